@@ -1,0 +1,1 @@
+"""Reads, cleans, tiles and writes annotated pages in the formats of the public data sets."""

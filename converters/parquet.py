@@ -1,0 +1,99 @@
+"""Parquet: one row a symbol, and a table of the images; for analysis with polars or pandas.
+
+``parquet/symbols_<split>/*.parquet`` and ``parquet/images_<split>/*.parquet``: a part is written
+whenever enough rows have come, so that no data set has to fit in memory.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from converters.page import Page
+
+FOLDER = "parquet"
+ROWS_A_PART = 1_000_000
+
+
+class ParquetWriter:
+    """Gathers pages and writes them in parts."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder, self._names = folder / FOLDER, list(names)
+        self._waiting: dict[str, list[Page]] = {}
+        self._rows: dict[str, int] = {}
+        self._parts: dict[str, int] = {}
+
+    def add(self, split: str, page: Page) -> None:
+        """Take one page; writes a part if enough symbols have gathered."""
+        self._waiting.setdefault(split, []).append(page)
+        self._rows[split] = self._rows.get(split, 0) + len(page.labels)
+        if self._rows[split] >= ROWS_A_PART:
+            self._write(split)
+
+    def close(self) -> None:
+        """Write what is left."""
+        for split in list(self._waiting):
+            self._write(split)
+
+    def _write(self, split: str) -> None:
+        pages = self._waiting.pop(split)
+        part = self._parts[split] = self._parts.get(split, -1) + 1
+        self._rows[split] = 0
+        tables = {"symbols": symbol_table(pages, self._names), "images": image_table(pages)}
+        for name, table in tables.items():
+            path = self._folder / f"{name}_{split}" / f"part-{part:05d}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            buffer = BytesIO()  # polars reports a full disk as damaged data
+            table.write_parquet(buffer)
+            path.write_bytes(buffer.getvalue())
+
+
+def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> pl.DataFrame:
+    """One row a symbol: its image, class, box and oriented box in pixels, origin and cut."""
+    sizes = [len(page.labels) for page in pages]
+    boxes_xyxy = np.concatenate([page.boxes_xyxy for page in pages])
+    labels = np.concatenate([page.labels for page in pages])
+    corners = [_or(page.corners, (len(page.labels), 4, 2), np.nan) for page in pages]
+    ids = [_or(page.symbol_ids, (len(page.labels),), -1) for page in pages]
+    cut = [_or(page.cut, (len(page.labels),), False) for page in pages]
+    return pl.DataFrame(
+        {
+            "image": np.repeat([page.image.as_posix() for page in pages], sizes),
+            "symbol_id": np.concatenate(ids),
+            "label": labels,
+            **{
+                side: boxes_xyxy[:, i]
+                for i, side in enumerate(("x_min", "y_min", "x_max", "y_max"))
+            },
+            "corners": np.concatenate(corners).reshape(-1, 8),
+            "cut": np.concatenate(cut),
+        },
+        schema_overrides={"corners": pl.Array(pl.Float64, 8), "image": pl.String},
+    ).insert_column(3, pl.Series("name", np.array(names)[labels], dtype=pl.Enum(names)))
+
+
+def image_table(pages: Sequence[Page]) -> pl.DataFrame:
+    """One row an image: its size, staff space, and where it lies on its page."""
+    placed = [page.placement for page in pages]
+    columns = {
+        "image": ([page.image.as_posix() for page in pages], pl.String),
+        "width": ([page.width for page in pages], pl.Int64),
+        "height": ([page.height for page in pages], pl.Int64),
+        "staff_space": ([page.staff_space for page in pages], pl.Float64),
+        "page": ([p.page.as_posix() if p else None for p in placed], pl.String),
+        "x": ([p.x if p else None for p in placed], pl.Int64),
+        "y": ([p.y if p else None for p in placed], pl.Int64),
+        "scale_x": ([p.scale_x if p else None for p in placed], pl.Float64),
+        "scale_y": ([p.scale_y if p else None for p in placed], pl.Float64),
+    }
+    return pl.DataFrame(
+        {name: values for name, (values, _) in columns.items()},
+        schema={name: dtype for name, (_, dtype) in columns.items()},
+    )
+
+
+def _or(array: np.ndarray | None, shape: tuple[int, ...], missing: float) -> np.ndarray:
+    return np.full(shape, missing) if array is None else array

@@ -1,0 +1,115 @@
+"""Finds out what a source is, by looking at it: its format, its files, its images."""
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from class_maps import ConfigError, InputError, with_nearest
+from converters import deepscoresv2
+from converters.coco import CocoFile
+from converters.deepscoresv2 import DeepScoresFile
+
+READERS: dict[str, type[DeepScoresFile] | type[CocoFile]] = {
+    "deepscoresv2": DeepScoresFile,
+    "coco": CocoFile,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SourceFile:
+    """One opened file of annotations and the images that it speaks of."""
+
+    file: DeepScoresFile | CocoFile
+    split: str
+    """train, val or test, as the file's name says."""
+    image_folder: Path
+
+
+def open_source(path: Path, source: str | None = None) -> tuple[str, list[SourceFile]]:
+    """Open a folder or a single file.
+
+    Args:
+        path: A DeepScoresV2 folder (dense or shards), one of its files, or a COCO file.
+        source: The format, one of :data:`READERS`, instead of looking.
+
+    Returns:
+        The format, and the opened files in the order of their names.
+
+    Raises:
+        ConfigError: There is no such format.
+        InputError: There is nothing here, nothing of a known format, or no page in it.
+    """
+    if source is not None and source not in READERS:
+        known = ", ".join(READERS)
+        raise ConfigError(f"no source is called {with_nearest([source], READERS)}; it is {known}")
+    paths = _json_files(path)
+    found = source or format_of(paths[0])
+    files = [READERS[found](p) for p in paths]
+    if not any(file.images for file in files):
+        raise InputError("no images: an empty set", path=path)
+    opened = [
+        SourceFile(file=file, split=_split(file.path), image_folder=_image_folder(file))
+        for file in files
+    ]
+    return found, opened
+
+
+def format_of(path: Path) -> str:
+    """Tell the format of a JSON file by its keys.
+
+    Raises:
+        InputError: It is not JSON, or none that is known.
+    """
+    try:
+        with path.open("rb") as file:
+            text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            root = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (OSError, ValueError) as error:  # a damaged file is told apart by its reader
+        if isinstance(error, msgspec.ValidationError):
+            raise InputError(
+                "expected a JSON object with images and annotations at the root", path=path
+            ) from error
+        if isinstance(error, msgspec.DecodeError):
+            raise InputError(f"not valid JSON, cut short or damaged: {error}", path=path) from error
+        raise InputError("is empty or cannot be read; expected JSON", path=path) from error
+    if "annotation_sets" in root or bytes(root.get("annotations", b""))[:1] == b"{":
+        return "deepscoresv2"
+    if {"images", "annotations", "categories"} <= set(root):
+        return "coco"
+    raise InputError(
+        f"neither DeepScoresV2 nor COCO: it has {', '.join(sorted(root)[:5]) or 'no keys'}; "
+        "expected annotation_sets, images, categories, annotations",
+        path=path,
+    )
+
+
+def _json_files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError("no such file or folder", path=path)
+    if path.is_file():
+        return [path]
+    paths = deepscoresv2.shards(path) or sorted(path.glob("*.json"))
+    if not paths:
+        raise InputError(
+            "no annotations: expected deepscores_train.json or another .json in this folder",
+            path=path,
+        )
+    return paths
+
+
+def _split(path: Path) -> str:
+    """``deepscores-complete-7_train.json`` is of train, as is what does not say."""
+    name = path.stem.lower()
+    return next((split for split in ("test", "val") if split in name), "train")
+
+
+def _image_folder(file: DeepScoresFile | CocoFile) -> Path:
+    """Where the first image lies: the layouts of DeepScoresV2, of COCO, and of our own output."""
+    beside = file.path.parent
+    first = next(iter(file.images), PurePosixPath())
+    split = _split(file.path)
+    places = [beside / "images", beside, beside.parent / "images" / split]
+    places.append(beside.parent / file.path.stem.removeprefix("instances_"))
+    return next((place for place in places if (place / first).is_file()), places[0])

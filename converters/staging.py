@@ -1,0 +1,95 @@
+"""Writes a folder so that it is there whole or not at all."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from class_maps import ConfigError, OmrError
+
+MANIFEST = "manifest.json"
+"""Every folder of ours holds one; a folder without is never replaced."""
+
+
+@contextmanager
+def staged(target: Path, *, force: bool = False) -> Iterator[Path]:
+    """Give an empty folder to fill, which becomes ``target`` when the block ends well.
+
+    The folder lies beside ``target``, so that the last step is a renaming. What a killed run
+    leaves behind is a hidden ``.NAME.partial``, which the next run for the same target removes.
+
+    Args:
+        target: The folder to make.
+        force: Replace ``target``, if it is one of ours.
+
+    Raises:
+        ConfigError: ``target`` is there already, or is being written by another process.
+        OmrError: The disk is full, or the folder cannot be written.
+    """
+    check_free(target, force=force)
+    partial = target.parent / f".{target.name}.partial"
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with _locked(partial, target):
+            try:
+                for leftover in partial.iterdir():
+                    _remove(leftover)
+                yield partial
+                _swap(partial, target)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+    except OSError as error:
+        place, reason = error.filename or target, error.strerror or error
+        raise OmrError(f"{place}: {reason}; nothing was written to {target}") from error
+
+
+def check_free(target: Path, *, force: bool) -> None:
+    """Make sure that ``target`` may be written.
+
+    Raises:
+        ConfigError: It is there already; or is not ours, so that not even ``force`` replaces it.
+    """
+    if not target.exists() and not target.is_symlink():
+        return
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if not force:
+        raise ConfigError(f"{target} exists; choose another folder, or --force to replace it")
+    if not (target / MANIFEST).is_file():
+        raise ConfigError(
+            f"{target} has no {MANIFEST}: omr did not make it and does not replace it; "
+            "choose another folder"
+        )
+
+
+@contextmanager
+def _locked(folder: Path, target: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process; the system lets go when the process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{target} is being written by another process") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _swap(partial: Path, target: Path) -> None:
+    old = target.parent / f".{target.name}.replaced"
+    _remove(old)
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

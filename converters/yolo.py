@@ -1,0 +1,216 @@
+"""The YOLO folder: ``images/<split>``, ``labels/<split>``, ``data.yaml``.
+
+A label file has a line ``label x_centre y_centre width height`` for each symbol, in shares of the
+image, https://docs.ultralytics.com/datasets/detect/. This is the only place with such numbers.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import numpy as np
+import yaml
+from PIL import Image, UnidentifiedImageError
+
+from class_maps import InputError
+from converters.boxes import Boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from converters.page import Page
+from converters.staging import MANIFEST
+
+IMAGES, LABELS, DATA_YAML = "images", "labels", "data.yaml"
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+class YoloWriter:
+    """Writes label files page by page, and ``data.yaml`` at the end."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder, self._names = folder, names
+        self._splits: set[str] = set()
+
+    def add(self, split: str, page: Page) -> None:
+        """Write the labels of one page."""
+        path = self._folder / LABELS / split / page.image.with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(label_lines(page), encoding="ascii")
+        self._splits.add(split)
+
+    def close(self) -> None:
+        """Write ``data.yaml``, whose paths are relative to itself: the folder can be moved."""
+        val = next(split for split in ("val", "test", "train") if split in self._splits)
+        lines = [f"train: {IMAGES}/{'train' if 'train' in self._splits else val}"]
+        if val == "train":
+            lines.append("# no page is held out: scores on val are scores on the training pages")
+        lines.append(f"val: {IMAGES}/{val}")
+        if "test" in self._splits:
+            lines.append(f"test: {IMAGES}/test")
+        names = yaml.safe_dump({"names": dict(enumerate(self._names))}, sort_keys=False)
+        text = "\n".join(lines) + "\n" + names
+        (self._folder / DATA_YAML).write_text(text, encoding="utf-8")
+
+
+def label_lines(page: Page) -> str:
+    """The text of a page's label file; empty for a page without symbols."""
+    shares = xyxy_to_cxcywh(page.boxes_xyxy) / [page.width, page.height, page.width, page.height]
+    return "".join(
+        f"{label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n"
+        for label, (cx, cy, w, h) in zip(page.labels.tolist(), shares.tolist(), strict=True)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YoloDataset:
+    """A YOLO folder, opened for reading."""
+
+    root: Path
+    names: tuple[str, ...]
+    """Name of the class with label ``i`` at index ``i``."""
+    splits: Mapping[str, Path]
+    """Image folder of each of train, val and test; val may be the same folder as train."""
+
+    def image_paths(self, split: str) -> list[Path]:
+        """Every image of a split, sorted by name.
+
+        Raises:
+            InputError: There is no such split, no folder, or no image in it.
+        """
+        if split not in self.splits:
+            raise InputError(
+                f"no split {split!r}; it has: {', '.join(self.splits)}", path=self.root / DATA_YAML
+            )
+        folder = self.splits[split]
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise InputError("no images here; convert without --labels-only", path=folder)
+        return paths
+
+    def pages(self, split: str) -> Iterator[Page]:
+        """Yield the pages of a split, sorted by name; an image without label file has no symbol.
+
+        Raises:
+            InputError: A label file says something it must not.
+        """
+        folder = self.splits.get(split, self.root)
+        for path in self.image_paths(split):
+            image = PurePosixPath(path.relative_to(folder))
+            try:
+                with Image.open(path) as opened:
+                    width, height = opened.size
+            except (UnidentifiedImageError, OSError) as error:
+                raise InputError(f"cannot be read as an image: {error}", path=path) from error
+            labels, boxes_cxcywh = _read_labels(_label_path(path), len(self.names))
+            yield Page(
+                image=image,
+                width=width,
+                height=height,
+                boxes_xyxy=cxcywh_to_xyxy(boxes_cxcywh * [width, height, width, height]),
+                labels=labels,
+            )
+
+    def tiled_pages(self, split: str) -> "dict[PurePosixPath, TiledPage]":
+        """The pages that a split's images were cut from; empty where whole pages were converted.
+
+        Raises:
+            InputError: ``manifest.json`` is damaged.
+        """
+        path = self.root / MANIFEST
+        if not path.is_file() or split not in self.splits:
+            return {}
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+        except msgspec.DecodeError as error:
+            raise InputError(f"damaged: {error}", path=path) from error
+        tiled = manifest.tiles.get(self.splits[split].name, {})
+        return {PurePosixPath(page): entry for page, entry in tiled.items()}
+
+
+class TiledPage(msgspec.Struct, frozen=True):
+    """A page that was cut into tiles, as ``manifest.json`` tells."""
+
+    symbols: int
+    """Symbols of the page, each counted once however many tiles show it."""
+    scale_x: float
+    """Pixels of the scaled page for one of the page."""
+    scale_y: float
+    tiles: dict[str, tuple[int, int]]
+    """Left and upper edge of each tile on the scaled page, in pixels, by image name."""
+
+
+class _Manifest(msgspec.Struct):
+    tiles: dict[str, dict[str, TiledPage]] = {}
+
+
+def open_dataset(folder: Path) -> YoloDataset:
+    """Open a folder that has a ``data.yaml``.
+
+    Args:
+        folder: The folder, or the ``data.yaml`` in it.
+
+    Raises:
+        InputError: There is none, or it says something it must not.
+    """
+    path = folder if folder.suffix in {".yaml", ".yml"} else folder / DATA_YAML
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            "no such file; give a folder that `omr convert` wrote", path=path
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot be read: {' '.join(str(error).split())}", path=path) from error
+    if not isinstance(data, dict):
+        raise InputError("expected a mapping with train, val and names", path=path)
+    root = path.parent / str(data.get("path", ""))
+    splits = {s: root / str(data[s]) for s in ("train", "val", "test") if data.get(s)}
+    for split, images in splits.items():
+        if not images.is_dir():
+            raise InputError(f"no folder {images}", path=path, where=split)
+    return YoloDataset(root=path.parent, names=_names(data.get("names"), path), splits=splits)
+
+
+def _names(names: Any, path: Path) -> tuple[str, ...]:  # noqa: ANN401
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[i] for i in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise InputError("expected the name of each label from 0 on", path=path, where="names")
+    return tuple(names)
+
+
+def _label_path(image: Path) -> Path:
+    """``.../images/train/a.png`` to ``.../labels/train/a.txt``, as Ultralytics does."""
+    parts = list(image.parts)
+    last = len(parts) - 1 - parts[::-1].index(IMAGES) if IMAGES in parts else None
+    if last is not None:
+        parts[last] = LABELS
+    return Path(*parts).with_suffix(".txt")
+
+
+def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Boxes]:
+    """Labels ``(N,)`` and boxes in shares of the image ``(N, 4)``."""
+    try:
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        rows = []
+    for i, row in enumerate(rows):
+        problem = _problem(row, n_names)
+        if problem:
+            raise InputError(problem, path=path, where=f"line {i + 1}")
+    table = np.array([row for row in rows if row], np.float64).reshape(-1, 5)
+    return table[:, 0].astype(np.int64), table[:, 1:]
+
+
+def _problem(row: list[str], n_names: int) -> str | None:
+    """What is wrong with the words of a line, if anything."""
+    try:
+        numbers = [float(word) for word in row]
+    except ValueError:
+        numbers = []
+    if row and len(numbers) != 5:
+        return f"expected label, x_centre, y_centre, width, height, got: {' '.join(row)}"
+    if row and not 0 <= numbers[0] < n_names:
+        return f"label {row[0]} is not one of the {n_names} names in {DATA_YAML}"
+    if row and not all(0 <= number <= 1 for number in numbers[1:]):
+        return f"expected shares of the image from 0 to 1, got: {' '.join(row)}"
+    return None

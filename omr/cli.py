@@ -1,0 +1,50 @@
+"""Builds the ``omr`` command out of the modules in :mod:`omr.commands`.
+
+Those import what they need inside their functions: ``omr --help`` must not wait for torch.
+"""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from class_maps import OmrError
+from omr.commands.analyze_density import analyze_density
+from omr.commands.classes import app as classes
+from omr.commands.convert import convert
+from omr.commands.demo import demo
+from omr.commands.eval import evaluate
+from omr.commands.train import train
+from omr.console import err
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(classes, name="classes")
+app.command()(convert)
+app.command()(analyze_density)
+app.command()(train)
+app.command("eval")(evaluate)
+app.command()(demo)
+
+
+@app.callback()
+def _root(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+) -> None:
+    """From score pages to a trained music-symbol detector: convert, check, train, score.
+
+    The usual way: omr convert, omr analyze-density, omr train, omr eval. Try it: omr demo.
+    """
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line and exit status 1, not a traceback."""
+    try:
+        app()
+    except OmrError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(1)

@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import pytest
+from deepscores import sample
+
+import class_maps
+from class_maps import ConfigError, InputError, catalogue, with_nearest
+
+GOOD = """
+name: demo
+classes: [note, bar]
+sources:
+  deepscoresv2:
+    annotation_set: deepscores
+    map: {noteheadBlackOnLine: note, noteheadBlackInSpace: note}
+    unlabelled: [bar]
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "demo.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_map_from_a_file(tmp_path: Path) -> None:
+    class_map = class_maps.load(str(written(tmp_path, GOOD)))
+    assert (class_map.name, class_map.names) == ("demo", ("note", "bar"))
+    assert class_map.labels == {"note": 0, "bar": 1}
+    source = class_map.source("deepscoresv2")
+    assert source.class_of == {"noteheadBlackOnLine": "note", "noteheadBlackInSpace": "note"}
+    assert source.unlabelled == ("bar",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(GOOD, "", "expected a mapping, got nothing", id="empty"),
+        pytest.param(GOOD, "- note", "expected a mapping, got list ['note']", id="list"),
+        pytest.param("[note, bar]", "[]", "classes: expected at least one class", id="no classes"),
+        pytest.param("[note, bar]", "[note, bar, note]", "classes: twice: note", id="twice"),
+        pytest.param("[note, bar]", "[note, on]", "classes[1]: expected a name, got bool True", id="bool"),
+        pytest.param("[note, bar]", "note", "classes: expected a list of names, got str 'note'", id="str"),
+        pytest.param("name: demo", "nam: demo", "unknown: nam (did you mean name?); expected: name, classes, sources", id="key"),
+        pytest.param("name: demo\n", "", "name: missing", id="no name"),
+        pytest.param("deepscoresv2:", "deepscores2:", "sources: unknown: deepscores2 (did you mean deepscoresv2?); expected: deepscoresv2, coco", id="source"),
+        pytest.param("annotation_set: deepscores", "annotation_set: muscima", "sources.deepscoresv2.annotation_set: muscima (did you mean muscima++?) is none of deepscores, muscima++", id="set"),
+        pytest.param("noteheadBlackOnLine", "noteheadBlakOnLine", "sources.deepscoresv2.map: not in deepscoresv2, annotation set deepscores: noteheadBlakOnLine (did you mean noteheadBlackOnLine?)", id="category"),
+        pytest.param("InSpace: note", "InSpace: notes", "sources.deepscoresv2.map: not among classes: notes (did you mean note?)", id="target"),
+        pytest.param("noteheadBlackInSpace", "noteheadBlackOnLine", "twice in the mapping at line 7: noteheadBlackOnLine", id="category twice"),
+        pytest.param("[note, bar]", "[note, bar, flag]", "classes: no source can fill: flag; map a category to each, or list it under a source's unlabelled", id="orphan"),
+        pytest.param("unlabelled: [bar]", "unlabelled: [bar, note]", "sources.deepscoresv2.unlabelled: also filled by map: note", id="both"),
+        pytest.param("unlabelled: [bar]", "unlabelled: [baa]", "sources.deepscoresv2.unlabelled: not among classes: baa (did you mean bar?)", id="unlabelled"),
+    ],
+)  # fmt: skip
+def test_errors_say_file_place_and_nearest(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(InputError) as raised:
+        class_maps.load(str(path))
+    assert str(raised.value) == f"{path}: {message}"
+
+
+def test_damaged_yaml_is_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "a: [1,\n b: {")
+    with pytest.raises(InputError, match=r"demo.yaml: while parsing .* line 2") as raised:
+        class_maps.load(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ConfigError) as raised:
+        class_maps.load("harmoni")
+    assert str(raised.value) == (
+        "no class map is called harmoni (did you mean harmony?); "
+        "there are: coco, deepscores, harmony, harmony-core, or give the path of a .yaml file"
+    )
+    with pytest.raises(InputError, match=r"^nowhere\.yaml: no such class map$"):
+        class_maps.load("nowhere.yaml")
+
+
+def test_a_source_that_the_map_does_not_know() -> None:
+    with pytest.raises(ConfigError, match="class map coco does not say what deepscoresv2 calls"):
+        class_maps.load("coco").source("deepscoresv2")
+
+
+def test_another_annotation_set_must_have_the_categories() -> None:
+    harmony = class_maps.load("harmony")
+    with pytest.raises(InputError, match="not in deepscoresv2, annotation set muscima"):
+        harmony.source("deepscoresv2", "muscima++")
+    with pytest.raises(ConfigError, match="no annotation set 'x'; it has: deepscores, muscima"):
+        harmony.source("deepscoresv2", "x")
+
+
+@pytest.mark.parametrize("name", class_maps.shipped())
+def test_every_shipped_map_loads(name: str) -> None:
+    assert class_maps.load(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("deepscores", 136), ("harmony", 42), ("harmony-core", 14), ("coco", 80)]
+)
+def test_size_of_shipped_maps(name: str, size: int) -> None:
+    assert len(class_maps.load(name).names) == size
+
+
+def test_deepscores_is_the_release_in_its_order() -> None:
+    table = catalogue("deepscoresv2")
+    assert class_maps.load("deepscores").names == table.names("deepscores")
+    assert [c.id for c in table.categories] == list(range(1, 209))
+    assert sum(c.dense_train_count or 0 for c in table.categories) == 889_833
+    assert sum(c.dense_test_count or 0 for c in table.categories) == 244_335
+    assert table.names("deepscores")[41] == "stem"
+
+
+def test_harmony_fills_everything_but_barlines_from_deepscores() -> None:
+    harmony = class_maps.load("harmony")
+    source = harmony.source("deepscoresv2")
+    assert set(harmony.names) - set(source.class_of.values()) == set(source.unlabelled)
+    assert source.unlabelled == ("barlineSingle", "barlineDouble", "barlineFinal")
+
+
+def test_the_prerelease_spelling_means_the_same() -> None:
+    table = catalogue("deepscoresv2")
+    assert table.canonical("legerLine", "deepscores") == "ledgerLine"
+    assert table.canonical("legerLine", "muscima++") == "legerLine"
+
+
+def test_the_table_agrees_with_the_sample() -> None:
+    import json
+
+    data = json.loads((sample() / "deepscores_sample" / "deepscores_train.json").read_text())
+    table = catalogue("deepscoresv2")
+    for category in table.categories:
+        found = data["categories"][str(category.id)]
+        name = table.canonical(found["name"], found["annotation_set"])
+        assert (name, found["annotation_set"]) == (category.name, category.annotation_set)
+
+
+def test_nearest() -> None:
+    assert with_nearest([], ["a"]) == ""
+    assert with_nearest(["zzz", "stemm"], ["stem", "beam"]) == "stemm (did you mean stem?), zzz"

@@ -1,0 +1,287 @@
+import hashlib
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+from deepscores import NOTE, content, sample, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+import class_maps
+from class_maps import ConfigError, InputError, OmrError
+from converters import synthetic
+from converters.cleaning import CleaningOptions
+from converters.conversion import ConversionOptions, convert
+from converters.preparation import PreparationOptions
+from converters.tiles import TileOptions
+from converters.yolo import open_dataset
+
+TILES = TileOptions(size=320, overlap=64)
+STEM = ("42", [40, 10, 42, 60])
+
+
+def options(name: str = "harmony", **changes: Any) -> ConversionOptions:  # noqa: ANN401
+    return ConversionOptions(class_map=class_maps.load(name), **changes)
+
+
+def tiled(**changes: Any) -> ConversionOptions:  # noqa: ANN401
+    return options(preparation=PreparationOptions(tiles=TILES), **changes)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic.write(tmp_path_factory.mktemp("pages"), pages=4, width=500, height=600)
+
+
+def test_a_page_without_symbols_among_others(tmp_path: Path) -> None:
+    data = content(NOTE)
+    data["images"].append(data["images"][0] | {"id": 2, "filename": "empty.png", "ann_ids": []})
+    summary = convert(write(tmp_path / "in", data), tmp_path / "out", options())
+    assert summary["pages"] == 2
+    assert summary["splits"]["train"] == {"pages": 2, "images": 2, "empty_images": 1}
+    assert (tmp_path / "out" / "labels" / "train" / "empty.txt").read_text() == ""
+
+
+def test_a_set_without_symbols_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "in", content(("2", [1, 1, 9, 9])))
+    with pytest.raises(InputError) as raised:
+        convert(path, tmp_path / "out", options())
+    assert str(raised.value) == (
+        f"{path}: no symbol is left for class map harmony: 1 read, 1 not in class map"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_whole_pages(pages: Path, tmp_path: Path) -> None:
+    summary = convert(pages, tmp_path / "out", options(formats=("yolo", "coco", "parquet")))
+    raw = json.loads((pages / "deepscores_train.json").read_text())
+    assert summary["symbols"]["read"] == len(raw["annotations"])
+    assert summary["symbols"]["written"] == len(raw["annotations"])
+    dataset = open_dataset(tmp_path / "out")
+    found = sorted(
+        (page.image.name, *box)
+        for page in dataset.pages("train")
+        for box in page.boxes_xyxy.round().astype(int).tolist()
+    )
+    name_of = {str(image["id"]): image["filename"] for image in raw["images"]}
+    assert found == sorted(
+        (name_of[a["img_id"]], *a["a_bbox"]) for a in raw["annotations"].values()
+    )
+    for image in dataset.image_paths("train"):
+        assert image.read_bytes() == (pages / "images" / image.name).read_bytes()
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_bytes_are_equal_for_any_number_of_workers(
+    workers: int, pages: Path, tmp_path: Path
+) -> None:
+    chosen = tiled(formats=("yolo", "coco", "parquet"), val=0.5)
+    convert(pages, tmp_path / "one", chosen)
+    convert(pages, tmp_path / "more", chosen, workers=workers)
+    convert(pages, tmp_path / "one", chosen, force=True)
+    assert digests(tmp_path / "one") == digests(tmp_path / "more")
+
+
+def test_tiles_show_the_page_and_lead_back_to_it(pages: Path, tmp_path: Path) -> None:
+    summary = convert(pages, tmp_path / "out", tiled())
+    symbols = summary["symbols"]
+    assert symbols["read"] == symbols["written"]
+    assert symbols["labels"] > symbols["written"]
+    dataset = open_dataset(tmp_path / "out")
+    for name, page in dataset.tiled_pages("train").items():
+        whole = cv2.imread(str(pages / "images" / name), cv2.IMREAD_GRAYSCALE)
+        assert whole is not None
+        for tile, (x, y) in page.tiles.items():
+            path = dataset.splits["train"] / tile
+            part = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            np.testing.assert_array_equal(part, whole[y : y + 320, x : x + 320])
+
+
+def test_every_box_of_a_tile_holds_ink(pages: Path, tmp_path: Path) -> None:
+    convert(pages, tmp_path / "out", tiled())
+    dataset = open_dataset(tmp_path / "out")
+    for page in dataset.pages("train"):
+        pixels = cv2.imread(str(dataset.splits["train"] / page.image), cv2.IMREAD_GRAYSCALE)
+        assert pixels is not None
+        for x0, y0, x1, y1 in page.boxes_xyxy.round().astype(int).tolist():
+            assert pixels[y0:y1, x0:x1].min() < 128
+
+
+def test_scaling_to_a_staff_space(pages: Path, tmp_path: Path) -> None:
+    half = options(preparation=PreparationOptions(staff_space=8.5), formats=("yolo", "parquet"))
+    convert(pages, tmp_path / "out", half)
+    images = pl.read_parquet(tmp_path / "out" / "parquet" / "images_train" / "*.parquet")
+    space = (4 * synthetic.STAFF_SPACE + 2) / 4  # the box of the five lines is 2 px higher
+    width = round(500 * 8.5 / space)
+    assert images["width"].unique().to_list() == [width]
+    assert images["scale_x"].unique().to_list() == [width / 500]
+    for page in open_dataset(tmp_path / "out").pages("train"):
+        assert page.width == width
+        assert page.boxes_xyxy.max() <= max(page.width, page.height) + 1e-3
+
+
+def test_scaling_needs_a_staff(tmp_path: Path) -> None:
+    path = write(tmp_path / "in", content(NOTE))
+    with pytest.raises(InputError, match=r"^lg-7-.*: no staff is labelled on this page"):
+        convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
+
+
+def test_dense_folder_and_held_out_works(tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "in", pages=6, width=500, height=400)
+    test = json.loads((tmp_path / "in" / "deepscores_train.json").read_text())
+    test["images"] = [
+        image | {"filename": f"lg-9{image['filename'][3:]}"} for image in test["images"]
+    ]
+    write(tmp_path / "in", test, "deepscores_test.json")
+    summary = convert(tmp_path / "in", tmp_path / "out", options(val=0.3))
+    assert {s: row["pages"] for s, row in summary["splits"].items()} == {
+        "test": 6,
+        "train": 4,
+        "val": 2,
+    }
+    works = {
+        split: {
+            path.name.split("-")[1] for path in open_dataset(tmp_path / "out").image_paths(split)
+        }
+        for split in ("train", "val", "test")
+    }
+    assert not works["train"] & works["val"]
+    assert summary["warnings"] == []
+
+
+def test_one_name_in_two_files_of_a_split(tmp_path: Path) -> None:
+    for name in ("deepscores-complete-0_train.json", "deepscores-complete-1_train.json"):
+        write(tmp_path / "in", content(NOTE), name)
+    with pytest.raises(InputError, match=r"would be written to one place: 1 image \(lg-7-aug"):
+        convert(tmp_path / "in", tmp_path / "out", options())
+
+
+def test_labels_only_needs_no_image(pages: Path, tmp_path: Path) -> None:
+    (tmp_path / "deepscores_train.json").write_bytes((pages / "deepscores_train.json").read_bytes())
+    convert(tmp_path, tmp_path / "bare", options(labels_only=True))
+    convert(pages, tmp_path / "full", options())
+    assert digests(tmp_path / "bare" / "labels") == digests(tmp_path / "full" / "labels")
+    assert not (tmp_path / "bare" / "images").exists()
+
+
+def test_what_lies_outside_is_an_error_or_cut(tmp_path: Path) -> None:
+    path = write(tmp_path / "in", content(("25", [190, 10, 210, 20]), NOTE))
+    with pytest.raises(InputError, match=r"out of the page, by up to 10.0 px: 1 annotation \(1\)"):
+        convert(path, tmp_path / "out", options())
+    clip = PreparationOptions(cleaning=CleaningOptions(clip=True))
+    summary = convert(path, tmp_path / "out", options(preparation=clip))
+    assert summary["changed"] == {"clipped to the page": {"noteheadBlack": 1}}
+
+
+def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "in", content(NOTE))
+    image = tmp_path / "in" / "images" / "lg-7-aug-gonville--page-1.png"
+    image.write_bytes(image.read_bytes()[:-20])
+    with pytest.raises(InputError, match="is damaged or cut short"):
+        convert(path, tmp_path / "out", options())
+    image.unlink()
+    with pytest.raises(InputError, match="no such image; --labels-only does without images"):
+        convert(path, tmp_path / "out", options())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_an_error_in_a_worker_is_one_line(pages: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "in"
+    synthetic.write(bad, pages=6, width=500, height=600)
+    image = bad / "images" / "lg-1002-aug-synthetic--page-2.png"
+    image.write_bytes(image.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"page-2\.png: is damaged or cut short"):
+        convert(bad, tmp_path / "out", tiled(), workers=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+@contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """Let the system refuse larger files, as a full disk refuses more bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("form", ["yolo", "coco", "parquet"])
+def test_a_disk_that_takes_no_more(form: str, pages: Path, tmp_path: Path) -> None:
+    with files_of_at_most(2000), pytest.raises(OmrError, match="; nothing was written to "):
+        convert(pages, tmp_path / "out", options(formats=(form,), labels_only=form != "yolo"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    symbols=st.lists(
+        st.tuples(
+            st.sampled_from(["2", "25", "42", "135"]),
+            st.tuples(
+                st.integers(0, 190), st.integers(0, 90), st.integers(0, 9), st.integers(0, 9)
+            ),
+        ),
+        max_size=30,
+    )
+)
+def test_the_sum_closes_and_every_label_is_counted(
+    symbols: list[tuple[str, tuple[int, int, int, int]]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("sum")
+    boxes = [(c, [x, y, x + w, y + h]) for c, (x, y, w, h) in symbols]
+    path = write(folder / "in", content(*boxes, STEM))
+    small = PreparationOptions(tiles=TileOptions(size=64, overlap=0, min_visible=0.9))
+    summary = convert(path, folder / "out", options(preparation=small, labels_only=True))
+    counts = summary["symbols"]
+    assert counts["read"] == counts["written"] + sum(summary["dropped_by_reason"].values())
+    assert counts["read"] == len(boxes) + 1
+    lines = [
+        line
+        for label in (folder / "out" / "labels").rglob("*.txt")
+        for line in label.read_text().splitlines()
+    ]
+    assert counts["labels"] == len(lines)
+
+
+def test_options_that_are_none() -> None:
+    with pytest.raises(ConfigError, match=r"no format is called yollo \(did you mean yolo\?\)"):
+        options(formats=("yollo",))
+    with pytest.raises(ConfigError, match="--val must be from 0 to below 1, got 1"):
+        options(val=1.0)
+
+
+def test_the_sample(tmp_path: Path) -> None:
+    folder = sample() / "deepscores_sample"
+    summary = convert(folder, tmp_path / "out", options())
+    assert summary["symbols"] == {
+        "read": 547,
+        "written": 468,
+        "dropped": 79,
+        "labels": 468,
+        "cut": 0,
+    }
+    assert summary["dropped_by_reason"] == {"not in class map": 79}
+    name = "lg-5230237-aug-emmentaler--page-2"
+    lines = (tmp_path / "out" / "labels" / "train" / f"{name}.txt").read_text().splitlines()
+    assert len(lines) == 468
+    # annotation 41408, the first staff, by hand: (128.9027381 + 2578.09496095) / 2 / 2707, ...
+    assert lines[0] == "40 0.500000 0.066724 0.904763 0.024449"
+    pixels = cv2.imread(str(tmp_path / "out" / "images" / "train" / f"{name}.png"))
+    assert pixels is not None
+    assert pixels.shape == (3828, 2707, 3)

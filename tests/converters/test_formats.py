@@ -1,0 +1,287 @@
+"""Writing and reading again gives back the start, for every format."""
+
+import json
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from pycocotools.coco import COCO
+from strategies import pages
+
+from class_maps import ConfigError, InputError, Source
+from converters import images, yolo
+from converters.coco import CocoFile, CocoWriter
+from converters.page import Page
+from converters.parquet import ParquetWriter
+from converters.sources import format_of, open_source
+from converters.tally import Tally
+from converters.yolo import YoloWriter, open_dataset
+
+NAMES = ("note", "stem")
+SAME = Source(name="coco", annotation_set=None, class_of={name: name for name in NAMES})
+
+
+def empty_page() -> Page:
+    return Page(
+        image=PurePosixPath("a.png"),
+        width=7,
+        height=5,
+        boxes_xyxy=np.empty((0, 4)),
+        labels=np.empty(0, np.int64),
+        symbol_ids=np.empty(0, np.int64),
+    )
+
+
+def read_coco(folder: Path, *, clip: bool = False) -> Page:
+    file = CocoFile(folder / "annotations" / "instances_train.json")
+    [page] = file.pages(SAME, {"note": 0, "stem": 1}, Tally(), clip=clip)
+    return page
+
+
+@given(written=pages())
+def test_coco(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("coco")
+    writer = CocoWriter(folder, NAMES)
+    writer.add("train", written)
+    writer.close()
+    page = read_coco(folder)
+    assert (page.image, page.width, page.height) == (written.image, written.width, written.height)
+    np.testing.assert_array_equal(page.boxes_xyxy, written.boxes_xyxy)
+    np.testing.assert_array_equal(page.labels, written.labels)
+
+
+@given(written=pages())
+def test_yolo(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("yolo")
+    writer = YoloWriter(folder, NAMES)
+    writer.add("train", written)
+    writer.close()
+    (folder / "images" / "train").mkdir(parents=True)
+    white = np.full((written.height, written.width), 255, np.uint8)
+    images.write(white, folder / "images" / "train" / "page.png")
+    dataset = open_dataset(folder)
+    [page] = dataset.pages("train")
+    assert dataset.names == NAMES
+    assert (page.image, page.width, page.height) == (written.image, written.width, written.height)
+    tolerance = 1e-6 * max(written.width, written.height)  # six digits of the image's side
+    np.testing.assert_allclose(page.boxes_xyxy, written.boxes_xyxy, atol=tolerance)
+    np.testing.assert_array_equal(page.labels, written.labels)
+
+
+@given(written=pages())
+def test_parquet(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("parquet")
+    writer = ParquetWriter(folder, NAMES)
+    writer.add("train", written)
+    writer.close()
+    symbols = pl.read_parquet(folder / "parquet" / "symbols_train" / "*.parquet")
+    rows = symbols.select("x_min", "y_min", "x_max", "y_max").to_numpy()
+    np.testing.assert_array_equal(rows, written.boxes_xyxy)
+    assert symbols["name"].to_list() == [NAMES[label] for label in written.labels]
+    pages_read = pl.read_parquet(folder / "parquet" / "images_train" / "*.parquet")
+    assert pages_read.select("image", "width", "height").rows() == [
+        ("page.png", written.width, written.height)
+    ]
+
+
+def test_oriented_boxes_are_kept(tmp_path: Path) -> None:
+    corners = np.array([[[9, 3], [8, 1], [2, 4], [3, 6]]], np.float64)
+    page = Page(
+        image=PurePosixPath("a.png"),
+        width=10,
+        height=10,
+        boxes_xyxy=np.array([[2.0, 1, 10, 7]]),
+        labels=np.array([1]),
+        corners=corners,
+        cut=np.array([True]),
+    )
+    for writer in (CocoWriter(tmp_path, NAMES), ParquetWriter(tmp_path, NAMES)):
+        writer.add("train", page)
+        writer.close()
+    data = json.loads((tmp_path / "annotations" / "instances_train.json").read_text())
+    assert data["annotations"][0]["segmentation"] == [corners.ravel().tolist()]
+    assert data["annotations"][0]["cut"] is True
+    symbols = pl.read_parquet(tmp_path / "parquet" / "symbols_train" / "*.parquet")
+    assert symbols["corners"][0].to_list() == corners.ravel().tolist()
+    assert symbols["cut"].to_list() == [True]
+
+
+def test_pycocotools_loads_what_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = CocoWriter(tmp_path, NAMES)
+    writer.add("train", empty_page())
+    writer.close()
+    coco = COCO(str(tmp_path / "annotations" / "instances_train.json"))
+    capsys.readouterr()
+    assert (coco.getImgIds(), coco.getAnnIds()) == ([1], [])
+    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == list(NAMES)
+
+
+def test_parquet_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("converters.parquet.ROWS_A_PART", 1)
+    writer = ParquetWriter(tmp_path, NAMES)
+    one = Page(
+        image=PurePosixPath("b.png"),
+        width=7,
+        height=5,
+        boxes_xyxy=np.ones((1, 4)),
+        labels=np.zeros(1, np.int64),
+    )
+    for page in (empty_page(), one, empty_page()):
+        writer.add("train", page)
+    writer.close()
+    parts = sorted((tmp_path / "parquet" / "images_train").iterdir())
+    assert [p.name for p in parts] == ["part-00000.parquet", "part-00001.parquet"]
+    assert pl.read_parquet(parts)["image"].to_list() == ["a.png", "b.png", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "val", "noted"),
+    [
+        (["train"], "images/train", True),
+        (["train", "test"], "images/test", False),
+        (["train", "test", "val"], "images/val", False),
+    ],
+)
+def test_what_data_yaml_validates_on(
+    splits: list[str], val: str, noted: bool, tmp_path: Path
+) -> None:
+    writer = YoloWriter(tmp_path, NAMES)
+    for split in splits:
+        writer.add(split, empty_page())
+    writer.close()
+    text = (tmp_path / "data.yaml").read_text()
+    assert f"\nval: {val}\n" in text
+    assert ("no page is held out" in text) == noted
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 0.5 0.5 0.1", "expected label, x_centre, y_centre, width, height, got: 0 0.5 0.5 0.1"),
+        ("a 0.5 0.5 0.1 0.1", "expected label, x_centre, y_centre, width, height, got: a 0.5 0.5 0.1 0.1"),
+        ("2 0.5 0.5 0.1 0.1", "label 2 is not one of the 2 names in data.yaml"),
+        ("0 0.5 nan 0.1 0.1", "expected shares of the image from 0 to 1, got: 0 0.5 nan 0.1 0.1"),
+        ("0 50 50 10 10", "expected shares of the image from 0 to 1, got: 0 50 50 10 10"),
+    ],
+)  # fmt: skip
+def test_a_label_line_that_is_none(line: str, message: str, tmp_path: Path) -> None:
+    writer = YoloWriter(tmp_path, NAMES)
+    writer.add("train", empty_page())
+    writer.close()
+    path = tmp_path / "labels" / "train" / "a.txt"
+    path.write_text(f"\n{line}\n")
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    images.write(np.zeros((5, 7), np.uint8), tmp_path / "images" / "train" / "a.png")
+    with pytest.raises(InputError) as raised:
+        list(open_dataset(tmp_path).pages("train"))
+    assert str(raised.value) == f"{path}: line 2: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "data.yaml: no such file; give a folder that `omr convert` wrote"),
+        ("", "data.yaml: expected a mapping with train, val and names"),
+        ("names: [", "data.yaml: cannot be read: while parsing"),
+        ("names: {1: a}", "data.yaml: names: expected the name of each label from 0 on"),
+        ("train: nowhere\nnames: [a]", "data.yaml: train: no folder "),
+    ],
+)
+def test_a_folder_that_is_none(text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(InputError) as raised:
+        open_dataset(tmp_path)
+    assert str(raised.value).startswith(f"{tmp_path}/{message}")
+
+
+def test_splits_without_images(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "data.yaml").write_text("train: train\nnames: [a]")
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"data\.yaml: no split 'val'; it has: train$"):
+        list(dataset.pages("val"))
+    with pytest.raises(InputError, match="no images here; convert without --labels-only"):
+        list(dataset.pages("train"))
+
+
+def test_labels_lie_where_ultralytics_looks() -> None:
+    path = yolo._label_path(Path("/a/images/b/images/train/sub/x.y.png"))
+    assert path == Path("/a/images/b/labels/train/sub/x.y.txt")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("category_id", 9, "annotations.category_id: not in categories: 1 annotation (1)"),
+        ("image_id", 9, "annotations.image_id: no such image: 1 annotation (1)"),
+        ("bbox", [1, 1, -1, 1], "annotations.bbox: negative width or height: 1 annotation (1)"),
+        ("bbox", [1, 1, 99, 1], "annotations.bbox: out of the image: 1 annotation (1); --clip cuts them at the border"),
+        ("bbox", "x", "not COCO: Expected `array`, got `str` - at `$.annotations[0].bbox`"),
+    ],
+)  # fmt: skip
+def test_coco_that_contradicts_itself(
+    field: str, value: object, message: str, tmp_path: Path
+) -> None:
+    row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]} | {field: value}
+    image = {"id": 1, "file_name": "a.png", "width": 9, "height": 9}
+    data = {"images": [image], "annotations": [row], "categories": [{"id": 1, "name": "note"}]}
+    path = tmp_path / "annotations" / "instances_train.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError) as raised:
+        read_coco(tmp_path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
+    row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}],
+        "annotations": [row, row | {"id": 2, "iscrowd": 1}],
+        "categories": [{"id": 1, "name": "note"}],
+    }
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data))
+    counts = Tally()
+    [page] = CocoFile(path).pages(SAME, {"note": 0}, counts)
+    assert (len(page.labels), counts.dropped) == (1, {("crowd region", "note"): 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"annotation_sets": [], "annotations": {}}', "deepscoresv2"),
+        ('{"images": [], "annotations": {}}', "deepscoresv2"),
+        ('{"images": [], "annotations": [], "categories": []}', "coco"),
+        ("{}", "neither DeepScoresV2 nor COCO: it has no keys; expected annotation_sets, images, categories, annotations"),
+        ("[]", "expected a JSON object with images and annotations at the root"),
+        ("", "is empty or cannot be read; expected JSON"),
+        ('{"a', "not valid JSON, cut short or damaged: Input data was truncated"),
+    ],
+)  # fmt: skip
+def test_the_format_is_found_by_looking(text: str, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    try:
+        assert format_of(path) == found
+    except InputError as error:
+        assert str(error) == f"{path}: {found}"  # noqa: PT017
+
+
+def test_sources_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone: no such file or folder$"):
+        open_source(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"no annotations: expected deepscores_train\.json or"):
+        open_source(tmp_path)
+    with pytest.raises(ConfigError, match=r"no source is called cocoa \(did you mean coco\?\)"):
+        open_source(tmp_path, "cocoa")
+    (tmp_path / "deepscores_train.json").write_text(
+        '{"annotation_sets": [], "categories": {}, "images": [], "annotations": {}}'
+    )
+    with pytest.raises(InputError, match="no images: an empty set"):
+        open_source(tmp_path)

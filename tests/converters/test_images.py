@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from class_maps import InputError
+from converters import images
+from converters.images import Pixels
+
+GREY: Pixels = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
+def test_grey_comes_back(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(GREY).save(path)
+    np.testing.assert_array_equal(images.read(path), GREY)
+
+
+def test_one_pixel(tmp_path: Path) -> None:
+    images.write(np.full((1, 1), 7, np.uint8), tmp_path / "a.png")
+    assert images.read(tmp_path / "a.png").tolist() == [[7]]
+
+
+def test_colour_without_colour_is_grey(tmp_path: Path) -> None:
+    Image.fromarray(np.stack([GREY] * 3, axis=2)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(images.read(tmp_path / "a.png"), GREY)
+
+
+def test_colour_stays(tmp_path: Path) -> None:
+    rgb = np.stack([GREY, GREY, 255 - GREY], axis=2)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(images.read(tmp_path / "a.png"), rgb[..., ::-1])
+
+
+def test_transparent_ink_lies_on_white(tmp_path: Path) -> None:
+    rgba = np.zeros((2, 2, 4), np.uint8)  # black everywhere, seen in one corner only
+    rgba[0, 0, 3] = 255
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert images.read(tmp_path / "a.png").tolist() == [[0, 255], [255, 255]]
+    images.copy(tmp_path / "a.png", tmp_path / "b.png")
+    assert cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_GRAYSCALE).tolist() == [
+        [0, 255],
+        [255, 255],
+    ]  # type: ignore[union-attr]
+
+
+def test_opaque_images_are_copied_byte_for_byte(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    images.copy(tmp_path / "a.png", tmp_path / "b.png")
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_sixteen_bits_and_one_bit(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), GREY.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.png"), GREY)
+    Image.fromarray(GREY > 99).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(images.read(tmp_path / "b.png"), (GREY > 99) * 255)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_an_image_cut_short_is_refused(suffix: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)
+    Image.fromarray(noise).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=f"a{suffix}: is damaged or cut short: "):
+        images.read(path)
+
+
+def test_images_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    with pytest.raises(InputError) as raised:
+        images.check_size(path, 1, 1)
+    assert str(raised.value) == f"{path}: no such image; --labels-only does without images"
+    path.write_text("no image")
+    with pytest.raises(InputError) as raised:
+        images.check_size(path, 1, 1)
+    assert str(raised.value) == f"{path}: is not an image of a known format"
+
+
+def test_an_image_of_another_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    images.write(GREY, path)
+    images.check_size(path, 20, 12)
+    with pytest.raises(InputError) as raised:
+        images.check_size(path, 12, 20)
+    assert str(raised.value) == f"{path}: is 20 x 12 px, but its labels are for 12 x 20 px"
+
+
+def test_scaling_averages() -> None:
+    checks: Pixels = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (4, 4))
+    assert np.unique(images.scaled(checks, 4, 4)).tolist() in ([127], [128])
+    assert images.scaled(checks, 16, 16).shape == (16, 16)

@@ -1,0 +1,50 @@
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from converters import overlaps
+from converters.boxes import Boxes
+from converters.overlaps import overlapping_pairs
+
+
+def every_pair(boxes_xyxy: Boxes, min_iou: float) -> list[list[int]]:
+    """The plain way, one pair at a time."""
+    found = []
+    for i, a in enumerate(boxes_xyxy):
+        for j, b in enumerate(boxes_xyxy[:i]):
+            w, h = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+            shared = max(w, 0) * max(h, 0)
+            union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared
+            if union > 0 and shared / union >= min_iou:
+                found.append([j, i])
+    return sorted(found)
+
+
+@given(
+    xywh=hnp.arrays(
+        np.float64, st.tuples(st.integers(0, 12), st.just(4)), elements=st.integers(0, 8)
+    ),
+    min_iou=st.sampled_from([0.01, 0.3, 0.5, 0.95, 1.0]),
+    block=st.sampled_from([1, 3, 1000]),
+)
+def test_equals_comparing_every_pair(xywh: Boxes, min_iou: float, block: int) -> None:
+    boxes_xyxy = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)
+    with mock.patch.object(overlaps, "BLOCK_PAIRS", block):
+        found = overlapping_pairs(boxes_xyxy, min_iou)
+    assert found.tolist() == every_pair(boxes_xyxy, min_iou)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_than_two_boxes_make_no_pair(n: int) -> None:
+    assert overlapping_pairs(np.ones((n, 4)), 0.5).shape == (0, 2)
+
+
+def test_a_hundred_thousand_boxes() -> None:
+    corner = np.random.default_rng(0).uniform(0, 4000, (100_000, 2))
+    boxes_xyxy = np.concatenate((corner, corner + 20), axis=1)
+    boxes_xyxy[-1] = boxes_xyxy[0]
+    assert [0, 99_999] in overlapping_pairs(boxes_xyxy, 0.95).tolist()

@@ -1,0 +1,62 @@
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from class_maps import ConfigError
+from converters.names import several
+from converters.splits import group_of, held_out, shared_works
+
+
+def pages_of(*sizes: int) -> list[PurePosixPath]:
+    return [
+        PurePosixPath(f"lg-{work}-aug-gonville--page-{page}.png")
+        for work, n in enumerate(sizes)
+        for page in range(n)
+    ]
+
+
+@pytest.mark.parametrize("images", [[], pages_of(5)])
+def test_fewer_than_two_works_cannot_be_split(images: list[PurePosixPath]) -> None:
+    with pytest.raises(ConfigError, match="--val needs at least two works to hold one out, the"):
+        held_out(images, 0.1, "work", 0)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=2, max_size=40),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 99),
+)
+def test_laws(sizes: list[int], fraction: float, seed: int) -> None:
+    images = pages_of(*sizes)
+    chosen = held_out(images, fraction, "work", seed)
+    assert chosen == held_out(images[::-1], fraction, "work", seed)
+    assert 0 < len(chosen) < len(sizes)
+    taken = sum(group_of(image, "work") in chosen for image in images)
+    assert abs(taken - fraction * len(images)) <= max(sizes)
+
+
+def test_another_seed_gives_another_choice() -> None:
+    images = pages_of(*[1] * 40)
+    assert held_out(images, 0.5, "work", 0) != held_out(images, 0.5, "work", 1)
+
+
+def test_a_name_that_does_not_tell_its_work() -> None:
+    page = PurePosixPath("scan-7.png")
+    with pytest.raises(ConfigError, match=r"^scan-7.png: the name does not say which work this"):
+        group_of(page, "work")
+    assert group_of(page, "page") == "scan-7.png"
+
+
+def test_works_on_both_sides_are_said() -> None:
+    assert shared_works({"train": {"1", "2"}, "val": {"3"}}) is None
+    assert shared_works({"train": {"1", "2"}, "test": {"2"}}) == (
+        "in more than one split: 1 work (2); scores there flatter"
+    )
+
+
+def test_several() -> None:
+    assert several([], "page") == "0 pages ()"
+    assert several([1], "category") == "1 category (1)"
+    assert several([1, 2, 3, 4], "category") == "4 categories (1, 2, 3, ...)"

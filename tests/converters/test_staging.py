@@ -1,0 +1,111 @@
+import errno
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from class_maps import ConfigError, OmrError
+from converters.staging import staged
+
+
+def fill(target: Path, text: str = "new", *, force: bool = False) -> None:
+    with staged(target, force=force) as folder:
+        (folder / "manifest.json").write_text(text)
+
+
+def break_off(target: Path, error: BaseException, *, force: bool = False) -> None:
+    with staged(target, force=force) as folder:
+        (folder / "x").write_text("half")
+        raise error
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_is_there_when_the_block_has_ended(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "out"
+    with staged(target) as folder:
+        (folder / "x").write_text("x")
+        assert not target.exists()
+    assert contents(tmp_path) == {"a/out/x": "x"}
+
+
+def test_an_empty_folder_may_stand_there(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    fill(tmp_path / "out")
+    assert contents(tmp_path) == {"out/manifest.json": "new"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_nothing_is_left_of_a_block_that_fails(error: type[BaseException], tmp_path: Path) -> None:
+    with pytest.raises(error):
+        break_off(tmp_path / "out", error("broken"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_stays_if_the_new_one_fails(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "old")
+    with pytest.raises(ValueError, match="broken"):
+        break_off(tmp_path / "out", ValueError("broken"), force=True)
+    assert contents(tmp_path) == {"out/manifest.json": "old"}
+
+
+def test_force_replaces(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "old")
+    (tmp_path / "out" / "more").write_text("old")
+    fill(tmp_path / "out", force=True)
+    assert contents(tmp_path) == {"out/manifest.json": "new"}
+
+
+def test_without_force_nothing_is_replaced(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "old")
+    message = f"{tmp_path}/out exists; choose another folder, or --force to replace it"
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        fill(tmp_path / "out")
+    assert contents(tmp_path) == {"out/manifest.json": "old"}
+
+
+def test_force_does_not_replace_what_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("dear")
+    message = "has no manifest.json: omr did not make it and does not replace it; choose another"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        fill(tmp_path, force=True)
+    assert contents(tmp_path) == {"thesis.tex": "dear"}
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "x.png")
+    message = f"x.png: No space left on device; nothing was written to {tmp_path}/out"
+    with pytest.raises(OmrError, match=f"^{re.escape(message)}$"):
+        break_off(tmp_path / "out", full)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from converters.staging import staged
+with staged(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_no_target_and_the_next_clears_up(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    assert subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False).returncode < 0
+    assert contents(tmp_path) == {".out.partial/half": "half"}
+    fill(target)
+    assert contents(tmp_path) == {"out/manifest.json": "new"}
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    message = f"{tmp_path}/out is being written by another process"
+    with staged(tmp_path / "out") as folder:
+        (folder / "x").write_text("first")
+        with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+            fill(tmp_path / "out")
+    assert contents(tmp_path) == {"out/x": "first"}

@@ -1,0 +1,190 @@
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from class_maps import ConfigError, InputError
+from converters import images
+from converters.page import Page
+from converters.yolo import open_dataset
+from omr.commands.eval import evaluate
+
+NAMES = ("notehead", "stem", "clef")
+
+
+@dataclass
+class Predictor:
+    """Stands in for training.predictor: finds every truth of the split."""
+
+    names: tuple[str, ...] = NAMES
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def class_names(self, weights: Path) -> tuple[str, ...]:
+        return self.names
+
+    def predict(
+        self, weights: Path, images: list[tuple[Path, PurePosixPath]], **settings: object
+    ) -> Iterator[Page]:
+        self.calls.append(settings)
+        folder = images[0][0].parent
+        for page in open_dataset(folder.parents[1]).pages(folder.name):
+            assert folder / page.image in {file for file, _ in images}
+            yield replace(page, scores=np.full(len(page.labels), 0.9))
+
+
+@pytest.fixture
+def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
+    fake, module = Predictor(), ModuleType("training.predictor")
+    module.__dict__.update(class_names=fake.class_names, predict=fake.predict)
+    monkeypatch.setitem(sys.modules, "training.predictor", module)
+    return fake
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """One image a split; two noteheads and a stem for val, nothing for train."""
+    folder = tmp_path / "data"
+    labels = {"train": "", "val": "0 .2 .2 .1 .1\n0 .5 .2 .1 .1\n1 .5 .5 .05 .5\n"}
+    for split, text in labels.items():
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        images.write(np.full((100, 100), 255, np.uint8), folder / "images" / split / "a.png")
+        (folder / "labels" / split / "a.txt").write_text(text)
+    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
+    (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames:\n{names}")
+    (tmp_path / "best.pt").write_text("weights")
+    return folder
+
+
+def run(data: Path, *options: str) -> Result:
+    app = typer.Typer()
+    app.command()(evaluate)
+    return CliRunner().invoke(app, [str(data.parent / "best.pt"), str(data), *options])
+
+
+def test_split_without_symbols_has_no_figure(data: Path, predictor: Predictor) -> None:
+    result = run(data, "--split", "train", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["macro"] == {"ap50": None, "ap75": None, "ap": None, "recall50": None}
+    assert report["n_images"] == 1
+
+
+def test_json(data: Path, predictor: Predictor) -> None:
+    result = run(data, "--json", "--imgsz", "320", "--batch", "2", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["macro"]["ap"] == pytest.approx(1)
+    assert report["instance_weighted"]["ap50"] == pytest.approx(1)
+    assert [row["n_truths"] for row in report["classes"]] == [2, 1, 0]
+    assert [report[key] for key in ("split", "imgsz", "conf", "is_training_split")] == [
+        "val", 320, 0.001, False,
+    ]  # fmt: skip
+    assert (report["max_det"], report["images_at_max_det"]) == (300, 0)
+    assert predictor.calls == [
+        {"imgsz": 320, "batch": 2, "device": "cpu", "score_thresh": 0.001, "max_det": 300}
+    ]
+
+
+def test_table_says_which_mean_is_which(data: Path, predictor: Predictor) -> None:
+    result = run(data)
+    assert result.stdout == ""
+    table = re.sub(r"[\s│┃]+", " ", result.stderr)
+    assert "notehead 2 2 1.000 1.000 1.000" in table
+    assert "clef 0 0 - - -" in table
+    assert "macro mean 3 3 1.000 1.000 1.000" in table
+    assert "instance-weighted mean 3 3 1.000" in table
+    assert "training split" not in table
+
+
+def test_scores_on_the_training_split_are_declared(data: Path, predictor: Predictor) -> None:
+    description = (data / "data.yaml").read_text()
+    (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
+    result = run(data, "--json")
+    assert json.loads(result.stdout)["is_training_split"] is True
+    assert (
+        "warning: these are the images of the training split: the figures say how well the model "
+        "remembers, not how well it reads"
+    ) in " ".join(result.stderr.split())
+
+
+def test_truths_without_area_are_declared(data: Path, predictor: Predictor) -> None:
+    (data / "labels/val/a.txt").write_text("0 .2 .2 0 .1\n")
+    warning = "warning: 1 truths have no area: none can be found"
+    assert warning in " ".join(run(data).stderr.split())
+
+
+def test_images_that_fill_the_limit_are_counted(
+    data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.density.suggested_max_det", lambda max_symbols: max_symbols)
+    result = run(data, "--json")
+    assert json.loads(result.stdout)["images_at_max_det"] == 1
+    assert "1 images filled the limit of 3 detections" in result.stderr
+
+
+def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    result = run(data, "--out", str(out), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
+    assert images.read(out / "contact_sheet.png").ndim == 3
+    message = f"{out} holds report.json, contact_sheet.png; pass --force to overwrite"
+    assert_error(run(data, "--out", str(out)), ConfigError(message))
+    assert run(data, "--out", str(out), "--force").exit_code == 0
+
+
+def assert_error(result: Result, error: Exception) -> None:
+    assert type(result.exception) is type(error)
+    assert str(result.exception) == str(error)
+
+
+def test_high_conf_is_refused(data: Path, predictor: Predictor) -> None:
+    message = (
+        "--conf 0.25 would mislead: an average precision needs the weak candidates too; "
+        "use 0.001 or less"
+    )
+    assert_error(run(data, "--conf", "0.25"), ConfigError(message))
+    assert run(data, "--conf", "0.001").exit_code == 0
+    assert not predictor.calls[1:]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        pytest.param(
+            ("notehead", "clef", "flag"),
+            "only in the weights: flag; only in the data: stem",
+            id="other names",
+        ),
+        pytest.param(("notehead", "stem"), "only in the data: clef", id="fewer"),
+        pytest.param(
+            ("notehead", "clef", "stem"),
+            "label 1 is clef in the weights, stem in the data",
+            id="order",
+        ),
+        pytest.param(
+            (*NAMES, "stem"), "label 3 is stem in the weights, nothing in the data", id="twice"
+        ),
+    ],
+)
+def test_classes_must_agree(
+    data: Path, predictor: Predictor, names: tuple[str, ...], message: str
+) -> None:
+    predictor.names = names
+    error = ConfigError(f"weights and data differ in their classes: {message}")
+    assert_error(run(data), error)
+
+
+def test_unknown_split(data: Path, predictor: Predictor) -> None:
+    error = InputError("no split 'test'; it has: train, val", path=data / "data.yaml")
+    assert_error(run(data, "--split", "test"), error)

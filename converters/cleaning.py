@@ -111,10 +111,14 @@ def _widen(page: Page, names: Sequence[str], min_side: float, counts: Tally) -> 
 
 def _exact_duplicates(page: Page) -> NDArray[np.bool_]:
     """Mark symbols whose class and box an earlier one has, shape ``(N,)``."""
-    rows = np.column_stack((page.labels, page.boxes_xyxy))
-    _, first = np.unique(rows, axis=0, return_index=True)
-    later = np.ones(len(rows), bool)
-    later[first] = False
+    columns = (*page.boxes_xyxy.T, page.labels)
+    order = np.lexsort(columns)  # stable: equal rows stay in the order of the page
+    same = np.ones(max(0, len(order) - 1), bool)
+    for column in columns:
+        ordered = column[order]
+        same &= ordered[1:] == ordered[:-1]
+    later = np.zeros(len(order), bool)
+    later[order[1:][same]] = True
     return later
 
 

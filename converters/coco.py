@@ -139,7 +139,13 @@ class CocoFile:
         """Width and height of each image in pixels."""
 
     def pages(
-        self, source: Source, labels: Mapping[str, int], counts: Tally, *, clip: bool = False
+        self,
+        source: Source,
+        labels: Mapping[str, int],
+        counts: Tally,
+        *,
+        clip: bool = False,
+        workers: int = 1,
     ) -> Iterator[Page]:
         """Yield the pages in the order of ``images``.
 
@@ -149,6 +155,7 @@ class CocoFile:
             counts: Receives what was read, and what was dropped: categories without a class, and
                 crowd regions, whose box holds many objects.
             clip: Let boxes reach beyond the image; the cleaning cuts them there.
+            workers: Taken as every reader does; the file is decoded already.
 
         Raises:
             InputError: An annotation belongs to nothing, or its box is none.

@@ -4,32 +4,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-from class_maps import ClassMap, ConfigError, InputError, OmrError, Source, with_nearest
+from class_maps import ClassMap, ConfigError, InputError, Source, with_nearest
 from converters import images
 from converters.coco import CocoWriter
 from converters.manifest import Manifest, sha256
 from converters.names import several, work_of
 from converters.parquet import ParquetWriter
 from converters.preparation import Job, PreparationOptions, Prepared, prepare
+from converters.processes import in_order, warm_up
 from converters.sources import SourceFile, open_source
 from converters.splits import SplitBy, group_of, held_out, shared_works
 from converters.staging import check_free, staged
-from converters.yolo import IMAGES, YoloWriter
+from converters.yolo import IMAGES, LABELS, YoloWriter
 
 WRITERS: dict[str, type[YoloWriter] | type[CocoWriter] | type[ParquetWriter]] = {
     "yolo": YoloWriter,
     "coco": CocoWriter,
     "parquet": ParquetWriter,
 }
-PAGES_A_BATCH = 64
-"""Pages in memory together, for each worker."""
 
 
 class Track(Protocol):
@@ -97,6 +92,7 @@ def convert(
         OmrError: Anything that the user can put right; see the message.
     """
     check_free(target, force=force)
+    warm_up(workers, "converters.preparation")
     found, files = open_source(source, source_format)
     reading = options.class_map.source(found, options.annotation_set)
     _check_images(files, labels_only=options.labels_only)
@@ -105,13 +101,13 @@ def convert(
     with staged(target, force=force) as folder, ThreadPoolExecutor(1) as pool:
         hashes = [pool.submit(sha256, file.file.path) for file in files]  # beside the reading
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
-        jobs = _jobs(files, reading, val, options, manifest, folder)
+        jobs = _jobs(files, reading, val, options, manifest, folder, workers)
         n_pages = sum(len(file.file.images) for file in files)
-        for done in track(_run(jobs, workers), n_pages):
+        for done in track(in_order(prepare, jobs, workers), n_pages):
             for image in done.images:
                 for writer in writers:
                     writer.add(done.split, image)
-            manifest.add(done.split, done.images, done.counts)
+            manifest.add(done)
         _check_counts(manifest, source, options.class_map)
         for writer in writers:
             writer.close()
@@ -156,37 +152,23 @@ def _jobs(
     options: ConversionOptions,
     manifest: Manifest,
     folder: Path,
+    workers: int,
 ) -> Iterator[Job]:
     labels, clip = options.class_map.labels, options.preparation.cleaning.clip
     for file in files:
-        for page in file.file.pages(reading, labels, manifest.counts, clip=clip):
+        for page in file.file.pages(reading, labels, manifest.counts, clip=clip, workers=workers):
             split = _split(page.image, file.split, val, options)
             yield Job(
                 page=page,
                 split=split,
-                image_folder=None if options.labels_only else file.image_folder,
-                image_out=folder / IMAGES / split,
+                # absolute: a worker may have started in another folder
+                image_folder=None if options.labels_only else file.image_folder.absolute(),
+                image_out=folder.absolute() / IMAGES / split,
+                label_out=folder.absolute() / LABELS / split if "yolo" in options.formats else None,
+                hand_back=set(options.formats) != {"yolo"},
                 names=options.class_map.names,
                 options=options.preparation,
             )
-
-
-def _run(jobs: Iterator[Job], workers: int) -> Iterator[Prepared]:
-    """Prepare pages in processes, in order; a handful is not worth a second process."""
-    batch = list(islice(jobs, PAGES_A_BATCH * workers))
-    if workers == 1 or len(batch) <= workers:
-        yield from map(prepare, batch)
-        yield from map(prepare, jobs)
-        return
-    try:
-        with Parallel(n_jobs=workers, return_as="generator") as parallel:
-            while batch:  # complete before it is sent: the reader's errors must come up here
-                yield from parallel(delayed(prepare)(job) for job in batch)
-                batch = list(islice(jobs, PAGES_A_BATCH * workers))
-    except TerminatedWorkerError as error:
-        raise OmrError(
-            "a worker process was killed, perhaps for want of memory; try fewer --workers"
-        ) from error
 
 
 def _check_counts(manifest: Manifest, source: Path, class_map: ClassMap) -> None:

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from converters.page import Page
+from converters.preparation import Prepared
 from converters.staging import MANIFEST
 from converters.tally import Tally
 
@@ -29,13 +29,14 @@ class Manifest:
     tiles: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """By split and page: its symbols, its scale, and the corner of each of its tiles."""
 
-    def add(self, split: str, images: Iterable[Page], counts: Tally) -> None:
-        """Count one page by the images that were made of it."""
+    def add(self, prepared: Prepared) -> None:
+        """Count one page by what was made of it."""
+        split, counts = prepared.split, prepared.counts
         self.pages[split] += 1
+        self.images[split] += len(prepared.images)
+        self.empty_images[split] += prepared.n_empty
         self.counts.update(counts)
-        for image in images:
-            self.images[split] += 1
-            self.empty_images[split] += not len(image.labels)
+        for image in prepared.images:
             if placed := image.placement:
                 scale = {"scale_x": placed.scale_x, "scale_y": placed.scale_y}
                 pages = self.tiles.setdefault(split, {})

@@ -11,10 +11,11 @@ import numpy as np
 
 from class_maps import InputError
 from converters import images, tally
-from converters.cleaning import CleaningOptions, clean
+from converters.cleaning import CleaningOptions, clean, take
 from converters.page import Page, Placement
 from converters.tally import Tally
 from converters.tiles import TileOptions, cut
+from converters.yolo import write_labels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +38,10 @@ class Job:
     """Where the page's image lies; None where only labels are wanted."""
     image_out: Path
     """Where images go."""
+    label_out: Path | None
+    """Where label files go, if the YOLO format is wanted."""
+    hand_back: bool
+    """Whether the symbols are wanted back, for formats that gather all pages in one file."""
     names: Sequence[str]
     """Names of the classes."""
     options: PreparationOptions
@@ -48,7 +53,9 @@ class Prepared:
 
     split: str
     images: list[Page]
-    """The page, or its tiles."""
+    """The page, or its tiles; without symbols where nobody wants them back."""
+    n_empty: int
+    """Images without symbols."""
     counts: Tally
 
 
@@ -68,9 +75,15 @@ def prepare(job: Job) -> Prepared:
         counts.labels.update(tally.count(image.labels, job.names))
         if image.cut is not None:
             counts.cut.update(tally.count(image.labels[image.cut], job.names))
+    if job.label_out:
+        for image in made:
+            write_labels(image, job.label_out)
     if job.image_folder:
         _write_images(job.image_folder / job.page.image, page, made, job.image_out)
-    return Prepared(split=job.split, images=made, counts=counts)
+    n_empty = sum(not len(image.labels) for image in made)
+    if not job.hand_back:
+        made = [take(image, np.empty(0, np.int64)) for image in made]
+    return Prepared(split=job.split, images=made, n_empty=n_empty, counts=counts)
 
 
 def _scaled(page: Page, staff_space: float) -> Page:

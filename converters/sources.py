@@ -15,6 +15,8 @@ READERS: dict[str, type[DeepScoresFile] | type[CocoFile]] = {
     "deepscoresv2": DeepScoresFile,
     "coco": CocoFile,
 }
+HEAD_BYTES = 4096
+"""A key that stands at the head of a file need not be looked for in all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,6 +66,8 @@ def format_of(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
+            if b'"annotation_sets"' in file.read(HEAD_BYTES):
+                return "deepscoresv2"
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             root = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except (OSError, ValueError) as error:  # a damaged file is told apart by its reader

@@ -23,18 +23,22 @@ IMAGES, LABELS, DATA_YAML = "images", "labels", "data.yaml"
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 
+def write_labels(page: Page, folder: Path) -> None:
+    """Write the label file of one page, ``folder`` being that of its split's labels."""
+    path = folder / page.image.with_suffix(".txt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(label_lines(page), encoding="ascii")
+
+
 class YoloWriter:
-    """Writes label files page by page, and ``data.yaml`` at the end."""
+    """Writes ``data.yaml``; the label files are :func:`write_labels`', page by page."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder, names
         self._splits: set[str] = set()
 
     def add(self, split: str, page: Page) -> None:
-        """Write the labels of one page."""
-        path = self._folder / LABELS / split / page.image.with_suffix(".txt")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(label_lines(page), encoding="ascii")
+        """Take note of the split; workers write the labels beside the images."""
         self._splits.add(split)
 
     def close(self) -> None:
@@ -52,12 +56,28 @@ class YoloWriter:
 
 
 def label_lines(page: Page) -> str:
-    """The text of a page's label file; empty for a page without symbols."""
-    shares = xyxy_to_cxcywh(page.boxes_xyxy) / [page.width, page.height, page.width, page.height]
-    return "".join(
-        f"{label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n"
-        for label, (cx, cy, w, h) in zip(page.labels.tolist(), shares.tolist(), strict=True)
-    )
+    """The text of a page's label file, six digits a number; empty for a page without symbols.
+
+    The digits are set as an array of characters: a large data set has millions of lines.
+    """
+    n = len(page.labels)
+    sides = [page.width, page.height, page.width, page.height]
+    shares = np.rint(xyxy_to_cxcywh(page.boxes_xyxy) / sides * 1_000_000).astype(np.int32)
+    label_digits = page.labels[:, None] // 10 ** np.arange(5, -1, -1) % 10
+    leading = np.cumsum(label_digits, axis=1) == 0  # zeros before the first other digit
+    leading[:, -1] = False
+    text = np.full((n, 43), ord(" "), np.uint8)  # (N, 43): "000012 0.123456 ... 0.123456\n"
+    text[:, :6] = label_digits + ord("0")
+    numbers = text[:, 6:42].reshape(n, 4, 9)  # (N, 4, 9): " 0.123456"
+    text[:, -1] = ord("\n")
+    for place in (8, 7, 6, 5, 4, 3, 1):
+        numbers[..., place] = shares % 10 + ord("0")
+        shares //= 10
+    numbers[..., 2] = ord(".")
+    text[:, 6:42] = numbers.reshape(n, 36)
+    shown = np.ones(text.shape, bool)
+    shown[:, :6] = ~leading
+    return text[shown].tobytes().decode("ascii")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -22,14 +23,36 @@ def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterato
     )
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on stderr; the first column is text, the others are numbers."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    totals: Iterable[Sequence[object]] = (),
+) -> None:
+    """Print a table on stderr; the first column is text, the others are figures."""
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
         shown.add_column(column, justify="right" if i else "left")
     for row in rows:
-        shown.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+        shown.add_row(*map(_cell, row))
+    shown.add_section()
+    for row in totals:
+        shown.add_row(*map(_cell, row))
     err.print(shown)
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+
+
+def say(text: str) -> None:
+    """Print a sentence on stderr as it is."""
+    err.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def note(text: str) -> None:
+    """Print on stderr what should not be overlooked."""
+    err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def print_json(result: Mapping[str, object]) -> None:

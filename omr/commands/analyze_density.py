@@ -1,14 +1,11 @@
 """``omr analyze-density``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from omr.console import err
+from omr.console import print_json, say, table
 
 if TYPE_CHECKING:
     from training.density import DensityReport
@@ -23,7 +20,7 @@ def analyze_density(
 ) -> None:
     """Show how many symbols the images hold and how large they are in training.
 
-    Example: omr analyze-density data/harmony --imgsz 640 --batch 16
+    Example: omr analyze-density data --imgsz 640 --batch 16
     """
     from converters.yolo import open_dataset
     from training.density import analyze
@@ -38,44 +35,37 @@ def analyze_density(
     )
     _show(report)
     if as_json:
-        typer.echo(json.dumps(report.to_json() | {"split": split}, indent=1))
+        print_json(report.to_json() | {"split": split})
 
 
 def _show(report: "DensityReport") -> None:
-    err.print(_symbols_table(report))
-    err.print(_classes_table(report))
-    if report.batch_max is not None:
-        largest = report.batch_max
-        err.print(
-            f"Fullest image of a batch of {report.batch}: {largest.expected:.0f} symbols expected, "
-            f"more than {largest.p999} in one batch of a thousand.",
-            highlight=False,
-        )
-    err.print(f"Suggested detections an image (max_det): {report.suggest.max_det}", highlight=False)
-
-
-def _symbols_table(report: "DensityReport") -> Table:
-    table = Table("", "mean", "P50", "P95", "P99", "max", title="Symbols")
-    for what, spread in (("an image", report.symbols), ("a page", report.symbols_page)):
-        if spread is not None:
-            counts = (spread.p50, spread.p95, spread.p99, spread.max)
-            table.add_row(what, f"{spread.mean:.1f}", *map(str, counts))
-    return table
-
-
-def _classes_table(report: "DensityReport") -> Table:
-    table = Table(
-        "class", "symbols", "share", "width px", "height px", "under 2 px",
-        title=f"Classes, median sizes at {report.imgsz} px",
-    )  # fmt: skip
-    for row in report.classes:
-        sizes = [
-            "-" if value is None else pattern.format(value)
-            for value, pattern in (
-                (row.median_width_px, "{:.1f}"),
-                (row.median_height_px, "{:.1f}"),
-                (row.under_2px, "{:.1%}"),
+    spreads = (("an image", report.symbols), ("a page", report.symbols_page))
+    table(
+        "Symbols",
+        ("", "mean", "P50", "P95", "P99", "max"),
+        [(what, f"{s.mean:.1f}", s.p50, s.p95, s.p99, s.max) for what, s in spreads if s],
+    )
+    present = [row for row in report.classes if row.count]
+    table(
+        f"Classes, median sizes in pixels at {report.imgsz} px",
+        ("class", "symbols", "share", "width", "height", "under 2 px"),
+        [
+            (
+                row.name,
+                row.count,
+                f"{row.share:.1%}",
+                f"{row.median_width_px:.1f}",
+                f"{row.median_height_px:.1f}",
+                f"{row.under_2px:.1%}",
             )
-        ]
-        table.add_row(escape(row.name), str(row.count), f"{row.share:.1%}", *sizes)
-    return table
+            for row in present
+        ],
+    )
+    if absent := [row.name for row in report.classes if not row.count]:
+        say(f"without a symbol: {', '.join(absent)}")
+    if largest := report.batch_max:
+        say(
+            f"Fullest image of a batch of {report.batch}: {largest.expected:.0f} symbols expected, "
+            f"more than {largest.p999} in one batch of a thousand."
+        )
+    say(f"Suggested detections an image (max_det): {report.suggest.max_det}")

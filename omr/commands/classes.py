@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import class_maps
-from omr.console import err, print_json, table
+from omr.console import print_json, say, table
 
 app = typer.Typer(no_args_is_help=True, help="Look at class maps: which classes there are.")
 
@@ -25,7 +25,7 @@ def list_maps(
         return
     rows = [(m.name, len(m.names), ", ".join(m.sources)) for m in maps]
     table("Class maps", ("name", "classes", "sources"), rows)
-    err.print("omr classes show NAME tells more; a copy of one is a good start for your own.")
+    say("omr classes show NAME tells more; a copy of one is a good start for your own.")
 
 
 @app.command()
@@ -97,4 +97,4 @@ def check(
         ("no source can fill", found["unfillable"]),
     ):
         if names:
-            err.print(f"{what}: {', '.join(names)}", soft_wrap=True, highlight=False)
+            say(f"{what}: {', '.join(names)}")

@@ -1,12 +1,13 @@
 """``omr convert``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from class_maps import ConfigError
-from omr.console import err, print_json, progress, table
+from omr.console import note, print_json, progress, say, table
 
 if TYPE_CHECKING:
     from converters.preparation import PreparationOptions
@@ -78,8 +79,6 @@ def convert(
 
     Example: omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
     """
-    import joblib
-
     import class_maps
     from converters.conversion import ConversionOptions
     from converters.conversion import convert as run
@@ -101,7 +100,7 @@ def convert(
         out,
         options,
         source_format=source_format,
-        workers=workers or joblib.cpu_count(),
+        workers=workers or len(os.sched_getaffinity(0)),
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),
     )
@@ -171,6 +170,6 @@ def show(summary: dict[str, Any], out: Path) -> None:
         [(row["name"], row["written"], row["labels"]) for row in present],
     )
     if absent := [row["name"] for row in summary["classes"] if not row["written"]]:
-        err.print(f"without a symbol: {', '.join(absent)}", soft_wrap=True)
+        say(f"without a symbol: {', '.join(absent)}")
     for warning in summary["warnings"]:
-        err.print(f"[yellow]note:[/] {warning}", soft_wrap=True, highlight=False)
+        note(warning)

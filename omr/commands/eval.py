@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from class_maps import ConfigError
-from omr.console import err, progress
+from omr.console import note, print_json, progress, say, table
 
 if TYPE_CHECKING:
     from converters.images import Pixels
@@ -39,7 +37,7 @@ def evaluate(
 ) -> None:
     """Score a model on a data set with pycocotools.
 
-    Example: omr eval runs/harmony/weights/best.pt data/harmony --imgsz 640 --out report
+    Example: omr eval run/weights/best.pt data --imgsz 640 --out score
     """
     from converters.yolo import open_dataset
     from eval.detection import evaluate as score
@@ -71,12 +69,12 @@ def evaluate(
     settings = {"imgsz": imgsz, "conf": conf, "max_det": max_det, "images_at_max_det": full}
     result = {"split": split, "is_training_split": seen, **settings, **report.to_json()}
     _show(report, split=split, seen=seen)
-    err.print(f"{full} images filled the limit of {max_det} detections", highlight=False)
+    say(f"{full} images filled the limit of {max_det} detections")
     if out is not None:
         sheet = compare(folder, truths, predictions, dataset.names)
         _save(out, json.dumps(result, indent=1), sheet)
     if as_json:
-        typer.echo(json.dumps(result, indent=1))
+        print_json(result)
 
 
 def _check_conf(conf: float) -> None:
@@ -121,29 +119,26 @@ def _is_training_split(dataset: "YoloDataset", split: str) -> bool:
 
 
 def _show(report: "DetectionReport", *, split: str, seen: bool) -> None:
-    table = Table(
-        "class", "truths", "predicted", "AP50", "AP50-95", "recall50",
-        title=f"{split}: {report.n_images} images",
-    )  # fmt: skip
-    for row in report.classes:
-        table.add_row(escape(row.name), str(row.n_truths), str(row.n_predictions), *_figures(row))
-    table.add_section()
-    totals = str(report.n_truths), str(report.n_predictions)
-    table.add_row("macro mean", *totals, *_figures(report.macro))
-    table.add_row("instance-weighted mean", *totals, *_figures(report.instance_weighted))
-    err.print(table)
-    err.print("Macro: every class with truths counts the same. Instance-weighted: by its truths.")
+    shown = [row for row in report.classes if row.n_truths or row.n_predictions]
+    totals = report.n_truths, report.n_predictions
+    table(
+        f"{split}: {report.n_images} images",
+        ("class", "truths", "predicted", "AP50", "AP50-95", "recall50"),
+        [(row.name, row.n_truths, row.n_predictions, *_figures(row)) for row in shown],
+        [
+            ("macro mean", *totals, *_figures(report.macro)),
+            ("instance-weighted mean", *totals, *_figures(report.instance_weighted)),
+        ],
+    )
+    say("Macro: every class with truths counts the same. Instance-weighted: by its truths.")
+    if absent := [row.name for row in report.classes if row not in shown]:
+        say(f"neither there nor predicted: {', '.join(absent)}")
     if report.n_zero_area_truths:
-        err.print(
-            f"[yellow]warning:[/] {report.n_zero_area_truths} truths have no area: none can be "
-            "found",
-            highlight=False,
-        )
+        note(f"{report.n_zero_area_truths} truths have no area: none can be found")
     if seen:
-        err.print(
-            "[yellow]warning:[/] these are the images of the training split: the figures say how "
-            "well the model remembers, not how well it reads",
-            highlight=False,
+        note(
+            "these are the images of the training split: the figures say how well the model "
+            "remembers, not how well it reads"
         )
 
 
@@ -159,4 +154,4 @@ def _save(out: Path, report: str, sheet: "Pixels") -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).write_text(report + "\n", encoding="utf-8")
     images.write(sheet, out / SHEET)
-    err.print(f"{REPORT}, {SHEET} -> {out}", markup=False, highlight=False)
+    say(f"{REPORT}, {SHEET} -> {out}")

@@ -17,7 +17,7 @@ from converters.page import Page
 from converters.parquet import ParquetWriter
 from converters.sources import format_of, open_source
 from converters.tally import Tally
-from converters.yolo import YoloWriter, open_dataset
+from converters.yolo import YoloWriter, label_lines, open_dataset, write_labels
 
 NAMES = ("note", "stem")
 SAME = Source(name="coco", annotation_set=None, class_of={name: name for name in NAMES})
@@ -32,6 +32,13 @@ def empty_page() -> Page:
         labels=np.empty(0, np.int64),
         symbol_ids=np.empty(0, np.int64),
     )
+
+
+def write_yolo(folder: Path, page: Page) -> None:
+    writer = YoloWriter(folder, NAMES)
+    writer.add("train", page)
+    writer.close()
+    write_labels(page, folder / "labels" / "train")
 
 
 def read_coco(folder: Path, *, clip: bool = False) -> Page:
@@ -55,9 +62,7 @@ def test_coco(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
 @given(written=pages())
 def test_yolo(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("yolo")
-    writer = YoloWriter(folder, NAMES)
-    writer.add("train", written)
-    writer.close()
+    write_yolo(folder, written)
     (folder / "images" / "train").mkdir(parents=True)
     white = np.full((written.height, written.width), 255, np.uint8)
     images.write(white, folder / "images" / "train" / "page.png")
@@ -68,6 +73,21 @@ def test_yolo(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
     tolerance = 1e-6 * max(written.width, written.height)  # six digits of the image's side
     np.testing.assert_allclose(page.boxes_xyxy, written.boxes_xyxy, atol=tolerance)
     np.testing.assert_array_equal(page.labels, written.labels)
+
+
+@given(page=pages(n_classes=1200, max_symbols=20))
+def test_label_lines_are_what_python_formats(page: Page) -> None:
+    def line(label: int, x0: float, y0: float, x1: float, y1: float) -> str:
+        w, h = page.width, page.height
+        shares = (x0 + x1) / 2 / w, (y0 + y1) / 2 / h, (x1 - x0) / w, (y1 - y0) / h
+        return f"{label} " + " ".join(f"{share:.6f}" for share in shares) + "\n"
+
+    labelled = zip(page.labels.tolist(), page.boxes_xyxy.tolist(), strict=True)
+    expected = [line(label, *box) for label, box in labelled]
+    for found, wanted in zip(label_lines(page).splitlines(keepends=True), expected, strict=True):
+        words = zip(found.split(), wanted.split(), strict=True)
+        assert all(a == b or abs(float(a) - float(b)) < 1.5e-6 for a, b in words)
+        assert len(found) == len(wanted)
 
 
 @given(written=pages())
@@ -169,9 +189,7 @@ def test_what_data_yaml_validates_on(
     ],
 )  # fmt: skip
 def test_a_label_line_that_is_none(line: str, message: str, tmp_path: Path) -> None:
-    writer = YoloWriter(tmp_path, NAMES)
-    writer.add("train", empty_page())
-    writer.close()
+    write_yolo(tmp_path, empty_page())
     path = tmp_path / "labels" / "train" / "a.txt"
     path.write_text(f"\n{line}\n")
     (tmp_path / "images" / "train").mkdir(parents=True)

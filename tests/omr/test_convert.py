@@ -1,0 +1,108 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from deepscores import NOTE, content, write
+from typer.testing import CliRunner, Result
+
+from class_maps import ConfigError
+from omr.cli import app
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["convert", *map(str, words)])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    staff = ("135", [0, 20, 200, 88])
+    return write(tmp_path / "in", content(NOTE, NOTE, staff, ("2", [1, 1, 9, 9])))
+
+
+def test_json_is_all_that_stands_on_stdout(source: Path, tmp_path: Path) -> None:
+    result = run(source, tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["pages"] == 1
+    assert summary["symbols"] == {"read": 4, "written": 2, "dropped": 2, "labels": 2, "cut": 0}
+    assert summary["dropped_by_reason"] == {"exact duplicate": 1, "not in class map": 1}
+    counts = {row["name"]: row["written"] for row in summary["classes"]}
+    assert {name: n for name, n in counts.items() if n} == {"noteheadBlack": 1, "staff": 1}
+
+
+def test_the_closing_table(source: Path, tmp_path: Path) -> None:
+    result = run(source, tmp_path / "out")
+    assert result.stdout == ""
+    table = " ".join(result.stderr.split())
+    for row in ("symbols read 4", "written 2", "dropped: exact duplicate 1", "noteheadBlack 1 1"):
+        assert row in table
+    assert "without a symbol: noteheadHalf, " in table
+    assert "note: no page is held out: data.yaml validates on the training pages" in table
+
+
+def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
+    formats = ("--format", "yolo", "--format", "coco", "--format", "parquet")
+    tiles = ("--tile", 64, "--overlap", 16, "--min-visible", 0.3, "--scale", "staff-space:10")
+    cleaning = ("--dedup-iou", 0.9, "--min-side", 3, "--clip", "--annotation-set", "deepscores")
+    rest = ("--source", "deepscoresv2", "--workers", 1, "--seed", 3, "--classes", "deepscores")
+    result = run(source, tmp_path / "out", *formats, *tiles, *cleaning, *rest)
+    assert result.exit_code == 0, result.output
+    made = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert made["options"] == {
+        "formats": ["yolo", "coco", "parquet"],
+        "cleaning": {"dedup_iou": 0.9, "min_side": 3.0, "clip": True},
+        "staff_space": 10.0,
+        "tiles": {"size": 64, "overlap": 16, "min_visible": 0.3},
+        "val": 0.0,
+        "split_by": "work",
+        "seed": 3,
+        "labels_only": False,
+    }
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "annotations", "data.yaml", "images", "labels", "manifest.json", "parquet",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--overlap", "8"], "--overlap says how far tiles overlap; give --tile too"),
+        (["--tile", "64", "--overlap", "64"], "--overlap must be smaller than --tile, got 64 of 64"),
+        (["--scale", "half"], "--scale must be native or staff-space:PX, got 'half'"),
+        (["--scale", "staff-space:0"], "--scale must be native or staff-space:PX, got 'staff-space:0'"),
+        (["--format", "cocoa"], "no format is called cocoa (did you mean coco?); it is yolo, coco, parquet"),
+        (["--source", "coco2"], "no source is called coco2 (did you mean coco?); it is deepscoresv2, coco"),
+        (["--val", "0.5"], "--val needs at least two works to hold one out, the training set has 1"),
+    ],
+)  # fmt: skip
+def test_options_that_are_none(
+    words: list[str], message: str, source: Path, tmp_path: Path
+) -> None:
+    error = run(source, tmp_path / "out", *words).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == message
+    assert not (tmp_path / "out").exists()
+
+
+def test_out_is_replaced_by_force_alone(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(source, out).exit_code == 0
+    error = run(source, out).exception
+    assert str(error) == f"{out} exists; choose another folder, or --force to replace it"
+    assert run(source, out, "--force", "--labels-only").exit_code == 0
+    assert not (out / "images").exists()
+
+
+def test_ultralytics_accepts_what_is_written(source: Path, tmp_path: Path) -> None:
+    """Its own data set class finds every image and label and drops none."""
+    assert run(source, tmp_path / "out").exit_code == 0
+    pytest.importorskip("training")
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    data = check_det_dataset(str(tmp_path / "out" / "data.yaml"))
+    assert len(data["names"]) == 42
+    dataset = YOLODataset(img_path=data["train"], data=data, imgsz=64, augment=False)
+    assert [len(label["cls"]) for label in dataset.labels] == [2]
+    assert "ultralytics" in sys.modules

@@ -1,0 +1,45 @@
+"""The examples in the commands' help do what they say, in the order of the README."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_commands import commands
+from typer.testing import CliRunner
+
+from converters import synthetic
+from omr.cli import app
+
+ORDER = ["convert", "analyze-density", "train", "eval", "demo", "classes"]
+SHORTER = {"--epochs 100": "--epochs 1 --batch 2 --workers 0", "--out demo": "--out demo --steps 1"}
+
+
+def examples() -> list[str]:
+    lines = [re.findall(r"Example: omr (.*)", text)[-1] for _, text in commands()]
+    return sorted(lines, key=lambda line: ORDER.index(line.split()[0]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A current folder with the sources that the examples name."""
+    root = tmp_path_factory.mktemp("examples")
+    synthetic.write(root / "ds2_dense", pages=3, width=640, height=640)
+    synthetic.write(root / "ds2_sample", pages=1, width=640, height=400)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        yield root
+
+
+@pytest.mark.parametrize("example", examples())
+def test_example(example: str, folder: Path) -> None:
+    words = example
+    for long, short in SHORTER.items():
+        words = words.replace(long, short)
+    result = CliRunner().invoke(app, shlex.split(words))
+    assert result.exit_code == 0, result.output
+    if example.startswith("demo"):
+        report = (folder / "demo" / "REPORT.md").read_text()
+        assert "Scored on the TRAINING pages" in report
+        assert "| pages | 1, cut into" in report

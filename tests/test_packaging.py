@@ -1,0 +1,35 @@
+"""All packages must come from one place: a same-named stranger must not stand in."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ["eval", "training", "converters", "class_maps"]
+
+
+def _home(package: str) -> Path:
+    return Path(str(import_module(package).__file__)).parent.parent
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_package_is_a_sibling_of_omr(name: str) -> None:
+    assert _home(name) == _home("omr")
+
+
+def test_help_does_not_wait_for_the_heavy_packages() -> None:
+    code = "import sys, omr.cli; sys.exit(', '.join(sys.modules.keys() & {%r}) or 0)"
+    heavy = "', '".join(["torch", "ultralytics", "cv2", "polars", "numpy"])
+    command = [sys.executable, "-c", code.replace("%r", f"'{heavy}'")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_one_opencv() -> None:
+    """Ultralytics brings opencv-python; another of its packages would overwrite its files."""
+    from importlib.metadata import distributions
+
+    names = {str(d.metadata["Name"]).lower() for d in distributions()}
+    assert {name for name in names if name.startswith("opencv")} == {"opencv-python"}

@@ -1,8 +1,9 @@
 """Writes a seeded data set of DeepScoresV2's dense size and shape, labels only.
 
 The real one may not be shipped. What decides the speed of a conversion is kept: the number of
-pages and annotations, the mix of classes, the length of an annotation's text, pages three times as full as the mean, oriented boxes a
-pixel smaller than the upright ones, a few exact duplicates and boxes without width.
+pages and annotations, the mix of classes, the length of an annotation's text, some pages three
+times as full as the mean, oriented boxes a pixel smaller than the upright ones, a few exact
+duplicates and boxes without width.
 """
 
 import json
@@ -66,7 +67,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
 def _fullness(rng: np.random.Generator, pages: int) -> np.ndarray:
     """Share of the annotations on each page: the fullest has some three times the mean."""
     share = np.exp(rng.normal(0, 0.4, pages)).clip(0.2, 3.5)
-    return share / share.sum()
+    return np.asarray(share / share.sum())
 
 
 def _text(category_id: int | None) -> str | None:

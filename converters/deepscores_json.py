@@ -102,8 +102,14 @@ def open_json(path: Path) -> tuple[DeepScoresJson, int]:
         raise InputError("no such file", path=path) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
-    except msgspec.DecodeError as error:
+    except msgspec.ValidationError as error:
         raise InputError(_said(error), path=path, where=_place(error)) from error
+    except msgspec.DecodeError as error:
+        if where := _place_of_nan(error, text):
+            raise InputError(
+                "expected numbers, got NaN or Infinity", path=path, where=where
+            ) from None
+        raise InputError(_said(error), path=path) from error
     # the annotations are a view of the map, which they keep alive
     return decoded, _address(memoryview(decoded.annotations)) - _address(text)
 
@@ -118,6 +124,18 @@ def _said(error: msgspec.DecodeError) -> str:
 def _place(error: msgspec.DecodeError) -> str:
     """``$.images[3].width`` as ``images[3].width``."""
     return str(error).partition(" - at `")[2].rstrip("`").lstrip("$.")
+
+
+def _place_of_nan(error: msgspec.DecodeError, text: mmap.mmap) -> str:
+    """Where a file has NaN or Infinity, which Python writes and JSON does not know."""
+    found = re.search(r"\(byte (\d+)\)", str(error))
+    if not found or not re.match(rb"NaN|Infinity", text[int(found[1]) : int(found[1]) + 8]):
+        return ""
+    before = text[max(0, int(found[1]) - 4096) : int(found[1])]
+    entries = re.findall(rb'"([^"\\]+)"\s*:\s*\{', before)
+    fields = re.findall(rb'"([^"\\]+)"\s*:', before)
+    names = [f"annotations[{key.decode()}]" for key in entries[-1:]]
+    return ".".join([*names, *(key.decode() for key in fields[-1:])]) or "a number"
 
 
 def decode_annotations(

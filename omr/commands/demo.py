@@ -73,9 +73,9 @@ def demo(
     Example: omr demo --data ds2_sample --out demo
     """
     place = _Place(root=out)
+    held_out = data is None or _has_works_to_hold_out(data)  # reads it: only then make room
     _make_room(out, force=force)
     source = data or _draw(out / "pages", seed)
-    held_out = _has_works_to_hold_out(source)
     commands = []
 
     def step(*words: object) -> None:

@@ -172,11 +172,18 @@ def test_a_file_cut_short_anywhere(share: float, tmp_path: Path) -> None:
         read(path)
 
 
-def test_nan_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("field", ["a_bbox", "o_bbox"])
+def test_nan_is_refused(field: str, number: str, tmp_path: Path) -> None:
+    data = content(STEM, NOTE)
+    data["annotations"]["2"][field][2] = float(number)
     path = tmp_path / "nan.json"
-    path.write_text(json.dumps(content(("25", [10, 20, float("nan"), 36]))))
-    with pytest.raises(InputError, match=r"nan\.json: .*not valid JSON, cut short or damaged"):
+    path.write_text(json.dumps(data, indent=2))
+    with pytest.raises(InputError) as raised:
         read(path)
+    assert str(raised.value) == (
+        f"{path}: annotations[2].{field}: expected numbers, got NaN or Infinity"
+    )
 
 
 def test_a_number_too_large_is_refused(tmp_path: Path) -> None:

@@ -92,16 +92,9 @@ def open_json(path: Path) -> tuple[DeepScoresJson, int]:
     Raises:
         InputError: It is missing, empty, damaged, or of another form.
     """
+    text = _mapped(path)
     try:
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                raise InputError("is empty; expected DeepScoresV2 JSON", path=path)
-            text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         decoded = msgspec.json.decode(text, type=DeepScoresJson)
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     except msgspec.ValidationError as error:
         raise InputError(_said(error), path=path, where=_place(error)) from error
     except msgspec.DecodeError as error:
@@ -112,6 +105,18 @@ def open_json(path: Path) -> tuple[DeepScoresJson, int]:
         raise InputError(_said(error), path=path) from error
     # the annotations are a view of the map, which they keep alive
     return decoded, _address(memoryview(decoded.annotations)) - _address(text)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                raise InputError("is empty; expected DeepScoresV2 JSON", path=path)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
 
 
 def _said(error: msgspec.DecodeError) -> str:

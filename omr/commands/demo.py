@@ -14,9 +14,11 @@ from omr.console import err, print_json, say
 
 MARK = ".omr-demo"
 """Lies in every folder that a demo made, so that the next one knows what it may replace."""
-STEPS = 240
+STEPS = 432
 """Training steps: some two minutes on two cores."""
-BATCH = 8
+BATCH = 4
+"""Few images have to be seen often: small batches make more steps of them."""
+LEARNING = ("--lr", 0.003, "--warmup-epochs", 1, "--no-validate")
 TILE = 320
 STAFF_SPACE = 12
 """Pixels: large enough for a stem of 1.5 px, small enough for a tile to show a whole bar."""
@@ -93,7 +95,8 @@ def demo(
     size = ["--imgsz", TILE, "--batch", BATCH]
     on = ["--device", device] if device else []
     epochs = max(1, round(steps * BATCH / counts["splits"]["train"]["images"]))
-    step("train", place.data, "--out", place.run, "--epochs", epochs, *size, *on, "--seed", seed)
+    run = ["--out", place.run, "--epochs", epochs, *LEARNING, "--seed", seed]
+    step("train", place.data, *run, *size, *on)
     split = "val" if held_out else "train"
     weights = place.run / "weights" / "last.pt"
     step("eval", weights, place.data, "--split", split, *size, *on, "--out", place.score)

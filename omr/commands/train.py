@@ -1,0 +1,82 @@
+"""``omr train``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omr.console import print_json, say, table
+
+if TYPE_CHECKING:
+    from training.trainer import TrainResult
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder that omr convert wrote.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Run folder to make.", file_okay=False)],
+    model: Annotated[
+        str, typer.Option(help="yolov8, yolo11, yolo12, yolo26 + n, s, m, l, x; or a .pt file.")
+    ] = "yolo11n",
+    epochs: Annotated[int, typer.Option(help="Times through the data.", min=1)] = 100,
+    imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
+    batch: Annotated[int, typer.Option(help="Images a step, all devices together.", min=1)] = 16,
+    device: Annotated[
+        str, typer.Option(help="cpu, 0, 0,1 ...; the first GPU or the CPU if empty.")
+    ] = "",
+    lr: Annotated[float, typer.Option(help="Learning rate after warm-up.")] = 0.001,
+    warmup_epochs: Annotated[
+        float, typer.Option(help="Epochs in which the learning rate rises.", min=0)
+    ] = 3.0,
+    validate: Annotated[
+        bool, typer.Option(help="Validate after every epoch, or only after the last.")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in OUT, with its own settings.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 8,
+    size_prior: Annotated[
+        bool, typer.Option(help="Start the boxes at the data's symbol sizes.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Train a detector from scratch, or go on from weights.
+
+    Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
+    """
+    from training.trainer import TrainConfig
+    from training.trainer import train as run
+
+    result = run(
+        TrainConfig(
+            data=data,
+            out=out,
+            model=model,
+            epochs=epochs,
+            imgsz=imgsz,
+            batch=batch,
+            device=device,
+            lr=lr,
+            warmup_epochs=warmup_epochs,
+            validate=validate,
+            resume=resume,
+            seed=seed,
+            workers=workers,
+            size_prior=size_prior,
+        )
+    )
+    _show(result)
+    if as_json:
+        print_json(result.to_json())
+
+
+def _show(result: "TrainResult") -> None:
+    seen = [(name, n["seen"], n["dropped"]) for name, n in result.augmented.items() if n["seen"]]
+    table("Symbols in augmentation", ("class", "seen", "dropped"), seen)
+    say("Dropped: shifted out of sight in one of the epochs, not gone from the data.")
+    for split, held in result.labels.items():
+        say(
+            f"{split}: {held.images} images, {held.symbols} symbols, "
+            f"{held.without_labels} images without any, {held.duplicates} doubled rows left out"
+        )
+    say(f"{result.epochs} epochs, {result.seconds:.0f} s -> {result.best}")

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from class_maps import ConfigError
+from omr.commands.train import train
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    for folder in ("images", "labels"):
+        (root / folder / "train").mkdir(parents=True)
+    for i in range(2):
+        cv2.imwrite(str(root / f"images/train/{i}.png"), np.full((64, 64, 3), 255, np.uint8))
+        (root / f"labels/train/{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.2 0.2 0.02 0.2\n")
+    (root / "data.yaml").write_text("train: images/train\nval: images/train\nnames: [note, stem]\n")
+    return root
+
+
+def run(*words: object) -> Result:
+    app = typer.Typer()
+    app.command()(train)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_no_data(tmp_path: Path) -> None:
+    assert run(tmp_path / "gone", "--out", tmp_path / "run").exit_code == 2
+
+
+def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu", "--json"]
+    result = run(data, "--out", out, *words)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["best"] == str(out / "weights" / "best.pt")
+    assert summary["epochs"] == 1
+    assert summary["labels"]["train"]["symbols"] == 4
+    assert summary["augmented"]["stem"]["seen"] == 2
+    assert "train: 2 images, 4 symbols" in result.stderr
+    again = run(data, "--out", out, *words)
+    assert isinstance(again.exception, ConfigError)
+    assert (
+        str(again.exception) == f"{out}: exists; choose another folder, delete it, or pass --resume"
+    )
+
+
+def test_help_has_an_example() -> None:
+    assert "Example: omr train " in (train.__doc__ or "")

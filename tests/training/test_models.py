@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from class_maps import ConfigError
+from training.models import known_models, model_file
+
+
+def test_every_size_of_every_family_is_known() -> None:
+    names = known_models()
+    families = ("yolov8", "yolo11", "yolo12", "yolo26")
+    assert {f"{family}{size}" for family in families for size in "nsmlx"} <= set(names)
+    assert "yolov8n-p2" in names
+    assert not [name for name in names if "seg" in name or "cls" in name]
+
+
+def test_a_name_becomes_a_description_not_weights(tmp_path: Path) -> None:
+    assert model_file("yolo12s") == "yolo12s.yaml"
+    weights = tmp_path / "best.pt"
+    weights.touch()
+    assert model_file(str(weights)) == str(weights)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("", "model: unknown: ; take yolov8, yolo11"),
+        ("yolo11", "model: unknown: yolo11 (did you mean yolo11"),
+        ("yolov11n", "model: unknown: yolov11n (did you mean yolo11n?); take yolov8"),
+        ("resnet50", "model: unknown: resnet50; take yolov8"),
+    ],
+)
+def test_unknown_models(model: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        model_file(model)
+    assert str(error.value).startswith(message)

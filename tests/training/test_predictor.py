@@ -1,0 +1,197 @@
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from class_maps import ConfigError, InputError
+from converters.page import Page
+from training import predictor
+from training.predictor import _collate, _suppress, class_names, predict
+from training.trainer import TrainConfig, TrainResult, train
+
+
+def images_of(folder: Path) -> list[tuple[Path, PurePosixPath]]:
+    return [(path, PurePosixPath(path.name)) for path in sorted(folder.iterdir())]
+
+
+def test_no_images(trained: TrainResult) -> None:
+    assert list(predict(trained.last, [], imgsz=96, device="cpu")) == []
+
+
+def test_class_names(trained: TrainResult) -> None:
+    assert class_names(trained.last) == ("notehead", "stem", "beam")
+
+
+def test_a_page_for_each_image(trained: TrainResult, dataset: Path) -> None:
+    images = images_of(dataset / "images" / "val")
+    pages = list(
+        predict(trained.last, images, imgsz=96, batch=4, device="cpu", score_thresh=0, max_det=50)
+    )
+    assert [page.image for page in pages] == [name for _, name in images]
+    for page in pages:
+        assert page.scores is not None
+        assert (page.width, page.height) == (96, 96)
+        assert len(page.labels) == 50
+        assert (np.diff(page.scores) <= 0).all()
+        assert page.boxes_xyxy.min() >= 0
+        assert page.boxes_xyxy.max() <= 96
+
+
+def test_batched_is_the_same_as_one_by_one(trained: TrainResult, dataset: Path) -> None:
+    images = images_of(dataset / "images" / "val")
+    several, single = (
+        list(
+            predict(
+                trained.last, images, imgsz=96, batch=batch, device="cpu", score_thresh=0, max_det=9
+            )
+        )
+        for batch in (4, 1)
+    )
+    for one, other in zip(several, single, strict=True):
+        assert np.allclose(one.boxes_xyxy, other.boxes_xyxy, atol=0.01)
+        assert np.array_equal(one.labels, other.labels)
+
+
+def test_images_are_read_a_batch_at_a_time(trained: TrainResult, dataset: Path) -> None:
+    images = iter(images_of(dataset / "images" / "val"))
+    pages = predict(trained.last, images, imgsz=96, batch=2, device="cpu")
+    next(pages)
+    assert len(list(images)) == 4
+
+
+def test_collate_puts_images_at_the_top_left() -> None:
+    wide = np.zeros((50, 200, 3), np.uint8)
+    wide[..., 0] = 255  # blue
+    small, factors = _collate([wide, np.full((100, 80, 3), 255, np.uint8)], 100, 32)
+    assert small.shape == (2, 3, 128, 128)
+    assert factors == [(0.5, 0.5), (1.0, 1.0)]
+    assert small[0, :, 24, 99].tolist() == [0, 0, 1], "red, green, blue"
+    assert small[0, 0, 25, 0].item() == pytest.approx(114 / 255)
+    assert small[1, :, 99, 79].tolist() == [1, 1, 1]
+    assert small[1, 0, 0, 80].item() == pytest.approx(114 / 255)
+
+
+def anchors(*found: tuple[float, float, float, float, float, float]) -> torch.Tensor:
+    """``cx, cy, w, h`` and the scores of two classes, shape (6, A)."""
+    return torch.tensor(found, dtype=torch.float32).reshape(-1, 6).T
+
+
+@pytest.mark.parametrize(
+    ("output", "labels"),
+    [
+        pytest.param(anchors(), [], id="no anchors"),
+        pytest.param(anchors((5, 5, 4, 4, 0.1, 0.0)), [], id="too low"),
+        pytest.param(
+            anchors((5, 5, 4, 4, 0.6, 0.0), (5, 5, 4, 4, 0.9, 0.0)), [0], id="the better stays"
+        ),
+        pytest.param(anchors((5, 5, 4, 4, 0.6, 0.8)), [1, 0], id="classes keep apart"),
+        pytest.param(
+            anchors((5, 5, 4, 4, 0.6, 0.0), (7, 5, 4, 4, 0.9, 0.0)), [0, 0], id="side by side"
+        ),
+    ],
+)
+def test_suppress(output: torch.Tensor, labels: list[int]) -> None:
+    boxes_xyxy, found, scores = _suppress(output, 0.25, 300)
+    assert found.tolist() == labels
+    assert boxes_xyxy.shape == (len(labels), 4)
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+    assert len(_suppress(output, 0.25, 1)[0]) == min(len(labels), 1)
+
+
+def test_boxes_are_in_pixels_of_the_file(
+    trained: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 200, 3), np.uint8))
+    found = torch.tensor([[10.0, 20, 30, 200]]), torch.tensor([1]), torch.tensor([0.5])
+    monkeypatch.setattr(predictor, "_suppress", lambda *_: found)
+    images = [(tmp_path / "a.png", PurePosixPath("scores/a.png"))]
+    (page,) = predict(trained.last, images, imgsz=100, device="cpu")
+    assert isinstance(page, Page)
+    assert page.image == PurePosixPath("scores/a.png")
+    assert page.boxes_xyxy.tolist() == [[20, 40, 60, 100]]
+
+
+@pytest.mark.slow
+def test_a_model_learns_a_drawing_by_heart(draw: Callable[..., Path], tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", n_images=4, side=64, n_symbols=3)
+    result = train(
+        TrainConfig(
+            data=data,
+            out=tmp_path / "run",
+            epochs=100,
+            imgsz=64,
+            batch=2,
+            device="cpu",
+            lr=0.005,
+            translate=0.0,
+            scale=0.0,
+            brightness=0.0,
+            validate=False,
+        )
+    )
+    images = images_of(data / "images" / "train")
+    pages = predict(result.last, images, imgsz=64, device="cpu", score_thresh=0.25)
+    hits = 0
+    for page in pages:
+        rows = (data / "labels" / "train" / page.image.with_suffix(".txt")).read_text().split()
+        truth = np.array(rows, dtype=float).reshape(-1, 5)
+        for label, x, y, *_ in truth:
+            inside = (page.boxes_xyxy[:, :2] < [x * 64, y * 64]).all(axis=1)
+            inside &= (page.boxes_xyxy[:, 2:] > [x * 64, y * 64]).all(axis=1)
+            hits += bool((inside & (page.labels == label)).any())
+    assert hits >= 10, "of 12 symbols"
+
+
+def not_there(_tmp: Path) -> Path:
+    return Path("gone.pt")
+
+
+def text(tmp: Path) -> Path:
+    (tmp / "notes.pt").write_text("not a model")
+    return tmp / "notes.pt"
+
+
+def nothing(tmp: Path) -> Path:
+    (tmp / "empty.pt").write_bytes(b"")
+    return tmp / "empty.pt"
+
+
+def tensors(tmp: Path) -> Path:
+    torch.save({"weight": torch.ones(1)}, tmp / "state.pt")
+    return tmp / "state.pt"
+
+
+def other_suffix(tmp: Path) -> Path:
+    (tmp / "model.onnx").write_bytes(b"\0")
+    return tmp / "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (not_there, "no such weights; give a run's weights/best.pt"),
+        (text, "holds no Ultralytics detection model"),
+        (nothing, "holds no Ultralytics detection model"),
+        (tensors, "holds no Ultralytics detection model"),
+        (other_suffix, "holds no Ultralytics detection model"),
+    ],
+)
+def test_foreign_weights(make: Callable[[Path], Path], reason: str, tmp_path: Path) -> None:
+    weights = make(tmp_path)
+    with pytest.raises(InputError) as error:
+        class_names(weights)
+    assert str(error.value).startswith(f"{weights}: {reason}")
+
+
+def test_errors(trained: TrainResult, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    for name in ("a.png", "gone.png"):
+        with pytest.raises(InputError, match=f"{name}: no such image, or not one that OpenCV can"):
+            list(predict(trained.last, [(tmp_path / name, PurePosixPath(name))], imgsz=96))
+    with pytest.raises(ConfigError, match=r"must be above 0: imgsz \(0\), batch \(-1\)"):
+        list(predict(trained.last, [], imgsz=0, batch=-1))
+    with pytest.raises(ConfigError, match="device: expected cpu"):
+        list(predict(trained.last, [], imgsz=96, device="tpu"))

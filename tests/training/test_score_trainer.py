@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+import torch
+from ultralytics.utils.torch_utils import unwrap_model
+
+from class_maps import InputError
+from converters.yolo import open_dataset
+from training.assigner import NearnessAssigner
+from training.labels import count_labels
+from training.score_trainer import ScoreTrainer, ScoreValidator
+from training.trainer import TrainConfig, _check_symbols, _overrides
+
+
+@pytest.fixture(scope="module")
+def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ScoreTrainer:
+    """Set up, but with no epoch trained."""
+    config = TrainConfig(
+        data=dataset, out=tmp_path_factory.mktemp("run"), imgsz=96, batch=4, device="cpu"
+    )
+    labels = count_labels(open_dataset(dataset))
+    made = ScoreTrainer(overrides=_overrides(config, "yolo11n.yaml", labels))
+    made._setup_train()
+    return made
+
+
+def test_validation_has_the_training_batch(trainer: ScoreTrainer) -> None:
+    assert trainer.train_loader.batch_size == 4
+    assert trainer.test_loader.batch_size == 4
+
+
+def test_no_image_is_held_for_a_mosaic(trainer: ScoreTrainer) -> None:
+    for _batch in trainer.train_loader:
+        held = [image for image in trainer.train_loader.dataset.ims if image is not None]
+        assert len(held) <= 1
+
+
+def test_both_copies_of_the_model_have_the_assigner(trainer: ScoreTrainer) -> None:
+    for model in (unwrap_model(trainer.model), trainer.ema.ema):
+        assert isinstance(model.criterion.assigner, NearnessAssigner)
+
+
+def test_the_average_starts_at_the_prior_too(trainer: ScoreTrainer) -> None:
+    assert trainer.priors is not None
+    own, average = (model.model[-1].cv2[0][-1] for model in (trainer.model, trainer.ema.ema))
+    assert torch.equal(own.bias, average.bias)
+    assert not torch.allclose(own.bias, torch.ones_like(own.bias))
+
+
+def test_validation_loses_no_image_to_a_clock(
+    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10**6, 1000))
+    monkeypatch.setattr("ultralytics.utils.nms.time.time", lambda: next(clock))
+    validator = trainer.get_validator()
+    assert type(validator) is ScoreValidator
+    validator.end2end = False
+    box = torch.tensor([50.0, 50, 10, 10, 0.9, 0, 0])
+    found = validator.postprocess(box[None, :, None].repeat(3, 1, 1))
+    assert [len(image["conf"]) for image in found] == [1, 1, 1]
+
+
+def test_ultralytics_must_load_what_was_counted(trainer: ScoreTrainer) -> None:
+    _check_symbols(54, trainer)
+    with pytest.raises(InputError, match="55 symbols in the label files, but 54 were loaded; del"):
+        _check_symbols(55, trainer)

@@ -1,0 +1,259 @@
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from class_maps import ConfigError, InputError
+from converters.yolo import open_dataset
+from training.labels import count_labels
+from training.models import read_checkpoint
+from training.score_trainer import REPORT_FILE, ScoreDataset, ScoreTrainer
+from training.trainer import (
+    CONFIG_FILE,
+    TrainConfig,
+    TrainResult,
+    _callbacks,
+    _overrides,
+    read_config,
+    train,
+)
+
+Draw = Callable[..., Path]
+
+
+def tiny(data: Path, out: Path) -> TrainConfig:
+    return TrainConfig(data=data, out=out, epochs=1, imgsz=64, batch=4, device="cpu")
+
+
+def test_a_training_leaves_weights_config_and_counts(trained: TrainResult, dataset: Path) -> None:
+    assert trained.best.is_file()
+    assert trained.last.is_file()
+    assert trained.epochs == 2
+    assert {split: counts.symbols for split, counts in trained.labels.items()} == {
+        "train": 54,
+        "val": 54,
+    }
+    run = trained.last.parents[1]
+    assert read_config(run).data == dataset
+    args = yaml.safe_load((run / "args.yaml").read_text())
+    off = ["flipud", "fliplr", "mosaic", "mixup", "cutmix", "copy_paste", "degrees", "hsv_h"]
+    assert [args[name] for name in off] == [0] * len(off)
+    assert args["max_det"] == 300
+    assert args["plots"] is False
+    assert not list(run.glob("*.jpg")), "no plots"
+    json.dumps(trained.to_json())
+
+
+def test_every_symbol_is_seen_once_an_epoch(trained: TrainResult) -> None:
+    seen = {name: counts["seen"] for name, counts in trained.augmented.items()}
+    assert sum(seen.values()) == trained.epochs * trained.labels["train"].symbols
+    assert all(counts["dropped"] < counts["seen"] / 4 for counts in trained.augmented.values())
+
+
+def test_the_saved_model_is_ultralytics_own(trained: TrainResult) -> None:
+    model, checkpoint = read_checkpoint(trained.last)
+    assert type(model).__module__ == "ultralytics.nn.tasks"
+    assert checkpoint["epoch"] == -1
+    assert list(model.names.values()) == ["notehead", "stem", "beam"]
+
+
+def test_a_killed_run_goes_on(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(tiny(dataset, tmp_path / "run"), epochs=3)
+    save = ScoreTrainer.save_model
+
+    def save_and_die(trainer: ScoreTrainer) -> bool:
+        save(trainer)
+        if trainer.epoch == 1:
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(ScoreTrainer, "save_model", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    moved = tmp_path / "moved"
+    shutil.move(config.out, moved)
+    datasets: list[ScoreDataset] = []
+    build = ScoreTrainer.build_dataset
+
+    def build_and_remember(trainer: ScoreTrainer, *args: Any) -> ScoreDataset:  # noqa: ANN401
+        datasets.append(build(trainer, *args))
+        return datasets[-1]
+
+    monkeypatch.setattr(ScoreTrainer, "build_dataset", build_and_remember)
+    result = train(TrainConfig(data=Path("unused"), out=moved, device="cpu", resume=True))
+    assert result.epochs == 3
+    assert sum(counts["seen"] for counts in result.augmented.values()) == 3 * 54
+    assert type(datasets[0].transforms.transforms[0]).__name__ == "VisiblePerspective"
+    assert not config.out.exists()
+    with pytest.raises(ConfigError, match="finished after 3 epochs, nothing to resume; for more"):
+        train(TrainConfig(data=dataset, out=moved, resume=True))
+
+
+def test_a_save_that_dies_leaves_the_checkpoint_before(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    written: list[Path] = []
+
+    def die_on_the_third(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) == 3:  # after the first epoch's last and best
+            write(path, content[:100])
+            raise OSError("no space left")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", die_on_the_third)
+    with pytest.raises(OSError, match="no space"):
+        train(replace(tiny(dataset, tmp_path / "run"), epochs=2))
+    monkeypatch.undo()
+    _, checkpoint = read_checkpoint(tmp_path / "run" / "weights" / "last.pt")
+    assert checkpoint["epoch"] == 0
+
+
+def test_weights_keep_their_own_boxes(trained: TrainResult, dataset: Path, tmp_path: Path) -> None:
+    train(replace(tiny(dataset, tmp_path / "run"), model=str(trained.best)))
+    assert json.loads((tmp_path / "run" / REPORT_FILE).read_text())["priors"] is None
+
+
+def test_the_prior_can_be_turned_off(dataset: Path, tmp_path: Path) -> None:
+    train(replace(tiny(dataset, tmp_path / "run"), size_prior=False))
+    assert json.loads((tmp_path / "run" / REPORT_FILE).read_text())["priors"] is None
+
+
+def test_a_head_without_distributions_trains(dataset: Path, tmp_path: Path) -> None:
+    result = train(replace(tiny(dataset, tmp_path / "run"), model="yolo26n"))
+    assert len(json.loads((tmp_path / "run" / REPORT_FILE).read_text())["priors"]) == 3
+    assert result.last.is_file()
+
+
+def test_max_det_follows_the_fullest_page(draw: Draw, tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", n_images=2, n_symbols=401)
+    train(tiny(data, tmp_path / "run"))
+    args = yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())
+    assert args["max_det"] == 600  # 397 different symbols: half as many again, in whole hundreds
+    model, _ = read_checkpoint(tmp_path / "run" / "weights" / "last.pt")
+    assert model.model[-1].max_det == 600
+
+
+def test_doubled_rows_are_counted(draw: Draw, tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", n_images=2)
+    file = data / "labels/train/0.txt"
+    file.write_text(file.read_text() * 2)
+    counts = train(tiny(data, tmp_path / "run")).labels["train"]
+    assert (counts.symbols, counts.duplicates, counts.most) == (18, 9, 9)
+
+
+def test_what_other_devices_are_given_can_be_pickled(dataset: Path, tmp_path: Path) -> None:
+    config = tiny(dataset, tmp_path / "run")
+    callbacks = _callbacks(config, count_labels(open_dataset(dataset)))
+    overrides = _overrides(config, "yolo11n.yaml", count_labels(open_dataset(dataset)))
+    trainer = ScoreTrainer(overrides=overrides, _callbacks=callbacks)
+    state = (type(trainer), vars(trainer.args), trainer.callbacks)
+    kind, args, found = pickle.loads(pickle.dumps(state))
+    assert kind is ScoreTrainer
+    assert args["max_det"] == 300
+    assert [call.func.__name__ for call in found["on_pretrain_routine_end"][1:]] == [
+        "_save_config",
+        "_check_symbols",
+    ]
+
+
+def empty(data: Path) -> None:
+    for file in data.rglob("*.txt"):
+        file.write_text("")
+
+
+def no_images(data: Path) -> None:
+    for file in data.rglob("train/*.png"):
+        file.unlink()
+
+
+def flat(data: Path) -> None:
+    (data / "labels/train/1.txt").write_text("0 .5 .5 .1 .1\n1 .5 .5 0 .1\n")
+
+
+def bad_row(data: Path) -> None:
+    (data / "labels/train/1.txt").write_text("0 .5 .5 .1\n")
+
+
+def small_image(data: Path) -> None:
+    cv2.imwrite(str(data / "images/train/1.png"), np.zeros((8, 8, 3), np.uint8))
+
+
+def no_yaml(data: Path) -> None:
+    (data / "data.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (empty, "{data}/images/train: no symbols for any of its 2 images; labels/ must lie beside"),
+        (no_images, "{data}/images/train: no images"),
+        (flat, "{data}/images/train/1.png: 1 symbols have a side of 0, the first in line 2 of"),
+        (bad_row, "{data}/labels/train/1.txt: line 1: expected label, x_centre"),
+        (small_image, "{data}/images/train/1.png: cannot be trained on: broken, or below 10 px"),
+        (no_yaml, "{data}/data.yaml: no such file"),
+    ],
+)
+def test_damaged_data_is_an_error(
+    damage: Callable[[Path], None], message: str, draw: Draw, tmp_path: Path
+) -> None:
+    data = draw(tmp_path / "data", n_images=2)
+    damage(data)
+    with pytest.raises(InputError) as error:
+        train(tiny(data, tmp_path / "run"))
+    assert str(error.value).startswith(message.format(data=data))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists(), "nothing is left that cannot be resumed"
+
+
+def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
+    config = tiny(dataset, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"model: unknown: yolo11q \(did you mean yolo11"):
+        train(replace(config, model="yolo11q"))
+    with pytest.raises(InputError, match=r"no\.pt: no such weights"):
+        train(replace(config, model="no.pt"))
+    with pytest.raises(ConfigError, match=r"must be above 0: epochs \(0\), lr \(-1\)"):
+        replace(config, epochs=0, lr=-1)
+    with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
+        replace(config, imgsz=100)
+    with pytest.raises(ConfigError, match="device: expected cpu, 0, or 0,1 and so on, got gpu"):
+        train(replace(config, device="gpu"))
+    wanted = str(torch.cuda.device_count())
+    with pytest.raises(ConfigError, match=f"device: not there: {wanted}; "):
+        train(replace(config, device=wanted))
+    assert not config.out.exists()
+
+
+def test_a_run_folder_that_is_there(dataset: Path, tmp_path: Path) -> None:
+    config = tiny(dataset, tmp_path)
+    with pytest.raises(
+        ConfigError, match="exists; choose another folder, delete it, or pass --resume"
+    ):
+        train(config)
+    with pytest.raises(ConfigError, match=r"nothing to resume: no weights/last\.pt; delete it and"):
+        train(replace(config, resume=True))
+
+
+def test_a_run_of_somebody_else_is_not_resumed(trained: TrainResult, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.last.parents[1], run)
+    (run / CONFIG_FILE).write_text("epochs: 3\nknob: 1\n")
+    with pytest.raises(InputError, match=r"omr\.yaml: not written by omr train: "):
+        read_config(run)
+    (run / CONFIG_FILE).unlink()
+    with pytest.raises(InputError, match=r"omr\.yaml: no such file"):
+        read_config(run)

@@ -1,0 +1,114 @@
+"""The training's augmentation: small shifts, sizes and brightness, and every symbol kept.
+
+Ultralytics' own transform (``RandomPerspective.box_candidates``) removes each box that has a
+side of 2 px or less, an aspect over 100, or less than a tenth of its area left: at music's sizes
+that is every stem, barline and ledger line, in training alone and without a word. Here a symbol
+goes only where too little of it is left to be seen, and is counted.
+
+Shapes: N symbols of an image, C classes, W workers of the data loader.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import get_worker_info
+from ultralytics.data.augment import RandomPerspective
+from ultralytics.utils.instance import Instances
+
+MIN_VISIBLE = 0.25
+"""Share of a side, width and height each, that must lie in the image for a symbol to be kept."""
+
+
+def visible_share(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Tell how much of each box lies in the image.
+
+    Args:
+        boxes_xyxy: Pixels, shape ``(N, 4)``, not clipped; a side may be 0.
+        size: Width and height of the image in pixels.
+
+    Returns:
+        The smaller of the two sides' shares, 0 to 1, shape ``(N,)``. A stem 1 px wide that lies
+        inside has 1; a side of 0 counts as 1 where it is not outside.
+    """
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    limit = np.asarray(size, dtype=np.float64)
+    low, high = boxes[:, :2], boxes[:, 2:]  # (N, 2)
+    length = high - low
+    seen = np.clip(high, 0, limit) - np.clip(low, 0, limit)
+    inside = (low < limit) & (high > 0)
+    share = np.divide(seen, length, out=np.ones_like(length), where=length > 0)
+    shares: NDArray[np.float64] = np.where(inside, share, 0).min(axis=1, initial=1)
+    return shares
+
+
+class SymbolCounter:
+    """Counts the symbols that augmentation saw and dropped, in all workers of a data loader.
+
+    Workers are processes of their own: each has its own row in shared memory, so that none has
+    to wait and none overwrites another's count.
+    """
+
+    def __init__(self, n_classes: int, n_workers: int) -> None:
+        # One row more than workers, for the main process.
+        self._table = torch.zeros(2, n_workers + 1, n_classes, dtype=torch.int64).share_memory_()
+
+    def add(self, labels: NDArray[Any], kept: NDArray[np.bool_]) -> None:
+        """Count one image's symbols.
+
+        Args:
+            labels: Shape ``(N,)``.
+            kept: Shape ``(N,)``.
+        """
+        info = get_worker_info()
+        row = 0 if info is None else info.id + 1
+        n_classes = self._table.shape[2]
+        for i, some in enumerate((labels, labels[~kept])):
+            counts = np.bincount(some.astype(np.int64), minlength=n_classes)
+            self._table[i, row] += torch.from_numpy(counts)
+
+    def totals(self) -> Tensor:
+        """Add up the workers' counts: symbols seen and dropped of each class, shape ``(2, C)``."""
+        totals: Tensor = self._table.sum(dim=1)
+        return totals
+
+
+class VisiblePerspective(RandomPerspective):
+    """Ultralytics' affine transform, keeping every box of which enough is visible.
+
+    Args:
+        counter: Gets the number of symbols seen and dropped.
+        options: Those of ``RandomPerspective``.
+    """
+
+    def __init__(self, counter: SymbolCounter, **options: object) -> None:
+        super().__init__(**options)
+        self.counter = counter
+
+    def apply_instances(
+        self, labels: dict[str, Any], params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Move an image's boxes, clip them, and leave out those that are no longer visible.
+
+        Args:
+            labels: One image: ``instances`` with N boxes, and ``cls``, shape ``(N, 1)``.
+            params: Of the base class: the matrix ``M``, ``orig_shape`` and ``size``.
+
+        Returns:
+            The same mapping, with the boxes in pixels.
+        """
+        if params is None:
+            raise ValueError("params of get_params are needed")
+        instances = labels.pop("instances")
+        instances.convert_bbox(format="xyxy")
+        instances.denormalize(*params["orig_shape"][::-1])
+        boxes_xyxy = self.apply_bboxes(instances.bboxes, params["M"])
+        kept = visible_share(boxes_xyxy, params["size"]) >= MIN_VISIBLE
+        self.counter.add(labels["cls"][:, 0], kept)
+        moved = Instances(boxes_xyxy[kept], bbox_format="xyxy", normalized=False)
+        moved.clip(*params["size"])
+        labels["instances"] = moved
+        labels["cls"] = labels["cls"][kept]
+        return labels

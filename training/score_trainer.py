@@ -1,0 +1,273 @@
+"""Ultralytics' trainer, data set and validator, with what music pages need.
+
+Every class here can be built by a name alone: on several devices Ultralytics starts a process
+for each, which imports this module and hands over nothing but its own arguments.
+"""
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+from ultralytics.data.augment import Compose, Format, RandomHSV
+from ultralytics.data.build import InfiniteDataLoader
+from ultralytics.data.dataset import YOLODataset
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.utils import RANK, IterableSimpleNamespace, nms
+from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
+
+from class_maps import InputError
+from converters.yolo import open_dataset
+from training.assigner import use_nearness
+from training.augmentation import SymbolCounter, VisiblePerspective
+from training.size_prior import ClassSize, class_sizes, level_priors, set_size_prior
+
+REPORT_FILE = "augmentation.json"
+"""In the run folder: epochs done, and what augmentation saw and dropped."""
+
+
+class ScoreDataset(YOLODataset):
+    """Images and labels as :mod:`converters.yolo` lists them, none left out.
+
+    Args:
+        counter: Gets what augmentation drops; None for validation, which augments nothing.
+        options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
+    """
+
+    def __init__(self, *, counter: SymbolCounter | None, **options: object) -> None:
+        self.counter = counter
+        super().__init__(**options)
+        # The images that it would keep decoded are for mosaics, which are never made.
+        self.max_buffer_length = 0
+
+    def get_img_files(self, img_path: Sequence[str]) -> list[str]:
+        """Take the list as it is."""
+        return list(img_path)
+
+    def get_labels(self) -> list[dict[str, Any]]:
+        """Load all labels.
+
+        Raises:
+            InputError: Ultralytics left out an image, which it does with a log line only.
+        """
+        wanted = list(self.im_files)
+        labels: list[dict[str, Any]] = super().get_labels()
+        left_out = sorted(set(wanted) - {label["im_file"] for label in labels})
+        if left_out:
+            others = f" ({len(left_out) - 1} more like it)" if left_out[1:] else ""
+            raise InputError(
+                f"cannot be trained on: broken, or below 10 px{others}; replace or remove it",
+                path=Path(left_out[0]),
+            )
+        return labels
+
+    def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
+        """Shift, resize and brighten for training; nothing for validation.
+
+        Args:
+            hyp: Ultralytics' arguments: ``translate``, ``scale``, ``hsv_v``.
+        """
+        if self.counter is None:
+            return super().build_transforms(hyp)
+        return Compose(
+            [
+                VisiblePerspective(
+                    self.counter,
+                    translate=hyp.translate,
+                    scale=hyp.scale,
+                    size=(self.imgsz, self.imgsz),
+                ),
+                RandomHSV(hgain=0.0, sgain=0.0, vgain=hyp.hsv_v),
+                Format(bbox_format="xywh", normalize=True, batch_idx=True),
+            ]
+        )
+
+
+class ScoreValidator(DetectionValidator):
+    """Ultralytics' validator, without the time limit after which it skips images."""
+
+    def postprocess(self, preds: Tensor | tuple[Tensor, object]) -> list[dict[str, Tensor]]:
+        """Suppress doubled boxes, however long it takes."""
+        outputs = nms.non_max_suppression(
+            preds,
+            self.args.conf,
+            self.args.iou,
+            multi_label=True,
+            agnostic=self.args.agnostic_nms,
+            max_det=self.args.max_det,
+            max_time_img=math.inf,
+            end2end=self.end2end,
+        )
+        return [
+            {"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]}
+            for x in outputs
+        ]
+
+
+class ScoreTrainer(DetectionTrainer):
+    """Ultralytics' trainer for detection, for music pages."""
+
+    size_prior = True
+
+    def __init__(self, *args: object, **options: object) -> None:
+        self.counter = SymbolCounter(0, 0)
+        self.counts = self.counter.totals()
+        self.priors: Tensor | None = None
+        super().__init__(*args, **options)
+        self.earlier = self._earlier_counts()
+        if _gather_counts not in self.callbacks["on_train_epoch_end"]:
+            self.add_callback("on_train_epoch_end", _gather_counts)
+
+    def train(self) -> None:
+        """Train; Ultralytics' bars go to stderr, because stdout belongs to a command's result."""
+        with contextlib.redirect_stdout(sys.stderr):
+            super().train()
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Describe the data set without Ultralytics' downloads, scripts and fonts."""
+        dataset = open_dataset(Path(self.args.data))
+        images = {split: dataset.image_paths(split) for split in ("train", "val")}
+        return {
+            "path": dataset.root,
+            "names": dict(enumerate(dataset.names)),
+            "nc": len(dataset.names),
+            "channels": 3,
+            **{split: [str(path.absolute()) for path in paths] for split, paths in images.items()},
+        }
+
+    def build_dataset(
+        self, img_path: Sequence[str], mode: str = "train", batch: int | None = None
+    ) -> ScoreDataset:
+        """Build the data set of a split.
+
+        Args:
+            img_path: The split's image files.
+            mode: ``train`` or ``val``.
+            batch: Images a batch.
+        """
+        training = mode == "train"
+        if training:
+            self.counter = SymbolCounter(self.data["nc"], self.args.workers)
+        return ScoreDataset(
+            counter=self.counter if training else None,
+            img_path=img_path,
+            imgsz=self.args.imgsz,
+            batch_size=batch,
+            augment=training,
+            hyp=self.args,
+            rect=not training,
+            stride=max(int(unwrap_model(self.model).stride.max()), 32),
+            pad=0.0 if training else 0.5,
+            prefix=f"{mode}: ",
+            data=self.data,
+            task="detect",
+        )
+
+    def get_dataloader(
+        self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+    ) -> InfiniteDataLoader:
+        """Load validation images in batches of the training's size, not of twice that."""
+        if mode == "val":
+            batch_size = max(self.batch_size // max(self.world_size, 1), 1)
+        return super().get_dataloader(dataset_path, batch_size, rank, mode)
+
+    def get_validator(self) -> ScoreValidator:
+        """Build the validator without a time limit."""
+        stock = super().get_validator()
+        return ScoreValidator(
+            self.test_loader, save_dir=self.save_dir, args=stock.args, _callbacks=self.callbacks
+        )
+
+    def _build_train_pipeline(self) -> None:
+        """Load the data, then start the head from its sizes, once and only in a new model."""
+        super()._build_train_pipeline()
+        from_scratch = not str(self.args.model).endswith(".pt")
+        if self.size_prior and from_scratch and self.priors is None:
+            head = unwrap_model(self.model).model[-1]
+            sizes = self._class_sizes()
+            self.priors = level_priors(sizes, head.stride.tolist(), head.reg_max)
+            set_size_prior(head, self.priors)
+
+    def _setup_train(self) -> None:
+        """Set up as Ultralytics does, with the other assigner in both copies of the model."""
+        super()._setup_train()
+        for model in (unwrap_model(self.model), self.ema.ema):
+            if getattr(model, "criterion", None) is None:
+                model.criterion = model.init_criterion()
+            use_nearness(model.criterion)
+
+    def _class_sizes(self) -> tuple[ClassSize, ...]:
+        """Measure the training symbols as the network sees them, in pixels of its input."""
+        rows = self.train_loader.dataset.labels
+        sides = np.array([row["shape"][::-1] for row in rows], dtype=np.float64)  # width, height
+        factors = sides * self.args.imgsz / sides.max(axis=1, keepdims=True)
+        sizes = [row["bboxes"][:, 2:] * factor for row, factor in zip(rows, factors, strict=True)]
+        labels = np.concatenate([row["cls"][:, 0] for row in rows]).astype(np.int64)
+        return class_sizes(labels, np.concatenate(sizes))
+
+    def save_model(self) -> bool:
+        """Save so that a run that is killed meanwhile still has its last whole checkpoint."""
+        last: Path = self.wdir / "last.pt"
+        best: Path = self.wdir / "best.pt"
+        self.last, self.best = last.with_suffix(".part"), best.with_suffix(".part")
+        try:
+            super().save_model()
+            for part, file in ((self.last, last), (self.best, best)):
+                if part.exists():
+                    part.replace(file)
+        finally:
+            self.last, self.best = last, best
+        self._write_report()
+        return True
+
+    def final_eval(self) -> None:
+        """Strip what only a resumed training needs; the last epoch's validation stands."""
+        if RANK in {-1, 0}:
+            for file in (self.last, self.best):
+                strip_optimizer(file)
+
+    def _write_report(self) -> None:
+        names = self.data["names"].values()
+        totals = (self.counts + self.earlier).T.tolist()
+        report = {
+            "epochs": self.epoch + 1,
+            "priors": None if self.priors is None else self.priors.tolist(),
+            "augmented": {
+                name: {"seen": seen, "dropped": dropped}
+                for name, (seen, dropped) in zip(names, totals, strict=True)
+                if seen
+            },
+        }
+        (self.save_dir / REPORT_FILE).write_text(json.dumps(report, indent=1), "utf-8")
+
+    def _earlier_counts(self) -> Tensor:
+        """What the parts of this run before a resume have counted, shape ``(2, C)``."""
+        counts = torch.zeros(2, self.data["nc"], dtype=torch.int64)
+        file = self.save_dir / REPORT_FILE
+        if self.resume and file.is_file():
+            augmented = json.loads(file.read_text("utf-8"))["augmented"]
+            for label, name in self.data["names"].items():
+                own = augmented.get(name, {"seen": 0, "dropped": 0})
+                counts[:, label] = torch.tensor([own["seen"], own["dropped"]])
+        return counts
+
+
+class StockStartTrainer(ScoreTrainer):
+    """The same without the start from the data's sizes."""
+
+    size_prior = False
+
+
+def _gather_counts(trainer: ScoreTrainer) -> None:
+    """Add up the counts of all devices; every process calls this at the end of an epoch."""
+    counts = trainer.counter.totals()
+    if trainer.world_size > 1:
+        counts = counts.to(trainer.device)
+        distributed.all_reduce(counts)
+    trainer.counts = counts.cpu()

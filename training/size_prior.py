@@ -1,0 +1,179 @@
+"""Starts a detection head from the sizes of the data's symbols.
+
+A new head of Ultralytics predicts boxes of 15 strides at every anchor: 120 px at the finest
+level. Against a notehead of 9 px that is an IoU of .005, and a positive of that overlap carries no
+weight, so the box never shrinks. Here each level starts at a box of its own, chosen so that every
+class has a level whose box resembles it.
+
+Shapes: L levels, C classes, K candidate boxes, N symbols, R bins of a distance.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from ultralytics.nn.modules.head import Detect
+
+from training.assigner import overlap
+
+WEIGHT_SCALE = 0.3
+"""What is left of the last layer's random weights, so that they do not drown the prior."""
+PEAK_BINS = 1.0
+"""Standard deviation of the starting distribution over distances, in bins."""
+MAX_CANDIDATES = 32
+"""Classes whose sizes are tried: of four levels a million combinations, about a second."""
+MIN_REACH_PX = 16
+"""A shorter side is enlarged to this when an anchor is looked for, from Ultralytics 8.4.130 on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassSize:
+    """A class's middle size, as the network sees it."""
+
+    label: int
+    count: int
+    width: float
+    """Pixels, the median."""
+    height: float
+    """Pixels, the median."""
+
+
+def class_sizes(labels: NDArray[np.int64], sizes: NDArray[np.float64]) -> tuple[ClassSize, ...]:
+    """Take the median size of every class that occurs.
+
+    Args:
+        labels: Shape ``(N,)``.
+        sizes: Width and height in pixels of the network's input, shape ``(N, 2)``.
+    """
+    result = []
+    for label in np.unique(labels):
+        own = sizes[labels == label]
+        width, height = np.median(own, axis=0)
+        result.append(
+            ClassSize(label=int(label), count=len(own), width=float(width), height=float(height))
+        )
+    return tuple(result)
+
+
+def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reg_max: int) -> Tensor:
+    """Choose the box that each level starts from.
+
+    Candidates are the most frequent classes' own sizes. A level's worth for a class is how well
+    its box, placed a quarter of a stride away from the symbol, overlaps it, times the chance that
+    the level has an anchor in the symbol at all; a choice's worth is the sum over classes of the
+    logarithm of the best level's, each class by the root of its count. The logarithm is what
+    keeps a class from being left out.
+
+    Args:
+        sizes: One or more classes.
+        strides: Pixels per cell of each level, finest first.
+        reg_max: Bins of a distance; 1 where the head predicts distances directly.
+
+    Returns:
+        Width and height in pixels, shape ``(L, 2)``.
+
+    Raises:
+        ValueError: There are no classes.
+    """
+    if not sizes:
+        raise ValueError("no classes to take a size from")
+    shapes = torch.tensor([[size.width, size.height] for size in sizes], dtype=torch.float64)
+    shapes = shapes.clamp(min=1)
+    weights = torch.tensor([size.count for size in sizes], dtype=torch.float64).sqrt()  # (C,)
+    common = weights.argsort(descending=True, stable=True)[:MAX_CANDIDATES]
+    candidates = shapes[common].unique(dim=0)  # (K, 2)
+    worths, starts = [], []
+    for stride in strides:
+        boxes = candidates.clamp(max=2 * (reg_max - 1.1) * stride) if reg_max > 1 else candidates
+        worths.append(_worth(shapes, boxes, stride).clamp(min=1e-12).log())  # (K, C)
+        starts.append(boxes)
+    chosen = _best_choice(torch.stack(worths), weights)
+    return torch.stack([boxes[k] for boxes, k in zip(starts, chosen, strict=True)]).float()
+
+
+def _worth(shapes: Tensor, boxes: Tensor, stride: float) -> Tensor:
+    """How much a level's start with each box (K, 2) is worth to each class (C, 2): ``(K, C)``."""
+    low_high = torch.tensor([-0.5, 0.5], dtype=boxes.dtype)
+    true = (shapes[:, None] * low_high[:, None]).flatten(1)  # (C, 4), about the origin
+    start = (boxes[:, None] * low_high[:, None]).flatten(1) + stride / 4  # (K, 4)
+    pairs = (len(boxes), len(shapes), 4)
+    fit = overlap(
+        true[None].expand(pairs).reshape(-1, 4), start[:, None].expand(pairs).reshape(-1, 4)
+    ).view(pairs[:2])
+    reach = (shapes.clamp(min=MIN_REACH_PX) / stride).clamp(max=1).prod(dim=1)  # (C,)
+    return fit * reach
+
+
+def _best_choice(worths: Tensor, weights: Tensor) -> list[int]:
+    """Pick a candidate per level by trying every combination.
+
+    Args:
+        worths: Shape ``(L, K, C)``.
+        weights: Shape ``(C,)``.
+    """
+    n_levels, n_candidates, _ = worths.shape
+    last = worths[-1]
+    # The last two levels at once, one by one what comes before them.
+    pair = torch.maximum(worths[-2][:, None], last[None]) if n_levels > 1 else last[None]
+    best, chosen = -math.inf, [0] * n_levels
+    for first in itertools.product(range(n_candidates), repeat=max(n_levels - 2, 0)):
+        fit = pair
+        for level, k in enumerate(first):
+            fit = torch.maximum(fit, worths[level, k])
+        totals = fit @ weights  # (K, K), or (1, K) of a single level
+        if float(totals.max()) > best:
+            best = float(totals.max())
+            row, column = divmod(int(totals.argmax()), n_candidates)
+            chosen = [*first, row, column][-n_levels:]
+    return chosen
+
+
+def start_logits(distances: Tensor, reg_max: int) -> Tensor:
+    """Give the logits whose expected distance is the wanted one.
+
+    Args:
+        distances: In strides, any shape ``(...)``.
+        reg_max: R, the number of bins 0, 1, ... R - 1.
+
+    Returns:
+        Shape ``(..., R)``: a discrete Gaussian, moved until its mean is right.
+    """
+    bins = torch.arange(reg_max, dtype=torch.float64)
+    wanted = distances.double().clamp(0.02, reg_max - 1.02)
+    low = torch.full_like(wanted, -20.0 * reg_max)
+    high = -low
+    logits = torch.zeros(*wanted.shape, reg_max)
+    for _ in range(60):
+        middle = (low + high) / 2
+        logits = -((bins - middle[..., None]) ** 2) / (2 * PEAK_BINS**2)
+        short = (logits.softmax(dim=-1) * bins).sum(dim=-1) < wanted
+        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+    return (logits - logits.amax(dim=-1, keepdim=True)).clamp(min=-20.0).float()
+
+
+@torch.no_grad()
+def set_size_prior(head: Detect, priors: Tensor) -> None:
+    """Make a new head predict its level's prior at every anchor.
+
+    Args:
+        head: Ultralytics' ``Detect``, with or without distributions, with one branch or two.
+        priors: Width and height in pixels of each level, shape ``(L, 2)``.
+
+    Raises:
+        ValueError: There is not one prior for each level.
+    """
+    if len(priors) != len(head.stride):
+        raise ValueError(f"{len(head.stride)} levels need as many priors, got {len(priors)}")
+    half = priors.repeat(1, 2) / 2 / head.stride[:, None].cpu()  # (L, 4) in strides: l, t, r, b
+    branches = [head.cv2, getattr(head, "one2one_cv2", None)]
+    for branch in (branch for branch in branches if branch is not None):
+        for level, distances in zip(branch, half, strict=True):
+            bias = start_logits(distances, head.reg_max) if head.reg_max > 1 else distances
+            layer = level[-1]
+            layer.bias.copy_(bias.flatten())
+            layer.weight.mul_(WEIGHT_SCALE)

@@ -1,0 +1,287 @@
+"""Trains one Ultralytics model on one data set.
+
+:func:`train` checks everything a user can get wrong, then hands over to :class:`ScoreTrainer`,
+which is Ultralytics' trainer with what music needs: no label dropped, no flips and no mosaic, a
+start from the data's sizes, a limit of detections that fits a full page, and no network.
+"""
+
+import importlib.util
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ultralytics.utils import RANK
+from ultralytics.utils.callbacks import get_default_callbacks
+from ultralytics.utils.torch_utils import strip_optimizer
+
+from class_maps import ConfigError, InputError, MissingExtraError
+from converters.yolo import open_dataset
+from training.density import suggested_max_det
+from training.devices import check_device
+from training.labels import LabelCounts, count_labels
+from training.models import model_file, read_checkpoint
+from training.score_trainer import REPORT_FILE, ScoreTrainer, StockStartTrainer
+
+CONFIG_FILE = "omr.yaml"
+"""The resolved configuration, in the run folder."""
+STRIDE = 32
+"""Pixels per cell of the coarsest level."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Everything a training depends on; saved in the run folder as it was resolved.
+
+    Raises:
+        ConfigError: A number that must be above 0 is not, or ``imgsz`` is no multiple of 32.
+    """
+
+    data: Path
+    """Folder with a ``data.yaml``, or that file."""
+    out: Path
+    """Run folder; it must not exist, unless ``resume``."""
+    model: str = "yolo11n"
+    """Name of a model to train from scratch, or a ``.pt`` file to go on from."""
+    epochs: int = 100
+    imgsz: int = 640
+    """Side of the network's input in pixels."""
+    batch: int = 16
+    """Images a step, over all devices."""
+    device: str = ""
+    """``cpu``, ``0``, ``0,1`` ...; empty for the first CUDA device, or the CPU."""
+    seed: int = 0
+    workers: int = 8
+    """Processes that load images, a device; on a CPU there are none."""
+    resume: bool = False
+    """Go on with the run in ``out``, with the configuration it was started with."""
+    lr: float = 0.001
+    """Learning rate after warm-up."""
+    final_lr: float = 0.01
+    """Learning rate at the end, as a share of ``lr``."""
+    warmup_epochs: float = 3.0
+    optimizer: str = "AdamW"
+    weight_decay: float = 0.0005
+    amp: bool = True
+    """Half precision, where the device can do it."""
+    size_prior: bool = True
+    """Start the boxes at the data's sizes; not done where ``model`` is a weights file."""
+    translate: float = 0.1
+    """Largest shift, as a share of the image."""
+    scale: float = 0.2
+    """Sizes from 1 - scale to 1 + scale."""
+    brightness: float = 0.2
+    """Largest change of brightness, as a share."""
+    validate: bool = True
+    """Validate after every epoch, not only after the last."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        numbers = {"epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch, "lr": self.lr}
+        wrong = [f"{name} ({number})" for name, number in numbers.items() if number <= 0]
+        if wrong:
+            raise ConfigError(f"must be above 0: {', '.join(wrong)}")
+        if self.imgsz % STRIDE:
+            larger = -(-self.imgsz // STRIDE) * STRIDE
+            raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a training left behind."""
+
+    best: Path
+    """Weights of the epoch that validated best."""
+    last: Path
+    """Weights of the last epoch."""
+    epochs: int
+    """Epochs that the run has had, earlier parts included."""
+    seconds: float
+    """Of this call."""
+    labels: dict[str, LabelCounts]
+    """What the label files of ``train`` and ``val`` hold."""
+    augmented: dict[str, dict[str, int]]
+    """For each class name: symbols ``seen`` by augmentation, and ``dropped`` as out of sight."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give everything in forms that JSON knows."""
+        return asdict(self) | {"best": str(self.best), "last": str(self.last)}
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train, or go on with a training that was cut off.
+
+    Args:
+        config: With ``resume`` only ``out`` and ``device`` are looked at; the rest is what the
+            run was started with.
+
+    Returns:
+        Where the weights are, and what was counted.
+
+    Raises:
+        ConfigError: Unknown model name or device; the run folder exists, or has nothing to resume,
+            or the run is finished.
+        InputError: Something is wrong with the data set or the weights.
+        MissingExtraError: Several devices, and the package that they need is not installed.
+    """
+    begin = time.monotonic()
+    last = config.out / "weights" / "last.pt"
+    if config.resume:
+        config = _resumed(config)
+    elif config.out.exists():
+        raise ConfigError(
+            f"{config.out}: exists; choose another folder, delete it, or pass --resume"
+        )
+    check_device(config.device)
+    if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
+        raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
+    model = str(last) if config.resume else model_file(config.model)
+    labels = count_labels(open_dataset(config.data))
+    callbacks = _callbacks(config, labels)
+    kind = ScoreTrainer if config.size_prior else StockStartTrainer
+    try:
+        kind(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
+    except BaseException:
+        if not last.is_file():  # leave nothing that cannot be resumed
+            shutil.rmtree(config.out, ignore_errors=True)
+        raise
+    report = json.loads((config.out / REPORT_FILE).read_text("utf-8"))
+    return TrainResult(
+        best=config.out / "weights" / "best.pt",
+        last=last,
+        epochs=report["epochs"],
+        seconds=time.monotonic() - begin,
+        labels=labels,
+        augmented=report["augmented"],
+    )
+
+
+def save_config(config: TrainConfig) -> None:
+    """Write the configuration into its run folder."""
+    content = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in asdict(config).items()
+    }
+    file = config.out / CONFIG_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+
+
+def read_config(out: Path) -> TrainConfig:
+    """Read the configuration of a run.
+
+    Raises:
+        InputError: The file is missing, or is not what :func:`save_config` wrote.
+    """
+    file = out / CONFIG_FILE
+    if not file.is_file():
+        raise InputError("no such file; only a run of omr train can be resumed", path=file)
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+        paths = {name: Path(content[name]) for name in ("data", "out")}
+        return TrainConfig(**content | paths)
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"not written by omr train: {reason}", path=file) from None
+
+
+def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) -> dict[str, Any]:
+    """Say in Ultralytics' words what a configuration means."""
+    most = max(counts.most for counts in labels.values())
+    out = config.out.absolute()
+    overrides: dict[str, Any] = {
+        "task": "detect",
+        "mode": "train",
+        "model": model,
+        "data": str(config.data.absolute()),
+        "project": str(out.parent),
+        "name": out.name,
+        "save_dir": str(out),  # a resumed run may have been moved
+        "exist_ok": True,
+        "epochs": config.epochs,
+        "imgsz": config.imgsz,
+        "batch": config.batch,
+        "device": config.device or None,
+        "workers": config.workers,
+        "seed": config.seed,
+        "optimizer": config.optimizer,
+        "lr0": config.lr,
+        "lrf": config.final_lr,
+        "weight_decay": config.weight_decay,
+        "warmup_epochs": config.warmup_epochs,
+        # Of 0.1 by default, which Adam would take from the prior in the first steps.
+        "warmup_bias_lr": 0.0,
+        "nbs": config.batch,  # every batch is a step
+        "amp": config.amp,
+        "val": config.validate,
+        "patience": 0,  # the number of epochs is what the configuration says
+        "plots": False,
+        "pretrained": False,
+        "max_det": suggested_max_det(most),
+        "translate": config.translate,
+        "scale": config.scale,
+        "hsv_v": config.brightness,
+    }
+    # A mirrored or turned note is another note, and four pages in one hide the staves' order.
+    off = "hsv_h hsv_s degrees shear perspective flipud fliplr mosaic mixup cutmix copy_paste"
+    overrides |= dict.fromkeys([*off.split(), "close_mosaic", "erasing", "multi_scale"], 0)
+    if config.resume:
+        overrides["resume"] = model
+    return overrides
+
+
+def _callbacks(config: TrainConfig, labels: dict[str, LabelCounts]) -> dict[str, Any]:
+    """Add to Ultralytics' callbacks what has to happen in the processes of all devices."""
+    callbacks: dict[str, Any] = get_default_callbacks()
+    callbacks["on_pretrain_routine_end"] += [
+        partial(_save_config, config),
+        partial(_check_symbols, labels["train"].symbols),
+    ]
+    return callbacks
+
+
+def _resumed(config: TrainConfig) -> TrainConfig:
+    """Take a cut-off run's own configuration, with this call's device and workers."""
+    last = config.out / "weights" / "last.pt"
+    if not last.is_file():
+        raise ConfigError(
+            f"{config.out}: nothing to resume: no weights/last.pt; delete it and start again"
+        )
+    stored = read_config(config.out)
+    _, checkpoint = read_checkpoint(last)
+    done = checkpoint["epoch"] + 1
+    if done >= stored.epochs:  # cut off between the last epoch and the clearing up
+        for name in ("last.pt", "best.pt"):
+            strip_optimizer(last.with_name(name))
+    if done == 0 or done >= stored.epochs:
+        raise ConfigError(
+            f"{config.out}: finished after {stored.epochs} epochs, nothing to resume; "
+            "for more, start a new run with --model weights/last.pt"
+        )
+    return replace(
+        stored, out=config.out, device=config.device, workers=config.workers, resume=True
+    )
+
+
+def _save_config(config: TrainConfig, _trainer: ScoreTrainer) -> None:
+    if RANK in {-1, 0}:
+        save_config(config)
+
+
+def _check_symbols(expected: int, trainer: ScoreTrainer) -> None:
+    """Make sure that Ultralytics trains on the symbols that were counted.
+
+    Raises:
+        InputError: It has more or fewer.
+    """
+    loaded = sum(len(row["cls"]) for row in trainer.train_loader.dataset.labels)
+    if loaded != expected:
+        raise InputError(
+            f"{expected} symbols in the label files, but {loaded} were loaded; "
+            "delete the .cache files beside them and start again",
+            path=Path(trainer.args.data),
+        )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -92,18 +92,23 @@ def convert(
         OmrError: Anything that the user can put right; see the message.
     """
     check_free(target, force=force)
-    warm_up(workers, "converters.preparation")
+    needed = "converters.deepscores_json" if options.labels_only else "converters.preparation"
+    warm_up(workers, needed)
     found, files = open_source(source, source_format)
     reading = options.class_map.source(found, options.annotation_set)
     _check_images(files, labels_only=options.labels_only)
     val = _held_out(files, options)
     manifest = Manifest(names=options.class_map.names)
     with staged(target, force=force) as folder, ThreadPoolExecutor(1) as pool:
-        hashes = [pool.submit(sha256, file.file.path) for file in files]  # beside the reading
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, reading, val, options, manifest, folder, workers)
         n_pages = sum(len(file.file.images) for file in files)
-        for done in track(in_order(prepare, jobs, workers), n_pages):
+        # without images a page is less work than handing it to another process
+        prepared = in_order(prepare, jobs, 1 if options.labels_only else workers)
+        hashes: list[Future[str]] = []
+        for done in track(prepared, n_pages):
+            if not hashes:  # from now on there is a core to spare: decoding took all
+                hashes = [pool.submit(sha256, file.file.path) for file in files]
             for image in done.images:
                 for writer in writers:
                     writer.add(done.split, image)

@@ -39,11 +39,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
     with path.open("w", encoding="utf-8") as out:
         head = {
             "info": {"description": "seeded benchmark set", "version": "2.0"},
-            "annotation_sets": ["deepscores", "muscima++"],
-            "categories": {
-                str(c.id): {"name": c.name, "annotation_set": c.annotation_set, "color": c.color}
-                for c in categories
-            },
+            **synthetic.vocabulary(),
             "images": _images(page, pages),
         }
         out.write(json.dumps(head)[:-1] + ', "annotations": {')

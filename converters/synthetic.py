@@ -6,6 +6,8 @@ from afar and claim nothing about real pages.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from converters import images
 STAFF_SPACE = 17
 """Pixels between staff lines: that of 98 % of DeepScoresV2's pages."""
 MARGIN = 3 * STAFF_SPACE
+REACH = 3 * STAFF_SPACE
+"""Pixels around a point that a single sign stays within."""
 SUBPIXEL_BITS = 3
 """OpenCV draws with coordinates in eighths of a pixel."""
 
@@ -36,11 +40,17 @@ class _Sheet:
         self.pixels[box[1] : box[3], box[0] : box[2]] = 0
         self.symbols.append((category, box))
 
-    def mark(self, category: str, before: images.Pixels) -> None:
-        """Label everything drawn since ``before`` as one symbol."""
-        rows, columns = np.nonzero(self.pixels != before)
-        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        self.symbols.append((category, tuple(int(side) for side in box)))  # type: ignore[arg-type]
+    @contextmanager
+    def symbol(self, category: str, x: float, y: float) -> Iterator[None]:
+        """Label everything drawn in the block, near ``(x, y)``, as one symbol."""
+        left, top = max(0, round(x) - REACH), max(0, round(y) - REACH)
+        window = self.pixels[top : top + 2 * REACH, left : left + 2 * REACH]
+        before = window.copy()
+        yield
+        rows, columns = np.nonzero(window != before)
+        x0, y0 = left + int(columns.min()), top + int(rows.min())
+        x1, y1 = left + int(columns.max()) + 1, top + int(rows.max()) + 1
+        self.symbols.append((category, (x0, y0, x1, y1)))
 
 
 def write(folder: Path, *, pages: int, seed: int = 0, width: int = 960, height: int = 1280) -> Path:
@@ -57,8 +67,7 @@ def write(folder: Path, *, pages: int, seed: int = 0, width: int = 960, height: 
         ``folder``.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    categories = catalogue("deepscoresv2").categories
-    id_of = {(c.annotation_set, c.name): c.id for c in categories}
+    id_of = {(c.annotation_set, c.name): c.id for c in catalogue("deepscoresv2").categories}
     image_rows: list[dict[str, object]] = []
     annotations: dict[str, dict[str, object]] = {}
     for page in range(pages):
@@ -76,16 +85,24 @@ def write(folder: Path, *, pages: int, seed: int = 0, width: int = 960, height: 
         )
     data = {
         "info": {"description": "synthetic pages", "version": "2.0"},
-        "annotation_sets": ["deepscores", "muscima++"],
-        "categories": {
-            str(c.id): {"name": c.name, "annotation_set": c.annotation_set, "color": c.color}
-            for c in categories
-        },
+        **vocabulary(),
         "images": image_rows,
         "annotations": annotations,
     }
     (folder / "deepscores_train.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
     return folder
+
+
+def vocabulary() -> dict[str, object]:
+    """The ``annotation_sets`` and ``categories`` of a DeepScoresV2 file."""
+    known = catalogue("deepscoresv2")
+    return {
+        "annotation_sets": list(known.annotation_sets),
+        "categories": {
+            str(c.id): {"name": c.name, "annotation_set": c.annotation_set, "color": c.color}
+            for c in known.categories
+        },
+    }
 
 
 def _annotation(category: int, box: tuple[int, int, int, int], page: int) -> dict[str, object]:
@@ -132,9 +149,8 @@ def _note(sheet: _Sheet, rng: np.random.Generator, x: float, top: int) -> float:
         _stem(sheet, x, right, top + pitch * STAFF_SPACE / 2, up=pitch >= 4)
     if rng.random() < 0.2:
         y = top + (pitch - 1 + pitch % 2) * STAFF_SPACE / 2
-        before = sheet.pixels.copy()
-        _ellipse(sheet, right + 0.5 * STAFF_SPACE, y, 0.22 * STAFF_SPACE, 0.22 * STAFF_SPACE)
-        sheet.mark("augmentationDot", before)
+        with sheet.symbol("augmentationDot", right, y):
+            _ellipse(sheet, right + 0.5 * STAFF_SPACE, y, 0.22 * STAFF_SPACE, 0.22 * STAFF_SPACE)
         right += 0.7 * STAFF_SPACE
     return right - start
 
@@ -143,12 +159,11 @@ def _head(sheet: _Sheet, kind: str, x: float, top: int, pitch: int) -> float:
     """A notehead whose left edge is at ``x``; returns its right edge."""
     width = {"Black": 1.25, "Half": 1.3, "Whole": 1.7}[kind] * STAFF_SPACE
     y = top + pitch * STAFF_SPACE / 2
-    before = sheet.pixels.copy()
-    _ellipse(sheet, x + width / 2, y, width / 2, 0.5 * STAFF_SPACE)
-    if kind != "Black":
-        _ellipse(sheet, x + width / 2, y, width / 3, 0.28 * STAFF_SPACE, grey=255)
     place = "InSpace" if pitch % 2 else "OnLine"
-    sheet.mark(f"notehead{kind}{place}", before)
+    with sheet.symbol(f"notehead{kind}{place}", x, y):
+        _ellipse(sheet, x + width / 2, y, width / 2, 0.5 * STAFF_SPACE)
+        if kind != "Black":
+            _ellipse(sheet, x + width / 2, y, width / 3, 0.28 * STAFF_SPACE, grey=255)
     return x + width
 
 
@@ -185,12 +200,11 @@ def _rest(sheet: _Sheet, rng: np.random.Generator, x: float, top: int) -> float:
 
 
 def _sharp(sheet: _Sheet, x: float, y: float) -> float:
-    before = sheet.pixels.copy()
-    for dx in (0.3, 0.65):
-        _line(sheet, x + dx * STAFF_SPACE, y - 1.4 * STAFF_SPACE, 0, 2.8 * STAFF_SPACE, 2)
-    for dy in (-0.45, 0.35):
-        _line(sheet, x, y + (dy + 0.1) * STAFF_SPACE, STAFF_SPACE, -0.2 * STAFF_SPACE, 5)
-    sheet.mark("accidentalSharp", before)
+    with sheet.symbol("accidentalSharp", x, y):
+        for dx in (0.3, 0.65):
+            _line(sheet, x + dx * STAFF_SPACE, y - 1.4 * STAFF_SPACE, 0, 2.8 * STAFF_SPACE, 2)
+        for dy in (-0.45, 0.35):
+            _line(sheet, x, y + (dy + 0.1) * STAFF_SPACE, STAFF_SPACE, -0.2 * STAFF_SPACE, 5)
     return 1.3 * STAFF_SPACE
 
 

@@ -3,7 +3,7 @@
 Shapes: N symbols of a page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,11 @@ from converters.overlaps import overlapping_pairs
 from converters.page import Page
 from converters.tally import Tally
 
+SAME_BOX_IOU = 0.95
+"""Two symbols of different classes that overlap this much have one box, whatever the options."""
+VANISHING = 1e-6
+"""Share of the page's side: a shorter side would be 0 in a label of six digits."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CleaningOptions:
@@ -23,7 +28,7 @@ class CleaningOptions:
     dedup_iou: float = 0.95
     """Two symbols of one class that overlap this much are one."""
     min_side: float = 2.0
-    """Pixels given to a box that has no width or no height: a plain line is not nothing."""
+    """Pixels given to a box without width or height: a plain line is not nothing."""
     clip: bool = False
     """Cut boxes at the border of the page; without it such boxes are an error."""
 
@@ -43,16 +48,20 @@ def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Ta
     page = _drop(page, _exact_duplicates(page), tally.EXACT_DUPLICATE, names, counts)
     pairs = overlapping_pairs(page.boxes_xyxy, options.dedup_iou)
     same = page.labels[pairs[:, 0]] == page.labels[pairs[:, 1]]
-    doubled = _later_ones(pairs[same])
-    counts.two_classes.update(
-        (min(a, b), max(a, b))
-        for i, j in pairs[~same].tolist()
-        if i not in doubled and j not in doubled
-        for a, b in [(names[page.labels[i]], names[page.labels[j]])]
-    )
     dropped = np.zeros(len(page.labels), bool)
-    dropped[list(doubled)] = True
-    return _drop(page, dropped, tally.NEAR_DUPLICATE, names, counts)
+    dropped[list(_later_ones(pairs[same]))] = True
+    page = _drop(page, dropped, tally.NEAR_DUPLICATE, names, counts)
+    if len(pairs) > same.sum() or options.dedup_iou > SAME_BOX_IOU:
+        counts.two_classes.update(_two_classes(page, names))
+    return page
+
+
+def _two_classes(page: Page, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the class names of every pair of symbols with one box."""
+    for i, j in overlapping_pairs(page.boxes_xyxy, SAME_BOX_IOU).tolist():
+        a, b = sorted((names[page.labels[i]], names[page.labels[j]]))
+        if a != b:
+            yield a, b
 
 
 def take(page: Page, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Page:
@@ -97,10 +106,10 @@ def _clip(page: Page, names: Sequence[str], counts: Tally) -> Page:
 
 
 def _widen(page: Page, names: Sequence[str], min_side: float, counts: Tally) -> Page:
-    """Give ``min_side`` to sides of length 0, about their middle, inside the page."""
+    """Give ``min_side`` to sides of no length, about their middle, inside the page."""
     xy_min, xy_max = np.split(page.boxes_xyxy, 2, axis=1)
-    flat: NDArray[np.bool_] = xy_max <= xy_min  # (N, 2)
     size = np.array([page.width, page.height], np.float64)
+    flat: NDArray[np.bool_] = xy_max - xy_min <= VANISHING * size  # (N, 2)
     side = np.minimum(min_side, size)
     start = np.clip((xy_min + xy_max) / 2 - side / 2, 0, size - side)
     boxes_xyxy = np.concatenate(

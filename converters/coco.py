@@ -16,7 +16,7 @@ import numpy as np
 from class_maps import InputError, Source
 from converters import tally
 from converters.boxes import xywh_to_xyxy, xyxy_to_xywh
-from converters.names import checked_image_name, several
+from converters.names import checked_images, several
 from converters.page import Page
 from converters.tally import Tally
 
@@ -129,12 +129,11 @@ class CocoFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = _decode(path)
+        self._images = checked_images(
+            ((i.id, i.file_name, i.width, i.height) for i in self._file.images), path, "file_name"
+        )
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            checked_image_name(image.file_name, path, f"images[{i}].file_name"): (
-                image.width,
-                image.height,
-            )
-            for i, image in enumerate(self._file.images)
+            image: (width, height) for image, width, height in self._images.values()
         }
         """Width and height of each image in pixels."""
 
@@ -172,14 +171,14 @@ class CocoFile:
                 counts.dropped[tally.NOT_IN_CLASS_MAP, name] += 1
             else:
                 rows[row.image_id].append(row)
-        for image in self._file.images:
-            mine = rows[image.id]
+        for image_id, (image, width, height) in self._images.items():
+            mine = rows[image_id]
             classes = [source.class_of[names[row.category_id]] for row in mine]
             boxes_xywh = np.array([row.bbox for row in mine], np.float64).reshape(-1, 4)
             yield Page(
-                image=PurePosixPath(image.file_name),
-                width=image.width,
-                height=image.height,
+                image=image,
+                width=width,
+                height=height,
                 boxes_xyxy=xywh_to_xyxy(boxes_xywh),
                 labels=np.array([labels[name] for name in classes], np.int64),
                 symbol_ids=np.array([row.id for row in mine], np.int64),
@@ -196,6 +195,8 @@ def _decode(path: Path) -> _File:
 
 
 def _check(file: _File, names: Mapping[int, str], path: Path, *, clip: bool) -> None:
+    if len(names) < len(file.categories):
+        raise InputError("an id stands twice", path=path, where="categories")
     sizes = {image.id: (image.width, image.height) for image in file.images}
     problems: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for row in file.annotations:
@@ -210,6 +211,7 @@ def _check(file: _File, names: Mapping[int, str], path: Path, *, clip: bool) -> 
         elif not clip and (x < 0 or y < 0 or x + w > width or y + h > height):
             out = "out of the image: {}; --clip cuts them at the border"
             problems["bbox", out].append(row.id)
-    for (field, reason), ids in problems.items():
+    if problems:
+        (field, reason), ids = next(iter(problems.items()))
         where = f"annotations.{field}"
         raise InputError(reason.format(several(ids, "annotation")), path=path, where=where)

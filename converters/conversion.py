@@ -1,6 +1,5 @@
 """Rewrites a data set: every symbol that is read is written or counted under a reason."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -11,7 +10,7 @@ from class_maps import ClassMap, ConfigError, InputError, Source, with_nearest
 from converters import images
 from converters.coco import CocoWriter
 from converters.manifest import Manifest, sha256
-from converters.names import several, work_of
+from converters.names import work_of
 from converters.parquet import ParquetWriter
 from converters.preparation import Job, PreparationOptions, Prepared, prepare
 from converters.processes import in_order, warm_up
@@ -92,12 +91,13 @@ def convert(
         OmrError: Anything that the user can put right; see the message.
     """
     check_free(target, force=force)
+    _check_apart(source, target)
     needed = "converters.deepscores_json" if options.labels_only else "converters.preparation"
     warm_up(workers, needed)
     found, files = open_source(source, source_format)
     reading = options.class_map.source(found, options.annotation_set)
-    _check_images(files, labels_only=options.labels_only)
     val = _held_out(files, options)
+    _check_images(files, val, options)
     manifest = Manifest(names=options.class_map.names)
     with staged(target, force=force) as folder, ThreadPoolExecutor(1) as pool:
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
@@ -106,13 +106,17 @@ def convert(
         # without images a page is less work than handing it to another process
         prepared = in_order(prepare, jobs, 1 if options.labels_only else workers)
         hashes: list[Future[str]] = []
-        for done in track(prepared, n_pages):
-            if not hashes:  # from now on there is a core to spare: decoding took all
-                hashes = [pool.submit(sha256, file.file.path) for file in files]
-            for image in done.images:
-                for writer in writers:
-                    writer.add(done.split, image)
-            manifest.add(done)
+        try:
+            for done in track(prepared, n_pages):
+                if not hashes:  # from now on there is a core to spare: decoding took all
+                    hashes = [pool.submit(sha256, file.file.path) for file in files]
+                for image in done.images:
+                    for writer in writers:
+                        writer.add(done.split, image)
+                manifest.add(done)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # an error need not wait for hashes
+            raise
         _check_counts(manifest, source, options.class_map)
         for writer in writers:
             writer.close()
@@ -122,18 +126,33 @@ def convert(
     return manifest.summary()
 
 
-def _check_images(files: Sequence[SourceFile], *, labels_only: bool) -> None:
+def _check_apart(source: Path, target: Path) -> None:
+    """Replacing the folder that holds the source would lose it.
+
+    Raises:
+        ConfigError: ``source`` lies in ``target``.
+    """
+    if source.resolve().is_relative_to(target.resolve()):
+        raise ConfigError(f"{source} lies in {target}, which would be replaced; choose another OUT")
+
+
+def _check_images(
+    files: Sequence[SourceFile], val: frozenset[str], options: ConversionOptions
+) -> None:
     """Find what is wrong with the images before hours of work, by their names and heads."""
-    targets: Counter[tuple[str, PurePosixPath]] = Counter()
+    places: dict[tuple[str, PurePosixPath], Path] = {}
     for file in files:
-        targets.update((file.split, image.with_suffix("")) for image in file.file.images)
         for image, (width, height) in file.file.images.items():
-            if not labels_only:
+            split = _split(image, file.split, val, options)
+            other = places.setdefault((split, image.with_suffix("")), file.file.path / image)
+            if other != file.file.path / image:
+                raise InputError(
+                    f"two images would be written to {split}/{image.with_suffix('')}: {image} "
+                    f"and {other.name} of {other.parent}; rename one",
+                    path=file.file.path,
+                )
+            if not options.labels_only:
                 images.check_size(file.image_folder / image, width, height)
-    if repeated := sorted(f"{image}" for (_, image), n in targets.items() if n > 1):
-        raise InputError(
-            f"would be written to one place: {several(repeated, 'image')}", path=files[0].file.path
-        )
 
 
 def _held_out(files: Sequence[SourceFile], options: ConversionOptions) -> frozenset[str]:
@@ -198,10 +217,11 @@ def _warn(
             works.setdefault(split, set()).add(work_of(image) or image.as_posix())
     if shared := shared_works(works):
         manifest.counts.warnings.append(shared)
-    if set(manifest.pages) == {"train"} and "yolo" in options.formats:
+    if len(manifest.pages) == 1 and "yolo" in options.formats:
+        [split] = manifest.pages
         manifest.counts.warnings.append(
-            "no page is held out: data.yaml validates on the training pages; --val 0.1 holds "
-            "works out"
+            f"no page is held out: data.yaml trains and validates on the {split} pages; --val 0.1 "
+            "holds works out of train"
         )
 
 

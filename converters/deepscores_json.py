@@ -7,6 +7,7 @@ numbers alone.
 Shapes: N annotations of a file.
 """
 
+import codecs
 import gc
 import mmap
 import re
@@ -26,6 +27,8 @@ from converters.names import several
 from converters.processes import in_order
 
 CHUNK_BYTES = 8 << 20
+NO_ID = -(1 << 62)
+"""Stands for a null in ``cat_id``."""
 
 _NEXT_ANNOTATION = re.compile(rb'\}\s*,\s*(?="[^"\\]*"\s*:\s*\{)')
 """End of one annotation before the next; a string cannot look like this, as its quotes would be
@@ -78,7 +81,7 @@ class Table:
     corners: Boxes
     """Shape ``(N, 4, 2)``, pixels."""
     categories: NDArray[np.int64]
-    """Shape ``(N,)``, ids of the file; -1 where the chosen set has none."""
+    """Shape ``(N,)``, ids of the file; ``NO_ID`` where the chosen set has none."""
     images: NDArray[np.int64]
     """Shape ``(N,)``, ids of the file."""
     gaps: NDArray[np.float64]
@@ -120,6 +123,8 @@ def _mapped(path: Path) -> mmap.mmap:
         with path.open("rb") as file:
             if not path.stat().st_size:
                 raise InputError("is empty; expected DeepScoresV2 JSON", path=path)
+            if file.read(3) == codecs.BOM_UTF8:
+                raise InputError("begins with a byte order mark; save it without", path=path)
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
         raise InputError("no such file", path=path) from None
@@ -221,7 +226,7 @@ def _decode_chunk(chunk: _Chunk) -> Table:
     gc.disable()  # hundreds of thousands of new tuples and no cycle: looking for one costs a third
     try:
         decoded = msgspec.json.decode(text, type=dict[str, _Annotation])
-        if text.count(b'"a_bbox"') != len(decoded):  # an id stands twice: JSON keeps the last
+        if _n_boxes(text) != len(decoded):  # an id stands twice: JSON keeps the last
             raise msgspec.DecodeError("an id stands twice")
         return _columns(decoded, chunk.path, chunk.position)
     finally:
@@ -241,9 +246,13 @@ def _one_by_one(annotations: msgspec.Raw, path: Path) -> dict[str, _Annotation]:
         except msgspec.DecodeError as error:
             where = f"annotations[{key}].{_place(error)}".rstrip(".")
             raise InputError(_said(error), path=path, where=where) from error
-    if memoryview(annotations).tobytes().count(b'"a_bbox"') != len(decoded):
+    if _n_boxes(annotations) != len(decoded):
         raise InputError("an id stands twice", path=path, where="annotations")
     return decoded
+
+
+def _n_boxes(text: bytearray | msgspec.Raw) -> int:
+    return len(re.findall(rb'"a_bbox"\s*:', text))
 
 
 def _columns(decoded: dict[str, _Annotation], path: Path, position: int) -> Table:
@@ -267,22 +276,25 @@ def _in_set(cat_id: list[Id | None] | Id | None, position: int) -> Id:
     """The id of the chosen set; files of proposals hold a plain id."""
     if isinstance(cat_id, list):
         cat_id = cat_id[position] if position < len(cat_id) else None
-    return -1 if cat_id is None else cat_id
+    return NO_ID if cat_id is None else cat_id
 
 
 def _integers(
     values: list[Id], decoded: dict[str, _Annotation], path: Path, field: str
 ) -> NDArray[np.int64]:
     try:
-        return np.fromiter(map(int, values), np.int64, len(values))
+        numbers = np.fromiter(map(int, values), np.int64, len(values))
     except (ValueError, OverflowError):
-        for key, value in zip(decoded, values, strict=True):
-            if not re.fullmatch(r"-?\d{1,18}", str(value)):
-                where = f"annotations[{key}].{field}".rstrip(".")
-                raise InputError(
-                    f"expected a number, got {value!r}", path=path, where=where
-                ) from None
-        raise
+        numbers = None
+    if numbers is not None and not ((numbers < 0) & (numbers != NO_ID)).any():
+        return numbers
+    key, value = next(
+        (key, value)
+        for key, value in zip(decoded, values, strict=True)
+        if value != NO_ID and not re.fullmatch(r"\d{1,18}", str(value))
+    )
+    where = f"annotations[{key}].{field}".rstrip(".")
+    raise InputError(f"expected a number, got {value!r}", path=path, where=where)
 
 
 def _check_unique(ids: NDArray[np.int64], path: Path) -> None:

@@ -9,8 +9,8 @@ Shapes: N annotations of a file.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,6 +22,7 @@ from class_maps import InputError, Source, catalogue
 from converters import tally
 from converters.boxes import Boxes
 from converters.deepscores_json import (
+    NO_ID,
     Category,
     Id,
     ImageEntry,
@@ -30,7 +31,7 @@ from converters.deepscores_json import (
     decode_annotations,
     open_json,
 )
-from converters.names import checked_image_name, several
+from converters.names import checked_images, several
 from converters.page import Page
 from converters.tally import Tally
 
@@ -51,10 +52,10 @@ class DeepScoresFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file, self._offset = open_json(path)
-        self._row_of_image = _rows_of_images(self._file.images, path)
+        images = _images(self._file.images, path)
+        self._row_of_image = {image_id: row for row, image_id in enumerate(images)}
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            PurePosixPath(image.filename): (image.width, image.height)
-            for image in self._file.images
+            image: (width, height) for image, width, height in images.values()
         }
         """Width and height of each image in pixels."""
 
@@ -91,22 +92,23 @@ class DeepScoresFile:
             self._file.annotations, self._offset, self.path, position=position, workers=workers
         )
         _check_geometry(table, self.path)
-        images = self._file.images
         rows = _image_rows(table, self._row_of_image, self.path)
         names = _category_names(self._file.categories, table, source, self.path)
         label_of = np.array([labels.get(source.class_of.get(name, ""), -1) for name in names])
-        table_labels = np.where(table.categories < 0, -1, label_of[table.categories])
+        has_id = table.categories != NO_ID
+        table_labels = np.full(len(has_id), -1)
+        table_labels[has_id] = label_of[table.categories[has_id]]
         counts.read += len(table.ids)
         _count_dropped(table, table_labels, names, counts)
-        _warn_of_other_lists(images, table, rows, self.path, counts)
+        _warn_of_other_lists(self._file.images, table, rows, self.path, counts)
         if not clip:
-            _check_inside(table, table_labels >= 0, images, rows, self.path)
+            _check_inside(table, table_labels >= 0, self.images, rows, self.path)
         staff = names.index(STAFF) if STAFF in names else -2
-        yield from _grouped(images, table, table_labels, rows, table.categories == staff)
+        yield from _grouped(self.images, table, table_labels, rows, table.categories == staff)
 
 
 def _grouped(
-    images: list[ImageEntry],
+    images: Mapping[PurePosixPath, tuple[int, int]],
     table: Table,
     table_labels: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -115,13 +117,13 @@ def _grouped(
     """Yield each image with its annotations that have a label."""
     order = np.argsort(rows, kind="stable")  # (N,) annotations by image
     bounds = np.searchsorted(rows[order], np.arange(len(images) + 1))
-    for i, image in enumerate(images):
+    for i, (image, (width, height)) in enumerate(images.items()):
         mine = order[bounds[i] : bounds[i + 1]]
         kept = mine[table_labels[mine] >= 0]
         yield Page(
-            image=PurePosixPath(image.filename),
-            width=image.width,
-            height=image.height,
+            image=image,
+            width=width,
+            height=height,
             boxes_xyxy=table.boxes_xyxy[kept],
             labels=table_labels[kept],
             corners=table.corners[kept],
@@ -132,56 +134,49 @@ def _grouped(
 
 def _staff_space(staves_xyxy: Boxes) -> float | None:
     """A staff is one box over its five lines, so four spaces high."""
-    return float(np.median(staves_xyxy[:, 3] - staves_xyxy[:, 1])) / 4 if len(staves_xyxy) else None
+    heights = staves_xyxy[:, 3] - staves_xyxy[:, 1]
+    heights = heights[heights > 0]
+    return float(np.median(heights)) / 4 if len(heights) else None
 
 
 def _check_geometry(table: Table, path: Path) -> None:
-    """Refuse numbers that are none, boxes turned round, and boxes in another format."""
+    """Refuse boxes in another format, numbers that are none, and boxes turned round."""
     x0, y0, x1, y1 = table.boxes_xyxy.T
-    finite = np.isfinite(table.gaps)
     far = table.gaps > MAX_GAP_PX
-    if len(far) and far.mean() > MAX_GAP_SHARE:
-        as_xywh = np.stack((x0, y0, x0 + x1, y0 + y1), axis=1)[far]
-        explained = np.abs(as_xywh - corner_bounds(table.corners[far])).max(1) <= MAX_GAP_PX
-        cause = (
-            "a_bbox looks like [x, y, width, height], where DeepScoresV2 has corners"
-            if explained.mean() > 0.5
-            else "one of the two is in another format or belongs to another image size"
+    refused = len(far) > 0 and far.mean() > MAX_GAP_SHARE
+    as_xywh = np.stack((x0, y0, x0 + x1, y0 + y1), axis=1)[far]
+    explained = np.abs(as_xywh - corner_bounds(table.corners[far])).max(1, initial=0) <= MAX_GAP_PX
+    refusal = partial(InputError, path=path, where="annotations.a_bbox")
+    gap = f"{far.sum()} of {len(far)} differ from the bounds of o_bbox by more than {MAX_GAP_PX:g}"
+    if refused and explained.mean() > 0.5:
+        raise refusal(
+            f"{gap} px: a_bbox looks like [x, y, width, height], where DeepScoresV2 has corners; "
+            "put the file right first",
         )
-        raise InputError(
-            f"{far.sum()} of {len(far)} differ from the bounds of o_bbox by more than "
-            f"{MAX_GAP_PX:g} px: {cause}; put the file right first",
-            path=path,
-            where="annotations.a_bbox",
-        )
-    for bad, what in ((~finite, "not a finite number"), ((x1 < x0) | (y1 < y0), "reversed")):
+    for bad, what in (
+        (~np.isfinite(table.gaps), "not a finite number"),
+        ((x1 < x0) | (y1 < y0), "reversed"),
+    ):
         if bad.any():
             shown = table.boxes_xyxy[bad.argmax()].tolist()
-            raise InputError(
+            raise refusal(
                 f"{what}: {several(table.ids[bad].tolist(), 'annotation')}; "
                 f"the first is {shown}, expected [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1",
-                path=path,
-                where="annotations.a_bbox",
             )
+    if refused:
+        raise refusal(
+            f"{gap} px: one of the two is in another format or belongs to another image size; "
+            "put the file right first",
+        )
 
 
-def _rows_of_images(images: list[ImageEntry], path: Path) -> dict[int, int]:
-    rows: dict[int, int] = {}
-    for i, image in enumerate(images):
-        checked_image_name(image.filename, path, f"images[{i}].filename")
-        if image.width < 1 or image.height < 1:
-            size = f"{image.width} x {image.height}"
-            raise InputError(f"an image cannot be {size} px", path=path, where=f"images[{i}]")
-        if not re.fullmatch(r"\d{1,18}", str(image.id)):
-            raise InputError(
-                f"expected a number, got {image.id!r}", path=path, where=f"images[{i}].id"
-            )
-        if rows.setdefault(int(image.id), i) != i:
-            raise InputError(f"id {image.id} stands twice", path=path, where=f"images[{i}].id")
-    names = Counter(image.filename for image in images)
-    if repeated := sorted(name for name, n in names.items() if n > 1):
-        raise InputError(f"{several(repeated, 'file')} twice", path=path, where="images")
-    return rows
+def _images(entries: list[ImageEntry], path: Path) -> dict[int, tuple[PurePosixPath, int, int]]:
+    for i, entry in enumerate(entries):
+        if not re.fullmatch(r"\d{1,18}", str(entry.id)):
+            where = f"images[{i}].id"
+            raise InputError(f"expected a number, got {entry.id!r}", path=path, where=where)
+    rows = ((int(e.id), e.filename, e.width, e.height) for e in entries)
+    return checked_images(rows, path, "filename")
 
 
 def _image_rows(table: Table, row_of_image: dict[int, int], path: Path) -> NDArray[np.int64]:
@@ -203,8 +198,14 @@ def _category_names(
 ) -> list[str]:
     """Canonical name of every category id of the chosen set, at its index; "" for the others."""
     known = catalogue(source.name)
+    if strange := [key for key in categories if not re.fullmatch(r"\d{1,6}", key)]:
+        raise InputError(
+            f"expected numbers below a million as ids, got {strange[0]!r}",
+            path=path,
+            where="categories",
+        )
     set_of = {int(key): category.annotation_set for key, category in categories.items()}
-    used = np.unique(table.categories[table.categories >= 0]).tolist()
+    used = np.unique(table.categories[table.categories != NO_ID]).tolist()
     if unknown := [i for i in used if i not in set_of]:
         raise InputError(
             f"{several(unknown, 'category id')} not in categories",
@@ -229,9 +230,7 @@ def _warn_of_other_lists(
     images: list[ImageEntry], table: Table, rows: NDArray[np.int64], path: Path, counts: Tally
 ) -> None:
     """Each image lists its annotations too; ``img_id`` is what counts, but say if they differ."""
-    listed = [
-        sorted(map(str, msgspec.json.decode(image.ann_ids, type=list[Id]))) for image in images
-    ]
+    listed = [_listed(image, f"images[{i}].ann_ids", path) for i, image in enumerate(images)]
     if not any(listed):
         return
     order = np.lexsort((table.ids, rows))
@@ -248,24 +247,31 @@ def _warn_of_other_lists(
         )
 
 
+def _listed(image: ImageEntry, where: str, path: Path) -> list[str]:
+    try:
+        return sorted(map(str, msgspec.json.decode(image.ann_ids, type=list[Id])))
+    except msgspec.DecodeError as error:
+        raise InputError(f"expected a list of ids: {error}", path=path, where=where) from error
+
+
 def _count_dropped(
     table: Table, table_labels: NDArray[np.int64], names: list[str], counts: Tally
 ) -> None:
-    without_id = int((table.categories < 0).sum())
+    without_id = int((table.categories == NO_ID).sum())
     if without_id:
         counts.dropped[tally.NO_ID_IN_SET, "null"] += without_id
-    unmapped = (table_labels < 0) & (table.categories >= 0)
+    unmapped = (table_labels < 0) & (table.categories != NO_ID)
     counts.drop(tally.NOT_IN_CLASS_MAP, table.categories[unmapped], names)
 
 
 def _check_inside(
     table: Table,
     mapped: NDArray[np.bool_],
-    images: list[ImageEntry],
+    images: Mapping[PurePosixPath, tuple[int, int]],
     rows: NDArray[np.int64],
     path: Path,
 ) -> None:
-    size = np.array([(image.width, image.height) for image in images], np.float64).reshape(-1, 2)
+    size = np.array(list(images.values()), np.float64).reshape(-1, 2)
     excess = np.maximum(-table.boxes_xyxy[:, :2], table.boxes_xyxy[:, 2:] - size[rows]).max(
         1, initial=0
     )
@@ -280,7 +286,8 @@ def _check_inside(
 
 def shards(folder: Path) -> list[Path]:
     """The JSON files of a folder in which all of DeepScoresV2's lie, by number; may be empty."""
-    return sorted(folder.glob("deepscores*.json"), key=_natural)
+    found = folder.glob("deepscores*.json")
+    return sorted((p for p in found if p.stem.endswith(("_train", "_test", "_val"))), key=_natural)
 
 
 def _natural(path: Path) -> list[Any]:

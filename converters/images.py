@@ -1,6 +1,5 @@
 """Reads, checks, scales and writes the pixels of pages."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -14,6 +13,10 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 
+Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+"""Those that readers of YOLO folders look for."""
+
 Pixels: TypeAlias = NDArray[np.uint8]
 """Shape ``(height, width)`` or, in colour, ``(height, width, 3)``, BGR."""
 
@@ -24,27 +27,36 @@ def check_size(path: Path, width: int, height: int) -> None:
     Raises:
         InputError: It is not.
     """
+    found = size(path)
+    if found != (width, height):
+        raise InputError(
+            f"is {found[0]} x {found[1]} px, but its labels are for {width} x {height} px",
+            path=path,
+        )
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, from the head of the file.
+
+    Raises:
+        InputError: There is no image.
+    """
     with _opened(path, path) as image:
-        if image.size != (width, height):
-            raise InputError(
-                f"is {image.size[0]} x {image.size[1]} px, but its labels are for "
-                f"{width} x {height} px",
-                path=path,
-            )
+        return image.size
 
 
 def copy(path: Path, target: Path) -> None:
     """Copy an image, byte for byte unless it is see-through.
 
     Readers that ignore transparency show whatever colour lies beneath it, so such an image is
-    written anew as it looks on white paper.
+    written anew as it looks on white paper; so is one whose name is given another suffix.
 
     Raises:
         InputError: It is damaged or cut short.
     """
     with _opened(path, path) as image:
         see_through = image.has_transparency_data
-    if see_through:
+    if see_through or path.suffix != target.suffix:
         write(read(path), target)
     else:
         target.write_bytes(_whole(path))
@@ -56,7 +68,10 @@ def read(path: Path) -> Pixels:
     Raises:
         InputError: It is damaged or cut short.
     """
-    decoded = cv2.imdecode(np.frombuffer(_whole(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(_whole(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # more than 2 ** 30 pixels
+        decoded = None
     if decoded is None:
         raise InputError("cannot be decoded as an image", path=path)
     image: Pixels = np.asarray(decoded // 257 if decoded.dtype == np.uint16 else decoded, np.uint8)
@@ -82,10 +97,8 @@ def _whole(path: Path) -> bytes:
 @contextmanager
 def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # pages are large
-            with Image.open(file) as image:
-                yield image
+        with Image.open(file) as image:
+            yield image
     except FileNotFoundError:
         raise InputError("no such image; --labels-only does without images", path=path) from None
     except UnidentifiedImageError:

@@ -69,12 +69,11 @@ def prepare(job: Job) -> Prepared:
     counts, options = Tally(), job.options
     page = clean(job.page, job.names, options.cleaning, counts)
     if options.staff_space:
-        page = _scaled(page, options.staff_space)
+        page = _scaled(page, options.staff_space, job.image_folder or Path())
+    if page.image.suffix.lower() not in images.IMAGE_SUFFIXES:
+        page = replace(page, image=page.image.with_suffix(".png"))  # readers would not find it
     made = _tiles(page, options.tiles, job.names, counts)
-    for image in made:
-        counts.labels.update(tally.count(image.labels, job.names))
-        if image.cut is not None:
-            counts.cut.update(tally.count(image.labels[image.cut], job.names))
+    _count(made, job.names, counts)
     if job.label_out:
         for image in made:
             write_labels(image, job.label_out)
@@ -86,13 +85,20 @@ def prepare(job: Job) -> Prepared:
     return Prepared(split=job.split, images=made, n_empty=n_empty, counts=counts)
 
 
-def _scaled(page: Page, staff_space: float) -> Page:
+def _count(made: list[Page], names: Sequence[str], counts: Tally) -> None:
+    for image in made:
+        counts.labels.update(tally.count(image.labels, names))
+        if image.cut is not None:
+            counts.cut.update(tally.count(image.labels[image.cut], names))
+
+
+def _scaled(page: Page, staff_space: float, folder: Path) -> Page:
     """Scale the labels; the image is scaled to whole pixels, so each axis has its own factor."""
     if page.staff_space is None:
         raise InputError(
             "no staff is labelled on this page, so its staff space is not known; convert such "
             "pages on their own with --scale native",
-            path=Path(page.image),
+            path=folder / page.image,
         )
     factor = staff_space / page.staff_space
     width, height = max(1, round(page.width * factor)), max(1, round(page.height * factor))

@@ -1,6 +1,7 @@
 """Finds out what a source is, by looking at it: its format, its files, its images."""
 
 import mmap
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,7 @@ from class_maps import ConfigError, InputError, with_nearest
 from converters import deepscoresv2
 from converters.coco import CocoFile
 from converters.deepscoresv2 import DeepScoresFile
+from converters.staging import MANIFEST
 
 READERS: dict[str, type[DeepScoresFile] | type[CocoFile]] = {
     "deepscoresv2": DeepScoresFile,
@@ -90,11 +92,16 @@ def format_of(path: Path) -> str:
 
 
 def _json_files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise InputError("no such file or folder", path=path)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InputError("no such file or folder", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     if path.is_file():
         return [path]
-    paths = deepscoresv2.shards(path) or sorted(path.glob("*.json"))
+    others = sorted(p for p in path.glob("*.json") if p.name != MANIFEST)
+    paths = deepscoresv2.shards(path) or others
     if not paths:
         raise InputError(
             "no annotations: expected deepscores_train.json or another .json in this folder",
@@ -105,8 +112,8 @@ def _json_files(path: Path) -> list[Path]:
 
 def _split(path: Path) -> str:
     """``deepscores-complete-7_train.json`` is of train, as is what does not say."""
-    name = path.stem.lower()
-    return next((split for split in ("test", "val") if split in name), "train")
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    return next((split for split in ("test", "val") if split in words), "train")
 
 
 def _image_folder(file: DeepScoresFile | CocoFile) -> Path:

@@ -1,10 +1,10 @@
 """Writes a folder so that it is there whole or not at all."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from class_maps import ConfigError, OmrError
@@ -13,7 +13,7 @@ MANIFEST = "manifest.json"
 """Every folder of ours holds one; a folder without is never replaced."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def staged(target: Path, *, force: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill, which becomes ``target`` when the block ends well.
 
@@ -29,6 +29,7 @@ def staged(target: Path, *, force: bool = False) -> Iterator[Path]:
         OmrError: The disk is full, or the folder cannot be written.
     """
     check_free(target, force=force)
+    made = [folder for folder in target.absolute().parents if not folder.exists()]
     partial = target.parent / f".{target.name}.partial"
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,9 @@ def staged(target: Path, *, force: bool = False) -> Iterator[Path]:
                 _swap(partial, target)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    for folder in made:
+                        folder.rmdir()
                 raise
     except OSError as error:
         place, reason = error.filename or target, error.strerror or error
@@ -52,8 +56,13 @@ def check_free(target: Path, *, force: bool) -> None:
     Raises:
         ConfigError: It is there already; or is not ours, so that not even ``force`` replaces it.
     """
-    if not target.exists() and not target.is_symlink():
-        return
+    try:
+        if not target.exists() and not target.is_symlink():
+            return
+    except OSError as error:
+        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
+    if target.resolve() == Path.cwd():
+        raise ConfigError(f"{target} is the current folder and cannot be replaced; choose another")
     if target.is_dir() and not any(target.iterdir()):
         return
     if not force:
@@ -65,7 +74,7 @@ def check_free(target: Path, *, force: bool) -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(folder: Path, target: Path) -> Iterator[None]:
     """Hold ``folder`` for this process; the system lets go when the process ends."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -83,17 +83,28 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
     rows = np.flatnonzero(_visible(shifted, inside, options) >= options.min_visible)
     part = take(page, rows)
     whole = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1, scale_y=1)
+    is_cut: NDArray[np.bool_] = (inside != shifted)[rows].any(axis=1)
     part = replace(
         part,
         image=tile_name(page.image, x, y),
         width=width,
         height=height,
         boxes_xyxy=inside[rows],
-        corners=None if part.corners is None else part.corners - [x, y],
-        cut=(inside != shifted)[rows].any(1),
+        corners=_corners(part.corners, (x, y), inside[rows], is_cut),
+        cut=is_cut,
         placement=replace(whole, x=x, y=y),
     )
     return Tile(page=part, rows=rows)
+
+
+def _corners(
+    corners: Boxes | None, origin: tuple[int, int], boxes_xyxy: Boxes, is_cut: NDArray[np.bool_]
+) -> Boxes | None:
+    """The oriented boxes on the tile; of what is cut, the upright box of what is left."""
+    if corners is None:
+        return None
+    upright = boxes_xyxy[:, [2, 3, 2, 1, 0, 1, 0, 3]].reshape(-1, 4, 2)
+    return np.where(is_cut[:, None, None], upright, corners - np.array(origin))
 
 
 def _visible(boxes_xyxy: Boxes, inside_xyxy: Boxes, options: TileOptions) -> NDArray[np.float64]:

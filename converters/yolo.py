@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import yaml
-from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
+from converters import images
 from converters.boxes import Boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from converters.names import FOLDER
 from converters.page import Page
 from converters.staging import MANIFEST
 
-IMAGES, LABELS, DATA_YAML = "images", "labels", "data.yaml"
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGES, LABELS, DATA_YAML = FOLDER, "labels", "data.yaml"
 
 
 def write_labels(page: Page, folder: Path) -> None:
@@ -45,7 +45,7 @@ class YoloWriter:
         """Write ``data.yaml``, whose paths are relative to itself: the folder can be moved."""
         val = next(split for split in ("val", "test", "train") if split in self._splits)
         lines = [f"train: {IMAGES}/{'train' if 'train' in self._splits else val}"]
-        if val == "train":
+        if len(self._splits) == 1:
             lines.append("# no page is held out: scores on val are scores on the training pages")
         lines.append(f"val: {IMAGES}/{val}")
         if "test" in self._splits:
@@ -101,7 +101,7 @@ class YoloDataset:
                 f"no split {split!r}; it has: {', '.join(self.splits)}", path=self.root / DATA_YAML
             )
         folder = self.splits[split]
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.IMAGE_SUFFIXES)
         if not paths:
             raise InputError("no images here; convert without --labels-only", path=folder)
         return paths
@@ -115,11 +115,7 @@ class YoloDataset:
         folder = self.splits.get(split, self.root)
         for path in self.image_paths(split):
             image = PurePosixPath(path.relative_to(folder))
-            try:
-                with Image.open(path) as opened:
-                    width, height = opened.size
-            except (UnidentifiedImageError, OSError) as error:
-                raise InputError(f"cannot be read as an image: {error}", path=path) from error
+            width, height = images.size(path)
             labels, boxes_cxcywh = _read_labels(_label_path(path), len(self.names))
             yield Page(
                 image=image,
@@ -176,7 +172,7 @@ def open_dataset(folder: Path) -> YoloDataset:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            "no such file; give a folder that `omr convert` wrote", path=path
+            "no such file; give a folder that `omr convert` wrote with --format yolo", path=path
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot be read: {' '.join(str(error).split())}", path=path) from error
@@ -184,9 +180,11 @@ def open_dataset(folder: Path) -> YoloDataset:
         raise InputError("expected a mapping with train, val and names", path=path)
     root = path.parent / str(data.get("path", ""))
     splits = {s: root / str(data[s]) for s in ("train", "val", "test") if data.get(s)}
-    for split, images in splits.items():
-        if not images.is_dir():
-            raise InputError(f"no folder {images}", path=path, where=split)
+    for split, folder in splits.items():
+        if not folder.is_dir():
+            raise InputError(
+                f"no folder {folder}; convert without --labels-only", path=path, where=split
+            )
     return YoloDataset(root=path.parent, names=_names(data.get("names"), path), splits=splits)
 
 

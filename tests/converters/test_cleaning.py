@@ -74,6 +74,7 @@ def test_one_box_under_two_classes_is_reported_by_its_classes() -> None:
         pytest.param([10, 10, 10, 20], [9, 10, 11, 20], id="no width"),
         pytest.param([10, 10, 20, 10], [10, 9, 20, 11], id="no height"),
         pytest.param([10, 10, 10, 10], [9, 9, 11, 11], id="a point"),
+        pytest.param([10, 10, 10.00004, 20], [9.00002, 10, 11.00002, 20], id="next to no width"),
         pytest.param([0, 0, 0, 5], [0, 0, 2, 5], id="at the left edge"),
         pytest.param([100, 0, 100, 5], [98, 0, 100, 5], id="at the right edge"),
     ],
@@ -82,6 +83,14 @@ def test_flat_boxes_are_widened_inside_the_page(box: list[float], widened: list[
     page, counts = cleaned(page_of((1, box)))
     assert page.boxes_xyxy.tolist() == [widened]
     assert counts.changed == {("widened to min-side", "stem"): 1}
+
+
+def test_what_counts_as_one_box_under_two_classes_does_not_depend_on_the_options() -> None:
+    half = (1, [10, 10, 30, 22])
+    _, counts = cleaned(page_of((0, BOX), half), dedup_iou=0.5)
+    assert counts.two_classes == {}
+    _, counts = cleaned(page_of((0, BOX), (1, [10, 10, 30, 29.5])), dedup_iou=0.99)
+    assert counts.two_classes == {("note", "stem"): 1}
 
 
 def test_a_thin_box_stays_thin() -> None:

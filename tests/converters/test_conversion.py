@@ -25,6 +25,7 @@ from converters.yolo import open_dataset
 
 TILES = TileOptions(size=320, overlap=64)
 STEM = ("42", [40, 10, 42, 60])
+PAGE = "lg-7-aug-gonville--page-1.png"
 
 
 def options(name: str = "harmony", **changes: Any) -> ConversionOptions:  # noqa: ANN401
@@ -136,9 +137,14 @@ def test_scaling_to_a_staff_space(pages: Path, tmp_path: Path) -> None:
 
 
 def test_scaling_needs_a_staff(tmp_path: Path) -> None:
-    path = write(tmp_path / "in", content(NOTE))
-    with pytest.raises(InputError, match=r"^lg-7-.*: no staff is labelled on this page"):
+    flat = ("135", [0, 20, 200, 20])  # a staff without height says nothing
+    path = write(tmp_path / "in", content(NOTE, flat))
+    with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
+    assert str(raised.value) == (
+        f"{path.parent}/images/{PAGE}: no staff is labelled on this page, so its staff space is "
+        "not known; convert such pages on their own with --scale native"
+    )
 
 
 def test_dense_folder_and_held_out_works(tmp_path: Path) -> None:
@@ -167,8 +173,85 @@ def test_dense_folder_and_held_out_works(tmp_path: Path) -> None:
 def test_one_name_in_two_files_of_a_split(tmp_path: Path) -> None:
     for name in ("deepscores-complete-0_train.json", "deepscores-complete-1_train.json"):
         write(tmp_path / "in", content(NOTE), name)
-    with pytest.raises(InputError, match=r"would be written to one place: 1 image \(lg-7-aug"):
+    with pytest.raises(InputError) as raised:
         convert(tmp_path / "in", tmp_path / "out", options())
+    stem = PAGE.removesuffix(".png")
+    assert str(raised.value) == (
+        f"{tmp_path}/in/deepscores-complete-1_train.json: two images would be written to "
+        f"train/{stem}: {PAGE} and {PAGE} of {tmp_path}/in/deepscores-complete-0_train.json; "
+        "rename one"
+    )
+
+
+def test_val_may_not_meet_a_page_of_a_val_file(tmp_path: Path) -> None:
+    """Two splits that were apart in the source, and would not be in the target."""
+    for name in ("deepscores_train.json", "deepscores_val.json"):
+        data = content(NOTE)
+        data["images"].append(data["images"][0] | {"id": 2, "filename": "b.png", "ann_ids": []})
+        write(tmp_path / "in", data, name)
+    chosen = options(val=0.5, split_by="page")
+    with pytest.raises(InputError, match="two images would be written to val/"):
+        convert(tmp_path / "in", tmp_path / "out", chosen)
+
+
+def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> None:
+    convert(pages, tmp_path / "out", options())
+    inside = synthetic.write(tmp_path / "out" / "more", pages=2, width=400, height=300)
+    with pytest.raises(ConfigError) as raised:
+        convert(inside, tmp_path / "out", options(), force=True)
+    assert str(raised.value) == (
+        f"{inside} lies in {tmp_path}/out, which would be replaced; choose another OUT"
+    )
+    assert (inside / "deepscores_train.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["images/b.png", "b.png"])
+def test_file_names_may_count_from_the_folder_above(name: str, tmp_path: Path) -> None:
+    data = content(NOTE)
+    data["images"][0]["filename"] = "b.png"
+    path = write(tmp_path / "in", data)
+    path.write_text(path.read_text().replace('"b.png"', f'"{name}"'))
+    convert(path, tmp_path / "out", options())
+    [page] = open_dataset(tmp_path / "out").pages("train")
+    assert (page.image.name, len(page.labels)) == ("b.png", 1)
+
+
+@pytest.mark.parametrize("name", ["page", "page.ppm"])
+def test_images_that_readers_would_not_look_for_become_png(name: str, tmp_path: Path) -> None:
+    data = content(NOTE)
+    path = write(tmp_path / "in", data)
+    image = path.parent / "images" / PAGE
+    image.rename(image.with_name(name))
+    path.write_text(path.read_text().replace(PAGE, name))
+    convert(path, tmp_path / "out", options())
+    [page] = open_dataset(tmp_path / "out").pages("train")
+    assert (page.image.name, len(page.labels)) == ("page.png", 1)
+
+
+def test_a_test_set_alone_is_said_to_be_all_there_is(tmp_path: Path) -> None:
+    write(tmp_path / "in", content(NOTE), "deepscores_test.json")
+    summary = convert(tmp_path / "in", tmp_path / "out", options())
+    assert summary["warnings"] == [
+        "no page is held out: data.yaml trains and validates on the test pages; --val 0.1 holds "
+        "works out of train"
+    ]
+
+
+def test_our_own_output_can_be_read_again(pages: Path, tmp_path: Path) -> None:
+    first = convert(pages, tmp_path / "one", options("deepscores", formats=("coco",)))
+    (tmp_path / "map.yaml").write_text(
+        "name: back\nclasses: [stem, beam]\nsources: {coco: {map: same names}}\n"
+    )
+    again = convert(
+        tmp_path / "one" / "annotations" / "instances_train.json",
+        tmp_path / "two",
+        options(str(tmp_path / "map.yaml")),
+    )
+    counts = {row["name"]: row["written"] for row in first["classes"]}
+    assert {row["name"]: row["written"] for row in again["classes"]} == {
+        "stem": counts["stem"],
+        "beam": counts["beam"],
+    }
 
 
 def test_labels_only_needs_no_image(pages: Path, tmp_path: Path) -> None:
@@ -181,8 +264,12 @@ def test_labels_only_needs_no_image(pages: Path, tmp_path: Path) -> None:
 
 def test_what_lies_outside_is_an_error_or_cut(tmp_path: Path) -> None:
     path = write(tmp_path / "in", content(("25", [190, 10, 210, 20]), NOTE))
-    with pytest.raises(InputError, match=r"out of the page, by up to 10.0 px: 1 annotation \(1\)"):
+    with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
+    assert str(raised.value) == (
+        f"{path}: annotations.a_bbox: out of the page, by up to 10.0 px: 1 annotation (1); "
+        "--clip cuts them at the border"
+    )
     clip = PreparationOptions(cleaning=CleaningOptions(clip=True))
     summary = convert(path, tmp_path / "out", options(preparation=clip))
     assert summary["changed"] == {"clipped to the page": {"noteheadBlack": 1}}
@@ -192,11 +279,13 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     path = write(tmp_path / "in", content(NOTE))
     image = tmp_path / "in" / "images" / "lg-7-aug-gonville--page-1.png"
     image.write_bytes(image.read_bytes()[:-20])
-    with pytest.raises(InputError, match="is damaged or cut short"):
+    with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
+    assert str(raised.value) == f"{image}: is damaged or cut short: Truncated File Read"
     image.unlink()
-    with pytest.raises(InputError, match="no such image; --labels-only does without images"):
+    with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
+    assert str(raised.value) == f"{image}: no such image; --labels-only does without images"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 

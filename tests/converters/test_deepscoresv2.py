@@ -123,6 +123,13 @@ def first(data: dict[str, Any]) -> Any:  # noqa: ANN401
         pytest.param(lambda d: first(d).update(a_bbox=[30, 20, 10, 36]), "annotations.a_bbox: reversed: 1 annotation (1); the first is [30.0, 20.0, 10.0, 36.0], expected [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1", id="reversed"),
         pytest.param(lambda d: first(d).update(a_bbox=[-3, 20, 30, 36]), "annotations.a_bbox: out of the page, by up to 3.0 px: 1 annotation (1); --clip cuts them at the border", id="outside"),
         pytest.param(lambda d: d["images"][0].update(filename="../a.png"), "images[0].filename: leaves the image folder: '../a.png'", id="up"),
+        pytest.param(lambda d: d["images"][0].update(filename="a/images/b.png"), "images[0].filename: has a folder called images, behind which labels are not found: 'a/images/b.png'; rename it", id="images in the name"),
+        pytest.param(lambda d: d["images"].append(d["images"][0] | {"id": 2, "filename": "./lg-7-aug-gonville--page-1.png"}), "images: 1 file (lg-7-aug-gonville--page-1.png) twice", id="file twice in other words"),
+        pytest.param(lambda d: d["images"][0].update(ann_ids="x"), "images[0].ann_ids: expected a list of ids: Expected `array`, got `str`", id="ann_ids"),
+        pytest.param(lambda d: d["categories"].update(x=d["categories"]["1"]), "categories: expected numbers below a million as ids, got 'x'", id="category key"),
+        pytest.param(lambda d: d["categories"].update({"99999999999": d["categories"]["1"]}), "categories: expected numbers below a million as ids, got '99999999999'", id="large category key"),
+        pytest.param(lambda d: first(d).update(cat_id=["-7", None]), "annotations[1].cat_id: expected a number, got '-7'", id="negative category"),
+        pytest.param(lambda d: first(d).update(a_bbox=[90, 20, 10, 36], o_bbox=[90, 36, 90, 20, 10, 20, 10, 36]), "annotations.a_bbox: reversed: 1 annotation (1); the first is [90.0, 20.0, 10.0, 36.0], expected [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1", id="reversed far"),
         pytest.param(lambda d: d["images"][0].update(filename="/etc/a.png"), "images[0].filename: leaves the image folder: '/etc/a.png'", id="absolute"),
         pytest.param(lambda d: d["images"][0].update(filename=""), "images[0].filename: leaves the image folder: ''", id="no name"),
         pytest.param(lambda d: d["images"][0].update(width=0), "images[0]: an image cannot be 0 x 100 px", id="no width"),
@@ -145,6 +152,7 @@ def test_errors_say_file_place_and_remedy(change: Change, message: str, tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        pytest.param("\ufeff{}", "begins with a byte order mark; save it without", id="BOM"),
         pytest.param("", "is empty; expected DeepScoresV2 JSON", id="empty"),
         pytest.param("[]", "expected `object`, got `array`", id="wrong root"),
         pytest.param('{"annotation_sets": ["deep', "not valid JSON, cut short or damaged: Input data was truncated", id="truncated"),
@@ -232,7 +240,8 @@ def test_one_in_a_thousand_may_lie_elsewhere(n_far: int, refused: bool, tmp_path
 
 @given(
     comment=st.one_of(
-        st.text(max_size=30), st.sampled_from(['}, "9": {', '},"a": {"b', "}\\", '"a_bbox"'])
+        st.text(max_size=30),
+        st.sampled_from(["a_bbox", '}, "9": {', '},"a": {"b', "}\\", '"a_bbox"']),
     ),
     n=st.integers(1, 6),
     indent=st.sampled_from([None, 0, 4]),

@@ -15,7 +15,7 @@ from converters import images, yolo
 from converters.coco import CocoFile, CocoWriter
 from converters.page import Page
 from converters.parquet import ParquetWriter
-from converters.sources import format_of, open_source
+from converters.sources import _split, format_of, open_source
 from converters.tally import Tally
 from converters.yolo import YoloWriter, label_lines, open_dataset, write_labels
 
@@ -239,6 +239,7 @@ def test_labels_lie_where_ultralytics_looks() -> None:
         ("image_id", 9, "annotations.image_id: no such image: 1 annotation (1)"),
         ("bbox", [1, 1, -1, 1], "annotations.bbox: negative width or height: 1 annotation (1)"),
         ("bbox", [1, 1, 99, 1], "annotations.bbox: out of the image: 1 annotation (1); --clip cuts them at the border"),
+        ("id", "x", "not COCO: Expected `int`, got `str` - at `$.annotations[0].id`"),
         ("bbox", "x", "not COCO: Expected `array`, got `str` - at `$.annotations[0].bbox`"),
     ],
 )  # fmt: skip
@@ -254,6 +255,45 @@ def test_coco_that_contradicts_itself(
     with pytest.raises(InputError) as raised:
         read_coco(tmp_path)
     assert str(raised.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("images_of", "categories", "message"),
+    [
+        ([("a.png", 1), ("b.png", 1)], [1], "images[1].id: id 1 stands twice"),
+        ([("a.png", 1), ("a.png", 2)], [1], "images: 1 file (a.png) twice"),
+        ([("../a.png", 1)], [1], "images[0].file_name: leaves the image folder: '../a.png'"),
+        ([("a.png", 1)], [1, 1], "categories: an id stands twice"),
+    ],
+)
+def test_coco_lists_that_are_none(
+    images_of: list[tuple[str, int]], categories: list[int], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "annotations" / "instances_train.json"
+    path.parent.mkdir()
+    data = {
+        "images": [{"id": i, "file_name": n, "width": 9, "height": 9} for n, i in images_of],
+        "annotations": [],
+        "categories": [{"id": i, "name": "note"} for i in categories],
+    }
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError) as raised:
+        read_coco(tmp_path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("deepscores_test", "test"),
+        ("deepscores-complete-7_train", "train"),
+        ("instances_val2017", "val"),
+        ("my_latest", "train"),
+        ("interval", "train"),
+    ],
+)
+def test_the_split_is_a_word_of_the_name(name: str, split: str) -> None:
+    assert _split(Path(f"{name}.json")) == split
 
 
 def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:

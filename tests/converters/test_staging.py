@@ -46,6 +46,25 @@ def test_nothing_is_left_of_a_block_that_fails(error: type[BaseException], tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folders_made_on_the_way_go_again(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        break_off(tmp_path / "a" / "b" / "out", ValueError("broken"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_current_folder_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="is the current folder and cannot be replaced; choose"):
+        fill(Path())
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written: File name too long"):
+        fill(tmp_path / ("x" * 300))
+
+
 def test_what_was_there_stays_if_the_new_one_fails(tmp_path: Path) -> None:
     fill(tmp_path / "out", "old")
     with pytest.raises(ValueError, match="broken"):

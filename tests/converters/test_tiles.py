@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -111,6 +112,17 @@ def test_boxes_lead_back_to_the_page(page: Page, size: int) -> None:
         assert ((back[:, :2] >= original[:, :2]) & (back[:, 2:] <= original[:, 2:])).all()
         assert tile.page.cut is not None
         np.testing.assert_array_equal(back[~tile.page.cut], original[~tile.page.cut])
+
+
+def test_the_oriented_box_of_what_is_cut_is_what_is_left() -> None:
+    page = page_of([0, 10, 1000, 20], [10, 10, 20, 20])
+    corners = np.array(
+        [[[1000, 20], [1000, 10], [0, 10], [0, 20]], [[20, 16], [14, 10], [10, 14], [16, 20]]]
+    )
+    tiles = cut(replace(page, corners=corners.astype(float)), TileOptions(size=100, overlap=20))
+    first = next(tiles).page.corners
+    assert first is not None
+    assert first.tolist() == [[[100, 20], [100, 10], [0, 10], [0, 20]], corners[1].tolist()]
 
 
 def test_tiles_must_move_on() -> None:

@@ -43,7 +43,7 @@ def content(
     """The JSON of one page, ``size`` is width and height."""
     return {
         "annotation_sets": ["deepscores", "muscima++"],
-        "categories": CATEGORIES,
+        "categories": dict(CATEGORIES),
         "images": [
             {
                 "id": 1,

@@ -38,7 +38,7 @@ def test_the_closing_table(source: Path, tmp_path: Path) -> None:
     for row in ("symbols read 4", "written 2", "dropped: exact duplicate 1", "noteheadBlack 1 1"):
         assert row in table
     assert "without a symbol: noteheadHalf, " in table
-    assert "note: no page is held out: data.yaml validates on the training pages" in table
+    assert "note: no page is held out: data.yaml trains and validates on the train pages" in table
 
 
 def test_every_format_and_option(source: Path, tmp_path: Path) -> None:

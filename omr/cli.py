@@ -5,6 +5,7 @@ Those import what they need inside their functions: ``omr --help`` must not wait
 
 import logging
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ from omr.commands.convert import convert
 from omr.commands.demo import demo
 from omr.commands.eval import evaluate
 from omr.commands.train import train
-from omr.console import err
+from omr.console import err, out
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classes, name="classes")
@@ -29,8 +30,20 @@ app.command("eval")(evaluate)
 app.command()(demo)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"omr {version('omr-toolkit')}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
 ) -> None:
     """From score pages to a trained music-symbol detector: convert, check, train, score.

@@ -1,4 +1,4 @@
-"""Everything a person sees: progress, tables and messages go to stderr, results to stdout."""
+"""Everything a person sees: what was asked for on stdout, what is said by the way on stderr."""
 
 import json
 import sys
@@ -13,7 +13,10 @@ from rich.table import Table
 
 T = TypeVar("T")
 
+out = Console()
+"""For a table that was asked for, and for JSON."""
 err = Console(stderr=True)
+"""For what is said by the way."""
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
@@ -28,8 +31,10 @@ def table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     totals: Iterable[Sequence[object]] = (),
+    *,
+    to: Console = err,
 ) -> None:
-    """Print a table on stderr; the first column is text, the others are figures."""
+    """Print a table; the first column is text, the others are figures."""
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
         shown.add_column(column, justify="right" if i else "left")
@@ -38,16 +43,16 @@ def table(
     shown.add_section()
     for row in totals:
         shown.add_row(*map(_cell, row))
-    err.print(shown)
+    to.print(shown)
 
 
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
-def say(text: str) -> None:
-    """Print a sentence on stderr as it is."""
-    err.print(text, soft_wrap=True, highlight=False, markup=False)
+def say(text: str, *, to: Console = err) -> None:
+    """Print a sentence as it is."""
+    to.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def note(text: str) -> None:

@@ -38,13 +38,14 @@ def model_file(model: str) -> str:
 
     Raises:
         ConfigError: No such model.
-        InputError: No such file.
+        InputError: No such file, or no detection model in it.
     """
     if model.endswith(".pt"):
         if not Path(model).is_file():
             raise InputError(
                 "no such weights; a name without .pt trains from scratch", path=Path(model)
             )
+        read_checkpoint(Path(model))
         return model
     names = known_models()
     if model not in names:

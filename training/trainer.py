@@ -7,6 +7,7 @@ start from the data's sizes, a limit of detections that fits a full page, and no
 
 import importlib.util
 import json
+import math
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -44,7 +45,7 @@ class TrainConfig:
     data: Path
     """Folder with a ``data.yaml``, or that file."""
     out: Path
-    """Run folder; it must not exist, unless ``resume``."""
+    """Run folder; it must be empty or not there, unless ``resume``."""
     model: str = "yolo11n"
     """Name of a model to train from scratch, or a ``.pt`` file to go on from."""
     epochs: int = 100
@@ -82,7 +83,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the numbers."""
         numbers = {"epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch, "lr": self.lr}
-        wrong = [f"{name} ({number})" for name, number in numbers.items() if number <= 0]
+        wrong = [f"{name} ({n})" for name, n in numbers.items() if not 0 < n < math.inf]
         if wrong:
             raise ConfigError(f"must be above 0: {', '.join(wrong)}")
         if self.imgsz % STRIDE:
@@ -112,12 +113,13 @@ class TrainResult:
         return asdict(self) | {"best": str(self.best), "last": str(self.last)}
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     """Train, or go on with a training that was cut off.
 
     Args:
-        config: With ``resume`` only ``out`` and ``device`` are looked at; the rest is what the
-            run was started with.
+        config: With ``resume`` only ``data``, ``out``, ``device`` and ``workers`` are looked at;
+            the rest is what the run was started with.
+        force: Replace a run in ``out``.
 
     Returns:
         Where the weights are, and what was counted.
@@ -132,15 +134,13 @@ def train(config: TrainConfig) -> TrainResult:
     last = config.out / "weights" / "last.pt"
     if config.resume:
         config = _resumed(config)
-    elif config.out.exists():
-        raise ConfigError(
-            f"{config.out}: exists; choose another folder, delete it, or pass --resume"
-        )
     check_device(config.device)
     if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
         raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
     model = str(last) if config.resume else model_file(config.model)
     labels = count_labels(open_dataset(config.data))
+    if not config.resume:  # after everything that could be wrong: an old run is still there
+        _make_room(config.out, force=force)
     callbacks = _callbacks(config, labels)
     kind = ScoreTrainer if config.size_prior else StockStartTrainer
     try:
@@ -158,6 +158,20 @@ def train(config: TrainConfig) -> TrainResult:
         labels=labels,
         augmented=report["augmented"],
     )
+
+
+def _make_room(out: Path, *, force: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not force:
+        raise ConfigError(
+            f"{out}: exists; choose another folder, --force to replace it, or --resume to go on"
+        )
+    if not (out / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f"{out}: has no {CONFIG_FILE}: not a run of omr train, and not replaced; choose another"
+        )
+    shutil.rmtree(out)
 
 
 def save_config(config: TrainConfig) -> None:
@@ -252,6 +266,11 @@ def _resumed(config: TrainConfig) -> TrainConfig:
             f"{config.out}: nothing to resume: no weights/last.pt; delete it and start again"
         )
     stored = read_config(config.out)
+    if stored.data.exists() and stored.data.resolve() != config.data.resolve():
+        raise ConfigError(
+            f"{config.out}: was started with {stored.data}, not with {config.data}; give that, or "
+            "start a new run with --model weights/last.pt"
+        )
     _, checkpoint = read_checkpoint(last)
     done = checkpoint["epoch"] + 1
     if done >= stored.epochs:  # cut off between the last epoch and the clearing up
@@ -263,7 +282,12 @@ def _resumed(config: TrainConfig) -> TrainConfig:
             "for more, start a new run with --model weights/last.pt"
         )
     return replace(
-        stored, out=config.out, device=config.device, workers=config.workers, resume=True
+        stored,
+        data=config.data,
+        out=config.out,
+        device=config.device,
+        workers=config.workers,
+        resume=True,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omr.console import print_json, say, table
+from omr.options import AsJson
 
 if TYPE_CHECKING:
     from training.density import DensityReport
@@ -16,7 +17,7 @@ def analyze_density(
     imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=1)] = 640,
     batch: Annotated[int, typer.Option(help="Images a batch.", min=1)] = 16,
     split: Annotated[str, typer.Option(help="Split to analyze.")] = "train",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how many symbols the images hold and how large they are in training.
 

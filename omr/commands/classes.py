@@ -6,14 +6,15 @@ from typing import Annotated, Any
 import typer
 
 import class_maps
-from omr.console import print_json, say, table
+from omr.console import out, print_json, say, table
+from omr.options import AsJson
 
 app = typer.Typer(no_args_is_help=True, help="Look at class maps: which classes there are.")
 
 
 @app.command("list")
 def list_maps(
-    as_json: Annotated[bool, typer.Option("--json", help="Print on stdout, for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the class maps that come with omr.
 
@@ -24,14 +25,14 @@ def list_maps(
         print_json({m.name: {"classes": list(m.names), "sources": list(m.sources)} for m in maps})
         return
     rows = [(m.name, len(m.names), ", ".join(m.sources)) for m in maps]
-    table("Class maps", ("name", "classes", "sources"), rows)
+    table("Class maps", ("name", "classes", "sources"), rows, to=out)
     say("omr classes show NAME tells more; a copy of one is a good start for your own.")
 
 
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="Name of a class map, or a .yaml file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print on stdout, for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the classes of a map, and what each data set calls them.
 
@@ -53,6 +54,7 @@ def show(
         f"{class_map.name}: {class_map.path}",
         ("class", "label", *class_map.sources),
         [(row["name"], row["label"], *row["sources"].values()) for row in rows],
+        to=out,
     )
 
 
@@ -69,7 +71,7 @@ def check(
     annotation_set: Annotated[
         str | None, typer.Option(help="Read this set instead of the class map's.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print on stdout, for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what of a data set a class map takes, drops, and leaves without an example.
 
@@ -89,12 +91,13 @@ def check(
             (row["name"], row["count"], ", ".join(row["categories"]) or "-")
             for row in found["classes"]
         ],
+        to=out,
     )
-    table("Dropped", ("category", "symbols"), list(found["dropped"].items()))
+    table("Dropped", ("category", "symbols"), list(found["dropped"].items()), to=out)
     for what, names in (
         ("no symbol here", found["empty"]),
         ("never labelled by this source, so no negatives either", found["unlabelled"]),
         ("no source can fill", found["unfillable"]),
     ):
         if names:
-            say(f"{what}: {', '.join(names)}")
+            say(f"{what}: {', '.join(names)}", to=out)

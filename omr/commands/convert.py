@@ -8,6 +8,7 @@ import typer
 
 from class_maps import ConfigError
 from omr.console import note, print_json, progress, say, table
+from omr.options import AsJson
 
 if TYPE_CHECKING:
     from converters.preparation import PreparationOptions
@@ -32,14 +33,16 @@ def convert(
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="yolo, coco or parquet; may be repeated. [default: yolo]"),
+        typer.Option(
+            "--format", help="yolo, coco or parquet; may be repeated.", show_default="yolo"
+        ),
     ] = None,
     tile: Annotated[
         int | None, typer.Option(help="Cut pages into tiles of this many pixels a side.", min=32)
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option(help="Pixels that tiles share. [default: a fifth of the tile]", min=0),
+        typer.Option(help="Pixels that tiles share.", min=0, show_default="a fifth of the tile"),
     ] = None,
     min_visible: Annotated[
         float, typer.Option(help="A symbol belongs to tiles that show this share.", min=0.01, max=1)
@@ -70,7 +73,7 @@ def convert(
         int, typer.Option(help="Processes; 0: one a core. The result is the same.", min=0)
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT, if omr made it.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a data set into labels and images to train on, and account for every symbol.
 

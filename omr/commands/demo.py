@@ -11,6 +11,7 @@ import typer
 
 from class_maps import ConfigError
 from omr.console import err, print_json, say
+from omr.options import AsJson, Device
 
 MARK = ".omr-demo"
 """Lies in every folder that a demo made, so that the next one knows what it may replace."""
@@ -53,19 +54,15 @@ def demo(
     context: typer.Context,
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="A few pages in any form that `omr convert` reads. [default: drawn ones]"
-        ),
+        typer.Option(help="A few pages, as `omr convert` reads them.", show_default="drawn ones"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder to make.", file_okay=False)] = Path("demo"),
     classes: Annotated[str, typer.Option(help="Class map.")] = "harmony",
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = STEPS,
-    device: Annotated[
-        str, typer.Option(help="cpu, 0 ...; the first GPU or the CPU if empty.")
-    ] = "",
+    device: Device = "",
     seed: Annotated[int, typer.Option(help="Of the drawn pages and of the training.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT, if a demo made it.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Go the whole way once: convert, analyze-density, train, eval; then say where it all lies.
 
@@ -75,7 +72,8 @@ def demo(
     Example: omr demo --data ds2_sample --out demo
     """
     place = _Place(root=out)
-    held_out = data is None or _has_works_to_hold_out(data)  # reads it: only then make room
+    # looked at before room is made: an error must not cost the last demo
+    held_out, has_staves = _look_at(data, out) if data else (True, True)
     _make_room(out, force=force)
     source = data or _draw(out / "pages", seed)
     commands = []
@@ -86,10 +84,8 @@ def demo(
         context.find_root().command.main([str(word) for word in words], standalone_mode=False)
 
     val = ["--val", VAL] if held_out else []
-    scale = f"staff-space:{STAFF_SPACE}"
-    step(
-        "convert", source, place.data, "--classes", classes, "--tile", TILE, "--scale", scale, *val
-    )
+    scale = ["--scale", f"staff-space:{STAFF_SPACE}"] if has_staves else []
+    step("convert", source, place.data, "--classes", classes, "--tile", TILE, *scale, *val)
     counts = json.loads((place.data / "manifest.json").read_text(encoding="utf-8"))
     step("analyze-density", place.data, "--imgsz", TILE, "--batch", BATCH)
     size = ["--imgsz", TILE, "--batch", BATCH]
@@ -115,7 +111,9 @@ def _make_room(out: Path, *, force: bool) -> None:
             raise ConfigError(f"{out} exists; choose another folder, or --force to replace it")
         if not (out / MARK).is_file():
             raise ConfigError(f"{out} was not made by a demo and is not replaced; choose another")
-        shutil.rmtree(out)
+        for name in ("data", "run", "score", "pages"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / "REPORT.md").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
 
@@ -127,13 +125,18 @@ def _draw(folder: Path, seed: int) -> Path:
     return synthetic.write(folder, pages=SYNTHETIC_PAGES, seed=seed)
 
 
-def _has_works_to_hold_out(source: Path) -> bool:
+def _look_at(source: Path, out: Path) -> tuple[bool, bool]:
+    """Tell whether works can be held out, and whether pages can be scaled by their staves."""
     from converters.names import work_of
     from converters.sources import open_source
 
-    _, files = open_source(source)
-    works = {work_of(image) for file in files for image in file.file.images}
-    return None not in works and len(works) > 1
+    if source.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(f"{source} lies in {out}, which is for the demo; choose another --out")
+    found, files = open_source(source)
+    works = {work_of(i) for file in files if file.split == "train" for i in file.file.images}
+    if not works:
+        raise ConfigError(f"{source} has no training pages; a demo trains: give it some")
+    return None not in works and len(works) > 1, found == "deepscoresv2"
 
 
 def _report(
@@ -146,7 +149,10 @@ def _report(
 ) -> str:
     """The text of REPORT.md: what the figures mean first, then where everything lies."""
     symbols, pages = counts["symbols"], counts["pages"]
-    weighted, macro = result["instance_weighted"]["ap50"], result["macro"]["ap50"]
+    weighted, macro = (
+        "no symbol to score" if mean["ap50"] is None else f"{mean['ap50']:.3f}"
+        for mean in (result["instance_weighted"], result["macro"])
+    )
     if held_out:
         meaning = "Scored on works that were held out of the training."
     else:
@@ -164,8 +170,8 @@ def _report(
         f"| pages | {pages}, cut into {counts['images']} tiles |",
         f"| symbols | {symbols['read']} read, {symbols['written']} written, "
         f"{symbols['dropped']} dropped |",
-        f"| AP50, every symbol counts the same | {weighted:.3f} |",
-        f"| AP50, every class counts the same | {macro:.3f} |",
+        f"| AP50, every symbol counts the same | {weighted} |",
+        f"| AP50, every class counts the same | {macro} |",
         "",
         "| what | where |",
         "|---|---|",

@@ -10,6 +10,7 @@ import typer
 
 from class_maps import ConfigError
 from omr.console import note, print_json, progress, say, table
+from omr.options import AsJson, Device
 
 if TYPE_CHECKING:
     from converters.images import Pixels
@@ -24,16 +25,14 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder that omr convert wrote.", exists=True)],
     imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=1)] = 640,
     batch: Annotated[int, typer.Option(help="Images a batch.", min=1)] = 16,
-    device: Annotated[
-        str, typer.Option(help="cpu, 0 ...; the first GPU or the CPU if empty.")
-    ] = "",
+    device: Device = "",
     split: Annotated[str, typer.Option(help="Split to score.")] = "val",
     conf: Annotated[float, typer.Option(help="Lowest score kept; at most 0.001.", min=0)] = 0.001,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report and pictures.", file_okay=False)
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a report in OUT.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on a data set with pycocotools.
 

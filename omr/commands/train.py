@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from class_maps import ConfigError
 from omr.console import print_json, say, table
+from omr.options import AsJson, Device
 
 if TYPE_CHECKING:
     from training.trainer import TrainResult
 
 
 def train(
+    context: typer.Context,
     data: Annotated[Path, typer.Argument(help="Folder that omr convert wrote.", exists=True)],
     out: Annotated[Path, typer.Option(help="Run folder to make.", file_okay=False)],
     model: Annotated[
@@ -20,9 +23,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Times through the data.", min=1)] = 100,
     imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
     batch: Annotated[int, typer.Option(help="Images a step, all devices together.", min=1)] = 16,
-    device: Annotated[
-        str, typer.Option(help="cpu, 0, 0,1 ...; the first GPU or the CPU if empty.")
-    ] = "",
+    device: Device = "",
     lr: Annotated[float, typer.Option(help="Learning rate after warm-up.")] = 0.001,
     warmup_epochs: Annotated[
         float, typer.Option(help="Epochs in which the learning rate rises.", min=0)
@@ -38,7 +39,8 @@ def train(
     size_prior: Annotated[
         bool, typer.Option(help="Start the boxes at the data's symbol sizes.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a detector from scratch, or go on from weights.
 
@@ -47,6 +49,8 @@ def train(
     from training.trainer import TrainConfig
     from training.trainer import train as run
 
+    if resume:
+        _check_no_settings(context)
     result = run(
         TrainConfig(
             data=data,
@@ -63,11 +67,26 @@ def train(
             seed=seed,
             workers=workers,
             size_prior=size_prior,
-        )
+        ),
+        force=force,
     )
     _show(result)
     if as_json:
         print_json(result.to_json())
+
+
+def _check_no_settings(context: typer.Context) -> None:
+    """A resumed run has its own settings: others would be passed over in silence."""
+    free = {"data", "out", "device", "workers", "resume", "as_json"}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params.keys() - free
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise ConfigError(
+            f"--resume goes on with the run's own settings; leave out {', '.join(sorted(given))}"
+        )
 
 
 def _show(result: "TrainResult") -> None:

@@ -14,14 +14,14 @@ def run(*words: object) -> Result:
 
 
 def test_list() -> None:
-    assert "harmony-core 14 deepscoresv2" in " ".join(run("list").stderr.split())
+    assert "harmony-core 14 deepscoresv2" in " ".join(run("list").stdout.split())
     maps = json.loads(run("list", "--json").stdout)
     assert maps["coco"]["sources"] == ["coco"]
     assert len(maps["deepscores"]["classes"]) == 136
 
 
 def test_show() -> None:
-    shown = " ".join(run("show", "harmony").stderr.split())
+    shown = " ".join(run("show", "harmony").stdout.split())
     assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackInSpace" in shown
     assert "barlineSingle 37 never labelled" in shown
     classes = json.loads(run("show", "harmony-core", "--json").stdout)["classes"]
@@ -34,7 +34,7 @@ def test_show() -> None:
 
 def test_check(tmp_path: Path) -> None:
     path = write(tmp_path, content(NOTE, NOTE, ("2", [1, 1, 9, 9])))
-    shown = " ".join(run("check", "harmony", path).stderr.split())
+    shown = " ".join(run("check", "harmony", path).stdout.split())
     assert "noteheadBlack 2 noteheadBlackOnLine" in shown
     assert "ledgerLine 1" in shown
     assert "no source can fill: barlineSingle, barlineDouble, barlineFinal" in shown

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from deepscores import NOTE, content, write
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
+from converters import synthetic
 from omr.cli import app
 
 
@@ -12,11 +14,33 @@ def run(*words: object) -> Result:
 
 
 def test_data_that_cannot_be_read_costs_nothing(tmp_path: Path) -> None:
-    (tmp_path / ".omr-demo").touch()
-    (tmp_path / "REPORT.md").write_text("the last one")
-    error = run("--data", tmp_path / "gone", "--out", tmp_path, "--force").exception
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / ".omr-demo").touch()
+    (out / "REPORT.md").write_text("the last one")
+    error = run("--data", tmp_path / "gone", "--out", out, "--force").exception
     assert isinstance(error, InputError)
-    assert (tmp_path / "REPORT.md").read_text() == "the last one"
+    assert (out / "REPORT.md").read_text() == "the last one"
+
+
+def test_data_inside_the_folder_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / ".omr-demo").touch()
+    synthetic.write(tmp_path / "mine", pages=1, width=400, height=300)
+    error = run("--data", tmp_path / "mine", "--out", tmp_path, "--force").exception
+    assert isinstance(error, ConfigError)
+    assert (
+        str(error)
+        == f"{tmp_path}/mine lies in {tmp_path}, which is for the demo; choose another --out"
+    )
+    assert (tmp_path / "mine" / "deepscores_train.json").is_file()
+
+
+def test_pages_to_test_on_are_not_pages_to_train_on(tmp_path: Path) -> None:
+    write(tmp_path / "in", content(NOTE), "deepscores_test.json")
+    error = run("--data", tmp_path / "in", "--out", tmp_path / "out").exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == f"{tmp_path}/in has no training pages; a demo trains: give it some"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,21 @@ def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
     again = run(data, "--out", out, *words)
     assert isinstance(again.exception, ConfigError)
     assert (
-        str(again.exception) == f"{out}: exists; choose another folder, delete it, or pass --resume"
+        str(again.exception)
+        == f"{out}: exists; choose another folder, --force to replace it, or --resume to go on"
     )
+
+
+def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path: Path) -> None:
+    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu"]
+    out = tmp_path / "run"
+    assert run(data, "--out", out, *words).exit_code == 0
+    (out / "old").touch()
+    assert run(data, "--out", out, *words, "--force").exit_code == 0
+    assert not (out / "old").exists()
+    error = run(data, "--out", out, "--resume", "--epochs", 9, "--device", "cpu").exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == "--resume goes on with the run's own settings; leave out --epochs"
 
 
 def test_help_has_an_example() -> None:

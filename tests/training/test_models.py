@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from class_maps import ConfigError
+from class_maps import ConfigError, InputError
 from training.models import known_models, model_file
+from training.trainer import TrainResult
 
 
 def test_every_size_of_every_family_is_known() -> None:
@@ -14,11 +15,13 @@ def test_every_size_of_every_family_is_known() -> None:
     assert not [name for name in names if "seg" in name or "cls" in name]
 
 
-def test_a_name_becomes_a_description_not_weights(tmp_path: Path) -> None:
+def test_a_name_becomes_a_description_not_weights(trained: TrainResult, tmp_path: Path) -> None:
     assert model_file("yolo12s") == "yolo12s.yaml"
+    assert model_file(str(trained.best)) == str(trained.best)
     weights = tmp_path / "best.pt"
     weights.touch()
-    assert model_file(str(weights)) == str(weights)
+    with pytest.raises(InputError, match=r"best\.pt: holds no Ultralytics detection model; give a"):
+        model_file(str(weights))
 
 
 @pytest.mark.parametrize(

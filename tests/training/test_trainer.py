@@ -92,7 +92,9 @@ def test_a_killed_run_goes_on(
         return datasets[-1]
 
     monkeypatch.setattr(ScoreTrainer, "build_dataset", build_and_remember)
-    result = train(TrainConfig(data=Path("unused"), out=moved, device="cpu", resume=True))
+    with pytest.raises(ConfigError, match=f"was started with {dataset}, not with other; give that"):
+        train(TrainConfig(data=Path("other"), out=moved, device="cpu", resume=True))
+    result = train(TrainConfig(data=dataset, out=moved, device="cpu", resume=True))
     assert result.epochs == 3
     assert sum(counts["seen"] for counts in result.augmented.values()) == 3 * 54
     assert type(datasets[0].transforms.transforms[0]).__name__ == "VisiblePerspective"
@@ -240,8 +242,11 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
 
 def test_a_run_folder_that_is_there(dataset: Path, tmp_path: Path) -> None:
     config = tiny(dataset, tmp_path)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match=r"has no omr\.yaml: not a run of omr train, and not"):
+        train(config, force=True)
     with pytest.raises(
-        ConfigError, match="exists; choose another folder, delete it, or pass --resume"
+        ConfigError, match="exists; choose another folder, --force to replace it, or --resume to go"
     ):
         train(config)
     with pytest.raises(ConfigError, match=r"nothing to resume: no weights/last\.pt; delete it and"):

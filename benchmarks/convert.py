@@ -3,45 +3,33 @@
     python -m benchmarks.convert                 labels of the dense set's size, then tiles
     python -m benchmarks.convert --pages 136     a tenth of it, to try
 
-Every row is a process of its own, so that its memory is its own: the peak over the process and its
-children, from the kernel (``ru_maxrss``; of children the largest one). Runs take turns and each
-figure is the median of its repetitions: these machines are shared.
+Every row is a command of its own, from its start to its end. Memory is the highest sum over the
+process and its children (RSS, looked at ten times a second). Tasks take turns and the seconds are
+the median of their repetitions: these machines are shared.
 """
 
 import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import dense_like
+import psutil
 
 TILE, OVERLAP = 640, 128
-TILE_PAGES = 12
+TILE_PAGES = 60
 """Pages of 1960 x 2772 px that the tiles are cut from."""
 
 
 def json_load(work: Path) -> None:
     """Only decode the text, the standard library's way."""
     json.loads((work / "dense" / "deepscores_train.json").read_bytes())
-
-
-def omr_convert(work: Path, source: str = "dense") -> None:
-    """``omr convert --labels-only``, everything included: geometry, cleaning, manifest."""
-    _omr(work, source, "--classes", "deepscores", "--labels-only")
-
-
-def omr_convert_half(work: Path) -> None:
-    """Half the pages and half the annotations: is the growth linear?"""
-    omr_convert(work, "half")
 
 
 def ultralytics_convert_coco(work: Path) -> None:
@@ -77,34 +65,24 @@ def opencv_tiles_grey(work: Path) -> None:
     opencv_tiles(work)
 
 
-def omr_tiles(work: Path) -> None:
-    """``omr convert --tile`` in one process, labels, checks and manifest included."""
-    _omr(work, "pages", "--tile", str(TILE), "--overlap", str(OVERLAP), "--workers", "1")
+LABELS = ("json_load", "ultralytics_convert_coco", "omr_convert", "omr_convert_half")
+TILES = ("opencv_tiles", "opencv_tiles_grey", "omr_tiles", "omr_tiles_2")
 
 
-def omr_tiles_2(work: Path) -> None:
-    """The same in two processes."""
-    _omr(work, "pages", "--tile", str(TILE), "--overlap", str(OVERLAP), "--workers", "2")
-
-
-LABELS: tuple[Callable[[Path], None], ...] = (
-    json_load,
-    ultralytics_convert_coco,
-    omr_convert,
-    omr_convert_half,
-)
-TILES: tuple[Callable[[Path], None], ...] = (
-    opencv_tiles,
-    opencv_tiles_grey,
-    omr_tiles,
-    omr_tiles_2,
-)
-
-
-def _omr(work: Path, source: str, *options: str) -> None:
-    from omr.cli import app
-
-    app(["convert", str(work / source), str(_fresh(work)), *options], standalone_mode=False)
+def _command(task: str, work: Path) -> list[str]:
+    """The command of a task: of omr its own, of the others this module's."""
+    labels = ("--classes", "deepscores", "--labels-only")
+    tiles = ("--tile", TILE, "--overlap", OVERLAP, "--workers")
+    words: dict[str, tuple[object, ...]] = {
+        "omr_convert": ("dense", *labels),
+        "omr_convert_half": ("half", *labels),
+        "omr_tiles": ("pages", *tiles, 1),
+        "omr_tiles_2": ("pages", *tiles, 2),
+    }
+    if task not in words:
+        return [sys.executable, "-m", "benchmarks.convert", "--work", str(work), "--task", task]
+    source, *options = map(str, words[task])
+    return [sys.executable, "-m", "omr", "convert", str(work / source), str(work / "out"), *options]
 
 
 def _fresh(work: Path) -> Path:
@@ -112,29 +90,41 @@ def _fresh(work: Path) -> Path:
     return work / "out"
 
 
-def _measure(name: str, work: Path) -> tuple[float, float]:
-    """Seconds and peak MB of one task in a process of its own, its start included."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.convert", "--work", str(work), "--task", name]
+def _measure(task: str, work: Path) -> tuple[float, float]:
+    """Seconds and peak MB of one task."""
+    _fresh(work)
+    log, peak, started = work / "log", 0, time.perf_counter()
     quiet = os.environ | {"YOLO_OFFLINE": "true"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=quiet)
+    with log.open("w") as out:
+        process = psutil.Popen(_command(task, work), env=quiet, stdout=out, stderr=out)
+        while process.poll() is None:
+            peak = max(peak, sum(map(_rss, [process, *process.children(recursive=True)])))
+            time.sleep(0.1)
     seconds = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"{name} failed:\n{done.stderr}")
-    return seconds, float(done.stdout.splitlines()[-1])
+    if process.returncode:
+        sys.exit(f"{task} failed:\n{log.read_text()}")
+    return seconds, peak / 2**20
+
+
+def _rss(process: psutil.Process) -> int:
+    """Bytes of memory, mapped files included; 0 if the process has just ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _run_task(name: str, work: Path, pages: int) -> None:
     if name == _prepare.__name__:
         _prepare(work, pages)
-        return
-    globals()[name](work)
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(f"\n{(own + children) / 1024:.0f}")
+    else:
+        globals()[name](work)
 
 
 def _prepare(work: Path, pages: int) -> None:
+    from benchmarks import dense_like
+
+    pages = pages or dense_like.DENSE_PAGES
     annotations = round(dense_like.DENSE_ANNOTATIONS * pages / dense_like.DENSE_PAGES)
     path = dense_like.write(work / "dense", pages=pages, annotations=annotations)
     dense_like.write(work / "half", pages=pages // 2, annotations=annotations // 2, seed=1)
@@ -144,23 +134,23 @@ def _prepare(work: Path, pages: int) -> None:
     print(f"{pages} pages, {annotations} annotations, {size:.0f} MB of JSON\n")
 
 
-def _table(tasks: tuple[Callable[[Path], None], ...], work: Path, repeat: int, peer: str) -> None:
+def _table(tasks: tuple[str, ...], work: Path, repeat: int, peer: str) -> None:
     rows: dict[str, list[tuple[float, float]]] = {}
     for _ in range(repeat):
         for task in tasks:
-            rows.setdefault(task.__name__, []).append(_measure(task.__name__, work))
-    seconds = {name: statistics.median(s for s, _ in runs) for name, runs in rows.items()}
+            rows.setdefault(task, []).append(_measure(task, work))
+    seconds = {task: statistics.median(s for s, _ in runs) for task, runs in rows.items()}
     print(f"| task | s | {peer} / this | peak MB |\n|---|---|---|---|")
-    for name, runs in rows.items():
-        ratio = seconds[peer] / seconds[name]
-        print(f"| {name} | {seconds[name]:.1f} | {ratio:.2f} | {max(mb for _, mb in runs):.0f} |")
+    for task, runs in rows.items():
+        ratio = seconds[peer] / seconds[task]
+        print(f"| {task} | {seconds[task]:.1f} | {ratio:.2f} | {max(mb for _, mb in runs):.0f} |")
     print()
 
 
 def main() -> None:
     """Prepare the data, run the tasks, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", type=int, default=dense_like.DENSE_PAGES)
+    parser.add_argument("--pages", type=int, default=0, help="0: as many as the dense set")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--task")
@@ -168,13 +158,12 @@ def main() -> None:
     if arguments.task:
         _run_task(arguments.task, arguments.work, arguments.pages)
         return
-    command = " ".join(["python -m benchmarks.convert", *sys.argv[1:]])
-    print(f"`{command}`, Python {platform.python_version()}, {os.cpu_count()} cores")
+    words = " ".join(["python -m benchmarks.convert", *sys.argv[1:]])
+    print(f"`{words}`, Python {platform.python_version()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        # in a process of its own: a child's peak begins at the size of the process it came from
-        again = [sys.executable, "-m", "benchmarks.convert", "--task", _prepare.__name__]
-        subprocess.run([*again, "--work", folder, "--pages", str(arguments.pages)], check=True)
+        command = [*_command(_prepare.__name__, work), "--pages", str(arguments.pages)]
+        subprocess.run(command, check=True)
         _table(LABELS, work, arguments.repeat, "ultralytics_convert_coco")
         _table(TILES, work, arguments.repeat, "opencv_tiles")
 

@@ -92,8 +92,7 @@ def convert(
     """
     check_free(target, force=force)
     _check_apart(source, target)
-    needed = "converters.deepscores_json" if options.labels_only else "converters.preparation"
-    warm_up(workers, needed)
+    warm_up(workers, "converters.preparation")
     found, files = open_source(source, source_format)
     reading = options.class_map.source(found, options.annotation_set)
     val = _held_out(files, options)
@@ -103,8 +102,7 @@ def convert(
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, reading, val, options, manifest, folder, workers)
         n_pages = sum(len(file.file.images) for file in files)
-        # without images a page is less work than handing it to another process
-        prepared = in_order(prepare, jobs, 1 if options.labels_only else workers)
+        prepared = in_order(prepare, jobs, workers)
         hashes: list[Future[str]] = []
         try:
             for done in track(prepared, n_pages):

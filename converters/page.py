@@ -76,3 +76,13 @@ class Page:
                 raise ValueError(
                     f"{name} must have shape {shape} to match labels, got {array.shape}"
                 )
+
+    def check_labels(self, n_classes: int) -> None:
+        """Make sure that every label is one of ``n_classes``.
+
+        Raises:
+            ValueError: One is not.
+        """
+        strange = self.labels[(self.labels < 0) | (self.labels >= n_classes)]
+        if len(strange):
+            raise ValueError(f"label {strange[0]} is not one of {n_classes} classes: {self.image}")

@@ -176,9 +176,7 @@ def _refuse(images: set[PurePosixPath], reason: str) -> None:
 
 
 def _check(page: Page, n_classes: int) -> None:
-    strange = page.labels[(page.labels < 0) | (page.labels >= n_classes)]
-    if len(strange):
-        raise ValueError(f"label {strange[0]} is not one of {n_classes} classes: {page.image}")
+    page.check_labels(n_classes)
     numbers = [page.boxes_xyxy] if page.scores is None else [page.boxes_xyxy, page.scores]
     if not all(np.isfinite(array).all() for array in numbers):
         raise ValueError(f"box or score that is not a finite number: {page.image}")

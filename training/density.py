@@ -111,7 +111,7 @@ def analyze(
         raise ValueError(f"imgsz and batch must be at least 1, got {imgsz} and {batch}")
     counts, labels, sizes = [], [np.empty(0, dtype=np.int64)], [np.empty((0, 2))]
     for page in pages:
-        _check(page, names)
+        page.check_labels(len(names))
         counts.append(len(page.labels))
         labels.append(page.labels)
         sizes.append(_training_sizes(page, imgsz))
@@ -167,12 +167,6 @@ def batch_max(n_symbols: ArrayLike, batch: int) -> BatchMax | None:
         expected=float(values @ np.diff(at_most, prepend=0.0)),
         p999=int(values[np.searchsorted(at_most, 0.999)]),
     )
-
-
-def _check(page: Page, names: Sequence[str]) -> None:
-    strange = page.labels[(page.labels < 0) | (page.labels >= len(names))]
-    if len(strange):
-        raise ValueError(f"label {strange[0]} is not one of {len(names)} classes: {page.image}")
 
 
 def _training_sizes(page: Page, imgsz: int) -> NDArray[np.float64]:

@@ -332,8 +332,9 @@ def test_the_format_is_found_by_looking(text: str, found: str, tmp_path: Path) -
 
 
 def test_sources_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone: no such file or folder$"):
+    with pytest.raises(InputError) as raised:
         open_source(tmp_path / "gone")
+    assert str(raised.value) == f"{tmp_path}/gone: no such file or folder"
     with pytest.raises(InputError, match=r"no annotations: expected deepscores_train\.json or"):
         open_source(tmp_path)
     with pytest.raises(ConfigError, match=r"no source is called cocoa \(did you mean coco\?\)"):
@@ -341,5 +342,6 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "deepscores_train.json").write_text(
         '{"annotation_sets": [], "categories": {}, "images": [], "annotations": {}}'
     )
-    with pytest.raises(InputError, match="no images: an empty set"):
+    with pytest.raises(InputError) as raised:
         open_source(tmp_path)
+    assert str(raised.value) == f"{tmp_path}: no images: an empty set"

@@ -53,6 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder that omr convert wrote")
     parser.add_argument("--steps", type=int, nargs="+", default=[160, 240])
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
+    parser.add_argument("--lr", type=float, default=0.003, help="learning rate")
     parser.add_argument("--imgsz", type=int, default=320, help="pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--model", default="yolo11n")
@@ -63,7 +65,9 @@ def main() -> None:
     dataset = open_dataset(options.data)
     truths = list(dataset.pages("train"))
     rows = [
-        run(dataset, truths, start, steps, options) for steps in options.steps for start in STARTS
+        run(dataset, truths, start, steps, options)
+        for steps in options.steps
+        for start in options.starts
     ]
     print_table(rows)
     print(f"\n{platform.processor() or platform.machine()}, {options.threads} threads,")
@@ -96,7 +100,7 @@ def run(
                 imgsz=options.imgsz,
                 batch=options.batch,
                 device=options.device,
-                lr=0.003,
+                lr=options.lr,
                 warmup_epochs=1.0,
                 translate=0.05,
                 scale=0.1,

@@ -180,13 +180,17 @@ def _jobs(
     for file in files:
         for page in file.file.pages(reading, labels, manifest.counts, clip=clip, workers=workers):
             split = _split(page.image, file.split, val, options)
+            # absolute: a worker may have started in another folder
+            image_out = None if options.labels_only else folder.absolute() / IMAGES / split
+            label_out = folder.absolute() / LABELS / split if "yolo" in options.formats else None
+            for out in filter(None, (image_out, label_out)):
+                out.mkdir(parents=True, exist_ok=True)
             yield Job(
                 page=page,
                 split=split,
-                # absolute: a worker may have started in another folder
                 image_folder=None if options.labels_only else file.image_folder.absolute(),
-                image_out=folder.absolute() / IMAGES / split,
-                label_out=folder.absolute() / LABELS / split if "yolo" in options.formats else None,
+                image_out=image_out,
+                label_out=label_out,
                 hand_back=set(options.formats) != {"yolo"},
                 names=options.class_map.names,
                 options=options.preparation,

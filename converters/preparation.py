@@ -36,8 +36,8 @@ class Job:
     split: str
     image_folder: Path | None
     """Where the page's image lies; None where only labels are wanted."""
-    image_out: Path
-    """Where images go."""
+    image_out: Path | None
+    """Where images go; None where only labels are wanted."""
     label_out: Path | None
     """Where label files go, if the YOLO format is wanted."""
     hand_back: bool
@@ -74,15 +74,24 @@ def prepare(job: Job) -> Prepared:
         page = replace(page, image=page.image.with_suffix(".png"))  # readers would not find it
     made = _tiles(page, options.tiles, job.names, counts)
     _count(made, job.names, counts)
+    _make_folders(job)
     if job.label_out:
         for image in made:
             write_labels(image, job.label_out)
-    if job.image_folder:
+    if job.image_folder and job.image_out:
         _write_images(job.image_folder / job.page.image, page, made, job.image_out)
     n_empty = sum(not len(image.labels) for image in made)
     if not job.hand_back:
         made = [take(image, np.empty(0, np.int64)) for image in made]
     return Prepared(split=job.split, images=made, n_empty=n_empty, counts=counts)
+
+
+def _make_folders(job: Job) -> None:
+    """Make the folders of a nested name; those of a split are there, or the run has ended."""
+    nested = job.page.image.parent
+    if nested.name:
+        for folder in filter(None, (job.image_out, job.label_out)):
+            (folder / nested).mkdir(parents=True, exist_ok=True)
 
 
 def _count(made: list[Page], names: Sequence[str], counts: Tally) -> None:
@@ -133,7 +142,6 @@ def _tiles(
 
 
 def _write_images(source: Path, page: Page, made: list[Page], folder: Path) -> None:
-    (folder / page.image).parent.mkdir(parents=True, exist_ok=True)
     if made[0].placement is None:
         images.copy(source, folder / page.image)
         return

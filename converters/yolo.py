@@ -24,9 +24,8 @@ IMAGES, LABELS, DATA_YAML = FOLDER, "labels", "data.yaml"
 
 
 def write_labels(page: Page, folder: Path) -> None:
-    """Write the label file of one page, ``folder`` being that of its split's labels."""
+    """Write the label file of one page into ``folder``, that of its split's labels."""
     path = folder / page.image.with_suffix(".txt")
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(label_lines(page), encoding="ascii")
 
 

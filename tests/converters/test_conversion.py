@@ -216,6 +216,18 @@ def test_file_names_may_count_from_the_folder_above(name: str, tmp_path: Path) -
     assert (page.image.name, len(page.labels)) == ("b.png", 1)
 
 
+@pytest.mark.parametrize("tiles", [None, TILES])
+def test_names_with_folders(tiles: TileOptions | None, tmp_path: Path) -> None:
+    data = content(NOTE)
+    (tmp_path / "in" / "images" / "a" / "b").mkdir(parents=True)
+    data["images"][0]["filename"] = "a/b/c d é.png"
+    path = write(tmp_path / "in", data)
+    convert(path, tmp_path / "out", options(preparation=PreparationOptions(tiles=tiles)))
+    [page] = open_dataset(tmp_path / "out").pages("train")
+    assert page.image.parent.as_posix() == "a/b"
+    assert page.boxes_xyxy.round(3).tolist() == [[10, 20, 30, 36]]
+
+
 @pytest.mark.parametrize("name", ["page", "page.ppm"])
 def test_images_that_readers_would_not_look_for_become_png(name: str, tmp_path: Path) -> None:
     data = content(NOTE)

@@ -38,6 +38,7 @@ def write_yolo(folder: Path, page: Page) -> None:
     writer = YoloWriter(folder, NAMES)
     writer.add("train", page)
     writer.close()
+    (folder / "labels" / "train").mkdir(parents=True)
     write_labels(page, folder / "labels" / "train")
 
 

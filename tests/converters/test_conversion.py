@@ -136,6 +136,15 @@ def test_scaling_to_a_staff_space(pages: Path, tmp_path: Path) -> None:
         assert page.boxes_xyxy.max() <= max(page.width, page.height) + 1e-3
 
 
+def test_what_no_tile_shows_enough_of_is_counted(tmp_path: Path) -> None:
+    across = ("25", [54, 20, 74, 36])  # half in each of two tiles
+    path = write(tmp_path / "in", content(across, NOTE, size=(128, 64)))
+    strict = PreparationOptions(tiles=TileOptions(size=64, overlap=0, min_visible=0.9))
+    summary = convert(path, tmp_path / "out", options(preparation=strict))
+    assert summary["symbols"]["written"] == 1
+    assert summary["dropped_by_reason"] == {"under min-visible in every tile": 1}
+
+
 def test_scaling_needs_a_staff(tmp_path: Path) -> None:
     flat = ("135", [0, 20, 200, 20])  # a staff without height says nothing
     path = write(tmp_path / "in", content(NOTE, flat))

@@ -70,6 +70,28 @@ def test_what_cat_id_may_be(
     assert counts.by_reason() == reason
 
 
+@pytest.mark.parametrize(
+    ("sets", "cat_id", "names"),
+    [
+        (["deepscores", "muscima++"], ["2", "138"], ["legerLine"]),
+        (["deepscores", "muscima++"], ["2", None], []),
+        (["muscima++"], ["138"], ["legerLine"]),
+    ],
+)
+def test_the_other_annotation_set(
+    sets: list[str], cat_id: object, names: list[str], tmp_path: Path
+) -> None:
+    data = content((cat_id, [10, 10, 20, 20]))
+    data["annotation_sets"] = sets
+    source = class_maps.Source(
+        name="deepscoresv2", annotation_set="muscima++", class_of={"legerLine": "legerLine"}
+    )
+    counts = Tally()
+    [page] = DeepScoresFile(write(tmp_path, data)).pages(source, {"legerLine": 0}, counts)
+    assert len(page.labels) == len(names)
+    assert counts.read == 1
+
+
 def test_ids_may_be_numbers(tmp_path: Path) -> None:
     data = content(NOTE)
     data["annotations"]["1"]["img_id"] = 1

@@ -4,6 +4,9 @@ The processes are started once and stay for the next call; they begin on their o
 this process has in memory, so that no lock is copied while a thread holds it.
 """
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from itertools import islice
@@ -16,6 +19,8 @@ R = TypeVar("R")
 
 BATCH = 64
 """Items in memory together, for each worker."""
+PARENT_CHECK_S = 1.0
+"""Seconds until a worker notices that it has been left alone."""
 
 
 def warm_up(workers: int, module: str) -> None:
@@ -55,4 +60,15 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> It
 def _executor(workers: int) -> Any:  # noqa: ANN401
     from joblib.externals.loky import get_reusable_executor
 
-    return get_reusable_executor(max_workers=workers)
+    return get_reusable_executor(max_workers=workers, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when the process that started it is killed; loky's would stay."""
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()

@@ -1,0 +1,64 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from class_maps import OmrError
+from converters.processes import in_order
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def die(_number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 500])
+def test_results_come_in_the_order_of_the_items(n: int, workers: int) -> None:
+    assert list(in_order(square, range(n), workers)) == [i * i for i in range(n)]
+
+
+def test_an_error_of_the_items_comes_up() -> None:
+    def items() -> Iterator[int]:
+        yield from range(300)
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError, match="broken"):
+        list(in_order(square, items(), 2))
+
+
+def test_a_killed_worker_is_one_line() -> None:
+    with pytest.raises(
+        OmrError, match=r"^a worker process was killed, perhaps for want of memory;"
+    ):
+        list(in_order(die, range(9), 2))
+
+
+LEFT_ALONE = """
+import os, sys
+from converters.processes import _executor
+print(_executor(1).submit(os.getpid).result(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    command = [sys.executable, "-c", LEFT_ALONE]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the worker is still there"
+        time.sleep(0.1)

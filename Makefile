@@ -1,5 +1,6 @@
 # make demo [DATA=folder]   install, then convert, analyse, train and score
 # make test                 install, then run the tests
+# make test-oldest          the tests of training with the oldest Ultralytics that pyproject.toml allows
 # make check                style, types, layers, contents of the wheel
 # Everything lands in .venv; after the first run nothing is fetched again.
 
@@ -9,7 +10,9 @@ BIN := $(VENV)/bin
 DATA ?=
 OUT ?= demo
 
-.PHONY: demo test check bench clean
+OLDEST := $(shell sed -n 's/.*"ultralytics>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+
+.PHONY: demo test test-oldest check bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +29,13 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+$(VENV)/ultralytics-$(OLDEST): $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ ultralytics==$(OLDEST)
+
+test-oldest: $(VENV)/ultralytics-$(OLDEST)
+	PYTHONPATH=$< $(BIN)/python -c 'import ultralytics; assert ultralytics.__version__ == "$(OLDEST)"'
+	PYTHONPATH=$< $(BIN)/pytest tests/training
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from converters.preparation import Job, PreparationOptions, Prepared, prepare
 from converters.processes import in_order, warm_up
 from converters.sources import SourceFile, open_source
 from converters.splits import SplitBy, group_of, held_out, shared_works
-from converters.staging import check_free, staged
+from converters.staging import check_free, lies_in, staged
 from converters.yolo import IMAGES, LABELS, YoloWriter
 
 WRITERS: dict[str, type[YoloWriter] | type[CocoWriter] | type[ParquetWriter]] = {
@@ -130,7 +130,7 @@ def _check_apart(source: Path, target: Path) -> None:
     Raises:
         ConfigError: ``source`` lies in ``target``.
     """
-    if source.resolve().is_relative_to(target.resolve()):
+    if lies_in(source, target):
         raise ConfigError(f"{source} lies in {target}, which would be replaced; choose another OUT")
 
 
@@ -177,14 +177,13 @@ def _jobs(
     workers: int,
 ) -> Iterator[Job]:
     labels, clip = options.class_map.labels, options.preparation.cleaning.clip
+    outs: dict[str, tuple[Path | None, Path | None]] = {}
     for file in files:
         for page in file.file.pages(reading, labels, manifest.counts, clip=clip, workers=workers):
             split = _split(page.image, file.split, val, options)
-            # absolute: a worker may have started in another folder
-            image_out = None if options.labels_only else folder.absolute() / IMAGES / split
-            label_out = folder.absolute() / LABELS / split if "yolo" in options.formats else None
-            for out in filter(None, (image_out, label_out)):
-                out.mkdir(parents=True, exist_ok=True)
+            if split not in outs:
+                outs[split] = _folders(folder, split, options)
+            image_out, label_out = outs[split]
             yield Job(
                 page=page,
                 split=split,
@@ -195,6 +194,18 @@ def _jobs(
                 names=options.class_map.names,
                 options=options.preparation,
             )
+
+
+def _folders(
+    folder: Path, split: str, options: ConversionOptions
+) -> tuple[Path | None, Path | None]:
+    """Make the folders of a split's images and label files, those that are wanted."""
+    root = folder.absolute()  # a worker may have started in another folder
+    image_out = None if options.labels_only else root / IMAGES / split
+    label_out = root / LABELS / split if "yolo" in options.formats else None
+    for out in filter(None, (image_out, label_out)):
+        out.mkdir(parents=True)
+    return image_out, label_out
 
 
 def _check_counts(manifest: Manifest, source: Path, class_map: ClassMap) -> None:

@@ -70,8 +70,6 @@ def prepare(job: Job) -> Prepared:
     page = clean(job.page, job.names, options.cleaning, counts)
     if options.staff_space:
         page = _scaled(page, options.staff_space, job.image_folder or Path())
-    if page.image.suffix.lower() not in images.IMAGE_SUFFIXES:
-        page = replace(page, image=page.image.with_suffix(".png"))  # readers would not find it
     made = _tiles(page, options.tiles, job.names, counts)
     _count(made, job.names, counts)
     _make_folders(job)
@@ -131,7 +129,8 @@ def _tiles(
 ) -> list[Page]:
     if options is None:
         counts.written.update(tally.count(page.labels, names))
-        return [page]
+        found = page.image.suffix.lower() in images.IMAGE_SUFFIXES  # by readers of YOLO folders
+        return [page if found else replace(page, image=page.image.with_suffix(".png"))]
     tiles = list(cut(page, options))
     shown = np.zeros(len(page.labels), bool)
     for tile in tiles:
@@ -143,7 +142,7 @@ def _tiles(
 
 def _write_images(source: Path, page: Page, made: list[Page], folder: Path) -> None:
     if made[0].placement is None:
-        images.copy(source, folder / page.image)
+        images.copy(source, folder / made[0].image)
         return
     pixels = images.read(source)
     if pixels.shape[:2] != (page.height, page.width):

@@ -249,6 +249,16 @@ def test_images_that_readers_would_not_look_for_become_png(name: str, tmp_path: 
     assert (page.image.name, len(page.labels)) == ("page.png", 1)
 
 
+def test_tiles_lead_back_to_the_page_under_its_own_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "in", content(NOTE))
+    image = path.parent / "images" / PAGE
+    image.rename(image.with_name("page.ppm"))
+    path.write_text(path.read_text().replace(PAGE, "page.ppm"))
+    convert(path, tmp_path / "out", tiled())
+    [name] = open_dataset(tmp_path / "out").tiled_pages("train")
+    assert name.as_posix() == "page.ppm"
+
+
 def test_a_test_set_alone_is_said_to_be_all_there_is(tmp_path: Path) -> None:
     write(tmp_path / "in", content(NOTE), "deepscores_test.json")
     summary = convert(tmp_path / "in", tmp_path / "out", options())

@@ -57,13 +57,12 @@ def check_free(target: Path, *, force: bool) -> None:
         ConfigError: It is there already; or is not ours, so that not even ``force`` replaces it.
     """
     try:
-        if not target.exists() and not target.is_symlink():
-            return
+        free = is_free(target)
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
     if target.resolve() == Path.cwd():
         raise ConfigError(f"{target} is the current folder and cannot be replaced; choose another")
-    if target.is_dir() and not any(target.iterdir()):
+    if free:
         return
     if not force:
         raise ConfigError(f"{target} exists; choose another folder, or --force to replace it")
@@ -72,6 +71,18 @@ def check_free(target: Path, *, force: bool) -> None:
             f"{target} has no {MANIFEST}: omr did not make it and does not replace it; "
             "choose another folder"
         )
+
+
+def is_free(folder: Path) -> bool:
+    """Tell whether there is nothing here to lose: no such folder, or an empty one."""
+    if folder.is_dir():
+        return not any(folder.iterdir())
+    return not folder.exists() and not folder.is_symlink()
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Tell whether replacing ``folder`` would lose ``path``."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 @contextlib.contextmanager

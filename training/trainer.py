@@ -21,6 +21,7 @@ from ultralytics.utils.callbacks import get_default_callbacks
 from ultralytics.utils.torch_utils import strip_optimizer
 
 from class_maps import ConfigError, InputError, MissingExtraError
+from converters.staging import is_free, lies_in
 from converters.yolo import open_dataset
 from training.density import suggested_max_det
 from training.devices import check_device
@@ -140,7 +141,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     model = str(last) if config.resume else model_file(config.model)
     labels = count_labels(open_dataset(config.data))
     if not config.resume:  # after everything that could be wrong: an old run is still there
-        _make_room(config.out, force=force)
+        _make_room(config, force=force)
     callbacks = _callbacks(config, labels)
     kind = ScoreTrainer if config.size_prior else StockStartTrainer
     try:
@@ -160,8 +161,9 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     )
 
 
-def _make_room(out: Path, *, force: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+def _make_room(config: TrainConfig, *, force: bool) -> None:
+    out = config.out
+    if is_free(out):
         return
     if not force:
         raise ConfigError(
@@ -171,6 +173,11 @@ def _make_room(out: Path, *, force: bool) -> None:
         raise ConfigError(
             f"{out}: has no {CONFIG_FILE}: not a run of omr train, and not replaced; choose another"
         )
+    for needed in (config.data, Path(config.model)):
+        if needed.exists() and lies_in(needed, out):
+            raise ConfigError(
+                f"{needed} lies in {out}, which would be replaced; choose another folder"
+            )
     shutil.rmtree(out)
 
 

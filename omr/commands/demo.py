@@ -106,7 +106,9 @@ def demo(
 
 
 def _make_room(out: Path, *, force: bool) -> None:
-    if out.exists() and any(out.iterdir()):
+    from converters.staging import is_free
+
+    if not is_free(out):
         if not force:
             raise ConfigError(f"{out} exists; choose another folder, or --force to replace it")
         if not (out / MARK).is_file():
@@ -129,8 +131,9 @@ def _look_at(source: Path, out: Path) -> tuple[bool, bool]:
     """Tell whether works can be held out, and whether pages can be scaled by their staves."""
     from converters.names import work_of
     from converters.sources import open_source
+    from converters.staging import lies_in
 
-    if source.resolve().is_relative_to(out.resolve()):
+    if lies_in(source, out):
         raise ConfigError(f"{source} lies in {out}, which is for the demo; choose another --out")
     found, files = open_source(source)
     works = {work_of(i) for file in files if file.split == "train" for i in file.file.images}

@@ -253,6 +253,23 @@ def test_a_run_folder_that_is_there(dataset: Path, tmp_path: Path) -> None:
         train(replace(config, resume=True))
 
 
+def test_weights_and_data_inside_the_run_are_not_lost(
+    trained: TrainResult, dataset: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.last.parents[1], run)
+    weights = run / "weights" / "last.pt"
+    with pytest.raises(ConfigError) as raised:
+        train(replace(tiny(dataset, run), model=str(weights)), force=True)
+    assert str(raised.value) == (
+        f"{weights} lies in {run}, which would be replaced; choose another folder"
+    )
+    shutil.copytree(dataset, run / "data")
+    with pytest.raises(ConfigError, match=r"data lies in .*, which would be replaced"):
+        train(tiny(run / "data", run), force=True)
+    assert weights.is_file()
+
+
 def test_a_run_of_somebody_else_is_not_resumed(trained: TrainResult, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained.last.parents[1], run)

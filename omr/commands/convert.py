@@ -2,18 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from class_maps import ConfigError
+from converters.splits import SplitBy
 from omr.console import note, print_json, progress, say, table
 from omr.options import AsJson
 
 if TYPE_CHECKING:
     from converters.preparation import PreparationOptions
-
-SplitBy: TypeAlias = Literal["work", "page"]
 
 
 def convert(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from class_maps import ConfigError
 from omr.console import err, print_json, say
@@ -80,7 +81,7 @@ def demo(
 
     def step(*words: object) -> None:
         commands.append(shlex.join(["omr", *map(str, words)]))
-        err.rule(f"[bold]{commands[-1]}", align="left")
+        err.rule(f"[bold]{escape(commands[-1])}", align="left")
         context.find_root().command.main([str(word) for word in words], standalone_mode=False)
 
     val = ["--val", VAL] if held_out else []

@@ -1,0 +1,41 @@
+"""Defaults stand in the commands too, which must not import what they belong to: they agree."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any
+
+import pytest
+
+from converters.cleaning import CleaningOptions
+from converters.conversion import ConversionOptions
+from converters.tiles import TileOptions
+from omr.commands.convert import convert
+from omr.commands.train import train
+from training.trainer import TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "shared"),
+    [
+        (convert, CleaningOptions, {"dedup_iou", "min_side", "clip"}),
+        (convert, TileOptions, {"min_visible"}),
+        (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
+        (
+            train,
+            TrainConfig,
+            {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
+            | {"resume", "seed", "workers", "size_prior"},
+        ),
+    ],
+)
+def test_a_commands_default_is_that_of_what_it_calls(
+    command: Callable[..., None],
+    options: Any,  # noqa: ANN401
+    shared: set[str],
+) -> None:
+    of_command = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+    of_command.pop("formats", None)  # None for typer, which takes no list for a default
+    of_options = {f.name: f.default for f in fields(options) if f.default is not MISSING}
+    assert of_command.keys() & of_options.keys() == shared
+    assert {n: of_command[n] for n in shared} == {n: of_options[n] for n in shared}

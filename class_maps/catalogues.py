@@ -1,7 +1,7 @@
 """What each data set calls its categories: the words that a class map may translate."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -19,6 +19,8 @@ class Category:
     """Labels in the dense train set, where they have been counted."""
     dense_test_count: int | None = None
     """Labels in the dense test set, where they have been counted."""
+    meaning: str = ""
+    """What it is, where the name may not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,18 +45,35 @@ class Catalogue:
         return self.aliases.get(annotation_set or "", {}).get(name, name)
 
 
-SOURCES = ("deepscoresv2", "coco")
+SOURCES = ("deepscoresv2", "engraved", "coco")
 """Data sets that a class map may speak of."""
+ENGRAVED = "engraved"
+"""Pages that the toolkit engraves itself: the data set, and its one annotation set."""
 
 
 @cache
 def catalogue(source: str) -> Catalogue:
     """Return the vocabulary of ``source``, one of :data:`SOURCES`.
 
-    COCO is a format as well as a data set: its words are those of the file that is read.
+    COCO is a format as well as a data set: its words are those of the file that is read. Engraved
+    pages use DeepScoresV2's own words, and some for what it has none.
     """
     if source == "coco":
         return Catalogue(aliases={})
+    found = _table(source)
+    if source == ENGRAVED:
+        shared = _table("deepscoresv2").categories
+        renamed = tuple(
+            replace(c, annotation_set=ENGRAVED, dense_train_count=None, dense_test_count=None)
+            for c in shared
+            if c.annotation_set == "deepscores"
+        )
+        return replace(found, categories=renamed + found.categories)
+    return found
+
+
+def _table(source: str) -> Catalogue:
+    """Read what the file of a data set holds."""
     table = json.loads((files("class_maps") / f"{source}.json").read_text(encoding="utf-8"))
     categories = tuple(Category(**row) for row in table["categories"])
     return Catalogue(categories=categories, aliases=table["aliases"])

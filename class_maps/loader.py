@@ -1,4 +1,23 @@
-"""Reads class maps from YAML and checks every word of them."""
+"""Reads class maps from YAML and checks every word of them.
+
+A class map is a file like this::
+
+    name: harmony
+    classes: [noteheadBlack, barlineSingle]   # their order gives the labels, from 0 on
+    sources:                                  # the data sets that can fill them
+      deepscoresv2:
+        annotation_set: deepscores            # where everything is labelled in several sets
+        map:                                  # category: class; others are dropped and counted
+          noteheadBlackOnLine: noteheadBlack
+          noteheadBlackInSpace: noteheadBlack
+        unlabelled: [barlineSingle]           # drawn in this data set, but never annotated
+      engraved:
+        annotation_set: engraved
+        like: deepscoresv2                    # takes its map; the map here, if any, is added
+        map: {barlineSingle: barlineSingle}
+
+``map: same names`` stands for a map of every class to itself, but the unlabelled ones.
+"""
 
 from collections import Counter
 from importlib.resources import files
@@ -56,7 +75,7 @@ def from_yaml(path: Path) -> ClassMap:
         raise data.error(f"twice: {', '.join(repeated)}", "classes")
     sources = data.mapping("sources")
     sources.only_keys(*SOURCES)
-    read = {name: _source(sources.mapping(name), name, names) for name in sources.value}
+    read = {name: _source(sources, name, names) for name in sources.value}
     spoken_of = {c for s in read.values() for c in (*s.class_of.values(), *s.unlabelled)}
     if orphans := [name for name in names if name not in spoken_of]:
         raise data.error(
@@ -67,19 +86,19 @@ def from_yaml(path: Path) -> ClassMap:
     return ClassMap(name=data.string("name"), names=names, sources=read, path=path)
 
 
-def _source(data: "_Checked", name: str, classes: tuple[str, ...]) -> Source:
-    data.only_keys("annotation_set", "map", "unlabelled")
+def _source(sources: "_Checked", name: str, classes: tuple[str, ...]) -> Source:
+    data = sources.mapping(name)
+    data.only_keys("annotation_set", "like", "map", "unlabelled")
     sets = catalogue(name).annotation_sets
     annotation_set = data.string("annotation_set") if sets else None
     if annotation_set and annotation_set not in sets:
         shown = with_nearest([annotation_set], sets)
         raise data.error(f"{shown} is none of {', '.join(sets)}", "annotation_set")
-    unlabelled = tuple(data.strings("unlabelled")) if "unlabelled" in data.value else ()
-    if data.value.get("map") == SAME_NAMES:
-        class_of = {name: name for name in classes if name not in unlabelled}
+    unlabelled = _unlabelled(data)
+    if "like" in data.value:
+        class_of = _class_of_like(sources, name, classes)
     else:
-        entries = data.mapping("map")
-        class_of = {category: entries.string(category) for category in entries.value}
+        class_of = _class_of(data, classes)
     for key, words in (("map", class_of.values()), ("unlabelled", unlabelled)):
         if unknown := set(words) - set(classes):
             raise data.error(f"not among classes: {with_nearest(unknown, classes)}", key)
@@ -90,6 +109,42 @@ def _source(data: "_Checked", name: str, classes: tuple[str, ...]) -> Source:
     )
     check_categories(source, data.path)
     return source
+
+
+def _unlabelled(data: "_Checked") -> tuple[str, ...]:
+    return tuple(data.strings("unlabelled")) if "unlabelled" in data.value else ()
+
+
+def _class_of(data: "_Checked", classes: tuple[str, ...]) -> dict[str, str]:
+    """The class of each category that a source's own map names."""
+    if data.value.get("map") == SAME_NAMES:
+        unlabelled = _unlabelled(data)
+        return {name: name for name in classes if name not in unlabelled}
+    return _entries(data)
+
+
+def _entries(data: "_Checked") -> dict[str, str]:
+    entries = data.mapping("map")
+    return {category: entries.string(category) for category in entries.value}
+
+
+def _class_of_like(sources: "_Checked", name: str, classes: tuple[str, ...]) -> dict[str, str]:
+    """The map of the source that ``name`` is like, and what its own adds."""
+    data = sources.mapping(name)
+    others = [other for other in sources.value if other != name]
+    like = data.string("like")
+    if like not in others:
+        known = ", ".join(others) or "none"
+        shown = with_nearest([like], others)
+        raise data.error(f"{shown} is no other source of this class map; it has: {known}", "like")
+    taken = sources.mapping(like)
+    if "like" in taken.value:
+        raise data.error(f"{like} is itself like another; name one whose map stands there", "like")
+    class_of = _class_of(taken, classes)
+    added = _entries(data) if "map" in data.value else {}
+    if both := sorted(class_of.keys() & added.keys()):
+        raise data.error(f"also in the map of {like}: {', '.join(both)}; leave it out here", "map")
+    return class_of | added
 
 
 class _Checked:

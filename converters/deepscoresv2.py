@@ -1,5 +1,7 @@
 """DeepScoresV2, https://zenodo.org/records/4012193: reads its JSON as labels of one annotation set.
 
+Pages that the toolkit engraves itself come in the same form, with the one set ``engraved``.
+
 A file holds ``annotation_sets``, ``categories`` (a dict by id), ``images`` (a list) and
 ``annotations`` (a dict by id). Two things in it mislead. ``a_bbox`` holds corners, not COCO's width
 and height: it is compared with the bounds of ``o_bbox`` for every annotation. ``cat_id`` holds one
@@ -58,6 +60,13 @@ class DeepScoresFile:
             image: (width, height) for image, width, height in images.values()
         }
         """Width and height of each image in pixels."""
+
+    def categories(self, source: Source) -> tuple[str, ...]:
+        """Names of the categories of the chosen annotation set, by id, in canonical spelling."""
+        known, chosen = catalogue(source.name), source.annotation_set
+        mine = [(k, c.name) for k, c in self._file.categories.items() if c.annotation_set == chosen]
+        mine.sort(key=lambda entry: (len(entry[0]), entry[0]))  # ids are numbers as text
+        return tuple(known.canonical(name, chosen) for _, name in mine)
 
     def pages(
         self,

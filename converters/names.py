@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from class_maps import InputError
 
 _WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
-"""DeepScoresV2's images: ``lg-<work>-aug-<font>--page-<n>``."""
+"""DeepScoresV2's images, and those engraved here: ``lg-<work>-aug-<font>--page-<n>``."""
 
 
 FOLDER = "images"

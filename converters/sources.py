@@ -2,12 +2,14 @@
 
 import mmap
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from class_maps import ConfigError, InputError, with_nearest
+from class_maps import ClassMap, ConfigError, InputError, Source, catalogue, with_nearest
+from class_maps.catalogues import ENGRAVED
 from converters import deepscoresv2
 from converters.coco import CocoFile
 from converters.deepscoresv2 import DeepScoresFile
@@ -15,10 +17,13 @@ from converters.staging import MANIFEST
 
 READERS: dict[str, type[DeepScoresFile] | type[CocoFile]] = {
     "deepscoresv2": DeepScoresFile,
+    ENGRAVED: DeepScoresFile,
     "coco": CocoFile,
 }
 HEAD_BYTES = 4096
 """A key that stands at the head of a file need not be looked for in all of it."""
+
+_SETS_AT_HEAD = re.compile(rb'"annotation_sets"\s*:\s*(\[[^\]]*\])')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -35,7 +40,8 @@ def open_source(path: Path, source: str | None = None) -> tuple[str, list[Source
     """Open a folder or a single file.
 
     Args:
-        path: A DeepScoresV2 folder (dense or shards), one of its files, or a COCO file.
+        path: A DeepScoresV2 folder (dense or shards) or an engraved one, one of its files, or a
+            COCO file.
         source: The format, one of :data:`READERS`, instead of looking.
 
     Returns:
@@ -60,6 +66,43 @@ def open_source(path: Path, source: str | None = None) -> tuple[str, list[Source
     return found, opened
 
 
+def own_names(
+    found: str, files: Sequence[SourceFile], annotation_set: str | None = None
+) -> ClassMap:
+    """Take every category as a class of its own name, to look at all that there is.
+
+    Args:
+        found: The format, as :func:`open_source` tells it.
+        files: That were opened.
+        annotation_set: Instead of the data set's first.
+    """
+    sets = catalogue(found).annotation_sets
+    source = Source(
+        name=found, annotation_set=annotation_set or next(iter(sets), None), class_of={}
+    )
+    names = tuple(dict.fromkeys(name for f in files for name in _categories(f.file, source)))
+    source = replace(source, class_of={name: name for name in names})
+    path = files[0].file.path
+    return ClassMap(name="own names", names=names, sources={found: source}, path=path)
+
+
+class _CocoCategory(msgspec.Struct):
+    id: int
+    name: str
+
+
+class _CocoVocabulary(msgspec.Struct):
+    categories: list[_CocoCategory]
+
+
+def _categories(file: DeepScoresFile | CocoFile, source: Source) -> tuple[str, ...]:
+    """Names of a file's categories, by their ids."""
+    if isinstance(file, DeepScoresFile):
+        return file.categories(source)
+    table = msgspec.json.decode(file.path.read_bytes(), type=_CocoVocabulary)
+    return tuple(c.name for c in sorted(table.categories, key=lambda c: c.id))
+
+
 def format_of(path: Path) -> str:
     """Tell the format of a JSON file by its keys.
 
@@ -68,8 +111,8 @@ def format_of(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            if b'"annotation_sets"' in file.read(HEAD_BYTES):
-                return "deepscoresv2"
+            if sets := _SETS_AT_HEAD.search(file.read(HEAD_BYTES)):
+                return _name_of_form(sets[1])
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             root = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except (OSError, ValueError) as error:  # a damaged file is told apart by its reader
@@ -81,7 +124,7 @@ def format_of(path: Path) -> str:
             raise InputError(f"not valid JSON, cut short or damaged: {error}", path=path) from error
         raise InputError("is empty or cannot be read; expected JSON", path=path) from error
     if "annotation_sets" in root or bytes(root.get("annotations", b""))[:1] == b"{":
-        return "deepscoresv2"
+        return _name_of_form(bytes(root.get("annotation_sets", b"")))
     if {"images", "annotations", "categories"} <= set(root):
         return "coco"
     raise InputError(
@@ -89,6 +132,12 @@ def format_of(path: Path) -> str:
         "expected annotation_sets, images, categories, annotations",
         path=path,
     )
+
+
+def _name_of_form(annotation_sets: bytes) -> str:
+    """Engraved pages have DeepScoresV2's form, and one annotation set, of their own."""
+    own = b"".join(annotation_sets.split()) == f'["{ENGRAVED}"]'.encode()
+    return ENGRAVED if own else "deepscoresv2"
 
 
 def _json_files(path: Path) -> list[Path]:

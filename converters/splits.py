@@ -41,12 +41,17 @@ def held_out(
         )
     wanted, taken = fraction * sizes.total(), 0
     chosen: list[str] = []
-    for group in sorted(sizes, key=lambda name: _hash(name, seed))[: len(sizes) - 1]:
+    for group in shuffled(sizes, seed)[: len(sizes) - 1]:
         if chosen and taken + sizes[group] / 2 > wanted:
             break
         chosen.append(group)
         taken += sizes[group]
     return frozenset(chosen)
+
+
+def shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """Put names in the order of a hash: which of two comes first depends on nothing else."""
+    return sorted(names, key=lambda name: _hash(name, seed))
 
 
 def group_of(image: PurePosixPath, split_by: SplitBy) -> str:

@@ -18,12 +18,14 @@ from omr.commands.classes import app as classes
 from omr.commands.convert import convert
 from omr.commands.demo import demo
 from omr.commands.eval import evaluate
+from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classes, name="classes")
 app.command()(convert)
+app.command()(show)
 app.command()(analyze_density)
 app.command()(train)
 app.command("eval")(evaluate)

@@ -37,7 +37,7 @@ def table(
     """Print a table; the first column is text, the others are figures."""
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
-        shown.add_column(column, justify="right" if i else "left")
+        shown.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:
         shown.add_row(*map(_cell, row))
     shown.add_section()

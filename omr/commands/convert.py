@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="DeepScoresV2 folder or JSON file, or COCO JSON file.")
+        Path, typer.Argument(help="DeepScoresV2 or engraved folder or JSON file, or COCO JSON.")
     ],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     classes: Annotated[
@@ -25,7 +25,7 @@ def convert(
     ] = "harmony",
     source_format: Annotated[
         str | None,
-        typer.Option("--source", help="deepscoresv2 or coco, instead of finding out by looking."),
+        typer.Option("--source", help="deepscoresv2, engraved or coco, instead of looking."),
     ] = None,
     annotation_set: Annotated[
         str | None, typer.Option(help="Read this set instead of the class map's.")

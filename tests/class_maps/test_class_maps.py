@@ -43,7 +43,7 @@ def test_a_map_from_a_file(tmp_path: Path) -> None:
         pytest.param("[note, bar]", "note", "classes: expected a list of names, got str 'note'", id="str"),
         pytest.param("name: demo", "nam: demo", "unknown: nam (did you mean name?); expected: name, classes, sources", id="key"),
         pytest.param("name: demo\n", "", "name: missing", id="no name"),
-        pytest.param("deepscoresv2:", "deepscores2:", "sources: unknown: deepscores2 (did you mean deepscoresv2?); expected: deepscoresv2, coco", id="source"),
+        pytest.param("deepscoresv2:", "deepscores2:", "sources: unknown: deepscores2 (did you mean deepscoresv2?); expected: deepscoresv2, engraved, coco", id="source"),
         pytest.param("annotation_set: deepscores", "annotation_set: muscima", "sources.deepscoresv2.annotation_set: muscima (did you mean muscima++?) is none of deepscores, muscima++", id="set"),
         pytest.param("noteheadBlackOnLine", "noteheadBlakOnLine", "sources.deepscoresv2.map: not in deepscoresv2, annotation set deepscores: noteheadBlakOnLine (did you mean noteheadBlackOnLine?)", id="category"),
         pytest.param("InSpace: note", "InSpace: notes", "sources.deepscoresv2.map: not among classes: notes (did you mean note?)", id="target"),
@@ -61,6 +61,88 @@ def test_errors_say_file_place_and_nearest(
     with pytest.raises(InputError) as raised:
         class_maps.load(str(path))
     assert str(raised.value) == f"{path}: {message}"
+
+
+LIKE = """
+name: demo
+classes: [note, bar]
+sources:
+  deepscoresv2:
+    annotation_set: deepscores
+    map: {noteheadBlackOnLine: note}
+    unlabelled: [bar]
+  engraved:
+    annotation_set: engraved
+    like: deepscoresv2
+    map: {barlineSingle: bar, barlineDouble: bar}
+"""
+ADDED = "    map: {barlineSingle: bar, barlineDouble: bar}\n"
+
+
+def test_a_source_like_another_takes_its_map_and_adds_to_it(tmp_path: Path) -> None:
+    class_map = class_maps.load(str(written(tmp_path, LIKE)))
+    assert class_map.source("engraved").class_of == {
+        "noteheadBlackOnLine": "note",
+        "barlineSingle": "bar",
+        "barlineDouble": "bar",
+    }
+    assert class_map.source("engraved").unlabelled == ()  # what one does not label, another may
+    assert class_map.source("deepscoresv2").class_of == {"noteheadBlackOnLine": "note"}
+
+
+def test_a_source_like_another_need_not_add_anything(tmp_path: Path) -> None:
+    class_map = class_maps.load(str(written(tmp_path, LIKE.replace(ADDED, ""))))
+    assert class_map.source("engraved").class_of == {"noteheadBlackOnLine": "note"}
+
+
+def test_the_source_that_is_taken_from_may_stand_below_and_have_the_same_names(
+    tmp_path: Path,
+) -> None:
+    text = """
+name: demo
+classes: [stem, barlineSingle]
+sources:
+  engraved: {annotation_set: engraved, like: deepscoresv2, map: {barlineSingle: barlineSingle}}
+  deepscoresv2: {annotation_set: deepscores, map: same names, unlabelled: [barlineSingle]}
+"""
+    class_map = class_maps.load(str(written(tmp_path, text)))
+    assert class_map.source("engraved").class_of == {
+        "stem": "stem",
+        "barlineSingle": "barlineSingle",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param("like: deepscoresv2", "like: deepscores", "like: deepscores (did you mean deepscoresv2?) is no other source of this class map; it has: deepscoresv2", id="misspelt"),
+        pytest.param("like: deepscoresv2", "like: engraved", "like: engraved is no other source of this class map; it has: deepscoresv2", id="itself"),
+        pytest.param("like: deepscoresv2", "like: coco", "like: coco is no other source of this class map; it has: deepscoresv2", id="not here"),
+        pytest.param("like: deepscoresv2", "like: 2", "like: expected a name, got int 2", id="number"),
+        pytest.param("{barlineSingle: bar,", "{barlineSingle: bar, noteheadBlackOnLine: note,", "map: also in the map of deepscoresv2: noteheadBlackOnLine; leave it out here", id="twice"),
+        pytest.param("{barlineSingle: bar,", "{barlineSingl: bar,", "map: not in engraved, annotation set engraved: barlineSingl (did you mean barlineSingle?)", id="category"),
+        pytest.param("{barlineSingle: bar,", "{barlineSingle: baa,", "map: not among classes: baa (did you mean bar?)", id="class"),
+        pytest.param("map: {barlineSingle: bar, barlineDouble: bar}", "map: same names", "map: expected a mapping, got str 'same names'", id="same names"),
+        pytest.param(ADDED, ADDED + "    unlabelled: [note]\n", "unlabelled: also filled by map: note", id="unlabelled"),
+    ],
+)  # fmt: skip
+def test_errors_of_a_source_like_another(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in LIKE
+    path = written(tmp_path, LIKE.replace(old, new, 1))
+    with pytest.raises(InputError) as raised:
+        class_maps.load(str(path))
+    assert str(raised.value) == f"{path}: sources.engraved.{message}"
+
+
+def test_a_source_like_one_that_is_like_another(tmp_path: Path) -> None:
+    text = LIKE + "  coco: {like: engraved}\n"
+    path = written(tmp_path, text)
+    with pytest.raises(InputError) as raised:
+        class_maps.load(str(path))
+    assert str(raised.value) == (
+        f"{path}: sources.coco.like: engraved is itself like another; name one whose map stands "
+        "there"
+    )
 
 
 def test_damaged_yaml_is_one_line(tmp_path: Path) -> None:
@@ -120,6 +202,44 @@ def test_harmony_fills_everything_but_barlines_from_deepscores() -> None:
     source = harmony.source("deepscoresv2")
     assert set(harmony.names) - set(source.class_of.values()) == set(source.unlabelled)
     assert source.unlabelled == ("barlineSingle", "barlineDouble", "barlineFinal")
+
+
+def test_engraved_pages_have_the_words_of_deepscores_and_their_own() -> None:
+    of_release = [
+        c for c in catalogue("deepscoresv2").categories if c.annotation_set == "deepscores"
+    ]
+    engraved = catalogue("engraved").categories
+    assert catalogue("engraved").annotation_sets == ("engraved",)
+    assert [(c.id, c.name, c.color) for c in engraved[:136]] == [
+        (c.id, c.name, c.color) for c in of_release
+    ]
+    assert {c.dense_train_count for c in engraved} == {None}
+    own = engraved[136:]
+    assert [c.id for c in own] == list(range(1001, 1020))
+    assert all(c.meaning for c in own)
+    for what in ("name", "color"):
+        assert len({getattr(c, what) for c in engraved}) == len(engraved)
+    assert all(1 <= c.color <= 255 for c in engraved)
+
+
+def test_harmony_fills_everything_from_engraved_pages() -> None:
+    harmony = class_maps.load("harmony")
+    source, of_release = harmony.source("engraved"), harmony.source("deepscoresv2")
+    assert set(source.class_of.values()) == set(harmony.names)
+    assert source.unlabelled == ()
+    assert {c: n for c, n in source.class_of.items() if c not in of_release.class_of} == {
+        "barlineSingle": "barlineSingle",
+        "barlineDouble": "barlineDouble",
+        "barlineFinal": "barlineFinal",
+        "barlineReverseFinal": "barlineFinal",
+        "barlineRepeatBoth": "barlineFinal",
+    }
+
+
+@pytest.mark.parametrize("name", ["harmony-core", "deepscores"])
+def test_engraved_pages_fill_what_the_release_fills(name: str) -> None:
+    class_map = class_maps.load(name)
+    assert class_map.source("engraved").class_of == class_map.source("deepscoresv2").class_of
 
 
 def test_the_prerelease_spelling_means_the_same() -> None:

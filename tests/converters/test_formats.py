@@ -316,6 +316,13 @@ def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
     [
         ('{"annotation_sets": [], "annotations": {}}', "deepscoresv2"),
         ('{"images": [], "annotations": {}}', "deepscoresv2"),
+        ('{"annotation_sets": ["deepscores", "muscima++"]}', "deepscoresv2"),
+        ('{"annotation_sets": ["engraved"], "annotations": {}}', "engraved"),
+        ('{"info": 1,\n "annotation_sets" :\n [ "engraved"\n ]', "engraved"),
+        ('{"annotation_sets": ["engraved", "deepscores"]}', "deepscoresv2"),
+        ('{"annotation_sets": "engraved"}', "deepscoresv2"),
+        (f'{{"info": "{" " * 5000}", "annotation_sets": ["engraved"], "annotations": {{}}}}', "engraved"),
+        (f'{{"info": "{" " * 4060}", "annotation_sets": ["engraved"], "annotations": {{}}}}', "engraved"),
         ('{"images": [], "annotations": [], "categories": []}', "coco"),
         ("{}", "neither DeepScoresV2 nor COCO: it has no keys; expected annotation_sets, images, categories, annotations"),
         ("[]", "expected a JSON object with images and annotations at the root"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from class_maps import catalogue
 from converters import images
 
 CATEGORIES = {
@@ -55,6 +56,19 @@ def content(
         ],
         "annotations": {str(i + 1): annotation(*s) for i, s in enumerate(symbols)},
     }
+
+
+def engraved(
+    *symbols: tuple[str, Sequence[float]], size: tuple[int, int] = (200, 100)
+) -> dict[str, Any]:
+    """The JSON of one page in the form of those that the toolkit engraves itself."""
+    data = content(*(([category], box) for category, box in symbols), size=size)
+    data["annotation_sets"] = ["engraved"]
+    data["categories"] = {
+        str(c.id): {"name": c.name, "annotation_set": "engraved", "color": c.color}
+        for c in catalogue("engraved").categories
+    }
+    return data
 
 
 def write(folder: Path, data: dict[str, Any], name: str = "deepscores_train.json") -> Path:

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from deepscores import NOTE, content, write
+from deepscores import NOTE, content, engraved, write
 from typer.testing import CliRunner, Result
 
 from omr.cli import app
@@ -14,7 +14,7 @@ def run(*words: object) -> Result:
 
 
 def test_list() -> None:
-    assert "harmony-core 14 deepscoresv2" in " ".join(run("list").stdout.split())
+    assert "harmony-core 14 deepscoresv2, engraved" in " ".join(run("list").stdout.split())
     maps = json.loads(run("list", "--json").stdout)
     assert maps["coco"]["sources"] == ["coco"]
     assert len(maps["deepscores"]["classes"]) == 136
@@ -22,13 +22,14 @@ def test_list() -> None:
 
 def test_show() -> None:
     shown = " ".join(run("show", "harmony").stdout.split())
-    assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackInSpace" in shown
-    assert "barlineSingle 37 never labelled" in shown
+    assert "class label deepscoresv2 engraved" in shown
+    assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackOnLine," in shown
+    assert "barlineSingle 37 never labelled barlineSingle" in shown
     classes = json.loads(run("show", "harmony-core", "--json").stdout)["classes"]
     assert classes[9] == {
         "label": 9,
         "name": "keySignature",
-        "sources": {"deepscoresv2": "keySharp, keyFlat, keyNatural"},
+        "sources": dict.fromkeys(("deepscoresv2", "engraved"), "keySharp, keyFlat, keyNatural"),
     }
 
 
@@ -37,8 +38,30 @@ def test_check(tmp_path: Path) -> None:
     shown = " ".join(run("check", "harmony", path).stdout.split())
     assert "noteheadBlack 2 noteheadBlackOnLine" in shown
     assert "ledgerLine 1" in shown
-    assert "no source can fill: barlineSingle, barlineDouble, barlineFinal" in shown
+    assert "so no negatives either: barlineSingle, barlineDouble, barlineFinal" in shown
+    assert "no source can fill" not in shown
     found = json.loads(run("check", "harmony", path, "--json").stdout)
     assert found["dropped"] == {"ledgerLine": 1}
     assert found["unlabelled"] == ["barlineSingle", "barlineDouble", "barlineFinal"]
     assert "stem" in found["empty"]
+
+
+def test_check_names_what_no_source_can_fill(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "name: own\nclasses: [note, bar]\nsources:\n  deepscoresv2:\n    annotation_set: deepscores\n"
+        "    map: {noteheadBlackOnLine: note}\n    unlabelled: [bar]\n"
+    )
+    shown = run("check", own, write(tmp_path, content(NOTE))).stdout
+    assert "no source can fill: bar\n" in shown
+
+
+def test_check_of_engraved_pages(tmp_path: Path) -> None:
+    path = write(tmp_path, engraved(NOTE, ("1001", [1, 1, 3, 9]), ("1012", [5, 5, 9, 9])))
+    found = json.loads(run("check", "harmony", path, "--json").stdout)
+    assert (found["source"], found["annotation_set"]) == ("engraved", "engraved")
+    assert {row["name"]: row["count"] for row in found["classes"] if row["count"]} == {
+        "noteheadBlack": 1,
+        "barlineSingle": 1,
+    }
+    assert (found["dropped"], found["unlabelled"]) == ({"lyrics": 1}, [])

@@ -72,7 +72,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
         (["--scale", "half"], "--scale must be native or staff-space:PX, got 'half'"),
         (["--scale", "staff-space:0"], "--scale must be native or staff-space:PX, got 'staff-space:0'"),
         (["--format", "cocoa"], "no format is called cocoa (did you mean coco?); it is yolo, coco, parquet"),
-        (["--source", "coco2"], "no source is called coco2 (did you mean coco?); it is deepscoresv2, coco"),
+        (["--source", "coco2"], "no source is called coco2 (did you mean coco?); it is deepscoresv2, engraved, coco"),
         (["--val", "0.5"], "--val needs at least two works to hold one out, the training set has 1"),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from converters import synthetic
 from omr.cli import app
 
-ORDER = ["convert", "analyze-density", "train", "eval", "demo", "classes"]
+ORDER = ["convert", "show", "analyze-density", "train", "eval", "demo", "classes"]
 SHORTER = {"--epochs 100": "--epochs 1 --batch 2 --workers 0", "--out demo": "--out demo --steps 1"}
 
 

@@ -1,0 +1,264 @@
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from deepscores import NOTE, content, engraved, write
+from typer.testing import CliRunner, Result
+
+from class_maps import ConfigError, InputError
+from converters import synthetic
+from converters.images import Pixels
+from eval.drawing import class_colour
+from omr.cli import app
+
+STEM = ("42", [40, 10, 42, 60])
+BARLINE = ("1001", [60, 10, 62, 60])
+PAGE = "lg-7-aug-gonville--page-1.png"
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["show", *map(str, words)])
+
+
+def shown(*words: object) -> dict[str, object]:
+    result = run(*words, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def refused(*words: object) -> str:
+    error = run(*words).exception
+    assert isinstance(error, (ConfigError, InputError)), error
+    return str(error)
+
+
+@pytest.fixture(autouse=True)
+def _current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pages of two works, and their tiles: those of one work are held out."""
+    folder = tmp_path_factory.mktemp("data")
+    synthetic.write(folder / "pages", pages=4, width=400, height=300)
+    words = ["convert", folder / "pages", folder / "tiles", "--tile", 200, "--val", 0.5]
+    result = CliRunner().invoke(app, [*map(str, words), "--workers", "1"])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def read(path: object) -> Pixels:
+    return np.asarray(cv2.imread(str(path)), np.uint8)
+
+
+def has_colour(picture: Pixels, label: int) -> bool:
+    return bool((picture == class_colour(label)).all(axis=-1).any())
+
+
+def test_a_page_without_symbols() -> None:
+    write(Path("in"), content())
+    result = run("in")
+    assert result.stderr == f"no symbols on this page -> show-{PAGE}\n"
+    assert read(f"show-{PAGE}").shape[1] >= 4 * 200
+
+
+def test_a_page_and_its_figures() -> None:
+    data = engraved(NOTE, NOTE, ("1001", [195, 10, 205, 60]), BARLINE)
+    found = shown(write(Path("in"), data))
+    assert found == {
+        "path": f"show-{PAGE}",
+        "image": f"in/images/{PAGE}",
+        "split": "train",
+        "page": 1,
+        "width": 200,
+        "height": 100,
+        "symbols": 4,
+        "classes": {"noteheadBlackOnLine": 2, "barlineSingle": 2},
+        "repeated": [{"class": "noteheadBlackOnLine", "box_xyxy": [10, 20, 30, 36]}],
+        "beyond_the_page": [{"class": "barlineSingle", "box_xyxy": [195, 10, 205, 60]}],
+        "without_text": 0,
+        "scale": 4.0,
+    }
+
+
+def test_what_should_not_be_overlooked_is_said() -> None:
+    data = engraved(NOTE, NOTE, NOTE, ("1001", [195, 10, 205, 60]))
+    text = run(write(Path("in"), data)).stderr
+    assert text.splitlines() == [
+        f"symbols: 4, classes: 2 -> show-{PAGE}",
+        "note: on the place of another of the class: 2 symbols (noteheadBlackOnLine [10.0, 20.0, "
+        "30.0, 36.0], noteheadBlackOnLine [10.0, 20.0, 30.0, 36.0])",
+        "note: reaching beyond the page: 1 symbol (barlineSingle [195.0, 10.0, 205.0, 60.0])",
+    ]
+
+
+def test_symbols_without_room_for_a_text_are_said() -> None:
+    write(Path("in"), content(*[NOTE] * 99, size=(60, 60)))
+    assert shown("in", "--no-names", "--scale", 1)["without_text"] == 0
+    result = run("in", "--scale", 1, "--force")
+    assert "boxes, which have only their frame; a larger --scale makes room\n" in result.stderr
+
+
+def test_nothing_is_missing_without_a_class_map() -> None:
+    data = content(NOTE, ("2", [1, 1, 9, 3]), STEM, (["9", None], [50, 5, 60, 9]))
+    data["categories"]["9"] = {"name": "newWord", "annotation_set": "deepscores", "color": 200}
+    path = write(Path("in"), data)
+    classes = {"ledgerLine": 1, "newWord": 1, "noteheadBlackOnLine": 1, "stem": 1}
+    assert shown(path)["classes"] == classes
+
+
+def test_with_a_class_map_what_it_drops_is_said() -> None:
+    path = write(Path("in"), content(NOTE, ("2", [1, 1, 9, 3])))
+    result = run(path, "--classes", "harmony")
+    assert "symbols: 1, classes: 1" in result.stderr
+    assert (
+        "note: left out on all pages of deepscores_train.json together: 1 not in class map\n"
+        in result.stderr
+    )
+
+
+def test_another_annotation_set() -> None:
+    path = write(Path("in"), content((["2", "138"], [10, 10, 20, 20]), NOTE))
+    result = run(path, "--annotation-set", "muscima++", "--json")
+    assert json.loads(result.stdout)["classes"] == {"legerLine": 1}
+    assert "together: 1 no id in the annotation set" in result.stderr
+    assert "no set 'x' in ['deepscores', 'muscima++']" in refused(path, "--annotation-set", "x")
+
+
+def test_a_coco_file() -> None:
+    write(Path("in"), content())
+    row = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, 5, 5]}
+    image = {"id": 1, "file_name": PAGE, "width": 200, "height": 100}
+    coco = {"images": [image], "annotations": [row], "categories": [{"id": 3, "name": "bar"}]}
+    Path("in/val.json").write_text(json.dumps(coco))
+    found = shown("in/val.json")
+    assert (found["classes"], found["split"]) == ({"bar": 1}, "val")
+
+
+@pytest.mark.parametrize(("words", "label"), [([], 1), (["--classes", "harmony"], 3)])
+def test_only_some_classes(words: list[str], label: int) -> None:
+    path = write(Path("in"), content(NOTE, STEM, STEM, ("135", [0, 20, 200, 88])))
+    found = shown(path, *words, "--only", "stem", "--only", "staff", "--no-names")
+    assert found["classes"] == {"stem": 2, "staff": 1}
+    names = ["brace", "ledgerLine", "noteheadBlackOnLine", "noteheadBlackInSpace", "stem", "staff"]
+    label = label if words else names.index("stem")
+    picture = read(found["path"])
+    assert has_colour(picture, label)
+    assert not has_colour(picture, 0 if words else names.index("noteheadBlackOnLine"))
+
+
+def test_pages_by_number_and_by_name(data: Path) -> None:
+    pages = data / "pages"
+    assert [shown(pages, "--page", k, "--force")["page"] for k in (1, 4)] == [1, 4]
+    found = shown(pages, "--page", "1001-aug-synthetic--page-2", "--force")
+    assert (found["page"], found["path"]) == (4, "show-lg-1001-aug-synthetic--page-2.png")
+    assert shown(pages, "--page", "lg-1000-aug-synthetic--page-1.png", "--force")["page"] == 1
+
+
+def test_tiles_of_a_converted_folder(data: Path) -> None:
+    first, last = shown(data / "tiles"), shown(data / "tiles" / "data.yaml", "--page", 24)
+    assert (first["split"], last["split"], first["scale"]) == ("train", "val", 4.0)
+    of_val = shown(data / "tiles", "--split", "val", "--page", 12, "--force")
+    assert of_val["image"] == last["image"]
+    assert shown(data / "tiles", "--page", 2)["classes"] == {"restWhole": 1, "staff": 1}
+
+
+def test_a_folder_whose_splits_are_one_is_counted_once(tmp_path: Path) -> None:
+    write(Path("in"), content(NOTE))
+    assert CliRunner().invoke(app, ["convert", "in", "out", "--workers", "1"]).exit_code == 0
+    assert refused("out", "--page", 2) == "out: --page 2: it has pages 1 to 1"
+    assert shown("out", "--split", "val")["split"] == "val"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--page", "5"], "--page 5: it has pages 1 to 4"),
+        (["--page", "0"], "--page 0: it has pages 1 to 4"),
+        (["--page", "page-2"], "--page page-2: it has pages 1 to 4, and that in the names of 2 images (lg-1000-aug-synthetic--page-2.png, lg-1001-aug-synthetic--page-2.png); say more"),
+        (["--page", "lg-1001-aug-synthetic--page-3"], "--page lg-1001-aug-synthetic--page-3: it has pages 1 to 4, and none with that in its name; nearest: lg-1001-aug-synthetic--page-2.png, lg-1001-aug-synthetic--page-1.png, lg-1000-aug-synthetic--page-2.png"),
+        (["--split", "val"], "no split 'val'; it has: train"),
+    ],
+)  # fmt: skip
+def test_pages_that_are_none(words: list[str], message: str, data: Path) -> None:
+    assert refused(data / "pages", *words) == f"{data}/pages: {message}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "stemm"], "--only: no class is called stemm (did you mean stem?)"),
+        (["--out", "page.jpg"], "--out must end in .png, got page.jpg"),
+        (["--classes", "harmoni"], "no class map is called harmoni (did you mean harmony?); there are: coco, deepscores, harmony, harmony-core, or give the path of a .yaml file"),
+        (["--classes", "coco"], "class map coco does not say what deepscoresv2 calls its classes (it knows: coco); add sources.deepscoresv2 to a copy of "),
+    ],
+)  # fmt: skip
+def test_options_that_are_none(words: list[str], message: str, data: Path) -> None:
+    assert refused(data / "pages", *words).startswith(message)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_converted_folder_has_its_classes(data: Path) -> None:
+    tiles = data / "tiles"
+    assert refused(tiles, "--classes", "harmony") == (
+        f"{tiles} is converted, its classes stand in its data.yaml: leave out --classes and "
+        "--annotation-set"
+    )
+    assert refused(tiles, "--split", "test") == (
+        f"{tiles}/data.yaml: no split 'test'; it has: train, val"
+    )
+
+
+def test_data_that_is_not_there() -> None:
+    assert refused("nowhere") == "nowhere: no such file or folder"
+
+
+def test_images_that_are_not_there_or_others() -> None:
+    write(Path("in"), content(NOTE))
+    image = Path("in/images") / PAGE
+    cv2.imwrite(str(image), np.zeros((9, 9), np.uint8))
+    assert refused("in") == f"{image}: is 9 x 9 px, but its labels are for 200 x 100 px"
+    image.unlink()
+    assert refused("in") == f"{image}: no such image; there is nothing to draw the boxes on"
+    assert not list(Path().glob("*.png"))
+
+
+def test_a_picture_too_large_to_draw() -> None:
+    write(Path("in"), content(size=(2000, 1000)))
+    assert refused("in", "--scale", 16) == (
+        "--scale 16 makes a picture of 32000 x 16000 px; choose a smaller one"
+    )
+
+
+def test_a_picture_is_replaced_by_force_alone_and_the_page_never(data: Path) -> None:
+    shutil.copytree(data / "pages", "pages")
+    out = Path("new/page.png")
+    assert run("pages", "--out", out).exit_code == 0
+    before = out.read_bytes()
+    assert refused("pages", "--out", out) == (
+        "new/page.png exists; choose another --out, or --force to overwrite it"
+    )
+    assert run("pages", "--out", out, "--no-names", "--force").exit_code == 0
+    assert out.read_bytes() != before
+    image = Path("pages/images/lg-1000-aug-synthetic--page-1.png")
+    pixels = image.read_bytes()
+    assert refused("pages", "--out", image, "--force") == (
+        f"{image} is the page itself and is not replaced; choose another --out"
+    )
+    assert image.read_bytes() == pixels
+
+
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [((100, 320), 4), ((640, 640), 2), ((801, 30), 1), ((1960, 2772), 1), ((1, 1), 4)],
+)
+def test_small_images_are_enlarged(size: tuple[int, int], scale: float) -> None:
+    write(Path("in"), content(size=size))
+    assert shown("in")["scale"] == scale
+    assert shown("in", "--scale", 0.5, "--force")["scale"] == 0.5

@@ -17,6 +17,7 @@ from omr.commands.analyze_density import analyze_density
 from omr.commands.classes import app as classes
 from omr.commands.convert import convert
 from omr.commands.demo import demo
+from omr.commands.engrave import engrave
 from omr.commands.eval import evaluate
 from omr.commands.show import show
 from omr.commands.train import train
@@ -24,6 +25,7 @@ from omr.console import err, out
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classes, name="classes")
+app.command()(engrave)
 app.command()(convert)
 app.command()(show)
 app.command()(analyze_density)

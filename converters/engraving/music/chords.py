@@ -1,0 +1,164 @@
+"""Chords by their Roman numerals, spelled in a key.
+
+A name is a numeral, figures of the inversion and, for a chord borrowed from the key of another
+degree, that degree: ``I``, ``ii65``, ``V42/IV``. ``K64`` is the six-four chord of a cadence.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from converters.engraving.music.keys import Key, Mode, Spelling, above, semitone
+
+QUALITIES = {
+    "major": (4, 7),
+    "minor": (3, 7),
+    "diminished": (3, 6),
+    "dominant": (4, 7, 10),
+    "minor seventh": (3, 7, 10),
+    "major seventh": (4, 7, 11),
+    "half-diminished": (3, 6, 10),
+    "fully diminished": (3, 6, 9),
+}
+"""Semitones of third, fifth and seventh above the root."""
+
+FIGURES = {"": 0, "6": 1, "64": 2, "7": 0, "65": 1, "43": 2, "42": 3}
+"""Which tone is in the bass."""
+
+_MAJOR: dict[str, tuple[int, int, str]] = {
+    "I": (0, 0, "major"),
+    "K": (0, 0, "major"),
+    "ii": (1, 0, "minor"),
+    "ii7": (1, 0, "minor seventh"),
+    "iii": (2, 0, "minor"),
+    "IV": (3, 0, "major"),
+    "IV7": (3, 0, "major seventh"),
+    "iv": (3, 0, "minor"),
+    "V": (4, 0, "major"),
+    "V7": (4, 0, "dominant"),
+    "vi": (5, 0, "minor"),
+    "vi7": (5, 0, "minor seventh"),
+    "viio": (6, 0, "diminished"),
+    "viio7": (6, 0, "half-diminished"),
+}
+_MINOR: dict[str, tuple[int, int, str]] = {
+    "i": (0, 0, "minor"),
+    "K": (0, 0, "minor"),
+    "I": (0, 0, "major"),
+    "iio": (1, 0, "diminished"),
+    "iio7": (1, 0, "half-diminished"),
+    "N": (1, -1, "major"),
+    "III": (2, 0, "major"),
+    "iv": (3, 0, "minor"),
+    "iv7": (3, 0, "minor seventh"),
+    "V": (4, 0, "major"),
+    "V7": (4, 0, "dominant"),
+    "VI": (5, 0, "major"),
+    "VII": (6, 0, "major"),
+    "viio": (6, 1, "diminished"),
+    "viio7": (6, 1, "fully diminished"),
+}
+_NUMERALS = {"major": _MAJOR, "minor": _MINOR}
+"""Degree of the root, its alteration, and the quality, by mode and numeral."""
+
+_NAME = re.compile(r"([bivIVKN]+o?)(64|65|6|7|43|42)?(?:/([ivIV]+)o?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Chord:
+    """A chord, spelled."""
+
+    name: str
+    tones: tuple[Spelling, ...]
+    """Root, third, fifth and, if there is one, seventh."""
+    bass: int
+    """Which of the tones is in the bass."""
+    rising: int | None
+    """Which tone is a leading tone, if there is one."""
+    rare: tuple[int, ...]
+    """Tones that only one voice may have."""
+    doubled: int
+    """The tone that two voices should have."""
+
+    @property
+    def has_seventh(self) -> bool:
+        """Whether there is a fourth tone, which falls."""
+        return len(self.tones) == 4
+
+
+@lru_cache(maxsize=4096)
+def chord(name: str, key: Key) -> Chord:
+    """Spell a chord.
+
+    Args:
+        name: See the head of this module.
+        key: Where it is used.
+
+    Raises:
+        ValueError: There is no such chord in the key's mode, or it needs a triple alteration.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name}: not a name of a chord")
+    numeral, figures, target = match[1], match[2] or "", match[3]
+    seventh = "7" if figures in ("7", "65", "43", "42") else ""
+    root, quality = _root(numeral + seventh, target, key)
+    tones = (root, *(above(root, 2 * (i + 1), n) for i, n in enumerate(QUALITIES[quality])))
+    if any(abs(alter) > 2 for _, alter in tones):
+        raise ValueError(f"{name}: needs a triple alteration in {key}")
+    inversion = FIGURES[figures]
+    rising = 1 if numeral == "V" else 0 if numeral == "viio" else None
+    rare = {3} if seventh else set()
+    if rising is not None:
+        rare.add(rising)
+    return Chord(name, tones, inversion, rising, tuple(sorted(rare)), _doubled(numeral, inversion))
+
+
+def dominant_of(name: str) -> bool:
+    """Whether a chord wants to go on to a tonic, the key's or another degree's."""
+    return name.startswith(("V", "viio")) and not name.startswith(("VI", "VII"))
+
+
+@lru_cache(maxsize=4096)
+def same_chord(first: Chord, second: Chord) -> bool:
+    """Whether two chords have the same root, third and fifth."""
+    return first.tones[:3] == second.tones[:3]
+
+
+def _root(numeral: str, target: str | None, key: Key) -> tuple[Spelling, str]:
+    """Spelling of the root, and the quality."""
+    mode: Mode = key.mode
+    tonic = key.degree(0)
+    if target is not None:
+        degree, alter, quality = _numeral(target, mode)
+        letter, natural = key.degree(degree)
+        tonic = (letter, natural + alter)
+        mode = "minor" if quality in ("minor", "diminished") else "major"
+        if numeral == "viio7":
+            mode = "minor"  # the fully diminished one leads to major degrees too
+    degree, alter, quality = _numeral(numeral, mode)
+    if target is None:
+        letter, natural = key.degree(degree)
+        return (letter, natural + alter), quality
+    if numeral.startswith("V"):
+        return above(tonic, 4, 7), quality
+    return above(tonic, 6, 11), quality
+
+
+def _numeral(numeral: str, mode: Mode) -> tuple[int, int, str]:
+    found = _NUMERALS[mode].get(numeral)
+    if found is None:
+        raise ValueError(f"{numeral}: no such chord in {mode}")
+    return found
+
+
+def _doubled(numeral: str, inversion: int) -> int:
+    """The bass of a diminished triad, of a Neapolitan and of a six-four chord, else the root."""
+    if numeral in ("viio", "iio", "N"):
+        return 1
+    return 2 if inversion == 2 else 0
+
+
+def spells(tone: Spelling, other: Spelling) -> bool:
+    """Whether two notes have the same letter and differ in their alteration."""
+    return tone[0] == other[0] and semitone(tone) != semitone(other)

@@ -1,0 +1,185 @@
+"""Composes pieces of four-part harmony: music that belongs to nobody, drawn from a seed."""
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+from converters.engraving.music.figuration import decorate
+from converters.engraving.music.harmonisation import Sonority, harmonise
+from converters.engraving.music.keys import Key
+from converters.engraving.music.lyrics import Language, Syllable, draw_line
+from converters.engraving.music.mei import Layout, Score, Staff, write
+from converters.engraving.music.notation import (
+    Bar,
+    Line,
+    Note,
+    bars_of,
+    set_accidentals,
+    with_endings,
+    write_voice,
+)
+from converters.engraving.music.pauses import breathe, enter_late, last_of_phrases
+from converters.engraving.music.plans import Plan, draw_plan
+
+_TEMPI = (
+    "Adagio", "Andante", "Andante con moto", "Moderato", "Allegretto", "Con moto", "Largo",
+    "Lento", "Maestoso", "Sostenuto", "Tranquillo", "Poco adagio", "Andantino", "Grave",
+)  # fmt: skip
+
+
+def compose(
+    rng: random.Random,
+    *,
+    bars: int,
+    key: Key | None = None,
+    n_staves: int | None = None,
+    style: str | None = None,
+    metre: str | None = None,
+) -> str:
+    """Compose a piece.
+
+    Args:
+        rng: Source of chance; the same state gives the same piece.
+        bars: About how long the piece is, at least 1.
+        key: Of its end; drawn if None.
+        n_staves: 2 or 4; drawn if None.
+        style: Name of one of :data:`styles.STYLES`; drawn if None.
+        metre: Name of one of :data:`metres.METRES`; drawn if None.
+
+    Returns:
+        The piece as MEI 5.
+
+    Raises:
+        ValueError: ``bars`` is below 1.
+    """
+    if bars < 1:
+        raise ValueError(f"bars must be at least 1, got {bars}")
+    plan = draw_plan(rng, bars, key=key, n_staves=n_staves, style=style, metre=metre)
+    sonorities = harmonise(rng, plan)
+    enter_late(rng, sonorities, plan)
+    # Where three voices share stems, the inner ones keep together.
+    free = (0, 3) if max(map(len, plan.staves)) > 2 else range(4)
+    parts = decorate(rng, sonorities, plan, free)
+    breathe(parts, sonorities)
+    bar_list = bars_of(plan)
+    voices = [write_voice(part, sonorities, bar_list) for part in parts]
+    bar_list = with_endings(bar_list, voices)
+    layout = _draw_layout(rng, plan)
+    _set_accidentals(voices, bar_list, layout)
+    verses = _draw_verses(rng, plan, layout, sonorities, voices)
+    score = Score(
+        title=" ".join(s.text for s in draw_line(rng, 4, "latin", ""))
+        .replace(" ", "")
+        .capitalize(),
+        layout=layout,
+        bars=bar_list,
+        voices=voices,
+        tempo=rng.choice(_TEMPI) if rng.random() < 0.3 else "",
+        verses=verses,
+        slurs=_slurs(voices, verses),
+        fermatas=_fermatas(sonorities),
+    )
+    return write(score)
+
+
+def _fermatas(sonorities: Sequence[Sonority]) -> set[int]:
+    return {i for i in last_of_phrases(sonorities) if sonorities[i].phrase.fermata}
+
+
+def _draw_layout(rng: random.Random, plan: Plan) -> Layout:
+    """Draw clefs, labels and how stems and beams are set."""
+    if len(plan.staves) == 4:
+        labels = ("Soprano", "Alto", "Tenor", "Bass") if rng.random() < 0.6 else ("",) * 4
+        clefs = rng.choice(
+            (
+                (("G", 2, 0), ("G", 2, 0), ("G", 2, 8), ("F", 4, 0)),
+                (("G", 2, 0), ("G", 2, 0), ("G", 2, 8), ("F", 4, 0)),
+                (("G", 2, 0), ("C", 3, 0), ("C", 4, 0), ("F", 4, 0)),
+                (("C", 1, 0), ("C", 3, 0), ("C", 4, 0), ("F", 4, 0)),
+            )
+        )
+        staves = tuple(
+            Staff(voices=(v,), clef=clefs[v], label=labels[v], short_label=labels[v][:1])
+            for v in range(4)
+        )
+    else:
+        upper, lower = plan.staves
+        staves = (
+            Staff(voices=upper, clef=("G", 2, 0)),
+            Staff(voices=lower, clef=("F", 4, 0)),
+        )
+    return Layout(
+        staves=staves,
+        brace=len(plan.staves) == 2,
+        joined_bars=len(plan.staves) == 2 or rng.random() < 0.3,
+        shared_stems=plan.style.keyboard,
+        wide_beams=plan.style.keyboard and rng.random() < 0.6,
+        beams_by_syllable=rng.random() < 0.5,
+        courtesy=rng.random() < 0.6,
+        brackets=rng.random() < 0.2,
+    )
+
+
+def _set_accidentals(voices: list[list[Line]], bars: Sequence[Bar], layout: Layout) -> None:
+    for staff in layout.staves:
+        altered: dict[int, int] = {}
+        for i, bar in enumerate(bars):
+            lines = [voices[voice][i] for voice in staff.voices]
+            altered = set_accidentals(lines, bar.section.key, altered, layout.courtesy)
+
+
+def _draw_verses(
+    rng: random.Random,
+    plan: Plan,
+    layout: Layout,
+    sonorities: Sequence[Sonority],
+    voices: list[list[Line]],
+) -> dict[int, list[list[Syllable | None]]]:
+    """Draw the text; between two staves it stands under the soprano, in open score everywhere."""
+    n = rng.choices(range(len(plan.style.verses)), plan.style.verses)[0]
+    if n == 0:
+        return {}
+    language: Language = rng.choice(("latin", "english"))
+    singing = range(4) if len(plan.staves) == 4 else (0,)
+    sung = {v: {x.chord for line in voices[v] for x in line if x.sung} for v in singing}
+    found: dict[int, list[list[Syllable | None]]] = {v: [] for v in singing}
+    for _ in range(n):
+        texts = _draw_text(rng, sonorities, language)
+        for v in singing:
+            found[v].append([s if i in sung[v] else None for i, s in enumerate(texts)])
+    return found
+
+
+def _draw_text(
+    rng: random.Random, sonorities: Sequence[Sonority], language: Language
+) -> list[Syllable]:
+    """Draw a syllable for each chord, a line of verse for each phrase."""
+    found: list[Syllable] = []
+    for i in last_of_phrases(sonorities):
+        ending = rng.choice((",", ",", ";", ".", "", "!")) if i < len(sonorities) - 1 else "."
+        entries = [j for j in range(len(found) + 1, i) if _enters(sonorities, j)]
+        for end in entries:  # who comes in late begins with a word
+            found += draw_line(rng, end - len(found), language, "", capital=end == entries[0])
+        found += draw_line(rng, i + 1 - len(found), language, ending, capital=not entries)
+    return found
+
+
+def _enters(sonorities: Sequence[Sonority], i: int) -> bool:
+    """Whether a voice begins to sing with a sonority."""
+    before, here = sonorities[i - 1].notes, sonorities[i].notes
+    return any(a is None and b is not None for a, b in zip(before, here, strict=True))
+
+
+def _slurs(
+    voices: list[list[Line]], verses: dict[int, list[list[Syllable | None]]]
+) -> list[tuple[Note, Note]]:
+    """Slurs over the notes of one syllable."""
+    found: list[tuple[Note, Note]] = []
+    for voice in verses:
+        notes = [x for line in voices[voice] for x in line if x.pitch is not None]
+        starts = [i for i, x in enumerate(notes) if x.sung]
+        for start, end in pairwise([*starts, len(notes)]):
+            run = [x for x in notes[start:end] if x.chord == notes[start].chord]
+            if sum(x.first for x in run) > 1:
+                found.append((run[0], run[-1]))
+    return found

@@ -1,0 +1,307 @@
+"""Decorates the voices between their chords: passing and neighbour notes, suspensions.
+
+Nothing is added that makes parallel fifths or octaves between two sonorities in a row, crosses a
+voice, or clashes with another alteration of the same letter.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from converters.engraving.music.harmonisation import Sonority
+from converters.engraving.music.keys import Key, Pitch
+from converters.engraving.music.metres import QUARTER, VALUES, Metre
+from converters.engraving.music.plans import Plan
+from converters.engraving.music.styles import Style
+from converters.engraving.music.voicing import BASS, SOPRANO, is_parallel
+
+
+@dataclass(slots=True)
+class Sound:
+    """A part of a voice that has one pitch."""
+
+    ticks: int
+    pitch: Pitch | None
+    """None for silence."""
+    held: bool = False
+    """Whether it goes on from the sound before."""
+
+
+Part = list[Sound]
+"""What one voice has during one chord."""
+
+
+def decorate(
+    rng: random.Random, sonorities: Sequence[Sonority], plan: Plan, free: Sequence[int]
+) -> list[list[Part]]:
+    """Decorate the voices.
+
+    Args:
+        rng: Source of chance.
+        sonorities: Of the piece.
+        plan: Of the piece; its style says how often what comes.
+        free: Voices that may have figures; the others keep to the chords.
+
+    Returns:
+        The parts of each voice, soprano first, one for each sonority.
+    """
+    found = [[[Sound(s.slot.ticks, s.notes[voice])] for s in sonorities] for voice in range(4)]
+    weave = _Weave(sonorities, found)
+    style = plan.style
+    metres = [s.metre for s in plan.sections for p in s.phrases for _ in p.slots]
+    for i in range(len(sonorities) - 1):
+        if sonorities[i].phrase is not sonorities[i + 1].phrase:
+            continue  # what ends a phrase is left alone
+        metre = metres[i]
+        for voice in rng.sample(free, len(free)):
+            draw = rng.random()
+            if voice != SOPRANO and draw < style.suspension and weave.suspend(i + 1, voice, metre):
+                continue
+            _fill(rng, weave, i, voice, metre, style)
+    _hold(rng, found, sonorities, style.holding, free)
+    return found
+
+
+def _hold(
+    rng: random.Random,
+    parts: list[list[Part]],
+    sonorities: Sequence[Sonority],
+    share: float,
+    free: Sequence[int],
+) -> None:
+    """Let lower voices hold notes that would be repeated."""
+    for voice in free:
+        for i in range(1, len(sonorities)):
+            before, here = sonorities[i - 1], sonorities[i]
+            last, first = parts[voice][i - 1][-1], parts[voice][i][0]
+            joined = before.phrase is here.phrase and last.pitch == first.pitch is not None
+            joined = joined and len(parts[voice][i - 1]) == 1
+            lighter = here.slot.weight < min(before.slot.weight, 3)
+            if voice != SOPRANO and joined and lighter and rng.random() < share:
+                first.held = True
+
+
+def _fill(
+    rng: random.Random, weave: "_Weave", i: int, voice: int, metre: Metre, style: Style
+) -> None:
+    """Fill the way to the next note, if chance and the laws allow it."""
+    note, following = weave.sonorities[i].notes[voice], weave.sonorities[i + 1].notes[voice]
+    if note is None or following is None or len(weave.parts[voice][i]) > 1:
+        return
+    by = following.step - note.step
+    share = {2: style.passing, 3: style.passing * 0.3, 0: style.neighbour}.get(abs(by), 0.0)
+    if rng.random() >= share:
+        return
+    key, ticks = weave.sonorities[i].key, weave.sonorities[i].slot.ticks
+    if by == 0:
+        direction = rng.choice((-1, -1, 1))
+        steps = (note.step + direction,)
+    else:
+        direction = 1 if by > 0 else -1
+        steps = tuple(range(note.step + direction, following.step, direction))
+    figure = _spell(key, note, steps, following)
+    shape = _shape(rng, metre, ticks, len(steps), style.short)
+    if figure is None or shape is None:
+        return
+    part = [Sound(n, p) for n, p in zip(shape, (note, *figure), strict=True)]
+    weave.replace(i, voice, part, clear=True)
+
+
+def _shape(
+    rng: random.Random, metre: Metre, ticks: int, n_added: int, short: float
+) -> tuple[int, ...] | None:
+    """Ticks of a note and of what is added to it, or None if there is no room."""
+    if _has_three_parts(metre, ticks):
+        parts = (2, 1) if n_added == 1 else (1, 1, 1)
+    elif _is_plain(metre, ticks):
+        dotted = n_added == 1 and rng.random() < short
+        parts = (3, 1) if dotted else (1, 1) if n_added == 1 else (2, 1, 1)
+    else:
+        return None
+    unit, rest = divmod(ticks, sum(parts))
+    shortest = QUARTER // 4 if rng.random() < short and ticks >= QUARTER else QUARTER // 2
+    found = tuple(part * unit for part in parts)
+    good = rest == 0 and unit >= shortest and all(n in VALUES for n in found)
+    return found if good else None
+
+
+def _is_plain(metre: Metre, ticks: int) -> bool:
+    """Whether a length is halved where its metre would halve it."""
+    if metre.compound:
+        return ticks in (metre.unit_ticks, 2 * metre.unit_ticks)
+    return ticks % metre.beat == 0 or metre.beat % ticks == 0
+
+
+def _has_three_parts(metre: Metre, ticks: int) -> bool:
+    """Whether a length is three beats, a beat and a half, or a beat of three parts."""
+    if metre.compound:
+        return ticks == metre.beat
+    return ticks * 2 in (3 * metre.beat, 6 * metre.beat)
+
+
+def _spell(key: Key, note: Pitch, steps: Sequence[int], following: Pitch) -> list[Pitch] | None:
+    """Give notes between two others the alterations that make whole and half steps."""
+    found: list[Pitch] = []
+    for i, step in enumerate(steps):
+        before = found[-1] if found else note
+        after = following if i == len(steps) - 1 else None
+        plain = key.diatonic(step)
+        options = [plain]
+        if key.mode == "minor" and (step - key.tonic) % 7 in (5, 6):
+            options.append(Pitch(step, plain.alter + 1))
+        if before.step == following.step and (step - key.tonic) % 7 == 6:
+            options.reverse()  # below the tonic, its leading tone
+        fitting = [
+            p
+            for p in options
+            if abs(p.alter) <= 2
+            and _is_step(before, p)
+            and (after is None or abs(after.step - p.step) > 1 or _is_step(p, after))
+        ]
+        if not fitting:
+            return None
+        found.append(fitting[0])
+    if len(steps) > 1 and not _is_step(found[-1], following):
+        return None
+    return found
+
+
+def _is_step(first: Pitch, second: Pitch) -> bool:
+    return first.step != second.step and abs(first.midi - second.midi) in (1, 2)
+
+
+class _Weave:
+    """The voices as they are so far; refuses what breaks a law."""
+
+    def __init__(self, sonorities: Sequence[Sonority], parts: list[list[Part]]) -> None:
+        self.sonorities = sonorities
+        self.parts = parts
+
+    def replace(self, i: int, voice: int, part: Part, *, clear: bool = False) -> bool:
+        """Put a part in a place, if nothing speaks against it; ``clear`` of the other voices."""
+        old = self.parts[voice][i]
+        self.parts[voice][i] = part
+        if self._lawful(i, voice) and not (clear and self._clashes(i, voice)):
+            return True
+        self.parts[voice][i] = old
+        return False
+
+    def suspend(self, i: int, voice: int, metre: Metre) -> bool:
+        """Hold the note before over into chord ``i``, if it is a proper suspension."""
+        before, here = self.sonorities[i - 1], self.sonorities[i]
+        held, goal = before.notes[voice], here.notes[voice]
+        if held is None or goal is None or len(self.parts[voice][i - 1]) > 1:
+            return False
+        if held.step - goal.step != 1 or not _is_step(held, goal):
+            return False
+        if here.slot.weight < 2 or here.slot.weight < before.slot.weight - 1:
+            return False
+        if before.slot.ticks < here.slot.ticks // 2 or here.slot.ticks * 3 < metre.beat * 2:
+            return False
+        if not _is_dissonant(held, goal, here.notes, voice):
+            return False
+        ticks = here.slot.ticks
+        if self._next_is_new_phrase(i) and ticks > metre.beat:
+            first = metre.beat
+        else:
+            first = ticks * 2 // 3 if _has_three_parts(metre, ticks) else ticks // 2
+        return self.replace(i, voice, [Sound(first, held, held=True), Sound(ticks - first, goal)])
+
+    def _next_is_new_phrase(self, i: int) -> bool:
+        following = self.sonorities[i + 1 : i + 2]
+        return not following or following[0].phrase is not self.sonorities[i].phrase
+
+    def _lawful(self, i: int, voice: int) -> bool:
+        """Whether a voice, as it now is at ``i``, goes with the others."""
+        first, last = max(i - 1, 0), min(i + 1, len(self.sonorities) - 1)
+        mine = self._sounds(voice, first, last)
+        for other in range(4):
+            if other == voice:
+                continue
+            theirs = self._sounds(other, first, last)
+            upper, lower = (mine, theirs) if voice < other else (theirs, mine)
+            if not _go_together(upper, lower, octave_apart=max(voice, other) < BASS):
+                return False
+        return True
+
+    def _clashes(self, i: int, voice: int) -> bool:
+        """Whether added notes come too near another voice, or meet added notes badly."""
+        mine = self._sounds(voice, i, i)
+        for other in range(4):
+            theirs = self._sounds(other, i, i)
+            added = {onset for onset, _ in theirs[1:]}
+            for onset, pitch in mine[1:] if other != voice else ():
+                sounding = [p for at, p in theirs if at <= onset][-1]
+                if pitch is None or sounding is None:
+                    continue
+                gap = abs(pitch.midi - sounding.midi)
+                if gap < 3 or (onset in added and gap % 12 not in (0, 3, 4, 7, 8, 9)):
+                    return True
+        return False
+
+    def _sounds(self, voice: int, first: int, last: int) -> list[tuple[int, Pitch | None]]:
+        """Onset and pitch of what a voice sings from one sonority to another."""
+        found: list[tuple[int, Pitch | None]] = []
+        for i in range(first, last + 1):
+            onset = self.sonorities[i].slot.onset
+            for sound in self.parts[voice][i]:
+                found.append((onset, sound.pitch))
+                onset += sound.ticks
+        return found
+
+
+def _is_dissonant(held: Pitch, goal: Pitch, notes: Sequence[Pitch | None], voice: int) -> bool:
+    """Whether a held note makes a fourth, seventh or ninth that resolves, and doubles nothing."""
+    others = [p for v, p in enumerate(notes) if v != voice and p is not None]
+    bass = notes[BASS]
+    if bass is None:
+        return False
+    if any(p.step % 7 == held.step % 7 for p in others):
+        return False
+    if voice == BASS:
+        return any((p.midi - held.midi) % 12 in (1, 2) for p in others)
+    doubled = [p for p in others if p.step % 7 == goal.step % 7]
+    interval = (held.midi - bass.midi) % 12
+    if interval in (1, 2):
+        return doubled == [bass] and held.midi - bass.midi > 12
+    return interval in (5, 10, 11) and not doubled
+
+
+def _go_together(
+    upper: Sequence[tuple[int, Pitch | None]],
+    lower: Sequence[tuple[int, Pitch | None]],
+    *,
+    octave_apart: bool,
+) -> bool:
+    """Whether two voices neither cross, clash nor run in fifths or octaves."""
+    previous: tuple[Pitch, Pitch] | None = None
+    for high, low in _together(upper, lower):
+        if high is None or low is None:
+            previous = None
+            continue
+        gap = high.midi - low.midi
+        if gap < 0 or (octave_apart and gap > 16):
+            return False
+        if high.step % 7 == low.step % 7 and high.alter != low.alter:
+            return False
+        if previous is not None and is_parallel(previous, (high, low)):
+            return False
+        previous = (high, low)
+    return True
+
+
+def _together(
+    upper: Sequence[tuple[int, Pitch | None]], lower: Sequence[tuple[int, Pitch | None]]
+) -> Iterator[tuple[Pitch | None, Pitch | None]]:
+    """What two voices have at every onset of either."""
+    i = j = 0
+    while True:
+        yield upper[i][1], lower[j][1]
+        following = [
+            voice[at + 1][0] for voice, at in ((upper, i), (lower, j)) if at + 1 < len(voice)
+        ]
+        if not following:
+            return
+        onset = min(following)
+        i += i + 1 < len(upper) and upper[i + 1][0] == onset
+        j += j + 1 < len(lower) and lower[j + 1][0] == onset

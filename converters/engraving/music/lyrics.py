@@ -1,0 +1,84 @@
+"""Words to sing: lines of plain Latin or English words, divided into syllables.
+
+The words stand in no order that means anything.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+_LATIN = """
+lux nox pax mons fons ver sol mel est et in ad per cum nos flos ros
+ter-ra cae-lum stel-la ma-re sil-va can-tus ven-tus lu-men flu-men cam-pus ro-sa a-qua
+ma-ne no-cte lu-na di-es an-ni ho-ra um-bra ni-dus a-vis por-ta vi-a ri-vus tem-pus
+ser-va can-ta lau-da ve-ni ma-ter pa-ter fra-ter ho-mo cor-da no-stra tu-a al-ta lon-ga
+au-ro-ra ho-di-e do-mi-nus gau-di-um pe-re-gri-nus mon-ti-bus a-mi-ci se-re-nus a-e-ter-na
+mi-se-re-re gau-de-a-mus glo-ri-a can-te-mus lae-ti-ti-a ves-pe-re in-ter-ea su-a-vis
+"""
+_ENGLISH = """
+the and of to in from with by on for our thy a as now then here there all who
+light night day sun moon star hill wind rain field stream sea stone road bread song bell door
+sing rise wake sleep come go turn hold shine fall grow rest hear see bless keep lead still
+morn-ing eve-ning win-ter sum-mer riv-er gar-den shep-herd moun-tain val-ley gold-en si-lent
+gen-tle sing-ing ris-ing fall-ing o-pen a-bove a-round re-turn a-wake be-hold re-joice be-yond
+wa-ter mer-cy glo-ry peo-ple chil-dren fa-ther moth-er har-vest bright-ness sil-ver ten-der
+e-ter-nal e-ter-ni-ty har-mo-ny med-i-tate com-pan-ion wan-der-er re-mem-ber for-ev-er
+"""
+
+Place = Literal["", "i", "m", "t"]
+
+
+@dataclass(frozen=True, slots=True)
+class Syllable:
+    """A syllable of a verse."""
+
+    text: str
+    place: Place
+    """Where in its word: first, middle or last; empty for a word of one syllable."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its word does, so that a hyphen follows."""
+        return self.place in ("i", "m")
+
+
+def _by_length(text: str) -> dict[int, list[list[str]]]:
+    words = [word.split("-") for word in text.split()]
+    return {n: [w for w in words if len(w) == n] for n in range(1, max(map(len, words)) + 1)}
+
+
+_WORDS = {"latin": _by_length(_LATIN), "english": _by_length(_ENGLISH)}
+
+Language = Literal["latin", "english"]
+
+
+def draw_line(
+    rng: random.Random, n: int, language: Language, ending: str, *, capital: bool = True
+) -> list[Syllable]:
+    """Draw a line of verse.
+
+    Args:
+        rng: Source of chance.
+        n: How many syllables it has.
+        language: Of its words.
+        ending: Mark after the last word.
+        capital: Whether it begins with a capital letter.
+
+    Returns:
+        The syllables; the line ends with a word.
+    """
+    found: list[Syllable] = []
+    words = _WORDS[language]
+    while len(found) < n:
+        lengths = [length for length in words if length <= n - len(found)]
+        weights = [{1: 4, 2: 5, 3: 2}.get(length, 1) for length in lengths]
+        parts = rng.choice(words[rng.choices(lengths, weights)[0]])
+        if len(parts) == 1 and found and found[-1].text.lower() == parts[0]:
+            continue
+        places: list[Place] = ["i", *["m"] * (len(parts) - 2), "t"] if len(parts) > 1 else [""]
+        found += [Syllable(p, place) for p, place in zip(parts, places, strict=True)]
+    if found:
+        first = found[0]
+        found[0] = Syllable(first.text.capitalize() if capital else first.text, first.place)
+        found[-1] = Syllable(found[-1].text + ending, found[-1].place)
+    return found

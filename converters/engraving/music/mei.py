@@ -1,0 +1,300 @@
+"""Writes a piece as MEI 5."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from xml.sax.saxutils import escape
+
+from converters.engraving.music.keys import LETTERS, Key
+from converters.engraving.music.lyrics import Syllable
+from converters.engraving.music.metres import VALUES, Metre
+from converters.engraving.music.notation import Bar, Line, Note, beam_group, beams
+
+ACCIDENTALS = {-2: "ff", -1: "f", 0: "n", 1: "s", 2: "x"}
+"""MEI's words for alterations in print."""
+SOUNDING = {-2: "ff", -1: "f", 1: "s", 2: "ss"}
+"""MEI's words for alterations that are not printed; a natural needs none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Staff:
+    """A staff of a score."""
+
+    voices: tuple[int, ...]
+    """Its voices, upper first."""
+    clef: tuple[str, int, int]
+    """Shape, line, and by how many notes it is moved down: 8 or 0."""
+    label: str = ""
+    short_label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How a score looks apart from its notes."""
+
+    staves: tuple[Staff, ...]
+    brace: bool
+    """A brace joins the staves, else a bracket."""
+    joined_bars: bool
+    """Whether bar lines go through from staff to staff."""
+    shared_stems: bool = False
+    """Whether voices of the same rhythm share a stem."""
+    wide_beams: bool = False
+    """Whether beams may span half a bar."""
+    beams_by_syllable: bool = False
+    """Whether every syllable begins a new beam."""
+    courtesy: bool = False
+    """Whether altered notes are recalled after a bar line."""
+    brackets: bool = False
+    """Whether such reminders stand in brackets."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Score:
+    """Everything that is written."""
+
+    title: str
+    layout: Layout
+    bars: list[Bar]
+    voices: list[list[Line]]
+    """Of each voice, a line for each bar."""
+    tempo: str = ""
+    verses: dict[int, list[list[Syllable | None]]] = field(default_factory=dict)
+    """By voice: of each verse, a syllable for each sonority, or None."""
+    slurs: list[tuple[Note, Note]] = field(default_factory=list)
+    fermatas: set[int] = field(default_factory=set)
+    """Numbers of the sonorities that have a fermata."""
+
+
+def write(score: Score) -> str:
+    """Write a score as MEI.
+
+    Args:
+        score: Its notes are numbered here.
+
+    Returns:
+        A document; every element of the music has an identity that depends only on its place.
+    """
+    return _Writer(score).document()
+
+
+class _Writer:
+    """Collects the lines of a document."""
+
+    def __init__(self, score: Score) -> None:
+        self.score = score
+        self.out: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.marks: dict[int, list[str]] = {}
+        """Ties, slurs and fermatas by number of the note they begin on."""
+        self._number_notes()
+        self._mark_spans()
+
+    def document(self) -> str:
+        """Write it all."""
+        score, first = self.score, self.score.bars[0].section
+        self.out += [
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0">',
+            f"<meiHead><fileDesc><titleStmt><title>{escape(score.title)}</title></titleStmt>"
+            "<pubStmt/></fileDesc></meiHead>",
+            "<music><body><mdiv><score>",
+            self._score_def(first.key, first.metre, staves=True),
+            "<section>",
+        ]
+        for i, bar in enumerate(score.bars):
+            here, before = bar.section, score.bars[max(i - 1, 0)].section
+            key = here.key if here.key.fifths != before.key.fifths else None
+            metre = here.metre if here.metre != before.metre else None
+            if key or metre:
+                self.out.append(self._score_def(key, metre, staves=False))
+            if bar.ending:
+                self.out.append(f'<ending {self._id("ending")} n="{bar.ending}">')
+            self._bar(i, bar)
+            self.out += ["</ending>"] if bar.ending else []
+        self.out.append("</section></score></mdiv></body></music></mei>\n")
+        return "\n".join(self.out)
+
+    def _number_notes(self) -> None:
+        number = 0
+        for i in range(len(self.score.bars)):
+            for staff in self.score.layout.staves:
+                for voice in staff.voices:
+                    for note in self.score.voices[voice][i]:
+                        number += 1
+                        note.number = number
+
+    def _mark_spans(self) -> None:
+        """Write the ties, and the slurs, before the notes."""
+        for voice in self.score.voices:
+            notes = [note for line in voice for note in line]
+            for note, following in pairwise(notes):
+                if note.pitch is not None and not note.last:
+                    self._mark(note, f"<tie {self._id('tie')} {_span(note, following)}/>")
+        for first, last in self.score.slurs:
+            self._mark(first, f"<slur {self._id('slur')} {_span(first, last)}/>")
+
+    def _mark(self, note: Note, text: str) -> None:
+        self.marks.setdefault(note.number, []).append(text)
+
+    def _id(self, kind: str) -> str:
+        self.counts[kind] += 1
+        return f'xml:id="{kind}{self.counts[kind]}"'
+
+    def _score_def(self, key: Key | None, metre: Metre | None, *, staves: bool) -> str:
+        """Write signatures, at the start with the staves."""
+        attributes = [self._id("scoredef")]
+        if key is not None:
+            attributes.append(f'keysig="{_signature(key)}"')
+        if metre is not None:
+            attributes.append(f'meter.count="{metre.count}" meter.unit="{metre.unit}"')
+            if metre.symbol:
+                attributes.append(f'meter.sym="{metre.symbol}"')
+        if not staves:
+            return f"<scoreDef {' '.join(attributes)}/>"
+        layout = self.score.layout
+        symbol, through = "brace" if layout.brace else "bracket", str(layout.joined_bars).lower()
+        inner = "".join(self._staff_def(n, staff) for n, staff in enumerate(layout.staves, 1))
+        return (
+            f"<scoreDef {' '.join(attributes)}><staffGrp {self._id('group')} "
+            f'symbol="{symbol}" bar.thru="{through}">{inner}</staffGrp></scoreDef>'
+        )
+
+    def _staff_def(self, n: int, staff: Staff) -> str:
+        """Write a staff's clef and label."""
+        shape, line, moved = staff.clef
+        clef = f'<clef {self._id("clef")} shape="{shape}" line="{line}"'
+        clef += f' dis="{moved}" dis.place="below"/>' if moved else "/>"
+        label = f"<label>{escape(staff.label)}</label>" if staff.label else ""
+        if staff.short_label:
+            label += f"<labelAbbr>{escape(staff.short_label)}</labelAbbr>"
+        return f'<staffDef {self._id("staffdef")} n="{n}" lines="5">{label}{clef}</staffDef>'
+
+    def _bar(self, i: int, bar: Bar) -> None:
+        """Write a measure and what hangs on its notes."""
+        attributes = [self._id("m"), f'n="{bar.number}"']
+        attributes += [f'left="{bar.left}"'] if bar.left else []
+        attributes += [f'right="{bar.right}"'] if bar.right else []
+        attributes += [] if bar.whole else ['metcon="false"']
+        self.out.append(f"<measure {' '.join(attributes)}>")
+        marks: list[str] = []
+        for n, staff in enumerate(self.score.layout.staves, 1):
+            lines = {voice: self.score.voices[voice][i] for voice in staff.voices}
+            self._staff(n, lines, bar)
+            marks += self._fermatas(n, lines)
+            marks += [
+                m for line in lines.values() for x in line for m in self.marks.get(x.number, ())
+            ]
+        if i == 0 and self.score.tempo:
+            marks.append(
+                f'<tempo {self._id("tempo")} staff="1" tstamp="1" place="above">'
+                f"{escape(self.score.tempo)}</tempo>"
+            )
+        self.out += [*marks, "</measure>"]
+
+    def _staff(self, n: int, lines: dict[int, Line], bar: Bar) -> None:
+        """Write a staff of a measure, its voices in layers."""
+        layers = _layers(lines, self.score.layout.shared_stems)
+        self.out.append(f'<staff {self._id("s")} n="{n}">')
+        for number, voices in enumerate(layers, 1):
+            stem = (
+                "" if len(layers) == 1 else ' stem.dir="up"' if number == 1 else ' stem.dir="down"'
+            )
+            self.out.append(f'<layer {self._id("l")} n="{number}">')
+            rows = [lines[voice] for voice in voices]
+            index = {id(note): j for j, note in enumerate(rows[0])}
+            layout = self.score.layout
+            by_syllable = layout.beams_by_syllable and voices[0] in self.score.verses
+            for group in beams(
+                rows[0], bar, beam_group(bar.section.metre, layout.wide_beams), by_syllable
+            ):
+                texts = [
+                    self._event([row[index[id(x)]] for row in rows], voices[0], stem) for x in group
+                ]
+                if len(group) > 1:
+                    texts = [f"<beam {self._id('beam')}>", *texts, "</beam>"]
+                self.out += texts
+            self.out.append("</layer>")
+        self.out.append("</staff>")
+
+    def _event(self, notes: Sequence[Note], voice: int, stem: str) -> str:
+        """Write a rest, a note, or the notes on one stem."""
+        first = notes[0]
+        name, dots = VALUES[first.ticks] if not first.whole_bar else ("", 0)
+        value = f' dur="{name}" dots="{dots}"' if dots else f' dur="{name}"'
+        if first.whole_bar:
+            return f'<mRest xml:id="n{first.number}"/>'
+        if first.pitch is None:
+            return f'<rest xml:id="n{first.number}"{value}/>'
+        if len(notes) == 1:
+            return self._note(first, value + stem, self._verses(first, voice))
+        inner = "".join(self._note(note, "", "") for note in notes)
+        return f"<chord {self._id('chord')}{value}{stem}>{inner}</chord>"
+
+    def _note(self, note: Note, attributes: str, inner: str) -> str:
+        """Write a note; ``attributes`` say its value, ``inner`` is its text."""
+        assert note.pitch is not None
+        step, alter = note.pitch
+        where = f'pname="{LETTERS[step % 7]}" oct="{step // 7}"'
+        if note.accidental is not None:
+            more = ' func="caution"' if note.courtesy else ""
+            if note.courtesy and self.score.layout.brackets:
+                more += ' enclose="paren"'
+            inner = f'<accid {self._id("accid")} accid="{ACCIDENTALS[alter]}"{more}/>{inner}'
+        elif alter:
+            attributes += f' accid.ges="{SOUNDING[alter]}"'
+        start = f'<note xml:id="n{note.number}" {where}{attributes}'
+        return f"{start}>{inner}</note>" if inner else f"{start}/>"
+
+    def _verses(self, note: Note, voice: int) -> str:
+        """Write the syllables under a note."""
+        if not note.sung or voice not in self.score.verses:
+            return ""
+        drawn_out = (
+            any("<slur" in mark for mark in self.marks.get(note.number, ())) or not note.last
+        )
+        texts = []
+        for n, verse in enumerate(self.score.verses[voice], 1):
+            syllable = verse[note.chord]
+            if syllable is None:
+                continue
+            joined = ' con="d"' if syllable.goes_on else ' con="u"' if drawn_out else ""
+            place = f' wordpos="{syllable.place}"' if syllable.place else ""
+            texts.append(
+                f'<verse {self._id("verse")} n="{n}">'
+                f"<syl {self._id('syl')}{place}{joined}>{escape(syllable.text)}</syl></verse>"
+            )
+        return "".join(texts)
+
+    def _fermatas(self, n: int, lines: dict[int, Line]) -> list[str]:
+        """Write the fermatas of a staff: over the upper voice, on a lower staff under the lower."""
+        below = self.score.layout.brace and n > 1
+        line = lines[max(lines)] if below else lines[min(lines)]
+        place = "below" if below else "above"
+        return [
+            f'<fermata {self._id("fermata")} staff="{n}" place="{place}" '
+            f'startid="#n{note.number}"/>'
+            for note in line
+            if note.pitch is not None and note.last and note.chord in self.score.fermatas
+        ]
+
+
+def _layers(lines: dict[int, Line], shared_stems: bool) -> list[list[int]]:
+    """Divide the voices of a staff in layers; the voices of a layer share their stems."""
+    voices = list(lines)
+    if all(note.whole_bar for line in lines.values() for note in line):
+        return [voices[:1]]
+    if not shared_stems:
+        return [[voice] for voice in voices]
+    rhythms = {v: [(note.ticks, note.pitch is None) for note in lines[v]] for v in voices}
+    upper = [v for v in voices if rhythms[v] == rhythms[voices[0]]]
+    return [upper, [v for v in voices if v not in upper]] if len(upper) < len(voices) else [upper]
+
+
+def _signature(key: Key) -> str:
+    return "0" if key.fifths == 0 else f"{abs(key.fifths)}{'s' if key.fifths > 0 else 'f'}"
+
+
+def _span(first: Note, last: Note) -> str:
+    return f'startid="#n{first.number}" endid="#n{last.number}"'

@@ -1,0 +1,158 @@
+"""Kinds of pieces: how often which metre, rhythm, figure and layout comes."""
+
+from dataclasses import dataclass, field
+
+from converters.engraving.music.voicing import Setting
+
+CHOIR = Setting()
+"""Four singers."""
+THREE_AND_ONE = Setting(
+    lowest=(64, 60, 55, 38), highest=(81, 76, 72, 60), spacing=(9, 9, 24), unisons=False
+)
+"""Two hands, of which the right one has three notes."""
+TWO_AND_TWO = Setting(
+    lowest=(64, 57, 48, 40), highest=(81, 76, 67, 60), spacing=(12, 16, 14), unisons=False
+)
+"""Two hands with two notes each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Style:
+    """A kind of piece; shares are from 0 to 1."""
+
+    name: str
+    metres: tuple[tuple[float, str], ...]
+    """Weight and name of each metre."""
+    variety: float
+    """Share of bars that do not just move in beats."""
+    passing: float
+    """Share of thirds that are filled."""
+    neighbour: float
+    """Share of repeated notes that are ornamented."""
+    suspension: float
+    """Share of falling steps that are delayed."""
+    short: float = 0.1
+    """Share of figures that have sixteenths or a dot."""
+    fermatas: float = 0.0
+    """Share of pieces in which phrases end with a fermata."""
+    four_staves: float = 0.0
+    """Share of pieces in open score."""
+    verses: tuple[float, ...] = (1.0,)
+    """Weight of having 0, 1, ... verses of text."""
+    pickup: float = 0.5
+    """Share of pieces with an upbeat."""
+    trios: float = 0.0
+    """Share of phrases in which one voice is silent."""
+    late: float = 0.0
+    """Share of phrases in which a voice comes in late."""
+    breath: float = 0.0
+    """Share of pieces in which phrases end with a rest."""
+    holding: float = 0.0
+    """Share of repeated notes in lower voices that are held instead."""
+    keyboard: bool = False
+    """Whether voices of the same rhythm share a stem."""
+    phrase_bars: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Usual lengths of a phrase, by beats of the bar."""
+
+
+_PHRASES = {1: (8, 4), 2: (4,), 3: (4,), 4: (4, 2, 4)}
+
+STYLES = (
+    (
+        3.0,
+        Style(
+            name="hymn",
+            metres=(
+                (5, "4/4"),
+                (4, "3/4"),
+                (2, "C"),
+                (1.5, "2/2"),
+                (1, "cut"),
+                (1.5, "3/2"),
+                (1, "2/4"),
+                (0.5, "4/2"),
+            ),
+            variety=0.75,
+            passing=0.14,
+            neighbour=0.02,
+            suspension=0.05,
+            fermatas=0.25,
+            four_staves=0.15,
+            verses=(2, 1, 2, 3, 2),
+            breath=0.15,
+            phrase_bars=_PHRASES,
+        ),
+    ),
+    (
+        3.0,
+        Style(
+            name="chorale",
+            metres=((4, "4/4"), (5, "C"), (2, "3/4"), (0.5, "3/2")),
+            variety=0.15,
+            passing=0.6,
+            neighbour=0.12,
+            suspension=0.4,
+            short=0.12,
+            fermatas=0.9,
+            four_staves=0.35,
+            verses=(4, 4, 1, 1),
+            pickup=0.7,
+            phrase_bars={3: (4, 4, 2), 4: (2, 2, 3, 4)},
+        ),
+    ),
+    (
+        1.5,
+        Style(
+            name="lilt",
+            metres=((5, "6/8"), (1.5, "9/8"), (1.5, "12/8"), (1.5, "6/4"), (1, "3/8")),
+            variety=1.0,
+            passing=0.3,
+            neighbour=0.1,
+            suspension=0.12,
+            fermatas=0.15,
+            four_staves=0.2,
+            verses=(3, 2, 2, 2),
+            breath=0.3,
+            holding=0.5,
+            phrase_bars={1: (8, 4), 2: (4,), 3: (2,), 4: (2,)},
+        ),
+    ),
+    (
+        1.5,
+        Style(
+            name="motet",
+            metres=((3, "cut"), (2, "2/2"), (2, "3/2"), (1, "4/2"), (2, "4/4"), (1, "3/4")),
+            variety=0.7,
+            passing=0.55,
+            neighbour=0.12,
+            suspension=0.45,
+            fermatas=0.1,
+            four_staves=1.0,
+            verses=(1, 5, 1),
+            pickup=0.25,
+            trios=0.22,
+            late=0.3,
+            holding=0.25,
+            breath=0.4,
+            phrase_bars={2: (4, 6), 3: (4,), 4: (3, 4, 4)},
+        ),
+    ),
+    (
+        1.5,
+        Style(
+            name="keyboard",
+            metres=((4, "4/4"), (4, "3/4"), (2, "2/4"), (2, "6/8"), (1, "3/8"), (1, "C")),
+            variety=0.7,
+            passing=0.35,
+            neighbour=0.15,
+            suspension=0.15,
+            short=0.3,
+            fermatas=0.1,
+            breath=0.25,
+            holding=0.6,
+            keyboard=True,
+            phrase_bars=_PHRASES,
+        ),
+    ),
+)
+"""Weight and description of each kind."""

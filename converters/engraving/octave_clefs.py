@@ -1,0 +1,57 @@
+"""The 8 or 15 of an octave clef, which is one glyph with the clef.
+
+The figure is what the glyph has beyond the plain clef of the same font.
+
+Shapes: N points.
+"""
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from converters.engraving import smufl
+from converters.engraving.categories import F_CLEFS
+from converters.engraving.outlines import Outline, Points, outline
+from converters.engraving.strokes import signed_area
+
+NEAR = 8.0
+"""Glyph units within which a point lies on the plain clef's edge."""
+
+
+@cache
+def parts(font: str, code: str) -> tuple[Outline, Outline] | None:
+    """Take an octave clef apart.
+
+    Args:
+        font: Music font.
+        code: Of an octave clef.
+
+    Returns:
+        The plain clef and the figure, in units of the glyph; None if the font draws them alike.
+    """
+    whole = smufl.glyph(font, code)
+    plain = smufl.glyph(font, "E062" if code in F_CLEFS else "E050")
+    if whole is None or plain is None:
+        return None
+    points = whole.points_xy
+    beyond = _distances(points, plain) > NEAR
+    if not beyond.any():
+        return None
+    return plain, outline([_hull(points[beyond])])
+
+
+def _hull(points: Points) -> Points:
+    """The smallest convex contour around points, turning as ink does, shape ``(N, 2)``."""
+    hull = cv2.convexHull(points.astype(np.float32), clockwise=True)[:, 0].astype(np.float64)
+    return hull if signed_area(hull) > 0 else hull[::-1]
+
+
+def _distances(points: Points, ink: Outline) -> Points:
+    """Distance of each point to the nearest edge, shape ``(N,)``."""
+    starts = np.concatenate(ink.contours())
+    steps = np.concatenate([np.roll(c, -1, axis=0) - c for c in ink.contours()])
+    away = points[:, None] - starts  # (N, M, 2)
+    along = (away * steps).sum(2) / np.maximum((steps**2).sum(1), 1e-12)
+    nearest = away - np.clip(along, 0, 1)[..., None] * steps
+    return np.asarray(np.hypot(*np.moveaxis(nearest, 2, 0)).min(1))

@@ -1,0 +1,53 @@
+"""Glyphs of the music fonts that come with verovio.
+
+Units: 1,000 to the em, 250 to the staff space, y downwards.
+
+Source: SMuFL, https://w3c.github.io/smufl/latest/.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import verovio
+from lxml import etree
+
+from converters.engraving import strokes, svg_paths
+from converters.engraving.outlines import Outline, outline
+
+FONTS = ("Bravura", "Gootville", "Leipzig", "Leland", "Petaluma")
+"""Music fonts that verovio carries."""
+UNITS_PER_EM = 1000
+UNITS_PER_STAFF_SPACE = 250
+PRIVATE_USE = range(0xE000, 0xF900)
+"""Code points of music signs."""
+_HAIRLINE = 0.5
+"""Half of the line of one unit that SVG draws around every filled path of verovio's."""
+
+
+@cache
+def resources() -> Path:
+    """Folder of verovio's fonts."""
+    return Path(verovio.__file__).parent / "data"
+
+
+@cache
+def glyph(font: str, code: str) -> Outline | None:
+    """The ink of one glyph, or None where the font has none.
+
+    Args:
+        font: One of :data:`FONTS`.
+        code: Four hexadecimal digits, such as ``E0A4``.
+    """
+    file = resources() / font / f"{code}.xml"
+    if not file.is_file():
+        return None
+    data = " ".join(path.get("d") for path in etree.parse(file).iter("{*}path"))
+    return from_path(data) if data else None
+
+
+@cache
+def from_path(data: str) -> Outline:
+    """The ink of a glyph whose path has the y axis upwards, as fonts have."""
+    upright = [points * (1, -1) for points, _ in svg_paths.contours(data)]
+    return outline(strokes.grown(upright, _HAIRLINE) or [np.zeros((3, 2))])

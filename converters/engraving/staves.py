@@ -1,0 +1,110 @@
+"""Staves of a page: which lines belong together, and where a note lies between them.
+
+Verovio draws the lines of a staff a measure at a time.
+
+Shapes: L lines.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from converters.engraving.outlines import Points
+from converters.engraving.svg import Group, Shape
+
+GRID_TOLERANCE = 0.1
+"""Half spaces that a notehead may lie off the grid of its staff."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Staff:
+    """One staff of one system, over its whole width."""
+
+    index: int
+    """From the top of the page."""
+    system: Group | None
+    lines_y: Points
+    """Middle of each line from the top, shape ``(L,)``, pixels."""
+    x0: float
+    x1: float
+    shapes: list[Shape] = field(default_factory=list)
+
+    @property
+    def space(self) -> float:
+        """Pixels between two lines."""
+        if len(self.lines_y) < 2:
+            return 0.0
+        return float(self.lines_y[-1] - self.lines_y[0]) / (len(self.lines_y) - 1)
+
+    def position(self, y: float) -> float:
+        """Half spaces above the lowest line."""
+        return float(self.lines_y[-1] - y) / (self.space / 2)
+
+
+class Staves:
+    """All staves of a page, and the staff of each measure's part."""
+
+    def __init__(self, shapes: Iterable[Shape]) -> None:
+        parts: dict[Group, list[Shape]] = defaultdict(list)
+        for shape in shapes:
+            if shape.kind == "line" and shape.group.name == "staff":
+                parts[shape.group].append(shape)
+        merged: dict[tuple[Group | None, tuple[float, ...]], list[Group]] = defaultdict(list)
+        for group, lines in parts.items():
+            rows = tuple(sorted({round(_middle_y(line), 1) for line in lines}))
+            merged[group.within("system"), rows].append(group)
+        self.all: list[Staff] = []
+        self._of: dict[Group, Staff] = {}
+        for (system, heights), groups in sorted(merged.items(), key=lambda item: item[0][1]):
+            lines = [line for group in groups for line in parts[group]]
+            xs = [x for line in lines for x in line.outline.points_xy[:, 0].tolist()]
+            staff = Staff(
+                index=len(self.all),
+                system=system,
+                lines_y=np.array(heights),
+                x0=min(xs),
+                x1=max(xs),
+                shapes=lines,
+            )
+            self.all.append(staff)
+            self._of |= dict.fromkeys(groups, staff)
+
+    def of(self, shape: Shape) -> Staff | None:
+        """The staff that verovio puts a shape on; for what hangs between staves, the nearest."""
+        group = shape.group.within("staff")
+        if group in self._of:
+            return self._of[group]
+        return self._nearest(shape)
+
+    def of_note(self, shape: Shape) -> Staff | None:
+        """The staff whose grid a notehead lies on: not its own where the voice changes staves."""
+        own = self.of(shape)
+        if own is None or not own.space or _off_grid(own, shape) <= GRID_TOLERANCE:
+            return own
+        others = [staff for staff in self.all if staff.system is own.system and staff.space]
+        best = min(others, key=lambda staff: (_off_grid(staff, shape), staff.index))
+        return best if _off_grid(best, shape) <= GRID_TOLERANCE else own
+
+    def _nearest(self, shape: Shape) -> Staff | None:
+        x0, y0, x1, y1 = shape.outline.box_xyxy().tolist()
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+
+        def distance(staff: Staff) -> tuple[float, float, int]:
+            aside = max(staff.x0 - x, x - staff.x1, 0.0)
+            away = max(staff.lines_y[0] - y, y - staff.lines_y[-1], 0.0)
+            return aside, float(away), staff.index
+
+        return min(self.all, key=distance, default=None)
+
+
+def _middle_y(line: Shape) -> float:
+    if line.path_xy is None:
+        raise ValueError("a line without its middle")
+    return float(line.path_xy[:, 1].mean())
+
+
+def _off_grid(staff: Staff, shape: Shape) -> float:
+    position = staff.position(shape.origin_xy[1])
+    return abs(position - round(position))

@@ -1,0 +1,224 @@
+"""The geometry of a page that was scanned or photographed, as a map of points.
+
+Paper is never quite flat, and falls back from the glass near a spine; then the page is a little
+turned, sheared and stretched, and a camera is never quite upright. Outlines are moved by the map
+and boxes are taken from the moved outlines, so labels stay exact.
+
+Shapes: N points, K contours, W waves.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.engraving.outlines import Outline, Points, joined, outline
+
+Capture = Literal["none", "scan", "photo"]
+"""How a page became a picture; ``none``: it never was on paper."""
+Matrix = NDArray[np.float64]
+
+BORDER = 0.001
+"""What stays free around the content, page widths."""
+SAMPLES = 64
+"""Points of a side of the content that are followed to see where it comes to lie."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Bend:
+    """Displacements of a page that is not flat."""
+
+    spine: Literal[0, 1]
+    """On the left or on the right."""
+    reach: float
+    """How far from the spine its pull falls to 1/e, page widths."""
+    pull: float
+    """How far it moves a point at the spine away from it, page widths."""
+    pinch: float
+    """How far it moves the ends of the spine towards its middle, page widths."""
+    waves: NDArray[np.float64]
+    """Periods across and down the page, phase in radians, and amplitudes in x and y in page
+    widths; shape ``(W, 5)``."""
+
+    def displacements(self, across: Points, down: Points) -> Points:
+        """How far points move, shape ``(N, 2)``, page widths.
+
+        Args:
+            across: Places from 0, left, to 1, right, shape ``(N,)``.
+            down: Places from 0, top, to 1, bottom, shape ``(N,)``.
+        """
+        from_spine = 1 - across if self.spine else across
+        near = np.exp(-from_spine.clip(-0.5, 1.5) / self.reach)  # ink may lie off the page
+        sideways = self.pull * near * (1 - 2 * self.spine)
+        upright = self.pinch * near * (1 - 2 * down.clip(-0.5, 1.5))
+        periods_across, periods_down, phases, *amplitudes = self.waves.T
+        turns = np.outer(across, periods_across) + np.outer(down, periods_down)  # (N, W)
+        wavy = np.sin(2 * math.pi * turns + phases) @ np.stack(amplitudes, axis=1)
+        displacements: Points = np.stack((sideways, upright), axis=1) + wavy
+        return displacements
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Warp:
+    """Where the points of a page lie on a picture of it."""
+
+    width: int
+    height: int
+    """Of the page and of the picture, pixels."""
+    matrix: Matrix | None
+    """Projective map of ``(x, y, 1)`` in pixels, after the bend, shape ``(3, 3)``."""
+    bend: Bend | None
+
+    def __call__(self, points_xy: Points) -> Points:
+        """Move points, from ``(N, 2)`` to ``(N, 2)``."""
+        if self.bend is not None:
+            unit = points_xy / (self.width, self.height)
+            points_xy = points_xy + self.width * self.bend.displacements(*unit.T)
+        if self.matrix is not None:
+            moved = points_xy @ self.matrix[:, :2].T + self.matrix[:, 2]  # (N, 3)
+            points_xy = moved[:, :2] / moved[:, 2:]
+        return points_xy
+
+
+def draw_warp(
+    capture: Capture,
+    rng: Random,
+    *,
+    width: int,
+    height: int,
+    content_xyxy: Sequence[float] | NDArray[np.float64],
+) -> Warp:
+    """Draw the geometry of one picture.
+
+    Args:
+        capture: ``none`` moves nothing; a scan is turned by up to 1 degree, a photo by up to 2.
+        rng: What is drawn from.
+        width: Width of the page, pixels.
+        height: Height of the page, pixels.
+        content_xyxy: Extent of what must stay on the page; the page shrinks where it must.
+    """
+    warp = Warp(width=width, height=height, matrix=None, bend=None)
+    if capture == "none":
+        return warp
+    draw_bend, draw_matrix = _DRAW[capture]
+    matrix = draw_matrix(rng, width, height)
+    warp = replace(warp, matrix=matrix, bend=draw_bend(rng))
+    return replace(warp, matrix=_fit(warp, content_xyxy) @ matrix)
+
+
+def warped(outlines: Sequence[Outline], warp: Warp) -> list[Outline]:
+    """Move outlines; straight edges follow a bend within 0.05 pixels."""
+    if not outlines:
+        return []
+    whole = joined(outlines)
+    if warp.bend is not None:
+        whole = densified(whole, 0.7 * math.sqrt(warp.width))  # curvature falls with the width
+    whole = whole.moved(warp)
+    contours = np.cumsum([len(part.lengths) for part in outlines])[:-1]
+    points = np.cumsum(whole.lengths)[contours - 1]
+    parts = zip(np.split(whole.points_xy, points), np.split(whole.lengths, contours), strict=True)
+    return [Outline(points_xy=points_xy, lengths=lengths) for points_xy, lengths in parts]
+
+
+def densified(drawn: Outline, max_px: float) -> Outline:
+    """Put points on straight edges so that none is longer than ``max_px``; keep those there."""
+    ends = np.cumsum(drawn.lengths)
+    following = np.arange(1, len(drawn.points_xy) + 1)
+    following[ends - 1] = ends - drawn.lengths
+    steps = drawn.points_xy[following] - drawn.points_xy  # (N, 2)
+    pieces = np.ceil(np.hypot(*steps.T) / max_px).clip(1).astype(np.int64)
+    edge = np.repeat(np.arange(len(pieces)), pieces)
+    first = np.cumsum(pieces) - pieces
+    share = (np.arange(len(edge)) - first[edge]) / pieces[edge]
+    return Outline(
+        points_xy=drawn.points_xy[edge] + steps[edge] * share[:, None],
+        lengths=np.add.reduceat(pieces, ends - drawn.lengths),
+    )
+
+
+def _scan_bend(rng: Random) -> Bend:
+    """Three of five pages come from a book."""
+    pull = rng.uniform(0.001, 0.004) if rng.random() < 0.6 else 0.0
+    return Bend(
+        spine=rng.choice((0, 1)),
+        reach=rng.uniform(0.1, 0.25),
+        pull=pull,
+        pinch=pull * rng.uniform(-0.3, 1),
+        waves=_waves(rng, 3, 0.0004),
+    )
+
+
+def _photo_bend(rng: Random) -> Bend:
+    pull = rng.uniform(0.001, 0.005) if rng.random() < 0.7 else 0.0
+    return Bend(
+        spine=rng.choice((0, 1)),
+        reach=rng.uniform(0.15, 0.4),
+        pull=pull,
+        pinch=pull * rng.uniform(-1, 1),
+        waves=_waves(rng, 4, 0.001),
+    )
+
+
+def _waves(rng: Random, n: int, amplitude: float) -> NDArray[np.float64]:
+    """Long waves; lines are moved mostly up and down, as paper is when it bulges."""
+    return np.array(
+        [
+            (
+                rng.uniform(-1.5, 1.5),
+                rng.uniform(-1.5, 1.5),
+                rng.uniform(0, 2 * math.pi),
+                rng.uniform(-amplitude, amplitude) / 2,
+                rng.uniform(-amplitude, amplitude),
+            )
+            for _ in range(n)
+        ]
+    )
+
+
+def _scan_matrix(rng: Random, width: int, height: int) -> Matrix:
+    turn = math.radians(max(-1.0, min(1.0, rng.gauss(0, 0.4))))
+    shear, stretch = rng.gauss(0, 0.001), rng.gauss(0, 0.003)
+    return _matrix(width, height, turn, shear, stretch, (0, 0))
+
+
+def _photo_matrix(rng: Random, width: int, height: int) -> Matrix:
+    turn = math.radians(max(-2.0, min(2.0, rng.gauss(0, 0.8))))
+    shear, stretch = rng.gauss(0, 0.003), rng.gauss(0, 0.008)
+    tilt = (rng.uniform(-0.03, 0.03), rng.uniform(-0.05, 0.05))
+    return _matrix(width, height, turn, shear, stretch, tilt)
+
+
+def _matrix(
+    width: int, height: int, turn: float, shear: float, stretch: float, tilt: tuple[float, float]
+) -> Matrix:
+    """Shear and stretch, turn, then tilt about the middle: the far side is that much smaller."""
+    centre = np.array([[1, 0, width / 2], [0, 1, height / 2], [0, 0, 1]])
+    cos, sin = math.cos(turn), math.sin(turn)
+    turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    sheared = np.array([[1 + stretch, shear, 0], [0, 1 - stretch, 0], [0, 0, 1]])
+    tilted = np.array([[1, 0, 0], [0, 1, 0], [tilt[0] / width, tilt[1] / height, 1]])
+    matrix: Matrix = centre @ tilted @ turned @ sheared @ np.linalg.inv(centre)
+    return matrix
+
+
+def _fit(warp: Warp, content_xyxy: Sequence[float] | NDArray[np.float64]) -> Matrix:
+    """The least shrinking and shifting that puts the content, once moved, on the page."""
+    x0, y0, x1, y1 = content_xyxy
+    frame = outline([np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])])
+    frame = densified(frame, max(x1 - x0, y1 - y0, 1) / SAMPLES).moved(warp)
+    low, high = frame.box_xyxy().reshape(2, 2)
+    size = np.array([warp.width, warp.height])
+    border = BORDER * warp.width
+    scale = min(1, ((size - 2 * border) / (high - low).clip(1e-6)).min())
+    low, high = (size / 2 + scale * (corner - size / 2) for corner in (low, high))
+    shift = (border - low).clip(0) + (size - border - high).clip(None, 0)
+    fit = np.diag([scale, scale, 1])
+    fit[:2, 2] = (1 - scale) * size / 2 + shift
+    return fit
+
+
+_DRAW = {"scan": (_scan_bend, _scan_matrix), "photo": (_photo_bend, _photo_matrix)}

@@ -1,0 +1,295 @@
+"""Whole pages against what resvg draws, against their pixels, and against their encoding."""
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import pytest
+from alone import ink_box
+from lxml import etree
+from numpy.typing import NDArray
+
+from class_maps import catalogue
+from converters.engraving import annotations, categories, raster, smufl, svg, typesetting, warping
+from converters.engraving.music.composition import compose
+from converters.engraving.music.decoration import decorate
+from converters.engraving.pages import PageOptions, engrave_page
+from converters.engraving.svg import Drawing
+from converters.engraving.symbols import Symbol, symbols
+
+MEI = "{http://www.music-encoding.org/ns/mei}"
+ID = "{http://www.w3.org/XML/1998/namespace}id"
+WIDTH, HEIGHT = 1960, 2772
+OURS = {"text", "lyrics"}
+"""Set by us from verovio's fonts: resvg spaces letters in another way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A page with its encoding."""
+
+    mei: str
+    drawing: Drawing
+    symbols: list[Symbol]
+
+    def boxes(self) -> NDArray[np.float64]:
+        return np.array([s.outline.box_xyxy() for s in self.symbols])
+
+
+@cache
+def sheet(seed: int, font: str, *, decorated: bool) -> Sheet:
+    rng = random.Random(f"{seed}/{font}")
+    mei = compose(rng, bars=24)
+    if decorated:
+        mei = decorate(mei, rng)
+    layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, [font], transpose=False)
+    page = typesetting.set_score(mei, layout, rng)
+    assert page is not None
+    drawing = svg.read(page.svg, font)
+    return Sheet(mei=mei, drawing=drawing, symbols=symbols(drawing))
+
+
+def sheets(n: int) -> Iterator[Sheet]:
+    """``n`` pages of every font, every other one decorated."""
+    for font in smufl.FONTS:
+        for seed in range(n):
+            yield sheet(seed, font, decorated=seed % 2 == 0)
+
+
+# ---- resvg -------------------------------------------------------------------------------------
+
+MEAN_PX, WORST_PX = 0.1, 0.3
+
+
+def compare(n_pages: int, n_each: int, degrees: float) -> None:
+    """Hold up to ``n_each`` symbols of every category and page against resvg's picture of them."""
+    rng = random.Random(degrees)
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    x, y = WIDTH / 2, HEIGHT / 2
+    matrix = (cos, sin, -sin, cos, x - cos * x + sin * y, y - sin * x - cos * y)
+    turn = np.array([[cos, sin], [-sin, cos]])
+    gaps: dict[str, list[float]] = defaultdict(list)
+    for page in sheets(n_pages):
+        by_category: dict[str, list[Symbol]] = defaultdict(list)
+        for symbol in page.symbols:
+            if symbol.category not in OURS and not _is_part_of_a_glyph(symbol):
+                by_category[symbol.category].append(symbol)
+        for category, found in by_category.items():
+            for symbol in rng.sample(found, min(n_each, len(found))):
+                moved = symbol.outline.moved(lambda points: points @ turn + matrix[4:])
+                box = moved.box_xyxy()
+                truth = ink_box(symbol, box, matrix)
+                assert truth is not None, f"{category}: no ink at {box}"
+                gaps[category] += np.abs(box - truth).tolist()
+    everything = np.concatenate([np.array(v) for v in gaps.values()])
+    worst = max(gaps, key=lambda name: max(gaps[name]))
+    assert len(gaps) > 60
+    assert everything.mean() <= MEAN_PX
+    assert everything.max() <= WORST_PX, worst
+
+
+def _is_part_of_a_glyph(symbol: Symbol) -> bool:
+    """The clef or the figure of an octave clef, which no one can draw alone."""
+    return symbol.shapes[0].code in categories.OCTAVE_CLEFS
+
+
+@pytest.mark.parametrize("degrees", [0.0, 2.0, -1.3])
+def test_boxes_are_where_resvg_draws_the_ink(degrees: float) -> None:
+    compare(2, 1, degrees)
+
+
+@pytest.mark.slow
+def test_boxes_are_where_resvg_draws_the_ink_of_many_pages() -> None:
+    compare(8, 2, 0.7)
+
+
+# ---- pixels ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capture", ["none", "photo"])
+def test_every_box_holds_ink_up_to_its_edges(capture: warping.Capture) -> None:
+    empty = loose = total = 0
+    for page in sheets(2):
+        shapes = [shape.outline for shape in page.drawing.shapes]
+        found = [symbol.outline for symbol in page.symbols]
+        boxes = page.boxes()
+        extent = [*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]
+        warp = warping.draw_warp(
+            capture, random.Random(1), width=WIDTH, height=HEIGHT, content_xyxy=extent
+        )
+        ink = raster.rasterise(warping.warped(shapes, warp), WIDTH, HEIGHT) < 250
+        moved = np.array([o.box_xyxy() for o in warping.warped(found, warp)])
+        for x0, y0, x1, y1 in annotations.rounded(moved).tolist():
+            inside = ink[y0:y1, x0:x1]
+            total += 1
+            empty += not inside.any()
+            edges = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
+            loose += not all(edge.any() for edge in edges)
+    assert total > 5000
+    assert empty == 0
+    assert loose / total <= 0.01
+
+
+# ---- encoding ----------------------------------------------------------------------------------
+
+
+def elements(page: Sheet) -> dict[str, etree._Element]:
+    """Elements of the encoding that are on this page, by id."""
+    drawn = {group.id for shape in page.drawing.shapes for group in shape.group.up()}
+    root = etree.fromstring(page.mei.encode())
+    return {e.get(ID): e for e in root.iter() if e.get(ID) in drawn}
+
+
+def count(page: Sheet, pattern: str) -> int:
+    """Symbols of categories that match, each as often as it is encoded."""
+    return sum(len(s.ids) for s in page.symbols if re.fullmatch(pattern, s.category))
+
+
+@pytest.mark.parametrize("decorated", [False, True])
+@pytest.mark.parametrize("font", smufl.FONTS)
+def test_counts_are_those_of_the_encoding(font: str, decorated: bool) -> None:
+    for seed in range(3):
+        page = sheet(seed + 10, font, decorated=decorated)
+        encoded = elements(page)
+        tags = Counter(etree.QName(e).localname for e in encoded.values())
+        notes = [e for e in encoded.values() if etree.QName(e).localname == "note"]
+        dots = sum(
+            int(e.get("dots", 0))
+            for e in encoded.values()
+            if etree.QName(e).localname in {"rest", "chord"}
+            or (etree.QName(e).localname == "note" and e.getparent().tag != f"{MEI}chord")
+        )
+        assert tags["note"] > 20
+        assert count(page, "notehead.*") == tags["note"]
+        assert count(page, "accidental.*") == sum(1 for e in notes for _ in _printed(e))
+        assert count(page, "rest.*") - count(page, "restHNr") >= tags["rest"] + tags["mRest"]
+        assert count(page, "fermata.*") == tags["fermata"]
+        assert dots <= count(page, "augmentationDot")
+
+
+def _printed(note: etree._Element) -> Iterator[str]:
+    """Accidentals that a note shows."""
+    for element in (note, *note.iter(f"{MEI}accid")):
+        if element.get("accid"):
+            yield element.get("accid")
+
+
+STEPS = "cdefgab"
+CLEFS = {"G": (4, 4), "F": (3, 3), "C": (0, 4)}
+"""Step and octave of the pitch on the line of a clef."""
+
+
+@pytest.mark.parametrize("decorated", [False, True])
+@pytest.mark.parametrize("font", smufl.FONTS)
+def test_noteheads_lie_where_pitch_and_clef_put_them(font: str, decorated: bool) -> None:
+    compared = 0
+    for seed in range(3):
+        page = sheet(seed + 20, font, decorated=decorated)
+        expected = positions(etree.fromstring(page.mei.encode()))
+        for symbol in page.symbols:
+            if symbol.position is None:
+                continue
+            for note in symbol.ids:
+                if note in expected:
+                    compared += 1
+                    assert symbol.position == expected[note], note
+            parity = "InSpace" if symbol.position % 2 else "OnLine"
+            assert parity in symbol.category
+    assert compared > 150
+
+
+def positions(root: etree._Element) -> dict[str, int]:
+    """Half spaces above the lowest line of every note, by the clef before it.
+
+    Left out are notes whose clef depends on when they sound, because another voice of the bar
+    brings a new one, and notes of bars under an ottava, which are written elsewhere.
+    """
+    clefs: dict[str, etree._Element] = {}
+    found: dict[str, int] = {}
+    changed: dict[etree._Element, etree._Element] = {}
+    shifted = set(_under_ottava(root))
+    for element in root.iter(f"{MEI}staffDef", f"{MEI}clef", f"{MEI}note"):
+        kind = etree.QName(element).localname
+        staff = next(element.iterancestors(f"{MEI}staff", f"{MEI}staffDef"), element)
+        if kind == "staffDef":
+            given = {k[5:]: v for k, v in element.attrib.items() if k.startswith("clef.")}
+            if given:
+                clefs[staff.get("n")] = etree.Element("clef", given)
+        elif kind == "clef":
+            clefs[staff.get("n")] = element
+            changed[staff] = _layer(element)
+        elif changed.get(staff, _layer(element)) is _layer(element) and staff not in shifted:
+            clef = clefs[staff.get("n")]
+            if clef.get("shape") in CLEFS and not element.get("staff"):
+                found[element.get(ID)] = _position(element, clef)
+    return found
+
+
+def _layer(element: etree._Element) -> etree._Element | None:
+    return next(element.iterancestors(f"{MEI}layer"), None)
+
+
+def _under_ottava(root: etree._Element) -> Iterator[etree._Element]:
+    """Staves of the bars from where an ottava begins to where it ends."""
+    staff_of = {e.get(ID): s for s in root.iter(f"{MEI}staff") for e in s.iter() if e.get(ID)}
+    staves = list(root.iter(f"{MEI}staff"))
+    for octave in root.iter(f"{MEI}octave"):
+        first, last = (staff_of[octave.get(end)[1:]] for end in ("startid", "endid"))
+        within = staves[staves.index(first) : staves.index(last) + 1]
+        yield from (staff for staff in within if staff.get("n") == first.get("n"))
+
+
+def _position(note: etree._Element, clef: etree._Element) -> int:
+    step, octave = CLEFS[clef.get("shape")]
+    octaves = {"8": 1, "15": 2, "22": 3}.get(clef.get("dis"), 0)
+    octave += octaves if clef.get("dis.place") == "above" else -octaves
+    height = int(note.get("oct")) * 7 + STEPS.index(note.get("pname"))
+    return height - (octave * 7 + step) + 2 * (int(clef.get("line")) - 1)
+
+
+# ---- pages -------------------------------------------------------------------------------------
+
+
+def test_a_page_has_notes_lies_within_its_borders_and_has_few_collisions() -> None:
+    n_symbols = n_collisions = 0
+    for number in range(6):
+        options = PageOptions(seed=3, style="mixed")
+        page = engrave_page(number, (), options)
+        assert any(s.category.startswith("notehead") for s in page.symbols)
+        assert (page.boxes_xyxy[:, :2] >= 0).all()
+        assert (page.boxes_xyxy[:, 2:] <= (WIDTH, HEIGHT)).all()
+        n_symbols += len(page.symbols)
+        n_collisions += page.n_collisions
+    assert n_collisions / n_symbols < 0.01
+
+
+def test_every_category_is_in_the_catalogue() -> None:
+    known = {category.name for category in catalogue("engraved").categories}
+    found = {symbol.category for page in sheets(4) for symbol in page.symbols}
+    assert found <= known
+    assert len(found) > 80
+
+
+@pytest.mark.parametrize("degrade", ["none", "scan", "photo"])
+def test_a_page_depends_on_its_number_and_seed_alone(degrade: str) -> None:
+    options = PageOptions(seed=5, width=800, height=700, degrade=degrade, style="mixed")  # type: ignore[arg-type]
+    one, again = (engrave_page(2, (), options) for _ in range(2))
+    assert np.array_equal(one.boxes_xyxy, again.boxes_xyxy)
+    assert np.array_equal(one.pixels, again.pixels)
+    other = engrave_page(2, (), replace(options, seed=6))
+    assert not np.array_equal(one.boxes_xyxy, other.boxes_xyxy)
+
+
+def test_labels_do_not_depend_on_what_fills_the_page() -> None:
+    options = PageOptions(width=800, height=700)
+    one, other = (
+        engrave_page(1, (), replace(options, engine=engine)) for engine in ("numpy", "blend2d")
+    )
+    assert np.array_equal(one.boxes_xyxy, other.boxes_xyxy)
+    assert [s.category for s in one.symbols] == [s.category for s in other.symbols]
+    gap = np.abs(one.pixels.astype(int) - other.pixels)
+    assert gap.max() < 16

@@ -1,0 +1,277 @@
+"""Labels of small fragments, each worked out by reading the score."""
+
+import numpy as np
+import pytest
+from fragments import SPACE_PX, counted, drawn, labelled, score
+
+from converters.engraving import smufl
+from converters.engraving.svg import Drawing
+from converters.engraving.symbols import Symbol, symbols
+
+ALWAYS = "staff clefG clefF barlineSingle systemicBarline stem"
+
+
+def note(pname: str = "c", octave: int = 5, dur: str = "4", inside: str = "", **more: str) -> str:
+    words = "".join(f' {name.replace("_", ".")}="{value}"' for name, value in more.items())
+    return f'<note pname="{pname}" oct="{octave}" dur="{dur}"{words}>{inside}</note>'
+
+
+def test_a_drawing_without_ink() -> None:
+    assert symbols(Drawing(width=100, height=100, font="Leipzig", shapes=[])) == []
+
+
+@pytest.mark.parametrize(
+    ("bar", "expected"),
+    [
+        ("<mRest/>", {"restWhole": 1}),
+        ('<rest dur="breve"/>', {"restDoubleWhole": 1}),
+        ('<rest dur="2"/><rest dur="8"/>', {"restHalf": 1, "rest8th": 1}),
+        (note("b", 4), {"noteheadBlackOnLine": 1}),
+        (note("c", 5), {"noteheadBlackInSpace": 1}),
+        (note("b", 4, "2"), {"noteheadHalfOnLine": 1}),
+        (note("c", 5, "1"), {"noteheadWholeInSpace": 1}),
+        (note("c", 5, "breve"), {"noteheadDoubleWholeInSpace": 1}),
+        (note("c", 4), {"noteheadBlackOnLine": 1, "ledgerLine": 1}),
+        (note("a", 3), {"noteheadBlackOnLine": 1, "ledgerLine": 2}),
+        (note("c", 5, dots="2"), {"noteheadBlackInSpace": 1, "augmentationDot": 2}),
+        (note("a", 4, "8"), {"noteheadBlackInSpace": 1, "flag8thUp": 1}),
+        (note("d", 5, "32"), {"noteheadBlackOnLine": 1, "flag32ndDown": 1}),
+        (
+            note("c", 5, "4", '<accid accid="s"/>') + note("d", 5, "4", '<accid accid="ff"/>'),
+            {
+                "noteheadBlackInSpace": 1,
+                "noteheadBlackOnLine": 1,
+                "accidentalSharp": 1,
+                "accidentalDoubleFlat": 1,
+            },
+        ),
+        (
+            note("c", 5, "8", grace="unacc", stem_mod="1slash", stem_dir="up") + note(),
+            {
+                "noteheadBlackInSpaceSmall": 1,
+                "flag8thUpSmall": 1,
+                "graceSlash": 1,
+                "noteheadBlackInSpace": 1,
+            },
+        ),
+        (
+            note("c", 5, "4", '<artic artic="stacc" place="above"/>')
+            + note("c", 5, "4", '<artic artic="marc" place="below"/>'),
+            {"noteheadBlackInSpace": 2, "articStaccatoAbove": 1, "articMarcatoBelow": 1},
+        ),
+        (f"<bTrem>{note(stem_mod='3slash')}</bTrem>", {"noteheadBlackInSpace": 1, "tremolo3": 1}),
+        ('<multiRest num="8"/>', {"restHBar": 1, "restHNr": 1}),
+        ('<multiRest num="12"/>', {"restHBar": 1, "restHNr": 1}),
+        (
+            '<tuplet num="3" numbase="2" bracket.visible="true">' + note() * 3 + "</tuplet>",
+            {"noteheadBlackInSpace": 3, "tuplet3": 1, "tupletBracket": 1},
+        ),
+    ],
+)
+def test_what_a_bar_holds(bar: str, expected: dict[str, int]) -> None:
+    assert counted(labelled(score([bar])), without=ALWAYS) == expected
+
+
+@pytest.mark.parametrize(
+    ("inner", "n"),
+    [
+        pytest.param(note("c", 5, "8") + note("d", 5, "8"), 1, id="one beam"),
+        pytest.param(note("c", 5, "16") + note("d", 5, "16"), 2, id="two beams, each one symbol"),
+        pytest.param(
+            note("c", 5, "16") * 4, 2, id="the pieces between notes are one beam, not three"
+        ),
+        pytest.param(
+            note("c", 5, "8", dots="1") + note("d", 5, "16"), 2, id="a beam and a short one"
+        ),
+    ],
+)
+def test_beams(inner: str, n: int) -> None:
+    assert counted(labelled(score([f"<beam>{inner}</beam>"])))["beam"] == n
+
+
+@pytest.mark.parametrize(
+    ("clef", "expected"),
+    [
+        ('<clef shape="G" line="2"/>', {"clefG": 1}),
+        ('<clef shape="F" line="4"/>', {"clefF": 1}),
+        ('<clef shape="C" line="3"/>', {"clefCAlto": 1}),
+        ('<clef shape="C" line="4"/>', {"clefCTenor": 1}),
+        ('<clef shape="G" line="2" dis="8" dis.place="below"/>', {"clefG": 1, "clef8": 1}),
+        ('<clef shape="G" line="2" dis="15" dis.place="above"/>', {"clefG": 1, "clef15": 1}),
+        ('<clef shape="F" line="4" dis="8" dis.place="below"/>', {"clefF": 1, "clef8": 1}),
+        ('<clef shape="perc"/>', {"clefUnpitchedPercussion": 1}),
+    ],
+)
+@pytest.mark.parametrize("font", smufl.FONTS)
+def test_clefs(clef: str, expected: dict[str, int], font: str) -> None:
+    found = labelled(score(["<mRest/>"], clef=clef), font)
+    assert counted(found, without="staff barlineSingle restWhole systemicBarline") == expected
+
+
+@pytest.mark.parametrize("font", smufl.FONTS)
+@pytest.mark.parametrize(("place", "above"), [("above", True), ("below", False)])
+def test_the_figure_of_a_clef_is_on_its_side(font: str, place: str, above: bool) -> None:
+    clef = f'<clef shape="G" line="2" dis="8" dis.place="{place}"/>'
+    found = {
+        s.category: s.outline.box_xyxy() for s in labelled(score(["<mRest/>"], clef=clef), font)
+    }
+    plain = {s.category: s.outline.box_xyxy() for s in labelled(score(["<mRest/>"]), font)}
+    size = found["clefG"][2:] - found["clefG"][:2]
+    assert np.allclose(size, plain["clefG"][2:] - plain["clefG"][:2])
+    figure = found["clef8"]
+    middle = figure[[1, 3]].mean()
+    assert (middle < found["clefG"][1] + SPACE_PX) == above
+    assert (middle > found["clefG"][3] - SPACE_PX) == (not above)
+    assert 0.5 * SPACE_PX < figure[2] - figure[0] < 1.2 * SPACE_PX
+
+
+def test_key_and_metre() -> None:
+    found = labelled(score(["<mRest/>"], head='keysig="3f" meter.count="12" meter.unit="8"'))
+    assert counted(found, without=ALWAYS) == {
+        "keyFlat": 3,
+        "timeSig1": 1,
+        "timeSig2": 1,
+        "timeSig8": 1,
+        "restWhole": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("left_right", "expected"),
+    [
+        ("", {"barlineSingle": 1}),
+        ('right="dbl"', {"barlineDouble": 1}),
+        ('right="end"', {"barlineFinal": 1}),
+        ('right="rptend"', {"barlineFinal": 1, "repeatDot": 4}),
+        ('left="rptstart"', {"barlineSingle": 1, "barlineReverseFinal": 1, "repeatDot": 4}),
+        ('right="dashed"', {"barlineDashed": 1}),
+        ('right="invis"', {}),
+    ],
+)
+def test_a_barline_through_two_staves_is_one(left_right: str, expected: dict[str, int]) -> None:
+    found = labelled(
+        score(["<mRest/>"], lower=["<mRest/>"], attributes=[left_right], group='bar.thru="true"')
+    )
+    assert counted(found, without="staff clefG clefF restWhole systemicBarline") == expected
+
+
+def test_barlines_that_do_not_go_through_are_one_a_staff() -> None:
+    found = labelled(score(["<mRest/>"], lower=["<mRest/>"], attributes=['right="end"']))
+    assert counted(found)["barlineFinal"] == 2
+
+
+@pytest.mark.parametrize(("symbol", "category"), [("brace", "brace"), ("bracket", "bracket")])
+@pytest.mark.parametrize("glyph", [True, False])
+def test_a_system_s_brace_and_bracket(symbol: str, category: str, glyph: bool) -> None:
+    mei = score(["<mRest/>"], lower=["<mRest/>"], group=f'symbol="{symbol}"')
+    [found] = [s for s in labelled(mei, useBraceGlyph=glyph) if s.category == category]
+    staves = [s.outline.box_xyxy() for s in labelled(mei) if s.category == "staff"]
+    box = found.outline.box_xyxy()
+    assert box[1] < staves[0][1] + 2
+    assert box[3] > staves[1][3] - 2
+
+
+@pytest.mark.parametrize(
+    ("form", "category"),
+    [("cres", "dynamicCrescendoHairpin"), ("dim", "dynamicDiminuendoHairpin")],
+)
+def test_hairpins(form: str, category: str) -> None:
+    bar = note(xml_id="a") + note(xml_id="b")
+    bar = bar.replace("xml.id", "xml:id")
+    hairpin = f'<hairpin form="{form}" startid="#a" endid="#b" place="below"/>'
+    assert counted(labelled(score([bar], controls=[hairpin])))[category] == 1
+
+
+@pytest.mark.parametrize(
+    ("control", "expected"),
+    [
+        ('<fermata startid="#a" place="above"/>', {"fermataAbove": 1}),
+        ('<fermata startid="#a" place="below"/>', {"fermataBelow": 1}),
+        ('<dynam startid="#a">mf</dynam>', {"dynamicM": 1, "dynamicF": 1}),
+        ('<dynam startid="#a">p cresc.</dynam>', {"dynamicP": 1, "text": 1}),
+        ('<tempo tstamp="1">Allegro</tempo>', {"text": 1}),
+        ('<fing startid="#a">3</fing>', {"fingering3": 1}),
+        ('<fing startid="#a">9</fing>', {"text": 1}),
+        ('<slur startid="#a" endid="#b"/>', {"slur": 1}),
+        ('<tie startid="#a" endid="#b"/>', {"tie": 1}),
+        ('<trill startid="#a"/>', {"ornamentTrill": 1}),
+        ('<octave dis="8" dis.place="above" startid="#a" endid="#b"/>', {"ottavaBracket": 1}),
+        ('<pedal dir="down" startid="#a" form="pedstar"/>', {"keyboardPedalPed": 1}),
+        ('<repeatMark func="coda" tstamp="1"/>', {"coda": 1}),
+        ('<caesura startid="#a"/>', {"caesura": 1}),
+        ('<breath startid="#a"/>', {"breathMark": 1}),
+        ('<reh tstamp="1"><rend rend="box">A</rend></reh>', {"text": 1}),
+    ],
+)
+def test_what_hangs_on_notes(control: str, expected: dict[str, int]) -> None:
+    bar = note(xml_id="a") + note(xml_id="b")
+    found = labelled(score([bar.replace("xml.id", "xml:id")], controls=[control]))
+    assert counted(found, without=f"{ALWAYS} noteheadBlackInSpace") == expected
+
+
+def test_an_arpeggio_of_many_pieces_is_one_symbol() -> None:
+    chord = '<chord xml:id="a" dur="2">' + note("c", 4) + note("c", 5) + "</chord>"
+    found = labelled(score([chord], controls=['<arpeg startid="#a"/>']))
+    [wave] = [s for s in found if s.category == "arpeggiato"]
+    assert len(wave.shapes) > 2
+
+
+def test_a_syllable_and_its_hyphen_are_lyrics() -> None:
+    first = note(inside='<verse n="1"><syl con="d" wordpos="i">Al</syl></verse>')
+    second = note(inside='<verse n="1"><syl wordpos="t">le</syl></verse>')
+    found = [s for s in labelled(score([first + second])) if s.category == "lyrics"]
+    assert [s.shapes[0].text for s in found if s.shapes[0].text] == ["Al", "le"]
+    assert len(found) == 3
+
+
+def test_two_voices_unison_is_one_notehead_that_stands_for_both() -> None:
+    voice = note(xml_id="{}", stem_dir="{}").replace("xml.id", "xml:id")
+    bar = voice.format("a", "up") + '</layer><layer n="2">' + voice.format("b", "down")
+    found = labelled(score([bar]))
+    [head] = [s for s in found if s.category.startswith("notehead")]
+    assert head.ids == ("a", "b")
+    assert counted(found)["stem"] == 2
+
+
+def test_positions_count_half_spaces_from_the_lowest_line() -> None:
+    bar = note("e", 4) + note("f", 4) + note("c", 4) + note("a", 5)
+    heads = [s for s in labelled(score([bar])) if s.category.startswith("notehead")]
+    assert [s.position for s in heads] == [0, 1, -2, 10]
+
+
+def test_staves_of_a_system_are_numbered_from_the_top() -> None:
+    mei = score(["<mRest/>"] * 30, lower=[note("d", 3, "1")] * 30)
+    found = labelled(mei, pageHeight=3000)
+    staves = [s for s in found if s.category == "staff"]
+    tops = [s.outline.box_xyxy()[1] for s in staves]
+    assert len(staves) >= 4
+    assert tops == sorted(tops)
+    for symbol in found:
+        if symbol.category.startswith(("rest", "notehead")) and symbol.staff is not None:
+            assert symbol.staff % 2 == symbol.category.startswith("notehead")
+
+
+def test_a_staff_is_one_symbol_over_all_bars() -> None:
+    [staff] = [s for s in labelled(score([note()] * 3)) if s.category == "staff"]
+    box = staff.outline.box_xyxy()
+    assert box[3] - box[1] == pytest.approx(4 * SPACE_PX + 1.35, abs=0.1)
+    assert len(staff.shapes) == 15
+
+
+def test_placeholders_of_editors_are_not_drawn() -> None:
+    mei = score(["<mRest/>", "<mRest/>"]).replace(
+        '<measure n="2"', '<scoreDef meter.count="4" meter.unit="4"/><measure n="2"'
+    )
+    kinds = {shape.kind for shape in drawn(mei).shapes}
+    assert "ellipse" not in kinds
+
+
+def test_every_ink_belongs_to_a_symbol() -> None:
+    bar = (
+        note(xml_id="a").replace("xml.id", "xml:id")
+        + '<note pname="c" oct="5" dur="4" head.shape="x"/>'
+    )
+    drawing = drawn(score([bar], controls=['<gliss startid="#a" endid="#a"/>']))
+    found: list[Symbol] = symbols(drawing)
+    covered = {id(shape) for symbol in found for shape in symbol.shapes}
+    assert covered == {id(shape) for shape in drawing.shapes}

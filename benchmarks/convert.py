@@ -3,9 +3,8 @@
     python -m benchmarks.convert                 labels of the dense set's size, then tiles
     python -m benchmarks.convert --pages 136     a tenth of it, to try
 
-Every row is a command of its own, from its start to its end. Memory is the highest sum over the
-process and its children (RSS, looked at ten times a second). Tasks take turns and the seconds are
-the median of their repetitions: these machines are shared.
+Every row is a command of its own. Tasks take turns and the seconds are the median of their
+repetitions: these machines are shared.
 """
 
 import argparse
@@ -17,10 +16,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import psutil
+from benchmarks.measuring import measure
 
 TILE, OVERLAP = 640, 128
 TILE_PAGES = 60
@@ -93,25 +91,7 @@ def _fresh(work: Path) -> Path:
 def _measure(task: str, work: Path) -> tuple[float, float]:
     """Seconds and peak MB of one task."""
     _fresh(work)
-    log, peak, started = work / "log", 0, time.perf_counter()
-    quiet = os.environ | {"YOLO_OFFLINE": "true"}
-    with log.open("w") as out:
-        process = psutil.Popen(_command(task, work), env=quiet, stdout=out, stderr=out)
-        while process.poll() is None:
-            peak = max(peak, sum(map(_rss, [process, *process.children(recursive=True)])))
-            time.sleep(0.1)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        sys.exit(f"{task} failed:\n{log.read_text()}")
-    return seconds, peak / 2**20
-
-
-def _rss(process: psutil.Process) -> int:
-    """Bytes of memory, mapped files included; 0 if the process has just ended."""
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+    return measure(_command(task, work))
 
 
 def _run_task(name: str, work: Path, pages: int) -> None:

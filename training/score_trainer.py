@@ -26,7 +26,8 @@ from class_maps import InputError
 from converters.yolo import open_dataset
 from training.assigner import use_nearness
 from training.augmentation import SymbolCounter, VisiblePerspective
-from training.size_prior import ClassSize, class_sizes, level_priors, set_size_prior
+from training.signed_distances import allow_beside, use_signed
+from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
 
 REPORT_FILE = "augmentation.json"
 """In the run folder: epochs done, and what augmentation saw and dropped."""
@@ -190,17 +191,19 @@ class ScoreTrainer(DetectionTrainer):
         from_scratch = not str(self.args.model).endswith(".pt")
         if self.size_prior and from_scratch and self.priors is None:
             head = unwrap_model(self.model).model[-1]
+            allow_beside(head)
             sizes = self._class_sizes()
-            self.priors = level_priors(sizes, head.stride.tolist(), head.reg_max)
+            self.priors = level_priors(sizes, head.stride.tolist(), reach_of(head))
             set_size_prior(head, self.priors)
 
     def _setup_train(self) -> None:
-        """Set up as Ultralytics does, with the other assigner in both copies of the model."""
+        """Set up as Ultralytics does, with assigner and loss of ours in both copies of the model."""
         super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
             if getattr(model, "criterion", None) is None:
                 model.criterion = model.init_criterion()
             use_nearness(model.criterion)
+            use_signed(model.criterion, model.model[-1])
 
     def _class_sizes(self) -> tuple[ClassSize, ...]:
         """Measure the training symbols as the network sees them, in pixels of its input."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigner import overlap
+from training.signed_distances import beside
 
 WEIGHT_SCALE = 0.3
 """What is left of the last layer's random weights, so that they do not drown the prior."""
@@ -60,7 +61,7 @@ def class_sizes(labels: NDArray[np.int64], sizes: NDArray[np.float64]) -> tuple[
     return tuple(result)
 
 
-def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reg_max: int) -> Tensor:
+def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reach: float) -> Tensor:
     """Choose the box that each level starts from.
 
     Candidates are the most frequent classes' own sizes. A level's worth for a class is how well
@@ -72,7 +73,7 @@ def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reg_max: 
     Args:
         sizes: One or more classes.
         strides: Pixels per cell of each level, finest first.
-        reg_max: Bins of a distance; 1 where the head predicts distances directly.
+        reach: Strides that the head can say at most, as :func:`reach_of` tells.
 
     Returns:
         Width and height in pixels, shape ``(L, 2)``.
@@ -89,11 +90,16 @@ def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reg_max: 
     candidates = shapes[common].unique(dim=0)  # (K, 2)
     worths, starts = [], []
     for stride in strides:
-        boxes = candidates.clamp(max=2 * (reg_max - 1.1) * stride) if reg_max > 1 else candidates
+        boxes = candidates.clamp(max=2 * reach * stride)
         worths.append(_worth(shapes, boxes, stride).clamp(min=1e-12).log())  # (K, C)
         starts.append(boxes)
     chosen = _best_choice(torch.stack(worths), weights)
     return torch.stack([boxes[k] for boxes, k in zip(starts, chosen, strict=True)]).float()
+
+
+def reach_of(head: Detect) -> float:
+    """Tell how many strides from the anchor point a head can start a side of a box."""
+    return head.reg_max - 1.1 - beside(head) if head.reg_max > 1 else math.inf
 
 
 def _worth(shapes: Tensor, boxes: Tensor, stride: float) -> Tensor:
@@ -170,6 +176,8 @@ def set_size_prior(head: Detect, priors: Tensor) -> None:
     if len(priors) != len(head.stride):
         raise ValueError(f"{len(head.stride)} levels need as many priors, got {len(priors)}")
     half = priors.repeat(1, 2) / 2 / head.stride[:, None].cpu()  # (L, 4) in strides: l, t, r, b
+    if head.reg_max > 1:
+        half = half + beside(head)  # from the first bin
     branches = [head.cv2, getattr(head, "one2one_cv2", None)]
     for branch in (branch for branch in branches if branch is not None):
         for level, distances in zip(branch, half, strict=True):

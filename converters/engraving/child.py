@@ -19,6 +19,7 @@ from converters.engraving.typesetting import Layout, SetPage
 
 TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 << 30
+MODULE = "converters.engraving.child"
 
 
 def examine(path: Path) -> str | None:
@@ -37,8 +38,8 @@ def set_page(path: Path, layout: Layout, seed: int, *, decorated: bool) -> SetPa
 def _ask(request: dict[str, Any]) -> dict[str, Any]:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "converters.engraving.child"],
-            input=json.dumps(request).encode(),
+            [sys.executable, "-m", MODULE],
+            input=json.dumps(request | {"memory": MEMORY_LIMIT_BYTES}).encode(),
             capture_output=True,
             timeout=TIME_LIMIT_S,
             check=False,
@@ -67,5 +68,6 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    json.dump(_answer(json.load(sys.stdin)), sys.stdout)
+    asked = json.load(sys.stdin)
+    resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
+    json.dump(_answer(asked), sys.stdout)

@@ -138,15 +138,18 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
 def collisions(found: Sequence[Symbol], boxes: Boxes) -> int:
     """Count pairs of compact symbols of which one covers much of the other's box.
 
+    The letters of one dynamic are set close, and so is what else verovio draws in one group.
+
     Args:
         found: The symbols of a page before it was bent.
         boxes: Theirs, shape ``(N, 4)``.
     """
-    compact = np.array([bool(COMPACT.match(symbol.category)) for symbol in found], np.bool_)
+    compact = [i for i, symbol in enumerate(found) if COMPACT.match(symbol.category)]
     boxes = boxes[compact]
     top_left = np.maximum(boxes[:, None, :2], boxes[:, :2])  # (N, N, 2)
     bottom_right = np.minimum(boxes[:, None, 2:], boxes[:, 2:])
     shared = np.prod(np.clip(bottom_right - top_left, 0, None), axis=2)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    covered = shared > MAX_SHARED * np.minimum(areas[:, None], areas)
-    return int(np.triu(covered, 1).sum())
+    covered = np.triu(shared > MAX_SHARED * np.minimum(areas[:, None], areas), 1)
+    pairs = [(found[compact[a]], found[compact[b]]) for a, b in np.argwhere(covered).tolist()]
+    return sum(a.shapes[0].group is not b.shapes[0].group for a, b in pairs)

@@ -5,12 +5,15 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from lxml import etree
+
 from class_maps import InputError, MissingExtraError
 
 SUFFIXES = (".krn", ".mei", ".musicxml", ".mxl", ".xml")
 """MusicXML, compressed or not, MEI, Humdrum."""
 MAX_BYTES = 64 << 20
 """A larger score is no score; a small archive can hold a huge one."""
+_PARSER = etree.XMLParser(huge_tree=True, encoding="utf-8", resolve_entities=False)
 
 
 def find(folder: Path) -> list[Path]:
@@ -60,9 +63,14 @@ def read(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES >> 20} MB: no score", path=path)
     try:
-        return _decoded(data)
+        text = _decoded(data)
+        if text.lstrip().startswith("<"):
+            etree.fromstring(text.encode(), _PARSER)
     except (UnicodeDecodeError, LookupError) as error:
         raise InputError(f"not text: {error}", path=path) from error
+    except etree.XMLSyntaxError as error:  # verovio would take what there is
+        raise InputError(f"not XML, cut short or damaged: {error}", path=path) from error
+    return text
 
 
 def _unpacked(path: Path) -> bytes:
@@ -81,4 +89,4 @@ def _decoded(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
     said = re.search(rb"encoding=[\"']([\w.-]+)", data[:200])
-    return data.decode(said[1].decode() if said else "utf-8-sig")
+    return data.decode(said[1].decode() if said else "utf-8").removeprefix("\ufeff")

@@ -81,7 +81,7 @@ def draw_layout(
             "breaks": "auto",
             "svgFormatRaw": True,
             "outputFormatRaw": True,
-            "xmlIdSeed": rng.randint(1, 2**31 - 1),
+            "xmlIdSeed": rng.randint(_FIRST_SEED, 2**31 - 1),
             "dynamSingleGlyphs": True,
             **{f"pageMargin{side}": min(500, rng.randint(*margins)) for side in _SIDES},
             **_spacing(rng),
@@ -146,24 +146,34 @@ def set_score(
         rng: Chooses the page, and the decorations.
         decorated: Add the rest of the vocabulary.
     """
-    if decorated:
-        mei = score if "<mei " in score[:1000] else to_mei(score)
+    options = dict(layout.options)
+    if decorated:  # transposing what is decorated would lead to keys that nobody writes
+        transpose = options.pop("transpose", "")
+        is_mei = "<mei " in score[:1000] and not transpose
+        mei = score if is_mei else to_mei(score, transpose)
         if mei is None:
             return None
         score = decorate(mei, rng)
-    toolkit = _toolkit(layout.options)
+    toolkit = _toolkit(options)
     if not toolkit.loadData(score) or not (n_pages := toolkit.getPageCount()):
         return None
     number = rng.randint(1, n_pages)
     return SetPage(svg=toolkit.renderToSVG(number), number=number, n_pages=n_pages)
 
 
-def to_mei(score: str) -> str | None:
-    """Read a score and write it as MEI; None where verovio cannot read it."""
-    toolkit = _toolkit({"xmlIdSeed": 1, "outputFormatRaw": True})
+def to_mei(score: str, transpose: str = "") -> str | None:
+    """Read a score and write it as MEI; None where verovio cannot read it.
+
+    Args:
+        score: MEI, MusicXML or Humdrum text.
+        transpose: Interval, such as ``-m2``.
+    """
+    toolkit = _toolkit({"xmlIdSeed": 1, "outputFormatRaw": True, "transpose": transpose})
     return str(toolkit.getMEI({"removeIds": False})) if toolkit.loadData(score) else None
 
 
+_FIRST_SEED = 2
+"""Of ids that verovio makes up; those of scores that it has written begin from another one."""
 _prepared = threading.local()
 
 

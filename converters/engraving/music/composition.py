@@ -116,6 +116,7 @@ def _draw_layout(rng: random.Random, plan: Plan) -> Layout:
         wide_beams=plan.style.keyboard and rng.random() < 0.6,
         beams_by_syllable=rng.random() < 0.5,
         courtesy=rng.random() < 0.6,
+        merged_rests=rng.random() < 0.7,
         brackets=rng.random() < 0.2,
     )
 

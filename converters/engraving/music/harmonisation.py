@@ -13,7 +13,14 @@ from converters.engraving.music.melodies import draw_contour, draw_melody
 from converters.engraving.music.plans import Phrase, Plan
 from converters.engraving.music.progressions import progression, walk
 from converters.engraving.music.rhythms import Slot
-from converters.engraving.music.voicing import Costs, Setting, is_parallel, smoothest, voicings
+from converters.engraving.music.voicing import (
+    Costs,
+    Setting,
+    broken_at,
+    is_parallel,
+    smoothest,
+    voicings,
+)
 
 _PIVOTS = {
     ("major", "dominant"): (("I", "IV"), ("vi", "ii"), ("I6", "IV6")),
@@ -24,6 +31,8 @@ _PIVOTS = {
 """The names of a chord in two keys, by the mode of the first and what the second is to it."""
 
 TRIES = 30
+AVOIDED = 40.0
+"""Cost of a setting that turned out to be wrong where it stands."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +68,7 @@ def harmonise(rng: random.Random, plan: Plan) -> list[Sonority]:
         names = [name for harmony in harmonies for name in harmony]
         chords = list(zip((chord(*name) for name in names), settings, strict=True))
         wishes = [_wish(*c, note) for c, note in zip(chords, melodies, strict=True)]
-        found, broken = smoothest(chords, wishes)
-        broken += _hidden([slot for _, _, slot in where], [c for c, _ in chords], found)
+        found, broken = _set([slot for _, _, slot in where], chords, wishes)
         if not broken:
             return [
                 Sonority(slot=slot, chord=c, key=key, phrase=phrase, notes=notes)
@@ -74,21 +82,50 @@ def harmonise(rng: random.Random, plan: Plan) -> list[Sonority]:
     raise ValueError("no setting of the piece that breaks no law")
 
 
-def _hidden(
-    slots: Sequence[Slot], chords: Sequence[Chord], notes: Sequence[tuple[Pitch | None, ...]]
-) -> list[int]:
-    """Chords that follow in fifths or octaves on one that only sounds again before them."""
-    return [
-        i
-        for i in range(2, len(slots))
-        if slots[i - 1].weight <= 1
-        and chords[i - 2] is chords[i - 1]
-        and any(
-            is_parallel((a, b), (c, d))
-            for (a, c), (b, d) in combinations(zip(notes[i - 2], notes[i], strict=True), 2)
-            if a and b and c and d
-        )
-    ]
+_Notes = tuple[Pitch | None, ...]
+
+
+def _set(
+    slots: Sequence[Slot], chords: Sequence[tuple[Chord, Setting]], wishes: list[Costs]
+) -> tuple[list[_Notes], list[int]]:
+    """Set chords for voices; also gives the numbers of those that cannot be set.
+
+    Fifths from beat to beat are found afterwards: the chord they lead to is then set in another
+    way, by a change of ``wishes``.
+    """
+    weights = [slot.weight for slot in slots]
+    for _ in range(TRIES):
+        rows = smoothest(chords, wishes)
+        found = [voicings(*c).pitches(row) for c, row in zip(chords, rows, strict=True)]
+        hidden = _hidden(weights, found)
+        if not hidden:
+            return found, broken_at(chords, rows)
+        for i in hidden:
+            wishes[i][rows[i]] += AVOIDED
+    return found, hidden
+
+
+def _hidden(weights: Sequence[int], notes: Sequence[_Notes]) -> list[int]:
+    """Chords on a beat that follow in fifths or octaves on the beat before.
+
+    Only where one of the voices does not move in between, and the other does not excuse it.
+    """
+    found: list[int] = []
+    before = 0
+    for i in range(1, len(notes)):
+        if weights[i] < 2:
+            continue
+        voices = [v for v in range(4) if notes[before][v] and notes[i][v]] if i - before > 1 else []
+        for upper, lower in combinations(voices, 2):
+            stays = any(
+                all(between[v] == notes[before][v] for between in notes[before + 1 : i])
+                for v in (upper, lower)
+            )
+            first, second = notes[before], notes[i]
+            if stays and is_parallel((first[upper], first[lower]), (second[upper], second[lower])):
+                found.append(i)
+        before = i
+    return found
 
 
 _Kind = tuple[int, str, str, Key]

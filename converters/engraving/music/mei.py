@@ -1,7 +1,7 @@
 """Writes a piece as MEI 5."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from xml.sax.saxutils import escape
@@ -46,6 +46,8 @@ class Layout:
     """Whether every syllable begins a new beam."""
     courtesy: bool = False
     """Whether altered notes are recalled after a bar line."""
+    merged_rests: bool = False
+    """Whether voices that are silent together have one rest in the middle of the staff."""
     brackets: bool = False
     """Whether such reminders stand in brackets."""
 
@@ -196,6 +198,8 @@ class _Writer:
     def _staff(self, n: int, lines: dict[int, Line], bar: Bar) -> None:
         """Write a staff of a measure, its voices in layers."""
         layers = _layers(lines, self.score.layout.shared_stems)
+        merge = self.score.layout.merged_rests and len(layers) == 2
+        merged = _common_rests(lines) if merge else set()
         self.out.append(f'<staff {self._id("s")} n="{n}">')
         for number, voices in enumerate(layers, 1):
             stem = (
@@ -203,14 +207,9 @@ class _Writer:
             )
             self.out.append(f'<layer {self._id("l")} n="{number}">')
             rows = [lines[voice] for voice in voices]
-            index = {id(note): j for j, note in enumerate(rows[0])}
-            layout = self.score.layout
-            by_syllable = layout.beams_by_syllable and voices[0] in self.score.verses
-            for group in beams(
-                rows[0], bar, beam_group(bar.section.metre, layout.wide_beams), by_syllable
-            ):
+            for group in self._groups(rows[0], bar, voices[0]):
                 texts = [
-                    self._event([row[index[id(x)]] for row in rows], voices[0], stem) for x in group
+                    self._event([row[j] for row in rows], voices[0], stem, merged) for j in group
                 ]
                 if len(group) > 1:
                     texts = [f"<beam {self._id('beam')}>", *texts, "</beam>"]
@@ -218,13 +217,27 @@ class _Writer:
             self.out.append("</layer>")
         self.out.append("</staff>")
 
-    def _event(self, notes: Sequence[Note], voice: int, stem: str) -> str:
-        """Write a rest, a note, or the notes on one stem."""
+    def _groups(self, line: Line, bar: Bar, voice: int) -> Iterator[range]:
+        """Numbers of the notes of a line, those under one beam together."""
+        layout = self.score.layout
+        span = beam_group(bar.section.metre, layout.wide_beams)
+        by_syllable = layout.beams_by_syllable and voice in self.score.verses
+        at = 0
+        for group in beams(line, bar, span, by_syllable):
+            yield range(at, at + len(group))
+            at += len(group)
+
+    def _event(self, notes: Sequence[Note], voice: int, stem: str, common: Container[int]) -> str:
+        """Write a rest, a note, or the notes on one stem; ``common``: onsets of shared rests."""
         first = notes[0]
         name, dots = VALUES[first.ticks] if not first.whole_bar else ("", 0)
         value = f' dur="{name}" dots="{dots}"' if dots else f' dur="{name}"'
         if first.whole_bar:
             return f'<mRest xml:id="n{first.number}"/>'
+        if first.pitch is None and first.onset in common:
+            upper = stem.endswith('"up"')
+            kind, place = ("rest", ' loc="4"') if upper else ("space", "")
+            return f'<{kind} xml:id="n{first.number}"{value}{place}/>'
         if first.pitch is None:
             return f'<rest xml:id="n{first.number}"{value}/>'
         if len(notes) == 1:
@@ -278,6 +291,12 @@ class _Writer:
             for note in line
             if note.pitch is not None and note.last and note.chord in self.score.fermatas
         ]
+
+
+def _common_rests(lines: dict[int, Line]) -> set[int]:
+    """Onsets of the rests that all voices of a staff have, if they are more than one."""
+    rests = [{(x.onset, x.ticks) for x in line if x.pitch is None} for line in lines.values()]
+    return {onset for onset, _ in set.intersection(*rests)} if len(rests) > 1 else set()
 
 
 def _layers(lines: dict[int, Line], shared_stems: bool) -> list[list[int]]:

@@ -96,6 +96,8 @@ def moves(first: Chord, first_setting: Setting, second: Chord, second_setting: S
     steps = (b.steps[None, :, :] - a.steps[:, None, :]).astype(np.int64)
     for voice in both:
         cost += _melodic_costs()[voice, steps[:, :, voice] + 24, semitones[:, :, voice] + 40]
+        if first == second and voice != SOPRANO:  # the melody moves over a chord that stays
+            cost += 2.0 * (semitones[:, :, voice] != 0)
     moved = sum((semitones[:, :, v] != 0).astype(np.int32) << v for v in both)
     common = a.perfect[:, None] & b.perfect[None, :]
     cost += BROKEN * ((common & _moved_pairs()[moved]) != 0)
@@ -325,9 +327,7 @@ def _false_relation(had: NDArray[np.bool_], has: NDArray[np.bool_]) -> Costs:
     return (needed & ~same_voice) * np.float32(4.0)
 
 
-def smoothest(
-    chords: Sequence[tuple[Chord, Setting]], wishes: Sequence[Costs]
-) -> tuple[list[tuple[Pitch | None, ...]], list[int]]:
+def smoothest(chords: Sequence[tuple[Chord, Setting]], wishes: Sequence[Costs]) -> list[int]:
     """Find the settings of a row of chords that cost the least together.
 
     Args:
@@ -335,11 +335,10 @@ def smoothest(
         wishes: A further cost of each setting of each chord, each ``(C,)``.
 
     Returns:
-        The notes of each chord, soprano first, and the numbers of the chords to which no way
-        leads without breaking a law.
+        For each chord the number of its setting in :func:`voicings`.
     """
     if not chords:
-        return [], []
+        return []
     found = [voicings(chord, setting) for chord, setting in chords]
     total = found[0].cost + wishes[0]
     back: list[NDArray[np.int64]] = []
@@ -351,10 +350,13 @@ def smoothest(
     rows = [int(total.argmin())]
     for best in reversed(back):
         rows.append(int(best[rows[-1]]))
-    rows.reverse()
-    broken = [
+    return rows[::-1]
+
+
+def broken_at(chords: Sequence[tuple[Chord, Setting]], rows: Sequence[int]) -> list[int]:
+    """Numbers of the chords to which a law is broken, with the settings of :func:`smoothest`."""
+    return [
         i
         for i in range(1, len(chords))
         if moves(*chords[i - 1], *chords[i])[rows[i - 1], rows[i]] >= BROKEN
     ]
-    return [v.pitches(row) for v, row in zip(found, rows, strict=True)], broken

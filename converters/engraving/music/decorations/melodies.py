@@ -13,7 +13,8 @@ from converters.engraving.music.keys import LETTERS, Key
 
 ACCIDENTALS = {-2: "ff", -1: "f", 0: "n", 1: "s", 2: "x"}
 _LEAPS = (-4, -3, -2, -2, -1, -1, -1, 1, 1, 1, 2, 2, 3, 4)
-_CHORDS = ((0, 2), (0, 2, 4), (0, 3, 5), (0, 2, 5), (0, 4, 7), (0, 2, 4, 7), (0, 1, 4))
+_WIDE_CHORDS = ((0, 2), (0, 2, 4), (0, 3, 5), (0, 2, 5), (0, 4, 7), (0, 2, 4, 7))
+_CHORDS = (*_WIDE_CHORDS, (0, 1, 4))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -95,8 +96,9 @@ class Melody:
         return sound.length >= QUARTER and self.rng.random() < self.chords
 
     def _chord(self, attributes: dict[str, str]) -> Element:
-        top = self.rng.choice(_CHORDS)
-        notes = [self._pitched(self._position + up, {}) for up in top]
+        is_breve = attributes["dur"] == "breve"  # verovio lets two breves a second apart overlap
+        chord = self.rng.choice(_WIDE_CHORDS if is_breve else _CHORDS)
+        notes = [self._pitched(self._position + up, {}) for up in chord]
         return self.pen.write("chord", attributes, *notes)
 
     def _note(self, attributes: dict[str, str]) -> Element:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from converters.engraving.music.decorations.bars import WHOLE, Metre
 
-BREVE, HALF, QUARTER, EIGHTH, SIXTEENTH = 2 * WHOLE, 64, 32, 16, 8
+HALF, QUARTER, EIGHTH, SIXTEENTH = 64, 32, 16, 8
 
 _NAMES = {2 * WHOLE: "breve"} | {WHOLE // n: str(n) for n in (1, 2, 4, 8, 16, 32, 64, 128)}
 _HELD = sorted((3 * n // d for n in _NAMES for d in (2, 3) if n > 1 or d == 3), reverse=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lxml.etree import _Element as Element
 
 from converters.engraving.music.decorations.bars import Bar, Clef, Metre, layers
-from converters.engraving.music.decorations.mei import Pen
+from converters.engraving.music.decorations.mei import Pen, name
 from converters.engraving.music.decorations.melodies import Melody
 from converters.engraving.music.decorations.rhythms import Rhythm, held
 from converters.engraving.music.keys import Key
@@ -119,6 +119,9 @@ class Scene:
         measure = self.elements[-1] if self.elements else self.before.measure
         for element in measure:
             if element.get("n") == staff and (found := layers(element)):
+                for last in found[0][-1:]:  # two clefs would stand on each other
+                    if name(last) == "clef":
+                        found[0].remove(last)
                 found[0].append(self.pen.write("clef", clef.attributes()))
 
     def close(self) -> list[Element]:

@@ -15,6 +15,7 @@ from converters.engraving.music.decorations.mei import ID, Pen, tag
 from converters.engraving.music.decorations.melodies import Melody
 from converters.engraving.music.decorations.passages import BROAD_METRES, CLEFS, METRES, renumber
 from converters.engraving.music.decorations.rhythms import Group, Rhythm, Sound
+from converters.engraving.music.decorations.scenes import Scene
 from converters.engraving.music.keys import Key
 
 KINDS: dict[str, Callable[[random.Random, Metre], Rhythm]] = {
@@ -252,3 +253,12 @@ def test_between_two_staves_only_one_has_room() -> None:
 def test_new_ids_are_new() -> None:
     pen = Pen(score('<measure xml:id="d0"/><measure xml:id="d2"/>'))
     assert [pen.write("note").get(ID) for _ in range(3)] == ["d1", "d3", "d4"]
+
+
+def test_a_clef_at_the_end_of_a_bar_takes_the_place_of_another() -> None:
+    clef = '<clef shape="F" line="4"/>'
+    root = score(measure(note("a") + clef) + measure(note("b")))
+    before, home = read_bars(root)
+    scene = Scene(pen=Pen(root), rng=random.Random(1), home=home, before=before)
+    scene.clef_at_end("1", Clef(shape="C", line=3))
+    assert [c.get("shape") for c in before.measure.iter(tag("clef"))] == ["C"]

@@ -1,0 +1,282 @@
+"""Whole data sets: what is in the folder, that it does not depend on workers, what goes wrong."""
+
+import json
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fragments import score
+
+import class_maps
+from class_maps import ConfigError, InputError, OmrError, catalogue
+from converters.conversion import ConversionOptions, convert
+from converters.engraving import child, dataset, score_files, scores
+from converters.engraving.dataset import EngravingOptions, engrave
+from converters.engraving.pages import PageOptions
+
+SMALL = PageOptions(width=700, height=600)
+PAGES = 6
+NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
+
+
+def options(**more: Any) -> EngravingOptions:  # noqa: ANN401
+    return EngravingOptions(**({"pages": PAGES, "page": SMALL} | more))
+
+
+def labels(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("deepscores_*.json")):
+        data = json.loads(path.read_text())
+        name_of = {str(image["id"]): image["filename"] for image in data["images"]}
+        for annotation in data["annotations"].values():
+            found.setdefault(name_of[annotation["img_id"]], []).append(annotation)
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("engraved") / "out"
+    engrave(target, options(val=0.34, holdout_font="Petaluma", segmentation=True))
+    return target
+
+
+def test_the_folder_is_whole(made: Path) -> None:
+    assert sorted(p.name for p in made.iterdir()) == [
+        "deepscores_train.json",
+        "deepscores_val.json",
+        "images",
+        "manifest.json",
+        "segmentation",
+    ]
+    data = [json.loads((made / f"deepscores_{s}.json").read_text()) for s in ("train", "val")]
+    names = [image["filename"] for part in data for image in part["images"]]
+    assert len(names) == PAGES
+    assert sorted(names) == sorted(p.name for p in (made / "images").iterdir())
+    for part in data:
+        assert part["annotation_sets"] == ["engraved"]
+        assert {a for image in part["images"] for a in image["ann_ids"]} == set(part["annotations"])
+
+
+def test_an_annotation_says_what_deepscoresv2_says(made: Path) -> None:
+    data = json.loads((made / "deepscores_train.json").read_text())
+    for annotation in data["annotations"].values():
+        x0, y0, x1, y1 = annotation["a_bbox"]
+        xs, ys = annotation["o_bbox"][::2], annotation["o_bbox"][1::2]
+        assert x0 < x1
+        assert y0 < y1
+        assert max(abs(min(xs) - x0), abs(max(xs) - x1)) < 20
+        assert max(abs(min(ys) - y0), abs(max(ys) - y1)) < 20
+        assert annotation["area"] >= 1
+        [category] = annotation["cat_id"]
+        if data["categories"][category]["name"].startswith("notehead"):
+            assert "rel_position:" in annotation["comments"]
+
+
+def test_font_and_pieces_held_out(made: Path) -> None:
+    manifest = json.loads((made / "manifest.json").read_text())
+    assert manifest["splits"]["val"]["fonts"] == {"Petaluma": 2}
+    assert "Petaluma" not in manifest["splits"]["train"]["fonts"]
+    assert manifest["splits"]["train"]["pages"] == 4
+    total = sum(len(annotations) for annotations in labels(made).values())
+    assert manifest["symbols"] == total == sum(manifest["categories"].values())
+
+
+def test_segmentation_paints_the_categories_where_they_are(made: Path) -> None:
+    colour = {c.id: c.color for c in catalogue("engraved").categories}
+    for name, annotations in labels(made).items():
+        path = made / "segmentation" / name.replace(".png", "_seg.png")
+        painted = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        for annotation in annotations:
+            x0, y0, x1, y1 = (round(side) for side in annotation["a_bbox"])
+            if (x1 - x0) * (y1 - y0) > 40 and annotation["area"] > 0.5 * (x1 - x0) * (y1 - y0):
+                assert colour[int(annotation["cat_id"][0])] in painted[y0:y1, x0:x1]
+
+
+def test_convert_reads_it_and_every_symbol_closes(made: Path, tmp_path: Path) -> None:
+    for name in ("harmony", "deepscores"):
+        out = tmp_path / name
+        summary = convert(made, out, ConversionOptions(class_map=class_maps.load(name)))
+        assert set(summary["splits"]) == {"train", "val"}
+        assert summary["symbols"]["read"] == sum(map(len, labels(made).values()))
+        assert summary["warnings"] == []
+        assert set(summary["dropped_by_reason"]) <= {"not in class map"}
+
+
+def test_page_k_is_the_same_for_any_workers_number_and_order(made: Path, tmp_path: Path) -> None:
+    more = options(pages=PAGES + 2, val=0.34, holdout_font="Petaluma")
+    engrave(tmp_path / "out", more, workers=2)
+    ours, theirs = labels(made), labels(tmp_path / "out")
+    assert ours == {name: theirs[name] for name in ours}
+    for name in ours:
+        image = (made / "images" / name).read_bytes()
+        assert image == (tmp_path / "out" / "images" / name).read_bytes()
+
+
+def test_another_seed_gives_other_pages(made: Path, tmp_path: Path) -> None:
+    engrave(tmp_path / "out", options(pages=1, page=PageOptions(width=700, height=600, seed=1)))
+    assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pages": 0}, "--pages must be at least 1, got 0"),
+        ({"val": 1.0}, "--val must be from 0 to below 1, got 1"),
+        (
+            {"holdout_font": "Leland"},
+            "--holdout-font needs pages that are held out; give --val too",
+        ),
+        (
+            {"page": PageOptions(fonts=("Bravur",))},
+            "no font is called Bravur (did you mean Bravura?); there are Bravura, Gootville, "
+            "Leipzig, Leland, Petaluma",
+        ),
+        (
+            {"page": PageOptions(fonts=("Leland",)), "holdout_font": "Leland", "val": 0.5},
+            "no font is left to train on; give --fonts more of them",
+        ),
+        ({"page": PageOptions(width=50, height=3000)}, "--size must be at least 200x200"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        options(**settings)
+    assert str(error.value) == message
+
+
+def test_a_page_that_nothing_fits_on_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OmrError, match="page 1: none of 50 tries came to a page: music that runs"):
+        engrave(tmp_path / "out", options(page=PageOptions(width=3000, height=200)))
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "scores"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "good.mei").write_text(score([NOTES] * 3))
+    (folder / "deep" / "better.mei").write_text(score([NOTES] * 4))
+    (folder / "silent.mei").write_text(score(["<mRest/>"]))
+    (folder / "broken.musicxml").write_text("<score-partwise><part>")
+    (folder / "empty.krn").write_text("")
+    (folder / "torn.mxl").write_bytes(b"PK\x03\x04 no archive")
+    (folder / "notes.txt").write_text("not a score")
+    return folder
+
+
+def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) -> None:
+    manifest = engrave(tmp_path / "out", options(pages=4, scores=str(folder), val=0.5), workers=2)
+    assert manifest["failures"] == {
+        "broken.musicxml": "not XML, cut short or damaged: Premature end of data in tag part line "
+        "1, line 1, column 23 (<string>, line 1)",
+        "empty.krn": "verovio cannot read it",
+        "silent.mei": "a score without notes",
+        "torn.mxl": "cannot be read: File is not a zip file",
+    }
+    assert manifest["works"] == {"2": "better.mei", "4": "good.mei"}
+    assert {s: part["works"] for s, part in manifest["splits"].items()} == {"train": 1, "val": 1}
+    assert manifest["categories"]["noteheadBlackInSpace"] > 10
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ([], "no scores: expected .krn, .mei, .musicxml, .mxl, .xml"),
+        (["silent.mei"], "no score can be used; silent.mei: a score without notes"),
+    ],
+)
+def test_no_score_at_all(folder: Path, tmp_path: Path, keep: list[str], message: str) -> None:
+    for path in folder.rglob("*.*"):
+        if path.name not in keep:
+            path.unlink()
+    with pytest.raises(InputError) as error:
+        engrave(tmp_path / "out", options(scores=str(folder)))
+    assert str(error.value) == f"{folder}: {message}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "deep")
+    with pytest.raises(ConfigError, match=r"--val 0\.5 of 1 pieces leaves none on one side"):
+        engrave(tmp_path / "out", options(scores=str(folder), val=0.5))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such folder of scores"):
+        engrave(tmp_path / "out", options(scores=str(tmp_path / "nowhere")))
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("import os; os.abort()", r"verovio stopped while reading it \(exit status -6\)"),
+        ("import time; time.sleep(60)", "not read within 1 s"),
+    ],
+)
+def test_a_child_that_aborts_or_hangs(
+    program: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken_child.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(child, "MODULE", "broken_child")
+    monkeypatch.setattr(child, "TIME_LIMIT_S", 1.0)
+    error = child.examine(folder / "good.mei")
+    assert error is not None
+    assert re.fullmatch(message, error)
+
+
+def test_a_child_cannot_take_all_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "MEMORY_LIMIT_BYTES", 100 << 20)
+    error = child.examine(folder / "good.mei")
+    assert error is not None
+    assert error.startswith("verovio stopped while reading it")
+
+
+# ---- reading scores ----------------------------------------------------------------------------
+
+
+def test_scores_in_other_encodings(tmp_path: Path) -> None:
+    text = score([NOTES])
+    for name, encoding in (("a.mei", "utf-8"), ("b.mei", "utf-16"), ("c.mei", "utf-8-sig")):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        assert score_files.read(tmp_path / name) == text
+    latin = text.replace("UTF-8", "latin-1").replace("<title/>", "<title>Bär</title>")
+    (tmp_path / "d.mei").write_bytes(latin.encode("latin-1"))
+    assert "Bär" in score_files.read(tmp_path / "d.mei")
+
+
+def test_a_score_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_files, "MAX_BYTES", 100 << 10)
+    path = tmp_path / "bomb.mxl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("score.xml", b" " * (200 << 10))
+    with pytest.raises(InputError, match=r"bomb\.mxl: larger than 0 MB: no score"):
+        score_files.read(path)
+
+
+def test_chorales_are_found_and_set(tmp_path: Path) -> None:
+    found = score_files.chorales()
+    assert len(found) > 300
+    manifest = engrave(tmp_path / "out", options(pages=2, scores="chorales"))
+    assert manifest["licence"] == dataset.CHORALES_CAVEAT
+    assert manifest["failures"] == {}
+
+
+def test_pieces_are_numbered_by_their_order() -> None:
+    found = scores.pieces([Path("b"), Path("a")], trusted=False)
+    assert [(p.work, p.path) for p in found] == [(1, Path("b")), (2, Path("a"))]
+
+
+def test_the_share_held_out_does_not_depend_on_the_number_of_pages() -> None:
+    for share in (0.0, 0.1, 0.25, 0.34, 0.5, 0.99):
+        held = [dataset._is_held_out(i, share) for i in range(1000)]
+        assert sum(held) == round(1000 * share)
+        assert np.abs(np.cumsum(held) - share * np.arange(1, 1001)).max() <= 1

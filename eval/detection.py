@@ -1,9 +1,10 @@
 """Average precision of predicted symbols, computed by pycocotools.
 
-Three means of the classes' figures are in use, and on music they differ by up to 0.3, because a
-few classes (noteheads, stems) hold most symbols. This module gives two and names them:
+Several means of the classes' figures are in use, and on music they differ by up to 0.3, because a
+few classes (noteheads, stems) hold most symbols. This module gives three and names them:
 
 * macro: every class that has a truth counts the same; what COCO and Ultralytics print.
+* frequent macro: the same of classes with many truths; that of a rare one is a matter of luck.
 * instance weighted: every class counts by its number of truths.
 
 Shapes: T IoU thresholds, R recall thresholds, C classes.
@@ -32,6 +33,9 @@ MAX_CONF = 0.001
 A cut at 0.25 takes the low-precision end off the curve: recall falls, and evaluators that join
 the curve's end to (recall 1, precision 0) even report a higher AP than without it.
 """
+
+FREQUENT = 30
+"""Truths from which a class counts in the frequent macro mean."""
 
 _AT_50, _AT_75 = 0, 5  # places of IoU .5 and .75 in COCO's .5:.05:.95
 _EVERY_AREA = [0.0, float("inf")]  # COCO's own "all" ends at 1e10 square pixels
@@ -78,6 +82,8 @@ class DetectionReport:
     """In the order of the class names."""
     macro: MeanScore
     """Every class that has a truth counts the same."""
+    frequent_macro: MeanScore
+    """Every class with at least :data:`FREQUENT` truths counts the same."""
     instance_weighted: MeanScore
     """Every class counts by its number of truths."""
 
@@ -135,6 +141,7 @@ def evaluate(
         max_det_per_class=max_det,
         classes=classes,
         macro=_mean(classes, np.minimum(n_truths, 1)),
+        frequent_macro=_mean(classes, (n_truths >= FREQUENT).astype(np.int64)),
         instance_weighted=_mean(classes, n_truths),
     )
 

@@ -3,7 +3,6 @@
 Shapes: N symbols.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -74,16 +73,16 @@ def turned_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
     x0, y0, x1, y1 = box_xyxy
     upright = [x1, y1, x1, y0, x0, y0, x0, y1]
     rectangle = cv2.minAreaRect((outline.points_xy - (x0, y0)).astype(np.float32))
-    corners = np.add(cv2.boxPoints(rectangle), (x0, y0))  # (4, 2)
-    bounds = [*corners.min(0).tolist(), *corners.max(0).tolist()]
+    corners = [(x + x0, y + y0) for x, y in cv2.boxPoints(rectangle).tolist()]
+    xs, ys = zip(*corners, strict=True)
+    bounds = min(xs), min(ys), max(xs), max(ys)
     if max(abs(a - b) for a, b in zip(bounds, box_xyxy, strict=True)) > MAX_STICKING_OUT_PX:
         return upright
-    middle_x, middle_y = corners.mean(0).tolist()
-    around = sorted(
-        corners.tolist(),
-        key=lambda c: (math.atan2(middle_y - c[1], c[0] - middle_x) + math.pi / 2) % (2 * math.pi),
-    )
-    return [side for corner in around for side in corner]
+    first = max(range(4), key=lambda i: xs[i] + ys[i])  # the bottom right one
+    (ax, ay), (bx, by), (cx, cy), _ = corners
+    is_clockwise = (bx - ax) * (cy - by) - (by - ay) * (cx - bx) > 0
+    step = -1 if is_clockwise else 1
+    return [side for i in range(4) for side in corners[(first + step * i) % 4]]
 
 
 def area(outline: Outline) -> float:

@@ -104,8 +104,8 @@ def _show(manifest: dict[str, Any], out: Path) -> None:
     )
     counts = sorted(manifest["categories"].items(), key=lambda item: -item[1])
     table("Categories", ("category", "symbols"), [row for row in counts if row[1]])
-    if absent := [name for name, n in counts if not n]:
-        say(f"without a symbol: {', '.join(absent)}")
+    absent = sum(1 for _, n in counts if not n)
+    say(f"{absent} other categories have no symbol; manifest.json names them")
     share = manifest["collisions"] / manifest["symbols"]
     say(f"symbols that lie on another: {manifest['collisions']} ({share:.2%})")
     for reason, n in manifest["rejected"].items():

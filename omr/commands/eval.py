@@ -118,6 +118,8 @@ def _is_training_split(dataset: "YoloDataset", split: str) -> bool:
 
 
 def _show(report: "DetectionReport", *, split: str, seen: bool) -> None:
+    from eval.detection import FREQUENT
+
     shown = [row for row in report.classes if row.n_truths or row.n_predictions]
     totals = report.n_truths, report.n_predictions
     table(
@@ -126,6 +128,7 @@ def _show(report: "DetectionReport", *, split: str, seen: bool) -> None:
         [(row.name, row.n_truths, row.n_predictions, *_figures(row)) for row in shown],
         [
             ("macro mean", *totals, *_figures(report.macro)),
+            (f"macro mean from {FREQUENT} truths", *totals, *_figures(report.frequent_macro)),
             ("instance-weighted mean", *totals, *_figures(report.instance_weighted)),
         ],
     )

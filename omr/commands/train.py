@@ -29,7 +29,7 @@ def train(
         float, typer.Option(help="Epochs in which the learning rate rises.", min=0)
     ] = 3.0,
     validate: Annotated[
-        bool, typer.Option(help="Validate after every epoch, or only after the last.")
+        bool, typer.Option(help="Validate after every epoch, or never: best.pt is last.pt.")
     ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in OUT, with its own settings.")
@@ -37,7 +37,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 8,
     size_prior: Annotated[
-        bool, typer.Option(help="Start the boxes at the data's symbol sizes.")
+        bool,
+        typer.Option(help="Start boxes at the data's symbol sizes, and free of their anchors."),
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
     as_json: AsJson = False,

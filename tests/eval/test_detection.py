@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from class_maps import ConfigError
 from converters.page import Page
 from eval import detection
-from eval.detection import DetectionReport, MeanScore, evaluate
+from eval.detection import FREQUENT, DetectionReport, MeanScore, evaluate
 
 NAMES = ("notehead", "stem", "clef")
 Symbol = tuple[list[float], int]
@@ -134,6 +134,15 @@ def test_means_leave_out_classes_without_truth_and_say_which_they_are() -> None:
     assert report.macro.ap50 == pytest.approx(1 / 2)
     assert report.instance_weighted.ap50 == pytest.approx(3 / 4)
     assert report.instance_weighted.recall50 == pytest.approx(3 / 4)
+    assert report.frequent_macro.ap50 is None
+
+
+@pytest.mark.parametrize(("n", "expected"), [(FREQUENT - 1, None), (FREQUENT, 1.0)])
+def test_a_class_is_frequent_from_so_many_truths_on(n: int, expected: float | None) -> None:
+    truths = truth([*((box, 0) for box in BOX[:n]), (BOX[99], 1)])
+    report = evaluate([truths], [predicted([(box, 0, 0.9) for box in BOX[:n]])], NAMES)
+    assert report.frequent_macro.ap50 == (None if expected is None else pytest.approx(expected))
+    assert report.macro.ap50 == pytest.approx(1 / 2)
 
 
 def test_nothing_is_cut_unless_asked() -> None:

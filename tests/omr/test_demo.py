@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,6 @@ from deepscores import NOTE, content, write
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
-from converters import synthetic
 from omr.cli import app
 
 
@@ -25,7 +25,7 @@ def test_data_that_cannot_be_read_costs_nothing(tmp_path: Path) -> None:
 
 def test_data_inside_the_folder_is_not_lost(tmp_path: Path) -> None:
     (tmp_path / ".omr-demo").touch()
-    synthetic.write(tmp_path / "mine", pages=1, width=400, height=300)
+    write(tmp_path / "mine", content(NOTE), "deepscores_train.json")
     error = run("--data", tmp_path / "mine", "--out", tmp_path, "--force").exception
     assert isinstance(error, ConfigError)
     assert (
@@ -56,3 +56,17 @@ def test_a_folder_of_somebody_else_stays(force: list[str], message: str, tmp_pat
     assert isinstance(error, ConfigError)
     assert str(error) == message.format(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "dear"
+
+
+def test_without_data_pages_are_engraved_and_some_held_out(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    run("--out", out, "--pages", 5, "--steps", 1)
+    report = (out / "REPORT.md").read_text()
+    assert "in a font (Petaluma) that no page of the training has" in report
+    assert f"omr engrave {out}/pages --pages 5 --val 0.2 --holdout-font Petaluma" in report
+    assert "AP50, of classes with 30 truths and more" in report
+    engraved = json.loads((out / "pages" / "manifest.json").read_text())
+    assert engraved["splits"]["val"]["fonts"] == {"Petaluma": 1}
+    converted = json.loads((out / "data" / "manifest.json").read_text())
+    assert converted["splits"]["val"]["pages"] == 1
+    assert json.loads((out / "score" / "report.json").read_text())["split"] == "val"

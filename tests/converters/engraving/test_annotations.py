@@ -1,0 +1,98 @@
+"""Annotations in DeepScoresV2's words, against hand-worked ones and OpenCV's drawing."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from class_maps import catalogue
+from converters.engraving import annotations
+from converters.engraving.outlines import outline
+from converters.engraving.symbols import Symbol
+
+SQUARE = np.array([[10, 20], [30, 20], [30, 60], [10, 60.0]])
+
+
+def symbol(
+    points: np.ndarray,
+    category: str = "stem",
+    position: int | None = None,
+    staff: int | None = None,
+) -> Symbol:
+    ink = outline([points])
+    return Symbol(category=category, outline=ink, shapes=(), position=position, staff=staff)
+
+
+def test_no_symbols_no_rows() -> None:
+    assert annotations.rows([], np.empty((0, 4)), 1) == []
+    assert not annotations.segmentation([], np.empty((0, 4)), 3, 2).any()
+    assert annotations.segmentation([], np.empty((0, 4)), 3, 2).shape == (2, 3)
+
+
+def test_a_row() -> None:
+    head = symbol(SQUARE, "noteheadBlackOnLine", position=2, staff=3)
+    [(annotation_id, row)] = annotations.rows([head], np.array([[10, 20, 30, 60.0]]), 7)
+    assert annotation_id == 700_001
+    assert row == {
+        "a_bbox": [10, 20, 30, 60],
+        "o_bbox": [30, 60, 30, 20, 10, 20, 10, 60],
+        "cat_id": ["25"],
+        "area": 800,
+        "img_id": "7",
+        "comments": "instance:#000001;rel_position:-2;staff:3;",
+    }
+
+
+def test_a_hole_is_no_ink() -> None:
+    hole = (SQUARE[::-1] - (20, 40)) / 2 + (20, 40)
+    assert annotations.area(outline([SQUARE])) == 800
+    assert annotations.area(outline([SQUARE, hole])) == 600
+
+
+@given(st.floats(-89, 89), st.floats(5, 40), st.floats(1, 4))
+def test_a_turned_box_begins_at_the_bottom_right_and_goes_up(
+    degrees: float, length: float, width: float
+) -> None:
+    turn = math.radians(degrees)
+    half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (length / 2, width / 2)
+    matrix = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    points = half @ matrix + (100, 200)
+    box = [*points.min(0), *points.max(0)]
+    found = np.array(annotations.turned_box(outline([points]), box)).reshape(4, 2)
+    gaps = np.linalg.norm(found[:, None] - points, axis=2).min(1)
+    assert gaps.max() < 0.01
+    assert found.sum(1).argmax() == 0
+    (ax, ay), (bx, by), (cx, cy), _ = found
+    assert (bx - ax) * (cy - by) - (by - ay) * (cx - bx) < 0  # against the clock, y downwards
+
+
+def test_a_box_that_would_stick_out_far_stays_upright() -> None:
+    plump = np.array([[0, 0], [100, 30], [130, 130], [30, 100.0]])
+    box = [0.0, 0.0, 130.0, 130.0]
+    assert annotations.turned_box(outline([plump]), box) == [130, 130, 130, 0, 0, 0, 0, 130]
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4]),
+        ([1.05, 2.89, 3.05, 4.11], [1, 2, 3, 5]),
+        ([1.95, 2.0, 2.99, 4.0], [2, 2, 3, 4]),
+    ],
+)
+def test_rounding_leaves_out_a_tenth_of_a_pixel_at_most(
+    box: list[float], expected: list[int]
+) -> None:
+    assert annotations.rounded(np.array([box])).tolist() == [expected]
+
+
+def test_segmentation_fills_the_ink_like_opencv() -> None:
+    found = symbol(SQUARE + 0.01)
+    image = annotations.segmentation([found], np.array([[10.01, 20.01, 30.01, 60.01]]), 50, 80)
+    [colour] = [c.color for c in catalogue("engraved").categories if c.name == "stem"]
+    expected = np.zeros((80, 50), np.uint8)
+    cv2.rectangle(expected, (10, 20), (29, 59), colour, cv2.FILLED)
+    assert np.array_equal(image, expected)

@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from class_maps import catalogue, load
-from converters import synthetic
 from converters.coco import CocoWriter
 from converters.deepscoresv2 import DeepScoresFile
+from converters.engraving import raster
+from converters.engraving.annotations import vocabulary
+from converters.engraving.dataset import EngravingOptions, engrave
+from converters.engraving.pages import PageOptions
 from converters.tally import Tally
 
 DENSE_PAGES, DENSE_ANNOTATIONS = 1_362, 889_833
@@ -39,7 +42,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
     with path.open("w", encoding="utf-8") as out:
         head = {
             "info": {"description": "seeded benchmark set", "version": "2.0"},
-            **synthetic.vocabulary(),
+            **vocabulary("deepscoresv2"),
             "images": _images(page, pages),
         }
         out.write(json.dumps(head)[:-1] + ', "annotations": {')
@@ -108,5 +111,6 @@ def write_as_coco(source: Path, target: Path) -> None:
 
 
 def write_pages(folder: Path, *, pages: int) -> None:
-    """Write pages with pixels, of the commonest size, for the tiles."""
-    synthetic.write(folder, pages=pages, width=WIDTH, height=HEIGHT)
+    """Engrave pages, of the commonest size, for the tiles."""
+    page = PageOptions(width=WIDTH, height=HEIGHT, engine=raster.fastest())
+    engrave(folder, EngravingOptions(pages=pages, page=page))

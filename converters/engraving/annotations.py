@@ -113,9 +113,9 @@ def segmentation(symbols: Sequence[Symbol], boxes_xyxy: Boxes, width: int, heigh
     return image
 
 
-def vocabulary() -> dict[str, Any]:
-    """The ``annotation_sets`` and ``categories`` of the file."""
-    known = catalogue(SOURCE)
+def vocabulary(source: str = SOURCE) -> dict[str, Any]:
+    """The ``annotation_sets`` and ``categories`` of a file, in the words of ``source``."""
+    known = catalogue(source)
     return {
         "annotation_sets": list(known.annotation_sets),
         "categories": {

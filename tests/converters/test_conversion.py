@@ -1,5 +1,7 @@
 import hashlib
 import json
+import math
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +12,13 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from deepscores import NOTE, content, sample, write
+from deepscores import NOTE, annotation, content, sample, several_pages, write
+from engraved import engraved_pages
 from hypothesis import given
 from hypothesis import strategies as st
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
-from converters import synthetic
 from converters.cleaning import CleaningOptions
 from converters.conversion import ConversionOptions, convert
 from converters.preparation import PreparationOptions
@@ -46,7 +48,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.write(tmp_path_factory.mktemp("pages"), pages=4, width=500, height=600)
+    return engraved_pages(tmp_path_factory.mktemp("pages"), pages=4)
 
 
 def test_a_page_without_symbols_among_others(tmp_path: Path) -> None:
@@ -71,18 +73,22 @@ def test_a_set_without_symbols_is_an_error(tmp_path: Path) -> None:
 def test_whole_pages(pages: Path, tmp_path: Path) -> None:
     summary = convert(pages, tmp_path / "out", options(formats=("yolo", "coco", "parquet")))
     raw = json.loads((pages / "deepscores_train.json").read_text())
-    assert summary["symbols"]["read"] == len(raw["annotations"])
-    assert summary["symbols"]["written"] == len(raw["annotations"])
+    mapped = class_maps.load("harmony").source("engraved").class_of
+    wanted: dict[str, list[tuple[str, list[float]]]] = {}
+    for row in raw["annotations"].values():
+        if name := mapped.get(raw["categories"][row["cat_id"][0]]["name"]):
+            wanted.setdefault(row["img_id"], []).append((name, row["a_bbox"]))
+    n_wanted, n_read = sum(map(len, wanted.values())), len(raw["annotations"])
+    assert n_read > n_wanted > 100
+    assert (summary["symbols"]["read"], summary["symbols"]["written"]) == (n_read, n_wanted)
+    assert summary["dropped_by_reason"] == {"not in class map": n_read - n_wanted}
     dataset = open_dataset(tmp_path / "out")
-    found = sorted(
-        (page.image.name, *box)
-        for page in dataset.pages("train")
-        for box in page.boxes_xyxy.round().astype(int).tolist()
-    )
-    name_of = {str(image["id"]): image["filename"] for image in raw["images"]}
-    assert found == sorted(
-        (name_of[a["img_id"]], *a["a_bbox"]) for a in raw["annotations"].values()
-    )
+    found = {page.image.name: page for page in dataset.pages("train")}
+    assert found.keys() == {image["filename"] for image in raw["images"]}
+    for image in raw["images"]:
+        page, symbols = found[image["filename"]], wanted[str(image["id"])]
+        assert [dataset.names[label] for label in page.labels] == [name for name, _ in symbols]
+        np.testing.assert_allclose(page.boxes_xyxy, [box for _, box in symbols], atol=2e-3)
     for image in dataset.image_paths("train"):
         assert image.read_bytes() == (pages / "images" / image.name).read_bytes()
 
@@ -100,9 +106,8 @@ def test_bytes_are_equal_for_any_number_of_workers(
 
 def test_tiles_show_the_page_and_lead_back_to_it(pages: Path, tmp_path: Path) -> None:
     summary = convert(pages, tmp_path / "out", tiled())
-    symbols = summary["symbols"]
-    assert symbols["read"] == symbols["written"]
-    assert symbols["labels"] > symbols["written"]
+    assert summary["dropped_by_reason"].keys() == {"not in class map"}
+    assert summary["symbols"]["labels"] > summary["symbols"]["written"]
     dataset = open_dataset(tmp_path / "out")
     for name, page in dataset.tiled_pages("train").items():
         whole = cv2.imread(str(pages / "images" / name), cv2.IMREAD_GRAYSCALE)
@@ -119,21 +124,36 @@ def test_every_box_of_a_tile_holds_ink(pages: Path, tmp_path: Path) -> None:
     for page in dataset.pages("train"):
         pixels = cv2.imread(str(dataset.splits["train"] / page.image), cv2.IMREAD_GRAYSCALE)
         assert pixels is not None
-        for x0, y0, x1, y1 in page.boxes_xyxy.round().astype(int).tolist():
-            assert pixels[y0:y1, x0:x1].min() < 128
+        for x0, y0, x1, y1 in page.boxes_xyxy.tolist():
+            rows = slice(math.floor(y0 + 0.1), math.ceil(y1 - 0.1))
+            columns = slice(math.floor(x0 + 0.1), math.ceil(x1 - 0.1))
+            assert pixels[rows, columns].min() < 128
 
 
-def test_scaling_to_a_staff_space(pages: Path, tmp_path: Path) -> None:
+def test_scaling_to_a_staff_space(tmp_path: Path) -> None:
+    data = several_pages(["a.png", "b.png"], NOTE, ("135", [0, 20, 200, 88]))
+    data["annotations"]["4"] = annotation("135", [0, 20, 200, 90], "2")
     half = options(preparation=PreparationOptions(staff_space=8.5), formats=("yolo", "parquet"))
-    convert(pages, tmp_path / "out", half)
+    convert(write(tmp_path / "in", data), tmp_path / "out", half)
     images = pl.read_parquet(tmp_path / "out" / "parquet" / "images_train" / "*.parquet")
-    space = (4 * synthetic.STAFF_SPACE + 2) / 4  # the box of the five lines is 2 px higher
-    width = round(500 * 8.5 / space)
-    assert images["width"].unique().to_list() == [width]
-    assert images["scale_x"].unique().to_list() == [width / 500]
-    for page in open_dataset(tmp_path / "out").pages("train"):
-        assert page.width == width
-        assert page.boxes_xyxy.max() <= max(page.width, page.height) + 1e-3
+    sizes = [(100, 50), (97, 49)]  # spaces of 17 and of 17.5 px: times 0.5 and 0.4857
+    assert images.select("width", "height").rows() == sizes
+    assert images.select("scale_x", "scale_y").rows() == [(w / 200, h / 100) for w, h in sizes]
+    for page, (width, height) in zip(
+        open_dataset(tmp_path / "out").pages("train"), sizes, strict=True
+    ):
+        assert (page.width, page.height) == (width, height)
+        note = np.array(NOTE[1]) * np.tile([width / 200, height / 100], 2)
+        np.testing.assert_allclose(page.boxes_xyxy[0], note, atol=1e-3)
+
+
+def test_engraved_staves_come_to_one_size(pages: Path, tmp_path: Path) -> None:
+    convert(pages, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
+    dataset = open_dataset(tmp_path / "out")
+    for page in dataset.pages("train"):
+        staves = page.boxes_xyxy[page.labels == dataset.names.index("staff")]
+        assert len(staves) > 1
+        np.testing.assert_allclose(staves[:, 3] - staves[:, 1], 4 * 8, atol=0.1)
 
 
 def test_what_no_tile_shows_enough_of_is_counted(tmp_path: Path) -> None:
@@ -157,11 +177,9 @@ def test_scaling_needs_a_staff(tmp_path: Path) -> None:
 
 
 def test_dense_folder_and_held_out_works(tmp_path: Path) -> None:
-    synthetic.write(tmp_path / "in", pages=6, width=500, height=400)
-    test = json.loads((tmp_path / "in" / "deepscores_train.json").read_text())
-    test["images"] = [
-        image | {"filename": f"lg-9{image['filename'][3:]}"} for image in test["images"]
-    ]
+    names = [f"{w}-aug-gonville--page-{n}.png" for w in (1, 2, 3) for n in (1, 2)]
+    write(tmp_path / "in", several_pages([f"lg-{name}" for name in names], NOTE))
+    test = several_pages([f"lg-9{name}" for name in names], NOTE)
     write(tmp_path / "in", test, "deepscores_test.json")
     summary = convert(tmp_path / "in", tmp_path / "out", options(val=0.3))
     assert {s: row["pages"] for s, row in summary["splits"].items()} == {
@@ -205,7 +223,7 @@ def test_val_may_not_meet_a_page_of_a_val_file(tmp_path: Path) -> None:
 
 def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> None:
     convert(pages, tmp_path / "out", options())
-    inside = synthetic.write(tmp_path / "out" / "more", pages=2, width=400, height=300)
+    inside = write(tmp_path / "out" / "more", content(NOTE)).parent
     with pytest.raises(ConfigError) as raised:
         convert(inside, tmp_path / "out", options(), force=True)
     assert str(raised.value) == (
@@ -279,6 +297,7 @@ def test_our_own_output_can_be_read_again(pages: Path, tmp_path: Path) -> None:
         options(str(tmp_path / "map.yaml")),
     )
     counts = {row["name"]: row["written"] for row in first["classes"]}
+    assert min(counts["stem"], counts["beam"]) > 0
     assert {row["name"]: row["written"] for row in again["classes"]} == {
         "stem": counts["stem"],
         "beam": counts["beam"],
@@ -320,12 +339,11 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
-def test_an_error_in_a_worker_is_one_line(pages: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "in"
-    synthetic.write(bad, pages=6, width=500, height=600)
-    image = bad / "images" / "lg-1002-aug-synthetic--page-2.png"
+def test_an_error_in_a_worker_is_one_line(tmp_path: Path) -> None:
+    bad = engraved_pages(tmp_path / "in", pages=6)
+    [image] = bad.glob("images/lg-6-*.png")
     image.write_bytes(image.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"page-2\.png: is damaged or cut short"):
+    with pytest.raises(InputError, match=f"^{re.escape(str(image))}: is damaged or cut short"):
         convert(bad, tmp_path / "out", tiled(), workers=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 

@@ -58,6 +58,19 @@ def content(
     }
 
 
+def several_pages(names: Sequence[str], *symbols: tuple[object, Sequence[float]]) -> dict[str, Any]:
+    """The JSON of a page of each name, all with the same symbols."""
+    data = content()
+    [image] = data["images"]
+    data["images"] = []
+    for i, name in enumerate(names):
+        ids = [str(len(symbols) * i + k + 1) for k in range(len(symbols))]
+        data["images"].append(image | {"id": i + 1, "filename": name, "ann_ids": ids})
+        mine = [annotation(*symbol, image=str(i + 1)) for symbol in symbols]
+        data["annotations"] |= dict(zip(ids, mine, strict=True))
+    return data
+
+
 def engraved(
     *symbols: tuple[str, Sequence[float]], size: tuple[int, int] = (200, 100)
 ) -> dict[str, Any]:

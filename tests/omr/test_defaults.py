@@ -9,8 +9,11 @@ import pytest
 
 from converters.cleaning import CleaningOptions
 from converters.conversion import ConversionOptions
+from converters.engraving.dataset import EngravingOptions
+from converters.engraving.pages import PageOptions
 from converters.tiles import TileOptions
 from omr.commands.convert import convert
+from omr.commands.engrave import engrave
 from omr.commands.train import train
 from training.trainer import TrainConfig
 
@@ -21,6 +24,8 @@ from training.trainer import TrainConfig
         (convert, CleaningOptions, {"dedup_iou", "min_side", "clip"}),
         (convert, TileOptions, {"min_visible"}),
         (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
+        (engrave, EngravingOptions, {"scores", "holdout_font", "val", "segmentation"}),
+        (engrave, PageOptions, {"seed", "style", "degrade"}),
         (
             train,
             TrainConfig,
@@ -35,7 +40,14 @@ def test_a_commands_default_is_that_of_what_it_calls(
     shared: set[str],
 ) -> None:
     of_command = {name: p.default for name, p in inspect.signature(command).parameters.items()}
-    of_command.pop("formats", None)  # None for typer, which takes no list for a default
+    for name in ("formats", "fonts"):  # None for typer, which takes no list for a default
+        of_command.pop(name, None)
     of_options = {f.name: f.default for f in fields(options) if f.default is not MISSING}
     assert of_command.keys() & of_options.keys() == shared
     assert {n: of_command[n] for n in shared} == {n: of_options[n] for n in shared}
+
+
+def test_the_default_size_of_a_page_stands_in_one_text() -> None:
+    size = inspect.signature(engrave).parameters["size"].default
+    options = PageOptions()
+    assert size == f"{options.width}x{options.height}"

@@ -1,5 +1,6 @@
 """The examples in the commands' help do what they say, in the order of the README."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -7,13 +8,17 @@ from pathlib import Path
 
 import pytest
 from cli_commands import commands
+from engraved import engraved_pages
 from typer.testing import CliRunner
 
-from converters import synthetic
 from omr.cli import app
 
-ORDER = ["convert", "show", "analyze-density", "train", "eval", "demo", "classes"]
-SHORTER = {"--epochs 100": "--epochs 1 --batch 2 --workers 0", "--out demo": "--out demo --steps 1"}
+ORDER = ["engrave", "convert", "show", "analyze-density", "train", "eval", "demo", "classes"]
+SHORTER = {
+    "--pages 200": "--pages 5 --size 700x600",
+    "--epochs 100": "--epochs 1 --batch 2 --workers 0",
+    "--out demo": "--out demo --steps 1",
+}
 
 
 def examples() -> list[str]:
@@ -25,8 +30,8 @@ def examples() -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A current folder with the sources that the examples name."""
     root = tmp_path_factory.mktemp("examples")
-    synthetic.write(root / "ds2_dense", pages=3, width=640, height=640)
-    synthetic.write(root / "ds2_sample", pages=1, width=640, height=400)
+    engraved_pages(root / "ds2_dense", pages=3, width=640, height=640)
+    engraved_pages(root / "ds2_sample", pages=1, width=640, height=400)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         yield root
@@ -39,6 +44,9 @@ def test_example(example: str, folder: Path) -> None:
         words = words.replace(long, short)
     result = CliRunner().invoke(app, shlex.split(words))
     assert result.exit_code == 0, result.output
+    if example.startswith("engrave"):
+        data = json.loads((folder / "engraved" / "deepscores_val.json").read_text())
+        assert ["petaluma" in image["filename"] for image in data["images"]] == [True]
     if example.startswith("demo"):
         report = (folder / "demo" / "REPORT.md").read_text()
         assert "Scored on the TRAINING pages" in report

@@ -1,16 +1,18 @@
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from deepscores import NOTE, content, engraved, write
+from deepscores import NOTE, content, engraved, several_pages, write
+from engraved import engraved_pages
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
-from converters import synthetic
 from converters.images import Pixels
+from converters.yolo import open_dataset
 from eval.drawing import class_colour
 from omr.cli import app
 
@@ -44,13 +46,20 @@ def _current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four pages of two works, and their tiles: those of one work are held out."""
+    """Four pages, and their tiles: those of two pages are held out."""
     folder = tmp_path_factory.mktemp("data")
-    synthetic.write(folder / "pages", pages=4, width=400, height=300)
+    engraved_pages(folder / "pages", pages=4, width=400, height=300, fonts=("Leland",))
     words = ["convert", folder / "pages", folder / "tiles", "--tile", 200, "--val", 0.5]
     result = CliRunner().invoke(app, [*map(str, words), "--workers", "1"])
     assert result.exit_code == 0, result.output
     return folder
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pages of two works."""
+    names = [f"lg-{w}-aug-gonville--page-{n}.png" for w in (1000, 1001) for n in (1, 2)]
+    return write(tmp_path_factory.mktemp("works"), several_pages(names, NOTE)).parent
 
 
 def read(path: object) -> Pixels:
@@ -153,12 +162,21 @@ def test_only_some_classes(words: list[str], label: int) -> None:
     assert not has_colour(picture, 0 if words else names.index("noteheadBlackOnLine"))
 
 
-def test_pages_by_number_and_by_name(data: Path) -> None:
-    pages = data / "pages"
-    assert [shown(pages, "--page", k, "--force")["page"] for k in (1, 4)] == [1, 4]
-    found = shown(pages, "--page", "1001-aug-synthetic--page-2", "--force")
-    assert (found["page"], found["path"]) == (4, "show-lg-1001-aug-synthetic--page-2.png")
-    assert shown(pages, "--page", "lg-1000-aug-synthetic--page-1.png", "--force")["page"] == 1
+def test_an_engraved_page_has_all_its_symbols(data: Path) -> None:
+    raw = json.loads((data / "pages" / "deepscores_train.json").read_text())
+    names = {key: category["name"] for key, category in raw["categories"].items()}
+    mine = [a["cat_id"][0] for a in raw["annotations"].values() if a["img_id"] == "2"]
+    found = shown(data / "pages", "--page", "lg-2-aug-leland")
+    assert found["image"] == f"{data}/pages/images/{raw['images'][1]['filename']}"
+    assert found["classes"] == Counter(names[key] for key in mine)
+    assert (found["repeated"], found["beyond_the_page"]) == ([], [])
+
+
+def test_pages_by_number_and_by_name(works: Path) -> None:
+    assert [shown(works, "--page", k, "--force")["page"] for k in (1, 4)] == [1, 4]
+    found = shown(works, "--page", "1001-aug-gonville--page-2", "--force")
+    assert (found["page"], found["path"]) == (4, "show-lg-1001-aug-gonville--page-2.png")
+    assert shown(works, "--page", "lg-1000-aug-gonville--page-1.png", "--force")["page"] == 1
 
 
 def test_tiles_of_a_converted_folder(data: Path) -> None:
@@ -166,7 +184,12 @@ def test_tiles_of_a_converted_folder(data: Path) -> None:
     assert (first["split"], last["split"], first["scale"]) == ("train", "val", 4.0)
     of_val = shown(data / "tiles", "--split", "val", "--page", 12, "--force")
     assert of_val["image"] == last["image"]
-    assert shown(data / "tiles", "--page", 2)["classes"] == {"restWhole": 1, "staff": 1}
+    second = shown(data / "tiles", "--page", 2)
+    label_file = data / "tiles" / "labels" / "train" / Path(str(second["image"])).name
+    labels = [int(n.split()[0]) for n in label_file.with_suffix(".txt").read_text().splitlines()]
+    names = open_dataset(data / "tiles").names
+    assert len(labels) > 1
+    assert second["classes"] == Counter(names[label] for label in labels)
 
 
 def test_a_folder_whose_splits_are_one_is_counted_once(tmp_path: Path) -> None:
@@ -181,13 +204,13 @@ def test_a_folder_whose_splits_are_one_is_counted_once(tmp_path: Path) -> None:
     [
         (["--page", "5"], "--page 5: it has pages 1 to 4"),
         (["--page", "0"], "--page 0: it has pages 1 to 4"),
-        (["--page", "page-2"], "--page page-2: it has pages 1 to 4, and that in the names of 2 images (lg-1000-aug-synthetic--page-2.png, lg-1001-aug-synthetic--page-2.png); say more"),
-        (["--page", "lg-1001-aug-synthetic--page-3"], "--page lg-1001-aug-synthetic--page-3: it has pages 1 to 4, and none with that in its name; nearest: lg-1001-aug-synthetic--page-2.png, lg-1001-aug-synthetic--page-1.png, lg-1000-aug-synthetic--page-2.png"),
+        (["--page", "page-2"], "--page page-2: it has pages 1 to 4, and that in the names of 2 images (lg-1000-aug-gonville--page-2.png, lg-1001-aug-gonville--page-2.png); say more"),
+        (["--page", "lg-1001-aug-gonville--page-3"], "--page lg-1001-aug-gonville--page-3: it has pages 1 to 4, and none with that in its name; nearest: lg-1001-aug-gonville--page-2.png, lg-1001-aug-gonville--page-1.png, lg-1000-aug-gonville--page-2.png"),
         (["--split", "val"], "no split 'val'; it has: train"),
     ],
 )  # fmt: skip
-def test_pages_that_are_none(words: list[str], message: str, data: Path) -> None:
-    assert refused(data / "pages", *words) == f"{data}/pages: {message}"
+def test_pages_that_are_none(words: list[str], message: str, works: Path) -> None:
+    assert refused(works, *words) == f"{works}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +219,7 @@ def test_pages_that_are_none(words: list[str], message: str, data: Path) -> None
         (["--only", "stemm"], "--only: no class is called stemm (did you mean stem?)"),
         (["--out", "page.jpg"], "--out must end in .png, got page.jpg"),
         (["--classes", "harmoni"], "no class map is called harmoni (did you mean harmony?); there are: coco, deepscores, harmony, harmony-core, or give the path of a .yaml file"),
-        (["--classes", "coco"], "class map coco does not say what deepscoresv2 calls its classes (it knows: coco); add sources.deepscoresv2 to a copy of "),
+        (["--classes", "coco"], "class map coco does not say what engraved calls its classes (it knows: coco); add sources.engraved to a copy of "),
     ],
 )  # fmt: skip
 def test_options_that_are_none(words: list[str], message: str, data: Path) -> None:
@@ -246,7 +269,7 @@ def test_a_picture_is_replaced_by_force_alone_and_the_page_never(data: Path) -> 
     )
     assert run("pages", "--out", out, "--no-names", "--force").exit_code == 0
     assert out.read_bytes() != before
-    image = Path("pages/images/lg-1000-aug-synthetic--page-1.png")
+    [image] = Path("pages/images").glob("lg-1-*.png")
     pixels = image.read_bytes()
     assert refused("pages", "--out", image, "--force") == (
         f"{image} is the page itself and is not replaced; choose another --out"

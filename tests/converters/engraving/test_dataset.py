@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from fragments import score
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError, catalogue
+from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.engraving import child, dataset, score_files, scores
 from converters.engraving.dataset import EngravingOptions, engrave
@@ -25,7 +25,8 @@ NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
 
 
 def options(**more: Any) -> EngravingOptions:  # noqa: ANN401
-    return EngravingOptions(**({"pages": PAGES, "page": SMALL} | more))
+    settings: dict[str, Any] = {"pages": PAGES, "page": SMALL} | more
+    return EngravingOptions(**settings)
 
 
 def labels(folder: Path) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def test_segmentation_paints_the_categories_where_they_are(made: Path) -> None:
     colour = {c.id: c.color for c in catalogue("engraved").categories}
     for name, annotations in labels(made).items():
         path = made / "segmentation" / name.replace(".png", "_seg.png")
-        painted = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        painted = images.read(path)
         for annotation in annotations:
             x0, y0, x1, y1 = (round(side) for side in annotation["a_bbox"])
             if (x1 - x0) * (y1 - y0) > 40 and annotation["area"] > 0.5 * (x1 - x0) * (y1 - y0):

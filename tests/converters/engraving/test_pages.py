@@ -104,7 +104,7 @@ def test_boxes_are_where_resvg_draws_the_ink(degrees: float) -> None:
 
 @pytest.mark.slow
 def test_boxes_are_where_resvg_draws_the_ink_of_many_pages() -> None:
-    compare(8, 2, 0.7)
+    compare(5, 2, 0.7)
 
 
 # ---- pixels ------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ ID = "{http://www.w3.org/XML/1998/namespace}id"
 NATURAL = dict(zip("cdefgab", (0, 2, 4, 5, 7, 9, 11), strict=True))
 ALTER = {"ff": -2, "f": -1, "n": 0, "s": 1, "x": 2, "ss": 2}
 SHARPS = "fcgdaeb"
-VALUES = {"breve": 8, "1": 4, "2": 2, "4": 1, "8": Fraction(1, 2), "16": Fraction(1, 4)}
+EVENTS = ("note", "chord", "rest", "mRest", "space")
+VALUES = {"breve": Fraction(8)} | {str(2**n): Fraction(4, 2**n) for n in range(6)}
 
 
 @dataclass
@@ -165,7 +166,7 @@ def _measure(
         staff = layer.getparent()
         assert staff is not None
         at = onset
-        for event in layer.iter(MEI + "note", MEI + "rest", MEI + "mRest", MEI + "chord"):
+        for event in layer.iter(*(MEI + name for name in EVENTS)):
             above = event.getparent()
             if above is not None and above.tag == MEI + "chord":
                 continue
@@ -192,7 +193,7 @@ def _measure(
 
 def _value(event: etree._Element) -> Fraction:
     dots = int(event.get("dots", "0"))
-    return Fraction(VALUES[event.get("dur", "")]) * (2 - Fraction(1, 2**dots))
+    return VALUES[event.get("dur", "")] * (2 - Fraction(1, 2**dots))
 
 
 def _head(

@@ -6,7 +6,7 @@ degree, that degree: ``I``, ``ii65``, ``V42/IV``. ``K64`` is the six-four chord 
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from converters.engraving.music.keys import Key, Mode, Spelling, above, semitone
 
@@ -64,9 +64,9 @@ _NUMERALS = {"major": _MAJOR, "minor": _MINOR}
 _NAME = re.compile(r"([bivIVKN]+o?)(64|65|6|7|43|42)?(?:/([ivIV]+)o?)?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Chord:
-    """A chord, spelled."""
+    """A chord, spelled; there is one of each, so that it is quick to look up."""
 
     name: str
     tones: tuple[Spelling, ...]
@@ -86,7 +86,7 @@ class Chord:
         return len(self.tones) == 4
 
 
-@lru_cache(maxsize=4096)
+@cache
 def chord(name: str, key: Key) -> Chord:
     """Spell a chord.
 
@@ -95,7 +95,7 @@ def chord(name: str, key: Key) -> Chord:
         key: Where it is used.
 
     Raises:
-        ValueError: There is no such chord in the key's mode, or it needs a triple alteration.
+        ValueError: There is no such chord in the key's mode.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -104,25 +104,12 @@ def chord(name: str, key: Key) -> Chord:
     seventh = "7" if figures in ("7", "65", "43", "42") else ""
     root, quality = _root(numeral + seventh, target, key)
     tones = (root, *(above(root, 2 * (i + 1), n) for i, n in enumerate(QUALITIES[quality])))
-    if any(abs(alter) > 2 for _, alter in tones):
-        raise ValueError(f"{name}: needs a triple alteration in {key}")
     inversion = FIGURES[figures]
     rising = 1 if numeral == "V" else 0 if numeral == "viio" else None
     rare = {3} if seventh else set()
     if rising is not None:
         rare.add(rising)
     return Chord(name, tones, inversion, rising, tuple(sorted(rare)), _doubled(numeral, inversion))
-
-
-def dominant_of(name: str) -> bool:
-    """Whether a chord wants to go on to a tonic, the key's or another degree's."""
-    return name.startswith(("V", "viio")) and not name.startswith(("VI", "VII"))
-
-
-@lru_cache(maxsize=4096)
-def same_chord(first: Chord, second: Chord) -> bool:
-    """Whether two chords have the same root, third and fifth."""
-    return first.tones[:3] == second.tones[:3]
 
 
 def _root(numeral: str, target: str | None, key: Key) -> tuple[Spelling, str]:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
+from converters.engraving.music.accompaniment import break_chords
 from converters.engraving.music.figuration import decorate
 from converters.engraving.music.harmonisation import Sonority, harmonise
 from converters.engraving.music.keys import Key
@@ -42,7 +43,7 @@ def compose(
         rng: Source of chance; the same state gives the same piece.
         bars: About how long the piece is, at least 1.
         key: Of its end; drawn if None.
-        n_staves: 2 or 4; drawn if None.
+        n_staves: 2 or 4; drawn if None. A song has two.
         style: Name of one of :data:`styles.STYLES`; drawn if None.
         metre: Name of one of :data:`metres.METRES`; drawn if None.
 
@@ -57,20 +58,18 @@ def compose(
     plan = draw_plan(rng, bars, key=key, n_staves=n_staves, style=style, metre=metre)
     sonorities = harmonise(rng, plan)
     enter_late(rng, sonorities, plan)
-    # Where three voices share stems, the inner ones keep together.
-    free = (0, 3) if max(map(len, plan.staves)) > 2 else range(4)
-    parts = decorate(rng, sonorities, plan, free)
+    parts = decorate(rng, sonorities, plan, _free_voices(plan))
     breathe(parts, sonorities)
+    if plan.style.broken:
+        parts = [parts[0], break_chords(rng, sonorities, plan)]
     bar_list = bars_of(plan)
     voices = [write_voice(part, sonorities, bar_list) for part in parts]
     bar_list = with_endings(bar_list, voices)
     layout = _draw_layout(rng, plan)
     _set_accidentals(voices, bar_list, layout)
-    verses = _draw_verses(rng, plan, layout, sonorities, voices)
+    verses = _draw_verses(rng, plan, sonorities, voices)
     score = Score(
-        title=" ".join(s.text for s in draw_line(rng, 4, "latin", ""))
-        .replace(" ", "")
-        .capitalize(),
+        title=_draw_title(rng),
         layout=layout,
         bars=bar_list,
         voices=voices,
@@ -80,6 +79,18 @@ def compose(
         fermatas=_fermatas(sonorities),
     )
     return write(score)
+
+
+def _draw_title(rng: random.Random) -> str:
+    """Draw the name of a tune: one made-up word."""
+    return "".join(syllable.text for syllable in draw_line(rng, 4, "latin", "")).capitalize()
+
+
+def _free_voices(plan: Plan) -> Sequence[int]:
+    """Voices that may have figures: where three share stems, the inner ones keep together."""
+    if plan.style.broken:
+        return (0,)
+    return (0, 3) if max(map(len, plan.staves)) > 2 else range(4)
 
 
 def _fermatas(sonorities: Sequence[Sonority]) -> set[int]:
@@ -113,7 +124,7 @@ def _draw_layout(rng: random.Random, plan: Plan) -> Layout:
         brace=len(plan.staves) == 2,
         joined_bars=len(plan.staves) == 2 or rng.random() < 0.3,
         shared_stems=plan.style.keyboard,
-        wide_beams=plan.style.keyboard and rng.random() < 0.6,
+        wide_beams=len(plan.staves) == 2 and plan.n_verses == 0 and rng.random() < 0.5,
         beams_by_syllable=rng.random() < 0.5,
         courtesy=rng.random() < 0.6,
         merged_rests=rng.random() < 0.7,
@@ -132,19 +143,17 @@ def _set_accidentals(voices: list[list[Line]], bars: Sequence[Bar], layout: Layo
 def _draw_verses(
     rng: random.Random,
     plan: Plan,
-    layout: Layout,
     sonorities: Sequence[Sonority],
     voices: list[list[Line]],
 ) -> dict[int, list[list[Syllable | None]]]:
     """Draw the text; between two staves it stands under the soprano, in open score everywhere."""
-    n = rng.choices(range(len(plan.style.verses)), plan.style.verses)[0]
-    if n == 0:
+    if plan.n_verses == 0:
         return {}
     language: Language = rng.choice(("latin", "english"))
     singing = range(4) if len(plan.staves) == 4 else (0,)
     sung = {v: {x.chord for line in voices[v] for x in line if x.sung} for v in singing}
     found: dict[int, list[list[Syllable | None]]] = {v: [] for v in singing}
-    for _ in range(n):
+    for _ in range(plan.n_verses):
         texts = _draw_text(rng, sonorities, language)
         for v in singing:
             found[v].append([s if i in sung[v] else None for i, s in enumerate(texts)])

@@ -13,7 +13,7 @@ from converters.engraving.music.keys import Key, Pitch
 from converters.engraving.music.metres import QUARTER, VALUES, Metre
 from converters.engraving.music.plans import Plan
 from converters.engraving.music.styles import Style
-from converters.engraving.music.voicing import BASS, SOPRANO, is_parallel
+from converters.engraving.music.voicing import BASS, SOPRANO, Setting, is_parallel
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ def decorate(
         The parts of each voice, soprano first, one for each sonority.
     """
     found = [[[Sound(s.slot.ticks, s.notes[voice])] for s in sonorities] for voice in range(4)]
-    weave = _Weave(sonorities, found)
+    weave = _Weave(sonorities, found, plan.setting)
     style = plan.style
     metres = [s.metre for s in plan.sections for p in s.phrases for _ in p.slots]
     for i in range(len(sonorities) - 1):
@@ -58,7 +58,8 @@ def decorate(
             if voice != SOPRANO and draw < style.suspension and weave.suspend(i + 1, voice, metre):
                 continue
             _fill(rng, weave, i, voice, metre, style)
-    _hold(rng, found, sonorities, style.holding, free)
+    texted = len(plan.staves) == 4 and plan.n_verses > 0
+    _hold(rng, found, sonorities, style.holding, () if texted else free)
     return found
 
 
@@ -88,23 +89,59 @@ def _fill(
     note, following = weave.sonorities[i].notes[voice], weave.sonorities[i + 1].notes[voice]
     if note is None or following is None or len(weave.parts[voice][i]) > 1:
         return
-    by = following.step - note.step
-    share = {2: style.passing, 3: style.passing * 0.3, 0: style.neighbour}.get(abs(by), 0.0)
-    if rng.random() >= share:
+    figure = _draw_figure(rng, weave.sonorities[i], note, following, style)
+    if not figure:
         return
-    key, ticks = weave.sonorities[i].key, weave.sonorities[i].slot.ticks
-    if by == 0:
-        direction = rng.choice((-1, -1, 1))
-        steps = (note.step + direction,)
-    else:
-        direction = 1 if by > 0 else -1
-        steps = tuple(range(note.step + direction, following.step, direction))
-    figure = _spell(key, note, steps, following)
-    shape = _shape(rng, metre, ticks, len(steps), style.short)
-    if figure is None or shape is None:
+    shape = _shape(rng, metre, weave.sonorities[i].slot.ticks, len(figure), style.short)
+    if shape is None:
         return
     part = [Sound(n, p) for n, p in zip(shape, (note, *figure), strict=True)]
     weave.replace(i, voice, part, clear=True)
+
+
+def _draw_figure(
+    rng: random.Random, sonority: Sonority, note: Pitch, following: Pitch, style: Style
+) -> list[Pitch]:
+    """Draw what comes between two notes: passing notes, a neighbour, another note of the chord."""
+    by = following.step - note.step
+    if abs(by) <= 1 and rng.random() < style.skips:
+        return _skip(rng, sonority, note, following)
+    share = {2: style.passing, 3: style.passing * 0.3, 0: style.neighbour}.get(abs(by), 0.0)
+    if rng.random() >= share:
+        return []
+    if by == 0:
+        return _spell(sonority.key, note, [note.step + rng.choice((-1, -1, 1))], following)
+    direction = 1 if by > 0 else -1
+    steps = range(note.step + direction, following.step, direction)
+    return _spell(sonority.key, note, steps, following)
+
+
+def _skip(rng: random.Random, sonority: Sonority, note: Pitch, following: Pitch) -> list[Pitch]:
+    """Draw another note of the chord, near both notes; what must be resolved takes no part."""
+    chord = sonority.chord
+    free = [tone for i, tone in enumerate(chord.tones) if i not in chord.rare]
+    if note.spelling not in free:
+        return []
+    near = [
+        Pitch(step, alter)
+        for letter, alter in free
+        for step in range(note.step - 3, note.step + 4)
+        if step % 7 == letter and abs(step - note.step) >= 2
+    ]
+    fitting = [
+        pitch
+        for pitch in near
+        if abs(pitch.step - following.step) <= 3
+        and _is_singable(note, pitch)
+        and _is_singable(pitch, following)
+    ]
+    return [rng.choice(fitting)] if fitting else []
+
+
+def _is_singable(first: Pitch, second: Pitch) -> bool:
+    """Whether an interval is neither a tritone nor an augmented second."""
+    steps, semitones = abs(first.step - second.step), abs(first.midi - second.midi)
+    return semitones < 6 and not (steps == 1 and semitones == 3)
 
 
 def _shape(
@@ -139,8 +176,8 @@ def _has_three_parts(metre: Metre, ticks: int) -> bool:
     return ticks * 2 in (3 * metre.beat, 6 * metre.beat)
 
 
-def _spell(key: Key, note: Pitch, steps: Sequence[int], following: Pitch) -> list[Pitch] | None:
-    """Give notes between two others the alterations that make whole and half steps."""
+def _spell(key: Key, note: Pitch, steps: Sequence[int], following: Pitch) -> list[Pitch]:
+    """Give notes between two others the alterations that make whole and half steps, or none."""
     found: list[Pitch] = []
     for i, step in enumerate(steps):
         before = found[-1] if found else note
@@ -159,10 +196,10 @@ def _spell(key: Key, note: Pitch, steps: Sequence[int], following: Pitch) -> lis
             and (after is None or abs(after.step - p.step) > 1 or _is_step(p, after))
         ]
         if not fitting:
-            return None
+            return []
         found.append(fitting[0])
     if len(steps) > 1 and not _is_step(found[-1], following):
-        return None
+        return []
     return found
 
 
@@ -173,12 +210,18 @@ def _is_step(first: Pitch, second: Pitch) -> bool:
 class _Weave:
     """The voices as they are so far; refuses what breaks a law."""
 
-    def __init__(self, sonorities: Sequence[Sonority], parts: list[list[Part]]) -> None:
+    def __init__(
+        self, sonorities: Sequence[Sonority], parts: list[list[Part]], setting: Setting
+    ) -> None:
         self.sonorities = sonorities
+        self.setting = setting
         self.parts = parts
 
     def replace(self, i: int, voice: int, part: Part, *, clear: bool = False) -> bool:
         """Put a part in a place, if nothing speaks against it; ``clear`` of the other voices."""
+        low, high = self.setting.lowest[voice], self.setting.highest[voice]
+        if not all(sound.pitch and low <= sound.pitch.midi <= high for sound in part):
+            return False
         old = self.parts[voice][i]
         self.parts[voice][i] = part
         if self._lawful(i, voice) and not (clear and self._clashes(i, voice)):
@@ -220,7 +263,7 @@ class _Weave:
                 continue
             theirs = self._sounds(other, first, last)
             upper, lower = (mine, theirs) if voice < other else (theirs, mine)
-            if not _go_together(upper, lower, octave_apart=max(voice, other) < BASS):
+            if not _go_together(upper, lower):
                 return False
         return True
 
@@ -270,8 +313,6 @@ def _is_dissonant(held: Pitch, goal: Pitch, notes: Sequence[Pitch | None], voice
 def _go_together(
     upper: Sequence[tuple[int, Pitch | None]],
     lower: Sequence[tuple[int, Pitch | None]],
-    *,
-    octave_apart: bool,
 ) -> bool:
     """Whether two voices neither cross, clash nor run in fifths or octaves."""
     previous: tuple[Pitch, Pitch] | None = None
@@ -280,7 +321,7 @@ def _go_together(
             previous = None
             continue
         gap = high.midi - low.midi
-        if gap < 0 or (octave_apart and gap > 16):
+        if gap < 0:
             return False
         if high.step % 7 == low.step % 7 and high.alter != low.alter:
             return False

@@ -94,6 +94,8 @@ def _set(
     way, by a change of ``wishes``.
     """
     weights = [slot.weight for slot in slots]
+    found: list[_Notes] = []
+    hidden: list[int] = []
     for _ in range(TRIES):
         rows = smoothest(chords, wishes)
         found = [voicings(*c).pitches(row) for c, row in zip(chords, rows, strict=True)]
@@ -121,8 +123,8 @@ def _hidden(weights: Sequence[int], notes: Sequence[_Notes]) -> list[int]:
                 all(between[v] == notes[before][v] for between in notes[before + 1 : i])
                 for v in (upper, lower)
             )
-            first, second = notes[before], notes[i]
-            if stays and is_parallel((first[upper], first[lower]), (second[upper], second[lower])):
+            a, b, c, d = (notes[at][v] for at in (before, i) for v in (upper, lower))
+            if stays and a and b and c and d and is_parallel((a, b), (c, d)):
                 found.append(i)
         before = i
     return found
@@ -166,7 +168,7 @@ def _harmony(rng: random.Random, phrase: Phrase, before: tuple[str, Key] | None)
     if phrase.key != phrase.home and len(weights) >= 5:
         drawn = _modulation(rng, phrase, weights, name)
     if drawn is None:
-        names = progression(rng, phrase.home, weights, phrase.cadence, before=name)
+        names = progression(rng, phrase.home.mode, weights, phrase.cadence, before=name)
         drawn = [(n, phrase.home) for n in names]
     following = iter(drawn)
     harmony: Harmony = []
@@ -193,12 +195,12 @@ def _modulation(
     for _ in range(6):
         pivot, new_name = rng.choice(_PIVOTS[phrase.home.mode, relation])
         at = rng.randint(0, max(0, n - 5))
-        first = walk(rng, phrase.home, weights[: at + 1], pivot, before=before)
+        first = walk(rng, phrase.home.mode, weights[: at + 1], pivot, before=before)
         if first is None:
             continue
         try:
             rest = progression(
-                rng, phrase.key, weights[at + 1 :], "authentic", before=new_name, goes_on=True
+                rng, phrase.key.mode, weights[at + 1 :], "authentic", before=new_name, goes_on=True
             )
         except ValueError:
             continue

@@ -42,6 +42,14 @@ class Syllable:
         return self.place in ("i", "m")
 
 
+def _places(n: int) -> list[Place]:
+    """Places of the syllables of a word."""
+    if n == 1:
+        return [""]
+    inner: list[Place] = ["m"] * (n - 2)
+    return ["i", *inner, "t"]
+
+
 def _by_length(text: str) -> dict[int, list[list[str]]]:
     words = [word.split("-") for word in text.split()]
     return {n: [w for w in words if len(w) == n] for n in range(1, max(map(len, words)) + 1)}
@@ -75,7 +83,7 @@ def draw_line(
         parts = rng.choice(words[rng.choices(lengths, weights)[0]])
         if len(parts) == 1 and found and found[-1].text.lower() == parts[0]:
             continue
-        places: list[Place] = ["i", *["m"] * (len(parts) - 2), "t"] if len(parts) > 1 else [""]
+        places = _places(len(parts))
         found += [Syllable(p, place) for p, place in zip(parts, places, strict=True)]
     if found:
         first = found[0]

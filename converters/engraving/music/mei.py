@@ -184,7 +184,7 @@ class _Writer:
         for n, staff in enumerate(self.score.layout.staves, 1):
             lines = {voice: self.score.voices[voice][i] for voice in staff.voices}
             self._staff(n, lines, bar)
-            marks += self._fermatas(n, lines)
+            marks += self._fermatas(n, lines) if bar.ending != "1" else []
             marks += [
                 m for line in lines.values() for x in line for m in self.marks.get(x.number, ())
             ]

@@ -3,6 +3,7 @@
 Shapes: N notes that the soprano can have over one chord, at most :data:`KEPT`.
 """
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -23,13 +24,13 @@ def draw_contour(rng: random.Random, n: int) -> list[float]:
     kind = rng.choice(("arch", "arch", "fall", "rise", "wave", "valley"))
     places = [i / max(n - 1, 1) for i in range(n)]
     shapes = {
-        "arch": [np.sin(np.pi * min(x * 1.15, 1)) * 1.6 - 0.8 for x in places],
+        "arch": [math.sin(math.pi * min(x * 1.15, 1)) * 1.6 - 0.8 for x in places],
         "fall": [1 - 2 * x for x in places],
         "rise": [1.6 * min(x * 1.3, 1) - 0.8 - max(0, x - 0.8) * 4 for x in places],
-        "wave": [float(np.sin(2 * np.pi * x)) for x in places],
-        "valley": [0.8 - 1.6 * np.sin(np.pi * x) for x in places],
+        "wave": [math.sin(2 * math.pi * x) for x in places],
+        "valley": [0.8 - 1.6 * math.sin(math.pi * x) for x in places],
     }
-    return [height * float(y) for y in shapes[kind]]
+    return [height * y for y in shapes[kind]]
 
 
 def draw_melody(
@@ -54,10 +55,9 @@ def draw_melody(
     """
     if not chords:
         return []
-    noise = np.random.default_rng(rng.getrandbits(64))
     notes = [_notes(chord, middle) for chord in chords]
     own = [
-        (0.1 * (n[0] - middle - y) ** 2 + noise.gumbel(0, 0.45, len(n[0]))).astype(np.float32)
+        (0.1 * (n[0] - middle - y) ** 2 + _noise(rng, len(n[0]))).astype(np.float32)
         for n, y in zip(notes, contour, strict=True)
     ]
     own[0] += 1.5 * (notes[0][2] == 3)
@@ -83,6 +83,11 @@ def draw_melody(
         rows.append(int(best[rows[-1], rows[-2]]))
     rows.reverse()
     return [_pitch(n, row) for n, row in zip(notes, rows, strict=True)]
+
+
+def _noise(rng: random.Random, n: int) -> list[float]:
+    """Draw from Gumbel's distribution: the least cost is then a draw by weight."""
+    return [-0.45 * math.log(-math.log(rng.random() or 0.5)) for _ in range(n)]
 
 
 Notes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -120,7 +125,7 @@ def _pair_cost(chords: Sequence[Chord], notes: Sequence[Notes], i: int) -> Float
     first, second = chords[i], chords[i + 1]
     by = next_steps[None, :] - steps[:, None]
     semitones = next_midi[None, :] - midi[:, None]
-    cost = _INTERVALS[by + 24].copy()
+    cost: Floats = _INTERVALS[by + 24].copy()
     cost += 8.0 * ((np.abs(semitones) == 6) | ((np.abs(by) == 1) & (np.abs(semitones) > 2)))
     if first.rising is not None:
         cost += 6.0 * ((tones == first.rising)[:, None] & (by != 1) & (by != 0))

@@ -23,13 +23,16 @@ VALUES = {
 """Written duration (MEI's word, number of dots) by ticks."""
 
 
+Symbol = Literal["", "common", "cut"]
+
+
 @dataclass(frozen=True)
 class Metre:
     """A time signature."""
 
     count: int
     unit: int
-    symbol: Literal["", "common", "cut"] = ""
+    symbol: Symbol = ""
 
     @cached_property
     def bar(self) -> int:
@@ -56,6 +59,11 @@ class Metre:
         """Beats of a bar."""
         return self.bar // self.beat
 
+    @cached_property
+    def felt(self) -> int:
+        """Beats that are felt: in three-eight time a bar is one."""
+        return 1 if self.unit == 8 and not self.compound else self.beats
+
     def weight(self, onset: int) -> int:
         """Weight of a place in the bar: 4 its start, 3 its middle, 2 a beat, 1 half a beat, 0."""
         onset %= self.bar
@@ -70,22 +78,19 @@ class Metre:
 
 
 METRES = {
-    name: Metre(count, unit, symbol)
-    for name, count, unit, symbol in (
-        ("2/4", 2, 4, ""),
-        ("3/4", 3, 4, ""),
-        ("4/4", 4, 4, ""),
-        ("C", 4, 4, "common"),
-        ("2/2", 2, 2, ""),
-        ("cut", 2, 2, "cut"),
-        ("3/2", 3, 2, ""),
-        ("4/2", 4, 2, ""),
-        ("3/8", 3, 8, ""),
-        ("6/8", 6, 8, ""),
-        ("9/8", 9, 8, ""),
-        ("12/8", 12, 8, ""),
-        ("6/4", 6, 4, ""),
-    )
+    "2/4": Metre(2, 4),
+    "3/4": Metre(3, 4),
+    "4/4": Metre(4, 4),
+    "C": Metre(4, 4, "common"),
+    "2/2": Metre(2, 2),
+    "cut": Metre(2, 2, "cut"),
+    "3/2": Metre(3, 2),
+    "4/2": Metre(4, 2),
+    "3/8": Metre(3, 8),
+    "6/8": Metre(6, 8),
+    "9/8": Metre(9, 8),
+    "12/8": Metre(12, 8),
+    "6/4": Metre(6, 4),
 }
 
 

@@ -17,7 +17,7 @@ from converters.engraving.music.forms import (
     section_keys,
 )
 from converters.engraving.music.keys import Key
-from converters.engraving.music.metres import METRES, Metre
+from converters.engraving.music.metres import METRES, VALUES, Metre
 from converters.engraving.music.progressions import Cadence
 from converters.engraving.music.rhythms import (
     Slot,
@@ -25,7 +25,7 @@ from converters.engraving.music.rhythms import (
     draw_last_onset,
     phrase_slots,
 )
-from converters.engraving.music.styles import CHOIR, STYLES, THREE_AND_ONE, TWO_AND_TWO, Style
+from converters.engraving.music.styles import CHOIR, SONG, STYLES, THREE_AND_ONE, TWO_AND_TWO, Style
 from converters.engraving.music.voicing import Setting
 
 
@@ -88,6 +88,8 @@ class Plan:
     staves: tuple[tuple[int, ...], ...]
     """Voices of each staff, upper first."""
     setting: Setting
+    """What the voices may do."""
+    n_verses: int
     sections: tuple[Section, ...]
 
 
@@ -106,7 +108,7 @@ def draw_plan(
         rng: Source of chance.
         bars: How many bars it has, at least 1.
         key: Of its last section, unless that is to be drawn too.
-        n_staves: 2 or 4, likewise.
+        n_staves: 2 or 4, likewise; a song has two.
         style: Name of its style, likewise.
         metre: Name of its first metre, likewise.
     """
@@ -115,7 +117,7 @@ def draw_plan(
     weights, names = zip(*drawn.metres, strict=True)
     first = METRES[metre or rng.choices(names, weights)[0]]
     home = key or draw_key(rng)
-    usual = rng.choice(drawn.phrase_bars.get(first.beats, (4,)))
+    usual = rng.choice(drawn.phrase_bars.get(first.felt, (4,)))
     groups = draw_groups(rng, phrase_lengths(rng, bars, usual))
     traits = _Traits(
         style=drawn,
@@ -136,8 +138,22 @@ def draw_plan(
         section = _draw_section(rng, traits, own, here, onset=onset, lengths=group, ends=ends)
         sections.append(section)
         onset += section.n_bars * here.bar
-    setting = CHOIR if not drawn.keyboard else THREE_AND_ONE if len(staves[0]) == 3 else TWO_AND_TWO
-    return Plan(style=drawn, staves=staves, setting=setting, sections=tuple(sections))
+    return Plan(
+        style=drawn,
+        staves=staves,
+        setting=_setting(drawn, staves),
+        n_verses=rng.choices(range(len(drawn.verses)), drawn.verses)[0],
+        sections=tuple(sections),
+    )
+
+
+def _setting(style: Style, staves: tuple[tuple[int, ...], ...]) -> Setting:
+    """What the voices may do."""
+    if style.broken:
+        return SONG
+    if not style.keyboard:
+        return CHOIR
+    return THREE_AND_ONE if len(staves[0]) == 3 else TWO_AND_TWO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +178,8 @@ def _draw_staves(
     rng: random.Random, style: Style, n_staves: int | None
 ) -> tuple[tuple[int, ...], ...]:
     """Draw which voices stand on which staff."""
+    if style.broken:
+        return ((0,), (1,))
     if n_staves is None:
         n_staves = 4 if rng.random() < style.four_staves else 2
     if n_staves == 4:
@@ -218,14 +236,18 @@ def _draw_section(
 
 def _breath(traits: _Traits, metre: Metre, last: Slot) -> int:
     """Ticks of the last chord that are silent; enough of it is left."""
-    return metre.beat if traits.breath and last.ticks > metre.beat * 3 // 2 else 0
+    if traits.breath and last.ticks > metre.beat * 3 // 2:
+        return metre.beat
+    rest = last.ticks - max(n for n in VALUES if n <= last.ticks)
+    return rest if rest < metre.beat else 0  # rather a short rest than a tie
 
 
 def _draw_templates(
     rng: random.Random, traits: _Traits, metre: Metre, letters: list[str], lengths: list[int]
 ) -> dict[str, list[Slot]]:
     """Draw the rhythm of each kind of phrase: mostly of two kinds of bars that recur."""
-    pool = [draw_cell(rng, metre, traits.style.variety) for _ in range(2)]
+    style = traits.style
+    pool = [draw_cell(rng, metre, style.variety, broad=style.broad) for _ in range(2)]
     found: dict[str, list[Slot]] = {}
     for letter, n_bars in zip(letters, lengths, strict=True):
         if letter in found:
@@ -233,7 +255,7 @@ def _draw_templates(
         pattern = rng.choice(((0, 0, 0, 0), (0, 1, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
         cells = [pool[pattern[i % 4]] for i in range(n_bars)]
         if n_bars > 2 and rng.random() < 0.3:
-            cells[-2] = draw_cell(rng, metre, traits.style.variety)
+            cells[-2] = draw_cell(rng, metre, style.variety, broad=style.broad)
         found[letter] = phrase_slots(
             metre,
             cells,

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Literal
 
-from converters.engraving.music.chords import chord
-from converters.engraving.music.keys import Key, Mode
+from converters.engraving.music.keys import Mode
 
 Cadence = Literal["authentic", "half", "deceptive", "plagal", "imperfect"]
 
@@ -133,7 +132,7 @@ _FORMULAS: dict[Mode, dict[Cadence, tuple[tuple[float, str], ...]]] = {
 
 def progression(
     rng: random.Random,
-    key: Key,
+    mode: Mode,
     weights: Sequence[int],
     cadence: Cadence,
     *,
@@ -144,7 +143,7 @@ def progression(
 
     Args:
         rng: Source of chance.
-        key: Of the phrase.
+        mode: Of the key of the phrase.
         weights: Metrical weight of the place of each chord, as :meth:`Metre.weight` gives it; the
             last is the place of the cadence's last chord.
         cadence: How the phrase closes.
@@ -158,19 +157,19 @@ def progression(
     if n == 0:
         return []
     for _ in range(40):
-        formula = _formula(rng, key, cadence, weights)
+        formula = _formula(rng, mode, cadence, weights)
         head = n - len(formula)
         if head <= 0:
             return formula[-n:]
-        found = walk(rng, key, weights[: head + 1], formula[0], before=before, goes_on=goes_on)
+        found = walk(rng, mode, weights[: head + 1], formula[0], before=before, goes_on=goes_on)
         if found is not None:
             return found[:-1] + formula
-    raise ValueError(f"no progression of {n} chords to a cadence: {cadence} in {key}")
+    raise ValueError(f"no progression of {n} chords to a cadence: {cadence} in {mode}")
 
 
 def walk(
     rng: random.Random,
-    key: Key,
+    mode: Mode,
     weights: Sequence[int],
     goal: str,
     *,
@@ -181,14 +180,15 @@ def walk(
 
     The arguments are those of :func:`progression`.
     """
-    graph, n = _graph(key), len(weights)
-    reaching = _levels(key, goal, n)
+    n = len(weights)
+    following = graph(mode)
+    reaching = _levels(mode, goal, n)
     found: list[str] = []
     for i in range(n):
         previous = found[-1] if found else before
-        options = graph.get(previous or "", {}) if i or goes_on else {}
+        options = following.get(previous or "", {}) if i or goes_on else {}
         if i == 0 and not goes_on:
-            options = {**graph.get(before or "", {}), **_openings(key.mode)}
+            options = {**following.get(before or "", {}), **_openings(mode)}
         fitting = {
             name: weight * _fits(name, previous if i or goes_on else None, weights, i)
             for name, weight in options.items()
@@ -208,37 +208,20 @@ def tonic(mode: Mode) -> str:
 
 
 @cache
-def _graph(key: Key) -> dict[str, dict[str, float]]:
-    """What may follow each chord, and how often; without what cannot be spelled."""
-    graph: dict[str, dict[str, float]] = {}
-    text = (_NEXT_MAJOR if key.mode == "major" else _NEXT_MINOR).replace("\n   ", " ")
+def graph(mode: Mode) -> dict[str, dict[str, float]]:
+    """What may follow each chord, and how often."""
+    found: dict[str, dict[str, float]] = {}
+    text = (_NEXT_MAJOR if mode == "major" else _NEXT_MINOR).replace("\n   ", " ")
     for line in text.strip().splitlines():
         name, _, followers = line.partition(":")
         pairs = (part.split() for part in followers.split(","))
-        graph[name] = {follower: float(weight) for follower, weight in pairs}
-    spelled = {name for name in graph if _can_be_spelled(name, key)}
-    return {
-        name: {f: w for f, w in graph[name].items() if f in spelled}
-        for name in graph
-        if name in spelled
-    }
+        found[name] = {follower: float(weight) for follower, weight in pairs}
+    return found
 
 
-def _can_be_spelled(name: str, key: Key) -> bool:
-    try:
-        chord(name, key)
-    except ValueError:
-        return False
-    return True
-
-
-def _formula(rng: random.Random, key: Key, cadence: Cadence, weights: Sequence[int]) -> list[str]:
+def _formula(rng: random.Random, mode: Mode, cadence: Cadence, weights: Sequence[int]) -> list[str]:
     """Draw a way to close, one whose six-four chord is on a heavier place than what follows."""
-    choices = [
-        (weight, formula.split())
-        for weight, formula in _FORMULAS[key.mode][cadence]
-        if all(name in _graph(key) for name in formula.split())
-    ]
+    choices = [(weight, formula.split()) for weight, formula in _FORMULAS[mode][cadence]]
     good = [(w, names) for w, names in choices if _six_four_is_heavy(names, weights)]
     names = [names for _, names in good or choices]
     return list(rng.choices(names, [w for w, _ in good or choices])[0])
@@ -257,12 +240,12 @@ def _openings(mode: Mode) -> dict[str, float]:
 
 
 @lru_cache(maxsize=4096)
-def _levels(key: Key, goal: str, n: int) -> list[frozenset[str]]:
+def _levels(mode: Mode, goal: str, n: int) -> list[frozenset[str]]:
     """Chords from which ``goal`` can be reached in exactly 0, 1, ... n - 1 steps."""
     levels = [frozenset({goal})]
     for _ in range(n - 1):
         later = levels[-1]
-        reaching = (name for name, next_ones in _graph(key).items() if later & next_ones.keys())
+        reaching = (name for name, next_ones in graph(mode).items() if later & next_ones.keys())
         levels.append(frozenset(reaching))
     return levels
 

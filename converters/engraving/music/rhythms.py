@@ -56,6 +56,13 @@ SIMPLE: dict[int, tuple[tuple[float, Cell], ...]] = {
 }
 """Weight and rhythm of bars of two, three and four undivided beats."""
 
+BROAD: dict[int, tuple[tuple[float, Cell], ...]] = {
+    2: ((3, (2,)), (2, (1, 1))),
+    3: ((3, (3,)), (3, (2, 1)), (1, (1, 1, 1))),
+    4: ((4, (2, 2)), (2, (2, 1, 1)), (1, (3, 1)), (1, (4,))),
+}
+"""The same for chords that last longer than a beat."""
+
 THIRD = 1 / 3
 COMPOUND: tuple[tuple[float, Cell], ...] = (
     (4, (2 * THIRD, THIRD)),
@@ -64,20 +71,31 @@ COMPOUND: tuple[tuple[float, Cell], ...] = (
     (0.6, (0.5, 0.5 * THIRD, THIRD)),
 )
 """Weight and rhythm of beats of three parts."""
+ALONE: tuple[tuple[float, Cell], ...] = (
+    (5, (2 * THIRD, THIRD)),
+    (3, (THIRD, THIRD, THIRD)),
+    (1, (0.5, 0.5 * THIRD, THIRD)),
+    (0.7, (1,)),
+)
+"""The same where a bar is one such beat."""
 
 
-def draw_cell(rng: random.Random, metre: Metre, variety: float) -> Cell:
+def draw_cell(rng: random.Random, metre: Metre, variety: float, *, broad: bool = False) -> Cell:
     """Draw the rhythm of a bar.
 
     Args:
         rng: Source of chance.
         metre: Of the bar.
         variety: Share of bars that do not just move in beats.
+        broad: Whether notes should be longer than a beat.
     """
-    if metre.compound or metre.count * 8 == metre.unit * 3:  # 3/8 is felt in one
-        beats = metre.beats if metre.compound else 1
-        cells = _choices(rng, COMPOUND, min(beats, 2))
-        drawn = [cells[i % len(cells)] for i in range(beats)]
+    if broad and metre.compound:
+        return (1.0,) * metre.beats
+    if broad and metre.beats in BROAD:
+        return _choices(rng, BROAD[metre.beats], 1)[0]
+    if metre.compound or metre.felt == 1:
+        cells = _choices(rng, COMPOUND if metre.compound else ALONE, min(metre.felt, 2))
+        drawn = [cells[i % len(cells)] for i in range(metre.felt)]
         scale = 1 if metre.compound else 3
         return tuple(part * scale for cell in drawn for part in cell)
     if metre.beats not in SIMPLE or rng.random() >= variety:

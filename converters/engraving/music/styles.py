@@ -7,7 +7,11 @@ from converters.engraving.music.voicing import Setting
 CHOIR = Setting()
 """Four singers."""
 THREE_AND_ONE = Setting(
-    lowest=(64, 60, 55, 38), highest=(81, 76, 72, 60), spacing=(9, 9, 24), unisons=False
+    lowest=(64, 60, 55, 38),
+    highest=(81, 76, 72, 60),
+    spacing=(9, 9, 24),
+    span=14,
+    unisons=False,
 )
 """Two hands, of which the right one has three notes."""
 TWO_AND_TWO = Setting(
@@ -31,6 +35,8 @@ class Style:
     """Share of repeated notes that are ornamented."""
     suspension: float
     """Share of falling steps that are delayed."""
+    skips: float = 0.0
+    """Share of steps and repeated notes before which there is another note of the chord."""
     short: float = 0.1
     """Share of figures that have sixteenths or a dot."""
     fermatas: float = 0.0
@@ -49,11 +55,20 @@ class Style:
     """Share of pieces in which phrases end with a rest."""
     holding: float = 0.0
     """Share of repeated notes in lower voices that are held instead."""
+    broad: bool = False
+    """Whether chords last longer than a beat."""
+    broken: bool = False
+    """Whether the lower voices are broken chords in one line."""
     keyboard: bool = False
     """Whether voices of the same rhythm share a stem."""
     phrase_bars: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """Usual lengths of a phrase, by beats of the bar."""
+    """Usual lengths of a phrase in bars, by the beats that are felt in one."""
 
+
+SONG = Setting(
+    lowest=(67, 52, 47, 40), highest=(84, 67, 62, 55), spacing=(24, 9, 12), unisons=False
+)
+"""A melody over broken chords that lie under the left hand."""
 
 _PHRASES = {1: (8, 4), 2: (4,), 3: (4,), 4: (4, 2, 4)}
 
@@ -150,7 +165,26 @@ STYLES = (
             fermatas=0.1,
             breath=0.25,
             holding=0.6,
+            skips=0.15,
             keyboard=True,
+            phrase_bars=_PHRASES,
+        ),
+    ),
+    (
+        0.8,
+        Style(
+            name="song",
+            metres=((4, "4/4"), (4, "3/4"), (2, "2/4"), (3, "6/8"), (1, "C"), (1, "9/8")),
+            variety=1.0,
+            passing=0.85,
+            neighbour=0.5,
+            suspension=0.0,
+            short=0.35,
+            pickup=0.3,
+            breath=0.3,
+            broad=True,
+            broken=True,
+            skips=0.6,
             phrase_bars=_PHRASES,
         ),
     ),

@@ -41,6 +41,8 @@ class Setting:
     highest: tuple[int, int, int, int] = (79, 74, 67, 62)
     spacing: tuple[int, int, int] = (12, 12, 19)
     """Semitones between neighbours, at most: soprano and alto, alto and tenor, tenor and bass."""
+    span: int = 99
+    """Semitones between soprano and tenor, at most."""
     unisons: bool = True
     """Whether two voices may have the same note."""
     voices: tuple[int, ...] = TUTTI
@@ -152,6 +154,7 @@ def _lawful(midi: Ints, tones: Ints, chord: Chord, setting: Setting) -> NDArray[
         room = sum(setting.spacing[upper:lower]) if lower < BASS else setting.spacing[2]
         room = max(room, 16) if lower - upper > 1 else room
         good &= (gap >= (0 if setting.unisons else 1)) & (gap <= room)
+    good &= midi[:, SOPRANO] - midi[:, TENOR] <= setting.span
     counts = np.stack([(tones == tone).sum(1) for tone in range(len(chord.tones))], 1)
     for tone in chord.rare:
         good &= counts[:, tone] <= 1
@@ -179,12 +182,12 @@ def _own_cost(midi: Ints, tones: Ints, chord: Chord, setting: Setting) -> Costs:
     cost += 1.6 * (counts[:, 2] == 0) + 2.0 * (counts.max(1) > 2)
     for upper, lower in pairwise(setting.voices):
         gap = (midi[:, upper] - midi[:, lower]).astype(np.float32)
-        cost += 1.6 * (gap == 0)
+        cost += 2.4 * (gap == 0)
         if lower < BASS:
             cost += 0.15 * np.maximum(gap - 9, 0)
     for voice in setting.voices:
         low, high = setting.lowest[voice], setting.highest[voice]
-        middle, half = (low + high) / 2, (high - low) / 2
+        middle, half = (low + high) / 2, max(high - low, 1) / 2
         cost += 1.2 * np.maximum(np.abs(midi[:, voice] - middle) / half - 0.55, 0)
     return cost
 
@@ -267,10 +270,9 @@ def _hidden(a: Voicings, b: Voicings, semitones: NDArray[np.int64], both: Sequen
     interval = (b.midi[:, both[0]] - b.midi[:, both[-1]]) % 12
     perfect = (interval == 0) | (interval == 7)
     same = (top * low > 0) & perfect[None, :]
-    found: Costs = (same & (np.abs(top) > 2)) * np.float32(BROKEN)
-    if len(both) == 4:  # all four the same way: never good, and worst into an octave
-        up = (semitones > 0).all(2) | (semitones < 0).all(2)
-        found += up * np.float32(3.0)
+    found: Costs = (same & (np.abs(top) > 2)) * np.full(1, BROKEN, np.float32)
+    if len(both) == 4:  # all four the same way is never good
+        found = found + ((semitones > 0).all(2) | (semitones < 0).all(2)) * np.float32(3.0)
     return found
 
 
@@ -288,24 +290,24 @@ def _tendencies(
         stays = first.tones[first.rising] in second.tones
         for voice in both:
             rises = (steps[:, :, voice] == 1) & (semitones[:, :, voice] == 1)
-            falls = (steps[:, :, voice] == -2) if voice in (ALTO, TENOR) else np.False_
-            wrong = np.where(falls, np.float32(2.0), np.float32(1.0 if stays else BROKEN))
+            falls = (steps[:, :, voice] == -2) & (voice in (ALTO, TENOR))
+            wrong = np.where(falls, 2.0, 1.0 if stays else BROKEN)
             good = rises | (steps[:, :, voice] == 0)
             has = (a.tones[:, voice] == first.rising)[:, None]
-            cost += has * np.where(good, np.float32(0), wrong)
+            cost += has * np.where(good, 0.0, wrong)
     if first.has_seventh:
         below = [tone for tone in second.tones if (first.tones[3][0] - tone[0]) % 7 == 1]
         stays = first.tones[3] in second.tones
-        wrong = np.float32(BROKEN if below and not stays else 1.0)
+        penalty = BROKEN if below and not stays else 1.0
         for voice in both:
             good = (steps[:, :, voice] == -1) | (steps[:, :, voice] == 0)
-            cost += (a.tones[:, voice] == 3)[:, None] * np.where(good, np.float32(0), wrong)
+            cost += (a.tones[:, voice] == 3)[:, None] * np.where(good, 0.0, penalty)
     for voice in both if first.name in ("K64", "N6") else ():
         # The fourth and sixth of a cadence fall by step; a lowered second does not rise.
         good = (steps[:, :, voice] == -1) | (semitones[:, :, voice] == 0)
         good |= (first.name == "N6") & (semitones[:, :, voice] < 0)
-        tense = a.tones[:, voice] < (2 if first.name == "K64" else 1)
-        cost += tense[:, None] * np.where(good, np.float32(0), np.float32(3.0))
+        tense: NDArray[np.bool_] = a.tones[:, voice] < (2 if first.name == "K64" else 1)
+        cost += tense[:, None] * np.where(good, 0.0, 3.0)
     return cost
 
 
@@ -323,8 +325,8 @@ def _contradictions(first: Chord, second: Chord) -> tuple[tuple[int, int], ...]:
 def _false_relation(had: NDArray[np.bool_], has: NDArray[np.bool_]) -> Costs:
     """The altered note comes in another voice than the one that had the plain one."""
     same_voice = (had[:, None, :] & has[None, :, :]).any(2)
-    needed = had.any(1)[:, None] & has.any(1)[None, :]
-    return (needed & ~same_voice) * np.float32(4.0)
+    needed = had.any(1, keepdims=True) & has.any(1, keepdims=True).T
+    return np.where(needed & ~same_voice, np.float32(4.0), np.float32(0.0))
 
 
 def smoothest(chords: Sequence[tuple[Chord, Setting]], wishes: Sequence[Costs]) -> list[int]:

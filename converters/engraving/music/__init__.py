@@ -1,0 +1,1 @@
+"""Music to engrave: composed from a seed, and the signs that decorate it."""

@@ -4,6 +4,7 @@ Shapes: N boxes, P candidate pairs.
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,18 @@ BLOCK_PAIRS = 1 << 21
 """Candidate pairs looked at together: bounds the memory, some 200 MB."""
 
 
-def overlapping_pairs(boxes_xyxy: Boxes, min_iou: float) -> NDArray[np.int64]:
-    """List the pairs of boxes whose IoU is at least ``min_iou``.
+def overlapping_pairs(
+    boxes_xyxy: Boxes, min_share: float, of: Literal["union", "smaller"] = "union"
+) -> NDArray[np.int64]:
+    """List the pairs of boxes that share at least ``min_share`` of their union, or of the smaller.
 
     With boxes sorted by their left edge, an IoU of t needs the next box to begin within (1 - t)
     of the width, so that few pairs are looked at. Boxes without area overlap nothing.
 
     Args:
         boxes_xyxy: Shape ``(N, 4)``.
-        min_iou: Above 0, up to 1.
+        min_share: Above 0, up to 1: the IoU, or the share of the smaller box.
+        of: What it is a share of.
 
     Returns:
         Pairs of row numbers, the lower first, sorted, shape ``(., 2)``.
@@ -32,12 +36,15 @@ def overlapping_pairs(boxes_xyxy: Boxes, min_iou: float) -> NDArray[np.int64]:
     order = order[np.argsort(boxes_xyxy[order, 0], kind="stable")]
     boxes, areas = boxes_xyxy[order], areas[order]
     found = [np.empty((0, 2), np.int64)]
-    for first, second in _candidates(boxes, min_iou):
+    for first, second in _candidates(boxes, min_share if of == "union" else 0.0):
         xy_min = np.maximum(boxes[first, :2], boxes[second, :2])
         xy_max = np.minimum(boxes[first, 2:], boxes[second, 2:])
         shared = np.prod(np.clip(xy_max - xy_min, 0, None), axis=1)  # (P,)
-        iou = shared / (areas[first] + areas[second] - shared)
-        hit = iou >= min_iou
+        if of == "union":
+            whole = areas[first] + areas[second] - shared
+        else:
+            whole = np.minimum(areas[first], areas[second])
+        hit = shared / whole >= min_share
         found.append(np.stack((order[first[hit]], order[second[hit]]), axis=1))
     pairs = np.sort(np.concatenate(found), axis=1)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

@@ -20,6 +20,7 @@ from converters.engraving.scores import Piece, Style
 from converters.engraving.symbols import Symbol, symbols
 from converters.engraving.typesetting import Layout
 from converters.images import Pixels
+from converters.overlaps import overlapping_pairs
 
 Degrade = Literal["none", "scan", "photo"]
 
@@ -145,11 +146,6 @@ def collisions(found: Sequence[Symbol], boxes: Boxes) -> int:
         boxes: Theirs, shape ``(N, 4)``.
     """
     compact = [i for i, symbol in enumerate(found) if COMPACT.match(symbol.category)]
-    boxes = boxes[compact]
-    top_left = np.maximum(boxes[:, None, :2], boxes[:, :2])  # (N, N, 2)
-    bottom_right = np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    shared = np.prod(np.clip(bottom_right - top_left, 0, None), axis=2)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    covered = np.triu(shared > MAX_SHARED * np.minimum(areas[:, None], areas), 1)
-    pairs = [(found[compact[a]], found[compact[b]]) for a, b in np.argwhere(covered).tolist()]
-    return sum(a.shapes[0].group is not b.shapes[0].group for a, b in pairs)
+    pairs = overlapping_pairs(boxes[compact], MAX_SHARED, of="smaller").tolist()
+    groups = [found[i].shapes[0].group for i in compact]
+    return sum(groups[a] is not groups[b] for a, b in pairs)

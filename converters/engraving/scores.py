@@ -53,7 +53,7 @@ def set_piece(
 
 
 def _made_up(layout: Layout, size: tuple[int, int], rng: random.Random) -> str:
-    """A piece that fills some half to one and a half of a page."""
+    """A piece that fills between two thirds and one and a half of a page."""
     area = size[0] * size[1] / layout.staff_space**2
-    bars = round(area / AREA_PER_BAR * rng.uniform(0.5, 1.3))
+    bars = round(area / AREA_PER_BAR * rng.uniform(0.7, 1.5))
     return compose(rng, bars=max(4, bars))

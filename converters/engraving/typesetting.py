@@ -101,7 +101,7 @@ def _spacing(rng: random.Random) -> dict[str, Any]:
         "spacingSystem": rng.randint(3, 10),
         "spacingLinear": round(rng.uniform(0.18, 0.3), 3),
         "spacingNonLinear": round(rng.uniform(0.5, 0.7), 3),
-        "systemMaxPerPage": rng.choice((0, 0, 0, 3, 4, 5, 6, 7)),
+        "systemMaxPerPage": rng.choice((*[0] * 9, 4, 5, 6)),
         "justifyVertically": rng.random() < 0.5,
         "lyricSize": round(rng.uniform(3.8, 5.0), 2),
         "mnumInterval": rng.choice((0, 0, 1, 5)),

@@ -1,3 +1,4 @@
+from typing import Literal
 from unittest import mock
 
 import numpy as np
@@ -11,15 +12,16 @@ from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
 
 
-def every_pair(boxes_xyxy: Boxes, min_iou: float) -> list[list[int]]:
+def every_pair(boxes_xyxy: Boxes, min_share: float, of: str) -> list[list[int]]:
     """The plain way, one pair at a time."""
     found = []
     for i, a in enumerate(boxes_xyxy):
         for j, b in enumerate(boxes_xyxy[:i]):
             w, h = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
             shared = max(w, 0) * max(h, 0)
-            union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared
-            if union > 0 and shared / union >= min_iou:
+            areas = np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])
+            whole = sum(areas) - shared if of == "union" else min(areas)
+            if min(areas) > 0 and shared / whole >= min_share:
                 found.append([j, i])
     return sorted(found)
 
@@ -28,14 +30,17 @@ def every_pair(boxes_xyxy: Boxes, min_iou: float) -> list[list[int]]:
     xywh=hnp.arrays(
         np.float64, st.tuples(st.integers(0, 12), st.just(4)), elements=st.integers(0, 8)
     ),
-    min_iou=st.sampled_from([0.01, 0.3, 0.5, 0.95, 1.0]),
+    min_share=st.sampled_from([0.01, 0.3, 0.5, 0.95, 1.0]),
+    of=st.sampled_from(["union", "smaller"]),
     block=st.sampled_from([1, 3, 1000]),
 )
-def test_equals_comparing_every_pair(xywh: Boxes, min_iou: float, block: int) -> None:
+def test_equals_comparing_every_pair(
+    xywh: Boxes, min_share: float, of: Literal["union", "smaller"], block: int
+) -> None:
     boxes_xyxy = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)
     with mock.patch.object(overlaps, "BLOCK_PAIRS", block):
-        found = overlapping_pairs(boxes_xyxy, min_iou)
-    assert found.tolist() == every_pair(boxes_xyxy, min_iou)
+        found = overlapping_pairs(boxes_xyxy, min_share, of)
+    assert found.tolist() == every_pair(boxes_xyxy, min_share, of)
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -1,9 +1,11 @@
 """Whole data sets: what is in the folder, that it does not depend on workers, what goes wrong."""
 
+import hashlib
 import json
 import re
 import shutil
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,22 @@ def test_page_k_is_the_same_for_any_workers_number_and_order(made: Path, tmp_pat
 def test_another_seed_gives_other_pages(made: Path, tmp_path: Path) -> None:
     engrave(tmp_path / "out", options(pages=1, page=PageOptions(width=700, height=600, seed=1)))
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
+
+
+GOLDEN = "0b59469e16c217056770438335bb78057ba8b8a1830a677858e399a23bd70b59"
+GOLDEN_VEROVIO = "6.4.1"
+
+
+@pytest.mark.skipif(version("verovio") != GOLDEN_VEROVIO, reason="another verovio sets otherwise")
+def test_labels_are_those_of_every_other_machine(tmp_path: Path) -> None:
+    page = PageOptions(width=700, height=600, seed=7, style="mixed", degrade="scan")
+    engrave(tmp_path / "out", options(pages=4, page=page))
+    words = [
+        (name, annotation["cat_id"], [round(side, 1) for side in annotation["a_bbox"]])
+        for name, annotations in sorted(labels(tmp_path / "out").items())
+        for annotation in annotations
+    ]
+    assert hashlib.sha256(json.dumps(words).encode()).hexdigest() == GOLDEN
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def engrave(
         OmrError: Anything that the user can put right; see the message.
     """
     check_free(target, force=force)
+    workers = min(workers, options.pages)
     warm_up(workers, "converters.engraving.dataset")
     pieces, failures = _pieces(options.scores, workers)
     pools = _pools(pieces, options)

@@ -1,6 +1,5 @@
 """``omr convert``."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from class_maps import ConfigError
 from converters.splits import SplitBy
 from omr.console import note, print_json, progress, say, table
-from omr.options import AsJson
+from omr.options import AsJson, Workers, n_processes
 
 if TYPE_CHECKING:
     from converters.preparation import PreparationOptions
@@ -68,9 +67,7 @@ def convert(
     labels_only: Annotated[
         bool, typer.Option("--labels-only", help="Neither read nor write images.")
     ] = False,
-    workers: Annotated[
-        int, typer.Option(help="Processes; 0: one a core. The result is the same.", min=0)
-    ] = 0,
+    workers: Workers = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT, if omr made it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +99,7 @@ def convert(
         out,
         options,
         source_format=source_format,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=n_processes(workers),
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),
     )

@@ -1,6 +1,5 @@
 """``omr engrave``."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +8,7 @@ import typer
 
 from class_maps import ConfigError
 from omr.console import note, print_json, progress, say, table
-from omr.options import AsJson
+from omr.options import AsJson, Workers, n_processes
 
 
 def engrave(
@@ -41,9 +40,7 @@ def engrave(
         bool, typer.Option("--segmentation", help="Paint the categories of each page, too.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Another one gives other pages.")] = 0,
-    workers: Annotated[
-        int, typer.Option(help="Processes; 0: one a core. The result is the same.", min=0)
-    ] = 0,
+    workers: Workers = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT, if omr made it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -80,7 +77,7 @@ def engrave(
     manifest = run(
         out,
         options,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=n_processes(workers),
         force=force,
         track=lambda found, total: progress(found, "Engraving", total),
     )

@@ -1,6 +1,5 @@
 """``omr show``."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ import typer
 import class_maps
 from class_maps import ConfigError, InputError, with_nearest
 from omr.console import note, print_json, say
-from omr.options import AsJson
+from omr.options import AsJson, n_processes
 
 if TYPE_CHECKING:
     from converters.lookup import FoundPage
@@ -76,7 +75,7 @@ def show(
         split=split,
         class_map=class_maps.load(classes) if classes else None,
         annotation_set=annotation_set,
-        workers=len(os.sched_getaffinity(0)),
+        workers=n_processes(),
     )
     for warning in chosen.warnings:
         note(warning)

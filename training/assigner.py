@@ -5,7 +5,12 @@ as a predicted box misses a stem by the stem's own width, or has another shape: 
 given no weight, no gradient, and is never learnt. The overlap here falls off with the distance
 between two boxes in proportion to their size, and gives way to CIoU once that is the larger.
 
-Shapes: P pairs of a box and an anchor's prediction.
+What an anchor is to predict as its score is that overlap, too, and the box is learnt in proportion
+to it. A dot of 5 px that starts from a box of a notehead's size has an overlap of .04, and next to
+a page of noteheads that is nothing. So the best anchors of every symbol count for a fair part.
+
+Shapes: B images, G boxes of the fullest image, A anchor points, P pairs of a box and an anchor's
+prediction.
 """
 
 import torch
@@ -16,6 +21,8 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 
 NEARNESS_WEIGHT = 0.5
 """Most that nearness can count: a prediction over this CIoU is ranked by CIoU alone."""
+LEAST_SCORE = 0.25
+"""Score that the best anchor of a symbol is to predict, however badly its box fits."""
 EPS = 1e-16
 """Smallest sum of weights that still counts; Ultralytics' 1e-9 is above what a new model gives."""
 
@@ -60,7 +67,22 @@ def overlap(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
 
 
 class NearnessAssigner(TaskAlignedAssigner):
-    """Ultralytics' assigner with :func:`overlap` in place of CIoU."""
+    """Ultralytics' assigner with :func:`overlap` in place of CIoU, and a least score."""
+
+    def get_box_metrics(self, *args: Tensor, **options: Tensor) -> tuple[Tensor, Tensor]:
+        """Rank the pairs as Ultralytics does, and lift their overlaps, in the same order.
+
+        Args:
+            args: Those of ``TaskAlignedAssigner``.
+            options: Likewise.
+
+        Returns:
+            What anchors are chosen by, and what becomes their score, shape ``(B, G, A)`` each; 0
+            where an anchor is no candidate.
+        """
+        metrics, overlaps = super().get_box_metrics(*args, **options)
+        lifted = LEAST_SCORE + (1 - LEAST_SCORE) * overlaps
+        return metrics, torch.where(overlaps > 0, lifted, overlaps)
 
     def iou_calculation(self, gt_bboxes: Tensor, pd_bboxes: Tensor) -> Tensor:
         """Call :func:`overlap`."""

@@ -13,11 +13,13 @@ from class_maps import ConfigError, InputError, with_nearest
 
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Ultralytics' model files that have a plain detection head."""
+OWN = Path(__file__).parent / "architectures"
+"""Model files of this package."""
 
 
 def known_models() -> list[str]:
-    """List the names that can be trained from scratch, such as ``yolo11n`` and ``yolov8s-p2``."""
-    names = []
+    """List the names that can be trained from scratch, such as ``omr-tiny`` and ``yolov8s-p2``."""
+    names = sorted(file.stem for file in OWN.glob("*.yaml"))
     for file in sorted((Path(ROOT) / "cfg" / "models").rglob("*.yaml")):
         match = FAMILIES.fullmatch(file.stem)
         if match:
@@ -34,7 +36,7 @@ def model_file(model: str) -> str:
         model: A name of :func:`known_models`, or the path of a ``.pt`` file.
 
     Returns:
-        ``NAME.yaml`` or the path, as Ultralytics takes it.
+        ``NAME.yaml``, the path of our own or of the weights, as Ultralytics takes it.
 
     Raises:
         ConfigError: No such model.
@@ -51,9 +53,11 @@ def model_file(model: str) -> str:
     if model not in names:
         raise ConfigError(
             f"model: unknown: {with_nearest([model], names)}; "
-            "take yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, or a .pt file"
+            "take yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, omr-tiny, or a "
+            ".pt file"
         )
-    return f"{model}.yaml"
+    own = OWN / f"{model}.yaml"
+    return str(own) if own.is_file() else own.name
 
 
 def read_checkpoint(weights: Path) -> tuple[Any, dict[str, Any]]:

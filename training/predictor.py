@@ -139,6 +139,7 @@ def _suppress(output: Tensor, score_thresh: float, max_det: int) -> tuple[Tensor
     """
     output = output.float()
     centre, size, scores = output[:2].T, output[2:4].T, output[4:].T  # (A, 2), (A, 2), (A, C)
+    size = size.abs()  # where distances may be below 0, the sides of a thin box can be swapped
     boxes_xyxy = torch.cat([centre - size / 2, centre + size / 2], dim=1)
     anchor, labels = (scores > score_thresh).nonzero(as_tuple=True)
     boxes_xyxy, best = boxes_xyxy[anchor], scores[anchor, labels]

@@ -120,10 +120,20 @@ class ScoreTrainer(DetectionTrainer):
         self.counter = SymbolCounter(0, 0)
         self.counts = self.counter.totals()
         self.priors: Tensor | None = None
+        threads = torch.get_num_threads()
         super().__init__(*args, **options)
+        # On a CPU Ultralytics takes one less than there are cores: one of two.
+        torch.set_num_threads(threads)
         self.earlier = self._earlier_counts()
-        if _gather_counts not in self.callbacks["on_train_epoch_end"]:
-            self.add_callback("on_train_epoch_end", _gather_counts)
+        self.batches_done = 0
+        """Of this epoch."""
+        for event, function in (
+            ("on_train_epoch_start", _start_epoch),
+            ("on_train_batch_start", _lower_rate),
+            ("on_train_epoch_end", _gather_counts),
+        ):
+            if function not in self.callbacks[event]:
+                self.add_callback(event, function)
 
     def train(self) -> None:
         """Train; Ultralytics' bars go to stderr, because stdout belongs to a command's result."""
@@ -185,6 +195,41 @@ class ScoreTrainer(DetectionTrainer):
             self.test_loader, save_dir=self.save_dir, args=stock.args, _callbacks=self.callbacks
         )
 
+    def set_model_attributes(self) -> None:
+        """Set what Ultralytics sets; on a CPU also the order in memory that is faster there."""
+        super().set_model_attributes()
+        if self.device.type == "cpu":
+            unwrap_model(self.model).to(memory_format=torch.channels_last)
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepare a batch, with the images in the model's order in memory.
+
+        Args:
+            batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
+        """
+        batch = super().preprocess_batch(batch)
+        if self.device.type == "cpu":
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def validate(self) -> tuple[dict[str, float], float | None]:
+        """Validate, if the configuration asks for it; else the last epoch counts as the best."""
+        if not self.args.val:
+            return self.metrics, None
+        metrics, fitness = super().validate()
+        return metrics, fitness
+
+    def save_metrics(self, metrics: dict[str, float]) -> None:
+        """Append an epoch to ``results.csv``, without zeros for what was not measured.
+
+        Args:
+            metrics: Figures by name.
+        """
+        measured = "train/", "lr/"
+        if not self.args.val:
+            metrics = {key: value for key, value in metrics.items() if key.startswith(measured)}
+        super().save_metrics(metrics)
+
     def _build_train_pipeline(self) -> None:
         """Load the data, then start the head from its sizes, once and only in a new model."""
         super()._build_train_pipeline()
@@ -197,7 +242,7 @@ class ScoreTrainer(DetectionTrainer):
             set_size_prior(head, self.priors)
 
     def _setup_train(self) -> None:
-        """Set up as Ultralytics does, with assigner and loss of ours in both copies of the model."""
+        """Set up as Ultralytics does, with our assigner and loss in both copies of the model."""
         super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
             if getattr(model, "criterion", None) is None:
@@ -265,6 +310,21 @@ class StockStartTrainer(ScoreTrainer):
     """The same without the start from the data's sizes."""
 
     size_prior = False
+
+
+def _start_epoch(trainer: ScoreTrainer) -> None:
+    trainer.batches_done = 0
+
+
+def _lower_rate(trainer: ScoreTrainer) -> None:
+    """Follow the schedule from step to step: in few epochs Ultralytics' own stays high to the end.
+
+    It changes the rate once an epoch, so that the last of two epochs would run at half the rate.
+    """
+    epochs_done = trainer.epoch + trainer.batches_done / len(trainer.train_loader)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * trainer.lf(epochs_done)
+    trainer.batches_done += 1
 
 
 def _gather_counts(trainer: ScoreTrainer) -> None:

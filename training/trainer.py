@@ -71,7 +71,8 @@ class TrainConfig:
     amp: bool = True
     """Half precision, where the device can do it."""
     size_prior: bool = True
-    """Start the boxes at the data's sizes; not done where ``model`` is a weights file."""
+    """Start the boxes at the data's sizes, and let them lie beside their anchor points; not done
+    where ``model`` is a weights file, whose boxes stay as they are."""
     translate: float = 0.1
     """Largest shift, as a share of the image."""
     scale: float = 0.2
@@ -79,7 +80,7 @@ class TrainConfig:
     brightness: float = 0.2
     """Largest change of brightness, as a share."""
     validate: bool = True
-    """Validate after every epoch, not only after the last."""
+    """Validate after every epoch; else not at all, and the last epoch counts as the best."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -97,7 +98,7 @@ class TrainResult:
     """What a training left behind."""
 
     best: Path
-    """Weights of the epoch that validated best."""
+    """Weights of the epoch that validated best; without validation, of the last."""
     last: Path
     """Weights of the last epoch."""
     epochs: int
@@ -241,7 +242,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "val": config.validate,
         "patience": 0,  # the number of epochs is what the configuration says
         "plots": False,
-        "pretrained": False,
+        "pretrained": model.endswith(".pt"),  # False would leave out the weights of the file, too
         "max_det": suggested_max_det(most),
         "translate": config.translate,
         "scale": config.scale,

@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from omr.cli import app
+from omr.commands import demo
 
 
 def run(*words: object) -> Result:
@@ -58,12 +59,16 @@ def test_a_folder_of_somebody_else_stays(force: list[str], message: str, tmp_pat
     assert (tmp_path / "thesis.tex").read_text() == "dear"
 
 
-def test_without_data_pages_are_engraved_and_some_held_out(tmp_path: Path) -> None:
+def test_without_data_pages_are_engraved_and_some_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "SIZE", "800x500")
+    monkeypatch.setattr(demo, "VAL", 0.2)
     out = tmp_path / "demo"
     run("--out", out, "--pages", 5, "--steps", 1)
     report = (out / "REPORT.md").read_text()
     assert "in a font (Petaluma) that no page of the training has" in report
-    assert f"omr engrave {out}/pages --pages 5 --val 0.2 --holdout-font Petaluma" in report
+    assert f"omr engrave {out}/pages --pages 5 --size 800x500 --val 0.2" in report
     assert "AP50, of classes with 30 truths and more" in report
     engraved = json.loads((out / "pages" / "manifest.json").read_text())
     assert engraved["splits"]["val"]["fonts"] == {"Petaluma": 1}

@@ -2,11 +2,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.metrics import bbox_iou
 
-from training.assigner import NEARNESS_WEIGHT, NearnessAssigner, nearness, overlap, use_nearness
+from training.assigner import (
+    EPS,
+    LEAST_SCORE,
+    NEARNESS_WEIGHT,
+    NearnessAssigner,
+    nearness,
+    overlap,
+    use_nearness,
+)
 
 numbers = st.floats(0, 500)
 box = st.tuples(numbers, numbers, st.floats(0.5, 300), st.floats(0.5, 300)).map(
@@ -50,6 +59,46 @@ def test_a_stem_beside_a_notehead_shaped_box_still_counts() -> None:
     stem, pred = torch.tensor([[50.0, 20, 53, 95]]), torch.tensor([[40.0, 45, 60, 62]])
     assert bbox_iou(stem, pred, xywh=False, CIoU=True).item() < 0.04
     assert overlap(stem, pred).item() > 0.2
+
+
+def assigned(gt_boxes_xyxy: list[list[float]], pred_boxes_xyxy: list[list[float]]) -> Tensor:
+    """Target scores (A,) of one class, for anchor points at the predictions' centres."""
+    gt = torch.tensor([gt_boxes_xyxy], dtype=torch.float32).reshape(1, -1, 4)
+    pred = torch.tensor([pred_boxes_xyxy], dtype=torch.float32)
+    assigner = NearnessAssigner(topk=2, num_classes=1, alpha=0.5, beta=6.0, stride=[8, 16], eps=EPS)
+    _, _, scores, chosen, _ = assigner(
+        torch.full((1, pred.shape[1], 1), 0.01),
+        pred,
+        (pred[0, :, :2] + pred[0, :, 2:]) / 2,
+        torch.zeros(1, gt.shape[1], 1),
+        gt,
+        torch.ones(1, gt.shape[1], 1),
+    )
+    assert not scores[~chosen].any()
+    of_class: Tensor = scores[0, :, 0]
+    return of_class
+
+
+def test_no_boxes_no_scores() -> None:
+    assert assigned([], [[0, 0, 8, 8]]).tolist() == [0]
+
+
+def test_a_dot_counts_beside_noteheads() -> None:
+    notehead, dot = [10.0, 10, 26, 22], [40.0, 14, 45, 19]
+    a_notehead_at_the_dot = [35.0, 11, 51, 23]
+    far_off = [100.0, 100, 116, 112]
+    scores = assigned([notehead, dot], [notehead, a_notehead_at_the_dot, far_off])
+    assert scores[0] == pytest.approx(1)
+    assert LEAST_SCORE < scores[1] < LEAST_SCORE + 0.15
+    assert scores[2] == 0
+
+
+def test_the_better_box_has_the_better_score() -> None:
+    stem, good = [50.0, 20, 53, 60], [50.0, 21, 53, 59]
+    scores = assigned([stem], [good, [49, 25, 56, 60]])
+    fit = overlap(torch.tensor([stem]), torch.tensor([good])).item()
+    assert scores[0].item() == pytest.approx(LEAST_SCORE + (1 - LEAST_SCORE) * fit)
+    assert 0 < scores[1] < scores[0] < 1
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])

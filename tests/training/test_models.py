@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
-from training.models import known_models, model_file
+from training.models import OWN, known_models, model_file
 from training.trainer import TrainResult
 
 
@@ -11,7 +12,7 @@ def test_every_size_of_every_family_is_known() -> None:
     names = known_models()
     families = ("yolov8", "yolo11", "yolo12", "yolo26")
     assert {f"{family}{size}" for family in families for size in "nsmlx"} <= set(names)
-    assert "yolov8n-p2" in names
+    assert {"omr-tiny", "yolov8n-p2"} <= set(names)
     assert not [name for name in names if "seg" in name or "cls" in name]
 
 
@@ -22,6 +23,14 @@ def test_a_name_becomes_a_description_not_weights(trained: TrainResult, tmp_path
     weights.touch()
     with pytest.raises(InputError, match=r"best\.pt: holds no Ultralytics detection model; give a"):
         model_file(str(weights))
+
+
+def test_every_model_of_our_own_can_be_built() -> None:
+    names = [file.stem for file in OWN.glob("*.yaml")]
+    assert names == ["omr-tiny"]
+    model = DetectionModel(model_file("omr-tiny"), nc=42, verbose=False)
+    assert model.stride.tolist() == [8, 16, 32]
+    assert sum(weights.numel() for weights in model.parameters()) == pytest.approx(1.0e6, rel=0.03)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
@@ -42,17 +43,17 @@ def test_a_page_for_each_image(trained: TrainResult, dataset: Path) -> None:
 
 def test_batched_is_the_same_as_one_by_one(trained: TrainResult, dataset: Path) -> None:
     images = images_of(dataset / "images" / "val")
-    several, single = (
-        list(
-            predict(
-                trained.last, images, imgsz=96, batch=batch, device="cpu", score_thresh=0, max_det=9
-            )
-        )
-        for batch in (4, 1)
-    )
-    for one, other in zip(several, single, strict=True):
-        assert np.allclose(one.boxes_xyxy, other.boxes_xyxy, atol=0.01)
-        assert np.array_equal(one.labels, other.labels)
+
+    def found(batch: int) -> list[NDArray[np.float64]]:
+        """Every box, by place: after two epochs the scores are too much alike to sort by."""
+        every = {"score_thresh": 0, "max_det": 10**6}
+        pages = predict(trained.last, images, imgsz=96, batch=batch, device="cpu", **every)
+        rows = [np.concatenate([p.labels[:, None], p.boxes_xyxy], axis=1) for p in pages]
+        return [row[np.lexsort(row.round().T)] for row in rows]
+
+    for several, single in zip(found(4), found(1), strict=True):
+        assert len(several) > 50
+        assert np.allclose(several, single, atol=0.01)
 
 
 def test_images_are_read_a_batch_at_a_time(trained: TrainResult, dataset: Path) -> None:
@@ -101,6 +102,11 @@ def test_suppress(output: torch.Tensor, labels: list[int]) -> None:
     assert len(_suppress(output, 0.25, 1)[0]) == min(len(labels), 1)
 
 
+def test_swapped_sides_are_put_right() -> None:
+    boxes_xyxy, _, _ = _suppress(anchors((50, 20, -3, 30, 0.9, 0.0)), 0.25, 300)
+    assert boxes_xyxy.tolist() == [[48.5, 5, 51.5, 35]]
+
+
 def test_boxes_are_in_pixels_of_the_file(
     trained: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +127,7 @@ def test_a_model_learns_a_drawing_by_heart(draw: Callable[..., Path], tmp_path: 
         TrainConfig(
             data=data,
             out=tmp_path / "run",
-            epochs=100,
+            epochs=150,
             imgsz=64,
             batch=2,
             device="cpu",

@@ -1,14 +1,26 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import joblib
 import pytest
 import torch
+from ultralytics.utils.loss import BboxLoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.yolo import open_dataset
 from training.assigner import NearnessAssigner
 from training.labels import count_labels
-from training.score_trainer import ScoreTrainer, ScoreValidator
+from training.score_trainer import (
+    ScoreTrainer,
+    ScoreValidator,
+    StockStartTrainer,
+    _lower_rate,
+    _start_epoch,
+)
+from training.signed_distances import SignedBoxLoss, beside
 from training.trainer import TrainConfig, _check_symbols, _overrides
 
 
@@ -38,6 +50,65 @@ def test_no_image_is_held_for_a_mosaic(trainer: ScoreTrainer) -> None:
 def test_both_copies_of_the_model_have_the_assigner(trainer: ScoreTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
         assert isinstance(model.criterion.assigner, NearnessAssigner)
+
+
+def test_both_copies_of_the_model_have_signed_distances(trainer: ScoreTrainer) -> None:
+    for model in (unwrap_model(trainer.model), trainer.ema.ema):
+        assert beside(model.model[-1]) == 2
+        assert isinstance(model.criterion.bbox_loss, SignedBoxLoss)
+        assert model.criterion.proj.tolist() == [*range(-2, 14)]
+
+
+def test_a_stock_start_is_ultralytics_own(dataset: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data=dataset, out=tmp_path, imgsz=96, batch=4, device="cpu")
+    labels = count_labels(open_dataset(dataset))
+    made = StockStartTrainer(overrides=_overrides(config, "yolo11n.yaml", labels))
+    made._setup_train()
+    assert made.priors is None
+    assert beside(made.model.model[-1]) == 0
+    assert type(made.model.criterion.bbox_loss) is BboxLoss
+
+
+def test_the_rate_falls_with_every_step(trainer: ScoreTrainer) -> None:
+    n_batches = len(trainer.train_loader)
+    trainer.epochs = 2  # of the schedule that was set up; it looks here
+    rates = []
+    for trainer.epoch in (0, 1):
+        _start_epoch(trainer)
+        for _ in range(n_batches):
+            _lower_rate(trainer)
+            rates.append(trainer.optimizer.param_groups[0]["lr"])
+    share = [i / (2 * n_batches) for i in range(2 * n_batches)]
+    assert rates == pytest.approx([0.001 * (1 - 0.99 * done) for done in share])
+    assert n_batches > 1
+
+
+def test_the_threads_stay_as_they_were(dataset: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data=dataset, out=tmp_path, imgsz=96, batch=4, device="cpu")
+    labels = count_labels(open_dataset(dataset))
+    torch.set_num_threads(3)
+    ScoreTrainer(overrides=_overrides(config, "yolo11n.yaml", labels))
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("", joblib.cpu_count()), ("1", 1)])
+def test_every_core_is_used_unless_asked_otherwise(asked: str, threads: int) -> None:
+    code = "import training, torch; print(torch.get_num_threads())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": asked},
+    )
+    assert int(done.stdout) == threads
+
+
+def test_a_cpu_has_its_own_order_in_memory(trainer: ScoreTrainer) -> None:
+    batch = trainer.preprocess_batch(next(iter(trainer.train_loader)))
+    weights = trainer.model.model[1].conv.weight
+    for tensor in (batch["img"], weights):
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_average_starts_at_the_prior_too(trainer: ScoreTrainer) -> None:

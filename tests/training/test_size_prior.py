@@ -1,4 +1,5 @@
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
 from training.assigner import use_nearness
+from training.signed_distances import allow_beside
 from training.size_prior import (
     WEIGHT_SCALE,
     ClassSize,
     class_sizes,
     level_priors,
+    reach_of,
     set_size_prior,
     start_logits,
 )
@@ -85,7 +88,7 @@ def weights_of_classes(model: DetectionModel, *, near: bool) -> Tensor:
 def test_no_classes() -> None:
     assert class_sizes(np.empty(0, np.int64), np.empty((0, 2))) == ()
     with pytest.raises(ValueError, match="no classes to take a size from"):
-        level_priors((), [8, 16, 32], 16)
+        level_priors((), [8, 16, 32], 14.9)
 
 
 def test_class_sizes_are_medians() -> None:
@@ -98,7 +101,7 @@ def test_class_sizes_are_medians() -> None:
 
 
 def test_each_level_gets_a_size_of_the_data() -> None:
-    priors = level_priors(sizes(), [8, 16, 32], 16).tolist()
+    priors = level_priors(sizes(), [8, 16, 32], 14.9).tolist()
     shapes = {(width, height) for width, height, _ in SYMBOLS.values()}
     assert {tuple(prior) for prior in priors} <= shapes
     assert priors[0] == [15, 12], "the finest level starts at the notehead"
@@ -107,9 +110,9 @@ def test_each_level_gets_a_size_of_the_data() -> None:
 
 def test_a_prior_is_no_larger_than_the_bins_reach() -> None:
     huge = (ClassSize(label=0, count=1, width=5000.0, height=20.0),)
-    priors = level_priors(huge, [8], 16)
+    priors = level_priors(huge, [8], 14.9)
     assert priors.tolist() == [[pytest.approx(2 * 14.9 * 8), 20]]
-    assert level_priors(huge, [8], 1).tolist() == [[5000, 20]]
+    assert level_priors(huge, [8], math.inf).tolist() == [[5000, 20]]
 
 
 @given(st.lists(st.floats(0.02, 14.98), min_size=1, max_size=8))
@@ -119,10 +122,12 @@ def test_start_logits_have_the_wanted_mean(distances: list[float]) -> None:
     assert torch.allclose(mean, wanted, atol=0.01)
 
 
+@pytest.mark.parametrize("strides", [0.0, 2.0])
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo12n", "yolo26n"])
-def test_a_new_head_predicts_its_levels_sizes(name: str) -> None:
+def test_a_new_head_predicts_its_levels_sizes(name: str, strides: float) -> None:
     model = new_model(name)
     head = model.model[-1]
+    allow_beside(head, strides)
     stock = copy.deepcopy(head.state_dict())
     priors = torch.tensor([[15.0, 12.0], [12.0, 34.0], [320.0, 47.0]])
     set_size_prior(head, priors)
@@ -143,6 +148,14 @@ def test_a_new_head_predicts_its_levels_sizes(name: str) -> None:
         assert torch.equal(head.one2one_cv2[0][-1].bias, head.cv2[0][-1].bias)
 
 
+def test_the_reach_is_what_the_bins_beyond_the_anchor_point_leave() -> None:
+    head = new_model("yolo11n").model[-1]
+    assert reach_of(head) == pytest.approx(14.9)
+    allow_beside(head, 2.0)
+    assert reach_of(head) == pytest.approx(12.9)
+    assert reach_of(new_model("yolo26n").model[-1]) == math.inf
+
+
 def test_one_prior_a_level() -> None:
     with pytest.raises(ValueError, match="3 levels need as many priors, got 2"):
         set_size_prior(new_model("yolo11n").model[-1], torch.ones(2, 2))
@@ -152,7 +165,8 @@ def test_one_prior_a_level() -> None:
 def test_every_class_has_weight_from_the_first_step(name: str) -> None:
     stock = weights_of_classes(new_model(name), near=False)
     model = new_model(name)
-    set_size_prior(model.model[-1], level_priors(sizes(), [8, 16, 32], model.model[-1].reg_max))
+    head = model.model[-1]
+    set_size_prior(head, level_priors(sizes(), [8, 16, 32], reach_of(head)))
     ours = weights_of_classes(model, near=True)
     counts = torch.tensor([count for _, _, count in SYMBOLS.values()])
     small = [list(SYMBOLS).index(symbol) for symbol in ("notehead", "stem", "dot")]

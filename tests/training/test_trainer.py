@@ -1,3 +1,4 @@
+import copy
 import json
 import pickle
 import shutil
@@ -17,6 +18,7 @@ from converters.yolo import open_dataset
 from training.labels import count_labels
 from training.models import read_checkpoint
 from training.score_trainer import REPORT_FILE, ScoreDataset, ScoreTrainer
+from training.signed_distances import beside
 from training.trainer import (
     CONFIG_FILE,
     TrainConfig,
@@ -125,9 +127,38 @@ def test_a_save_that_dies_leaves_the_checkpoint_before(
     assert checkpoint["epoch"] == 0
 
 
-def test_weights_keep_their_own_boxes(trained: TrainResult, dataset: Path, tmp_path: Path) -> None:
-    train(replace(tiny(dataset, tmp_path / "run"), model=str(trained.best)))
+def test_weights_keep_their_own_boxes(
+    trained: TrainResult, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+    setup = ScoreTrainer._setup_train
+
+    def setup_and_remember(trainer: ScoreTrainer) -> None:
+        setup(trainer)
+        starts.append((copy.deepcopy(trainer.model).half(), trainer.model.criterion.bbox_loss))
+
+    monkeypatch.setattr(ScoreTrainer, "_setup_train", setup_and_remember)
+    result = train(replace(tiny(dataset, tmp_path / "run"), model=str(trained.best)))
     assert json.loads((tmp_path / "run" / REPORT_FILE).read_text())["priors"] is None
+    [(start, loss)] = starts
+    before, _ = read_checkpoint(trained.best)
+    start, before = start.state_dict(), before.half().state_dict()
+    assert all(torch.equal(start[name], weights) for name, weights in before.items())
+    assert loss.strides == 2
+    after, _ = read_checkpoint(result.last)
+    assert beside(after.model[-1]) == 2
+
+
+def test_without_validation_the_last_epoch_is_the_best(dataset: Path, tmp_path: Path) -> None:
+    config = replace(tiny(dataset, tmp_path / "run"), epochs=2, validate=False, model="omr-tiny")
+    result = train(config)
+    best, last = (read_checkpoint(file)[0].state_dict() for file in (result.best, result.last))
+    assert all(torch.equal(best[name], last[name]) for name in last)
+    head, *rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    columns = [name.strip() for name in head.split(",")]
+    assert len(rows) == 2
+    assert {name.split("/")[0] for name in columns} == {"epoch", "time", "train", "lr"}
+    assert all(len(row.split(",")) == len(columns) for row in rows)
 
 
 def test_the_prior_can_be_turned_off(dataset: Path, tmp_path: Path) -> None:

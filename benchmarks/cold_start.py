@@ -9,7 +9,8 @@ another page. All of them keep every label.
 * stock: Ultralytics' own head and assigner
 * sizes: the boxes start at the data's sizes
 * nearness: the assigner gives weight to a box that misses its symbol narrowly
-* sizes, nearness: both, which is what ``omr train`` does
+* signed: a box need not contain its anchor point
+* least: the best anchor of every symbol counts for a fair part; all four: what ``omr train`` does
 """
 
 import argparse
@@ -19,7 +20,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,13 @@ from eval.detection import DetectionReport, evaluate
 from training.predictor import predict
 from training.trainer import TrainConfig, train
 
-STARTS = ("stock", "sizes", "nearness", "sizes, nearness")
+STARTS = (
+    "stock",
+    "sizes",
+    "sizes, nearness",
+    "sizes, nearness, signed",
+    "sizes, nearness, signed, least",
+)
 SHOWN = 12
 """Classes in the table, the most frequent ones."""
 
@@ -86,10 +93,7 @@ def run(
     epoch_steps = math.ceil(len(truths) / options.batch)
     epochs = max(round(steps / epoch_steps), 1)
     images = [(dataset.splits["train"] / page.image, page.image) for page in truths]
-    # A mock in place of the function that would swap the assigner.
-    stock = mock.patch("training.score_trainer.use_nearness")
-    assigner = contextlib.nullcontext() if "nearness" in start else stock
-    with tempfile.TemporaryDirectory() as folder, assigner:
+    with tempfile.TemporaryDirectory() as folder, _without_the_rest(start):
         begin = time.monotonic()
         result = train(
             TrainConfig(
@@ -116,6 +120,20 @@ def run(
         seconds=seconds,
         report=evaluate(truths, found, dataset.names),
     )
+
+
+@contextlib.contextmanager
+def _without_the_rest(start: str) -> Iterator[None]:
+    """Switch off what ``start`` does not name: mocks in place of what would do it."""
+    with contextlib.ExitStack() as stack:
+        for name, switch in (
+            ("nearness", mock.patch("training.score_trainer.use_nearness")),
+            ("signed", mock.patch("training.score_trainer.allow_beside")),
+            ("least", mock.patch("training.assigner.LEAST_SCORE", 0.0)),
+        ):
+            if name not in start:
+                stack.enter_context(switch)
+        yield
 
 
 def print_table(rows: Sequence[Row]) -> None:

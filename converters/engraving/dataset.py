@@ -171,13 +171,14 @@ def _pieces(source: str, workers: int) -> tuple[list[Piece], dict[str, str]]:
     if source == GENERATED:
         return [], {}
     if source == CHORALES:
-        return scores.pieces(score_files.chorales(), trusted=True), {}
+        folder = score_files.chorale_folder()
+        return scores.pieces(score_files.chorales(folder), folder, trusted=True), {}
     folder = Path(source)
     files = score_files.find(folder)
-    found = zip(files, in_order(child.examine, files, workers), strict=True)
-    failures = {path.relative_to(folder).as_posix(): error for path, error in found if error}
-    pieces = scores.pieces(files, trusted=False)
-    good = [p for p in pieces if p.path and p.path.relative_to(folder).as_posix() not in failures]
+    pieces = scores.pieces(files, folder, trusted=False)
+    errors = in_order(child.examine, files, workers)
+    failures = {p.name: e for p, e in zip(pieces, errors, strict=True) if e}
+    good = [piece for piece in pieces if piece.name not in failures]
     if not good:
         name, error = next(iter(failures.items()))
         raise InputError(f"no score can be used; {name}: {error}", path=folder)
@@ -338,6 +339,6 @@ def _manifest(
         "collisions": tally.collisions,
         "rejected": dict(sorted(tally.rejected.items())),
         "failures": failures,
-        "works": {str(p.work): p.path.name for p in pieces if p.path and p.work in used},
+        "works": {str(piece.work): piece.name for piece in pieces if piece.work in used},
         "categories": {c.name: total[c.name] for c in catalogue(annotations.SOURCE).categories},
     }

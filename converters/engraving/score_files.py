@@ -30,8 +30,8 @@ def find(folder: Path) -> list[Path]:
     return found
 
 
-def chorales() -> list[Path]:
-    """Bach's chorales in four parts out of an installed music21, which is not imported.
+def chorale_folder() -> Path:
+    """Where an installed music21, which is not imported, keeps Bach's works.
 
     Raises:
         MissingExtraError: music21 is not installed.
@@ -42,7 +42,15 @@ def chorales() -> list[Path]:
             "the chorales are read out of music21, which is not installed; "
             "pip install 'omr-toolkit[chorales]' brings it"
         )
-    folder = Path(spec.origin).parent / "corpus" / "bach"
+    return Path(spec.origin).parent / "corpus" / "bach"
+
+
+def chorales(folder: Path) -> list[Path]:
+    """Chorales in four parts, sorted.
+
+    Raises:
+        InputError: There are none.
+    """
     files = sorted(p for p in folder.glob("*") if p.suffix in (".mxl", ".xml"))
     found = [path for path in files if read(path).count("<score-part ") == 4]
     if not found:

@@ -24,13 +24,18 @@ class Piece:
     """Its number, in the names of its pages."""
     path: Path | None = None
     """The file; None: it is made up."""
+    name: str = ""
+    """Of the file, below the folder that it was looked for in."""
     trusted: bool = True
     """Whether verovio is known to read the file, so that no other process has to."""
 
 
-def pieces(files: Sequence[Path], *, trusted: bool) -> list[Piece]:
-    """Number files by their order."""
-    return [Piece(work=i, path=path, trusted=trusted) for i, path in enumerate(files, 1)]
+def pieces(files: Sequence[Path], folder: Path, *, trusted: bool) -> list[Piece]:
+    """Number the files of a folder by their order."""
+    return [
+        Piece(work=i, path=path, name=path.relative_to(folder).as_posix(), trusted=trusted)
+        for i, path in enumerate(files, 1)
+    ]
 
 
 def set_piece(

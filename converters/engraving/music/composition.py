@@ -57,6 +57,9 @@ def compose(
         raise ValueError(f"bars must be at least 1, got {bars}")
     plan = draw_plan(rng, bars, key=key, n_staves=n_staves, style=style, metre=metre)
     sonorities = harmonise(rng, plan)
+    while sonorities is None:  # one in thousands: what cannot be set is planned anew
+        plan = draw_plan(rng, bars, key=key, n_staves=n_staves, style=style, metre=metre)
+        sonorities = harmonise(rng, plan)
     enter_late(rng, sonorities, plan)
     parts = decorate(rng, sonorities, plan, _free_voices(plan))
     breathe(parts, sonorities)

@@ -52,12 +52,8 @@ Harmony = list[tuple[str, Key]]
 """Name of each chord of a phrase, and the key it is in."""
 
 
-def harmonise(rng: random.Random, plan: Plan) -> list[Sonority]:
-    """Set a plan for four voices.
-
-    Raises:
-        ValueError: No setting without a broken law was found.
-    """
+def harmonise(rng: random.Random, plan: Plan) -> list[Sonority] | None:
+    """Set a plan for four voices; None where no setting without a broken law was found."""
     phrases = [phrase for section in plan.sections for phrase in section.phrases]
     where = [(i, phrase, slot) for i, phrase in enumerate(phrases) for slot in phrase.slots]
     settings = [_setting(plan, phrase) for _, phrase, _ in where]
@@ -79,7 +75,7 @@ def harmonise(rng: random.Random, plan: Plan) -> list[Sonority]:
         for i in broken:  # draw the phrases anew that cannot be set
             for at in (where[i - 1][0], where[i][0]):
                 known.pop(_kind(plan, phrases[at]), None)
-    raise ValueError("no setting of the piece that breaks no law")
+    return None
 
 
 _Notes = tuple[Pitch | None, ...]

@@ -37,7 +37,7 @@ def verovio_resvg(target: Path, pages: int) -> None:
     target.mkdir()
     for number in range(pages):
         rng = random.Random(f"0/{number}/0")
-        layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, smufl.FONTS, transpose=False)
+        layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, smufl.FONTS)
         page = set_piece(Piece(work=number + 1), layout, (WIDTH, HEIGHT), "plain", rng)
         if page is not None:
             tree = usvg.Tree.from_str(page.svg, usvg.Options.default())
@@ -100,7 +100,7 @@ def _memory_and_categories(many: int, work: Path) -> None:
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     counts = manifest["categories"]
     deepscores = sum(1 for n in list(counts.values())[:DEEPSCORES] if n)
-    print(f"\n{manifest['symbols']} symbols on {many} pages, every other one decorated;")
+    print(f"\n{manifest['symbols']} symbols on {many} pages, about half of them decorated;")
     print(f"{deepscores} of DeepScoresV2's {DEEPSCORES} classes, {sum(map(bool, counts.values()))}")
     print(f"categories in all; {manifest['collisions']} symbols lie on another;")
     print(f"drawn anew: {manifest['rejected']}\n")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 Rectangle: TypeAlias = tuple[int, int, int, int]
 """``(x_min, y_min, x_max, y_max)`` in whole pixels, half open."""
 
-_NEAR_PX, _FAR_PX = (
-    3,
-    11,
-)  # from the box to its text: beyond the frame; where that is taken, further
+_NEAR_PX = 3
+"""From a box to its text: beyond the frame."""
+_FAR_PX = 11
+"""Where the place near by is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.scores import Piece
 from converters.processes import in_order, warm_up
 from converters.splits import shuffled
-from converters.staging import MANIFEST, check_free, staged
+from converters.staging import MANIFEST, check_free, lies_in, staged
 
 GENERATED, CHORALES = "generated", "chorales"
 IMAGES, SEGMENTATION = "images", "segmentation"
@@ -28,6 +28,18 @@ CHORALES_CAVEAT = (
     "licence of their own; music21's corpus allows use with possible limits on commercial use. "
     "Do not pass these pages on before you have looked into that."
 )
+
+
+DESCRIPTION = "pages engraved by omr"
+LICENCE = {
+    False: "Made up by omr: no score and no data set went into it.",
+    True: "Engraved from your files, whose licences hold for these pages too.",
+}
+"""By whether there were files."""
+MIN_SIDE = 200
+"""Pixels: hardly a bar fits on less."""
+MAX_SIDE = 20_000
+"""Pixels: four times a sheet of paper at 600 dpi."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,24 +72,14 @@ class EngravingOptions:
             raise ConfigError("--holdout-font needs pages that are held out; give --val too")
         if not self.fonts(held_out=False):
             raise ConfigError("no font is left to train on; give --fonts more of them")
-        if min(self.page.width, self.page.height) < MIN_SIDE:
-            raise ConfigError(f"--size must be at least {MIN_SIDE}x{MIN_SIDE}")
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (self.page.width, self.page.height)):
+            raise ConfigError(f"--size must be from {MIN_SIDE} to {MAX_SIDE} pixels a side")
 
     def fonts(self, *, held_out: bool) -> tuple[str, ...]:
         """Fonts of the pages held out, or of the others."""
         if held_out and self.holdout_font:
             return (self.holdout_font,)
         return tuple(font for font in self.page.fonts if font != self.holdout_font)
-
-
-DESCRIPTION = "pages engraved by omr"
-LICENCE = {
-    False: "Made up by omr: no score and no data set went into it.",
-    True: "Engraved from your files, whose licences hold for these pages too.",
-}
-"""By whether there were files."""
-MIN_SIDE = 200
-"""Pixels: hardly a bar fits on less."""
 
 
 class Track(Protocol):
@@ -145,10 +147,14 @@ def engrave(
         OmrError: Anything that the user can put right; see the message.
     """
     check_free(target, force=force)
-    workers = min(workers, options.pages)
+    if lies_in(Path(options.scores), target):
+        raise ConfigError(
+            f"{options.scores} lies in {target}, which would be replaced; choose another OUT"
+        )
     warm_up(workers, "converters.engraving.dataset")
     pieces, failures = _pieces(options.scores, workers)
     pools = _pools(pieces, options)
+    workers = min(workers, options.pages)
     with staged(target, force=force) as folder:
         (folder / IMAGES).mkdir()
         if options.segmentation:
@@ -172,12 +178,13 @@ def _pieces(source: str, workers: int) -> tuple[list[Piece], dict[str, str]]:
         return [], {}
     if source == CHORALES:
         folder = score_files.chorale_folder()
-        return scores.pieces(score_files.chorales(folder), folder, trusted=True), {}
-    folder = Path(source)
-    files = score_files.find(folder)
-    pieces = scores.pieces(files, folder, trusted=False)
-    errors = in_order(child.examine, files, workers)
-    failures = {p.name: e for p, e in zip(pieces, errors, strict=True) if e}
+        music = score_files.chorales(folder)
+        return scores.pieces(list(music), folder, list(music.values()), trusted=True), {}
+    files = score_files.find(Path(source))
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    found = list(in_order(child.examine, files, workers))
+    pieces = scores.pieces(files, folder, [e.music for e in found], trusted=False)
+    failures = {p.name: e.error for p, e in zip(pieces, found, strict=True) if e.error}
     good = [piece for piece in pieces if piece.name not in failures]
     if not good:
         name, error = next(iter(failures.items()))
@@ -189,7 +196,7 @@ def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[P
     """The pieces of the pages held out (True) and of the others."""
     if not pieces:
         return {True: (), False: ()}
-    order = shuffled([str(piece.work) for piece in pieces], options.page.seed)
+    order = shuffled({str(piece.work) for piece in pieces}, options.page.seed)
     held = {work for i, work in enumerate(order) if _is_held_out(i, options.val)}
     pools = {
         side: tuple(piece for piece in pieces if (str(piece.work) in held) == side)
@@ -339,6 +346,9 @@ def _manifest(
         "collisions": tally.collisions,
         "rejected": dict(sorted(tally.rejected.items())),
         "failures": failures,
-        "works": {str(piece.work): piece.name for piece in pieces if piece.work in used},
+        "works": {
+            str(work): ", ".join(piece.name for piece in pieces if piece.work == work)
+            for work in (sorted(used) if pieces else ())
+        },
         "categories": {c.name: total[c.name] for c in catalogue(annotations.SOURCE).categories},
     }

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -22,8 +21,6 @@ from converters.engraving.typesetting import Layout
 from converters.images import Pixels
 from converters.overlaps import overlapping_pairs
 
-Degrade = Literal["none", "scan", "photo"]
-
 COMPACT = re.compile(
     r"notehead|accidental|key|augmentationDot|rest|timeSig|clef[GFCU]|artic|fermata|dynamic[A-Z]$"
     r"|ornament|fingering|keyboardPedal|strings|tuplet\d|segno|coda|caesura|breathMark"
@@ -31,6 +28,8 @@ COMPACT = re.compile(
 """Categories of symbols that fill their boxes: two of them have no business in one place."""
 MAX_SHARED = 0.4
 """Share of the smaller box that another may cover."""
+MIN_FILLED = 0.35
+"""Share of its height that a page must be filled to, unless the score has no other."""
 ATTEMPTS = 50
 """Tries a page gets: some music does not fit a page, some files cannot be set."""
 
@@ -47,7 +46,7 @@ class PageOptions:
     fonts: tuple[str, ...] = smufl.FONTS
     """Music fonts to choose from."""
     style: Style = "plain"
-    degrade: Degrade = "none"
+    degrade: warping.Capture = "none"
     engine: raster.Engine = "numpy"
     """What fills the outlines."""
 
@@ -100,8 +99,7 @@ def engrave_page(number: int, pieces: Sequence[Piece], options: PageOptions) -> 
 def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> EngravedPage | str:
     """Engrave a page of a piece, or say why it is none."""
     size = options.width, options.height
-    again = piece.path is not None
-    layout = typesetting.draw_layout(rng, *size, options.fonts, transpose=again)
+    layout = typesetting.draw_layout(rng, *size, options.fonts)
     page = scores.set_piece(piece, layout, size, options.style, rng)
     if page is None:
         return "cannot be set"
@@ -112,6 +110,8 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
         return "no notes"
     if (boxes[:, :2] < 0).any() or (boxes[:, 2:] > size).any():
         return "music that runs off the page"
+    if page.n_pages > 1 and boxes[:, 3].max() < MIN_FILLED * size[1]:
+        return "hardly anything on a last page"
     ink = [shape.outline for shape in drawing.shapes]
     n_collisions = collisions(found, boxes)
     if options.degrade != "none":

@@ -30,11 +30,19 @@ class Piece:
     """Whether verovio is known to read the file, so that no other process has to."""
 
 
-def pieces(files: Sequence[Path], folder: Path, *, trusted: bool) -> list[Piece]:
-    """Number the files of a folder by their order."""
+def pieces(
+    files: Sequence[Path], folder: Path, music: Sequence[str], *, trusted: bool
+) -> list[Piece]:
+    """Number the files of a folder by their order; files of equal ``music`` are one work."""
+    first = {text: i for i, text in reversed(list(enumerate(music, 1)))}
     return [
-        Piece(work=i, path=path, name=path.relative_to(folder).as_posix(), trusted=trusted)
-        for i, path in enumerate(files, 1)
+        Piece(
+            work=first[text],
+            path=path,
+            name=path.relative_to(folder).as_posix(),
+            trusted=trusted,
+        )
+        for path, text in zip(files, music, strict=True)
     ]
 
 
@@ -47,14 +55,15 @@ def set_piece(
         piece: What to set.
         layout: How.
         size: Width and height of the page in pixels.
-        style: With or without the rest of the vocabulary; mixed: every other page.
+        style: With or without the rest of the vocabulary; mixed: half of the pages.
         rng: Decides on everything else.
     """
     decorated = style == "decorated" or (style == "mixed" and rng.random() < 0.5)
     if piece.path is not None and not piece.trusted:
         return child.set_page(piece.path, layout, rng.getrandbits(32), decorated=decorated)
-    score = _made_up(layout, size, rng) if piece.path is None else score_files.read(piece.path)
-    return typesetting.set_score(score, layout, rng, decorated=decorated)
+    is_file = piece.path is not None
+    score = score_files.read(piece.path) if piece.path else _made_up(layout, size, rng)
+    return typesetting.set_score(score, layout, rng, decorated=decorated, transpose=is_file)
 
 
 def _made_up(layout: Layout, size: tuple[int, int], rng: random.Random) -> str:

@@ -4,6 +4,7 @@ Verovio measures in units: half of the distance between two staff lines.
 """
 
 import random
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,20 @@ MARGINS = (0.03, 0.09)
 """Smallest and largest margin, share of the width."""
 _PX_AT_100 = 18.0
 """Staff space in pixels at verovio's scale of 100 percent."""
-_TRANSPOSITIONS = ("", "", "+m2", "+M2", "-m2", "-M2", "+m3", "-m3", "+P4", "-P4")
+_TRANSPOSITIONS = {
+    "+m2": -5,
+    "-m2": 5,
+    "+M2": 2,
+    "-M2": -2,
+    "+m3": -3,
+    "-m3": 3,
+    "+P4": -1,
+    "-P4": 1,
+}
+"""Intervals, and what they add to the sharps of a key."""
+_MOST_SIGNS = 6
+"""Sharps or flats of a key that people write."""
+_KEY = re.compile(r'(?:keysig|key\.sig|\bsig)="(\d+)([sf]?)"')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +64,7 @@ class SetPage:
     n_pages: int
 
 
-def draw_layout(
-    rng: random.Random, width: int, height: int, fonts: Sequence[str], *, transpose: bool
-) -> Layout:
+def draw_layout(rng: random.Random, width: int, height: int, fonts: Sequence[str]) -> Layout:
     """Choose a layout.
 
     Args:
@@ -60,7 +72,6 @@ def draw_layout(
         width: Of the page in pixels.
         height: Of the page in pixels.
         fonts: Music fonts to choose from.
-        transpose: Choose an interval too, for scores that are used more than once.
     """
     font = rng.choice(list(fonts))
     wanted = rng.uniform(*STAFF_SPACE_PX) * width / REFERENCE_WIDTH
@@ -86,7 +97,7 @@ def draw_layout(
             **{f"pageMargin{side}": min(500, rng.randint(*margins)) for side in _SIDES},
             **_spacing(rng),
             **_lines(rng, space),
-            "transpose": rng.choice(_TRANSPOSITIONS) if transpose else "",
+            "svgAdditionalAttribute": ["note@staff", "chord@staff"],  # for notes on other staves
         },
     )
 
@@ -136,21 +147,29 @@ def _lines(rng: random.Random, staff_space: float) -> dict[str, Any]:
 
 
 def set_score(
-    score: str, layout: Layout, rng: random.Random, *, decorated: bool = False
+    score: str,
+    layout: Layout,
+    rng: random.Random,
+    *,
+    decorated: bool = False,
+    transpose: bool = False,
 ) -> SetPage | None:
     """Set a score and choose one of its pages; None where verovio cannot read it.
 
     Args:
         score: MEI, MusicXML or Humdrum text.
         layout: How.
-        rng: Chooses the page, and the decorations.
+        rng: Chooses the page, the decorations and the interval.
         decorated: Add the rest of the vocabulary.
+        transpose: Set it in another key now and then, for scores that are used more than once.
     """
     options = dict(layout.options)
+    if transpose:
+        options["transpose"] = _draw_transposition(score, rng)
     if decorated:  # transposing what is decorated would lead to keys that nobody writes
-        transpose = options.pop("transpose", "")
-        is_mei = "<mei " in score[:1000] and not transpose
-        mei = score if is_mei else to_mei(score, transpose)
+        transposition = options.pop("transpose", "")
+        is_mei = "<mei " in score[:1000] and not transposition
+        mei = score if is_mei else to_mei(score, transposition)
         if mei is None:
             return None
         score = decorate(mei, rng)
@@ -159,6 +178,29 @@ def set_score(
         return None
     number = rng.randint(1, n_pages)
     return SetPage(svg=toolkit.renderToSVG(number), number=number, n_pages=n_pages)
+
+
+def _draw_transposition(score: str, rng: random.Random) -> str:
+    """An interval, or none, that leads to keys that people write."""
+    signs = _KEY.findall(to_mei(score) or "")
+    keys = {-int(n) if sign == "f" else int(n) for n, sign in signs}
+    fitting = [
+        interval
+        for interval, fifths in _TRANSPOSITIONS.items()
+        if all(abs(key + fifths) <= _MOST_SIGNS for key in keys)
+    ]
+    return rng.choice(["", "", *fitting])
+
+
+PLAIN_FONT = "Leipzig"
+
+
+def plain_pages(score: str) -> list[str]:
+    """All pages of a score as SVG in a plain layout; none where verovio cannot read it."""
+    options = {"font": PLAIN_FONT, "xmlIdSeed": _FIRST_SEED, "svgFormatRaw": True}
+    toolkit = _toolkit(options | {"pageWidth": REFERENCE_WIDTH, "scaleToPageSize": True})
+    n_pages = toolkit.getPageCount() if toolkit.loadData(score) else 0
+    return [toolkit.renderToSVG(number) for number in range(1, n_pages + 1)]
 
 
 def to_mei(score: str, transpose: str = "") -> str | None:

@@ -17,20 +17,23 @@ def engrave(
     scores: Annotated[
         str,
         typer.Option(
-            help="generated: music made up; chorales: Bach's, out of music21; or a folder of "
-            "MusicXML, MXL, MEI or Humdrum files."
+            help="generated: music made up; chorales: Bach's, out of music21; or a file or folder "
+            "of MusicXML, MXL, MEI or Humdrum."
         ),
     ] = "generated",
     style: Annotated[
         Literal["plain", "decorated", "mixed"],
-        typer.Option(help="Plain notation, all of its vocabulary, or every other page of each."),
+        typer.Option(
+            help="plain; decorated: articulation, ornaments, tuplets ... too; mixed: half."
+        ),
     ] = "plain",
     size: Annotated[str, typer.Option(help="Width and height of a page in pixels.")] = "1960x2772",
     fonts: Annotated[
         str | None, typer.Option(help="Music fonts, by commas.", show_default="all five")
     ] = None,
     degrade: Annotated[
-        Literal["none", "scan", "photo"], typer.Option(help="What the pages went through.")
+        Literal["none", "scan", "photo"],
+        typer.Option(help="Make pages look scanned or photographed."),
     ] = "none",
     val: Annotated[float, typer.Option(help="Share of the pieces to hold out.")] = 0.0,
     holdout_font: Annotated[
@@ -67,7 +70,7 @@ def engrave(
             style=style,
             degrade=degrade,
             engine=raster.fastest(),
-            fonts=tuple(fonts.split(",")) if fonts else FONTS,
+            fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else FONTS,
         ),
         scores=scores,
         holdout_font=holdout_font,

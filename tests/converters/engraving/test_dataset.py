@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import re
 import shutil
 import zipfile
@@ -17,7 +18,7 @@ import class_maps
 from class_maps import ConfigError, InputError, OmrError, catalogue
 from converters import images
 from converters.conversion import ConversionOptions, convert
-from converters.engraving import child, dataset, score_files, scores
+from converters.engraving import child, dataset, score_files, scores, typesetting
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
 
@@ -159,7 +160,11 @@ def test_labels_are_those_of_every_other_machine(tmp_path: Path) -> None:
             {"page": PageOptions(fonts=("Leland",)), "holdout_font": "Leland", "val": 0.5},
             "no font is left to train on; give --fonts more of them",
         ),
-        ({"page": PageOptions(width=50, height=3000)}, "--size must be at least 200x200"),
+        ({"page": PageOptions(width=60000)}, "--size must be from 200 to 20000 pixels a side"),
+        (
+            {"page": PageOptions(width=50, height=3000)},
+            "--size must be from 200 to 20000 pixels a side",
+        ),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
@@ -183,6 +188,9 @@ def folder(tmp_path: Path) -> Path:
     (folder / "deep").mkdir(parents=True)
     (folder / "good.mei").write_text(score([NOTES] * 3))
     (folder / "deep" / "better.mei").write_text(score([NOTES] * 4))
+    (folder / "deep" / "copy.mei").write_text(
+        score([NOTES] * 4).replace("<title/>", "<title>C</title>")
+    )
     (folder / "silent.mei").write_text(score(["<mRest/>"]))
     (folder / "broken.musicxml").write_text("<score-partwise><part>")
     (folder / "empty.krn").write_text("")
@@ -200,9 +208,10 @@ def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) ->
         "silent.mei": "a score without notes",
         "torn.mxl": "cannot be read: File is not a zip file",
     }
-    assert manifest["works"] == {"2": "deep/better.mei", "4": "good.mei"}
+    assert manifest["works"] == {"2": "deep/better.mei, deep/copy.mei", "5": "good.mei"}
     assert {s: part["works"] for s, part in manifest["splits"].items()} == {"train": 1, "val": 1}
-    assert manifest["categories"]["noteheadBlackInSpace"] > 10
+    heads = [n for name, n in manifest["categories"].items() if name.startswith("noteheadBlack")]
+    assert sum(heads) > 10
 
 
 @pytest.mark.parametrize(
@@ -229,7 +238,7 @@ def test_one_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: no such folder of scores"):
+    with pytest.raises(InputError, match="nowhere: no such file or folder of scores"):
         engrave(tmp_path / "out", options(scores=str(tmp_path / "nowhere")))
 
 
@@ -247,14 +256,13 @@ def test_a_child_that_aborts_or_hangs(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(child, "MODULE", "broken_child")
     monkeypatch.setattr(child, "TIME_LIMIT_S", 1.0)
-    error = child.examine(folder / "good.mei")
-    assert error is not None
+    error = child.examine(folder / "good.mei").error
     assert re.fullmatch(message, error)
 
 
 def test_a_child_cannot_take_all_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MEMORY_LIMIT_BYTES", 100 << 20)
-    assert child.examine(folder / "good.mei") is not None  # which of them notices is chance
+    assert child.examine(folder / "good.mei").error  # which of them notices is chance
 
 
 # ---- reading scores ----------------------------------------------------------------------------
@@ -279,6 +287,51 @@ def test_a_score_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         score_files.read(path)
 
 
+def test_the_score_of_an_archive_is_the_one_that_its_container_names(tmp_path: Path) -> None:
+    path = tmp_path / "a.mxl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("__MACOSX/._a.xml", b"\xff\x00")
+        archive.writestr("part.xml", "<score-partwise/>")
+        archive.writestr("a.xml", "<score-partwise><part/></score-partwise>")
+        rootfile = '<rootfiles><rootfile full-path="a.xml"/></rootfiles>'
+        archive.writestr("META-INF/container.xml", f"<container>{rootfile}</container>")
+    assert score_files.read(path) == "<score-partwise><part/></score-partwise>"
+
+
+def test_copies_of_music_are_found_whatever_their_titles() -> None:
+    one = score([NOTES], head='keysig="2s"')
+    assert score_files.music(one) == score_files.music(one.replace("<title/>", "<title>A</title>"))
+    assert score_files.music(one) != score_files.music(score([NOTES.replace("c", "d", 1)]))
+    assert score_files.music("") != score_files.music("**kern\n4c")
+
+
+@pytest.mark.parametrize("key", ["0", "3s", "6s", "7s", "5f", "7f"])
+def test_no_transposition_leads_to_keys_that_nobody_writes(key: str) -> None:
+    mei = score([NOTES], head=f'keysig="{key}"')
+    drawn = {typesetting._draw_transposition(mei, random.Random(i)) for i in range(100)}
+    sharps = -int(key[0]) if key.endswith("f") else int(key[0])
+    for interval in drawn - {""}:
+        found = typesetting.to_mei(mei, interval)
+        assert found is not None
+        [(n, sign)] = set(typesetting._KEY.findall(found)) or {("0", "")}
+        moved = -int(n) if sign == "f" else int(n)
+        assert moved == sharps + typesetting._TRANSPOSITIONS[interval]
+        assert abs(moved) <= 6
+    assert len(drawn) > 2
+
+
+def test_scores_in_the_folder_to_make_are_not_lost(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="which would be replaced; choose another OUT"):
+        engrave(folder, options(scores=str(folder)), force=True)
+    assert (folder / "good.mei").is_file()
+
+
+def test_one_file_is_enough(folder: Path, tmp_path: Path) -> None:
+    manifest = engrave(tmp_path / "out", options(pages=1, scores=str(folder / "good.mei")))
+    assert manifest["works"] == {"1": "good.mei"}
+
+
 def test_chorales_are_found_and_set(tmp_path: Path) -> None:
     found = score_files.chorales(score_files.chorale_folder())
     assert len(found) > 300
@@ -287,9 +340,10 @@ def test_chorales_are_found_and_set(tmp_path: Path) -> None:
     assert manifest["failures"] == {}
 
 
-def test_pieces_are_numbered_by_their_order() -> None:
-    found = scores.pieces([Path("x/b"), Path("x/y/a")], Path("x"), trusted=False)
-    assert [(p.work, p.name) for p in found] == [(1, "b"), (2, "y/a")]
+def test_pieces_are_numbered_by_their_order_and_copies_are_one_work() -> None:
+    files = [Path("x/b"), Path("x/c"), Path("x/y/a")]
+    found = scores.pieces(files, Path("x"), ["1", "2", "1"], trusted=False)
+    assert [(p.work, p.name) for p in found] == [(1, "b"), (2, "c"), (1, "y/a")]
 
 
 def test_the_share_held_out_does_not_depend_on_the_number_of_pages() -> None:

@@ -46,7 +46,7 @@ def sheet(seed: int, font: str, *, decorated: bool) -> Sheet:
     mei = compose(rng, bars=24)
     if decorated:
         mei = decorate(mei, rng)
-    layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, [font], transpose=False)
+    layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, [font])
     page = typesetting.set_score(mei, layout, rng)
     assert page is not None
     drawing = svg.read(page.svg, font)

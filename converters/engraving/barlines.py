@@ -1,11 +1,15 @@
 """Strokes of a barline: which of them are one sign, and what it is called."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import median
 
 from converters.engraving.svg import Shape
 
 HEAVY = 0.36
 """Staff spaces: a stroke at least this thick is a heavy one; usual are .15 and .5."""
+DOT_GAP = 1.5
+"""Dots this many of their steps apart are still of one line."""
 GAP_PX = 1.0
 """Strokes that come this close go on in one another; dashed ones come as close as dashes."""
 
@@ -15,55 +19,77 @@ _NAMES = {
     "tH": "barlineFinal",
     "Ht": "barlineReverseFinal",
     "H": "barlineHeavy",
-    "HH": "barlineRepeatBoth",
     "tHt": "barlineRepeatBoth",
 }
 
 
-def split(strokes: Sequence[Shape], space: float) -> Iterator[tuple[str, list[Shape]]]:
-    """Take the strokes of one barline apart, where it does not go through from staff to staff.
+Sign = tuple[str, list[Shape]]
+"""Category and shapes."""
+
+
+def split(shapes: Sequence[Shape], space: float) -> Iterator[Sign]:
+    """Take the shapes of one barline apart, where it does not go through from staff to staff.
 
     Args:
-        strokes: All vertical strokes that verovio draws for one barline, on all staves.
-        space: Staff space in pixels, to judge their thickness by.
+        shapes: All vertical strokes and dots that verovio draws for one barline, on all staves.
+        space: Staff space in pixels, to judge their thickness by; on a staff of one line it is 0,
+            and they are judged by one another.
 
     Yields:
-        Category and strokes of each sign.
+        Category and shapes of each sign.
     """
-    gap = space if _is_dashed(strokes) else GAP_PX
-    ordered = sorted(strokes, key=lambda stroke: _ends(stroke)[0])
-    sign: list[Shape] = []
+    strokes = [shape for shape in shapes if shape.path_xy is not None]
+    for sign in _runs(strokes, space if _is_dashed(strokes) else GAP_PX):
+        yield _name(sign, space), sign
+    dots = [shape for shape in shapes if shape.path_xy is None]
+    for sign in _runs(dots, DOT_GAP * _usual_step(dots)):
+        if strokes and len(sign) <= 2 * len(_columns(sign)):
+            yield from (("repeatDot", [dot]) for dot in sign)
+        else:
+            yield "barlineDashed", sign
+
+
+def _runs(shapes: Sequence[Shape], gap: float) -> Iterator[list[Shape]]:
+    """Shapes that come as close as ``gap``, from the top."""
+    run: list[Shape] = []
     lowest = 0.0
-    for stroke in ordered:
-        y0, y1 = _ends(stroke)
-        if sign and y0 > lowest + gap:
-            yield _name(sign, space), sign
-            sign = []
-        lowest = max(lowest, y1) if sign else y1
-        sign.append(stroke)
-    yield _name(sign, space), sign
+    for shape in sorted(shapes, key=lambda shape: _ends(shape)[0]):
+        y0, y1 = _ends(shape)
+        if run and y0 > lowest + gap:
+            yield run
+            run = []
+        lowest = max(lowest, y1) if run else y1
+        run.append(shape)
+    if run:
+        yield run
+
+
+def _usual_step(dots: Sequence[Shape]) -> float:
+    """From dot to dot of a dotted line, pixels: the space between staves is one among many."""
+    tops = sorted({round(_ends(dot)[0], 1) for dot in dots})
+    return median([b - a for a, b in pairwise(tops)] or [0.0])
 
 
 def _is_dashed(strokes: Sequence[Shape]) -> bool:
     return any(stroke.element.get("stroke-dasharray") for stroke in strokes)
 
 
-def _ends(stroke: Shape) -> tuple[float, float]:
-    """Top and bottom of a stroke."""
-    if stroke.path_xy is None:
-        raise ValueError("a barline that is no stroke")
-    ys = stroke.path_xy[:, 1]
+def _ends(shape: Shape) -> tuple[float, float]:
+    """Top and bottom of a stroke or dot."""
+    ys = (shape.outline.points_xy if shape.path_xy is None else shape.path_xy)[:, 1]
     return float(ys.min()), float(ys.max())
+
+
+def _columns(shapes: Sequence[Shape]) -> dict[float, float]:
+    """Thickness of the strokes at each x, from the left."""
+    columns = {round(float(s.outline.box_xyxy()[[0, 2]].mean()), 1): s.width for s in shapes}
+    return dict(sorted(columns.items()))
 
 
 def _name(strokes: Sequence[Shape], space: float) -> str:
     if _is_dashed(strokes):
         return "barlineDashed"
-    columns = {
-        round(float(stroke.outline.box_xyxy()[[0, 2]].mean()), 1): stroke.width
-        for stroke in strokes
-    }
-    pattern = "".join(
-        "H" if space and width >= HEAVY * space else "t" for _, width in sorted(columns.items())
-    )
+    widths = _columns(strokes).values()
+    least = HEAVY * space if space else 2 * min(widths)
+    pattern = "".join("H" if width >= least else "t" for width in widths)
     return _NAMES.get(pattern, "otherSymbol")

@@ -26,6 +26,8 @@ SMALL_FLAGS = {"flag8thUp", "flag8thDown"}
 
 G_CLEFS = {"E050", "E051", "E052", "E053", "E054", "E07A"}
 C_CLEFS = {"E05C", "E05D", "E07B"}
+C_CLEF_LINES = {3: "clefCAlto", 4: "clefCTenor"}
+"""From the lowest; on the others, DeepScoresV2 has no name for it."""
 F_CLEFS = {"E062", "E063", "E064", "E065", "E066", "E07C"}
 PERCUSSION_CLEFS = {"E069", "E06A"}
 OCTAVE_CLEFS = {
@@ -33,6 +35,7 @@ OCTAVE_CLEFS = {
     "E052": "clef8",
     "E053": "clef8",
     "E054": "clef15",
+    "E05D": "clef8",
     "E063": "clef15",
     "E064": "clef8",
     "E065": "clef8",
@@ -89,7 +92,9 @@ GLYPHS = {
     "E56C": "ornamentShortTrill",
     "E56D": "ornamentMordent",
     "E610": "stringsDownBow",
+    "E611": "stringsDownBow",  # turned, under a note
     "E612": "stringsUpBow",
+    "E613": "stringsUpBow",
     "E650": "keyboardPedalPed",
     "E655": "keyboardPedalUp",
 }

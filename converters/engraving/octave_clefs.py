@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from converters.engraving import smufl
-from converters.engraving.categories import F_CLEFS
+from converters.engraving.categories import C_CLEFS, F_CLEFS
 from converters.engraving.outlines import Outline, Points, outline
 from converters.engraving.strokes import signed_area
 
@@ -31,7 +31,7 @@ def parts(font: str, code: str) -> tuple[Outline, Outline] | None:
         The plain clef and the figure, in units of the glyph; None if the font draws them alike.
     """
     whole = smufl.glyph(font, code)
-    plain = smufl.glyph(font, "E062" if code in F_CLEFS else "E050")
+    plain = smufl.glyph(font, _plain(code))
     if whole is None or plain is None:
         return None
     points = whole.points_xy
@@ -39,6 +39,12 @@ def parts(font: str, code: str) -> tuple[Outline, Outline] | None:
     if not beyond.any():
         return None
     return plain, outline([_hull(points[beyond])])
+
+
+def _plain(code: str) -> str:
+    if code in C_CLEFS:
+        return "E05C"
+    return "E062" if code in F_CLEFS else "E050"
 
 
 def _hull(points: Points) -> Points:

@@ -45,7 +45,7 @@ def tell(shape: Shape, staves: Staves) -> Finding:
 
 def _notehead(shape: Shape, staves: Staves) -> Finding | None:
     kind = categories.NOTEHEADS.get(shape.code)
-    staff = staves.of_note(shape)
+    staff = staves.of(shape)
     if kind is None or staff is None or not staff.space:
         return None
     position = round(staff.position(shape.origin_xy[1]))
@@ -78,7 +78,7 @@ def _clef(shape: Shape, staves: Staves) -> Finding | None:
         return Finding(category="clefUnpitchedPercussion")
     if shape.code in categories.C_CLEFS and staff is not None and staff.space:
         line = round(staff.position(shape.origin_xy[1]) / 2) + 1
-        return Finding(category="clefCTenor" if line == 4 else "clefCAlto")
+        return Finding(category=categories.C_CLEF_LINES.get(line, categories.OTHER))
     return None
 
 
@@ -108,11 +108,11 @@ def _tuplet_number(shape: Shape, staves: Staves) -> Finding | None:
 
 
 def _bar_line(shape: Shape, staves: Staves) -> Finding | None:
-    if shape.kind == "ellipse" or shape.code == categories.REPEAT_DOT:
+    if shape.code == categories.REPEAT_DOT:
         return Finding(category="repeatDot")
     if shape.code == categories.REPEAT_DOTS:
         return Finding(category="repeatDots")
-    return Finding(category="barline", key=shape.group) if shape.kind == "line" else None
+    return Finding(category="barline", key=shape.group) if shape.kind != "glyph" else None
 
 
 def _multi_rest(shape: Shape, staves: Staves) -> Finding | None:
@@ -133,6 +133,12 @@ def _pedal(shape: Shape, staves: Staves) -> Finding | None:
     return Finding(category="pedalLine", key=shape.group) if shape.kind != "glyph" else None
 
 
+def _arpeggio(shape: Shape, staves: Staves) -> Finding | None:
+    """A wave of glyphs; what is drawn without any is the bracket of a chord that is not broken."""
+    category = "arpeggiato" if shape.kind == "glyph" else categories.OTHER
+    return Finding(category=category, key=shape.group)
+
+
 def _alone(category: str) -> "Rule":
     return lambda shape, staves: Finding(category=category)
 
@@ -151,7 +157,7 @@ def _is_small(shape: Shape, staff: Staff | None) -> bool:
 Rule = Callable[[Shape, Staves], Finding | None]
 _RULES: dict[str, Rule] = {
     "accid": _accidental,
-    "arpeg": _as_one("arpeggiato"),
+    "arpeg": _arpeggio,
     "barLine": _bar_line,
     "beam": _beam,
     "beamSpan": _beam,
@@ -166,18 +172,22 @@ _RULES: dict[str, Rule] = {
     "ledgerLines": _alone("ledgerLine"),
     "lv": _as_one("tie"),
     "meterSig": _meter,
+    "mordent": _accidental,
     "multiRest": _multi_rest,
     "multiRestNum": _as_one("restHNr"),
     "notehead": _notehead,
     "octave": _as_one("ottavaBracket"),
     "pedal": _pedal,
+    "phrase": _as_one("slur"),
     "reh": _as_one("text"),
     "slur": _as_one("slur"),
     "stem": _stem,
     "syl": _alone("lyrics"),
     "system": _alone("systemicBarline"),
     "tie": _as_one("tie"),
+    "trill": _accidental,
     "tupletBracket": _as_one("tupletBracket"),
     "tupletNum": _tuplet_number,
+    "turn": _accidental,
     "voltaBracket": _as_one("repeatEnding"),
 }

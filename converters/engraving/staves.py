@@ -6,16 +6,13 @@ Shapes: L lines.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from converters.engraving.outlines import Points
 from converters.engraving.svg import Group, Shape
-
-GRID_TOLERANCE = 0.1
-"""Half spaces that a notehead may lie off the grid of its staff."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -70,22 +67,28 @@ class Staves:
             )
             self.all.append(staff)
             self._of |= dict.fromkeys(groups, staff)
+        self._numbered = dict(self._numbers())
 
     def of(self, shape: Shape) -> Staff | None:
-        """The staff that verovio puts a shape on; for what hangs between staves, the nearest."""
+        """The staff that a shape is on; for what hangs between staves, the nearest.
+
+        A note that its voice writes on another staff is on that one.
+        """
         group = shape.group.within("staff")
+        if group is not None and (moved := _moved_to(shape)):
+            group = self._numbered.get((group.parent, moved), group)
         if group in self._of:
             return self._of[group]
         return self._nearest(shape)
 
-    def of_note(self, shape: Shape) -> Staff | None:
-        """The staff whose grid a notehead lies on: not its own where the voice changes staves."""
-        own = self.of(shape)
-        if own is None or not own.space or _off_grid(own, shape) <= GRID_TOLERANCE:
-            return own
-        others = [staff for staff in self.all if staff.system is own.system and staff.space]
-        best = min(others, key=lambda staff: (_off_grid(staff, shape), staff.index))
-        return best if _off_grid(best, shape) <= GRID_TOLERANCE else own
+    def _numbers(self) -> Iterator[tuple[tuple[Group | None, str], Group]]:
+        """Staves by their bar and their number in it, which without another counts from the top."""
+        bars: dict[Group | None, list[Group]] = defaultdict(list)
+        for group in self._of:
+            bars[group.parent].append(group)
+        for bar, groups in bars.items():
+            for i, group in enumerate(sorted(groups, key=lambda group: self._of[group].index)):
+                yield (bar, group.number or str(i + 1)), group
 
     def _nearest(self, shape: Shape) -> Staff | None:
         x0, y0, x1, y1 = shape.outline.box_xyxy().tolist()
@@ -105,6 +108,6 @@ def _middle_y(line: Shape) -> float:
     return float(line.path_xy[:, 1].mean())
 
 
-def _off_grid(staff: Staff, shape: Shape) -> float:
-    position = staff.position(shape.origin_xy[1])
-    return abs(position - round(position))
+def _moved_to(shape: Shape) -> str:
+    """Number of the staff that a note, or its chord, is moved to."""
+    return next((group.staff for group in shape.group.up() if group.staff), "")

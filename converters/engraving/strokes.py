@@ -8,7 +8,8 @@ Shapes: N points of a line, M points of an outline.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -19,7 +20,11 @@ MITRE_LIMIT = 4.0
 
 Source: SVG 1.1, section 11.4, the default of stroke-miterlimit.
 """
+Ends: TypeAlias = Literal["butt", "square", "round"]
+"""Of a stroke: where its middle ends, or half its width further."""
 _ARC_STEP = math.pi / 6
+_CAP = np.linspace(0, math.pi, 9)[1:-1]
+"""Angles of the points of a round end."""
 
 
 def signed_area(contour: Points) -> float:
@@ -28,54 +33,66 @@ def signed_area(contour: Points) -> float:
     return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 
 
-def bar(x0: float, y0: float, x1: float, y1: float, width: float, *, square: bool) -> Points:
-    """A straight stroke, shape ``(4, 2)``; square ends reach half the width further."""
-    length = math.hypot(x1 - x0, y1 - y0) or 1.0
-    dx, dy = (x1 - x0) / length * width / 2, (y1 - y0) / length * width / 2
-    if square:
-        x0, y0, x1, y1 = x0 - dx, y0 - dy, x1 + dx, y1 + dy
-    return np.array(
-        [(x0 + dy, y0 - dx), (x1 + dy, y1 - dx), (x1 - dy, y1 + dx), (x0 - dy, y0 + dx)]
-    )
+def dashed(
+    line: Points, width: float, dashes: Sequence[float], *, ends: Ends = "butt"
+) -> list[Points]:
+    """A dashed stroke.
 
+    Args:
+        line: Its middle, shape ``(N, 2)``.
+        width: Of the stroke.
+        dashes: Lengths of ink and gap by turns, over and over.
+        ends: Of every dash.
 
-def dashed(line: Points, width: float, dashes: Sequence[float], *, square: bool) -> list[Points]:
-    """A dashed straight stroke; ``dashes`` are lengths of ink and gap by turns."""
-    (x0, y0), (x1, y1) = line.tolist()
-    length = math.hypot(x1 - x0, y1 - y0)
+    Returns:
+        A contour for each dash, each of shape ``(M, 2)``.
+    """
+    walked = np.append(0.0, np.cumsum(np.hypot(*np.diff(line, axis=0).T)))
+    length = float(walked[-1])
     if not length or sum(dashes) <= 0:
         return []
-    ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    found, start, i = [], 0.0, 0
-    while start < length:
-        end = min(length, start + dashes[i % len(dashes)])
-        if i % 2 == 0:
-            ends = (x0 + ux * start, y0 + uy * start, x0 + ux * end, y0 + uy * end)
-            found.append(bar(*ends, width, square=square))
-        start, i = end, i + 1
-    return found
+    rounds = math.ceil(length / sum(dashes)) + 1
+    cuts = [0.0, *accumulate([*dashes] * 2 * rounds)]
+    pieces = [(a, min(b, length)) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    return [polyline(_between(line, walked, a, b), width, ends=ends) for a, b in pieces if a < b]
 
 
-def polyline(line: Points, width: float, *, square: bool) -> Points:
+def _between(line: Points, walked: Points, start: float, end: float) -> Points:
+    """The part of a line between two ways along it."""
+    at = np.concatenate(([start], walked[(walked > start) & (walked < end)], [end]))
+    return np.column_stack([np.interp(at, walked, line[:, axis]) for axis in (0, 1)])
+
+
+def polyline(line: Points, width: float, *, ends: Ends = "butt") -> Points:
     """An open stroke with mitred corners as one contour, shape ``(M, 2)``.
 
     Args:
         line: Its middle, shape ``(N, 2)``, at least two points that differ.
         width: Of the stroke.
-        square: Its ends reach half the width further.
+        ends: What it ends in.
     """
     line = line[np.append(True, (np.diff(line, axis=0) != 0).any(1))]
     steps = np.diff(line, axis=0)
     units = steps / np.hypot(*steps.T)[:, None]
     half = width / 2
-    if square:
+    if ends == "square":
         line = line.copy()
         line[0] -= units[0] * half
         line[-1] += units[-1] * half
     left = _side(line, units, half)
     right = _side(line[::-1], -units[::-1], half)
+    if ends == "round":
+        left += _cap(line[-1], units[-1], half)
+        right += _cap(line[0], -units[0], half)
     contour = np.array(left + right)
     return contour if signed_area(contour) > 0 else contour[::-1]
+
+
+def _cap(end: Points, unit: Points, half: float) -> list[tuple[float, float]]:
+    """The points of a round end, from the left side to the right one."""
+    (x, y), (u, v) = end.tolist(), unit.tolist()
+    turns = [(half * math.cos(a), half * math.sin(a)) for a in _CAP]
+    return [(x + v * c + u * s, y - u * c + v * s) for c, s in turns]
 
 
 def _side(line: Points, units: Points, half: float) -> list[tuple[float, float]]:

@@ -38,6 +38,10 @@ class Group:
     """The first word of its class, such as ``note``."""
     id: str
     parent: "Group | None"
+    number: str = ""
+    """Of a staff: the one in the encoding, if verovio was asked for it."""
+    staff: str = ""
+    """Of a note or chord: the number of the staff that it is moved to."""
 
     def up(self) -> "Iterator[Group]":
         """This group and those around it."""
@@ -170,7 +174,13 @@ class _Reader:
                 words = child.get("class", "").split()
                 if _UNSEEN.isdisjoint(words) and child.get("visibility") != "hidden":
                     name = words[0] if words else ""
-                    inner = Group(name=name, id=child.get("id", ""), parent=group)
+                    inner = Group(
+                        name=name,
+                        id=child.get("id", ""),
+                        parent=group,
+                        number=child.get("data-n", ""),
+                        staff=child.get("data-staff", ""),
+                    )
                     self.walk(child, here, inner)
 
     def _add(
@@ -231,17 +241,14 @@ class _Reader:
     ) -> None:
         """An open stroke; a width of nothing is drawn as a hairline of one unit."""
         width = float(element.get("stroke-width") or 1) * matrix.scale
-        square = element.get("stroke-linecap") == "square"
+        ends = element.get("stroke-linecap", "butt")
         if len(middle) < 2 or not (middle != middle[0]).any():
             return
         if dashes := element.get("stroke-dasharray"):
             lengths = [float(n) * matrix.scale for n in _NUMBER.findall(dashes)]
-            contours = strokes.dashed(middle, width, lengths, square=square)
-        elif len(middle) == 2:
-            (x0, y0), (x1, y1) = middle.tolist()
-            contours = [strokes.bar(x0, y0, x1, y1, width, square=square)]
+            contours = strokes.dashed(middle, width, lengths, ends=ends)
         else:
-            contours = [strokes.polyline(middle, width, square=square)]
+            contours = [strokes.polyline(middle, width, ends=ends)]
         if contours:
             self.shapes.append(
                 Shape(
@@ -270,21 +277,25 @@ class _Reader:
         self._filled("polygon", _points(element), element, matrix, group)
 
     def _polyline(self, element: Element, matrix: _Matrix, group: Group) -> None:
-        if element.get("fill") == "none":
-            self._stroke("polyline", matrix(_points(element)), element, matrix, group)
+        points = _points(element)
+        if element.get("fill") == "none" or len(points) == 2:
+            self._stroke("polyline", matrix(points), element, matrix, group)
         else:
-            self._filled("polygon", _points(element), element, matrix, group)
+            self._filled("polygon", points, element, matrix, group)
 
     def _rect(self, element: Element, matrix: _Matrix, group: Group) -> None:
         x, y, w, h = (float(element.get(key) or 0) for key in ("x", "y", "width", "height"))
         half = float(element.get("stroke-width") or 1) / 2
         outer, inner = (matrix(_corners(x - d, y - d, x + w + d, y + h + d)) for d in (half, -half))
-        is_frame = element.get("fill") == "none" or element.get("fill-opacity") == "0"
-        self._add("rect", [outer, inner[::-1]] if is_frame else [outer], element, group)
+        self._add("rect", [outer, inner[::-1]] if _is_hollow(element) else [outer], element, group)
 
     def _ellipse(self, element: Element, matrix: _Matrix, group: Group) -> None:
         cx, cy, rx, ry = (float(element.get(key) or 0) for key in ("cx", "cy", "rx", "ry"))
-        if rx and ry:
+        if rx and ry and _is_hollow(element):
+            half = float(element.get("stroke-width") or 1) / 2
+            outer, inner = (matrix(_CIRCLE * (rx + d, ry + d) + (cx, cy)) for d in (half, -half))
+            self._add("ellipse", [outer, inner[::-1]], element, group)
+        elif rx and ry:
             self._filled("ellipse", _CIRCLE * (rx, ry) + (cx, cy), element, matrix, group)
 
     def _text(self, element: Element, matrix: _Matrix, group: Group) -> None:
@@ -300,6 +311,11 @@ class _Reader:
                 contours += [place(points) for points in letter.contours]
         text = "".join(letter.text for letter in found if not letter.code).strip()
         self._add("text", contours, element, group, text=text)
+
+
+def _is_hollow(element: Element) -> bool:
+    """Only its edge is drawn."""
+    return bool(element.get("fill") == "none" or element.get("fill-opacity") == "0")
 
 
 def _corners(x0: float, y0: float, x1: float, y1: float) -> Points:

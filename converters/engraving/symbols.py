@@ -159,7 +159,9 @@ def _ends(beam: Shape) -> tuple[Points, Points]:
 
 def _hairpin(shapes: list[Shape], staff: Staff | None) -> list[Part]:
     """A wedge is open on the right if it grows; one that goes over a system's end has two lines."""
-    points = np.concatenate([s.path_xy for s in shapes if s.path_xy is not None])
+    points = np.concatenate(
+        [s.outline.points_xy if s.path_xy is None else s.path_xy for s in shapes]
+    )
     xs, ys = points.T
     left, right = (float(np.ptp(ys[np.abs(xs - end) < 1.0])) for end in (xs.min(), xs.max()))
     name = "dynamicCrescendoHairpin" if left < right else "dynamicDiminuendoHairpin"

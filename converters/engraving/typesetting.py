@@ -97,7 +97,7 @@ def draw_layout(rng: random.Random, width: int, height: int, fonts: Sequence[str
             **{f"pageMargin{side}": min(500, rng.randint(*margins)) for side in _SIDES},
             **_spacing(rng),
             **_lines(rng, space),
-            "svgAdditionalAttribute": ["note@staff", "chord@staff"],  # for notes on other staves
+            "svgAdditionalAttribute": ["staff@n", "note@staff", "chord@staff", "rest@staff"],
         },
     )
 

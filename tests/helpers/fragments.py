@@ -18,6 +18,7 @@ OPTIONS = {
     "svgFormatRaw": True,
     "xmlIdSeed": 1,
     "dynamSingleGlyphs": True,
+    "svgAdditionalAttribute": ["note@staff", "chord@staff"],
 }
 SPACE_PX = 18.0
 """Between the staff lines of a fragment."""

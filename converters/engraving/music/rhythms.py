@@ -26,8 +26,6 @@ class Slot:
         return self.onset + self.ticks
 
 
-EVEN: dict[int, Cell] = {n: (1.0,) * n for n in (1, 2, 3, 4)}
-
 SIMPLE: dict[int, tuple[tuple[float, Cell], ...]] = {
     2: ((4, (1, 1)), (2, (2,)), (1.5, (1.5, 0.5)), (1, (1, 0.5, 0.5)), (0.7, (0.5, 0.5, 1))),
     3: (

@@ -126,7 +126,7 @@ def test_another_seed_gives_other_pages(made: Path, tmp_path: Path) -> None:
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
 
 
-GOLDEN = "0b59469e16c217056770438335bb78057ba8b8a1830a677858e399a23bd70b59"
+GOLDEN = "08cfaf9359984ceae7923be2911b56e6013aa0a6cf61305bc6d9320a44f5f2f9"
 GOLDEN_VEROVIO = "6.4.1"
 
 

@@ -16,50 +16,59 @@ def box(contour: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("line", "square", "expected"),
+    ("line", "ends", "expected"),
     [
-        ((0, 0, 10, 0), False, [0, -1, 10, 1]),
-        ((0, 0, 10, 0), True, [-1, -1, 11, 1]),
-        ((5, 20, 5, 10), False, [4, 10, 6, 20]),
-        ((5, 20, 5, 10), True, [4, 9, 6, 21]),
+        ((0, 0, 10, 0), "butt", [0, -1, 10, 1]),
+        ((0, 0, 10, 0), "square", [-1, -1, 11, 1]),
+        ((0, 0, 10, 0), "round", [-1, -1, 11, 1]),
+        ((5, 20, 5, 10), "butt", [4, 10, 6, 20]),
+        ((5, 20, 5, 10), "square", [4, 9, 6, 21]),
+        ((5, 20, 5, 10), "round", [4, 9, 6, 21]),
     ],
 )
-def test_a_bar(
-    line: tuple[float, float, float, float], square: bool, expected: list[float]
-) -> None:
-    contour = strokes.bar(*line, 2.0, square=square)
+def test_a_straight_stroke(line: list[float], ends: strokes.Ends, expected: list[float]) -> None:
+    contour = strokes.polyline(np.array(line, np.float64).reshape(2, 2), 2.0, ends=ends)
     assert box(contour) == expected
-    assert strokes.signed_area(contour) > 0
+    area = {"butt": 20, "square": 24, "round": 20 + math.pi}[ends]
+    assert strokes.signed_area(contour) == pytest.approx(area, abs=0.1)
 
 
 def test_dashes_are_cut_at_the_end() -> None:
     line = np.array([[0.0, 0.0], [10.0, 0.0]])
-    found = strokes.dashed(line, 1.0, [3, 2], square=False)
+    found = strokes.dashed(line, 1.0, [3, 2])
     assert [box(c)[::2] for c in found] == [[0, 3], [5, 8]]
-    assert strokes.dashed(line, 1.0, [4, 4], square=False)[-1].max(0).tolist() == [10, 0.5]
-    assert strokes.dashed(line[:1].repeat(2, 0), 1.0, [3, 2], square=False) == []
-    assert strokes.dashed(line, 1.0, [0.0], square=False) == []
+    assert strokes.dashed(line, 1.0, [4, 4])[-1].max(0).tolist() == [10, 0.5]
+    assert strokes.dashed(line[:1].repeat(2, 0), 1.0, [3, 2]) == []
+    assert strokes.dashed(line, 1.0, [0.0]) == []
+
+
+def test_dashes_walk_round_corners() -> None:
+    line = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 10.0]])
+    found = strokes.dashed(line, 2.0, [6, 3, 1])
+    assert [box(c) for c in found] == [[0, -1, 5, 2], [3, 5, 5, 6]]
+    dots = strokes.dashed(line, 2.0, [0.1, 6.8], ends="round")
+    assert [box(c) for c in dots] == [[-1, -1, 1.1, 1], [3, 1.9, 5, 4], [3, 8.8, 5, 10.9]]
 
 
 def test_a_right_angle_has_its_corner() -> None:
-    contour = strokes.polyline(np.array([[0, 0], [10, 0], [10, 10.0]]), 2.0, square=False)
+    contour = strokes.polyline(np.array([[0, 0], [10, 0], [10, 10.0]]), 2.0)
     assert box(contour) == [0, -1, 11, 10]
     assert strokes.signed_area(contour) == pytest.approx(20 + 20)
 
 
 def test_a_wedge_is_pointed_and_a_needle_is_cut_off() -> None:
-    wedge = strokes.polyline(np.array([[0, 5], [10, 0], [0, -5.0]]), 1.0, square=False)
+    wedge = strokes.polyline(np.array([[0, 5], [10, 0], [0, -5.0]]), 1.0)
     half = math.atan2(5, 10)
     assert wedge[:, 0].max() == pytest.approx(10 + 0.5 / math.sin(half))
-    needle = strokes.polyline(np.array([[0, 1], [10, 0], [0, -1.0]]), 1.0, square=False)
+    needle = strokes.polyline(np.array([[0, 1], [10, 0], [0, -1.0]]), 1.0)
     assert needle[:, 0].max() < 10 + 0.5
 
 
 def test_repeated_points_change_nothing() -> None:
     line = np.array([[0, 0], [5, 5], [5, 5], [9, 0.0]])
     assert np.array_equal(
-        strokes.polyline(line, 1.0, square=True),
-        strokes.polyline(line[[0, 1, 3]], 1.0, square=True),
+        strokes.polyline(line, 1.0, ends="square"),
+        strokes.polyline(line[[0, 1, 3]], 1.0, ends="square"),
     )
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from alone import ink_box
 from fragments import SPACE_PX, counted, drawn, labelled, score
 
 from converters.engraving import smufl
 from converters.engraving.svg import Drawing
-from converters.engraving.symbols import Symbol, symbols
+from converters.engraving.symbols import symbols
 
 ALWAYS = "staff clefG clefF barlineSingle systemicBarline stem"
 
@@ -96,6 +97,10 @@ def test_beams(inner: str, n: int) -> None:
         ('<clef shape="F" line="4"/>', {"clefF": 1}),
         ('<clef shape="C" line="3"/>', {"clefCAlto": 1}),
         ('<clef shape="C" line="4"/>', {"clefCTenor": 1}),
+        ('<clef shape="C" line="1"/>', {"otherSymbol": 1}),
+        ('<clef shape="C" line="2"/>', {"otherSymbol": 1}),
+        ('<clef shape="C" line="5"/>', {"otherSymbol": 1}),
+        ('<clef shape="C" line="4" dis="8" dis.place="below"/>', {"clefCTenor": 1, "clef8": 1}),
         ('<clef shape="G" line="2" dis="8" dis.place="below"/>', {"clefG": 1, "clef8": 1}),
         ('<clef shape="G" line="2" dis="15" dis.place="above"/>', {"clefG": 1, "clef15": 1}),
         ('<clef shape="F" line="4" dis="8" dis.place="below"/>', {"clefF": 1, "clef8": 1}),
@@ -144,20 +149,49 @@ def test_key_and_metre() -> None:
         ('right="end"', {"barlineFinal": 1}),
         ('right="rptend"', {"barlineFinal": 1, "repeatDot": 4}),
         ('left="rptstart"', {"barlineSingle": 1, "barlineReverseFinal": 1, "repeatDot": 4}),
+        ('right="rptboth"', {"barlineRepeatBoth": 1, "repeatDot": 8}),
+        ('right="heavy"', {"barlineHeavy": 1}),
+        ('right="dblheavy"', {"otherSymbol": 1}),
         ('right="dashed"', {"barlineDashed": 1}),
+        ('right="dotted"', {"barlineDashed": 1}),
+        ('right="dbldotted"', {"barlineDashed": 1}),
         ('right="invis"', {}),
     ],
 )
-def test_a_barline_through_two_staves_is_one(left_right: str, expected: dict[str, int]) -> None:
-    found = labelled(
-        score(["<mRest/>"], lower=["<mRest/>"], attributes=[left_right], group='bar.thru="true"')
-    )
+@pytest.mark.parametrize("distance", [8, 9, 10, 11, 13, 14])
+def test_a_barline_through_two_staves_is_one(
+    left_right: str, expected: dict[str, int], distance: int
+) -> None:
+    mei = score(["<mRest/>"], lower=["<mRest/>"], attributes=[left_right], group='bar.thru="true"')
+    found = labelled(mei, spacingStaff=distance)
     assert counted(found, without="staff clefG clefF restWhole systemicBarline") == expected
 
 
-def test_barlines_that_do_not_go_through_are_one_a_staff() -> None:
-    found = labelled(score(["<mRest/>"], lower=["<mRest/>"], attributes=['right="end"']))
-    assert counted(found)["barlineFinal"] == 2
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("end", {"barlineFinal": 2}),
+        ("dashed", {"barlineDashed": 2}),
+        ("dotted", {"barlineDashed": 2}),
+        ("dbldotted", {"barlineDashed": 2}),
+        ("rptboth", {"barlineRepeatBoth": 2, "repeatDot": 8}),
+    ],
+)
+def test_barlines_that_do_not_go_through_are_one_a_staff(
+    form: str, expected: dict[str, int]
+) -> None:
+    found = labelled(score(["<mRest/>"], lower=["<mRest/>"], attributes=[f'right="{form}"']))
+    assert counted(found, without="staff clefG clefF restWhole systemicBarline") == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "category"),
+    [("single", "barlineSingle"), ("end", "barlineFinal"), ("dotted", "barlineDashed")],
+)
+def test_barlines_of_a_staff_of_one_line(form: str, category: str) -> None:
+    mei = score(["<mRest/>"], clef='<clef shape="perc"/>', attributes=[f'right="{form}"'])
+    found = labelled(mei.replace('lines="5"', 'lines="1"'))
+    assert counted(found, without="staff restWhole clefUnpitchedPercussion") == {category: 1}
 
 
 @pytest.mark.parametrize(("symbol", "category"), [("brace", "brace"), ("bracket", "bracket")])
@@ -175,11 +209,23 @@ def test_a_system_s_brace_and_bracket(symbol: str, category: str, glyph: bool) -
     ("form", "category"),
     [("cres", "dynamicCrescendoHairpin"), ("dim", "dynamicDiminuendoHairpin")],
 )
-def test_hairpins(form: str, category: str) -> None:
+@pytest.mark.parametrize("more", ["", 'niente="true"', 'lform="dashed"', 'lform="dotted"'])
+def test_hairpins(form: str, category: str, more: str) -> None:
     bar = note(xml_id="a") + note(xml_id="b")
     bar = bar.replace("xml.id", "xml:id")
-    hairpin = f'<hairpin form="{form}" startid="#a" endid="#b" place="below"/>'
-    assert counted(labelled(score([bar], controls=[hairpin])))[category] == 1
+    hairpin = f'<hairpin form="{form}" {more} startid="#a" endid="#b" place="below"/>'
+    found = labelled(score([bar], controls=[hairpin]))
+    assert counted(found, without=f"{ALWAYS} noteheadBlackInSpace") == {category: 1}
+
+
+def test_the_ring_of_a_hairpin_is_hollow() -> None:
+    bar = (note(xml_id="a") + note(xml_id="b")).replace("xml.id", "xml:id")
+    hairpin = '<hairpin form="cres" niente="true" startid="#a" endid="#b"/>'
+    drawing = drawn(score([bar], controls=[hairpin]))
+    [ring] = [shape for shape in drawing.shapes if shape.kind == "ellipse"]
+    outer, inner = ring.outline.contours()
+    assert np.ptp(outer[:, 0]) - np.ptp(inner[:, 0]) == pytest.approx(2 * 1.8, abs=0.05)
+    assert sum(shape.group.name == "hairpin" for shape in drawing.shapes) == 3
 
 
 @pytest.mark.parametrize(
@@ -193,8 +239,22 @@ def test_hairpins(form: str, category: str) -> None:
         ('<fing startid="#a">3</fing>', {"fingering3": 1}),
         ('<fing startid="#a">9</fing>', {"text": 1}),
         ('<slur startid="#a" endid="#b"/>', {"slur": 1}),
+        ('<slur lform="dashed" startid="#a" endid="#b"/>', {"slur": 1}),
+        ('<slur lform="dotted" startid="#a" endid="#b"/>', {"slur": 1}),
+        ('<phrase startid="#a" endid="#b"/>', {"slur": 1}),
+        ('<phrase lform="dashed" startid="#a" endid="#b"/>', {"slur": 1}),
         ('<tie startid="#a" endid="#b"/>', {"tie": 1}),
+        ('<tie lform="dotted" startid="#a" endid="#b"/>', {"tie": 1}),
         ('<trill startid="#a"/>', {"ornamentTrill": 1}),
+        ('<trill startid="#a" accidupper="f"/>', {"ornamentTrill": 1, "accidentalFlatSmall": 1}),
+        (
+            '<mordent startid="#a" accidupper="s"/>',
+            {"ornamentMordent": 1, "accidentalSharpSmall": 1},
+        ),
+        (
+            '<turn startid="#a" accidupper="n" accidlower="ff"/>',
+            {"ornamentTurn": 1, "accidentalNaturalSmall": 1, "accidentalDoubleFlat": 1},
+        ),
         ('<octave dis="8" dis.place="above" startid="#a" endid="#b"/>', {"ottavaBracket": 1}),
         ('<pedal dir="down" startid="#a" form="pedstar"/>', {"keyboardPedalPed": 1}),
         ('<repeatMark func="coda" tstamp="1"/>', {"coda": 1}),
@@ -207,6 +267,21 @@ def test_what_hangs_on_notes(control: str, expected: dict[str, int]) -> None:
     bar = note(xml_id="a") + note(xml_id="b")
     found = labelled(score([bar.replace("xml.id", "xml:id")], controls=[control]))
     assert counted(found, without=f"{ALWAYS} noteheadBlackInSpace") == expected
+
+
+@pytest.mark.parametrize("place", ["above", "below"])
+@pytest.mark.parametrize(("bow", "category"), [("upbow", "Up"), ("dnbow", "Down")])
+def test_bows_over_and_under_notes(bow: str, category: str, place: str) -> None:
+    found = labelled(score([note(inside=f'<artic artic="{bow}" place="{place}"/>')]))
+    assert counted(found)[f"strings{category}Bow"] == 1
+
+
+def test_the_bracket_of_an_unbroken_chord_is_no_wave() -> None:
+    chord = '<chord xml:id="a" dur="2">' + note("c", 4) + note("c", 5) + "</chord>"
+    found = labelled(score([chord], controls=['<arpeg order="nonarp" startid="#a"/>']))
+    [bracket] = [s for s in found if s.category == "otherSymbol"]
+    assert len(bracket.shapes) == 3
+    assert "arpeggiato" not in counted(found)
 
 
 def test_an_arpeggio_of_many_pieces_is_one_symbol() -> None:
@@ -239,6 +314,45 @@ def test_positions_count_half_spaces_from_the_lowest_line() -> None:
     assert [s.position for s in heads] == [0, 1, -2, 10]
 
 
+@pytest.mark.parametrize("distance", range(8, 15))
+def test_notes_on_the_other_staff_are_counted_from_its_lines(distance: int) -> None:
+    moved = note("c", 3, staff="2") + note("a", 3, staff="2")
+    chord = f'<chord dur="4" staff="2">{note("c", 3)}{note("e", 4)}</chord>'
+    across = f'<chord dur="4">{note("a", 2, staff="2")}{note("g", 4)}</chord>'
+    mei = score([moved + chord + across], lower=[note("c", 5, "1", staff="1")])
+    heads = [
+        symbol
+        for symbol in labelled(mei, spacingStaff=distance)
+        if symbol.category.startswith("notehead")
+    ]
+    assert sorted((s.staff or 0, s.position or 0) for s in heads) == [
+        (0, 2),
+        (0, 5),
+        (1, 1),
+        (1, 3),
+        (1, 3),
+        (1, 8),
+        (1, 12),
+    ]
+
+
+@pytest.mark.parametrize("names", ["1234", "5678", "4321"])
+def test_staves_of_a_note_s_system_are_found_by_number(names: str) -> None:
+    bar = "".join(note("c", 4, staff=other) for other in names[1:])
+    mei = score([bar], lower=["<mRest/>"])
+    define = '<staffDef n="{}" lines="5"><clef shape="F" line="{}"/></staffDef>'
+    mei = mei.replace("</staffGrp>", define.format("3", 3) + define.format("4", 5) + "</staffGrp>")
+    empty = '<staff n="{}"><layer n="1"><mRest/></layer></staff>'
+    mei = mei.replace("</measure>", empty.format("3") + empty.format("4") + "</measure>")
+    for i, name in enumerate(names):
+        for tag in ("staff ", "staffDef "):
+            mei = mei.replace(f'<{tag}n="{i + 1}"', f'<{tag}n="_{name}"')
+    options = ["note@staff", "chord@staff", "staff@n"]
+    found = labelled(mei.replace("_", ""), svgAdditionalAttribute=options, spacingStaff=9)
+    heads = [s for s in found if s.category.startswith("notehead")]
+    assert [(s.staff, s.position) for s in heads] == [(1, 10), (2, 8), (3, 12)]
+
+
 def test_staves_of_a_system_are_numbered_from_the_top() -> None:
     mei = score(["<mRest/>"] * 30, lower=[note("d", 3, "1")] * 30)
     found = labelled(mei, pageHeight=3000)
@@ -266,12 +380,60 @@ def test_placeholders_of_editors_are_not_drawn() -> None:
     assert "ellipse" not in kinds
 
 
-def test_every_ink_belongs_to_a_symbol() -> None:
-    bar = (
-        note(xml_id="a").replace("xml.id", "xml:id")
-        + '<note pname="c" oct="5" dur="4" head.shape="x"/>'
-    )
-    drawing = drawn(score([bar], controls=['<gliss startid="#a" endid="#a"/>']))
-    found: list[Symbol] = symbols(drawing)
-    covered = {id(shape) for symbol in found for shape in symbol.shapes}
+EXOTIC = {
+    "x and slash heads": '<note loc="4" dur="4" head.shape="x"/>'
+    '<note loc="4" dur="2" head.shape="slash"/>',
+    "a head of a shape of its own": '<note loc="4" dur="4" head.shape="diamond"/>',
+    "a cluster": '<chord dur="4" cluster="white"><note pname="c" oct="4"/>'
+    '<note pname="g" oct="4"/></chord>',
+    "repeated bars": "<mRpt/>",
+    "repeated beats": f"{note()}<beatRpt/>",
+    "quarter tones": note(inside='<accid accid="1qs"/>'),
+    "an editor's accidental": note(inside='<accid accid="s" func="edit"/>'),
+    "a stemless note": note(stem_visible="false"),
+    "bars' rests": '<multiRest num="3" block="false"/>',
+    "a breve and a longa": note(dur="breve") + note(dur="long"),
+}
+CONTROLS = (
+    *(
+        f'<{name} {more} startid="#first" endid="#last"/>'
+        for name in ("slur", "tie", "phrase", "lv", "gliss", "bracketSpan", 'hairpin form="dim"')
+        for more in ('lform="solid"', 'lform="dashed"', 'lform="dotted"', 'lform="wavy"')
+    ),
+    '<hairpin form="cres" niente="true" startid="#first" endid="#last"/>',
+    '<trill extender="true" startid="#first" endid="#last"/>',
+    '<octave dis="15" dis.place="below" lform="dotted" startid="#first" endid="#last"/>',
+    '<pedal dir="down" form="line" startid="#first"/><pedal dir="up" startid="#last"/>',
+    '<harm startid="#first"><fb><f>6</f><f>4</f></fb></harm>',
+    '<mNum startid="#first">7</mNum>',
+)
+
+
+@pytest.mark.parametrize(
+    ("bar", "control"),
+    [
+        *(pytest.param(bar, "", id=name) for name, bar in EXOTIC.items()),
+        *(pytest.param("", control, id=control[1:60]) for control in CONTROLS),
+    ],
+)
+@pytest.mark.parametrize(
+    ("lines", "right"),
+    [(5, "single"), (5, "dbldotted"), (4, "dblsegno"), (1, "dotted"), (1, "dashed"), (0, "single")],
+)
+def test_every_ink_belongs_to_a_symbol(bar: str, control: str, lines: int, right: str) -> None:
+    ends = (note(xml_id="first") + note(xml_id="last")).replace("xml.id", "xml:id")
+    mei = score([ends + bar], controls=[control], attributes=[f'right="{right}"'])
+    drawing = drawn(mei.replace('lines="5"', f'lines="{lines}"'))
+    covered = {id(shape) for symbol in symbols(drawing) for shape in symbol.shapes}
     assert covered == {id(shape) for shape in drawing.shapes}
+    assert len(covered) > 4
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_strokes_are_where_resvg_draws_them(control: str) -> None:
+    ends = (note(xml_id="first") + note(xml_id="last")).replace("xml.id", "xml:id")
+    found = labelled(score([ends], controls=[control], attributes=['right="dotted"']))
+    for symbol in found:
+        if symbol.category != "text":
+            box = symbol.outline.box_xyxy()
+            assert ink_box(symbol, box) == pytest.approx(box, abs=0.3), symbol.category

@@ -23,6 +23,8 @@ LEAST_STAFF_SPACE_PX = 6.0
 """Below it, no reader and no detector tells a notehead from a dot."""
 LEAST_LINE_PX = 1.0
 """No line is thinner: it would be grey, and gone after a binarisation."""
+ATTRIBUTES = ["staff@n", "note@staff", "chord@staff", "rest@staff"]
+"""What verovio's SVG is to repeat of the encoding: on which staff a note is that changes staves."""
 MARGINS = (0.03, 0.09)
 """Smallest and largest margin, share of the width."""
 _PX_AT_100 = 18.0
@@ -97,7 +99,7 @@ def draw_layout(rng: random.Random, width: int, height: int, fonts: Sequence[str
             **{f"pageMargin{side}": min(500, rng.randint(*margins)) for side in _SIDES},
             **_spacing(rng),
             **_lines(rng, space),
-            "svgAdditionalAttribute": ["staff@n", "note@staff", "chord@staff", "rest@staff"],
+            "svgAdditionalAttribute": ATTRIBUTES,
         },
     )
 

@@ -18,7 +18,7 @@ OPTIONS = {
     "svgFormatRaw": True,
     "xmlIdSeed": 1,
     "dynamSingleGlyphs": True,
-    "svgAdditionalAttribute": ["note@staff", "chord@staff"],
+    "svgAdditionalAttribute": typesetting.ATTRIBUTES,
 }
 SPACE_PX = 18.0
 """Between the staff lines of a fragment."""

@@ -1,0 +1,158 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
+
+from training.assignment import (
+    Anchors,
+    Level,
+    SmallBoxes,
+    Targets,
+    candidate_pairs,
+    least_sides,
+    ragged_arange,
+)
+
+
+def targets_of(boxes: list[list[float]]) -> Targets:
+    none = torch.zeros(len(boxes), dtype=torch.int64)
+    return Targets(
+        images=none, labels=none, boxes_xyxy=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("boxes", "pairs"),
+    [
+        pytest.param([], [], id="no boxes"),
+        pytest.param([[10, 10, 10, 10]], [], id="no size"),
+        pytest.param([[-90, -90, -30, -30], [70, 5, 99, 9]], [], id="off the image"),
+        pytest.param([[20, 20, 4, 4]], [], id="turned inside out"),
+        pytest.param([[math.nan, 0, 32, 32]], [], id="not a number"),
+        pytest.param([[8, 0, 40, 16]], [(0, 1)], id="points on the sides are outside"),
+        pytest.param([[7.99, 0, 40.01, 16]], [(0, 0), (0, 1), (0, 2)], id="a little wider"),
+        pytest.param([[-50, -50, 9, 25]], [(0, 0), (0, 4)], id="partly off the image"),
+        pytest.param([[0, 0, math.inf, 16]], [], id="infinite"),
+        pytest.param([[40, 20, 1e5, 1e5]], [(0, 7)], id="huge"),
+        pytest.param([[1e30, 0, 2e30, 32]], [], id="beyond all integers"),
+        pytest.param([[-1e30, -1e30, 1e30, 1e30]], [(0, i) for i in range(8)], id="everything"),
+        pytest.param([[0, 0, 9, 9], [0, 0, 9, 9]], [(0, 0), (1, 0)], id="identical"),
+    ],
+)
+def test_pairs(boxes: list[list[float]], pairs: list[tuple[int, int]]) -> None:
+    anchors = Anchors.of_image((32, 64), [16])
+    gts, points = candidate_pairs(anchors, targets_of(boxes), "none")
+    assert list(zip(gts.tolist(), points.tolist(), strict=True)) == pairs
+    assert gts.dtype == points.dtype == torch.int64
+
+
+def test_a_length_for_each_level() -> None:
+    anchors = Anchors.of_image((32, 64), [16, 32])
+    dot = targets_of([[15, 15, 17, 17]])
+    cases: list[tuple[SmallBoxes, list[int]]] = [
+        ("none", [8]),
+        ("ultralytics", [0, 1, 4, 5, 8]),
+        ((17.0, 0.0), [0, 1, 4, 5, 8]),
+        ((0.0, 66.0), [8, 9]),
+    ]
+    for small_boxes, expected in cases:
+        # The dot lies between the points of the finer level, on the first of the coarser.
+        assert candidate_pairs(anchors, dot, small_boxes)[1].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("small_boxes", "strides", "expected"),
+    [
+        ("none", [], ()),
+        ("ultralytics", [], ()),
+        ("ultralytics", [16], (16,)),
+        ("ultralytics", [4, 8, 16], (8, 8, 8)),
+        ("none", [8, 16], (0, 0)),
+        ([5, 6.5], [8, 16], (5, 6.5)),
+    ],
+)
+def test_least_sides(
+    small_boxes: SmallBoxes, strides: list[float], expected: tuple[float, ...]
+) -> None:
+    assert least_sides(small_boxes, strides) == expected
+
+
+@pytest.mark.parametrize("small_boxes", ["some", "", [8.0], [8.0, -1.0]])
+def test_other_policies_are_refused(small_boxes: SmallBoxes) -> None:
+    with pytest.raises(ValueError, match=r"^small_boxes: .* 2 lengths from 0, one for each level$"):
+        least_sides(small_boxes, [8, 16])
+
+
+numbers = st.one_of(st.floats(-400, 400, width=32), st.integers(-100, 100).map(lambda i: i * 4.0))
+sizes = st.one_of(
+    st.floats(0, 300, width=32), st.sampled_from([0.0, 1e-4, 8.0, 16.0, 32.0, 1e6, math.inf])
+)
+box = st.tuples(numbers, numbers, sizes, sizes).map(
+    lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]]
+)
+
+
+@settings(deadline=None)
+@given(
+    boxes=st.lists(box, max_size=8),
+    imgsz=st.sampled_from([(32, 96), (64, 64), (320, 160)]),
+    strides=st.sampled_from([[8, 16, 32], [16], [32, 4], [4, 8, 16, 32]]),
+)
+def test_pairs_are_ultralytics(
+    boxes: list[list[float]], imgsz: tuple[int, int], strides: list[int]
+) -> None:
+    anchors, targets = Anchors.of_image(imgsz, strides), targets_of(boxes)
+    inside = TaskAlignedAssigner(num_classes=1, stride=strides).select_candidates_in_gts(
+        anchors.points_xy, targets.boxes_xyxy[None], torch.ones(1, len(boxes), 1)
+    )
+    gts, points = candidate_pairs(anchors, targets)
+    assert torch.equal(torch.stack((gts, points), dim=1), inside[0].nonzero())
+
+
+def test_points_are_ultralytics() -> None:
+    strides = [8, 16, 32]
+    features = [torch.empty(1, 1, 96 // stride, 160 // stride) for stride in strides]
+    points, each = make_anchors(features, strides)
+    anchors = Anchors.of_image((96, 160), strides)
+    assert torch.equal(anchors.points_xy, points * each)
+    assert torch.equal(anchors.strides, each.squeeze(1))
+    assert len(anchors) == 20 * 12 + 10 * 6 + 5 * 3
+    assert anchors.levels[2] == Level(height=3, width=5, stride=32)
+
+
+def test_no_levels() -> None:
+    anchors = Anchors.of_image((64, 64), [])
+    assert len(anchors) == 0
+    assert len(candidate_pairs(anchors, targets_of([[0, 0, 9, 9]]))[0]) == 0
+
+
+def test_sides_that_are_no_multiples_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^imgsz: \(64, 72\) is not a multiple .* \[8, 16\]$"):
+        Anchors.of_image((64, 72), [8, 16])
+
+
+def test_wrong_shapes_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"the levels have 6 cells, points_xy is of shape \(5, 2\)"
+    ):
+        Anchors(
+            points_xy=torch.zeros(5, 2),
+            strides=torch.zeros(5),
+            levels=(Level(height=2, width=3, stride=8),),
+        )
+    with pytest.raises(ValueError, match=r"^targets: .* of shape \(2,\), \(1,\), \(2, 4\)$"):
+        Targets(
+            images=torch.zeros(2, dtype=torch.int64),
+            labels=torch.zeros(1, dtype=torch.int64),
+            boxes_xyxy=torch.zeros(2, 4),
+        )
+
+
+@given(counts=st.lists(st.integers(0, 5), max_size=8))
+def test_ragged_arange(counts: list[int]) -> None:
+    runs, within = ragged_arange(torch.tensor(counts, dtype=torch.int64))
+    expected = [(run, i) for run, count in enumerate(counts) for i in range(count)]
+    assert list(zip(runs.tolist(), within.tolist(), strict=True)) == expected

@@ -1,0 +1,176 @@
+import functools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import loss
+from ultralytics.utils.tal import TaskAlignedAssigner
+
+from training.assignment import Anchors, Level
+from training.ultralytics_drop_in import (
+    SparseDropIn,
+    grid_of,
+    patch_ultralytics,
+    patched_ultralytics,
+    unpatch_ultralytics,
+)
+
+
+def scene(
+    counts: list[int], *, padding: int = 0, dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
+    """Arguments of an assigner, for 96 x 160 px and strides 8, 16 and 32."""
+    generator = torch.Generator().manual_seed(1)
+    points = Anchors.of_image((96, 160), [8, 16, 32]).points_xy
+    n_images, most = len(counts), max(counts, default=0)
+    half = torch.rand(n_images, len(points), 2, generator=generator) * 24 + 3
+    centre = torch.rand(n_images, most, 2, generator=generator) * torch.tensor([160, 96])
+    size = torch.rand(n_images, most, 2, generator=generator) ** 3 * 90
+    labels = torch.randint(0, 3, (n_images, most, 1), generator=generator).float()
+    mask = (torch.arange(most) < torch.tensor(counts)[:, None])[..., None].float()
+    boxes = torch.cat((centre - size / 2, centre + size / 2), dim=2) * mask
+    return [
+        torch.rand(n_images, len(points), 3, generator=generator).to(dtype),
+        torch.cat((points - half, points + half), dim=2).to(dtype),
+        points,
+        *(torch.nn.functional.pad(x, (0, 0, 0, padding)) for x in (labels * mask, boxes, mask)),
+    ]
+
+
+def assigner(kind: type, topk2: int | None = None) -> Any:  # noqa: ANN401
+    return kind(topk=7, num_classes=3, alpha=0.5, beta=6.0, stride=[8, 16, 32], topk2=topk2)
+
+
+@pytest.mark.parametrize("topk2", [None, 1, 3])
+@pytest.mark.parametrize("counts", [[0], [0, 0], [1], [40], [9, 0, 60, 1]])
+def test_all_five_tensors_are_ultralytics(counts: list[int], topk2: int | None) -> None:
+    expected = assigner(TaskAlignedAssigner, topk2)(*scene(counts))
+    found = assigner(SparseDropIn, topk2)(*scene(counts))
+    weight = expected[2].sum(-1) > 0
+    assert weight.any() == any(counts)
+    for got, wanted in zip(found, expected, strict=True):
+        assert got.dtype == wanted.dtype
+        assert got.shape == wanted.shape
+        assert torch.equal(got[weight], wanted[weight])
+    assert torch.equal(found[2], expected[2])
+    for got, wanted in zip(found, expected, strict=True):  # background, too
+        assert torch.equal(got[~expected[3].bool()], wanted[~expected[3].bool()])
+
+
+def test_padding_changes_nothing() -> None:
+    plain = assigner(SparseDropIn)(*scene([5, 0, 30]))
+    padded = assigner(SparseDropIn)(*scene([5, 0, 30], padding=7))
+    for got, wanted in zip(padded, plain, strict=True):
+        assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype: torch.dtype) -> None:
+    half = scene([9, 40], dtype=dtype)
+    found = assigner(SparseDropIn)(*half)
+    expected = assigner(SparseDropIn)(*(x.float() for x in half))
+    for got, wanted in zip(found, expected, strict=True):
+        assert torch.equal(got, wanted)
+
+
+@functools.cache
+def model_of(name: str) -> DetectionModel:
+    torch.manual_seed(0)
+    return DetectionModel(f"{name}.yaml", nc=3, verbose=False).train()
+
+
+def criterion_of(model: DetectionModel) -> Any:  # noqa: ANN401
+    model.args = get_cfg()
+    return model.init_criterion()
+
+
+def leaves_of(predictions: Any) -> list[Tensor]:  # noqa: ANN401
+    """Put random logits that can have a gradient into what a model returned."""
+    leaves = []
+    for name, value in predictions.items():
+        if isinstance(value, dict):
+            leaves += leaves_of(value)
+        elif name in ("boxes", "scores"):
+            predictions[name] = (torch.randn_like(value) * 2).requires_grad_()
+            leaves.append(predictions[name])
+    return leaves
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+@pytest.mark.parametrize("n_boxes", [0, 1, 60])
+def test_stock_losses_are_unchanged(name: str, n_boxes: int) -> None:
+    model = model_of(name)
+    torch.manual_seed(n_boxes)
+    stock = criterion_of(model)
+    with patched_ultralytics():
+        patched = criterion_of(model)
+    with torch.no_grad():
+        predictions = model(torch.rand(3, 3, 96, 160))
+    leaves = leaves_of(predictions)
+    batch = {
+        "batch_idx": torch.randint(0, 2, (n_boxes,)).sort().values.float(),  # none in the third
+        "cls": torch.randint(0, 3, (n_boxes, 1)).float(),
+        "bboxes": torch.rand(n_boxes, 4) * torch.tensor([1, 1, 0.5, 0.5]),
+    }
+    results = []
+    for criterion in (stock, patched):
+        value, _ = criterion(predictions, batch)
+        results.append([value.detach(), *torch.autograd.grad(value.sum(), leaves)])
+    assert n_boxes < 60 or results[0][0].min() > 0
+    for got, wanted in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6 * float(wanted.abs().max()))
+
+
+def kinds_of(criterion: Any) -> set[type]:  # noqa: ANN401
+    losses = (
+        [criterion.one2many, criterion.one2one] if hasattr(criterion, "one2one") else [criterion]
+    )
+    return {type(each.assigner) for each in losses}
+
+
+def test_patch_and_undo() -> None:
+    models = [model_of(name) for name in ("yolo11n", "yolo26n")]
+    patch_ultralytics()
+    try:
+        assert [kinds_of(criterion_of(model)) for model in models] == [{SparseDropIn}] * 2
+        with patched_ultralytics():
+            pass
+        assert loss.TaskAlignedAssigner is SparseDropIn
+    finally:
+        unpatch_ultralytics()
+    assert [kinds_of(criterion_of(model)) for model in models] == [{TaskAlignedAssigner}] * 2
+    with pytest.raises(KeyError), patched_ultralytics():
+        raise KeyError
+    assert loss.TaskAlignedAssigner is TaskAlignedAssigner
+
+
+@pytest.mark.parametrize(
+    "sides", [[(1, 1), (1, 1), (1, 1)], [(9, 11), (5, 6), (3, 3)], [(12, 20), (6, 10), (3, 5)]]
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_grid_of(sides: list[tuple[int, int]], *, backwards: bool) -> None:
+    """Sides that are no multiples of a stride are rounded up, as convolutions do."""
+    step = -1 if backwards else 1
+    levels = [
+        Level(height=height, width=width, stride=stride)
+        for (height, width), stride in list(zip(sides, [8, 16, 32], strict=True))[::step]
+    ]
+    grid = Anchors.of_levels(levels)
+    assert grid_of(grid.points_xy, [level.stride for level in levels]).levels == tuple(levels)
+
+
+def test_points_of_half_precision() -> None:
+    grid = Anchors.of_image((2560, 2560), [8, 16, 32])
+    assert grid_of(grid.points_xy.half(), [8, 16, 32]).levels == grid.levels
+
+
+@pytest.mark.parametrize("strides", [[8, 16], [16, 8, 32], [8, 16, 64], [7]])
+def test_points_of_other_grids_are_refused(strides: list[float]) -> None:
+    points = Anchors.of_image((96, 160), [8, 16, 32]).points_xy
+    with pytest.raises(
+        ValueError, match=r"^anchor points: 315 points up to .* no grids of the strides"
+    ):
+        grid_of(points, strides)

@@ -16,7 +16,7 @@ from converters.preparation import Job, PreparationOptions, Prepared, prepare
 from converters.processes import in_order, warm_up
 from converters.sources import SourceFile, open_source
 from converters.splits import SplitBy, group_of, held_out, shared_works
-from converters.staging import check_free, lies_in, staged
+from converters.staging import check_apart, check_free, staged
 from converters.yolo import IMAGES, LABELS, YoloWriter
 
 WRITERS: dict[str, type[YoloWriter] | type[CocoWriter] | type[ParquetWriter]] = {
@@ -91,7 +91,7 @@ def convert(
         OmrError: Anything that the user can put right; see the message.
     """
     check_free(target, force=force)
-    _check_apart(source, target)
+    check_apart(source, target)
     warm_up(workers, "converters.preparation")
     found, files = open_source(source, source_format)
     reading = options.class_map.source(found, options.annotation_set)
@@ -122,16 +122,6 @@ def convert(
         facts = _facts(found, reading, files, [job.result() for job in hashes], options)
         manifest.write(folder, facts)
     return manifest.summary()
-
-
-def _check_apart(source: Path, target: Path) -> None:
-    """Replacing the folder that holds the source would lose it.
-
-    Raises:
-        ConfigError: ``source`` lies in ``target``.
-    """
-    if lies_in(source, target):
-        raise ConfigError(f"{source} lies in {target}, which would be replaced; choose another OUT")
 
 
 def _check_images(

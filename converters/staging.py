@@ -85,6 +85,16 @@ def lies_in(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
+def check_apart(source: Path, target: Path) -> None:
+    """Make sure that replacing ``target`` does not lose ``source``.
+
+    Raises:
+        ConfigError: ``source`` lies in ``target``.
+    """
+    if lies_in(source, target):
+        raise ConfigError(f"{source} lies in {target}, which would be replaced; choose another OUT")
+
+
 @contextlib.contextmanager
 def _locked(folder: Path, target: Path) -> Iterator[None]:
     """Hold ``folder`` for this process; the system lets go when the process ends."""

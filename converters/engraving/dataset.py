@@ -19,7 +19,7 @@ from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.scores import Piece
 from converters.processes import in_order, warm_up
 from converters.splits import shuffled
-from converters.staging import MANIFEST, check_free, lies_in, staged
+from converters.staging import MANIFEST, check_apart, check_free, staged
 
 GENERATED, CHORALES = "generated", "chorales"
 IMAGES, SEGMENTATION = "images", "segmentation"
@@ -147,10 +147,8 @@ def engrave(
         OmrError: Anything that the user can put right; see the message.
     """
     check_free(target, force=force)
-    if lies_in(Path(options.scores), target):
-        raise ConfigError(
-            f"{options.scores} lies in {target}, which would be replaced; choose another OUT"
-        )
+    if options.scores not in (GENERATED, CHORALES):
+        check_apart(Path(options.scores), target)
     warm_up(workers, "converters.engraving.dataset")
     pieces, failures = _pieces(options.scores, workers)
     pools = _pools(pieces, options)

@@ -42,17 +42,13 @@ Part = tuple[str, Outline, Sequence[Shape]]
 """Category, ink and shapes of one symbol."""
 
 
-def symbols(drawing: Drawing, staves: Staves | None = None) -> list[Symbol]:
+def symbols(drawing: Drawing) -> list[Symbol]:
     """Label a page.
-
-    Args:
-        drawing: The page.
-        staves: Those of its shapes, if they are known already.
 
     Returns:
         Staves first, from the top, then the rest in the order of drawing.
     """
-    staves = staves or Staves(drawing.shapes)
+    staves = Staves(drawing.shapes)
     found = [_of(("staff", _ink(s.shapes), s.shapes), s, ()) for s in staves.all]
     together: dict[Hashable, list[Shape]] = defaultdict(list)
     findings: dict[Hashable, rules.Finding] = {}

@@ -1,6 +1,7 @@
 """``omr demo``."""
 
 import json
+import math
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ PAGES = 120
 SIZE = "1960x1500"
 """Lower than a sheet of paper: less of it is left empty below the music."""
 VAL = 0.12
+FEWEST_PAGES = math.ceil(1 / VAL)
+"""Of fewer, none would be held out, and there would be nothing to score on."""
 HOLDOUT_FONT = "Petaluma"
 """The font of the pages held out: the one that looks least like the others."""
 
@@ -103,7 +106,9 @@ def demo(
             help="A few pages, as `omr convert` reads them.", show_default="engraved ones"
         ),
     ] = None,
-    pages: Annotated[int, typer.Option(help="Pages to engrave where no data is given.")] = PAGES,
+    pages: Annotated[
+        int, typer.Option(help="Pages to engrave where no data is given.", min=FEWEST_PAGES)
+    ] = PAGES,
     out: Annotated[Path, typer.Option(help="Folder to make.", file_okay=False)] = Path("demo"),
     classes: Annotated[str, typer.Option(help="Class map.")] = "harmony",
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = STEPS,
@@ -172,6 +177,8 @@ def _make_room(out: Path, *, force: bool) -> None:
 
 
 def _engraved(place: _Place) -> _Source:
+    import converters.engraving  # noqa: F401, says what is not installed
+
     return _Source(
         path=place.pages, has_val=True, has_works=True, has_staves=True, is_engraved=True
     )

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,15 +65,40 @@ def test_without_data_pages_are_engraved_and_some_held_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "SIZE", "800x500")
-    monkeypatch.setattr(demo, "VAL", 0.2)
     out = tmp_path / "demo"
-    run("--out", out, "--pages", 5, "--steps", 1)
+    run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1)
     report = (out / "REPORT.md").read_text()
     assert "in a font (Petaluma) that no page of the training has" in report
-    assert f"omr engrave {out}/pages --pages 5 --size 800x500 --val 0.2" in report
+    assert f"omr engrave {out}/pages --pages 9 --size 800x500 --val 0.12" in report
     assert "AP50, of classes with 30 truths and more" in report
     engraved = json.loads((out / "pages" / "manifest.json").read_text())
     assert engraved["splits"]["val"]["fonts"] == {"Petaluma": 1}
     converted = json.loads((out / "data" / "manifest.json").read_text())
     assert converted["splits"]["val"]["pages"] == 1
     assert json.loads((out / "score" / "report.json").read_text())["split"] == "val"
+
+
+def test_too_few_pages_to_hold_one_out_are_refused_before_anything_is_lost(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / ".omr-demo").touch()
+    (out / "REPORT.md").write_text("the last one")
+    found = run("--out", out, "--pages", demo.FEWEST_PAGES - 1, "--force")
+    assert found.exit_code == 2
+    assert (out / "REPORT.md").read_text() == "the last one"
+
+
+def test_packages_that_are_missing_are_named_before_anything_is_lost(tmp_path: Path) -> None:
+    (tmp_path / ".omr-demo").touch()
+    (tmp_path / "REPORT.md").write_text("the last one")
+    code = (
+        "import sys; sys.modules['verovio'] = None; from omr.cli import main; "
+        f"sys.argv = ['omr', 'demo', '--out', {str(tmp_path)!r}, '--force']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "error: engraving needs verovio, which is not installed; pip install "
+        "'omr-toolkit[engrave]' brings all that it needs"
+    )
+    assert (tmp_path / "REPORT.md").read_text() == "the last one"

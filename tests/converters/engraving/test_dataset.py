@@ -1,5 +1,6 @@
 """Whole data sets: what is in the folder, that it does not depend on workers, what goes wrong."""
 
+import errno
 import hashlib
 import json
 import random
@@ -325,6 +326,44 @@ def test_scores_in_the_folder_to_make_are_not_lost(folder: Path) -> None:
     with pytest.raises(ConfigError, match="which would be replaced; choose another OUT"):
         engrave(folder, options(scores=str(folder)), force=True)
     assert (folder / "good.mei").is_file()
+
+
+def test_a_folder_may_be_called_what_the_scores_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engrave(Path("generated"), options(pages=1))
+    assert (tmp_path / "generated" / "manifest.json").is_file()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(pixels: object, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(dataset.images, "write", full)
+    with pytest.raises(OmrError, match="No space left on device; nothing was written to"):
+        engrave(tmp_path / "out", options())
+    assert list(tmp_path.iterdir()) == []
+
+
+MUSICXML = (
+    '<score-partwise version="4.0"><part-list><score-part id="P1"><part-name/></score-part>'
+    '</part-list><part id="P1"><measure number="1"><attributes><divisions>1</divisions><clef>'
+    "<sign>G</sign><line>2</line></clef></attributes><note><pitch><step>C</step><octave>5</octave>"
+    "</pitch><duration>4</duration><type>whole</type></note></measure></part></score-partwise>"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.musicxml", MUSICXML), ("a.xml", MUSICXML), ("a.krn", "**kern\n*clefG2\n1cc\n*-\n")],
+)
+def test_one_note_in_every_format(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    manifest = engrave(tmp_path / "out", options(pages=1, scores=str(tmp_path / name)))
+    assert sum(n for c, n in manifest["categories"].items() if c.startswith("notehead")) == 1
 
 
 def test_one_file_is_enough(folder: Path, tmp_path: Path) -> None:

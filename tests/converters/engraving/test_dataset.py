@@ -342,7 +342,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(pixels: object, path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(dataset.images, "write", full)
+    monkeypatch.setattr(images, "write", full)
     with pytest.raises(OmrError, match="No space left on device; nothing was written to"):
         engrave(tmp_path / "out", options())
     assert list(tmp_path.iterdir()) == []

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from training.assignment import Anchors, Targets, candidate_pairs
-from training.sparse_tal import SparseTaskAlignedAssigner
-from training.ultralytics_drop_in import SparseDropIn
+from training.assigners.assignment import Anchors, Targets, candidate_pairs
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.assigners.ultralytics_drop_in import SparseDropIn
 
 STRIDES = (8, 16, 32)
 TASKS = ("ultralytics", "sparse_drop_in", "sparse")

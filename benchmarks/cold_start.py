@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
@@ -31,6 +32,8 @@ import torch
 from converters.page import Page
 from converters.yolo import YoloDataset, open_dataset
 from eval.detection import DetectionReport, evaluate
+from training.assigners.nearness import LEAST_SCORE
+from training.losses.detection import LossOptions
 from training.predictor import predict
 from training.trainer import TrainConfig, train
 
@@ -126,13 +129,14 @@ def run(
 def _without_the_rest(start: str) -> Iterator[None]:
     """Switch off what ``start`` does not name: mocks in place of what would do it."""
     with contextlib.ExitStack() as stack:
-        for name, switch in (
-            ("nearness", mock.patch("training.score_trainer.use_nearness")),
-            ("signed", mock.patch("training.score_trainer.allow_beside")),
-            ("least", mock.patch("training.assigner.LEAST_SCORE", 0.0)),
-        ):
-            if name not in start:
-                stack.enter_context(switch)
+        if "signed" not in start:
+            stack.enter_context(mock.patch("training.score_trainer.allow_beside"))
+        options = partial(
+            LossOptions,
+            near_overlap="nearness" in start,
+            least_score=LEAST_SCORE if "least" in start else 0.0,
+        )
+        stack.enter_context(mock.patch("training.trainer.LossOptions", options))
         yield
 
 

@@ -24,9 +24,9 @@ from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 
 from class_maps import InputError
 from converters.yolo import open_dataset
-from training.assigner import use_nearness
 from training.augmentation import SymbolCounter, VisiblePerspective
-from training.signed_distances import allow_beside, use_signed
+from training.losses.detection import LossOptions, detection_criterion
+from training.signed_distances import allow_beside
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
 
 REPORT_FILE = "augmentation.json"
@@ -115,6 +115,8 @@ class ScoreTrainer(DetectionTrainer):
     """Ultralytics' trainer for detection, for music pages."""
 
     size_prior = True
+    """Whether a new head starts from the data's sizes."""
+    loss_options = LossOptions()
 
     def __init__(self, *args: object, **options: object) -> None:
         self.counter = SymbolCounter(0, 0)
@@ -242,13 +244,15 @@ class ScoreTrainer(DetectionTrainer):
             set_size_prior(head, self.priors)
 
     def _setup_train(self) -> None:
-        """Set up as Ultralytics does, with our assigner and loss in both copies of the model."""
+        """Set up as Ultralytics does, with our loss in both copies of the model."""
         super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
-            if getattr(model, "criterion", None) is None:
-                model.criterion = model.init_criterion()
-            use_nearness(model.criterion)
-            use_signed(model.criterion, model.model[-1])
+            criterion = detection_criterion(model, self.loss_options)
+            stock = getattr(model, "criterion", None)
+            for name in ("updates", "o2m", "o2o"):  # how far a resumed run had shifted the weight
+                if hasattr(stock, name):
+                    setattr(criterion, name, getattr(stock, name))
+            model.criterion = criterion
 
     def _class_sizes(self) -> tuple[ClassSize, ...]:
         """Measure the training symbols as the network sees them, in pixels of its input."""
@@ -304,12 +308,6 @@ class ScoreTrainer(DetectionTrainer):
                 own = augmented.get(name, {"seen": 0, "dropped": 0})
                 counts[:, label] = torch.tensor([own["seen"], own["dropped"]])
         return counts
-
-
-class StockStartTrainer(ScoreTrainer):
-    """The same without the start from the data's sizes."""
-
-    size_prior = False
 
 
 def _start_epoch(trainer: ScoreTrainer) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
-from training.assigner import overlap
+from training.assigners.nearness import overlap
 from training.signed_distances import beside
 
 WEIGHT_SCALE = 0.3

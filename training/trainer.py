@@ -26,8 +26,10 @@ from converters.yolo import open_dataset
 from training.density import suggested_max_det
 from training.devices import check_device
 from training.labels import LabelCounts, count_labels
+from training.losses.class_terms import ClassLoss
+from training.losses.detection import AssignerName, LossOptions
 from training.models import model_file, read_checkpoint
-from training.score_trainer import REPORT_FILE, ScoreTrainer, StockStartTrainer
+from training.score_trainer import REPORT_FILE, ScoreTrainer
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
@@ -40,7 +42,8 @@ class TrainConfig:
     """Everything a training depends on; saved in the run folder as it was resolved.
 
     Raises:
-        ConfigError: A number that must be above 0 is not, or ``imgsz`` is no multiple of 32.
+        ConfigError: A number that must be above 0 is not, ``imgsz`` is no multiple of 32, or a name
+            is none of those there are.
     """
 
     data: Path
@@ -73,6 +76,11 @@ class TrainConfig:
     size_prior: bool = True
     """Start the boxes at the data's sizes, and let them lie beside their anchor points; not done
     where ``model`` is a weights file, whose boxes stay as they are."""
+    assigner: AssignerName = "tal"
+    """Which anchor points are to predict a symbol: ``tal``, those that already do it best;
+    ``simota``, the cheapest, as many as fit; ``static``, the nearest."""
+    class_loss: ClassLoss = "bce"
+    """Loss of the classes: ``bce``, ``focal`` or ``varifocal``."""
     translate: float = 0.1
     """Largest shift, as a share of the image."""
     scale: float = 0.2
@@ -91,6 +99,11 @@ class TrainConfig:
         if self.imgsz % STRIDE:
             larger = -(-self.imgsz // STRIDE) * STRIDE
             raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
+        self.loss_options()
+
+    def loss_options(self) -> LossOptions:
+        """Give what of this the loss depends on."""
+        return LossOptions(assigner=self.assigner, class_loss=self.class_loss)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,9 +157,8 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     if not config.resume:  # after everything that could be wrong: an old run is still there
         _make_room(config, force=force)
     callbacks = _callbacks(config, labels)
-    kind = ScoreTrainer if config.size_prior else StockStartTrainer
     try:
-        kind(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
+        ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
     except BaseException:
         if not last.is_file():  # leave nothing that cannot be resumed
             shutil.rmtree(config.out, ignore_errors=True)
@@ -259,6 +271,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
 def _callbacks(config: TrainConfig, labels: dict[str, LabelCounts]) -> dict[str, Any]:
     """Add to Ultralytics' callbacks what has to happen in the processes of all devices."""
     callbacks: dict[str, Any] = get_default_callbacks()
+    callbacks["on_pretrain_routine_start"] += [partial(_choose_start_and_loss, config)]
     callbacks["on_pretrain_routine_end"] += [
         partial(_save_config, config),
         partial(_check_symbols, labels["train"].symbols),
@@ -297,6 +310,11 @@ def _resumed(config: TrainConfig) -> TrainConfig:
         workers=config.workers,
         resume=True,
     )
+
+
+def _choose_start_and_loss(config: TrainConfig, trainer: ScoreTrainer) -> None:
+    trainer.size_prior = config.size_prior
+    trainer.loss_options = config.loss_options()
 
 
 def _save_config(config: TrainConfig, _trainer: ScoreTrainer) -> None:

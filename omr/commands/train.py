@@ -1,7 +1,7 @@
 """``omr train``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -41,6 +41,15 @@ def train(
         bool,
         typer.Option(help="Start boxes at the data's symbol sizes, and free of their anchors."),
     ] = True,
+    assigner: Annotated[
+        Literal["tal", "simota", "static"],
+        typer.Option(
+            help="Who predicts a symbol: the best points so far, the cheapest, the nearest."
+        ),
+    ] = "tal",
+    class_loss: Annotated[
+        Literal["bce", "focal", "varifocal"], typer.Option(help="Loss of the classes.")
+    ] = "bce",
     force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,6 +78,8 @@ def train(
             seed=seed,
             workers=workers,
             size_prior=size_prior,
+            assigner=assigner,
+            class_loss=class_loss,
         ),
         force=force,
     )

@@ -11,7 +11,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.yolo import open_dataset
-from training.assigner import NearnessAssigner
+from training.assigners.nearness import NearnessAssigner
 from training.labels import count_labels
 from training.score_trainer import (
     ScoreTrainer,

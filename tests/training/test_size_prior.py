@@ -10,7 +10,7 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigner import use_nearness
+from training.assigners.nearness import use_nearness
 from training.signed_distances import allow_beside
 from training.size_prior import (
     WEIGHT_SCALE,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
-from training.assignment import (
+from training.assigners.assignment import (
     Anchors,
     Level,
     SmallBoxes,

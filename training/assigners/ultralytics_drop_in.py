@@ -6,14 +6,17 @@ Shapes: B images, A anchor points, C classes, G boxes of the fullest image.
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 from ultralytics.utils import loss
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from training.assignment import Anchors, Level, Targets
-from training.sparse_tal import SparseTaskAlignedAssigner
+from class_maps import ConfigError
+from training.assigners.assignment import Anchors, Level, Targets
+from training.assigners.simota import SparseSimOTA
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
 
 DenseAssignment = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """Target labels ``(B, A)``, boxes ``(B, A, 4)`` and scores ``(B, A, C)``, whether a point is a
@@ -32,6 +35,18 @@ class SparseDropIn(TaskAlignedAssigner):
         args: Those of the parent.
         options: Likewise.
     """
+
+    def flat(self) -> SparseTaskAlignedAssigner | SparseSimOTA:
+        """Build the assigner that does the work."""
+        return SparseTaskAlignedAssigner(
+            topk=self.topk,
+            topk2=self.topk2,
+            num_classes=self.num_classes,
+            alpha=self.alpha,
+            beta=self.beta,
+            eps=self.eps,
+            small_boxes=(self.stride_val,) * len(self.stride),
+        )
 
     @torch.no_grad()
     def forward(
@@ -72,16 +87,8 @@ class SparseDropIn(TaskAlignedAssigner):
             labels=gt_labels[images, places, 0].long(),
             boxes_xyxy=gt_bboxes[images, places],
         )
-        sparse = SparseTaskAlignedAssigner(
-            topk=self.topk,
-            topk2=self.topk2,
-            num_classes=self.num_classes,
-            alpha=self.alpha,
-            beta=self.beta,
-            eps=self.eps,
-            small_boxes=(self.stride_val,) * len(self.stride),
-        )
-        found = sparse(pd_scores, pd_bboxes, grid_of(anc_points, self.stride), targets)
+        grid = grid_of(anc_points, self.stride)
+        found = self.flat()(pd_scores, pd_bboxes, grid, targets)
         where = found.images, found.anchors
         chosen = torch.zeros(pd_scores.shape[:2], dtype=torch.int64, device=images.device)
         chosen[where] = places[found.gts]
@@ -92,6 +99,23 @@ class SparseDropIn(TaskAlignedAssigner):
         positive[where] = True
         labels = gt_labels[batch, chosen, 0].long().clamp_(0)
         return labels, gt_bboxes[batch, chosen], scores, positive, chosen
+
+
+class SparseSimOTADropIn(SparseDropIn):
+    """SimOTA in the place of the task-aligned assigner.
+
+    Of the constructor's arguments ``alpha``, ``beta`` and ``eps`` mean nothing to it. Ultralytics
+    weighs the loss of a box by its score: that of a box which overlaps nothing counts 0.
+    """
+
+    def flat(self) -> SparseSimOTA:
+        """Build the assigner that does the work."""
+        return SparseSimOTA(
+            topk=self.topk,
+            most=self.topk2,
+            num_classes=self.num_classes,
+            small_boxes=(self.stride_val,) * len(self.stride),
+        )
 
 
 def grid_of(points_xy: Tensor, strides: Sequence[float]) -> Anchors:
@@ -123,13 +147,24 @@ def grid_of(points_xy: Tensor, strides: Sequence[float]) -> Anchors:
     return grid
 
 
-def patch_ultralytics() -> None:
+_DROP_INS = {"tal": SparseDropIn, "simota": SparseSimOTADropIn}
+
+
+def patch_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> None:
     """Make every detection loss that Ultralytics builds from now on assign by candidate pairs.
 
     For a plain ``yolo train``; losses that exist already stay as they are. Segmentation, pose and
     oriented boxes have assigners of their own, which stay.
+
+    Args:
+        assigner: ``tal`` changes no loss; ``simota`` does.
+
+    Raises:
+        ConfigError: There is no such assigner.
     """
-    loss.TaskAlignedAssigner = SparseDropIn
+    if assigner not in _DROP_INS:
+        raise ConfigError(f"assigner: {assigner}: expected one of {', '.join(_DROP_INS)}")
+    loss.TaskAlignedAssigner = _DROP_INS[assigner]
 
 
 def unpatch_ultralytics() -> None:
@@ -138,10 +173,10 @@ def unpatch_ultralytics() -> None:
 
 
 @contextlib.contextmanager
-def patched_ultralytics() -> Iterator[None]:
+def patched_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> Iterator[None]:
     """Patch Ultralytics within a ``with`` block."""
     before = loss.TaskAlignedAssigner
-    patch_ultralytics()
+    patch_ultralytics(assigner)
     try:
         yield
     finally:

@@ -9,8 +9,8 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import loss
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from training.assignment import Anchors, Level
-from training.ultralytics_drop_in import (
+from training.assigners.assignment import Anchors, Level
+from training.assigners.ultralytics_drop_in import (
     SparseDropIn,
     grid_of,
     patch_ultralytics,

@@ -7,7 +7,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.metrics import bbox_iou
 
-from training.assigner import (
+from training.assigners.nearness import (
     EPS,
     LEAST_SCORE,
     NEARNESS_WEIGHT,

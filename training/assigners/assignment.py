@@ -8,6 +8,7 @@ Shapes: A anchor points, L levels, G ground-truth boxes of all images of a batch
 of a box and an anchor point, M pairs that were chosen, W cells about a box's side (WINDOW).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -58,6 +59,12 @@ class Anchors:
 
     def __len__(self) -> int:
         return len(self.strides)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the image, pixels."""
+        first = self.levels[0]
+        return first.width * first.stride, first.height * first.stride
 
     @classmethod
     def of_image(
@@ -140,7 +147,9 @@ class Assignment:
     gts: Tensor
     """Box, as its place in the targets, int64, shape ``(M,)``."""
     scores: Tensor
-    """What the point is to predict for the box's class, above 0, float32, shape ``(M,)``."""
+    """What the point is to predict for the box's class, 0 to 1, float32, shape ``(M,)``."""
+    weights: Tensor
+    """What the point counts in the loss of the boxes, above 0, float32, shape ``(M,)``."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -172,7 +181,10 @@ def least_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[floa
 
 @torch.no_grad()
 def candidate_pairs(
-    anchors: Anchors, targets: Targets, small_boxes: SmallBoxes = "ultralytics"
+    anchors: Anchors,
+    targets: Targets,
+    small_boxes: SmallBoxes = "ultralytics",
+    radius: float = math.inf,
 ) -> tuple[Tensor, Tensor]:
     """List the anchor points inside each box.
 
@@ -182,14 +194,19 @@ def candidate_pairs(
         anchors: Anchor points of every image of the batch.
         targets: Ground truth.
         small_boxes: How far around a small box to look.
+        radius: Strides from its centre, to each side, up to which to look in a large one.
 
     Returns:
         Box and anchor point of each pair, int64, shape ``(P,)`` each: box after box, and the
         points of a box in their order.
     """
     device = targets.boxes_xyxy.device
-    spans = [_spans(anchors.levels, targets.boxes_xyxy, small_boxes, axis) for axis in (0, 1)]
-    (left, n_columns), (top, n_rows) = spans  # (G, L) each
+    strides = [level.stride for level in anchors.levels]
+    least = least_sides(small_boxes, strides)
+    most = [2 * radius * stride for stride in strides]
+    boxes = targets.boxes_xyxy.float()
+    left, n_columns = _spans(anchors.levels, boxes[:, 0::2], least, most, "width")  # (G, L) each
+    top, n_rows = _spans(anchors.levels, boxes[:, 1::2], least, most, "height")
     sizes = [(level.width, level.height * level.width) for level in anchors.levels]
     widths, cells = torch.tensor(sizes, dtype=torch.int64, device=device).reshape(-1, 2).T  # (L,)
     first_of_level = cells.cumsum(0) - cells  # (L,)
@@ -217,17 +234,20 @@ def ragged_arange(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spans(
-    levels: Sequence[Level], boxes_xyxy: Tensor, small_boxes: SmallBoxes, axis: int
+    levels: Sequence[Level],
+    low_high: Tensor,
+    least: Sequence[float],
+    most: Sequence[float],
+    side: Literal["width", "height"],
 ) -> tuple[Tensor, Tensor]:
-    """First cell inside each box along x or y, and how many there are, shape ``(G, L)`` each."""
-    strides = boxes_xyxy.new_tensor([level.stride for level in levels], dtype=torch.float32)
-    sides = [level.height if axis else level.width for level in levels]
-    n_cells = torch.tensor(sides, dtype=torch.int64, device=boxes_xyxy.device)  # (L,)
-    least = strides.new_tensor(least_sides(small_boxes, [level.stride for level in levels]))
+    """First cell inside each box along x or y (G, 2), and how many there are, ``(G, L)`` each."""
+    strides = low_high.new_tensor([level.stride for level in levels])
+    n_cells = strides.new_tensor([getattr(level, side) for level in levels], dtype=torch.int64)
     # Rounded as Ultralytics does it: a point on a side is inside or not by the last bit.
-    low, high = boxes_xyxy.float()[:, axis, None], boxes_xyxy.float()[:, axis + 2, None]  # (G, 1)
+    low, high = low_high[:, :1], low_high[:, 1:]  # (G, 1) each
     centre, size = (low + high) / 2, high - low
-    half = torch.where(size < least, least, size) / 2  # (G, L)
+    sides = torch.where(size < strides.new_tensor(least), strides.new_tensor(least), size)
+    half = torch.minimum(sides, strides.new_tensor(most)) / 2  # (G, L)
     low, high = centre - half, centre + half
     cells = _cells_about(low, strides, n_cells)  # (G, L, W)
     points = (cells + 0.5) * strides[:, None]

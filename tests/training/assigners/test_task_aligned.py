@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from training.assigner import EPS, LEAST_SCORE, NearnessAssigner, overlap
-from training.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.sparse_tal import Pairs, SparseTaskAlignedAssigner, ciou
+from dense_nearness import NearnessAssigner
+from training.assigners.nearness import EPS, LEAST_SCORE, ciou, overlap
+from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
+from training.assigners.pairs import Pairs
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
 
 STRIDES = ([8, 16, 32], [16], [32, 8], [4, 8, 16, 32])
 
@@ -198,7 +200,7 @@ def test_no_images() -> None:
 
 
 def test_predictions_of_other_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"scores are of shape \(1, 16, 1\) .* and 2 classes"):
+    with pytest.raises(ValueError, match="for 16 anchor points and 1 classes, expected 16 and 2"):
         one_image([[0, 0, 9, 9]], num_classes=2)
 
 
@@ -234,7 +236,7 @@ def test_equals_go_by_their_anchor_point_on_other_devices(case: Case, k: int) ->
     rows[gts, points] = metrics
     first = rows.argsort(dim=1, descending=True, stable=True)[:, :k]
     best = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, first, True)
-    pairs = Pairs(gts=gts, points=points, n_gts=len(targets), n_points=n_points)
+    pairs = Pairs.of(len(case.mask), case.anchors, targets, "ultralytics")
     assert torch.equal(pairs.first_best(metrics, k), best[gts, points])
 
 
@@ -287,6 +289,7 @@ def test_images_do_not_matter_to_each_other(case: Case) -> None:
                 anchors=whole.anchors[here],
                 gts=whole.gts[here] - first,
                 scores=whole.scores[here],
+                weights=whole.weights[here],
             ),
             found,
         )

@@ -1,0 +1,108 @@
+"""SimOTA: every box decides by itself how many anchor points it takes, and takes the cheapest.
+
+Source: YOLOX, https://arxiv.org/abs/2107.08430, section 2.3, and OTA, whose cost and number of
+points it keeps, https://arxiv.org/abs/2103.14259, section 3.3. YOLOv7's ComputeLossOTA decides
+alike, among other candidates. All three loop over the images, and over the boxes of each, with a
+word to the host for every box. Here all boxes of a batch are decided on at once.
+
+Shapes: B images, A anchor points, C classes, G ground-truth boxes of all images, P candidate pairs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
+from training.assigners.nearness import Overlap, iou, lift
+from training.assigners.pairs import Pairs
+from training.assigners.predictions import DensePredictions, Predictions, check_shape
+
+NO_OVERLAP = 1e-8
+"""Added to an overlap before its logarithm."""
+ONE = 2.0**40
+"""Overlaps are added up as integers of this unit, so that no order of adding changes the sum."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SparseSimOTA:
+    """Gives every box the anchor points that cost it least.
+
+    A pair costs its cross-entropy over all classes plus ``iou_weight`` times -log(overlap).
+    Candidates lie in the box, within ``radius`` strides of its centre. A box takes as many points
+    as its ``topk`` largest overlaps add up to, rounded down, and one at least. An anchor point
+    that several boxes take goes to the one of all its candidates that it costs least.
+    """
+
+    num_classes: int
+    radius: float = 2.5
+    """Strides from the box's centre, along x and along y."""
+    topk: int = 10
+    """Overlaps that are added up."""
+    most: int | None = None
+    """Points that a box takes at most."""
+    iou_weight: float = 3.0
+    small_boxes: SmallBoxes = "ultralytics"
+    overlap: Overlap = iou
+    least_score: float = 0.0
+    """Score for an overlap just above 0; that for 1 is 1, and in between it grows evenly."""
+
+    def __post_init__(self) -> None:
+        most = 1 if self.most is None else self.most
+        if min(self.topk, most, self.num_classes) < 1 or self.radius <= 0:
+            raise ValueError("topk, most, num_classes: must be 1 or more; radius: above 0")
+
+    def __call__(
+        self, pred_scores: Tensor, pred_boxes_xyxy: Tensor, anchors: Anchors, targets: Targets
+    ) -> Assignment:
+        """Assign anchor points to the boxes of a batch, from tables of all predictions.
+
+        Args:
+            pred_scores: Probabilities, shape ``(B, A, C)``, of any floating type.
+            pred_boxes_xyxy: Pixels, shape ``(B, A, 4)``, of any floating type.
+            anchors: Anchor points of every image.
+            targets: Ground truth.
+
+        Returns:
+            What :meth:`assign` returns.
+
+        Raises:
+            ValueError: The predictions are not of these shapes.
+        """
+        dense = DensePredictions(table_scores=pred_scores, table_boxes_xyxy=pred_boxes_xyxy)
+        return self.assign(dense, anchors, targets)
+
+    @torch.no_grad()
+    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
+        """Assign anchor points to the boxes of a batch.
+
+        Args:
+            predictions: Asked for what stands at candidate pairs only.
+            anchors: Anchor points of every image.
+            targets: Ground truth. Boxes of one image that an anchor point costs alike are served
+                in their order.
+
+        Returns:
+            The positives, in the order of their boxes. A score is the pair's overlap; every
+            positive has a weight of 1.
+
+        Raises:
+            ValueError: The predictions are for other anchor points or classes.
+        """
+        check_shape(predictions, len(anchors), self.num_classes)
+        pairs = Pairs.of(predictions.shape[0], anchors, targets, self.small_boxes, self.radius)
+        places = pairs.images, pairs.points
+        overlaps = self.overlap(pairs.boxes_xyxy, predictions.boxes_xyxy(*places)).nan_to_num_(0)
+        costs = predictions.class_costs(*places, pairs.labels)
+        costs = costs.sub_((overlaps + NO_OVERLAP).log_(), alpha=self.iou_weight).clamp_(min=0)
+        wanted = self._wanted(overlaps, pairs)  # (G,)
+        positive = pairs.ranks(costs) < wanted.index_select(0, pairs.gts)
+        positive = pairs.settled(positive, -costs)
+        scores = lift(overlaps, self.least_score)
+        return pairs.assignment(positive, scores, torch.ones_like(scores))
+
+    def _wanted(self, overlaps: Tensor, pairs: Pairs) -> Tensor:
+        """How many points each box takes, shape ``(G,)``."""
+        largest = pairs.ranks(overlaps, descending=True) < self.topk
+        sums = pairs.per_box((torch.where(largest, overlaps, 0) * ONE).long())
+        return sums.div_(int(ONE), rounding_mode="floor").clamp_(min=1, max=self.most)

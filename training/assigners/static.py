@@ -1,0 +1,71 @@
+"""A fixed assignment: the anchor points nearest to a box's centre, whatever is predicted.
+
+The cheapest there is, and what is meant where a training "without OTA" is spoken of: of all that
+is shown, the network has no say in which point is responsible.
+
+Source: FCOS, https://arxiv.org/abs/1904.01355, sections 3.2 and 3.3: levels by size, centre
+sampling. Unlike there a contested point goes to the nearest centre, not to the smallest box: on a
+page nearly all boxes are of a size.
+
+Shapes: A anchor points, L levels, G ground-truth boxes of all images, P candidate pairs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.assigners.assignment import Anchors, Assignment, Targets
+from training.assigners.pairs import Pairs
+from training.assigners.predictions import Predictions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StaticAssigner:
+    """Gives every box the anchor points of one level that lie about its centre."""
+
+    radius: float = 1.0
+    """Strides from the box's centre, along x and along y: of 1, four points."""
+    level_size: float = 16.0
+    """Strides that the longer side of a level's boxes has at most; the coarsest level takes the
+    rest."""
+    most: int | None = None
+    """Points that a box takes at most, the nearest first."""
+
+    def __post_init__(self) -> None:
+        if min(self.radius, self.level_size, 1 if self.most is None else self.most) <= 0:
+            raise ValueError("radius, level_size and most: must be above 0")
+
+    @torch.no_grad()
+    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
+        """Assign anchor points to the boxes of a batch.
+
+        Args:
+            predictions: Only their number of images is looked at.
+            anchors: Anchor points of every image.
+            targets: Ground truth. Boxes of one image whose centres are as near to an anchor point
+                are served in their order.
+
+        Returns:
+            The positives, in the order of their boxes, each with a score and a weight of 1.
+        """
+        strides = [level.stride for level in anchors.levels]
+        # The centre's neighbourhood, however small or large the box.
+        reach = [2 * self.radius * stride for stride in strides]
+        pairs = Pairs.of(predictions.shape[0], anchors, targets, reach, self.radius)
+        own_stride = self._strides_of(strides, targets.boxes_xyxy.float())  # (G,)
+        pairs = pairs.only(anchors.strides[pairs.points] == own_stride[pairs.gts])
+        boxes = pairs.boxes_xyxy
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        distances = (anchors.points_xy[pairs.points] - centres).square_().sum(dim=1)  # (P,)
+        positive = torch.ones_like(pairs.gts, dtype=torch.bool)
+        if self.most is not None:
+            positive = pairs.ranks(distances) < self.most
+        ones = torch.ones_like(distances)
+        return pairs.assignment(pairs.settled(positive, -distances), ones, ones)
+
+    def _strides_of(self, strides: list[float], boxes_xyxy: Tensor) -> Tensor:
+        """Pixels per cell of the level that each box is for, shape ``(G,)``."""
+        sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        rising = boxes_xyxy.new_tensor(sorted(strides))  # (L,)
+        return rising[torch.bucketize(sides.amax(dim=1), rising[:-1] * self.level_size)]

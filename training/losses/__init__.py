@@ -1,0 +1,1 @@
+"""What a detector's output is worth against its symbols."""

@@ -1,0 +1,249 @@
+"""Loss of a detection head from a flat assignment.
+
+What Ultralytics' ``v8DetectionLoss`` comes to, without its tables of all boxes of the fullest image
+against all anchor points, of all target scores and of all decoded boxes: the memory is that of the
+candidate pairs and of one table of logits.
+
+Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-truth boxes of all
+images, M positives.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.loss import DFLoss, E2ELoss
+from ultralytics.utils.metrics import bbox_iou
+from ultralytics.utils.ops import xywh2xyxy
+from ultralytics.utils.tal import bbox2dist
+
+from class_maps import ConfigError
+from training.assigners.assignment import Anchors, Assignment, Level, SmallBoxes, Targets
+from training.assigners.nearness import EPS, LEAST_SCORE, overlap
+from training.assigners.predictions import Predictions
+from training.assigners.simota import SparseSimOTA
+from training.assigners.static import StaticAssigner
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.losses.class_terms import CLASS_TERMS, ClassLoss
+from training.losses.head_outputs import HeadOutputs
+from training.signed_distances import bin_values
+
+AssignerName = Literal["tal", "simota", "static"]
+
+
+class Assigner(Protocol):
+    """Decides which anchor point is to predict which box."""
+
+    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
+        """Assign anchor points to the boxes of a batch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossOptions:
+    """How a training assigns and weighs.
+
+    Raises:
+        ConfigError: A name is none of those there are.
+    """
+
+    assigner: AssignerName = "tal"
+    class_loss: ClassLoss = "bce"
+    near_overlap: bool = True
+    """Measure fit by the larger of CIoU and half the nearness; else by CIoU, of ``simota`` IoU."""
+    least_score: float = LEAST_SCORE
+    """What the best point of a symbol is to predict, however badly its box fits."""
+    small_boxes: SmallBoxes = "ultralytics"
+
+    def __post_init__(self) -> None:
+        for name, known in (("assigner", AssignerName), ("class_loss", ClassLoss)):
+            value = getattr(self, name)
+            if value not in get_args(known):
+                raise ConfigError(f"{name}: {value}: expected one of {', '.join(get_args(known))}")
+
+
+STOCK = LossOptions(near_overlap=False, least_score=0.0)
+"""The numbers of Ultralytics' own loss."""
+
+
+class DetectionLoss:
+    """Loss of boxes, classes and distances; takes and returns what ``v8DetectionLoss`` does.
+
+    A batch may have ``class_mask``, bool, shape ``(B, C)``: False where an image's labels say
+    nothing of a class. What is predicted of that class there, right or wrong, costs nothing.
+
+    Args:
+        model: Its head is a ``Detect``, and it has its ``args`` set; a ``class_weights`` of shape
+            ``(C,)`` is used if it has one.
+        tal_topk: Anchor points that a box takes at most, where the assigner has such a number.
+        tal_topk2: Anchor points that a box keeps at most; 1 for a head without suppression.
+        options: How to assign and weigh.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel,
+        tal_topk: int = 10,
+        tal_topk2: int | None = None,
+        *,
+        options: LossOptions = STOCK,
+    ) -> None:
+        head = model.model[-1]
+        self.device = next(model.parameters()).device
+        self.hyp = model.args
+        self.nc: int = head.nc
+        self.reg_max: int = head.reg_max
+        self.strides: list[float] = head.stride.tolist()
+        self.bins = bin_values(head).to(self.device)
+        self.assigner = make_assigner(options, head.nc, tal_topk, tal_topk2)
+        self.class_term = CLASS_TERMS[options.class_loss]
+        weights = getattr(model, "class_weights", None)
+        self.class_weights = None if weights is None else weights.float().to(self.device)
+        self.dfl = DFLoss(head.reg_max) if head.reg_max > 1 else None
+        self.loss_names = "box_loss", "cls_loss", "dfl_loss" if self.dfl else "l1_loss"
+
+    def __call__(
+        self, preds: dict[str, Any] | tuple[Tensor, dict[str, Any]], batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare a head's output with the labels.
+
+        Args:
+            preds: ``boxes``, shape ``(B, 4 * R, A)``, ``scores``, logits, ``(B, C, A)``, and
+                ``feats``, the maps of the levels; in a validation, after what the head predicts.
+            batch: ``batch_idx`` ``(G,)``, ``cls`` ``(G, 1)``, ``bboxes``, xywh as shares of the
+                image, ``(G, 4)``; perhaps ``class_mask``.
+
+        Returns:
+            Losses of boxes, classes and distances, each times B, shape ``(3,)``; and each by its
+            name, not times B and without a gradient.
+        """
+        return self.loss(self.parse_output(preds), batch)
+
+    def parse_output(self, preds: dict[str, Any] | tuple[Tensor, dict[str, Any]]) -> dict[str, Any]:
+        """Take what the loss is of, which in a validation comes after what the head predicts."""
+        return preds[1] if isinstance(preds, tuple) else preds
+
+    def loss(
+        self, preds: dict[str, Any], batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Do what a call does, for an output that is parsed already."""
+        # Half precision has neither the range for squares of pixels nor for sums of thousands.
+        with torch.autocast(self.device.type, enabled=False):
+            outputs = self._outputs(preds)
+            targets = self._targets(outputs, batch)
+            found = self.assigner.assign(outputs, outputs.anchors, targets)
+            total = found.weights.sum().clamp(min=1)
+            box, distance = self._boxes(outputs, targets, found)
+            parts = torch.stack(
+                (
+                    box * self.hyp.box,
+                    self._classes(outputs, targets, found, batch) * self.hyp.cls,
+                    distance * self.hyp.dfl,
+                )
+            )
+            losses = parts / total
+        return losses * outputs.shape[0], dict(zip(self.loss_names, losses.detach(), strict=True))
+
+    def _outputs(self, preds: Mapping[str, Any]) -> HeadOutputs:
+        levels = [
+            Level(height=level.shape[2], width=level.shape[3], stride=stride)
+            for level, stride in zip(preds["feats"], self.strides, strict=True)
+        ]
+        anchors = Anchors.of_levels(levels, self.device)
+        return HeadOutputs(
+            logits=preds["scores"], sides=preds["boxes"], bins=self.bins, anchors=anchors
+        )
+
+    def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Tensor]) -> Targets:
+        """Labels in pixels; a box of no size at the origin counts as none, as padding does."""
+        width, height = outputs.anchors.size
+        boxes = batch["bboxes"].to(self.device).float()
+        boxes = xywh2xyxy(boxes * boxes.new_tensor([width, height, width, height]))
+        # No point is inside what is no number. To leave them out would be a word to the host.
+        boxes = boxes.masked_fill(boxes.sum(dim=1, keepdim=True) <= 0, torch.nan)
+        return Targets(
+            images=batch["batch_idx"].to(self.device).long().flatten(),
+            labels=batch["cls"].to(self.device).long().flatten(),
+            boxes_xyxy=boxes,
+        )
+
+    def _classes(
+        self,
+        outputs: HeadOutputs,
+        targets: Targets,
+        found: Assignment,
+        batch: Mapping[str, Tensor],
+    ) -> Tensor:
+        n_images, _, n_classes = outputs.shape
+        weights = torch.ones(n_images, n_classes, device=self.device)
+        if self.class_weights is not None:
+            weights = weights * self.class_weights
+        if "class_mask" in batch:
+            weights = weights * batch["class_mask"].to(self.device)
+        where = found.images, targets.labels[found.gts], found.anchors
+        return self.class_term.total(outputs.logits, where, found.scores, weights)
+
+    def _boxes(
+        self, outputs: HeadOutputs, targets: Targets, found: Assignment
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of overlap and distances at the positives, weighted and summed up."""
+        sides = outputs.sides_at(found.images, found.anchors)  # (M, 4, R)
+        strides = outputs.anchors.strides[found.anchors, None]  # (M, 1)
+        wanted = targets.boxes_xyxy[found.gts] / strides  # (M, 4)
+        boxes = outputs.decoded(sides, found.anchors)
+        fit = bbox_iou(boxes, wanted, xywh=False, CIoU=True).squeeze(1)  # (M,)
+        distances = bbox2dist(outputs.centres(found.anchors), wanted)  # (M, 4) in strides
+        if self.dfl:
+            of_sides = self.dfl(sides.flatten(0, 1), distances - self.bins[0])  # (M, 1)
+        else:
+            # Shares of the image, as Ultralytics counts them where there are no bins.
+            width, height = outputs.anchors.size
+            shares = strides / strides.new_tensor([width, height, width, height])
+            found_shares = sides[..., 0] * shares  # (M, 4)
+            of_sides = functional.l1_loss(found_shares, distances * shares, reduction="none")
+        return ((1 - fit) * found.weights).sum(), (of_sides.mean(dim=1) * found.weights).sum()
+
+
+def make_assigner(options: LossOptions, num_classes: int, topk: int, topk2: int | None) -> Assigner:
+    """Build an assigner by its name.
+
+    Args:
+        options: Which one, and how it measures.
+        num_classes: C.
+        topk: Points that a box takes at most, for ``tal``.
+        topk2: Points that a box keeps at most.
+    """
+    common: dict[str, Any] = {
+        "num_classes": num_classes,
+        "small_boxes": options.small_boxes,
+        "least_score": options.least_score,
+    }
+    if options.near_overlap:
+        common["overlap"] = overlap
+    if options.assigner == "static":
+        return StaticAssigner(most=topk2)
+    if options.assigner == "simota":
+        return SparseSimOTA(most=topk2, **common)
+    if options.near_overlap:
+        common["eps"] = EPS
+    return SparseTaskAlignedAssigner(topk=topk, topk2=topk2, **common)
+
+
+def detection_criterion(model: DetectionModel, options: LossOptions = STOCK) -> DetectionLoss | E2ELoss:
+    """Build the loss that a model is trained with.
+
+    Args:
+        model: Its head is a ``Detect``, and it has its ``args`` set.
+        options: How to assign and weigh.
+
+    Returns:
+        A :class:`DetectionLoss`; for a head with a branch that needs no suppression two of them,
+        in Ultralytics' ``E2ELoss``, which shifts the weight from one to the other.
+    """
+    loss = partial(DetectionLoss, options=options)
+    two_branches = getattr(model.model[-1], "one2one_cv2", None) is not None
+    return E2ELoss(model, loss_fn=loss) if two_branches else loss(model)

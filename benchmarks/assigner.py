@@ -1,145 +1,184 @@
-"""Times the assigners and measures their memory: ``python -m benchmarks.assigner``.
+"""Times the assigners and the losses and measures their memory: ``python -m benchmarks.assigner``.
 
-Every case runs in a process of its own. Memory is what the calls add to the peak of the process
-(RSS); time is that of the fastest call.
+Every task of a case runs in a process of its own, and the tasks take turns. Time is that of the
+fastest call; memory is the most that a call adds, on a CPU to the process (RSS), on a CUDA device
+to torch's tensors. Options: see ``--help``.
 """
 
 import argparse
-import json
-import resource
-import subprocess
+import importlib.metadata
+import os
+import platform
+import shlex
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
-from torch import Tensor
-from ultralytics.utils.tal import TaskAlignedAssigner
 
-from training.assigners.assignment import Anchors, Targets, candidate_pairs
-from training.assigners.task_aligned import SparseTaskAlignedAssigner
-from training.assigners.ultralytics_drop_in import SparseDropIn
+from benchmarks.assigner_growth import growth, growth_table, plot
+from benchmarks.assigner_measuring import LEAST_MB, LONG_S, TURN_S, WAITING, Cost, TooLarge, measure
+from benchmarks.assigner_scenes import Case
+from benchmarks.assigner_tasks import TASKS, peers
 
-STRIDES = (8, 16, 32)
-TASKS = ("ultralytics", "sparse_drop_in", "sparse")
-CASES = ((16, 7, 80, 640), (4, 1250, 208, 640), (32, 1250, 20, 640))
-"""Images, mean boxes of an image, classes, pixels a side."""
-LARGE = 200
-"""Mean boxes from which they are drawn as symbols on a page, not as things on a photograph."""
+CASES = (
+    "16x7x80x640",
+    "4x1250x208x640",
+    "32x1250x20x640",
+    "16x200x80x640",
+    "8x2000x136x640",
+    "4x1250x136x1280",
+    "32x100x20x320",
+    "384x100x20x320",
+)
+"""Images, mean boxes of an image, classes, pixels a side; the first has COCO's density."""
+CUDA_CASES = (*CASES, "256x1250x136x640xbf16")
+ONLY = {
+    "384x100x20x320": ("ultralytics", "sparse_tal", "sparse_simota", "plain_simota"),
+    "256x1250x136x640xbf16": ("loss_tal",),
+}
+"""Tasks of a case that is not for all."""
+
+Found = Mapping[str, Cost | TooLarge]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Scene:
-    """A batch, dense and flat."""
+def table_head(device: str) -> str:
+    """Head of the table."""
+    titles = [
+        "images x boxes, classes, px",
+        "pairs",
+        "task",
+        "assigned a box",
+        "s",
+        "ultralytics / this",
+        "this / sparse TAL",
+        "MB",
+        "ultralytics / this",
+    ]
+    titles += [] if device == "cpu" else ["kernels", "syncs", "copies to host"]
+    return f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}"
 
-    anchors: Anchors
-    pred_scores: Tensor
-    pred_boxes_xyxy: Tensor
-    targets: Targets
-    gt_labels: Tensor
-    gt_boxes_xyxy: Tensor
-    mask: Tensor
+
+def table_row(case: Case, task: str, found: Found, device: str) -> str:
+    """Lay out what a task took."""
+    cost = found[task]
+    if isinstance(cost, TooLarge):
+        cells = [str(case), "", task, "", "-", "-", "-", f"- ({cost})", "-"]
+        return f"| {' | '.join(cells + ([] if device == 'cpu' else ['-'] * 3))} |"
+    dense, sparse = (_cost(found, peer) for peer in peers(task))
+    n_boxes = max(int(case.counts.sum()), 1)
+    cells = [
+        str(case),
+        f"{cost.pairs:,}",
+        task,
+        "" if cost.positives is None else f"{cost.positives / n_boxes:.2f}",
+        f"{cost.s:.4f}",
+        _ratio(dense.s, cost.s) if dense else "-",
+        _ratio(cost.s, sparse.s) if sparse else "-",
+        f"{cost.mb:.0f}" if cost.mb >= LEAST_MB else f"< {LEAST_MB:.0f}",
+        _ratio(dense.mb, cost.mb) if dense and min(dense.mb, cost.mb) >= LEAST_MB else "-",
+    ]
+    if device != "cpu":
+        cells += [str(cost.launches), str(cost.syncs), str(cost.copies)]
+    return f"| {' | '.join(cells)} |"
 
 
-def draw(n_images: int, n_boxes: int, n_classes: int, side: int) -> Scene:
-    """Draw a seeded batch: the fullest image has 1.6 times the mean, the emptiest .4 times."""
-    torch.manual_seed(0)
-    anchors = Anchors.of_image((side, side), STRIDES)
-    counts = (n_boxes * torch.linspace(0.4, 1.6, n_images)).round().long()
-    n, most = int(counts.sum()), int(counts.max())
-    centre = torch.rand(n, 2) * side
-    if n_boxes < LARGE:
-        size = 16 * 20 ** torch.rand(n, 2)
-    else:  # noteheads, and one in twenty a slur or a beam
-        size = torch.rand(n, 2) * 14 + 3
-        size[::20, 0] = torch.rand(len(size[::20])) * 300 + 30
-    boxes = torch.cat((centre - size / 2, centre + size / 2), dim=1).clamp_(0, side)
-    labels = torch.randint(0, n_classes, (n,))
-    mask = torch.arange(most) < counts[:, None]
-    padded, padded_labels = torch.zeros(n_images, most, 4), torch.zeros(n_images, most, 1)
-    padded[mask], padded_labels[mask] = boxes, labels[:, None].float()
-    half = anchors.strides[:, None] * torch.rand(n_images, len(anchors), 2).mul_(2).add_(0.5)
-    return Scene(
-        anchors=anchors,
-        pred_scores=torch.rand(n_images, len(anchors), n_classes).pow_(4),
-        pred_boxes_xyxy=torch.cat((anchors.points_xy - half, anchors.points_xy + half), dim=2),
-        targets=Targets(images=mask.nonzero()[:, 0], labels=labels, boxes_xyxy=boxes),
-        gt_labels=padded_labels,
-        gt_boxes_xyxy=padded,
-        mask=mask[..., None].float(),
+def _cost(found: Found, task: str) -> Cost | None:
+    cost = found.get(task)
+    return cost if isinstance(cost, Cost) else None
+
+
+def _ratio(above: float, below: float) -> str:
+    return f"{above / below:.2f}" if above < 10 * below else f"{above / below:.0f}"
+
+
+def machine(threads: int, device: str) -> str:
+    """Tell what was run, on what."""
+    versions = ["torch", "ultralytics", "omr-toolkit"]
+    lines = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
+    models = [line.split(":", 1)[1].strip() for line in lines.splitlines() if "model name" in line]
+    policy = (WAITING | os.environ)["OMP_WAIT_POLICY"]
+    gpu = "no GPU" if device == "cpu" else torch.cuda.get_device_name()
+    parts = [
+        f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {gpu}",
+        f"Python {platform.python_version()}",
+        *(f"{name} {importlib.metadata.version(name)}" for name in versions),
+        f"{threads} threads that wait {policy.lower()}",
+    ]
+    command = shlex.join(["python", "-m", "benchmarks.assigner", *sys.argv[1:]])
+    return f"{'; '.join(parts)}.\nCommand: `{command}`"
+
+
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--largest", type=int, help="only the first so many cases, or of each sweep"
     )
-
-
-def assign(task: str, scene: Scene) -> Callable[[], object]:
-    """Make a call of an assigner out of its name."""
-    n_classes = scene.pred_scores.shape[2]
-    predictions = scene.pred_scores, scene.pred_boxes_xyxy
-    if task == "sparse":
-        sparse = SparseTaskAlignedAssigner(num_classes=n_classes)
-        return lambda: sparse(*predictions, scene.anchors, scene.targets)
-    kind = TaskAlignedAssigner if task == "ultralytics" else SparseDropIn
-    dense = kind(topk=10, num_classes=n_classes, alpha=0.5, beta=6.0, stride=list(STRIDES))
-    truth = scene.gt_labels, scene.gt_boxes_xyxy, scene.mask
-    return lambda: dense(*predictions, scene.anchors.points_xy, *truth)
-
-
-def peak_mb() -> float:
-    """Peak memory of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def measure(task: str, case: tuple[int, int, int, int], repeats: int) -> dict[str, float]:
-    """Seconds, MB and candidate pairs of one case, in this process."""
-    assign(task, draw(1, 2, 2, 64))()  # what torch sets up at its first use is no one's cost
-    scene = draw(*case)
-    call, before, seconds = assign(task, scene), peak_mb(), []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    added = peak_mb() - before
-    pairs = len(candidate_pairs(scene.anchors, scene.targets)[0])
-    return {"s": min(seconds), "mb": added, "pairs": pairs}
-
-
-def apart(task: str, case: tuple[int, int, int, int], repeats: int) -> dict[str, float]:
-    """Measure in a new process."""
-    command = [sys.executable, "-m", "benchmarks.assigner", "--repeats", str(repeats)]
-    command += ["--measure", task, *map(str, case)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    parser.add_argument(
+        "--cases", nargs="+", type=Case.parse, metavar="IMAGESxBOXESxCLASSESxPX[xbf16]"
+    )
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument("--repeats", type=int, default=5, help="turns after the call to warm up")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--most-gb",
+        type=float,
+        default=12,
+        help="memory that a task may add; what is reckoned to need more is left out",
+    )
+    parser.add_argument("--growth", action="store_true", help="over boxes and over image size")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the growth")
+    options = parser.parse_args(arguments)
+    if options.plot and not options.growth:
+        parser.error("--plot: goes with --growth")
+    return options
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", nargs=5, metavar=("TASK", "IMAGES", "BOXES", "CLASSES", "PX"))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--largest", type=int, default=len(CASES), help="number of cases")
-    options = parser.parse_args()
-    if options.measure:
-        task, n_images, n_boxes, n_classes, side = options.measure
-        case = int(n_images), int(n_boxes), int(n_classes), int(side)
-        print(json.dumps(measure(task, case, options.repeats)))
-        return
-    print("| images x boxes, classes, px | pairs | task | s | ultralytics / this | MB | ratio |")
-    print("|---|---|---|---|---|---|---|")
-    for case in CASES[: options.largest]:
-        repeats = options.repeats if case[0] * case[1] < 10_000 else 2
-        peer = None
-        for task in TASKS:
-            found = apart(task, case, repeats)
-            peer = peer or found
-            where = f"{case[0]} x {case[1]}, {case[2]}, {case[3]}"
-            times, memory = peer["s"] / found["s"], peer["mb"] / max(found["mb"], 0.1)
-            print(
-                f"| {where} | {found['pairs']:,} | {task} | {found['s']:.4f} | {times:.2f} "
-                f"| {found['mb']:.0f} | {memory:.2f} |",
-                flush=True,
-            )
+    options = options_of()
+    device = options.device
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("benchmarks.assigner: --device cuda: torch sees no CUDA device here")
+    torch.set_num_threads(options.threads)
+    limits = options.repeats, device, options.most_gb
+    if options.growth:
+        points = growth(options.tasks, options.largest, limits)
+        print(growth_table(points))
+        if options.plot:
+            plot(points, options.plot)
+        threads = {cost.threads for point in points for cost in point.costs.values()}
+    else:
+        threads = tables(options.cases, options.tasks, options.largest, limits)
+    turns = f"{options.repeats} turns of {TURN_S} s, of one call at least"
+    print(f"\nTime: the fastest call of {turns}; the first and only one from {LONG_S:.0f} s.")
+    print(machine(max(threads, default=0), device))
+
+
+def tables(
+    cases: Sequence[Case] | None,
+    tasks: Sequence[str] | None,
+    largest: int | None,
+    limits: tuple[int, str, float],
+) -> set[int]:
+    """Measure and print case after case.
+
+    Returns:
+        Numbers of threads that were used.
+    """
+    _, device, _ = limits
+    known = [Case.parse(text) for text in (CASES if device == "cpu" else CUDA_CASES)]
+    threads = set()
+    print(table_head(device))
+    for case in cases or known[:largest]:
+        wanted = [task for task in ONLY.get(case.text, TASKS) if task in (tasks or TASKS)]
+        found = measure(case, wanted, *limits)
+        for task in wanted:
+            print(table_row(case, task, found, device), flush=True)
+        threads |= {cost.threads for cost in found.values() if isinstance(cost, Cost)}
+    return threads
 
 
 if __name__ == "__main__":

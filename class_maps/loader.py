@@ -22,13 +22,11 @@ A class map is a file like this::
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from class_maps.catalogues import SOURCES, catalogue
 from class_maps.class_map import ClassMap, Source, check_categories
-from class_maps.errors import ConfigError, InputError, with_nearest
+from class_maps.errors import ConfigError, with_nearest
+from class_maps.yaml_files import Checked, read
 
 SAME_NAMES = "same names"
 """What ``map`` says when every class is called what the data set calls it."""
@@ -66,7 +64,7 @@ def from_yaml(path: Path) -> ClassMap:
     Raises:
         InputError: Naming the place in the file and, for a misspelt word, the nearest known one.
     """
-    data = _Checked(_parse(path), path, "")
+    data = read(path, "class map")
     data.only_keys("name", "classes", "sources")
     names = tuple(data.strings("classes"))
     if not names:
@@ -75,18 +73,18 @@ def from_yaml(path: Path) -> ClassMap:
         raise data.error(f"twice: {', '.join(repeated)}", "classes")
     sources = data.mapping("sources")
     sources.only_keys(*SOURCES)
-    read = {name: _source(sources, name, names) for name in sources.value}
-    spoken_of = {c for s in read.values() for c in (*s.class_of.values(), *s.unlabelled)}
+    filled = {name: _source(sources, name, names) for name in sources.value}
+    spoken_of = {c for s in filled.values() for c in (*s.class_of.values(), *s.unlabelled)}
     if orphans := [name for name in names if name not in spoken_of]:
         raise data.error(
             f"no source can fill: {', '.join(orphans)}; map a category to each, "
             "or list it under a source's unlabelled",
             "classes",
         )
-    return ClassMap(name=data.string("name"), names=names, sources=read, path=path)
+    return ClassMap(name=data.string("name"), names=names, sources=filled, path=path)
 
 
-def _source(sources: "_Checked", name: str, classes: tuple[str, ...]) -> Source:
+def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
     data = sources.mapping(name)
     data.only_keys("annotation_set", "like", "map", "unlabelled")
     sets = catalogue(name).annotation_sets
@@ -111,11 +109,11 @@ def _source(sources: "_Checked", name: str, classes: tuple[str, ...]) -> Source:
     return source
 
 
-def _unlabelled(data: "_Checked") -> tuple[str, ...]:
+def _unlabelled(data: Checked) -> tuple[str, ...]:
     return tuple(data.strings("unlabelled")) if "unlabelled" in data.value else ()
 
 
-def _class_of(data: "_Checked", classes: tuple[str, ...]) -> dict[str, str]:
+def _class_of(data: Checked, classes: tuple[str, ...]) -> dict[str, str]:
     """The class of each category that a source's own map names."""
     if data.value.get("map") == SAME_NAMES:
         unlabelled = _unlabelled(data)
@@ -123,12 +121,12 @@ def _class_of(data: "_Checked", classes: tuple[str, ...]) -> dict[str, str]:
     return _entries(data)
 
 
-def _entries(data: "_Checked") -> dict[str, str]:
+def _entries(data: Checked) -> dict[str, str]:
     entries = data.mapping("map")
     return {category: entries.string(category) for category in entries.value}
 
 
-def _class_of_like(sources: "_Checked", name: str, classes: tuple[str, ...]) -> dict[str, str]:
+def _class_of_like(sources: Checked, name: str, classes: tuple[str, ...]) -> dict[str, str]:
     """The map of the source that ``name`` is like, and what its own adds."""
     data = sources.mapping(name)
     others = [other for other in sources.value if other != name]
@@ -145,82 +143,3 @@ def _class_of_like(sources: "_Checked", name: str, classes: tuple[str, ...]) -> 
     if both := sorted(class_of.keys() & added.keys()):
         raise data.error(f"also in the map of {like}: {', '.join(both)}; leave it out here", "map")
     return class_of | added
-
-
-class _Checked:
-    """A YAML mapping that knows where it stands in its file."""
-
-    def __init__(self, value: Any, path: Path, where: str) -> None:  # noqa: ANN401
-        self.path, self.where = path, where
-        if not isinstance(value, dict):
-            raise self.error(f"expected a mapping, got {_shown(value)}", "")
-        if strangers := [key for key in value if not isinstance(key, str)]:
-            raise self.error(
-                f"expected names as keys, got {strangers}; YAML reads some bare words as numbers "
-                "or truth values: quote them",
-                "",
-            )
-        self.value: dict[str, Any] = value
-
-    def error(self, reason: str, key: str) -> InputError:
-        where = ".".join(part for part in (self.where, key) if part)
-        return InputError(reason, path=self.path, where=where)
-
-    def only_keys(self, *known: str) -> None:
-        if unknown := set(self.value) - set(known):
-            raise self.error(
-                f"unknown: {with_nearest(unknown, known)}; expected: {', '.join(known)}", ""
-            )
-
-    def _get(self, key: str) -> Any:  # noqa: ANN401
-        if key not in self.value:
-            raise self.error("missing", key)
-        return self.value[key]
-
-    def mapping(self, key: str) -> "_Checked":
-        return _Checked(self._get(key), self.path, ".".join(filter(None, (self.where, key))))
-
-    def string(self, key: str) -> str:
-        value = self._get(key)
-        if not isinstance(value, str) or not value:
-            raise self.error(f"expected a name, got {_shown(value)}", key)
-        return value
-
-    def strings(self, key: str) -> list[str]:
-        value = self._get(key)
-        if not isinstance(value, list):
-            raise self.error(f"expected a list of names, got {_shown(value)}", key)
-        for i, entry in enumerate(value):
-            if not isinstance(entry, str) or not entry:
-                raise self.error(f"expected a name, got {_shown(entry)}", f"{key}[{i}]")
-        return value
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A YAML loader that does not let the second of two equal keys win in silence."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value]
-    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-        line = node.start_mark.line + 1
-        raise yaml.YAMLError(f"twice in the mapping at line {line}: {', '.join(repeated)}")
-    return dict(loader.construct_pairs(node, deep=True))
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
-def _parse(path: Path) -> Any:  # noqa: ANN401
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
-    except FileNotFoundError:
-        raise InputError("no such class map", path=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from error
-    except yaml.YAMLError as error:
-        raise InputError(" ".join(str(error).split()), path=path) from error
-
-
-def _shown(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {value!r}"

@@ -7,7 +7,7 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 from training.assigners.nearness import LEAST_SCORE, overlap
 
 
-class NearnessAssigner(TaskAlignedAssigner):
+class NearnessAssigner(TaskAlignedAssigner):  # type: ignore[misc]
     """Ultralytics' assigner with :func:`overlap` in place of CIoU, and a least score."""
 
     def get_box_metrics(self, *args: Tensor, **options: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,5 +28,3 @@ class NearnessAssigner(TaskAlignedAssigner):
     def iou_calculation(self, gt_bboxes: Tensor, pd_bboxes: Tensor) -> Tensor:
         """Call :func:`overlap`."""
         return overlap(gt_bboxes, pd_bboxes)
-
-

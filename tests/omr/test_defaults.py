@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -15,6 +15,8 @@ from converters.tiles import TileOptions
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
 from omr.commands.train import train
+from training.losses.class_terms import CLASS_TERMS, ClassLoss
+from training.losses.detection import AssignerName
 from training.trainer import TrainConfig
 
 
@@ -30,7 +32,7 @@ from training.trainer import TrainConfig
             train,
             TrainConfig,
             {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
-            | {"resume", "seed", "workers", "size_prior"},
+            | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss"},
         ),
     ],
 )
@@ -51,3 +53,9 @@ def test_the_default_size_of_a_page_stands_in_one_text() -> None:
     size = inspect.signature(engrave).parameters["size"].default
     options = PageOptions()
     assert size == f"{options.width}x{options.height}"
+
+
+def test_a_command_offers_every_name_that_there_is() -> None:
+    offered = get_type_hints(train)
+    assert get_args(offered["assigner"]) == get_args(AssignerName)
+    assert get_args(offered["class_loss"]) == get_args(ClassLoss) == tuple(CLASS_TERMS)

@@ -9,6 +9,8 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
 from omr.commands.train import train
+from training.losses.detection import LossOptions
+from training.trainer import read_config
 
 
 @pytest.fixture
@@ -62,6 +64,48 @@ def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path:
     error = run(data, "--out", out, "--resume", "--epochs", 9, "--device", "cpu").exception
     assert isinstance(error, ConfigError)
     assert str(error) == "--resume goes on with the run's own settings; leave out --epochs"
+
+
+def test_the_loss_that_is_asked_for_is_trained_with(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny"]
+    words += ["--no-validate", "--assigner", "simota", "--class-loss", "focal"]
+    result = run(data, "--out", out, *words)
+    assert result.exit_code == 0, result.output
+    assert read_config(out).loss_options() == LossOptions(assigner="simota", class_loss="focal")
+
+
+def test_resume_takes_no_other_loss(data: Path, tmp_path: Path) -> None:
+    words = ["--resume", "--assigner", "static", "--class-loss", "bce"]
+    error = run(data, "--out", tmp_path / "run", *words).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "--resume goes on with the run's own settings; leave out --assigner, --class-loss"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [
+        ("--assigner", ["tal", "simota", "static"]),
+        ("--class-loss", ["bce", "focal", "varifocal"]),
+    ],
+)
+def test_help_lists_the_choices_and_others_are_refused(
+    option: str,
+    choices: list[str],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = run("--help").output
+    assert option in shown
+    assert all(choice in shown for choice in choices)
+    refused = run(data, "--out", tmp_path / "run", option, "sgd")
+    assert refused.exit_code == 2
+    assert all(choice in refused.output for choice in choices)
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_has_an_example() -> None:

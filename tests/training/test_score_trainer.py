@@ -1,39 +1,50 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
 import pytest
 import torch
-from ultralytics.utils.loss import BboxLoss
+from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.yolo import open_dataset
-from training.assigners.nearness import NearnessAssigner
+from training.assigners.nearness import EPS, LEAST_SCORE, overlap
+from training.assigners.static import StaticAssigner
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.labels import count_labels
+from training.losses.class_terms import CLASS_TERMS
+from training.losses.detection import DetectionLoss
 from training.score_trainer import (
     ScoreTrainer,
     ScoreValidator,
-    StockStartTrainer,
     _lower_rate,
     _start_epoch,
 )
-from training.signed_distances import SignedBoxLoss, beside
-from training.trainer import TrainConfig, _check_symbols, _overrides
+from training.signed_distances import beside
+from training.trainer import TrainConfig, _callbacks, _check_symbols, _overrides
+
+
+def small(data: Path, out: Path) -> TrainConfig:
+    return TrainConfig(data=data, out=out, imgsz=96, batch=4, device="cpu")
+
+
+def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> ScoreTrainer:
+    """Make a trainer that has trained no epoch."""
+    labels = count_labels(open_dataset(config.data))
+    overrides = _overrides(config, model, labels)
+    made = ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    made.run_callbacks("on_pretrain_routine_start")
+    made._setup_train()
+    return made
 
 
 @pytest.fixture(scope="module")
 def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ScoreTrainer:
-    """Set up, but with no epoch trained."""
-    config = TrainConfig(
-        data=dataset, out=tmp_path_factory.mktemp("run"), imgsz=96, batch=4, device="cpu"
-    )
-    labels = count_labels(open_dataset(dataset))
-    made = ScoreTrainer(overrides=_overrides(config, "yolo11n.yaml", labels))
-    made._setup_train()
-    return made
+    return set_up(small(dataset, tmp_path_factory.mktemp("run")))
 
 
 def test_validation_has_the_training_batch(trainer: ScoreTrainer) -> None:
@@ -47,26 +58,38 @@ def test_no_image_is_held_for_a_mosaic(trainer: ScoreTrainer) -> None:
         assert len(held) <= 1
 
 
-def test_both_copies_of_the_model_have_the_assigner(trainer: ScoreTrainer) -> None:
+def test_both_copies_of_the_model_have_the_loss(trainer: ScoreTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
-        assert isinstance(model.criterion.assigner, NearnessAssigner)
+        assert isinstance(model.criterion, DetectionLoss)
+        assert model.criterion.assigner == SparseTaskAlignedAssigner(
+            num_classes=3, overlap=overlap, eps=EPS, least_score=LEAST_SCORE
+        )
+        assert model.criterion.class_term is CLASS_TERMS["bce"]
 
 
 def test_both_copies_of_the_model_have_signed_distances(trainer: ScoreTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
         assert beside(model.model[-1]) == 2
-        assert isinstance(model.criterion.bbox_loss, SignedBoxLoss)
-        assert model.criterion.proj.tolist() == [*range(-2, 14)]
+        assert model.criterion.bins.tolist() == [*range(-2, 14)]
 
 
-def test_a_stock_start_is_ultralytics_own(dataset: Path, tmp_path: Path) -> None:
-    config = TrainConfig(data=dataset, out=tmp_path, imgsz=96, batch=4, device="cpu")
-    labels = count_labels(open_dataset(dataset))
-    made = StockStartTrainer(overrides=_overrides(config, "yolo11n.yaml", labels))
-    made._setup_train()
+def test_a_stock_start_has_ultralytics_bins(dataset: Path, tmp_path: Path) -> None:
+    made = set_up(replace(small(dataset, tmp_path), size_prior=False))
     assert made.priors is None
-    assert beside(made.model.model[-1]) == 0
-    assert type(made.model.criterion.bbox_loss) is BboxLoss
+    for model in (unwrap_model(made.model), made.ema.ema):
+        assert beside(model.model[-1]) == 0
+        assert model.criterion.bins.tolist() == [*range(16)]
+
+
+def test_the_configuration_reaches_every_branch_of_the_loss(dataset: Path, tmp_path: Path) -> None:
+    config = replace(small(dataset, tmp_path), assigner="static", class_loss="varifocal")
+    made = set_up(config, "yolo26n.yaml")
+    for model in (unwrap_model(made.model), made.ema.ema):
+        assert isinstance(model.criterion, E2ELoss)
+        both = model.criterion.one2many, model.criterion.one2one
+        assert [type(loss) for loss in both] == [DetectionLoss] * 2
+        assert [loss.assigner for loss in both] == [StaticAssigner(), StaticAssigner(most=1)]
+        assert all(loss.class_term is CLASS_TERMS["varifocal"] for loss in both)
 
 
 def test_the_rate_falls_with_every_step(trainer: ScoreTrainer) -> None:
@@ -84,10 +107,9 @@ def test_the_rate_falls_with_every_step(trainer: ScoreTrainer) -> None:
 
 
 def test_the_threads_stay_as_they_were(dataset: Path, tmp_path: Path) -> None:
-    config = TrainConfig(data=dataset, out=tmp_path, imgsz=96, batch=4, device="cpu")
     labels = count_labels(open_dataset(dataset))
     torch.set_num_threads(3)
-    ScoreTrainer(overrides=_overrides(config, "yolo11n.yaml", labels))
+    ScoreTrainer(overrides=_overrides(small(dataset, tmp_path), "yolo11n.yaml", labels))
     assert torch.get_num_threads() == 3
 
 

@@ -7,9 +7,11 @@ from torch import Tensor
 from torchvision.ops import box_iou
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
-from ultralytics.utils.loss import BboxLoss, E2ELoss, v8DetectionLoss
 
-from training.signed_distances import SignedBoxLoss, allow_beside, beside, use_signed
+from training.assigners.assignment import Anchors
+from training.losses.detection import DetectionLoss, LossOptions
+from training.losses.head_outputs import HeadOutputs
+from training.signed_distances import allow_beside, beside, bin_values
 
 SIDE = 64
 STEM = [32.0, 6.0, 33.5, 50.0]
@@ -23,39 +25,44 @@ def new_model(name: str = "yolo11n") -> DetectionModel:
     return model
 
 
-def criterion_of(model: DetectionModel) -> E2ELoss | v8DetectionLoss:
-    criterion = model.init_criterion()
-    use_signed(criterion, model.model[-1])
-    return criterion
+class OneBox:
+    """A loss of one box, for which its nearest anchor point alone is responsible."""
 
+    def __init__(self, model: DetectionModel, box_xyxy: list[float]) -> None:
+        options = LossOptions(assigner="static")
+        self.loss = DetectionLoss(model, tal_topk2=1, options=options)
+        self.anchors = Anchors.of_image((SIDE, SIDE), [8, 16, 32])
+        low, high = torch.tensor(box_xyxy).view(2, 2) / SIDE
+        self.batch = {
+            "batch_idx": torch.zeros(1),
+            "cls": torch.zeros(1, 1),
+            "bboxes": torch.cat(((low + high) / 2, high - low))[None],
+        }
 
-def loss_inputs(boxes_xyxy: list[list[float]], reg_max: int) -> tuple[Tensor, ...]:
-    """What BboxLoss takes, for one anchor point a box at (4, 4) strides; all are positives."""
-    target = torch.tensor([boxes_xyxy]).reshape(1, -1, 4)
-    n = target.shape[1]
-    torch.manual_seed(0)
-    return (
-        torch.randn(1, n, 4 * reg_max),
-        target + 0.25,
-        torch.full((n, 2), 4.0),
-        target,
-        torch.full((1, n, 2), 0.5),
-        torch.tensor(max(float(n), 1)),
-        torch.ones(1, n, dtype=torch.bool),
-        torch.tensor([64.0, 64]),
-        torch.full((n, 1), 8.0),
-    )
+    def __call__(self, logits: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare the logits of all distances, shape ``(1, 64, A)``."""
+        preds = {
+            "boxes": logits,
+            "scores": torch.zeros(1, 2, len(self.anchors)),
+            "feats": [torch.zeros(1, 1, SIDE // s, SIDE // s) for s in (8, 16, 32)],
+        }
+        value, items = self.loss(preds, self.batch)
+        return value, items
 
-
-def test_no_positives() -> None:
-    losses = SignedBoxLoss(16, 2.0)(*loss_inputs([], 16))
-    assert [float(loss) for loss in losses] == [0, 0]
+    def boxes_xyxy(self, logits: Tensor, point: int) -> Tensor:
+        outputs = HeadOutputs(
+            logits=torch.zeros(1, 2, len(self.anchors)),
+            sides=logits,
+            bins=self.loss.bins,
+            anchors=self.anchors,
+        )
+        return outputs.boxes_xyxy(torch.tensor([0]), torch.tensor([point]))
 
 
 def test_a_new_head_has_no_bins_beyond_its_anchor_points() -> None:
-    assert beside(new_model().model[-1]) == 0
-    criterion = criterion_of(new_model())
-    assert type(criterion.bbox_loss) is BboxLoss
+    head = new_model().model[-1]
+    assert beside(head) == 0
+    assert bin_values(head).tolist() == [*range(16)]
 
 
 def test_all_boxes_shrink_by_the_strides_on_each_side() -> None:
@@ -78,53 +85,58 @@ def test_a_head_without_distributions_is_left_alone() -> None:
     allow_beside(head)
     assert all(torch.equal(value, before[key]) for key, value in head.state_dict().items())
     assert beside(head) == 0
-    criterion = criterion_of(model)
-    assert type(criterion.one2many.bbox_loss) is type(criterion.one2one.bbox_loss) is BboxLoss
+    assert bin_values(head).tolist() == [0]
 
 
-def test_without_bins_below_zero_the_loss_is_ultralytics_own() -> None:
-    inputs = loss_inputs([[1, 2, 6, 7], [3.5, 0, 4.5, 8]], 16)
-    ours, stock = SignedBoxLoss(16, 0.0)(*inputs), BboxLoss(16)(*inputs)
-    assert [float(loss) for loss in ours] == [float(loss) for loss in stock]
+def test_bins_are_a_copy() -> None:
+    head = new_model().model[-1]
+    bin_values(head).sub_(5)
+    assert beside(head) == 0
 
 
-def test_the_distances_of_the_loss_count_from_the_first_bin() -> None:
-    beside_it = [4.5, 2, 5, 9]  # the anchor point at 4 lies half a stride to its left
-    pred, *rest = loss_inputs([beside_it], 16)
-    distances = torch.tensor([-0.5, 2, 1, 5]) + 2.0
+@pytest.mark.parametrize("strides", [0.0, 2.0])
+def test_the_distances_of_the_loss_count_from_the_first_bin(strides: float) -> None:
+    model = new_model()
+    allow_beside(model.model[-1], strides)
+    # The anchor point 4, at (36, 4) px, lies an eighth of a stride to the left of the box.
+    one_box = OneBox(model, [37.0, 2, 39, 10])
+    distances = torch.tensor([-0.125, 0.25, 0.375, 0.75]) + 2
     low = distances.floor().long()
-    pred = torch.full((4, 16), -20.0)
-    pred.scatter_(1, low[:, None], (1 - (distances - low)).clamp(min=1e-9).log()[:, None])
-    pred.scatter_(1, low[:, None] + 1, (distances - low).clamp(min=1e-9).log()[:, None])
-    right, stock = (
-        float(loss(pred.view(1, 1, 64), *rest)[1])
-        for loss in (SignedBoxLoss(16, 2.0), BboxLoss(16))
-    )
-    shares = (distances - low).clamp(1e-9, 1)
-    entropy = -(shares * shares.log() + (1 - shares) * (1 - shares).clamp(min=1e-9).log())
-    assert right == pytest.approx(float(entropy.mean()), abs=1e-3)
-    assert stock > right + 1
+    shares = torch.stack((1 - (distances - low), distances - low), dim=1)  # (4, 2)
+    at_point = torch.full((4, 16), -20.0)
+    at_point.scatter_(1, torch.stack((low, low + 1), dim=1), shares.clamp(min=1e-9).log())
+    logits = torch.zeros(1, 64, 84)
+    logits[0, :, 4] = at_point.flatten()
+    _, items = one_box(logits)
+    entropy = -(shares * shares.clamp(min=1e-9).log()).sum(dim=1).mean()
+    found = float(items["dfl_loss"]) / one_box.loss.hyp.dfl
+    if strides:
+        assert found == pytest.approx(float(entropy), abs=1e-3)
+        box = one_box.boxes_xyxy(logits, 4)
+        torch.testing.assert_close(box, torch.tensor([[37.0, 2, 39, 10]]), atol=1e-3, rtol=0)
+    else:
+        assert found > float(entropy) + 1
 
 
-@pytest.mark.parametrize(("strides", "least", "most"), [(0.0, 0.0, 0.45), (2.0, 0.7, 1.0)])
+@pytest.mark.parametrize(("strides", "least", "most"), [(0.0, 0.0, 0.45), (2.0, 0.8, 1.0)])
 def test_only_signed_distances_can_say_a_stem_beside_its_anchor_point(
     strides: float, least: float, most: float
 ) -> None:
     model = new_model()
     allow_beside(model.model[-1], strides)
-    criterion = criterion_of(model)
-    anchor_points, target = torch.tensor([[4.5, 3.5]]), torch.tensor([[STEM]]) / 8
-    rest = loss_inputs([STEM], 16)[4:]
+    one_box = OneBox(model, STEM)
     # The logits themselves are trained: what no logits can say, no network can.
-    logits = torch.zeros(1, 1, 64, requires_grad=True)
-    optimizer = torch.optim.Adam([logits], lr=0.3)
+    logits = torch.zeros(1, 64, 84, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.1)
     for _ in range(300):
-        boxes = criterion.bbox_decode(anchor_points, logits)
-        losses = criterion.bbox_loss(logits, boxes, anchor_points, target, *rest)
+        value, _ = one_box(logits)
         optimizer.zero_grad()
-        sum(losses).backward()
+        value.sum().backward()
         optimizer.step()
-    found = box_iou(criterion.bbox_decode(anchor_points, logits)[0], target[0]).item()
+    assert logits.grad is not None
+    [point] = logits.grad[0].abs().sum(dim=0).nonzero().flatten().tolist()
+    assert one_box.anchors.points_xy[point].tolist() == [36, 28]
+    found = box_iou(one_box.boxes_xyxy(logits, point), torch.tensor([STEM])).item()
     assert least < found < most
 
 

@@ -10,7 +10,10 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.nearness import use_nearness
+from training.assigners.assigner import Assigner
+from training.assigners.assignment import Anchors, Assignment, Targets
+from training.assigners.predictions import Predictions
+from training.losses.detection import STOCK, LossOptions, detection_criterion
 from training.signed_distances import allow_beside
 from training.size_prior import (
     WEIGHT_SCALE,
@@ -59,22 +62,24 @@ def new_model(name: str) -> DetectionModel:
     return model
 
 
-def weights_of_classes(model: DetectionModel, *, near: bool) -> Tensor:
+class Remembering(Assigner):
+    """Assigns as another assigner, and keeps what that found."""
+
+    def __init__(self, assigner: Assigner) -> None:
+        self.assigner = assigner
+        self.found: list[Assignment] = []
+
+    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
+        self.found.append(self.assigner.assign(predictions, anchors, targets))
+        return self.found[-1]
+
+
+def weights_of_classes(model: DetectionModel, options: LossOptions) -> Tensor:
     """Sum of the target scores that each class is given in the first step, shape ``(C,)``."""
-    criterion = model.init_criterion()
-    if near:
-        use_nearness(criterion)
+    criterion = detection_criterion(model, options)
     criterion = getattr(criterion, "one2many", criterion)
     labels, boxes = drawn()
-    targets: list[Tensor] = []
-    assign = criterion.assigner.forward
-
-    def remember(*args: Tensor) -> tuple[Tensor, ...]:
-        result: tuple[Tensor, ...] = assign(*args)
-        targets.append(result[2])
-        return result
-
-    criterion.assigner.forward = remember
+    criterion.assigner = assigner = Remembering(criterion.assigner)
     preds = model.train()(torch.rand(2, 3, SIDE, SIDE))
     batch = {
         "batch_idx": torch.zeros(len(labels)),
@@ -82,7 +87,8 @@ def weights_of_classes(model: DetectionModel, *, near: bool) -> Tensor:
         "bboxes": boxes / SIDE,
     }
     criterion.loss(preds.get("one2many", preds), batch)
-    return targets[0].sum(dim=(0, 1))
+    [found] = assigner.found
+    return torch.zeros(len(SYMBOLS)).index_add_(0, labels[found.gts], found.scores)
 
 
 def test_no_classes() -> None:
@@ -163,11 +169,11 @@ def test_one_prior_a_level() -> None:
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
 def test_every_class_has_weight_from_the_first_step(name: str) -> None:
-    stock = weights_of_classes(new_model(name), near=False)
+    stock = weights_of_classes(new_model(name), STOCK)
     model = new_model(name)
     head = model.model[-1]
     set_size_prior(head, level_priors(sizes(), [8, 16, 32], reach_of(head)))
-    ours = weights_of_classes(model, near=True)
+    ours = weights_of_classes(model, LossOptions())
     counts = torch.tensor([count for _, _, count in SYMBOLS.values()])
     small = [list(SYMBOLS).index(symbol) for symbol in ("notehead", "stem", "dot")]
     assert stock[small].min() < 1e-3, "a stock start gives some small symbols no weight"

@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ultralytics.utils.loss import E2ELoss
+from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
+from training.assigners.simota import SparseSimOTA
 from training.labels import count_labels
+from training.losses.class_terms import CLASS_TERMS, ClassLoss
+from training.losses.detection import AssignerName, LossOptions
 from training.models import read_checkpoint
 from training.score_trainer import REPORT_FILE, ScoreDataset, ScoreTrainer
 from training.signed_distances import beside
@@ -105,6 +110,69 @@ def test_a_killed_run_goes_on(
         train(TrainConfig(data=dataset, out=moved, resume=True))
 
 
+def test_a_resumed_run_has_the_loss_it_was_started_with(
+    draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = draw(tmp_path / "data", n_images=2)
+    config = replace(
+        tiny(data, tmp_path / "run"), epochs=9, model="yolo26n", assigner="simota", validate=False
+    )
+    config = replace(config, class_loss="focal")
+    save, setup = ScoreTrainer.save_model, ScoreTrainer._setup_train
+
+    def save_and_die(trainer: ScoreTrainer) -> bool:
+        save(trainer)
+        if trainer.epoch == 1:
+            raise KeyboardInterrupt
+        return True
+
+    criteria: list[E2ELoss] = []
+
+    def set_up_and_die(trainer: ScoreTrainer) -> None:
+        setup(trainer)
+        criteria.extend(unwrap_model(m).criterion for m in (trainer.model, trainer.ema.ema))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ScoreTrainer, "save_model", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    monkeypatch.setattr(ScoreTrainer, "_setup_train", set_up_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainConfig(data=data, out=config.out, device="cpu", resume=True))
+    for criterion in criteria:
+        for loss, most in ((criterion.one2many, None), (criterion.one2one, 1)):
+            assert isinstance(loss.assigner, SparseSimOTA)
+            assert loss.assigner.most == most
+            assert loss.class_term is CLASS_TERMS["focal"]
+    trained = criteria[0]
+    assert trained.updates == 2, "one for each epoch done"
+    assert trained.o2m == pytest.approx(0.1 + 0.7 * (1 - 2 / 8))
+    assert trained.o2o == pytest.approx(1 - trained.o2m)
+
+
+@pytest.mark.parametrize("model", ["omr-tiny", "yolo26n"])
+@pytest.mark.parametrize(
+    ("assigner", "class_loss"), [("simota", "bce"), ("static", "focal"), ("tal", "varifocal")]
+)
+def test_every_assigner_and_class_loss_trains(
+    model: str, assigner: AssignerName, class_loss: ClassLoss, draw: Draw, tmp_path: Path
+) -> None:
+    data = draw(tmp_path / "data", n_images=2)
+    config = replace(tiny(data, tmp_path / "run"), model=model, validate=False)
+    result = train(replace(config, assigner=assigner, class_loss=class_loss))
+    weights = read_checkpoint(result.last)[0].state_dict().values()
+    assert all(tensor.isfinite().all() for tensor in weights)
+    stored = yaml.safe_load((config.out / CONFIG_FILE).read_text("utf-8"))
+    assert (stored["assigner"], stored["class_loss"]) == (assigner, class_loss)
+    read = read_config(config.out).loss_options()
+    assert read == LossOptions(assigner=assigner, class_loss=class_loss)
+    head, row = (config.out / "results.csv").read_text().splitlines()
+    figures = dict(zip(head.replace(" ", "").split(","), map(float, row.split(",")), strict=True))
+    assert figures["train/cls_loss"] > 0
+    assert figures["train/box_loss"] > 0
+
+
 def test_a_save_that_dies_leaves_the_checkpoint_before(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +203,7 @@ def test_weights_keep_their_own_boxes(
 
     def setup_and_remember(trainer: ScoreTrainer) -> None:
         setup(trainer)
-        starts.append((copy.deepcopy(trainer.model).half(), trainer.model.criterion.bbox_loss))
+        starts.append((copy.deepcopy(trainer.model).half(), trainer.model.criterion))
 
     monkeypatch.setattr(ScoreTrainer, "_setup_train", setup_and_remember)
     result = train(replace(tiny(dataset, tmp_path / "run"), model=str(trained.best)))
@@ -144,7 +212,7 @@ def test_weights_keep_their_own_boxes(
     before, _ = read_checkpoint(trained.best)
     start, before = start.state_dict(), before.half().state_dict()
     assert all(torch.equal(start[name], weights) for name, weights in before.items())
-    assert loss.strides == 2
+    assert loss.bins[0] == -2
     after, _ = read_checkpoint(result.last)
     assert beside(after.model[-1]) == 2
 
@@ -261,6 +329,12 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         train(replace(config, model="no.pt"))
     with pytest.raises(ConfigError, match=r"must be above 0: epochs \(0\), lr \(-1\)"):
         replace(config, epochs=0, lr=-1)
+    with pytest.raises(ConfigError) as raised:
+        replace(config, assigner="ota")  # type: ignore[arg-type]
+    assert str(raised.value) == "assigner: ota: expected one of tal, simota, static"
+    with pytest.raises(ConfigError) as raised:
+        replace(config, class_loss="mse")  # type: ignore[arg-type]
+    assert str(raised.value) == "class_loss: mse: expected one of bce, focal, varifocal"
     with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
         replace(config, imgsz=100)
     with pytest.raises(ConfigError, match="device: expected cpu, 0, or 0,1 and so on, got gpu"):

@@ -110,6 +110,18 @@ class Pairs:
         is_first = self.gts == first.index_select(0, slots)
         return torch.where(contested, claims & is_first, positive)
 
+    def kept(self, positive: Tensor, costs: Tensor, most: int | None) -> Tensor:
+        """Leave each box its cheapest points, for one may have won more than it had taken.
+
+        Args:
+            positive: bool, shape ``(P,)``.
+            costs: 0 or more, shape ``(P,)``.
+            most: Points of a box; as many as it has if None.
+        """
+        if most is None:
+            return positive
+        return positive & (self.ranks(torch.where(positive, costs, math.inf)) < most)
+
     def ranks(self, values: Tensor, *, descending: bool = False) -> Tensor:
         """Number the pairs of each box by a value; of equals, the first comes first.
 

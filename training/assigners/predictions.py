@@ -69,10 +69,11 @@ class DensePredictions:
 
     def class_costs(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
         """See :class:`Predictions`."""
+        rows = self.table_scores.flatten(0, 1)  # (B * A, C)
 
-        def of_no_class(images: Tensor, points: Tensor) -> Tensor:
-            scores = self.table_scores[images, points].float()  # (N, C)
-            return torch.log1p(scores.neg_()).clamp_(min=-NEVER).sum(dim=1).neg_()
+        def of_no_class(slots: Tensor) -> Tensor:
+            scores = rows.index_select(0, slots).float()  # (N, C)
+            return scores.neg_().log1p_().clamp_(min=-NEVER).sum(dim=1).neg_()
 
         none = once_each(of_no_class, images, points, self.shape)  # (P,)
         score = self.scores(images, points, labels)
@@ -82,7 +83,7 @@ class DensePredictions:
 
 
 def once_each(
-    compute: Callable[[Tensor, Tensor], Tensor],
+    compute: Callable[[Tensor], Tensor],
     images: Tensor,
     points: Tensor,
     shape: tuple[int, ...],
@@ -90,7 +91,7 @@ def once_each(
     """Work something out for every place, only once for those named several times.
 
     Args:
-        compute: From images and anchor points, shape ``(N,)`` each, to a tensor of N rows.
+        compute: From slots, image times A plus anchor point, shape ``(N,)``, to N rows.
         images: Shape ``(P,)``.
         points: Shape ``(P,)``.
         shape: Begins with B and A.
@@ -103,22 +104,20 @@ def once_each(
     named = torch.zeros(n_images * n_points, dtype=torch.bool, device=slots.device)
     named[slots] = True
     different = named.nonzero().squeeze(1)  # (N,)
-    parts = [
-        compute(part.div(n_points, rounding_mode="floor"), part % n_points)
-        for part in different.chunk(PARTS)
-    ]
-    return torch.cat(parts).index_select(0, (named.cumsum(0) - 1).index_select(0, slots))
+    rows = torch.cat([compute(part) for part in different.chunk(PARTS)])
+    return rows.index_select(0, (named.cumsum(0) - 1).index_select(0, slots))
 
 
-def check_shape(predictions: Predictions, n_points: int, n_classes: int) -> None:
-    """Refuse predictions for other anchor points or classes.
+def check_shape(predictions: Predictions, n_points: int, n_classes: int | None = None) -> None:
+    """Refuse predictions for other anchor points, or for another number of classes.
 
     Raises:
         ValueError: They are.
     """
     _, points, classes = predictions.shape
-    if (points, classes) != (n_points, n_classes):
+    expected = n_points, classes if n_classes is None else n_classes
+    if (points, classes) != expected:
         raise ValueError(
             f"predictions: for {points} anchor points and {classes} classes, expected "
-            f"{n_points} and {n_classes}"
+            f"{expected[0]} and {expected[1]}"
         )

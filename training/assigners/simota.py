@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
 from training.assigners.nearness import Overlap, iou, lift
 from training.assigners.pairs import Pairs
-from training.assigners.predictions import DensePredictions, Predictions, check_shape
+from training.assigners.predictions import Predictions, check_shape
 
 NO_OVERLAP = 1e-8
 """Added to an overlap before its logarithm."""
@@ -25,7 +26,7 @@ ONE = 2.0**40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SparseSimOTA:
+class SparseSimOTA(Assigner):
     """Gives every box the anchor points that cost it least.
 
     A pair costs its cross-entropy over all classes plus ``iou_weight`` times -log(overlap).
@@ -40,7 +41,7 @@ class SparseSimOTA:
     topk: int = 10
     """Overlaps that are added up."""
     most: int | None = None
-    """Points that a box takes at most."""
+    """Points that a box takes and keeps at most."""
     iou_weight: float = 3.0
     small_boxes: SmallBoxes = "ultralytics"
     overlap: Overlap = iou
@@ -52,42 +53,11 @@ class SparseSimOTA:
         if min(self.topk, most, self.num_classes) < 1 or self.radius <= 0:
             raise ValueError("topk, most, num_classes: must be 1 or more; radius: above 0")
 
-    def __call__(
-        self, pred_scores: Tensor, pred_boxes_xyxy: Tensor, anchors: Anchors, targets: Targets
-    ) -> Assignment:
-        """Assign anchor points to the boxes of a batch, from tables of all predictions.
-
-        Args:
-            pred_scores: Probabilities, shape ``(B, A, C)``, of any floating type.
-            pred_boxes_xyxy: Pixels, shape ``(B, A, 4)``, of any floating type.
-            anchors: Anchor points of every image.
-            targets: Ground truth.
-
-        Returns:
-            What :meth:`assign` returns.
-
-        Raises:
-            ValueError: The predictions are not of these shapes.
-        """
-        dense = DensePredictions(table_scores=pred_scores, table_boxes_xyxy=pred_boxes_xyxy)
-        return self.assign(dense, anchors, targets)
-
     @torch.no_grad()
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        """Assign anchor points to the boxes of a batch.
+        """Take the cheapest points of each box; see :class:`Assigner`.
 
-        Args:
-            predictions: Asked for what stands at candidate pairs only.
-            anchors: Anchor points of every image.
-            targets: Ground truth. Boxes of one image that an anchor point costs alike are served
-                in their order.
-
-        Returns:
-            The positives, in the order of their boxes. A score is the pair's overlap; every
-            positive has a weight of 1.
-
-        Raises:
-            ValueError: The predictions are for other anchor points or classes.
+        A score is the pair's overlap; every positive has a weight of 1.
         """
         check_shape(predictions, len(anchors), self.num_classes)
         pairs = Pairs.of(predictions.shape[0], anchors, targets, self.small_boxes, self.radius)
@@ -97,7 +67,7 @@ class SparseSimOTA:
         costs = costs.sub_((overlaps + NO_OVERLAP).log_(), alpha=self.iou_weight).clamp_(min=0)
         wanted = self._wanted(overlaps, pairs)  # (G,)
         positive = pairs.ranks(costs) < wanted.index_select(0, pairs.gts)
-        positive = pairs.settled(positive, -costs)
+        positive = pairs.kept(pairs.settled(positive, -costs), costs, self.most)
         scores = lift(overlaps, self.least_score)
         return pairs.assignment(positive, scores, torch.ones_like(scores))
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.pairs import Pairs
-from training.assigners.predictions import Predictions
+from training.assigners.predictions import Predictions, check_shape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StaticAssigner:
+class StaticAssigner(Assigner):
     """Gives every box the anchor points of one level that lie about its centre."""
 
     radius: float = 1.0
@@ -30,7 +31,7 @@ class StaticAssigner:
     """Strides that the longer side of a level's boxes has at most; the coarsest level takes the
     rest."""
     most: int | None = None
-    """Points that a box takes at most, the nearest first."""
+    """Points that a box takes and keeps at most, the nearest first."""
 
     def __post_init__(self) -> None:
         if min(self.radius, self.level_size, 1 if self.most is None else self.most) <= 0:
@@ -38,17 +39,11 @@ class StaticAssigner:
 
     @torch.no_grad()
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        """Assign anchor points to the boxes of a batch.
+        """Take the nearest points of each box; see :class:`Assigner`.
 
-        Args:
-            predictions: Only their number of images is looked at.
-            anchors: Anchor points of every image.
-            targets: Ground truth. Boxes of one image whose centres are as near to an anchor point
-                are served in their order.
-
-        Returns:
-            The positives, in the order of their boxes, each with a score and a weight of 1.
+        Of the predictions only the shape is looked at. Scores and weights are 1.
         """
+        check_shape(predictions, len(anchors))
         strides = [level.stride for level in anchors.levels]
         # The centre's neighbourhood, however small or large the box.
         reach = [2 * self.radius * stride for stride in strides]
@@ -58,11 +53,10 @@ class StaticAssigner:
         boxes = pairs.boxes_xyxy
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         distances = (anchors.points_xy[pairs.points] - centres).square_().sum(dim=1)  # (P,)
-        positive = torch.ones_like(pairs.gts, dtype=torch.bool)
-        if self.most is not None:
-            positive = pairs.ranks(distances) < self.most
+        taken = pairs.kept(torch.ones_like(pairs.gts, dtype=torch.bool), distances, self.most)
+        positive = pairs.kept(pairs.settled(taken, -distances), distances, self.most)
         ones = torch.ones_like(distances)
-        return pairs.assignment(pairs.settled(positive, -distances), ones, ones)
+        return pairs.assignment(positive, ones, ones)
 
     def _strides_of(self, strides: list[float], boxes_xyxy: Tensor) -> Tensor:
         """Pixels per cell of the level that each box is for, shape ``(G,)``."""

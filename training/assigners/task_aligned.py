@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
 from training.assigners.nearness import Overlap, ciou, lift
 from training.assigners.pairs import Pairs
-from training.assigners.predictions import DensePredictions, Predictions, check_shape
+from training.assigners.predictions import Predictions, check_shape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SparseTaskAlignedAssigner:
+class SparseTaskAlignedAssigner(Assigner):
     """Gives every box the anchor points that already predict its class and place best.
 
     A pair's metric is ``score^alpha * overlap^beta``. Each box takes its ``topk`` best pairs. An
@@ -48,41 +49,11 @@ class SparseTaskAlignedAssigner:
         if min(self.topk, self.topk2 or self.topk, self.num_classes) < 1:
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 
-    def __call__(
-        self, pred_scores: Tensor, pred_boxes_xyxy: Tensor, anchors: Anchors, targets: Targets
-    ) -> Assignment:
-        """Assign anchor points to the boxes of a batch, from tables of all predictions.
-
-        Args:
-            pred_scores: Probabilities, shape ``(B, A, C)``, of any floating type.
-            pred_boxes_xyxy: Pixels, shape ``(B, A, 4)``, of any floating type.
-            anchors: Anchor points of every image.
-            targets: Ground truth.
-
-        Returns:
-            What :meth:`assign` returns.
-
-        Raises:
-            ValueError: The predictions are not of these shapes.
-        """
-        dense = DensePredictions(table_scores=pred_scores, table_boxes_xyxy=pred_boxes_xyxy)
-        return self.assign(dense, anchors, targets)
-
     @torch.no_grad()
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        """Assign anchor points to the boxes of a batch.
+        """Take the best points of each box; see :class:`Assigner`.
 
-        Args:
-            predictions: Asked for scores and boxes at candidate pairs only.
-            anchors: Anchor points of every image.
-            targets: Ground truth. Boxes of one image that an anchor point overlaps alike are
-                served in their order.
-
-        Returns:
-            The positives whose score is not 0, in the order of their boxes.
-
-        Raises:
-            ValueError: The predictions are for other anchor points or classes.
+        What has no score, because nothing of it overlaps, is left out.
         """
         check_shape(predictions, len(anchors), self.num_classes)
         pairs = Pairs.of(predictions.shape[0], anchors, targets, self.small_boxes)

@@ -14,6 +14,7 @@ from ultralytics.utils import loss
 from ultralytics.utils.tal import TaskAlignedAssigner
 
 from class_maps import ConfigError
+from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Level, Targets
 from training.assigners.simota import SparseSimOTA
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -36,7 +37,7 @@ class SparseDropIn(TaskAlignedAssigner):
         options: Likewise.
     """
 
-    def flat(self) -> SparseTaskAlignedAssigner | SparseSimOTA:
+    def flat(self) -> Assigner:
         """Build the assigner that does the work."""
         return SparseTaskAlignedAssigner(
             topk=self.topk,
@@ -108,7 +109,7 @@ class SparseSimOTADropIn(SparseDropIn):
     weighs the loss of a box by its score: that of a box which overlaps nothing counts 0.
     """
 
-    def flat(self) -> SparseSimOTA:
+    def flat(self) -> Assigner:
         """Build the assigner that does the work."""
         return SparseSimOTA(
             topk=self.topk,

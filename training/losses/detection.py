@@ -11,7 +11,7 @@ images, M positives.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -23,9 +23,9 @@ from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.tal import bbox2dist
 
 from class_maps import ConfigError
+from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Level, SmallBoxes, Targets
 from training.assigners.nearness import EPS, LEAST_SCORE, overlap
-from training.assigners.predictions import Predictions
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -34,13 +34,6 @@ from training.losses.head_outputs import HeadOutputs
 from training.signed_distances import bin_values
 
 AssignerName = Literal["tal", "simota", "static"]
-
-
-class Assigner(Protocol):
-    """Decides which anchor point is to predict which box."""
-
-    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        """Assign anchor points to the boxes of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,7 +226,9 @@ def make_assigner(options: LossOptions, num_classes: int, topk: int, topk2: int 
     return SparseTaskAlignedAssigner(topk=topk, topk2=topk2, **common)
 
 
-def detection_criterion(model: DetectionModel, options: LossOptions = STOCK) -> DetectionLoss | E2ELoss:
+def detection_criterion(
+    model: DetectionModel, options: LossOptions = STOCK
+) -> DetectionLoss | E2ELoss:
     """Build the loss that a model is trained with.
 
     Args:

@@ -50,8 +50,9 @@ class HeadOutputs:
         """
         by_point = self.logits.transpose(1, 2)
 
-        def of_no_class(images: Tensor, points: Tensor) -> Tensor:
-            return functional.softplus(by_point[images, points].float()).sum(dim=1)
+        def of_no_class(slots: Tensor) -> Tensor:
+            logits = by_point[slots // len(self.anchors), slots % len(self.anchors)]  # (N, C)
+            return functional.softplus(logits.float()).sum(dim=1)
 
         none = once_each(of_no_class, images, points, self.shape)
         return none.sub_(self.logits[images, labels, points].float()).clamp_(min=0)
@@ -60,8 +61,9 @@ class HeadOutputs:
     def boxes_xyxy(self, images: Tensor, points: Tensor) -> Tensor:
         """Give the predicted box at each place, pixels, float32, shape ``(P, 4)``."""
 
-        def decoded(images: Tensor, points: Tensor) -> Tensor:
-            boxes = self.decoded(self.sides_at(images, points), points)
+        def decoded(slots: Tensor) -> Tensor:
+            points = slots % len(self.anchors)
+            boxes = self.decoded(self.sides_at(slots // len(self.anchors), points), points)
             return boxes * self.anchors.strides[points, None]
 
         return once_each(decoded, images, points, self.shape)

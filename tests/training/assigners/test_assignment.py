@@ -1,5 +1,7 @@
 import math
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -110,6 +112,59 @@ def test_pairs_are_ultralytics(
     )
     gts, points = candidate_pairs(anchors, targets)
     assert torch.equal(torch.stack((gts, points), dim=1), inside[0].nonzero())
+
+
+@settings(deadline=None)
+@given(
+    boxes=st.lists(box, max_size=8),
+    imgsz=st.sampled_from([(32, 96), (64, 64), (320, 160)]),
+    strides=st.sampled_from([[8, 16, 32], [16], [32, 4]]),
+    small_boxes=st.sampled_from(["ultralytics", "none"]),
+    radius=st.sampled_from([0.5, 1.0, 2.5, 40.0]),
+)
+def test_pairs_are_near_the_centre(
+    boxes: list[list[float]],
+    imgsz: tuple[int, int],
+    strides: list[int],
+    small_boxes: Literal["ultralytics", "none"],
+    radius: float,
+) -> None:
+    anchors, targets = Anchors.of_image(imgsz, strides), targets_of(boxes)
+    least = {"none": 0, "ultralytics": strides[min(1, len(strides) - 1)]}[small_boxes]
+    expected = []
+    for gt, (x1, y1, x2, y2) in enumerate(targets.boxes_xyxy.numpy()):
+        for point, (x, y) in enumerate(anchors.points_xy.numpy()):
+            inside = True
+            for value, low, high in ((x, x1, x2), (y, y1, y2)):
+                most = np.float32(2 * radius * anchors.strides[point].item())
+                half = min(np.float32(least) if high - low < least else high - low, most) / 2
+                centre = (low + high) / 2
+                inside &= min(value - (centre - half), (centre + half) - value) > 1e-9
+            if inside:
+                expected.append((gt, point))
+    gts, points = candidate_pairs(anchors, targets, small_boxes, radius)
+    assert list(zip(gts.tolist(), points.tolist(), strict=True)) == expected
+
+
+@settings(deadline=None)
+@given(boxes=st.lists(box, max_size=8), radius=st.sampled_from([0.5, 2.5]))
+def test_a_radius_only_takes_away(boxes: list[list[float]], radius: float) -> None:
+    anchors, targets = Anchors.of_image((64, 96), [8, 16]), targets_of(boxes)
+    few = torch.stack(candidate_pairs(anchors, targets, "none", radius), dim=1)
+    every = torch.stack(candidate_pairs(anchors, targets, "none"), dim=1)
+    assert {tuple(pair) for pair in few.tolist()} <= {tuple(pair) for pair in every.tolist()}
+
+
+@pytest.mark.parametrize(
+    ("imgsz", "strides", "size"),
+    [
+        ((96, 160), [8, 16, 32], (160, 96)),
+        ((96, 160), [32, 8], (160, 96)),
+        ((32, 32), [32], (32, 32)),
+    ],
+)
+def test_size(imgsz: tuple[int, int], strides: list[float], size: tuple[int, int]) -> None:
+    assert Anchors.of_image(imgsz, strides).size == size
 
 
 def test_points_are_ultralytics() -> None:

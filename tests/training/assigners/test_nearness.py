@@ -1,20 +1,22 @@
 import pytest
 import torch
+from dense_nearness import NearnessAssigner
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from ultralytics.cfg import get_cfg
-from ultralytics.nn.tasks import DetectionModel
+from torchvision.ops import box_iou, complete_box_iou_loss
 from ultralytics.utils.metrics import bbox_iou
 
 from training.assigners.nearness import (
     EPS,
     LEAST_SCORE,
     NEARNESS_WEIGHT,
-    NearnessAssigner,
+    Overlap,
+    ciou,
+    iou,
+    lift,
     nearness,
     overlap,
-    use_nearness,
 )
 
 numbers = st.floats(0, 500)
@@ -23,8 +25,44 @@ box = st.tuples(numbers, numbers, st.floats(0.5, 300), st.floats(0.5, 300)).map(
 )
 
 
-def test_no_pairs() -> None:
-    assert overlap(torch.empty(0, 4), torch.empty(0, 4)).shape == (0,)
+@pytest.mark.parametrize("measure", [iou, ciou, nearness, overlap])
+def test_no_pairs(measure: Overlap) -> None:
+    assert measure(torch.empty(0, 4), torch.empty(0, 4)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("pred", "value", "complete"),
+    [
+        pytest.param([10, 10, 30, 50], 1.0, 1.0, id="the same"),
+        # CIoU: less the squared distance of the centres over the squared diagonal of both.
+        pytest.param([10, 20, 30, 60], 0.6, 0.6 - 100 / 2900, id="shifted"),
+        pytest.param([30, 10, 50, 50], 0.0, 0.0, id="touching"),
+        pytest.param([300, 10, 350, 50], 0.0, 0.0, id="far off"),
+        pytest.param([20, 20, 20, 20], 0.0, 0.0, id="no size"),
+        pytest.param([25, 45, 15, 15], 0.0, 0.0, id="turned inside out"),
+    ],
+)
+def test_iou_and_ciou(pred: list[float], value: float, complete: float) -> None:
+    pair = torch.tensor([[10.0, 10, 30, 50]]), torch.tensor([pred], dtype=torch.float32)
+    assert iou(*pair).item() == pytest.approx(value, abs=1e-6)
+    assert ciou(*pair).item() == pytest.approx(complete, abs=1e-6)
+
+
+@given(boxes=st.lists(box, min_size=1, max_size=6), others=st.lists(box, min_size=6, max_size=6))
+def test_iou_and_ciou_are_torchvisions(boxes: list[list[float]], others: list[list[float]]) -> None:
+    gt, pred = torch.tensor(boxes), torch.tensor(others[: len(boxes)])
+    torch.testing.assert_close(iou(gt, pred), box_iou(gt, pred).diagonal(), rtol=1e-4, atol=1e-5)
+    complete = 1 - complete_box_iou_loss(pred, gt)
+    torch.testing.assert_close(ciou(gt, pred), complete.clamp(min=0), rtol=1e-3, atol=1e-4)
+    assert torch.equal(iou(gt, gt).round(decimals=4), torch.ones(len(gt)))
+
+
+def test_lift() -> None:
+    overlaps = torch.tensor([[0.0, 1e-30, 0.5], [1.0, 0.25, 0.0]])
+    expected = torch.tensor([[0.0, 0.2, 0.6], [1.0, 0.4, 0.0]])
+    torch.testing.assert_close(lift(overlaps, 0.2), expected)
+    assert torch.equal(lift(overlaps, 0.0), overlaps)
+    assert lift(torch.empty(0), 0.2).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -99,18 +137,3 @@ def test_the_better_box_has_the_better_score() -> None:
     fit = overlap(torch.tensor([stem]), torch.tensor([good])).item()
     assert scores[0].item() == pytest.approx(LEAST_SCORE + (1 - LEAST_SCORE) * fit)
     assert 0 < scores[1] < scores[0] < 1
-
-
-@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-def test_every_loss_of_a_model_gets_it(name: str) -> None:
-    model = DetectionModel(f"{name}.yaml", nc=3, verbose=False)
-    model.args = get_cfg()
-    criterion = model.init_criterion()
-    two = hasattr(criterion, "one2one")
-    losses = [criterion.one2many, criterion.one2one] if two else [criterion]
-    before = [vars(loss.assigner) for loss in losses]
-    use_nearness(criterion)
-    for loss, old in zip(losses, before, strict=True):
-        assert isinstance(loss.assigner, NearnessAssigner)
-        changed = {key for key, value in vars(loss.assigner).items() if value != old[key]}
-        assert changed <= {"eps", "_parameters", "_buffers", "_modules"}

@@ -1,17 +1,23 @@
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from ultralytics.cfg import get_cfg
+from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import loss
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from training.assigners.assignment import Anchors, Level
+from class_maps import ConfigError
+from training import offline
+from training.assigners.assignment import Anchors, Level, Targets
+from training.assigners.simota import SparseSimOTA
 from training.assigners.ultralytics_drop_in import (
     SparseDropIn,
+    SparseSimOTADropIn,
     grid_of,
     patch_ultralytics,
     patched_ultralytics,
@@ -60,18 +66,69 @@ def test_all_five_tensors_are_ultralytics(counts: list[int], topk2: int | None) 
         assert torch.equal(got[~expected[3].bool()], wanted[~expected[3].bool()])
 
 
-def test_padding_changes_nothing() -> None:
-    plain = assigner(SparseDropIn)(*scene([5, 0, 30]))
-    padded = assigner(SparseDropIn)(*scene([5, 0, 30], padding=7))
+@pytest.mark.parametrize("topk2", [None, 1])
+@pytest.mark.parametrize("counts", [[0], [1], [9, 0, 60, 1]])
+def test_all_five_tensors_are_those_of_simota(counts: list[int], topk2: int | None) -> None:
+    scores, boxes, _, gt_labels, gt_boxes, _mask = given = scene(counts)
+    places = [(image, place) for image, n in enumerate(counts) for place in range(n)]
+    images, rows = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).T
+    targets = Targets(
+        images=images, labels=gt_labels[images, rows, 0].long(), boxes_xyxy=gt_boxes[images, rows]
+    )
+    flat = SparseSimOTA(topk=7, most=topk2, num_classes=3)(
+        scores, boxes, Anchors.of_image((96, 160), [8, 16, 32]), targets
+    )
+    assert len(flat) > 0 or not any(counts)
+    n_images, n_points, n_classes = scores.shape
+    labels, found_boxes, found_scores, positive, chosen = assigner(SparseSimOTADropIn, topk2)(
+        *given
+    )
+    for found, shape, dtype in (
+        (labels, (n_images, n_points), torch.int64),
+        (found_boxes, (n_images, n_points, 4), torch.float32),
+        (found_scores, (n_images, n_points, n_classes), torch.float32),
+        (positive, (n_images, n_points), torch.bool),
+        (chosen, (n_images, n_points), torch.int64),
+    ):
+        if any(counts):  # for no boxes at all the answer is the parent's
+            assert (found.shape, found.dtype) == (shape, dtype)
+    owners = {
+        (image, point): (gt, score)
+        for image, point, gt, score in zip(
+            flat.images.tolist(),
+            flat.anchors.tolist(),
+            flat.gts.tolist(),
+            flat.scores.tolist(),
+            strict=True,
+        )
+    }
+    assert int(positive.sum()) == len(owners)
+    for (image, point), (gt, score) in owners.items():
+        assert positive[image, point]
+        assert chosen[image, point] == rows[gt]
+        assert torch.equal(found_boxes[image, point], targets.boxes_xyxy[gt])
+        assert labels[image, point] == targets.labels[gt]
+        wanted = torch.zeros(n_classes)
+        wanted[targets.labels[gt]] = score
+        assert torch.equal(found_scores[image, point], wanted)
+    if any(counts):
+        assert not found_scores[~positive].any()
+
+
+@pytest.mark.parametrize("kind", [SparseDropIn, SparseSimOTADropIn])
+def test_padding_changes_nothing(kind: type) -> None:
+    plain = assigner(kind)(*scene([5, 0, 30]))
+    padded = assigner(kind)(*scene([5, 0, 30], padding=7))
     for got, wanted in zip(padded, plain, strict=True):
         assert torch.equal(got, wanted)
 
 
+@pytest.mark.parametrize("kind", [SparseDropIn, SparseSimOTADropIn])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision(dtype: torch.dtype) -> None:
+def test_half_precision(dtype: torch.dtype, kind: type) -> None:
     half = scene([9, 40], dtype=dtype)
-    found = assigner(SparseDropIn)(*half)
-    expected = assigner(SparseDropIn)(*(x.float() for x in half))
+    found = assigner(kind)(*half)
+    expected = assigner(kind)(*(x.float() for x in half))
     for got, wanted in zip(found, expected, strict=True):
         assert torch.equal(got, wanted)
 
@@ -145,6 +202,75 @@ def test_patch_and_undo() -> None:
     with pytest.raises(KeyError), patched_ultralytics():
         raise KeyError
     assert loss.TaskAlignedAssigner is TaskAlignedAssigner
+
+
+def test_patch_with_simota() -> None:
+    models = [model_of(name) for name in ("yolo11n", "yolo26n")]
+    with patched_ultralytics("simota"):
+        criteria = [criterion_of(model) for model in models]
+    assert [kinds_of(criterion) for criterion in criteria] == [{SparseSimOTADropIn}] * 2
+    one2one = criteria[1].one2one.assigner.flat()
+    assert (one2one.topk, one2one.most) == (7, 1)
+    assert one2one.num_classes == 3
+    assert loss.TaskAlignedAssigner is TaskAlignedAssigner
+
+
+def test_unknown_assigners_are_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        patch_ultralytics("ota")  # type: ignore[arg-type]
+    assert str(error.value) == "assigner: ota: expected one of tal, simota"
+    assert loss.TaskAlignedAssigner is TaskAlignedAssigner
+
+
+def losses_of(dataset: Path, out: Path, model: str) -> Tensor:
+    """What a plain ``yolo train`` loses in each of four steps, shape ``(4, 3)``."""
+    offline.shut()
+    trainer = DetectionTrainer(
+        overrides={
+            "model": f"{model}.yaml",
+            "data": str(dataset / "data.yaml"),
+            "project": str(out.parent),
+            "name": out.name,
+            "epochs": 2,
+            "imgsz": 64,
+            "batch": 3,
+            "nbs": 3,  # every batch is a step
+            "warmup_epochs": 0,
+            "optimizer": "SGD",
+            "device": "cpu",
+            "workers": 0,
+            "seed": 3,
+            **dict.fromkeys(("amp", "plots", "val", "save", "pretrained"), False),
+        }
+    )
+    losses: list[Tensor] = []
+
+    def note_losses(trainer: DetectionTrainer) -> None:
+        items = trainer.loss_items  # a dictionary, or a tensor in older versions
+        losses.append(torch.stack([*(items.values() if isinstance(items, dict) else items)]))
+
+    trainer.add_callback("on_train_batch_end", note_losses)
+    trainer.train()
+    assert kinds_of(trainer.model.criterion) == {loss.TaskAlignedAssigner}
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("model", ["yolo11n", "yolo26n"])
+def test_a_plain_training_is_unchanged(model: str, dataset: Path, tmp_path: Path) -> None:
+    expected = losses_of(dataset, tmp_path / "stock", model)
+    with patched_ultralytics():
+        found = losses_of(dataset, tmp_path / "patched", model)
+    assert expected.shape == (4, 3)
+    assert (expected > 0).all()
+    assert len(expected.unique(dim=0)) == 4
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_a_plain_training_with_simota(dataset: Path, tmp_path: Path) -> None:
+    with patched_ultralytics("simota"):
+        found = losses_of(dataset, tmp_path / "run", "yolo11n")
+    assert found.isfinite().all()
+    assert (found > 0).all()
 
 
 @pytest.mark.parametrize(

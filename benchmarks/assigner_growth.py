@@ -1,0 +1,114 @@
+"""How time and memory grow with the boxes of an image and with its size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+from benchmarks.assigner_measuring import LEAST_MB, Cost, TooLarge, measure
+from benchmarks.assigner_scenes import Case
+
+OVER_BOXES = tuple(
+    Case(n_images=8, n_boxes=n, n_classes=136, side=640) for n in (50, 100, 200, 500, 1000, 2000)
+)
+OVER_SIZE = tuple(
+    Case(n_images=4, n_boxes=500, n_classes=136, side=px) for px in (320, 480, 640, 960, 1280, 1536)
+)
+TASKS = ("ultralytics", "sparse_tal", "ultralytics_loss", "loss_tal")
+
+Sweep = Literal["boxes", "px"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One case of a sweep."""
+
+    sweep: Sweep
+    case: Case
+    costs: dict[str, Cost]
+    too_large: dict[str, TooLarge] = field(default_factory=dict)
+
+    @property
+    def along(self) -> int:
+        """What is swept: mean boxes of an image, or its side in pixels."""
+        return self.case.n_boxes if self.sweep == "boxes" else self.case.side
+
+
+def growth(
+    tasks: Sequence[str] | None, largest: int | None, limits: tuple[int, str, float]
+) -> list[Point]:
+    """Measure both sweeps.
+
+    Args:
+        tasks: Names; all of this module if None.
+        largest: Number of cases of each sweep; all if None.
+        limits: The last three arguments of ``measure``.
+    """
+    points = []
+    sweeps: tuple[tuple[Sweep, tuple[Case, ...]], ...] = (("boxes", OVER_BOXES), ("px", OVER_SIZE))
+    for sweep, cases in sweeps:
+        for case in cases[:largest]:
+            found = measure(case, tasks or TASKS, *limits)
+            costs = {task: cost for task, cost in found.items() if isinstance(cost, Cost)}
+            left = {task: cost for task, cost in found.items() if isinstance(cost, TooLarge)}
+            points.append(Point(sweep=sweep, case=case, costs=costs, too_large=left))
+    return points
+
+
+def growth_table(points: Sequence[Point]) -> str:
+    """Lay out both sweeps."""
+    lines = ["| images x boxes, classes, px | over | pairs | task | s | MB |", "|" + "---|" * 6]
+    for point in points:
+        start = f"| {point.case} | {point.sweep} |"
+        lines += [
+            f"{start} {cost.pairs:,} | {task} | {cost.s:.4f} | {cost.mb:.1f} |"
+            for task, cost in point.costs.items()
+        ]
+        lines += [f"{start} | {task} | - | - ({left}) |" for task, left in point.too_large.items()]
+    return "\n".join(lines)
+
+
+def plot(points: Sequence[Point], path: Path) -> None:
+    """Draw both sweeps, time above memory, as an image 1,800 px wide.
+
+    Args:
+        points: At least one of each sweep.
+        path: Image to write.
+    """
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.subplots(2, 2, sharex="col", sharey="row")
+    for column, sweep in enumerate(("boxes", "px")):
+        of_sweep = [point for point in points if point.sweep == sweep]
+        _lines(axes[0, column], of_sweep, lambda cost: cost.s)
+        _lines(axes[1, column], of_sweep, lambda cost: max(cost.mb, LEAST_MB))
+        case = of_sweep[0].case
+        fixed = f"{case.side} px" if sweep == "boxes" else f"{case.n_boxes} boxes an image"
+        axes[0, column].set_title(f"{case.n_images} images, {case.n_classes} classes, {fixed}")
+    axes[1, 0].set_xlabel("boxes an image, on average")
+    axes[1, 1].set_xlabel("side of the image, px")
+    axes[0, 0].set_ylabel("time of a call, s")
+    axes[1, 0].set_ylabel(f"memory that a call adds, MB (from {LEAST_MB:g})")
+    axes[0, 0].legend()
+    figure.savefig(path, dpi=200)
+
+
+def _lines(axis: Axes, points: Sequence[Point], value: Callable[[Cost], float]) -> None:
+    """Draw a line for each task, over what is swept."""
+    for task in dict.fromkeys(task for point in points for task in point.costs):
+        known = [point for point in points if task in point.costs]
+        axis.plot(
+            [point.along for point in known],
+            [value(point.costs[task]) for point in known],
+            "--" if task.startswith("ultralytics") else "-",
+            marker="s" if "loss" in task else "o",
+            label=task,
+        )
+    axis.set(xscale="log", yscale="log")
+    axis.xaxis.set_major_locator(FixedLocator([point.along for point in points]))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.grid(alpha=0.3)

@@ -1,0 +1,110 @@
+"""What is timed: assigners, and whole losses forward and backward, each as a call by its name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.loss import v8DetectionLoss
+from ultralytics.utils.ops import xyxy2xywh
+from ultralytics.utils.tal import TaskAlignedAssigner
+
+from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padded
+from benchmarks.plain_simota import plain_simota
+from training.assigners.assignment import Assignment
+from training.assigners.predictions import DensePredictions
+from training.assigners.simota import SparseSimOTA
+from training.assigners.static import StaticAssigner
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.assigners.ultralytics_drop_in import SparseDropIn
+from training.losses.detection import AssignerName, DetectionLoss, LossOptions
+
+Call = Callable[[], object]
+
+CELL_BYTES = 17
+"""Ultralytics' assigner, at its peak, for each box of the fullest image times each anchor point of
+each image; measured, torch 2.15 on a CPU, Ultralytics 8.4.190."""
+
+
+def _dense(scene: Scene, kind: Callable[..., TaskAlignedAssigner]) -> Call:
+    n_classes = scene.case.n_classes
+    assigner = kind(topk=10, num_classes=n_classes, alpha=0.5, beta=6.0, stride=list(STRIDES))
+    truth = padded(scene.targets, scene.case.counts)
+    predictions = scene.pred_scores, scene.pred_boxes_xyxy, scene.anchors.points_xy
+    return lambda: assigner(*predictions, *truth)
+
+
+def _sparse(scene: Scene, assigner: Callable[..., Assignment]) -> Call:
+    predictions = scene.pred_scores, scene.pred_boxes_xyxy
+    return lambda: assigner(*predictions, scene.anchors, scene.targets)
+
+
+def _static(scene: Scene) -> Call:
+    dense = DensePredictions(table_scores=scene.pred_scores, table_boxes_xyxy=scene.pred_boxes_xyxy)
+    return lambda: StaticAssigner().assign(dense, scene.anchors, scene.targets)
+
+
+def _loss(scene: Scene, make: Callable[[DetectionModel], Any]) -> Call:
+    """Forward and backward, down to the head's outputs."""
+    targets, device = scene.targets, scene.pred_scores.device
+    model = DetectionModel("yolo11n.yaml", nc=scene.case.n_classes, verbose=False).to(device)
+    model.args = get_cfg()
+    loss, outputs = make(model), head_outputs(scene)
+    batch = {
+        "batch_idx": targets.images.float(),
+        "cls": targets.labels[:, None].float(),
+        "bboxes": xyxy2xywh(targets.boxes_xyxy) / scene.case.side,
+    }
+
+    def call() -> Tensor:
+        for name in ("scores", "boxes"):
+            outputs[name].grad = None  # type: ignore[union-attr]
+        parts: Tensor = loss(outputs, batch)[0]
+        torch.autograd.backward(parts.sum())
+        return parts
+
+    return call
+
+
+def _own_loss(assigner: AssignerName) -> Callable[[Scene], Call]:
+    options = LossOptions(assigner=assigner, near_overlap=False, least_score=0.0)
+    return lambda scene: _loss(scene, lambda model: DetectionLoss(model, options=options))
+
+
+TASKS: dict[str, Callable[[Scene], Call]] = {
+    "ultralytics": lambda scene: _dense(scene, TaskAlignedAssigner),
+    "sparse_drop_in": lambda scene: _dense(scene, SparseDropIn),
+    "sparse_tal": lambda scene: _sparse(
+        scene, SparseTaskAlignedAssigner(num_classes=scene.case.n_classes)
+    ),
+    "sparse_simota": lambda scene: _sparse(scene, SparseSimOTA(num_classes=scene.case.n_classes)),
+    "static": _static,
+    "plain_simota": lambda scene: _sparse(scene, plain_simota),
+    "ultralytics_loss": lambda scene: _loss(scene, v8DetectionLoss),
+    "loss_tal": _own_loss("tal"),
+    "loss_simota": _own_loss("simota"),
+    "loss_static": _own_loss("static"),
+}
+"""From a batch to a call."""
+
+
+def peers(task: str) -> tuple[str, str]:
+    """Tasks that a task's time is compared with: Ultralytics' and the sparse one."""
+    return ("ultralytics_loss", "loss_tal") if "loss" in task else ("ultralytics", "sparse_tal")
+
+
+def estimated_gb(task: str, case: Case) -> float:
+    """Reckon the memory of a task that lays out all boxes against all anchor points; else 0."""
+    if not task.startswith("ultralytics"):
+        return 0.0
+    cells = case.n_images * int(case.counts.max()) * case.n_points
+    return cells * CELL_BYTES / 2**30
+
+
+def n_positives(result: object) -> int | None:
+    """Count what an assigner assigned; None for a loss."""
+    if isinstance(result, Assignment):
+        return len(result)
+    return int(result[3].sum()) if isinstance(result, tuple) else None

@@ -1,0 +1,122 @@
+"""Trains on the fullest pages there are, whole, with every class, and says what memory that takes.
+
+    python -m benchmarks.dense_training FOLDER --pages 300 --keep 64 --batch 32
+
+Engraves pages into FOLDER, keeps the fullest, trains yolo11n on them at 640 px with DeepScoresV2's
+136 classes, once with ``omr train`` and once with the same trainer and Ultralytics' own loss. That
+one may use ``--limit-gb`` of memory: beyond it torch is refused more, and the training ends.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from unittest import mock
+
+import torch
+
+from benchmarks.measuring import measure
+from converters.yolo import open_dataset
+from training.density import analyze
+
+IMGSZ = 640
+
+
+def main() -> None:
+    """Prepare the pages, train on them, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="folder to make, or pages made before")
+    parser.add_argument("--pages", type=int, default=300, help="to engrave")
+    parser.add_argument("--keep", type=int, default=64, help="the fullest of them")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--limit-gb", type=float, default=20.0, help="of the stock loss")
+    parser.add_argument("--stock", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stock:
+        train_stock(options)
+        return
+    data = options.folder / "data"
+    if not data.exists():
+        prepare(options.folder, data, options.pages, options.keep)
+    show_density(data, options.batch)
+    print("| loss | s | peak MB | symbols seen | result |\n|---|---|---|---|---|")
+    ours = options.folder / "run_omr"
+    train = ["train", str(data), "--out", str(ours), "--imgsz", str(IMGSZ), "--no-validate"]
+    train += ["--epochs", str(options.epochs), "--batch", str(options.batch), "--force"]
+    seconds, peak = measure([sys.executable, "-m", "omr", *train])
+    report = json.loads((ours / "augmentation.json").read_text("utf-8"))
+    seen = sum(row["seen"] for row in report["augmented"].values())
+    print(f"| omr train | {seconds:.0f} | {peak:.0f} | {seen:,} | trained |", flush=True)
+    stock = [sys.executable, "-m", "benchmarks.dense_training", *sys.argv[1:]]
+    stock += ["--stock", str(options.folder / "run_stock")]
+    seconds, peak = measure(stock, may_fail=True)
+    log = (options.folder / "stock.txt").read_text("utf-8")
+    print(f"| Ultralytics' | {seconds:.0f} | {peak:.0f} | | {log} |")
+    print(f"\n{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads,")
+    print(f"torch {torch.__version__}, ultralytics {version('ultralytics')}")
+    print(f"`python -m benchmarks.dense_training {' '.join(sys.argv[1:])}`")
+
+
+def prepare(folder: Path, data: Path, pages: int, keep: int) -> None:
+    """Engrave, convert, and leave only the fullest pages."""
+    made = folder / "pages"
+    for command in (
+        ["engrave", made, "--pages", pages, "--style", "mixed"],
+        ["convert", made, data, "--classes", "deepscores"],
+    ):
+        arguments = [str(part) for part in command]
+        subprocess.run([sys.executable, "-m", "omr", *arguments], check=True, capture_output=True)
+    labels = list((data / "labels" / "train").glob("*.txt"))
+    n_symbols = {file: file.read_text("utf-8").count("\n") for file in labels}
+    for file in sorted(labels, key=lambda file: n_symbols[file], reverse=True)[keep:]:
+        file.unlink()
+        (data / "images" / "train" / f"{file.stem}.png").unlink()
+
+
+def show_density(data: Path, batch: int) -> None:
+    """Say how full the pages are."""
+    dataset = open_dataset(data)
+    report = analyze(dataset.pages("train"), dataset.names, imgsz=IMGSZ, batch=batch)
+    if report.symbols is None:
+        sys.exit(f"{data}: no pages")
+    occur = sum(row.count > 0 for row in report.classes)
+    print(
+        f"{report.n_images} pages, {report.symbols.mean:.0f} symbols each, {report.symbols.max} "
+        f"at most; {len(dataset.names)} classes, {occur} of which occur\n"
+    )
+
+
+def train_stock(options: argparse.Namespace) -> None:
+    """Train with the loss that the model comes with, in limited memory, and write what became."""
+    from training.trainer import TrainConfig, train
+
+    limit = int(options.limit_gb * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    config = TrainConfig(
+        data=options.folder / "data",
+        out=options.stock,
+        imgsz=IMGSZ,
+        batch=options.batch,
+        epochs=options.epochs,
+        validate=False,
+    )
+    file = options.folder / "stock.txt"
+    file.write_text(f"ended without a word within {options.limit_gb:g} GB", "utf-8")
+    with mock.patch(
+        "training.score_trainer.detection_criterion", lambda model, _options: model.init_criterion()
+    ):
+        try:
+            train(config, force=True)
+            file.write_text("trained", "utf-8")
+        except (MemoryError, RuntimeError) as error:
+            file.write_text(f"{str(error).splitlines()[0][:120]}", "utf-8")
+            raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pytest
+import torch
+from assignment_cases import Case, cases, identical, in_any_order, one_box_a_point, one_by_one
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from benchmarks.plain_simota import box_iou, candidates, class_costs, plain_simota
+from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
+from training.assigners.nearness import overlap
+from training.assigners.simota import SparseSimOTA
+
+SMALL: tuple[Literal["ultralytics", "none"], ...] = ("ultralytics", "none")
+
+
+def assigner_of(case: Case, radius: float = 2.5) -> SparseSimOTA:
+    return SparseSimOTA(
+        num_classes=case.pred_scores.shape[2], topk=case.topk, most=case.topk2, radius=radius
+    )
+
+
+def sparse(case: Case, assigner: SparseSimOTA) -> Assignment:
+    return assigner(case.pred_scores, case.pred_boxes_xyxy, case.anchors, case.targets)
+
+
+def plain(case: Case, assigner: SparseSimOTA) -> Assignment:
+    """In double precision, so that the plain assigner rounds nothing that could matter."""
+    return plain_simota(
+        case.pred_scores.double(),
+        case.pred_boxes_xyxy.double(),
+        case.anchors,
+        case.targets,
+        radius=assigner.radius,
+        topk=assigner.topk,
+        most=assigner.most,
+        iou_weight=assigner.iou_weight,
+        least_side=0.0 if assigner.small_boxes == "none" else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """What is decided on in one image, in double precision."""
+
+    inside: Tensor
+    """Shape ``(G, A)``, as are the two others."""
+    overlaps: Tensor
+    costs: Tensor
+    labels: Tensor
+    pred_scores: Tensor
+
+    @classmethod
+    def of(cls, case: Case, image: int, assigner: SparseSimOTA) -> "Tables":
+        here = case.targets.images == image
+        boxes, labels = case.targets.boxes_xyxy[here], case.targets.labels[here]
+        second = case.strides[min(1, len(case.strides) - 1)]
+        least = 0.0 if assigner.small_boxes == "none" else second
+        overlaps = box_iou(boxes, case.pred_boxes_xyxy[image].double())
+        costs = class_costs(case.pred_scores[image].double(), labels)
+        costs -= assigner.iou_weight * (overlaps + 1e-8).log()
+        inside = candidates(case.anchors, boxes, assigner.radius, least)
+        return cls(
+            inside=inside,
+            overlaps=overlaps,
+            costs=torch.where(inside, costs, torch.inf),
+            labels=labels,
+            pred_scores=case.pred_scores[image],
+        )
+
+    def near(self, costs: Tensor, to: Tensor) -> Tensor:
+        """Whether rounding to single precision could swap two costs."""
+        return costs.isfinite() & ((costs - to).abs() < 1e-5 * (10 + to))
+
+    def numbers(self, assigner: SparseSimOTA) -> tuple[list[int], bool]:
+        """How many points each box takes, and whether that is beyond doubt."""
+        numbers, sure = [], True
+        for inside, overlaps in zip(self.inside, self.overlaps, strict=True):
+            most = int(inside.sum())
+            largest = overlaps[inside].topk(min(assigner.topk, most)).values
+            most = most if assigner.most is None else min(most, assigner.most)
+            total = float(largest.sum())
+            numbers.append(min(max(int(total), 1), most))
+            # Halves and quarters add up to a whole number in any precision.
+            exact = bool((largest * 2**20 == (largest * 2**20).floor()).all())
+            if abs(total - round(total)) < 1e-5 and 2 <= round(total) <= most:
+                sure &= exact
+        return numbers, sure
+
+    def decided(self, assigner: SparseSimOTA, *, equals: bool = True) -> bool:
+        """Whether the choice is one of clear differences and of true equals, for which a rule is.
+
+        Costs are true equals if all that they are made of is. Without ``equals``, boxes that cost
+        a contested point the same leave it undecided.
+        """
+        numbers, sure = self.numbers(assigner)
+        taken = torch.zeros_like(self.inside)
+        for box, n_wanted in enumerate(numbers):
+            if not n_wanted:
+                continue
+            costs, order = self.costs[box].sort(stable=True)
+            taken[box, order[:n_wanted]] = True
+            near = self.near(self.costs[box], costs[n_wanted - 1]).nonzero().squeeze(1)
+            if taken[box, near].all():
+                continue
+            sure &= len(self.overlaps[box, near].unique()) == 1
+            sure &= len(self.pred_scores[near].unique(dim=0)) == 1
+        for point in (taken.sum(dim=0) > 1).nonzero().squeeze(1):
+            costs = self.costs[:, point]
+            near = self.near(costs, costs.min())
+            sure &= len(self.overlaps[near, point].unique()) == 1
+            sure &= len(self.labels[near].unique()) == 1
+            sure &= equals or int(near.sum()) == 1
+        return sure
+
+
+def decided(case: Case, assigner: SparseSimOTA, *, equals: bool = True) -> bool:
+    every = (Tables.of(case, image, assigner) for image in range(len(case.mask)))
+    return all(tables.decided(assigner, equals=equals) for tables in every)
+
+
+def same(case: Case, assigner: SparseSimOTA) -> None:
+    """Compare with the plain assigner, unless rounding decides."""
+    assume(decided(case, assigner))
+    found, expected = sparse(case, assigner), plain(case, assigner)
+    order = (found.images * len(case.anchors) + found.anchors).argsort()
+    for name in ("images", "anchors", "gts"):
+        assert torch.equal(getattr(found, name)[order], getattr(expected, name))
+    torch.testing.assert_close(found.scores[order], expected.scores, rtol=1e-5, atol=1e-6)
+    assert (found.weights == 1).all()
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    case=cases(), radius=st.sampled_from([0.5, 1.5, 2.5, 100.0]), small_boxes=st.sampled_from(SMALL)
+)
+def test_same_as_written_plainly(
+    case: Case, radius: float, small_boxes: Literal["ultralytics", "none"]
+) -> None:
+    same(case, replace(assigner_of(case, radius), small_boxes=small_boxes))
+
+
+@settings(max_examples=40, deadline=None)
+@given(case=cases(fitting=True), most=st.sampled_from([None, 1, 4]))
+def test_same_where_boxes_take_many_points(case: Case, most: int | None) -> None:
+    same(case, replace(assigner_of(case), most=most))
+
+
+@settings(max_examples=4, deadline=None)
+@given(case=cases(ties=False, fitting=True, classes=[1000], sizes=[(96, 64)]))
+def test_a_thousand_classes(case: Case) -> None:
+    same(case, assigner_of(case))
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases(ties=False), iou_weight=st.sampled_from([0.0, 0.3, 10.0]))
+def test_other_weights(case: Case, iou_weight: float) -> None:
+    same(case, replace(assigner_of(case), iou_weight=iou_weight))
+
+
+def dots(
+    gt_boxes_xyxy: list[list[float]],
+    pred_boxes_xyxy: dict[int, list[float]],
+    labels: list[int] | None = None,
+    scores: dict[int, list[float]] | None = None,
+    **options: float | None,
+) -> list[tuple[int, int, float]]:
+    """Assign within 64 x 64 px, stride 16, two classes.
+
+    Points with no box given predict one of no size, and those with no scores .5 and .5.
+
+    Returns:
+        Point, box and score of each positive.
+    """
+    anchors = Anchors.of_image((64, 64), [16])
+    boxes = torch.tensor(gt_boxes_xyxy, dtype=torch.float32).reshape(-1, 4)
+    table_boxes = torch.cat((anchors.points_xy, anchors.points_xy), dim=1)
+    for point, box in pred_boxes_xyxy.items():
+        table_boxes[point] = torch.tensor(box)
+    table_scores = torch.full((len(anchors), 2), 0.5)
+    for point, pair in (scores or {}).items():
+        table_scores[point] = torch.tensor(pair)
+    given_labels = torch.tensor(labels or [0] * len(boxes), dtype=torch.int64)
+    targets = Targets(images=torch.zeros_like(given_labels), labels=given_labels, boxes_xyxy=boxes)
+    assigner = SparseSimOTA(num_classes=2, small_boxes="none", **options)  # type: ignore[arg-type]
+    found = assigner(table_scores[None], table_boxes[None], anchors, targets)
+    expected = plain_simota(
+        table_scores[None],
+        table_boxes[None],
+        anchors,
+        targets,
+        least_side=0,
+        **options,  # type: ignore[arg-type]
+    )
+    rows = [
+        sorted(zip(each.anchors.tolist(), each.gts.tolist(), each.scores.tolist(), strict=True))
+        for each in (found, expected)
+    ]
+    assert rows[0] == [pytest.approx(row, abs=1e-6) for row in rows[1]]
+    return rows[0]
+
+
+# Points 0, 1, 4 and 5 are inside.
+QUAD = [0.0, 0.0, 32.0, 32.0]
+
+
+def test_overlaps_add_up_to_the_number_of_points() -> None:
+    three_quarters, all_of_it = [0.0, 0, 32, 24], [0.0, 0, 32, 32]
+    preds = {0: [0.0, 0, 16, 32], 1: three_quarters, 4: all_of_it, 5: [8.0, 0, 32, 32]}
+    # .5 + .75 + 1 + .75 = 3: the worst is left out; of the two equals both are in.
+    assert dots([QUAD], preds) == [(1, 0, 0.75), (4, 0, 1.0), (5, 0, 0.75)]
+    # .5 + .75 + .75 = 2, and the other 2.5.
+    preds[4] = [0.0, 0, 0, 0]
+    assert dots([QUAD], preds) == [(1, 0, 0.75), (5, 0, 0.75)]
+    preds[4] = [0.0, 0, 16, 32]
+    assert dots([QUAD], preds) == [(1, 0, 0.75), (5, 0, 0.75)]
+
+
+def test_no_more_points_than_allowed() -> None:
+    preds = dict.fromkeys((0, 1, 4, 5), QUAD)
+    assert [row[0] for row in dots([QUAD], preds)] == [0, 1, 4, 5]
+    assert [row[0] for row in dots([QUAD], preds, most=3)] == [0, 1, 4]
+    assert [row[0] for row in dots([QUAD], preds, topk=2)] == [0, 1]
+    del preds[0], preds[4]
+    assert [row[0] for row in dots([QUAD], preds, topk=2)] == [1, 5]
+
+
+def test_a_box_that_nothing_overlaps_takes_its_cheapest_point() -> None:
+    assert dots([QUAD], {}) == [(0, 0, 0.0)]
+    assert dots([QUAD], {}, scores={4: [0.9, 0.1]}) == [(4, 0, 0.0)]
+    assert dots([QUAD], {}, labels=[1], scores={4: [0.9, 0.1], 1: [0.1, 0.8]}) == [(1, 0, 0.0)]
+
+
+def test_scores_of_other_classes_cost() -> None:
+    preds = {point: [0.0, 0, 16, 32] for point in (0, 5)}
+    scores = {0: [0.6, 0.5], 5: [0.5, 0.1]}
+    # -ln .6 - ln .5 = 1.20 and -ln .5 - ln .9 = .80
+    assert dots([QUAD], preds, scores=scores) == [(5, 0, 0.5)]
+
+
+def test_an_overlap_counts_three_times_a_class() -> None:
+    preds = {0: [0.0, 0, 32, 32], 5: [0.0, 0, 16, 32]}
+    # An overlap of .5 costs 3 ln 2 = 2.08 more; ln .5 / .07 = 1.97 is less, ln .5 / .05 more.
+    assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, most=1) == [(0, 0, 1.0)]
+    assert dots([QUAD], preds, scores={0: [0.05, 0.5]}, most=1) == [(5, 0, 0.5)]
+    assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, most=1, iou_weight=1.0) == [(5, 0, 0.5)]
+
+
+def test_a_contested_point_goes_to_the_cheapest_box() -> None:
+    other = [0.0, 0, 32, 28]
+    assert dots([QUAD, other], {5: other}) == [(5, 1, 1.0)]
+    assert dots([other, QUAD], {5: other}) == [(5, 0, 1.0)]
+    assert dots([QUAD, QUAD], {5: other}) == [(5, 0, 0.875)]
+    # Of boxes of different classes the score decides, too.
+    assert dots([QUAD, QUAD], {5: other}, labels=[0, 1], scores={5: [0.2, 0.3]}) == [(5, 1, 0.875)]
+
+
+def test_a_box_may_win_a_point_that_it_did_not_take() -> None:
+    boxes = [[0.0, 0, 32, 32], [0.0, 0, 32, 31], [0.0, 0, 32, 30]]
+    preds = {0: boxes[2], 5: [0.0, 0, 32, 30.4]}
+    # The first two want point 5. The third wants point 0 alone, 1 + 30 / 30.4 being less than 2,
+    # but of point 5 it overlaps more than 30.4 / 31, the second's.
+    assert dots(boxes, preds) == [
+        (0, 2, 1.0),
+        (5, 2, pytest.approx(30 / 30.4, abs=1e-6)),
+    ]
+
+
+def test_candidates_are_near_the_centre() -> None:
+    whole = [0.0, 0, 64, 64]
+    preds = dict.fromkeys(range(16), whole)
+    assert [row[0] for row in dots([whole], preds, radius=1.0)] == [5, 6, 9, 10]
+    assert [row[0] for row in dots([whole], preds, topk=16)] == list(range(16))
+    assert dots([whole], preds, radius=0.5) == []
+
+
+@pytest.mark.parametrize("n_images", [0, 1, 3])
+@pytest.mark.parametrize("boxes", [[], [[90.0, 90, 99, 99]]])
+def test_nothing_to_assign(n_images: int, boxes: list[list[float]]) -> None:
+    anchors = Anchors.of_image((64, 64), [8, 16])
+    none = torch.zeros(len(boxes) if n_images else 0, dtype=torch.int64)
+    targets = Targets(
+        images=none, labels=none, boxes_xyxy=torch.tensor(boxes).reshape(-1, 4)[: len(none)]
+    )
+    predictions = torch.rand(n_images, len(anchors), 5), torch.rand(n_images, len(anchors), 4)
+    found = SparseSimOTA(num_classes=5)(*predictions, anchors, targets)
+    assert len(found) == 0
+    assert (found.images.dtype, found.scores.dtype) == (torch.int64, torch.float32)
+    identical(found, plain_simota(*predictions, anchors, targets))
+
+
+@pytest.mark.parametrize(
+    "values", [[math.inf], [math.nan], [-1e30, 1e30], [1e5], [-math.inf, math.inf], [3e38, -3e38]]
+)
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_boxes_and_predictions_beyond_measure(values: list[float], n_classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    anchors = Anchors.of_image((64, 96), [8, 16])
+    boxes = torch.rand(30, 4, generator=generator) * 64
+    boxes[:, 2:] += boxes[:, :2]
+    pred_boxes = torch.rand(1, len(anchors), 4, generator=generator) * 64
+    scores = torch.rand(1, len(anchors), n_classes, generator=generator)
+    for i, value in enumerate(values * 6):
+        boxes[i + 1, i % 4] = value
+        pred_boxes[0, i::13, i % 4] = value
+    boxes[0] = torch.tensor([values[0], values[0], values[-1], values[-1]])
+    scores[0, ::17, 0] = 0
+    scores[0, 1::17, 0] = 1
+    scores[0, 2::17] = math.nan
+    labels = torch.randint(0, n_classes, (30,), generator=generator)
+    targets = Targets(images=torch.zeros_like(labels), labels=labels, boxes_xyxy=boxes)
+    found = SparseSimOTA(num_classes=n_classes)(scores, pred_boxes, anchors, targets)
+    one_box_a_point(found, anchors, targets)
+    assert len(found) > 5
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_no_point_has_two_boxes_and_each_is_a_candidate(case: Case) -> None:
+    found = sparse(case, assigner_of(case))
+    one_box_a_point(found, case.anchors, case.targets)
+    pairs = torch.stack(candidate_pairs(case.anchors, case.targets, radius=2.5), dim=1).tolist()
+    chosen = zip(found.gts.tolist(), found.anchors.tolist(), strict=True)
+    assert {tuple(pair) for pair in pairs} >= set(chosen)
+
+
+@settings(max_examples=25, deadline=None)
+@given(case=cases())
+def test_a_box_that_nobody_competes_with_has_a_point(case: Case) -> None:
+    found = sparse(case, assigner_of(case))
+    gts, points = candidate_pairs(case.anchors, case.targets, radius=2.5)
+    slots = case.targets.images[gts] * len(case.anchors) + points
+    wanted = slots.bincount()[slots] > 1
+    alone = set(gts.tolist()) - set(gts[wanted].tolist())
+    assert alone <= set(found.gts.tolist())
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases(ties=False), seed=st.integers(0, 2**32))
+def test_order_of_boxes_does_not_matter(case: Case, seed: int) -> None:
+    assume(decided(case, assigner_of(case), equals=False))
+    in_any_order(assigner_of(case), case, seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases(), seed=st.integers(0, 2**32))
+def test_images_may_be_mixed(case: Case, seed: int) -> None:
+    in_any_order(assigner_of(case), case, seed, within_images=False)
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_images_do_not_matter_to_each_other(case: Case) -> None:
+    one_by_one(assigner_of(case), case)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_half_precision_is_worked_on_in_single(dtype: torch.dtype, case: Case) -> None:
+    half, assigner = case.of_type(dtype), assigner_of(case)
+    identical(sparse(half, assigner), sparse(half.of_type(torch.float32), assigner))
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_another_overlap_and_a_least_score(case: Case) -> None:
+    assigner = replace(assigner_of(case), overlap=overlap)
+    found, lifted = sparse(case, assigner), sparse(case, replace(assigner, least_score=0.25))
+    boxes = case.pred_boxes_xyxy[found.images, found.anchors]
+    expected = overlap(case.targets.boxes_xyxy[found.gts], boxes)
+    torch.testing.assert_close(found.scores, expected, rtol=1e-5, atol=1e-7)
+    assert torch.equal(lifted.anchors, found.anchors)
+    above = 0.25 + 0.75 * found.scores
+    torch.testing.assert_close(lifted.scores, torch.where(found.scores > 0, above, 0))
+
+
+@pytest.mark.parametrize(
+    "options", [{"topk": 0}, {"most": 0}, {"num_classes": 0}, {"radius": 0.0}, {"radius": -1.0}]
+)
+def test_options_that_cannot_be(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"must be 1 or more; radius: above 0$"):
+        SparseSimOTA(**{"num_classes": 1} | options)  # type: ignore[arg-type]
+
+
+def test_predictions_of_other_shapes_are_refused() -> None:
+    anchors, none = Anchors.of_image((64, 64), [16]), torch.empty(0, dtype=torch.int64)
+    targets = Targets(images=none, labels=none, boxes_xyxy=torch.empty(0, 4))
+    with pytest.raises(ValueError, match="for 9 anchor points and 2 classes, expected 16 and 2"):
+        SparseSimOTA(num_classes=2)(torch.rand(1, 9, 2), torch.rand(1, 9, 4), anchors, targets)

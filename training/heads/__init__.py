@@ -1,0 +1,1 @@
+"""Detection heads of several groups of classes on one backbone."""

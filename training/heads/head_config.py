@@ -1,0 +1,152 @@
+"""Reads which classes share a head, from YAML.
+
+A head config is a file like this::
+
+    groups:                          # every class of the data in one of them
+    - name: noteheads
+      classes: [noteheadBlack, noteheadHalf]
+      weight: 1.0                    # of this group's losses
+    - name: stems
+      classes: [stem, beam]
+    box: separate                    # shared: one box branch for all groups
+    tower: {width: 1.0, depth: 2}    # of each group's class branch, against a single head's
+    gate: none                       # cbam: attention before each tower
+    box_encoding: signed             # stock: a box holds its anchor point
+
+Only ``groups`` must be there.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from class_maps import ConfigError, with_nearest
+from class_maps.yaml_files import Checked, read
+
+BoxBranch = Literal["shared", "separate"]
+Gate = Literal["none", "cbam"]
+BoxEncoding = Literal["signed", "stock"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Classes that share a head."""
+
+    name: str
+    classes: tuple[str, ...]
+    weight: float = 1.0
+    """Of its losses, against other groups'."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadConfig:
+    """Groups of classes, and what the branches of each look like."""
+
+    groups: tuple[Group, ...]
+    box: BoxBranch = "shared"
+    """``shared``: a box branch for all; ``separate``: one for each group, so that an anchor point
+    can predict a box of each."""
+    tower_width: float = 1.0
+    """Channels of a group's class branch, as a share of a single head's."""
+    tower_depth: int = 2
+    """Blocks of a group's class branch before its last layer."""
+    gate: Gate = "none"
+    box_encoding: BoxEncoding = "signed"
+
+    def labels(self, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Find each group's classes among those of a data set.
+
+        Args:
+            names: Class names; a label is a place in this list.
+
+        Returns:
+            The labels of each group.
+
+        Raises:
+            ConfigError: A class of the data is in no group, or a group has one that is not there.
+        """
+        grouped = [name for group in self.groups for name in group.classes]
+        if unknown := set(grouped) - set(names):
+            raise ConfigError(f"heads: not in the data: {with_nearest(unknown, names)}")
+        if missing := [name for name in names if name not in grouped]:
+            raise ConfigError(f"heads: in no group: {', '.join(missing)}")
+        label = {name: i for i, name in enumerate(names)}
+        return tuple(tuple(label[name] for name in group.classes) for group in self.groups)
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the head configs that come with the package."""
+    configs = files("training.heads") / "configs"
+    return tuple(sorted(Path(str(f)).stem for f in configs.iterdir() if f.name.endswith(".yaml")))
+
+
+def load(name: str) -> HeadConfig:
+    """Read a head config.
+
+    Args:
+        name: Of a shipped one, or the path of a YAML file.
+
+    Raises:
+        ConfigError: There is no shipped one of this name.
+        InputError: The file cannot be read, or says something it must not.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return from_yaml(Path(name))
+    if name not in shipped():
+        raise ConfigError(
+            f"heads: no head config is called {with_nearest([name], shipped())}; "
+            f"there are: {', '.join(shipped())}, or give the path of a .yaml file"
+        )
+    return from_yaml(Path(str(files("training.heads") / "configs" / f"{name}.yaml")))
+
+
+def from_yaml(path: Path) -> HeadConfig:
+    """Read the head config in the file ``path``.
+
+    Raises:
+        InputError: Naming the place in the file.
+    """
+    data = read(path, "head config")
+    data.only_keys("groups", "box", "tower", "gate", "box_encoding")
+    groups = tuple(_group(entry) for entry in data.mappings("groups"))
+    if not groups:
+        raise data.error("expected at least one group", "groups")
+    for what, found in (
+        ("groups", [group.name for group in groups]),
+        ("classes", [name for group in groups for name in group.classes]),
+    ):
+        if repeated := sorted(name for name, n in Counter(found).items() if n > 1):
+            raise data.error(f"{what} twice: {', '.join(repeated)}", "groups")
+    width, depth = _tower(data)
+    return HeadConfig(
+        groups=groups,
+        box=cast(BoxBranch, data.choice("box", get_args(BoxBranch), "shared")),
+        tower_width=width,
+        tower_depth=depth,
+        gate=cast(Gate, data.choice("gate", get_args(Gate), "none")),
+        box_encoding=cast(
+            BoxEncoding, data.choice("box_encoding", get_args(BoxEncoding), "signed")
+        ),
+    )
+
+
+def _group(data: Checked) -> Group:
+    data.only_keys("name", "classes", "weight")
+    classes = tuple(data.strings("classes"))
+    if not classes:
+        raise data.error("expected at least one class", "classes")
+    return Group(name=data.string("name"), classes=classes, weight=data.number("weight", 1.0))
+
+
+def _tower(data: Checked) -> tuple[float, int]:
+    if "tower" not in data.value:
+        return 1.0, 2
+    tower = data.mapping("tower")
+    tower.only_keys("width", "depth")
+    depth = tower.number("depth", 2)
+    if depth != int(depth):
+        raise tower.error(f"expected a whole number, got {depth}", "depth")
+    return tower.number("width", 1.0), int(depth)

@@ -29,6 +29,9 @@ from training.losses.detection import LossOptions, detection_criterion
 from training.signed_distances import allow_beside
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
 
+ON_MADE = "on_trainer_made"
+"""Callbacks run at the end of the constructor, in the processes of all devices: Ultralytics runs
+``on_pretrain_routine_start`` in the first one only."""
 REPORT_FILE = "augmentation.json"
 """In the run folder: epochs done, and what augmentation saw and dropped."""
 
@@ -136,6 +139,7 @@ class ScoreTrainer(DetectionTrainer):
         ):
             if function not in self.callbacks[event]:
                 self.add_callback(event, function)
+        self.run_callbacks(ON_MADE)
 
     def train(self) -> None:
         """Train; Ultralytics' bars go to stderr, because stdout belongs to a command's result."""

@@ -29,7 +29,7 @@ from training.labels import LabelCounts, count_labels
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models import model_file, read_checkpoint
-from training.score_trainer import REPORT_FILE, ScoreTrainer
+from training.score_trainer import ON_MADE, REPORT_FILE, ScoreTrainer
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
@@ -271,7 +271,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
 def _callbacks(config: TrainConfig, labels: dict[str, LabelCounts]) -> dict[str, Any]:
     """Add to Ultralytics' callbacks what has to happen in the processes of all devices."""
     callbacks: dict[str, Any] = get_default_callbacks()
-    callbacks["on_pretrain_routine_start"] += [partial(_choose_start_and_loss, config)]
+    callbacks[ON_MADE] = [partial(_choose_start_and_loss, config)]
     callbacks["on_pretrain_routine_end"] += [
         partial(_save_config, config),
         partial(_check_symbols, labels["train"].symbols),

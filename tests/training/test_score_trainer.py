@@ -37,7 +37,6 @@ def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> ScoreTrainer:
     labels = count_labels(open_dataset(config.data))
     overrides = _overrides(config, model, labels)
     made = ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
-    made.run_callbacks("on_pretrain_routine_start")
     made._setup_train()
     return made
 
@@ -45,6 +44,18 @@ def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> ScoreTrainer:
 @pytest.fixture(scope="module")
 def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ScoreTrainer:
     return set_up(small(dataset, tmp_path_factory.mktemp("run")))
+
+
+def test_every_process_of_several_devices_has_the_options(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ultralytics.engine.trainer.RANK", 1)  # not the first
+    config = replace(small(dataset, tmp_path), assigner="simota", size_prior=False)
+    labels = count_labels(open_dataset(dataset))
+    overrides = _overrides(config, "yolo11n.yaml", labels)
+    made = ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    assert made.loss_options.assigner == "simota"
+    assert not made.size_prior
 
 
 def test_validation_has_the_training_batch(trainer: ScoreTrainer) -> None:

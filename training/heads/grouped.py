@@ -54,9 +54,11 @@ class ClassTowers(nn.Module):
         config: Width and depth of the branches, and their gate.
     """
 
+    places: Tensor
+
     def __init__(self, branch: nn.Sequential, labels: Labels, config: HeadConfig) -> None:
         super().__init__()
-        channels = _first_convolution(branch).in_channels
+        channels = _convolutions(branch)[0].in_channels
         gate = config.gate == "cbam"
         self.gates = nn.ModuleList(Gate(channels) if gate else nn.Identity() for _ in labels)
         self.towers = nn.ModuleList(_tower(branch, own, config) for own in labels)
@@ -122,8 +124,8 @@ class SeparateDetect(GroupedDetect):
     def forward_head(
         self,
         x: list[Tensor],
-        box_head: nn.Module | None = None,
-        cls_head: nn.Module | None = None,
+        box_head: nn.ModuleList | None = None,
+        cls_head: nn.ModuleList | None = None,
     ) -> dict[str, Any]:
         """Apply the branches to all levels.
 
@@ -137,8 +139,11 @@ class SeparateDetect(GroupedDetect):
         """
         if box_head is None or cls_head is None:
             return {}
-        boxes = torch.cat([head(level).flatten(2) for head, level in zip(box_head, x)], dim=2)
-        scores = torch.cat([head(level).flatten(2) for head, level in zip(cls_head, x)], dim=2)
+        both = (
+            torch.cat([head(level).flatten(2) for head, level in zip(heads, x, strict=True)], dim=2)
+            for heads in (box_head, cls_head)
+        )
+        boxes, scores = both
         return {"boxes": boxes, "scores": scores, "feats": x}
 
     def _inference(self, x: dict[str, Any]) -> Tensor:
@@ -188,24 +193,25 @@ def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
 
 def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> nn.Sequential:
     """A class branch for some of the classes."""
-    last: nn.Conv2d = branch[-1]
+    last = _convolutions(branch)[-1]
     if (config.tower_width, config.tower_depth) == (1, len(branch) - 1):
-        tower = copy.deepcopy(branch[:-1])
-        final = nn.Conv2d(last.in_channels, len(labels), 1)
-        with torch.no_grad():
-            final.weight.copy_(last.weight[list(labels)])
+        blocks = copy.deepcopy(branch[:-1])
     else:
-        tower = _new_blocks(branch, config)
-        final = nn.Conv2d(_last_convolution(tower).out_channels, len(labels), 1)
-    with torch.no_grad():
-        final.bias.copy_(last.bias[list(labels)])
-    return nn.Sequential(*tower, final)
+        blocks = _new_blocks(branch, config)
+    final = nn.Conv2d(_convolutions(blocks)[-1].out_channels, len(labels), 1)
+    rows = list(labels)
+    state = final.state_dict() | {"bias": last.bias[rows]}  # type: ignore[index]
+    if final.in_channels == last.in_channels:
+        state["weight"] = last.weight[rows]
+    final.load_state_dict(state)
+    return nn.Sequential(*blocks, final)
 
 
 def _new_blocks(branch: nn.Sequential, config: HeadConfig) -> nn.Sequential:
     """Blocks of the kind that a branch has, in another number and width."""
-    channels = _first_convolution(branch).in_channels
-    width = max(8, round(branch[-1].in_channels * config.tower_width / 8) * 8)
+    convolutions = _convolutions(branch)
+    channels = convolutions[0].in_channels
+    width = max(8, round(convolutions[-1].in_channels * config.tower_width / 8) * 8)
     blocks: list[nn.Module] = []
     for _ in range(config.tower_depth):
         if isinstance(branch[0], Conv):  # as in YOLOv8
@@ -216,9 +222,5 @@ def _new_blocks(branch: nn.Sequential, config: HeadConfig) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-def _first_convolution(module: nn.Module) -> nn.Conv2d:
-    return next(part for part in module.modules() if isinstance(part, nn.Conv2d))
-
-
-def _last_convolution(module: nn.Module) -> nn.Conv2d:
-    return [part for part in module.modules() if isinstance(part, nn.Conv2d)][-1]
+def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d)]

@@ -92,6 +92,8 @@ class DetectionLoss:
         self.reg_max: int = head.reg_max
         self.strides: list[float] = head.stride.tolist()
         self.bins = bin_values(head).to(self.device)
+        one_group = torch.zeros(head.nc, dtype=torch.int64)
+        self.group_of = getattr(head, "group_of", one_group).to(self.device)
         self.assigner = make_assigner(options, head.nc, tal_topk, tal_topk2)
         self.class_term = CLASS_TERMS[options.class_loss]
         weights = getattr(model, "class_weights", None)
@@ -139,7 +141,9 @@ class DetectionLoss:
                 )
             )
             losses = parts / total
-        return losses * outputs.shape[0], dict(zip(self.loss_names, losses.detach(), strict=True))
+        return losses * len(outputs.logits), dict(
+            zip(self.loss_names, losses.detach(), strict=True)
+        )
 
     def _outputs(self, preds: Mapping[str, Any]) -> HeadOutputs:
         levels = [
@@ -148,7 +152,11 @@ class DetectionLoss:
         ]
         anchors = Anchors.of_levels(levels, self.device)
         return HeadOutputs(
-            logits=preds["scores"], sides=preds["boxes"], bins=self.bins, anchors=anchors
+            logits=preds["scores"],
+            sides=preds["boxes"],
+            bins=self.bins,
+            anchors=anchors,
+            group_of=self.group_of,
         )
 
     def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Tensor]) -> Targets:
@@ -158,11 +166,10 @@ class DetectionLoss:
         boxes = xywh2xyxy(boxes * boxes.new_tensor([width, height, width, height]))
         # No point is inside what is no number. To leave them out would be a word to the host.
         boxes = boxes.masked_fill(boxes.sum(dim=1, keepdim=True) <= 0, torch.nan)
-        return Targets(
-            images=batch["batch_idx"].to(self.device).long().flatten(),
-            labels=batch["cls"].to(self.device).long().flatten(),
-            boxes_xyxy=boxes,
-        )
+        labels = batch["cls"].to(self.device).long().flatten()
+        images = batch["batch_idx"].to(self.device).long().flatten()
+        images = images * outputs.n_groups + self.group_of[labels]
+        return Targets(images=images, labels=labels, boxes_xyxy=boxes)
 
     def _classes(
         self,
@@ -171,13 +178,13 @@ class DetectionLoss:
         found: Assignment,
         batch: Mapping[str, Tensor],
     ) -> Tensor:
-        n_images, _, n_classes = outputs.shape
-        weights = torch.ones(n_images, n_classes, device=self.device)
+        weights = torch.ones(outputs.logits.shape[:2], device=self.device)
         if self.class_weights is not None:
             weights = weights * self.class_weights
         if "class_mask" in batch:
             weights = weights * batch["class_mask"].to(self.device)
-        where = found.images, targets.labels[found.gts], found.anchors
+        images = found.images // outputs.n_groups
+        where = images, targets.labels[found.gts], found.anchors
         return self.class_term.total(outputs.logits, where, found.scores, weights)
 
     def _boxes(

@@ -3,8 +3,12 @@
 A head gives logits for all classes and distributions for all sides at every anchor point. Most of
 the points are background: their boxes are never turned into pixels here.
 
-Shapes: B images, A anchor points, C classes, R bins of a distance, P pairs of a box and an anchor
-point, N places of an image and an anchor point.
+A head with a box branch for each group of classes predicts a box of each group at every anchor
+point. To an assigner each group of each image is an image of its own: image b, group g is the image
+b * G + g, and every anchor point can be responsible for a symbol of each group.
+
+Shapes: B images, G groups, 1 of a single head, A anchor points, C classes, R bins of a distance, P
+pairs of a box and an anchor point, N places of an image (of B * G) and an anchor point.
 """
 
 from dataclasses import dataclass
@@ -25,22 +29,29 @@ class HeadOutputs:
     logits: Tensor
     """Of the classes, shape ``(B, C, A)``."""
     sides: Tensor
-    """Logits of the bins for left, top, right and bottom, shape ``(B, 4 * R, A)``; of R = 1, the
-    distances themselves in strides."""
+    """Logits of the bins for left, top, right and bottom, shape ``(B, G * 4 * R, A)``; of R = 1,
+    the distances themselves in strides."""
     bins: Tensor
     """Strides that each bin stands for, shape ``(R,)``."""
     anchors: Anchors
+    group_of: Tensor
+    """Group of each class, int64, shape ``(C,)``."""
+
+    @property
+    def n_groups(self) -> int:
+        """G."""
+        return self.sides.shape[1] // (4 * len(self.bins))
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """B, A and C."""
+        """B * G, A and C."""
         n_images, n_classes, n_points = self.logits.shape
-        return n_images, n_points, n_classes
+        return n_images * self.n_groups, n_points, n_classes
 
     @torch.no_grad()
     def scores(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
         """Give the probability of one class at each place, float32, shape ``(P,)``."""
-        return self.logits[images, labels, points].float().sigmoid_()
+        return self.logits[images // self.n_groups, labels, points].float().sigmoid_()
 
     @torch.no_grad()
     def class_costs(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
@@ -51,11 +62,15 @@ class HeadOutputs:
         by_point = self.logits.transpose(1, 2)
 
         def of_no_class(slots: Tensor) -> Tensor:
-            logits = by_point[slots // len(self.anchors), slots % len(self.anchors)]  # (N, C)
-            return functional.softplus(logits.float()).sum(dim=1)
+            images, points = slots // len(self.anchors), slots % len(self.anchors)
+            logits = by_point[images // self.n_groups, points].float()  # (N, C)
+            costs: Tensor = functional.softplus(logits)
+            if self.n_groups > 1:  # other groups predict other symbols at the same place
+                costs *= self.group_of == (images % self.n_groups)[:, None]
+            return costs.sum(dim=1)
 
         none = once_each(of_no_class, images, points, self.shape)
-        return none.sub_(self.logits[images, labels, points].float()).clamp_(min=0)
+        return none.sub_(self.logits[images // self.n_groups, labels, points].float()).clamp_(min=0)
 
     @torch.no_grad()
     def boxes_xyxy(self, images: Tensor, points: Tensor) -> Tensor:
@@ -70,8 +85,10 @@ class HeadOutputs:
 
     def sides_at(self, images: Tensor, points: Tensor) -> Tensor:
         """Give what the head says of the sides at some places, float32, ``(N, 4, R)``."""
-        found = self.sides.transpose(1, 2)[images, points]
-        return found.float().view(len(images), 4, len(self.bins))
+        of_groups = self.sides.unflatten(1, (self.n_groups, -1)).flatten(0, 1)  # (B * G, 4 * R, A)
+        found = of_groups.transpose(1, 2)[images, points]
+        sides: Tensor = found.float().view(len(images), 4, len(self.bins))
+        return sides
 
     def decoded(self, sides: Tensor, points: Tensor) -> Tensor:
         """Turn distributions of some places into boxes.

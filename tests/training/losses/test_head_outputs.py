@@ -1,4 +1,5 @@
 import functools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,7 +43,13 @@ def outputs_of(
     sides = torch.randn(n_images, 4 * reg_max, len(anchors), generator=generator) * 3
     logits = torch.randn(n_images, n_classes, len(anchors), generator=generator) * 5
     bins = torch.arange(reg_max) + first
-    return HeadOutputs(logits=logits.to(dtype), sides=sides.to(dtype), bins=bins, anchors=anchors)
+    return HeadOutputs(
+        logits=logits.to(dtype),
+        sides=sides.to(dtype),
+        bins=bins,
+        anchors=anchors,
+        group_of=torch.zeros(logits.shape[1], dtype=torch.int64),
+    )
 
 
 def dense_boxes(outputs: HeadOutputs) -> Tensor:
@@ -171,9 +178,7 @@ def test_bins_from_below_zero_shift_every_side() -> None:
 def test_sides_have_a_gradient_at_their_places_only() -> None:
     outputs = outputs_of()
     sides = outputs.sides.clone().requires_grad_()
-    outputs = HeadOutputs(
-        logits=outputs.logits, sides=sides, bins=outputs.bins, anchors=outputs.anchors
-    )
+    outputs = replace(outputs, sides=sides)
     images, points = torch.tensor([0, 1, 1]), torch.tensor([5, 5, 60])
     found = outputs.decoded(outputs.sides_at(images, points), points)
     expected = dense_boxes(outputs)[images, points] / outputs.anchors.strides[points, None]
@@ -192,12 +197,7 @@ def test_sides_have_a_gradient_at_their_places_only() -> None:
 def test_logits_beyond_all_bounds_have_finite_costs() -> None:
     outputs = outputs_of(n_classes=80, dtype=torch.float16)
     signs = torch.where(outputs.logits > 0, 1, -1)
-    outputs = HeadOutputs(
-        logits=signs * torch.tensor(60_000.0, dtype=torch.float16),
-        sides=outputs.sides,
-        bins=outputs.bins,
-        anchors=outputs.anchors,
-    )
+    outputs = replace(outputs, logits=signs * torch.tensor(60_000.0, dtype=torch.float16))
     costs = outputs.class_costs(*places(outputs, 40))
     assert costs.isfinite().all()
     assert (costs >= 0).all()

@@ -92,7 +92,7 @@ def _ratio(above: float, below: float) -> str:
     return f"{above / below:.2f}" if above < 10 * below else f"{above / below:.0f}"
 
 
-def machine(threads: int, device: str) -> str:
+def machine(threads: int, device: str, module: str = "assigner") -> str:
     """Tell what was run, on what."""
     versions = ["torch", "ultralytics", "omr-toolkit"]
     lines = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
@@ -105,7 +105,7 @@ def machine(threads: int, device: str) -> str:
         *(f"{name} {importlib.metadata.version(name)}" for name in versions),
         f"{threads} threads that wait {policy.lower()}",
     ]
-    command = shlex.join(["python", "-m", "benchmarks.assigner", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
     return f"{'; '.join(parts)}.\nCommand: `{command}`"
 
 

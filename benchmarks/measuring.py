@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import psutil
 
 
-def measure(command: Sequence[str], *, may_fail: bool = False) -> tuple[float, float]:
+def measure(command: Sequence[str]) -> tuple[float, float]:
     """Seconds and peak MB of a command, from its start to its end.
 
     Memory is the highest sum over the process and its children (RSS, looked at ten times a
-    second). A command that fails ends this one too, with what it said, unless it ``may_fail``.
+    second). A command that fails ends this one too, with what it said.
     """
     peak, started = 0, time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
@@ -25,7 +25,7 @@ def measure(command: Sequence[str], *, may_fail: bool = False) -> tuple[float, f
             peak = max(peak, sum(map(_rss, [process, *process.children(recursive=True)])))
             time.sleep(0.1)
         seconds = time.perf_counter() - started
-        if process.returncode and not may_fail:
+        if process.returncode:
             log.seek(0)
             sys.exit(f"{' '.join(command)} failed:\n{log.read()}")
     return seconds, peak / 2**20

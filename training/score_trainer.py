@@ -19,12 +19,16 @@ from ultralytics.data.augment import Compose, Format, RandomHSV
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK, IterableSimpleNamespace, nms
 from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 
 from class_maps import InputError
 from converters.yolo import open_dataset
 from training.augmentation import SymbolCounter, VisiblePerspective
+from training.heads.grouped import GroupedDetect, SeparateDetect, divided
+from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
 from training.signed_distances import allow_beside
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
@@ -120,6 +124,9 @@ class ScoreTrainer(DetectionTrainer):
     size_prior = True
     """Whether a new head starts from the data's sizes."""
     loss_options = LossOptions()
+    """How anchor points are assigned and losses weighed."""
+    heads: HeadConfig | None = None
+    """Groups of classes with a head each; a single head if None, or that of the weights."""
 
     def __init__(self, *args: object, **options: object) -> None:
         self.counter = SymbolCounter(0, 0)
@@ -194,6 +201,32 @@ class ScoreTrainer(DetectionTrainer):
             batch_size = max(self.batch_size // max(self.world_size, 1), 1)
         return super().get_dataloader(dataset_path, batch_size, rank, mode)
 
+    def get_model(
+        self,
+        cfg: str | dict[str, Any] | None = None,
+        weights: DetectionModel | None = None,
+        verbose: bool = True,
+    ) -> DetectionModel:
+        """Build the model, its head divided as the weights' head is, or as was asked for.
+
+        Args:
+            cfg: Ultralytics' model file, or what stands in it.
+            weights: Model to take over; a single head's branches are cloned into every group.
+            verbose: Whether Ultralytics describes the model.
+        """
+        model = super().get_model(cfg, None, verbose)
+        theirs = weights.model[-1] if weights else None
+        if weights and isinstance(theirs, GroupedDetect):
+            model.model[-1] = divided(model.model[-1], theirs.labels, theirs.config)
+            model.load_state_dict(weights.float().state_dict())
+            return model
+        if weights:
+            model.load(weights)
+        if self.heads:
+            labels = self.heads.labels([*self.data["names"].values()])
+            model.model[-1] = divided(model.model[-1], labels, self.heads)
+        return model
+
     def get_validator(self) -> ScoreValidator:
         """Build the validator without a time limit."""
         stock = super().get_validator()
@@ -242,10 +275,19 @@ class ScoreTrainer(DetectionTrainer):
         from_scratch = not str(self.args.model).endswith(".pt")
         if self.size_prior and from_scratch and self.priors is None:
             head = unwrap_model(self.model).model[-1]
-            allow_beside(head)
-            sizes = self._class_sizes()
-            self.priors = level_priors(sizes, head.stride.tolist(), reach_of(head))
+            if self.heads is None or self.heads.box_encoding == "signed":
+                allow_beside(head)
+            self.priors = self._priors(head)
             set_size_prior(head, self.priors)
+
+    def _priors(self, head: Detect) -> Tensor:
+        """Choose where the boxes start, for each group that has a box branch of its own."""
+        strides, reach, sizes = head.stride.tolist(), reach_of(head), self._class_sizes()
+        if not isinstance(head, SeparateDetect):
+            return level_priors(sizes, strides, reach)
+        of_groups = ([size for size in sizes if size.label in own] for own in head.labels)
+        # A group without a symbol may start anywhere.
+        return torch.stack([level_priors(own or sizes, strides, reach) for own in of_groups])
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does, with our loss in both copies of the model."""

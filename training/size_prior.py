@@ -20,6 +20,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigners.nearness import overlap
+from training.heads.grouped import BoxBranches, SeparateDetect
 from training.signed_distances import beside
 
 WEIGHT_SCALE = 0.3
@@ -167,21 +168,28 @@ def set_size_prior(head: Detect, priors: Tensor) -> None:
     """Make a new head predict its level's prior at every anchor.
 
     Args:
-        head: Ultralytics' ``Detect``, with or without distributions, with one branch or two.
-        priors: Width and height in pixels of each level, shape ``(L, 2)``.
+        head: Ultralytics' ``Detect``, with or without distributions, with one branch or two, or a
+            head of several groups.
+        priors: Width and height in pixels of each level, shape ``(L, 2)``; of a head with a box
+            branch for each of G groups, shape ``(G, L, 2)``.
 
     Raises:
         ValueError: There is not one prior for each level.
     """
-    if len(priors) != len(head.stride):
-        raise ValueError(f"{len(head.stride)} levels need as many priors, got {len(priors)}")
-    half = priors.repeat(1, 2) / 2 / head.stride[:, None].cpu()  # (L, 4) in strides: l, t, r, b
+    n_groups = len(head.labels) if isinstance(head, SeparateDetect) else 1
+    expected = n_groups, len(head.stride), 2
+    priors = priors[None] if priors.ndim == 2 else priors
+    if priors.shape != expected:
+        raise ValueError(f"priors: expected shape {expected}, got {tuple(priors.shape)}")
+    # Strides to the left, top, right and bottom, (G, L, 4).
+    half = priors.repeat(1, 1, 2) / 2 / head.stride[:, None].cpu()
     if head.reg_max > 1:
         half = half + beside(head)  # from the first bin
     branches = [head.cv2, getattr(head, "one2one_cv2", None)]
     for branch in (branch for branch in branches if branch is not None):
-        for level, distances in zip(branch, half, strict=True):
-            bias = start_logits(distances, head.reg_max) if head.reg_max > 1 else distances
-            layer = level[-1]
-            layer.bias.copy_(bias.flatten())
-            layer.weight.mul_(WEIGHT_SCALE)
+        for level, distances in zip(branch, half.unbind(1), strict=True):  # (G, 4)
+            groups = level.branches if isinstance(level, BoxBranches) else [level]
+            for own, of_group in zip(groups, distances, strict=True):
+                start = start_logits(of_group, head.reg_max) if head.reg_max > 1 else of_group
+                own[-1].bias.copy_(start.flatten())
+                own[-1].weight.mul_(WEIGHT_SCALE)

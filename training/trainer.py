@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,8 @@ from converters.staging import is_free, lies_in
 from converters.yolo import open_dataset
 from training.density import suggested_max_det
 from training.devices import check_device
+from training.heads import head_config
+from training.heads.grouped import GroupedDetect
 from training.labels import LabelCounts, count_labels
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
@@ -79,6 +82,9 @@ class TrainConfig:
     assigner: AssignerName = "tal"
     """Which anchor points are to predict a symbol: ``tal``, those that already do it best;
     ``simota``, the cheapest, as many as fit; ``static``, the nearest."""
+    heads: str = ""
+    """Groups of classes with a head each: name of a shipped head config, or a YAML file; empty for
+    a single head, or for that of the weights."""
     class_loss: ClassLoss = "bce"
     """Loss of the classes: ``bce``, ``focal`` or ``varifocal``."""
     translate: float = 0.1
@@ -153,7 +159,9 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
         raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
     model = str(last) if config.resume else model_file(config.model)
-    labels = count_labels(open_dataset(config.data))
+    dataset = open_dataset(config.data)
+    _check_heads(config, model, dataset.names)
+    labels = count_labels(dataset)
     if not config.resume:  # after everything that could be wrong: an old run is still there
         _make_room(config, force=force)
     callbacks = _callbacks(config, labels)
@@ -172,6 +180,27 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         labels=labels,
         augmented=report["augmented"],
     )
+
+
+def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
+    """Make sure that the groups of classes fit the data, and the weights.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    if config.heads:
+        head_config.load(config.heads).labels(names)
+    if not model.endswith(".pt"):
+        return
+    weights, _ = read_checkpoint(Path(model))
+    if not isinstance(weights.model[-1], GroupedDetect):
+        return
+    if config.heads and not config.resume:
+        raise ConfigError(f"--heads: {model} has several heads already; leave it out")
+    if list(weights.names.values()) != list(names):
+        raise ConfigError(
+            f"{model}: has heads for other classes than {config.data}; start from a single head's"
+        )
 
 
 def _make_room(config: TrainConfig, *, force: bool) -> None:
@@ -315,6 +344,7 @@ def _resumed(config: TrainConfig) -> TrainConfig:
 def _choose_start_and_loss(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.size_prior = config.size_prior
     trainer.loss_options = config.loss_options()
+    trainer.heads = head_config.load(config.heads) if config.heads else None
 
 
 def _save_config(config: TrainConfig, _trainer: ScoreTrainer) -> None:

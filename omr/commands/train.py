@@ -41,6 +41,9 @@ def train(
         bool,
         typer.Option(help="Start boxes at the data's symbol sizes, and free of their anchors."),
     ] = True,
+    heads: Annotated[
+        str, typer.Option(help="Groups of classes, a head each: a name or a .yaml file.")
+    ] = "",
     assigner: Annotated[
         Literal["tal", "simota", "static"],
         typer.Option(
@@ -78,6 +81,7 @@ def train(
             seed=seed,
             workers=workers,
             size_prior=size_prior,
+            heads=heads,
             assigner=assigner,
             class_loss=class_loss,
         ),

@@ -30,6 +30,8 @@ class Case:
     mask: Tensor
     topk: int = 10
     topk2: int | None = None
+    alpha: float = 0.5
+    beta: float = 6.0
 
     @property
     def targets(self) -> Targets:
@@ -68,7 +70,11 @@ class Case:
     @property
     def assigner(self) -> SparseTaskAlignedAssigner:
         return SparseTaskAlignedAssigner(
-            topk=self.topk, topk2=self.topk2, num_classes=self.pred_scores.shape[2]
+            topk=self.topk,
+            topk2=self.topk2,
+            num_classes=self.pred_scores.shape[2],
+            alpha=self.alpha,
+            beta=self.beta,
         )
 
     def sparse(self, assigner: Assigner | None = None) -> Assignment:
@@ -80,8 +86,8 @@ class Case:
             topk=self.topk,
             topk2=self.topk2,
             num_classes=self.pred_scores.shape[2],
-            alpha=0.5,
-            beta=6.0,
+            alpha=self.alpha,
+            beta=self.beta,
             stride=self.strides,
             eps=eps,
         )(
@@ -138,7 +144,7 @@ def cases(
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     strides = draw(st.sampled_from(STRIDES))
     imgsz = draw(st.sampled_from(sizes))
-    n_images, n_classes = draw(st.integers(1, 4)), draw(st.sampled_from([1, 3]))
+    n_images, n_classes = draw(st.integers(1, 4)), draw(st.sampled_from([*classes]))
     counts = draw(st.lists(st.integers(0, 20), min_size=n_images, max_size=n_images))
     anchors, most = Anchors.of_image(imgsz, strides), max(counts)
     boxes = torch.zeros(n_images, most, 4)
@@ -166,6 +172,8 @@ def cases(
         mask=torch.arange(most) < torch.tensor(counts)[:, None],
         topk=min(draw(st.sampled_from([1, 3, 10])), len(anchors)),
         topk2=draw(st.sampled_from([None, 1, 2])),
+        alpha=draw(st.sampled_from([0.5, 1.0])),
+        beta=draw(st.sampled_from([6.0, 2.5])),
     )
 
 

@@ -55,6 +55,7 @@ class OneBox:
             sides=logits,
             bins=self.loss.bins,
             anchors=self.anchors,
+            group_of=self.loss.group_of,
         )
         return outputs.boxes_xyxy(torch.tensor([0]), torch.tensor([point]))
 

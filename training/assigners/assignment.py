@@ -11,7 +11,7 @@ of a box and an anchor point, M pairs that were chosen, W cells about a box's si
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -111,7 +111,10 @@ class Anchors:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Targets:
-    """Ground truth of a batch, without padding."""
+    """Ground truth of a batch, without padding.
+
+    That the images and labels are there is not checked: on a GPU every look costs a wait.
+    """
 
     images: Tensor
     """Image that each box is of, int64, shape ``(G,)``, in any order."""
@@ -155,6 +158,23 @@ class Assignment:
         return len(self.images)
 
 
+def check_small_boxes(small_boxes: object) -> None:
+    """Refuse what is no policy for small boxes.
+
+    Raises:
+        ValueError: It is neither a known name nor lengths from 0.
+    """
+    if isinstance(small_boxes, str):
+        known = small_boxes in get_args(get_args(SmallBoxes)[0])
+    else:
+        known = isinstance(small_boxes, Sequence) and all(side >= 0 for side in small_boxes)
+    if not known:
+        raise ValueError(
+            f'small_boxes: {small_boxes!r} is neither "ultralytics" nor "none" nor lengths from 0, '
+            "one for each level"
+        )
+
+
 def least_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[float, ...]:
     """Spell out a policy for small boxes.
 
@@ -166,17 +186,15 @@ def least_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[floa
         Pixels that a box counts as wide and high at least, for each level.
 
     Raises:
-        ValueError: There is not a length for each level, or a length below 0.
+        ValueError: There is not a length for each level, or no such policy.
     """
-    second = strides[min(1, len(strides) - 1)] if strides else 0.0
-    named = {"none": [0.0] * len(strides), "ultralytics": [second] * len(strides)}
-    least = named.get(small_boxes, ()) if isinstance(small_boxes, str) else small_boxes
-    if len(least) != len(strides) or any(side < 0 for side in least):
-        raise ValueError(
-            f'small_boxes: {small_boxes!r} is neither "ultralytics" nor "none" nor '
-            f"{len(strides)} lengths from 0, one for each level"
-        )
-    return tuple(least)
+    check_small_boxes(small_boxes)
+    if isinstance(small_boxes, str):
+        second = strides[min(1, len(strides) - 1)] if strides else 0.0
+        return (second if small_boxes == "ultralytics" else 0.0,) * len(strides)
+    if len(small_boxes) != len(strides):
+        raise ValueError(f"small_boxes: {len(small_boxes)} lengths for {len(strides)} levels")
+    return tuple(small_boxes)
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets, candidate_pairs
 
+LARGEST = 2**22
+"""Numbers in a table that ties are decided over."""
 PARTIAL_SORT = 64
 """``torch.topk`` on a CPU sorts rows of this many times k and longer with a heap."""
 
@@ -200,18 +202,23 @@ class Pairs:
         rows[ties] = torch.arange(len(ties), device=ties.device)
         pairs = (rows[self.gts] >= 0).nonzero().squeeze(1)
         rows, columns, width = rows[self.gts[pairs]], self.points[pairs], self.n_points
+        counts = rows.bincount()  # (R,)
         if heap:
             late = columns >= k
-            before = late.cumsum(0)
-            first = torch.searchsorted(rows, torch.arange(len(ties), device=ties.device))
-            before_row = before[first] - late[first].long()  # (R,)
+            before, starts = late.cumsum(0), counts.cumsum(0) - counts
+            before_row = before[starts] - late[starts].long()  # (R,)
             columns = torch.where(late, k - 1 + before - before_row[rows], columns)
-            width = max(PARTIAL_SORT * k, int(columns.max()) + 1)
-        dense = metrics.new_zeros(len(ties), width)  # (R, W)
-        dense[rows, columns] = metrics[pairs]
-        best = torch.zeros_like(dense, dtype=torch.bool)
-        best.scatter_(1, dense.topk(k).indices, True)
-        chosen[pairs] = best[rows, columns]
+            width = PARTIAL_SORT * k
+        for part in _parts(counts + k, width):
+            place = torch.full_like(counts, -1)
+            place[part] = torch.arange(len(part), device=ties.device)
+            own = (place[rows] >= 0).nonzero().squeeze(1)
+            where = place[rows[own]], columns[own]
+            dense = metrics.new_zeros(len(part), max(width, int(where[1].max()) + 1))  # (R, W)
+            dense[where] = metrics[pairs[own]]
+            best = torch.zeros_like(dense, dtype=torch.bool)
+            best.scatter_(1, dense.topk(k).indices, True)
+            chosen[pairs[own]] = best[where]
         return chosen
 
     def _ties(self, chosen: Tensor, metrics: Tensor, k: int, n_zeros: int) -> Tensor:
@@ -220,8 +227,7 @@ class Pairs:
         With fewer than k metrics above 0 the first ``n_zeros`` points with metric 0 are equals.
         """
         above = metrics != 0
-        n_above = torch.zeros(len(self.targets), dtype=torch.int64, device=metrics.device)
-        n_above.index_add_(0, self.gts, above.long())
+        n_above = self.per_box(above.long())
         limits = metrics.new_zeros(2, len(self.targets))
         limits[0].fill_(torch.inf).scatter_reduce_(
             0, self.gts, torch.where(chosen, metrics, torch.inf), "amin"
@@ -230,3 +236,23 @@ class Pairs:
         tied = (limits[0] == limits[1]) & (n_above > k)
         zeros = ~above & (self.points < n_zeros) & (n_above[self.gts] < k)
         return tied.index_put_((self.gts[zeros],), tied.new_ones(()))
+
+
+def _parts(lengths: Tensor, width: int) -> list[Tensor]:
+    """Divide rows into parts that make tables of bounded size.
+
+    The few rows longer than all need to be, of huge boxes, come by themselves: they would make
+    every other row as long.
+
+    Args:
+        lengths: Columns that each row asks for at most, shape ``(R,)``.
+        width: Columns that a row has at least.
+
+    Returns:
+        Rows of each part.
+    """
+    short, long = (lengths <= width).nonzero().squeeze(1), (lengths > width).nonzero().squeeze(1)
+    parts = [*short.split(max(1, LARGEST // width))]
+    if len(long):
+        parts += long.split(max(1, LARGEST // int(lengths.max())))
+    return [part for part in parts if len(part)]

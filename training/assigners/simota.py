@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
+from training.assigners.assignment import (
+    Anchors,
+    Assignment,
+    SmallBoxes,
+    Targets,
+    check_small_boxes,
+)
 from training.assigners.nearness import Overlap, iou, lift
 from training.assigners.pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
@@ -49,6 +55,7 @@ class SparseSimOTA(Assigner):
     """Score for an overlap just above 0; that for 1 is 1, and in between it grows evenly."""
 
     def __post_init__(self) -> None:
+        check_small_boxes(self.small_boxes)
         most = 1 if self.most is None else self.most
         if min(self.topk, most, self.num_classes) < 1 or self.radius <= 0:
             raise ValueError("topk, most, num_classes: must be 1 or more; radius: above 0")

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
+from training.assigners.assignment import (
+    Anchors,
+    Assignment,
+    SmallBoxes,
+    Targets,
+    check_small_boxes,
+)
 from training.assigners.nearness import Overlap, ciou, lift
 from training.assigners.pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
@@ -46,6 +52,7 @@ class SparseTaskAlignedAssigner(Assigner):
     """Score for an overlap just above 0; that for 1 is 1, and in between it grows evenly."""
 
     def __post_init__(self) -> None:
+        check_small_boxes(self.small_boxes)
         if min(self.topk, self.topk2 or self.topk, self.num_classes) < 1:
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 

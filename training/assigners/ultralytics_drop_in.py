@@ -4,6 +4,7 @@ Shapes: B images, A anchor points, C classes, G boxes of the fullest image.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -129,56 +130,90 @@ def grid_of(points_xy: Tensor, strides: Sequence[float]) -> Anchors:
     Raises:
         ValueError: They form no grids of these strides.
     """
-    finest = min(strides)
-    # Points of coarser levels lie elsewhere in a cell, and may lie beyond the finest level's.
-    of_finest = (points_xy % finest == finest / 2).all(dim=1, keepdim=True)
-    sides = torch.where(of_finest, points_xy, 0).float().amax(dim=0) + finest / 2
-    width, height = sides.tolist()
-    levels = [
+    first, finest = strides[0], min(strides)
+    # Half precision cannot tell the cells of a large image apart, but the first row it can.
+    cells = int((points_xy[:, 1] == points_xy[:1, 1]).int().cumprod(0).sum())
+    for width in _down(cells * first, (cells - 1) * first, finest):
+        levels: list[Level] = []
+        height = 0.0
+        while sum(level.height * level.width for level in levels) < len(points_xy):
+            height += finest
+            levels = _levels_of(strides, height, width)
+        grid = Anchors.of_levels(levels, points_xy.device)
+        rounding = finest / 2 + torch.finfo(points_xy.dtype).eps * max(width, height)
+        if len(grid) == len(points_xy) and (grid.points_xy - points_xy).abs().max() < rounding:
+            return grid
+    raise ValueError(
+        f"anchor points: {len(points_xy)} points, {cells} in the first row, are no grids of the "
+        f"strides {list(strides)}"
+    )
+
+
+def _down(high: float, low: float, step: float) -> Iterator[float]:
+    """Count from ``high`` down to what is still above ``low``."""
+    while high > low:
+        yield high
+        high -= step
+
+
+def _levels_of(strides: Sequence[float], height: float, width: float) -> list[Level]:
+    """Levels of an image of this size in pixels."""
+    return [
         Level(height=math.ceil(height / stride), width=math.ceil(width / stride), stride=stride)
         for stride in strides
     ]
-    grid = Anchors.of_levels(levels, points_xy.device)
-    # Half precision cannot tell the cells of a large image apart to the pixel.
-    if len(grid) != len(points_xy) or (grid.points_xy - points_xy).abs().max() >= finest / 2:
-        raise ValueError(
-            f"anchor points: {len(points_xy)} points up to {width:g} x {height:g} px are no grids "
-            f"of the strides {list(strides)}"
-        )
-    return grid
 
 
 _DROP_INS = {"tal": SparseDropIn, "simota": SparseSimOTADropIn}
+_STOCK_INIT = loss.v8DetectionLoss.__init__
 
 
 def patch_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> None:
     """Make every detection loss that Ultralytics builds from now on assign by candidate pairs.
 
-    For a plain ``yolo train``; losses that exist already stay as they are. Segmentation, pose and
-    oriented boxes have assigners of their own, which stay.
+    For a plain ``YOLO(...).train(...)`` in this process; losses that exist already stay as they
+    are, and one is built with the first batch. Those of segmentation, pose and oriented boxes stay
+    as they are, too.
 
     Args:
-        assigner: ``tal`` changes no loss; ``simota`` does.
+        assigner: ``tal`` changes no loss in single precision; ``simota`` does.
 
     Raises:
         ConfigError: There is no such assigner.
     """
     if assigner not in _DROP_INS:
         raise ConfigError(f"assigner: {assigner}: expected one of {', '.join(_DROP_INS)}")
-    loss.TaskAlignedAssigner = _DROP_INS[assigner]
+    kind = _DROP_INS[assigner]
+
+    @functools.wraps(_STOCK_INIT)
+    def init(self: loss.v8DetectionLoss, *args: object, **options: object) -> None:
+        _STOCK_INIT(self, *args, **options)
+        if type(self) is loss.v8DetectionLoss:  # others' masks and key points go by every positive
+            stock = self.assigner
+            self.assigner = kind(
+                topk=stock.topk,
+                num_classes=stock.num_classes,
+                alpha=stock.alpha,
+                beta=stock.beta,
+                stride=stock.stride,
+                eps=stock.eps,
+                topk2=stock.topk2,
+            )
+
+    loss.v8DetectionLoss.__init__ = init
 
 
 def unpatch_ultralytics() -> None:
     """Undo :func:`patch_ultralytics`."""
-    loss.TaskAlignedAssigner = TaskAlignedAssigner
+    loss.v8DetectionLoss.__init__ = _STOCK_INIT
 
 
 @contextlib.contextmanager
 def patched_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> Iterator[None]:
-    """Patch Ultralytics within a ``with`` block."""
-    before = loss.TaskAlignedAssigner
+    """Patch Ultralytics within a ``with`` block, which has to hold the training."""
+    before = loss.v8DetectionLoss.__init__
     patch_ultralytics(assigner)
     try:
         yield
     finally:
-        loss.TaskAlignedAssigner = before
+        loss.v8DetectionLoss.__init__ = before

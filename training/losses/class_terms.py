@@ -43,41 +43,58 @@ class ClassTerm:
         Returns:
             A number.
         """
-        negatives: Tensor = _Against0.apply(logits, self.gamma)  # (B, C)
-        positives = logits[where].float()  # (M,)
-        difference = self.of_positives(positives, targets, self) - self.against(positives)
-        images, labels, _ = where
-        weighted = (difference * weights[images, labels]).sum()
-        return (negatives * weights).sum() * self.against_0 + weighted
+        total: Tensor = _Total.apply(logits, self, where, targets, weights)
+        return total
 
     def against(self, logits: Tensor) -> Tensor:
         """Loss of each logit against 0, of the same shape."""
-        modulation = logits.sigmoid().pow(self.gamma) if self.gamma else 1
-        return self.against_0 * modulation * functional.softplus(logits)
+        loss = functional.softplus(logits)
+        if self.gamma:
+            loss *= logits.sigmoid().pow_(self.gamma)
+        return loss.mul_(self.against_0)
+
+    def slope_against(self, logits: Tensor) -> Tensor:
+        """Derivative of :meth:`against`, of the same shape."""
+        p = logits.sigmoid()
+        if self.gamma:
+            own = functional.softplus(logits).mul_(1 - p).mul_(self.gamma).add_(p)
+            p = p.pow_(self.gamma).mul_(own)
+        return p.mul_(self.against_0)
 
 
-class _Against0(torch.autograd.Function):
-    """Sums p^gamma * softplus(x) over the anchor points; keeps nothing but the logits."""
+class _Total(torch.autograd.Function):
+    """Sum of the losses of all logits; keeps the logits and what belongs to the positives only.
+
+    One function for both, in single precision: added up in half precision, the slopes of a
+    positive against 0 and of its correction would leave little of their difference.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, gamma: float) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(logits)
-        ctx.gamma = gamma
-        x = logits.float()
-        loss = functional.softplus(x)
-        if gamma:
-            loss *= x.sigmoid().pow_(gamma)
-        return loss.sum(dim=2)
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        logits: Tensor,
+        term: ClassTerm,
+        where: tuple[Tensor, Tensor, Tensor],
+        targets: Tensor,
+        weights: Tensor,
+    ) -> Tensor:
+        with torch.enable_grad():
+            positives = logits[where].float().requires_grad_()  # (M,)
+            own = term.of_positives(positives, targets, term)
+            (slopes,) = torch.autograd.grad(own.sum(), positives)
+        of_positives = weights[where[0], where[1]]
+        ctx.term, ctx.where = term, where
+        ctx.save_for_backward(logits, weights, slopes * of_positives)
+        negatives = term.against(logits.float()).sum(dim=2)  # (B, C)
+        difference = own.detach() - term.against(positives.detach())
+        return (negatives * weights).sum() + (difference * of_positives).sum()
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        (logits,) = ctx.saved_tensors
-        x = logits.float()
-        p = x.sigmoid()
-        if ctx.gamma:
-            own = functional.softplus(x).mul_(1 - p).mul_(ctx.gamma).add_(p)
-            p = p.pow_(ctx.gamma).mul_(own)
-        return p.mul_(slope[:, :, None]).to(logits.dtype), None
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        logits, weights, slopes = ctx.saved_tensors
+        of_all = ctx.term.slope_against(logits.float()).mul_(weights[:, :, None])
+        of_all[ctx.where] = slopes
+        return of_all.mul_(slope).to(logits.dtype), None, None, None, None
 
 
 def _bce(logits: Tensor, targets: Tensor, _term: ClassTerm) -> Tensor:

@@ -24,7 +24,14 @@ from ultralytics.utils.tal import bbox2dist
 
 from class_maps import ConfigError
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, Level, SmallBoxes, Targets
+from training.assigners.assignment import (
+    Anchors,
+    Assignment,
+    Level,
+    SmallBoxes,
+    Targets,
+    check_small_boxes,
+)
 from training.assigners.nearness import EPS, LEAST_SCORE, overlap
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
@@ -38,10 +45,11 @@ AssignerName = Literal["tal", "simota", "static"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossOptions:
-    """How a training assigns and weighs.
+    """How a training assigns and weighs; ``static`` looks at none of the last three.
 
     Raises:
         ConfigError: A name is none of those there are.
+        ValueError: ``small_boxes`` is no policy.
     """
 
     assigner: AssignerName = "tal"
@@ -53,6 +61,7 @@ class LossOptions:
     small_boxes: SmallBoxes = "ultralytics"
 
     def __post_init__(self) -> None:
+        check_small_boxes(self.small_boxes)
         for name, known in (("assigner", AssignerName), ("class_loss", ClassLoss)):
             value = getattr(self, name)
             if value not in get_args(known):

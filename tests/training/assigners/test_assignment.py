@@ -17,6 +17,8 @@ from training.assigners.assignment import (
     least_sides,
     ragged_arange,
 )
+from training.assigners.simota import SparseSimOTA
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
 
 
 def targets_of(boxes: list[list[float]]) -> Targets:
@@ -82,10 +84,19 @@ def test_least_sides(
     assert least_sides(small_boxes, strides) == expected
 
 
-@pytest.mark.parametrize("small_boxes", ["some", "", [8.0], [8.0, -1.0]])
+@pytest.mark.parametrize("small_boxes", ["some", "", [8.0, -1.0], -1])
 def test_other_policies_are_refused(small_boxes: SmallBoxes) -> None:
-    with pytest.raises(ValueError, match=r"^small_boxes: .* 2 lengths from 0, one for each level$"):
+    with pytest.raises(ValueError, match=r"^small_boxes: .* is neither .* one for each level$"):
         least_sides(small_boxes, [8, 16])
+    with pytest.raises(ValueError, match=r"^small_boxes: .* is neither"):
+        SparseTaskAlignedAssigner(num_classes=1, small_boxes=small_boxes)
+    with pytest.raises(ValueError, match=r"^small_boxes: .* is neither"):
+        SparseSimOTA(num_classes=1, small_boxes=small_boxes)
+
+
+def test_a_length_is_missing() -> None:
+    with pytest.raises(ValueError, match=r"^small_boxes: 1 lengths for 2 levels$"):
+        least_sides([8.0], [8, 16])
 
 
 numbers = st.one_of(st.floats(-400, 400, width=32), st.integers(-100, 100).map(lambda i: i * 4.0))

@@ -1,4 +1,6 @@
 from dataclasses import replace
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -136,6 +138,37 @@ def test_a_page() -> None:
     same(case, found, case.dense())
     assert len(found) > 500
     assert len(found.gts.unique()) > 250
+
+
+@settings(max_examples=20, deadline=None)
+@given(case=cases(), largest=st.sampled_from([1, 1500]))
+def test_same_where_ties_are_decided_in_parts(case: Case, largest: int) -> None:
+    with mock.patch("training.assigners.pairs.LARGEST", largest):
+        same(case, case.sparse(), case.dense())
+
+
+def test_one_huge_box_does_not_make_a_long_row_of_every_tie() -> None:
+    anchors = Anchors.of_image((640, 640), [8, 16, 32])
+    corner = torch.rand(800, 2, generator=torch.Generator().manual_seed(0)) * 600
+    boxes = torch.cat((torch.cat((corner, corner + 12), dim=1), torch.tensor([[0.0, 0, 640, 640]])))
+    none = torch.zeros(len(boxes), dtype=torch.int64)
+    sizes: list[tuple[int, ...]] = []
+    new_zeros = Tensor.new_zeros
+
+    def remembered(tensor: Tensor, *size: int, **options: Any) -> Tensor:  # noqa: ANN401
+        sizes.append(size)
+        return new_zeros(tensor, *size, **options)
+
+    with mock.patch.object(Tensor, "new_zeros", remembered):
+        SparseTaskAlignedAssigner(num_classes=1, topk2=1)(
+            torch.full((1, len(anchors), 1), 0.5),
+            anchors.points_xy.repeat(1, 2)[None] + torch.tensor([-9.0, -9, 9, 9]),
+            anchors,
+            Targets(images=none, labels=none, boxes_xyxy=boxes),
+        )
+    tables = [size for size in sizes if len(size) == 2 and size[0] != 2]
+    assert len(tables) > 1
+    assert all(n_rows == 1 or width < 700 for n_rows, width in tables)
 
 
 @settings(max_examples=15, deadline=None)

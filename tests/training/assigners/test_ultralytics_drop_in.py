@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import loss
-from ultralytics.utils.tal import TaskAlignedAssigner
+from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 from class_maps import ConfigError
 from training import offline
@@ -23,6 +24,8 @@ from training.assigners.ultralytics_drop_in import (
     patched_ultralytics,
     unpatch_ultralytics,
 )
+
+STOCK_INIT = loss.v8DetectionLoss.__init__
 
 
 def scene(
@@ -195,13 +198,13 @@ def test_patch_and_undo() -> None:
         assert [kinds_of(criterion_of(model)) for model in models] == [{SparseDropIn}] * 2
         with patched_ultralytics():
             pass
-        assert loss.TaskAlignedAssigner is SparseDropIn
+        assert kinds_of(criterion_of(models[0])) == {SparseDropIn}
     finally:
         unpatch_ultralytics()
     assert [kinds_of(criterion_of(model)) for model in models] == [{TaskAlignedAssigner}] * 2
     with pytest.raises(KeyError), patched_ultralytics():
         raise KeyError
-    assert loss.TaskAlignedAssigner is TaskAlignedAssigner
+    assert loss.v8DetectionLoss.__init__ is STOCK_INIT
 
 
 def test_patch_with_simota() -> None:
@@ -212,17 +215,17 @@ def test_patch_with_simota() -> None:
     one2one = criteria[1].one2one.assigner.flat()
     assert (one2one.topk, one2one.most) == (7, 1)
     assert one2one.num_classes == 3
-    assert loss.TaskAlignedAssigner is TaskAlignedAssigner
+    assert loss.v8DetectionLoss.__init__ is STOCK_INIT
 
 
 def test_unknown_assigners_are_refused() -> None:
     with pytest.raises(ConfigError) as error:
         patch_ultralytics("ota")  # type: ignore[arg-type]
     assert str(error.value) == "assigner: ota: expected one of tal, simota"
-    assert loss.TaskAlignedAssigner is TaskAlignedAssigner
+    assert loss.v8DetectionLoss.__init__ is STOCK_INIT
 
 
-def losses_of(dataset: Path, out: Path, model: str) -> Tensor:
+def losses_of(dataset: Path, out: Path, model: str, expected: type = TaskAlignedAssigner) -> Tensor:
     """What a plain ``yolo train`` loses in each of four steps, shape ``(4, 3)``."""
     offline.shut()
     trainer = DetectionTrainer(
@@ -251,7 +254,7 @@ def losses_of(dataset: Path, out: Path, model: str) -> Tensor:
 
     trainer.add_callback("on_train_batch_end", note_losses)
     trainer.train()
-    assert kinds_of(trainer.model.criterion) == {loss.TaskAlignedAssigner}
+    assert kinds_of(trainer.model.criterion) == {expected}
     return torch.stack(losses)
 
 
@@ -259,7 +262,7 @@ def losses_of(dataset: Path, out: Path, model: str) -> Tensor:
 def test_a_plain_training_is_unchanged(model: str, dataset: Path, tmp_path: Path) -> None:
     expected = losses_of(dataset, tmp_path / "stock", model)
     with patched_ultralytics():
-        found = losses_of(dataset, tmp_path / "patched", model)
+        found = losses_of(dataset, tmp_path / "patched", model, SparseDropIn)
     assert expected.shape == (4, 3)
     assert (expected > 0).all()
     assert len(expected.unique(dim=0)) == 4
@@ -268,7 +271,7 @@ def test_a_plain_training_is_unchanged(model: str, dataset: Path, tmp_path: Path
 
 def test_a_plain_training_with_simota(dataset: Path, tmp_path: Path) -> None:
     with patched_ultralytics("simota"):
-        found = losses_of(dataset, tmp_path / "run", "yolo11n")
+        found = losses_of(dataset, tmp_path / "run", "yolo11n", SparseSimOTADropIn)
     assert found.isfinite().all()
     assert (found > 0).all()
 
@@ -288,15 +291,30 @@ def test_grid_of(sides: list[tuple[int, int]], *, backwards: bool) -> None:
     assert grid_of(grid.points_xy, [level.stride for level in levels]).levels == tuple(levels)
 
 
-def test_points_of_half_precision() -> None:
-    grid = Anchors.of_image((2560, 2560), [8, 16, 32])
-    assert grid_of(grid.points_xy.half(), [8, 16, 32]).levels == grid.levels
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("imgsz", "strides"), [((1280, 2560), [8, 16, 32]), ((640, 672), [4, 8, 16, 32])]
+)
+def test_points_of_half_precision(
+    imgsz: tuple[int, int], strides: list[float], dtype: torch.dtype
+) -> None:
+    maps = [torch.zeros(1, 1, *(int(side // s) for side in imgsz), dtype=dtype) for s in strides]
+    points, of_points = make_anchors(maps, torch.tensor(strides), 0.5)
+    assert grid_of(points * of_points, strides).levels == Anchors.of_image(imgsz, strides).levels
+
+
+@pytest.mark.parametrize("name", ["yolo11n-seg", "yolo11n-pose", "yolo26n-seg", "yolo11n-obb"])
+def test_other_losses_stay_as_they_are(name: str) -> None:
+    model = YOLO(f"{name}.yaml").model
+    before = kinds_of(criterion_of(model))
+    with patched_ultralytics():
+        assert kinds_of(criterion_of(model)) == before
 
 
 @pytest.mark.parametrize("strides", [[8, 16], [16, 8, 32], [8, 16, 64], [7]])
 def test_points_of_other_grids_are_refused(strides: list[float]) -> None:
     points = Anchors.of_image((96, 160), [8, 16, 32]).points_xy
     with pytest.raises(
-        ValueError, match=r"^anchor points: 315 points up to .* no grids of the strides"
+        ValueError, match=r"^anchor points: 315 points, 20 in the first row, are no grids"
     ):
         grid_of(points, strides)

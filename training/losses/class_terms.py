@@ -78,15 +78,15 @@ class _Total(torch.autograd.Function):
         targets: Tensor,
         weights: Tensor,
     ) -> Tensor:
-        with torch.enable_grad():
-            positives = logits[where].float().requires_grad_()  # (M,)
-            own = term.of_positives(positives, targets, term)
-            (slopes,) = torch.autograd.grad(own.sum(), positives)
-        of_positives = weights[where[0], where[1]]
-        ctx.term, ctx.where = term, where
-        ctx.save_for_backward(logits, weights, slopes * of_positives)
+        positives, of_positives = logits[where].float(), weights[where[0], where[1]]  # (M,)
+        if ctx.needs_input_grad[0]:
+            with torch.enable_grad():
+                own = term.of_positives(positives.requires_grad_(), targets, term)
+                (slopes,) = torch.autograd.grad(own.sum(), positives)
+            ctx.term, ctx.where = term, where
+            ctx.save_for_backward(logits, weights, slopes * of_positives)
+        difference = term.of_positives(positives, targets, term) - term.against(positives)
         negatives = term.against(logits.float()).sum(dim=2)  # (B, C)
-        difference = own.detach() - term.against(positives.detach())
         return (negatives * weights).sum() + (difference * of_positives).sum()
 
     @staticmethod

@@ -209,3 +209,12 @@ def test_nothing_but_the_logits_is_kept_for_the_gradient(name: ClassLoss) -> Non
         CLASS_TERMS[name].total(logits, case.where, case.targets, case.weights)
     large = [tensor for tensor in kept if tensor.numel() >= logits.numel()]
     assert {tensor.data_ptr() for tensor in large} == {logits.data_ptr()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_validation_has_the_same_loss(name: ClassLoss) -> None:
+    case = made((2, 3, 8), 10)
+    expected, _ = case.sparse(name)
+    with torch.inference_mode():
+        found = CLASS_TERMS[name].total(case.logits, case.where, case.targets, case.weights)
+    assert found == expected

@@ -1,0 +1,227 @@
+import copy
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.tasks import DetectionModel
+
+from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, divided
+from training.heads.head_config import BoxBranch, Group, HeadConfig
+from training.losses.detection import LossOptions, detection_criterion
+
+N_CLASSES, SIDE = 5, (96, 160)
+MODELS = ("yolov8n", "yolo11n", "yolo26n")
+LABELS = ((3, 1), (0, 4), (2,))
+
+
+def config(box: BoxBranch = "shared", **options: Any) -> HeadConfig:  # noqa: ANN401
+    groups = tuple(
+        Group(name=f"g{i}", classes=tuple(f"c{k}" for k in own)) for i, own in enumerate(LABELS)
+    )
+    return HeadConfig(groups=groups, box=box, **options)
+
+
+@functools.cache
+def trained_a_little(name: str) -> DetectionModel:
+    """A model whose weights are not those of a start."""
+    torch.manual_seed(0)
+    model = DetectionModel(f"{name}.yaml", nc=N_CLASSES, verbose=False)
+    model.args = get_cfg()
+    with torch.no_grad():
+        for parameter in model.model[-1].parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    return model
+
+
+def with_heads(
+    name: str, config: HeadConfig, labels: Sequence[Sequence[int]] = LABELS
+) -> DetectionModel:
+    model = copy.deepcopy(trained_a_little(name))
+    model.model[-1] = divided(model.model[-1], labels, config)
+    return model
+
+
+def batch(n: int, labels: Sequence[int] = range(N_CLASSES)) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(n)
+    chosen = torch.randint(0, len(labels), (n, 1), generator=generator)
+    return {
+        "batch_idx": torch.randint(0, 2, (n,), generator=generator).sort().values.float(),
+        "cls": torch.tensor(labels)[chosen].float(),
+        "bboxes": torch.rand(n, 4, generator=generator) * torch.tensor([1, 1, 0.3, 0.3]),
+    }
+
+
+def images() -> Tensor:
+    return torch.rand(2, 3, *SIDE, generator=torch.Generator().manual_seed(1))
+
+
+def loss_of(model: DetectionModel, labels: dict[str, Tensor], **options: Any) -> Tensor:  # noqa: ANN401
+    model.train().zero_grad()
+    losses: Tensor
+    losses, _ = detection_criterion(model, LossOptions(**options))(model(images()), labels)
+    losses.sum().backward()
+    return losses.detach()
+
+
+def trunk_gradient(model: DetectionModel) -> Tensor:
+    """All but the head's."""
+    return torch.cat([p.grad.flatten() for layer in model.model[:-1] for p in layer.parameters()])
+
+
+def predicted(model: DetectionModel) -> Tensor:
+    found: Tensor
+    with torch.no_grad():
+        found = model.eval()(images())[0]
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("gate", ["none", "cbam"])
+def test_a_grouped_head_is_at_first_the_single_one(name: str, gate: str) -> None:
+    single, grouped = trained_a_little(name), with_heads(name, config(gate=gate))
+    torch.testing.assert_close(predicted(grouped), predicted(single), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_loss_and_trunk_gradient_of_a_grouped_head_are_the_single_ones(name: str) -> None:
+    single, grouped = copy.deepcopy(trained_a_little(name)), with_heads(name, config())
+    expected, found = loss_of(single, batch(40)), loss_of(grouped, batch(40))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+    ours, theirs = trunk_gradient(grouped), trunk_gradient(single)
+    assert theirs.norm() > 0
+    assert (ours.norm() / theirs.norm()).item() == pytest.approx(1, abs=1e-4)
+    assert torch.cosine_similarity(ours.double(), theirs.double(), dim=0) > 1 - 1e-6
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_separate_boxes_do_not_multiply_the_gradient(name: str) -> None:
+    single, separate = copy.deepcopy(trained_a_little(name)), with_heads(name, config("separate"))
+    expected, found = loss_of(single, batch(40)), loss_of(separate, batch(40))
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0)
+    ours, theirs = trunk_gradient(separate), trunk_gradient(single)
+    assert (ours.norm() / theirs.norm()).item() == pytest.approx(1, abs=0.15)
+
+
+def test_an_anchor_point_can_hold_a_symbol_of_each_group() -> None:
+    labels = {
+        "batch_idx": torch.zeros(3),
+        "cls": torch.tensor([[3.0], [0.0], [2.0]]),  # one of each group, at the same place
+        "bboxes": torch.tensor([[0.5, 0.5, 0.02, 0.03]]).repeat(3, 1),
+    }
+    counts = {}
+    for box in ("separate", "shared"):
+        model = with_heads("yolo11n", config(box))
+        criterion = detection_criterion(model, LossOptions(assigner="static"))
+        outputs = criterion._outputs(model.train()(images()))
+        targets = criterion._targets(outputs, labels)
+        found = criterion.assigner.assign(outputs, outputs.anchors, targets)
+        counts[box] = found.gts.bincount(minlength=3).tolist()
+        assert len(found.anchors.unique()) == 4
+    assert counts == {"separate": [4, 4, 4], "shared": [4, 0, 0]}
+
+
+@pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+def test_symbols_of_one_group_teach_its_box_branch_only(name: str, assigner: str) -> None:
+    model = with_heads(name, config("separate"))
+    loss_of(model, batch(30, labels=LABELS[0]), assigner=assigner)
+    own, *others = model.model[-1].cv2[0].branches
+    assert own[-1].weight.grad.abs().sum() > 0
+    assert all(not branch[-1].weight.grad.any() for branch in others)
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for p in model.parameters()
+        if p.requires_grad
+    )
+
+
+@pytest.mark.parametrize("box", ["shared", "separate"])
+@pytest.mark.parametrize("name", MODELS)
+def test_no_symbols(name: str, box: BoxBranch) -> None:
+    model = with_heads(name, config(box))
+    losses = loss_of(model, batch(0))
+    assert losses.isfinite().all()
+    assert losses[0] == losses[2] == 0
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_predictions_of_a_separate_head_are_the_best_of_all_groups() -> None:
+    model = with_heads("yolo11n", config("separate"))
+    head = model.model[-1].eval()
+    with torch.no_grad():
+        found, raw = model.eval()(images())
+        boxes = head._boxes_of_groups(raw)  # (B, 4, G, A)
+    scores = raw["scores"].sigmoid()
+    n_points = scores.shape[2]
+    assert found.shape == (2, 4 + N_CLASSES, n_points)
+    for image in range(2):
+        rows = {}
+        for group, own in enumerate(LABELS):
+            of_group = torch.zeros(N_CLASSES, n_points)
+            of_group[list(own)] = scores[image, list(own)]
+            for row in torch.cat((boxes[image, :, group], of_group)).T.tolist():
+                rows[tuple(row)] = max(row[4:])
+        best = found[image].T
+        assert {tuple(row) for row in best.tolist()} <= rows.keys()
+        assert sorted(best[:, 4:].amax(dim=1).tolist()) == sorted(rows.values())[-n_points:]
+
+
+def test_a_separate_head_equals_the_single_one_before_it_learns() -> None:
+    """Its boxes are the same three times, with a part of the scores each."""
+    model, single = with_heads("yolo11n", config("separate")), trained_a_little("yolo11n")
+    expected, (_, raw) = predicted(single), model.eval()(images())
+    boxes = model.model[-1]._boxes_of_groups(raw)
+    for group in range(3):
+        torch.testing.assert_close(boxes[:, :, group], expected[:, :4], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(raw["scores"].sigmoid(), expected[:, 4:], rtol=1e-5, atol=1e-5)
+
+
+def test_the_order_of_groups_and_classes_does_not_matter() -> None:
+    turned = [own[::-1] for own in LABELS[::-1]]
+    for box in ("shared", "separate"):
+        first = loss_of(with_heads("yolo11n", config(box)), batch(30))
+        second = loss_of(with_heads("yolo11n", config(box), turned), batch(30))
+        torch.testing.assert_close(first, second, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("width", "depth"), [(0.5, 2), (1.0, 1), (2.0, 3)])
+@pytest.mark.parametrize("name", MODELS)
+def test_towers_of_another_size(name: str, width: float, depth: int) -> None:
+    model = with_heads(name, config(tower_width=width, tower_depth=depth))
+    tower = model.model[-1].cv3[0].towers[0]
+    single = trained_a_little(name).model[-1].cv3[0]
+    assert len(tower) == depth + 1
+    assert tower[-1].in_channels == pytest.approx(single[-1].in_channels * width, abs=4)
+    assert torch.equal(tower[-1].bias, single[-1].bias[list(LABELS[0])])
+    assert loss_of(model, batch(10)).isfinite().all()
+
+
+def test_a_group_of_one_class_learns() -> None:
+    torch.manual_seed(0)
+    model = with_heads("yolo11n", config("separate"))
+    labels = batch(12, labels=[2])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(12):
+        losses.append(float(loss_of(model, labels).sum()))
+        optimizer.step()
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_single_head_is_left_as_it_was() -> None:
+    model = copy.deepcopy(trained_a_little("yolo26n"))
+    head = model.model[-1]
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    made = divided(head, LABELS, config("separate"))
+    assert isinstance(made, SeparateDetect)
+    assert isinstance(divided(head, LABELS, config()), GroupedDetect)
+    assert isinstance(made.cv3[0], ClassTowers)
+    assert head.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())
+    with torch.no_grad():
+        next(made.cv3.parameters()).add_(1)
+    assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())

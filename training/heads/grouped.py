@@ -94,10 +94,16 @@ class GroupedDetect(Detect):
 
     labels: tuple[tuple[int, ...], ...]
     config: HeadConfig
+    gains: Tensor
+    """Weight of each class's losses, that of its group, shape ``(C,)``."""
 
     def divide(self, labels: Labels, config: HeadConfig) -> None:
         """Clone the branches of a single head into every group."""
         self.labels, self.config = tuple(map(tuple, labels)), config
+        gains = torch.ones(self.nc)
+        for own, group in zip(labels, config.groups, strict=True):
+            gains[list(own)] = group.weight
+        self.register_buffer("gains", gains, persistent=False)
         for name in ("cv3", "one2one_cv3"):
             branches = getattr(self, name, None)
             if branches is not None:

@@ -105,6 +105,7 @@ class DetectionLoss:
         self.group_of = getattr(head, "group_of", one_group).to(self.device)
         self.assigner = make_assigner(options, head.nc, tal_topk, tal_topk2)
         self.class_term = CLASS_TERMS[options.class_loss]
+        self.gains = getattr(head, "gains", torch.ones(head.nc)).to(self.device)
         weights = getattr(model, "class_weights", None)
         self.class_weights = None if weights is None else weights.float().to(self.device)
         self.dfl = DFLoss(head.reg_max) if head.reg_max > 1 else None
@@ -187,7 +188,7 @@ class DetectionLoss:
         found: Assignment,
         batch: Mapping[str, Tensor],
     ) -> Tensor:
-        weights = torch.ones(outputs.logits.shape[:2], device=self.device)
+        weights = self.gains.expand(outputs.logits.shape[:2])
         if self.class_weights is not None:
             weights = weights * self.class_weights
         if "class_mask" in batch:
@@ -214,7 +215,8 @@ class DetectionLoss:
             shares = strides / strides.new_tensor([width, height, width, height])
             found_shares = sides[..., 0] * shares  # (M, 4)
             of_sides = functional.l1_loss(found_shares, distances * shares, reduction="none")
-        return ((1 - fit) * found.weights).sum(), (of_sides.mean(dim=1) * found.weights).sum()
+        weights = found.weights * self.gains[targets.labels[found.gts]]
+        return ((1 - fit) * weights).sum(), (of_sides.mean(dim=1) * weights).sum()
 
 
 def make_assigner(options: LossOptions, num_classes: int, topk: int, topk2: int | None) -> Assigner:

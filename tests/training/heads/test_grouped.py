@@ -1,6 +1,7 @@
 import copy
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,6 +138,26 @@ def test_symbols_of_one_group_teach_its_box_branch_only(name: str, assigner: str
         for p in model.parameters()
         if p.requires_grad
     )
+
+
+def gradient_of(model: DetectionModel, group: int) -> Tensor:
+    """Of the last layers of a group."""
+    head = model.model[-1]
+    layers = head.cv2[0].branches[group][-1], head.cv3[0].towers[group][-1]
+    return torch.cat([layer.weight.grad.flatten() for layer in layers])
+
+
+def test_the_weight_of_a_group_is_that_of_its_losses() -> None:
+    plain = config("separate")
+    (first, *others) = plain.groups
+    heavy = replace(plain, groups=(replace(first, weight=3.0), *others))
+    models = [with_heads("yolo11n", each) for each in (plain, heavy)]
+    for model in models:
+        loss_of(model, batch(30))
+    for group, times in enumerate((3, 1, 1)):
+        expected, found = (gradient_of(model, group) for model in models)
+        assert expected.norm() > 0
+        torch.testing.assert_close(found, times * expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("box", ["shared", "separate"])

@@ -26,6 +26,9 @@ from typing import Literal, cast, get_args
 from class_maps import ConfigError, with_nearest
 from class_maps.yaml_files import Checked, read
 
+SHOWN = 5
+"""Classes that an error names; with the wrong config they are all wrong."""
+
 BoxBranch = Literal["shared", "separate"]
 Gate = Literal["none", "cbam"]
 BoxEncoding = Literal["signed", "stock"]
@@ -69,10 +72,12 @@ class HeadConfig:
             ConfigError: A class of the data is in no group, or a group has one that is not there.
         """
         grouped = [name for group in self.groups for name in group.classes]
-        if unknown := set(grouped) - set(names):
-            raise ConfigError(f"heads: not in the data: {with_nearest(unknown, names)}")
+        if unknown := [name for name in grouped if name not in names]:
+            shown, more = unknown[:SHOWN], _more(unknown)
+            raise ConfigError(f"heads: not in the data: {with_nearest(shown, names)}{more}")
         if missing := [name for name in names if name not in grouped]:
-            raise ConfigError(f"heads: in no group: {', '.join(missing)}")
+            shown, more = missing[:SHOWN], _more(missing)
+            raise ConfigError(f"heads: in no group: {', '.join(shown)}{more}")
         label = {name: i for i, name in enumerate(names)}
         return tuple(tuple(label[name] for name in group.classes) for group in self.groups)
 
@@ -131,6 +136,10 @@ def from_yaml(path: Path) -> HeadConfig:
             BoxEncoding, data.choice("box_encoding", get_args(BoxEncoding), "signed")
         ),
     )
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
 
 
 def _group(data: Checked) -> Group:

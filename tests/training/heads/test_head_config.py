@@ -77,6 +77,11 @@ def test_groups_must_fit_the_data(tmp_path: Path) -> None:
         config.labels(["notehead", "stems", "beam", "dot"])
 
 
+def test_only_some_of_many_wrong_classes_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"in the data: \w+, \w+, \w+, \w+.*, \w+ and 75 more$"):
+        head_config.load("coco-standard").labels(NAMES)
+
+
 def test_no_such_config() -> None:
     with pytest.raises(ConfigError, match=r"harmoni \(did you mean harmony\?\)"):
         head_config.load("harmoni")

@@ -32,7 +32,7 @@ from training.trainer import TrainConfig
             train,
             TrainConfig,
             {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
-            | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss"},
+            | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"},
         ),
     ],
 )

@@ -170,7 +170,7 @@ class SeparateDetect(GroupedDetect):
         boxes = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
         boxes = boxes.gather(2, chosen[:, None].expand(n_images, 4, n_points))
         scores = scores.gather(2, points[:, None].expand_as(scores))
-        scores = scores * (self.group_of[None, :, None] == groups[:, None])
+        scores *= self.group_of[None, :, None] == groups[:, None]
         return torch.cat((boxes, scores), dim=1)
 
     def _boxes_of_groups(self, x: dict[str, Any]) -> Tensor:

@@ -16,7 +16,8 @@ A class map is a file like this::
         like: deepscoresv2                    # takes its map; the map here, if any, is added
         map: {barlineSingle: barlineSingle}
 
-``map: same names`` stands for a map of every class to itself, but the unlabelled ones.
+``map: same names`` stands for a map of every class to itself, but the unlabelled ones; beside it
+``also: {tie: necktie}`` names categories that are called something else.
 """
 
 from collections import Counter
@@ -86,13 +87,15 @@ def from_yaml(path: Path) -> ClassMap:
 
 def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
     data = sources.mapping(name)
-    data.only_keys("annotation_set", "like", "map", "unlabelled")
+    data.only_keys("annotation_set", "like", "map", "also", "unlabelled")
     sets = catalogue(name).annotation_sets
     annotation_set = data.string("annotation_set") if sets else None
     if annotation_set and annotation_set not in sets:
         shown = with_nearest([annotation_set], sets)
         raise data.error(f"{shown} is none of {', '.join(sets)}", "annotation_set")
     unlabelled = _unlabelled(data)
+    if "also" in data.value and data.value.get("map") != SAME_NAMES:
+        raise data.error(f"goes with map: {SAME_NAMES} only; put its entries into map", "also")
     if "like" in data.value:
         class_of = _class_of_like(sources, name, classes)
     else:
@@ -117,12 +120,16 @@ def _class_of(data: Checked, classes: tuple[str, ...]) -> dict[str, str]:
     """The class of each category that a source's own map names."""
     if data.value.get("map") == SAME_NAMES:
         unlabelled = _unlabelled(data)
-        return {name: name for name in classes if name not in unlabelled}
+        same = {name: name for name in classes if name not in unlabelled}
+        also = _entries(data, "also") if "also" in data.value else {}
+        if both := sorted(same.keys() & also.keys()):
+            raise data.error(f"also one of the classes: {', '.join(both)}", "also")
+        return same | also
     return _entries(data)
 
 
-def _entries(data: Checked) -> dict[str, str]:
-    entries = data.mapping("map")
+def _entries(data: Checked, key: str = "map") -> dict[str, str]:
+    entries = data.mapping(key)
     return {category: entries.string(category) for category in entries.value}
 
 

@@ -7,6 +7,7 @@ for each, which imports this module and hands over nothing but its own arguments
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,26 +17,30 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 from ultralytics.data.augment import Compose, Format, RandomHSV
-from ultralytics.data.build import InfiniteDataLoader
+from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK, IterableSimpleNamespace, nms
-from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
+from ultralytics.utils.torch_utils import (
+    strip_optimizer,
+    torch_distributed_zero_first,
+    unwrap_model,
+)
 
 from class_maps import InputError
-from converters.yolo import open_dataset
 from training.augmentation import SymbolCounter, VisiblePerspective
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import HeadConfig
+from training.joint_data import JointData, JointOptions, MixSampler, join
 from training.losses.detection import LossOptions, detection_criterion
 from training.signed_distances import allow_beside
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
 
-ON_MADE = "on_trainer_made"
-"""Callbacks run at the end of the constructor, in the processes of all devices: Ultralytics runs
-``on_pretrain_routine_start`` in the first one only."""
+ON_OPTIONS = "on_options"
+"""Callbacks run in the constructor before the data is opened, in the processes of all devices:
+Ultralytics runs ``on_pretrain_routine_start`` in the first one only."""
 REPORT_FILE = "augmentation.json"
 """In the run folder: epochs done, and what augmentation saw and dropped."""
 
@@ -45,11 +50,15 @@ class ScoreDataset(YOLODataset):
 
     Args:
         counter: Gets what augmentation drops; None for validation, which augments nothing.
+        joint: Where the images come from, and which class each label of theirs is.
         options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
     """
 
-    def __init__(self, *, counter: SymbolCounter | None, **options: object) -> None:
+    def __init__(
+        self, *, counter: SymbolCounter | None, joint: JointData, **options: object
+    ) -> None:
         self.counter = counter
+        self.joint = joint
         super().__init__(**options)
         # The images that it would keep decoded are for mosaics, which are never made.
         self.max_buffer_length = 0
@@ -59,7 +68,7 @@ class ScoreDataset(YOLODataset):
         return list(img_path)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Load all labels.
+        """Load all labels, and turn those of each source into labels of all classes.
 
         Raises:
             InputError: Ultralytics left out an image, which it does with a log line only.
@@ -73,6 +82,10 @@ class ScoreDataset(YOLODataset):
                 f"cannot be trained on: broken, or below 10 px{others}; replace or remove it",
                 path=Path(left_out[0]),
             )
+        for label in labels:
+            source = self.joint.sources[self.joint.source_of[label["im_file"]]]
+            own = label["cls"]  # (N, 1), float
+            label["cls"] = source.labels[own.astype(np.int64)].astype(own.dtype)
         return labels
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
@@ -98,10 +111,49 @@ class ScoreDataset(YOLODataset):
 
 
 class ScoreValidator(DetectionValidator):
-    """Ultralytics' validator, without the time limit after which it skips images."""
+    """Ultralytics' validator, without the time limit after which it skips images.
+
+    Args:
+        masks: Gives a batch its ``class_mask``.
+        options: Those of ``DetectionValidator``.
+    """
+
+    def __init__(self, *args: object, masks: "ClassMasks", **options: object) -> None:
+        super().__init__(*args, **options)
+        self.masks = masks
+        self.mask: Tensor | None = None
+        """Of the batch, ``(B, C)``: False where an image says nothing of a class."""
+
+    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepare a batch, and say which classes its images say nothing of.
+
+        Args:
+            batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
+        """
+        batch = self.masks.added(super().preprocess(batch))
+        self.mask = batch.get("class_mask")
+        return batch
+
+    def update_metrics(self, preds: list[dict[str, Tensor]], batch: dict[str, Any]) -> None:
+        """Count what was found, but for the classes that an image says nothing of.
+
+        Args:
+            preds: ``bboxes``, ``conf``, ``cls`` and ``extra`` of each image.
+            batch: As :meth:`preprocess` left it.
+        """
+        if self.mask is not None:
+            said = [mask[found["cls"].long()] for mask, found in zip(self.mask, preds, strict=True)]
+            preds = [
+                {name: of_all[kept] for name, of_all in found.items()}
+                for found, kept in zip(preds, said, strict=True)
+            ]
+        super().update_metrics(preds, batch)
 
     def postprocess(self, preds: Tensor | tuple[Tensor, object]) -> list[dict[str, Tensor]]:
         """Suppress doubled boxes, however long it takes."""
+        if self.mask is not None and not self.end2end:  # before they fill the limit
+            scores = preds[0] if isinstance(preds, tuple) else preds  # (B, 4 + C, A)
+            scores[:, 4:] *= self.mask[:, :, None]
         outputs = nms.non_max_suppression(
             preds,
             self.args.conf,
@@ -118,6 +170,29 @@ class ScoreValidator(DetectionValidator):
         ]
 
 
+class ClassMasks:
+    """Tells which classes the images of a batch say something of.
+
+    Args:
+        joint: Where the images come from.
+        device: Where the batches are.
+    """
+
+    def __init__(self, joint: JointData, device: torch.device) -> None:
+        self._joint = joint
+        self._of_sources = torch.from_numpy(joint.labelled).to(device)  # (S, C)
+        self._needed = not joint.labelled.all()
+
+    def added(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Add ``class_mask``, bool, shape ``(B, C)``, unless all is labelled everywhere."""
+        if self._needed:
+            sources = torch.tensor([self._joint.source_of[file] for file in batch["im_file"]])
+            # On a GPU an index from the host would be waited for.
+            sources = sources.to(self._of_sources.device, non_blocking=True)
+            batch["class_mask"] = self._of_sources[sources]
+        return batch
+
+
 class ScoreTrainer(DetectionTrainer):
     """Ultralytics' trainer for detection, for music pages."""
 
@@ -125,6 +200,9 @@ class ScoreTrainer(DetectionTrainer):
     """Whether a new head starts from the data's sizes."""
     loss_options = LossOptions()
     """How anchor points are assigned and losses weighed."""
+    sources: JointOptions | None = None
+    """The data sets, and how they are joined; None for the one of Ultralytics' ``data``."""
+    joint: JointData
     heads: HeadConfig | None = None
     """Groups of classes with a head each; a single head if None, or that of the weights."""
 
@@ -146,7 +224,6 @@ class ScoreTrainer(DetectionTrainer):
         ):
             if function not in self.callbacks[event]:
                 self.add_callback(event, function)
-        self.run_callbacks(ON_MADE)
 
     def train(self) -> None:
         """Train; Ultralytics' bars go to stderr, because stdout belongs to a command's result."""
@@ -154,15 +231,16 @@ class ScoreTrainer(DetectionTrainer):
             super().train()
 
     def get_dataset(self) -> dict[str, Any]:
-        """Describe the data set without Ultralytics' downloads, scripts and fonts."""
-        dataset = open_dataset(Path(self.args.data))
-        images = {split: dataset.image_paths(split) for split in ("train", "val")}
+        """Describe the data without Ultralytics' downloads, scripts and fonts."""
+        self.run_callbacks(ON_OPTIONS)
+        self.joint = join(self.sources or JointOptions(folders=(Path(self.args.data),)))
+        self.masks = ClassMasks(self.joint, self.device)
         return {
-            "path": dataset.root,
-            "names": dict(enumerate(dataset.names)),
-            "nc": len(dataset.names),
+            "path": self.joint.sources[0].dataset.root,
+            "names": dict(enumerate(self.joint.names)),
+            "nc": len(self.joint.names),
             "channels": 3,
-            **{split: [str(path.absolute()) for path in paths] for split, paths in images.items()},
+            **{split: self.joint.image_files(split) for split in ("train", "val")},
         }
 
     def build_dataset(
@@ -180,6 +258,7 @@ class ScoreTrainer(DetectionTrainer):
             self.counter = SymbolCounter(self.data["nc"], self.args.workers)
         return ScoreDataset(
             counter=self.counter if training else None,
+            joint=self.joint,
             img_path=img_path,
             imgsz=self.args.imgsz,
             batch_size=batch,
@@ -196,10 +275,27 @@ class ScoreTrainer(DetectionTrainer):
     def get_dataloader(
         self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> InfiniteDataLoader:
-        """Load validation images in batches of the training's size, not of twice that."""
+        """Load images; of several sources by weight.
+
+        Args:
+            dataset_path: The split's image files.
+            batch_size: For training; validation has the training's, not twice that.
+            rank: Number of this device, or -1.
+            mode: ``train`` or ``val``.
+        """
         if mode == "val":
             batch_size = max(self.batch_size // max(self.world_size, 1), 1)
-        return super().get_dataloader(dataset_path, batch_size, rank, mode)
+        if mode == "val" or len(self.joint.sources) == 1:
+            return super().get_dataloader(dataset_path, batch_size, rank, mode)
+        with torch_distributed_zero_first(rank):  # one device reads the labels for all
+            dataset = self.build_dataset(dataset_path, mode, batch_size)
+        sampler = self.joint.sampler(
+            dataset.im_files,
+            seed=self.args.seed,
+            rank=max(rank, 0),
+            n_ranks=max(self.world_size, 1),
+        )
+        return _mixed_loader(dataset, sampler, batch_size, self.args, self.device)
 
     def get_model(
         self,
@@ -231,7 +327,11 @@ class ScoreTrainer(DetectionTrainer):
         """Build the validator without a time limit."""
         stock = super().get_validator()
         return ScoreValidator(
-            self.test_loader, save_dir=self.save_dir, args=stock.args, _callbacks=self.callbacks
+            self.test_loader,
+            save_dir=self.save_dir,
+            args=stock.args,
+            _callbacks=self.callbacks,
+            masks=self.masks,
         )
 
     def set_model_attributes(self) -> None:
@@ -241,7 +341,7 @@ class ScoreTrainer(DetectionTrainer):
             unwrap_model(self.model).to(memory_format=torch.channels_last)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Prepare a batch, with the images in the model's order in memory.
+        """Prepare a batch, with the images in the model's order in memory, and its mask.
 
         Args:
             batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
@@ -249,7 +349,7 @@ class ScoreTrainer(DetectionTrainer):
         batch = super().preprocess_batch(batch)
         if self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
-        return batch
+        return self.masks.added(batch)
 
     def validate(self) -> tuple[dict[str, float], float | None]:
         """Validate, if the configuration asks for it; else the last epoch counts as the best."""
@@ -356,8 +456,35 @@ class ScoreTrainer(DetectionTrainer):
         return counts
 
 
+def _mixed_loader(
+    dataset: ScoreDataset,
+    sampler: MixSampler,
+    batch_size: int,
+    args: IterableSimpleNamespace,
+    device: torch.device,
+) -> InfiniteDataLoader:
+    """Load what a sampler draws, otherwise as Ultralytics' ``build_dataloader`` does."""
+    batch_size = min(batch_size, len(sampler))
+    n_batches = math.ceil(len(sampler) / batch_size)
+    n_cores = (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1)
+    n_workers = min(n_cores, args.workers, n_batches if n_batches > 1 else 0)
+    return InfiniteDataLoader(
+        dataset=dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=n_workers,
+        prefetch_factor=4 if n_workers else None,
+        pin_memory=device.type == "cuda",
+        collate_fn=dataset.collate_fn,
+        worker_init_fn=seed_worker,
+        generator=torch.Generator().manual_seed(max(RANK, 0) + args.seed),
+    )
+
+
 def _start_epoch(trainer: ScoreTrainer) -> None:
     trainer.batches_done = 0
+    if isinstance(trainer.train_loader.sampler, MixSampler):
+        trainer.train_loader.sampler.set_epoch(trainer.epoch)
 
 
 def _lower_rate(trainer: ScoreTrainer) -> None:

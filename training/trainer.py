@@ -1,4 +1,4 @@
-"""Trains one Ultralytics model on one data set.
+"""Trains one Ultralytics model on one data set, or on several together.
 
 :func:`train` checks everything a user can get wrong, then hands over to :class:`ScoreTrainer`,
 which is Ultralytics' trainer with what music needs: no label dropped, no flips and no mosaic, a
@@ -23,16 +23,16 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
-from converters.yolo import open_dataset
 from training.density import suggested_max_det
 from training.devices import check_device
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
-from training.labels import LabelCounts, count_labels
+from training.joint_data import JointOptions, count_sources, join, total
+from training.labels import LabelCounts
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models import model_file, read_checkpoint
-from training.score_trainer import ON_MADE, REPORT_FILE, ScoreTrainer
+from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
@@ -51,6 +51,16 @@ class TrainConfig:
 
     data: Path
     """Folder with a ``data.yaml``, or that file."""
+    joint: tuple[Path, ...] = ()
+    """Data sets that are trained on together with ``data``."""
+    mix: tuple[float, ...] = ()
+    """Weight of the images of ``data`` and of each in ``joint``; empty for their numbers."""
+    true_negatives: bool = False
+    """A class that one of several data sets does not have is not drawn on its images either; else
+    its images say nothing of such a class."""
+    same: tuple[str, ...] = ()
+    """Class names that mean the same in several data sets, whatever their class maps; ``all`` for
+    every name."""
     out: Path
     """Run folder; it must be empty or not there, unless ``resume``."""
     model: str = "yolo11n"
@@ -106,6 +116,16 @@ class TrainConfig:
             larger = -(-self.imgsz // STRIDE) * STRIDE
             raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
         self.loss_options()
+        self.sources()
+
+    def sources(self) -> JointOptions:
+        """Give what of this says which images there are."""
+        return JointOptions(
+            folders=(self.data, *self.joint),
+            mix=self.mix,
+            true_negatives=self.true_negatives,
+            same=self.same,
+        )
 
     def loss_options(self) -> LossOptions:
         """Give what of this the loss depends on."""
@@ -125,7 +145,11 @@ class TrainResult:
     seconds: float
     """Of this call."""
     labels: dict[str, LabelCounts]
-    """What the label files of ``train`` and ``val`` hold."""
+    """What the label files of ``train`` and ``val`` hold, of all data sets together."""
+    sources: dict[str, dict[str, LabelCounts]]
+    """The same for each data set, by its folder."""
+    silent: dict[str, tuple[str, ...]]
+    """The classes that a data set says nothing of, by its folder."""
     augmented: dict[str, dict[str, int]]
     """For each class name: symbols ``seen`` by augmentation, and ``dropped`` as out of sight."""
 
@@ -138,8 +162,8 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     """Train, or go on with a training that was cut off.
 
     Args:
-        config: With ``resume`` only ``data``, ``out``, ``device`` and ``workers`` are looked at;
-            the rest is what the run was started with.
+        config: With ``resume`` only ``data``, ``joint``, ``out``, ``device`` and ``workers`` are
+            looked at; the rest is what the run was started with.
         force: Replace a run in ``out``.
 
     Returns:
@@ -159,9 +183,10 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
         raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
     model = str(last) if config.resume else model_file(config.model)
-    dataset = open_dataset(config.data)
-    _check_heads(config, model, dataset.names)
-    labels = count_labels(dataset)
+    joint = join(config.sources())
+    _check_heads(config, model, joint.names)
+    of_sources = count_sources(joint)
+    labels = total(of_sources)
     if not config.resume:  # after everything that could be wrong: an old run is still there
         _make_room(config, force=force)
     callbacks = _callbacks(config, labels)
@@ -178,6 +203,8 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         epochs=report["epochs"],
         seconds=time.monotonic() - begin,
         labels=labels,
+        sources=of_sources,
+        silent=joint.silent(),
         augmented=report["augmented"],
     )
 
@@ -199,7 +226,8 @@ def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
         raise ConfigError(f"--heads: {model} has several heads already; leave it out")
     if list(weights.names.values()) != list(names):
         raise ConfigError(
-            f"{model}: has heads for other classes than {config.data}; start from a single head's"
+            f"{model}: has heads for other classes than {_words(config)}; start from a single "
+            "head's"
         )
 
 
@@ -215,7 +243,7 @@ def _make_room(config: TrainConfig, *, force: bool) -> None:
         raise ConfigError(
             f"{out}: has no {CONFIG_FILE}: not a run of omr train, and not replaced; choose another"
         )
-    for needed in (config.data, Path(config.model)):
+    for needed in (config.data, *config.joint, Path(config.model)):
         if needed.exists() and lies_in(needed, out):
             raise ConfigError(
                 f"{needed} lies in {out}, which would be replaced; choose another folder"
@@ -229,6 +257,7 @@ def save_config(config: TrainConfig) -> None:
         name: str(value.absolute()) if isinstance(value, Path) else value
         for name, value in asdict(config).items()
     }
+    content["joint"] = [str(folder.absolute()) for folder in config.joint]
     file = config.out / CONFIG_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
@@ -246,7 +275,9 @@ def read_config(out: Path) -> TrainConfig:
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
         paths = {name: Path(content[name]) for name in ("data", "out")}
-        return TrainConfig(**content | paths)
+        lists = {name: tuple(content.get(name, ())) for name in ("mix", "same")}
+        joint = tuple(Path(folder) for folder in content.get("joint", ()))
+        return TrainConfig(**content | paths | lists | {"joint": joint})
     except (yaml.YAMLError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"not written by omr train: {reason}", path=file) from None
@@ -300,7 +331,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
 def _callbacks(config: TrainConfig, labels: dict[str, LabelCounts]) -> dict[str, Any]:
     """Add to Ultralytics' callbacks what has to happen in the processes of all devices."""
     callbacks: dict[str, Any] = get_default_callbacks()
-    callbacks[ON_MADE] = [partial(_choose_start_and_loss, config)]
+    callbacks[ON_OPTIONS] = [partial(_choose_options, config)]
     callbacks["on_pretrain_routine_end"] += [
         partial(_save_config, config),
         partial(_check_symbols, labels["train"].symbols),
@@ -316,10 +347,13 @@ def _resumed(config: TrainConfig) -> TrainConfig:
             f"{config.out}: nothing to resume: no weights/last.pt; delete it and start again"
         )
     stored = read_config(config.out)
-    if stored.data.exists() and stored.data.resolve() != config.data.resolve():
+    before, now = stored.sources().folders, config.sources().folders
+    pairs = zip(before, now, strict=False)
+    others = [old.exists() and old.resolve() != new.resolve() for old, new in pairs]
+    if len(before) != len(now) or any(others):
         raise ConfigError(
-            f"{config.out}: was started with {stored.data}, not with {config.data}; give that, or "
-            "start a new run with --model weights/last.pt"
+            f"{config.out}: was started with {_words(stored)}, not with {_words(config)}; give "
+            "that, or start a new run with --model weights/last.pt"
         )
     _, checkpoint = read_checkpoint(last)
     done = checkpoint["epoch"] + 1
@@ -334,6 +368,7 @@ def _resumed(config: TrainConfig) -> TrainConfig:
     return replace(
         stored,
         data=config.data,
+        joint=config.joint,
         out=config.out,
         device=config.device,
         workers=config.workers,
@@ -341,7 +376,13 @@ def _resumed(config: TrainConfig) -> TrainConfig:
     )
 
 
-def _choose_start_and_loss(config: TrainConfig, trainer: ScoreTrainer) -> None:
+def _words(config: TrainConfig) -> str:
+    """Name the data sets, as they are given to the command."""
+    return " ".join(map(str, config.sources().folders))
+
+
+def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
+    trainer.sources = config.sources()
     trainer.size_prior = config.size_prior
     trainer.loss_options = config.loss_options()
     trainer.heads = head_config.load(config.heads) if config.heads else None

@@ -1,22 +1,29 @@
 """``omr eval``."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from class_maps import ConfigError
+from class_maps import ConfigError, with_nearest
 from omr.console import note, print_json, progress, say, table
 from omr.options import AsJson, Device
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from converters.images import Pixels
+    from converters.page import Page
     from converters.yolo import YoloDataset
     from eval.detection import ClassScore, DetectionReport, MeanScore
 
+ALL = 10**6
+"""More symbols than an image can have."""
 REPORT, SHEET = "report.json", "contact_sheet.png"
 
 
@@ -48,7 +55,9 @@ def evaluate(
     if out is not None and not force:
         _check_free(out)
     dataset = open_dataset(data)
-    _check_names(class_names(weights), dataset.names)
+    names = class_names(weights)
+    _check_names(names, dataset.names)
+    others = [name for name in names if name not in dataset.names]
     truths = list(dataset.pages(split))
     max_det = suggested_max_det(max(len(page.labels) for page in truths))
     folder = dataset.splits[split]
@@ -59,15 +68,23 @@ def evaluate(
         batch=batch,
         device=device,
         score_thresh=conf,
-        max_det=max_det,
+        # Classes that the data does not have must not fill the limit.
+        max_det=ALL if others else max_det,
     )
-    predictions = list(progress(found, "Predicting", total=len(truths)))
+    predictions, left_out = [], 0
+    for page in progress(found, "Predicting", total=len(truths)):
+        kept = _of_data(page, names, dataset.names)
+        left_out += len(page.labels) - len(kept.labels)
+        predictions.append(_strongest(kept, max_det))
     report = score(truths, predictions, dataset.names)
     seen = _is_training_split(dataset, split)
     full = sum(len(page.labels) >= max_det for page in predictions)
     settings = {"imgsz": imgsz, "conf": conf, "max_det": max_det, "images_at_max_det": full}
-    result = {"split": split, "is_training_split": seen, **settings, **report.to_json()}
+    result = {"split": split, "is_training_split": seen, **settings}
+    result |= {"classes_left_out": others, "predictions_left_out": left_out, **report.to_json()}
     _show(report, split=split, seen=seen)
+    if others:
+        say(f"{left_out} predictions left out, of {len(others)} classes that {data} does not have")
     say(f"{full} images filled the limit of {max_det} detections")
     if out is not None:
         sheet = compare(folder, truths, predictions, dataset.names)
@@ -93,22 +110,41 @@ def _check_free(out: Path) -> None:
 
 
 def _check_names(of_weights: Sequence[str], of_data: Sequence[str]) -> None:
-    """Refuse weights whose labels mean something else than the data's."""
+    """Refuse weights that cannot find every class of the data, or not by its name."""
     if tuple(of_weights) == tuple(of_data):
         return
-    differences = [
-        f"only in the {what}: {', '.join(sorted(only))}"
-        for what, only in (
-            ("weights", set(of_weights) - set(of_data)),
-            ("data", set(of_data) - set(of_weights)),
-        )
-        if only
+    problems = [
+        f"twice in the {what}: {', '.join(twice)}"
+        for what, names in (("weights", of_weights), ("data", of_data))
+        if (twice := sorted(name for name, n in Counter(names).items() if n > 1))
     ]
-    if not differences:
-        pairs = enumerate(zip_longest(of_weights, of_data, fillvalue="nothing"))
-        i, (weight, datum) = next((i, pair) for i, pair in pairs if len(set(pair)) == 2)
-        differences = [f"label {i} is {weight} in the weights, {datum} in the data"]
-    raise ConfigError(f"weights and data differ in their classes: {'; '.join(differences)}")
+    if unknown := set(of_data) - set(of_weights):
+        problems.append(f"unknown to the weights: {with_nearest(sorted(unknown), of_weights)}")
+    if problems:
+        raise ConfigError(f"weights and data differ in their classes: {'; '.join(problems)}")
+
+
+def _of_data(page: "Page", of_weights: Sequence[str], of_data: Sequence[str]) -> "Page":
+    """Give predictions the data's labels, and leave out those of classes that it does not have."""
+    if tuple(of_weights) == tuple(of_data):
+        return page
+    import numpy as np
+
+    label_of = {name: label for label, name in enumerate(of_data)}
+    new = np.array([label_of.get(name, -1) for name in of_weights], dtype=np.int64)
+    labels = new[page.labels]
+    return _some(replace(page, labels=labels), labels >= 0)
+
+
+def _strongest(page: "Page", most: int) -> "Page":
+    """The first of a page's predictions, which are sorted by score."""
+    return page if len(page.labels) <= most else _some(page, slice(most))
+
+
+def _some(page: "Page", kept: "slice | NDArray[np.bool_]") -> "Page":
+    scores = None if page.scores is None else page.scores[kept]
+    boxes_xyxy, labels = page.boxes_xyxy[kept], page.labels[kept]
+    return replace(page, boxes_xyxy=boxes_xyxy, labels=labels, scores=scores)
 
 
 def _is_training_split(dataset: "YoloDataset", split: str) -> bool:

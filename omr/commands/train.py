@@ -1,5 +1,6 @@
 """``omr train``."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,12 +11,19 @@ from omr.console import print_json, say, table
 from omr.options import AsJson, Device
 
 if TYPE_CHECKING:
+    from training.labels import LabelCounts
     from training.trainer import TrainResult
+
+MOST_NAMES = 8
+"""Names that a sentence lists."""
 
 
 def train(
     context: typer.Context,
-    data: Annotated[Path, typer.Argument(help="Folder that omr convert wrote.", exists=True)],
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Folders that omr convert wrote, trained on together.", exists=True),
+    ],
     out: Annotated[Path, typer.Option(help="Run folder to make.", file_okay=False)],
     model: Annotated[
         str,
@@ -53,10 +61,26 @@ def train(
     class_loss: Annotated[
         Literal["bce", "focal", "varifocal"], typer.Option(help="Loss of the classes.")
     ] = "bce",
+    mix: Annotated[
+        str | None,
+        typer.Option(help="Weights of several DATA: 2:1.", show_default="by number of images"),
+    ] = None,
+    true_negatives: Annotated[
+        bool,
+        typer.Option(
+            "--true-negatives",
+            help="A class that one of several DATA does not have is not on its images either; "
+            "else they say nothing of it.",
+        ),
+    ] = False,
+    same: Annotated[
+        str | None,
+        typer.Option(help="Classes that mean the same in several DATA: a,b; all for every one."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a detector from scratch, or go on from weights.
+    """Train a detector from scratch, or go on from weights, on one data set or several.
 
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """
@@ -67,7 +91,11 @@ def train(
         _check_no_settings(context)
     result = run(
         TrainConfig(
-            data=data,
+            data=data[0],
+            joint=tuple(data[1:]),
+            mix=_weights(mix),
+            true_negatives=true_negatives,
+            same=tuple(name.strip() for name in same.split(",")) if same else (),
             out=out,
             model=model,
             epochs=epochs,
@@ -92,6 +120,14 @@ def train(
         print_json(result.to_json())
 
 
+def _weights(mix: str | None) -> tuple[float, ...]:
+    """Read the weights of several data sets, such as 2:1."""
+    try:
+        return tuple(float(weight) for weight in mix.split(":")) if mix is not None else ()
+    except ValueError:
+        raise ConfigError(f"mix: {mix}: expected a weight for each data set, as 2:1") from None
+
+
 def _check_no_settings(context: typer.Context) -> None:
     """A resumed run has its own settings: others would be passed over in silence."""
     free = {"data", "out", "device", "workers", "resume", "as_json"}
@@ -110,9 +146,24 @@ def _show(result: "TrainResult") -> None:
     seen = [(name, n["seen"], n["dropped"]) for name, n in result.augmented.items() if n["seen"]]
     table("Symbols in augmentation", ("class", "seen", "dropped"), seen)
     say("Dropped: shifted out of sight in one of the epochs, not gone from the data.")
-    for split, held in result.labels.items():
+    _show_counts(result.labels)
+    for folder, labels in result.sources.items():
+        if result.sources.keys() != {folder}:
+            _show_counts(labels, f"{folder}, ")
+        if silent := result.silent[folder]:
+            say(f"{folder}: says nothing of {len(silent)} classes: {_some(silent)}")
+    say(f"{result.epochs} epochs, {result.seconds:.0f} s -> {result.best}")
+
+
+def _show_counts(labels: "Mapping[str, LabelCounts]", of: str = "") -> None:
+    for split, held in labels.items():
         say(
-            f"{split}: {held.images} images, {held.symbols} symbols, "
+            f"{of}{split}: {held.images} images, {held.symbols} symbols, "
             f"{held.without_labels} images without any, {held.duplicates} doubled rows left out"
         )
-    say(f"{result.epochs} epochs, {result.seconds:.0f} s -> {result.best}")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    more = len(names) - MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown

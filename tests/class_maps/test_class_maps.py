@@ -188,6 +188,44 @@ def test_size_of_shipped_maps(name: str, size: int) -> None:
     assert len(class_maps.load(name).names) == size
 
 
+def test_every_shipped_map_of_music_can_be_joined_with_coco() -> None:
+    of_coco = set(class_maps.load("coco").names)
+    for name in set(class_maps.shipped()) - {"coco"}:
+        assert not of_coco & set(class_maps.load(name).names)
+    class_of = class_maps.load("coco").source("coco").class_of
+    assert class_of["tie"] == class_of["necktie"] == "necktie"
+    assert len(class_of) == 81
+
+
+def also(text: str) -> str:
+    return f"name: demo\nclasses: [note, bar]\nsources:\n  coco: {text}\n"
+
+
+def test_categories_of_other_names_beside_the_same(tmp_path: Path) -> None:
+    text = also("{map: same names, also: {line: bar, dot: note}}")
+    assert class_maps.load(str(written(tmp_path, text))).source("coco").class_of == {
+        "note": "note",
+        "bar": "bar",
+        "line": "bar",
+        "dot": "note",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{map: same names, also: {bar: note}}", "also: also one of the classes: bar"),
+        ("{map: same names, also: {line: baa}}", "map: not among classes: baa (did you mean bar?)"),
+        ("{map: {a: note, b: bar}, also: {c: bar}}", "also: goes with map: same names only; put its entries into map"),
+    ],
+)  # fmt: skip
+def test_categories_of_other_names_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:
+    path = written(tmp_path, also(text))
+    with pytest.raises(InputError) as raised:
+        class_maps.load(str(path))
+    assert str(raised.value) == f"{path}: sources.coco.{message}"
+
+
 def test_deepscores_is_the_release_in_its_order() -> None:
     table = catalogue("deepscoresv2")
     assert class_maps.load("deepscores").names == table.names("deepscores")

@@ -23,9 +23,13 @@ NAMES = ("notehead", "stem", "clef")
 
 @dataclass
 class Predictor:
-    """Stands in for training.predictor: finds every truth of the split."""
+    """Stands in for training.predictor: finds every truth of the split, by its name.
+
+    Before them it finds ``n_strangers`` symbols of each class that the data does not have.
+    """
 
     names: tuple[str, ...] = NAMES
+    n_strangers: int = 2
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def class_names(self, weights: Path) -> tuple[str, ...]:
@@ -36,9 +40,21 @@ class Predictor:
     ) -> Iterator[Page]:
         self.calls.append(settings)
         folder = images[0][0].parent
-        for page in open_dataset(folder.parents[1]).pages(folder.name):
+        dataset = open_dataset(folder.parents[1])
+        for page in dataset.pages(folder.name):
             assert folder / page.image in {file for file, _ in images}
-            yield replace(page, scores=np.full(len(page.labels), 0.9))
+            label_of = {name: label for label, name in enumerate(self.names)}
+            labels = [label_of.get(dataset.names[label], 0) for label in page.labels]
+            strangers = [label_of[name] for name in self.names if name not in dataset.names]
+            strangers = strangers * self.n_strangers
+            boxes_xyxy = [np.full((len(strangers), 4), [1.0, 2, 3, 4]), page.boxes_xyxy]
+            labels = [*strangers, *labels]
+            yield replace(
+                page,
+                boxes_xyxy=np.concatenate(boxes_xyxy),
+                labels=np.array(labels, dtype=np.int64),
+                scores=np.linspace(0.9, 0.8, len(labels)),
+            )
 
 
 @pytest.fixture
@@ -162,19 +178,12 @@ def test_high_conf_is_refused(data: Path, predictor: Predictor) -> None:
     ("names", "message"),
     [
         pytest.param(
-            ("notehead", "clef", "flag"),
-            "only in the weights: flag; only in the data: stem",
+            ("notehead", "clef", "stems"),
+            "unknown to the weights: stem (did you mean stems?)",
             id="other names",
         ),
-        pytest.param(("notehead", "stem"), "only in the data: clef", id="fewer"),
-        pytest.param(
-            ("notehead", "clef", "stem"),
-            "label 1 is clef in the weights, stem in the data",
-            id="order",
-        ),
-        pytest.param(
-            (*NAMES, "stem"), "label 3 is stem in the weights, nothing in the data", id="twice"
-        ),
+        pytest.param(("notehead", "stem"), "unknown to the weights: clef", id="fewer"),
+        pytest.param((*NAMES, "stem"), "twice in the weights: stem", id="twice"),
     ],
 )
 def test_classes_must_agree(
@@ -183,6 +192,38 @@ def test_classes_must_agree(
     predictor.names = names
     error = ConfigError(f"weights and data differ in their classes: {message}")
     assert_error(run(data), error)
+
+
+@pytest.mark.parametrize(
+    "names", [("notehead", "clef", "stem"), ("dog", "clef", "stem", "cat", "notehead")]
+)
+def test_the_order_and_other_classes_of_the_weights_change_no_score(
+    data: Path, predictor: Predictor, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    plain = json.loads(run(data, "--json").stdout)
+    predictor.names = names
+    result = run(data, "--json", "--out", str(tmp_path / "report"))
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    others = [name for name in names if name not in NAMES]
+    assert report == plain | {
+        "classes_left_out": others,
+        "predictions_left_out": 2 * len(others),
+    }
+    said = f"4 predictions left out, of 2 classes that {data} does not have" in result.stderr
+    assert said == bool(others)
+
+
+def test_other_classes_do_not_fill_the_limit(
+    data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.density.suggested_max_det", lambda max_symbols: max_symbols)
+    predictor.names, predictor.n_strangers = (*NAMES, "dog"), 50
+    report = json.loads(run(data, "--json").stdout)
+    assert predictor.calls[0]["max_det"] > 1000
+    assert report["macro"]["recall50"] == pytest.approx(1)
+    assert (report["predictions_left_out"], report["images_at_max_det"]) == (50, 1)
+    assert sum(row["n_predictions"] for row in report["classes"]) == 3
 
 
 def test_unknown_split(data: Path, predictor: Predictor) -> None:

@@ -91,10 +91,11 @@ def test_no_such_config() -> None:
 
 @pytest.mark.parametrize("name", head_config.shipped())
 def test_shipped_configs_fit_their_class_map(name: str) -> None:
-    names = class_maps.load(name.split("-")[0]).names
+    maps = [class_maps.load(part) for part in name.split("-")[0].split("+")]
+    names = [name for class_map in maps for name in class_map.names]
     labels = head_config.load(name).labels(names)
     assert sorted(label for own in labels for label in own) == [*range(len(names))]
-    assert len(labels) == 4
+    assert len(labels) == 3 + len(maps)
 
 
 def test_the_standard_groups_of_coco() -> None:

@@ -19,12 +19,14 @@ from omr.commands.convert import convert
 from omr.commands.demo import demo
 from omr.commands.engrave import engrave
 from omr.commands.eval import evaluate
+from omr.commands.heads import app as heads
 from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(classes, name="classes")
+app.add_typer(heads, name="heads")
 app.command()(engrave)
 app.command()(convert)
 app.command()(show)

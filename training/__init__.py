@@ -3,11 +3,6 @@
 import os
 
 import joblib
-
-# Before torch, whose threads read it once: a thread that has nothing to do sleeps. Where another
-# process holds one of the cores, threads that spin make every operation wait for its turn.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import torch
 
 import training.offline

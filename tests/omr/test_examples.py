@@ -13,7 +13,17 @@ from typer.testing import CliRunner
 
 from omr.cli import app
 
-ORDER = ["engrave", "convert", "show", "analyze-density", "train", "eval", "demo", "classes"]
+ORDER = [
+    "engrave",
+    "convert",
+    "show",
+    "analyze-density",
+    "heads",
+    "train",
+    "eval",
+    "demo",
+    "classes",
+]
 SHORTER = {
     "--pages 200": "--pages 5 --size 700x600",
     "--epochs 100": "--epochs 1 --batch 2 --workers 0",

@@ -1,0 +1,164 @@
+import inspect
+import json
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from class_maps import ConfigError, InputError
+from converters import images
+from omr.cli import app
+from omr.commands import heads
+from training.heads import head_config
+from training.heads.grouping.suggestion import GroupingOptions, Strategy
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A stem on a notehead, a beam below, in one image of 64 x 64 px; no clef."""
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "train").mkdir(parents=True)
+    images.write(np.full((64, 64), 255, np.uint8), tmp_path / "images/train/a.png")
+    labels = "0 .2 .2 .1 .1\n1 .2 .2 .03 .4\n2 .5 .8 .5 .05\n"
+    (tmp_path / "labels/train/a.txt").write_text(labels)
+    names = "names: [notehead, stem, beam, clef]\n"
+    (tmp_path / "data.yaml").write_text(f"train: images/train\nval: images/train\n{names}")
+    return tmp_path
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["heads", *map(str, words)])
+
+
+def suggest(data: Path, *words: object) -> Result:
+    return run("suggest", data, "--imgsz", 64, "--heads", 3, *words)
+
+
+def test_list() -> None:
+    result = run("list")
+    assert result.exit_code == 0, result.output
+    assert "coco-geometry 4 80 shared" in " ".join(result.stdout.split())
+    configs = json.loads(run("list", "--json").stdout)
+    assert list(configs) == list(head_config.shipped())
+    assert configs["coco-anticonfusion"]["groups"][0]["classes"] == ["person"]
+
+
+def test_show() -> None:
+    result = run("show", "coco-standard")
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.stdout.split())
+    assert "head_1 20 1.2" in shown
+    assert "head_0: person, backpack, umbrella," in shown
+    assert "box branch: shared (signed); class branches: width 1, depth 2, gate none" in shown
+    config = json.loads(run("show", "coco-standard", "--json").stdout)
+    assert (config["name"], config["groups"][2]["weight"]) == ("coco-standard", 1.5)
+    error = run("show", "coco-standrd").exception
+    assert isinstance(error, ConfigError)
+    assert "coco-standrd (did you mean coco-standard?)" in str(error)
+
+
+def test_suggest(data: Path) -> None:
+    out = data / "heads.yaml"
+    result = suggest(data, "--strategy", "geometry", "--out", out)
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.stdout.split())
+    assert "head_0 2 1 0 0" in shown
+    assert "all 4 3 0 0" in shown
+    assert "head_0: stem, clef head_1: notehead head_2: beam" in shown
+    told = " ".join(result.stderr.split())
+    assert "Without a symbol, put where the fewest classes are: clef" in told
+    assert "own: 100.00 % with a single head, 100.00 % with these" in told
+    assert f"-> {out}" in told
+    config = head_config.from_yaml(out)
+    assert [group.classes for group in config.groups] == [
+        ("stem", "clef"),
+        ("notehead",),
+        ("beam",),
+    ]
+
+
+def test_suggest_json(data: Path) -> None:
+    found = [
+        suggest(data, "--strategy", strategy, "--json").stdout
+        for strategy in ("geometry", "hybrid", "collision", "collision")
+    ]
+    assert [json.loads(text)["strategy"] for text in found[:3]] == [
+        "geometry",
+        "hybrid",
+        "collision",
+    ]
+    assert found[2] == found[3]
+    report = json.loads(found[2])
+    assert [sorted(head) for head in report["heads"]] == 3 * [
+        ["classes", "collisions", "conflicts", "name", "symbols", "within_classes"]
+    ]
+    assert report["absent"] == ["clef"]
+    assert report["single_head_collisions"] > 0
+    assert report["strides"] == [8, 16, 32]
+
+
+def test_anti_confusion(data: Path) -> None:
+    pairs = data / "pairs.txt"
+    pairs.write_text("stem, beam\n")
+    words: tuple[object, ...] = ("--strategy", "anti-confusion", "--heads", 2, "--pairs", pairs)
+    result = suggest(data, *words)
+    assert result.exit_code == 0, result.output
+    assert "conflicts" in result.stdout
+    assert "box: separate would make use of that" in result.stderr
+    heads_of = json.loads(suggest(data, *words, "--json").stdout)["heads"]
+    assert not any({"stem", "beam"} <= set(head["classes"]) for head in heads_of)
+    matrix = data / "confusion.csv"
+    matrix.write_text(",stem,beam\nstem,5,1\nbeam,2,5\n")
+    for threshold, expected in ((2.5, 1), (3, 0)):
+        words = "--strategy", "anti-confusion", "--heads", 1, "--confusion", matrix
+        report = json.loads(suggest(data, *words, "--threshold", threshold, "--json").stdout)
+        assert [head["conflicts"] for head in report["heads"]] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["geometry", "--heads", 0], "heads: must be at least 1, got 0"),
+        (["geometry", "--heads", 5], "heads: 4 classes cannot fill 5 heads"),
+        (["geometry", "--imgsz", 100], "imgsz (100): must be a multiple of every stride: 8, 16, 32"),
+        (["geometry", "--strides", "8;16"], "--strides: expected numbers such as 8,16,32, got 8;16"),
+        (["geometry", "--balance", 1], "balance: is for hybrid, not for geometry"),
+        (["geometry", "--threshold", 1], "--threshold is for --confusion"),
+        (["geometry", "--pairs", "p", "--confusion", "p"], "--pairs and --confusion say the same; give one of them"),
+        (["anti-confusion"], "anti-confusion needs pairs of classes or a confusion matrix"),
+        (["geometry", "--out", "heads.txt"], "heads.txt: a head config is a .yaml file"),
+    ],
+)  # fmt: skip
+def test_mistakes(data: Path, words: list[object], message: str) -> None:
+    error = suggest(data, "--strategy", *words).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == message
+
+
+def test_no_labels(data: Path) -> None:
+    (data / "labels/train/a.txt").unlink()
+    error = suggest(data, "--strategy", "geometry").exception
+    assert isinstance(error, InputError)
+    assert str(error) == f"{data}: no symbol in any image of train, so nothing to go by"
+
+
+def test_a_file_is_not_replaced(data: Path) -> None:
+    out = data / "heads.yaml"
+    out.write_text("mine")
+    error = suggest(data, "--strategy", "geometry", "--out", out).exception
+    assert str(error) == f"{out} is there already; --force replaces it"
+    assert out.read_text() == "mine"
+    assert suggest(data, "--strategy", "geometry", "--out", out, "--force").exit_code == 0
+    assert len(head_config.from_yaml(out).groups) == 3
+
+
+def test_defaults_are_those_of_the_options() -> None:
+    given = {n: p.default for n, p in inspect.signature(heads.suggest).parameters.items()}
+    wanted = {f.name: f.default for f in fields(GroupingOptions) if f.default is not MISSING}
+    assert given["heads"] == wanted["n_heads"]
+    assert given["strides"] == ",".join(map(str, GroupingOptions(strategy="hybrid").strides))
+    assert (given["balance"], given["seed"]) == (wanted["balance"], wanted["seed"])
+    assert get_args(get_type_hints(heads.suggest)["strategy"]) == get_args(Strategy)

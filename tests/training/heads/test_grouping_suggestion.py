@@ -1,0 +1,182 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from class_maps import ConfigError, InputError
+from training.heads import head_config
+from training.heads.grouping.conflicts import read_confusion, read_pairs
+from training.heads.grouping.statistics import Symbols
+from training.heads.grouping.suggestion import GroupingOptions, Strategy, suggest, write
+
+NAMES = ("note black", "note half", "stem", "no", "staff")
+
+
+def crowded() -> Symbols:
+    """A stem and two noteheads on one cell, and a staff under all, in each of two images."""
+    boxes = [[0, 0, 8, 8], [0, 0, 8, 8], [2, 2, 6, 6], [0, 0, 64, 8]]
+    return Symbols(
+        imgsz=64,
+        images=np.repeat([0, 1], 4),
+        labels=np.array([0, 1, 2, 4] * 2),
+        boxes_xyxy=np.array(boxes * 2, np.float64),
+    )
+
+
+def named(*pairs: tuple[str, str]) -> list[list[bool]]:
+    both = {*pairs, *((b, a) for a, b in pairs)}
+    return [[(a, b) in both for b in NAMES] for a in NAMES]
+
+
+@pytest.mark.parametrize("strategy", ["geometry", "hybrid", "anti-confusion", "collision"])
+def test_what_is_written_is_read_back(tmp_path: Path, strategy: Strategy) -> None:
+    conflicts = np.array(named(("stem", "staff"))) if strategy == "anti-confusion" else None
+    options = GroupingOptions(strategy=strategy, n_heads=2, strides=(8,))
+    suggestion = suggest(crowded(), NAMES, options, conflicts)
+    path = tmp_path / "heads.yaml"
+    write(suggestion, path)
+    config = head_config.from_yaml(path)
+    assert config == suggestion.config()
+    assert config.box == ("shared" if strategy == "anti-confusion" else "separate")
+    assert sorted(label for own in config.labels(NAMES) for label in own) == [0, 1, 2, 3, 4]
+    before = path.read_bytes()
+    with pytest.raises(ConfigError) as error:
+        write(suggestion, path)
+    assert str(error.value) == f"{path} is there already; --force replaces it"
+    path.write_text("old")
+    write(suggestion, path, force=True)
+    assert path.read_bytes() == before
+
+
+def test_by_collision() -> None:
+    """Of four boxes on a cell, one head takes the staff elsewhere and one box; four take all."""
+    options = GroupingOptions(strategy="collision", n_heads=4, strides=(8,))
+    found = suggest(crowded(), NAMES, options)
+    assert [sum(head.classes != ("no",) for head in found.heads)] == [4]
+    assert sorted(len(head.classes) for head in found.heads) == [1, 1, 1, 2]
+    assert [head.collisions for head in found.heads] == [0, 0, 0, 0]
+    assert [head.symbols for head in found.heads] == [2, 2, 2, 2]
+    assert found.absent == ("no",)
+    assert found.single_head_collisions == 12
+    assert (found.single_head, found.these_heads, found.without_candidate) == (0.5, 1, 0)
+    assert found.to_json()["heads"][0]["name"] == "head_0"
+
+
+def test_heads_of_one_class_each_still_share_points_within_it() -> None:
+    boxes = np.array([[0, 0, 8, 8]] * 3 + [[90, 90, 99, 99]], np.float64)
+    symbols = Symbols(
+        imgsz=64, images=np.zeros(4, np.int64), labels=np.array([0, 0, 1, 1]), boxes_xyxy=boxes
+    )
+    found = suggest(
+        symbols, ("a", "b"), GroupingOptions(strategy="geometry", n_heads=2, strides=(8,))
+    )
+    assert (found.single_head, found.these_heads, found.without_candidate) == (0.25, 0.5, 0.25)
+    assert sorted(head.within_classes for head in found.heads) == [0, 1]
+
+
+def test_nothing_to_go_by() -> None:
+    nothing = Symbols(
+        imgsz=64,
+        images=np.empty(0, np.int64),
+        labels=np.empty(0, np.int64),
+        boxes_xyxy=np.empty((0, 4)),
+    )
+    with pytest.raises(ConfigError) as error:
+        suggest(nothing, NAMES, GroupingOptions(strategy="geometry"))
+    assert str(error.value) == "no symbol in any image, so nothing to go by"
+
+
+def test_writing_goes_wrong(tmp_path: Path) -> None:
+    options = GroupingOptions(strategy="collision", n_heads=2, strides=(8,))
+    suggestion = suggest(crowded(), NAMES, options)
+    for name, reason in (
+        ("heads.txt", "a head config is a .yaml file"),
+        ("no/heads.yaml", "cannot be written: No such file or directory"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            write(suggestion, tmp_path / name)
+        assert str(error.value) == f"{tmp_path / name}: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pairs.txt", "# taken for another\nnote black, note half\nstem,staff  # both lines\n\n"),
+        ("pairs.txt", "note black\tnote half\nstem staff\n"),
+        ("pairs.csv", '\ufeff"note black","note half"\n"staff","stem"\n"stem","staff"\n'),
+        ("pairs.yaml", "- [note black, note half]\n- [stem, staff]\n"),
+    ],
+)
+def test_pairs(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    expected = named(("note black", "note half"), ("stem", "staff"))
+    assert read_pairs(tmp_path / name, NAMES).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("pairs.txt", "", "no pair of names in it"),
+        ("pairs.txt", "stem, staf\nsteem, no\n", "not among the data's classes: staf (did you mean staff?), steem (did you mean stem?)"),
+        ("pairs.txt", "stem\n", "line 1: expected two names, got: stem"),
+        ("pairs.txt", "\nnote black half\n", "line 2: expected two names, got: note, black, half"),
+        ("pairs.txt", "stem, stem\n", "line 1: stem cannot be taken for itself; give two classes"),
+        ("pairs.yaml", "stem: staff\n", "expected a list of lists of two names"),
+        ("pairs.yaml", "- [stem, no]\n", "[0]: expected names, got ['stem', False]; YAML reads some bare words otherwise: quote them"),
+        ("pairs.yaml", "- [stem]\n", "[0]: expected two names, got: stem"),
+    ],
+)  # fmt: skip
+def test_pairs_go_wrong(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as error:
+        read_pairs(tmp_path / name, NAMES)
+    assert str(error.value) == f"{tmp_path / name}: {message}"
+
+
+def test_there_is_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_pairs(tmp_path / "pairs.txt", NAMES)
+
+
+MATRIX = [[9, 2, 0, 5], [1, 9, 0, 0], [0, 3, 9, 0], [5, 5, 5, 0]]
+OWN = ["staff", "stem", "note half", "background"]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+@pytest.mark.parametrize(
+    ("threshold", "pairs"),
+    [(0, [("staff", "stem"), ("stem", "note half")]), (2.5, [("staff", "stem"), ("stem", "note half")]), (3, [])],
+)  # fmt: skip
+def test_confusion(
+    tmp_path: Path, suffix: str, threshold: float, pairs: list[tuple[str, str]]
+) -> None:
+    path = tmp_path / f"confusion{suffix}"
+    rows = [[name, *map(str, row)] for name, row in zip(OWN, MATRIX, strict=True)]
+    lines = "\n".join(map(",".join, [["", *OWN], *rows]))
+    path.write_text(json.dumps({"names": OWN, "matrix": MATRIX}) if suffix == ".json" else lines)
+    assert read_confusion(path, NAMES, threshold).tolist() == named(*pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.csv", "", "empty; expected a line of names and a line for each"),
+        ("c.csv", ",stem,no\nno,1,2\nstem,1,2\n", "expected the names of the first line, in the same order, as the first column"),
+        ("c.csv", ",stem\nstem,1,2\n", "matrix: expected 1 rows of 1 numbers, one for each name"),
+        ("c.csv", ",stem\nstem,x\n", "matrix: expected numbers from 0 on"),
+        ("c.csv", ",stem\nstem,-1\n", "matrix: expected numbers from 0 on"),
+        ("c.csv", ",stem,stem\nstem,1,1\nstem,1,1\n", "names: twice: stem"),
+        ("c.csv", ",steem\nsteem,1\n", "not among the data's classes: steem (did you mean stem?)"),
+        ("c.json", "[", "no JSON: Expecting value: line 1 column 2 (char 1)"),
+        ("c.json", "[]", "expected a mapping with names and matrix, two lists"),
+        ("c.json", '{"names": [1], "matrix": [[1]]}', "names: expected a list of names"),
+        ("c.json", '{"names": ["stem"], "matrix": [1]}', "matrix: expected a list of lists"),
+        ("c.json", '{"names": ["stem"], "matrix": [[null]]}', "matrix: expected numbers from 0 on"),
+    ],
+)  # fmt: skip
+def test_confusion_goes_wrong(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as error:
+        read_confusion(tmp_path / name, NAMES)
+    assert str(error.value) == f"{tmp_path / name}: {message}"

@@ -21,12 +21,12 @@ A class map is a file like this::
 """
 
 from collections import Counter
-from importlib.resources import files
 from pathlib import Path
 
+from class_maps import yaml_files
 from class_maps.catalogues import SOURCES, catalogue
 from class_maps.class_map import ClassMap, Source, check_categories
-from class_maps.errors import ConfigError, with_nearest
+from class_maps.errors import with_nearest
 from class_maps.yaml_files import Checked, read
 
 SAME_NAMES = "same names"
@@ -35,8 +35,7 @@ SAME_NAMES = "same names"
 
 def shipped() -> tuple[str, ...]:
     """Names of the class maps that come with the package."""
-    maps = files("class_maps") / "maps"
-    return tuple(sorted(Path(str(f)).stem for f in maps.iterdir() if f.name.endswith(".yaml")))
+    return yaml_files.shipped("class_maps", "maps")
 
 
 def load(name: str) -> ClassMap:
@@ -49,14 +48,7 @@ def load(name: str) -> ClassMap:
         ConfigError: There is no shipped map of this name.
         InputError: The file cannot be read, or says something it must not.
     """
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        return from_yaml(Path(name))
-    if name not in shipped():
-        raise ConfigError(
-            f"no class map is called {with_nearest([name], shipped())}; "
-            f"there are: {', '.join(shipped())}, or give the path of a .yaml file"
-        )
-    return from_yaml(Path(str(files("class_maps") / "maps" / f"{name}.yaml")))
+    return from_yaml(yaml_files.find(name, "class_maps", "maps", "class map"))
 
 
 def from_yaml(path: Path) -> ClassMap:

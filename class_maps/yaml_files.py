@@ -1,13 +1,44 @@
 """Reads YAML files that users write, and names the place of whatever is wrong in them."""
 
 from collections.abc import Sequence
+from importlib.resources import files
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from class_maps.errors import InputError, with_nearest
+from class_maps.errors import ConfigError, InputError, with_nearest
+
+
+def shipped(package: str, folder: str) -> tuple[str, ...]:
+    """List the YAML files in a folder of a package, by their names without the ending."""
+    found = (files(package) / folder).iterdir()
+    return tuple(sorted(Path(str(f)).stem for f in found if f.name.endswith(".yaml")))
+
+
+def find(name: str, package: str, folder: str, what: str, *, option: str = "") -> Path:
+    """Find a file that comes with a package, or that a user names by its path.
+
+    Args:
+        name: Of a shipped one, or the path of a YAML file.
+        package: Where the shipped ones are.
+        folder: Its folder with them.
+        what: What the file is, for the error message: ``class map``.
+        option: What the user called it by, if that is not clear.
+
+    Raises:
+        ConfigError: There is no shipped one of this name.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    known = shipped(package, folder)
+    if name not in known:
+        raise ConfigError(
+            f"{option}no {what} is called {with_nearest([name], known)}; "
+            f"there are: {', '.join(known)}, or give the path of a .yaml file"
+        )
+    return Path(str(files(package) / folder / f"{name}.yaml"))
 
 
 class Checked:

@@ -19,11 +19,10 @@ Only ``groups`` must be there.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from class_maps import ConfigError, with_nearest
+from class_maps import ConfigError, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
 
 SHOWN = 5
@@ -84,8 +83,7 @@ class HeadConfig:
 
 def shipped() -> tuple[str, ...]:
     """Names of the head configs that come with the package."""
-    configs = files("training.heads") / "configs"
-    return tuple(sorted(Path(str(f)).stem for f in configs.iterdir() if f.name.endswith(".yaml")))
+    return yaml_files.shipped("training.heads", "configs")
 
 
 def load(name: str) -> HeadConfig:
@@ -98,14 +96,9 @@ def load(name: str) -> HeadConfig:
         ConfigError: There is no shipped one of this name.
         InputError: The file cannot be read, or says something it must not.
     """
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        return from_yaml(Path(name))
-    if name not in shipped():
-        raise ConfigError(
-            f"heads: no head config is called {with_nearest([name], shipped())}; "
-            f"there are: {', '.join(shipped())}, or give the path of a .yaml file"
-        )
-    return from_yaml(Path(str(files("training.heads") / "configs" / f"{name}.yaml")))
+    return from_yaml(
+        yaml_files.find(name, "training.heads", "configs", "head config", option="heads: ")
+    )
 
 
 def from_yaml(path: Path) -> HeadConfig:

@@ -97,8 +97,6 @@ class DetectionLoss:
         head = model.model[-1]
         self.device = next(model.parameters()).device
         self.hyp = model.args
-        self.nc: int = head.nc
-        self.reg_max: int = head.reg_max
         self.strides: list[float] = head.stride.tolist()
         self.bins = bin_values(head).to(self.device)
         one_group = torch.zeros(head.nc, dtype=torch.int64)

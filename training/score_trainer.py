@@ -1,13 +1,11 @@
-"""Ultralytics' trainer, data set and validator, with what music pages need.
+"""Ultralytics' trainer, with what music pages need.
 
-Every class here can be built by a name alone: on several devices Ultralytics starts a process
+The class here can be built by its name alone: on several devices Ultralytics starts a process
 for each, which imports this module and hands over nothing but its own arguments.
 """
 
 import contextlib
 import json
-import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,25 +14,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed
-from ultralytics.data.augment import Compose, Format, RandomHSV
-from ultralytics.data.build import InfiniteDataLoader, seed_worker
-from ultralytics.data.dataset import YOLODataset
-from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.data.build import InfiniteDataLoader
+from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import RANK, IterableSimpleNamespace, nms
+from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import (
     strip_optimizer,
     torch_distributed_zero_first,
     unwrap_model,
 )
 
-from class_maps import InputError
-from training.augmentation import SymbolCounter, VisiblePerspective
+from training.augmentation import SymbolCounter
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, MixSampler, join
 from training.losses.detection import LossOptions, detection_criterion
+from training.score_data import ClassMasks, ScoreDataset, mixed_loader
+from training.score_validator import ScoreValidator
 from training.signed_distances import allow_beside
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
 
@@ -43,154 +40,6 @@ ON_OPTIONS = "on_options"
 Ultralytics runs ``on_pretrain_routine_start`` in the first one only."""
 REPORT_FILE = "augmentation.json"
 """In the run folder: epochs done, and what augmentation saw and dropped."""
-
-
-class ScoreDataset(YOLODataset):
-    """Images and labels as :mod:`converters.yolo` lists them, none left out.
-
-    Args:
-        counter: Gets what augmentation drops; None for validation, which augments nothing.
-        joint: Where the images come from, and which class each label of theirs is.
-        options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
-    """
-
-    def __init__(
-        self, *, counter: SymbolCounter | None, joint: JointData, **options: object
-    ) -> None:
-        self.counter = counter
-        self.joint = joint
-        super().__init__(**options)
-        # The images that it would keep decoded are for mosaics, which are never made.
-        self.max_buffer_length = 0
-
-    def get_img_files(self, img_path: Sequence[str]) -> list[str]:
-        """Take the list as it is."""
-        return list(img_path)
-
-    def get_labels(self) -> list[dict[str, Any]]:
-        """Load all labels, and turn those of each source into labels of all classes.
-
-        Raises:
-            InputError: Ultralytics left out an image, which it does with a log line only.
-        """
-        wanted = list(self.im_files)
-        labels: list[dict[str, Any]] = super().get_labels()
-        left_out = sorted(set(wanted) - {label["im_file"] for label in labels})
-        if left_out:
-            others = f" ({len(left_out) - 1} more like it)" if left_out[1:] else ""
-            raise InputError(
-                f"cannot be trained on: broken, or below 10 px{others}; replace or remove it",
-                path=Path(left_out[0]),
-            )
-        for label in labels:
-            source = self.joint.sources[self.joint.source_of[label["im_file"]]]
-            own = label["cls"]  # (N, 1), float
-            label["cls"] = source.labels[own.astype(np.int64)].astype(own.dtype)
-        return labels
-
-    def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """Shift, resize and brighten for training; nothing for validation.
-
-        Args:
-            hyp: Ultralytics' arguments: ``translate``, ``scale``, ``hsv_v``.
-        """
-        if self.counter is None:
-            return super().build_transforms(hyp)
-        return Compose(
-            [
-                VisiblePerspective(
-                    self.counter,
-                    translate=hyp.translate,
-                    scale=hyp.scale,
-                    size=(self.imgsz, self.imgsz),
-                ),
-                RandomHSV(hgain=0.0, sgain=0.0, vgain=hyp.hsv_v),
-                Format(bbox_format="xywh", normalize=True, batch_idx=True),
-            ]
-        )
-
-
-class ScoreValidator(DetectionValidator):
-    """Ultralytics' validator, without the time limit after which it skips images.
-
-    Args:
-        masks: Gives a batch its ``class_mask``.
-        options: Those of ``DetectionValidator``.
-    """
-
-    def __init__(self, *args: object, masks: "ClassMasks", **options: object) -> None:
-        super().__init__(*args, **options)
-        self.masks = masks
-        self.mask: Tensor | None = None
-        """Of the batch, ``(B, C)``: False where an image says nothing of a class."""
-
-    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Prepare a batch, and say which classes its images say nothing of.
-
-        Args:
-            batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
-        """
-        batch = self.masks.added(super().preprocess(batch))
-        self.mask = batch.get("class_mask")
-        return batch
-
-    def update_metrics(self, preds: list[dict[str, Tensor]], batch: dict[str, Any]) -> None:
-        """Count what was found, but for the classes that an image says nothing of.
-
-        Args:
-            preds: ``bboxes``, ``conf``, ``cls`` and ``extra`` of each image.
-            batch: As :meth:`preprocess` left it.
-        """
-        if self.mask is not None:
-            said = [mask[found["cls"].long()] for mask, found in zip(self.mask, preds, strict=True)]
-            preds = [
-                {name: of_all[kept] for name, of_all in found.items()}
-                for found, kept in zip(preds, said, strict=True)
-            ]
-        super().update_metrics(preds, batch)
-
-    def postprocess(self, preds: Tensor | tuple[Tensor, object]) -> list[dict[str, Tensor]]:
-        """Suppress doubled boxes, however long it takes."""
-        if self.mask is not None and not self.end2end:  # before they fill the limit
-            scores = preds[0] if isinstance(preds, tuple) else preds  # (B, 4 + C, A)
-            scores[:, 4:] *= self.mask[:, :, None]
-        outputs = nms.non_max_suppression(
-            preds,
-            self.args.conf,
-            self.args.iou,
-            multi_label=True,
-            agnostic=self.args.agnostic_nms,
-            max_det=self.args.max_det,
-            max_time_img=math.inf,
-            end2end=self.end2end,
-        )
-        return [
-            {"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]}
-            for x in outputs
-        ]
-
-
-class ClassMasks:
-    """Tells which classes the images of a batch say something of.
-
-    Args:
-        joint: Where the images come from.
-        device: Where the batches are.
-    """
-
-    def __init__(self, joint: JointData, device: torch.device) -> None:
-        self._joint = joint
-        self._of_sources = torch.from_numpy(joint.labelled).to(device)  # (S, C)
-        self._needed = not joint.labelled.all()
-
-    def added(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Add ``class_mask``, bool, shape ``(B, C)``, unless all is labelled everywhere."""
-        if self._needed:
-            sources = torch.tensor([self._joint.source_of[file] for file in batch["im_file"]])
-            # On a GPU an index from the host would be waited for.
-            sources = sources.to(self._of_sources.device, non_blocking=True)
-            batch["class_mask"] = self._of_sources[sources]
-        return batch
 
 
 class ScoreTrainer(DetectionTrainer):
@@ -295,7 +144,7 @@ class ScoreTrainer(DetectionTrainer):
             rank=max(rank, 0),
             n_ranks=max(self.world_size, 1),
         )
-        return _mixed_loader(dataset, sampler, batch_size, self.args, self.device)
+        return mixed_loader(dataset, sampler, batch_size, self.args, self.device)
 
     def get_model(
         self,
@@ -454,31 +303,6 @@ class ScoreTrainer(DetectionTrainer):
                 own = augmented.get(name, {"seen": 0, "dropped": 0})
                 counts[:, label] = torch.tensor([own["seen"], own["dropped"]])
         return counts
-
-
-def _mixed_loader(
-    dataset: ScoreDataset,
-    sampler: MixSampler,
-    batch_size: int,
-    args: IterableSimpleNamespace,
-    device: torch.device,
-) -> InfiniteDataLoader:
-    """Load what a sampler draws, otherwise as Ultralytics' ``build_dataloader`` does."""
-    batch_size = min(batch_size, len(sampler))
-    n_batches = math.ceil(len(sampler) / batch_size)
-    n_cores = (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1)
-    n_workers = min(n_cores, args.workers, n_batches if n_batches > 1 else 0)
-    return InfiniteDataLoader(
-        dataset=dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=n_workers,
-        prefetch_factor=4 if n_workers else None,
-        pin_memory=device.type == "cuda",
-        collate_fn=dataset.collate_fn,
-        worker_init_fn=seed_worker,
-        generator=torch.Generator().manual_seed(max(RANK, 0) + args.seed),
-    )
 
 
 def _start_epoch(trainer: ScoreTrainer) -> None:

@@ -18,12 +18,8 @@ from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
-from training.score_trainer import (
-    ScoreTrainer,
-    ScoreValidator,
-    _lower_rate,
-    _start_epoch,
-)
+from training.score_trainer import ScoreTrainer, _lower_rate, _start_epoch
+from training.score_validator import ScoreValidator
 from training.signed_distances import beside
 from training.trainer import TrainConfig, _callbacks, _check_symbols, _overrides
 

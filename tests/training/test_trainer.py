@@ -22,7 +22,8 @@ from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models import read_checkpoint
-from training.score_trainer import REPORT_FILE, ScoreDataset, ScoreTrainer
+from training.score_data import ScoreDataset
+from training.score_trainer import REPORT_FILE, ScoreTrainer
 from training.signed_distances import beside
 from training.trainer import (
     CONFIG_FILE,

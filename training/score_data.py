@@ -1,0 +1,134 @@
+"""What a training loads: images and labels of one data set or several, none left out.
+
+Shapes: B images of a batch, C classes, S sources, N labels of an image.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ultralytics.data.augment import Compose, Format, RandomHSV
+from ultralytics.data.build import InfiniteDataLoader, seed_worker
+from ultralytics.data.dataset import YOLODataset
+from ultralytics.utils import RANK, IterableSimpleNamespace
+
+from class_maps import InputError
+from training.augmentation import SymbolCounter, VisiblePerspective
+from training.joint_data import JointData, MixSampler
+
+
+class ScoreDataset(YOLODataset):
+    """Images and labels as :mod:`converters.yolo` lists them, none left out.
+
+    Args:
+        counter: Gets what augmentation drops; None for validation, which augments nothing.
+        joint: Where the images come from, and which class each label of theirs is.
+        options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
+    """
+
+    def __init__(
+        self, *, counter: SymbolCounter | None, joint: JointData, **options: object
+    ) -> None:
+        self.counter = counter
+        self.joint = joint
+        super().__init__(**options)
+        # The images that it would keep decoded are for mosaics, which are never made.
+        self.max_buffer_length = 0
+
+    def get_img_files(self, img_path: Sequence[str]) -> list[str]:
+        """Take the list as it is."""
+        return list(img_path)
+
+    def get_labels(self) -> list[dict[str, Any]]:
+        """Load all labels, and turn those of each source into labels of all classes.
+
+        Raises:
+            InputError: Ultralytics left out an image, which it does with a log line only.
+        """
+        wanted = list(self.im_files)
+        labels: list[dict[str, Any]] = super().get_labels()
+        left_out = sorted(set(wanted) - {label["im_file"] for label in labels})
+        if left_out:
+            others = f" ({len(left_out) - 1} more like it)" if left_out[1:] else ""
+            raise InputError(
+                f"cannot be trained on: broken, or below 10 px{others}; replace or remove it",
+                path=Path(left_out[0]),
+            )
+        for label in labels:
+            source = self.joint.sources[self.joint.source_of[label["im_file"]]]
+            own = label["cls"]  # (N, 1), float
+            label["cls"] = source.labels[own.astype(np.int64)].astype(own.dtype)
+        return labels
+
+    def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
+        """Shift, resize and brighten for training; nothing for validation.
+
+        Args:
+            hyp: Ultralytics' arguments: ``translate``, ``scale``, ``hsv_v``.
+        """
+        if self.counter is None:
+            return super().build_transforms(hyp)
+        return Compose(
+            [
+                VisiblePerspective(
+                    self.counter,
+                    translate=hyp.translate,
+                    scale=hyp.scale,
+                    size=(self.imgsz, self.imgsz),
+                ),
+                RandomHSV(hgain=0.0, sgain=0.0, vgain=hyp.hsv_v),
+                Format(bbox_format="xywh", normalize=True, batch_idx=True),
+            ]
+        )
+
+
+class ClassMasks:
+    """Tells which classes the images of a batch say something of.
+
+    Args:
+        joint: Where the images come from.
+        device: Where the batches are.
+    """
+
+    def __init__(self, joint: JointData, device: torch.device) -> None:
+        self._joint = joint
+        self._of_sources = torch.from_numpy(joint.labelled).to(device)  # (S, C)
+        self._needed = not joint.labelled.all()
+
+    def added(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Add ``class_mask``, bool, shape ``(B, C)``, unless all is labelled everywhere."""
+        if self._needed:
+            sources = torch.tensor([self._joint.source_of[file] for file in batch["im_file"]])
+            # On a GPU an index from the host would be waited for.
+            sources = sources.to(self._of_sources.device, non_blocking=True)
+            batch["class_mask"] = self._of_sources[sources]
+        return batch
+
+
+def mixed_loader(
+    dataset: ScoreDataset,
+    sampler: MixSampler,
+    batch_size: int,
+    args: IterableSimpleNamespace,
+    device: torch.device,
+) -> InfiniteDataLoader:
+    """Load what a sampler draws, otherwise as Ultralytics' ``build_dataloader`` does."""
+    batch_size = min(batch_size, len(sampler))
+    n_batches = math.ceil(len(sampler) / batch_size)
+    n_cores = (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1)
+    n_workers = min(n_cores, args.workers, n_batches if n_batches > 1 else 0)
+    return InfiniteDataLoader(
+        dataset=dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=n_workers,
+        prefetch_factor=4 if n_workers else None,
+        pin_memory=device.type == "cuda",
+        collate_fn=dataset.collate_fn,
+        worker_init_fn=seed_worker,
+        generator=torch.Generator().manual_seed(max(RANK, 0) + args.seed),
+    )

@@ -32,7 +32,7 @@ from training.joint_data import JointData, JointOptions, MixSampler, join
 from training.losses.detection import LossOptions, detection_criterion
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
-from training.signed_distances import allow_beside
+from training.signed_distances import allow_beside, bin_values, set_bins
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
 
 ON_OPTIONS = "on_options"
@@ -160,16 +160,21 @@ class ScoreTrainer(DetectionTrainer):
             verbose: Whether Ultralytics describes the model.
         """
         model = super().get_model(cfg, None, verbose)
-        theirs = weights.model[-1] if weights else None
+        head, theirs = model.model[-1], weights.model[-1] if weights else None
+        if theirs and theirs.reg_max > 1:
+            set_bins(head, bin_values(theirs))
         if weights and isinstance(theirs, GroupedDetect):
-            model.model[-1] = divided(model.model[-1], theirs.labels, theirs.config)
+            model.model[-1] = divided(head, theirs.labels, theirs.config)
             model.load_state_dict(weights.float().state_dict())
             return model
         if weights:
             model.load(weights)
+        # Weights that are trained on with their own head keep its bins, too.
+        if self.heads.box_encoding == "signed" if self.heads else weights is None:
+            allow_beside(head)
         if self.heads:
             labels = self.heads.labels([*self.data["names"].values()])
-            model.model[-1] = divided(model.model[-1], labels, self.heads)
+            model.model[-1] = divided(head, labels, self.heads)
         return model
 
     def get_validator(self) -> ScoreValidator:
@@ -224,8 +229,6 @@ class ScoreTrainer(DetectionTrainer):
         from_scratch = not str(self.args.model).endswith(".pt")
         if self.size_prior and from_scratch and self.priors is None:
             head = unwrap_model(self.model).model[-1]
-            if self.heads is None or self.heads.box_encoding == "signed":
-                allow_beside(head)
             self.priors = self._priors(head)
             set_size_prior(head, self.priors)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigners.nearness import overlap
-from training.heads.grouped import BoxBranches, SeparateDetect
+from training.heads.grouped import SeparateDetect, box_branches
 from training.signed_distances import beside
 
 WEIGHT_SCALE = 0.3
@@ -185,11 +185,9 @@ def set_size_prior(head: Detect, priors: Tensor) -> None:
     half = priors.repeat(1, 1, 2) / 2 / head.stride[:, None].cpu()
     if head.reg_max > 1:
         half = half + beside(head)  # from the first bin
-    branches = [head.cv2, getattr(head, "one2one_cv2", None)]
-    for branch in (branch for branch in branches if branch is not None):
-        for level, distances in zip(branch, half.unbind(1), strict=True):  # (G, 4)
-            groups = level.branches if isinstance(level, BoxBranches) else [level]
-            for own, of_group in zip(groups, distances, strict=True):
-                start = start_logits(of_group, head.reg_max) if head.reg_max > 1 else of_group
-                own[-1].bias.copy_(start.flatten())
-                own[-1].weight.mul_(WEIGHT_SCALE)
+    # By level and group; once more for a branch that needs no suppression.
+    starts = half.transpose(0, 1).flatten(0, 1)  # (L * G, 4)
+    for branch, distances in zip(box_branches(head), itertools.cycle(starts)):
+        start = start_logits(distances, head.reg_max) if head.reg_max > 1 else distances
+        branch[-1].bias.copy_(start.flatten())
+        branch[-1].weight.mul_(WEIGHT_SCALE)

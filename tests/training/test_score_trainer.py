@@ -7,6 +7,7 @@ from pathlib import Path
 import joblib
 import pytest
 import torch
+import yaml
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -20,7 +21,7 @@ from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
 from training.score_trainer import ScoreTrainer, _lower_rate, _start_epoch
 from training.score_validator import ScoreValidator
-from training.signed_distances import beside
+from training.signed_distances import CLOSED, beside
 from training.trainer import TrainConfig, _callbacks, _check_symbols, _overrides
 
 
@@ -77,12 +78,27 @@ def test_both_copies_of_the_model_have_the_loss(trainer: ScoreTrainer) -> None:
 def test_both_copies_of_the_model_have_signed_distances(trainer: ScoreTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
         assert beside(model.model[-1]) == 2
-        assert model.criterion.bins.tolist() == [*range(-2, 14)]
+        assert model.criterion.bins.tolist() == [*range(-2, 16)]
 
 
-def test_a_stock_start_has_ultralytics_bins(dataset: Path, tmp_path: Path) -> None:
+def test_a_start_without_sizes_predicts_as_ultralytics_does(dataset: Path, tmp_path: Path) -> None:
     made = set_up(replace(small(dataset, tmp_path), size_prior=False))
     assert made.priors is None
+    for model in (unwrap_model(made.model), made.ema.ema):
+        assert model.criterion.bins.tolist() == [*range(-2, 16)]
+        last = model.model[-1].cv2[0][-1]
+        of_bins = last.bias.unflatten(0, (4, 18))
+        assert torch.equal(of_bins[:, :2], torch.full((4, 2), CLOSED))
+        assert torch.equal(of_bins[:, 2:], of_bins[:1, 2:3].expand(4, 16))
+        assert not last.weight.unflatten(0, (4, 18))[:, :2].any()
+
+
+def test_a_head_config_can_ask_for_ultralytics_bins(dataset: Path, tmp_path: Path) -> None:
+    names = open_dataset(dataset).names
+    file = tmp_path / "heads.yaml"
+    group = {"name": "all", "classes": list(names)}
+    file.write_text(yaml.safe_dump({"groups": [group], "box_encoding": "stock"}), "utf-8")
+    made = set_up(replace(small(dataset, tmp_path / "run"), heads=str(file)))
     for model in (unwrap_model(made.model), made.ema.ema):
         assert beside(model.model[-1]) == 0
         assert model.criterion.bins.tolist() == [*range(16)]

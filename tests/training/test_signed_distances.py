@@ -9,9 +9,10 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from training.assigners.assignment import Anchors
+from training.heads.grouped import box_branches
 from training.losses.detection import DetectionLoss, LossOptions
 from training.losses.head_outputs import HeadOutputs
-from training.signed_distances import allow_beside, beside, bin_values
+from training.signed_distances import CLOSED, allow_beside, beside, bin_values, set_bins
 
 SIDE = 64
 STEM = [32.0, 6.0, 33.5, 50.0]
@@ -40,7 +41,7 @@ class OneBox:
         }
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare the logits of all distances, shape ``(1, 64, A)``."""
+        """Compare the logits of all distances, shape ``(1, 4 * R, A)``."""
         preds = {
             "boxes": logits,
             "scores": torch.zeros(1, 2, len(self.anchors)),
@@ -66,17 +67,53 @@ def test_a_new_head_has_no_bins_beyond_its_anchor_points() -> None:
     assert bin_values(head).tolist() == [*range(16)]
 
 
-def test_all_boxes_shrink_by_the_strides_on_each_side() -> None:
-    model = new_model().eval()
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo12n"])
+def test_new_bins_change_no_prediction(name: str) -> None:
+    model = new_model(name).eval()
+    head = model.model[-1]
+    for branch in box_branches(head):  # a trained head's, unlike from bin to bin
+        torch.nn.init.normal_(branch[-1].weight, std=0.3)
+        torch.nn.init.normal_(branch[-1].bias, std=3)
     image = torch.rand(1, 3, SIDE, SIDE)
     with torch.no_grad():
-        before = model(image)[0][0, :4]  # (4, A) centre and size
-        allow_beside(model.model[-1], 2.0)
-        after = model(image)[0][0, :4]
-    strides = torch.cat([torch.full(((SIDE // s) ** 2,), float(s)) for s in (8, 16, 32)])
-    assert beside(model.model[-1]) == 2
-    assert torch.allclose(after[:2], before[:2], atol=1e-4)
-    assert torch.allclose(after[2:], before[2:] - 4 * strides, atol=1e-3)
+        before = model(image)[0]
+        allow_beside(head)
+        after = model(image)[0]
+    assert bin_values(head).tolist() == [*range(-2, 16)]
+    assert (head.reg_max, head.no) == (18, 2 + 4 * 18)
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-6)
+
+
+def test_bins_that_are_there_already_are_left_alone() -> None:
+    head = new_model().model[-1]
+    allow_beside(head)
+    before = [branch[-1] for branch in box_branches(head)]
+    allow_beside(head)
+    assert all(new[-1] is old for new, old in zip(box_branches(head), before, strict=True))
+
+
+def test_bins_that_are_taken_away_leave_the_others() -> None:
+    head = new_model().model[-1]
+    before = [copy.deepcopy(branch[-1]) for branch in box_branches(head)]
+    allow_beside(head)
+    set_bins(head, torch.arange(16.0))
+    for branch, old in zip(box_branches(head), before, strict=True):
+        assert torch.equal(branch[-1].weight, old.weight)
+        assert torch.equal(branch[-1].bias, old.bias)
+
+
+def test_closed_bins_open() -> None:
+    model = new_model()
+    allow_beside(model.model[-1])
+    one_box = OneBox(model, STEM)
+    logits = torch.zeros(1, 4, 18, 84)
+    logits[:, :, :2] = CLOSED
+    logits = logits.flatten(1, 2).requires_grad_()
+    value, _ = one_box(logits)
+    value.sum().backward()
+    assert logits.grad is not None
+    at_point = logits.grad.view(4, 18, 84).sum(dim=2)
+    assert at_point[:, :2].amin() < -0.01, "a stem beside its point asks for a bin below 0"
 
 
 def test_a_head_without_distributions_is_left_alone() -> None:
@@ -95,23 +132,25 @@ def test_bins_are_a_copy() -> None:
     assert beside(head) == 0
 
 
-@pytest.mark.parametrize("strides", [0.0, 2.0])
-def test_the_distances_of_the_loss_count_from_the_first_bin(strides: float) -> None:
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_distances_of_the_loss_count_from_the_first_bin(signed: bool) -> None:
     model = new_model()
-    allow_beside(model.model[-1], strides)
+    head = model.model[-1]
+    if signed:
+        allow_beside(head)
     # The anchor point 4, at (36, 4) px, lies an eighth of a stride to the left of the box.
     one_box = OneBox(model, [37.0, 2, 39, 10])
     distances = torch.tensor([-0.125, 0.25, 0.375, 0.75]) + 2
     low = distances.floor().long()
     shares = torch.stack((1 - (distances - low), distances - low), dim=1)  # (4, 2)
-    at_point = torch.full((4, 16), -20.0)
+    at_point = torch.full((4, head.reg_max), -20.0)
     at_point.scatter_(1, torch.stack((low, low + 1), dim=1), shares.clamp(min=1e-9).log())
-    logits = torch.zeros(1, 64, 84)
+    logits = torch.zeros(1, 4 * head.reg_max, 84)
     logits[0, :, 4] = at_point.flatten()
     _, items = one_box(logits)
     entropy = -(shares * shares.clamp(min=1e-9).log()).sum(dim=1).mean()
     found = float(items["dfl_loss"]) / one_box.loss.hyp.dfl
-    if strides:
+    if signed:
         assert found == pytest.approx(float(entropy), abs=1e-3)
         box = one_box.boxes_xyxy(logits, 4)
         torch.testing.assert_close(box, torch.tensor([[37.0, 2, 39, 10]]), atol=1e-3, rtol=0)
@@ -119,15 +158,17 @@ def test_the_distances_of_the_loss_count_from_the_first_bin(strides: float) -> N
         assert found > float(entropy) + 1
 
 
-@pytest.mark.parametrize(("strides", "least", "most"), [(0.0, 0.0, 0.45), (2.0, 0.8, 1.0)])
+@pytest.mark.parametrize(("signed", "least", "most"), [(False, 0.0, 0.45), (True, 0.8, 1.0)])
 def test_only_signed_distances_can_say_a_stem_beside_its_anchor_point(
-    strides: float, least: float, most: float
+    signed: bool, least: float, most: float
 ) -> None:
     model = new_model()
-    allow_beside(model.model[-1], strides)
+    head = model.model[-1]
+    if signed:
+        allow_beside(head)
     one_box = OneBox(model, STEM)
     # The logits themselves are trained: what no logits can say, no network can.
-    logits = torch.zeros(1, 64, 84, requires_grad=True)
+    logits = torch.zeros(1, 4 * head.reg_max, 84, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.1)
     for _ in range(300):
         value, _ = one_box(logits)

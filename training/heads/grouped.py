@@ -13,7 +13,7 @@ cells of a level.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -195,6 +195,16 @@ def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
         setattr(new, name, dict(getattr(head, name)))
     new.divide(labels, config)
     return new
+
+
+def box_branches(head: Detect) -> Iterator[Any]:
+    """List the box branches of a head, by level and group; then those without suppression.
+
+    Each is an ``nn.Sequential`` that ends with a convolution.
+    """
+    for name in ("cv2", "one2one_cv2"):
+        for level in getattr(head, name, None) or ():
+            yield from level.branches if isinstance(level, BoxBranches) else (level,)
 
 
 def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> nn.Sequential:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.conv import CBAM, Conv, DWConv
 from ultralytics.nn.modules.head import Detect
 
+from training.heads.box_maps import BoxMaps
 from training.heads.head_config import HeadConfig
 
 Labels = Sequence[Sequence[int]]
@@ -141,16 +142,17 @@ class SeparateDetect(GroupedDetect):
             cls_head: Class branches of each level.
 
         Returns:
-            ``boxes``, ``(B, G * 4 * R, A)``, ``scores``, logits ``(B, C, A)``, and ``feats``.
+            ``boxes``, ``(B, G * 4 * R, A)``, outside of training as :class:`BoxMaps`;
+            ``scores``, logits ``(B, C, A)``; and ``feats``.
         """
         if box_head is None or cls_head is None:
             return {}
-        both = (
-            torch.cat([head(level).flatten(2) for head, level in zip(heads, x, strict=True)], dim=2)
-            for heads in (box_head, cls_head)
+        boxes = (
+            _of_all_levels(box_head, x)
+            if self.training
+            else BoxMaps([level.branches for level in box_head], x)
         )
-        boxes, scores = both
-        return {"boxes": boxes, "scores": scores, "feats": x}
+        return {"boxes": boxes, "scores": _of_all_levels(cls_head, x), "feats": x}
 
     def _inference(self, x: dict[str, Any]) -> Tensor:
         """Give the A best of all groups' predictions, in a single head's form.
@@ -162,20 +164,20 @@ class SeparateDetect(GroupedDetect):
         Returns:
             Box and scores, shape ``(B, 4 + C, A)``.
         """
+        of_groups = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
         scores = x["scores"].sigmoid()  # (B, C, A)
         n_images, _, n_points = scores.shape
         best = torch.stack([scores[:, list(own)].amax(dim=1) for own in self.labels], dim=1)
         chosen = best.flatten(1).topk(n_points, dim=1).indices  # (B, A) of G * A
         groups, points = chosen // n_points, chosen % n_points
-        boxes = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
-        boxes = boxes.gather(2, chosen[:, None].expand(n_images, 4, n_points))
+        boxes = of_groups.gather(2, chosen[:, None].expand(n_images, 4, n_points))
         scores = scores.gather(2, points[:, None].expand_as(scores))
         scores *= self.group_of[None, :, None] == groups[:, None]
         return torch.cat((boxes, scores), dim=1)
 
     def _boxes_of_groups(self, x: dict[str, Any]) -> Tensor:
         """Decode the boxes of every group, shape ``(B, 4, G, A)``."""
-        sides = x["boxes"].chunk(len(self.labels), dim=1)  # (B, 4 * R, A) each
+        sides = map(x["boxes"].of_group, range(len(self.labels)))  # (B, 4 * R, A) each, in turn
         return torch.stack([self._get_decode_boxes(x | {"boxes": own}) for own in sides], dim=2)
 
 
@@ -205,6 +207,12 @@ def box_branches(head: Detect) -> Iterator[Any]:
     for name in ("cv2", "one2one_cv2"):
         for level in getattr(head, name, None) or ():
             yield from level.branches if isinstance(level, BoxBranches) else (level,)
+
+
+def _of_all_levels(branches: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
+    """Run a branch on each level, and put what comes out side by side, ``(B, K, A)``."""
+    levels = zip(branches, maps, strict=True)
+    return torch.cat([branch(level).flatten(2) for branch, level in levels], dim=2)
 
 
 def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> nn.Sequential:

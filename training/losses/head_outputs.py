@@ -20,6 +20,7 @@ from ultralytics.utils.tal import dist2bbox
 
 from training.assigners.assignment import Anchors
 from training.assigners.predictions import once_each
+from training.heads.box_maps import BoxMaps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -28,7 +29,7 @@ class HeadOutputs:
 
     logits: Tensor
     """Of the classes, shape ``(B, C, A)``."""
-    sides: Tensor
+    sides: Tensor | BoxMaps
     """Logits of the bins for left, top, right and bottom, shape ``(B, G * 4 * R, A)``; of R = 1,
     the distances themselves in strides."""
     bins: Tensor
@@ -85,8 +86,11 @@ class HeadOutputs:
 
     def sides_at(self, images: Tensor, points: Tensor) -> Tensor:
         """Give what the head says of the sides at some places, float32, ``(N, 4, R)``."""
-        of_groups = self.sides.unflatten(1, (self.n_groups, -1)).flatten(0, 1)  # (B * G, 4 * R, A)
-        found = of_groups.transpose(1, 2)[images, points]
+        if isinstance(self.sides, BoxMaps):
+            found = self.sides.at(images, points)
+        else:
+            of_groups = self.sides.unflatten(1, (self.n_groups, -1)).flatten(0, 1)
+            found = of_groups.transpose(1, 2)[images, points]  # of (B * G, A, 4 * R)
         sides: Tensor = found.float().view(len(images), 4, len(self.bins))
         return sides
 

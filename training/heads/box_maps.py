@@ -1,0 +1,76 @@
+"""Sides of the boxes of all groups, worked out for a group at a time.
+
+A head of G box branches says G times as much of its boxes as a single one: at 640 px, with 16 images
+and four groups, 137 MB, of which a prediction keeps a quarter and the loss of a validation looks at
+a few points. So outside of training no such table is made. A group's branch runs when its boxes are
+decoded, and once more for each look of a loss.
+
+Shapes: B images, G groups, A anchor points, R bins of a distance, K channels, H and W cells of a
+level, N places of an image and an anchor point.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+
+class BoxMaps:
+    """Stands for a table of sides of shape ``(B, G * 4 * R, A)`` that is never made.
+
+    Args:
+        branches: Of each level, those of the groups.
+        maps: Of each level, shape ``(B, K, H, W)``.
+    """
+
+    def __init__(self, branches: Sequence[nn.ModuleList], maps: Sequence[Tensor]) -> None:
+        self.branches, self.maps = branches, maps
+        device = maps[0].device.type
+        # A loss runs in single precision, and these maps may be in half.
+        self.precision = partial(
+            torch.autocast,
+            device,
+            dtype=torch.get_autocast_dtype(device),
+            enabled=torch.is_autocast_enabled(device),
+        )
+
+    @property
+    def n_groups(self) -> int:
+        """G."""
+        return len(self.branches[0])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B, G * 4 * R and A."""
+        n_points = sum(level.shape[2] * level.shape[3] for level in self.maps)
+        n_sides = sum(branch[-1].out_channels for branch in self.branches[0])
+        return len(self.maps[0]), n_sides, n_points
+
+    def of_group(self, group: int, maps: Sequence[Tensor] | None = None) -> Tensor:
+        """Give what one group says of the sides, shape ``(B, 4 * R, A)``.
+
+        Args:
+            group: Its number.
+            maps: Those of other images than all.
+        """
+        levels = zip(self.branches, maps or self.maps, strict=True)
+        return torch.cat([own[group](level).flatten(2) for own, level in levels], dim=2)
+
+    def at(self, images: Tensor, points: Tensor) -> Tensor:
+        """Give what is said of the sides at some places, float32, shape ``(N, 4 * R)``.
+
+        Args:
+            images: Image times G plus group, shape ``(N,)``.
+            points: Anchor points, shape ``(N,)``.
+        """
+        groups, images = images % self.n_groups, images // self.n_groups
+        n_sides = self.shape[1] // self.n_groups
+        found = torch.zeros(len(images), n_sides, device=points.device)
+        for group in groups.unique().tolist():
+            own = (groups == group).nonzero().squeeze(1)
+            different, rows = images[own].unique(return_inverse=True)
+            with self.precision():
+                sides = self.of_group(group, [level[different] for level in self.maps])
+            found[own] = sides.transpose(1, 2)[rows, points[own]].float()
+        return found

@@ -1,11 +1,14 @@
 """Models by name and by checkpoint."""
 
+import contextlib
 import pickle
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils import ROOT
 
@@ -53,11 +56,24 @@ def model_file(model: str) -> str:
     if model not in names:
         raise ConfigError(
             f"model: unknown: {with_nearest([model], names)}; "
-            "take yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, omr-tiny, or a "
-            ".pt file"
+            "take yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, omr-tiny, "
+            "yolov7-tiny, or a .pt file"
         )
     own = OWN / f"{model}.yaml"
     return str(own) if own.is_file() else own.name
+
+
+@contextlib.contextmanager
+def activation_kept() -> Iterator[None]:
+    """Let a model file name an activation for its own model only.
+
+    The oldest Ultralytics gives it to every model that the process builds from then on.
+    """
+    before = Conv.default_act
+    try:
+        yield
+    finally:
+        Conv.default_act = before
 
 
 def read_checkpoint(weights: Path) -> tuple[Any, dict[str, Any]]:

@@ -30,6 +30,7 @@ from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, MixSampler, join
 from training.losses.detection import LossOptions, detection_criterion
+from training.models import activation_kept
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
 from training.signed_distances import allow_beside, bin_values, set_bins
@@ -159,7 +160,8 @@ class ScoreTrainer(DetectionTrainer):
             weights: Model to take over; a single head's branches are cloned into every group.
             verbose: Whether Ultralytics describes the model.
         """
-        model = super().get_model(cfg, None, verbose)
+        with activation_kept():
+            model = super().get_model(cfg, None, verbose)
         head, theirs = model.model[-1], weights.model[-1] if weights else None
         if theirs and theirs.reg_max > 1:
             set_bins(head, bin_values(theirs))

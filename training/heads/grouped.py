@@ -236,12 +236,14 @@ def _new_blocks(branch: nn.Sequential, config: HeadConfig) -> nn.Sequential:
     convolutions = _convolutions(branch)
     channels = convolutions[0].in_channels
     width = max(8, round(convolutions[-1].in_channels * config.tower_width / 8) * 8)
+    act = next(part.act for part in branch.modules() if isinstance(part, Conv))
     blocks: list[nn.Module] = []
     for _ in range(config.tower_depth):
         if isinstance(branch[0], Conv):  # as in YOLOv8
-            blocks.append(Conv(channels, width, 3))
+            blocks.append(Conv(channels, width, 3, act=act))
         else:
-            blocks.append(nn.Sequential(DWConv(channels, channels, 3), Conv(channels, width, 1)))
+            depthwise = DWConv(channels, channels, 3, act=act)
+            blocks.append(nn.Sequential(depthwise, Conv(channels, width, 1, act=act)))
         channels = width
     return nn.Sequential(*blocks)
 

@@ -1,0 +1,193 @@
+"""Every model that Ultralytics has, and our own, with several heads."""
+
+import copy
+import functools
+import io
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.tasks import DetectionModel
+
+from training.heads.grouped import SeparateDetect, divided
+from training.heads.head_config import BoxBranch, Group, HeadConfig
+from training.losses.detection import LossOptions, detection_criterion
+from training.models import activation_kept, known_models, model_file
+from training.signed_distances import allow_beside
+
+LABELS = ((2, 0), (1,))
+N_CLASSES = 3
+FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov7-tiny")
+SIDE = 160
+"""Pixels; the levels at strides 8, 16 and 32 have 525 anchor points."""
+
+
+def config(box: BoxBranch, **options: float | str) -> HeadConfig:
+    groups = (Group(name="a", classes=("c2", "c0")), Group(name="b", classes=("c1",)))
+    return HeadConfig(groups=groups, box=box, **options)  # type: ignore[arg-type]
+
+
+def with_heads(single: DetectionModel, config: HeadConfig) -> DetectionModel:
+    model = copy.deepcopy(single)
+    model.model[-1] = divided(model.model[-1], LABELS, config)
+    return model
+
+
+@functools.cache
+def single(name: str) -> DetectionModel:
+    """Signed, and with weights that are not those of a start."""
+    torch.manual_seed(0)
+    with activation_kept():
+        model = DetectionModel(model_file(name), nc=N_CLASSES, verbose=False)
+    model.args = get_cfg()
+    head = model.model[-1]
+    allow_beside(head)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.1, 0.1)
+                module.running_var.uniform_(0.1, 0.3)  # or deep layers see nothing of an image
+        for branches in (head.cv2, head.cv3, getattr(head, "one2one_cv3", [])):
+            for branch in branches:
+                branch[-1].weight.normal_(std=0.1)
+                branch[-1].bias.normal_(std=0.1)
+    return model
+
+
+def images() -> Tensor:
+    """Blots of noise, so that no two places look alike."""
+    noise = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(1))
+    return functional.interpolate(noise, (SIDE, SIDE), mode="bilinear")
+
+
+def predicted(model: DetectionModel) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = model.eval()(images())[0]
+    return found
+
+
+def boxes_and_scores(model: DetectionModel) -> Tensor:
+    """Of a separate head all boxes, not the best: rounding may turn their order."""
+    head = model.model[-1]
+    with torch.no_grad():
+        found, raw = model.eval()(images())
+        if isinstance(head, SeparateDetect):
+            raw = raw.get("one2many", raw)
+            found = torch.cat((head._boxes_of_groups(raw).flatten(1, 2), raw["scores"].sigmoid()), 1)
+    return found
+
+
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    """Boxes to a thousandth of a pixel; scores to 1e-5."""
+    torch.testing.assert_close(found[:, :-3], expected[:, :-3], rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(found[:, -3:], expected[:, -3:], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", known_models())
+def test_every_model_of_every_size_can_have_several_heads(name: str) -> None:
+    """Shapes only: without weights, and without norms, which take longest and change none."""
+    with (
+        torch.device("meta"),
+        mock.patch.object(Detect, "bias_init"),
+        mock.patch.object(nn.BatchNorm2d, "forward", lambda _self, x: x),
+        activation_kept(),
+    ):
+        model = DetectionModel(model_file(name), nc=N_CLASSES, verbose=False)
+        head = model.model[-1]
+        sides = [256 // 4, 256 // 8, 256 // 16, 256 // 32, 256 // 64]
+        sides = sides["p2" not in name :][: head.nl]
+        channels = [branch[0].conv.in_channels for branch in head.cv2]
+        maps = [torch.empty(2, k, n, n) for k, n in zip(channels, sides, strict=True)]
+        n_points = sum(n * n for n in sides)
+        of_single = head.forward_head(maps, **head.one2many)["boxes"]
+        assert of_single.shape == (2, 4 * head.reg_max, n_points)
+        for box, n_boxes in (("shared", 1), ("separate", 2)):
+            several = divided(head, LABELS, config(box, gate="cbam", tower_depth=3)).train()
+            for branches in (several.one2many, several.one2one if "yolo26" in name else {}):
+                if branches:
+                    found = several.forward_head(maps, **branches)
+                    assert found["scores"].shape == (2, N_CLASSES, n_points)
+                    assert found["boxes"].shape == (2, n_boxes * 4 * head.reg_max, n_points)
+
+
+@pytest.mark.parametrize("box", ["shared", "separate"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_of_each_family_learns(name: str, box: BoxBranch) -> None:
+    model = with_heads(single(name), config(box, gate="cbam", tower_width=0.5)).train()
+    labels = {
+        "batch_idx": torch.tensor([0.0, 0.0, 1.0]),
+        "cls": torch.tensor([[0.0], [1.0], [2.0]]),
+        "bboxes": torch.tensor([[0.5, 0.5, 0.2, 0.1], [0.4, 0.5, 0.02, 0.3], [0.7, 0.2, 0.3, 0.3]]),
+    }
+    losses, _ = detection_criterion(model, LossOptions())(model(images()), labels)
+    losses.sum().backward()
+    assert losses.isfinite().all()
+    assert (losses > 0).all()
+    gradients = [p.grad for p in model.parameters() if p.requires_grad]
+    assert all(g is not None and g.isfinite().all() for g in gradients)
+    assert all(g.any() for branch in model.model[-1].cv2[0].modules() for g in _own(branch))
+
+
+def _own(module: nn.Module) -> list[Tensor]:
+    return [p.grad for p in module.parameters(recurse=False) if p.grad is not None]
+
+
+@pytest.mark.parametrize("box", ["shared", "separate"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_of_each_family_is_copied_stored_and_fused(name: str, box: BoxBranch) -> None:
+    model = with_heads(single(name), config(box, gate="cbam"))
+    expected = predicted(model)
+    assert expected.shape == (2, 4 + N_CLASSES, 525)
+    assert expected.isfinite().all()
+    before_fusing = boxes_and_scores(model)
+    other = with_heads(single(name), config(box, gate="cbam"))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    other.load_state_dict(model.state_dict())
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    read = torch.load(buffer, weights_only=False)
+    for same in (other, copy.deepcopy(model), read):
+        assert torch.equal(predicted(same), expected)
+    assert_same(boxes_and_scores(model.fuse(verbose=False)), before_fusing)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_of_each_family_gives_what_a_single_head_gives(name: str) -> None:
+    expected = predicted(single(name))
+    assert_same(predicted(with_heads(single(name), config("shared"))), expected)
+    separate = boxes_and_scores(with_heads(single(name), config("separate")))
+    of_groups, scores = separate.split((8, N_CLASSES), dim=1)
+    for group in range(2):
+        boxes = of_groups.unflatten(1, (4, 2))[:, :, group]
+        assert_same(torch.cat((boxes, scores), dim=1), expected)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("box", ["shared", "separate"])
+def test_without_suppression_the_best_are_those_of_a_single_head(
+    box: BoxBranch, fused: bool
+) -> None:
+    """300 of class and place, of all groups together; each group's boxes are still the same."""
+    plain, several = single("yolo26n"), with_heads(single("yolo26n"), config(box))
+    found = []
+    for model in (copy.deepcopy(plain), several):
+        model.model[-1].end2end = True
+        if fused:
+            model.fuse(verbose=False)
+            assert model.model[-1].cv2 is None
+        found.append(predicted(model))
+    assert found[0].shape == (2, 300, 6)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-3)
+
+
+def test_a_tower_of_another_size_has_the_activation_of_the_model() -> None:
+    model = with_heads(single("yolov7-tiny"), config("shared", tower_depth=3))
+    names = {type(module.act).__name__ for module in model.modules() if hasattr(module, "act")}
+    assert names == {"LeakyReLU"}

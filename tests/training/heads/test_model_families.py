@@ -1,72 +1,29 @@
 """Every model that Ultralytics has, and our own, with several heads."""
 
 import copy
-import functools
 import io
 from unittest import mock
 
 import pytest
 import torch
+from detector_models import LABELS, N_CLASSES, config, images, single, with_heads
 from torch import Tensor, nn
-from torch.nn import functional
-from ultralytics.cfg import get_cfg
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from training.heads.grouped import SeparateDetect, divided
-from training.heads.head_config import BoxBranch, Group, HeadConfig
+from training.heads.head_config import BoxBranch
 from training.losses.detection import LossOptions, detection_criterion
 from training.models import activation_kept, known_models, model_file
-from training.signed_distances import allow_beside
 
-LABELS = ((2, 0), (1,))
-N_CLASSES = 3
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov7-tiny")
 SIDE = 160
 """Pixels; the levels at strides 8, 16 and 32 have 525 anchor points."""
 
 
-def config(box: BoxBranch, **options: float | str) -> HeadConfig:
-    groups = (Group(name="a", classes=("c2", "c0")), Group(name="b", classes=("c1",)))
-    return HeadConfig(groups=groups, box=box, **options)  # type: ignore[arg-type]
-
-
-def with_heads(single: DetectionModel, config: HeadConfig) -> DetectionModel:
-    model = copy.deepcopy(single)
-    model.model[-1] = divided(model.model[-1], LABELS, config)
-    return model
-
-
-@functools.cache
-def single(name: str) -> DetectionModel:
-    """Signed, and with weights that are not those of a start."""
-    torch.manual_seed(0)
-    with activation_kept():
-        model = DetectionModel(model_file(name), nc=N_CLASSES, verbose=False)
-    model.args = get_cfg()
-    head = model.model[-1]
-    allow_beside(head)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.uniform_(-0.1, 0.1)
-                module.running_var.uniform_(0.1, 0.3)  # or deep layers see nothing of an image
-        for branches in (head.cv2, head.cv3, getattr(head, "one2one_cv3", [])):
-            for branch in branches:
-                branch[-1].weight.normal_(std=0.1)
-                branch[-1].bias.normal_(std=0.1)
-    return model
-
-
-def images() -> Tensor:
-    """Blots of noise, so that no two places look alike."""
-    noise = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(1))
-    return functional.interpolate(noise, (SIDE, SIDE), mode="bilinear")
-
-
 def predicted(model: DetectionModel) -> Tensor:
     with torch.no_grad():
-        found: Tensor = model.eval()(images())[0]
+        found: Tensor = model.eval()(images(2, SIDE))[0]
     return found
 
 
@@ -74,7 +31,7 @@ def boxes_and_scores(model: DetectionModel) -> Tensor:
     """Of a separate head all boxes, not the best: rounding may turn their order."""
     head = model.model[-1]
     with torch.no_grad():
-        found, raw = model.eval()(images())
+        found, raw = model.eval()(images(2, SIDE))
         if isinstance(head, SeparateDetect):
             raw = raw.get("one2many", raw)
             found = torch.cat((head._boxes_of_groups(raw).flatten(1, 2), raw["scores"].sigmoid()), 1)
@@ -123,7 +80,7 @@ def test_one_of_each_family_learns(name: str, box: BoxBranch) -> None:
         "cls": torch.tensor([[0.0], [1.0], [2.0]]),
         "bboxes": torch.tensor([[0.5, 0.5, 0.2, 0.1], [0.4, 0.5, 0.02, 0.3], [0.7, 0.2, 0.3, 0.3]]),
     }
-    losses, _ = detection_criterion(model, LossOptions())(model(images()), labels)
+    losses, _ = detection_criterion(model, LossOptions())(model(images(2, SIDE)), labels)
     losses.sum().backward()
     assert losses.isfinite().all()
     assert (losses > 0).all()

@@ -64,13 +64,12 @@ class BoxMaps:
             images: Image times G plus group, shape ``(N,)``.
             points: Anchor points, shape ``(N,)``.
         """
-        groups, images = images % self.n_groups, images // self.n_groups
         n_sides = self.shape[1] // self.n_groups
         found = torch.zeros(len(images), n_sides, device=points.device)
-        for group in groups.unique().tolist():
-            own = (groups == group).nonzero().squeeze(1)
-            different, rows = images[own].unique(return_inverse=True)
+        for number in images.unique().tolist():
+            image, group = divmod(number, self.n_groups)
+            own = (images == number).nonzero().squeeze(1)
             with self.precision():
-                sides = self.of_group(group, [level[different] for level in self.maps])
-            found[own] = sides.transpose(1, 2)[rows, points[own]].float()
+                sides = self.of_group(group, [level[image : image + 1] for level in self.maps])
+            found[own] = sides[0].T[points[own]].float()
         return found

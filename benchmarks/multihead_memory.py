@@ -1,7 +1,7 @@
 """Memory of a validation step: one head, grouped heads, and separate heads of four groups.
 
-A step is what Ultralytics' validator does with a batch in a training: the network, the loss of what it
-says, and suppression, while all that the network has said is kept. Each row is a process of its own.
+A step is what Ultralytics' validator does with a batch in a training: the network, the loss of what
+it says, and suppression, while all that it has said is kept. Each row is a process of its own.
 
     python -m benchmarks.multihead_memory [--model NAME] [--classes N]... [--batch N] [--imgsz PX]
 """
@@ -9,9 +9,9 @@ says, and suppression, while all that the network has said is kept. Each row is 
 import argparse
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from multiprocessing import get_context
-from typing import Any
 
 import torch
 import torchvision  # noqa: F401  # Ultralytics suppresses with it only if somebody has imported it
@@ -34,20 +34,24 @@ N_GROUPS = 4
 N_SYMBOLS = 300
 """Of an image."""
 BIAS = -6.8
-"""Of all classes: scores of 0.0011 pass the validator's 0.001, so that suppression has all to do."""
+"""Of all classes: scores of 0.0011 pass the validator's 0.001, so that suppression looks at all."""
 
 
 class LiveTensors(TorchDispatchMode):
     """Counts the bytes of all tensors made under it that are still there."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self.sizes: dict[int, int] = {}
 
-    def __torch_dispatch__(  # noqa: D105
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         out = func(*args, **(kwargs or {}))
         for tensor in tree_iter(out):
             if isinstance(tensor, Tensor):
@@ -124,9 +128,13 @@ def row(name: str, n_classes: int, kind: str, n_images: int, imgsz: int) -> tupl
     with LiveTensors() as live:
         peaks = [*step(model, images, batch, live.peak_mb)]
     times: list[float] = []
-    clock = iter(lambda: times.append(time.process_time()) or 0.0, None)
-    rss, _ = added_mb(lambda: [*step(model, images, batch, lambda: next(clock))])
-    return (*peaks, rss, *(after - before for before, after in zip(times, times[1:], strict=False)))
+    rss, _ = added_mb(lambda: [*step(model, images, batch, lambda: _add_time(times))])
+    return (*peaks, rss, *(after - before for before, after in pairwise(times)))
+
+
+def _add_time(times: list[float]) -> float:
+    times.append(time.process_time())
+    return times[-1]
 
 
 def main() -> None:
@@ -137,7 +145,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--imgsz", type=int, default=640)
     options = parser.parse_args()
-    print("| model | classes | head | network MB | loss MB | suppression MB | peak / single |", end="")
+    print(
+        "| model | classes | head | network MB | loss MB | suppression MB | peak / single |", end=""
+    )
     print(" process MB | / single | network s | loss s | suppression s |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for n_classes in options.classes:

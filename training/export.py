@@ -1,13 +1,13 @@
 """Turns a trained model into a file for other runtimes.
 
-The network, its head and the decoding of boxes are in the file; suppression is not. Every head gives
-what it gives in torch: boxes as cxcywh in pixels and the scores of all classes, shape
+The network, its head and the decoding of boxes are in the file; suppression is not. Every head
+gives what it gives in torch: boxes as cxcywh in pixels and the scores of all classes, shape
 ``(1, 4 + C, A)`` for C classes and A anchor points; a head of separate boxes the A best of all
 groups.
 """
 
-import copy
 import contextlib
+import copy
 import importlib.util
 import logging
 import tempfile
@@ -35,7 +35,8 @@ def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
     """
     if importlib.util.find_spec("onnx") is None:
         raise MissingExtraError(
-            "ONNX files need onnx, which is not installed; pip install 'omr-toolkit[export]' brings it"
+            "ONNX files need onnx, which is not installed; "
+            "pip install 'omr-toolkit[export]' brings it"
         )
     offline.shut()
     exporter = Exporter(

@@ -27,7 +27,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to make.", file_okay=False)],
     model: Annotated[
         str,
-        typer.Option(help="yolov8, yolo11, yolo12, yolo26 + n, s, m, l, x; yolov7-tiny; omr-tiny; a .pt."),
+        typer.Option(
+            help="yolov8, yolo11, yolo12, yolo26 + n, s, m, l, x; yolov7-tiny; omr-tiny; a .pt."
+        ),
     ] = "yolo11n",
     epochs: Annotated[int, typer.Option(help="Times through the data.", min=1)] = 100,
     imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,

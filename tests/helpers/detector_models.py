@@ -45,8 +45,9 @@ def single(name: str) -> DetectionModel:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.uniform_(-0.1, 0.1)
-                module.running_var.uniform_(0.1, 0.3)  # or deep layers see nothing of an image
+                state = module.state_dict()
+                state["running_mean"].uniform_(-0.1, 0.1)
+                state["running_var"].uniform_(0.1, 0.3)  # or deep layers see nothing of an image
         for branches in (head.cv2, head.cv3, getattr(head, "one2one_cv3", [])):
             for branch in branches:
                 branch[-1].weight.normal_(std=0.1)

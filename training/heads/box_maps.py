@@ -1,9 +1,9 @@
 """Sides of the boxes of all groups, worked out for a group at a time.
 
-A head of G box branches says G times as much of its boxes as a single one: at 640 px, with 16 images
-and four groups, 137 MB, of which a prediction keeps a quarter and the loss of a validation looks at
-a few points. So outside of training no such table is made. A group's branch runs when its boxes are
-decoded, and once more for each look of a loss.
+A head of G box branches says G times as much of its boxes as a single one: with 16 images of 640 px
+and four groups, 155 MB. A prediction keeps a quarter of it, and the loss of a validation looks at a
+few points. So outside of training no such table is made: a group's branch runs when its boxes are
+decoded, and again, image by image, when a loss asks for some of them.
 
 Shapes: B images, G groups, A anchor points, R bins of a distance, K channels, H and W cells of a
 level, N places of an image and an anchor point.
@@ -11,20 +11,21 @@ level, N places of an image and an anchor point.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class BoxMaps:
     """Stands for a table of sides of shape ``(B, G * 4 * R, A)`` that is never made.
 
     Args:
-        branches: Of each level, those of the groups.
+        branches: Of each level, an ``nn.ModuleList`` of the groups' branches.
         maps: Of each level, shape ``(B, K, H, W)``.
     """
 
-    def __init__(self, branches: Sequence[nn.ModuleList], maps: Sequence[Tensor]) -> None:
+    def __init__(self, branches: Sequence[Any], maps: Sequence[Tensor]) -> None:
         self.branches, self.maps = branches, maps
         device = maps[0].device.type
         # A loss runs in single precision, and these maps may be in half.
@@ -52,7 +53,7 @@ class BoxMaps:
 
         Args:
             group: Its number.
-            maps: Those of other images than all.
+            maps: Of each level; those of all images if None.
         """
         levels = zip(self.branches, maps or self.maps, strict=True)
         return torch.cat([own[group](level).flatten(2) for own, level in levels], dim=2)

@@ -72,7 +72,10 @@ def test_the_loss_of_a_validation_is_that_of_the_whole_table(
     found, raw = model.eval()(images(3, SIDE))
     for n_symbols in (0, 40):
         labels = labels_of(n_symbols)
-        losses, expected = criterion((found, raw), labels), criterion((found, with_tables(raw)), labels)
+        losses, expected = (
+            criterion((found, raw), labels),
+            criterion((found, with_tables(raw)), labels),
+        )
         torch.testing.assert_close(losses[0], expected[0], rtol=1e-5, atol=1e-7)
         assert bool(losses[0][0]) == bool(n_symbols)
 
@@ -105,6 +108,8 @@ def test_a_validation_takes_little_more_memory_than_with_a_single_head(
     for kind in ("single", "separate"):
         model, batch = model_of(name, n_classes, kind), batch_of(2, n_classes)
         with LiveTensors() as live:
-            network_and_loss = islice(step(model, torch.rand(2, 3, 160, 160), batch, live.peak_mb), 2)
+            network_and_loss = islice(
+                step(model, torch.rand(2, 3, 160, 160), batch, live.peak_mb), 2
+            )
             peaks[kind] = max(network_and_loss)
     assert peaks["separate"] < 1.25 * peaks["single"]

@@ -209,6 +209,62 @@ def test_the_order_of_groups_and_classes_does_not_matter() -> None:
         torch.testing.assert_close(first, second, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("box", ["shared", "separate"])
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+def test_other_places_of_the_classes_give_the_outputs_in_other_places(
+    name: str, box: BoxBranch
+) -> None:
+    """Class k of the one model is class ``order.index(k)`` of the other."""
+    order = [2, 0, 4, 1, 3]
+    single = copy.deepcopy(trained_a_little(name))
+    turned = copy.deepcopy(single)
+    with torch.no_grad():
+        for branches in (turned.model[-1].cv3, getattr(turned.model[-1], "one2one_cv3", [])):
+            for branch in branches:
+                branch[-1].weight.copy_(branch[-1].weight[order])
+                branch[-1].bias.copy_(branch[-1].bias[order])
+    single.model[-1] = divided(single.model[-1], LABELS, config(box))
+    labels = [[order.index(label) for label in own] for own in LABELS]
+    turned.model[-1] = divided(turned.model[-1], labels, config(box))
+    expected, found = predicted(single), predicted(turned)
+    torch.testing.assert_close(found[:, :4], expected[:, :4], rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(found[:, 4:], expected[:, 4:][:, order], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("box", ["shared", "separate"])
+def test_what_a_mask_covers_teaches_nothing(box: BoxBranch) -> None:
+    """Image 0 says nothing of the group of 3 and 1; image 1 speaks of class 0 only."""
+    model = with_heads("yolo11n", config(box))
+    mask = torch.tensor([[True, False, True, False, True], [True, False, False, False, False]])
+    labels = batch(30, labels=[0]) | {"class_mask": mask}
+    assert loss_of(model, labels).isfinite().all()
+    head = model.model[-1]
+    for level in range(3):
+        covered, said, _ = (tower[-1].weight.grad for tower in head.cv3[level].towers)
+        assert not covered.any()
+        assert said[0].any()
+    assert all(not p.grad.any() for p in head.cv3[0].towers[0].parameters())
+    if box == "separate":
+        assert not head.cv2[0].branches[0][-1].weight.grad.any()
+        assert not head.cv2[0].branches[2][-1].weight.grad.any()
+    alone = mask.clone()
+    alone[0, 4] = alone[0, 2] = False
+    loss_of(model, labels | {"class_mask": alone})
+    _, said, never = (tower[-1].weight.grad for tower in head.cv3[0].towers)
+    assert said[0].any()
+    assert not said[1].any()
+    assert not never.any()
+
+
+def test_one_image_alone_gives_what_it_gives_among_others() -> None:
+    model = with_heads("yolo11n", config("separate")).eval()
+    with torch.no_grad():
+        both, alone = model(images())[1], model(images()[1:])[1]
+        boxes = [model.model[-1]._boxes_of_groups(raw) for raw in (both, alone)]
+    torch.testing.assert_close(boxes[1], boxes[0][1:], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(alone["scores"], both["scores"][1:], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("width", "depth"), [(0.5, 2), (1.0, 1), (2.0, 3)])
 @pytest.mark.parametrize("name", MODELS)
 def test_towers_of_another_size(name: str, width: float, depth: int) -> None:
@@ -221,9 +277,10 @@ def test_towers_of_another_size(name: str, width: float, depth: int) -> None:
     assert loss_of(model, batch(10)).isfinite().all()
 
 
-def test_a_group_of_one_class_learns() -> None:
+@pytest.mark.parametrize("box", ["shared", "separate"])
+def test_a_group_of_one_class_learns(box: BoxBranch) -> None:
     torch.manual_seed(0)
-    model = with_heads("yolo11n", config("separate"))
+    model = with_heads("yolo11n", config(box))
     labels = batch(12, labels=[2])
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     losses = []

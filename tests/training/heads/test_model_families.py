@@ -31,10 +31,13 @@ def boxes_and_scores(model: DetectionModel) -> Tensor:
     """Of a separate head all boxes, not the best: rounding may turn their order."""
     head = model.model[-1]
     with torch.no_grad():
+        found: Tensor
         found, raw = model.eval()(images(2, SIDE))
         if isinstance(head, SeparateDetect):
             raw = raw.get("one2many", raw)
-            found = torch.cat((head._boxes_of_groups(raw).flatten(1, 2), raw["scores"].sigmoid()), 1)
+            found = torch.cat(
+                (head._boxes_of_groups(raw).flatten(1, 2), raw["scores"].sigmoid()), 1
+            )
     return found
 
 
@@ -62,7 +65,8 @@ def test_every_model_of_every_size_can_have_several_heads(name: str) -> None:
         n_points = sum(n * n for n in sides)
         of_single = head.forward_head(maps, **head.one2many)["boxes"]
         assert of_single.shape == (2, 4 * head.reg_max, n_points)
-        for box, n_boxes in (("shared", 1), ("separate", 2)):
+        boxes: dict[BoxBranch, int] = {"shared": 1, "separate": 2}
+        for box, n_boxes in boxes.items():
             several = divided(head, LABELS, config(box, gate="cbam", tower_depth=3)).train()
             for branches in (several.one2many, several.one2one if "yolo26" in name else {}):
                 if branches:

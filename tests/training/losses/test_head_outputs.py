@@ -57,6 +57,7 @@ def dense_boxes(outputs: HeadOutputs) -> Tensor:
     loss = criterion(len(outputs.bins))
     loss.proj = outputs.bins
     strides = outputs.anchors.strides[:, None]
+    assert isinstance(outputs.sides, Tensor)
     sides = outputs.sides.float().transpose(1, 2).contiguous()
     boxes: Tensor = loss.bbox_decode(outputs.anchors.points_xy / strides, sides) * strides
     return boxes
@@ -177,6 +178,7 @@ def test_bins_from_below_zero_shift_every_side() -> None:
 
 def test_sides_have_a_gradient_at_their_places_only() -> None:
     outputs = outputs_of()
+    assert isinstance(outputs.sides, Tensor)
     sides = outputs.sides.clone().requires_grad_()
     outputs = replace(outputs, sides=sides)
     images, points = torch.tensor([0, 1, 1]), torch.tensor([5, 5, 60])

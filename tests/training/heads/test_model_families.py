@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
-from training.heads.grouped import SeparateDetect, divided
+from training.heads.grouped import ClassTowers, SeparateDetect, divided
 from training.heads.head_config import BoxBranch
 from training.losses.detection import LossOptions, detection_criterion
 from training.models import activation_kept, known_models, model_file
@@ -70,6 +70,7 @@ def test_every_model_of_every_size_can_have_several_heads(name: str) -> None:
             several = divided(head, LABELS, config(box, gate="cbam", tower_depth=3)).train()
             for branches in (several.one2many, several.one2one if "yolo26" in name else {}):
                 if branches:
+                    assert isinstance(branches["cls_head"][0], ClassTowers)
                     found = several.forward_head(maps, **branches)
                     assert found["scores"].shape == (2, N_CLASSES, n_points)
                     assert found["boxes"].shape == (2, n_boxes * 4 * head.reg_max, n_points)

@@ -10,8 +10,9 @@ on the pages held out, by tiles and by whole pages:
 * separate: a box branch for each group, too, which starts at the sizes of its own classes
 * random: separate, the classes dealt out to as many groups by chance
 
-The starts are compared with separate heads: boxes of 15 strides as in Ultralytics, the sizes of all
-classes, or each group's own; with bins from -2 to 15 strides or from 0.
+The rest varies the separate heads: boxes that start at 15 strides as in Ultralytics, at the sizes
+of all classes, or at each group's own, with bins from -2 to 15 strides or from 0; and what stands
+in the way of thin symbols: an augmentation that drops them, an assigner that gives them no weight.
 
 A line of the results is a training. What stands in the file is not trained again, so that a
 comparison of many hours can be cut off, or shared out among processes.
@@ -44,6 +45,18 @@ STARTS = (
     "own start, stock bins",
     "separate",
 )
+WALLS = (
+    "separate",
+    "stock augmentation",
+    "stock assigner",
+    "ciou",
+    "stems by wasserstein",
+    "stems by dilated iou",
+    "stems by beta 3",
+    "p2",
+    "480 px",
+)
+COMPARED = {"heads": HEADS, "starts": STARTS, "walls": WALLS}
 LEARNT = 0.5
 """AP50 from which a class counts as learnt."""
 STRIDES = (8, 16, 32)
@@ -64,14 +77,15 @@ def main() -> None:
         },
     )
     known = variants(rig.tiles.names, options.groups, rig)
-    if unknown := [name for name in options.only if name not in known]:
+    names = options.only or COMPARED[options.compare]
+    if unknown := [name for name in names if name not in known]:
         sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
     for seed in options.seeds:
-        for name in options.only:
+        for name in names:
             if not _is_there(options.results, name, seed):
                 _append(options.results, run(name, known[name], seed, rig))
     lines = _lines(options.results)
-    print(table(lines, [name for name in options.only if name in {line["name"] for line in lines}]))
+    print(table(lines, [name for name in names if any(line["name"] == name for line in lines)]))
     print(f"\n{ceilings(rig, {name: known[name] for name in ('single', 'separate', 'random')})}")
     print(f"\n{machine(rig.threads, options.device, 'multihead')}")
 
@@ -82,7 +96,8 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("tiles", type=Path, help="folder that omr convert --tile wrote")
     parser.add_argument("pages", type=Path, help="the same pages, whole, of the same scale")
     parser.add_argument("--results", type=Path, required=True, help="file of one line a training")
-    parser.add_argument("--only", nargs="+", default=HEADS, help="what to compare")
+    parser.add_argument("--compare", choices=COMPARED, default="heads")
+    parser.add_argument("--only", nargs="+", help="some of them, or others")
     parser.add_argument("--groups", default="harmony", help="head config whose groups are taken")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--model", default="omr-tiny")

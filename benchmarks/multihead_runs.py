@@ -4,6 +4,7 @@ import random
 import re
 import tempfile
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from unittest import mock
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 from ultralytics.nn.modules.head import Detect
@@ -25,9 +27,11 @@ from ultralytics.utils.torch_utils import unwrap_model
 from converters.page import Page
 from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
+from training import augmentation
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
+from training.losses.detection import STOCK
 from training.models import model_file
 from training.predictor import NMS_IOU_THRESH, predict
 from training.score_trainer import ScoreTrainer
@@ -39,6 +43,8 @@ SMALL = ("augmentationDot", "repeatDot")
 EVERY = 3
 """Of the tiles held out, each third one is looked at while a training goes on."""
 TILE_NAME = re.compile(r"(.+)__x(\d+)_y(\d+)")
+OVERLAP = 0.2
+"""Of tiles, as a share of their side."""
 BORDER = 1.5
 """Pixels from a tile's border at which a box counts as cut by it."""
 
@@ -73,8 +79,8 @@ class Variant:
     heads: HeadConfig
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of ``TrainConfig``."""
-    shared_prior: bool = False
-    """Whether all groups start from the sizes of all classes."""
+    patched: tuple[tuple[object, str, object], ...] = ()
+    """What is replaced while it trains: of which object, by what name, and with what."""
 
 
 def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
@@ -96,6 +102,7 @@ def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
     whole = HeadConfig(groups=(Group(name="all", classes=tuple(names)),))
     stock = replace(separate, box_encoding="stock")
     no_prior = {"size_prior": False}
+    shared: Any = ((ScoreTrainer, "_priors", shared_priors),)
     return {
         "single": Variant(heads=whole),
         "wide": Variant(heads=replace(whole, tower_width=equal_width(names, separate, rig))),
@@ -104,21 +111,42 @@ def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
         "random": Variant(heads=replace(separate, groups=chance)),
         "stock start, stock bins": Variant(heads=stock, options=no_prior),
         "stock start": Variant(heads=separate, options=no_prior),
-        "shared start, stock bins": Variant(heads=stock, shared_prior=True),
-        "shared start": Variant(heads=separate, shared_prior=True),
+        "shared start, stock bins": Variant(heads=stock, patched=shared),
+        "shared start": Variant(heads=separate, patched=shared),
         "own start, stock bins": Variant(heads=stock),
+        "stock augmentation": Variant(
+            heads=separate, patched=((augmentation, "visible_share", stock_candidates),)
+        ),
+        "stock assigner": Variant(
+            heads=separate, patched=((TrainConfig, "loss_options", lambda _config: STOCK),)
+        ),
+        "ciou": Variant(heads=separate, options={"overlap": "ciou"}),
+        "stems by wasserstein": Variant(heads=of_stems(separate, overlap="wasserstein")),
+        "stems by dilated iou": Variant(heads=of_stems(separate, overlap="dilated")),
+        "stems by beta 3": Variant(heads=of_stems(separate, beta=3.0)),
+        "p2": Variant(heads=separate, options={"model": f"{rig.model}-p2"}),
+        "480 px": Variant(heads=separate, options={"imgsz": 480}),
     }
 
 
-def equal_width(names: Sequence[str], separate: HeadConfig, rig: Rig) -> float:
-    """Find the width at which one class branch costs as much as the separate heads."""
-    whole = HeadConfig(groups=(Group(name="all", classes=tuple(names)),))
-    wanted = cost(names, separate, rig)
-    widths = [1 + step / 8 for step in range(80)]
-    return min(
-        widths,
-        key=lambda width: abs(cost(names, replace(whole, tower_width=width), rig) - wanted),
+def of_stems(config: HeadConfig, **own: Any) -> HeadConfig:  # noqa: ANN401
+    """Make the assigner treat the group that stems are in differently."""
+    groups = (
+        replace(group, **own) if "stem" in group.classes else group for group in config.groups
     )
+    return replace(config, groups=tuple(groups))
+
+
+def equal_width(names: Sequence[str], separate: HeadConfig, rig: Rig) -> float:
+    """Find the width from which one class branch costs as much as the separate heads."""
+    whole = HeadConfig(groups=(Group(name="all", classes=tuple(names)),))
+    widths = [1 + step / 8 for step in range(80)]
+    place = bisect_left(
+        widths,
+        cost(names, separate, rig),
+        key=lambda width: cost(names, replace(whole, tower_width=width), rig),
+    )
+    return widths[place]
 
 
 def cost(names: Sequence[str], config: HeadConfig, rig: Rig) -> int:
@@ -128,7 +156,7 @@ def cost(names: Sequence[str], config: HeadConfig, rig: Rig) -> int:
     counts = []
 
     def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        counts.append(layer.weight[0].numel() * output[0].numel())  # type: ignore[index, operator, union-attr]
+        counts.append(layer.weight[0].numel() * output[0].numel())  # type: ignore[index]
 
     for part in model.modules():
         if isinstance(part, nn.Conv2d):  # activations are shared by all models
@@ -145,6 +173,8 @@ def run(name: str, variant: Variant, seed: int, rig: Rig) -> dict[str, Any]:
     Returns:
         Plain figures, as a line of the results has them.
     """
+    given = {name: variant.options[name] for name in ("model", "imgsz") if name in variant.options}
+    rig = replace(rig, **given)
     truths = list(rig.tiles.pages("val"))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -157,7 +187,7 @@ def run(name: str, variant: Variant, seed: int, rig: Rig) -> dict[str, Any]:
         found = _found(rig, truths, kept[-1][1])
     tiles = evaluate(truths, found, rig.tiles.names)
     whole_pages = list(rig.pages.pages("val"))
-    pages = evaluate(whole_pages, joined(found, whole_pages, rig.imgsz), rig.pages.names)
+    pages = evaluate(whole_pages, joined(found, whole_pages), rig.pages.names)
     return {
         "name": name,
         "seed": seed,
@@ -220,8 +250,8 @@ def trained_so(
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(ScoreTrainer, "optimizer_step", step_and_keep))
         stack.enter_context(mock.patch.object(ScoreTrainer, "final_eval", keep_and_finish))
-        if variant.shared_prior:
-            stack.enter_context(mock.patch.object(ScoreTrainer, "_priors", shared_priors))
+        for owner, name, other in variant.patched:
+            stack.enter_context(mock.patch.object(owner, name, other))
         yield
 
 
@@ -232,11 +262,30 @@ def shared_priors(trainer: ScoreTrainer, head: Detect) -> Tensor:
     return of_all.repeat(n_groups, 1, 1)
 
 
+def stock_candidates(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Tell what ``RandomPerspective.box_candidates`` would leave, in place of ``visible_share``.
+
+    Returns:
+        1 for a box that it keeps, 0 for one that it drops, shape ``(N,)``.
+    """
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    inside = boxes_xyxy.clip(0, [*size, *size])
+    seen = inside[:, 2:] - inside[:, :2]
+    aspect = seen.max(axis=1) / (seen.min(axis=1) + 1e-16)
+    share = seen.prod(axis=1) / (sides.prod(axis=1) + 1e-16)
+    kept: NDArray[np.bool_] = (seen > 2).all(axis=1) & (share > 0.1) & (aspect < 100)
+    return kept.astype(np.float64)
+
+
 def as_yaml(config: HeadConfig) -> dict[str, object]:
     """Write a config as its file would."""
     content = asdict(config)
     width, depth = content.pop("tower_width"), content.pop("tower_depth")
-    groups = [group | {"classes": list(group["classes"])} for group in content["groups"]]
+    groups = [
+        {key: value for key, value in group.items() if value is not None}
+        | {"classes": list(group["classes"])}
+        for group in content["groups"]
+    ]
     return content | {"groups": groups, "tower": {"width": width, "depth": depth}}
 
 
@@ -249,7 +298,7 @@ def _score(rig: Rig, truths: Sequence[Page], weights: Path) -> DetectionReport:
     return evaluate(truths, _found(rig, truths, weights), rig.tiles.names)
 
 
-def joined(found: Sequence[Page], pages: Sequence[Page], tile: int) -> Iterator[Page]:
+def joined(found: Sequence[Page], pages: Sequence[Page]) -> Iterator[Page]:
     """Put what was found in tiles together on their pages.
 
     A box that touches a border inside the page goes if it is shorter than the overlap of tiles: the
@@ -258,7 +307,6 @@ def joined(found: Sequence[Page], pages: Sequence[Page], tile: int) -> Iterator[
     Args:
         found: Tiles with scores.
         pages: The pages that they were cut from.
-        tile: Side of a tile in pixels.
     """
     of_page = defaultdict(list)
     for page in found:
@@ -268,7 +316,7 @@ def joined(found: Sequence[Page], pages: Sequence[Page], tile: int) -> Iterator[
         of_page[match[1]].append((int(match[2]), int(match[3]), page))
     for page in pages:
         parts = [
-            _shifted(part, (x, y), (page.width, page.height), tile)
+            _shifted(part, (x, y), (page.width, page.height))
             for x, y, part in of_page[page.image.stem]
         ]
         boxes, labels, scores = (
@@ -285,14 +333,13 @@ def joined(found: Sequence[Page], pages: Sequence[Page], tile: int) -> Iterator[
         )
 
 
-def _shifted(
-    part: Page, corner: tuple[int, int], size: tuple[int, int], tile: int
-) -> tuple[Any, Any, Any]:
+def _shifted(part: Page, corner: tuple[int, int], size: tuple[int, int]) -> tuple[Any, Any, Any]:
     """Boxes, labels and scores of a tile on its page, without those cut by an inner border."""
     low, high = part.boxes_xyxy[:, :2], part.boxes_xyxy[:, 2:]
+    tile = np.array([part.width, part.height])
     starts, ends = np.array(corner) > 0, np.array(corner) + tile < np.array(size)
     cut = ((low < BORDER) & starts) | ((high > tile - BORDER) & ends)
-    short = high - low < tile / 5  # the overlap of tiles
+    short = high - low < tile * OVERLAP
     kept = ~(cut & short).any(axis=1)
     shift = np.array([*corner, *corner])
     assert part.scores is not None

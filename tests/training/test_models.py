@@ -27,7 +27,7 @@ def test_a_name_becomes_a_description_not_weights(trained: TrainResult, tmp_path
 
 def test_every_model_of_our_own_can_be_built() -> None:
     names = [file.stem for file in OWN.glob("*.yaml")]
-    assert names == ["omr-tiny"]
+    assert names == ["omr-tiny", "omr-tiny-p2"]
     model = DetectionModel(model_file("omr-tiny"), nc=42, verbose=False)
     assert model.stride.tolist() == [8, 16, 32]
     assert sum(weights.numel() for weights in model.parameters()) == pytest.approx(1.0e6, rel=0.03)

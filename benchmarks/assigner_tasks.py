@@ -1,6 +1,7 @@
 """What is timed: assigners, and whole losses forward and backward, each as a call by its name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padded
 from benchmarks.plain_simota import plain_simota
 from training.assigners.assignment import Assignment
+from training.assigners.nearness import OverlapName
 from training.assigners.predictions import DensePredictions
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.assigners.ultralytics_drop_in import SparseDropIn
-from training.losses.detection import AssignerName, DetectionLoss, LossOptions
+from training.losses.detection import STOCK, AssignerName, DetectionLoss
 
 Call = Callable[[], object]
 
@@ -69,7 +71,8 @@ def _loss(scene: Scene, make: Callable[[DetectionModel], Any]) -> Call:
 
 
 def _own_loss(assigner: AssignerName) -> Callable[[Scene], Call]:
-    options = LossOptions(assigner=assigner, near_overlap=False, least_score=0.0)
+    overlap: OverlapName = "iou" if assigner == "simota" else "ciou"
+    options = replace(STOCK, assigner=assigner, overlap=overlap)
     return lambda scene: _loss(scene, lambda model: DetectionLoss(model, options=options))
 
 

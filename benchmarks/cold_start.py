@@ -32,8 +32,8 @@ import torch
 from converters.page import Page
 from converters.yolo import YoloDataset, open_dataset
 from eval.detection import DetectionReport, evaluate
-from training.assigners.nearness import LEAST_SCORE
-from training.losses.detection import LossOptions
+from training.assigners.nearness import EPS, LEAST_SCORE
+from training.losses.detection import STOCK, LossOptions
 from training.predictor import predict
 from training.trainer import TrainConfig, train
 
@@ -112,6 +112,7 @@ def run(
                 translate=0.05,
                 scale=0.1,
                 size_prior="sizes" in start,
+                overlap="near" if "nearness" in start else "ciou",
                 validate=False,
             )
         )
@@ -133,7 +134,7 @@ def _without_the_rest(start: str) -> Iterator[None]:
             stack.enter_context(mock.patch("training.score_trainer.allow_beside"))
         options = partial(
             LossOptions,
-            near_overlap="nearness" in start,
+            eps=EPS if "nearness" in start else STOCK.eps,
             least_score=LEAST_SCORE if "least" in start else 0.0,
         )
         stack.enter_context(mock.patch("training.trainer.LossOptions", options))

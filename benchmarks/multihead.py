@@ -1,66 +1,103 @@
-"""One head against several: ``python -m benchmarks.multihead DATA``.
+"""One head against several: ``python -m benchmarks.multihead TILES PAGES --results FILE``.
 
-DATA is what ``omr convert`` wrote, with pages held out. Every head is trained from nothing with the
-same data, steps and seeds, and scored on the pages held out:
+TILES is what ``omr convert --tile`` wrote, with pages held out, and PAGES the same pages, whole, of
+the same scale. Every head is trained from nothing with the same data, steps and seeds, and scored
+on the pages held out, by tiles and by whole pages:
 
 * single: one head
 * wide: one head whose class branch is so much wider that it costs as much as the separate heads
-* grouped: a class branch for each of the four groups of ``harmony``, one box branch
+* grouped: a class branch for each group, one box branch
 * separate: a box branch for each group, too, which starts at the sizes of its own classes
-* random: separate, the classes dealt out to four groups by chance
+* random: separate, the classes dealt out to as many groups by chance
+
+The rest varies the separate heads: boxes that start at 15 strides as in Ultralytics, at the sizes
+of all classes, or at each group's own, with bins from -2 to 15 strides or from 0; and what stands
+in the way of thin symbols: an augmentation that drops them, an assigner that gives them no weight.
+
+A line of the results is a training. What stands in the file is not trained again, so that a
+comparison of many hours can be cut off, or shared out among processes.
 """
 
 import argparse
 import json
-import random
 import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
+import numpy as np
 import torch
-import yaml
-from ultralytics.nn.tasks import DetectionModel
 
 from benchmarks.assigner import machine
-from converters.page import Page
+from benchmarks.multihead_runs import SMALL, THIN, Figure, Rig, Variant, run, variants
 from converters.yolo import YoloDataset, open_dataset
-from eval.detection import DetectionReport, evaluate
-from training.heads import head_config
-from training.heads.grouped import divided
-from training.heads.head_config import Group, HeadConfig
-from training.models import model_file
-from training.predictor import predict
-from training.score_trainer import ScoreTrainer
-from training.trainer import TrainConfig, train
+from eval.detection import FREQUENT
+from training.heads.grouping.matching import capacity
+from training.heads.grouping.statistics import Symbols, symbols_of
 
 HEADS = ("single", "wide", "grouped", "separate", "random")
-THIN = ("stem", "beam", "tie", "barlineSingle", "barlineDouble", "barlineFinal", "staff")
-"""Classes with a side of a few pixels."""
+STARTS = (
+    "stock start, stock bins",
+    "stock start",
+    "shared start, stock bins",
+    "shared start",
+    "own start, stock bins",
+    "separate",
+)
+WALLS = (
+    "separate",
+    "stock augmentation",
+    "stock assigner",
+    "ciou",
+    "stems by wasserstein",
+    "stems by dilated iou",
+    "stems by beta 3",
+    "p2",
+    "480 px",
+)
+COMPARED = {"heads": HEADS, "starts": STARTS, "walls": WALLS}
 LEARNT = 0.5
 """AP50 from which a class counts as learnt."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """One training, scored after each of its epochs."""
-
-    head: str
-    seed: int
-    seconds: float
-    steps: tuple[int, ...]
-    reports: tuple[DetectionReport, ...]
+STRIDES = (8, 16, 32)
+FULL_PAGE = 640
+"""Pixels."""
 
 
 def main() -> None:
-    """Train and print the tables."""
+    """Train what is not there yet, and print the tables."""
+    options = options_of()
+    rig = Rig(
+        tiles=open_dataset(options.tiles),
+        pages=open_dataset(options.pages),
+        threads=torch.get_num_threads(),
+        **{
+            name: getattr(options, name)
+            for name in ("model", "epochs", "imgsz", "batch", "lr", "device", "steps")
+        },
+    )
+    known = variants(rig.tiles.names, options.groups, rig)
+    names = options.only or COMPARED[options.compare]
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+    for seed in options.seeds:
+        for name in names:
+            if not _is_there(options.results, name, seed):
+                _append(options.results, run(name, known[name], seed, rig))
+    lines = _lines(options.results)
+    print(table(lines, [name for name in names if any(line["name"] == name for line in lines)]))
+    print(f"\n{ceilings(rig, {name: known[name] for name in ('single', 'separate', 'random')})}")
+    print(f"\n{machine(rig.threads, options.device, 'multihead')}")
+
+
+def options_of() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="folder that omr convert wrote")
-    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS)
+    parser.add_argument("tiles", type=Path, help="folder that omr convert --tile wrote")
+    parser.add_argument("pages", type=Path, help="the same pages, whole, of the same scale")
+    parser.add_argument("--results", type=Path, required=True, help="file of one line a training")
+    parser.add_argument("--compare", choices=COMPARED, default="heads")
+    parser.add_argument("--only", nargs="+", help="some of them, or others")
     parser.add_argument("--groups", default="harmony", help="head config whose groups are taken")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--model", default="omr-tiny")
@@ -68,186 +105,121 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=320, help="pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=0.005)
-    parser.add_argument("--assigner", default="tal")
+    parser.add_argument("--steps", type=int, default=111, help="from one look to the next")
     parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
-    dataset = open_dataset(options.data)
-    configs = head_configs(dataset.names, options)
-    runs = []
-    for seed in options.seeds:
-        for head in options.heads:
-            runs.append(run(dataset, head, configs[head], seed, options))
-            note(runs[-1])
-    print(table(runs, options.heads, dataset.names))
-    print(f"\n{machine(torch.get_num_threads(), options.device, 'multihead')}")
+    return parser.parse_args()
 
 
-def head_configs(names: Sequence[str], options: argparse.Namespace) -> dict[str, HeadConfig | None]:
-    """Make the config of every kind of head."""
-    separate = replace(head_config.load(options.groups), box="separate")
-    separate.labels(names)
-    dealt = list(names)
-    random.Random(0).shuffle(dealt)
-    groups = tuple(
-        replace(group, classes=tuple(dealt[i :: len(separate.groups)]))
-        for i, group in enumerate(separate.groups)
-    )
-    whole = HeadConfig(groups=(Group(name="all", classes=tuple(names)),))
-    return {
-        "single": None,
-        "wide": replace(whole, tower_width=equal_width(names, whole, separate, options.model)),
-        "grouped": replace(separate, box="shared"),
-        "separate": separate,
-        "random": replace(separate, groups=groups),
+def _lines(results: Path) -> list[dict[str, Any]]:
+    if not results.is_file():
+        return []
+    return [json.loads(line) for line in results.read_text("utf-8").splitlines()]
+
+
+def _is_there(results: Path, name: str, seed: int) -> bool:
+    return any((line["name"], line["seed"]) == (name, seed) for line in _lines(results))
+
+
+def _append(results: Path, figures: dict[str, Any]) -> None:
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(figures) + "\n")
+
+
+def table(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
+    """Lay out mean and range over the seeds, in points."""
+    columns: dict[str, Figure] = {
+        "AP, pages": lambda line: line["pages"]["macro"]["ap"],
+        "AP50, pages": lambda line: line["pages"]["macro"]["ap50"],
+        "AP, tiles": lambda line: line["tiles"]["macro"]["ap"],
+        "AP of frequent, tiles": lambda line: line["tiles"]["frequent_macro"]["ap"],
+        "AP50 of thin, pages": lambda line: _mean_of(line, THIN),
+        "AP50 of small, pages": lambda line: _mean_of(line, SMALL),
+        **{f"AP50 {name}": _class(name) for name in (*THIN, *SMALL)},
     }
+    titles = ["", "seeds", *columns, "steps to AP50 .5", "thin", "small", "GFLOPs", "s"]
+    rows = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    for name in shown:
+        own = [line for line in lines if line["name"] == name]
+        cells = [name, str(len(own))]
+        cells += [spread([figure(line) for line in own]) for figure in columns.values()]
+        cells += [_steps(own, None), _steps(own, THIN), _steps(own, SMALL)]
+        cells += [f"{own[0]['gigaflops']:.2f}", f"{statistics.mean(x['seconds'] for x in own):.0f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
-def equal_width(
-    names: Sequence[str], single: HeadConfig, separate: HeadConfig, model: str
-) -> float:
-    """Find the width at which one class branch has as many weights as the separate heads."""
-    wanted = n_weights(names, separate, model)
-    widths = [1 + step / 8 for step in range(64)]
-    return min(
-        widths,
-        key=lambda width: abs(n_weights(names, replace(single, tower_width=width), model) - wanted),
-    )
+def _mean_of(line: dict[str, Any], names: Sequence[str]) -> float | None:
+    of_classes = line["pages"]["classes"]
+    own = [of_classes[name]["ap50"] for name in names if name in of_classes]
+    return statistics.mean(own) if own else None
 
 
-def n_weights(names: Sequence[str], config: HeadConfig, model: str) -> int:
-    """Count the weights of a model's head."""
-    built = DetectionModel(model_file(model), nc=len(names), verbose=False)
-    head = divided(built.model[-1], config.labels(names), config)
-    return sum(parameter.numel() for parameter in head.parameters())
+def _class(name: str) -> Figure:
+    return lambda line: line["pages"]["classes"].get(name, {}).get("ap50")
 
 
-def run(
-    dataset: YoloDataset,
-    head: str,
-    config: HeadConfig | None,
-    seed: int,
-    options: argparse.Namespace,
-) -> Run:
-    """Train once; score the pages held out with the weights of every epoch."""
-    truths = list(dataset.pages("val"))
-    steps = -(-len(dataset.image_paths("train")) // options.batch)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        file = folder / "heads.yaml"
-        if config:
-            file.write_text(yaml.safe_dump(as_yaml(config)), "utf-8")
-        begin = time.monotonic()
-        with mock.patch.object(ScoreTrainer, "save_model", keeping(folder)):
-            train(
-                TrainConfig(
-                    data=options.data,
-                    out=folder / "run",
-                    model=options.model,
-                    heads=str(file) if config else "",
-                    epochs=options.epochs,
-                    imgsz=options.imgsz,
-                    batch=options.batch,
-                    lr=options.lr,
-                    warmup_epochs=0.1,
-                    seed=seed,
-                    assigner=options.assigner,
-                    device=options.device,
-                    validate=False,
-                )
-            )
-        seconds = time.monotonic() - begin
-        weights = [folder / f"{epoch}.pt" for epoch in range(options.epochs)]
-        reports = tuple(score(dataset, truths, file, options) for file in weights)
-    return Run(
-        head=head,
-        seed=seed,
-        seconds=seconds,
-        steps=tuple(steps * (epoch + 1) for epoch in range(options.epochs)),
-        reports=reports,
-    )
+def _steps(lines: Sequence[dict[str, Any]], names: Sequence[str] | None) -> str:
+    """Steps after which a class is learnt: the median over classes, and the seeds' range.
+
+    Args:
+        lines: Trainings.
+        names: Classes; None for all frequent ones.
+    """
+    medians = [_median_steps(line, names) for line in lines]
+    return f"{_step(statistics.median(medians))} ({_step(min(medians))}-{_step(max(medians))})"
 
 
-def as_yaml(config: HeadConfig) -> dict[str, object]:
-    """Write a config as its file would."""
-    return {
-        "groups": [
-            {"name": group.name, "classes": list(group.classes), "weight": group.weight}
-            for group in config.groups
-        ],
-        "box": config.box,
-        "tower": {"width": config.tower_width, "depth": config.tower_depth},
-    }
+def _median_steps(line: dict[str, Any], names: Sequence[str] | None) -> float:
+    of_classes = line["tiles"]["classes"]
+    wanted = names or [name for name, row in of_classes.items() if row["truths"] >= FREQUENT]
+    curve = [(int(step), ap50) for step, ap50 in line["curve"].items()]
+    first = [
+        next((step for step, ap50 in curve if ap50.get(name, 0) >= LEARNT), float("inf"))
+        for name in wanted
+        if name in of_classes
+    ]
+    return statistics.median_high(first) if first else float("inf")
 
 
-def keeping(folder: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
-    """Make a ``save_model`` that keeps the weights of every epoch."""
-    save = ScoreTrainer.save_model
-
-    def save_and_keep(trainer: ScoreTrainer) -> bool:
-        saved = save(trainer)
-        (folder / f"{trainer.epoch}.pt").write_bytes(trainer.last.read_bytes())
-        return saved
-
-    return save_and_keep
-
-
-def score(
-    dataset: YoloDataset, truths: Sequence[Page], weights: Path, options: argparse.Namespace
-) -> DetectionReport:
-    """Score weights on the pages held out."""
-    images = [(dataset.splits["val"] / page.image, page.image) for page in truths]
-    found = list(predict(weights, images, imgsz=options.imgsz, device=options.device))
-    return evaluate(truths, found, dataset.names)
-
-
-def note(done: Run) -> None:
-    """Say on stderr what a training came to: all of them together take long."""
-    report = done.reports[-1]
-    figures = {"ap": report.macro.ap, "ap50": report.macro.ap50, "s": round(done.seconds)}
-    print(json.dumps({"head": done.head, "seed": done.seed, **figures}), file=sys.stderr)
-
-
-def table(runs: Sequence[Run], heads: Sequence[str], names: Sequence[str]) -> str:
-    """Lay out mean and range over the seeds."""
-    thin = [name for name in THIN if name in names]
-    titles = ["head", "AP by classes", "AP50 by classes", "AP50 by frequent classes"]
-    titles += ["AP by instances", *(f"AP50 {name}" for name in thin), "classes learnt after", "s"]
-    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
-    for head in heads:
-        own = [run for run in runs if run.head == head]
-        last = [run.reports[-1] for run in own]
-        cells = [
-            spread([report.macro.ap for report in last]),
-            spread([report.macro.ap50 for report in last]),
-            spread([report.frequent_macro.ap50 for report in last]),
-            spread([report.instance_weighted.ap for report in last]),
-            *(spread([ap50_of(report, name) for report in last]) for name in thin),
-            "; ".join(
-                f"{steps}: {statistics.mean(n_learnt(run.reports[i]) for run in own):.1f}"
-                for i, steps in enumerate(own[0].steps)
-            ),
-            f"{statistics.mean(run.seconds for run in own):.0f}",
-        ]
-        lines.append(f"| {head} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def ap50_of(report: DetectionReport, name: str) -> float | None:
-    """AP50 of one class."""
-    return next(row.ap50 for row in report.classes if row.name == name)
-
-
-def n_learnt(report: DetectionReport) -> int:
-    """Count the classes whose AP50 is at least :data:`LEARNT`."""
-    return sum((row.ap50 or 0) >= LEARNT for row in report.classes)
+def _step(value: float) -> str:
+    return f"{value:.0f}" if np.isfinite(value) else "never"
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Mean and range."""
-    known = [value for value in values if value is not None]
+    """Mean and range in points; a dash where there is no figure."""
+    known = [100 * value for value in values if value is not None]
     if not known:
         return "-"
-    return f"{statistics.mean(known):.3f} ({min(known):.3f}-{max(known):.3f})"
+    return f"{statistics.mean(known):.1f} ({min(known):.1f}-{max(known):.1f})"
+
+
+def ceilings(rig: Rig, compared: Mapping[str, Variant]) -> str:
+    """Lay out the share of symbols that can each have an anchor point of their own."""
+    rows = [f"| input | symbols | {' | '.join(compared)} |", f"|---|---|{'---|' * len(compared)}"]
+    for what, data, imgsz in (
+        (f"whole pages at {FULL_PAGE} px", rig.pages, FULL_PAGE),
+        (f"tiles at {rig.imgsz} px, 1:1", rig.tiles, rig.imgsz),
+    ):
+        symbols = _symbols(data, imgsz)
+        shares = [
+            capacity(symbols, _heads_of(data.names, variant), STRIDES)[0] / len(symbols)
+            for variant in compared.values()
+        ]
+        cells = [what, str(len(symbols)), *(f"{100 * share:.2f} %" for share in shares)]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _symbols(data: YoloDataset, imgsz: int) -> Symbols:
+    pages = (page for split in data.splits for page in data.pages(split))
+    return symbols_of(pages, len(data.names), imgsz)
+
+
+def _heads_of(names: Sequence[str], variant: Variant) -> np.ndarray[Any, np.dtype[np.int64]]:
+    heads = np.empty(len(names), np.int64)
+    for number, own in enumerate(variant.heads.labels(names)):
+        heads[list(own)] = number
+    return heads
 
 
 if __name__ == "__main__":

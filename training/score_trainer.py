@@ -123,7 +123,7 @@ class ScoreTrainer(DetectionTrainer):
         )
 
     def get_dataloader(
-        self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+        self, dataset_path: Sequence[str], batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> InfiniteDataLoader:
         """Load images; of several sources by weight.
 
@@ -187,6 +187,7 @@ class ScoreTrainer(DetectionTrainer):
             save_dir=self.save_dir,
             args=stock.args,
             _callbacks=self.callbacks,
+            joint=self.joint,
             masks=self.masks,
         )
 

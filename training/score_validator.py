@@ -1,29 +1,45 @@
 """Validation of a training: every image, however long it takes, and only what its labels tell.
 
-Shapes: B images of a batch, C classes, A anchor points.
+Shapes: B images of a batch, C classes, A anchor points, N predictions, G true boxes, T thresholds.
 """
 
+import itertools
 import math
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+from torch import Tensor, distributed
 from ultralytics.models.yolo.detect import DetectionValidator
-from ultralytics.utils import nms
+from ultralytics.utils import RANK, nms
+from ultralytics.utils.metrics import ap_per_class
 
+from training.joint_data import JointData
 from training.score_data import ClassMasks
+
+OF_SOURCE = "metrics/mAP50({})"
+"""Figure of one of several sources, in ``results.csv``: mean of its own classes at IoU .5."""
 
 
 class ScoreValidator(DetectionValidator):
     """Ultralytics' validator, without the time limit after which it skips images.
 
+    Of several sources each is scored on its own, too.
+
     Args:
+        joint: Where the images come from.
         masks: Gives a batch its ``class_mask``.
         options: Those of ``DetectionValidator``.
     """
 
-    def __init__(self, *args: object, masks: ClassMasks, **options: object) -> None:
+    def __init__(
+        self, *args: object, joint: JointData, masks: ClassMasks, **options: object
+    ) -> None:
         super().__init__(*args, **options)
+        self.joint = joint
         self.masks = masks
+        self.sources: list[int] = []
+        """Source of each image that was counted."""
         self.mask: Tensor | None = None
         """Of the batch, ``(B, C)``: False where an image says nothing of a class."""
 
@@ -50,7 +66,39 @@ class ScoreValidator(DetectionValidator):
                 {name: of_all[kept] for name, of_all in found.items()}
                 for found, kept in zip(preds, said, strict=True)
             ]
+        self.sources += [self.joint.source_of[file] for file in batch["im_file"]]
         super().update_metrics(preds, batch)
+
+    def gather_stats(self) -> None:
+        """Bring together what all devices counted."""
+        if RANK >= 0:
+            of_all: list[list[int]] = [[]] * distributed.get_world_size()
+            distributed.gather_object(self.sources, of_all if RANK == 0 else None, dst=0)
+            self.sources = [*itertools.chain(*of_all)]  # in the order of the counts
+        super().gather_stats()
+
+    def get_stats(self) -> dict[str, Any]:
+        """Work out the figures, of several sources those of each as well."""
+        of_sources = self._of_sources() if len(self.joint.sources) > 1 else {}
+        self.sources = []
+        figures: dict[str, Any] = super().get_stats()
+        return figures | of_sources
+
+    def _of_sources(self) -> dict[str, float]:
+        """Mean AP50 over the classes that a source has truths of; nothing where it has none."""
+        names = source_names(self.joint)
+        figures = {}
+        for source, name in enumerate(names):
+            own = [i for i, its_source in enumerate(self.sources) if its_source == source]
+            columns = (
+                np.concatenate([self.metrics.stats[key][i] for i in own] or [np.zeros(0)])
+                for key in ("tp", "conf", "pred_cls", "target_cls")
+            )
+            tp, conf, pred_cls, target_cls = columns  # (N, T), (N,), (N,), (G,)
+            if len(target_cls):
+                ap = ap_per_class(tp, conf, pred_cls, target_cls)[5]  # (classes with truths, T)
+                figures[OF_SOURCE.format(name)] = float(ap[:, 0].mean())
+        return figures
 
     def postprocess(self, preds: Tensor | tuple[Tensor, object]) -> list[dict[str, Tensor]]:
         """Suppress doubled boxes, however long it takes."""
@@ -71,3 +119,10 @@ class ScoreValidator(DetectionValidator):
             {"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]}
             for x in outputs
         ]
+
+
+def source_names(joint: JointData) -> list[str]:
+    """Name each source by its folder; by the whole path where two are called the same."""
+    folders = [Path(source.dataset.root) for source in joint.sources]
+    short = [folder.name for folder in folders]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]

@@ -23,6 +23,7 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
+from training.assigners.nearness import OverlapName
 from training.density import suggested_max_det
 from training.devices import check_device
 from training.heads import head_config
@@ -97,6 +98,10 @@ class TrainConfig:
     a single head, or for that of the weights."""
     class_loss: ClassLoss = "bce"
     """Loss of the classes: ``bce``, ``focal`` or ``varifocal``."""
+    overlap: OverlapName = "near"
+    """How the assigner measures the fit of a prediction; see :class:`LossOptions`."""
+    beta: float = 6.0
+    """Power of the overlap in the metric of ``tal``: a lower one spreads the weight."""
     translate: float = 0.1
     """Largest shift, as a share of the image."""
     scale: float = 0.2
@@ -108,7 +113,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        numbers = {"epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch, "lr": self.lr}
+        names = "epochs", "imgsz", "batch", "lr", "beta"
+        numbers = {name: getattr(self, name) for name in names}
         wrong = [f"{name} ({n})" for name, n in numbers.items() if not 0 < n < math.inf]
         if wrong:
             raise ConfigError(f"must be above 0: {', '.join(wrong)}")
@@ -129,7 +135,12 @@ class TrainConfig:
 
     def loss_options(self) -> LossOptions:
         """Give what of this the loss depends on."""
-        return LossOptions(assigner=self.assigner, class_loss=self.class_loss)
+        return LossOptions(
+            assigner=self.assigner,
+            class_loss=self.class_loss,
+            overlap=self.overlap,
+            beta=self.beta,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

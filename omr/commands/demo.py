@@ -1,5 +1,6 @@
 """``omr demo``."""
 
+import csv
 import json
 import math
 import shlex
@@ -21,7 +22,7 @@ STEPS = 1330
 """Training steps: some five minutes on two cores."""
 MODEL = "omr-tiny"
 BATCH = 8
-LEARNING = ("--lr", 0.005, "--warmup-epochs", 0.1, "--no-validate")
+LEARNING = ("--lr", 0.005, "--warmup-epochs", 0.1)
 TILE = 320
 STAFF_SPACE = 12
 """Pixels: large enough for a stem of 1.5 px, small enough for a tile to show a whole bar."""
@@ -32,6 +33,10 @@ SIZE = "1960x1500"
 VAL = 0.12
 FEWEST_PAGES = math.ceil(1 / VAL)
 """Of fewer, none would be held out, and there would be nothing to score on."""
+JOINT_HEADS, JOINT_CLASSES = "harmony+coco", "harmony"
+"""Heads for music and COCO, and the class map of the music that they are for."""
+SHAPES = {"n_train": 400, "n_val": 50}
+"""Images of drawn shapes."""
 HOLDOUT_FONT = "Petaluma"
 """The font of the pages held out: the one that looks least like the others."""
 
@@ -86,12 +91,24 @@ class _Place:
         return self.root / "data"
 
     @property
+    def shapes(self) -> Path:
+        return self.root / "shapes"
+
+    @property
+    def coco(self) -> Path:
+        return self.root / "coco"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 
     @property
     def score(self) -> Path:
         return self.root / "score"
+
+    @property
+    def coco_score(self) -> Path:
+        return self.root / "coco_score"
 
     @property
     def report(self) -> Path:
@@ -111,6 +128,13 @@ def demo(
     ] = PAGES,
     out: Annotated[Path, typer.Option(help="Folder to make.", file_okay=False)] = Path("demo"),
     classes: Annotated[str, typer.Option(help="Class map.")] = "harmony",
+    joint: Annotated[
+        bool,
+        typer.Option(
+            "--joint",
+            help="Train on drawn shapes in COCO's form, too, with a head for each kind of class.",
+        ),
+    ] = False,
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = STEPS,
     device: Device = "",
     seed: Annotated[int, typer.Option(help="Of the engraved pages and of the training.")] = 0,
@@ -127,6 +151,8 @@ def demo(
     place = _Place(root=out)
     # looked at before room is made: an error must not cost the last demo
     source = _look_at(data, out) if data else _engraved(place)
+    if joint and (classes != JOINT_CLASSES or not source.held_out):
+        raise ConfigError(f"--joint needs pages to hold out, and --classes {JOINT_CLASSES}")
     _make_room(out, force=force)
     commands = []
 
@@ -144,14 +170,21 @@ def demo(
     step("convert", source.path, place.data, "--classes", classes, "--tile", TILE, *scale, *val)
     counts = json.loads((place.data / "manifest.json").read_text(encoding="utf-8"))
     step("analyze-density", place.data, "--imgsz", TILE, "--batch", BATCH)
+    n_images = counts["splits"]["train"]["images"]
+    if joint:
+        step("convert", _draw_shapes(place, seed), place.coco, "--classes", "coco")
+        n_images += SHAPES["n_train"]
     size = ["--imgsz", TILE, "--batch", BATCH]
     on = ["--device", device] if device else []
-    epochs = max(1, round(steps * BATCH / counts["splits"]["train"]["images"]))
+    epochs = max(1, round(steps * BATCH / n_images))
     run = ["--out", place.run, "--model", MODEL, "--epochs", epochs, *LEARNING, "--seed", seed]
-    step("train", place.data, *run, *size, *on)
+    together = [place.coco, "--mix", "2:1", "--true-negatives", "--heads", JOINT_HEADS]
+    step("train", place.data, *(together if joint else ["--no-validate"]), *run, *size, *on)
     split = "val" if source.held_out else "train"
     weights = place.run / "weights" / "last.pt"
     step("eval", weights, place.data, "--split", split, *size, *on, "--out", place.score)
+    if joint:
+        step("eval", weights, place.coco, *size, *on, "--out", place.coco_score)
     result = json.loads((place.score / "report.json").read_text(encoding="utf-8"))
     text = _report(place, commands, counts, result, source.meaning)
     place.report.write_text(text, encoding="utf-8")
@@ -159,6 +192,12 @@ def demo(
     say(text)
     if as_json:
         print_json({"report": str(place.report), "split": split, "score": result})
+
+
+def _draw_shapes(place: _Place, seed: int) -> Path:
+    from converters.shapes import draw_shapes
+
+    return draw_shapes(place.shapes, **SHAPES, side=TILE, seed=seed)
 
 
 def _make_room(out: Path, *, force: bool) -> None:
@@ -169,7 +208,7 @@ def _make_room(out: Path, *, force: bool) -> None:
             raise ConfigError(f"{out} exists; choose another folder, or --force to replace it")
         if not (out / MARK).is_file():
             raise ConfigError(f"{out} was not made by a demo and is not replaced; choose another")
-        for name in ("data", "run", "score", "pages"):
+        for name in ("data", "run", "score", "pages", "shapes", "coco", "coco_score"):
             shutil.rmtree(out / name, ignore_errors=True)
         (out / "REPORT.md").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -233,7 +272,9 @@ def _report(
         f"| AP50, every symbol counts the same | {weighted} |",
         f"| AP50, every class counts the same | {macro} |",
         f"| AP50, of classes with {FREQUENT} truths and more | {frequent} |",
+        *_shapes_rows(place),
         "",
+        *_epochs_rows(place),
         "| what | where |",
         "|---|---|",
         f"| converted data, counts of every symbol | {place.data}, {place.data}/manifest.json |",
@@ -246,3 +287,31 @@ def _report(
         *(f"    {command}" for command in commands),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _shapes_rows(place: _Place) -> list[str]:
+    """What a joint training scored on the shapes."""
+    file = place.coco_score / "report.json"
+    if not file.is_file():
+        return []
+    macro = json.loads(file.read_text(encoding="utf-8"))["macro"]["ap50"]
+    return [f"| AP50 of the drawn shapes, every class counts the same | {macro:.3f} |"]
+
+
+def _epochs_rows(place: _Place) -> list[str]:
+    """How both parts of a joint training came on, from epoch to epoch."""
+    from training.score_validator import OF_SOURCE
+
+    if not place.coco_score.is_dir():
+        return []
+    with (place.run / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = [OF_SOURCE.format(folder.name) for folder in (place.data, place.coco)]
+    return [
+        "Validated after each epoch, mean AP50 of the classes that a part has:",
+        "",
+        "| epoch | music | shapes |",
+        "|---|---|---|",
+        *(f"| {row['epoch']} | {' | '.join(row[column] for column in columns)} |" for row in rows),
+        "",
+    ]

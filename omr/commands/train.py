@@ -63,6 +63,13 @@ def train(
     class_loss: Annotated[
         Literal["bce", "focal", "varifocal"], typer.Option(help="Loss of the classes.")
     ] = "bce",
+    overlap: Annotated[
+        Literal["near", "ciou", "iou", "wasserstein", "dilated"],
+        typer.Option(help="How the assigner measures fit; ciou is Ultralytics'."),
+    ] = "near",
+    beta: Annotated[
+        float, typer.Option(help="Power of the overlap in the metric of tal; lower spreads weight.")
+    ] = 6.0,
     mix: Annotated[
         str | None,
         typer.Option(help="Weights of several DATA: 2:1.", show_default="by number of images"),
@@ -114,6 +121,8 @@ def train(
             heads=heads,
             assigner=assigner,
             class_loss=class_loss,
+            overlap=overlap,
+            beta=beta,
         ),
         force=force,
     )

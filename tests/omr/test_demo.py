@@ -78,6 +78,26 @@ def test_without_data_pages_are_engraved_and_some_held_out(
     assert json.loads((out / "score" / "report.json").read_text())["split"] == "val"
 
 
+def test_music_and_shapes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SIZE", "800x500")
+    monkeypatch.setattr(demo, "SHAPES", {"n_train": 4, "n_val": 2})
+    out = tmp_path / "demo"
+    result = run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1, "--joint")
+    assert result.exit_code == 0, result.exception
+    report = (out / "REPORT.md").read_text()
+    assert f"omr train {out}/data {out}/coco --mix 2:1 --true-negatives" in report
+    assert "| AP50 of the drawn shapes, every class counts the same | " in report
+    [row] = [line for line in report.splitlines() if line.startswith("| 1 |")]
+    assert row.count("|") == 4
+    assert json.loads((out / "coco_score" / "report.json").read_text())["n_truths"] == 8
+
+
+def test_joint_heads_are_for_one_class_map(tmp_path: Path) -> None:
+    error = run("--joint", "--classes", "deepscores", "--out", tmp_path / "demo").exception
+    assert str(error) == "--joint needs pages to hold out, and --classes harmony"
+    assert not (tmp_path / "demo").exists()
+
+
 def test_too_few_pages_to_hold_one_out_are_refused_before_anything_is_lost(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     out.mkdir()

@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import converted_shapes
+from torch import Tensor
+from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
@@ -30,6 +33,7 @@ from training.joint_data import (
 from training.models import model_file, read_checkpoint
 from training.predictor import class_names, predict
 from training.score_trainer import ScoreTrainer
+from training.score_validator import OF_SOURCE, ScoreValidator, source_names
 from training.trainer import (
     TrainConfig,
     _callbacks,
@@ -512,3 +516,59 @@ def test_both_parts_are_learnt(draw: Draw, tmp_path: Path) -> None:
     result = train(config)
     assert scores(result.last, music) > 0.4
     assert scores(result.last, photographs) > 0.25
+
+
+def guess(validator: ScoreValidator, _preds: object) -> list[dict[str, Tensor]]:
+    """Predict the truths of each image, moved a little and with some classes wrong."""
+    found = []
+    batch = validator.guessed
+    scale = torch.tensor(batch["img"].shape[2:])[[1, 0, 1, 0]]
+    for i, file in enumerate(batch["im_file"]):
+        generator = torch.Generator().manual_seed(zlib.crc32(file.encode()))
+        own = batch["batch_idx"] == i
+        boxes = xywh2xyxy(batch["bboxes"][own] * scale)
+        wrong = torch.rand(len(boxes), generator=generator) < 0.3
+        found.append(
+            {
+                "bboxes": boxes + torch.randn(boxes.shape, generator=generator) * 2,
+                "conf": torch.rand(len(boxes), generator=generator),
+                "cls": (batch["cls"][own, 0] + wrong) % validator.nc,
+                "extra": torch.empty(len(boxes), 0),
+            }
+        )
+    return found
+
+
+def test_each_source_is_validated_on_its_own(
+    draw: Draw, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    music = draw(tmp_path / "music", n_images=7)
+    trainer = make(config_of(tmp_path / "run", music, shapes))
+    trainer.epoch = 0
+    trainer.loss_items = dict.fromkeys(trainer.ema.ema.criterion.loss_names, torch.zeros(()))
+    prepare = ScoreValidator.preprocess
+
+    def remember(validator: ScoreValidator, batch: dict[str, Any]) -> dict[str, Any]:
+        batch = validator.guessed = prepare(validator, batch)
+        return batch
+
+    monkeypatch.setattr(ScoreValidator, "preprocess", remember)
+    monkeypatch.setattr(ScoreValidator, "postprocess", guess)
+    both = trainer.get_validator()(trainer)
+    of_sources = {"music": music, shapes.name: shapes}
+    assert {name for name in both if name.startswith("metrics/mAP50(")} == {
+        "metrics/mAP50(B)",
+        *map(OF_SOURCE.format, of_sources),
+    }
+    for source, name in zip(trainer.joint.sources, of_sources, strict=True):
+        files = [str(file) for file in source.dataset.image_paths("val")]
+        trainer.test_loader = trainer.get_dataloader(files, mode="val")
+        alone = trainer.get_validator()(trainer)["metrics/mAP50(B)"]
+        assert 0.1 < alone < 0.99
+        assert both[OF_SOURCE.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
+
+
+def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    folders = [named(tmp_path / part / "data", [part]) for part in "ab"]
+    joint = join(JointOptions(folders=tuple(folders)))
+    assert source_names(joint) == [str(folder) for folder in folders]

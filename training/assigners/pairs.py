@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets, candidate_pairs
+from training.assigners.nearness import Overlap, OverlapByClass
 
 LARGEST = 2**22
 """Numbers in a table that ties are decided over."""
@@ -67,6 +68,12 @@ class Pairs:
     def boxes_xyxy(self) -> Tensor:
         """True box of each pair, pixels, float32, shape ``(P, 4)``."""
         return self.targets.boxes_xyxy.float().index_select(0, self.gts)
+
+    def overlaps(self, measure: Overlap | OverlapByClass, pred_boxes_xyxy: Tensor) -> Tensor:
+        """Measure the pairs' true boxes against predicted ones, pixels, ``(P, 4)``: ``(P,)``."""
+        if isinstance(measure, OverlapByClass):
+            measure = measure.at(self.labels)
+        return measure(self.boxes_xyxy, pred_boxes_xyxy)
 
     def per_box(self, numbers: Tensor) -> Tensor:
         """Add up integers over the pairs of each box: shape ``(P,)`` to ``(G,)``."""

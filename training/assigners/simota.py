@@ -21,7 +21,7 @@ from training.assigners.assignment import (
     Targets,
     check_small_boxes,
 )
-from training.assigners.nearness import Overlap, iou, lift
+from training.assigners.nearness import Overlap, OverlapByClass, iou, lift
 from training.assigners.pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
 
@@ -50,7 +50,7 @@ class SparseSimOTA(Assigner):
     """Points that a box takes and keeps at most."""
     iou_weight: float = 3.0
     small_boxes: SmallBoxes = "ultralytics"
-    overlap: Overlap = iou
+    overlap: Overlap | OverlapByClass = iou
     least_score: float = 0.0
     """Score for an overlap just above 0; that for 1 is 1, and in between it grows evenly."""
 
@@ -69,7 +69,8 @@ class SparseSimOTA(Assigner):
         check_shape(predictions, len(anchors), self.num_classes)
         pairs = Pairs.of(predictions.shape[0], anchors, targets, self.small_boxes, self.radius)
         places = pairs.images, pairs.points
-        overlaps = self.overlap(pairs.boxes_xyxy, predictions.boxes_xyxy(*places)).nan_to_num_(0)
+        found = predictions.boxes_xyxy(*places)
+        overlaps = pairs.overlaps(self.overlap, found).nan_to_num_(0)
         costs = predictions.class_costs(*places, pairs.labels)
         costs = costs.sub_((overlaps + NO_OVERLAP).log_(), alpha=self.iou_weight).clamp_(min=0)
         wanted = self._wanted(overlaps, pairs)  # (G,)

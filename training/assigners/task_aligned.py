@@ -21,7 +21,7 @@ from training.assigners.assignment import (
     Targets,
     check_small_boxes,
 )
-from training.assigners.nearness import Overlap, ciou, lift
+from training.assigners.nearness import Overlap, OverlapByClass, ciou, lift
 from training.assigners.pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
 
@@ -43,11 +43,12 @@ class SparseTaskAlignedAssigner(Assigner):
     equal to ``topk``."""
     num_classes: int
     alpha: float = 0.5
-    beta: float = 6.0
+    beta: float | Tensor = 6.0
+    """One number, or one for each class, shape ``(C,)``."""
     eps: float = 1e-9
     """Added to a box's best metric before it divides."""
     small_boxes: SmallBoxes = "ultralytics"
-    overlap: Overlap = ciou
+    overlap: Overlap | OverlapByClass = ciou
     least_score: float = 0.0
     """Score for an overlap just above 0; that for 1 is 1, and in between it grows evenly."""
 
@@ -65,10 +66,12 @@ class SparseTaskAlignedAssigner(Assigner):
         check_shape(predictions, len(anchors), self.num_classes)
         pairs = Pairs.of(predictions.shape[0], anchors, targets, self.small_boxes)
         scores = predictions.scores(pairs.images, pairs.points, pairs.labels)
-        overlaps = self.overlap(
-            pairs.boxes_xyxy, predictions.boxes_xyxy(pairs.images, pairs.points)
-        ).float()
-        metrics = scores.pow(self.alpha) * overlaps.pow(self.beta)
+        found = predictions.boxes_xyxy(pairs.images, pairs.points)
+        overlaps = pairs.overlaps(self.overlap, found).float()
+        beta = self.beta
+        if isinstance(beta, Tensor):
+            beta = beta.index_select(0, pairs.labels)
+        metrics = scores.pow(self.alpha) * overlaps.pow(beta)
         if self.least_score:
             overlaps = lift(overlaps, self.least_score)
         positive = pairs.settled(pairs.best(metrics, self.topk), overlaps)

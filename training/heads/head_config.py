@@ -8,6 +8,8 @@ A head config is a file like this::
       weight: 1.0                    # of this group's losses
     - name: stems
       classes: [stem, beam]
+      overlap: wasserstein           # how the assigner measures fit: near, ciou, iou, dilated
+      beta: 3                        # power of the overlap in the assigner's metric
     box: separate                    # shared: one box branch for all groups
     tower: {width: 1.0, depth: 2}    # of each group's class branch, against a single head's
     gate: none                       # cbam: attention before each tower
@@ -24,6 +26,7 @@ from typing import Literal, cast, get_args
 
 from class_maps import ConfigError, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
+from training.assigners.nearness import OverlapName
 
 SHOWN = 5
 """Classes that an error names; with the wrong config they are all wrong."""
@@ -41,6 +44,10 @@ class Group:
     classes: tuple[str, ...]
     weight: float = 1.0
     """Of its losses, against other groups'."""
+    overlap: OverlapName | None = None
+    """How the assigner measures the fit of its boxes; as the training says if None."""
+    beta: float | None = None
+    """Power of the overlap in the metric of ``tal``; as the training says if None."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,11 +143,19 @@ def _more(names: Sequence[str]) -> str:
 
 
 def _group(data: Checked) -> Group:
-    data.only_keys("name", "classes", "weight")
+    data.only_keys("name", "classes", "weight", "overlap", "beta")
     classes = tuple(data.strings("classes"))
     if not classes:
         raise data.error("expected at least one class", "classes")
-    return Group(name=data.string("name"), classes=classes, weight=data.number("weight", 1.0))
+    known = get_args(OverlapName)
+    overlap = data.choice("overlap", known, known[0]) if "overlap" in data.value else None
+    return Group(
+        name=data.string("name"),
+        classes=classes,
+        weight=data.number("weight", 1.0),
+        overlap=cast(OverlapName | None, overlap),
+        beta=data.number("beta", 1.0) if "beta" in data.value else None,
+    )
 
 
 def _tower(data: Checked) -> tuple[float, int]:

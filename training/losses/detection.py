@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional
+from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import DFLoss, E2ELoss
 from ultralytics.utils.metrics import bbox_iou
@@ -32,10 +33,11 @@ from training.assigners.assignment import (
     Targets,
     check_small_boxes,
 )
-from training.assigners.nearness import EPS, LEAST_SCORE, overlap
+from training.assigners.nearness import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, OverlapName
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.heads.grouped import GroupedDetect
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.head_outputs import HeadOutputs
 from training.signed_distances import bin_values
@@ -45,7 +47,7 @@ AssignerName = Literal["tal", "simota", "static"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossOptions:
-    """How a training assigns and weighs; ``static`` looks at none of the last three.
+    """How a training assigns and weighs; ``static`` looks at nothing below ``class_loss``.
 
     Raises:
         ConfigError: A name is none of those there are.
@@ -54,21 +56,28 @@ class LossOptions:
 
     assigner: AssignerName = "tal"
     class_loss: ClassLoss = "bce"
-    near_overlap: bool = True
-    """Measure fit by the larger of CIoU and half the nearness; else by CIoU, of ``simota`` IoU."""
+    overlap: OverlapName = "near"
+    """How a prediction's fit is measured: ``near``, the larger of CIoU and half the nearness;
+    ``ciou``, ``iou``, ``wasserstein``, the nearness alone, or ``dilated``. A group of a head
+    config may have its own."""
+    beta: float = 6.0
+    """Power of the overlap in the metric of ``tal``; a group may have its own."""
     least_score: float = LEAST_SCORE
     """What the best point of a symbol is to predict, however badly its box fits."""
+    eps: float = EPS
+    """Added to a symbol's best metric of ``tal`` before it divides."""
     small_boxes: SmallBoxes = "ultralytics"
 
     def __post_init__(self) -> None:
         check_small_boxes(self.small_boxes)
-        for name, known in (("assigner", AssignerName), ("class_loss", ClassLoss)):
+        known_names = {"assigner": AssignerName, "class_loss": ClassLoss, "overlap": OverlapName}
+        for name, known in known_names.items():
             value = getattr(self, name)
             if value not in get_args(known):
                 raise ConfigError(f"{name}: {value}: expected one of {', '.join(get_args(known))}")
 
 
-STOCK = LossOptions(near_overlap=False, least_score=0.0)
+STOCK = LossOptions(overlap="ciou", least_score=0.0, eps=1e-9)
 """The numbers of Ultralytics' own loss."""
 
 
@@ -101,7 +110,7 @@ class DetectionLoss:
         self.bins = bin_values(head).to(self.device)
         one_group = torch.zeros(head.nc, dtype=torch.int64)
         self.group_of = getattr(head, "group_of", one_group).to(self.device)
-        self.assigner = make_assigner(options, head.nc, tal_topk, tal_topk2)
+        self.assigner = make_assigner(options, head, tal_topk, tal_topk2)
         self.class_term = CLASS_TERMS[options.class_loss]
         self.gains = getattr(head, "gains", torch.ones(head.nc)).to(self.device)
         weights = getattr(model, "class_weights", None)
@@ -217,29 +226,45 @@ class DetectionLoss:
         return ((1 - fit) * weights).sum(), (of_sides.mean(dim=1) * weights).sum()
 
 
-def make_assigner(options: LossOptions, num_classes: int, topk: int, topk2: int | None) -> Assigner:
+def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | None) -> Assigner:
     """Build an assigner by its name.
 
     Args:
         options: Which one, and how it measures.
-        num_classes: C.
+        head: Whose classes these are, perhaps in groups that measure in their own way.
         topk: Points that a box takes at most, for ``tal``.
         topk2: Points that a box keeps at most.
     """
-    common: dict[str, Any] = {
-        "num_classes": num_classes,
-        "small_boxes": options.small_boxes,
-        "least_score": options.least_score,
-    }
-    if options.near_overlap:
-        common["overlap"] = overlap
     if options.assigner == "static":
         return StaticAssigner(most=topk2)
+    device = next(head.parameters()).device
+    names = _by_class(head, "overlap", options.overlap)
+    common: dict[str, Any] = {
+        "num_classes": head.nc,
+        "small_boxes": options.small_boxes,
+        "least_score": options.least_score,
+        "overlap": OVERLAPS[names[0]],
+    }
+    if len(set(names)) > 1:
+        order = sorted(set(names))
+        choice = torch.tensor([order.index(name) for name in names], device=device)
+        overlaps = tuple(OVERLAPS[name] for name in order)
+        common["overlap"] = OverlapByClass(overlaps=overlaps, choice=choice)
     if options.assigner == "simota":
         return SparseSimOTA(most=topk2, **common)
-    if options.near_overlap:
-        common["eps"] = EPS
-    return SparseTaskAlignedAssigner(topk=topk, topk2=topk2, **common)
+    betas = _by_class(head, "beta", options.beta)
+    beta = betas[0] if len(set(betas)) == 1 else torch.tensor(betas, device=device)
+    return SparseTaskAlignedAssigner(topk=topk, topk2=topk2, beta=beta, eps=options.eps, **common)
+
+
+def _by_class(head: Detect, name: str, default: Any) -> list[Any]:  # noqa: ANN401
+    """Give each class what its group says of something, or else the default."""
+    values = [default] * head.nc
+    if isinstance(head, GroupedDetect):
+        for own, group in zip(head.labels, head.config.groups, strict=True):
+            for label in own:
+                values[label] = getattr(group, name) or default
+    return values
 
 
 def detection_criterion(

@@ -11,8 +11,11 @@ from training.assigners.nearness import (
     EPS,
     LEAST_SCORE,
     NEARNESS_WEIGHT,
+    OVERLAPS,
     Overlap,
+    OverlapByClass,
     ciou,
+    dilated_iou,
     iou,
     lift,
     nearness,
@@ -25,7 +28,7 @@ box = st.tuples(numbers, numbers, st.floats(0.5, 300), st.floats(0.5, 300)).map(
 )
 
 
-@pytest.mark.parametrize("measure", [iou, ciou, nearness, overlap])
+@pytest.mark.parametrize("measure", OVERLAPS.values())
 def test_no_pairs(measure: Overlap) -> None:
     assert measure(torch.empty(0, 4), torch.empty(0, 4)).shape == (0,)
 
@@ -55,6 +58,31 @@ def test_iou_and_ciou_are_torchvisions(boxes: list[list[float]], others: list[li
     complete = 1 - complete_box_iou_loss(pred, gt)
     torch.testing.assert_close(ciou(gt, pred), complete.clamp(min=0), rtol=1e-3, atol=1e-4)
     assert torch.equal(iou(gt, gt).round(decimals=4), torch.ones(len(gt)))
+
+
+@pytest.mark.parametrize(
+    ("pred", "value"),
+    [
+        pytest.param([10, 10, 12, 50], 1.0, id="the same"),
+        pytest.param([15, 10, 17, 50], 5 / 15, id="5 px beside it"),
+        pytest.param([20, 10, 22, 50], 0.0, id="10 px beside it: two stems of 10 px touch"),
+    ],
+)
+def test_dilated_stems(pred: list[float], value: float) -> None:
+    pair = torch.tensor([[10.0, 10, 12, 50]]), torch.tensor([pred], dtype=torch.float32)
+    assert dilated_iou(*pair).item() == pytest.approx(value, abs=1e-6)
+
+
+def test_each_class_by_its_own_measure() -> None:
+    gt = torch.tensor([[10.0, 10, 12, 50]]).expand(4, 4)
+    pred = torch.tensor([[11.0, 10, 14, 50]]).expand(4, 4)
+    labels = torch.tensor([2, 0, 1, 2])
+    measures = OverlapByClass(overlaps=(ciou, nearness), choice=torch.tensor([1, 0, 0]))
+    found = measures.at(labels)(gt, pred)
+    near, complete = nearness(gt, pred)[0], ciou(gt, pred)[0]
+    assert torch.equal(found, torch.stack((complete, near, complete, complete)))
+    assert near != complete
+    assert measures.at(labels[:0])(gt[:0], pred[:0]).shape == (0,)
 
 
 def test_lift() -> None:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.assigners.nearness import EPS, LEAST_SCORE, overlap
+from training.assigners.nearness import (
+    EPS,
+    LEAST_SCORE,
+    OverlapByClass,
+    ciou,
+    iou,
+    nearness,
+    overlap,
+)
 from training.assigners.pairs import Pairs
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 
@@ -244,3 +252,45 @@ def test_large_half_precision_boxes_are_finite() -> None:
     )
     assert len(found) == 10
     assert found.scores.isfinite().all()
+
+
+@settings(max_examples=20)
+@given(case=cases())
+def test_one_measure_and_power_for_all_classes_may_be_said_class_by_class(case: Case) -> None:
+    n_classes = case.pred_scores.shape[2]
+    plain = SparseTaskAlignedAssigner(num_classes=n_classes, beta=5.0, overlap=iou)
+    by_class = replace(
+        plain,
+        beta=torch.full((n_classes,), 5.0),
+        overlap=OverlapByClass(overlaps=(ciou, iou), choice=torch.ones(n_classes).long()),
+    )
+    found = [
+        each.assign(case.predictions, case.anchors, case.targets) for each in (plain, by_class)
+    ]
+    identical(*found)
+
+
+def test_each_class_has_its_own_power() -> None:
+    anchors = Anchors.of_image((64, 64), [16])
+    points = anchors.points_xy
+    boxes = torch.tensor([[-12.0, -12, 28, 28], [31.0, 31, 61, 61]])
+    targets = Targets(
+        images=torch.zeros(2, dtype=torch.int64), labels=torch.tensor([0, 1]), boxes_xyxy=boxes
+    )
+    found = SparseTaskAlignedAssigner(
+        num_classes=2, beta=torch.tensor([6.0, 1.0]), overlap=nearness, eps=0
+    )(
+        torch.full((1, len(anchors), 2), 0.25),
+        torch.cat((points - 12, points + 12), dim=1)[None],
+        anchors,
+        targets,
+    )
+    for gt, beta in enumerate([6.0, 1.0]):
+        own = found.gts == gt
+        centres = points[found.anchors[own]]
+        near = nearness(
+            boxes[gt].expand(len(centres), 4), torch.cat((centres - 12, centres + 12), 1)
+        )
+        expected = (near / near.max()) ** beta * near.max()
+        torch.testing.assert_close(found.scores[own], expected)
+        assert own.sum() > 1

@@ -10,6 +10,8 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from training.assigners.nearness import OverlapByClass, ciou, iou, nearness, overlap
+from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
@@ -145,6 +147,26 @@ def gradient_of(model: DetectionModel, group: int) -> Tensor:
     head = model.model[-1]
     layers = head.cv2[0].branches[group][-1], head.cv3[0].towers[group][-1]
     return torch.cat([layer.weight.grad.flatten() for layer in layers])
+
+
+def assigner_of(heads: HeadConfig, **options: Any) -> SparseTaskAlignedAssigner:  # noqa: ANN401
+    criterion = detection_criterion(with_heads("yolo11n", heads), LossOptions(**options))
+    assert isinstance(criterion.assigner, SparseTaskAlignedAssigner)
+    return criterion.assigner
+
+
+def test_a_group_measures_fit_in_its_own_way() -> None:
+    ways: list[dict[str, Any]] = [{}, {"overlap": "wasserstein", "beta": 2.0}, {"overlap": "iou"}]
+    groups = config().groups
+    own = HeadConfig(groups=tuple(replace(g, **w) for g, w in zip(groups, ways, strict=True)))
+    assigner = assigner_of(own, overlap="ciou")
+    assert isinstance(assigner.overlap, OverlapByClass)
+    assert isinstance(assigner.beta, Tensor)
+    chosen = [assigner.overlap.overlaps[i] for i in assigner.overlap.choice.tolist()]
+    assert chosen == [nearness, ciou, iou, ciou, nearness]  # LABELS
+    assert assigner.beta.tolist() == [2, 6, 6, 6, 2]
+    plain = assigner_of(config(), beta=4)
+    assert (plain.overlap, plain.beta) == (overlap, 4)
 
 
 def test_the_weight_of_a_group_is_that_of_its_losses() -> None:

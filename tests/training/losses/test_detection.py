@@ -26,6 +26,7 @@ from ultralytics.utils.tal import bbox2dist, dist2bbox
 from class_maps import ConfigError
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
+from training.assigners.nearness import OVERLAPS, OverlapName
 from training.assigners.predictions import Predictions
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.losses.class_terms import ClassLoss
@@ -291,11 +292,11 @@ def test_the_loss_is_what_the_assignment_comes_to(
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-@pytest.mark.parametrize("near_overlap", [False, True])
+@pytest.mark.parametrize("overlap", OVERLAPS)
 @pytest.mark.parametrize("assigner", ["simota", "static"])
-def test_other_assigners(assigner: AssignerName, near_overlap: bool, name: str) -> None:
+def test_other_assigners(assigner: AssignerName, overlap: OverlapName, name: str) -> None:
     case = Case(model=model_of(name), counts=[40, 0, 9])
-    options = LossOptions(assigner=assigner, near_overlap=near_overlap)
+    options = LossOptions(assigner=assigner, overlap=overlap)
     criterion, assigners = remembering(case.model, options)
     for result in case.results(criterion):
         assert result.isfinite().all()

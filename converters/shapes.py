@@ -1,0 +1,97 @@
+"""Draws a small data set in COCO's form: coloured shapes that stand for some of COCO's classes.
+
+It is for trying out what music and COCO have together where COCO itself is not at hand.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from converters.images import Pixels
+
+CLASSES = ("tie", "sports ball", "kite", "book")
+"""COCO's own words: a tall triangle, a disc, a rhombus and a rectangle."""
+SIZES = {"tie": (16, 36), "sports ball": (22, 22), "kite": (30, 30), "book": (36, 24)}
+"""Width and height in pixels."""
+
+
+def draw_shapes(
+    folder: Path, *, n_train: int, n_val: int, side: int, n_shapes: int = 4, seed: int = 1
+) -> Path:
+    """Draw ``train`` and ``val``: images, and a file of annotations for each.
+
+    Shapes may overlap, as things in photographs do.
+
+    Args:
+        folder: To make.
+        n_train: Images to train on.
+        n_val: Images held out.
+        side: Of the images in pixels, 36 or more.
+        n_shapes: Of an image.
+        seed: Of everything that is drawn.
+
+    Returns:
+        The folder of the annotations, which ``omr convert`` reads.
+    """
+    rng = np.random.default_rng(seed)
+    place = folder / "annotations"
+    place.mkdir(parents=True)
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
+    for split, n_images in (("train", n_train), ("val", n_val)):
+        (folder / split).mkdir()
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for i in range(1, n_images + 1):
+            file = folder / split / f"{i:012}.png"
+            image, boxes = _draw_image(rng, side, n_shapes)
+            cv2.imwrite(str(file), image)
+            images.append({"id": i, "file_name": file.name, "width": side, "height": side})
+            for category, (x, y, width, height) in boxes:
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": i,
+                        "category_id": category,
+                        "bbox": [x, y, width, height],
+                        "area": width * height,
+                        "iscrowd": 0,
+                    }
+                )
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (place / f"instances_{split}.json").write_text(json.dumps(content), "utf-8")
+    return place
+
+
+def _draw_image(
+    rng: np.random.Generator, side: int, n_shapes: int
+) -> tuple[Pixels, list[tuple[int, tuple[int, int, int, int]]]]:
+    """Draw one image; give it with the category and the xywh box of each shape."""
+    image = np.full((side, side, 3), rng.integers(90, 160, 3), np.uint8)
+    boxes = []
+    for category in rng.integers(1, len(CLASSES) + 1, n_shapes).tolist():
+        name = CLASSES[category - 1]
+        width, height = SIZES[name]
+        x, y = rng.integers(0, [side - width + 1, side - height + 1]).tolist()
+        colour = tuple(rng.integers([0, 0, 180], [60, 60, 256]).tolist())
+        _draw(image, name, (x, y, width, height), colour)
+        boxes.append((category, (x, y, width, height)))
+    return image, boxes
+
+
+def _draw(
+    image: Pixels, name: str, box_xywh: tuple[int, int, int, int], colour: tuple[int, ...]
+) -> None:
+    """Fill a shape that touches all four sides of its box."""
+    x, y, width, height = box_xywh
+    right, bottom, middle = x + width - 1, y + height - 1, x + width // 2
+    if name == "sports ball":
+        cv2.circle(image, (middle, y + height // 2), width // 2 - 1, colour, -1)
+    elif name == "book":
+        cv2.rectangle(image, (x, y), (right, bottom), colour, -1)
+    else:
+        kite = [(middle, y), (right, y + height // 2), (middle, bottom), (x, y + height // 2)]
+        corners = kite if name == "kite" else [(middle, y), (right, bottom), (x, bottom)]
+        cv2.fillPoly(image, [np.array(corners, np.int32)], colour)

@@ -36,9 +36,9 @@ LOWEST, HIGHEST = 1e-6, 1.0
 """Rates of the first step and of the last."""
 N_STEPS = 100
 SMOOTHING = 0.9
-"""Share of the smoothed loss that the next one keeps."""
+"""Weight of a loss in a mean, as a share of its neighbour's."""
 DIVERGED = 4.0
-"""Times the lowest smoothed loss, at which a test ends."""
+"""Times the lowest mean, at which a test ends."""
 FIGURES_FILE, PLOT_FILE = "lr.json", "lr.png"
 
 
@@ -52,8 +52,10 @@ class RangeTest:
 
     @property
     def smoothed(self) -> tuple[float, ...]:
-        """Mean of the losses so far, the latest with the most weight."""
-        return tuple(smoothed(self.losses))
+        """Mean of the losses around each step, the nearest with the most weight."""
+        # A mean of the earlier ones alone would show every fall and rise some steps too late.
+        before, after = running_means(self.losses), running_means(self.losses[::-1])[::-1]
+        return tuple((one + other) / 2 for one, other in zip(before, after, strict=True))
 
     @property
     def tenth_of_lowest(self) -> float | None:
@@ -140,25 +142,26 @@ def range_test(step: Callable[[float], float], rates: Sequence[float]) -> RangeT
         if not math.isfinite(loss):
             break
         losses.append(loss)
-        course = [*smoothed(losses)]
-        if course[-1] > DIVERGED * min(course):
+        means = running_means(losses)
+        if means[-1] > DIVERGED * min(means):
             break
     if not losses:
         raise ConfigError("the loss of the first step is not finite: no learning rate can help")
     return RangeTest(rates=tuple(rates[: len(losses)]), losses=tuple(losses))
 
 
-def smoothed(losses: Sequence[float]) -> Iterator[float]:
-    """Yield the mean of the losses so far, each weighted 0.9 times the next.
+def running_means(losses: Sequence[float]) -> list[float]:
+    """Compute at each step the mean of the losses so far, each weighted 0.9 times the next.
 
     Args:
         losses: In the order of the steps.
     """
-    mean, weight = 0.0, 0.0
+    means, total, weight = [], 0.0, 0.0
     for loss in losses:
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
-        yield mean / weight
+        total = SMOOTHING * total + loss
+        weight = SMOOTHING * weight + 1
+        means.append(total / weight)
+    return means
 
 
 def draw(found: RangeTest, file: Path) -> None:

@@ -39,7 +39,13 @@ box: %s
 
 def tiny(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
     """Three batches an epoch, and no warm-up of all layers."""
-    common = {"imgsz": 64, "batch": 2, "device": "cpu", "warmup_epochs": 0, "validate": False}
+    common: dict[str, Any] = {
+        "imgsz": 64,
+        "batch": 2,
+        "device": "cpu",
+        "warmup_epochs": 0,
+        "validate": False,
+    }
     return TrainConfig(data=data, out=out, **common | options)
 
 
@@ -221,7 +227,6 @@ def test_layers_come_back_with_ultralytics_own_weight_decay(
         trainer, model, optimizer, lr=0.001, momentum=0.937, decay=0.0005
     )
     wanted = {names[p]: g for g in stock.param_groups for p in g["params"]}
-    scale = {True: 1.0}
     for epoch, first in ((0, 23), (2, 15), (4, 7), (6, 0)):
         trainer.freeze_as_in(epoch)
         trained = in_optimizer(trainer)
@@ -258,7 +263,7 @@ def test_rates_of_layers_that_come_back(dataset: Path, tmp_path: Path) -> None:
     trainer.train()
     falling = [0.001 * (1 - 0.99 * i / 12) for i in range(12)]
     share = [0, 1 / 3, 2 / 3, 1, 1, 1]
-    wanted = [(rate,) for rate in falling[:6]]
+    wanted: list[tuple[float, ...]] = [(rate,) for rate in falling[:6]]
     wanted += [(rate, rate * 0.1 * part) for rate, part in zip(falling[6:], share, strict=True)]
     assert len(rates) == len(wanted)
     for own, hand in zip(rates, wanted, strict=True):

@@ -26,7 +26,7 @@ from training.trainer import TrainConfig, ready_trainer
 
 def tiny(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
     """Three batches an epoch."""
-    common = {"imgsz": 64, "batch": 2, "device": "cpu", "validate": False}
+    common: dict[str, Any] = {"imgsz": 64, "batch": 2, "device": "cpu", "validate": False}
     return TrainConfig(data=data, out=out, **common | options)
 
 
@@ -45,7 +45,8 @@ def tiny(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
 )
 def test_a_rate_follows_its_rule(text: str, batch: int, lr: float, warmup: float) -> None:
     rate = resolved_rate(text, batch=batch, warmup_epochs=3.0)
-    assert (rate.lr, rate.warmup_epochs) == (pytest.approx(lr), warmup)
+    assert rate.lr == pytest.approx(lr)
+    assert rate.warmup_epochs == warmup
 
 
 def test_a_warm_up_that_was_asked_for_stays() -> None:
@@ -80,10 +81,10 @@ def test_a_nominal_batch_is_whole_batches(tmp_path: Path, nominal: int, larger: 
 
 
 def test_a_step_has_the_nominal_batch_and_an_epoch_leaves_nothing(
-    dataset: Path, tmp_path: Path
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = ready_trainer(tiny(dataset, tmp_path, epochs=2, nominal_batch=4))
-    trainer._setup_train = lambda: None  # done
+    monkeypatch.setattr(trainer, "_setup_train", lambda: None)  # done
     steps, left = [], []
 
     def note_step(trainer: ScoreTrainer) -> None:
@@ -168,7 +169,8 @@ def gradient(trainer: ScoreTrainer, batch: dict[str, Any]) -> Tensor:
 
 def test_the_rates_of_a_test_rise_by_a_factor() -> None:
     rates = rising_rates()
-    assert (rates[0], rates[-1], len(rates)) == (pytest.approx(1e-6), pytest.approx(1), 100)
+    assert len(rates) == 100
+    assert (rates[0], rates[-1]) == pytest.approx((1e-6, 1))
     assert rates[1] / rates[0] == pytest.approx(rates[99] / rates[98])
 
 

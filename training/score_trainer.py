@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed
+from torch.optim import Optimizer
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.head import Detect
@@ -26,6 +27,7 @@ from ultralytics.utils.torch_utils import (
 )
 
 from training.augmentation import SymbolCounter
+from training.freezing import FreezeOptions, Freezing
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, MixSampler, join
@@ -55,6 +57,11 @@ class ScoreTrainer(DetectionTrainer):
     joint: JointData
     heads: HeadConfig | None = None
     """Groups of classes with a head each; a single head if None, or that of the weights."""
+    freeze_options = FreezeOptions()
+    """Which layers are frozen, and until when."""
+    freezing: Freezing
+    batches_a_step = 1
+    """Batches whose gradients are added up to one step of the optimiser."""
 
     def __init__(self, *args: object, **options: object) -> None:
         self.counter = SymbolCounter(0, 0)
@@ -67,10 +74,13 @@ class ScoreTrainer(DetectionTrainer):
         self.earlier = self._earlier_counts()
         self.batches_done = 0
         """Of this epoch."""
+        self.batches_gathered = 0
+        """Since the last step of the optimiser."""
         for event, function in (
             ("on_train_epoch_start", _start_epoch),
             ("on_train_batch_start", _lower_rate),
             ("on_train_epoch_end", _gather_counts),
+            ("on_train_epoch_end", _name_rates),
         ):
             if function not in self.callbacks[event]:
                 self.add_callback(event, function)
@@ -255,6 +265,55 @@ class ScoreTrainer(DetectionTrainer):
                     setattr(criterion, name, getattr(stock, name))
             model.criterion = criterion
 
+    def build_optimizer(self, model: torch.nn.Module, *args: Any, **options: Any) -> Optimizer:  # noqa: ANN401
+        """Build Ultralytics' optimiser, without what is frozen.
+
+        Args:
+            model: Perhaps wrapped for several devices.
+            args: What else Ultralytics gives.
+            options: By name.
+        """
+        optimizer: Optimizer = super().build_optimizer(model, *args, **options)
+        self.freezing = Freezing(unwrap_model(model), optimizer, self.freeze_options)
+        self.freezing.go_to(self.start_epoch)
+        self.freeze_layer_names = self.freezing.frozen_names()
+        return optimizer
+
+    def freeze_as_in(self, epoch: int) -> None:
+        """Freeze what an epoch asks for, in model and optimiser, coming from whatever other.
+
+        To load an optimiser's state, go to the epoch that it was saved in.
+
+        Args:
+            epoch: From 0.
+        """
+        if self.freezing.go_to(epoch):
+            self.freeze_layer_names = self.freezing.frozen_names()  # batch normalisation goes by it
+            last_epoch = self.scheduler.last_epoch
+            self._setup_scheduler()  # it takes no other groups than those it was made with
+            self.scheduler.last_epoch = last_epoch
+
+    def optimizer_step(self) -> None:
+        """Make a step, if enough batches are gathered or none is left in the epoch.
+
+        Ultralytics gathers, too, but fewer in the warm-up, and what it has left at the end of an
+        epoch comes into the next one's first step, or after the last into none.
+        """
+        self.batches_gathered += 1
+        rest = len(self.train_loader) - self.batches_done
+        if self.batches_gathered < self.batches_a_step and rest > 0:
+            return
+        self.batches_gathered = 0
+        self.freezing.warm_up(self.epoch + (self.batches_done - 1) / len(self.train_loader))
+        super().optimizer_step()
+        if self.ema:
+            self.freezing.restore(self.ema.ema)
+
+    def _load_checkpoint_state(self, ckpt: dict[str, Any]) -> None:
+        """Load a checkpoint's optimiser, which has the groups of the epoch that it was saved in."""
+        self.freeze_as_in(ckpt["epoch"])
+        super()._load_checkpoint_state(ckpt)
+
     def _class_sizes(self) -> tuple[ClassSize, ...]:
         """Measure the training symbols as the network sees them, in pixels of its input."""
         rows = self.train_loader.dataset.labels
@@ -312,7 +371,8 @@ class ScoreTrainer(DetectionTrainer):
 
 
 def _start_epoch(trainer: ScoreTrainer) -> None:
-    trainer.batches_done = 0
+    trainer.batches_done = trainer.batches_gathered = 0
+    trainer.freeze_as_in(trainer.epoch)
     if isinstance(trainer.train_loader.sampler, MixSampler):
         trainer.train_loader.sampler.set_epoch(trainer.epoch)
 
@@ -326,6 +386,12 @@ def _lower_rate(trainer: ScoreTrainer) -> None:
     for group in trainer.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * trainer.lf(epochs_done)
     trainer.batches_done += 1
+
+
+def _name_rates(trainer: ScoreTrainer) -> None:
+    """Give the rates of layers that are still frozen, too: every epoch has the same columns."""
+    names = [f"lr/pg{i}" for i in range(trainer.freezing.n_groups)]
+    trainer.lr = dict.fromkeys(names, 0.0) | trainer.lr
 
 
 def _gather_counts(trainer: ScoreTrainer) -> None:

@@ -26,10 +26,12 @@ from converters.staging import is_free, lies_in
 from training.assigners.nearness import OverlapName
 from training.density import suggested_max_det
 from training.devices import check_device
+from training.freezing import FreezeOptions, check_freezing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 from training.joint_data import JointOptions, count_sources, join, total
 from training.labels import LabelCounts
+from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models import model_file, read_checkpoint
@@ -37,6 +39,8 @@ from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
+LISTS = "mix", "same", "unfreeze_at", "lr_scale"
+"""Names of what is a list in that file, and no path."""
 STRIDE = 32
 """Pixels per cell of the coarsest level."""
 
@@ -69,8 +73,10 @@ class TrainConfig:
     epochs: int = 100
     imgsz: int = 640
     """Side of the network's input in pixels."""
-    batch: int = 16
-    """Images a step, over all devices."""
+    batch: int = BASE_BATCH
+    """Images that go through the network at a time, over all devices."""
+    nominal_batch: int = 0
+    """Images a step, a multiple of ``batch``, whose gradients are added up; 0 for ``batch``."""
     device: str = ""
     """``cpu``, ``0``, ``0,1`` ...; empty for the first CUDA device, or the CPU."""
     seed: int = 0
@@ -78,11 +84,20 @@ class TrainConfig:
     """Processes that load images, a device; on a CPU there are none."""
     resume: bool = False
     """Go on with the run in ``out``, with the configuration it was started with."""
-    lr: float = 0.001
+    lr: float = BASE_LR
     """Learning rate after warm-up."""
     final_lr: float = 0.01
     """Learning rate at the end, as a share of ``lr``."""
     warmup_epochs: float = 3.0
+    freeze: str = ""
+    """Layers that are not trained: ``backbone``; ``neck``, all before the head; or how many."""
+    unfreeze_at: tuple[int, ...] = ()
+    """Epochs, from 0, with which a part of the frozen layers comes back, the last ones first."""
+    lr_scale: tuple[float, ...] = ()
+    """Learning rate of layers that come back, as a share of ``lr``; one for all parts or one for
+    each; empty for 0.1."""
+    unfreeze_warmup: float = 1.0
+    """Epochs in which the learning rate of layers that come back rises."""
     optimizer: str = "AdamW"
     weight_decay: float = 0.0005
     amp: bool = True
@@ -121,8 +136,15 @@ class TrainConfig:
         if self.imgsz % STRIDE:
             larger = -(-self.imgsz // STRIDE) * STRIDE
             raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
+        if self.nominal_batch < 0 or self.nominal_batch % self.batch:
+            larger = max(-(-self.nominal_batch // self.batch), 1) * self.batch
+            raise ConfigError(
+                f"nominal_batch ({self.nominal_batch}): must be a multiple of batch "
+                f"({self.batch}); use {larger}"
+            )
         self.loss_options()
         self.sources()
+        self.freeze_options()
 
     def sources(self) -> JointOptions:
         """Give what of this says which images there are."""
@@ -140,6 +162,15 @@ class TrainConfig:
             class_loss=self.class_loss,
             overlap=self.overlap,
             beta=self.beta,
+        )
+
+    def freeze_options(self) -> FreezeOptions:
+        """Give what of this says which layers are trained, and when."""
+        return FreezeOptions(
+            freeze=self.freeze,
+            unfreeze_at=self.unfreeze_at,
+            lr_scale=self.lr_scale,
+            warmup_epochs=self.unfreeze_warmup,
         )
 
 
@@ -196,6 +227,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     model = str(last) if config.resume else model_file(config.model)
     joint = join(config.sources())
     _check_heads(config, model, joint.names)
+    check_freezing(config.freeze_options(), model=model, epochs=config.epochs)
     of_sources = count_sources(joint)
     labels = total(of_sources)
     if not config.resume:  # after everything that could be wrong: an old run is still there
@@ -218,6 +250,28 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         silent=joint.silent(),
         augmented=report["augmented"],
     )
+
+
+def ready_trainer(config: TrainConfig) -> ScoreTrainer:
+    """Check a configuration, and go as far as the first step of its training, on one device.
+
+    Args:
+        config: Its ``out`` is written into. It is no resumed run's.
+
+    Raises:
+        ConfigError: Unknown model name or device, or what is not in the model is to be frozen.
+        InputError: Something is wrong with the data set or the weights.
+    """
+    check_device(config.device)
+    model = model_file(config.model)
+    joint = join(config.sources())
+    _check_heads(config, model, joint.names)
+    check_freezing(config.freeze_options(), model=model, epochs=config.epochs)
+    labels = total(count_sources(joint))
+    callbacks = _callbacks(config, labels)
+    trainer = ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks)
+    trainer._setup_train()
+    return trainer
 
 
 def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
@@ -286,7 +340,7 @@ def read_config(out: Path) -> TrainConfig:
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
         paths = {name: Path(content[name]) for name in ("data", "out")}
-        lists = {name: tuple(content.get(name, ())) for name in ("mix", "same")}
+        lists = {name: tuple(content.get(name, ())) for name in LISTS}
         joint = tuple(Path(folder) for folder in content.get("joint", ()))
         return TrainConfig(**content | paths | lists | {"joint": joint})
     except (yaml.YAMLError, TypeError, KeyError) as error:
@@ -320,7 +374,8 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "warmup_epochs": config.warmup_epochs,
         # Of 0.1 by default, which Adam would take from the prior in the first steps.
         "warmup_bias_lr": 0.0,
-        "nbs": config.batch,  # every batch is a step
+        # To Ultralytics every batch is a step; ScoreTrainer gathers them itself.
+        "nbs": config.batch,
         "amp": config.amp,
         "val": config.validate,
         "patience": 0,  # the number of epochs is what the configuration says
@@ -396,6 +451,8 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.sources = config.sources()
     trainer.size_prior = config.size_prior
     trainer.loss_options = config.loss_options()
+    trainer.freeze_options = config.freeze_options()
+    trainer.batches_a_step = max(config.nominal_batch // config.batch, 1)
     trainer.heads = head_config.load(config.heads) if config.heads else None
 
 

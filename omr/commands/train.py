@@ -1,18 +1,21 @@
 """``omr train``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from class_maps import ConfigError
-from omr.console import print_json, say, table
+from omr.console import note, print_json, say, table
 from omr.options import AsJson, Device
 
 if TYPE_CHECKING:
     from training.labels import LabelCounts
+    from training.rate_finder import RangeTest
     from training.trainer import TrainResult
+
+N = TypeVar("N", int, float)
 
 MOST_NAMES = 8
 """Names that a sentence lists."""
@@ -33,12 +36,36 @@ def train(
     ] = "yolo11n",
     epochs: Annotated[int, typer.Option(help="Times through the data.", min=1)] = 100,
     imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
-    batch: Annotated[int, typer.Option(help="Images a step, all devices together.", min=1)] = 16,
+    batch: Annotated[int, typer.Option(help="Images at a time, all devices together.", min=1)] = 16,
+    nominal_batch: Annotated[
+        int,
+        typer.Option(help="Images a step, a multiple of --batch.", min=0, show_default="--batch"),
+    ] = 0,
     device: Device = "",
-    lr: Annotated[float, typer.Option(help="Learning rate after warm-up.")] = 0.001,
+    lr: Annotated[
+        str,
+        typer.Option(help="Learning rate after warm-up; auto:sqrt, auto:linear: by the batch."),
+    ] = "0.001",
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Do not train: find a learning rate, draw it in OUT.")
+    ] = False,
     warmup_epochs: Annotated[
         float, typer.Option(help="Epochs in which the learning rate rises.", min=0)
     ] = 3.0,
+    freeze: Annotated[
+        str, typer.Option(help="Layers not to train: backbone, neck (with the backbone), a number.")
+    ] = "",
+    unfreeze_at: Annotated[
+        str | None,
+        typer.Option(help="Epochs with which a part of them is trained: 5; 3,6,9: last first."),
+    ] = None,
+    lr_scale: Annotated[
+        str | None,
+        typer.Option(help="Their share of the rate then: one, or one a part.", show_default="0.1"),
+    ] = None,
+    unfreeze_warmup: Annotated[
+        float, typer.Option(help="Epochs in which their rate rises.", min=0)
+    ] = 1.0,
     validate: Annotated[
         bool, typer.Option(help="Validate after every epoch, or never: best.pt is last.pt.")
     ] = True,
@@ -93,12 +120,20 @@ def train(
 
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """
-    from training.trainer import TrainConfig
-    from training.trainer import train as run
+    from training.learning_rate import resolved_rate
+    from training.trainer import TrainConfig, TrainResult
 
     if resume:
         _check_no_settings(context)
-    result = run(
+    rate = resolved_rate(
+        lr,
+        batch=nominal_batch or batch,
+        warmup_epochs=warmup_epochs,
+        given=_is_given(context, "warmup_epochs"),
+    )
+    if rate.rule:
+        say(f"lr {rate.lr:.3g}, warm-up of {rate.warmup_epochs:g} epochs: {rate.rule}")
+    result = _job(find_lr)(
         TrainConfig(
             data=data[0],
             joint=tuple(data[1:]),
@@ -111,8 +146,13 @@ def train(
             imgsz=imgsz,
             batch=batch,
             device=device,
-            lr=lr,
-            warmup_epochs=warmup_epochs,
+            nominal_batch=nominal_batch,
+            lr=rate.lr,
+            warmup_epochs=rate.warmup_epochs,
+            freeze=freeze,
+            unfreeze_at=_numbers("unfreeze_at", unfreeze_at, int),
+            lr_scale=_numbers("lr_scale", lr_scale, float),
+            unfreeze_warmup=unfreeze_warmup,
             validate=validate,
             resume=resume,
             seed=seed,
@@ -126,7 +166,7 @@ def train(
         ),
         force=force,
     )
-    _show(result)
+    _show(result) if isinstance(result, TrainResult) else _show_test(result, out)
     if as_json:
         print_json(result.to_json())
 
@@ -139,13 +179,53 @@ def _weights(mix: str | None) -> tuple[float, ...]:
         raise ConfigError(f"mix: {mix}: expected a weight for each data set, as 2:1") from None
 
 
+def _numbers(name: str, text: str | None, kind: type[N]) -> tuple[N, ...]:
+    """Read numbers such as 3,6,9."""
+    try:
+        return tuple(kind(number) for number in text.split(",")) if text is not None else ()
+    except ValueError:
+        raise ConfigError(f"{name}: {text}: expected a number, or several: 1,2") from None
+
+
+def _job(find_lr: bool) -> "Callable[..., TrainResult | RangeTest]":
+    """Choose what is done with a configuration."""
+    if find_lr:
+        from training.rate_finder import find_rate
+
+        return find_rate
+    from training.trainer import train
+
+    return train
+
+
+def _show_test(found: "RangeTest", out: Path) -> None:
+    from training.rate_finder import FIGURES_FILE, PLOT_FILE
+
+    say(f"{len(found.rates)} steps, up to a learning rate of {found.rates[-1]:.2g}")
+    if found.suggestion is None:
+        note("the loss never fell: look at the data with omr show")
+    else:
+        say(
+            f"the loss falls fastest at {found.steepest:.2g}; "
+            f"a tenth of the rate with the lowest loss is {found.tenth_of_lowest:.2g}"
+        )
+    say(f"figures: {out / FIGURES_FILE}, drawn: {out / PLOT_FILE}")
+    if found.suggestion is not None:
+        say(f"go on with --lr {found.suggestion:g} and another --out")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _check_no_settings(context: typer.Context) -> None:
     """A resumed run has its own settings: others would be passed over in silence."""
     free = {"data", "out", "device", "workers", "resume", "as_json"}
     given = [
         f"--{name.replace('_', '-')}"
         for name in context.params.keys() - free
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+        if _is_given(context, name)
     ]
     if given:
         raise ConfigError(

@@ -33,7 +33,8 @@ from training.trainer import TrainConfig
             TrainConfig,
             {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
             | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"}
-            | {"true_negatives", "overlap", "beta"},
+            | {"true_negatives", "overlap", "beta"}
+            | {"nominal_batch", "freeze", "unfreeze_warmup"},
         ),
     ],
 )
@@ -44,8 +45,10 @@ def test_a_commands_default_is_that_of_what_it_calls(
 ) -> None:
     of_command = {name: p.default for name, p in inspect.signature(command).parameters.items()}
     # None for typer, which takes no list for a default
-    for name in ("formats", "fonts", "mix", "same"):
+    for name in ("formats", "fonts", "mix", "same", "unfreeze_at", "lr_scale"):
         of_command.pop(name, None)
+    if "lr" in of_command:  # text, for it may be the name of a rule
+        of_command["lr"] = float(of_command["lr"])
     of_options = {f.name: f.default for f in fields(options) if f.default is not MISSING}
     assert of_command.keys() & of_options.keys() == shared
     assert {n: of_command[n] for n in shared} == {n: of_options[n] for n in shared}

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
 from omr.commands.train import train
+from training.freezing import FreezeOptions
 from training.losses.detection import LossOptions
 from training.trainer import read_config
 
@@ -73,6 +74,69 @@ def test_the_loss_that_is_asked_for_is_trained_with(data: Path, tmp_path: Path) 
     result = run(data, "--out", out, *words)
     assert result.exit_code == 0, result.output
     assert read_config(out).loss_options() == LossOptions(assigner="simota", class_loss="focal")
+
+
+def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
+    data: Path, tmp_path: Path
+) -> None:
+    words = ["--imgsz", 64, "--batch", 2, "--device", "cpu", "--no-validate"]
+    auto = ["--model", "omr-tiny", "--epochs", 1, "--lr", "auto:linear", "--nominal-batch", 128]
+    result = run(data, "--out", tmp_path / "first", *words, *auto)
+    assert result.exit_code == 0, result.output
+    rule = "linear rule from 0.001 at 16 images a step to 128"
+    assert f"lr 0.008, warm-up of 5 epochs: {rule}" in result.stderr
+    first = read_config(tmp_path / "first")
+    assert (first.lr, first.warmup_epochs, first.nominal_batch) == (0.008, 5.0, 128)
+    frozen = ["--freeze", "neck", "--unfreeze-at", "1,2", "--lr-scale", "0.2,0.1", "--epochs", 3]
+    weights = tmp_path / "first/weights/last.pt"
+    result = run(data, "--out", tmp_path / "then", *words, *frozen, "--model", weights)
+    assert result.exit_code == 0, result.output
+    then = read_config(tmp_path / "then")
+    assert then.freeze_options() == FreezeOptions(
+        freeze="neck", unfreeze_at=(1, 2), lr_scale=(0.2, 0.1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lr", "cube"], "lr: cube: expected a number, auto, auto:sqrt, auto:linear"),
+        (["--unfreeze-at", "1,x"], "unfreeze_at: 1,x: expected a number, or several: 1,2"),
+        (["--unfreeze-at", "1.5"], "unfreeze_at: 1.5: expected a number, or several: 1,2"),
+        (["--lr-scale", ""], "lr_scale: : expected a number, or several: 1,2"),
+        (
+            ["--freeze", "neck"],
+            "freeze: the layers of a model from scratch have learnt nothing; give --model FILE.pt",
+        ),
+        (
+            ["--resume", "--find-lr"],
+            "--resume goes on with the run's own settings; leave out --find-lr",
+        ),
+    ],
+)
+def test_a_schedule_that_is_none(
+    data: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    error = run(data, "--out", tmp_path / "run", "--device", "cpu", *words).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_found_rate_is_printed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.rate_finder.N_STEPS", 8)
+    monkeypatch.setattr("training.rate_finder.LOWEST", 1e-4)
+    monkeypatch.setattr("training.rate_finder.HIGHEST", 1e-2)
+    words = ["--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny", "--json"]
+    result = run(data, "--out", tmp_path / "rate", "--find-lr", *words)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found == json.loads((tmp_path / "rate/lr.json").read_text())
+    assert "8 steps, up to a learning rate of 0.01" in result.stderr
+    assert found["suggestion"] > 0
+    assert f"go on with --lr {found['suggestion']:g} and another --out" in result.stderr
 
 
 def test_resume_takes_no_other_loss(data: Path, tmp_path: Path) -> None:

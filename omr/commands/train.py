@@ -84,6 +84,7 @@ def train(
 
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """
+    from training.ranks import is_first
     from training.trainer import TrainConfig
     from training.trainer import train as run
 
@@ -115,6 +116,8 @@ def train(
         ),
         force=force,
     )
+    if not is_first():  # another process of torchrun tells the same
+        return
     _show(result)
     if as_json:
         print_json(result.to_json())

@@ -278,10 +278,11 @@ def test_a_training_without_room_for_its_state_goes_on(
     result = train(replace(tiny(data, tmp_path / "run"), epochs=1))
     assert result.last.is_file()
     said = [record.message for record in caplog.records if STATE_FILE in record.message]
-    assert said == [
+    assert len(said) == 1
+    assert said[0].endswith(
         f"{tmp_path}/run/weights/state.pt: epoch 1 was not written, there is none yet: "
         "No space left on device; --resume goes on from the last one written"
-    ]
+    )
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def seed_epoch(seed: int, epoch: int, rank: int) -> None:
     """
     python, numpy, torch_seed = _words(seed, 0, epoch, rank)
     random.seed(python)
-    np.random.seed(numpy)
+    np.random.seed(numpy)  # noqa: NPY002  Ultralytics draws from it
     torch.manual_seed(torch_seed)  # of all devices
 
 
@@ -78,7 +78,7 @@ def seed_draw(seed: int, number: int) -> None:
     """
     python, numpy, torch_seed = _words(seed, 1, number)
     random.seed(python)
-    np.random.seed(numpy)
+    np.random.seed(numpy)  # noqa: NPY002  Ultralytics draws from it
     torch.default_generator.manual_seed(torch_seed)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -72,16 +73,17 @@ def leave() -> None:
 @contextlib.contextmanager
 def cpu_wrapper() -> Iterator[None]:
     """Let Ultralytics wrap a model on the CPU: it names a device number, and a CPU has none."""
-    stock = nn.parallel.DistributedDataParallel
-    nn.parallel.DistributedDataParallel = _CpuParallel
+    place: Any = nn.parallel
+    stock = place.DistributedDataParallel
+    place.DistributedDataParallel = _CpuParallel
     try:
         yield
     finally:
-        nn.parallel.DistributedDataParallel = stock
+        place.DistributedDataParallel = stock
 
 
 class _CpuParallel(nn.parallel.DistributedDataParallel):
-    def __init__(self, module: nn.Module, device_ids: object, **options: object) -> None:
+    def __init__(self, module: nn.Module, device_ids: object, **options: Any) -> None:  # noqa: ANN401
         del device_ids
         super().__init__(module, **options)
 

@@ -107,12 +107,13 @@ def read(file: Path, *, mapped: bool = False) -> State:
     if not file.is_file():
         raise InputError("no such file; start the run again", path=file)
     try:
-        state: State = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         raise InputError("damaged; start the run again", path=file) from None
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise InputError("of another version of omr; start the run again", path=file)
-    return state
+    checked: State = state
+    return checked
 
 
 def cut_results(file: Path, epochs_done: int) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
 from ultralytics.data.augment import Compose, Format, RandomHSV
 from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.data.dataset import YOLODataset
@@ -19,7 +18,7 @@ from ultralytics.utils import RANK, IterableSimpleNamespace
 
 from class_maps import InputError
 from training.augmentation import SymbolCounter, VisiblePerspective
-from training.draws import Draw, seed_draw
+from training.draws import Draw, EpochSampler, seed_draw
 from training.joint_data import JointData
 
 
@@ -129,7 +128,7 @@ class ClassMasks:
 
 def mixed_loader(
     dataset: ScoreDataset,
-    sampler: Sampler[Draw],
+    sampler: EpochSampler,
     batch_size: int,
     args: IterableSimpleNamespace,
     device: torch.device,

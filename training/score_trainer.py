@@ -236,7 +236,9 @@ class ScoreTrainer(DetectionTrainer):
         try:
             super().save_metrics(metrics)
         except OSError as error:
-            LOGGER.warning(f"{self.csv}: epoch {self.epoch + 1} is missing: {run_state.reason(error)}")
+            LOGGER.warning(
+                f"{self.csv}: epoch {self.epoch + 1} is missing: {run_state.reason(error)}"
+            )
 
     def _setup_ddp(self) -> None:
         """Join the other processes, on a CPU too."""

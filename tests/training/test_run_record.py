@@ -139,7 +139,7 @@ def test_a_record_that_cannot_be_read(content: str | None, data: Path, tmp_path:
     file = tmp_path / RECORD_FILE
     if content is not None:
         file.write_text(content)
-    with pytest.raises(InputError, match="no such file, so|damaged; start a new run"):
+    with pytest.raises(InputError, match=r"no such file, so|damaged; start a new run"):
         check_same_data(tmp_path, record(data))
 
 
@@ -181,11 +181,14 @@ def test_a_run_keeps_what_it_was_made_from(
     assert first["command"] == "omr train 'my data'"
     assert (first["epochs_done"], second["epochs_done"]) == (0, 1)
     assert first["device"].startswith("cpu: ")
-    assert first["versions"].items() >= {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "ultralytics": ultralytics.__version__,
-        "numpy": np.__version__,
-    }.items()
+    assert (
+        first["versions"].items()
+        >= {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "ultralytics": ultralytics.__version__,
+            "numpy": np.__version__,
+        }.items()
+    )
     assert head_config.from_yaml(out / HEADS_FILE) == wanted
     assert Path(read_config(out).heads) == out / HEADS_FILE

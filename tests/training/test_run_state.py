@@ -1,17 +1,15 @@
 import errno
 import json
-import multiprocessing
-import os
 import resource
 import shutil
-import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from killed_run import Kill, Patch, half_a_state, killed, load_in_a_process, module, trainer
 
 from class_maps import ConfigError, InputError
 from training import run_state, score_trainer
@@ -21,67 +19,7 @@ from training.trainer import TrainConfig, train
 from training.whole_files import replacing
 
 Draw = Callable[..., Path]
-Patch = Callable[[], None]
 EPOCHS = 3
-
-
-@dataclass(frozen=True)
-class Kill:
-    """Kill the process in the n-th call of a function, before or after it has done its work."""
-
-    owner: Any
-    name: str
-    call: int = 1
-    after: bool = False
-
-    def __call__(self) -> None:
-        stock, calls = getattr(self.owner(), self.name), []
-
-        def function(*args: Any, **options: Any) -> Any:  # noqa: ANN401
-            calls.append(args)
-            if len(calls) == self.call and not self.after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = stock(*args, **options)
-            if len(calls) == self.call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        setattr(self.owner(), self.name, function)
-
-
-def trainer() -> object:
-    return ScoreTrainer
-
-
-def module() -> object:
-    return score_trainer
-
-
-def half_a_state() -> None:
-    """Kill the process when half of the second state is on the disk."""
-    write, calls = torch.save, []
-
-    def save(content: Any, file: Any) -> None:  # noqa: ANN401
-        write(content, file)
-        if "epochs_done" in content:
-            calls.append(file)
-            if len(calls) == 2:
-                file.truncate(file.tell() // 2)
-                file.flush()
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    torch.save = save
-
-
-def load_in_a_process() -> None:
-    """Let one process load the images, which Ultralytics does not do on a CPU."""
-    build = ScoreTrainer.get_dataset
-
-    def with_a_worker(trainer: ScoreTrainer) -> dict[str, Any]:
-        trainer.args.workers = 1
-        return build(trainer)
-
-    ScoreTrainer.get_dataset = with_a_worker  # type: ignore[method-assign]
 
 
 def keep_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,23 +30,6 @@ def keep_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         finish_run(weights)
 
     monkeypatch.setattr(score_trainer, "finish_run", finish)
-
-
-def run(config: TrainConfig, *patches: Callable[[], None]) -> None:
-    torch.set_num_threads(1)
-    for patch in patches:
-        patch()
-    train(config)
-
-
-def killed(config: TrainConfig, *patches: Callable[[], None]) -> None:
-    """Run a training in a process of its own, until it is killed."""
-    context = multiprocessing.get_context("forkserver")  # imports once, and has no threads
-    context.set_forkserver_preload(["training.trainer", "training.score_trainer"])
-    process = context.Process(target=run, args=(config, *patches))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
 
 
 def flat(value: object, place: str = "") -> dict[str, Any]:
@@ -259,7 +180,7 @@ def test_without_room_for_a_state_the_one_before_is_kept(tmp_path: Path) -> None
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
     try:
-        with pytest.raises(OSError) as raised:
+        with pytest.raises(OSError, match="File too large") as raised:
             run_state.write({"version": 1, "epochs_done": 2, "w": torch.zeros(99_999)}, file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -316,8 +237,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         with replacing(file) as part:
             part.write_text(text)
         assert file.read_text() == text
-    with pytest.raises(KeyboardInterrupt), replacing(file) as part:
-        part.write_text("3")
-        raise KeyboardInterrupt
+    with pytest.raises(ZeroDivisionError), replacing(file) as part:
+        part.write_text(str(1 // 0))
+    with pytest.raises(FileNotFoundError), replacing(file):
+        pass
     assert json.loads(file.read_text()) == 2
     assert list(tmp_path.iterdir()) == [file]

@@ -359,7 +359,9 @@ def test_a_run_folder_that_is_there(dataset: Path, tmp_path: Path) -> None:
         ConfigError, match="exists; choose another folder, --force to replace it, or --resume to go"
     ):
         train(config)
-    with pytest.raises(ConfigError, match=r"nothing to resume: no weights/state\.pt; delete it and"):
+    with pytest.raises(
+        ConfigError, match=r"nothing to resume: no weights/state\.pt; delete it and"
+    ):
         train(replace(config, resume=True))
 
 

@@ -4,6 +4,7 @@ A label file has a line ``label x_centre y_centre width height`` for each symbol
 image, https://docs.ultralytics.com/datasets/detect/. This is the only place with such numbers.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -123,6 +124,25 @@ class YoloDataset:
                 boxes_xyxy=cxcywh_to_xyxy(boxes_cxcywh * [width, height, width, height]),
                 labels=labels,
             )
+
+    def fingerprint(self, split: str) -> str:
+        """Hash the names and sizes of a split's images, and the contents of their label files.
+
+        The images are not read: it takes seconds for 100,000 of them.
+
+        Raises:
+            InputError: There is no such split, no folder, or no image in it.
+        """
+        digest = hashlib.sha256()
+        for path in self.image_paths(split):
+            try:
+                labels = _label_path(path).read_bytes()
+            except FileNotFoundError:
+                labels = b""
+            name = path.relative_to(self.splits[split]).as_posix()
+            digest.update(f"{name}\n{path.stat().st_size} {len(labels)}\n".encode())
+            digest.update(labels)
+        return digest.hexdigest()
 
     def tiled_pages(self, split: str) -> "dict[PurePosixPath, TiledPage]":
         """The pages that a split's images were cut from; empty where whole pages were converted.

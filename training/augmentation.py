@@ -21,6 +21,10 @@ from ultralytics.utils.instance import Instances
 MIN_VISIBLE = 0.25
 """Share of a side, width and height each, that must lie in the image for a symbol to be kept."""
 
+EPOCHS_AHEAD = 8
+"""Epochs that are counted apart. A loader prepares at most four batches a worker, and has no more
+workers than an epoch has batches: it is never more than four epochs ahead."""
+
 
 def visible_share(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
     """Tell how much of each box lies in the image.
@@ -48,12 +52,17 @@ class SymbolCounter:
     """Counts the symbols that augmentation saw and dropped, in all workers of a data loader.
 
     Workers are processes of their own: each has its own row in shared memory, so that none has
-    to wait and none overwrites another's count.
+    to wait and none overwrites another's count. Workers load ahead, so that each epoch has a place
+    of its own, too.
     """
+
+    epoch = 0
+    """Of the image that is augmented next, in this process."""
 
     def __init__(self, n_classes: int, n_workers: int) -> None:
         # One row more than workers, for the main process.
-        self._table = torch.zeros(2, n_workers + 1, n_classes, dtype=torch.int64).share_memory_()
+        shape = EPOCHS_AHEAD, 2, n_workers + 1, n_classes
+        self._table = torch.zeros(shape, dtype=torch.int64).share_memory_()
 
     def add(self, labels: NDArray[Any], kept: NDArray[np.bool_]) -> None:
         """Count one image's symbols.
@@ -64,15 +73,23 @@ class SymbolCounter:
         """
         info = get_worker_info()
         row = 0 if info is None else info.id + 1
-        n_classes = self._table.shape[2]
+        table = self._table[self.epoch % EPOCHS_AHEAD]
+        n_classes = table.shape[2]
         for i, some in enumerate((labels, labels[~kept])):
             counts = np.bincount(some.astype(np.int64), minlength=n_classes)
-            self._table[i, row] += torch.from_numpy(counts)
+            table[i, row] += torch.from_numpy(counts)
 
     def totals(self) -> Tensor:
         """Add up the workers' counts: symbols seen and dropped of each class, shape ``(2, C)``."""
-        totals: Tensor = self._table.sum(dim=1)
+        totals: Tensor = self._table.sum(dim=(0, 2))
         return totals
+
+    def taken(self, epoch: int) -> Tensor:
+        """Add up the counts of an epoch that is over, shape ``(2, C)``, and forget them."""
+        table = self._table[epoch % EPOCHS_AHEAD]
+        counts: Tensor = table.sum(dim=1)
+        table.zero_()
+        return counts
 
 
 class VisiblePerspective(RandomPerspective):

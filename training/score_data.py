@@ -18,7 +18,8 @@ from ultralytics.utils import RANK, IterableSimpleNamespace
 
 from class_maps import InputError
 from training.augmentation import SymbolCounter, VisiblePerspective
-from training.joint_data import JointData, MixSampler
+from training.draws import Draw, EpochSampler, seed_draw
+from training.joint_data import JointData
 
 
 class ScoreDataset(YOLODataset):
@@ -27,17 +28,33 @@ class ScoreDataset(YOLODataset):
     Args:
         counter: Gets what augmentation drops; None for validation, which augments nothing.
         joint: Where the images come from, and which class each label of theirs is.
+        seed: Of the augmentation.
         options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
     """
 
     def __init__(
-        self, *, counter: SymbolCounter | None, joint: JointData, **options: object
+        self, *, counter: SymbolCounter | None, joint: JointData, seed: int = 0, **options: object
     ) -> None:
         self.counter = counter
         self.joint = joint
+        self.seed = seed
         super().__init__(**options)
         # The images that it would keep decoded are for mosaics, which are never made.
         self.max_buffer_length = 0
+
+    def __getitem__(self, index: int | Draw) -> dict[str, Any]:
+        """Load an image and its labels, augmented if this is for training.
+
+        Args:
+            index: Place in the list of images; of a draw the augmentation is its own.
+        """
+        if isinstance(index, Draw):
+            seed_draw(self.seed, index.number)
+            if self.counter is not None:
+                self.counter.epoch = index.epoch
+            index = index.image
+        sample: dict[str, Any] = super().__getitem__(index)
+        return sample
 
     def get_img_files(self, img_path: Sequence[str]) -> list[str]:
         """Take the list as it is."""
@@ -111,7 +128,7 @@ class ClassMasks:
 
 def mixed_loader(
     dataset: ScoreDataset,
-    sampler: MixSampler,
+    sampler: EpochSampler,
     batch_size: int,
     args: IterableSimpleNamespace,
     device: torch.device,

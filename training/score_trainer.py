@@ -7,6 +7,7 @@ for each, which imports this module and hands over nothing but its own arguments
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,28 @@ from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import RANK
+from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import (
     strip_optimizer,
     torch_distributed_zero_first,
     unwrap_model,
 )
 
+from class_maps import ConfigError
+from training import ranks, run_state
 from training.augmentation import SymbolCounter
+from training.draws import EpochSampler, seed_epoch
 from training.freezing import FreezeOptions, Freezing
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import HeadConfig
-from training.joint_data import JointData, JointOptions, MixSampler, join
+from training.joint_data import JointData, JointOptions, join
 from training.losses.detection import LossOptions, detection_criterion
 from training.models import activation_kept
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
 from training.signed_distances import allow_beside, bin_values, set_bins
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
+from training.whole_files import replacing
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:
@@ -65,18 +70,24 @@ class ScoreTrainer(DetectionTrainer):
 
     def __init__(self, *args: object, **options: object) -> None:
         self.counter = SymbolCounter(0, 0)
-        self.counts = self.counter.totals()
         self.priors: Tensor | None = None
         threads = torch.get_num_threads()
         super().__init__(*args, **options)
         # On a CPU Ultralytics takes one less than there are cores: one of two.
         torch.set_num_threads(threads)
-        self.earlier = self._earlier_counts()
+        if self.device.type == "cpu":  # Ultralytics knows several processes on GPUs only
+            self.world_size = ranks.n_started()
+        self.counts = torch.zeros(2, self.data["nc"], dtype=torch.int64)
+        """Symbols that augmentation saw and dropped in all epochs that are over."""
         self.batches_done = 0
         """Of this epoch."""
         self.batches_gathered = 0
         """Since the last step of the optimiser."""
+        self.state_file: Path = self.wdir / run_state.STATE_FILE
+        self.earlier: run_state.State = {"criterion": {}, "seconds": 0.0}
+        """What a resumed run takes up after it is set up."""
         for event, function in (
+            ("on_train_start", _set_clock),
             ("on_train_epoch_start", _start_epoch),
             ("on_train_batch_start", _lower_rate),
             ("on_train_epoch_end", _gather_counts),
@@ -89,6 +100,15 @@ class ScoreTrainer(DetectionTrainer):
         """Train; Ultralytics' bars go to stderr, because stdout belongs to a command's result."""
         with contextlib.redirect_stdout(sys.stderr):
             super().train()
+        ranks.leave()
+
+    def check_resume(self, overrides: dict[str, Any]) -> None:
+        """Take the arguments of this call: they are the run's own, and need no checkpoint.
+
+        Args:
+            overrides: Are in ``args`` already.
+        """
+        self.resume = bool(self.args.resume)
 
     def get_dataset(self) -> dict[str, Any]:
         """Describe the data without Ultralytics' downloads, scripts and fonts."""
@@ -119,6 +139,7 @@ class ScoreTrainer(DetectionTrainer):
         return ScoreDataset(
             counter=self.counter if training else None,
             joint=self.joint,
+            seed=self.args.seed,
             img_path=img_path,
             imgsz=self.args.imgsz,
             batch_size=batch,
@@ -135,7 +156,7 @@ class ScoreTrainer(DetectionTrainer):
     def get_dataloader(
         self, dataset_path: Sequence[str], batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> InfiniteDataLoader:
-        """Load images; of several sources by weight.
+        """Load images; of several sources by weight, and in an order that a seed and an epoch give.
 
         Args:
             dataset_path: The split's image files.
@@ -145,16 +166,12 @@ class ScoreTrainer(DetectionTrainer):
         """
         if mode == "val":
             batch_size = max(self.batch_size // max(self.world_size, 1), 1)
-        if mode == "val" or len(self.joint.sources) == 1:
             return super().get_dataloader(dataset_path, batch_size, rank, mode)
         with torch_distributed_zero_first(rank):  # one device reads the labels for all
             dataset = self.build_dataset(dataset_path, mode, batch_size)
-        sampler = self.joint.sampler(
-            dataset.im_files,
-            seed=self.args.seed,
-            rank=max(rank, 0),
-            n_ranks=max(self.world_size, 1),
-        )
+        place = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
+        order = self.joint.sampler(dataset.im_files, seed=self.args.seed, **place)
+        sampler = EpochSampler(order, **place)
         return mixed_loader(dataset, sampler, batch_size, self.args, self.device)
 
     def get_model(
@@ -234,7 +251,19 @@ class ScoreTrainer(DetectionTrainer):
         measured = "train/", "lr/"
         if not self.args.val:
             metrics = {key: value for key, value in metrics.items() if key.startswith(measured)}
-        super().save_metrics(metrics)
+        try:
+            super().save_metrics(metrics)
+        except OSError as error:
+            LOGGER.warning(
+                f"{self.csv}: epoch {self.epoch + 1} is missing: {run_state.reason(error)}"
+            )
+
+    def _setup_ddp(self) -> None:
+        """Join the other processes, on a CPU too."""
+        if self.device.type == "cpu":
+            ranks.join_on_cpu()
+        else:
+            super()._setup_ddp()
 
     def _build_train_pipeline(self) -> None:
         """Load the data, then start the head from its sizes, once and only in a new model."""
@@ -256,14 +285,29 @@ class ScoreTrainer(DetectionTrainer):
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does, with our loss in both copies of the model."""
-        super()._setup_train()
+        on_cpu = self.device.type == "cpu"
+        with ranks.cpu_wrapper() if on_cpu else contextlib.nullcontext():
+            super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
-            criterion = detection_criterion(model, self.loss_options)
-            stock = getattr(model, "criterion", None)
-            for name in ("updates", "o2m", "o2o"):  # how far a resumed run had shifted the weight
-                if hasattr(stock, name):
-                    setattr(criterion, name, getattr(stock, name))
-            model.criterion = criterion
+            model.criterion = detection_criterion(model, self.loss_options)
+        # Of the average's loss nothing is shifted, in a run that was never cut off either.
+        vars(unwrap_model(self.model).criterion).update(self.earlier["criterion"])
+
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """Go on from the state of a run that was cut off, if that is what was asked for.
+
+        Args:
+            ckpt: Of Ultralytics; the model was built like the one in it, and no more is needed.
+        """
+        if not self.resume:
+            return
+        state = run_state.read(self.state_file)
+        self.freeze_as_in(state["epochs_done"] - 1)  # its optimiser has that epoch's groups
+        run_state.restore(self, state)
+        self.counts, self.priors = state["counts"], state["priors"]
+        self.earlier = {name: state[name] for name in self.earlier}
+        if RANK in {-1, 0}:
+            run_state.cut_results(self.csv, self.start_epoch)
 
     def build_optimizer(self, model: torch.nn.Module, *args: Any, **options: Any) -> Optimizer:  # noqa: ANN401
         """Build Ultralytics' optimiser, without what is frozen.
@@ -324,7 +368,25 @@ class ScoreTrainer(DetectionTrainer):
         return class_sizes(labels, np.concatenate(sizes))
 
     def save_model(self) -> bool:
-        """Save so that a run that is killed meanwhile still has its last whole checkpoint."""
+        """Save so that a run that is killed meanwhile still has its last whole files.
+
+        Raises:
+            ConfigError: The weights cannot be written, say because the disk is full.
+        """
+        try:
+            self._save_weights()
+            self._write_report()
+        except OSError as error:
+            way = "go on with --resume" if self.state_file.exists() else "start again"
+            raise ConfigError(
+                f"{self.wdir}: weights of epoch {self.epoch + 1} were not written: "
+                f"{run_state.reason(error)}; make room and {way}"
+            ) from None
+        self._save_state()
+        return True
+
+    def _save_weights(self) -> None:
+        """Write ``last.pt``, and ``best.pt`` if this epoch is the best."""
         last: Path = self.wdir / "last.pt"
         best: Path = self.wdir / "best.pt"
         self.last, self.best = last.with_suffix(".part"), best.with_suffix(".part")
@@ -335,18 +397,27 @@ class ScoreTrainer(DetectionTrainer):
                     part.replace(file)
         finally:
             self.last, self.best = last, best
-        self._write_report()
-        return True
+
+    def _save_state(self) -> None:
+        """Write what ``--resume`` goes on from; without room for it the training goes on."""
+        own = {"counts": self.counts, "priors": self.priors}
+        try:
+            run_state.write(run_state.captured(self) | own, self.state_file)
+        except OSError as error:
+            kept = "the one before is kept" if self.state_file.exists() else "there is none yet"
+            LOGGER.warning(
+                f"{self.state_file}: epoch {self.epoch + 1} was not written, {kept}: "
+                f"{run_state.reason(error)}; --resume goes on from the last one written"
+            )
 
     def final_eval(self) -> None:
-        """Strip what only a resumed training needs; the last epoch's validation stands."""
+        """Finish the run; the last epoch's validation stands."""
         if RANK in {-1, 0}:
-            for file in (self.last, self.best):
-                strip_optimizer(file)
+            finish_run(self.wdir)
 
     def _write_report(self) -> None:
         names = self.data["names"].values()
-        totals = (self.counts + self.earlier).T.tolist()
+        totals = self.counts.T.tolist()
         report = {
             "epochs": self.epoch + 1,
             "priors": None if self.priors is None else self.priors.tolist(),
@@ -358,23 +429,30 @@ class ScoreTrainer(DetectionTrainer):
         }
         (self.save_dir / REPORT_FILE).write_text(json.dumps(report, indent=1), "utf-8")
 
-    def _earlier_counts(self) -> Tensor:
-        """What the parts of this run before a resume have counted, shape ``(2, C)``."""
-        counts = torch.zeros(2, self.data["nc"], dtype=torch.int64)
-        file = self.save_dir / REPORT_FILE
-        if self.resume and file.is_file():
-            augmented = json.loads(file.read_text("utf-8"))["augmented"]
-            for label, name in self.data["names"].items():
-                own = augmented.get(name, {"seen": 0, "dropped": 0})
-                counts[:, label] = torch.tensor([own["seen"], own["dropped"]])
-        return counts
+
+def finish_run(weights: Path) -> None:
+    """Remove what only a resumed training needs; to do it again does no harm.
+
+    Args:
+        weights: The run's folder of that name.
+    """
+    for name in ("last.pt", "best.pt"):
+        if (weights / name).is_file():
+            with replacing(weights / name) as part:
+                strip_optimizer(weights / name, str(part))
+    (weights / run_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
+
+
+def _set_clock(trainer: ScoreTrainer) -> None:
+    """Count the time from where the run was cut off."""
+    trainer.train_time_start = time.time() - trainer.earlier["seconds"]
 
 
 def _start_epoch(trainer: ScoreTrainer) -> None:
     trainer.batches_done = trainer.batches_gathered = 0
     trainer.freeze_as_in(trainer.epoch)
-    if isinstance(trainer.train_loader.sampler, MixSampler):
-        trainer.train_loader.sampler.set_epoch(trainer.epoch)
+    seed_epoch(trainer.args.seed, trainer.epoch, max(RANK, 0))
+    trainer.train_loader.sampler.set_epoch(trainer.epoch)
 
 
 def _lower_rate(trainer: ScoreTrainer) -> None:
@@ -396,8 +474,8 @@ def _name_rates(trainer: ScoreTrainer) -> None:
 
 def _gather_counts(trainer: ScoreTrainer) -> None:
     """Add up the counts of all devices; every process calls this at the end of an epoch."""
-    counts = trainer.counter.totals()
+    counts = trainer.counter.taken(trainer.epoch)
     if trainer.world_size > 1:
         counts = counts.to(trainer.device)
         distributed.all_reduce(counts)
-    trainer.counts = counts.cpu()
+    trainer.counts = trainer.counts + counts.cpu()

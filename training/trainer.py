@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ultralytics.utils import RANK
 from ultralytics.utils.callbacks import get_default_callbacks
-from ultralytics.utils.torch_utils import strip_optimizer
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
@@ -35,7 +33,11 @@ from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models import model_file, read_checkpoint
-from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer
+from training.ranks import check_ranks, is_first
+from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
+from training.run_state import STATE_FILE, read
+from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer, finish_run
+from training.whole_files import replacing
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
@@ -222,6 +224,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     if config.resume:
         config = _resumed(config)
     check_device(config.device)
+    check_ranks(config.device, config.batch)
     if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
         raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
     model = str(last) if config.resume else model_file(config.model)
@@ -230,13 +233,17 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     check_freezing(config.freeze_options(), model=model, epochs=config.epochs)
     of_sources = count_sources(joint)
     labels = total(of_sources)
-    if not config.resume:  # after everything that could be wrong: an old run is still there
+    record = record_of(joint)
+    if config.resume:
+        check_same_data(config.out, record)
+    elif is_first():  # after everything that could be wrong: an old run is still there
         _make_room(config, force=force)
     callbacks = _callbacks(config, labels)
+    callbacks["on_pretrain_routine_end"].append(partial(_write_record, record))
     try:
         ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
     except BaseException:
-        if not last.is_file():  # leave nothing that cannot be resumed
+        if is_first() and not last.is_file():  # leave nothing that cannot be resumed
             shutil.rmtree(config.out, ignore_errors=True)
         raise
     report = json.loads((config.out / REPORT_FILE).read_text("utf-8"))
@@ -325,7 +332,8 @@ def save_config(config: TrainConfig) -> None:
     content["joint"] = [str(folder.absolute()) for folder in config.joint]
     file = config.out / CONFIG_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    with replacing(file) as part:
+        part.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
 
 
 def read_config(out: Path) -> TrainConfig:
@@ -407,11 +415,12 @@ def _callbacks(config: TrainConfig, labels: dict[str, LabelCounts]) -> dict[str,
 
 def _resumed(config: TrainConfig) -> TrainConfig:
     """Take a cut-off run's own configuration, with this call's device and workers."""
-    last = config.out / "weights" / "last.pt"
-    if not last.is_file():
-        raise ConfigError(
-            f"{config.out}: nothing to resume: no weights/last.pt; delete it and start again"
-        )
+    weights = config.out / "weights"
+    nothing = ConfigError(
+        f"{config.out}: nothing to resume: no weights/{STATE_FILE}; delete it and start again"
+    )
+    if not weights.is_dir():
+        raise nothing
     stored = read_config(config.out)
     before, now = stored.sources().folders, config.sources().folders
     pairs = zip(before, now, strict=False)
@@ -421,25 +430,37 @@ def _resumed(config: TrainConfig) -> TrainConfig:
             f"{config.out}: was started with {_words(stored)}, not with {_words(config)}; give "
             "that, or start a new run with --model weights/last.pt"
         )
-    _, checkpoint = read_checkpoint(last)
-    done = checkpoint["epoch"] + 1
-    if done >= stored.epochs:  # cut off between the last epoch and the clearing up
-        for name in ("last.pt", "best.pt"):
-            strip_optimizer(last.with_name(name))
-    if done == 0 or done >= stored.epochs:
+    done = _epochs_done(config.out)
+    if done >= stored.epochs:
+        finish_run(weights)  # if it was cut off between the last epoch and the clearing up
         raise ConfigError(
             f"{config.out}: finished after {stored.epochs} epochs, nothing to resume; "
             "for more, start a new run with --model weights/last.pt"
         )
+    if not (weights / STATE_FILE).is_file():
+        raise nothing
     return replace(
         stored,
         data=config.data,
         joint=config.joint,
         out=config.out,
+        heads=str(config.out / HEADS_FILE) if stored.heads else "",  # theirs may be gone
         device=config.device,
         workers=config.workers,
         resume=True,
     )
+
+
+def _epochs_done(out: Path) -> int:
+    """Count the epochs that a run can go on from, or has had in all if it is finished."""
+    state, report = out / "weights" / STATE_FILE, out / REPORT_FILE
+    if state.is_file():
+        done: int = read(state, mapped=True)["epochs_done"]
+        return done
+    if not report.is_file():
+        return 0
+    all_done: int = json.loads(report.read_text("utf-8"))["epochs"]
+    return all_done
 
 
 def _words(config: TrainConfig) -> str:
@@ -457,8 +478,13 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
 
 
 def _save_config(config: TrainConfig, _trainer: ScoreTrainer) -> None:
-    if RANK in {-1, 0}:
+    if is_first():
         save_config(config)
+
+
+def _write_record(record: RunRecord, trainer: ScoreTrainer) -> None:
+    if is_first():
+        write_record(record, trainer)
 
 
 def _check_symbols(expected: int, trainer: ScoreTrainer) -> None:

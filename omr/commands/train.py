@@ -121,6 +121,7 @@ def train(
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """
     from training.learning_rate import resolved_rate
+    from training.ranks import is_first
     from training.trainer import TrainConfig, TrainResult
 
     if resume:
@@ -166,6 +167,8 @@ def train(
         ),
         force=force,
     )
+    if not is_first():  # another process of torchrun tells the same
+        return
     _show(result) if isinstance(result, TrainResult) else _show_test(result, out)
     if as_json:
         print_json(result.to_json())

@@ -108,5 +108,9 @@ def test_all_workers_counts_are_added(n_workers: int) -> None:
     kept = torch.cat(list(DataLoader(_Stems(operation), batch_size=4, num_workers=n_workers)))
     assert operation.counter.totals().tolist() == [[40 * 17], [40]]
     assert int(kept.sum()) == 40 * 16
-    rows = operation.counter._table[0].sum(dim=1)
+    rows = operation.counter._table[0, 0].sum(dim=1)  # of the first epoch's seen symbols
     assert (rows > 0).tolist() == [n_workers == 0] + [True] * n_workers, "each its own row"
+    operation.counter.epoch = 1
+    operation(image([*STEMS]))
+    assert operation.counter.taken(0).tolist() == [[40 * 17], [40]], "not of the second epoch"
+    assert operation.counter.totals().tolist() == [[16], [0]]

@@ -16,6 +16,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
 from converters.yolo import open_dataset
+from training import run_state
 from training.freezing import FreezeOptions, check_freezing, n_layers
 from training.labels import count_labels
 from training.score_trainer import ScoreTrainer
@@ -294,27 +295,26 @@ def test_a_run_that_was_cut_off_goes_on_in_its_schedule(
         unfreeze_at=(1, 2),
         lr_scale=(0.5, 0.2),
     )
-    save = ScoreTrainer.save_model
+    save = ScoreTrainer._save_state
 
-    def kill(trainer: ScoreTrainer) -> bool:
+    def kill(trainer: ScoreTrainer) -> None:
         save(trainer)
         if trainer.epoch == killed_in:
             raise KeyboardInterrupt
-        return True
 
     with monkeypatch.context() as patched:
-        patched.setattr(ScoreTrainer, "save_model", kill)
+        patched.setattr(ScoreTrainer, "_save_state", kill)
         with pytest.raises(KeyboardInterrupt):
             train(config)
     groups = []
-    start = ScoreTrainer._load_checkpoint_state
+    start = run_state.restore
 
-    def load(trainer: ScoreTrainer, ckpt: dict[str, Any]) -> None:
-        start(trainer, ckpt)
+    def restore(trainer: ScoreTrainer, state: run_state.State) -> None:
+        start(trainer, state)
         groups.append([len(g["params"]) for g in trainer.optimizer.param_groups])
-        assert groups[-1] == [len(g["params"]) for g in ckpt["optimizer"]["param_groups"]]
+        assert groups[-1] == [len(g["params"]) for g in state["optimizer"]["param_groups"]]
 
-    monkeypatch.setattr(ScoreTrainer, "_load_checkpoint_state", load)
+    monkeypatch.setattr(run_state, "restore", restore)
     assert train(replace(config, resume=True)).epochs == 3
     assert [len(sizes) for sizes in groups] == [3 * (killed_in + 1)]
 

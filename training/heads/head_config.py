@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+import yaml
+
 from class_maps import ConfigError, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
 from training.assigners.nearness import OverlapName
@@ -136,6 +138,21 @@ def from_yaml(path: Path) -> HeadConfig:
             BoxEncoding, data.choice("box_encoding", get_args(BoxEncoding), "signed")
         ),
     )
+
+
+def to_yaml(config: HeadConfig) -> str:
+    """Write a head config so that :func:`from_yaml` reads it back."""
+    content = {
+        "groups": [
+            {"name": group.name, "classes": list(group.classes), "weight": group.weight}
+            for group in config.groups
+        ],
+        "box": config.box,
+        "tower": {"width": config.tower_width, "depth": config.tower_depth},
+        "gate": config.gate,
+        "box_encoding": config.box_encoding,
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def _more(names: Sequence[str]) -> str:

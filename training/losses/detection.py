@@ -40,6 +40,7 @@ from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import GroupedDetect
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.head_outputs import HeadOutputs
+from training.ranks import total_a_rank
 from training.signed_distances import bin_values
 
 AssignerName = Literal["tal", "simota", "static"]
@@ -148,7 +149,7 @@ class DetectionLoss:
             outputs = self._outputs(preds)
             targets = self._targets(outputs, batch)
             found = self.assigner.assign(outputs, outputs.anchors, targets)
-            total = found.weights.sum().clamp(min=1)
+            total = total_a_rank(found.weights.sum(), least=1)
             box, distance = self._boxes(outputs, targets, found)
             parts = torch.stack(
                 (

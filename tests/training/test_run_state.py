@@ -1,0 +1,245 @@
+import errno
+import json
+import resource
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from killed_run import Kill, Patch, half_a_state, killed, load_in_a_process, module, trainer
+
+from class_maps import ConfigError, InputError
+from training import run_state, score_trainer
+from training.run_state import STATE_FILE
+from training.score_trainer import REPORT_FILE, ScoreTrainer, finish_run
+from training.trainer import TrainConfig, train
+from training.whole_files import replacing
+
+Draw = Callable[..., Path]
+EPOCHS = 3
+
+
+def keep_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the last state of a run, which is deleted when the run is finished."""
+
+    def finish(weights: Path) -> None:
+        shutil.copy(weights / STATE_FILE, weights.parent / "end.pt")
+        finish_run(weights)
+
+    monkeypatch.setattr(score_trainer, "finish_run", finish)
+
+
+def flat(value: object, place: str = "") -> dict[str, Any]:
+    """Every number and tensor of a state, by its place."""
+    if isinstance(value, dict | list | tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {
+            name: leaf
+            for key, inner in items
+            for name, leaf in flat(inner, f"{place}/{key}").items()
+        }
+    return {place: value}
+
+
+def rows(run: Path) -> list[list[str]]:
+    """``results.csv`` without its column of time."""
+    lines = (run / "results.csv").read_text().splitlines()
+    return [line.split(",")[:1] + line.split(",")[2:] for line in lines]
+
+
+def check_equal(run: Path, other: Path) -> None:
+    ends = [flat(run_state.read(folder / "end.pt")) for folder in (run, other)]
+    assert ends[0].keys() == ends[1].keys()
+    for name, value in ends[0].items():
+        if name == "/seconds":
+            continue
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, ends[1][name]), name
+            assert value.stride() == ends[1][name].stride(), name
+        else:
+            assert value == ends[1][name], name
+    assert rows(run) == rows(other)
+    assert len(rows(run)) == EPOCHS + 1
+    reports = [(folder / REPORT_FILE).read_text() for folder in (run, other)]
+    assert reports[0] == reports[1]
+    assert sorted(file.name for file in (run / "weights").iterdir()) == ["best.pt", "last.pt"]
+
+
+@pytest.fixture(scope="module")
+def data(draw: Draw, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw(tmp_path_factory.mktemp("data") / "drawn", n_images=8, side=64, n_symbols=4)
+
+
+def tiny(data: Path, out: Path) -> TrainConfig:
+    return TrainConfig(
+        data=data, out=out, model="omr-tiny", epochs=EPOCHS, imgsz=64, batch=4, device="cpu", seed=3
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        keep_the_end(patch)
+        train(tiny(data, out))
+    return out
+
+
+def test_before_the_first_state_there_is_nothing_to_go_on_from(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(data, tmp_path / "run")
+    killed(config, Kill(trainer, "_save_state"))
+    assert (config.out / "weights" / "last.pt").is_file()
+    with pytest.raises(ConfigError) as raised:
+        train(replace(config, resume=True))
+    assert str(raised.value) == (
+        f"{config.out}: nothing to resume: no weights/state.pt; delete it and start again"
+    )
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        pytest.param(Kill(trainer, "optimizer_step", call=4), id="in an epoch"),
+        pytest.param(Kill(trainer, "save_metrics", call=2, after=True), id="after its row"),
+        pytest.param(Kill(trainer, "_save_state", call=2), id="after its weights"),
+        pytest.param(half_a_state, id="in its state"),
+        pytest.param(Kill(trainer, "_save_state", call=2, after=True), id="after its state"),
+    ],
+)
+def test_a_killed_run_ends_as_if_it_had_not_been(
+    kill: Patch, data: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(data, tmp_path / "run")
+    killed(config, kill)
+    keep_the_end(monkeypatch)
+    train(TrainConfig(data=data, out=config.out, device="cpu", resume=True))
+    check_equal(undisturbed, config.out)
+
+
+def test_other_models_and_several_sources_too(
+    data: Path, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = draw(tmp_path / "other", n_images=4, side=64)
+    config = replace(
+        tiny(data, tmp_path / "whole"),
+        joint=(other,),
+        mix=(1.0, 2.0),
+        same=("all",),
+        model="yolo26n",
+        optimizer="SGD",
+    )
+    keep_the_end(monkeypatch)
+    train(config)
+    config = replace(config, out=tmp_path / "run")
+    killed(config, Kill(trainer, "optimizer_step", call=5))
+    train(TrainConfig(data=data, joint=(other,), out=config.out, device="cpu", resume=True))
+    check_equal(tmp_path / "whole", tmp_path / "run")
+
+
+def test_processes_that_load_images_change_nothing(
+    data: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScoreTrainer, "get_dataset", ScoreTrainer.get_dataset)  # put back after
+    config = tiny(data, tmp_path / "run")
+    killed(config, load_in_a_process, Kill(trainer, "optimizer_step", call=4))
+    keep_the_end(monkeypatch)
+    load_in_a_process()
+    train(TrainConfig(data=data, out=config.out, device="cpu", resume=True))
+    check_equal(undisturbed, config.out)
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        pytest.param(Kill(module, "finish_run"), id="before"),
+        pytest.param(Kill(module, "strip_optimizer", call=2), id="amid"),
+    ],
+)
+def test_a_run_that_was_killed_while_it_finished_is_finished(
+    kill: Patch, data: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(data, tmp_path / "run")
+    killed(config, kill)
+    weights = config.out / "weights"
+    shutil.copy(weights / STATE_FILE, config.out / "end.pt")
+    with pytest.raises(ConfigError, match="finished after 3 epochs, nothing to resume; for more"):
+        train(replace(config, resume=True))
+    for part in weights.glob("*.part"):
+        part.unlink()
+    check_equal(undisturbed, config.out)
+
+
+def test_without_room_for_a_state_the_one_before_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / STATE_FILE
+    run_state.write({"version": 1, "epochs_done": 1}, file)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            run_state.write({"version": 1, "epochs_done": 2, "w": torch.zeros(99_999)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert run_state.reason(raised.value) == "File too large"
+    assert run_state.read(file)["epochs_done"] == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_training_without_room_for_its_state_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_state, "write", full)
+    result = train(replace(tiny(data, tmp_path / "run"), epochs=1))
+    assert result.last.is_file()
+    said = [record.message for record in caplog.records if STATE_FILE in record.message]
+    assert len(said) == 1
+    assert said[0].endswith(
+        f"{tmp_path}/run/weights/state.pt: epoch 1 was not written, there is none yet: "
+        "No space left on device; --resume goes on from the last one written"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "no such file; start the run again"),
+        (b"", "damaged; start the run again"),
+        (b"PK\x03\x04 and no more", "damaged; start the run again"),
+    ],
+)
+def test_a_state_that_cannot_be_read(content: bytes | None, problem: str, tmp_path: Path) -> None:
+    file = tmp_path / STATE_FILE
+    if content is not None:
+        file.write_bytes(content)
+    for mapped in (False, True):
+        with pytest.raises(InputError) as raised:
+            run_state.read(file, mapped=mapped)
+        assert str(raised.value) == f"{file}: {problem}"
+
+
+def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / STATE_FILE
+    run_state.write({"version": 0}, file)
+    with pytest.raises(InputError, match="of another version of omr; start the run again"):
+        run_state.read(file)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    for text in ("1", "2"):
+        with replacing(file) as part:
+            part.write_text(text)
+        assert file.read_text() == text
+    with pytest.raises(ZeroDivisionError), replacing(file) as part:
+        part.write_text(str(1 // 0))
+    with pytest.raises(FileNotFoundError), replacing(file):
+        pass
+    assert json.loads(file.read_text()) == 2
+    assert list(tmp_path.iterdir()) == [file]

@@ -5,6 +5,7 @@ for each, which imports this module and hands over nothing but its own arguments
 """
 
 import contextlib
+import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -13,27 +14,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import RANK
-from ultralytics.utils.torch_utils import (
-    strip_optimizer,
-    torch_distributed_zero_first,
-    unwrap_model,
-)
+from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from training.augmentation import SymbolCounter
-from training.heads.grouped import GroupedDetect, SeparateDetect, divided
+from training.checkpoints import is_weights, load_weights, save_weights
+from training.heads.grouped import SeparateDetect
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, MixSampler, join
 from training.losses.detection import LossOptions, detection_criterion
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
-from training.signed_distances import allow_beside, bin_values, set_bins
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
+from training.transfer import REPORT_FILE as TRANSFER_FILE
+from training.transfer import TransferReport, set_head, transfer
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:
@@ -54,6 +53,12 @@ class ScoreTrainer(DetectionTrainer):
     joint: JointData
     heads: HeadConfig | None = None
     """Groups of classes with a head each; a single head if None, or that of the weights."""
+    weights = ""
+    """File whose weights a new model takes over; empty for none."""
+    trust = False
+    """Whether files with weights may run code when they are loaded."""
+    transferred: TransferReport | None = None
+    """What was taken over from weights."""
 
     def __init__(self, *args: object, **options: object) -> None:
         self.counter = SymbolCounter(0, 0)
@@ -156,26 +161,37 @@ class ScoreTrainer(DetectionTrainer):
 
         Args:
             cfg: Ultralytics' model file, or what stands in it.
-            weights: Model to take over; a single head's branches are cloned into every group.
+            weights: Model to take over.
             verbose: Whether Ultralytics describes the model.
         """
         model = super().get_model(cfg, None, verbose)
-        head, theirs = model.model[-1], weights.model[-1] if weights else None
-        if theirs and theirs.reg_max > 1:
-            set_bins(head, bin_values(theirs))
-        if weights and isinstance(theirs, GroupedDetect):
-            model.model[-1] = divided(head, theirs.labels, theirs.config)
-            model.load_state_dict(weights.float().state_dict())
-            return model
-        if weights:
-            model.load(weights)
-        # Weights that are trained on with their own head keep its bins, too.
-        if self.heads.box_encoding == "signed" if self.heads else weights is None:
-            allow_beside(head)
-        if self.heads:
-            labels = self.heads.labels([*self.data["names"].values()])
-            model.model[-1] = divided(head, labels, self.heads)
+        names = [*self.data["names"].values()]
+        if weights is None:
+            signed = self.heads is None or self.heads.box_encoding == "signed"
+            set_head(model, names, self.heads, signed=signed)
+        else:
+            self.transferred = transfer(weights, model, names, self.heads)
         return model
+
+    def setup_model(self) -> dict[str, Any] | None:
+        """Build the model; weights are read by us, not by Ultralytics, which would run pickles.
+
+        Returns:
+            Of a resumed run the checkpoint, else None.
+        """
+        if self.resume or isinstance(self.model, nn.Module):
+            return super().setup_model()  # type: ignore[no-any-return]
+        file = str(self.model) if is_weights(str(self.model)) else self.weights
+        source = load_weights(Path(file), trust=self.trust) if file else None
+        own_file = source and is_weights(str(self.model))
+        cfg = copy.deepcopy(source.yaml) if own_file else self.model
+        self.model = self.get_model(cfg, source, RANK in {-1, 0})
+        if self.transferred and RANK in {-1, 0}:
+            for line in self.transferred.lines():
+                LOGGER.info(f"{file}: {line}")
+            report = json.dumps(self.transferred.to_json(), indent=1)
+            (self.save_dir / TRANSFER_FILE).write_text(report, "utf-8")
+        return None
 
     def get_validator(self) -> ScoreValidator:
         """Build the validator without a time limit."""
@@ -226,8 +242,7 @@ class ScoreTrainer(DetectionTrainer):
     def _build_train_pipeline(self) -> None:
         """Load the data, then start the head from its sizes, once and only in a new model."""
         super()._build_train_pipeline()
-        from_scratch = not str(self.args.model).endswith(".pt")
-        if self.size_prior and from_scratch and self.priors is None:
+        if self.size_prior and self.transferred is None and self.priors is None:
             head = unwrap_model(self.model).model[-1]
             self.priors = self._priors(head)
             set_size_prior(head, self.priors)
@@ -279,8 +294,7 @@ class ScoreTrainer(DetectionTrainer):
     def final_eval(self) -> None:
         """Strip what only a resumed training needs; the last epoch's validation stands."""
         if RANK in {-1, 0}:
-            for file in (self.last, self.best):
-                strip_optimizer(file)
+            finish_run(self.wdir)
 
     def _write_report(self) -> None:
         names = self.data["names"].values()
@@ -306,6 +320,17 @@ class ScoreTrainer(DetectionTrainer):
                 own = augmented.get(name, {"seen": 0, "dropped": 0})
                 counts[:, label] = torch.tensor([own["seen"], own["dropped"]])
         return counts
+
+
+def finish_run(weights: Path) -> None:
+    """Leave a run's weights without what only a resumed training needs.
+
+    Args:
+        weights: The run's folder of that name.
+    """
+    for name in ("last.pt", "best.pt"):
+        model = load_weights(weights / name, trust=True)  # this run has written it
+        save_weights(model, weights / name, train_args=model.args)
 
 
 def _start_epoch(trainer: ScoreTrainer) -> None:

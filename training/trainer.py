@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK
 from ultralytics.utils.callbacks import get_default_callbacks
-from ultralytics.utils.torch_utils import strip_optimizer
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
+from training.checkpoints import is_weights, load_weights
 from training.density import suggested_max_det
 from training.devices import check_device
 from training.heads import head_config
@@ -31,8 +32,9 @@ from training.joint_data import JointOptions, count_sources, join, total
 from training.labels import LabelCounts
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
-from training.models import model_file, read_checkpoint
-from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer
+from training.models import model_file
+from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer, finish_run
+from training.transfer import check_fit
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
@@ -45,8 +47,8 @@ class TrainConfig:
     """Everything a training depends on; saved in the run folder as it was resolved.
 
     Raises:
-        ConfigError: A number that must be above 0 is not, ``imgsz`` is no multiple of 32, or a name
-            is none of those there are.
+        ConfigError: A number that must be above 0 is not, ``imgsz`` is no multiple of 32, a name is
+            none of those there are, or there are two files with weights.
     """
 
     data: Path
@@ -64,7 +66,11 @@ class TrainConfig:
     out: Path
     """Run folder; it must be empty or not there, unless ``resume``."""
     model: str = "yolo11n"
-    """Name of a model to train from scratch, or a ``.pt`` file to go on from."""
+    """Name of a model to train from scratch, or a file with weights to go on from."""
+    weights: str = ""
+    """File with weights of which ``model`` takes over what fits; empty for none."""
+    trust: bool = False
+    """Whether a pickle with weights that cannot be read otherwise may run its code."""
     epochs: int = 100
     imgsz: int = 640
     """Side of the network's input in pixels."""
@@ -115,6 +121,8 @@ class TrainConfig:
         if self.imgsz % STRIDE:
             larger = -(-self.imgsz // STRIDE) * STRIDE
             raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
+        if self.weights and is_weights(self.model):
+            raise ConfigError(f"--weights: --model {self.model} has weights already; give one")
         self.loss_options()
         self.sources()
 
@@ -182,7 +190,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     check_device(config.device)
     if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
         raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
-    model = str(last) if config.resume else model_file(config.model)
+    model = str(last) if config.resume else model_file(config.model, trust=config.trust)
     joint = join(config.sources())
     _check_heads(config, model, joint.names)
     of_sources = count_sources(joint)
@@ -210,24 +218,28 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
 
 
 def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
-    """Make sure that the groups of classes fit the data, and the weights.
+    """Make sure that the groups of classes fit the data, and the weights fit both.
 
     Raises:
-        ConfigError: They do not.
+        ConfigError: The groups are others than those of the data, or of the weights.
+        InputError: The weights cannot be read, or are of another model.
     """
     if config.heads:
         head_config.load(config.heads).labels(names)
-    if not model.endswith(".pt"):
+    file = model if is_weights(model) else config.weights
+    if config.resume or not file:
         return
-    weights, _ = read_checkpoint(Path(model))
-    if not isinstance(weights.model[-1], GroupedDetect):
+    source = load_weights(Path(file), trust=config.trust)
+    if file != model:
+        new = DetectionModel(model, nc=len(names), verbose=False)
+        check_fit(source, new, Path(file), config.model)
+    if not isinstance(source.model[-1], GroupedDetect):
         return
-    if config.heads and not config.resume:
-        raise ConfigError(f"--heads: {model} has several heads already; leave it out")
-    if list(weights.names.values()) != list(names):
+    if config.heads:
+        raise ConfigError(f"--heads: {file} has several heads already; leave it out")
+    if sorted(source.names.values()) != sorted(names):
         raise ConfigError(
-            f"{model}: has heads for other classes than {_words(config)}; start from a single "
-            "head's"
+            f"{file}: has heads for other classes than {_words(config)}; start from a single head's"
         )
 
 
@@ -243,7 +255,8 @@ def _make_room(config: TrainConfig, *, force: bool) -> None:
         raise ConfigError(
             f"{out}: has no {CONFIG_FILE}: not a run of omr train, and not replaced; choose another"
         )
-    for needed in (config.data, *config.joint, Path(config.model)):
+    files = (Path(file) for file in (config.model, config.weights) if file)
+    for needed in (config.data, *config.joint, *files):
         if needed.exists() and lies_in(needed, out):
             raise ConfigError(
                 f"{needed} lies in {out}, which would be replaced; choose another folder"
@@ -314,7 +327,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "val": config.validate,
         "patience": 0,  # the number of epochs is what the configuration says
         "plots": False,
-        "pretrained": model.endswith(".pt"),  # False would leave out the weights of the file, too
+        "pretrained": is_weights(model),  # False would leave out a resumed run's weights, too
         "max_det": suggested_max_det(most),
         "translate": config.translate,
         "scale": config.scale,
@@ -355,12 +368,9 @@ def _resumed(config: TrainConfig) -> TrainConfig:
             f"{config.out}: was started with {_words(stored)}, not with {_words(config)}; give "
             "that, or start a new run with --model weights/last.pt"
         )
-    _, checkpoint = read_checkpoint(last)
-    done = checkpoint["epoch"] + 1
-    if done >= stored.epochs:  # cut off between the last epoch and the clearing up
-        for name in ("last.pt", "best.pt"):
-            strip_optimizer(last.with_name(name))
-    if done == 0 or done >= stored.epochs:
+    done = json.loads((config.out / REPORT_FILE).read_text("utf-8"))["epochs"]
+    if done >= stored.epochs:
+        finish_run(last.parent)  # if it was cut off between the last epoch and the clearing up
         raise ConfigError(
             f"{config.out}: finished after {stored.epochs} epochs, nothing to resume; "
             "for more, start a new run with --model weights/last.pt"
@@ -385,6 +395,7 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.sources = config.sources()
     trainer.size_prior = config.size_prior
     trainer.loss_options = config.loss_options()
+    trainer.weights, trainer.trust = config.weights, config.trust
     trainer.heads = head_config.load(config.heads) if config.heads else None
 
 

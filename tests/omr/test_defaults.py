@@ -33,7 +33,7 @@ from training.trainer import TrainConfig
             TrainConfig,
             {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
             | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"}
-            | {"true_negatives"},
+            | {"true_negatives", "weights", "trust"},
         ),
     ],
 )

@@ -27,7 +27,8 @@ from training.joint_data import (
     join,
     total,
 )
-from training.models import model_file, read_checkpoint
+from training.checkpoints import load_weights
+from training.models import model_file
 from training.predictor import class_names, predict
 from training.score_trainer import ScoreTrainer
 from training.trainer import (
@@ -480,7 +481,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
     assert sum(seen.values()) == 3 * sum(parts)
     assert {"sports ball", "necktie"} < seen.keys()
     assert len(result.silent[str(dataset)]) == 80
-    assert list(read_checkpoint(result.last)[0].names.values())[:4] == [*MUSIC, "person"]
+    assert list(load_weights(result.last).names.values())[:4] == [*MUSIC, "person"]
 
 
 def scores(weights: Path, folder: Path) -> float:

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from class_maps import ConfigError, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
@@ -107,7 +107,37 @@ def from_yaml(path: Path) -> HeadConfig:
     Raises:
         InputError: Naming the place in the file.
     """
-    data = read(path, "head config")
+    return _config(read(path, "head config"))
+
+
+def from_dict(content: object, path: Path) -> HeadConfig:
+    """Read what :func:`to_dict` wrote.
+
+    Args:
+        content: What stands in the file.
+        path: The file, for an error message.
+
+    Raises:
+        InputError: Naming the place in the file.
+    """
+    return _config(Checked(content, path, "heads"))
+
+
+def to_dict(config: HeadConfig) -> dict[str, Any]:
+    """Say in plain words what a head config says, as it would stand in its file."""
+    return {
+        "groups": [
+            {"name": group.name, "classes": list(group.classes), "weight": group.weight}
+            for group in config.groups
+        ],
+        "box": config.box,
+        "tower": {"width": config.tower_width, "depth": config.tower_depth},
+        "gate": config.gate,
+        "box_encoding": config.box_encoding,
+    }
+
+
+def _config(data: Checked) -> HeadConfig:
     data.only_keys("groups", "box", "tower", "gate", "box_encoding")
     groups = tuple(_group(entry) for entry in data.mappings("groups"))
     if not groups:

@@ -91,13 +91,15 @@ def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
     if file.suffix != ".pt" or not is_pickle(file):
         raise no_model(file)
     try:
-        content = read_plain(file)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        content, foreign = read_plain(file)
+        if foreign:
             return rebuilt(content)
     except (*UNREADABLE, InputError) as error:
         if trust:
             return run_pickle(file)
         raise _refused(file) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise no_model(file)
     return _own(content, content.get("state_dict"), file)
 
 

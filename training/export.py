@@ -1,15 +1,18 @@
 """Turns a trained model into a file for other runtimes.
 
-The network, its head and the decoding of boxes are in the file; suppression is not. Every head gives
-what it gives in torch: boxes as cxcywh in pixels and the scores of all classes, shape
+The network, its head and the decoding of boxes are in the file; suppression is not. Every head
+gives what it gives in torch: boxes as cxcywh in pixels and the scores of all classes, shape
 ``(1, 4 + C, A)`` for C classes and A anchor points; a head of separate boxes the A best of all
 groups.
 """
 
+import contextlib
 import copy
 import importlib.util
+import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from ultralytics.engine.exporter import Exporter
@@ -31,7 +34,10 @@ def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
         MissingExtraError: There is no ``onnx``.
     """
     if importlib.util.find_spec("onnx") is None:
-        raise MissingExtraError("ONNX files need onnx: pip install 'omr-toolkit[export]'")
+        raise MissingExtraError(
+            "ONNX files need onnx, which is not installed; "
+            "pip install 'omr-toolkit[export]' brings it"
+        )
     offline.shut()
     exporter = Exporter(
         overrides={
@@ -44,8 +50,20 @@ def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
     )
     model = copy.deepcopy(model).cpu()
     model.task, model.args = "detect", {"data": ""}  # a folder of this machine tells nobody else
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder, warnings.catch_warnings():
-        # It traces, which torch would have replaced by something newer; shapes are fixed here.
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder, _quiet():
         model.pt_path = str(Path(folder) / "model.pt")  # the new file's name is made of it
         Path(exporter(model)).replace(file)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of a file that is moved, nor that tracing, which Ultralytics does, is old."""
+    logger = logging.getLogger("ultralytics")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -110,9 +110,7 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
     return model.float().eval()
 
 
-def _fit_head(
-    model: DetectionModel, heads: HeadConfig | None, state: Mapping[str, Tensor]
-) -> None:
+def _fit_head(model: DetectionModel, heads: HeadConfig | None, state: Mapping[str, Tensor]) -> None:
     """Give a new single head the bins and the width of class branches that the tensors have."""
     head, place = model.model[-1], f"model.{len(model.model) - 1}"
     values = state.get(f"{place}.dfl.conv.weight")

@@ -7,19 +7,24 @@ tensors of an Ultralytics model are taken, and the model is built anew. A model 
 out of its description (layers of somebody's own, fused layers) cannot be read like that.
 """
 
+import copy
+import io
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from ultralytics import __version__
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
 from training.heads import head_config
+from training.heads.grouped import GroupedDetect
 from training.model_descriptions import KEPT_ARGS, ModelDescription, rebuild
+from training.whole_files import replacing
 
 UNREADABLE = (
     AttributeError,
@@ -51,19 +56,22 @@ class StandIn:
         self.state = state
 
 
-def read_plain(file: Path) -> Any:  # noqa: ANN401
+def read_plain(file: Path) -> tuple[Any, set[str]]:
     """Read a file that torch wrote, with stand-ins for everything that is no plain data.
+
+    Returns:
+        What it holds, and what stand-ins were made for.
 
     Raises:
         pickle.UnpicklingError: It names what torch never allows. Other errors of ``UNREADABLE``: it
             is no file of torch.
     """
     names = torch.serialization.get_unsafe_globals_in_checkpoint(str(file))
-    stand_ins = [
+    stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         (type("Named", (StandIn,), {"called": name.rpartition(".")[2]}), name) for name in names
     ]
     with torch.serialization.safe_globals(stand_ins):
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True), set(names)
 
 
 def rebuilt(content: dict[str, Any]) -> DetectionModel:
@@ -98,6 +106,28 @@ def rebuilt(content: dict[str, Any]) -> DetectionModel:
     ]:
         raise ValueError(f"another model than it says: {others[0]}")
     return model
+
+
+def write_pickle(model: DetectionModel, file: Path) -> None:
+    """Write an ordinary Ultralytics checkpoint, which ``YOLO(FILE)`` reads.
+
+    It is a pickle: whoever loads it needs Ultralytics, and for several groups this package, too.
+
+    Args:
+        model: Of :func:`training.checkpoints.load_weights`; it stays as it is.
+        file: To make or to replace; its folder is there.
+
+    Raises:
+        OSError: It cannot be written; what was there before is still there.
+    """
+    model = copy.deepcopy(model)
+    if isinstance(model.model[-1], GroupedDetect):  # for us, when we read it back
+        model.yaml["heads"] = head_config.to_dict(model.model[-1].config)
+    content = {"model": model, "train_args": model.args, "epoch": -1, "version": __version__}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(file) as part:
+        part.write_bytes(buffer.getvalue())
 
 
 def is_pickle(file: Path) -> bool:
@@ -155,5 +185,3 @@ def _kinds(module: StandIn, place: str) -> Iterator[tuple[str, str]]:
         if child is not None and name != "criterion":
             yield f"{place}{name}", child.called
             yield from _kinds(child, f"{place}{name}.")
-
-

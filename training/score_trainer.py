@@ -44,6 +44,8 @@ REPORT_FILE = "augmentation.json"
 class ScoreTrainer(DetectionTrainer):
     """Ultralytics' trainer for detection, for music pages."""
 
+    model: Any
+    """Ultralytics' model file or a file with weights; then the model that was built from it."""
     size_prior = True
     """Whether a new head starts from the data's sizes."""
     loss_options = LossOptions()
@@ -179,13 +181,14 @@ class ScoreTrainer(DetectionTrainer):
         Returns:
             Of a resumed run the checkpoint, else None.
         """
-        if self.resume or isinstance(self.model, nn.Module):
+        model = self.model
+        if self.resume or isinstance(model, nn.Module):
             return super().setup_model()  # type: ignore[no-any-return]
-        file = str(self.model) if is_weights(str(self.model)) else self.weights
+        file = str(model) if is_weights(str(model)) else self.weights
         source = load_weights(Path(file), trust=self.trust) if file else None
-        own_file = source and is_weights(str(self.model))
-        cfg = copy.deepcopy(source.yaml) if own_file else self.model
-        self.model = self.get_model(cfg, source, RANK in {-1, 0})
+        if source and file == str(model):
+            model = copy.deepcopy(source.yaml)
+        self.model = self.get_model(model, source, RANK in {-1, 0})
         if self.transferred and RANK in {-1, 0}:
             for line in self.transferred.lines():
                 LOGGER.info(f"{file}: {line}")

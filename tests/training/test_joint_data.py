@@ -19,6 +19,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from omr.commands.eval import _of_data
+from training.checkpoints import load_weights
 from training.joint_data import (
     JointOptions,
     MixSampler,
@@ -27,7 +28,6 @@ from training.joint_data import (
     join,
     total,
 )
-from training.checkpoints import load_weights
 from training.models import model_file
 from training.predictor import class_names, predict
 from training.score_trainer import ScoreTrainer

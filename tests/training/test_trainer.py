@@ -18,10 +18,10 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
 from training.assigners.simota import SparseSimOTA
+from training.checkpoints import load_weights
 from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
-from training.checkpoints import load_weights
 from training.score_data import ScoreDataset
 from training.score_trainer import REPORT_FILE, ScoreTrainer
 from training.signed_distances import beside

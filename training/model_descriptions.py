@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ultralytics.nn import modules as layers
 from ultralytics.nn.tasks import DetectionModel
 
+from class_maps import ConfigError
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
 from training.heads.head_config import HeadConfig
 from training.signed_distances import bin_values, set_bins
@@ -30,6 +31,18 @@ FETCHING = {"TorchVision"}
 ACTIVATION = re.compile(r"(torch\.)?nn\.(?P<name>\w+)\(([\w\s.,=-]*)\)")
 KEPT_ARGS = ("task", "imgsz", "single_cls")
 """What of a training's arguments Ultralytics reads again when it predicts."""
+
+UNBUILDABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ConfigError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What layers with senseless arguments, or tensors of another model, can raise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -98,7 +111,7 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
                 labels = description.heads.labels(names)
                 model.model[-1] = divided(model.model[-1], labels, description.heads)
             model.load_state_dict(dict(state))
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
+        except UNBUILDABLE as error:
             raise ValueError(" ".join(str(error).split())) from error
     if tuple(model.stride.tolist()) != description.stride:
         raise ValueError(f"strides of {model.stride.tolist()}, not {list(description.stride)}")

@@ -10,6 +10,7 @@ out of its description (layers of somebody's own, fused layers) cannot be read l
 import copy
 import io
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,20 +24,10 @@ from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 from class_maps import InputError
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
-from training.model_descriptions import KEPT_ARGS, ModelDescription, rebuild
+from training.model_descriptions import KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
 from training.whole_files import replacing
 
-UNREADABLE = (
-    AttributeError,
-    EOFError,
-    ImportError,
-    IndexError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-)
+UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
 """What torch, and reading of what is not there, raise for a file that is not a checkpoint."""
 
 

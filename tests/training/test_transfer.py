@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
@@ -159,6 +159,8 @@ def test_class_branches_keep_their_width_for_another_number_of_classes(tmp_path:
     report = transfer(source, target, NAMES, CONFIGS["shared"])
     torch.testing.assert_close(raw(target)[1], raw(source)[1][:, 77:], atol=1e-5, rtol=1e-5)
     assert list(report.new) == [name for name in report.new if ".cv2." in name or "dfl" in name]
+    norms = [part for part in target.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.03)}, "Ultralytics' own"
     save_weights(target, tmp_path / "best.pt", train_args={})
     assert torch.equal(raw(load_weights(tmp_path / "best.pt"))[1], raw(target)[1])
 

@@ -5,10 +5,11 @@ among everything that one of its modules holds, and runs the activation as code.
 let through, and only an activation with plain numbers.
 """
 
+import contextlib
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from ultralytics.nn import modules as layers
+from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
@@ -103,7 +105,7 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
     _check_layers(description.yaml)
     yaml, names = copy.deepcopy(description.yaml), description.names
     # A training that loads weights must draw the same numbers as one that does not.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), activation_kept():
         try:
             model = DetectionModel(yaml, ch=yaml.get("channels", 3), nc=len(names), verbose=False)
             _fit_head(model, description.heads, state)
@@ -121,6 +123,19 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
     model.model[-1].max_det = description.max_det
     model.task, model.args = "detect", dict(description.args)
     return model.float().eval()
+
+
+@contextlib.contextmanager
+def activation_kept() -> Iterator[None]:
+    """Let a model file name an activation for its own model only.
+
+    The oldest Ultralytics gives it to every model that the process builds from then on.
+    """
+    before = Conv.default_act
+    try:
+        yield
+    finally:
+        Conv.default_act = before
 
 
 def _fit_head(model: DetectionModel, heads: HeadConfig | None, state: Mapping[str, Tensor]) -> None:

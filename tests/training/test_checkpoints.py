@@ -12,11 +12,12 @@ import safetensors.torch
 import torch
 from torch import nn
 from ultralytics import YOLO
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from class_maps import InputError
 from training.checkpoints import load_weights, save_weights
 from training.heads.head_config import Group, HeadConfig
+from training.model_descriptions import activation_kept
 from training.models import model_file
 from training.pickles import write_pickle
 from training.transfer import set_head
@@ -95,6 +96,18 @@ def test_an_end_to_end_model_stays_one(tmp_path: Path) -> None:
     back = load_weights(tmp_path / "best.pt")
     assert outputs(back).shape == (2, 50, 6)
     assert torch.equal(outputs(back), outputs(model))
+
+
+def test_an_activation_stays_with_its_own_model(tmp_path: Path) -> None:
+    with activation_kept():
+        yaml = yaml_model_load(model_file("omr-tiny")) | {"activation": "nn.LeakyReLU(0.1)"}
+        model = DetectionModel(yaml, nc=3, verbose=False)
+    save_weights(model, tmp_path / "best.pt", train_args={})
+    back = load_weights(tmp_path / "best.pt")
+    assert torch.equal(outputs(back), outputs(model))
+    kinds = {type(part) for part in back.modules()}
+    assert nn.LeakyReLU in kinds
+    assert nn.LeakyReLU not in {type(part) for part in new_model().modules()}
 
 
 def test_reading_draws_no_random_numbers(tmp_path: Path) -> None:

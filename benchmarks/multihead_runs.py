@@ -8,7 +8,6 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +15,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
@@ -28,6 +26,7 @@ from converters.page import Page
 from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
 from training import augmentation
+from training.checkpoints import save_weights
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
@@ -202,7 +201,7 @@ def run(name: str, variant: Variant, seed: int, rig: Rig) -> dict[str, Any]:
 
 def _config(variant: Variant, place: Path, seed: int, rig: Rig) -> TrainConfig:
     heads = place / "heads.yaml"
-    heads.write_text(yaml.safe_dump(as_yaml(variant.heads)), "utf-8")
+    heads.write_text(head_config.to_yaml(variant.heads), "utf-8")
     common: dict[str, Any] = {
         "data": rig.tiles.root,
         "out": place / "run",
@@ -229,10 +228,8 @@ def trained_so(
     done = 0
 
     def keep(trainer: ScoreTrainer) -> None:
-        model = deepcopy(unwrap_model(trainer.ema.ema))
-        model.criterion = None
         file = place / f"{done}.pt"
-        torch.save({"model": model, "train_args": {}}, file)
+        save_weights(unwrap_model(trainer.ema.ema), file, train_args={})
         kept.append((done, file))
 
     def step_and_keep(trainer: ScoreTrainer) -> None:
@@ -275,18 +272,6 @@ def stock_candidates(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray
     share = seen.prod(axis=1) / (sides.prod(axis=1) + 1e-16)
     kept: NDArray[np.bool_] = (seen > 2).all(axis=1) & (share > 0.1) & (aspect < 100)
     return kept.astype(np.float64)
-
-
-def as_yaml(config: HeadConfig) -> dict[str, object]:
-    """Write a config as its file would."""
-    content = asdict(config)
-    width, depth = content.pop("tower_width"), content.pop("tower_depth")
-    groups = [
-        {key: value for key, value in group.items() if value is not None}
-        | {"classes": list(group["classes"])}
-        for group in content["groups"]
-    ]
-    return content | {"groups": groups, "tower": {"width": width, "depth": depth}}
 
 
 def _found(rig: Rig, truths: Sequence[Page], weights: Path) -> list[Page]:

@@ -19,6 +19,7 @@ from omr.commands.convert import convert
 from omr.commands.demo import demo
 from omr.commands.engrave import engrave
 from omr.commands.eval import evaluate
+from omr.commands.export import export
 from omr.commands.heads import app as heads
 from omr.commands.show import show
 from omr.commands.train import train
@@ -33,6 +34,7 @@ app.command()(show)
 app.command()(analyze_density)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(export)
 app.command()(demo)
 
 

@@ -13,6 +13,10 @@ AsJson: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[
     str, typer.Option(help="cpu, 0, 0,1 ...", show_default="the first GPU, or the CPU")
 ]
+Trust: TypeAlias = Annotated[
+    bool,
+    typer.Option("--trust", help="Let a pickle with weights run its code, if nothing else helps."),
+]
 Workers: TypeAlias = Annotated[
     int, typer.Option(help="Processes; 0: one a core. The result is the same.", min=0)
 ]

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
-from training.models import read_checkpoint
+from training.checkpoints import is_weights, load_weights
 
 NEVER_TRAINED = ".dfl"
 """Part of the names of what is always frozen: the values of the bins."""
@@ -246,13 +246,16 @@ def n_layers(freeze: str, architecture: Mapping[str, Any]) -> int:
     return int(freeze)
 
 
-def check_freezing(options: FreezeOptions, *, model: str, epochs: int) -> None:
+def check_freezing(
+    options: FreezeOptions, *, weights: str, epochs: int, trust: bool = False
+) -> None:
     """Make sure that a training can be frozen as it is asked for.
 
     Args:
         options: What to freeze, and until when.
-        model: A model file of Ultralytics, or weights.
+        weights: File that the model is filled from; or the name of one that is not.
         epochs: Of the training.
+        trust: Whether the file may run code when it is loaded.
 
     Raises:
         ConfigError: The layers are not there or have learnt nothing, or come back too late.
@@ -260,12 +263,11 @@ def check_freezing(options: FreezeOptions, *, model: str, epochs: int) -> None:
     """
     if not options.freeze:
         return
-    if not model.endswith(".pt"):
+    if not is_weights(weights):
         raise ConfigError(
-            "freeze: the layers of a model from scratch have learnt nothing; give --model FILE.pt"
+            "freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt"
         )
-    weights, _ = read_checkpoint(Path(model))
-    n_layers(options.freeze, weights.yaml)
+    n_layers(options.freeze, load_weights(Path(weights), trust=trust).yaml)
     late = [epoch for epoch in options.unfreeze_at if epoch >= epochs]
     if late:
         raise ConfigError(

@@ -18,8 +18,8 @@ from torchvision.ops import batched_nms
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
+from training.checkpoints import load_weights
 from training.devices import check_device
-from training.models import read_checkpoint
 
 NMS_IOU_THRESH = 0.7
 """Of two boxes of a class that overlap more, the one of lower score goes; as in the validation."""
@@ -27,13 +27,17 @@ PADDING = 114 / 255
 """Grey beyond an image's border, as in training."""
 
 
-def class_names(weights: Path) -> tuple[str, ...]:
+def class_names(weights: Path, *, trust: bool = False) -> tuple[str, ...]:
     """Read the names of a model's classes; the position is the label.
+
+    Args:
+        weights: A run's ``weights/best.pt``.
+        trust: Let a pickle that cannot be read otherwise run its code.
 
     Raises:
         InputError: The file is missing, or no checkpoint of a detection model.
     """
-    model, _ = read_checkpoint(weights)
+    model = load_weights(weights, trust=trust)
     return tuple(model.names[label] for label in range(len(model.names)))
 
 
@@ -46,6 +50,7 @@ def predict(
     device: str = "",
     score_thresh: float = 0.001,
     max_det: int = 1000,
+    trust: bool = False,
 ) -> Iterator[Page]:
     """Find the symbols of images; no more than one batch is held at a time.
 
@@ -57,6 +62,7 @@ def predict(
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         score_thresh: Symbols of a lower score are left out, 0 to 1.
         max_det: Most symbols of an image; those of the highest scores.
+        trust: Let a pickle that cannot be read otherwise run its code.
 
     Yields:
         A page for each image, in the same order, with ``scores``, highest first. Boxes are in
@@ -74,7 +80,7 @@ def predict(
     if wrong:
         raise ConfigError(f"must be above 0: {', '.join(wrong)}")
     place = check_device(device)
-    model, _ = read_checkpoint(weights)
+    model = load_weights(weights, trust=trust)
     # Of a head with two branches, the one that is made for non-maximum suppression.
     model.end2end = False
     model.to(place)

@@ -5,6 +5,7 @@ for each, which imports this module and hands over nothing but its own arguments
 """
 
 import contextlib
+import copy
 import json
 import sys
 import time
@@ -14,34 +15,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER, RANK
-from ultralytics.utils.torch_utils import (
-    strip_optimizer,
-    torch_distributed_zero_first,
-    unwrap_model,
-)
+from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from class_maps import ConfigError
 from training import ranks, run_state
 from training.augmentation import SymbolCounter
+from training.checkpoints import is_weights, load_weights, save_weights
 from training.draws import EpochSampler, seed_epoch
 from training.freezing import FreezeOptions, Freezing
-from training.heads.grouped import GroupedDetect, SeparateDetect, divided
+from training.heads.grouped import SeparateDetect
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, join
 from training.losses.detection import LossOptions, detection_criterion
-from training.models import activation_kept
+from training.model_descriptions import activation_kept
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
-from training.signed_distances import allow_beside, bin_values, set_bins
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
-from training.whole_files import replacing
+from training.transfer import REPORT_FILE as TRANSFER_FILE
+from training.transfer import TransferReport, set_head, transfer
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:
@@ -53,6 +51,8 @@ REPORT_FILE = "augmentation.json"
 class ScoreTrainer(DetectionTrainer):
     """Ultralytics' trainer for detection, for music pages."""
 
+    model: Any
+    """Ultralytics' model file or a file with weights; then the model that was built from it."""
     size_prior = True
     """Whether a new head starts from the data's sizes."""
     loss_options = LossOptions()
@@ -67,6 +67,12 @@ class ScoreTrainer(DetectionTrainer):
     freezing: Freezing
     batches_a_step = 1
     """Batches whose gradients are added up to one step of the optimiser."""
+    weights = ""
+    """File whose weights a new model takes over; empty for none."""
+    trust = False
+    """Whether files with weights may run code when they are loaded."""
+    transferred: TransferReport | None = None
+    """What was taken over from weights."""
 
     def __init__(self, *args: object, **options: object) -> None:
         self.counter = SymbolCounter(0, 0)
@@ -184,27 +190,34 @@ class ScoreTrainer(DetectionTrainer):
 
         Args:
             cfg: Ultralytics' model file, or what stands in it.
-            weights: Model to take over; a single head's branches are cloned into every group.
+            weights: Model to take over.
             verbose: Whether Ultralytics describes the model.
         """
         with activation_kept():
             model = super().get_model(cfg, None, verbose)
-        head, theirs = model.model[-1], weights.model[-1] if weights else None
-        if theirs and theirs.reg_max > 1:
-            set_bins(head, bin_values(theirs))
-        if weights and isinstance(theirs, GroupedDetect):
-            model.model[-1] = divided(head, theirs.labels, theirs.config)
-            model.load_state_dict(weights.float().state_dict())
-            return model
-        if weights:
-            model.load(weights)
-        # Weights that are trained on with their own head keep its bins, too.
-        if self.heads.box_encoding == "signed" if self.heads else weights is None:
-            allow_beside(head)
-        if self.heads:
-            labels = self.heads.labels([*self.data["names"].values()])
-            model.model[-1] = divided(head, labels, self.heads)
+        names = [*self.data["names"].values()]
+        if weights is None:
+            signed = self.heads is None or self.heads.box_encoding == "signed"
+            set_head(model, names, self.heads, signed=signed)
+        else:
+            self.transferred = transfer(weights, model, names, self.heads)
         return model
+
+    def setup_model(self) -> None:
+        """Build the model; weights are read by us, not by Ultralytics, which would run pickles."""
+        model = self.model
+        if isinstance(model, nn.Module):
+            return
+        file = str(model) if is_weights(str(model)) else self.weights
+        source = load_weights(Path(file), trust=self.trust) if file else None
+        if source and file == str(model):
+            model = copy.deepcopy(source.yaml)
+        self.model = self.get_model(model, source, RANK in {-1, 0})
+        if self.transferred and not self.resume and ranks.is_first():
+            for line in self.transferred.lines():
+                LOGGER.info(f"{file}: {line}")
+            report = json.dumps(self.transferred.to_json(), indent=1)
+            (self.save_dir / TRANSFER_FILE).write_text(report, "utf-8")
 
     def get_validator(self) -> ScoreValidator:
         """Build the validator without a time limit."""
@@ -268,8 +281,7 @@ class ScoreTrainer(DetectionTrainer):
     def _build_train_pipeline(self) -> None:
         """Load the data, then start the head from its sizes, once and only in a new model."""
         super()._build_train_pipeline()
-        from_scratch = not str(self.args.model).endswith(".pt")
-        if self.size_prior and from_scratch and self.priors is None:
+        if self.size_prior and self.transferred is None and self.priors is None:
             head = unwrap_model(self.model).model[-1]
             self.priors = self._priors(head)
             set_size_prior(head, self.priors)
@@ -387,16 +399,10 @@ class ScoreTrainer(DetectionTrainer):
 
     def _save_weights(self) -> None:
         """Write ``last.pt``, and ``best.pt`` if this epoch is the best."""
-        last: Path = self.wdir / "last.pt"
-        best: Path = self.wdir / "best.pt"
-        self.last, self.best = last.with_suffix(".part"), best.with_suffix(".part")
-        try:
-            super().save_model()
-            for part, file in ((self.last, last), (self.best, best)):
-                if part.exists():
-                    part.replace(file)
-        finally:
-            self.last, self.best = last, best
+        model = unwrap_model(self.ema.ema)
+        save_weights(model, self.last, train_args=vars(self.args))
+        if self.best_fitness == self.fitness:
+            save_weights(model, self.best, train_args=vars(self.args))
 
     def _save_state(self) -> None:
         """Write what ``--resume`` goes on from; without room for it the training goes on."""
@@ -436,10 +442,6 @@ def finish_run(weights: Path) -> None:
     Args:
         weights: The run's folder of that name.
     """
-    for name in ("last.pt", "best.pt"):
-        if (weights / name).is_file():
-            with replacing(weights / name) as part:
-                strip_optimizer(weights / name, str(part))
     (weights / run_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
 
 

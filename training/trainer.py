@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.assigners.nearness import OverlapName
+from training.checkpoints import is_weights, load_weights
 from training.density import suggested_max_det
 from training.devices import check_device
 from training.freezing import FreezeOptions, check_freezing
@@ -32,11 +34,14 @@ from training.labels import LabelCounts
 from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
-from training.models import model_file, read_checkpoint
+from training.model_descriptions import activation_kept
+from training.models import model_file
 from training.ranks import check_ranks, is_first
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.run_state import STATE_FILE, read
 from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer, finish_run
+from training.signed_distances import beside
+from training.transfer import check_fit
 from training.whole_files import replacing
 
 CONFIG_FILE = "omr.yaml"
@@ -52,8 +57,8 @@ class TrainConfig:
     """Everything a training depends on; saved in the run folder as it was resolved.
 
     Raises:
-        ConfigError: A number that must be above 0 is not, ``imgsz`` is no multiple of 32, or a name
-            is none of those there are.
+        ConfigError: A number that must be above 0 is not, ``imgsz`` is no multiple of 32, a name is
+            none of those there are, or there are two files with weights.
     """
 
     data: Path
@@ -71,7 +76,11 @@ class TrainConfig:
     out: Path
     """Run folder; it must be empty or not there, unless ``resume``."""
     model: str = "yolo11n"
-    """Name of a model to train from scratch, or a ``.pt`` file to go on from."""
+    """Name of a model to train from scratch, or a file with weights to go on from."""
+    weights: str = ""
+    """File with weights of which ``model`` takes over what fits; empty for none."""
+    trust: bool = False
+    """Whether a pickle with weights that cannot be read otherwise may run its code."""
     epochs: int = 100
     imgsz: int = 640
     """Side of the network's input in pixels."""
@@ -144,6 +153,8 @@ class TrainConfig:
                 f"nominal_batch ({self.nominal_batch}): must be a multiple of batch "
                 f"({self.batch}); use {larger}"
             )
+        if self.weights and is_weights(self.model):
+            raise ConfigError(f"--weights: --model {self.model} has weights already; give one")
         self.loss_options()
         self.sources()
         self.freeze_options()
@@ -227,10 +238,15 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     check_ranks(config.device, config.batch)
     if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
         raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
-    model = str(last) if config.resume else model_file(config.model)
+    model = str(last) if config.resume else model_file(config.model, trust=config.trust)
     joint = join(config.sources())
     _check_heads(config, model, joint.names)
-    check_freezing(config.freeze_options(), model=model, epochs=config.epochs)
+    check_freezing(
+        config.freeze_options(),
+        weights=model if is_weights(model) else config.weights,
+        epochs=config.epochs,
+        trust=config.trust,
+    )
     of_sources = count_sources(joint)
     labels = total(of_sources)
     record = record_of(joint)
@@ -270,10 +286,15 @@ def ready_trainer(config: TrainConfig) -> ScoreTrainer:
         InputError: Something is wrong with the data set or the weights.
     """
     check_device(config.device)
-    model = model_file(config.model)
+    model = model_file(config.model, trust=config.trust)
     joint = join(config.sources())
     _check_heads(config, model, joint.names)
-    check_freezing(config.freeze_options(), model=model, epochs=config.epochs)
+    check_freezing(
+        config.freeze_options(),
+        weights=model if is_weights(model) else config.weights,
+        epochs=config.epochs,
+        trust=config.trust,
+    )
     labels = total(count_sources(joint))
     callbacks = _callbacks(config, labels)
     trainer = ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks)
@@ -282,24 +303,35 @@ def ready_trainer(config: TrainConfig) -> ScoreTrainer:
 
 
 def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
-    """Make sure that the groups of classes fit the data, and the weights.
+    """Make sure that the groups of classes fit the data, and the weights fit both.
 
     Raises:
-        ConfigError: They do not.
+        ConfigError: The groups are others than those of the data, or of the weights.
+        InputError: The weights cannot be read, or are of another model.
     """
-    if config.heads:
-        head_config.load(config.heads).labels(names)
-    if not model.endswith(".pt"):
+    heads = head_config.load(config.heads) if config.heads else None
+    if heads:
+        heads.labels(names)
+    file = model if is_weights(model) else config.weights
+    if config.resume or not file:
         return
-    weights, _ = read_checkpoint(Path(model))
-    if not isinstance(weights.model[-1], GroupedDetect):
-        return
-    if config.heads and not config.resume:
-        raise ConfigError(f"--heads: {model} has several heads already; leave it out")
-    if list(weights.names.values()) != list(names):
+    source = load_weights(Path(file), trust=config.trust)
+    if file != model:
+        with activation_kept():
+            new = DetectionModel(model, nc=len(names), verbose=False)
+        check_fit(source, new, Path(file), config.model)
+    if heads and heads.box_encoding == "stock" and beside(source.model[-1]):
         raise ConfigError(
-            f"{model}: has heads for other classes than {_words(config)}; start from a single "
-            "head's"
+            f"--heads: box_encoding: stock, but the boxes of {file} may lie beside their points; "
+            "leave it out, or start from other weights"
+        )
+    if not isinstance(source.model[-1], GroupedDetect):
+        return
+    if heads:
+        raise ConfigError(f"--heads: {file} has several heads already; leave it out")
+    if sorted(source.names.values()) != sorted(names):
+        raise ConfigError(
+            f"{file}: has heads for other classes than {_words(config)}; start from a single head's"
         )
 
 
@@ -315,7 +347,8 @@ def _make_room(config: TrainConfig, *, force: bool) -> None:
         raise ConfigError(
             f"{out}: has no {CONFIG_FILE}: not a run of omr train, and not replaced; choose another"
         )
-    for needed in (config.data, *config.joint, Path(config.model)):
+    files = (Path(file) for file in (config.model, config.weights) if file)
+    for needed in (config.data, *config.joint, *files):
         if needed.exists() and lies_in(needed, out):
             raise ConfigError(
                 f"{needed} lies in {out}, which would be replaced; choose another folder"
@@ -388,7 +421,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "val": config.validate,
         "patience": 0,  # the number of epochs is what the configuration says
         "plots": False,
-        "pretrained": model.endswith(".pt"),  # False would leave out the weights of the file, too
+        "pretrained": is_weights(model),  # False would leave out a resumed run's weights, too
         "max_det": suggested_max_det(most),
         "translate": config.translate,
         "scale": config.scale,
@@ -474,6 +507,7 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.loss_options = config.loss_options()
     trainer.freeze_options = config.freeze_options()
     trainer.batches_a_step = max(config.nominal_batch // config.batch, 1)
+    trainer.weights, trainer.trust = config.weights, config.trust
     trainer.heads = head_config.load(config.heads) if config.heads else None
 
 

@@ -11,7 +11,7 @@ import typer
 
 from class_maps import ConfigError, with_nearest
 from omr.console import note, print_json, progress, say, table
-from omr.options import AsJson, Device
+from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for report and pictures.", file_okay=False)
     ] = None,
+    trust: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a report in OUT.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +56,7 @@ def evaluate(
     if out is not None and not force:
         _check_free(out)
     dataset = open_dataset(data)
-    names = class_names(weights)
+    names = class_names(weights, trust=trust)
     _check_names(names, dataset.names)
     others = [name for name in names if name not in dataset.names]
     truths = list(dataset.pages(split))
@@ -70,6 +71,7 @@ def evaluate(
         score_thresh=conf,
         # Classes that the data does not have must not fill the limit.
         max_det=ALL if others else max_det,
+        trust=trust,
     )
     predictions, left_out = [], 0
     for page in progress(found, "Predicting", total=len(truths)):

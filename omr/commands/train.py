@@ -8,7 +8,7 @@ import typer
 
 from class_maps import ConfigError
 from omr.console import note, print_json, say, table
-from omr.options import AsJson, Device
+from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
     from training.labels import LabelCounts
@@ -34,6 +34,10 @@ def train(
             help="yolov8, yolo11, yolo12, yolo26 + n, s, m, l, x; yolov7-tiny; omr-tiny; a .pt."
         ),
     ] = "yolo11n",
+    weights: Annotated[
+        str, typer.Option(help="File of which MODEL takes over what fits; it may know others.")
+    ] = "",
+    trust: Trust = False,
     epochs: Annotated[int, typer.Option(help="Times through the data.", min=1)] = 100,
     imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
     batch: Annotated[int, typer.Option(help="Images at a time, all devices together.", min=1)] = 16,
@@ -143,6 +147,8 @@ def train(
             same=tuple(name.strip() for name in same.split(",")) if same else (),
             out=out,
             model=model,
+            weights=weights,
+            trust=trust,
             epochs=epochs,
             imgsz=imgsz,
             batch=batch,

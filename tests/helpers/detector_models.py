@@ -11,7 +11,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from training.heads.grouped import divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig
-from training.models import activation_kept, model_file
+from training.model_descriptions import activation_kept
+from training.models import model_file
 from training.signed_distances import allow_beside
 
 LABELS = ((2, 0), (1,))

@@ -33,7 +33,7 @@ from training.trainer import TrainConfig
             TrainConfig,
             {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
             | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"}
-            | {"true_negatives", "overlap", "beta"}
+            | {"true_negatives", "overlap", "beta", "weights", "trust"}
             | {"nominal_batch", "freeze", "unfreeze_warmup"},
         ),
     ],

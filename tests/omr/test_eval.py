@@ -32,7 +32,8 @@ class Predictor:
     n_strangers: int = 2
     calls: list[dict[str, Any]] = field(default_factory=list)
 
-    def class_names(self, weights: Path) -> tuple[str, ...]:
+    def class_names(self, weights: Path, *, trust: bool) -> tuple[str, ...]:
+        assert not trust
         return self.names
 
     def predict(
@@ -108,6 +109,7 @@ def test_json(data: Path, predictor: Predictor) -> None:
     assert (report["max_det"], report["images_at_max_det"]) == (300, 0)
     assert predictor.calls == [
         {"imgsz": 320, "batch": 2, "device": "cpu", "score_thresh": 0.001, "max_det": 300}
+        | {"trust": False}
     ]
 
 

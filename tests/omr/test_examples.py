@@ -21,6 +21,7 @@ ORDER = [
     "heads",
     "train",
     "eval",
+    "export",
     "demo",
     "classes",
 ]

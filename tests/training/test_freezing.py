@@ -146,15 +146,15 @@ def test_the_parts_of_a_model_are_counted() -> None:
 
 def test_only_what_has_learnt_is_frozen(trained: TrainResult) -> None:
     options = FreezeOptions(freeze="neck", unfreeze_at=(2, 5))
-    check_freezing(options, model=str(trained.last), epochs=6)
-    check_freezing(FreezeOptions(), model="yolo11n.yaml", epochs=1)
+    check_freezing(options, weights=str(trained.last), epochs=6)
+    check_freezing(FreezeOptions(), weights="yolo11n.yaml", epochs=1)
     with pytest.raises(ConfigError) as late:
-        check_freezing(options, model=str(trained.last), epochs=5)
+        check_freezing(options, weights=str(trained.last), epochs=5)
     assert str(late.value) == "unfreeze_at: 5: the training ends after 5 epochs; give less"
     with pytest.raises(ConfigError, match="the model has 23 layers before its head"):
-        check_freezing(FreezeOptions(freeze="99"), model=str(trained.last), epochs=5)
+        check_freezing(FreezeOptions(freeze="99"), weights=str(trained.last), epochs=5)
     with pytest.raises(ConfigError) as new:
-        check_freezing(options, model="yolo11n.yaml", epochs=6)
+        check_freezing(options, weights="yolo11n.yaml", epochs=6)
     assert str(new.value) == (
         "freeze: the layers of a model from scratch have learnt nothing; give --model FILE.pt"
     )

@@ -22,6 +22,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from omr.commands.eval import _of_data
+from training.checkpoints import load_weights
 from training.joint_data import (
     JointOptions,
     MixSampler,
@@ -30,7 +31,7 @@ from training.joint_data import (
     join,
     total,
 )
-from training.models import model_file, read_checkpoint
+from training.models import model_file
 from training.predictor import class_names, predict
 from training.score_trainer import ScoreTrainer
 from training.score_validator import OF_SOURCE, ScoreValidator, source_names
@@ -484,7 +485,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
     assert sum(seen.values()) == 3 * sum(parts)
     assert {"sports ball", "necktie"} < seen.keys()
     assert len(result.silent[str(dataset)]) == 80
-    assert list(read_checkpoint(result.last)[0].names.values())[:4] == [*MUSIC, "person"]
+    assert list(load_weights(result.last).names.values())[:4] == [*MUSIC, "person"]
 
 
 def scores(weights: Path, folder: Path) -> float:

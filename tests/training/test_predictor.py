@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,7 +47,7 @@ def test_batched_is_the_same_as_one_by_one(trained: TrainResult, dataset: Path) 
 
     def found(batch: int) -> list[NDArray[np.float64]]:
         """Every box, by place: after two epochs the scores are too much alike to sort by."""
-        every = {"score_thresh": 0, "max_det": 10**6}
+        every: dict[str, Any] = {"score_thresh": 0, "max_det": 10**6}
         pages = predict(trained.last, images, imgsz=96, batch=batch, device="cpu", **every)
         rows = [np.concatenate([p.labels[:, None], p.boxes_xyxy], axis=1) for p in pages]
         return [row[np.lexsort(row.round().T)] for row in rows]

@@ -18,10 +18,10 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
 from training.assigners.simota import SparseSimOTA
+from training.checkpoints import load_weights
 from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
-from training.models import read_checkpoint
 from training.score_data import ScoreDataset
 from training.score_trainer import REPORT_FILE, ScoreTrainer
 from training.signed_distances import beside
@@ -68,9 +68,8 @@ def test_every_symbol_is_seen_once_an_epoch(trained: TrainResult) -> None:
 
 
 def test_the_saved_model_is_ultralytics_own(trained: TrainResult) -> None:
-    model, checkpoint = read_checkpoint(trained.last)
+    model = load_weights(trained.last)
     assert type(model).__module__ == "ultralytics.nn.tasks"
-    assert checkpoint["epoch"] == -1
     assert list(model.names.values()) == ["notehead", "stem", "beam"]
 
 
@@ -162,7 +161,7 @@ def test_every_assigner_and_class_loss_trains(
     data = draw(tmp_path / "data", n_images=2)
     config = replace(tiny(data, tmp_path / "run"), model=model, validate=False)
     result = train(replace(config, assigner=assigner, class_loss=class_loss))
-    weights = read_checkpoint(result.last)[0].state_dict().values()
+    weights = load_weights(result.last).state_dict().values()
     assert all(tensor.isfinite().all() for tensor in weights)
     stored = yaml.safe_load((config.out / CONFIG_FILE).read_text("utf-8"))
     assert (stored["assigner"], stored["class_loss"]) == (assigner, class_loss)
@@ -196,8 +195,7 @@ def test_a_save_that_dies_leaves_the_checkpoint_before(
         "make room and go on with --resume"
     )
     monkeypatch.undo()
-    _, checkpoint = read_checkpoint(tmp_path / "run" / "weights" / "last.pt")
-    assert checkpoint["epoch"] == 0
+    load_weights(tmp_path / "run" / "weights" / "last.pt")
 
 
 def test_weights_keep_their_own_boxes(
@@ -214,18 +212,18 @@ def test_weights_keep_their_own_boxes(
     result = train(replace(tiny(dataset, tmp_path / "run"), model=str(trained.best)))
     assert json.loads((tmp_path / "run" / REPORT_FILE).read_text())["priors"] is None
     [(start, loss)] = starts
-    before, _ = read_checkpoint(trained.best)
+    before = load_weights(trained.best)
     start, before = start.state_dict(), before.half().state_dict()
     assert all(torch.equal(start[name], weights) for name, weights in before.items())
     assert loss.bins[0] == -2
-    after, _ = read_checkpoint(result.last)
+    after = load_weights(result.last)
     assert beside(after.model[-1]) == 2
 
 
 def test_without_validation_the_last_epoch_is_the_best(dataset: Path, tmp_path: Path) -> None:
     config = replace(tiny(dataset, tmp_path / "run"), epochs=2, validate=False, model="omr-tiny")
     result = train(config)
-    best, last = (read_checkpoint(file)[0].state_dict() for file in (result.best, result.last))
+    best, last = (load_weights(file).state_dict() for file in (result.best, result.last))
     assert all(torch.equal(best[name], last[name]) for name in last)
     head, *rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
     columns = [name.strip() for name in head.split(",")]
@@ -250,7 +248,7 @@ def test_max_det_follows_the_fullest_page(draw: Draw, tmp_path: Path) -> None:
     train(tiny(data, tmp_path / "run"))
     args = yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())
     assert args["max_det"] == 600  # 397 different symbols: half as many again, in whole hundreds
-    model, _ = read_checkpoint(tmp_path / "run" / "weights" / "last.pt")
+    model = load_weights(tmp_path / "run" / "weights" / "last.pt")
     assert model.model[-1].max_det == 600
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import CBAM, Conv, DWConv
 from ultralytics.nn.modules.head import Detect
+from ultralytics.utils.torch_utils import initialize_weights
 
 from training.heads.box_maps import BoxMaps
 from training.heads.head_config import HeadConfig
@@ -215,13 +216,38 @@ def _of_all_levels(branches: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([branch(level).flatten(2) for branch, level in levels], dim=2)
 
 
+def clones_towers(branch: nn.Sequential, config: HeadConfig) -> bool:
+    """Tell whether the groups' class branches look like a single head's, and can be its clones."""
+    return (config.tower_width, config.tower_depth) == (1, len(branch) - 1)
+
+
+def widen_towers(head: Detect, channels: int) -> None:
+    """Make the class branches of a single head new ones of another width.
+
+    Ultralytics chooses the width from the number of classes: that of weights for other classes may
+    differ. The last layers keep their bias, and so the frequency at which classes start.
+
+    Args:
+        head: Ultralytics' ``Detect``; one of this width is left as it is.
+        channels: Of every block.
+    """
+    for name in ("cv3", "one2one_cv3"):
+        for level, branch in enumerate(getattr(head, name, None) or ()):
+            if branch[-1].in_channels != channels:
+                final = nn.Conv2d(channels, head.nc, 1)
+                final.load_state_dict(final.state_dict() | {"bias": branch[-1].bias})
+                blocks = _new_blocks(branch, channels, len(branch) - 1)
+                getattr(head, name)[level] = nn.Sequential(*blocks, final)
+
+
 def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> nn.Sequential:
     """A class branch for some of the classes."""
     last = _convolutions(branch)[-1]
-    if (config.tower_width, config.tower_depth) == (1, len(branch) - 1):
+    if clones_towers(branch, config):
         blocks = copy.deepcopy(branch[:-1])
     else:
-        blocks = _new_blocks(branch, config)
+        width = max(8, round(last.in_channels * config.tower_width / 8) * 8)
+        blocks = _new_blocks(branch, width, config.tower_depth)
     final = nn.Conv2d(_convolutions(blocks)[-1].out_channels, len(labels), 1)
     rows = list(labels)
     state = final.state_dict() | {"bias": last.bias[rows]}  # type: ignore[index]
@@ -231,21 +257,21 @@ def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> 
     return nn.Sequential(*blocks, final)
 
 
-def _new_blocks(branch: nn.Sequential, config: HeadConfig) -> nn.Sequential:
+def _new_blocks(branch: nn.Sequential, width: int, depth: int) -> nn.Sequential:
     """Blocks of the kind that a branch has, in another number and width."""
-    convolutions = _convolutions(branch)
-    channels = convolutions[0].in_channels
-    width = max(8, round(convolutions[-1].in_channels * config.tower_width / 8) * 8)
+    channels = _convolutions(branch)[0].in_channels
     act = next(part.act for part in branch.modules() if isinstance(part, Conv))
     blocks: list[nn.Module] = []
-    for _ in range(config.tower_depth):
+    for _ in range(depth):
         if isinstance(branch[0], Conv):  # as in YOLOv8
             blocks.append(Conv(channels, width, 3, act=act))
         else:
             depthwise = DWConv(channels, channels, 3, act=act)
             blocks.append(nn.Sequential(depthwise, Conv(channels, width, 1, act=act)))
         channels = width
-    return nn.Sequential(*blocks)
+    made = nn.Sequential(*blocks)
+    initialize_weights(made)  # as Ultralytics does with every model
+    return made
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:

@@ -20,9 +20,9 @@ Only ``groups`` must be there.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import yaml
 
@@ -116,7 +116,41 @@ def from_yaml(path: Path) -> HeadConfig:
     Raises:
         InputError: Naming the place in the file.
     """
-    data = read(path, "head config")
+    return _config(read(path, "head config"))
+
+
+def from_dict(content: object, path: Path) -> HeadConfig:
+    """Read what :func:`to_dict` wrote.
+
+    Args:
+        content: What stands in the file.
+        path: The file, for an error message.
+
+    Raises:
+        InputError: Naming the place in the file.
+    """
+    return _config(Checked(content, path, "heads"))
+
+
+def to_dict(config: HeadConfig) -> dict[str, Any]:
+    """Say in plain words what a head config says, as it would stand in its file."""
+    groups = [asdict(group) | {"classes": list(group.classes)} for group in config.groups]
+    return {
+        # What is None is left to the training.
+        "groups": [{k: v for k, v in group.items() if v is not None} for group in groups],
+        "box": config.box,
+        "tower": {"width": config.tower_width, "depth": config.tower_depth},
+        "gate": config.gate,
+        "box_encoding": config.box_encoding,
+    }
+
+
+def to_yaml(config: HeadConfig) -> str:
+    """Write a head config so that :func:`from_yaml` reads it back."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def _config(data: Checked) -> HeadConfig:
     data.only_keys("groups", "box", "tower", "gate", "box_encoding")
     groups = tuple(_group(entry) for entry in data.mappings("groups"))
     if not groups:
@@ -138,21 +172,6 @@ def from_yaml(path: Path) -> HeadConfig:
             BoxEncoding, data.choice("box_encoding", get_args(BoxEncoding), "signed")
         ),
     )
-
-
-def to_yaml(config: HeadConfig) -> str:
-    """Write a head config so that :func:`from_yaml` reads it back."""
-    content = {
-        "groups": [
-            {"name": group.name, "classes": list(group.classes), "weight": group.weight}
-            for group in config.groups
-        ],
-        "box": config.box,
-        "tower": {"width": config.tower_width, "depth": config.tower_depth},
-        "gate": config.gate,
-        "box_encoding": config.box_encoding,
-    }
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def _more(names: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ import torch
 
 from class_maps import ConfigError
 from converters.yolo import open_dataset
+from training.checkpoints import load_weights
 from training.heads.grouped import GroupedDetect, SeparateDetect
-from training.models import read_checkpoint
 from training.predictor import predict
 from training.trainer import TrainConfig, read_config, train
 
@@ -49,7 +49,7 @@ def test_from_configuration_to_prediction(
     heads = heads_file(tmp_path, f"box: {box}\n")
     config = config_of(dataset, tmp_path, model=model, heads=heads)
     result = train(replace(config, validate=True))
-    trained, _ = read_checkpoint(result.last)
+    trained = load_weights(result.last)
     head = trained.model[-1]
     assert type(head) is (SeparateDetect if box == "separate" else GroupedDetect)
     assert head.labels == ((0,), (2, 1))
@@ -63,7 +63,7 @@ def test_from_configuration_to_prediction(
 def test_each_group_starts_at_its_own_sizes(dataset: Path, tmp_path: Path) -> None:
     config = config_of(dataset, tmp_path, heads=heads_file(tmp_path, "box: separate\n"))
     result = train(replace(config, lr=1e-9))
-    head = read_checkpoint(result.last)[0].model[-1]
+    head = load_weights(result.last).model[-1]
     starts = [branch[-1].bias for branch in head.cv2[0].branches]
     assert not torch.allclose(starts[0], starts[1], atol=0.1)
 
@@ -71,7 +71,7 @@ def test_each_group_starts_at_its_own_sizes(dataset: Path, tmp_path: Path) -> No
 def test_stock_boxes_hold_their_anchor_point(dataset: Path, tmp_path: Path) -> None:
     more = "box_encoding: stock\n"
     result = train(config_of(dataset, tmp_path, heads=heads_file(tmp_path, more)))
-    assert read_checkpoint(result.last)[0].model[-1].dfl.conv.weight.min() == 0
+    assert load_weights(result.last).model[-1].dfl.conv.weight.min() == 0
 
 
 def test_a_single_head_is_cloned_into_every_group(dataset: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_single_head_is_cloned_into_every_group(dataset: Path, tmp_path: Path)
     image = torch.rand(1, 3, 64, 64)
     outputs = []
     for weights in (single.last, grouped.last):
-        model, _ = read_checkpoint(weights)
+        model = load_weights(weights)
         for module in model.modules():  # the epoch has moved the statistics
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.reset_running_stats()
@@ -96,7 +96,7 @@ def test_heads_go_on_with_their_weights(dataset: Path, tmp_path: Path) -> None:
     first = train(config_of(dataset, tmp_path / "first", heads=heads))
     config = config_of(dataset, tmp_path / "second", model=str(first.last))
     second = train(replace(config, lr=1e-12))
-    before, after = (read_checkpoint(result.last)[0].model[-1] for result in (first, second))
+    before, after = (load_weights(result.last).model[-1] for result in (first, second))
     assert type(after) is SeparateDetect
     torch.testing.assert_close(
         after.cv2[0].branches[1][-1].bias, before.cv2[0].branches[1][-1].bias

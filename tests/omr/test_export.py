@@ -1,0 +1,101 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner, Result
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel
+
+from class_maps import ConfigError, InputError, MissingExtraError
+from omr.commands.export import export
+from training.checkpoints import load_weights, save_weights
+from training.models import model_file
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = DetectionModel(model_file("omr-tiny"), nc=2, verbose=False)
+    model.names = {0: "note", 1: "stem"}
+    file = tmp_path_factory.mktemp("weights") / "best.pt"
+    save_weights(model, file, train_args={"task": "detect", "imgsz": 64})
+    return file
+
+
+def run(*words: object) -> Result:
+    app = typer.Typer()
+    app.command()(export)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def error_of(result: Result, kind: type[Exception]) -> str:
+    assert isinstance(result.exception, kind), result.output
+    return str(result.exception)
+
+
+def test_ultralytics_predicts_with_what_is_written(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "yolo.pt"
+    result = run(weights, "--format", "ultralytics", "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {
+        "out": str(out),
+        "format": "ultralytics",
+        "classes": ["note", "stem"],
+    }
+    yolo = YOLO(out)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(yolo.model(image)[0], load_weights(weights)(image)[0])
+    (found,) = yolo.predict(np.zeros((64, 64, 3), np.uint8), verbose=False, device="cpu")
+    assert found.names == {0: "note", 1: "stem"}
+
+
+def test_onnx_has_the_side_of_the_training(weights: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    for options, side in (([], 64), (["--imgsz", 96], 96)):
+        out = tmp_path / f"{side}.onnx"
+        result = run(weights, "--format", "onnx", "--out", out, *options)
+        assert result.exit_code == 0, result.output
+        graph = onnx.load(out).graph
+        shape = [axis.dim_value for axis in graph.input[0].type.tensor_type.shape.dim]
+        assert shape == [1, 3, side, side]
+        assert sorted(tmp_path.iterdir())[-1].suffix == ".onnx", "nothing else is left"
+
+
+def test_without_onnx(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnx" else find(name)
+    )
+    result = run(weights, "--format", "onnx", "--out", tmp_path / "model.onnx")
+    assert error_of(result, MissingExtraError).startswith("ONNX files need onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_cannot_be(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.pt"
+    wrong = run(weights, "--format", "onnx", "--out", out)
+    assert error_of(wrong, ConfigError) == f"--out {out}: must end with .onnx for onnx"
+    odd = run(weights, "--format", "onnx", "--out", tmp_path / "m.onnx", "--imgsz", 100)
+    assert error_of(odd, ConfigError) == "imgsz (100): must be a multiple of 32; use 128"
+    out.write_text("mine")
+    taken = run(weights, "--format", "ultralytics", "--out", out)
+    message = f"{out}: exists; choose another file, or --force to replace it"
+    assert error_of(taken, ConfigError) == message
+    assert out.read_text() == "mine"
+    assert run(weights, "--format", "ultralytics", "--out", out, "--force").exit_code == 0
+    itself = run(weights, "--format", "ultralytics", "--out", weights, "--force")
+    assert error_of(itself, ConfigError) == f"{weights}: holds the weights; choose another file"
+    full = run(weights, "--format", "ultralytics", "--out", "/dev/null/model.pt")
+    assert error_of(full, ConfigError) == "/dev/null/model.pt: cannot be written: File exists"
+
+
+def test_a_pickle_of_somebody_else_needs_trust(weights: Path, tmp_path: Path) -> None:
+    own = load_weights(weights).fuse(verbose=False)  # not what its description says
+    torch.save({"model": own, "train_args": {}}, tmp_path / "own.pt")
+    words = [tmp_path / "own.pt", "--format", "ultralytics", "--out", tmp_path / "yolo.pt"]
+    assert "give --trust if you trust where it comes from" in error_of(run(*words), InputError)
+    assert run(*words, "--trust").exit_code == 0

@@ -1,0 +1,311 @@
+import errno
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+from class_maps import InputError
+from training.checkpoints import load_weights, save_weights
+from training.heads.head_config import Group, HeadConfig
+from training.model_descriptions import activation_kept
+from training.models import model_file
+from training.pickles import write_pickle
+from training.transfer import set_head
+
+NAMES = ("notehead", "stem", "beam")
+ARGS = {"task": "detect", "imgsz": 96, "data": "/home/somebody/data.yaml", "lr0": 0.01}
+GROUPS = (Group(name="heads", classes=("notehead",)), Group(name="lines", classes=("beam", "stem")))
+TRUST = "is a pickle that can run code when it is loaded; give --trust if you trust where it comes"
+
+
+def new_model(name: str = "omr-tiny", **options: Any) -> DetectionModel:  # noqa: ANN401
+    """A model whose statistics and biases are not those of a new one."""
+    torch.manual_seed(1)
+    model = DetectionModel(model_file(name), nc=len(NAMES), verbose=False)
+    model.names = dict(enumerate(NAMES))
+    heads = HeadConfig(groups=GROUPS, **options) if options else None
+    set_head(model, NAMES, heads, signed=heads is not None and heads.box_encoding == "signed")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+    return model.eval()
+
+
+def outputs(model: DetectionModel) -> torch.Tensor:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found: torch.Tensor = model.eval()(torch.rand(2, 3, 64, 64))[0]
+    return found
+
+
+MODELS: dict[str, Callable[[], DetectionModel]] = {
+    "one head": new_model,
+    "signed": lambda: new_model(box="shared"),
+    "separate, cbam": lambda: new_model(box="separate", gate="cbam"),
+    "other towers": lambda: new_model(tower_width=0.5, tower_depth=1, box_encoding="stock"),
+    "yolov8n": lambda: new_model("yolov8n"),
+    "yolo26n": lambda: new_model("yolo26n", box="separate"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [*((kind, ".pt") for kind in MODELS), ("separate, cbam", ".safetensors")]
+)
+def test_what_is_read_is_what_was_written(kind: str, suffix: str, tmp_path: Path) -> None:
+    model = MODELS[kind]()
+    file = tmp_path / "best.pt"
+    save_weights(model, file, train_args=ARGS)
+    back = load_weights(file.with_suffix(suffix))
+    assert torch.equal(outputs(back), outputs(model))
+    assert type(back.model[-1]) is type(model.model[-1])
+    assert back.names == model.names
+    assert back.args == {"task": "detect", "imgsz": 96}
+    assert not back.training
+
+
+def test_a_file_is_plain_data(tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    save_weights(MODELS["separate, cbam"](), file, train_args=ARGS)
+    content = torch.load(file, weights_only=True)
+    state = content.pop("state_dict")
+    assert content["names"] == list(NAMES)
+    assert content["heads"]["groups"][1]["classes"] == ["beam", "stem"]
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
+    assert "somebody" not in json.dumps(content)
+    with safetensors.safe_open(file.with_suffix(".safetensors"), framework="pt") as beside:
+        assert json.loads(beside.metadata()["omr-detector"]) == content
+        assert set(beside.keys()) == set(state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "best.safetensors"]
+
+
+def test_an_end_to_end_model_stays_one(tmp_path: Path) -> None:
+    model = new_model("yolo26n")
+    model.end2end, model.model[-1].max_det = True, 50
+    save_weights(model, tmp_path / "best.pt", train_args={})
+    back = load_weights(tmp_path / "best.pt")
+    assert outputs(back).shape == (2, 50, 6)
+    assert torch.equal(outputs(back), outputs(model))
+
+
+def test_an_activation_stays_with_its_own_model(tmp_path: Path) -> None:
+    with activation_kept():
+        yaml = yaml_model_load(model_file("omr-tiny")) | {"activation": "nn.LeakyReLU(0.1)"}
+        model = DetectionModel(yaml, nc=3, verbose=False)
+    save_weights(model, tmp_path / "best.pt", train_args={})
+    back = load_weights(tmp_path / "best.pt")
+    assert torch.equal(outputs(back), outputs(model))
+    kinds = {type(part) for part in back.modules()}
+    assert nn.LeakyReLU in kinds
+    assert nn.LeakyReLU not in {type(part) for part in new_model().modules()}
+
+
+def test_reading_draws_no_random_numbers(tmp_path: Path) -> None:
+    save_weights(new_model(), tmp_path / "best.pt", train_args={})
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    load_weights(tmp_path / "best.pt")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "best.pt"
+    first = new_model()
+    save_weights(first, file, train_args={})
+    write = Path.write_bytes
+
+    def half(path: Path, content: bytes) -> int:
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="No space left"):
+        save_weights(new_model(box="separate"), file, train_args={})
+    monkeypatch.undo()
+    assert torch.equal(outputs(load_weights(file)), outputs(first))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "best.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo12n", "yolo26n"])
+def test_stock_checkpoints_are_read_without_their_code(name: str, tmp_path: Path) -> None:
+    model = new_model(name)
+    file = tmp_path / "stock.pt"
+    # As `yolo train` leaves it.
+    content = {"model": model.half(), "ema": None, "train_args": ARGS, "epoch": -1}
+    torch.save(content | {"train_metrics": {"fitness": torch.tensor(0.5).numpy()[()]}}, file)
+    stock = YOLO(file).model
+    back = load_weights(file)
+    assert torch.equal(outputs(back), outputs(stock))
+    assert list(back.names.values()) == list(NAMES)
+    assert back.args["imgsz"] == 96
+
+
+def touch(file: Path) -> None:
+    file.touch()
+
+
+class Touch:
+    """Makes a file when it is unpickled: what code of an attacker would do."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return touch, (self.file,)
+
+
+class Shifted(nn.BatchNorm2d):
+    """A layer of somebody's own in a stock model."""
+
+
+def with_own_layer() -> DetectionModel:
+    model = new_model()
+    place = next(part for part in model.modules() if hasattr(part, "bn"))
+    place.bn.__class__ = Shifted
+    return model
+
+
+def test_no_pickle_runs_its_code(tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    pickle.loads(pickle.dumps(Touch(touched)))
+    touched.unlink()  # it does what it says
+    for content in (Touch(touched), {"model": Touch(touched)}):
+        torch.save(content, tmp_path / "evil.pt")
+        with pytest.raises(InputError, match=TRUST):
+            load_weights(tmp_path / "evil.pt")
+        assert not touched.exists()
+    model = new_model()
+    torch.save({"model": model, "updates": [Touch(touched)]}, tmp_path / "evil.pt")
+    assert torch.equal(outputs(load_weights(tmp_path / "evil.pt")), outputs(model))
+    assert not touched.exists()
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Touch(touched)))
+    with pytest.raises(InputError, match=TRUST):
+        load_weights(tmp_path / "evil.pt")
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize("make", [with_own_layer, lambda: new_model().fuse(verbose=False)])
+def test_what_is_not_its_description_is_trusted_or_refused(
+    make: Callable[[], DetectionModel], tmp_path: Path
+) -> None:
+    model, file = make(), tmp_path / "own.pt"
+    torch.save({"model": model, "train_args": {}}, file)
+    with pytest.raises(InputError) as raised:
+        load_weights(file)
+    assert str(raised.value) == (
+        f"{file}: is a pickle that can run code when it is loaded; give --trust if you trust "
+        "where it comes from"
+    )
+    assert torch.equal(outputs(load_weights(file, trust=True)), outputs(model))
+
+
+def not_there(folder: Path) -> Path:
+    return folder / "gone.pt"
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty.pt").write_bytes(b"")
+    return folder / "empty.pt"
+
+
+def tensors_only(folder: Path) -> Path:
+    torch.save({"weight": torch.ones(1)}, folder / "state.pt")
+    return folder / "state.pt"
+
+
+def foreign_safetensors(folder: Path) -> Path:
+    safetensors.torch.save_file({"weight": torch.ones(1)}, folder / "other.safetensors")
+    return folder / "other.safetensors"
+
+
+def cut_safetensors(folder: Path) -> Path:
+    save_weights(new_model(), folder / "best.pt", train_args={})
+    file = folder / "best.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    return file
+
+
+def changed(folder: Path, **content: object) -> Path:
+    save_weights(new_model(), folder / "best.pt", train_args={})
+    torch.save(torch.load(folder / "best.pt") | content, folder / "best.pt")
+    return folder / "best.pt"
+
+
+def newer(folder: Path) -> Path:
+    return changed(folder, version=2)
+
+
+def other_classes(folder: Path) -> Path:
+    return changed(folder, names=["a", "b"])
+
+
+def running_code(folder: Path) -> Path:
+    content = torch.load(changed(folder))["model"]
+    return changed(folder, model=content | {"activation": "__import__('os').system('false')"})
+
+
+def calling(folder: Path) -> Path:
+    content = torch.load(changed(folder))["model"]
+    first = [[-1, 1, "load_checkpoint", ["evil.pt"]], *content["backbone"]]
+    return changed(folder, model=content | {"backbone": first})
+
+
+def fetching(folder: Path) -> Path:
+    content = torch.load(changed(folder))["model"]
+    first = [[-1, 1, "TorchVision", [64, "resnet18", "DEFAULT"]], *content["backbone"]]
+    return changed(folder, model=content | {"backbone": first})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (not_there, "no such weights; give a run's weights/best.pt"),
+        (empty, "holds no Ultralytics detection model; give a run's weights/best.pt"),
+        (tensors_only, "holds no Ultralytics detection model; give a run's weights/best.pt"),
+        (foreign_safetensors, "holds no Ultralytics detection model; give a run's weights/best.pt"),
+        (cut_safetensors, "damaged: "),
+        (newer, "of version 2 of the format, where this omr knows 1; take a newer one"),
+        (
+            other_classes,
+            "damaged: Error(s) in loading state_dict for DetectionModel: size mismatch",
+        ),
+        (
+            running_code,
+            "damaged: unknown activation: __import__('os').system('false'); take another",
+        ),
+        (calling, "damaged: unknown layers: load_checkpoint; take another copy of it"),
+        (fetching, "damaged: unknown layers: TorchVision; take another copy of it"),
+    ],
+)
+def test_files_that_are_not_read(
+    make: Callable[[Path], Path], message: str, tmp_path: Path
+) -> None:
+    file = make(tmp_path)
+    with pytest.raises(InputError) as raised:
+        load_weights(file)
+    assert str(raised.value).startswith(f"{file}: {message}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("box", ["", "shared", "separate"])
+def test_ultralytics_reads_what_is_exported(box: str, tmp_path: Path) -> None:
+    model = new_model(box=box) if box else new_model()
+    model.args, model.task = {"task": "detect", "imgsz": 64}, "detect"
+    write_pickle(model, tmp_path / "yolo.pt")
+    yolo = YOLO(tmp_path / "yolo.pt")
+    assert yolo.names == dict(enumerate(NAMES))
+    assert torch.equal(outputs(yolo.model), outputs(model))
+    image = torch.zeros(64, 64, 3, dtype=torch.uint8).numpy()
+    assert len(yolo.predict(image, verbose=False, device="cpu", imgsz=64)) == 1
+    assert torch.equal(outputs(load_weights(tmp_path / "yolo.pt")), outputs(model))

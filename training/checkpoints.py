@@ -1,0 +1,171 @@
+"""Reads and writes the weights of models.
+
+Our own files hold a description in plain words and tensors, and nothing that can run: a ``.pt``,
+which ``torch.load(..., weights_only=True)`` reads, and beside it the same as ``.safetensors``, with
+the description as JSON in its metadata::
+
+    format: omr-detector
+    version: 1
+    model: {nc: 42, scale: n, backbone: [...], head: [...]}   # Ultralytics' model file
+    names: [noteheadBlack, stem, ...]                         # a label is a place in this list
+    heads: {groups: [...], ...}                               # a head config, or null
+    stride: [8.0, 16.0, 32.0]
+    end2end: false
+    max_det: 300
+    args: {task: detect, imgsz: 640}
+    state_dict: {...}                                         # in single precision; .pt only
+
+Pickled checkpoints of Ultralytics are read too, as :mod:`training.pickles` says.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from ultralytics.nn.tasks import DetectionModel
+
+from class_maps import InputError
+from training.heads import head_config
+from training.model_descriptions import ModelDescription, describe, rebuild
+from training.pickles import UNREADABLE, is_pickle, no_model, read_plain, rebuilt, run_pickle
+from training.whole_files import replacing
+
+FORMAT = "omr-detector"
+VERSION = 1
+SUFFIXES = (".pt", ".safetensors")
+"""Of files with weights."""
+
+
+def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, Any]) -> None:
+    """Write a model as ``.pt`` and as ``.safetensors``, one after the other and each whole.
+
+    Args:
+        model: With a single head, or one of several groups. It stays as it is.
+        file: ``.pt`` file; the other one lies beside it.
+        train_args: Ultralytics' arguments; those that prediction needs are kept.
+
+    Raises:
+        OSError: They cannot be written; what was there before is still there.
+    """
+    content = _to_dict(describe(model, train_args))
+    state = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
+    buffer = io.BytesIO()  # torch and safetensors say of a full disk each something else
+    torch.save(content | {"state_dict": state}, buffer)
+    with replacing(file) as part:
+        part.write_bytes(buffer.getvalue())
+    beside = safetensors.torch.save(state, {FORMAT: json.dumps(content)})
+    with replacing(file.with_suffix(".safetensors")) as part:
+        part.write_bytes(beside)
+
+
+def is_weights(name: str) -> bool:
+    """Tell a file with weights from the name of a model."""
+    return name.endswith(SUFFIXES)
+
+
+def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
+    """Read a model, of our own or of Ultralytics.
+
+    Args:
+        file: ``.pt`` or ``.safetensors``.
+        trust: Let a pickle that cannot be read otherwise run its code.
+
+    Returns:
+        The model on the CPU in single precision, for prediction, with ``names`` and ``args``.
+
+    Raises:
+        InputError: The file is missing, damaged, or holds no detection model; or it would run code,
+            without ``trust``.
+    """
+    if not file.is_file():
+        raise InputError("no such weights; give a run's weights/best.pt", path=file)
+    if file.suffix == ".safetensors":
+        content, state = _read_safetensors(file)
+        return _own(content, state, file)
+    if file.suffix != ".pt" or not is_pickle(file):
+        raise no_model(file)
+    try:
+        content, foreign = read_plain(file)
+        if foreign:
+            return rebuilt(content)
+    except (*UNREADABLE, InputError) as error:
+        if trust:
+            return run_pickle(file)
+        raise _refused(file) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise no_model(file)
+    return _own(content, content.get("state_dict"), file)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Bring a tensor into the form in which it is stored."""
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _to_dict(description: ModelDescription) -> dict[str, Any]:
+    heads = description.heads
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": description.yaml,
+        "names": list(description.names),
+        "heads": head_config.to_dict(heads) if heads else None,
+        "stride": list(description.stride),
+        "end2end": description.end2end,
+        "max_det": description.max_det,
+        "args": description.args,
+    }
+
+
+def _own(content: dict[str, Any], state: object, file: Path) -> DetectionModel:
+    """Build the model of one of our own files."""
+    if content.get("version") != VERSION:
+        raise InputError(
+            f"of version {content.get('version')} of the format, where this omr knows {VERSION}; "
+            "take a newer one",
+            path=file,
+        )
+    try:
+        heads = content["heads"]
+        description = ModelDescription(
+            yaml=content["model"],
+            names=tuple(content["names"]),
+            stride=tuple(content["stride"]),
+            heads=head_config.from_dict(heads, file) if heads else None,
+            end2end=content["end2end"],
+            max_det=content["max_det"],
+            args=content["args"],
+        )
+        if not isinstance(state, dict):
+            raise TypeError("no tensors")
+        return rebuild(description, state)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"damaged: {reason}; take another copy of it", path=file) from error
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read description and tensors."""
+    try:
+        with safetensors.safe_open(file, framework="pt") as stored:
+            content = json.loads((stored.metadata() or {})[FORMAT])
+            return content, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except KeyError:
+        raise no_model(file) from None
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise InputError(f"damaged: {error}; take another copy of it", path=file) from error
+
+
+def _refused(file: Path) -> InputError:
+    return InputError(
+        "is a pickle that can run code when it is loaded; give --trust if you trust where it "
+        "comes from",
+        path=file,
+    )

@@ -30,10 +30,20 @@ from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, MixSampler, join
 from training.losses.detection import LossOptions, detection_criterion
+from training.music_safety import Transforms
+from training.nan_guard import NanGuard
+from training.precision import (
+    Precision,
+    amp_argument,
+    fp32_after_bf16,
+    start_precision,
+    tested_precision,
+)
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
 from training.signed_distances import allow_beside
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
+from training.tensorboard_log import write_scalars
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:
@@ -52,6 +62,13 @@ class ScoreTrainer(DetectionTrainer):
     sources: JointOptions | None = None
     """The data sets, and how they are joined; None for the one of Ultralytics' ``data``."""
     joint: JointData
+    transforms = Transforms()
+    """What is done to the training's images, beside shifts, sizes and brightness."""
+    precision: Precision = "auto"
+    """What was asked for; ``used`` is what it came to."""
+    used: Precision
+    tensorboard = False
+    """Whether figures are written for TensorBoard."""
     heads: HeadConfig | None = None
     """Groups of classes with a head each; a single head if None, or that of the weights."""
 
@@ -59,6 +76,8 @@ class ScoreTrainer(DetectionTrainer):
         self.counter = SymbolCounter(0, 0)
         self.counts = self.counter.totals()
         self.priors: Tensor | None = None
+        self.files: list[str] = []
+        """Images of the batches since the last step."""
         threads = torch.get_num_threads()
         super().__init__(*args, **options)
         # On a CPU Ultralytics takes one less than there are cores: one of two.
@@ -108,6 +127,7 @@ class ScoreTrainer(DetectionTrainer):
         return ScoreDataset(
             counter=self.counter if training else None,
             joint=self.joint,
+            chosen=self.transforms,
             img_path=img_path,
             imgsz=self.args.imgsz,
             batch_size=batch,
@@ -196,6 +216,7 @@ class ScoreTrainer(DetectionTrainer):
             batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
         """
         batch = super().preprocess_batch(batch)
+        self.files += batch["im_file"]
         if self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return self.masks.added(batch)
@@ -204,8 +225,20 @@ class ScoreTrainer(DetectionTrainer):
         """Validate, if the configuration asks for it; else the last epoch counts as the best."""
         if not self.args.val:
             return self.metrics, None
-        metrics, fitness = super().validate()
+        with fp32_after_bf16(self):
+            metrics, fitness = super().validate()
         return metrics, fitness
+
+    def optimizer_step(self) -> None:
+        """Take a step, unless it would be one with what is no number."""
+        if self.guard.allows_step(self):
+            super().optimizer_step()
+        else:
+            self.optimizer.zero_grad()
+
+    def _handle_nan_recovery(self, _epoch: int) -> bool:
+        """Leave it to the guard: Ultralytics would repeat the epoch, from rounded weights."""
+        return False
 
     def save_metrics(self, metrics: dict[str, float]) -> None:
         """Append an epoch to ``results.csv``, without zeros for what was not measured.
@@ -240,6 +273,8 @@ class ScoreTrainer(DetectionTrainer):
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does, with our loss in both copies of the model."""
+        self.used = start_precision(self)
+        self.args.amp = amp_argument(self.used, self.device)
         super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
             criterion = detection_criterion(model, self.loss_options)
@@ -248,6 +283,10 @@ class ScoreTrainer(DetectionTrainer):
                 if hasattr(stock, name):
                     setattr(criterion, name, getattr(stock, name))
             model.criterion = criterion
+        self.used = tested_precision(self)
+        self.guard = NanGuard(self)
+        if self.tensorboard and RANK in {-1, 0}:
+            write_scalars(self)
 
     def _class_sizes(self) -> tuple[ClassSize, ...]:
         """Measure the training symbols as the network sees them, in pixels of its input."""
@@ -284,6 +323,7 @@ class ScoreTrainer(DetectionTrainer):
         totals = (self.counts + self.earlier).T.tolist()
         report = {
             "epochs": self.epoch + 1,
+            "precision": self.used,
             "priors": None if self.priors is None else self.priors.tolist(),
             "augmented": {
                 name: {"seen": seen, "dropped": dropped}

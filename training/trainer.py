@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from ultralytics.utils import RANK
 from ultralytics.utils.callbacks import get_default_callbacks
@@ -32,7 +33,10 @@ from training.labels import LabelCounts
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models import model_file, read_checkpoint
+from training.music_safety import Transforms
+from training.precision import Precision, amp_argument, check_precision, resolved
 from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer
+from training.tensorboard_log import check_tensorboard
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
@@ -84,8 +88,9 @@ class TrainConfig:
     warmup_epochs: float = 3.0
     optimizer: str = "AdamW"
     weight_decay: float = 0.0005
-    amp: bool = True
-    """Half precision, where the device can do it."""
+    precision: Precision = "auto"
+    """What the network computes in: ``bf16``, ``fp16``, ``fp32``; ``auto`` is bf16 on a GPU that
+    has it, if a test against fp32 passes."""
     size_prior: bool = True
     """Start the boxes at the data's sizes, and let them lie beside their anchor points; not done
     where ``model`` is a weights file, whose boxes stay as they are."""
@@ -103,6 +108,18 @@ class TrainConfig:
     """Sizes from 1 - scale to 1 + scale."""
     brightness: float = 0.2
     """Largest change of brightness, as a share."""
+    fliplr: float = 0.0
+    """Probability of a mirrored image, left for right; not of music, unless ``i_know``."""
+    flipud: float = 0.0
+    """Probability of an image upside down; not of music, unless ``i_know``."""
+    degrees: float = 0.0
+    """Largest rotation; of music 1 at most, unless ``i_know``."""
+    mosaic: float = 0.0
+    """Probability of four images of a data set in one."""
+    i_know: bool = False
+    """Mirror and turn music as well."""
+    tensorboard: bool = False
+    """Write figures for TensorBoard into the run folder."""
     validate: bool = True
     """Validate after every epoch; else not at all, and the last epoch counts as the best."""
 
@@ -115,7 +132,9 @@ class TrainConfig:
         if self.imgsz % STRIDE:
             larger = -(-self.imgsz // STRIDE) * STRIDE
             raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
+        check_precision(self.precision)
         self.loss_options()
+        self.transforms()
         self.sources()
 
     def sources(self) -> JointOptions:
@@ -125,6 +144,16 @@ class TrainConfig:
             mix=self.mix,
             true_negatives=self.true_negatives,
             same=self.same,
+        )
+
+    def transforms(self) -> Transforms:
+        """Give what of this is done to images, beside shifts, sizes and brightness."""
+        return Transforms(
+            fliplr=self.fliplr,
+            flipud=self.flipud,
+            degrees=self.degrees,
+            mosaic=self.mosaic,
+            i_know=self.i_know,
         )
 
     def loss_options(self) -> LossOptions:
@@ -142,6 +171,8 @@ class TrainResult:
     """Weights of the last epoch."""
     epochs: int
     """Epochs that the run has had, earlier parts included."""
+    precision: str
+    """What the network was trained in: ``bf16``, ``fp16`` or ``fp32``."""
     seconds: float
     """Of this call."""
     labels: dict[str, LabelCounts]
@@ -170,20 +201,25 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         Where the weights are, and what was counted.
 
     Raises:
-        ConfigError: Unknown model name or device; the run folder exists, or has nothing to resume,
-            or the run is finished.
+        ConfigError: Unknown model name or device, or a device without the precision; the run folder
+            exists, or has nothing to resume, or the run is finished; music would be mirrored; or
+            the loss is no number again and again.
         InputError: Something is wrong with the data set or the weights.
-        MissingExtraError: Several devices, and the package that they need is not installed.
+        MissingExtraError: Several devices or TensorBoard, and the package that they need is not
+            installed.
     """
     begin = time.monotonic()
     last = config.out / "weights" / "last.pt"
     if config.resume:
         config = _resumed(config)
-    check_device(config.device)
+    resolved(config.precision, torch.device(check_device(config.device)))
+    if config.tensorboard:
+        check_tensorboard()
     if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
         raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
     model = str(last) if config.resume else model_file(config.model)
     joint = join(config.sources())
+    config.transforms().check(joint)
     _check_heads(config, model, joint.names)
     of_sources = count_sources(joint)
     labels = total(of_sources)
@@ -201,6 +237,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         best=config.out / "weights" / "best.pt",
         last=last,
         epochs=report["epochs"],
+        precision=report["precision"],
         seconds=time.monotonic() - begin,
         labels=labels,
         sources=of_sources,
@@ -287,6 +324,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
     """Say in Ultralytics' words what a configuration means."""
     most = max(counts.most for counts in labels.values())
     out = config.out.absolute()
+    device = torch.device(check_device(config.device))
     overrides: dict[str, Any] = {
         "task": "detect",
         "mode": "train",
@@ -310,7 +348,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         # Of 0.1 by default, which Adam would take from the prior in the first steps.
         "warmup_bias_lr": 0.0,
         "nbs": config.batch,  # every batch is a step
-        "amp": config.amp,
+        "amp": amp_argument(resolved(config.precision, device), device),
         "val": config.validate,
         "patience": 0,  # the number of epochs is what the configuration says
         "plots": False,
@@ -319,12 +357,14 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "translate": config.translate,
         "scale": config.scale,
         "hsv_v": config.brightness,
+        # Read from the trainer's transforms; here they are on record.
+        **{name: getattr(config, name) for name in ("fliplr", "flipud", "degrees", "mosaic")},
     }
-    # A mirrored or turned note is another note, and four pages in one hide the staves' order.
-    off = "hsv_h hsv_s degrees shear perspective flipud fliplr mosaic mixup cutmix copy_paste"
+    off = "hsv_h hsv_s shear perspective mixup cutmix copy_paste"
     overrides |= dict.fromkeys([*off.split(), "close_mosaic", "erasing", "multi_scale"], 0)
     if config.resume:
         overrides["resume"] = model
+        del overrides["amp"]  # what the test of its start came to stands in the checkpoint
     return overrides
 
 
@@ -385,6 +425,9 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.sources = config.sources()
     trainer.size_prior = config.size_prior
     trainer.loss_options = config.loss_options()
+    trainer.transforms = config.transforms()
+    trainer.precision = config.precision
+    trainer.tensorboard = config.tensorboard
     trainer.heads = head_config.load(config.heads) if config.heads else None
 
 

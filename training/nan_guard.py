@@ -60,7 +60,8 @@ class NanGuard:
         self.returns = 0
         """To a good state."""
         self._model = unwrap_model(trainer.model)
-        self._buffers = [b for b in self._model.buffers() if b.is_floating_point()]
+        self._buffers = list(self._model.buffers())
+        self._statistics = [b for b in self._buffers if b.is_floating_point()]
         self._kept_buffers = [buffer.clone() for buffer in self._buffers]
         self._losses: dict[str, Tensor] | None = None
         self._states: deque[_State] = deque(maxlen=2)
@@ -105,7 +106,7 @@ class NanGuard:
         A scaler tries how far it can go: gradients beyond the range of fp16 are part of that, and
         it leaves out their steps itself.
         """
-        total = trainer.loss.detach() + get_total_norm(self._buffers)
+        total = trainer.loss.detach() + get_total_norm(self._statistics)
         if not trainer.scaler.is_enabled():
             own = (p.grad for p in self._model.parameters())
             total = total + get_total_norm([grad for grad in own if grad is not None])

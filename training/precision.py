@@ -9,6 +9,7 @@ Shapes: B images.
 
 import contextlib
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -106,8 +107,9 @@ def tested_precision(trainer: BaseTrainer) -> Precision:
     Returns:
         What the training goes on in; Ultralytics' switches are set to it.
     """
-    if trainer.used != "bf16":
-        return trainer.used
+    used: Precision = trainer.used
+    if used != "bf16":
+        return used
     if not trainer.resume:
         found = self_test(unwrap_model(trainer.model), _test_batch(trainer))
         passed = _everywhere(found.passed)
@@ -227,7 +229,9 @@ def _test_batch(trainer: BaseTrainer) -> dict[str, Any]:
     dataset = trainer.test_loader.dataset
     of_a_shape = int((dataset.batch == 0).sum())
     n = max(1, min(TEST_IMAGES, of_a_shape, trainer.train_loader.batch_size // 2))
+    state = random.getstate()
     batch: dict[str, Any] = dataset.collate_fn([dataset[i] for i in range(n)])
+    random.setstate(state)  # older versions of Ultralytics draw here
     return dict(trainer.preprocess_batch(batch))
 
 

@@ -34,8 +34,9 @@ def write_scalars(trainer: BaseTrainer) -> None:
     def step_of(epoch: int) -> int:
         return epoch * len(trainer.train_loader)
 
-    # A killed run may have written further than it saved.
-    writer = SummaryWriter(str(trainer.save_dir), purge_step=step_of(trainer.start_epoch))
+    # A killed run may have written further than it saved; steps count from 1.
+    first = step_of(trainer.start_epoch) + 1
+    writer = SummaryWriter(str(trainer.save_dir), purge_step=first)
 
     def write(values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():

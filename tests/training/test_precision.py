@@ -1,10 +1,10 @@
+import random
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,13 @@ MPS = torch.device("mps")
 
 
 def config(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
-    settings = {"model": "omr-tiny", "epochs": 1, "imgsz": 64, "batch": 4, "device": "cpu"}
+    settings: dict[str, Any] = {
+        "model": "omr-tiny",
+        "epochs": 1,
+        "imgsz": 64,
+        "batch": 4,
+        "device": "cpu",
+    }
     return TrainConfig(data=data, out=out, **settings | options)
 
 
@@ -117,10 +123,10 @@ class Plain(nn.Module):
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
-        self.model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
-        with torch.no_grad():
-            self.model[0].weight.copy_(weights)
-            self.model[1].weight.copy_(torch.tensor([[1.0, -2.0]]))
+        trunk, head = nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)
+        trunk.weight = nn.Parameter(weights)
+        head.weight = nn.Parameter(torch.tensor([[1.0, -2.0]]))
+        self.model = nn.Sequential(trunk, head)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return {"feats": images, "scores": self.model(images)}
@@ -173,7 +179,7 @@ def test_a_frozen_trunk_leaves_the_heads_gradients() -> None:
 
 def test_a_real_network_passes_and_stays_as_it_is(trainer: ScoreTrainer) -> None:
     before = deepcopy(trainer.model.state_dict())
-    states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    states = torch.get_rng_state(), random.getstate()
     found = self_test(trainer.model, precision._test_batch(trainer))
     assert found.passed
     assert 0.9 < found.cosine < 1, "bf16 is another computation"
@@ -182,7 +188,7 @@ def test_a_real_network_passes_and_stays_as_it_is(trainer: ScoreTrainer) -> None
         assert torch.equal(tensor, before[name]), name
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     assert torch.equal(torch.get_rng_state(), states[0])
-    assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
+    assert random.getstate() == states[1]
 
 
 def test_a_network_that_bf16_breaks_does_not_pass(trainer: ScoreTrainer) -> None:
@@ -222,6 +228,17 @@ def test_bf16_trains_on_a_cpu_and_validates_in_fp32(
     assert result.precision == "bf16"
     assert set(dtypes) == {(True, torch.bfloat16), (False, torch.float32)}
     assert read_config(tmp_path / "run").precision == "bf16"
+
+
+@pytest.mark.parametrize(("used", "amp"), [("bf16", False), ("fp16", True)])
+def test_a_validation_after_bf16_is_in_fp32(
+    used: str, amp: bool, trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "used", used)
+    monkeypatch.setattr(trainer, "amp", True)
+    with precision.fp32_after_bf16(trainer):
+        assert trainer.amp is amp, "Ultralytics' validator looks here, and takes fp16"
+    assert trainer.amp is True
 
 
 def test_auto_goes_back_where_the_test_fails(

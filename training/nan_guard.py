@@ -89,8 +89,7 @@ class NanGuard:
         self._in_a_row += 1
         with torch.no_grad():
             torch._foreach_copy_(self._buffers, self._kept_buffers)
-        # Ultralytics looks at both of them at the end of an epoch.
-        trainer.loss = torch.zeros_like(trainer.loss)
+        # The mean of the epoch's losses would stay NaN.
         trainer.tloss = self._losses or {k: torch.zeros_like(v) for k, v in trainer.tloss.items()}
         weights_lost = not torch.isfinite(get_total_norm(list(self._model.parameters())))
         if self._in_a_row >= MOST_SKIPPED or weights_lost:

@@ -116,7 +116,6 @@ def test_a_bad_batch_leaves_no_trace(
     assert_same(everything(trainer), before)
     assert all(p.grad is None for p in trainer.model.parameters())
     assert trainer.tloss is losses, "the epoch's mean is of the good batches"
-    assert torch.isfinite(trainer.loss)
     assert trainer.guard.skipped == 1
     line = "epoch 1, batch 2: loss or gradient not finite, step left out: "
     assert line in capsys.readouterr().err
@@ -271,6 +270,16 @@ def test_what_a_scaler_tries_is_no_bad_step(trainer: ScoreTrainer) -> None:
     go(trainer, bad=True)
     assert trainer.guard.skipped == 1
     assert trainer.scaler.get_scale() == 2.0**126, "it is not the scale's fault"
+
+
+def test_statistics_that_no_loss_shows_are_put_back(trainer: ScoreTrainer) -> None:
+    go(trainer)
+    trainer.scaler = torch.amp.GradScaler("cpu")  # nobody looks at the gradients
+    before = everything(trainer)
+    trainer.model.model[3].bn.running_mean[0] = math.inf
+    go(trainer)
+    assert trainer.guard.skipped == 1
+    assert_same(everything(trainer), before)
 
 
 def test_a_message_names_few_files(trainer: ScoreTrainer) -> None:

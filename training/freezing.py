@@ -193,6 +193,12 @@ class Freezing:
         for group in self._optimizer.param_groups[self._n_first :]:
             group["lr"] *= self.options.warm_up(group["unfreezing"], epochs_done)
 
+    def lower_rates(self, factor: float) -> None:
+        """Let the layers that are still frozen come back with a share of their learning rate."""
+        for group in (group for groups in self._steps for group in groups):
+            for name in ("initial_lr", "lr"):
+                group[name] *= factor
+
     def restore(self, average: nn.Module) -> None:
         """Copy what is frozen into the model's average: to average two equal numbers rounds them.
 

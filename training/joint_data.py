@@ -75,6 +75,8 @@ class Source:
     """Label among all classes of each of its own."""
     labelled: NDArray[np.bool_]
     """Shape ``(C,)``: whether its images and labels say where a class is, and where not."""
+    source_format: str = ""
+    """What it was converted from, as its manifest says; empty where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,15 +173,16 @@ def join(options: JointOptions) -> JointData:
         else tuple(dict.fromkeys(name for dataset in datasets for name in dataset.names))
     )
     sources = [
-        _source(dataset, found.class_map.unlabelled, names, options)
+        _source(dataset, found, names, options)
         for dataset, found in zip(datasets, manifests, strict=True)
     ]
     return JointData(names=names, sources=tuple(sources), options=options)
 
 
 def _source(
-    dataset: YoloDataset, unlabelled: Sequence[str], names: Sequence[str], options: JointOptions
+    dataset: YoloDataset, manifest: "_Manifest", names: Sequence[str], options: JointOptions
 ) -> Source:
+    unlabelled = manifest.class_map.unlabelled
     known = set(names if options.true_negatives else dataset.names) - set(unlabelled)
     alone = tuple(names) == dataset.names  # where a name may stand twice
     place = {name: label for label, name in enumerate(names)}
@@ -188,6 +191,7 @@ def _source(
         dataset=dataset,
         labels=np.array(own, dtype=np.int64),
         labelled=np.array([name in known for name in names]),
+        source_format=manifest.source,
     )
 
 
@@ -197,6 +201,7 @@ class _ClassMap(msgspec.Struct):
 
 
 class _Manifest(msgspec.Struct):
+    source: str = ""
     class_map: _ClassMap = msgspec.field(default_factory=_ClassMap)
 
 

@@ -28,7 +28,6 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
 from converters.staging import is_free
-from training.joint_data import MixSampler
 from training.score_trainer import ScoreTrainer
 from training.trainer import TrainConfig, ready_trainer
 
@@ -108,6 +107,7 @@ def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
     # What a trainer writes as it starts would look like a run that was cut off.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
+        trainer.guard = None  # it is to be seen where the loss diverges
         try:
             found = range_test(_step(trainer), rising_rates())
         finally:
@@ -236,6 +236,5 @@ def _backward(trainer: ScoreTrainer, batch: dict[str, Any]) -> float:
 def _batches(trainer: ScoreTrainer) -> Iterator[dict[str, Any]]:
     """Yield batches without end."""
     for epoch in count():
-        if isinstance(trainer.train_loader.sampler, MixSampler):
-            trainer.train_loader.sampler.set_epoch(epoch)
+        trainer.train_loader.sampler.set_epoch(epoch)
         yield from trainer.train_loader

@@ -17,9 +17,16 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
 from class_maps import InputError
-from training.augmentation import SymbolCounter, VisiblePerspective
+from training.augmentation import SymbolCounter
 from training.draws import Draw, EpochSampler, seed_draw
 from training.joint_data import JointData
+from training.music_safety import (
+    FreeImages,
+    SourcePerspective,
+    Transforms,
+    transforms_after,
+    transforms_before,
+)
 
 
 class ScoreDataset(YOLODataset):
@@ -29,17 +36,25 @@ class ScoreDataset(YOLODataset):
         counter: Gets what augmentation drops; None for validation, which augments nothing.
         joint: Where the images come from, and which class each label of theirs is.
         seed: Of the augmentation.
+        chosen: What a training does to them, beside shifts, sizes and brightness.
         options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
     """
 
     def __init__(
-        self, *, counter: SymbolCounter | None, joint: JointData, seed: int = 0, **options: object
+        self,
+        *,
+        counter: SymbolCounter | None,
+        joint: JointData,
+        chosen: Transforms,
+        seed: int = 0,
+        **options: object,
     ) -> None:
         self.counter = counter
+        self.chosen = chosen
         self.joint = joint
         self.seed = seed
         super().__init__(**options)
-        # The images that it would keep decoded are for mosaics, which are never made.
+        # The images that it would keep decoded are for mosaics, which take them from one source.
         self.max_buffer_length = 0
 
     def __getitem__(self, index: int | Draw) -> dict[str, Any]:
@@ -82,22 +97,27 @@ class ScoreDataset(YOLODataset):
         return labels
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """Shift, resize and brighten for training; nothing for validation.
+        """Shift, resize and brighten for training, and what was chosen; nothing for validation.
 
         Args:
             hyp: Ultralytics' arguments: ``translate``, ``scale``, ``hsv_v``.
         """
         if self.counter is None:
             return super().build_transforms(hyp)
+        free = FreeImages(self.joint, i_know=self.chosen.i_know)
         return Compose(
             [
-                VisiblePerspective(
+                *transforms_before(self.chosen, self, self.counter, self.joint),
+                SourcePerspective(
                     self.counter,
+                    free,
+                    degrees=self.chosen.degrees,
                     translate=hyp.translate,
                     scale=hyp.scale,
                     size=(self.imgsz, self.imgsz),
                 ),
                 RandomHSV(hgain=0.0, sgain=0.0, vgain=hyp.hsv_v),
+                *transforms_after(self.chosen, free),
                 Format(bbox_format="xywh", normalize=True, batch_idx=True),
             ]
         )

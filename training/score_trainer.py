@@ -35,9 +35,19 @@ from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, join
 from training.losses.detection import LossOptions, detection_criterion
 from training.model_descriptions import activation_kept
+from training.music_safety import Transforms
+from training.nan_guard import NanGuard
+from training.precision import (
+    Precision,
+    amp_argument,
+    fp32_after_bf16,
+    start_precision,
+    tested_precision,
+)
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
 from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
+from training.tensorboard_log import write_scalars
 from training.transfer import REPORT_FILE as TRANSFER_FILE
 from training.transfer import TransferReport, set_head, transfer
 
@@ -60,6 +70,14 @@ class ScoreTrainer(DetectionTrainer):
     sources: JointOptions | None = None
     """The data sets, and how they are joined; None for the one of Ultralytics' ``data``."""
     joint: JointData
+    transforms = Transforms()
+    """What is done to the training's images, beside shifts, sizes and brightness."""
+    precision: Precision = "auto"
+    """What was asked for; ``used`` is what it came to."""
+    used: Precision
+    guard: NanGuard | None = None
+    tensorboard = False
+    """Whether figures are written for TensorBoard."""
     heads: HeadConfig | None = None
     """Groups of classes with a head each; a single head if None, or that of the weights."""
     freeze_options = FreezeOptions()
@@ -77,6 +95,8 @@ class ScoreTrainer(DetectionTrainer):
     def __init__(self, *args: object, **options: object) -> None:
         self.counter = SymbolCounter(0, 0)
         self.priors: Tensor | None = None
+        self.files: list[str] = []
+        """Images of the batches since the last step."""
         threads = torch.get_num_threads()
         super().__init__(*args, **options)
         # On a CPU Ultralytics takes one less than there are cores: one of two.
@@ -146,6 +166,7 @@ class ScoreTrainer(DetectionTrainer):
             counter=self.counter if training else None,
             joint=self.joint,
             seed=self.args.seed,
+            chosen=self.transforms,
             img_path=img_path,
             imgsz=self.args.imgsz,
             batch_size=batch,
@@ -244,6 +265,7 @@ class ScoreTrainer(DetectionTrainer):
             batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
         """
         batch = super().preprocess_batch(batch)
+        self.files += batch["im_file"]
         if self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return self.masks.added(batch)
@@ -252,8 +274,13 @@ class ScoreTrainer(DetectionTrainer):
         """Validate, if the configuration asks for it; else the last epoch counts as the best."""
         if not self.args.val:
             return self.metrics, None
-        metrics, fitness = super().validate()
+        with fp32_after_bf16(self):
+            metrics, fitness = super().validate()
         return metrics, fitness
+
+    def _handle_nan_recovery(self, _epoch: int) -> bool:
+        """Leave it to the guard: Ultralytics would repeat the epoch, from rounded weights."""
+        return False
 
     def save_metrics(self, metrics: dict[str, float]) -> None:
         """Append an epoch to ``results.csv``, without zeros for what was not measured.
@@ -297,6 +324,8 @@ class ScoreTrainer(DetectionTrainer):
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does, with our loss in both copies of the model."""
+        self.used = start_precision(self)
+        self.args.amp = amp_argument(self.used, self.device)
         on_cpu = self.device.type == "cpu"
         with ranks.cpu_wrapper() if on_cpu else contextlib.nullcontext():
             super()._setup_train()
@@ -304,6 +333,10 @@ class ScoreTrainer(DetectionTrainer):
             model.criterion = detection_criterion(model, self.loss_options)
         # Of the average's loss nothing is shifted, in a run that was never cut off either.
         vars(unwrap_model(self.model).criterion).update(self.earlier["criterion"])
+        self.used = tested_precision(self)
+        self.guard = NanGuard(self)
+        if self.tensorboard and ranks.is_first():
+            write_scalars(self)
 
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
         """Go on from the state of a run that was cut off, if that is what was asked for.
@@ -361,14 +394,12 @@ class ScoreTrainer(DetectionTrainer):
             return
         self.batches_gathered = 0
         self.freezing.warm_up(self.epoch + (self.batches_done - 1) / len(self.train_loader))
-        super().optimizer_step()
+        if self.guard is None or self.guard.allows_step(self):
+            super().optimizer_step()
+        else:
+            self.optimizer.zero_grad()
         if self.ema:
             self.freezing.restore(self.ema.ema)
-
-    def _load_checkpoint_state(self, ckpt: dict[str, Any]) -> None:
-        """Load a checkpoint's optimiser, which has the groups of the epoch that it was saved in."""
-        self.freeze_as_in(ckpt["epoch"])
-        super()._load_checkpoint_state(ckpt)
 
     def _class_sizes(self) -> tuple[ClassSize, ...]:
         """Measure the training symbols as the network sees them, in pixels of its input."""
@@ -426,6 +457,7 @@ class ScoreTrainer(DetectionTrainer):
         totals = self.counts.T.tolist()
         report = {
             "epochs": self.epoch + 1,
+            "precision": self.used,
             "priors": None if self.priors is None else self.priors.tolist(),
             "augmented": {
                 name: {"seen": seen, "dropped": dropped}

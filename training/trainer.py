@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.callbacks import get_default_callbacks
@@ -29,18 +30,21 @@ from training.devices import check_device
 from training.freezing import FreezeOptions, check_freezing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
-from training.joint_data import JointOptions, count_sources, join, total
+from training.joint_data import JointData, JointOptions, count_sources, join, total
 from training.labels import LabelCounts
 from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.model_descriptions import activation_kept
 from training.models import model_file
+from training.music_safety import Transforms
+from training.precision import Precision, amp_argument, check_precision, resolved
 from training.ranks import check_ranks, is_first
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.run_state import STATE_FILE, read
 from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer, finish_run
 from training.signed_distances import beside
+from training.tensorboard_log import check_tensorboard
 from training.transfer import check_fit
 from training.whole_files import replacing
 
@@ -111,8 +115,9 @@ class TrainConfig:
     """Epochs in which the learning rate of layers that come back rises."""
     optimizer: str = "AdamW"
     weight_decay: float = 0.0005
-    amp: bool = True
-    """Half precision, where the device can do it."""
+    precision: Precision = "auto"
+    """What the network computes in: ``bf16``, ``fp16``, ``fp32``; ``auto`` is bf16 on a GPU that
+    has it, if a test against fp32 passes."""
     size_prior: bool = True
     """Start the boxes at the data's sizes, and let them lie beside their anchor points; not done
     where ``model`` is a weights file, whose boxes stay as they are."""
@@ -134,6 +139,18 @@ class TrainConfig:
     """Sizes from 1 - scale to 1 + scale."""
     brightness: float = 0.2
     """Largest change of brightness, as a share."""
+    fliplr: float = 0.0
+    """Probability of a mirrored image, left for right; not of music, unless ``i_know``."""
+    flipud: float = 0.0
+    """Probability of an image upside down; not of music, unless ``i_know``."""
+    degrees: float = 0.0
+    """Largest rotation; of music 1 at most, unless ``i_know``."""
+    mosaic: float = 0.0
+    """Probability of four images of a data set in one."""
+    i_know: bool = False
+    """Mirror and turn music as well."""
+    tensorboard: bool = False
+    """Write figures for TensorBoard into the run folder."""
     validate: bool = True
     """Validate after every epoch; else not at all, and the last epoch counts as the best."""
 
@@ -155,7 +172,9 @@ class TrainConfig:
             )
         if self.weights and is_weights(self.model):
             raise ConfigError(f"--weights: --model {self.model} has weights already; give one")
+        check_precision(self.precision)
         self.loss_options()
+        self.transforms()
         self.sources()
         self.freeze_options()
 
@@ -166,6 +185,16 @@ class TrainConfig:
             mix=self.mix,
             true_negatives=self.true_negatives,
             same=self.same,
+        )
+
+    def transforms(self) -> Transforms:
+        """Give what of this is done to images, beside shifts, sizes and brightness."""
+        return Transforms(
+            fliplr=self.fliplr,
+            flipud=self.flipud,
+            degrees=self.degrees,
+            mosaic=self.mosaic,
+            i_know=self.i_know,
         )
 
     def loss_options(self) -> LossOptions:
@@ -197,6 +226,8 @@ class TrainResult:
     """Weights of the last epoch."""
     epochs: int
     """Epochs that the run has had, earlier parts included."""
+    precision: str
+    """What the network was trained in: ``bf16``, ``fp16`` or ``fp32``."""
     seconds: float
     """Of this call."""
     labels: dict[str, LabelCounts]
@@ -225,28 +256,18 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         Where the weights are, and what was counted.
 
     Raises:
-        ConfigError: Unknown model name or device; the run folder exists, or has nothing to resume,
-            or the run is finished.
+        ConfigError: Unknown model name or device, or a device without the precision; the run folder
+            exists, or has nothing to resume, or the run is finished; music would be mirrored; or
+            the loss is no number again and again.
         InputError: Something is wrong with the data set or the weights.
-        MissingExtraError: Several devices, and the package that they need is not installed.
+        MissingExtraError: Several devices or TensorBoard, and the package that they need is not
+            installed.
     """
     begin = time.monotonic()
     last = config.out / "weights" / "last.pt"
     if config.resume:
         config = _resumed(config)
-    check_device(config.device)
-    check_ranks(config.device, config.batch)
-    if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
-        raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
-    model = str(last) if config.resume else model_file(config.model, trust=config.trust)
-    joint = join(config.sources())
-    _check_heads(config, model, joint.names)
-    check_freezing(
-        config.freeze_options(),
-        weights=model if is_weights(model) else config.weights,
-        epochs=config.epochs,
-        trust=config.trust,
-    )
+    model, joint = _checked(config)
     of_sources = count_sources(joint)
     labels = total(of_sources)
     record = record_of(joint)
@@ -267,6 +288,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         best=config.out / "weights" / "best.pt",
         last=last,
         epochs=report["epochs"],
+        precision=report["precision"],
         seconds=time.monotonic() - begin,
         labels=labels,
         sources=of_sources,
@@ -285,9 +307,37 @@ def ready_trainer(config: TrainConfig) -> ScoreTrainer:
         ConfigError: Unknown model name or device, or what is not in the model is to be frozen.
         InputError: Something is wrong with the data set or the weights.
     """
-    check_device(config.device)
-    model = model_file(config.model, trust=config.trust)
+    model, joint = _checked(config)
+    labels = total(count_sources(joint))
+    callbacks = _callbacks(config, labels)
+    trainer = ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks)
+    trainer._setup_train()
+    return trainer
+
+
+def _checked(config: TrainConfig) -> tuple[str, JointData]:
+    """Look at everything that a user can get wrong, before anything is made.
+
+    Returns:
+        What the model is built from, and the data sets.
+
+    Raises:
+        ConfigError: As :func:`train` says.
+        InputError: Something is wrong with the data set or the weights.
+        MissingExtraError: A package is not installed.
+    """
+    resolved(config.precision, torch.device(check_device(config.device)))
+    check_ranks(config.device, config.batch)
+    if config.tensorboard:
+        check_tensorboard()
+    if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
+        raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
+    if config.resume:
+        model = str(config.out / "weights" / "last.pt")
+    else:
+        model = model_file(config.model, trust=config.trust)
     joint = join(config.sources())
+    config.transforms().check(joint)
     _check_heads(config, model, joint.names)
     check_freezing(
         config.freeze_options(),
@@ -295,11 +345,7 @@ def ready_trainer(config: TrainConfig) -> ScoreTrainer:
         epochs=config.epochs,
         trust=config.trust,
     )
-    labels = total(count_sources(joint))
-    callbacks = _callbacks(config, labels)
-    trainer = ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks)
-    trainer._setup_train()
-    return trainer
+    return model, joint
 
 
 def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
@@ -393,6 +439,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
     """Say in Ultralytics' words what a configuration means."""
     most = max(counts.most for counts in labels.values())
     out = config.out.absolute()
+    device = torch.device(check_device(config.device))
     overrides: dict[str, Any] = {
         "task": "detect",
         "mode": "train",
@@ -417,7 +464,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "warmup_bias_lr": 0.0,
         # To Ultralytics every batch is a step; ScoreTrainer gathers them itself.
         "nbs": config.batch,
-        "amp": config.amp,
+        "amp": amp_argument(resolved(config.precision, device), device),
         "val": config.validate,
         "patience": 0,  # the number of epochs is what the configuration says
         "plots": False,
@@ -426,12 +473,15 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "translate": config.translate,
         "scale": config.scale,
         "hsv_v": config.brightness,
+        # Read from the trainer's transforms; here they are on record.
+        **{name: getattr(config, name) for name in ("fliplr", "flipud", "degrees", "mosaic")},
     }
-    # A mirrored or turned note is another note, and four pages in one hide the staves' order.
-    off = "hsv_h hsv_s degrees shear perspective flipud fliplr mosaic mixup cutmix copy_paste"
+    off = "hsv_h hsv_s shear perspective mixup cutmix copy_paste"
     overrides |= dict.fromkeys([*off.split(), "close_mosaic", "erasing", "multi_scale"], 0)
     if config.resume:
         overrides["resume"] = model
+        report = json.loads((out / REPORT_FILE).read_text("utf-8"))
+        overrides["amp"] = amp_argument(report["precision"], device)  # what its test came to
     return overrides
 
 
@@ -508,6 +558,9 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.freeze_options = config.freeze_options()
     trainer.batches_a_step = max(config.nominal_batch // config.batch, 1)
     trainer.weights, trainer.trust = config.weights, config.trust
+    trainer.transforms = config.transforms()
+    trainer.precision = config.precision
+    trainer.tensorboard = config.tensorboard
     trainer.heads = head_config.load(config.heads) if config.heads else None
 
 

@@ -117,6 +117,29 @@ def train(
         str | None,
         typer.Option(help="Classes that mean the same in several DATA: a,b; all for every one."),
     ] = None,
+    precision: Annotated[
+        Literal["auto", "bf16", "fp16", "fp32"],
+        typer.Option(help="Of the network; auto: bf16 on a GPU that has it, if a test passes."),
+    ] = "auto",
+    translate: Annotated[float, typer.Option(help="Largest shift, a share of the image.")] = 0.1,
+    scale: Annotated[float, typer.Option(help="Sizes from 1 - SCALE to 1 + SCALE.")] = 0.2,
+    brightness: Annotated[float, typer.Option(help="Largest change of brightness, a share.")] = 0.2,
+    fliplr: Annotated[
+        float, typer.Option(help="Share of images mirrored; of photographs only, not of music.")
+    ] = 0.0,
+    flipud: Annotated[
+        float, typer.Option(help="Share of images upside down; of photographs only.")
+    ] = 0.0,
+    degrees: Annotated[
+        float, typer.Option(help="Largest rotation; of music no more than 1.")
+    ] = 0.0,
+    mosaic: Annotated[
+        float, typer.Option(help="Share of images made of four, all from one of DATA.")
+    ] = 0.0,
+    i_know: Annotated[bool, typer.Option("--i-know", help="Mirror and turn music, too.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write figures for TensorBoard into OUT.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -170,6 +193,16 @@ def train(
             class_loss=class_loss,
             overlap=overlap,
             beta=beta,
+            precision=precision,
+            translate=translate,
+            scale=scale,
+            brightness=brightness,
+            fliplr=fliplr,
+            flipud=flipud,
+            degrees=degrees,
+            mosaic=mosaic,
+            i_know=i_know,
+            tensorboard=tensorboard,
         ),
         force=force,
     )
@@ -252,7 +285,7 @@ def _show(result: "TrainResult") -> None:
             _show_counts(labels, f"{folder}, ")
         if silent := result.silent[folder]:
             say(f"{folder}: says nothing of {len(silent)} classes: {_some(silent)}")
-    say(f"{result.epochs} epochs, {result.seconds:.0f} s -> {result.best}")
+    say(f"{result.epochs} epochs in {result.precision}, {result.seconds:.0f} s -> {result.best}")
 
 
 def _show_counts(labels: "Mapping[str, LabelCounts]", of: str = "") -> None:

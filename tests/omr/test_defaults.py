@@ -17,6 +17,7 @@ from omr.commands.engrave import engrave
 from omr.commands.train import train
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName
+from training.precision import Precision
 from training.trainer import TrainConfig
 
 
@@ -33,8 +34,9 @@ from training.trainer import TrainConfig
             TrainConfig,
             {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
             | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"}
-            | {"true_negatives", "overlap", "beta", "weights", "trust"}
-            | {"nominal_batch", "freeze", "unfreeze_warmup"},
+            | {"true_negatives", "overlap", "beta", "weights", "trust", "precision"}
+            | {"nominal_batch", "freeze", "unfreeze_warmup", "translate", "scale", "brightness"}
+            | {"fliplr", "flipud", "degrees", "mosaic", "i_know", "tensorboard"},
         ),
     ],
 )
@@ -63,4 +65,5 @@ def test_the_default_size_of_a_page_stands_in_one_text() -> None:
 def test_a_command_offers_every_name_that_there_is() -> None:
     offered = get_type_hints(train)
     assert get_args(offered["assigner"]) == get_args(AssignerName)
+    assert get_args(offered["precision"]) == get_args(Precision)
     assert get_args(offered["class_loss"]) == get_args(ClassLoss) == tuple(CLASS_TERMS)

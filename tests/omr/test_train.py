@@ -11,6 +11,7 @@ from class_maps import ConfigError
 from omr.commands.train import train
 from training.freezing import FreezeOptions
 from training.losses.detection import LossOptions
+from training.music_safety import Transforms
 from training.trainer import read_config
 
 
@@ -139,6 +140,21 @@ def test_a_found_rate_is_printed(
     assert f"go on with --lr {found['suggestion']:g} and another --out" in result.stderr
 
 
+def test_what_is_done_to_images_is_on_record(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny"]
+    refused = run(data, "--out", out, *words, "--flipud", 0.5).exception
+    assert isinstance(refused, ConfigError)
+    words += ["--no-validate", "--flipud", 0.5, "--i-know", "--mosaic", 0.25, "--degrees", 2]
+    words += ["--scale", 0.1, "--translate", 0, "--brightness", 0, "--precision", "fp32"]
+    result = run(data, "--out", out, *words)
+    assert result.exit_code == 0, result.output
+    assert "1 epochs in fp32" in result.stderr
+    config = read_config(out)
+    assert config.transforms() == Transforms(flipud=0.5, mosaic=0.25, degrees=2, i_know=True)
+    assert (config.scale, config.translate, config.brightness) == (0.1, 0, 0)
+
+
 def test_resume_takes_no_other_loss(data: Path, tmp_path: Path) -> None:
     words = ["--resume", "--assigner", "static", "--class-loss", "bce"]
     error = run(data, "--out", tmp_path / "run", *words).exception
@@ -153,6 +169,7 @@ def test_resume_takes_no_other_loss(data: Path, tmp_path: Path) -> None:
     [
         ("--assigner", ["tal", "simota", "static"]),
         ("--class-loss", ["bce", "focal", "varifocal"]),
+        ("--precision", ["auto", "bf16", "fp16", "fp32"]),
     ],
 )
 def test_help_lists_the_choices_and_others_are_refused(

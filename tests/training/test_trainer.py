@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on(
     result = train(TrainConfig(data=dataset, out=moved, device="cpu", resume=True))
     assert result.epochs == 3
     assert sum(counts["seen"] for counts in result.augmented.values()) == 3 * 54
-    assert type(datasets[0].transforms.transforms[0]).__name__ == "VisiblePerspective"
+    assert type(datasets[0].transforms.transforms[0]).__name__ == "SourcePerspective"
     assert not config.out.exists()
     with pytest.raises(ConfigError, match="finished after 3 epochs, nothing to resume; for more"):
         train(TrainConfig(data=dataset, out=moved, resume=True))

@@ -1,0 +1,319 @@
+import math
+from collections.abc import Callable, Collection
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+from class_maps import ConfigError
+from converters.yolo import open_dataset
+from training import nan_guard
+from training.labels import count_labels
+from training.models import model_file
+from training.nan_guard import NanGuard
+from training.score_trainer import ScoreTrainer
+from training.trainer import TrainConfig, _callbacks, _overrides, train
+
+
+def config(data: Path, out: Path) -> TrainConfig:
+    return TrainConfig(
+        data=data,
+        out=out,
+        model="omr-tiny",
+        epochs=2,
+        imgsz=64,
+        batch=2,
+        device="cpu",
+        warmup_epochs=0,
+        validate=False,
+    )
+
+
+def make(config: TrainConfig) -> ScoreTrainer:
+    labels = count_labels(open_dataset(config.data))
+    overrides = _overrides(config, model_file(config.model), labels)
+    return ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+
+
+@pytest.fixture
+def trainer(dataset: Path, tmp_path: Path) -> ScoreTrainer:
+    """Before its first step."""
+    made = make(config(dataset, tmp_path / "run"))
+    made._setup_train()
+    made.epoch, made.tloss = 0, None
+    made.model.train()
+    return made
+
+
+def guard_of(trainer: ScoreTrainer) -> NanGuard:
+    assert trainer.guard is not None
+    return trainer.guard
+
+
+def go(trainer: ScoreTrainer, *, bad: bool = False, step: Callable[[], None] | None = None) -> None:
+    """A step of Ultralytics' loop, with the first batch, of which one pixel may be infinite."""
+    batch = trainer.preprocess_batch(next(iter(trainer.train_loader)))
+    if bad:
+        batch["img"][0, 0, 0, 0] = math.inf
+    trainer.batches_done += 1
+    loss, trainer.loss_items = trainer.model(batch)
+    trainer.loss = loss.sum()
+    trainer.tloss = trainer.loss_items
+    trainer.scaler.scale(trainer.loss).backward()
+    (step or trainer.optimizer_step)()
+
+
+def everything(trainer: ScoreTrainer) -> dict[str, Tensor]:
+    """All that a training goes on from."""
+    names = {p: name for name, p in trainer.model.named_parameters()}
+    of_optimizer = {
+        f"optimizer {names[p]} {name}": value
+        for p, own in trainer.optimizer.state.items()
+        for name, value in own.items()
+    }
+    average = {f"average {k}": v for k, v in trainer.ema.ema.state_dict().items()}
+    updates = torch.tensor(trainer.ema.updates)
+    return deepcopy(
+        dict(trainer.model.state_dict()) | average | of_optimizer | {"updates": updates}
+    )
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, batches: Collection[int] | None) -> None:
+    """Make one pixel of these batches of a training infinite; None for all."""
+    stock = DetectionTrainer.preprocess_batch
+    n = 0
+
+    def preprocess(self: DetectionTrainer, batch: dict[str, Any]) -> dict[str, Any]:
+        nonlocal n
+        batch = stock(self, batch)
+        n += 1
+        if batches is None or n in batches:
+            batch["img"][0, 0, 0, 0] = math.inf
+        return batch
+
+    monkeypatch.setattr(DetectionTrainer, "preprocess_batch", preprocess)
+
+
+def test_an_infinite_pixel_would_spoil_a_stock_training(trainer: ScoreTrainer) -> None:
+    go(trainer)
+    go(trainer, bad=True, step=lambda: BaseTrainer.optimizer_step(trainer))
+    assert not all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_a_bad_batch_leaves_no_trace(
+    trainer: ScoreTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go(trainer)
+    before, losses = everything(trainer), trainer.tloss
+    go(trainer, bad=True)
+    assert_same(everything(trainer), before)
+    assert all(p.grad is None for p in trainer.model.parameters())
+    assert trainer.tloss is losses, "the epoch's mean is of the good batches"
+    assert guard_of(trainer).skipped == 1
+    line = "epoch 1, batch 2: loss or gradient not finite, step left out: "
+    assert line in capsys.readouterr().err
+
+
+def test_good_steps_are_those_of_ultralytics(
+    dataset: Path, tmp_path: Path, trainer: ScoreTrainer
+) -> None:
+    stock = make(config(dataset, tmp_path / "stock"))
+    stock._setup_train()
+    stock.epoch, stock.tloss = 0, None
+    stock.model.train()
+    assert_same(everything(stock), everything(trainer))
+    go(trainer, bad=True)
+    for _ in range(2):
+        batch = trainer.preprocess_batch(next(iter(trainer.train_loader)))
+        for one, step in (
+            (stock, lambda: BaseTrainer.optimizer_step(stock)),
+            (trainer, trainer.optimizer_step),
+        ):
+            loss, one.loss_items = one.model(batch)
+            one.loss, one.tloss = loss.sum(), one.loss_items
+            one.loss.backward()
+            step()
+    assert_same(everything(stock), everything(trainer))
+
+
+def test_a_training_goes_on_after_a_bad_batch(
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    poisoned(monkeypatch, {1, 3, 6})  # the first of all, and the last of an epoch
+    made = make(config(dataset, tmp_path / "run"))
+    made.train()
+    assert guard_of(made).skipped == 3
+    assert guard_of(made).returns == 0
+    assert made.ema.updates == 3, "of six batches"
+    assert all(torch.isfinite(v).all() for v in made.ema.ema.state_dict().values())
+    rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    assert len(rows) == 3, "no epoch twice"
+    assert "nan" not in "".join(rows).lower()
+    assert capsys.readouterr().err.count("step left out") == 3
+
+
+def test_three_bad_batches_in_a_row_return_to_the_last_good_state(
+    trainer: ScoreTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_start = everything(trainer)
+    for _ in range(3):
+        go(trainer)
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    for _ in range(2):
+        go(trainer, bad=True)
+    assert guard_of(trainer).returns == 0
+    go(trainer, bad=True)
+    assert guard_of(trainer).returns == 1
+    now = everything(trainer)
+    buffers = {name for name, _ in trainer.model.named_buffers()}
+    moved = {name for name in now if name.startswith("optimizer") or name in buffers}
+    assert_same(
+        {name: value for name, value in now.items() if name not in moved},
+        {name: value for name, value in at_start.items() if name not in moved},
+    )
+    assert not any(name.startswith("optimizer") for name in now), "it had not begun"
+    assert [g["lr"] for g in trainer.optimizer.param_groups] == [lr / 2 for lr in rates]
+    assert trainer.optimizer.param_groups[0]["initial_lr"] == 0.0005
+    assert trainer.scheduler.base_lrs == [0.0005] * len(rates)
+    line = (
+        "epoch 1, batch 6: loss, gradient or weights not finite: back to the last good state, "
+        "with half the learning rate (1 of 3 times), step left out: "
+    )
+    assert line in capsys.readouterr().err
+    go(trainer)
+    assert guard_of(trainer).skipped == 3
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_lost_weights_return_at_once(
+    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nan_guard, "STEPS_APART", 1)
+    go(trainer)
+    go(trainer)
+    before = everything(trainer)
+    go(trainer)  # keeps what stands before it
+    with torch.no_grad():
+        trainer.model.model[3].conv.weight[0] = torch.nan
+    go(trainer, bad=False)
+    assert guard_of(trainer).returns == 1
+    now = everything(trainer)
+    buffers = {name for name, _ in trainer.model.named_buffers()}
+    assert_same(*({n: v for n, v in state.items() if n not in buffers} for state in (now, before)))
+
+
+def test_what_did_not_help_is_not_returned_to_again(
+    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nan_guard, "STEPS_APART", 1)
+    monkeypatch.setattr(nan_guard, "MOST_SKIPPED", 1)
+    weight = trainer.model.model[3].conv.weight
+    stood = []
+    for _ in range(3):
+        stood.append(weight.detach().clone())
+        go(trainer)
+    for wanted in (stood[2], stood[1], stood[1]):
+        go(trainer, bad=True)
+        assert torch.equal(weight, wanted)
+
+
+def test_when_every_batch_is_bad_the_first_error_says_so(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned(monkeypatch, None)
+    out = tmp_path / "run"
+    with pytest.raises(ConfigError) as error:
+        train(config(dataset, out))
+    message = str(error.value)
+    assert message.startswith(
+        "epoch 1, batch 3: no batch so far has a finite loss and gradient, step left out: "
+    )
+    assert message.endswith("; look at the images; try a lower --lr, or --precision fp32")
+    named = message.split("left out: ")[1].split(";")[0].split(", ")
+    assert len(named) == 2
+    assert all(Path(name).parent == dataset / "images" / "train" for name in named)
+    assert not out.exists()
+
+
+def test_a_rate_that_is_far_too_high_is_given_up(dataset: Path, tmp_path: Path) -> None:
+    made = make(replace(config(dataset, tmp_path / "run"), epochs=9))
+
+    def raise_rate(trainer: ScoreTrainer) -> None:
+        for group in trainer.optimizer.param_groups:
+            group["initial_lr"] = 1e30
+
+    made.add_callback("on_train_start", raise_rate)
+    with pytest.raises(ConfigError, match=r"not finite after 3 returns to a good state, step left"):
+        made.train()
+    assert all(torch.isfinite(v).all() for v in made.ema.ema.state_dict().values())
+
+
+def test_what_a_scaler_tries_is_no_bad_step(trainer: ScoreTrainer) -> None:
+    go(trainer)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    weight = trainer.model.model[3].conv.weight
+    before = weight.detach().clone()
+    go(trainer)
+    assert torch.equal(weight, before), "left out by the scaler itself"
+    assert trainer.scaler.get_scale() == 2.0**126
+    assert guard_of(trainer).skipped == 0
+    go(trainer, bad=True)
+    assert guard_of(trainer).skipped == 1
+    assert trainer.scaler.get_scale() == 2.0**126, "it is not the scale's fault"
+
+
+def test_statistics_that_no_loss_shows_are_put_back(trainer: ScoreTrainer) -> None:
+    go(trainer)
+    trainer.scaler = torch.amp.GradScaler("cpu")  # nobody looks at the gradients
+    before = everything(trainer)
+    trainer.model.model[3].bn.running_mean[0] = math.inf
+    go(trainer)
+    assert guard_of(trainer).skipped == 1
+    assert_same(everything(trainer), before)
+
+
+def test_a_message_names_few_files(trainer: ScoreTrainer) -> None:
+    trainer.files = [f"{i}.png" for i in range(6)]
+    assert nan_guard._left_out(trainer) == ("step left out: 0.png, 1.png, 2.png, 3.png and 2 more")
+
+
+def test_other_devices_bad_steps_count(
+    trainer: ScoreTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reduce(bad: Tensor, **_options: object) -> None:
+        bad.fill_(1)
+
+    store = tmp_path.joinpath("store").as_uri()
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        go(trainer)
+        assert guard_of(trainer).skipped == 0
+        assert trainer.ema.updates == 1
+        before = everything(trainer)
+        monkeypatch.setattr(distributed, "all_reduce", reduce)
+        go(trainer)
+    finally:
+        distributed.destroy_process_group()
+    assert guard_of(trainer).skipped == 1
+    assert_same(everything(trainer), before)
+
+
+def test_a_guard_has_no_files_of_the_test_before(trainer: ScoreTrainer) -> None:
+    trainer.files = ["0.png"]
+    NanGuard(trainer)
+    assert trainer.files == []

@@ -1,0 +1,201 @@
+"""Keeps a training from what is no number: leaves a step out, or goes back to the last good state.
+
+One bad image gives a loss that is NaN, and one step with its gradient a network that is NaN for
+good. A step whose loss, gradients or BatchNorm statistics are not finite is not taken, and the
+batch leaves no trace. After several such steps in a row, or when the weights themselves are no
+longer finite, weights, their average and the optimiser return to a state that is known to be good,
+and the learning rate is halved. The order of the data goes on, so that a bad batch does not come
+again at once.
+
+Two states are kept in main memory, not on the GPU: with Adam 32 bytes a parameter, which is 84 MB
+for yolo11n and 1.8 GB for yolo11x, in the process of each device.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.utils import get_total_norm
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.utils import LOGGER
+from ultralytics.utils.torch_utils import unwrap_model
+
+from class_maps import ConfigError
+
+MOST_SKIPPED = 3
+"""Steps left out in a row, after which the last good state returns."""
+MOST_RETURNS = 3
+"""In a training, after which it is given up."""
+STEPS_APART = 100
+"""Good steps from one kept state to the next."""
+RATE_FACTOR = 0.5
+"""Of the learning rate, at each return."""
+MOST_FILES = 4
+"""Images that a message names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _State:
+    """What a training needs to go on from, in main memory."""
+
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    updates: int
+    """Of the average."""
+    optimizer: dict[nn.Parameter, dict[str, Any]]
+
+
+class NanGuard:
+    """Decides whether a step is taken, and undoes what made the weights unusable.
+
+    Args:
+        trainer: Set up; its ``files`` are the images of the batches since the last step.
+    """
+
+    def __init__(self, trainer: BaseTrainer) -> None:
+        self.skipped = 0
+        """Steps left out."""
+        self.returns = 0
+        """To a good state."""
+        self._model = unwrap_model(trainer.model)
+        self._buffers = list(self._model.buffers())
+        self._statistics = [b for b in self._buffers if b.is_floating_point()]
+        self._kept_buffers = [buffer.clone() for buffer in self._buffers]
+        self._losses: dict[str, Tensor] | None = None
+        self._states: deque[_State] = deque(maxlen=2)
+        self._good_steps = 0
+        self._in_a_row = 0
+        trainer.files = []
+
+    def allows_step(self, trainer: BaseTrainer) -> bool:
+        """Look at what a step would be taken from, before it is taken.
+
+        Args:
+            trainer: Its ``loss`` is of the last batch, its gradients of all since the last step.
+
+        Returns:
+            Whether the step is to be taken. If not, weights and statistics are as they were before
+            the batch, or those of a good state.
+
+        Raises:
+            ConfigError: There is no good state to return to, or not again.
+        """
+        if self._is_finite(trainer):
+            self._note_good(trainer)
+            return True
+        self.skipped += 1
+        self._in_a_row += 1
+        with torch.no_grad():
+            torch._foreach_copy_(self._buffers, self._kept_buffers)
+        # The mean of the epoch's losses would stay NaN.
+        trainer.tloss = self._losses or {k: torch.zeros_like(v) for k, v in trainer.tloss.items()}
+        weights_lost = not torch.isfinite(get_total_norm(list(self._model.parameters())))
+        if self._in_a_row >= MOST_SKIPPED or weights_lost:
+            self._return(trainer)
+        else:
+            LOGGER.warning(f"{_place(trainer)}: loss or gradient not finite, {_left_out(trainer)}")
+        trainer.files = []
+        return False
+
+    def _is_finite(self, trainer: BaseTrainer) -> bool:
+        """Ask for one bit from the device: whether all that the step depends on is finite.
+
+        A scaler tries how far it can go: gradients beyond the range of fp16 are part of that, and
+        it leaves out their steps itself.
+        """
+        total = trainer.loss.detach() + get_total_norm(self._statistics)
+        if not trainer.scaler.is_enabled():
+            own = (p.grad for p in self._model.parameters())
+            total = total + get_total_norm([grad for grad in own if grad is not None])
+        bad = (~torch.isfinite(total)).int()
+        if distributed.is_available() and distributed.is_initialized():  # all do the same
+            distributed.all_reduce(bad, op=distributed.ReduceOp.MAX)
+        return not bad
+
+    def _note_good(self, trainer: BaseTrainer) -> None:
+        """Keep what this batch has shown to be good: the weights before the step, not after it."""
+        if self._good_steps % STEPS_APART == 0:
+            self._states.append(_state(self._model, trainer))
+        self._good_steps += 1
+        self._in_a_row = 0
+        with torch.no_grad():
+            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        self._losses = trainer.tloss
+        trainer.files = []
+
+    def _return(self, trainer: BaseTrainer) -> None:
+        place = _place(trainer)
+        advice = "look at the images; try a lower --lr, or --precision fp32"
+        if not self._states:
+            raise ConfigError(
+                f"{place}: no batch so far has a finite loss and gradient, {_left_out(trainer)}; "
+                f"{advice}"
+            )
+        if self.returns == MOST_RETURNS:
+            raise ConfigError(
+                f"{place}: loss, gradient or weights not finite after {self.returns} returns to a "
+                f"good state, {_left_out(trainer)}; {advice}"
+            )
+        # An older one the next time, unless good steps come in between.
+        state = self._states.pop() if len(self._states) > 1 else self._states[0]
+        _restore(state, self._model, trainer)
+        self.returns += 1
+        self._in_a_row = 0
+        for group in trainer.optimizer.param_groups:
+            for name in ("initial_lr", "lr"):
+                group[name] *= RATE_FACTOR
+        trainer.freezing.lower_rates(RATE_FACTOR)
+        trainer.scheduler.base_lrs = [lr * RATE_FACTOR for lr in trainer.scheduler.base_lrs]
+        with torch.no_grad():
+            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        LOGGER.warning(
+            f"{place}: loss, gradient or weights not finite: back to the last good state, with "
+            f"half the learning rate ({self.returns} of {MOST_RETURNS} times), {_left_out(trainer)}"
+        )
+
+
+def _place(trainer: BaseTrainer) -> str:
+    return f"epoch {trainer.epoch + 1}, batch {trainer.batches_done}"
+
+
+def _left_out(trainer: BaseTrainer) -> str:
+    shown = ", ".join(trainer.files[:MOST_FILES])
+    more = len(trainer.files) - MOST_FILES
+    return f"step left out: {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _state(model: nn.Module, trainer: BaseTrainer) -> _State:
+    return _State(
+        model=_copied(model.state_dict()),
+        average=_copied(trainer.ema.ema.state_dict()),
+        updates=trainer.ema.updates,
+        optimizer={p: _copied(own) for p, own in trainer.optimizer.state.items()},
+    )
+
+
+def _copied(tensors: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+        for name, value in tensors.items()
+    }
+
+
+@torch.no_grad()
+def _restore(state: _State, model: nn.Module, trainer: BaseTrainer) -> None:
+    """Copy in place: others hold these tensors too. The optimiser's groups stay as they are."""
+    model.load_state_dict(state.model)
+    trainer.ema.ema.load_state_dict(state.average)
+    trainer.ema.updates = state.updates
+    of_optimizer = trainer.optimizer.state
+    for parameter in list(of_optimizer):
+        kept = state.optimizer.get(parameter)
+        if kept is None:  # before its first step
+            del of_optimizer[parameter]
+            continue
+        for name, value in kept.items():
+            if isinstance(value, Tensor):
+                of_optimizer[parameter][name].copy_(value)
+            else:
+                of_optimizer[parameter][name] = value

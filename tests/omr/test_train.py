@@ -107,7 +107,7 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
         (["--lr-scale", ""], "lr_scale: : expected a number, or several: 1,2"),
         (
             ["--freeze", "neck"],
-            "freeze: the layers of a model from scratch have learnt nothing; give --model FILE.pt",
+            "freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt",
         ),
         (
             ["--resume", "--find-lr"],

@@ -180,14 +180,14 @@ def test_a_save_that_dies_leaves_the_checkpoint_before(
 
     written: list[Path] = []
 
-    def die_on_the_third(path: Path, content: bytes) -> int:
+    def die_on_the_fifth(path: Path, content: bytes) -> int:
         written.append(path)
-        if len(written) == 3:  # after the first epoch's last and best
+        if len(written) == 5:  # after the first epoch's last and best, each in two forms
             write(path, content[:100])
             raise OSError("no space left")
         return write(path, content)
 
-    monkeypatch.setattr(Path, "write_bytes", die_on_the_third)
+    monkeypatch.setattr(Path, "write_bytes", die_on_the_fifth)
     with pytest.raises(ConfigError) as raised:
         train(replace(tiny(dataset, tmp_path / "run"), epochs=2))
     assert str(raised.value) == (

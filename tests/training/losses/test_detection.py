@@ -1,11 +1,7 @@
 import copy
 import functools
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -571,84 +567,3 @@ def test_no_table_of_all_boxes_against_all_points(assigner: AssignerName, name: 
         with dense:
             case.results(case.model.init_criterion())
         assert dense.n_bytes >= 4 * table
-
-
-WORKER = """
-import datetime, sys
-import torch
-from torch import distributed
-from torch.nn.parallel import DistributedDataParallel
-from ultralytics.cfg import get_cfg
-from ultralytics.nn.tasks import DetectionModel
-from training.losses.detection import LossOptions, detection_criterion
-from training.models import model_file
-
-rank, folder = int(sys.argv[1]), sys.argv[2]
-waits = datetime.timedelta(seconds=40)
-distributed.init_process_group("gloo", f"file://{folder}/store", waits, 2, rank)
-for name in sys.argv[3:]:
-    torch.manual_seed(0)
-    model = DetectionModel(model_file(name), nc=3, verbose=False).train()
-    model.args = get_cfg()
-    model.criterion = detection_criterion(model, LossOptions())
-    parallel = DistributedDataParallel(model)
-    batch = torch.load(f"{folder}/{rank}.pt")
-    # A parameter without a gradient would be an error in the second step.
-    for step in range(2):
-        model.zero_grad()
-        loss, _ = parallel(batch)
-        loss.sum().backward()
-    slopes = {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
-    torch.save(slopes, f"{folder}/{name}{rank}.pt")
-distributed.destroy_process_group()
-"""
-DISTRIBUTED = ["omr-tiny", "yolo26n"]
-
-
-def run_workers(folder: Path) -> None:
-    """Train two steps in two processes, with the batches of ``folder``; gradients go there, too."""
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(rank), str(folder), *DISTRIBUTED],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
-        )
-        for rank in range(2)
-    ]
-    try:
-        complaints = [worker.communicate(timeout=120)[1] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(complaints)
-
-
-@pytest.mark.slow
-def test_two_processes_come_to_the_mean_of_their_gradients(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    halves = []
-    for rank, counts in enumerate([[9, 4], [0, 0]]):
-        images = torch.rand(2, 3, 64, 64, generator=generator)
-        halves.append(labels_of(counts, 3, generator) | {"img": images})
-        torch.save(halves[-1], tmp_path / f"{rank}.pt")
-    run_workers(tmp_path)
-    for name in DISTRIBUTED:
-        expected: dict[str, Tensor] = {}
-        for batch in halves:
-            alone = copy.deepcopy(model_of(name))
-            alone.criterion = detection_criterion(alone, LossOptions())
-            loss, _ = alone(batch)
-            loss.sum().backward()
-            for key, parameter in alone.named_parameters():
-                if parameter.requires_grad:
-                    assert parameter.grad is not None, f"{key} has no gradient without boxes"
-                    expected[key] = expected.get(key, torch.zeros(())) + parameter.grad / 2
-        most = max(float(slope.abs().max()) for slope in expected.values())
-        for rank in range(2):
-            slopes = torch.load(tmp_path / f"{name}{rank}.pt")
-            assert slopes.keys() == expected.keys()
-            for key, slope in slopes.items():
-                torch.testing.assert_close(slope, expected[key], rtol=1e-5, atol=1e-6 * most)

@@ -35,7 +35,8 @@ from eval.detection import DetectionReport, evaluate
 from training.assigners.nearness import EPS, LEAST_SCORE
 from training.losses.detection import STOCK, LossOptions
 from training.predictor import predict
-from training.trainer import TrainConfig, train
+from training.train_config import TrainConfig
+from training.trainer import train
 
 STARTS = (
     "stock",
@@ -131,13 +132,13 @@ def _without_the_rest(start: str) -> Iterator[None]:
     """Switch off what ``start`` does not name: mocks in place of what would do it."""
     with contextlib.ExitStack() as stack:
         if "signed" not in start:
-            stack.enter_context(mock.patch("training.score_trainer.allow_beside"))
+            stack.enter_context(mock.patch("training.transfer.allow_beside"))
         options = partial(
             LossOptions,
             eps=EPS if "nearness" in start else STOCK.eps,
             least_score=LEAST_SCORE if "least" in start else 0.0,
         )
-        stack.enter_context(mock.patch("training.trainer.LossOptions", options))
+        stack.enter_context(mock.patch("training.train_config.LossOptions", options))
         yield
 
 

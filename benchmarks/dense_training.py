@@ -93,7 +93,8 @@ def show_density(data: Path, batch: int) -> int:
 
 def train_stock(options: argparse.Namespace) -> None:
     """Train with the loss that the model comes with, in limited memory, and write what became."""
-    from training.trainer import TrainConfig, train
+    from training.train_config import TrainConfig
+    from training.trainer import train
 
     limit = int(options.limit_gb * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

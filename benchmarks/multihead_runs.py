@@ -35,7 +35,8 @@ from training.models import model_file
 from training.predictor import NMS_IOU_THRESH, predict
 from training.score_trainer import ScoreTrainer
 from training.size_prior import level_priors, reach_of
-from training.trainer import TrainConfig, train
+from training.train_config import TrainConfig
+from training.trainer import train
 
 THIN = ("stem", "barlineSingle", "tie", "beam")
 SMALL = ("augmentationDot", "repeatDot")

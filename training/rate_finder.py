@@ -29,7 +29,8 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 from class_maps import ConfigError
 from converters.staging import is_free
 from training.score_trainer import ScoreTrainer
-from training.trainer import TrainConfig, ready_trainer
+from training.train_config import TrainConfig
+from training.trainer import ready_trainer
 
 LOWEST, HIGHEST = 1e-6, 1.0
 """Rates of the first step and of the last."""

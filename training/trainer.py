@@ -7,7 +7,6 @@ start from the data's sizes, a limit of detections that fits a full page, and no
 
 import importlib.util
 import json
-import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,203 +16,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
-from training.assigners.nearness import OverlapName
 from training.checkpoints import is_weights, load_weights
 from training.density import suggested_max_det
 from training.devices import check_device
-from training.freezing import FreezeOptions, check_freezing
+from training.freezing import check_freezing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
-from training.joint_data import JointData, JointOptions, count_sources, join, total
+from training.joint_data import JointData, count_sources, join, total
 from training.labels import LabelCounts
-from training.learning_rate import BASE_BATCH, BASE_LR
-from training.losses.class_terms import ClassLoss
-from training.losses.detection import AssignerName, LossOptions
 from training.model_descriptions import activation_kept
 from training.models import model_file
-from training.music_safety import Transforms
-from training.precision import Precision, amp_argument, check_precision, resolved
+from training.precision import amp_argument, resolved
 from training.ranks import check_ranks, is_first
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.run_state import STATE_FILE, read
 from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer, finish_run
 from training.signed_distances import beside
 from training.tensorboard_log import check_tensorboard
+from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.transfer import check_fit
-from training.whole_files import replacing
-
-CONFIG_FILE = "omr.yaml"
-"""The resolved configuration, in the run folder."""
-LISTS = "mix", "same", "unfreeze_at", "lr_scale"
-"""Names of what is a list in that file, and no path."""
-STRIDE = 32
-"""Pixels per cell of the coarsest level."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """Everything a training depends on; saved in the run folder as it was resolved.
-
-    Raises:
-        ConfigError: A number that must be above 0 is not, ``imgsz`` is no multiple of 32, a name is
-            none of those there are, or there are two files with weights.
-    """
-
-    data: Path
-    """Folder with a ``data.yaml``, or that file."""
-    joint: tuple[Path, ...] = ()
-    """Data sets that are trained on together with ``data``."""
-    mix: tuple[float, ...] = ()
-    """Weight of the images of ``data`` and of each in ``joint``; empty for their numbers."""
-    true_negatives: bool = False
-    """A class that one of several data sets does not have is not drawn on its images either; else
-    its images say nothing of such a class."""
-    same: tuple[str, ...] = ()
-    """Class names that mean the same in several data sets, whatever their class maps; ``all`` for
-    every name."""
-    out: Path
-    """Run folder; it must be empty or not there, unless ``resume``."""
-    model: str = "yolo11n"
-    """Name of a model to train from scratch, or a file with weights to go on from."""
-    weights: str = ""
-    """File with weights of which ``model`` takes over what fits; empty for none."""
-    trust: bool = False
-    """Whether a pickle with weights that cannot be read otherwise may run its code."""
-    epochs: int = 100
-    imgsz: int = 640
-    """Side of the network's input in pixels."""
-    batch: int = BASE_BATCH
-    """Images that go through the network at a time, over all devices."""
-    nominal_batch: int = 0
-    """Images a step, a multiple of ``batch``, whose gradients are added up; 0 for ``batch``."""
-    device: str = ""
-    """``cpu``, ``0``, ``0,1`` ...; empty for the first CUDA device, or the CPU."""
-    seed: int = 0
-    workers: int = 8
-    """Processes that load images, a device; on a CPU there are none."""
-    resume: bool = False
-    """Go on with the run in ``out``, with the configuration it was started with."""
-    lr: float = BASE_LR
-    """Learning rate after warm-up."""
-    final_lr: float = 0.01
-    """Learning rate at the end, as a share of ``lr``."""
-    warmup_epochs: float = 3.0
-    freeze: str = ""
-    """Layers that are not trained: ``backbone``; ``neck``, all before the head; or how many."""
-    unfreeze_at: tuple[int, ...] = ()
-    """Epochs, from 0, with which a part of the frozen layers comes back, the last ones first."""
-    lr_scale: tuple[float, ...] = ()
-    """Learning rate of layers that come back, as a share of ``lr``; one for all parts or one for
-    each; empty for 0.1."""
-    unfreeze_warmup: float = 1.0
-    """Epochs in which the learning rate of layers that come back rises."""
-    optimizer: str = "AdamW"
-    weight_decay: float = 0.0005
-    precision: Precision = "auto"
-    """What the network computes in: ``bf16``, ``fp16``, ``fp32``; ``auto`` is bf16 on a GPU that
-    has it, if a test against fp32 passes."""
-    size_prior: bool = True
-    """Start the boxes at the data's sizes, and let them lie beside their anchor points; not done
-    where ``model`` is a weights file, whose boxes stay as they are."""
-    assigner: AssignerName = "tal"
-    """Which anchor points are to predict a symbol: ``tal``, those that already do it best;
-    ``simota``, the cheapest, as many as fit; ``static``, the nearest."""
-    heads: str = ""
-    """Groups of classes with a head each: name of a shipped head config, or a YAML file; empty for
-    a single head, or for that of the weights."""
-    class_loss: ClassLoss = "bce"
-    """Loss of the classes: ``bce``, ``focal`` or ``varifocal``."""
-    overlap: OverlapName = "near"
-    """How the assigner measures the fit of a prediction; see :class:`LossOptions`."""
-    beta: float = 6.0
-    """Power of the overlap in the metric of ``tal``: a lower one spreads the weight."""
-    translate: float = 0.1
-    """Largest shift, as a share of the image."""
-    scale: float = 0.2
-    """Sizes from 1 - scale to 1 + scale."""
-    brightness: float = 0.2
-    """Largest change of brightness, as a share."""
-    fliplr: float = 0.0
-    """Probability of a mirrored image, left for right; not of music, unless ``i_know``."""
-    flipud: float = 0.0
-    """Probability of an image upside down; not of music, unless ``i_know``."""
-    degrees: float = 0.0
-    """Largest rotation; of music 1 at most, unless ``i_know``."""
-    mosaic: float = 0.0
-    """Probability of four images of a data set in one."""
-    i_know: bool = False
-    """Mirror and turn music as well."""
-    tensorboard: bool = False
-    """Write figures for TensorBoard into the run folder."""
-    validate: bool = True
-    """Validate after every epoch; else not at all, and the last epoch counts as the best."""
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        names = "epochs", "imgsz", "batch", "lr", "beta"
-        numbers = {name: getattr(self, name) for name in names}
-        wrong = [f"{name} ({n})" for name, n in numbers.items() if not 0 < n < math.inf]
-        if wrong:
-            raise ConfigError(f"must be above 0: {', '.join(wrong)}")
-        if self.imgsz % STRIDE:
-            larger = -(-self.imgsz // STRIDE) * STRIDE
-            raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
-        if self.nominal_batch < 0 or self.nominal_batch % self.batch:
-            larger = max(-(-self.nominal_batch // self.batch), 1) * self.batch
-            raise ConfigError(
-                f"nominal_batch ({self.nominal_batch}): must be a multiple of batch "
-                f"({self.batch}); use {larger}"
-            )
-        if self.weights and is_weights(self.model):
-            raise ConfigError(f"--weights: --model {self.model} has weights already; give one")
-        check_precision(self.precision)
-        self.loss_options()
-        self.transforms()
-        self.sources()
-        self.freeze_options()
-
-    def sources(self) -> JointOptions:
-        """Give what of this says which images there are."""
-        return JointOptions(
-            folders=(self.data, *self.joint),
-            mix=self.mix,
-            true_negatives=self.true_negatives,
-            same=self.same,
-        )
-
-    def transforms(self) -> Transforms:
-        """Give what of this is done to images, beside shifts, sizes and brightness."""
-        return Transforms(
-            fliplr=self.fliplr,
-            flipud=self.flipud,
-            degrees=self.degrees,
-            mosaic=self.mosaic,
-            i_know=self.i_know,
-        )
-
-    def loss_options(self) -> LossOptions:
-        """Give what of this the loss depends on."""
-        return LossOptions(
-            assigner=self.assigner,
-            class_loss=self.class_loss,
-            overlap=self.overlap,
-            beta=self.beta,
-        )
-
-    def freeze_options(self) -> FreezeOptions:
-        """Give what of this says which layers are trained, and when."""
-        return FreezeOptions(
-            freeze=self.freeze,
-            unfreeze_at=self.unfreeze_at,
-            lr_scale=self.lr_scale,
-            warmup_epochs=self.unfreeze_warmup,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -400,39 +226,6 @@ def _make_room(config: TrainConfig, *, force: bool) -> None:
                 f"{needed} lies in {out}, which would be replaced; choose another folder"
             )
     shutil.rmtree(out)
-
-
-def save_config(config: TrainConfig) -> None:
-    """Write the configuration into its run folder."""
-    content = {
-        name: str(value.absolute()) if isinstance(value, Path) else value
-        for name, value in asdict(config).items()
-    }
-    content["joint"] = [str(folder.absolute()) for folder in config.joint]
-    file = config.out / CONFIG_FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as part:
-        part.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-
-
-def read_config(out: Path) -> TrainConfig:
-    """Read the configuration of a run.
-
-    Raises:
-        InputError: The file is missing, or is not what :func:`save_config` wrote.
-    """
-    file = out / CONFIG_FILE
-    if not file.is_file():
-        raise InputError("no such file; only a run of omr train can be resumed", path=file)
-    try:
-        content = yaml.safe_load(file.read_text("utf-8"))
-        paths = {name: Path(content[name]) for name in ("data", "out")}
-        lists = {name: tuple(content.get(name, ())) for name in LISTS}
-        joint = tuple(Path(folder) for folder in content.get("joint", ()))
-        return TrainConfig(**content | paths | lists | {"joint": joint})
-    except (yaml.YAMLError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"not written by omr train: {reason}", path=file) from None
 
 
 def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) -> dict[str, Any]:

@@ -149,7 +149,8 @@ def train(
     """
     from training.learning_rate import resolved_rate
     from training.ranks import is_first
-    from training.trainer import TrainConfig, TrainResult
+    from training.train_config import TrainConfig
+    from training.trainer import TrainResult
 
     if resume:
         _check_no_settings(context)

@@ -11,7 +11,8 @@ import torch
 
 from training import score_trainer
 from training.score_trainer import ScoreTrainer
-from training.trainer import TrainConfig, train
+from training.train_config import TrainConfig
+from training.trainer import train
 
 Patch = Callable[[], None]
 

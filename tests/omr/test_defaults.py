@@ -18,7 +18,7 @@ from omr.commands.train import train
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName
 from training.precision import Precision
-from training.trainer import TrainConfig
+from training.train_config import TrainConfig
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from omr.commands.train import train
 from training.freezing import FreezeOptions
 from training.losses.detection import LossOptions
 from training.music_safety import Transforms
-from training.trainer import read_config
+from training.train_config import read_config
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 
-from training.trainer import TrainConfig, TrainResult, train
+from training.train_config import TrainConfig
+from training.trainer import TrainResult, train
 
 NAMES = ("notehead", "stem", "beam")
 SHAPES = {0: (10, 8), 1: (2, 28), 2: (30, 6)}

@@ -20,15 +20,8 @@ from training import run_state
 from training.freezing import FreezeOptions, check_freezing, n_layers
 from training.labels import count_labels
 from training.score_trainer import ScoreTrainer
-from training.trainer import (
-    TrainConfig,
-    TrainResult,
-    _callbacks,
-    _overrides,
-    read_config,
-    save_config,
-    train,
-)
+from training.train_config import TrainConfig, read_config, save_config
+from training.trainer import TrainResult, _callbacks, _overrides, train
 
 HEADS = """
 groups:

@@ -35,14 +35,8 @@ from training.models import model_file
 from training.predictor import class_names, predict
 from training.score_trainer import ScoreTrainer
 from training.score_validator import OF_SOURCE, ScoreValidator, source_names
-from training.trainer import (
-    TrainConfig,
-    _callbacks,
-    _overrides,
-    read_config,
-    save_config,
-    train,
-)
+from training.train_config import TrainConfig, read_config, save_config
+from training.trainer import _callbacks, _overrides, train
 
 Draw = Callable[..., Path]
 MUSIC = ("notehead", "stem", "beam")

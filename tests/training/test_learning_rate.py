@@ -21,7 +21,8 @@ from training.rate_finder import (
     running_means,
 )
 from training.score_trainer import ScoreTrainer
-from training.trainer import TrainConfig, ready_trainer
+from training.train_config import TrainConfig
+from training.trainer import ready_trainer
 
 
 def tiny(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401

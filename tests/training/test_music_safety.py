@@ -27,7 +27,8 @@ from training.music_safety import (
     is_music,
 )
 from training.score_data import ScoreDataset
-from training.trainer import TrainConfig, train
+from training.train_config import TrainConfig
+from training.trainer import train
 
 Draw = Callable[..., Path]
 SIDE = 64

@@ -18,7 +18,8 @@ from training.labels import count_labels
 from training.models import model_file
 from training.nan_guard import NanGuard
 from training.score_trainer import ScoreTrainer
-from training.trainer import TrainConfig, _callbacks, _overrides, train
+from training.train_config import TrainConfig
+from training.trainer import _callbacks, _overrides, train
 
 
 def config(data: Path, out: Path) -> TrainConfig:

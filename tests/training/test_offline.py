@@ -30,7 +30,8 @@ if {first}:
     from ultralytics.utils import ONLINE, events
     assert ONLINE and events.events.enabled
     socket.getaddrinfo = refuse
-from training.trainer import TrainConfig, train
+from training.train_config import TrainConfig
+from training.trainer import train
 from training.predictor import predict
 import torch
 torch.set_num_threads(2)

@@ -18,7 +18,8 @@ from training.labels import count_labels
 from training.models import model_file
 from training.precision import Precision, SelfTest, amp_argument, resolved, self_test
 from training.score_trainer import ScoreTrainer
-from training.trainer import TrainConfig, _callbacks, _overrides, read_config, train
+from training.train_config import TrainConfig, read_config
+from training.trainer import _callbacks, _overrides, train
 
 PASSED = SelfTest(loss=1, low_loss=1, cosine=1)
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from class_maps import ConfigError, InputError
 from converters.page import Page
 from training import predictor
 from training.predictor import _collate, _suppress, class_names, predict
-from training.trainer import TrainConfig, TrainResult, train
+from training.train_config import TrainConfig
+from training.trainer import TrainResult, train
 
 
 def images_of(folder: Path) -> list[tuple[Path, PurePosixPath]]:

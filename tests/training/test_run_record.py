@@ -16,7 +16,8 @@ from training.heads import head_config
 from training.joint_data import JointOptions, join
 from training.run_record import HEADS_FILE, RECORD_FILE, RunRecord, check_same_data, record_of
 from training.score_trainer import ScoreTrainer
-from training.trainer import TrainConfig, read_config, train
+from training.train_config import TrainConfig, read_config
+from training.trainer import train
 
 Draw = Callable[..., Path]
 HEADS = """

@@ -15,7 +15,8 @@ from class_maps import ConfigError, InputError
 from training import run_state, score_trainer
 from training.run_state import STATE_FILE
 from training.score_trainer import REPORT_FILE, ScoreTrainer, finish_run
-from training.trainer import TrainConfig, train
+from training.train_config import TrainConfig
+from training.trainer import train
 from training.whole_files import replacing
 
 Draw = Callable[..., Path]

@@ -22,7 +22,8 @@ from training.losses.detection import DetectionLoss
 from training.score_trainer import ScoreTrainer, _lower_rate, _start_epoch
 from training.score_validator import ScoreValidator
 from training.signed_distances import CLOSED, beside
-from training.trainer import TrainConfig, _callbacks, _check_symbols, _overrides
+from training.train_config import TrainConfig
+from training.trainer import _callbacks, _check_symbols, _overrides
 
 
 def small(data: Path, out: Path) -> TrainConfig:

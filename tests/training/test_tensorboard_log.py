@@ -13,7 +13,8 @@ from converters.yolo import open_dataset
 from training.labels import count_labels
 from training.score_trainer import ON_OPTIONS, ScoreTrainer
 from training.tensorboard_log import check_tensorboard
-from training.trainer import TrainConfig, _callbacks, train
+from training.train_config import TrainConfig
+from training.trainer import _callbacks, train
 
 Scalars = dict[str, list[tuple[int, float]]]
 

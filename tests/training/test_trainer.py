@@ -25,15 +25,8 @@ from training.losses.detection import AssignerName, LossOptions
 from training.score_data import ScoreDataset
 from training.score_trainer import REPORT_FILE, ScoreTrainer
 from training.signed_distances import beside
-from training.trainer import (
-    CONFIG_FILE,
-    TrainConfig,
-    TrainResult,
-    _callbacks,
-    _overrides,
-    read_config,
-    train,
-)
+from training.train_config import CONFIG_FILE, TrainConfig, read_config
+from training.trainer import TrainResult, _callbacks, _overrides, train
 
 Draw = Callable[..., Path]
 

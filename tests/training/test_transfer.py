@@ -16,7 +16,8 @@ from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.heads.head_config import Group, HeadConfig
 from training.models import model_file
 from training.signed_distances import allow_beside, beside
-from training.trainer import TrainConfig, train
+from training.train_config import TrainConfig
+from training.trainer import train
 from training.transfer import REPORT_FILE, check_fit, transfer
 
 NAMES = ("notehead", "stem", "beam")

@@ -11,7 +11,8 @@ from converters.yolo import open_dataset
 from training.checkpoints import load_weights
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.predictor import predict
-from training.trainer import TrainConfig, read_config, train
+from training.train_config import TrainConfig, read_config
+from training.trainer import train
 
 HEADS = """groups:
 - name: heads

@@ -25,7 +25,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from converters.page import Page
 from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
-from training import augmentation
+from training import augmentation, score_trainer
 from training.checkpoints import save_weights
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
@@ -34,7 +34,7 @@ from training.losses.detection import STOCK
 from training.models import model_file
 from training.predictor import NMS_IOU_THRESH, predict
 from training.score_trainer import ScoreTrainer
-from training.size_prior import level_priors, reach_of
+from training.size_prior import ClassSize, level_priors, reach_of
 from training.train_config import TrainConfig
 from training.trainer import train
 
@@ -102,7 +102,7 @@ def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
     whole = HeadConfig(groups=(Group(name="all", classes=tuple(names)),))
     stock = replace(separate, box_encoding="stock")
     no_prior = {"size_prior": False}
-    shared: Any = ((ScoreTrainer, "_priors", shared_priors),)
+    shared: Any = ((score_trainer, "head_priors", shared_priors),)
     return {
         "single": Variant(heads=whole),
         "wide": Variant(heads=replace(whole, tower_width=equal_width(names, separate, rig))),
@@ -253,9 +253,9 @@ def trained_so(
         yield
 
 
-def shared_priors(trainer: ScoreTrainer, head: Detect) -> Tensor:
-    """Start every group from the sizes of all classes, in place of ``ScoreTrainer._priors``."""
-    of_all = level_priors(trainer._class_sizes(), head.stride.tolist(), reach_of(head))
+def shared_priors(head: Detect, sizes: Sequence[ClassSize]) -> Tensor:
+    """Start every group from the sizes of all classes, in place of ``head_priors``."""
+    of_all = level_priors(sizes, head.stride.tolist(), reach_of(head))
     n_groups = len(head.labels) if isinstance(head, SeparateDetect) else 1
     return of_all.repeat(n_groups, 1, 1)
 

@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
@@ -30,7 +28,6 @@ from training.augmentation import SymbolCounter
 from training.checkpoints import is_weights, load_weights, save_weights
 from training.draws import EpochSampler, seed_epoch
 from training.freezing import FreezeOptions, Freezing
-from training.heads.grouped import SeparateDetect
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, join
 from training.losses.detection import LossOptions, detection_criterion
@@ -46,7 +43,7 @@ from training.precision import (
 )
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
-from training.size_prior import ClassSize, class_sizes, level_priors, reach_of, set_size_prior
+from training.size_prior import head_priors, set_size_prior, sizes_of
 from training.tensorboard_log import write_scalars
 from training.transfer import REPORT_FILE as TRANSFER_FILE
 from training.transfer import TransferReport, set_head, transfer
@@ -310,17 +307,9 @@ class ScoreTrainer(DetectionTrainer):
         super()._build_train_pipeline()
         if self.size_prior and self.transferred is None and self.priors is None:
             head = unwrap_model(self.model).model[-1]
-            self.priors = self._priors(head)
+            sizes = sizes_of(self.train_loader.dataset.labels, self.args.imgsz)
+            self.priors = head_priors(head, sizes)
             set_size_prior(head, self.priors)
-
-    def _priors(self, head: Detect) -> Tensor:
-        """Choose where the boxes start, for each group that has a box branch of its own."""
-        strides, reach, sizes = head.stride.tolist(), reach_of(head), self._class_sizes()
-        if not isinstance(head, SeparateDetect):
-            return level_priors(sizes, strides, reach)
-        of_groups = ([size for size in sizes if size.label in own] for own in head.labels)
-        # A group without a symbol may start anywhere.
-        return torch.stack([level_priors(own or sizes, strides, reach) for own in of_groups])
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does, with our loss in both copies of the model."""
@@ -400,15 +389,6 @@ class ScoreTrainer(DetectionTrainer):
             self.optimizer.zero_grad()
         if self.ema:
             self.freezing.restore(self.ema.ema)
-
-    def _class_sizes(self) -> tuple[ClassSize, ...]:
-        """Measure the training symbols as the network sees them, in pixels of its input."""
-        rows = self.train_loader.dataset.labels
-        sides = np.array([row["shape"][::-1] for row in rows], dtype=np.float64)  # width, height
-        factors = sides * self.args.imgsz / sides.max(axis=1, keepdims=True)
-        sizes = [row["bboxes"][:, 2:] * factor for row, factor in zip(rows, factors, strict=True)]
-        labels = np.concatenate([row["cls"][:, 0] for row in rows]).astype(np.int64)
-        return class_sizes(labels, np.concatenate(sizes))
 
     def save_model(self) -> bool:
         """Save so that a run that is killed meanwhile still has its last whole files.

@@ -10,8 +10,9 @@ Shapes: L levels, C classes, K candidate boxes, N symbols, R bins of a distance.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,39 @@ def class_sizes(labels: NDArray[np.int64], sizes: NDArray[np.float64]) -> tuple[
             ClassSize(label=int(label), count=len(own), width=float(width), height=float(height))
         )
     return tuple(result)
+
+
+def sizes_of(rows: Sequence[Mapping[str, Any]], imgsz: int) -> tuple[ClassSize, ...]:
+    """Measure the symbols of images as the network sees them.
+
+    Args:
+        rows: Of each image ``shape``, height and width, ``cls``, shape ``(N, 1)``, and ``bboxes``,
+            whose last two columns are width and height as shares of the image, shape ``(N, 4)``.
+        imgsz: The longer side of an image is resized to this, in pixels.
+    """
+    sides = np.array([row["shape"][::-1] for row in rows], dtype=np.float64)  # width, height
+    factors = sides * imgsz / sides.max(axis=1, keepdims=True)
+    sizes = [row["bboxes"][:, 2:] * factor for row, factor in zip(rows, factors, strict=True)]
+    labels = np.concatenate([row["cls"][:, 0] for row in rows]).astype(np.int64)
+    return class_sizes(labels, np.concatenate(sizes))
+
+
+def head_priors(head: Detect, sizes: Sequence[ClassSize]) -> Tensor:
+    """Choose the boxes that a head starts from, for each group that has a box branch of its own.
+
+    Args:
+        head: Ultralytics' ``Detect``, or a head of several groups.
+        sizes: One or more classes.
+
+    Returns:
+        As :func:`set_size_prior` takes them.
+    """
+    strides, reach = head.stride.tolist(), reach_of(head)
+    if not isinstance(head, SeparateDetect):
+        return level_priors(sizes, strides, reach)
+    of_groups = ([size for size in sizes if size.label in own] for own in head.labels)
+    # A group without a symbol may start anywhere.
+    return torch.stack([level_priors(own or sizes, strides, reach) for own in of_groups])
 
 
 def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reach: float) -> Tensor:

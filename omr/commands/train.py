@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", int, float)
 
+MODEL, STEPS, LOSS = "The model", "How it is trained", "What counts as right"
+SOURCES, IMAGES = "Several DATA", "What is done to the images"
+"""Titles of groups of options."""
 MOST_NAMES = 8
 """Names that a sentence lists."""
 
@@ -31,44 +34,81 @@ def train(
     model: Annotated[
         str,
         typer.Option(
-            help="yolov8, yolo11, yolo12, yolo26 + n, s, m, l, x; yolov7-tiny; omr-tiny; a .pt."
+            help="yolov8, yolo11, yolo12, yolo26 + n, s, m, l, x; yolov7-tiny; omr-tiny; a .pt.",
+            rich_help_panel=MODEL,
         ),
     ] = "yolo11n",
     weights: Annotated[
-        str, typer.Option(help="File of which MODEL takes over what fits; it may know others.")
+        str,
+        typer.Option(
+            help="File of which MODEL takes over what fits; it may know others.",
+            rich_help_panel=MODEL,
+        ),
     ] = "",
     trust: Trust = False,
-    epochs: Annotated[int, typer.Option(help="Times through the data.", min=1)] = 100,
-    imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
-    batch: Annotated[int, typer.Option(help="Images at a time, all devices together.", min=1)] = 16,
+    epochs: Annotated[
+        int, typer.Option(help="Times through the data.", min=1, rich_help_panel=STEPS)
+    ] = 100,
+    imgsz: Annotated[
+        int, typer.Option(help="Side of the network input, pixels.", min=32, rich_help_panel=STEPS)
+    ] = 640,
+    batch: Annotated[
+        int,
+        typer.Option(help="Images at a time, all devices together.", min=1, rich_help_panel=STEPS),
+    ] = 16,
     nominal_batch: Annotated[
         int,
-        typer.Option(help="Images a step, a multiple of --batch.", min=0, show_default="--batch"),
+        typer.Option(
+            help="Images a step, a multiple of --batch.",
+            min=0,
+            show_default="--batch",
+            rich_help_panel=STEPS,
+        ),
     ] = 0,
     device: Device = "",
     lr: Annotated[
         str,
-        typer.Option(help="Learning rate after warm-up; auto:sqrt, auto:linear: by the batch."),
+        typer.Option(
+            help="Learning rate after warm-up; auto:sqrt, auto:linear: by the batch.",
+            rich_help_panel=STEPS,
+        ),
     ] = "0.001",
     find_lr: Annotated[
-        bool, typer.Option("--find-lr", help="Do not train: find a learning rate, draw it in OUT.")
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Do not train: find a learning rate, draw it in OUT.",
+            rich_help_panel=STEPS,
+        ),
     ] = False,
     warmup_epochs: Annotated[
-        float, typer.Option(help="Epochs in which the learning rate rises.", min=0)
+        float,
+        typer.Option(help="Epochs in which the learning rate rises.", min=0, rich_help_panel=STEPS),
     ] = 3.0,
     freeze: Annotated[
-        str, typer.Option(help="Layers not to train: backbone, neck (with the backbone), a number.")
+        str,
+        typer.Option(
+            help="Layers not to train: backbone, neck (with the backbone), a number.",
+            rich_help_panel=STEPS,
+        ),
     ] = "",
     unfreeze_at: Annotated[
         str | None,
-        typer.Option(help="Epochs with which a part of them is trained: 5; 3,6,9: last first."),
+        typer.Option(
+            help="Epochs with which a part of them is trained: 5; 3,6,9: last first.",
+            rich_help_panel=STEPS,
+        ),
     ] = None,
     lr_scale: Annotated[
         str | None,
-        typer.Option(help="Their share of the rate then: one, or one a part.", show_default="0.1"),
+        typer.Option(
+            help="Their share of the rate then: one, or one a part.",
+            show_default="0.1",
+            rich_help_panel=STEPS,
+        ),
     ] = None,
     unfreeze_warmup: Annotated[
-        float, typer.Option(help="Epochs in which their rate rises.", min=0)
+        float, typer.Option(help="Epochs in which their rate rises.", min=0, rich_help_panel=STEPS)
     ] = 1.0,
     validate: Annotated[
         bool, typer.Option(help="Validate after every epoch, or never: best.pt is last.pt.")
@@ -76,34 +116,51 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in OUT, with its own settings.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of weights, order and augmentation.", rich_help_panel=STEPS)
+    ] = 0,
     workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 8,
     size_prior: Annotated[
         bool,
-        typer.Option(help="Start boxes at the data's symbol sizes, and free of their anchors."),
+        typer.Option(help="Start boxes at the data's symbol sizes.", rich_help_panel=MODEL),
     ] = True,
     heads: Annotated[
-        str, typer.Option(help="Groups of classes, a head each: a name or a .yaml file.")
+        str,
+        typer.Option(
+            help="Groups of classes, a head each: a name or a .yaml file.", rich_help_panel=MODEL
+        ),
     ] = "",
     assigner: Annotated[
         Literal["tal", "simota", "static"],
         typer.Option(
-            help="Who predicts a symbol: the best points so far, the cheapest, the nearest."
+            help="Who predicts a symbol: the best points so far, the cheapest, the nearest.",
+            rich_help_panel=LOSS,
         ),
     ] = "tal",
     class_loss: Annotated[
-        Literal["bce", "focal", "varifocal"], typer.Option(help="Loss of the classes.")
+        Literal["bce", "focal", "varifocal"],
+        typer.Option(help="Loss of the classes.", rich_help_panel=LOSS),
     ] = "bce",
     overlap: Annotated[
         Literal["near", "ciou", "iou", "wasserstein", "dilated"],
-        typer.Option(help="How the assigner measures fit; ciou is Ultralytics'."),
+        typer.Option(
+            help="How the assigner measures fit; ciou is Ultralytics'.", rich_help_panel=LOSS
+        ),
     ] = "near",
     beta: Annotated[
-        float, typer.Option(help="Power of the overlap in the metric of tal; lower spreads weight.")
+        float,
+        typer.Option(
+            help="Power of the overlap in the metric of tal; lower spreads weight.",
+            rich_help_panel=LOSS,
+        ),
     ] = 6.0,
     mix: Annotated[
         str | None,
-        typer.Option(help="Weights of several DATA: 2:1.", show_default="by number of images"),
+        typer.Option(
+            help="Weights of several DATA: 2:1.",
+            show_default="by number of images",
+            rich_help_panel=SOURCES,
+        ),
     ] = None,
     true_negatives: Annotated[
         bool,
@@ -111,32 +168,58 @@ def train(
             "--true-negatives",
             help="A class that one of several DATA does not have is not on its images either; "
             "else they say nothing of it.",
+            rich_help_panel=SOURCES,
         ),
     ] = False,
     same: Annotated[
         str | None,
-        typer.Option(help="Classes that mean the same in several DATA: a,b; all for every one."),
+        typer.Option(
+            help="Classes that mean the same in several DATA: a,b; all for every one.",
+            rich_help_panel=SOURCES,
+        ),
     ] = None,
     precision: Annotated[
         Literal["auto", "bf16", "fp16", "fp32"],
-        typer.Option(help="Of the network; auto: bf16 on a GPU that has it, if a test passes."),
+        typer.Option(
+            help="Of the network; auto: bf16 on a GPU that has it, if a test passes.",
+            rich_help_panel=STEPS,
+        ),
     ] = "auto",
-    translate: Annotated[float, typer.Option(help="Largest shift, a share of the image.")] = 0.1,
-    scale: Annotated[float, typer.Option(help="Sizes from 1 - SCALE to 1 + SCALE.")] = 0.2,
-    brightness: Annotated[float, typer.Option(help="Largest change of brightness, a share.")] = 0.2,
+    translate: Annotated[
+        float, typer.Option(help="Largest shift, a share of the image.", rich_help_panel=IMAGES)
+    ] = 0.1,
+    scale: Annotated[
+        float, typer.Option(help="Sizes from 1 - SCALE to 1 + SCALE.", rich_help_panel=IMAGES)
+    ] = 0.2,
+    brightness: Annotated[
+        float, typer.Option(help="Largest change of brightness, a share.", rich_help_panel=IMAGES)
+    ] = 0.2,
     fliplr: Annotated[
-        float, typer.Option(help="Share of images mirrored; of photographs only, not of music.")
+        float,
+        typer.Option(
+            help="Share of images mirrored; of photographs only, not of music.",
+            rich_help_panel=IMAGES,
+        ),
     ] = 0.0,
     flipud: Annotated[
-        float, typer.Option(help="Share of images upside down; of photographs only.")
+        float,
+        typer.Option(
+            help="Share of images upside down; of photographs only.", rich_help_panel=IMAGES
+        ),
     ] = 0.0,
     degrees: Annotated[
-        float, typer.Option(help="Largest rotation; of music no more than 1.")
+        float,
+        typer.Option(help="Largest rotation; of music no more than 1.", rich_help_panel=IMAGES),
     ] = 0.0,
     mosaic: Annotated[
-        float, typer.Option(help="Share of images made of four, all from one of DATA.")
+        float,
+        typer.Option(
+            help="Share of images made of four, all from one of DATA.", rich_help_panel=IMAGES
+        ),
     ] = 0.0,
-    i_know: Annotated[bool, typer.Option("--i-know", help="Mirror and turn music, too.")] = False,
+    i_know: Annotated[
+        bool, typer.Option("--i-know", help="Mirror and turn music, too.", rich_help_panel=IMAGES)
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write figures for TensorBoard into OUT.")
     ] = False,

@@ -196,6 +196,8 @@ class ScoreTrainer(DetectionTrainer):
         place = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
         order = self.joint.sampler(dataset.im_files, seed=self.args.seed, **place)
         sampler = EpochSampler(order, **place)
+        if self.resume:  # here: processes of older versions begin to load as soon as they are built
+            sampler.set_epoch(run_state.read(self.state_file, mapped=True)["epochs_done"])
         return mixed_loader(dataset, sampler, batch_size, self.args, self.device)
 
     def get_model(

@@ -23,6 +23,7 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
+from training.ranks import are_joined
 
 MOST_SKIPPED = 3
 """Steps left out in a row, after which the last good state returns."""
@@ -52,12 +53,14 @@ class NanGuard:
 
     Args:
         trainer: Set up; its ``files`` are the images of the batches since the last step.
+        history: Of a run that goes on, what :meth:`history` gave.
     """
 
-    def __init__(self, trainer: BaseTrainer) -> None:
-        self.skipped = 0
+    def __init__(self, trainer: BaseTrainer, history: dict[str, int] | None = None) -> None:
+        history = history or {}
+        self.skipped = history.get("skipped", 0)
         """Steps left out."""
-        self.returns = 0
+        self.returns = history.get("returns", 0)
         """To a good state."""
         self._model = unwrap_model(trainer.model)
         self._buffers = list(self._model.buffers())
@@ -68,6 +71,13 @@ class NanGuard:
         self._good_steps = 0
         self._in_a_row = 0
         trainer.files = []
+        if history:  # what was saved is good
+            self._states.append(_state(self._model, trainer))
+            trainer.freezing.lower_rates(RATE_FACTOR**self.returns)
+
+    def history(self) -> dict[str, int]:
+        """Tell what a run that goes on has to know."""
+        return {"skipped": self.skipped, "returns": self.returns}
 
     def allows_step(self, trainer: BaseTrainer) -> bool:
         """Look at what a step would be taken from, before it is taken.
@@ -110,7 +120,7 @@ class NanGuard:
             own = (p.grad for p in self._model.parameters())
             total = total + get_total_norm([grad for grad in own if grad is not None])
         bad = (~torch.isfinite(total)).int()
-        if distributed.is_available() and distributed.is_initialized():  # all do the same
+        if are_joined():  # all do the same
             distributed.all_reduce(bad, op=distributed.ReduceOp.MAX)
         return not bad
 

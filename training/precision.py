@@ -28,6 +28,7 @@ from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
 from training.offline import NO_AMP
+from training.ranks import are_joined
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 MAX_LOSS_CHANGE = 0.1
@@ -271,7 +272,7 @@ def _test_batch(trainer: BaseTrainer) -> dict[str, Any]:
 
 def _everywhere(passed: bool) -> bool:
     """Tell whether a test has passed in the processes of all devices."""
-    if not distributed.is_available() or not distributed.is_initialized():
+    if not are_joined():
         return passed
     of_all: list[bool | None] = [None] * distributed.get_world_size()
     distributed.all_gather_object(of_all, passed)

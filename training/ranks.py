@@ -30,6 +30,11 @@ def is_first() -> bool:
     return RANK in {-1, 0}
 
 
+def are_joined() -> bool:
+    """Whether this process talks to others about a training."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def check_ranks(device: str, batch: int) -> None:
     """Make sure that the processes, the devices and the batch fit each other.
 
@@ -64,7 +69,7 @@ def join_on_cpu() -> None:
 
 def leave() -> None:
     """Wait until every rank is done, then end what :func:`join_on_cpu` or Ultralytics began."""
-    if distributed.is_initialized():
+    if are_joined():
         on_cpu = distributed.get_backend() == "gloo"
         distributed.barrier(device_ids=None if on_cpu else [torch.cuda.current_device()])
         distributed.destroy_process_group()
@@ -100,8 +105,7 @@ def total_a_rank(total: Tensor, *, least: float) -> Tensor:
         least: What the sum over all ranks counts as at least.
     """
     # A validation is no step that ranks take together: one may have a batch more than another.
-    together = torch.is_grad_enabled() and distributed.is_available()
-    if not together or not distributed.is_initialized():
+    if not torch.is_grad_enabled() or not are_joined():
         return total.clamp(min=least)
     total = total.detach().clone()
     distributed.all_reduce(total)

@@ -28,6 +28,7 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
 from converters.staging import is_free
+from training.ranks import n_started
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import ready_trainer
@@ -102,8 +103,8 @@ def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
         ConfigError: The folder is not free, several devices, or what a training would not take.
         InputError: Something is wrong with the data set or the weights.
     """
-    if "," in config.device:
-        raise ConfigError(f"device: {config.device}: a learning rate is sought on one; give one")
+    if "," in config.device or n_started():
+        raise ConfigError("a learning rate is sought on one device: name one, without torchrun")
     _check_folder(config.out, force=force)
     # What a trainer writes as it starts would look like a run that was cut off.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):

@@ -121,13 +121,14 @@ def cut_results(file: Path, epochs_done: int) -> None:
 
     Args:
         file: There may be none.
-        epochs_done: Rows to keep.
+        epochs_done: Rows of later ones go.
     """
     if not file.is_file():
         return
-    lines = file.read_text("utf-8").splitlines(keepends=True)
+    head, *rows = file.read_text("utf-8").splitlines(keepends=True) or [""]
+    kept = [row for row in rows if int(row.split(",")[0]) <= epochs_done]
     with replacing(file) as part:
-        part.write_text("".join(lines[: epochs_done + 1]), "utf-8")
+        part.write_text("".join([head, *kept]), "utf-8")
 
 
 def reason(error: OSError) -> str:

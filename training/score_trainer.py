@@ -47,6 +47,7 @@ from training.size_prior import head_priors, set_size_prior, sizes_of
 from training.tensorboard_log import write_scalars
 from training.transfer import REPORT_FILE as TRANSFER_FILE
 from training.transfer import TransferReport, set_head, transfer
+from training.whole_files import replacing
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:
@@ -80,8 +81,8 @@ class ScoreTrainer(DetectionTrainer):
     freeze_options = FreezeOptions()
     """Which layers are frozen, and until when."""
     freezing: Freezing
-    batches_a_step = 1
-    """Batches whose gradients are added up to one step of the optimiser."""
+    nominal_batch = 1
+    """Images whose gradients are added up to one step of the optimiser, over all devices."""
     weights = ""
     """File whose weights a new model takes over; empty for none."""
     trust = False
@@ -107,7 +108,7 @@ class ScoreTrainer(DetectionTrainer):
         self.batches_gathered = 0
         """Since the last step of the optimiser."""
         self.state_file: Path = self.wdir / run_state.STATE_FILE
-        self.earlier: run_state.State = {"criterion": {}, "seconds": 0.0}
+        self.earlier: run_state.State = {"criterion": {}, "seconds": 0.0, "guard": {}}
         """What a resumed run takes up after it is set up."""
         for event, function in (
             ("on_train_start", _set_clock),
@@ -306,6 +307,9 @@ class ScoreTrainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         """Load the data, then start the head from its sizes, once and only in a new model."""
+        # Both anew, when the batch is halved because it does not fit into memory.
+        self.args.nbs = self.batch_size  # to Ultralytics every batch is a step
+        self.batches_a_step = max(self.nominal_batch // self.batch_size, 1)
         super()._build_train_pipeline()
         if self.size_prior and self.transferred is None and self.priors is None:
             head = unwrap_model(self.model).model[-1]
@@ -325,7 +329,7 @@ class ScoreTrainer(DetectionTrainer):
         # Of the average's loss nothing is shifted, in a run that was never cut off either.
         vars(unwrap_model(self.model).criterion).update(self.earlier["criterion"])
         self.used = tested_precision(self)
-        self.guard = NanGuard(self)
+        self.guard = NanGuard(self, self.earlier["guard"])
         if self.tensorboard and ranks.is_first():
             write_scalars(self)
 
@@ -419,7 +423,12 @@ class ScoreTrainer(DetectionTrainer):
 
     def _save_state(self) -> None:
         """Write what ``--resume`` goes on from; without room for it the training goes on."""
-        own = {"counts": self.counts, "priors": self.priors}
+        own = {
+            "counts": self.counts,
+            "priors": self.priors,
+            "used": self.used,
+            "guard": self.guard.history() if self.guard else {},
+        }
         try:
             run_state.write(run_state.captured(self) | own, self.state_file)
         except OSError as error:
@@ -447,7 +456,8 @@ class ScoreTrainer(DetectionTrainer):
                 if seen
             },
         }
-        (self.save_dir / REPORT_FILE).write_text(json.dumps(report, indent=1), "utf-8")
+        with replacing(self.save_dir / REPORT_FILE) as part:
+            part.write_text(json.dumps(report, indent=1), "utf-8")
 
 
 def finish_run(weights: Path) -> None:

@@ -28,6 +28,8 @@ LISTS = "mix", "same", "unfreeze_at", "lr_scale"
 """Names of what is a list in that file, and no path."""
 STRIDE = 32
 """Pixels per cell of the coarsest level."""
+LARGEST_SEED = 2**31 - 1
+"""Of NumPy, less what several devices add to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +137,16 @@ class TrainConfig:
         wrong = [f"{name} ({n})" for name, n in numbers.items() if not 0 < n < math.inf]
         if wrong:
             raise ConfigError(f"must be above 0: {', '.join(wrong)}")
+        if not (0 <= self.warmup_epochs < math.inf and self.lr <= 1):
+            raise ConfigError(
+                f"lr ({self.lr:g}): must be 1 at most; "
+                f"warmup_epochs ({self.warmup_epochs:g}): must be 0 or more"
+            )
+        shares = {name: getattr(self, name) for name in ("translate", "scale", "brightness")}
+        if wrong := [f"{name} ({n})" for name, n in shares.items() if not 0 <= n <= 1]:
+            raise ConfigError(f"must be from 0 to 1: {', '.join(wrong)}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ConfigError(f"seed ({self.seed}): must be from 0 to {LARGEST_SEED}")
         if self.imgsz % STRIDE:
             larger = -(-self.imgsz // STRIDE) * STRIDE
             raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")

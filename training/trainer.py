@@ -5,11 +5,13 @@ which is Ultralytics' trainer with what music needs: no label dropped, no flips 
 start from the data's sizes, a limit of detections that fits a full page, and no network.
 """
 
+import contextlib
 import importlib.util
 import json
 import shutil
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,11 +36,11 @@ from training.models import model_file
 from training.precision import amp_argument, resolved
 from training.ranks import check_ranks, is_first
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
-from training.run_state import STATE_FILE, read
+from training.run_state import STATE_FILE, read, reason
 from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer, finish_run
 from training.signed_distances import beside
 from training.tensorboard_log import check_tensorboard
-from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
+from training.train_config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 from training.transfer import check_fit
 
 
@@ -99,16 +101,15 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     record = record_of(joint)
     if config.resume:
         check_same_data(config.out, record)
-    elif is_first():  # after everything that could be wrong: an old run is still there
+    _check_last_batch(config, labels["train"].images)
+    if is_first() and not config.resume:  # after everything that could be wrong
         _make_room(config, force=force)
     callbacks = _callbacks(config, labels)
     callbacks["on_pretrain_routine_end"].append(partial(_write_record, record))
-    try:
+    with _no_ruins(config):
+        if is_first():
+            save_config(config)
         ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
-    except BaseException:
-        if is_first() and not last.is_file():  # leave nothing that cannot be resumed
-            shutil.rmtree(config.out, ignore_errors=True)
-        raise
     report = json.loads((config.out / REPORT_FILE).read_text("utf-8"))
     return TrainResult(
         best=config.out / "weights" / "best.pt",
@@ -121,6 +122,22 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         silent=joint.silent(),
         augmented=report["augmented"],
     )
+
+
+@contextlib.contextmanager
+def _no_ruins(config: TrainConfig) -> Iterator[None]:
+    """Leave no folder that cannot be resumed, and say in a line what a user can put right."""
+    try:
+        yield
+    except BaseException as error:
+        last = config.out / "weights" / "last.pt"
+        if is_first() and not config.resume and not last.is_file():
+            shutil.rmtree(config.out, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise ConfigError(f"{error.filename or config.out}: {reason(error)}") from error
+        if isinstance(error, subprocess.CalledProcessError):
+            raise ConfigError("the process of a device ended; see what it says above") from error
+        raise
 
 
 def ready_trainer(config: TrainConfig) -> ScoreTrainer:
@@ -219,13 +236,25 @@ def _make_room(config: TrainConfig, *, force: bool) -> None:
         raise ConfigError(
             f"{out}: has no {CONFIG_FILE}: not a run of omr train, and not replaced; choose another"
         )
-    files = (Path(file) for file in (config.model, config.weights) if file)
+    files = (Path(file) for file in (config.model, config.weights, config.heads) if file)
     for needed in (config.data, *config.joint, *files):
         if needed.exists() and lies_in(needed, out):
             raise ConfigError(
                 f"{needed} lies in {out}, which would be replaced; choose another folder"
             )
+    for old in out.iterdir():
+        if old.name != CONFIG_FILE:  # it goes last: if this is cut off, the next one may go on
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
     shutil.rmtree(out)
+
+
+def _check_last_batch(config: TrainConfig, n_images: int) -> None:
+    """BatchNorm needs more than one number a channel, and this small an image has one."""
+    if config.imgsz < 2 * STRIDE and n_images % config.batch == 1:
+        raise ConfigError(
+            f"imgsz ({config.imgsz}): too small for a last batch of one image; "
+            f"use {2 * STRIDE}, or another batch"
+        )
 
 
 def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) -> dict[str, Any]:
@@ -273,8 +302,8 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
     overrides |= dict.fromkeys([*off.split(), "close_mosaic", "erasing", "multi_scale"], 0)
     if config.resume:
         overrides["resume"] = model
-        report = json.loads((out / REPORT_FILE).read_text("utf-8"))
-        overrides["amp"] = amp_argument(report["precision"], device)  # what its test came to
+        state = read(out / "weights" / STATE_FILE, mapped=True)
+        overrides["amp"] = amp_argument(state["used"], device)  # what its test came to
     return overrides
 
 
@@ -282,10 +311,7 @@ def _callbacks(config: TrainConfig, labels: dict[str, LabelCounts]) -> dict[str,
     """Add to Ultralytics' callbacks what has to happen in the processes of all devices."""
     callbacks: dict[str, Any] = get_default_callbacks()
     callbacks[ON_OPTIONS] = [partial(_choose_options, config)]
-    callbacks["on_pretrain_routine_end"] += [
-        partial(_save_config, config),
-        partial(_check_symbols, labels["train"].symbols),
-    ]
+    callbacks["on_pretrain_routine_end"] += [partial(_check_symbols, labels["train"].symbols)]
     return callbacks
 
 
@@ -315,6 +341,8 @@ def _resumed(config: TrainConfig) -> TrainConfig:
         )
     if not (weights / STATE_FILE).is_file():
         raise nothing
+    if not (weights / "last.pt").is_file():
+        raise ConfigError(f"{weights}/last.pt: is missing; bring it back, or start again")
     return replace(
         stored,
         data=config.data,
@@ -349,17 +377,12 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.size_prior = config.size_prior
     trainer.loss_options = config.loss_options()
     trainer.freeze_options = config.freeze_options()
-    trainer.batches_a_step = max(config.nominal_batch // config.batch, 1)
+    trainer.nominal_batch = config.nominal_batch or config.batch
     trainer.weights, trainer.trust = config.weights, config.trust
     trainer.transforms = config.transforms()
     trainer.precision = config.precision
     trainer.tensorboard = config.tensorboard
     trainer.heads = head_config.load(config.heads) if config.heads else None
-
-
-def _save_config(config: TrainConfig, _trainer: ScoreTrainer) -> None:
-    if is_first():
-        save_config(config)
 
 
 def _write_record(record: RunRecord, trainer: ScoreTrainer) -> None:

@@ -243,7 +243,7 @@ def train(
         warmup_epochs=warmup_epochs,
         given=_is_given(context, "warmup_epochs"),
     )
-    if rate.rule:
+    if rate.rule and is_first():
         say(f"lr {rate.lr:.3g}, warm-up of {rate.warmup_epochs:g} epochs: {rate.rule}")
     result = _job(find_lr)(
         TrainConfig(

@@ -266,4 +266,6 @@ def test_a_rate_is_not_found_on_several_devices(dataset: Path, tmp_path: Path) -
     config = replace(tiny(dataset, tmp_path), device="0,1")
     with pytest.raises(ConfigError) as error:
         find_rate(config)
-    assert str(error.value) == "device: 0,1: a learning rate is sought on one; give one"
+    assert str(error.value) == (
+        "a learning rate is sought on one device: name one, without torchrun"
+    )

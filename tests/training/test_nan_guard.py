@@ -318,3 +318,21 @@ def test_a_guard_has_no_files_of_the_test_before(trainer: ScoreTrainer) -> None:
     trainer.files = ["0.png"]
     NanGuard(trainer)
     assert trainer.files == []
+
+
+def test_what_was_halved_stays_halved_in_a_run_that_goes_on(
+    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(trainer)
+    for _ in range(3):
+        go(trainer, bad=True)
+    history = guard_of(trainer).history()
+    assert history == {"skipped": 3, "returns": 1}
+    lowered: list[float] = []
+    monkeypatch.setattr(trainer.freezing, "lower_rates", lowered.append)
+    resumed = NanGuard(trainer, history)
+    assert (resumed.returns, resumed.skipped, lowered) == (1, 3, [0.5])
+    trainer.guard = resumed
+    for _ in range(3):  # there is a good state from the start
+        go(trainer, bad=True)
+    assert resumed.returns == 2

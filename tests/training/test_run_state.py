@@ -240,3 +240,14 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         pass
     assert json.loads(file.read_text()) == 2
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_rows_of_later_epochs_go_and_a_missing_one_counts(tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    run_state.cut_results(file, 2)
+    assert not file.exists()
+    file.write_text("epoch,loss\n1,5\n3,4\n4,3\n")  # for the second there was no room
+    run_state.cut_results(file, 3)
+    assert file.read_text() == "epoch,loss\n1,5\n3,4\n"
+    run_state.cut_results(file, 0)
+    assert file.read_text() == "epoch,loss\n"

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from killed_run import Kill, killed, trainer
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
+from training import run_state
 from training.assigners.simota import SparseSimOTA
 from training.checkpoints import load_weights
 from training.labels import count_labels
@@ -25,8 +27,8 @@ from training.losses.detection import AssignerName, LossOptions
 from training.score_data import ScoreDataset
 from training.score_trainer import REPORT_FILE, ScoreTrainer
 from training.signed_distances import beside
-from training.train_config import CONFIG_FILE, TrainConfig, read_config
-from training.trainer import TrainResult, _callbacks, _overrides, train
+from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
+from training.trainer import TrainResult, _callbacks, _overrides, ready_trainer, train
 
 Draw = Callable[..., Path]
 
@@ -262,10 +264,8 @@ def test_what_other_devices_are_given_can_be_pickled(dataset: Path, tmp_path: Pa
     kind, args, found = pickle.loads(pickle.dumps(state))
     assert kind is ScoreTrainer
     assert args["max_det"] == 300
-    assert [call.func.__name__ for call in found["on_pretrain_routine_end"][1:]] == [
-        "_save_config",
-        "_check_symbols",
-    ]
+    last = found["on_pretrain_routine_end"][-1]
+    assert last.func.__name__ == "_check_symbols"
 
 
 def empty(data: Path) -> None:
@@ -331,6 +331,12 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         replace(config, class_loss="mse")  # type: ignore[arg-type]
     assert str(raised.value) == "class_loss: mse: expected one of bce, focal, varifocal"
+    with pytest.raises(ConfigError, match=r"must be from 0 to 1: translate \(2\), scale \(-0\.5\)"):
+        replace(config, translate=2, scale=-0.5)
+    with pytest.raises(ConfigError, match=r"seed \(-1\): must be from 0 to 2147483647"):
+        replace(config, seed=-1)
+    with pytest.raises(ConfigError, match=r"lr \(2\): must be 1 at most; warmup_epochs \(3\)"):
+        replace(config, lr=2)
     with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
         replace(config, imgsz=100)
     with pytest.raises(ConfigError, match="device: expected cpu, 0, or 0,1 and so on, got gpu"):
@@ -382,3 +388,64 @@ def test_a_run_of_somebody_else_is_not_resumed(trained: TrainResult, tmp_path: P
     (run / CONFIG_FILE).unlink()
     with pytest.raises(InputError, match=r"omr\.yaml: no such file"):
         read_config(run)
+
+
+def test_a_last_batch_of_one_small_image_is_refused(dataset: Path, tmp_path: Path) -> None:
+    n_images = len(open_dataset(dataset).image_paths("train"))
+    config = replace(tiny(dataset, tmp_path / "run"), imgsz=32, batch=n_images - 1)
+    with pytest.raises(ConfigError) as raised:
+        train(config)
+    assert str(raised.value) == (
+        "imgsz (32): too small for a last batch of one image; use 64, or another batch"
+    )
+    assert not config.out.exists()
+
+
+def test_heads_of_the_run_that_would_be_replaced_are_not_lost(
+    dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    config = replace(tiny(dataset, out), heads=str(out / "heads.yaml"))
+    save_config(config)
+    names = list(open_dataset(dataset).names)
+    content = {"groups": [{"name": "all", "classes": names}]}
+    (out / "heads.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=r"heads\.yaml lies in .*, which would be replaced"):
+        train(config, force=True)
+    assert (out / "heads.yaml").is_file()
+
+
+def test_a_run_without_its_last_weights_is_not_resumed_and_not_deleted(
+    trained: TrainResult, dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    (out / "weights").mkdir(parents=True)
+    config = replace(tiny(dataset, out), epochs=2)
+    save_config(config)
+    run_state.write({"version": run_state.VERSION, "epochs_done": 1}, out / "weights" / "state.pt")
+    with pytest.raises(ConfigError, match=r"weights/last\.pt: is missing; bring it back"):
+        train(replace(config, resume=True))
+    assert (out / "weights" / "state.pt").is_file()
+
+
+def test_a_run_that_was_killed_in_its_set_up_can_be_replaced(dataset: Path, tmp_path: Path) -> None:
+    config = tiny(dataset, tmp_path / "run")
+    killed(config, Kill(trainer, "setup_model"))
+    with pytest.raises(ConfigError, match="exists; choose another folder, --force to replace it"):
+        train(config)
+    with pytest.raises(ConfigError, match=r"nothing to resume: .*; delete it and start again"):
+        train(replace(config, resume=True))
+    assert train(replace(config, validate=False), force=True).epochs == 1
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(dataset: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^/proc/x/?.*: "):
+        train(tiny(dataset, Path("/proc/x")))
+
+
+def test_a_halved_batch_is_gathered_twice_as_often(dataset: Path, tmp_path: Path) -> None:
+    made = ready_trainer(replace(tiny(dataset, tmp_path / "run"), nominal_batch=8))
+    assert (made.batches_a_step, made.accumulate) == (2, 1)
+    made.batch_size = 2  # what Ultralytics does when it does not fit into memory
+    made._build_train_pipeline()
+    assert (made.batches_a_step, made.accumulate) == (4, 1)

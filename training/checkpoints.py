@@ -33,7 +33,15 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import InputError
 from training.heads import head_config
 from training.model_descriptions import ModelDescription, describe, rebuild
-from training.pickles import UNREADABLE, is_pickle, no_model, read_plain, rebuilt, run_pickle
+from training.pickles import (
+    UNREADABLE,
+    is_damaged,
+    is_pickle,
+    no_model,
+    read_plain,
+    rebuilt,
+    run_pickle,
+)
 from training.whole_files import replacing
 
 FORMAT = "omr-detector"
@@ -90,17 +98,27 @@ def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
         return _own(content, state, file)
     if file.suffix != ".pt" or not is_pickle(file):
         raise no_model(file)
+    found = _read_pickle(file, trust=trust)
+    if isinstance(found, DetectionModel):
+        return found
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise no_model(file)
+    return _own(found, found.get("state_dict"), file)
+
+
+def _read_pickle(file: Path, *, trust: bool) -> object:
+    """Read a ``.pt`` file: the model of a foreign one, the content of one of ours."""
     try:
         content, foreign = read_plain(file)
-        if foreign:
-            return rebuilt(content)
+        return rebuilt(content) if foreign else content
+    except NotImplementedError as error:
+        raise no_model(file) from error
     except (*UNREADABLE, InputError) as error:
+        if is_damaged(file):
+            raise _damaged(file, "its sums are wrong") from error
         if trust:
             return run_pickle(file)
         raise _refused(file) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise no_model(file)
-    return _own(content, content.get("state_dict"), file)
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -124,8 +142,10 @@ def _to_dict(description: ModelDescription) -> dict[str, Any]:
     }
 
 
-def _own(content: dict[str, Any], state: object, file: Path) -> DetectionModel:
+def _own(content: object, state: object, file: Path) -> DetectionModel:
     """Build the model of one of our own files."""
+    if not isinstance(content, dict):
+        raise no_model(file)
     if content.get("version") != VERSION:
         raise InputError(
             f"of version {content.get('version')} of the format, where this omr knows {VERSION}; "
@@ -147,8 +167,7 @@ def _own(content: dict[str, Any], state: object, file: Path) -> DetectionModel:
             raise TypeError("no tensors")
         return rebuild(description, state)
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"damaged: {reason}; take another copy of it", path=file) from error
+        raise _damaged(file, " ".join(str(error).split())[:200]) from error
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -160,7 +179,11 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except KeyError:
         raise no_model(file) from None
     except (safetensors.SafetensorError, ValueError) as error:
-        raise InputError(f"damaged: {error}; take another copy of it", path=file) from error
+        raise _damaged(file, str(error)) from error
+
+
+def _damaged(file: Path, reason: str) -> InputError:
+    return InputError(f"damaged: {reason}; take another copy of it", path=file)
 
 
 def _refused(file: Path) -> InputError:

@@ -66,6 +66,13 @@ class ModelDescription:
     args: dict[str, Any]
     """Arguments of its training, those of ``KEPT_ARGS``."""
 
+    def __post_init__(self) -> None:
+        imgsz = self.args.get("imgsz", 1)
+        numbers = {"max_det": self.max_det, "imgsz": imgsz}
+        wrong = [f"{name} is {n}" for name, n in numbers.items() if type(n) is not int or n < 1]
+        if wrong or type(self.end2end) is not bool:
+            raise ValueError(", ".join(wrong) or f"end2end is {self.end2end}")
+
 
 def describe(model: DetectionModel, train_args: Mapping[str, Any]) -> ModelDescription:
     """Describe a model.
@@ -115,6 +122,9 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
             model.load_state_dict(dict(state))
         except UNBUILDABLE as error:
             raise ValueError(" ".join(str(error).split())) from error
+    bins = bin_values(model.model[-1])
+    if not (bins.isfinite().all() and (bins.diff() > 0).all()):
+        raise ValueError("bins of distances that do not rise")
     if tuple(model.stride.tolist()) != description.stride:
         raise ValueError(f"strides of {model.stride.tolist()}, not {list(description.stride)}")
     model.names = dict(enumerate(names))

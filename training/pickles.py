@@ -12,6 +12,7 @@ import io
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from ultralytics import __version__
+from ultralytics.nn import tasks
+from ultralytics.nn.modules.head import Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
 from training.heads import head_config
-from training.heads.grouped import GroupedDetect
+from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.model_descriptions import KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
 from training.whole_files import replacing
 
+HEADS = Detect, v10Detect, GroupedDetect, SeparateDetect
+"""Classes of heads that give boxes and scores; those derived from them give more."""
 UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
 """What torch, and reading of what is not there, raise for a file that is not a checkpoint."""
 
@@ -76,6 +81,9 @@ def rebuilt(content: dict[str, Any]) -> DetectionModel:
             there is none.
     """
     of_model = content.get("ema") or content["model"]
+    kind = type(of_model).called
+    if hasattr(tasks, kind) and kind != DetectionModel.__name__:
+        raise NotImplementedError(f"a {kind}")
     own = of_model.state
     head = _head(of_model)
     args = content.get("train_args") or {}
@@ -87,7 +95,7 @@ def rebuilt(content: dict[str, Any]) -> DetectionModel:
         heads=head_config.from_dict(heads, Path("heads")) if heads else None,
         end2end=bool(head.get("_end2end", False)),
         max_det=head.get("max_det", 300),
-        args={name: args[name] for name in KEPT_ARGS if name in args},
+        args={name: args[name] for name in KEPT_ARGS if isinstance(args.get(name), str | int)},
     )
     model = rebuild(description, dict(_tensors(of_model, "")))
     places = model.named_modules(remove_duplicate=False)
@@ -127,6 +135,15 @@ def is_pickle(file: Path) -> bool:
         return zipfile.is_zipfile(file) or stream.read(1) == pickle.PROTO
 
 
+def is_damaged(file: Path) -> bool:
+    """Tell whether parts of torch's archive do not have the sums that they were written with."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is not None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, zlib.error):
+        return zipfile.is_zipfile(file)  # a bare pickle has no sums
+
+
 def run_pickle(file: Path) -> DetectionModel:
     """Load a pickled checkpoint with Ultralytics: code in it runs.
 
@@ -137,7 +154,7 @@ def run_pickle(file: Path) -> DetectionModel:
         model, _ = load_checkpoint(str(file))
     except UNREADABLE:
         model = None
-    if getattr(model, "task", None) != "detect":
+    if not isinstance(model, DetectionModel) or type(model.model[-1]) not in HEADS:
         raise no_model(file)
     return model
 

@@ -311,7 +311,8 @@ class ScoreTrainer(DetectionTrainer):
         self.args.nbs = self.batch_size  # to Ultralytics every batch is a step
         self.batches_a_step = max(self.nominal_batch // self.batch_size, 1)
         super()._build_train_pipeline()
-        if self.size_prior and self.transferred is None and self.priors is None:
+        starts = self.transferred is None or not self.transferred.boxes
+        if self.size_prior and starts and self.priors is None:
             head = unwrap_model(self.model).model[-1]
             sizes = sizes_of(self.train_loader.dataset.labels, self.args.imgsz)
             self.priors = head_priors(head, sizes)

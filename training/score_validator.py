@@ -5,6 +5,7 @@ Shapes: B images of a batch, C classes, A anchor points, N predictions, G true b
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ultralytics.utils.metrics import ap_per_class
 from training.joint_data import JointData
 from training.score_data import ClassMasks
 
-OF_SOURCE = "metrics/mAP50({})"
+OF_SOURCE = "metrics/mAP50/{}"
 """Figure of one of several sources, in ``results.csv``: mean of its own classes at IoU .5."""
 
 
@@ -125,4 +126,5 @@ def source_names(joint: JointData) -> list[str]:
     """Name each source by its folder; by the whole path where two are called the same."""
     folders = [Path(source.dataset.root) for source in joint.sources]
     short = [folder.name for folder in folders]
-    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+    names = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+    return [re.sub(r'[,"\s]', "_", name) for name in names]  # they are titles of a CSV file

@@ -95,8 +95,7 @@ class TrainConfig:
     """What the network computes in: ``bf16``, ``fp16``, ``fp32``; ``auto`` is bf16 on a GPU that
     has it, if a test against fp32 passes."""
     size_prior: bool = True
-    """Start the boxes at the data's sizes, and let them lie beside their anchor points; not done
-    where ``model`` is a weights file, whose boxes stay as they are."""
+    """Start the boxes at the data's sizes; not done where they come from weights."""
     assigner: AssignerName = "tal"
     """Which anchor points are to predict a symbol: ``tal``, those that already do it best;
     ``simota``, the cheapest, as many as fit; ``static``, the nearest."""

@@ -29,8 +29,10 @@ from training.devices import check_device
 from training.freezing import check_freezing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
+from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, count_sources, join, total
 from training.labels import LabelCounts
+from training.losses.detection import AssignerName
 from training.model_descriptions import activation_kept
 from training.models import model_file
 from training.precision import amp_argument, resolved
@@ -201,6 +203,7 @@ def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
     heads = head_config.load(config.heads) if config.heads else None
     if heads:
         heads.labels(names)
+        _check_groups(heads, config.assigner)
     file = model if is_weights(model) else config.weights
     if config.resume or not file:
         return
@@ -222,6 +225,21 @@ def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
         raise ConfigError(
             f"{file}: has heads for other classes than {_words(config)}; start from a single head's"
         )
+
+
+def _check_groups(heads: HeadConfig, assigner: AssignerName) -> None:
+    """Make sure that the assigner looks at what the groups say.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    unused = {"tal": (), "simota": ("beta",), "static": ("overlap", "beta")}[assigner]
+    for group in heads.groups:
+        if said := [name for name in unused if getattr(group, name) is not None]:
+            raise ConfigError(
+                f"--heads: {group.name}: {' and '.join(said)}: --assigner {assigner} looks at no "
+                "such thing; leave it out"
+            )
 
 
 def _make_room(config: TrainConfig, *, force: bool) -> None:

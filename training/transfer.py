@@ -52,6 +52,9 @@ class TransferReport:
     classes: tuple[str, ...] = ()
     """Classes whose rows were taken over."""
     new_classes: tuple[str, ...] = ()
+    boxes: bool = True
+    """Whether the boxes are the weights': if the box branches are new, they start as in a new
+    model."""
 
     def to_json(self) -> dict[str, Any]:
         """Give everything in forms that JSON knows."""
@@ -69,7 +72,8 @@ class TransferReport:
         names = ", ".join(self.new_classes[:5]) + (", ..." if len(self.new_classes) > 5 else "")
         known, all_of_them = len(self.classes), len(self.classes) + len(self.new_classes)
         rows = f"classes: {known} of {all_of_them} by name"
-        return [*shown, f"{rows}; new: {names}" if names else rows]
+        told = [*shown, f"{rows}; new: {names}" if names else rows]
+        return told if self.boxes else [*told, "boxes: start as in a new model"]
 
 
 def set_head(
@@ -124,12 +128,16 @@ def transfer(
         }
         marked.load_state_dict(marks, strict=False)
     target.load_state_dict({name: values for name, (values, _) in taken.items()})
-    if not isinstance(theirs, GroupedDetect):
-        signed = heads is not None and heads.box_encoding == "signed"
-        with torch.random.fork_rng(devices=[]):
-            set_head(marked, names, heads, signed=signed)
-        set_head(target, names, heads, signed=signed)
-    return _report(source, marked, taken, by_name, names)
+    boxes = _some_last(taken, "cv2", target)
+    wanted = theirs.config if isinstance(theirs, GroupedDetect) else heads
+    # Without the weights' own boxes it is as in a new model.
+    signed = wanted.box_encoding == "signed" if wanted else not boxes
+    new_heads = None if isinstance(theirs, GroupedDetect) else heads
+    with torch.random.fork_rng(devices=[]):
+        set_head(marked, names, new_heads, signed=signed)
+    set_head(target, names, new_heads, signed=signed)
+    classes = _some_last(taken, "cv3", target)
+    return _report(source, marked, taken, by_name, names, boxes=boxes, classes=classes)
 
 
 def check_fit(source: DetectionModel, target: DetectionModel, file: Path, name: str) -> None:
@@ -210,12 +218,30 @@ def _class_layers(model: DetectionModel) -> set[str]:
     }
 
 
+def _some_last(
+    taken: dict[str, tuple[Tensor, Tensor]], branch: str, target: DetectionModel
+) -> bool:
+    """Tell whether a last layer of a branch of the head has numbers of the source.
+
+    Of a branch only the last layer has a bias that is not of batch normalisation.
+    """
+    start = f"model.{len(target.model) - 1}.{branch}."
+    return any(
+        bool(kept.any())
+        for name, (_, kept) in taken.items()
+        if name.startswith(start) and name.endswith(".bias") and ".bn." not in name
+    )
+
+
 def _report(
     source: DetectionModel,
     marked: DetectionModel,
     taken: dict[str, tuple[Tensor, Tensor]],
     by_name: set[str],
     names: Sequence[str],
+    *,
+    boxes: bool,
+    classes: bool,
 ) -> TransferReport:
     """Read off a copy of the filled model, which has marks for numbers, what became of them."""
     copied: dict[str, int] = {}
@@ -231,9 +257,7 @@ def _report(
         if n_taken < tensor.numel():
             new[name] = tensor.numel() - n_taken
     left = {name: own.numel() - used.get(name, 0) for name, own in source.state_dict().items()}
-    # Without rows at all it has several groups, whose classes are the same.
-    fits = not by_name or any(used[name] for name in by_name)
-    known = set(source.names.values()) if fits else set()
+    known = set(source.names.values()) if classes else set()
     return TransferReport(
         copied=copied,
         cloned=cloned,
@@ -241,4 +265,5 @@ def _report(
         left_out={name: n for name, n in left.items() if n},
         classes=tuple(name for name in names if name in known),
         new_classes=tuple(name for name in names if name not in known),
+        boxes=boxes,
     )

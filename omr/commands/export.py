@@ -40,8 +40,8 @@ def export(
         raise ConfigError(f"--out {out}: must end with {SUFFIXES[format_]} for {format_}")
     if out.exists() and not force:
         raise ConfigError(f"{out}: exists; choose another file, or --force to replace it")
-    if out.exists() and out.samefile(weights):
-        raise ConfigError(f"{out}: holds the weights; choose another file")
+    if out.exists() and (out.samefile(weights) or out.with_suffix(".safetensors").exists()):
+        raise ConfigError(f"{out}: holds weights of a run; choose another file")
     model = load_weights(weights, trust=trust)
     side = imgsz or int(model.args.get("imgsz", 640))
     coarsest = int(model.stride.max())

@@ -57,8 +57,17 @@ def show(
     if as_json:
         print_json({"name": name} | _as_json(config))
         return
-    rows = [(group.name, len(group.classes), f"{group.weight:g}") for group in config.groups]
-    table(name, ("head", "classes", "weight"), rows, to=out)
+    rows = [
+        (
+            group.name,
+            len(group.classes),
+            f"{group.weight:g}",
+            group.overlap or "-",
+            f"{group.beta:g}" if group.beta else "-",
+        )
+        for group in config.groups
+    ]
+    table(name, ("head", "classes", "weight", "overlap", "beta"), rows, to=out)
     for group in config.groups:
         say(f"{group.name}: {', '.join(group.classes)}", to=out)
     say(

@@ -88,7 +88,9 @@ def test_settings_that_cannot_be(weights: Path, tmp_path: Path) -> None:
     assert out.read_text() == "mine"
     assert run(weights, "--format", "ultralytics", "--out", out, "--force").exit_code == 0
     itself = run(weights, "--format", "ultralytics", "--out", weights, "--force")
-    assert error_of(itself, ConfigError) == f"{weights}: holds the weights; choose another file"
+    assert (
+        error_of(itself, ConfigError) == f"{weights}: holds weights of a run; choose another file"
+    )
     full = run(weights, "--format", "ultralytics", "--out", "/dev/null/model.pt")
     assert error_of(full, ConfigError) == "/dev/null/model.pt: cannot be written: File exists"
 

@@ -46,13 +46,16 @@ def test_list() -> None:
     assert configs["coco-anticonfusion"]["groups"][0]["classes"] == ["person"]
 
 
-def test_show() -> None:
+def test_show(tmp_path: Path) -> None:
     result = run("show", "coco-standard")
     assert result.exit_code == 0, result.output
     shown = " ".join(result.stdout.split())
     assert "head_1 20 1.2" in shown
     assert "head_0: person, backpack, umbrella," in shown
     assert "box branch: shared (signed); class branches: width 1, depth 2, gate none" in shown
+    own = tmp_path / "own.yaml"
+    own.write_text("groups: [{name: a, classes: [stem], overlap: dilated, beta: 3}]\n")
+    assert "a 1 1 dilated 3" in " ".join(run("show", own).stdout.split())
     config = json.loads(run("show", "coco-standard", "--json").stdout)
     assert (config["name"], config["groups"][2]["weight"]) == ("coco-standard", 1.5)
     error = run("show", "coco-standrd").exception

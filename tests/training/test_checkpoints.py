@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 from ultralytics import YOLO
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_load
 
 from class_maps import InputError
 from training.checkpoints import load_weights, save_weights
@@ -208,6 +208,66 @@ def test_what_is_not_its_description_is_trusted_or_refused(
         "where it comes from"
     )
     assert torch.equal(outputs(load_weights(file, trust=True)), outputs(model))
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_models_of_another_task_are_refused(trust: bool, tmp_path: Path) -> None:
+    file = tmp_path / "other.pt"
+    model = SegmentationModel("yolo11n-seg.yaml", nc=2, verbose=False)
+    torch.save({"model": model, "train_args": {}}, file)
+    with pytest.raises(InputError, match=r"other\.pt: holds no Ultralytics detection model"):
+        load_weights(file, trust=trust)
+
+
+@pytest.mark.parametrize("kind", ["own", "foreign"])
+def test_a_damaged_file_is_not_to_be_trusted(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    if kind == "own":
+        save_weights(new_model(), file, train_args={})
+    else:
+        save_weights(new_model(), tmp_path / "own.pt", train_args={})
+        write_pickle(load_weights(tmp_path / "own.pt"), file)
+    content = bytearray(file.read_bytes())
+    place = content.index(b"data.pkl") + 200  # where names and shapes stand
+    content[place : place + 40] = bytes(40)
+    file.write_bytes(content)
+    for trust in (False, True):
+        with pytest.raises(InputError) as raised:
+            load_weights(file, trust=trust)
+        assert str(raised.value) == f"{file}: damaged: its sums are wrong; take another copy of it"
+
+
+@pytest.mark.parametrize("content", ["[1]", "null", '"abc"'])
+def test_a_description_that_is_none(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(safetensors.torch.save({"w": torch.ones(1)}, {"omr-detector": content}))
+    with pytest.raises(InputError, match="holds no Ultralytics detection model"):
+        load_weights(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"max_det": "x"}, "max_det is x"),
+        ({"max_det": 0}, "max_det is 0"),
+        ({"end2end": "x"}, "end2end is x"),
+        ({"args": {"imgsz": [96, 96]}}, r"imgsz is \[96, 96\]"),
+    ],
+)
+def test_a_description_with_wrong_values(
+    content: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"damaged: {reason}; take another copy"):
+        load_weights(changed(tmp_path, **content))
+
+
+def test_bins_must_rise(tmp_path: Path) -> None:
+    model = new_model()
+    with torch.no_grad():
+        model.model[-1].dfl.conv.weight.zero_()
+    save_weights(model, tmp_path / "best.pt", train_args={})
+    with pytest.raises(InputError, match="damaged: bins of distances that do not rise"):
+        load_weights(tmp_path / "best.pt")
 
 
 def not_there(folder: Path) -> Path:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
+from converters.yolo import open_dataset
 from training.checkpoints import load_weights, save_weights
-from training.heads.grouped import GroupedDetect, SeparateDetect
+from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.models import model_file
 from training.signed_distances import allow_beside, beside
 from training.train_config import TrainConfig
-from training.trainer import train
+from training.trainer import ready_trainer, train
 from training.transfer import REPORT_FILE, check_fit, transfer
 
 NAMES = ("notehead", "stem", "beam")
@@ -267,3 +268,52 @@ def test_what_cannot_be_taken_over_is_said_before_anything_is_made(
     with pytest.raises(ConfigError, match=r"has heads for other classes than .*; start from a"):
         train(replace(config, weights=str(file)))
     assert not config.out.exists()
+
+
+def test_boxes_that_do_not_fit_start_as_in_a_new_model() -> None:
+    target = build("yolo11n")
+    report = transfer(source_of("yolo26n"), target, NAMES)  # the same backbone, but no bins
+    assert not report.boxes
+    assert report.lines()[-1] == "boxes: start as in a new model"
+    assert beside(target.model[-1]) == 2
+    assert transfer(source_of("yolo11n"), build("yolo11n"), NAMES).boxes
+
+
+def test_a_training_gives_new_boxes_the_sizes_of_its_data(dataset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "old.pt"
+    save_weights(source_of("yolo26n"), file, train_args={})
+    config = config_of(dataset, tmp_path / "run", model="yolo11n", weights=str(file))
+    trainer = ready_trainer(config)
+    assert trainer.priors is not None
+    assert trainer.transferred is not None
+    assert trainer.transferred.copied
+
+
+def test_heads_that_do_not_fit_have_no_class_of_the_weights() -> None:
+    source = source_of("omr-tiny")
+    heads = groups(NAMES[:1], NAMES[1:])
+    source.model[-1] = divided(source.model[-1], heads.labels(NAMES), heads)
+    report = transfer(source, build("omr-tiny-p2"), NAMES)
+    assert report.classes == ()
+    assert report.new_classes == NAMES
+
+
+@pytest.mark.parametrize(
+    ("assigner", "group", "said"),
+    [
+        ("simota", "beta: 3", "beta"),
+        ("static", "overlap: iou, beta: 3", "overlap and beta"),
+    ],
+)
+def test_what_the_assigner_does_not_look_at_is_refused(
+    dataset: Path, tmp_path: Path, assigner: str, group: str, said: str
+) -> None:
+    names = ", ".join(open_dataset(dataset).names)
+    file = tmp_path / "heads.yaml"
+    file.write_text(f"groups: [{{name: all, classes: [{names}], {group}}}]\n")
+    config = config_of(dataset, tmp_path / "run", heads=str(file), assigner=assigner)
+    with pytest.raises(ConfigError) as raised:
+        train(config)
+    assert str(raised.value) == (
+        f"--heads: all: {said}: --assigner {assigner} looks at no such thing; leave it out"
+    )

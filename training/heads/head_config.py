@@ -9,7 +9,7 @@ A head config is a file like this::
     - name: stems
       classes: [stem, beam]
       overlap: wasserstein           # how the assigner measures fit: near, ciou, iou, dilated
-      beta: 3                        # power of the overlap in the assigner's metric
+      beta: 3                        # power of the overlap in the metric of the assigner tal
     box: separate                    # shared: one box branch for all groups
     tower: {width: 1.0, depth: 2}    # of each group's class branch, against a single head's
     gate: none                       # cbam: attention before each tower

@@ -17,7 +17,7 @@ from training.freezing import FreezeOptions
 from training.joint_data import JointOptions
 from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
-from training.losses.detection import AssignerName, LossOptions
+from training.losses.detection import UNUSED, AssignerName, LossOptions
 from training.music_safety import Transforms
 from training.precision import Precision, check_precision
 from training.whole_files import replacing
@@ -130,17 +130,29 @@ class TrainConfig:
     """Validate after every epoch; else not at all, and the last epoch counts as the best."""
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        self._check_numbers()
+        if self.weights and is_weights(self.model):
+            raise ConfigError(f"--weights: --model {self.model} has weights already; give one")
+        check_precision(self.precision)
+        usual = LossOptions()
+        own = self.loss_options()
+        for name in UNUSED[self.assigner]:
+            if getattr(own, name) != getattr(usual, name):
+                raise ConfigError(f"--{name}: --assigner {self.assigner} looks at no such thing")
+        self.transforms()
+        self.sources()
+        self.freeze_options()
+
+    def _check_numbers(self) -> None:
         names = "epochs", "imgsz", "batch", "lr", "beta"
         numbers = {name: getattr(self, name) for name in names}
         wrong = [f"{name} ({n})" for name, n in numbers.items() if not 0 < n < math.inf]
         if wrong:
             raise ConfigError(f"must be above 0: {', '.join(wrong)}")
-        if not (0 <= self.warmup_epochs < math.inf and self.lr <= 1):
-            raise ConfigError(
-                f"lr ({self.lr:g}): must be 1 at most; "
-                f"warmup_epochs ({self.warmup_epochs:g}): must be 0 or more"
-            )
+        if self.lr > 1:
+            raise ConfigError(f"lr ({self.lr:g}): must be 1 at most")
+        if not 0 <= self.warmup_epochs < math.inf:
+            raise ConfigError(f"warmup_epochs ({self.warmup_epochs:g}): must be 0 or more")
         shares = {name: getattr(self, name) for name in ("translate", "scale", "brightness")}
         if wrong := [f"{name} ({n})" for name, n in shares.items() if not 0 <= n <= 1]:
             raise ConfigError(f"must be from 0 to 1: {', '.join(wrong)}")
@@ -155,13 +167,6 @@ class TrainConfig:
                 f"nominal_batch ({self.nominal_batch}): must be a multiple of batch "
                 f"({self.batch}); use {larger}"
             )
-        if self.weights and is_weights(self.model):
-            raise ConfigError(f"--weights: --model {self.model} has weights already; give one")
-        check_precision(self.precision)
-        self.loss_options()
-        self.transforms()
-        self.sources()
-        self.freeze_options()
 
     def sources(self) -> JointOptions:
         """Give what of this says which images there are."""

@@ -32,7 +32,7 @@ from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, count_sources, join, total
 from training.labels import LabelCounts
-from training.losses.detection import AssignerName
+from training.losses.detection import UNUSED, AssignerName
 from training.model_descriptions import activation_kept
 from training.models import model_file
 from training.precision import amp_argument, resolved
@@ -233,9 +233,8 @@ def _check_groups(heads: HeadConfig, assigner: AssignerName) -> None:
     Raises:
         ConfigError: It does not.
     """
-    unused = {"tal": (), "simota": ("beta",), "static": ("overlap", "beta")}[assigner]
     for group in heads.groups:
-        if said := [name for name in unused if getattr(group, name) is not None]:
+        if said := [name for name in UNUSED[assigner] if getattr(group, name) is not None]:
             raise ConfigError(
                 f"--heads: {group.name}: {' and '.join(said)}: --assigner {assigner} looks at no "
                 "such thing; leave it out"

@@ -335,7 +335,9 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, translate=2, scale=-0.5)
     with pytest.raises(ConfigError, match=r"seed \(-1\): must be from 0 to 2147483647"):
         replace(config, seed=-1)
-    with pytest.raises(ConfigError, match=r"lr \(2\): must be 1 at most; warmup_epochs \(3\)"):
+    with pytest.raises(ConfigError, match="--beta: --assigner simota looks at no such thing"):
+        replace(config, assigner="simota", beta=3)
+    with pytest.raises(ConfigError, match=r"lr \(2\): must be 1 at most"):
         replace(config, lr=2)
     with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
         replace(config, imgsz=100)

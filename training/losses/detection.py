@@ -44,6 +44,12 @@ from training.ranks import total_a_rank
 from training.signed_distances import bin_values
 
 AssignerName = Literal["tal", "simota", "static"]
+UNUSED: dict[AssignerName, tuple[str, ...]] = {
+    "tal": (),
+    "simota": ("beta",),
+    "static": ("overlap", "beta"),
+}
+"""Options of measuring, also of a group, that an assigner does not look at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,15 @@
 
 from class_maps.catalogues import Catalogue, Category, catalogue
 from class_maps.class_map import ClassMap, Source
-from class_maps.errors import ConfigError, InputError, MissingExtraError, OmrError, with_nearest
+from class_maps.errors import (
+    ConfigError,
+    InputError,
+    MissingExtraError,
+    OmrError,
+    and_more,
+    some,
+    with_nearest,
+)
 from class_maps.loader import load, shipped
 
 __all__ = [
@@ -14,8 +22,10 @@ __all__ = [
     "MissingExtraError",
     "OmrError",
     "Source",
+    "and_more",
     "catalogue",
     "load",
     "shipped",
+    "some",
     "with_nearest",
 ]

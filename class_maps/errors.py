@@ -8,7 +8,7 @@
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,16 @@ class ConfigError(OmrError):
 
 class MissingExtraError(OmrError):
     """An optional dependency is not installed."""
+
+
+def some(words: Sequence[str], most: int) -> str:
+    """List the first words and count the rest: ``a, b and 3 more``."""
+    return ", ".join(words[:most]) + and_more(words, most)
+
+
+def and_more(words: Sequence[str], most: int) -> str:
+    """Count what a list leaves out that shows the first words: `` and 3 more``, or nothing."""
+    return f" and {len(words) - most} more" if len(words) > most else ""
 
 
 def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:

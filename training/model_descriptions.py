@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn import modules as layers
 from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.modules.head import Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
@@ -26,7 +27,7 @@ from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_
 from training.heads.head_config import HeadConfig
 from training.signed_distances import bin_values, set_bins
 
-HEADS = {"Detect", "v10Detect"}
+HEADS = Detect, v10Detect
 """Ultralytics' heads that find boxes and nothing else."""
 FETCHING = {"TorchVision"}
 """Layers that may ask the network for their weights."""
@@ -173,7 +174,7 @@ def _check_layers(yaml: Mapping[str, Any]) -> None:
     known = _known_layers()
     if wrong := sorted({str(name) for name in rows if name not in known}):
         raise ValueError(f"unknown layers: {', '.join(wrong)}")
-    if rows[-1] not in HEADS:
+    if rows[-1] not in {head.__name__ for head in HEADS}:
         raise ValueError(f"no detection head: {rows[-1]}")
     activation = yaml.get("activation")
     if activation:

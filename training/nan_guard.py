@@ -22,7 +22,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from class_maps import ConfigError
+from class_maps import ConfigError, some
 from training.ranks import are_joined
 
 MOST_SKIPPED = 3
@@ -171,9 +171,7 @@ def _place(trainer: BaseTrainer) -> str:
 
 
 def _left_out(trainer: BaseTrainer) -> str:
-    shown = ", ".join(trainer.files[:MOST_FILES])
-    more = len(trainer.files) - MOST_FILES
-    return f"step left out: {shown}" + (f" and {more} more" if more > 0 else "")
+    return f"step left out: {some(trainer.files, MOST_FILES)}"
 
 
 def _state(model: nn.Module, trainer: BaseTrainer) -> _State:

@@ -21,17 +21,16 @@ import torch
 from torch import Tensor
 from ultralytics import __version__
 from ultralytics.nn import tasks
-from ultralytics.nn.modules.head import Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
-from training.model_descriptions import KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
+from training.model_descriptions import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
 from training.whole_files import replacing
 
-HEADS = Detect, v10Detect, GroupedDetect, SeparateDetect
-"""Classes of heads that give boxes and scores; those derived from them give more."""
+KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
+"""Those derived from them give more than boxes and scores."""
 UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
 """What torch, and reading of what is not there, raise for a file that is not a checkpoint."""
 
@@ -154,7 +153,7 @@ def run_pickle(file: Path) -> DetectionModel:
         model, _ = load_checkpoint(str(file))
     except UNREADABLE:
         model = None
-    if not isinstance(model, DetectionModel) or type(model.model[-1]) not in HEADS:
+    if not isinstance(model, DetectionModel) or type(model.model[-1]) not in KNOWN_HEADS:
         raise no_model(file)
     return model
 

@@ -233,7 +233,7 @@ class ScoreTrainer(DetectionTrainer):
         source = load_weights(Path(file), trust=self.trust) if file else None
         if source and file == str(model):
             model = copy.deepcopy(source.yaml)
-        self.model = self.get_model(model, source, RANK in {-1, 0})
+        self.model = self.get_model(model, source, ranks.is_first())
         if self.transferred and not self.resume and ranks.is_first():
             for line in self.transferred.lines():
                 LOGGER.info(f"{file}: {line}")
@@ -347,7 +347,7 @@ class ScoreTrainer(DetectionTrainer):
         run_state.restore(self, state)
         self.counts, self.priors = state["counts"], state["priors"]
         self.earlier = {name: state[name] for name in self.earlier}
-        if RANK in {-1, 0}:
+        if ranks.is_first():
             run_state.cut_results(self.csv, self.start_epoch)
 
     def build_optimizer(self, model: torch.nn.Module, *args: Any, **options: Any) -> Optimizer:  # noqa: ANN401
@@ -441,7 +441,7 @@ class ScoreTrainer(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Finish the run; the last epoch's validation stands."""
-        if RANK in {-1, 0}:
+        if ranks.is_first():
             finish_run(self.wdir)
 
     def _write_report(self) -> None:

@@ -1,12 +1,12 @@
 """``omr train``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from class_maps import ConfigError
+from class_maps import ConfigError, some
 from omr.console import note, print_json, say, table
 from omr.options import AsJson, Device, Trust
 
@@ -368,7 +368,7 @@ def _show(result: "TrainResult") -> None:
         if result.sources.keys() != {folder}:
             _show_counts(labels, f"{folder}, ")
         if silent := result.silent[folder]:
-            say(f"{folder}: says nothing of {len(silent)} classes: {_some(silent)}")
+            say(f"{folder}: says nothing of {len(silent)} classes: {some(silent, MOST_NAMES)}")
     say(f"{result.epochs} epochs in {result.precision}, {result.seconds:.0f} s -> {result.best}")
 
 
@@ -378,9 +378,3 @@ def _show_counts(labels: "Mapping[str, LabelCounts]", of: str = "") -> None:
             f"{of}{split}: {held.images} images, {held.symbols} symbols, "
             f"{held.without_labels} images without any, {held.duplicates} doubled rows left out"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMES])
-    more = len(names) - MOST_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown

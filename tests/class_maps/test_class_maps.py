@@ -300,3 +300,11 @@ def test_the_table_agrees_with_the_sample() -> None:
 def test_nearest() -> None:
     assert with_nearest([], ["a"]) == ""
     assert with_nearest(["zzz", "stemm"], ["stem", "beam"]) == "stemm (did you mean stem?), zzz"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")],
+)
+def test_some_of_many_words(words: list[str], shown: str) -> None:
+    assert class_maps.some(words, 2) == shown

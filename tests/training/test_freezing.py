@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from interrupted import interrupted
 from torch import nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import unwrap_model
@@ -289,17 +290,7 @@ def test_a_run_that_was_cut_off_goes_on_in_its_schedule(
         unfreeze_at=(1, 2),
         lr_scale=(0.5, 0.2),
     )
-    save = ScoreTrainer._save_state
-
-    def kill(trainer: ScoreTrainer) -> None:
-        save(trainer)
-        if trainer.epoch == killed_in:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ScoreTrainer, "_save_state", kill)
-        with pytest.raises(KeyboardInterrupt):
-            train(config)
+    interrupted(config, epoch=killed_in, after="_save_state")
     groups = []
     start = run_state.restore
 

@@ -15,6 +15,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupted import interrupted
 from shapes import converted_shapes
 from torch import Tensor
 from ultralytics.utils.ops import xywh2xyxy
@@ -447,18 +448,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
 ) -> None:
     shapes = Path(shutil.copytree(shapes, tmp_path / "coco"))
     config = config_of(tmp_path / "run", dataset, shapes, epochs=3)
-    save = ScoreTrainer.save_model
-
-    def save_and_die(trainer: ScoreTrainer) -> bool:
-        save(trainer)
-        if trainer.epoch == 1:
-            raise KeyboardInterrupt
-        return True
-
-    monkeypatch.setattr(ScoreTrainer, "save_model", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        train(config)
-    monkeypatch.undo()
+    interrupted(config, epoch=1)
     alone = TrainConfig(data=dataset, out=config.out, device="cpu", resume=True)
     with pytest.raises(ConfigError) as raised:
         train(alone)

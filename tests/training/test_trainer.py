@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from interrupted import interrupted
 from killed_run import Kill, killed, trainer
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
@@ -72,18 +73,7 @@ def test_a_killed_run_goes_on(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(tiny(dataset, tmp_path / "run"), epochs=3)
-    save = ScoreTrainer.save_model
-
-    def save_and_die(trainer: ScoreTrainer) -> bool:
-        save(trainer)
-        if trainer.epoch == 1:
-            raise KeyboardInterrupt
-        return True
-
-    monkeypatch.setattr(ScoreTrainer, "save_model", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        train(config)
-    monkeypatch.undo()
+    interrupted(config, epoch=1)
     moved = tmp_path / "moved"
     shutil.move(config.out, moved)
     datasets: list[ScoreDataset] = []

@@ -26,7 +26,7 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 
-from class_maps import ConfigError, with_nearest, yaml_files
+from class_maps import ConfigError, and_more, some, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
 from training.assigners.nearness import OverlapName
 
@@ -81,11 +81,10 @@ class HeadConfig:
         """
         grouped = [name for group in self.groups for name in group.classes]
         if unknown := [name for name in grouped if name not in names]:
-            shown, more = unknown[:SHOWN], _more(unknown)
-            raise ConfigError(f"heads: not in the data: {with_nearest(shown, names)}{more}")
+            shown = with_nearest(unknown[:SHOWN], names) + and_more(unknown, SHOWN)
+            raise ConfigError(f"heads: not in the data: {shown}")
         if missing := [name for name in names if name not in grouped]:
-            shown, more = missing[:SHOWN], _more(missing)
-            raise ConfigError(f"heads: in no group: {', '.join(shown)}{more}")
+            raise ConfigError(f"heads: in no group: {some(missing, SHOWN)}")
         label = {name: i for i, name in enumerate(names)}
         return tuple(tuple(label[name] for name in group.classes) for group in self.groups)
 
@@ -172,10 +171,6 @@ def _config(data: Checked) -> HeadConfig:
             BoxEncoding, data.choice("box_encoding", get_args(BoxEncoding), "signed")
         ),
     )
-
-
-def _more(names: Sequence[str]) -> str:
-    return f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
 
 
 def _group(data: Checked) -> Group:

@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 DATA ?=
 OUT ?= demo
 
+# Each process takes whole files, because many tests of a file share what one of them has made.
+TOGETHER := -n logical --maxprocesses 4 --dist loadfile
+
 OLDEST := $(shell sed -n 's/.*"ultralytics>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
 .PHONY: demo test test-oldest check bench clean help
@@ -28,14 +31,14 @@ demo: $(VENV)/installed
 	$(BIN)/omr demo $(if $(DATA),--data "$(DATA)") --out "$(OUT)" --force
 
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest $(TOGETHER)
 
 $(VENV)/ultralytics-$(OLDEST): $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ ultralytics==$(OLDEST)
 
 test-oldest: $(VENV)/ultralytics-$(OLDEST)
 	PYTHONPATH=$< $(BIN)/python -c 'import ultralytics; assert ultralytics.__version__ == "$(OLDEST)"'
-	PYTHONPATH=$< $(BIN)/pytest tests/training
+	PYTHONPATH=$< $(BIN)/pytest $(TOGETHER) tests/training
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -8,25 +8,25 @@ import contextlib
 import copy
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
-from class_maps import ConfigError
 from training import ranks, run_state
 from training.augmentation import SymbolCounter
-from training.checkpoints import is_weights, load_weights, save_weights
-from training.draws import EpochSampler, seed_epoch
+from training.checkpoints import is_weights, load_weights
+from training.draws import EpochSampler
+from training.epoch_events import EVENTS
+from training.epoch_files import finish_run, save_epoch
 from training.freezing import FreezeOptions, Freezing
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, join
@@ -47,13 +47,10 @@ from training.size_prior import head_priors, set_size_prior, sizes_of
 from training.tensorboard_log import write_scalars
 from training.transfer import REPORT_FILE as TRANSFER_FILE
 from training.transfer import TransferReport, set_head, transfer
-from training.whole_files import replacing
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:
 Ultralytics runs ``on_pretrain_routine_start`` in the first one only."""
-REPORT_FILE = "augmentation.json"
-"""In the run folder: epochs done, and what augmentation saw and dropped."""
 
 
 class ScoreTrainer(DetectionTrainer):
@@ -110,13 +107,7 @@ class ScoreTrainer(DetectionTrainer):
         self.state_file: Path = self.wdir / run_state.STATE_FILE
         self.earlier: run_state.State = {"criterion": {}, "seconds": 0.0, "guard": {}}
         """What a resumed run takes up after it is set up."""
-        for event, function in (
-            ("on_train_start", _set_clock),
-            ("on_train_epoch_start", _start_epoch),
-            ("on_train_batch_start", _lower_rate),
-            ("on_train_epoch_end", _gather_counts),
-            ("on_train_epoch_end", _name_rates),
-        ):
+        for event, function in EVENTS:
             if function not in self.callbacks[event]:
                 self.add_callback(event, function)
 
@@ -403,106 +394,10 @@ class ScoreTrainer(DetectionTrainer):
         Raises:
             ConfigError: The weights cannot be written, say because the disk is full.
         """
-        try:
-            self._save_weights()
-            self._write_report()
-        except OSError as error:
-            way = "go on with --resume" if self.state_file.exists() else "start again"
-            raise ConfigError(
-                f"{self.wdir}: weights of epoch {self.epoch + 1} were not written: "
-                f"{run_state.reason(error)}; make room and {way}"
-            ) from None
-        self._save_state()
+        save_epoch(self)
         return True
-
-    def _save_weights(self) -> None:
-        """Write ``last.pt``, and ``best.pt`` if this epoch is the best."""
-        model = unwrap_model(self.ema.ema)
-        save_weights(model, self.last, train_args=vars(self.args))
-        if self.best_fitness == self.fitness:
-            save_weights(model, self.best, train_args=vars(self.args))
-
-    def _save_state(self) -> None:
-        """Write what ``--resume`` goes on from; without room for it the training goes on."""
-        own = {
-            "counts": self.counts,
-            "priors": self.priors,
-            "used": self.used,
-            "guard": self.guard.history() if self.guard else {},
-        }
-        try:
-            run_state.write(run_state.captured(self) | own, self.state_file)
-        except OSError as error:
-            kept = "the one before is kept" if self.state_file.exists() else "there is none yet"
-            LOGGER.warning(
-                f"{self.state_file}: epoch {self.epoch + 1} was not written, {kept}: "
-                f"{run_state.reason(error)}; --resume goes on from the last one written"
-            )
 
     def final_eval(self) -> None:
         """Finish the run; the last epoch's validation stands."""
         if ranks.is_first():
             finish_run(self.wdir)
-
-    def _write_report(self) -> None:
-        names = self.data["names"].values()
-        totals = self.counts.T.tolist()
-        report = {
-            "epochs": self.epoch + 1,
-            "precision": self.used,
-            "priors": None if self.priors is None else self.priors.tolist(),
-            "augmented": {
-                name: {"seen": seen, "dropped": dropped}
-                for name, (seen, dropped) in zip(names, totals, strict=True)
-                if seen
-            },
-        }
-        with replacing(self.save_dir / REPORT_FILE) as part:
-            part.write_text(json.dumps(report, indent=1), "utf-8")
-
-
-def finish_run(weights: Path) -> None:
-    """Remove what only a resumed training needs; to do it again does no harm.
-
-    Args:
-        weights: The run's folder of that name.
-    """
-    (weights / run_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
-
-
-def _set_clock(trainer: ScoreTrainer) -> None:
-    """Count the time from where the run was cut off."""
-    trainer.train_time_start = time.time() - trainer.earlier["seconds"]
-
-
-def _start_epoch(trainer: ScoreTrainer) -> None:
-    trainer.batches_done = trainer.batches_gathered = 0
-    trainer.freeze_as_in(trainer.epoch)
-    seed_epoch(trainer.args.seed, trainer.epoch, max(RANK, 0))
-    trainer.train_loader.sampler.set_epoch(trainer.epoch)
-
-
-def _lower_rate(trainer: ScoreTrainer) -> None:
-    """Follow the schedule from step to step: in few epochs Ultralytics' own stays high to the end.
-
-    It changes the rate once an epoch, so that the last of two epochs would run at half the rate.
-    """
-    epochs_done = trainer.epoch + trainer.batches_done / len(trainer.train_loader)
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * trainer.lf(epochs_done)
-    trainer.batches_done += 1
-
-
-def _name_rates(trainer: ScoreTrainer) -> None:
-    """Give the rates of layers that are still frozen, too: every epoch has the same columns."""
-    names = [f"lr/pg{i}" for i in range(trainer.freezing.n_groups)]
-    trainer.lr = dict.fromkeys(names, 0.0) | trainer.lr
-
-
-def _gather_counts(trainer: ScoreTrainer) -> None:
-    """Add up the counts of all devices; every process calls this at the end of an epoch."""
-    counts = trainer.counter.taken(trainer.epoch)
-    if trainer.world_size > 1:
-        counts = counts.to(trainer.device)
-        distributed.all_reduce(counts)
-    trainer.counts = trainer.counts + counts.cpu()

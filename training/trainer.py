@@ -26,6 +26,7 @@ from converters.staging import is_free, lies_in
 from training.checkpoints import is_weights, load_weights
 from training.density import suggested_max_det
 from training.devices import check_device
+from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
@@ -39,7 +40,7 @@ from training.precision import amp_argument, resolved
 from training.ranks import check_ranks, is_first
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.run_state import STATE_FILE, read, reason
-from training.score_trainer import ON_OPTIONS, REPORT_FILE, ScoreTrainer, finish_run
+from training.score_trainer import ON_OPTIONS, ScoreTrainer
 from training.signed_distances import beside
 from training.tensorboard_log import check_tensorboard
 from training.train_config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config

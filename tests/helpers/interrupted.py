@@ -7,17 +7,17 @@ from training.train_config import TrainConfig
 from training.trainer import train
 
 
-def interrupted(config: TrainConfig, epoch: int, *, after: str = "save_model") -> None:
-    """Train until a method of the trainer has done its work in an epoch, counted from 0."""
-    stock = getattr(ScoreTrainer, after)
+def interrupted(config: TrainConfig, epoch: int) -> None:
+    """Train until an epoch, counted from 0, is over and saved."""
+    stock = ScoreTrainer.save_model
 
-    def die(trainer: ScoreTrainer) -> object:
-        result = stock(trainer)
+    def die(trainer: ScoreTrainer) -> bool:
+        saved = stock(trainer)
         if trainer.epoch == epoch:
             raise KeyboardInterrupt
-        return result
+        return saved
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScoreTrainer, after, die)
+        patch.setattr(ScoreTrainer, "save_model", die)
         with pytest.raises(KeyboardInterrupt):
             train(config)

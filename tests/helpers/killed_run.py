@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from training import score_trainer
+from training import epoch_files, score_trainer
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
@@ -47,6 +47,10 @@ def trainer() -> object:
 
 def module() -> object:
     return score_trainer
+
+
+def files() -> object:
+    return epoch_files
 
 
 def half_a_state() -> None:

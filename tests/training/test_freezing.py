@@ -290,7 +290,7 @@ def test_a_run_that_was_cut_off_goes_on_in_its_schedule(
         unfreeze_at=(1, 2),
         lr_scale=(0.5, 0.2),
     )
-    interrupted(config, epoch=killed_in, after="_save_state")
+    interrupted(config, epoch=killed_in)
     groups = []
     start = run_state.restore
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from killed_run import Kill, Patch, half_a_state, killed, load_in_a_process, module, trainer
+from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_process, module, trainer
 
 from class_maps import ConfigError, InputError
 from training import run_state, score_trainer
+from training.epoch_files import REPORT_FILE, finish_run
 from training.run_state import STATE_FILE
-from training.score_trainer import REPORT_FILE, ScoreTrainer, finish_run
+from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
 from training.whole_files import replacing
@@ -96,7 +97,7 @@ def test_before_the_first_state_there_is_nothing_to_go_on_from(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(data, tmp_path / "run")
-    killed(config, Kill(trainer, "_save_state"))
+    killed(config, Kill(files, "write_state"))
     assert (config.out / "weights" / "last.pt").is_file()
     with pytest.raises(ConfigError) as raised:
         train(replace(config, resume=True))
@@ -110,9 +111,9 @@ def test_before_the_first_state_there_is_nothing_to_go_on_from(
     [
         pytest.param(Kill(trainer, "optimizer_step", call=4), id="in an epoch"),
         pytest.param(Kill(trainer, "save_metrics", call=2, after=True), id="after its row"),
-        pytest.param(Kill(trainer, "_save_state", call=2), id="after its weights"),
+        pytest.param(Kill(files, "write_state", call=2), id="after its weights"),
         pytest.param(half_a_state, id="in its state"),
-        pytest.param(Kill(trainer, "_save_state", call=2, after=True), id="after its state"),
+        pytest.param(Kill(files, "write_state", call=2, after=True), id="after its state"),
     ],
 )
 def test_a_killed_run_ends_as_if_it_had_not_been(

@@ -16,10 +16,11 @@ from converters.yolo import open_dataset
 from training.assigners.nearness import EPS, LEAST_SCORE, overlap
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.epoch_events import lower_rate, start_epoch
 from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
-from training.score_trainer import ScoreTrainer, _lower_rate, _start_epoch
+from training.score_trainer import ScoreTrainer
 from training.score_validator import ScoreValidator
 from training.signed_distances import CLOSED, beside
 from training.train_config import TrainConfig
@@ -121,9 +122,9 @@ def test_the_rate_falls_with_every_step(trainer: ScoreTrainer) -> None:
     trainer.epochs = 2  # of the schedule that was set up; it looks here
     rates = []
     for trainer.epoch in (0, 1):
-        _start_epoch(trainer)
+        start_epoch(trainer)
         for _ in range(n_batches):
-            _lower_rate(trainer)
+            lower_rate(trainer)
             rates.append(trainer.optimizer.param_groups[0]["lr"])
     share = [i / (2 * n_batches) for i in range(2 * n_batches)]
     assert rates == pytest.approx([0.001 * (1 - 0.99 * done) for done in share])

@@ -20,7 +20,7 @@ import torch
 from benchmarks.assigner import machine
 from benchmarks.measuring import measure
 from converters.yolo import open_dataset
-from training.density import analyze
+from training.density.report import analyze
 
 IMGSZ = 640
 

@@ -9,7 +9,7 @@ from omr.console import print_json, say, table
 from omr.options import AsJson
 
 if TYPE_CHECKING:
-    from training.density import DensityReport
+    from training.density.report import DensityReport
 
 
 def analyze_density(
@@ -24,7 +24,7 @@ def analyze_density(
     Example: omr analyze-density data --imgsz 640 --batch 16
     """
     from converters.yolo import open_dataset
-    from training.density import analyze
+    from training.density.report import analyze
 
     dataset = open_dataset(data)
     report = analyze(

@@ -144,7 +144,9 @@ def test_truths_without_area_are_declared(data: Path, predictor: Predictor) -> N
 def test_images_that_fill_the_limit_are_counted(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.density.suggested_max_det", lambda max_symbols: max_symbols)
+    monkeypatch.setattr(
+        "training.density.report.suggested_max_det", lambda max_symbols: max_symbols
+    )
     result = run(data, "--json")
     assert json.loads(result.stdout)["images_at_max_det"] == 1
     assert "1 images filled the limit of 3 detections" in result.stderr
@@ -219,7 +221,9 @@ def test_the_order_and_other_classes_of_the_weights_change_no_score(
 def test_other_classes_do_not_fill_the_limit(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.density.suggested_max_det", lambda max_symbols: max_symbols)
+    monkeypatch.setattr(
+        "training.density.report.suggested_max_det", lambda max_symbols: max_symbols
+    )
     predictor.names, predictor.n_strangers = (*NAMES, "dog"), 50
     report = json.loads(run(data, "--json").stdout)
     assert predictor.calls[0]["max_det"] > 1000

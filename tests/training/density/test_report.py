@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.page import Page
-from training.density import BatchMax, Spread, analyze, batch_max, suggested_max_det
+from training.density.report import BatchMax, Spread, analyze, batch_max, suggested_max_det
 
 NAMES = ("stem", "notehead", "clef")
 

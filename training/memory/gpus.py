@@ -127,5 +127,6 @@ def _plain(name: str) -> str:
 
 def _option(name: str) -> str:
     """A name as it is written behind ``--gpu``: ``rtx5090``, ``a100-40gb``."""
-    plain = re.sub(r"[\s_-]", "", _MAKER.sub("", name.lower()))
-    return re.sub(r"(?=(8|10|12|16|32|40|80)gb$)", "-", plain)
+    words = re.split(r"[\s_-]+", _MAKER.sub("", name.lower()).strip())
+    size = f"-{words.pop()}" if words[-1].endswith("gb") else ""
+    return "".join(words) + size

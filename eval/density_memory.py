@@ -1,0 +1,117 @@
+"""The part of a density report that shows what a training step needs of a GPU's memory."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from eval.figures import GIB, memory
+from eval.plots import Level, Series, legend, stacked_bars
+from eval.web_page import paragraph, section, table
+
+Report: TypeAlias = Mapping[str, Any]
+
+_PARTS = (
+    ("parameters_bytes", "parameters"),
+    ("gradients_bytes", "gradients"),
+    ("optimizer_bytes", "optimizer"),
+    ("ema_bytes", "averaged copy (EMA)"),
+    ("inputs_bytes", "images and labels"),
+    ("activations_bytes", "saved activations"),
+    ("loss_bytes", "loss"),
+    ("assigner_bytes", "assigner"),
+    ("workspace_bytes", "workspace of the kernels"),
+)
+_STACK = (
+    (
+        "parameters, gradients, optimizer, EMA",
+        ("parameters_bytes", "gradients_bytes", "optimizer_bytes", "ema_bytes"),
+    ),
+    ("images and labels", ("inputs_bytes",)),
+    ("saved activations", ("activations_bytes",)),
+    ("loss", ("loss_bytes",)),
+    ("assigner", ("assigner_bytes",)),
+    ("workspace", ("workspace_bytes",)),
+)
+"""What has a colour of its own: more than six cannot be told apart."""
+_HEADROOM = 1.3
+_HIGHEST = 2.0
+"""Of the usable memory: where the plot of memory ends."""
+
+
+def memory_section(report: Report) -> str:
+    """Show what a step needs over the batch, and what of it goes where.
+
+    Args:
+        report: What ``omr analyze-density --json`` prints.
+    """
+    body = _over_batch(report) + _parts(report)
+    return section("memory", "Memory of a training step", body)
+
+
+def _parts(report: Report) -> str:
+    need = report["memory"]
+    if not need:
+        return paragraph("The memory of a step was not computed.")
+    rows = [(what, memory(need[key])) for key, what in _PARTS]
+    rows.append(("all", memory(need["total_bytes"])))
+    dense = report["memory_ultralytics_assigner_bytes"]
+    if dense is not None:
+        rows.append(("instead of our assigner: Ultralytics'", memory(dense)))
+    return table("Memory of a step", (f"batch {report['batch']}", "memory"), rows)
+
+
+def _over_batch(report: Report) -> str:
+    rows, gpu, suggest = report["memory_over_batch"], report["gpu"], report["suggest"]
+    if not rows:
+        return ""
+    dense = [
+        row["total_bytes"] - row["assigner_bytes"] + row["ultralytics_assigner_bytes"]
+        for row in rows
+    ]
+    level = (
+        Level(name=f"GiB usable on {gpu['name']}", value=gpu["usable_bytes"] / GIB) if gpu else None
+    )
+    told = ", ".join(f"batch {row['batch']} {memory(row['total_bytes'])}" for row in rows)
+    picture = stacked_bars(
+        "plot-memory",
+        f"Memory of a step over the batch: {told}",
+        [str(row["batch"]) for row in rows],
+        [
+            Series(name=name, values=[sum(row[key] for key in keys) / GIB for row in rows])
+            for name, keys in _STACK
+        ],
+        level=level,
+        dashed=Series(name="with Ultralytics' assigner", values=[n / GIB for n in dense]),
+        marked=str(suggest["batch"]) if suggest else None,
+        top=_top([row["total_bytes"] / GIB for row in rows], [n / GIB for n in dense], level),
+    )
+    keys = [(f"s{i}", name) for i, (name, _) in enumerate(_STACK)]
+    keys.append(("dash", "all, with Ultralytics' dense assigner"))
+    words = "GiB over images a batch. An arrow marks what is higher than the plot."
+    if suggest:
+        words += f" The shaded batch is the suggested one, {suggest['batch']}."
+    return paragraph(words) + legend(keys) + picture + _over_batch_table(rows, dense)
+
+
+def _over_batch_table(rows: list[Report], dense: list[int]) -> str:
+    return table(
+        "Memory over the batch",
+        ("batch", "all", "assigner", "Ultralytics' assigner", "all with that"),
+        [
+            (
+                str(row["batch"]),
+                memory(row["total_bytes"]),
+                memory(row["assigner_bytes"]),
+                memory(row["ultralytics_assigner_bytes"]),
+                memory(total),
+            )
+            for row, total in zip(rows, dense, strict=True)
+        ],
+    )
+
+
+def _top(totals: list[float], dense: list[float], level: Level | None) -> float:
+    """Where the plot ends: the GPU's line stays in the middle, whatever others need."""
+    highest = max(*totals, *dense)
+    if level is None:
+        return min(highest, _HIGHEST * max(totals)) * 1.05
+    return max(_HEADROOM * level.value, min(highest, _HIGHEST * level.value) * 1.05)

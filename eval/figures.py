@@ -1,0 +1,42 @@
+"""Numbers as people read them; what is None is a dash."""
+
+MIB, GIB = 2**20, 2**30
+NONE = "-"
+_SPACE = "\u00a0"  # no line ends here
+
+
+def memory(n_bytes: float | None) -> str:
+    """Write bytes in the unit that ``nvidia-smi`` counts in: ``19.3 GiB`` or ``312 MiB``."""
+    if n_bytes is None:
+        return NONE
+    if n_bytes >= GIB:
+        return f"{n_bytes / GIB:,.1f}{_SPACE}GiB"
+    if 0 < n_bytes < MIB:
+        return f"under 1{_SPACE}MiB"
+    return f"{n_bytes / MIB:,.0f}{_SPACE}MiB"
+
+
+def share(value: float | None) -> str:
+    """Write a share from 0 to 1 as per cent; only none is 0 %, only all is 100 %."""
+    if value is None:
+        return NONE
+    if 0 < value < 0.0005:
+        return "< 0.1%"
+    if 0.9995 <= value < 1:
+        return "> 99.9%"
+    return f"{value:.1%}".replace(".0%", "%")
+
+
+def amount(value: int | float | None) -> str:
+    """Write a number of things: ``1,234`` or, for a small mean, ``12.5``."""
+    if value is None:
+        return NONE
+    whole = isinstance(value, int) or value >= 100
+    return f"{value:,.0f}" if whole else f"{value:,.1f}"
+
+
+def pixels(value: float | None) -> str:
+    """Write a length in pixels without its unit."""
+    if value is None:
+        return NONE
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"

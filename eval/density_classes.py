@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from eval.figures import NONE, amount, pixels, share
+from eval.figures import NONE, amount, counted, pixels, share
 from eval.plots import DotRow, RangeRow, dots, heat_map, legend, ranges
 from eval.web_page import folded, narrow, paragraph, section, side_by_side, table
 
@@ -130,7 +130,9 @@ def _ceiling_plots(known: Sequence[Report]) -> str:
         return dots(plot, f"Ceiling of recall at IoU .5, stock and signed: {told}", part)
 
     reached = len(rows) - len(shown)
-    words = f"Lowest first; {reached} of {len(rows)} classes reach 100% with both and are left out."
+    words = "Lowest first."
+    if reached:
+        words += f" Left out: {counted(reached, 'class', 'classes')} at 100% with both."
     keys = legend([("s4 hollow", "stock"), ("s0 round", "signed")])
     return paragraph(words) + keys + _in_parts("plot-representation", shown, picture)
 
@@ -172,7 +174,7 @@ def _in_parts(name: str, rows: Sequence[Row], picture: Callable[[str, Sequence[R
     if len(drawn) <= at_once:
         return shown
     more = side_by_side(f"{name}-more", drawn[at_once:])
-    return shown + folded(f"{len(rows) - _AT_ONCE} more classes", more)
+    return shown + folded(f"{counted(len(rows) - _AT_ONCE, 'class', 'classes')} more", more)
 
 
 def _collisions(report: Report) -> str:

@@ -87,7 +87,7 @@ def _over_batch(report: Report) -> str:
     keys = [(f"s{i}", name) for i, (name, _) in enumerate(_STACK)]
     keys.append(("dash", "all, with Ultralytics' dense assigner"))
     words = "GiB over images a batch. An arrow marks what is higher than the plot."
-    if suggest:
+    if suggest and suggest["batch"] in [row["batch"] for row in rows]:
         words += f" The shaded batch is the suggested one, {suggest['batch']}."
     return paragraph(words) + legend(keys) + picture + _over_batch_table(rows, dense)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from class_maps import some
 from eval.density_classes import class_sections, unlearnt
 from eval.density_memory import memory_section
-from eval.figures import amount, memory, share
+from eval.figures import amount, counted, memory, share
 from eval.plots import histogram
 from eval.web_page import (
     bullets,
@@ -126,7 +126,8 @@ def _fits(report: Report) -> list[str]:
             f"would take {memory(dense)}."
         )
     if stock := unlearnt(report["classes"], "stock"):
-        said.append(f"A stock start never learns {len(stock)} of {_present(report)} classes.")
+        classes = counted(_present(report), "class", "classes")
+        said.append(f"A stock start never learns {len(stock)} of {classes}.")
     if never := unlearnt(report["classes"], "ours"):
         said.append(f"A start from sizes of the data never learns {some(never, _NAMED)}.")
     return said
@@ -138,9 +139,10 @@ def _present(report: Report) -> int:
 
 def _numbers(report: Report) -> str:
     spread, batch = report["symbols"], report["batch"]
+    classes = counted(_present(report), "class", "classes")
     entries = [
         ("images", amount(report["n_images"]), ""),
-        ("symbols", amount(report["n_symbols"]), f"of {_present(report)} classes"),
+        ("symbols", amount(report["n_symbols"]), f"of {classes}"),
     ]
     if spread:
         more = f"P99 {amount(spread['p99'])}, most {amount(spread['max'])}"
@@ -162,7 +164,11 @@ def _suggestion(report: Report) -> str:
     together = suggest["batch"] * suggest["accumulate"]
     settings = (
         ("batch", str(suggest["batch"]), ""),
-        ("accumulate", str(suggest["accumulate"]), f"{together} images an update"),
+        (
+            "accumulate",
+            str(suggest["accumulate"]),
+            f"{counted(together, 'image', 'images')} an update",
+        ),
         ("imgsz", f"{suggest['imgsz']} px", ""),
         ("tile", f"{suggest['tile']} px" if suggest["tile"] else "none", ""),
         ("max_det", amount(suggest["max_det"]), "detections an image"),
@@ -177,7 +183,7 @@ def _symbols(report: Report) -> str:
         return section("symbols", "Symbols an image", paragraph("No image, so nothing to count."))
     pictures = []
     for i, stage in enumerate(stages):
-        said = f"{stage['name']}, {amount(stage['n_images'])} images"
+        said = f"{stage['name']}, {counted(stage['n_images'], 'image', 'images')}"
         if spread := stage["symbols"]:
             said += f": mean {amount(spread['mean'])}, P95 {amount(spread['p95'])}"
         counts = [(n_symbols, n_images) for n_symbols, n_images in stage["histogram"]]

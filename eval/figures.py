@@ -35,6 +35,11 @@ def amount(value: int | float | None) -> str:
     return f"{value:,.0f}" if whole else f"{value:,.1f}"
 
 
+def counted(n: int, one: str, many: str) -> str:
+    """Write a number with its noun: ``1 image``, ``1,714 images``."""
+    return f"{amount(n)} {one if n == 1 else many}"
+
+
 def pixels(value: float | None) -> str:
     """Write a length in pixels without its unit."""
     if value is None:

@@ -22,8 +22,8 @@ _BAR_SHARE = 0.72
 _ROW_PX, _CELL_PX, _CELL_NAMES_PX = 48, 24, 140
 _DOT_ROW_PX = 42
 _PLOT_PX = 230
-_NAME_LETTERS = 17
-"""What the names beside a heat map have room for on a phone."""
+_NAME_LETTERS, _ROW_LETTERS = 17, 22
+"""What has room on a phone: beside a heat map, and above a row with its figures behind."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +81,7 @@ def histogram(plot: str, label: str, counts: Sequence[tuple[int, int]], *, n_bin
     top = max(n for _, _, n in bins)
     first, last = bins[0][0], bins[-1][1] + 1
     x = Linear(first, last, LEFT, RIGHT)
-    body = [svg.across(_PLOT_PX - 40), svg.text(0, 16, f"{top:,} images", "tick")]
+    body = [svg.across(_PLOT_PX - 40), svg.text(0, 16, f"{top:,}", "tick")]
     for low, high, n in bins:
         height = (_PLOT_PX - 70) * n / top
         title = f"{low:,}" if low == high else f"{low:,} to {high:,}"
@@ -297,9 +297,12 @@ class _Column:
             rect = svg.rect(self.left, self.y(below + value), self.width, height, f"part s{colour}")
             body.append(svg.titled(rect, f"{category}: {name} {value:.3g}"))
             below += value
-        if self.marked or below > self.y.end:
-            shown = f"{'↑' if below > self.y.end else ''}{below:.3g}"
-            body.append(svg.text(middle, self.y(below) - 6, shown, "halo strong", "middle"))
+        cut_off = below > self.y.end
+        if self.marked or cut_off:
+            at = self.y.high + 20 if cut_off else self.y(below) - 6
+            style = "halo strong" if self.marked else "halo roomy"
+            words = f"{'↑' if cut_off else ''}{below:.3g}"
+            body.append(svg.text(middle, at, words, style, "middle"))
         body.append(svg.text(middle, floor_px + 19, category, "", "middle"))
         return "".join(body)
 
@@ -315,7 +318,7 @@ def _dashes(middles: Sequence[float], series: Series, y: Linear) -> str:
         dot = f'<circle cx="{x:.2f}%" cy="{y(value):.1f}" r="4" class="s4"/>'
         body.append(svg.titled(dot, f"{series.name}: {value:.3g}"))
         if value > y.end:
-            body.append(svg.text(x, y.high - 22, f"↑{value:.3g}", "halo", "middle"))
+            body.append(svg.text(x, y.high - 12, f"↑{value:.3g}", "halo roomy", "middle"))
     return "".join(body)
 
 
@@ -327,7 +330,9 @@ def _level(level: Level, y: Linear) -> str:
 
 
 def _short_number(value: int) -> str:
-    return f"{value}" if value < 10_000 else f"{value / 1000:.0f}k"
+    if value < 1000:
+        return f"{value}"
+    return f"{value / 1000:.1f}k" if value < 9950 else f"{value / 1000:.0f}k"
 
 
 def _nothing() -> str:
@@ -346,4 +351,6 @@ def _name(name: str, y: float, note: str, warning: str = "") -> str:
         for style, words in (("note", note), ("warning", warning))
         if words
     )
-    return f'<text x="0" y="{y}" class="name">{escape(shortened(name, 26))}{behind}</text>'
+    return (
+        f'<text x="0" y="{y}" class="name">{escape(shortened(name, _ROW_LETTERS))}{behind}</text>'
+    )

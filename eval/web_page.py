@@ -58,7 +58,8 @@ thead th { background: var(--card); position: sticky; top: 0; z-index: 2; vertic
 tbody tr:last-child > * { border-bottom: 0; }
 th:first-child { text-align: left; font-weight: 600; position: sticky; left: 0;
   background: var(--bg); border-right: 1px solid var(--line);
-  min-width: 5em; max-width: 40vw; white-space: normal; overflow-wrap: anywhere; }
+  white-space: normal; overflow-wrap: break-word; }
+.tall th:first-child { min-width: min(42vw, 14em); max-width: 42vw; }
 thead th:first-child { background: var(--card); z-index: 3; }
 .narrow { max-width: 820px; }
 summary { cursor: pointer; padding: 8px 0; color: var(--s0); font-weight: 600; }

@@ -1,11 +1,20 @@
-"""Reports of ``omr analyze-density`` to draw: one as a dense data set gives it, and an empty one."""
+"""Reports of ``omr analyze-density`` to draw: an ordinary one, one at the limits, an empty one."""
 
 from typing import Any
 
 import numpy as np
 
 GIB = 2**30
-THIN = ("stem", "barlineSingle", "ledgerLine", "beam", "staffLine", "tie", "slur", "augmentationDot")
+THIN = (
+    "stem",
+    "barlineSingle",
+    "ledgerLine",
+    "beam",
+    "staffLine",
+    "tie",
+    "slur",
+    "augmentationDot",
+)
 NAMES = (
     "noteheadBlackOnLine", "noteheadBlackInSpace", "stem", "beam", "ledgerLine", "barlineSingle",
     "accidentalSharp", "accidentalFlat", "accidentalNatural", "accidentalDoubleSharp",
@@ -44,7 +53,9 @@ def full(n_classes: int = len(NAMES)) -> dict[str, Any]:
         "stages": _stages(rng),
         "batch_max": {"expected": 1620.4, "p999": 2140},
         "batch_sum": {"expected": 20_480.0, "p999": 27_400},
-        "classes": [_class(name, n, sum(counts), rng) for name, n in zip(names, counts, strict=True)],
+        "classes": [
+            _class(name, n, sum(counts), rng) for name, n in zip(names, counts, strict=True)
+        ],
         "contest": {
             "points": 8_400,
             "contested": 2_611,
@@ -57,7 +68,11 @@ def full(n_classes: int = len(NAMES)) -> dict[str, Any]:
         },
         "priors": [
             {"group": group, "stride": stride, "width_px": stride * w, "height_px": stride * h}
-            for group, w, h in (("noteheads", 1.2, 1.0), ("stems", 0.2, 3.4), ("<others>", 1.5, 1.8))
+            for group, w, h in (
+                ("noteheads", 1.2, 1.0),
+                ("stems", 0.2, 3.4),
+                ("<others>", 1.5, 1.8),
+            )
             for stride in (8, 16, 32)
         ],
         "memory": _memory(32),
@@ -82,6 +97,22 @@ def full(n_classes: int = len(NAMES)) -> dict[str, Any]:
             ],
         },
     }
+
+
+def crowded() -> dict[str, Any]:
+    """A report at its limits: many classes, odd names, a dense assigner far beyond the GPU."""
+    report = full(208)
+    report["contest"] = None
+    report["gpu"] = {"name": "RTX 3060", "total_bytes": 12 * GIB, "usable_bytes": 10 * GIB}
+    for row in report["memory_over_batch"]:
+        row["ultralytics_assigner_bytes"] *= 12
+    for row in report["classes"][3:9]:
+        row["start"]["ours"]["learns"] = False
+    report["classes"][5]["name"] = "a" * 70
+    report["classes"][6]["name"] = "<script>alert(1)</script>"
+    report["stages"][1] |= {"n_images": 1, "symbols": _spread(np.array([5])), "histogram": [[5, 1]]}
+    report["stages"][2] |= {"n_images": 0, "symbols": None, "histogram": []}
+    return report
 
 
 def empty() -> dict[str, Any]:

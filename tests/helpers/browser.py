@@ -1,0 +1,115 @@
+"""Opens pages in headless Chromium and measures them; nothing goes over the network."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Each page stands in a frame of its own width, as it would on a screen so wide; the window's own
+# width has a lower limit. The page itself is as it was written: only the frame around it measures.
+_MEASURE = """
+const seen = {};
+for (const frame of document.querySelectorAll('iframe')) {
+  const page = frame.contentDocument, view = frame.contentWindow;
+  page.querySelectorAll('details').forEach(one => one.open = true);
+  const shown = one => one.getClientRects().length && one.textContent.trim();
+  const own = one => [...one.childNodes].some(n => n.nodeType == 3 && n.textContent.trim());
+  const size = one => parseFloat(view.getComputedStyle(one).fontSize);
+  const words = [...page.body.querySelectorAll('*')].filter(
+    one => own(one) && shown(one) && !one.closest('svg'));
+  const labels = [...page.querySelectorAll('svg text')].filter(shown);
+  const box = one => one.getBoundingClientRect();
+  const outside = labels.filter(one => box(one).left < -1 || box(one).right > page.documentElement.clientWidth + 1);
+  const hits = [];
+  for (const plot of page.querySelectorAll('svg[role=img]')) {
+    const inside = [...plot.querySelectorAll('text')].filter(shown);
+    inside.forEach((a, i) => inside.slice(i + 1).forEach(b => {
+      const p = box(a), q = box(b);
+      if (Math.min(p.right, q.right) - Math.max(p.left, q.left) > 3 &&
+          Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 4)
+        hits.push(a.textContent + ' | ' + b.textContent);
+    }));
+  }
+  seen[frame.id] = {
+    overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+    words_px: Math.min(...words.map(size)),
+    labels_px: labels.length ? Math.min(...labels.map(size)) : null,
+    outside: outside.map(one => one.textContent),
+    overlaps: hits,
+    plots: [...page.querySelectorAll('svg[role=img]')].filter(
+      one => box(one).width > 100 && box(one).height > 20).map(one => one.id),
+    background: view.getComputedStyle(page.body).backgroundColor,
+    text: page.body.innerText,
+  };
+}
+document.body.textContent = 'MEASURED' + JSON.stringify(seen) + 'END';
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What a browser made of some pages."""
+
+    pages: dict[str, dict[str, Any]]
+    """Measures of each."""
+    console: list[str]
+    """Whatever it complained of."""
+
+
+def open_pages(pages: Mapping[str, tuple[str, int]], folder: Path, *, dark: bool = False) -> Seen:
+    """Open pages, all at once.
+
+    Args:
+        pages: Names, with the text of each page and its width in pixels.
+        folder: An empty one, for the browser.
+        dark: Whether the reader prefers dark pages.
+    """
+    browser = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None
+    )
+    if browser is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    frames = "".join(
+        f'<iframe id="{name}" style="width:{width}px;height:900px" srcdoc="{escape(text)}"></iframe>'
+        for name, (text, width) in pages.items()
+    )
+    outer = folder / "outer.html"
+    outer.write_text(
+        f"<body>{frames}<script>addEventListener('load', () => {{{_MEASURE}}})</script>", "utf-8"
+    )
+    done = subprocess.run(
+        [
+            browser,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--no-first-run",
+            "--enable-logging=stderr",
+            "--v=0",
+            f"--user-data-dir={folder / 'profile'}",
+            "--virtual-time-budget=2000",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            "--dump-dom",
+            outer.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search("MEASURED(.*)END", done.stdout, re.DOTALL)
+    assert found, done.stdout[-2000:] + done.stderr[-2000:]
+    measures = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", "\u00a0")
+    return Seen(
+        pages=json.loads(measures.replace("&amp;", "&")),
+        console=[line for line in done.stderr.splitlines() if "CONSOLE" in line],
+    )

@@ -105,14 +105,18 @@ def test_a_bar_of_a_histogram_is_as_high_as_it_is_frequent() -> None:
 
 
 def test_parts_of_a_stack_stand_on_each_other() -> None:
-    series = [Series(name="weights", values=[1, 2]), Series(name="loss", values=[3, 6])]
+    series = [
+        Series(name="weights", values=[1, 2]),
+        Series(name="loss", values=[3, 4]),
+        Series(name="assigner", values=[2, 0]),
+    ]
     picture = stacked_bars("plot", "what", ["4", "8"], series, top=8)
     bars = rects(picture, "part")
     # 0 is at 260 px and 8 at 40 px: 27.5 px for 1
-    assert [float(bar["height"]) for bar in bars] == pytest.approx([27.5, 82.5, 55, 165])
-    assert [float(bar["y"]) for bar in bars] == pytest.approx([232.5, 150, 205, 40])
-    assert bars[0]["x"] == bars[1]["x"] != bars[2]["x"]
-    assert "8: loss 6" in picture
+    assert [float(bar["height"]) for bar in bars] == pytest.approx([27.5, 82.5, 55, 55, 110, 0])
+    assert [float(bar["y"]) for bar in bars] == pytest.approx([232.5, 150, 95, 205, 95, 95])
+    assert bars[0]["x"] == bars[1]["x"] == bars[2]["x"] != bars[3]["x"]
+    assert "8: loss 4" in picture
 
 
 def test_what_is_higher_than_the_plot_is_cut_off_with_an_arrow() -> None:

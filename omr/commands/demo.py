@@ -115,6 +115,24 @@ class _Place:
         return self.root / "REPORT.md"
 
 
+class _Walk:
+    """Runs one command after the other, and knows them all.
+
+    Args:
+        context: Of the command that runs them.
+    """
+
+    def __init__(self, context: typer.Context) -> None:
+        self._omr = context.find_root().command
+        self.commands: list[str] = []
+
+    def step(self, *words: object) -> None:
+        """Run ``omr`` with these words."""
+        self.commands.append(shlex.join(["omr", *map(str, words)]))
+        err.rule(f"[bold]{escape(self.commands[-1])}", align="left")
+        self._omr.main([str(word) for word in words], standalone_mode=False)
+
+
 def demo(
     context: typer.Context,
     data: Annotated[
@@ -154,44 +172,53 @@ def demo(
     if joint and (classes != JOINT_CLASSES or not source.held_out):
         raise ConfigError(f"--joint needs pages to hold out, and --classes {JOINT_CLASSES}")
     _make_room(out, force=force)
-    commands = []
-
-    def step(*words: object) -> None:
-        commands.append(shlex.join(["omr", *map(str, words)]))
-        err.rule(f"[bold]{escape(commands[-1])}", align="left")
-        context.find_root().command.main([str(word) for word in words], standalone_mode=False)
-
+    walk = _Walk(context)
     if source.is_engraved:
         hold_out = ["--val", VAL, "--holdout-font", HOLDOUT_FONT]
         what = ["--pages", pages, "--size", SIZE, *hold_out, "--seed", seed]
-        step("engrave", place.pages, *what)
-    val = ["--val", VAL] if source.has_works and not source.has_val else []
-    scale = ["--scale", f"staff-space:{STAFF_SPACE}"] if source.has_staves else []
-    step("convert", source.path, place.data, "--classes", classes, "--tile", TILE, *scale, *val)
-    counts = json.loads((place.data / "manifest.json").read_text(encoding="utf-8"))
-    step("analyze-density", place.data, "--imgsz", TILE, "--batch", BATCH)
+        walk.step("engrave", place.pages, *what)
+    counts = _convert(walk, place, source, classes)
     n_images = counts["splits"]["train"]["images"]
     if joint:
-        step("convert", _draw_shapes(place, seed), place.coco, "--classes", "coco")
+        walk.step("convert", _draw_shapes(place, seed), place.coco, "--classes", "coco")
         n_images += SHAPES["n_train"]
-    size = ["--imgsz", TILE, "--batch", BATCH]
+    split = "val" if source.held_out else "train"
     on = ["--device", device] if device else []
     epochs = max(1, round(steps * BATCH / n_images))
-    run = ["--out", place.run, "--model", MODEL, "--epochs", epochs, *LEARNING, "--seed", seed]
-    together = [place.coco, "--mix", "2:1", "--true-negatives", "--heads", JOINT_HEADS]
-    step("train", place.data, *(together if joint else ["--no-validate"]), *run, *size, *on)
-    split = "val" if source.held_out else "train"
-    weights = place.run / "weights" / "last.pt"
-    step("eval", weights, place.data, "--split", split, *size, *on, "--out", place.score)
-    if joint:
-        step("eval", weights, place.coco, *size, *on, "--out", place.coco_score)
+    _train_and_score(walk, place, split, on, ["--epochs", epochs, "--seed", seed], joint=joint)
     result = json.loads((place.score / "report.json").read_text(encoding="utf-8"))
-    text = _report(place, commands, counts, result, source.meaning)
+    text = _report(place, walk.commands, counts, result, source.meaning)
     place.report.write_text(text, encoding="utf-8")
     err.rule("[bold]REPORT.md", align="left")
     say(text)
     if as_json:
         print_json({"report": str(place.report), "split": split, "score": result})
+
+
+def _convert(walk: _Walk, place: _Place, source: _Source, classes: str) -> dict[str, Any]:
+    """Convert and look at the pages; give the manifest."""
+    from converters.staging import MANIFEST
+
+    val = ["--val", VAL] if source.has_works and not source.has_val else []
+    scale = ["--scale", f"staff-space:{STAFF_SPACE}"] if source.has_staves else []
+    how = ["--classes", classes, "--tile", TILE, *scale, *val]
+    walk.step("convert", source.path, place.data, *how)
+    walk.step("analyze-density", place.data, "--imgsz", TILE, "--batch", BATCH)
+    manifest: dict[str, Any] = json.loads((place.data / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+def _train_and_score(
+    walk: _Walk, place: _Place, split: str, on: list[str], how: list[object], *, joint: bool
+) -> None:
+    size = ["--imgsz", TILE, "--batch", BATCH, *on]
+    together = [place.coco, "--mix", "2:1", "--true-negatives", "--heads", JOINT_HEADS]
+    run = ["--out", place.run, "--model", MODEL, *how, *LEARNING]
+    walk.step("train", place.data, *(together if joint else ["--no-validate"]), *run, *size)
+    weights = place.run / "weights" / "last.pt"
+    walk.step("eval", weights, place.data, "--split", split, *size, "--out", place.score)
+    if joint:
+        walk.step("eval", weights, place.coco, *size, "--out", place.coco_score)
 
 
 def _draw_shapes(place: _Place, seed: int) -> Path:

@@ -146,7 +146,13 @@ def to_dict(config: HeadConfig) -> dict[str, Any]:
 
 def to_yaml(config: HeadConfig) -> str:
     """Write a head config so that :func:`from_yaml` reads it back."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        to_dict(config),
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,  # a list of names fills lines, as in the shipped configs
+        width=100,
+    )
 
 
 def _config(data: Checked) -> HeadConfig:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import yaml
 
 from class_maps import ConfigError
 from training.heads.grouping import strategies
 from training.heads.grouping.conflicts import Conflicts
 from training.heads.grouping.matching import capacity
 from training.heads.grouping.statistics import ClassStatistics, Ints, Symbols, measure
-from training.heads.head_config import BoxBranch, Group, HeadConfig
+from training.heads.head_config import BoxBranch, Group, HeadConfig, to_yaml
 
 Strategy = Literal["geometry", "hybrid", "anti-confusion", "collision"]
 STRIDES = (8, 16, 32)
@@ -220,17 +219,9 @@ def write(suggestion: Suggestion, path: Path, *, force: bool = False) -> None:
         ConfigError: As :func:`check_free` says, or it cannot be written.
     """
     check_free(path, force=force)
-    groups = [{"name": head.name, "classes": list(head.classes)} for head in suggestion.heads]
-    content = yaml.safe_dump(
-        {"groups": groups, "box": suggestion.box},
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=None,  # a list of names fills lines, as in the shipped configs
-        width=100,
-    )
     title = f"# By {suggestion.strategy}, for a training at {suggestion.imgsz} px.\n"
     try:
-        path.write_text(title + content, encoding="utf-8")
+        path.write_text(title + to_yaml(suggestion.config()), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 

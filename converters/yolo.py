@@ -7,6 +7,7 @@ image, https://docs.ultralytics.com/datasets/detect/. This is the only place wit
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -227,15 +228,37 @@ def _label_path(image: Path) -> Path:
 def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Boxes]:
     """Labels ``(N,)`` and boxes in shares of the image ``(N, 4)``."""
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        rows = []
-    for i, row in enumerate(rows):
-        problem = _problem(row, n_names)
-        if problem:
-            raise InputError(problem, path=path, where=f"line {i + 1}")
-    table = np.array([row for row in rows if row], np.float64).reshape(-1, 5)
+        lines = []
+    table = _table(lines, n_names)
+    if table is None:
+        for i, line in enumerate(lines):
+            problem = _problem(line.split(), n_names)
+            if problem:
+                raise InputError(problem, path=path, where=f"line {i + 1}")
+        table = np.array([line.split() for line in lines if line.split()], np.float64)
+    table = table.reshape(-1, 5)
     return table[:, 0].astype(np.int64), table[:, 1:]
+
+
+def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """All numbers of a file, ``(N, 5)``, or None where lines must be looked at one by one.
+
+    A large data set has millions of lines, and nearly all are as :func:`label_lines` writes them.
+    """
+    rows = [line.split() for line in lines]
+    if any(len(row) != 5 for row in rows):
+        return None
+    try:
+        table = np.fromiter(map(float, chain.from_iterable(rows)), np.float64, 5 * len(rows))
+    except ValueError:
+        return None
+    table = table.reshape(-1, 5)
+    labels, shares = table[:, 0], table[:, 1:]
+    fine = (labels >= 0).all() and (labels < n_names).all()
+    fine = fine and (shares >= 0).all() and (shares <= 1).all()
+    return table if fine else None
 
 
 def _problem(row: list[str], n_names: int) -> str | None:

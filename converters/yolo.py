@@ -151,15 +151,39 @@ class YoloDataset:
         Raises:
             InputError: ``manifest.json`` is damaged.
         """
+        tiled = self._manifest(split).tiles.get(self._folder_name(split), {})
+        return {PurePosixPath(page): entry for page, entry in tiled.items()}
+
+    def converted_pages(self, split: str) -> "ConvertedPages | None":
+        """The pages that a split's images were made from; None where no conversion tells of them.
+
+        Raises:
+            InputError: ``manifest.json`` is damaged.
+        """
+        manifest, name = self._manifest(split), self._folder_name(split)
+        if name not in manifest.splits:
+            return None
+        n_pages = sum(entry.pages for entry in manifest.splits.values())
+        annotations = manifest.annotations.get(name)
+        tiled = manifest.tiles.get(name)
+        return ConvertedPages(
+            n_pages=manifest.splits[name].pages,
+            mean_annotations=manifest.symbols.read / n_pages if n_pages else None,
+            annotations=tuple(annotations.values()) if annotations else None,
+            symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,
+        )
+
+    def _folder_name(self, split: str) -> str:
+        return self.splits[split].name if split in self.splits else ""
+
+    def _manifest(self, split: str) -> "_Manifest":
         path = self.root / MANIFEST
         if not path.is_file() or split not in self.splits:
-            return {}
+            return _Manifest()
         try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+            return msgspec.json.decode(path.read_bytes(), type=_Manifest)
         except msgspec.DecodeError as error:
             raise InputError(f"damaged: {error}", path=path) from error
-        tiled = manifest.tiles.get(self.splits[split].name, {})
-        return {PurePosixPath(page): entry for page, entry in tiled.items()}
 
 
 class TiledPage(msgspec.Struct, frozen=True):
@@ -174,7 +198,32 @@ class TiledPage(msgspec.Struct, frozen=True):
     """Left and upper edge of each tile on the scaled page, in pixels, by image name."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertedPages:
+    """What was read and written of the pages of a split, as ``manifest.json`` tells."""
+
+    n_pages: int
+    mean_annotations: float | None
+    """Annotations a page over all splits, which older conversions tell as well."""
+    annotations: tuple[int, ...] | None
+    """Annotations of each page, those without a class included; None in older conversions."""
+    symbols: tuple[int, ...] | None
+    """Symbols of each page, each counted once however many tiles show it; None where whole pages
+    were converted, whose images have the same."""
+
+
+class _Split(msgspec.Struct):
+    pages: int = 0
+
+
+class _Symbols(msgspec.Struct):
+    read: int = 0
+
+
 class _Manifest(msgspec.Struct):
+    splits: dict[str, _Split] = {}
+    symbols: _Symbols = msgspec.field(default_factory=_Symbols)
+    annotations: dict[str, dict[str, int]] = {}
     tiles: dict[str, dict[str, TiledPage]] = {}
 
 

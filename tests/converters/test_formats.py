@@ -201,6 +201,22 @@ def test_a_label_line_that_is_none(line: str, message: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "n"),
+    [("", 0), ("\n \n", 0), ("\t1  .5 .5\t.25 5e-1 \n\n0 0 0 0 0\n", 2), ("0 .5 .5 .5 1", 1)],
+)
+def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None:
+    write_yolo(tmp_path, empty_page())
+    (tmp_path / "labels" / "train" / "a.txt").write_text(text)
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    images.write(np.zeros((8, 8), np.uint8), tmp_path / "images" / "train" / "a.png")
+    [page] = open_dataset(tmp_path).pages("train")
+    assert len(page.labels) == n
+    if n == 2:
+        assert page.labels.tolist() == [1, 0]
+        assert page.boxes_xyxy.tolist() == [[3, 2, 5, 6], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, "data.yaml: no such file; give a folder that `omr convert` wrote"),

@@ -21,7 +21,7 @@ from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 
 NAMES = ("stem", "notehead", "clef")
-SIZES = [(64, 64), (10, 300), (97, 33), (640, 480), (31, 31), (128, 64)]
+SIZES = [(64, 64), (31, 31), (128, 64), (640, 480), (10, 300), (97, 33)]
 """Width and height of images, wildly different."""
 
 

@@ -159,7 +159,11 @@ class LabelDataset(ScoreDataset):
             hyp=IterableSimpleNamespace(
                 translate=config.translate, scale=config.scale, hsv_v=config.brightness
             ),
-            data={"names": dict(enumerate(joint.names)), "nc": len(joint.names), "channels": 3},
+            data={
+                "names": dict(enumerate(joint.names)),
+                "nc": len(joint.names),
+                "channels": N_CHANNELS,
+            },
             task="detect",
         )
 

@@ -7,8 +7,9 @@ duplicates and boxes without width.
 """
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 
 from class_maps import catalogue, load
@@ -18,7 +19,9 @@ from converters.engraving import raster
 from converters.engraving.annotations import vocabulary
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
+from converters.page import Page
 from converters.tally import Tally
+from converters.yolo import IMAGES, LABELS, YoloWriter, write_labels
 
 DENSE_PAGES, DENSE_ANNOTATIONS = 1_362, 889_833
 """Size of the dense train set; Zenodo 4012193."""
@@ -114,3 +117,35 @@ def write_pages(folder: Path, *, pages: int) -> None:
     """Engrave pages, of the commonest size, for the tiles."""
     page = PageOptions(width=WIDTH, height=HEIGHT, engine=raster.fastest())
     engrave(folder, EngravingOptions(pages=pages, page=page))
+
+
+def write_as_yolo(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> None:
+    """Write such labels as a YOLO folder, beside blank images that take no room."""
+    rng = np.random.default_rng(seed)
+    categories = catalogue("deepscoresv2").categories
+    weight = np.array([c.dense_train_count or 0 for c in categories], float)
+    labels = rng.choice(len(categories), annotations, p=weight / weight.sum())
+    page = rng.choice(pages, annotations, p=_fullness(rng, pages))
+    order = np.argsort(page, kind="stable")
+    bounds = np.searchsorted(page[order], np.arange(pages + 1))
+    boxes = _boxes(rng, labels)
+    boxes[:, 2] = np.maximum(boxes[:, 2], boxes[:, 0] + 1)  # such widths are no label for training
+    _, blank = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 255, np.uint8))
+    names = [category.name for category in categories]
+    writer = YoloWriter(folder, names)
+    for kind in (IMAGES, LABELS):
+        (folder / kind / "train").mkdir(parents=True)
+    for i in range(pages):
+        mine = order[bounds[i] : bounds[i + 1]]
+        image = PurePosixPath(f"{i}.png")
+        made = Page(
+            image=image,
+            width=WIDTH,
+            height=HEIGHT,
+            boxes_xyxy=boxes[mine],
+            labels=labels[mine],
+        )
+        write_labels(made, folder / LABELS / "train")
+        (folder / IMAGES / "train" / image).write_bytes(blank.tobytes())
+        writer.add("train", made)
+    writer.close()

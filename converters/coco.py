@@ -5,7 +5,7 @@ id 0 for "no match". An oriented box is written as the polygon of its four corne
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -163,6 +163,7 @@ class CocoFile:
         _check(self._file, names, self.path, clip=clip)
         counts.read += len(self._file.annotations)
         rows: defaultdict[int, list[_Annotation]] = defaultdict(list)
+        n_annotations = Counter(row.image_id for row in self._file.annotations)
         for row in self._file.annotations:
             name = names[row.category_id]
             if row.iscrowd:
@@ -182,6 +183,7 @@ class CocoFile:
                 boxes_xyxy=xywh_to_xyxy(boxes_xywh),
                 labels=np.array([labels[name] for name in classes], np.int64),
                 symbol_ids=np.array([row.id for row in mine], np.int64),
+                n_annotations=n_annotations[image_id],
             )
 
 

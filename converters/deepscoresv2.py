@@ -138,6 +138,7 @@ def _grouped(
             corners=table.corners[kept],
             symbol_ids=table.ids[kept],
             staff_space=_staff_space(table.boxes_xyxy[mine[is_staff[mine]]]),
+            n_annotations=len(mine),
         )
 
 

@@ -28,6 +28,8 @@ class Manifest:
     """Images without any symbol, by split."""
     tiles: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """By split and page: its symbols, its scale, and the corner of each of its tiles."""
+    annotations: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Annotations that were read, by split and page."""
 
     def add(self, prepared: Prepared) -> None:
         """Count one page by what was made of it."""
@@ -36,6 +38,9 @@ class Manifest:
         self.images[split] += len(prepared.images)
         self.empty_images[split] += prepared.n_empty
         self.counts.update(counts)
+        if prepared.n_annotations is not None:
+            of_pages = self.annotations.setdefault(split, {})
+            of_pages[prepared.page.as_posix()] = prepared.n_annotations
         for image in prepared.images:
             if placed := image.placement:
                 scale = {"scale_x": placed.scale_x, "scale_y": placed.scale_y}
@@ -85,6 +90,7 @@ class Manifest:
             },
             **self.summary(),
             "dropped": _nested(self.counts.dropped),
+            "annotations": self.annotations,
             "tiles": self.tiles,
         }
         text = json.dumps(data, indent=1, ensure_ascii=False)

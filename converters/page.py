@@ -59,6 +59,8 @@ class Page:
     """Pixels from staff line to staff line; None where the page has no labelled staff."""
     placement: Placement | None = None
     """For tiles and scaled pages: where they come from."""
+    n_annotations: int | None = None
+    """Annotations that the source has for it, those without a class included, where it says."""
 
     def __post_init__(self) -> None:
         """Check the shapes once, so that nobody else has to."""

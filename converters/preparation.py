@@ -5,7 +5,7 @@ A worker process does this; everything it needs and makes can be pickled.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -52,6 +52,10 @@ class Prepared:
     """What became of one page, every symbol counted."""
 
     split: str
+    page: PurePosixPath
+    """Its image."""
+    n_annotations: int | None
+    """Of the page as it was read, where the reader has counted them."""
     images: list[Page]
     """The page, or its tiles; without symbols where nobody wants them back."""
     n_empty: int
@@ -81,7 +85,14 @@ def prepare(job: Job) -> Prepared:
     n_empty = sum(not len(image.labels) for image in made)
     if not job.hand_back:
         made = [take(image, np.empty(0, np.int64)) for image in made]
-    return Prepared(split=job.split, images=made, n_empty=n_empty, counts=counts)
+    return Prepared(
+        split=job.split,
+        page=job.page.image,
+        n_annotations=job.page.n_annotations,
+        images=made,
+        n_empty=n_empty,
+        counts=counts,
+    )
 
 
 def _make_folders(job: Job) -> None:

@@ -7,6 +7,7 @@ image, https://docs.ultralytics.com/datasets/detect/. This is the only place wit
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -150,15 +151,39 @@ class YoloDataset:
         Raises:
             InputError: ``manifest.json`` is damaged.
         """
+        tiled = self._manifest(split).tiles.get(self._folder_name(split), {})
+        return {PurePosixPath(page): entry for page, entry in tiled.items()}
+
+    def converted_pages(self, split: str) -> "ConvertedPages | None":
+        """The pages that a split's images were made from; None where no conversion tells of them.
+
+        Raises:
+            InputError: ``manifest.json`` is damaged.
+        """
+        manifest, name = self._manifest(split), self._folder_name(split)
+        if name not in manifest.splits:
+            return None
+        n_pages = sum(entry.pages for entry in manifest.splits.values())
+        annotations = manifest.annotations.get(name)
+        tiled = manifest.tiles.get(name)
+        return ConvertedPages(
+            n_pages=manifest.splits[name].pages,
+            mean_annotations=manifest.symbols.read / n_pages if n_pages else None,
+            annotations=tuple(annotations.values()) if annotations else None,
+            symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,
+        )
+
+    def _folder_name(self, split: str) -> str:
+        return self.splits[split].name if split in self.splits else ""
+
+    def _manifest(self, split: str) -> "_Manifest":
         path = self.root / MANIFEST
         if not path.is_file() or split not in self.splits:
-            return {}
+            return _Manifest()
         try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+            return msgspec.json.decode(path.read_bytes(), type=_Manifest)
         except msgspec.DecodeError as error:
             raise InputError(f"damaged: {error}", path=path) from error
-        tiled = manifest.tiles.get(self.splits[split].name, {})
-        return {PurePosixPath(page): entry for page, entry in tiled.items()}
 
 
 class TiledPage(msgspec.Struct, frozen=True):
@@ -173,7 +198,32 @@ class TiledPage(msgspec.Struct, frozen=True):
     """Left and upper edge of each tile on the scaled page, in pixels, by image name."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertedPages:
+    """What was read and written of the pages of a split, as ``manifest.json`` tells."""
+
+    n_pages: int
+    mean_annotations: float | None
+    """Annotations a page over all splits, which older conversions tell as well."""
+    annotations: tuple[int, ...] | None
+    """Annotations of each page, those without a class included; None in older conversions."""
+    symbols: tuple[int, ...] | None
+    """Symbols of each page, each counted once however many tiles show it; None where whole pages
+    were converted, whose images have the same."""
+
+
+class _Split(msgspec.Struct):
+    pages: int = 0
+
+
+class _Symbols(msgspec.Struct):
+    read: int = 0
+
+
 class _Manifest(msgspec.Struct):
+    splits: dict[str, _Split] = {}
+    symbols: _Symbols = msgspec.field(default_factory=_Symbols)
+    annotations: dict[str, dict[str, int]] = {}
     tiles: dict[str, dict[str, TiledPage]] = {}
 
 
@@ -227,15 +277,37 @@ def _label_path(image: Path) -> Path:
 def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Boxes]:
     """Labels ``(N,)`` and boxes in shares of the image ``(N, 4)``."""
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        rows = []
-    for i, row in enumerate(rows):
-        problem = _problem(row, n_names)
-        if problem:
-            raise InputError(problem, path=path, where=f"line {i + 1}")
-    table = np.array([row for row in rows if row], np.float64).reshape(-1, 5)
+        lines = []
+    table = _table(lines, n_names)
+    if table is None:
+        for i, line in enumerate(lines):
+            problem = _problem(line.split(), n_names)
+            if problem:
+                raise InputError(problem, path=path, where=f"line {i + 1}")
+        table = np.array([line.split() for line in lines if line.split()], np.float64)
+    table = table.reshape(-1, 5)
     return table[:, 0].astype(np.int64), table[:, 1:]
+
+
+def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """All numbers of a file, ``(N, 5)``, or None where lines must be looked at one by one.
+
+    A large data set has millions of lines, and nearly all are as :func:`label_lines` writes them.
+    """
+    rows = [line.split() for line in lines]
+    if any(len(row) != 5 for row in rows):
+        return None
+    try:
+        table = np.fromiter(map(float, chain.from_iterable(rows)), np.float64, 5 * len(rows))
+    except ValueError:
+        return None
+    table = table.reshape(-1, 5)
+    labels, shares = table[:, 0], table[:, 1:]
+    fine = (labels >= 0).all() and (labels < n_names).all()
+    fine = fine and (shares >= 0).all() and (shares <= 1).all()
+    return table if fine else None
 
 
 def _problem(row: list[str], n_names: int) -> str | None:

@@ -82,7 +82,7 @@ class ScoreDataset(YOLODataset):
             InputError: Ultralytics left out an image, which it does with a log line only.
         """
         wanted = list(self.im_files)
-        labels: list[dict[str, Any]] = super().get_labels()
+        labels = self.read_labels()
         left_out = sorted(set(wanted) - {label["im_file"] for label in labels})
         if left_out:
             others = f" ({len(left_out) - 1} more like it)" if left_out[1:] else ""
@@ -94,6 +94,11 @@ class ScoreDataset(YOLODataset):
             source = self.joint.sources[self.joint.source_of[label["im_file"]]]
             own = label["cls"]  # (N, 1), float
             label["cls"] = source.labels[own.astype(np.int64)].astype(own.dtype)
+        return labels
+
+    def read_labels(self) -> list[dict[str, Any]]:
+        """Read the labels of each source as its files have them."""
+        labels: list[dict[str, Any]] = super().get_labels()
         return labels
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:

@@ -3,6 +3,7 @@ import json
 import math
 import re
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from converters.cleaning import CleaningOptions
 from converters.conversion import ConversionOptions, convert
 from converters.preparation import PreparationOptions
 from converters.tiles import TileOptions
-from converters.yolo import open_dataset
+from converters.yolo import ConvertedPages, open_dataset
 
 TILES = TileOptions(size=320, overlap=64)
 STEM = ("42", [40, 10, 42, 60])
@@ -116,6 +117,47 @@ def test_tiles_show_the_page_and_lead_back_to_it(pages: Path, tmp_path: Path) ->
             path = dataset.splits["train"] / tile
             part = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
             np.testing.assert_array_equal(part, whole[y : y + 320, x : x + 320])
+
+
+@pytest.mark.parametrize("tiles", [None, TILES])
+def test_the_manifest_tells_how_full_each_page_was(
+    tiles: TileOptions | None, pages: Path, tmp_path: Path
+) -> None:
+    raw = json.loads((pages / "deepscores_train.json").read_text())
+    of_images = Counter(row["img_id"] for row in raw["annotations"].values())
+    chosen = options(val=0.5, split_by="page", preparation=PreparationOptions(tiles=tiles))
+    summary = convert(pages, tmp_path / "out", chosen)
+    dataset = open_dataset(tmp_path / "out")
+    annotations: list[int] = []
+    symbols = 0
+    for split in ("train", "val"):
+        found = dataset.converted_pages(split)
+        assert found is not None
+        assert found.annotations is not None
+        assert found.n_pages == len(found.annotations) == 2
+        assert found.mean_annotations == len(raw["annotations"]) / 4
+        assert (found.symbols is None) == (tiles is None)
+        annotations += found.annotations
+        symbols += sum(found.symbols or ())
+    assert sorted(annotations) == sorted(of_images.values())
+    assert sum(annotations) == summary["symbols"]["read"]
+    assert symbols == (summary["symbols"]["written"] if tiles else 0)
+
+
+def test_the_manifest_of_an_older_conversion_tells_the_mean(pages: Path, tmp_path: Path) -> None:
+    summary = convert(pages, tmp_path / "out", options())
+    file = tmp_path / "out" / "manifest.json"
+    old = json.loads(file.read_text())
+    del old["annotations"]
+    file.write_text(json.dumps(old))
+    assert open_dataset(tmp_path / "out").converted_pages("val") == ConvertedPages(
+        n_pages=4,
+        mean_annotations=summary["symbols"]["read"] / 4,
+        annotations=None,
+        symbols=None,
+    )
+    file.unlink()
+    assert open_dataset(tmp_path / "out").converted_pages("val") is None
 
 
 def test_every_box_of_a_tile_holds_ink(pages: Path, tmp_path: Path) -> None:

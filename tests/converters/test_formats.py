@@ -187,17 +187,35 @@ def test_what_data_yaml_validates_on(
         ("2 0.5 0.5 0.1 0.1", "label 2 is not one of the 2 names in data.yaml"),
         ("0 0.5 nan 0.1 0.1", "expected shares of the image from 0 to 1, got: 0 0.5 nan 0.1 0.1"),
         ("0 50 50 10 10", "expected shares of the image from 0 to 1, got: 0 50 50 10 10"),
+        ("0 0.5 0.5 0.1\n0 0.5 0.5 0.1 0.1 0", "expected label, x_centre, y_centre, width, height, got: 0 0.5 0.5 0.1"),
     ],
 )  # fmt: skip
-def test_a_label_line_that_is_none(line: str, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "0 0.5 0.5 0.1 0.1"])
+def test_a_label_line_that_is_none(line: str, message: str, before: str, tmp_path: Path) -> None:
     write_yolo(tmp_path, empty_page())
     path = tmp_path / "labels" / "train" / "a.txt"
-    path.write_text(f"\n{line}\n")
+    path.write_text(f"{before}\n{line}\n")
     (tmp_path / "images" / "train").mkdir(parents=True)
     images.write(np.zeros((5, 7), np.uint8), tmp_path / "images" / "train" / "a.png")
     with pytest.raises(InputError) as raised:
         list(open_dataset(tmp_path).pages("train"))
     assert str(raised.value) == f"{path}: line 2: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [("", 0), ("\n \n", 0), ("\t1  .5 .5\t.25 5e-1 \n\n0 0 0 0 0\n", 2), ("0 .5 .5 .5 1", 1)],
+)
+def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None:
+    write_yolo(tmp_path, empty_page())
+    (tmp_path / "labels" / "train" / "a.txt").write_text(text)
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    images.write(np.zeros((8, 8), np.uint8), tmp_path / "images" / "train" / "a.png")
+    [page] = open_dataset(tmp_path).pages("train")
+    assert len(page.labels) == n
+    if n == 2:
+        assert page.labels.tolist() == [1, 0]
+        assert page.boxes_xyxy.tolist() == [[3, 2, 5, 6], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(

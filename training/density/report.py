@@ -4,7 +4,7 @@ Music is denser than what detectors are tuned for: a page can hold thousands of 
 COCO has 7 an image, so defaults such as 300 detections cut most of it off, and memory grows with
 the fullest image of a batch rather than with the average one.
 
-Shapes: B images, N symbols in all of them, K different numbers of symbols.
+Shapes: B images, N symbols in all of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,33 +13,15 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from converters.page import Page
+from training.density.batches import BatchMax, batch_max
+from training.density.stages import Spread, spread
 
 MIN_MAX_DET = 300  # Ultralytics' default: never suggest less
 MAX_DET_HEADROOM = 1.5
 THIN_PX = 2.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
-    """Symbols an image; percentiles are numbers that occur, not interpolated."""
-
-    mean: float
-    p50: int
-    p95: int
-    p99: int
-    max: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchMax:
-    """The most symbols in any image of a batch drawn at random."""
-
-    expected: float
-    p999: int
-    """Only one batch in a thousand holds an image with more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,8 +104,8 @@ def analyze(
         n_symbols=int(n_symbols.sum()),
         imgsz=imgsz,
         batch=batch,
-        symbols=_spread(n_symbols),
-        symbols_page=_spread(symbols_of_pages or []),
+        symbols=spread(n_symbols),
+        symbols_page=spread(symbols_of_pages or []),
         batch_max=batch_max(n_symbols, batch),
         classes=_classes(names, np.concatenate(labels), np.concatenate(sizes)),
         suggest=Suggestion(max_det=suggested_max_det(most)),
@@ -143,44 +125,10 @@ def suggested_max_det(max_symbols: int) -> int:
     return max(MIN_MAX_DET, ceil(MAX_DET_HEADROOM * max_symbols / 100) * 100)
 
 
-def batch_max(n_symbols: ArrayLike, batch: int) -> BatchMax | None:
-    """Predict the most symbols in any image of a batch.
-
-    Images are taken as drawn independently, so with F the share of images with at most x symbols
-    the largest of ``batch`` is at most x with probability ``F(x) ** batch``. Augmentations that
-    join images, such as mosaic, are not in it.
-
-    Args:
-        n_symbols: Symbols of each image, shape ``(B,)``.
-        batch: Images a batch.
-
-    Returns:
-        None where there is no image.
-
-    Source: H. A. David, H. N. Nagaraja, Order Statistics, 3rd ed., 2003, section 2.1.
-    """
-    values, n_images = np.unique(np.asarray(n_symbols), return_counts=True)  # (K,), (K,)
-    if not len(values):
-        return None
-    at_most = (np.cumsum(n_images) / n_images.sum()) ** batch  # (K,), ends with exactly 1
-    return BatchMax(
-        expected=float(values @ np.diff(at_most, prepend=0.0)),
-        p999=int(values[np.searchsorted(at_most, 0.999)]),
-    )
-
-
 def _training_sizes(page: Page, imgsz: int) -> NDArray[np.float64]:
     """Width and height of each symbol once the image is letterboxed to ``imgsz``, ``(N, 2)``."""
     sides: NDArray[np.float64] = page.boxes_xyxy[:, 2:] - page.boxes_xyxy[:, :2]
     return sides * (imgsz / max(page.width, page.height))
-
-
-def _spread(n_symbols: ArrayLike) -> Spread | None:
-    counts = np.asarray(n_symbols)
-    if not counts.size:
-        return None
-    p50, p95, p99 = np.percentile(counts, [50, 95, 99], method="inverted_cdf").tolist()
-    return Spread(mean=float(counts.mean()), p50=p50, p95=p95, p99=p99, max=int(counts.max()))
 
 
 def _classes(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.page import Page
-from training.density.report import BatchMax, Spread, analyze, batch_max, suggested_max_det
+from training.density.report import analyze, suggested_max_det
+from training.density.stages import Spread
 
 NAMES = ("stem", "notehead", "clef")
 
@@ -85,45 +86,6 @@ def test_letterbox_fits_the_longer_side() -> None:
     upright = replace(page("a.png", 1, size=(10, 20), side=1280), width=320, height=1280)
     row = analyze([upright], NAMES, imgsz=640, batch=1).classes[0]
     assert (row.median_width_px, row.median_height_px) == (5, 10)
-
-
-@pytest.mark.parametrize(
-    ("counts", "batch", "largest"),
-    [
-        pytest.param([], 4, None, id="no images"),
-        pytest.param([5], 4, BatchMax(expected=5, p999=5), id="one image"),
-        pytest.param([0, 10], 1, BatchMax(expected=5, p999=10), id="batch of one: the mean"),
-        pytest.param([0, 10], 2, BatchMax(expected=7.5, p999=10), id="both empty once in four"),
-        pytest.param([1] * 9999 + [50], 1, BatchMax(expected=1.0049, p999=1), id="rare"),
-        pytest.param([1] * 999 + [50], 16, BatchMax(expected=1.7783, p999=50), id="rare, batch"),
-    ],
-)
-def test_batch_max(counts: list[int], batch: int, largest: BatchMax | None) -> None:
-    found = batch_max(counts, batch)
-    if found is None or largest is None:
-        assert found == largest
-    else:
-        assert found.expected == pytest.approx(largest.expected, abs=1e-3)
-        assert found.p999 == largest.p999
-
-
-def test_batch_max_agrees_with_simulation() -> None:
-    rng = np.random.default_rng(0)
-    counts = rng.poisson(40, 200)
-    drawn = rng.choice(counts, (50_000, 8)).max(axis=1)
-    found = batch_max(counts, 8)
-    assert found is not None
-    assert found.expected == pytest.approx(drawn.mean(), rel=0.005)
-    assert (drawn > found.p999).mean() <= 0.002
-    assert (drawn >= found.p999).mean() > 0.001
-
-
-@given(st.lists(st.integers(0, 3000), min_size=1, max_size=30), st.integers(1, 64))
-def test_batch_max_lies_between_mean_and_max(counts: list[int], batch: int) -> None:
-    found = batch_max(counts, batch)
-    assert found is not None
-    assert np.mean(counts) - 1e-6 <= found.expected <= max(counts) + 1e-6
-    assert found.p999 in counts
 
 
 @pytest.mark.parametrize(

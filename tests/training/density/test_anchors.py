@@ -122,14 +122,25 @@ def test_four_dots_at_one_point() -> None:
         ClassPair(first="a", second="c", points=1),
         ClassPair(first="b", second="c", points=1),
     )
-    for box, ceiling in (("separate", 0.5), ("shared", 0.25)):
+    cases: tuple[tuple[BoxBranch, float], ...] = (("separate", 0.5), ("shared", 0.25))
+    for box, ceiling in cases:
         two = contest(crowded, NAMES, (32,), heads_of(box, "ab", "c"))
         assert (two.ceiling_single, two.ceiling_heads) == (0.25, ceiling)
     assert contest(crowded, NAMES, (32,), heads_of("separate", *NAMES)).ceiling_heads == 0.75
 
 
+def test_pairs_that_share_most_come_first() -> None:
+    dots = [[4, 4, 6, 6], [4, 4, 6, 6], [36, 4, 38, 6], [36, 4, 38, 6], [36, 36, 38, 38]]
+    found = contest(symbols_at([*dots, dots[4]], [0, 1, 1, 2, 1, 2]), NAMES, (32,))
+    assert found.top_pairs == (
+        ClassPair(first="b", second="c", points=2),
+        ClassPair(first="a", second="b", points=1),
+    )
+
+
 def test_heads_for_other_classes() -> None:
-    for box in ("shared", "separate"):
+    boxes: tuple[BoxBranch, ...] = ("shared", "separate")
+    for box in boxes:
         with pytest.raises(ConfigError, match="heads: in no group: c"):
             contest(sized([8, 8]), NAMES, (8,), heads_of(box, "a", "b"))
 

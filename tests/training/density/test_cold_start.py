@@ -57,7 +57,7 @@ def of(found: ColdStart, name: str) -> ClassStart:
 def test_no_symbols(names: tuple[str, ...]) -> None:
     found = cold_start(rows([], names), STRIDES)
     assert [row.name for row in found.classes] == list(names)
-    assert all(row.width is row.height is row.stock is row.own is None for row in found.classes)
+    assert all((r.width, r.height, r.stock, r.own) == (None,) * 4 for r in found.classes)
     assert (found.never_stock, found.never_own, found.priors) == ((), (), ())
 
 
@@ -184,6 +184,27 @@ def test_each_group_has_priors_of_its_own() -> None:
     stem = of(found, "stem").own
     assert stem is not None
     assert (stem.width_px, stem.height_px) == pytest.approx((1.4, 26), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["clef", "staff"])
+def test_a_class_starts_from_the_boxes_of_its_group(name: str) -> None:
+    found = cold_start(ROWS, STRIDES, heads=heads_of("separate"))
+    start = of(found, name).own
+    assert start is not None
+    priors = {prior.stride: prior for prior in found.priors if prior.group == "large"}
+    prior = priors[start.stride]
+    assert (start.width_px, start.height_px) == pytest.approx((prior.width_px, prior.height_px))
+
+
+def test_a_level_without_an_anchor_point_does_not_count() -> None:
+    """The coarsest level starts at the stem's own size, but seldom has a point near a stem."""
+    sides = [(9, 8)] * 59 + [(1.4, 26)] * 36 + [(30, 84)] * 56 + [(5, 5)]
+    labels = np.arange(4).repeat([59, 36, 56, 1])
+    found = cold_start(size_rows(sized(sides, labels, imgsz=640), NAMES), STRIDES)
+    stem, prior = found.classes[1].own, found.priors[2]
+    assert (prior.width_px, prior.height_px) == pytest.approx((1.4, 26), abs=0.5)
+    assert stem is not None
+    assert stem.stride == 8
 
 
 def test_a_group_measures_in_its_own_way() -> None:

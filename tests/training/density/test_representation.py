@@ -2,6 +2,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,7 +154,8 @@ def whole_boxes(draw: st.DrawFn) -> Symbols:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n = draw(st.integers(0, 2))
     low, sides = rng.integers(-4, 20, (n, 2)), rng.integers(1, 14, (n, 2))
-    return symbols_at(np.concatenate((low, low + sides), axis=1), imgsz=16)
+    boxes: Any = np.concatenate((low, low + sides), axis=1)
+    return symbols_at(boxes, imgsz=16)
 
 
 @given(
@@ -171,7 +173,7 @@ def test_no_trial_is_better(
 
 
 def test_free_distances_say_every_box_that_has_a_point() -> None:
-    of = symbols_at([[-300, 31.9, 300, 32], [1, 1, 1.01, 60], [99, 99, 120, 120]])
+    of = symbols_at([[-300, 31.9, 300, 32], [1, 1, 1.01, 60], [99.0, 99, 120, 120]])
     assert best_ious(of, settings_of((8, 16), reg_max=1)[0]).tolist() == [
         pytest.approx(1),
         pytest.approx(1),

@@ -114,6 +114,12 @@ def test_least_scale(sides: list[float], factor: float | None) -> None:
     assert found.largest == pytest.approx(factor)
 
 
+def test_a_share_that_binary_numbers_do_not_have() -> None:
+    """A tenth of ten symbols is one, though 1 - 0.9 is a little less than a tenth."""
+    found = least_scale(sized([(side, 50) for side in [1] + [2] * 9]), ["stem"], 4, 0.9)
+    assert found.largest == 2
+
+
 def test_the_class_that_needs_most() -> None:
     found = least_scale(sized([(2, 9), (9, 1), (0, 3)], [0, 1, 2]), NAMES)
     assert found.of_class == {"a": 2, "b": 4, "c": None}

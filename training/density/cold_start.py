@@ -137,21 +137,12 @@ def cold_start(
         for label, row in enumerate(rows)
         if row.width and row.height
     ]
-    with torch.random.fork_rng(devices=[]):  # a training that asks draws the same numbers after
-        stock, own = (_narrow_head(max(len(names), 1), strides, reg_max) for _ in range(2))
-        scores = _first_scores(stock)  # of both: a group takes over the rows of its classes
-        if heads is None or heads.box_encoding == "signed":
-            allow_beside(own)
-        if heads is not None:
-            own = divided(own, heads.labels(names), heads)
+    stock, own, scores = _new_heads(names, strides, heads, reg_max)
     if sizes and size_prior:
         set_size_prior(own, head_priors(own, sizes))
-    stock_starts = _starts(
-        stock, scores, sizes, STOCK, [row.dropped_by_ultralytics for row in rows]
-    )
-    own_starts = _starts(
-        own, scores, sizes, options or LossOptions(), [row.dropped for row in rows]
-    )
+    dropped = [[row.dropped_by_ultralytics for row in rows], [row.dropped for row in rows]]
+    stock_starts = _starts(stock, scores, sizes, STOCK, dropped[0])
+    own_starts = _starts(own, scores, sizes, options or LossOptions(), dropped[1])
     return ColdStart(
         classes=tuple(
             ClassStart(
@@ -190,17 +181,30 @@ def starting_distances(head: Detect) -> Tensor:
     return sides[..., 0].transpose(0, 1)
 
 
-def _narrow_head(n_classes: int, strides: Sequence[int], reg_max: int) -> Detect:
-    """Build a new head of Ultralytics' that starts as that of any of its models."""
-    head = Detect(nc=n_classes, reg_max=reg_max, ch=(CHANNELS,) * len(strides))
-    head.stride = torch.tensor(strides, dtype=torch.float32)
-    head.bias_init()
-    return head
+def _new_heads(
+    names: Sequence[str], strides: Sequence[int], heads: HeadConfig | None, reg_max: int
+) -> tuple[Detect, Detect, Tensor]:
+    """Build narrow heads that start as those of any model do.
 
-
-def _first_scores(head: Detect) -> Tensor:
-    """Probability of each class that a new single head predicts at each level, ``(L, C)``."""
-    return torch.stack([branch[-1].bias.detach().sigmoid() for branch in head.cv3])
+    Returns:
+        Ultralytics' head, that of ``omr train`` before boxes start at the data's sizes, and the
+        probability of each class that both predict at each level at first, shape ``(L, C)``.
+    """
+    with torch.random.fork_rng(devices=[]):  # a training that asks draws the same numbers after
+        stock, own = (
+            Detect(nc=max(len(names), 1), reg_max=reg_max, ch=(CHANNELS,) * len(strides))
+            for _ in range(2)
+        )
+        for head in (stock, own):
+            head.stride = torch.tensor(strides, dtype=torch.float32)
+            head.bias_init()
+        if heads is None or heads.box_encoding == "signed":
+            allow_beside(own)
+        if heads is not None:
+            own = divided(own, heads.labels(names), heads)
+    # A group takes over the rows of its classes.
+    scores = [branch[-1].bias.detach().sigmoid() for branch in stock.cv3]
+    return stock, own, torch.stack(scores)
 
 
 def _priors(head: Detect) -> tuple[Prior, ...]:

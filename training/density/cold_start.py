@@ -1,10 +1,11 @@
-"""Which classes a new head would never begin to learn.
+"""Which classes get no weight from a new head.
 
 The task-aligned assigner weighs an anchor point by ``score^alpha * overlap^beta``, and divides by
 a box's best weight plus a small number, eps. A new head of Ultralytics predicts boxes of 15
 strides at every point. Against a notehead of 9 px their overlap is .005, to the power of 6 far
-below eps: the point counts for nothing, so its box never shrinks. Here that is worked out for the
-median box of each class, for Ultralytics' start and for that of ``omr train``.
+below eps: the point counts for nothing, and its box does not shrink by itself. Such a class waits
+until others, which share its box branch, have moved the boxes; a rare or thin one waits in vain.
+Here that is worked out for the median box of each class, for Ultralytics' start and for ours.
 
 All numbers come from heads that are really built, only with a few channels: the boxes and the
 scores that they start from are the biases of their last layers.
@@ -12,7 +13,7 @@ scores that they start from are the biases of their last layers.
 Shapes: C classes, G groups with a box branch each, L levels, R bins of a distance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -63,8 +64,8 @@ class Start:
     """``score^alpha * overlap^beta``; None for another assigner than ``tal``."""
     weight: float | None = None
     """What the class's best anchor point is to predict and counts in the loss; None likewise."""
-    learnt: bool
-    """Whether the metric is above eps, and the augmentation leaves half of the symbols."""
+    cold: bool
+    """Whether the metric is not above eps: the class has no weight until others move the boxes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,10 +102,14 @@ class ColdStart:
 
     classes: tuple[ClassStart, ...]
     """In the order of the names."""
-    never_stock: tuple[str, ...]
-    """Classes with symbols that would not be learnt from Ultralytics' start."""
-    never_own: tuple[str, ...]
-    """The same for ``omr train``."""
+    cold_stock: tuple[str, ...]
+    """Classes that have no weight at Ultralytics' start."""
+    cold_own: tuple[str, ...]
+    """Those that have none at the start of ``omr train``."""
+    dropped_stock: tuple[str, ...]
+    """Classes of which Ultralytics' augmentation takes out more than half."""
+    dropped_own: tuple[str, ...]
+    """Those of which that of ``omr train`` does."""
     priors: tuple[Prior, ...]
     """By group and level; empty where there is no symbol."""
 
@@ -155,8 +160,10 @@ def cold_start(
             )
             for label, row in enumerate(rows)
         ),
-        never_stock=tuple(names[k] for k, start in stock_starts.items() if not start.learnt),
-        never_own=tuple(names[k] for k, start in own_starts.items() if not start.learnt),
+        cold_stock=_names_of(names, stock_starts, lambda start: start.cold),
+        cold_own=_names_of(names, own_starts, lambda start: start.cold),
+        dropped_stock=_names_of(names, stock_starts, _is_dropped),
+        dropped_own=_names_of(names, own_starts, _is_dropped),
         priors=_priors(own) if sizes and size_prior else (),
     )
 
@@ -252,16 +259,25 @@ def _starts(
             figures |= _weighed(tal, label, true, boxes, scores[:, label])
         level = _best_level(figures, _is_reached(sides, strides, distances.new_tensor(least)))
         found = {name: float(values[level]) for name, values in figures.items()}
-        share = dropped[label] or 0.0
         starts[label] = Start(
             stride=float(strides[level]),
             width_px=float(said[level, 0::2].sum()),
             height_px=float(said[level, 1::2].sum()),
-            dropped=share,
-            learnt=share <= MOST_DROPPED and (not tal or found["metric"] > tal.eps),
+            dropped=dropped[label] or 0.0,
+            cold=tal is not None and found["metric"] <= tal.eps,
             **found,
         )
     return starts
+
+
+def _names_of(
+    names: Sequence[str], starts: Mapping[int, Start], wanted: Callable[[Start], bool]
+) -> tuple[str, ...]:
+    return tuple(names[label] for label, start in starts.items() if wanted(start))
+
+
+def _is_dropped(start: Start) -> bool:
+    return start.dropped > MOST_DROPPED
 
 
 def _is_reached(sides: Tensor, strides: Tensor, least: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ def test_no_symbols(names: tuple[str, ...]) -> None:
     found = cold_start(rows([], names), STRIDES)
     assert [row.name for row in found.classes] == list(names)
     assert all((r.width, r.height, r.stock, r.own) == (None,) * 4 for r in found.classes)
-    assert (found.never_stock, found.never_own, found.priors) == ((), (), ())
+    assert found.cold_stock == found.cold_own == found.dropped_stock == found.dropped_own == ()
+    assert found.priors == ()
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolov8n-p2", "yolo26n", "omr-tiny"])
@@ -82,10 +83,10 @@ def test_a_narrow_head_starts_as_the_models_do(name: str) -> None:
 
 
 def test_known_starts() -> None:
-    """Of a stock head a notehead is never learnt, and a stem is dropped; a clef is learnt."""
+    """Of a stock head noteheads and stems get no weight, and stems are dropped; a clef starts."""
     found = cold_start(ROWS, STRIDES)
-    assert found.never_stock == ("notehead", "stem")
-    assert found.never_own == ()
+    assert (found.cold_stock, found.dropped_stock) == (("notehead", "stem"), ("stem",))
+    assert (found.cold_own, found.dropped_own) == ((), ())
     notehead, stem = of(found, "notehead"), of(found, "stem")
     assert notehead.stock is not None
     assert notehead.stock.iou == pytest.approx(72 / 120**2, rel=1e-4)
@@ -97,11 +98,12 @@ def test_known_starts() -> None:
     json.dumps(asdict(found))
 
 
-def test_dropped_classes_are_never_learnt() -> None:
-    dropped = tuple(replace(row, dropped=0.6, dropped_by_ultralytics=0.4) for row in ROWS)
-    found = cold_start(dropped, STRIDES)
-    assert found.never_own == NAMES
-    assert found.never_stock == ("notehead", "stem"), "its metric is 0 all the same"
+def test_classes_that_augmentation_takes_out() -> None:
+    found = cold_start(
+        [replace(row, dropped=0.6, dropped_by_ultralytics=0.4) for row in ROWS], STRIDES
+    )
+    assert (found.dropped_own, found.dropped_stock) == (NAMES, ())
+    assert (found.cold_own, found.cold_stock) == ((), ("notehead", "stem"))
 
 
 @pytest.mark.parametrize("reg_max", [16, 1])
@@ -223,7 +225,8 @@ def test_other_assigners_have_no_such_weight(assigner: str) -> None:
     start = of(found, "notehead").own
     assert start is not None
     assert (start.metric, start.overlap, start.weight) == (None, None, None)
-    assert found.never_own == ()
+    assert not start.cold
+    assert found.cold_own == ()
 
 
 def test_without_a_prior_boxes_start_as_stock() -> None:
@@ -241,7 +244,7 @@ def test_the_smallest_and_the_largest() -> None:
     """A dot of a hundredth of a pixel starts from a box of one, and its overlap is nothing."""
     found = cold_start(rows([(0.01, 0.01), (3000, 2000)], ("dot", "page")), STRIDES)
     dot, page = found.classes
-    assert found.never_own == ("dot", "page"), "a page is out of sight"
+    assert (found.cold_own, found.dropped_own) == (("dot",), ("page",))
     assert dot.own is not None
     assert dot.own.metric == 0
     assert page.own is not None

@@ -15,7 +15,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 from ultralytics.nn.modules.head import Detect
@@ -115,7 +114,8 @@ def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
         "shared start": Variant(heads=separate, patched=shared),
         "own start, stock bins": Variant(heads=stock),
         "stock augmentation": Variant(
-            heads=separate, patched=((augmentation, "visible_share", stock_candidates),)
+            heads=separate,
+            patched=((augmentation, "visible_share", augmentation.kept_by_ultralytics),),
         ),
         "stock assigner": Variant(
             heads=separate, patched=((TrainConfig, "loss_options", lambda _config: STOCK),)
@@ -258,21 +258,6 @@ def shared_priors(head: Detect, sizes: Sequence[ClassSize]) -> Tensor:
     of_all = level_priors(sizes, head.stride.tolist(), reach_of(head))
     n_groups = len(head.labels) if isinstance(head, SeparateDetect) else 1
     return of_all.repeat(n_groups, 1, 1)
-
-
-def stock_candidates(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Tell what ``RandomPerspective.box_candidates`` would leave, in place of ``visible_share``.
-
-    Returns:
-        1 for a box that it keeps, 0 for one that it drops, shape ``(N,)``.
-    """
-    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    inside = boxes_xyxy.clip(0, [*size, *size])
-    seen = inside[:, 2:] - inside[:, :2]
-    aspect = seen.max(axis=1) / (seen.min(axis=1) + 1e-16)
-    share = seen.prod(axis=1) / (sides.prod(axis=1) + 1e-16)
-    kept: NDArray[np.bool_] = (seen > 2).all(axis=1) & (share > 0.1) & (aspect < 100)
-    return kept.astype(np.float64)
 
 
 def _found(rig: Rig, truths: Sequence[Page], weights: Path) -> list[Page]:

@@ -48,6 +48,22 @@ def visible_share(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np
     return shares
 
 
+def kept_by_ultralytics(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Tell which boxes Ultralytics' own transform would leave.
+
+    Args:
+        boxes_xyxy: Pixels, shape ``(N, 4)``, not clipped.
+        size: Width and height of the image in pixels.
+
+    Returns:
+        Shape ``(N,)``.
+    """
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    inside = boxes.clip(0, [*size, *size])
+    kept: NDArray[np.bool_] = RandomPerspective.box_candidates(boxes.T, inside.T)
+    return kept
+
+
 class SymbolCounter:
     """Counts the symbols that augmentation saw and dropped, in all workers of a data loader.
 

@@ -219,12 +219,9 @@ def candidate_pairs(
         points of a box in their order.
     """
     device = targets.boxes_xyxy.device
-    strides = [level.stride for level in anchors.levels]
-    least = least_sides(small_boxes, strides)
-    most = [2 * radius * stride for stride in strides]
-    boxes = targets.boxes_xyxy.float()
-    left, n_columns = _spans(anchors.levels, boxes[:, 0::2], least, most, "width")  # (G, L) each
-    top, n_rows = _spans(anchors.levels, boxes[:, 1::2], least, most, "height")
+    (left, n_columns), (top, n_rows) = _covered(
+        anchors, targets.boxes_xyxy, small_boxes, radius
+    )  # (G, L) each
     sizes = [(level.width, level.height * level.width) for level in anchors.levels]
     widths, cells = torch.tensor(sizes, dtype=torch.int64, device=device).reshape(-1, 2).T  # (L,)
     first_of_level = cells.cumsum(0) - cells  # (L,)
@@ -235,6 +232,24 @@ def candidate_pairs(
     rows = within.div(n_columns.flatten().index_select(0, runs), rounding_mode="floor")
     points = within.add_(first.index_select(0, runs)).add_(rows.mul_(skips.index_select(0, runs)))
     return runs.div(max(len(anchors.levels), 1), rounding_mode="floor"), points
+
+
+@torch.no_grad()
+def candidate_counts(
+    anchors: Anchors, boxes_xyxy: Tensor, small_boxes: SmallBoxes = "ultralytics"
+) -> Tensor:
+    """Count the pairs that :func:`candidate_pairs` would list, without listing them.
+
+    Args:
+        anchors: Anchor points of an image.
+        boxes_xyxy: Pixels, shape ``(G, 4)``.
+        small_boxes: How far around a small box to look.
+
+    Returns:
+        Anchor points of each level inside each box, int64, shape ``(G, L)``.
+    """
+    (_, n_columns), (_, n_rows) = _covered(anchors, boxes_xyxy, small_boxes, math.inf)
+    return n_columns * n_rows
 
 
 def ragged_arange(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,6 +264,20 @@ def ragged_arange(counts: Tensor) -> tuple[Tensor, Tensor]:
     runs = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     starts = counts.cumsum(0) - counts  # (N,)
     return runs, torch.arange(len(runs), device=counts.device) - starts.index_select(0, runs)
+
+
+def _covered(
+    anchors: Anchors, boxes_xyxy: Tensor, small_boxes: SmallBoxes, radius: float
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Columns and rows inside each box: the first, and how many, shape ``(G, L)`` each."""
+    strides = [level.stride for level in anchors.levels]
+    least = least_sides(small_boxes, strides)
+    most = [2 * radius * stride for stride in strides]
+    boxes = boxes_xyxy.float()
+    return (
+        _spans(anchors.levels, boxes[:, 0::2], least, most, "width"),
+        _spans(anchors.levels, boxes[:, 1::2], least, most, "height"),
+    )
 
 
 def _spans(

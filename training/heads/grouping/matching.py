@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.heads.grouping.statistics import Ints, Symbols, candidates
+from training.heads.grouping.statistics import Candidates, Ints, Symbols, candidates
 
 NONE = -1
 
@@ -30,12 +30,26 @@ def capacity(symbols: Symbols, heads: Ints, strides: Sequence[int]) -> tuple[int
     n_heads = int(heads.max(initial=0)) + 1
     matched = covered = 0
     for some in candidates(symbols, strides):
-        slots = some.points * n_heads + head_of_symbol[some.symbols]
-        boxes, slots = _without_gaps(some.symbols), _without_gaps(slots)
-        matching = maximum_matching(boxes, slots)
-        matched += int((matching != NONE).sum())
-        covered += len(matching)
+        n_matched, n_covered = capacity_of(some, head_of_symbol, n_heads)
+        matched += n_matched
+        covered += n_covered
     return matched, len(symbols) - covered
+
+
+def capacity_of(some: Candidates, head_of_symbol: Ints, n_heads: int) -> tuple[int, int]:
+    """Count the boxes of some images that can each get an anchor point of their own.
+
+    Args:
+        some: Candidate pairs of whole images.
+        head_of_symbol: Of all symbols, shape ``(N,)``.
+        n_heads: Heads that an anchor point has.
+
+    Returns:
+        Boxes with a point of their own, at most, and boxes with a candidate.
+    """
+    slots = some.points * n_heads + head_of_symbol[some.symbols]
+    matching = maximum_matching(_without_gaps(some.symbols), _without_gaps(slots))
+    return int((matching != NONE).sum()), len(matching)
 
 
 def maximum_matching(boxes: Ints, points: Ints) -> Ints:

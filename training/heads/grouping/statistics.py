@@ -146,7 +146,7 @@ def candidates(
             labels=torch.from_numpy(symbols.labels[begin:end]),
             boxes_xyxy=torch.from_numpy(symbols.boxes_xyxy[begin:end]),
         )
-        with _one_thread():
+        with one_thread():
             boxes, points = (pairs.numpy() for pairs in candidate_pairs(anchors, targets))
         boxes += begin
         yield Candidates(symbols=boxes, points=points + symbols.images[boxes] * len(anchors))
@@ -166,20 +166,46 @@ def measure(symbols: Symbols, names: Sequence[str], strides: Sequence[int]) -> C
     n_symbols = np.bincount(symbols.labels, minlength=n_classes)
     sums = np.bincount(symbols.labels, np.log(sides[:, 0] / sides[:, 1]), minlength=n_classes)
     missing = np.full(n_classes, np.nan)
-    collisions = np.zeros((n_classes, n_classes), np.int64)
+    total = np.zeros((n_classes, n_classes), np.int64)
     for some in candidates(symbols, strides):
-        collisions += _collisions(some, symbols.labels, n_classes)
+        total += collisions(some, symbols.labels, n_classes)
     return ClassStatistics(
         names=tuple(names),
         n_symbols=n_symbols,
         shapes=np.divide(sums, n_symbols, out=missing, where=n_symbols > 0),
         n_images=_images_of_both(symbols, n_classes),
-        collisions=collisions,
+        collisions=total,
     )
 
 
+def collisions(some: Candidates, labels: Ints, n_classes: int) -> Ints:
+    """Count the points that two classes, or several boxes of one, compete for.
+
+    Args:
+        some: Candidate pairs of whole images.
+        labels: Of all symbols, shape ``(N,)``.
+        n_classes: C.
+
+    Returns:
+        As in :class:`ClassStatistics`, shape ``(C, C)``.
+    """
+    entries = some.points * n_classes + labels[some.symbols]
+    entries, n_boxes = np.unique(entries, return_counts=True)  # a point and a class of it each
+    points, own = np.divmod(entries, n_classes)
+    total = np.diag(np.bincount(own[n_boxes > 1], minlength=n_classes))
+    starts = np.flatnonzero(np.diff(points, prepend=-1))
+    n_own = np.diff(starts, append=len(points))  # classes of each point
+    for n in range(2, int(n_own.max(initial=1)) + 1):
+        classes = own[starts[n_own == n][:, None] + np.arange(n)]  # (S, n), rising in a row
+        for i, j in combinations(range(n), 2):
+            both = classes[:, i] * n_classes + classes[:, j]
+            total += np.bincount(both, minlength=n_classes**2).reshape(n_classes, n_classes)
+    above: Ints = np.triu(total, k=1)
+    return total + above.T
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let torch work alone: on a busy machine, threads wait for each other at every small step."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -195,20 +221,3 @@ def _images_of_both(symbols: Symbols, n_classes: int) -> Ints:
     holds[rows, symbols.labels] = 1
     both: Ints = (holds.T @ holds).astype(np.int64)
     return both
-
-
-def _collisions(some: Candidates, labels: Ints, n_classes: int) -> Ints:
-    """Count the points that two classes, or several boxes of one, compete for: ``(C, C)``."""
-    entries = some.points * n_classes + labels[some.symbols]
-    entries, n_boxes = np.unique(entries, return_counts=True)  # a point and a class of it each
-    points, own = np.divmod(entries, n_classes)
-    total = np.diag(np.bincount(own[n_boxes > 1], minlength=n_classes))
-    starts = np.flatnonzero(np.diff(points, prepend=-1))
-    n_own = np.diff(starts, append=len(points))  # classes of each point
-    for n in range(2, int(n_own.max(initial=1)) + 1):
-        classes = own[starts[n_own == n][:, None] + np.arange(n)]  # (S, n), rising in a row
-        for i, j in combinations(range(n), 2):
-            both = classes[:, i] * n_classes + classes[:, j]
-            total += np.bincount(both, minlength=n_classes**2).reshape(n_classes, n_classes)
-    above: Ints = np.triu(total, k=1)
-    return total + above.T

@@ -1,0 +1,153 @@
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from symbol_sets import NAMES, sized, symbols, symbols_at
+from ultralytics.data.augment import RandomPerspective
+from ultralytics.utils.instance import Instances
+
+from training.augmentation import kept_by_ultralytics
+from training.density.sizes import (
+    ClassSizes,
+    SideSpread,
+    least_scale,
+    members,
+    sides_of,
+    size_rows,
+)
+from training.heads.grouping.statistics import Symbols
+
+SHARES = ("under_1px", "under_2px", "under_4px", "dropped", "dropped_by_ultralytics")
+
+
+def test_no_symbols() -> None:
+    rows = size_rows(symbols_at([]), NAMES)
+    assert [asdict(row) for row in rows] == [
+        {"name": name, "count": 0, "width": None, "height": None, **dict.fromkeys(SHARES)}
+        for name in NAMES
+    ]
+    assert asdict(least_scale(symbols_at([]), NAMES)) == {"of_class": {}, "largest": None}
+    assert size_rows(symbols_at([]), []) == ()
+
+
+def test_worked_by_hand() -> None:
+    """21 widths, 1 to 21, so that each 5 % is a symbol; heights of 3; a class of one dot."""
+    sides = [(width, 3.0) for width in range(1, 22)] + [(0.01, 0.01)]
+    rows = size_rows(sized(sides, [0] * 21 + [2]), NAMES)
+    assert rows[0] == ClassSizes(
+        name="a",
+        count=21,
+        width=SideSpread(p5=2, p25=6, p50=11, p75=16, p95=20),
+        height=SideSpread(p5=3, p25=3, p50=3, p75=3, p95=3),
+        under_1px=0,
+        under_2px=1 / 21,
+        under_4px=1,
+        dropped=0,
+        dropped_by_ultralytics=2 / 21,
+    )
+    assert rows[1].count == 0
+    assert [getattr(rows[2], share) for share in SHARES] == [1, 1, 1, 0, 1]
+    json.dumps([asdict(row) for row in rows])
+
+
+def test_symbols_out_of_sight_are_dropped() -> None:
+    """A page's own augmentation keeps what has a quarter of each side in the image."""
+    row = size_rows(symbols_at([[-90, 10, 30, 20], [-91, 10, 30, 20], [-9, -9, 99, 99]]), ["a"])[0]
+    assert row.dropped == pytest.approx(1 / 3)
+    assert row.width is not None
+    assert row.width.p50 == 120
+
+
+def stock_transform(boxes_xyxy: list[list[float]], side: int) -> list[list[float]]:
+    """What Ultralytics' transform leaves where nothing is moved."""
+    labels: dict[str, Any] = {
+        "img": np.zeros((side, side, 3), np.uint8),
+        "cls": np.zeros((len(boxes_xyxy), 1), np.float32),
+        "instances": Instances(
+            np.array(boxes_xyxy, np.float32).reshape(-1, 4), bbox_format="xyxy", normalized=False
+        ),
+    }
+    operation = RandomPerspective(translate=0.0, scale=0.0, size=(side, side))
+    left: list[list[float]] = operation(labels)["instances"].bboxes.tolist()
+    return left
+
+
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        pytest.param([10, 10, 12, 40], False, id="2 px"),
+        pytest.param([10, 10, 12.5, 40], True, id="2.5 px"),
+        pytest.param([0, 10, 256, 12.5], False, id="aspect over 100"),
+        pytest.param([0, 10, 245, 12.5], True, id="aspect of 98"),
+        pytest.param([-95, 10, 5, 90], False, id="a twentieth in the image"),
+        pytest.param([-80, 10, 20, 90], True, id="a fifth in the image"),
+        pytest.param([300, 10, 310, 20], False, id="out"),
+    ],
+)
+def test_what_ultralytics_keeps(box: list[float], kept: bool) -> None:
+    assert kept_by_ultralytics(np.array([box]), (256, 256)).tolist() == [kept]
+    assert (len(stock_transform([box], 256)) == 1) == kept
+
+
+def test_ultralytics_keeps_nothing_of_nothing() -> None:
+    assert kept_by_ultralytics(np.empty((0, 4)), (64, 64)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("sides", "factor"),
+    [
+        pytest.param([8], 0.5, id="large enough"),
+        pytest.param([0.01], 400, id="a hundredth of a pixel"),
+        pytest.param([0], None, id="no size"),
+        pytest.param([1] + [2] * 19, 2, id="one of twenty may be smaller"),
+        pytest.param([1] + [2] * 18, 4, id="one of nineteen may not"),
+        pytest.param([0] + [2] * 19, 2, id="one of twenty without a size"),
+    ],
+)
+def test_least_scale(sides: list[float], factor: float | None) -> None:
+    found = least_scale(sized([(side, 50) for side in sides]), ["stem"])
+    assert found.of_class == {"stem": pytest.approx(factor)}
+    assert found.largest == pytest.approx(factor)
+
+
+def test_a_share_that_binary_numbers_do_not_have() -> None:
+    """A tenth of ten symbols is one, though 1 - 0.9 is a little less than a tenth."""
+    found = least_scale(sized([(side, 50) for side in [1] + [2] * 9]), ["stem"], 4, 0.9)
+    assert found.largest == 2
+
+
+def test_the_class_that_needs_most() -> None:
+    found = least_scale(sized([(2, 9), (9, 1), (0, 3)], [0, 1, 2]), NAMES)
+    assert found.of_class == {"a": 2, "b": 4, "c": None}
+    assert found.largest == 4
+
+
+@pytest.mark.parametrize(("wanted_px", "share"), [(0, 0.5), (4, -0.1), (4, 1.1)])
+def test_what_cannot_be_wanted(wanted_px: float, share: float) -> None:
+    with pytest.raises(ValueError, match="wanted_px is"):
+        least_scale(sized([8, 8]), ["a"], wanted_px, share)
+
+
+@given(symbols(most=60), st.floats(0.5, 20), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_the_factor_is_enough_and_less_is_not(of: Symbols, wanted_px: float, share: float) -> None:
+    found = least_scale(of, NAMES, wanted_px, share)
+    for label, name in enumerate(NAMES):
+        smaller = sides_of(of)[of.labels == label].min(axis=1)
+        factor = found.of_class.get(name)
+        if factor is not None:
+            assert (smaller * factor * 1.0001 >= wanted_px).mean() >= share - 1e-9
+            assert share == 0 or (smaller * factor * 0.9999 >= wanted_px).mean() < share
+
+
+@given(symbols(most=60))
+@settings(max_examples=30, deadline=None)
+def test_members(of: Symbols) -> None:
+    found = members(of.labels, len(NAMES) + 1)
+    assert [own.tolist() for own in found] == [
+        np.flatnonzero(of.labels == label).tolist() for label in range(len(NAMES) + 1)
+    ]

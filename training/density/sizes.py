@@ -1,0 +1,149 @@
+"""How large the symbols of each class are as the network sees them.
+
+A stem that is 8 px wide on a page of 2772 px is 1.8 px wide at 640. Below some 4 px a symbol covers
+half a cell of the finest map, its box can hardly be told from its neighbours', and an
+augmentation that drops small boxes may take it out of the training altogether.
+
+Shapes: N symbols, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import floor
+
+import numpy as np
+
+from training.augmentation import MIN_VISIBLE, kept_by_ultralytics, visible_share
+from training.heads.grouping.statistics import Floats, Ints, Symbols
+
+WANTED_PX = 4.0
+WANTED_SHARE = 0.95
+PERCENTILES = 5, 25, 50, 75, 95
+ROUNDING = 1e-9
+"""Of a share of symbols, so that 5 % of 20 is one of them and not none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SideSpread:
+    """Percentiles of a side over a class's symbols, in pixels at the training size."""
+
+    p5: float
+    p25: float
+    p50: float
+    p75: float
+    p95: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassSizes:
+    """How large a class's symbols are; everything is None where there are none."""
+
+    name: str
+    count: int
+    width: SideSpread | None
+    height: SideSpread | None
+    under_1px: float | None
+    """Share of its symbols whose smaller side is under 1 px at the training size, 0 to 1."""
+    under_2px: float | None
+    under_4px: float | None
+    dropped: float | None
+    """Share that the augmentation of ``omr train`` takes out, at the labelled size, 0 to 1."""
+    dropped_by_ultralytics: float | None
+    """Share that Ultralytics' augmentation takes out; random sizes move it up and down."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeastScale:
+    """By how much images would have to be larger for symbols to be large enough."""
+
+    of_class: dict[str, float | None]
+    """By name of class. 1 and less: they are large enough. None: no factor is enough, because too
+    many of its boxes have a side of 0. Classes without symbols are left out."""
+    largest: float | None
+    """Of the factors; None where there is none."""
+
+
+def size_rows(symbols: Symbols, names: Sequence[str]) -> tuple[ClassSizes, ...]:
+    """Measure the symbols of each class.
+
+    Args:
+        symbols: Of all images.
+        names: Class names; a label is a place in this list.
+
+    Returns:
+        A row for each name, in their order.
+    """
+    size = symbols.imgsz, symbols.imgsz
+    sides = sides_of(symbols)
+    smaller = sides.min(axis=1)
+    figures = {f"under_{px}px": smaller < px for px in (1, 2, 4)}
+    figures["dropped"] = visible_share(symbols.boxes_xyxy, size) < MIN_VISIBLE
+    figures["dropped_by_ultralytics"] = ~kept_by_ultralytics(symbols.boxes_xyxy, size)
+    rows = []
+    for name, own in zip(names, members(symbols.labels, len(names)), strict=True):
+        width, height = (_spread(side[own]) for side in sides.T)
+        shares = {
+            key: float(is_so[own].mean()) if len(own) else None for key, is_so in figures.items()
+        }
+        rows.append(ClassSizes(name=name, count=len(own), width=width, height=height, **shares))
+    return tuple(rows)
+
+
+def least_scale(
+    symbols: Symbols,
+    names: Sequence[str],
+    wanted_px: float = WANTED_PX,
+    share: float = WANTED_SHARE,
+) -> LeastScale:
+    """Find how much larger images would have to be.
+
+    Args:
+        symbols: Of all images.
+        names: Class names; a label is a place in this list.
+        wanted_px: Pixels that the smaller side of a symbol is to have at least.
+        share: Of each class's symbols that are to be so large, 0 to 1.
+
+    Raises:
+        ValueError: ``wanted_px`` is not above 0, or ``share`` is not from 0 to 1.
+    """
+    if wanted_px <= 0 or not 0 <= share <= 1:
+        raise ValueError(f"wanted_px is {wanted_px} and share {share}")
+    smaller = sides_of(symbols).min(axis=1)
+    of_class: dict[str, float | None] = {}
+    for name, own in zip(names, members(symbols.labels, len(names)), strict=True):
+        if len(own):
+            # The largest side that the wanted share has at least.
+            place = min(floor((1 - share) * len(own) + ROUNDING), len(own) - 1)
+            side = float(np.partition(smaller[own], place)[place])
+            of_class[name] = wanted_px / side if side > 0 else None
+    known = [factor for factor in of_class.values() if factor is not None]
+    return LeastScale(of_class=of_class, largest=max(known, default=None))
+
+
+def sides_of(symbols: Symbols) -> Floats:
+    """Width and height of each symbol in pixels, shape ``(N, 2)``."""
+    sides: Floats = symbols.boxes_xyxy[:, 2:] - symbols.boxes_xyxy[:, :2]
+    return sides
+
+
+def members(labels: Ints, n_classes: int) -> list[Ints]:
+    """Find the symbols of each class.
+
+    Args:
+        labels: Shape ``(N,)``.
+        n_classes: C.
+
+    Returns:
+        Places in ``labels``, rising, of each class.
+    """
+    order = np.argsort(labels, kind="stable")
+    bounds = np.searchsorted(labels[order], np.arange(n_classes + 1))
+    return [order[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _spread(sides: Floats) -> SideSpread | None:
+    if not len(sides):
+        return None
+    p5, p25, p50, p75, p95 = np.percentile(sides, PERCENTILES).tolist()
+    return SideSpread(p5=p5, p25=p25, p50=p50, p75=p75, p95=p95)

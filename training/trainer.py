@@ -24,7 +24,7 @@ from ultralytics.utils.callbacks import get_default_callbacks
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.checkpoints import is_weights, load_weights
-from training.density.report import suggested_max_det
+from training.density.max_det import suggested_max_det
 from training.devices import check_device
 from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing

@@ -49,7 +49,7 @@ def evaluate(
     from converters.yolo import open_dataset
     from eval.detection import evaluate as score
     from eval.drawing import compare
-    from training.density.report import suggested_max_det
+    from training.density.max_det import suggested_max_det
     from training.predictor import class_names, predict
 
     _check_conf(conf)

@@ -145,7 +145,7 @@ def test_images_that_fill_the_limit_are_counted(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "training.density.report.suggested_max_det", lambda max_symbols: max_symbols
+        "training.density.max_det.suggested_max_det", lambda max_symbols: max_symbols
     )
     result = run(data, "--json")
     assert json.loads(result.stdout)["images_at_max_det"] == 1
@@ -222,7 +222,7 @@ def test_other_classes_do_not_fill_the_limit(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "training.density.report.suggested_max_det", lambda max_symbols: max_symbols
+        "training.density.max_det.suggested_max_det", lambda max_symbols: max_symbols
     )
     predictor.names, predictor.n_strangers = (*NAMES, "dog"), 50
     report = json.loads(run(data, "--json").stdout)

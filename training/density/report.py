@@ -1,158 +1,275 @@
-"""How crowded the images of a data set are, and what that asks of a training.
+"""What to know before a launch: how dense the data is, what a step needs, and what to launch.
 
 Music is denser than what detectors are tuned for: a page can hold thousands of symbols where
-COCO has 7 an image, so defaults such as 300 detections cut most of it off, and memory grows with
-the fullest image of a batch rather than with the average one.
-
-Shapes: B images, N symbols in all of them.
+COCO has 7 an image, so defaults such as 300 detections cut most of it off, and an assigner that
+compares every symbol with every anchor point runs out of memory.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from math import ceil
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import ceil, inf, log2
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from class_maps import ConfigError, some, with_nearest
+from training.density.report_json import to_json
+from training.density.max_det import suggested_max_det
+from training.density.sizes import WANTED_PX, WANTED_SHARE
+from training.density.survey import HeadForm, Survey, survey
+from training.heads import head_config
+from training.heads.head_config import HeadConfig
+from training.joint_data import join
+from training.memory.assigners import dense_assigner_bytes
+from training.memory.gpus import GIB, Gpu
+from training.memory.skeleton import trained_model
+from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
+from training.memory.suggestion import (
+    HEADROOM,
+    NOMINAL_BATCH,
+    Launch,
+    find_launch,
+    present_device,
+    workers_for,
+)
+from training.signed_distances import beside
+from training.train_config import STRIDE, TrainConfig
 
-from converters.page import Page
-from training.density.batches import BatchMax, batch_max
-from training.density.stages import Spread, spread
-
-MIN_MAX_DET = 300  # Ultralytics' default: never suggest less
-MAX_DET_HEADROOM = 1.5
-THIN_PX = 2.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassDensity:
-    """Number and size of one class's symbols; sizes are None where there are none."""
-
-    name: str
-    count: int
-    share: float
-    """Of all symbols, 0 to 1."""
-    median_width_px: float | None
-    """At the training size."""
-    median_height_px: float | None
-    """At the training size."""
-    under_2px: float | None
-    """Share of its symbols whose smaller side is under 2 px at the training size, 0 to 1."""
+MOST_NAMES = 6
+"""Names that a sentence lists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suggestion:
-    """Settings that fit the data."""
+    """What to launch."""
 
+    batch: int
+    """The largest that fits, up to the nominal one."""
+    accumulate: int
+    """Batches a step."""
+    imgsz: int
+    tile: int | None
+    """Side of tiles, in pixels of the images as they are stored; None: leave them as they are."""
     max_det: int
+    """Detections to keep an image; ``omr train`` and ``omr eval`` choose it themselves."""
+    workers: int
+    cache_bytes: int
+    """Main memory that all decoded images would take at the training size."""
+    too_small: tuple[str, ...]
+    """Classes that stay under 4 px, even at the size in which the images are stored."""
+    command: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DensityReport:
-    """What :func:`analyze` found; None where there is no image."""
+    """Everything that :func:`analyze` found."""
 
-    n_images: int
-    n_symbols: int
-    imgsz: int
-    batch: int
-    symbols: Spread | None
-    """Of the images as they are stored: tiles, where the data set is tiled."""
-    symbols_page: Spread | None
-    """Of the pages that the tiles were cut from; None where the images are no tiles."""
-    batch_max: BatchMax | None
-    classes: tuple[ClassDensity, ...]
-    """Most frequent first."""
-    suggest: Suggestion
+    config: TrainConfig
+    heads: HeadConfig | None
+    gpu: Gpu
+    precision: StepPrecision
+    survey: Survey
+    memory: StepMemory
+    """Of the batch that was asked about."""
+    memory_over_batch: tuple[StepMemory, ...]
+    dense_bytes: tuple[int, ...]
+    """What Ultralytics' assigner would take for each of these batches."""
+    memory_ultralytics_assigner_bytes: int
+    """The same for the batch that was asked about."""
+    suggest: Suggestion | None
+    """None where not even one image fits."""
+    problem: str
+    """Why there is no suggestion."""
 
     def to_json(self) -> dict[str, Any]:
         """Give nested dicts, lists and numbers."""
-        return asdict(self) | {"classes": [asdict(row) for row in self.classes]}
+        return to_json(self)
 
 
 def analyze(
-    pages: Iterable[Page],
-    names: Sequence[str],
-    *,
-    imgsz: int,
-    batch: int,
-    symbols_of_pages: Sequence[int] | None = None,
+    config: TrainConfig, gpu: Gpu | None = None, wanted: Sequence[str] = ()
 ) -> DensityReport:
-    """Measure how many symbols the images hold and how large they are in training.
+    """Look at a training before it is launched; nothing is trained, no pixel is read.
 
     Args:
-        pages: Images with their symbols; those without symbols count.
-        names: Class names; a label is a place in this list.
-        imgsz: Longer side of the network input in pixels.
-        batch: Images a batch.
-        symbols_of_pages: Where the images are tiles: the symbols of each page that was cut.
+        config: Of the training; its ``out`` is not looked at.
+        gpu: Where it is to run; None for what is here.
+        wanted: Classes that are to be large enough; all that occur, if there are none.
 
     Raises:
-        ValueError: ``imgsz`` or ``batch`` is below 1, or a label is not in ``names``.
+        ConfigError: No such model, heads or class, or heads for other classes.
+        InputError: Something is wrong with the data set or the weights.
     """
-    if imgsz < 1 or batch < 1:
-        raise ValueError(f"imgsz and batch must be at least 1, got {imgsz} and {batch}")
-    counts, labels, sizes = [], [np.empty(0, dtype=np.int64)], [np.empty((0, 2))]
-    for page in pages:
-        page.check_labels(len(names))
-        counts.append(len(page.labels))
-        labels.append(page.labels)
-        sizes.append(_training_sizes(page, imgsz))
-    n_symbols = np.array(counts, dtype=np.int64)  # (B,)
-    most = int(n_symbols.max(initial=0))
+    gpu = gpu or present_device()
+    joint = join(config.sources())
+    heads = head_config.load(config.heads) if config.heads else None
+    if heads:
+        heads.labels(joint.names)
+    if unknown := sorted(set(wanted) - set(joint.names)):
+        raise ConfigError(f"wanted: unknown: {with_nearest(unknown, joint.names)}")
+    model = trained_model(config.model, len(joint.names), heads, real=False)
+    head = model.model[-1]
+    strides = tuple(int(stride) for stride in model.stride.tolist())
+    form = HeadForm(strides=strides, reg_max=head.reg_max - beside(head))
+    found = survey(config, joint, form, heads)
+    of_batch = partial(step_of, config, gpu, heads, found)
+    spec = of_batch(config.batch)
+    problem, launch = "", None
+    try:
+        launch = find_launch(of_batch, gpu, found.n_images)
+    except ConfigError as error:
+        problem = str(error)
+    shown = memory_over_batch(spec, _batches(config.batch, launch))
+    dense = {row.batch: _dense_bytes(found, row) for row in shown}
     return DensityReport(
-        n_images=len(n_symbols),
-        n_symbols=int(n_symbols.sum()),
-        imgsz=imgsz,
-        batch=batch,
-        symbols=spread(n_symbols),
-        symbols_page=spread(symbols_of_pages or []),
-        batch_max=batch_max(n_symbols, batch),
-        classes=_classes(names, np.concatenate(labels), np.concatenate(sizes)),
-        suggest=Suggestion(max_det=suggested_max_det(most)),
+        config=config,
+        heads=heads,
+        gpu=gpu,
+        precision=spec.precision,
+        survey=found,
+        memory=next(row for row in shown if row.batch == config.batch),
+        memory_over_batch=tuple(shown),
+        dense_bytes=tuple(dense.values()),
+        memory_ultralytics_assigner_bytes=dense[config.batch],
+        suggest=_suggestion(config, gpu, found, launch, wanted) if launch else None,
+        problem=problem,
     )
 
 
-def suggested_max_det(max_symbols: int) -> int:
-    """Say how many detections to keep an image, so that no symbol is cut off.
-
-    A detector ranks false candidates of one class above true ones of another, and a page to come
-    may be fuller than any seen, so there is room for half as many again as the fullest image has
-    symbols, in whole hundreds, and never for fewer than Ultralytics' default of 300.
+def step_of(
+    config: TrainConfig, gpu: Gpu, heads: HeadConfig | None, found: Survey, batch: int
+) -> StepSpec:
+    """Say what a step of a training takes with a batch as full as one in a thousand is.
 
     Args:
-        max_symbols: Symbols of the fullest image, 0 where there is none.
+        config: Of the training.
+        gpu: Where it is to run.
+        heads: Groups of classes; a single head if None.
+        found: In its data.
+        batch: Images at a time.
+
+    Raises:
+        ConfigError: The device cannot do the precision that is asked for.
     """
-    return max(MIN_MAX_DET, ceil(MAX_DET_HEADROOM * max_symbols / 100) * 100)
+    whole, fullest = found.whole_batch(batch), found.fullest_image(batch)
+    boxes = whole.p999 if whole else 0
+    return StepSpec(
+        model=config.model,
+        n_classes=len(found.names),
+        heads=heads,
+        imgsz=config.imgsz,
+        batch=batch,
+        precision=_precision(config, gpu),
+        optimizer=config.optimizer,
+        accumulates=config.nominal_batch > batch,
+        device=gpu.device,
+        boxes=boxes,
+        boxes_max=fullest.p999 if fullest else 0,
+        pairs=round(boxes * found.pairs_a_box),
+        loss=config.loss_options(),
+    )
 
 
-def _training_sizes(page: Page, imgsz: int) -> NDArray[np.float64]:
-    """Width and height of each symbol once the image is letterboxed to ``imgsz``, ``(N, 2)``."""
-    sides: NDArray[np.float64] = page.boxes_xyxy[:, 2:] - page.boxes_xyxy[:, :2]
-    return sides * (imgsz / max(page.width, page.height))
+def _precision(config: TrainConfig, gpu: Gpu) -> StepPrecision:
+    """What a training on this GPU comes to, wherever this runs."""
+    asked = config.precision
+    if asked == "auto":
+        return "fp32" if gpu.device == "cpu" else "bf16" if gpu.bf16 else "fp16"
+    if asked == "bf16" and gpu.device == "cuda" and not gpu.bf16:
+        raise ConfigError(f"{gpu.name} has no bf16: --precision fp16 or fp32")
+    return asked
 
 
-def _classes(
-    names: Sequence[str], labels: NDArray[np.int64], sizes: NDArray[np.float64]
-) -> tuple[ClassDensity, ...]:
-    """One row a class, most frequent first, equal ones in the order of ``names``.
+def _batches(asked: int, launch: Launch | None) -> list[int]:
+    """Batches to show: powers of two beyond what fits, and those that are spoken of."""
+    largest = max(asked, launch.batch if launch else 1)
+    powers = {2**n for n in range(ceil(log2(largest)) + 2)}
+    return sorted(powers | {asked} | ({launch.batch} if launch else set()))
 
-    Args:
-        names: Class names.
-        labels: Shape ``(N,)``.
-        sizes: Width and height at the training size, shape ``(N, 2)``.
+
+def _dense_bytes(found: Survey, row: StepMemory) -> int:
+    """What Ultralytics' assigner would take of the same batch."""
+    fullest = found.fullest_image(row.batch)
+    boxes_max = fullest.p999 if fullest else 0
+    return dense_assigner_bytes(None, row.batch, boxes_max, row.n_anchors, len(found.names))
+
+
+def _suggestion(
+    config: TrainConfig, gpu: Gpu, found: Survey, launch: Launch, wanted: Sequence[str]
+) -> Suggestion:
+    tile, too_small, of_size = _size(config, found, wanted)
+    cache = found.n_images * 3 * config.imgsz**2
+    rest = ""
+    if launch.accumulate > 1:
+        rest = f", {launch.accumulate} batches a step for a nominal batch of {NOMINAL_BATCH}"
+    gib = launch.memory.total_bytes / GIB
+    reasons = (
+        f"batch {launch.batch}: {gib:.1f} GiB of {gpu.usable_bytes / GIB:.1f} usable on "
+        f"{gpu.name}, {HEADROOM:.0%} of which stay free; {launch.largest} would fit{rest}",
+        *of_size,
+        f"main memory for all images, decoded at {config.imgsz} px: {cache / GIB:.1f} GiB",
+    )
+    return Suggestion(
+        batch=launch.batch,
+        accumulate=launch.accumulate,
+        imgsz=config.imgsz,
+        tile=tile,
+        max_det=suggested_max_det(found.most_symbols),
+        workers=workers_for(found.n_images),
+        cache_bytes=cache,
+        too_small=too_small,
+        command=_command(config, launch),
+        reasons=reasons,
+    )
+
+
+def _size(
+    config: TrainConfig, found: Survey, wanted: Sequence[str]
+) -> tuple[int | None, tuple[str, ...], tuple[str, ...]]:
+    """Find the side of tiles at which symbols are large enough, without making up pixels.
+
+    Returns:
+        The side in pixels of the stored images, None to leave them as they are; the classes that
+        stay too small however they are cut; and both in words.
     """
-    rows = []
-    for label, name in enumerate(names):
-        own = sizes[labels == label]
-        width, height = np.median(own, axis=0).tolist() if len(own) else (None, None)
-        rows.append(
-            ClassDensity(
-                name=name,
-                count=len(own),
-                share=len(own) / max(1, len(labels)),
-                median_width_px=width,
-                median_height_px=height,
-                under_2px=float((own.min(axis=1) < THIN_PX).mean()) if len(own) else None,
-            )
+    factors = {
+        name: inf if factor is None else factor
+        for name, factor in found.scale.of_class.items()
+        if not wanted or name in wanted
+    }
+    stored = max(found.side_px / config.imgsz, 1.0)  # larger than so, an image has no more pixels
+    too_small = tuple(name for name, factor in factors.items() if factor > stored)
+    factor = max((factor for factor in factors.values() if factor <= stored), default=1.0)
+    words = []
+    tile = None
+    if factor > 1:
+        tile = max(int(config.imgsz * stored / factor) // STRIDE * STRIDE, config.imgsz)
+        words.append(
+            f"tiles of {tile} px (omr convert --tile {tile}): then {WANTED_SHARE:.0%} of each "
+            f"class that can be is at least {WANTED_PX:g} px"
         )
-    return tuple(sorted(rows, key=lambda row: -row.count))
+    if too_small:
+        words.append(
+            f"under {WANTED_PX:g} px even as they are stored, a larger --scale of omr convert "
+            f"would help: {some(too_small, MOST_NAMES)}"
+        )
+    return tile, too_small, tuple(words)
+
+
+def _command(config: TrainConfig, launch: Launch) -> str:
+    """The line to paste: what was asked about, with the batch that fits."""
+    usual = TrainConfig(data=config.data, out=config.out)
+    words: list[object] = ["omr", "train", *config.sources().folders]
+    for name in ("mix", "same"):
+        if value := getattr(config, name):
+            joint = ":".join(f"{x:g}" for x in value) if name == "mix" else ",".join(value)
+            words += [f"--{name}", joint]
+    words += ["--model", config.model]
+    for name in ("heads", "precision", "mosaic", "seed"):
+        if getattr(config, name) != getattr(usual, name):
+            words += [f"--{name}", getattr(config, name)]
+    words += ["--imgsz", config.imgsz, "--batch", launch.batch]
+    if launch.accumulate > 1:
+        words += ["--nominal-batch", launch.batch * launch.accumulate]
+    return shlex.join(map(str, [*words, "--out", config.out]))

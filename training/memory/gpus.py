@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -18,7 +18,7 @@ import yaml
 from class_maps import ConfigError, with_nearest
 from training.precision import resolved
 
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 DRIVER_BYTES = 700 * MIB
 """What the driver keeps to itself. Room for what was seen: 494 MiB of an RTX 5090 (torch finds
 31.36 GiB of 32,607 MiB), 599 MiB of an L40S (free with nothing running), 729 MiB of a B200."""
@@ -47,6 +47,8 @@ class Gpu:
     """What is left for the tensors of a training."""
     bf16: bool
     """Whether it computes bf16 itself."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """In torch's words; a CPU stands for one, with the main memory."""
 
 
 def known_gpus() -> tuple[Gpu, ...]:

@@ -1,0 +1,1 @@
+"""What a training step needs in memory: reckoned without a GPU, or measured on the device."""

@@ -5,6 +5,7 @@ What the driver needs for a process (the CUDA context with its kernels) is not h
 GPU and driver, and no source gives it.
 """
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ LEAST_OWN = 10 * MIB
 """From here on a segment is made for the tensor; ``kMinLargeAlloc``."""
 SEGMENT_ROUNDING = 2 * MIB
 """Of such a segment; ``kRoundLarge``."""
+PRECISION = 0.01
 CUBLAS_WORKSPACE = 32 * MIB
 """Of matrix products. What NVIDIA recommends for Hopper and newer, and torch takes there; older
 GPUs take 4 to 8 MiB. https://docs.nvidia.com/cuda/cublas/index.html#cublassetworkspace"""
@@ -46,16 +48,42 @@ def cudnn_workspace(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor.dim() == 4)
 
 
-def reserved(sizes: Sequence[int], events: Iterable[int]) -> int:
-    """Replay torch's allocator, and give the bytes that it asks the GPU for.
+def least_reserved(sizes: Sequence[int], events: Sequence[int]) -> int:
+    """Find with how much memory torch's allocator gets through a step, bytes.
 
-    Near the end of the memory it gives back what is free before it fails: a step may pass with less.
+    It asks the GPU for segments, and keeps those that are free. When there are no more it gives
+    the free ones back, and fails only if that is not enough: what counts is the least with which
+    it comes through, to a hundredth.
 
     Args:
         sizes: Bytes of each storage, multiples of ``ROUNDING``.
         events: As in :class:`training.memory.timeline.Timeline`.
     """
-    pools = Pool(small=True), Pool(small=False)
+    too_little, enough = 0, reserved(sizes, events)
+    while enough - too_little > PRECISION * enough:
+        limit = (enough + too_little) // 2
+        try:
+            reserved(sizes, events, limit)
+        except MemoryError:
+            too_little = limit
+        else:
+            enough = limit
+    return enough
+
+
+def reserved(sizes: Sequence[int], events: Sequence[int], limit: float = math.inf) -> int:
+    """Replay torch's allocator, and give the most bytes that it holds at a time.
+
+    Args:
+        sizes: Bytes of each storage, multiples of ``ROUNDING``.
+        events: As in :class:`training.memory.timeline.Timeline`.
+        limit: Bytes of the GPU.
+
+    Raises:
+        MemoryError: They are not enough.
+    """
+    held = Held(limit)
+    pools = Pool(held, small=True), Pool(held, small=False)
     blocks: dict[int, Block] = {}
     for event in events:
         place = abs(event) - 1
@@ -63,11 +91,38 @@ def reserved(sizes: Sequence[int], events: Iterable[int]) -> int:
         if size == 0:
             continue
         pool = pools[size > SMALL]
-        if event > 0:
-            blocks[place] = pool.take(size)
-        else:
+        if event < 0:
             pool.give_back(blocks.pop(place))
-    return sum(pool.reserved for pool in pools)
+            continue
+        block = pool.take(size)
+        if block is None:  # it is short
+            for each in pools:
+                each.empty()
+            block = pool.take(size)
+        if block is None:
+            raise MemoryError(f"{limit} bytes are not enough")
+        blocks[place] = block
+    return held.most
+
+
+@dataclass(slots=True)
+class Held:
+    """Bytes of all segments."""
+
+    limit: float
+    now: int = 0
+    most: int = 0
+    ends: int = 0
+    """Of all segments that there ever were: where the next one begins."""
+
+    def add(self, size: int) -> int | None:
+        """Take a segment, and give its address; None if there is no room."""
+        if self.now + size > self.limit:
+            return None
+        self.now += size
+        self.most = max(self.most, self.now)
+        self.ends += size
+        return self.ends - size
 
 
 @dataclass(slots=True, eq=False)
@@ -86,22 +141,25 @@ class Block:
 class Pool:
     """Segments for tensors of like size; the smallest free piece that is large enough is taken."""
 
+    held: Held
     small: bool
-    reserved: int = 0
     pieces: list[tuple[int, int]] = field(default_factory=list)
     """Size and address of what is free, in this order."""
     blocks: dict[int, Block] = field(default_factory=dict)
     """What is free, by its address."""
 
-    def take(self, size: int) -> Block:
-        """Find a place for a tensor; ``size`` is a multiple of ``ROUNDING``."""
+    def take(self, size: int) -> Block | None:
+        """Find a place for a tensor, None if there is none; a multiple of ``ROUNDING``."""
         place = bisect_left(self.pieces, (size, 0))
         if place < len(self.pieces):
             _, begin = self.pieces.pop(place)
             block = self.blocks.pop(begin)
             block.free = False
         else:
-            block = self._segment(size)
+            segment = self._segment(size)
+            if segment is None:
+                return None
+            block = segment
         rest = block.size - size
         if rest >= ROUNDING if self.small else rest > SMALL:
             self._split(block, size)
@@ -115,15 +173,22 @@ class Pool:
                 _join(block, other)
         self._add(block)
 
-    def _segment(self, size: int) -> Block:
+    def empty(self) -> None:
+        """Give back the segments that are free as a whole."""
+        for block in [*self.blocks.values()]:
+            if block.before is None and block.after is None:
+                self._drop(block)
+                self.held.now -= block.size
+
+    def _segment(self, size: int) -> Block | None:
         if self.small:
             whole = SMALL_SEGMENT
         elif size < LEAST_OWN:
             whole = LARGE_SEGMENT
         else:
             whole = -(-size // SEGMENT_ROUNDING) * SEGMENT_ROUNDING
-        self.reserved += whole
-        return Block(size=whole, begin=self.reserved - whole)
+        begin = self.held.add(whole)
+        return None if begin is None else Block(size=whole, begin=begin)
 
     def _split(self, block: Block, size: int) -> None:
         rest = Block(

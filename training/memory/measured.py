@@ -30,6 +30,8 @@ from training.precision import resolved
 
 EARLIER_STEPS = 3
 """After them the optimiser has its states, and the guard two of its own."""
+EARLIER_SIDE = 64
+"""Pixels of their images on a CPU: what they leave behind does not depend on it."""
 SIDES = 0.01, 0.05
 """Least side of a random box, and how much longer it may be, as shares of the image."""
 
@@ -155,10 +157,10 @@ class _Training:
         self.tloss: dict[str, Tensor] = {}
         self.guard = NanGuard(self, steps_apart=1) if spec.guard else None
 
-    def step(self, labels: dict[str, Tensor], part: Callable[[str], None]) -> None:
+    def step(self, labels: dict[str, Tensor], side: int, part: Callable[[str], None]) -> None:
         """Take a step on random pixels, and say when a part of it begins."""
         part("inputs")
-        shape = self.spec.batch, 3, self.spec.side, self.spec.side
+        shape = self.spec.batch, 3, side, side
         batch = labels | {"img": torch.randint(0, 256, shape, dtype=torch.uint8)}
         batch = {name: own.to(self.device) for name, own in batch.items()}
         images = batch["img"].float() / 255
@@ -186,12 +188,13 @@ class _Training:
 
 
 def _steps(spec: StepSpec, part: Callable[[str], None]) -> int:
-    """Take the steps; parts of the last one are told, and the candidate pairs of its boxes given."""
+    """Take the steps, tell the parts of the last one, and count its boxes' candidate pairs."""
     training = _Training(spec)
     labels = _random_labels(spec)
+    small = min(EARLIER_SIDE, spec.side) if spec.device == "cpu" else spec.side
     for _ in range(EARLIER_STEPS):
-        training.step(labels, lambda _name: None)
-    training.step(labels, part)
+        training.step(labels, small, lambda _name: None)
+    training.step(labels, spec.side, part)
     return _pairs(spec, training.model.stride.tolist(), labels)
 
 

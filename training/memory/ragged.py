@@ -3,7 +3,7 @@
 Fake tensors have no numbers, so that nobody can count those that are not 0. How many pairs of a box
 and an anchor point a batch has is known, though, or can be said: what asks for a count is told.
 
-Shapes: B images, P candidate pairs, M pairs that are chosen, N places of an image and an anchor point.
+Shapes: B images, P candidate pairs.
 """
 
 from collections.abc import Callable, Mapping, Sequence

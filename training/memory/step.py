@@ -9,7 +9,7 @@ are there.
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -80,7 +80,7 @@ class StepSpec:
     """Symbols of the fullest image; only dense assigners look at it."""
     pairs: int | None = None
     """Candidate pairs of that batch; None for ``PAIRS_A_BOX`` a symbol."""
-    loss: LossOptions = LossOptions()
+    loss: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
         least = {"n_classes": 1, "imgsz": 1, "batch": 1, "iterations": 1, "boxes": 0}
@@ -88,12 +88,12 @@ class StepSpec:
         if wrong:
             shown = ", ".join(f"{name} ({value})" for name, value in wrong.items())
             raise ConfigError(f"too small: {shown}; boxes from 0, all others from 1")
-        known = tuple(LOW) + ("fp32",)
+        known = (*LOW, "fp32")
         if self.precision not in known:
             raise ConfigError(f"precision: {self.precision}: expected one of {', '.join(known)}")
         if self.device == "cpu" and self.precision == "fp16":
             raise ConfigError("device cpu has no fp16: take bf16 or fp32")
-        if self.optimizer not in OPTIMIZERS:
+        if self.optimizer.lower() not in map(str.lower, OPTIMIZERS):  # as Ultralytics reads it
             unknown = with_nearest([self.optimizer], OPTIMIZERS)
             raise ConfigError(f"optimizer: unknown: {unknown}; one of {', '.join(OPTIMIZERS)}")
 
@@ -112,6 +112,8 @@ class StepMemory:
     """
 
     batch: int
+    n_anchors: int
+    """Anchor points of an image."""
     parameters_bytes: int
     gradients_bytes: int
     optimizer_bytes: int
@@ -131,7 +133,7 @@ class StepMemory:
     guard_bytes: int
     """Good states in main memory; on a CPU they are part of the total."""
     allocator_bytes: int
-    """CUDA: what torch's allocator holds beyond the tensors, by rounding and in gaps."""
+    """CUDA: gaps between tensors that torch's allocator cannot use, even when it is short."""
     library_bytes: int
     """CUDA: working memory of matrix products."""
     total_bytes: int
@@ -161,7 +163,7 @@ def predict_step(spec: StepSpec) -> StepMemory:
         ConfigError: No such model, or its groups are not of so many classes.
         InputError: No such file with weights, or no detection model in it.
     """
-    return _at(_timeline(_of_many(spec)), spec)
+    return _at(_recorded(_of_many(spec)), spec)
 
 
 def memory_over_batch(spec: StepSpec, batches: Sequence[int]) -> list[StepMemory]:
@@ -176,8 +178,8 @@ def memory_over_batch(spec: StepSpec, batches: Sequence[int]) -> list[StepMemory
         InputError: As :func:`predict_step`.
     """
     specs = [replace(spec, batch=batch) for batch in batches]
-    timeline = _timeline(_of_many(spec))
-    return [_at(timeline, own) for own in specs]
+    recorded = _recorded(_of_many(spec))
+    return [_at(recorded, own) for own in specs]
 
 
 def _of_many(spec: StepSpec) -> StepSpec:
@@ -194,8 +196,9 @@ def _of_many(spec: StepSpec) -> StepSpec:
     )
 
 
-def _at(timeline: Timeline, spec: StepSpec) -> StepMemory:
-    """Read a batch's memory off a timeline."""
+def _at(recorded: tuple[Timeline, int], spec: StepSpec) -> StepMemory:
+    """Read a batch's memory off what :func:`_recorded` gave."""
+    timeline, n_anchors = recorded
     on_gpu = spec.device == "cuda"
     all_sizes = timeline.sizes(spec.batch, cuda.ROUNDING if on_gpu else 1)
     of_kind = {kind: timeline.is_of(kind) for kind in KINDS}
@@ -206,10 +209,11 @@ def _at(timeline: Timeline, spec: StepSpec) -> StepMemory:
     there = timeline.there_after(peak)
     at_peak = {kind: int(sizes[own & there].sum()) for kind, own in of_kind.items()}
     if on_gpu:
-        held = cuda.reserved(sizes.tolist(), timeline.events.tolist())
+        held = cuda.least_reserved(sizes.tolist(), timeline.events.tolist())
         at_peak |= {"library": cuda.CUBLAS_WORKSPACE, "allocator": held - int(live[peak])}
     return StepMemory(
         batch=spec.batch,
+        n_anchors=n_anchors,
         **{f"{kind}_bytes": highest[kind] for kind in KINDS},
         allocator_bytes=at_peak.get("allocator", 0),
         library_bytes=at_peak.get("library", 0),
@@ -220,8 +224,8 @@ def _at(timeline: Timeline, spec: StepSpec) -> StepMemory:
 
 
 @lru_cache(maxsize=32)
-def _timeline(spec: StepSpec) -> Timeline:
-    """Go through a step on tensors without storage."""
+def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
+    """Go through a step on tensors without storage; count the anchor points of an image, too."""
     model = trained_model(spec.model, spec.n_classes, spec.heads, real=False)
     model.args = get_cfg()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -232,7 +236,7 @@ def _timeline(spec: StepSpec) -> Timeline:
     recorder = Recorder(cuda.cudnn_workspace if spec.device == "cuda" else None)
     sizes = RaggedSizes(spec.batch, spec.pairs or 0)
     for loss in (criterion, *(getattr(criterion, name, None) for name in BRANCHES)):
-        if hasattr(loss, "assigner"):
+        if loss is not None and hasattr(loss, "assigner"):
             loss.assigner = NotedAssigner(loss.assigner, recorder, sizes)
     collects = gc.isenabled()
     gc.disable()  # what it finds would be given back at any time
@@ -244,7 +248,8 @@ def _timeline(spec: StepSpec) -> Timeline:
     finally:
         if collects:
             gc.enable()
-    return recorder.timeline(always=("optimizer", "guard"))
+    n_anchors = sum((spec.side // int(stride)) ** 2 for stride in model.stride.tolist())
+    return recorder.timeline(always=("optimizer", "guard")), n_anchors
 
 
 def _new(tensor: Tensor, *, on_cpu: bool) -> Tensor:

@@ -54,9 +54,16 @@ class NanGuard:
     Args:
         trainer: Set up; its ``files`` are the images of the batches since the last step.
         history: Of a run that goes on, what :meth:`history` gave.
+        steps_apart: Good steps from one kept state to the next; None for ``STEPS_APART``.
     """
 
-    def __init__(self, trainer: BaseTrainer, history: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        trainer: BaseTrainer,
+        history: dict[str, int] | None = None,
+        *,
+        steps_apart: int | None = None,
+    ) -> None:
         history = history or {}
         self.skipped = history.get("skipped", 0)
         """Steps left out."""
@@ -69,6 +76,7 @@ class NanGuard:
         self._losses: dict[str, Tensor] | None = None
         self._states: deque[_State] = deque(maxlen=2)
         self._good_steps = 0
+        self._steps_apart = steps_apart
         self._in_a_row = 0
         trainer.files = []
         if history:  # what was saved is good
@@ -126,7 +134,7 @@ class NanGuard:
 
     def _note_good(self, trainer: BaseTrainer) -> None:
         """Keep what this batch has shown to be good: the weights before the step, not after it."""
-        if self._good_steps % STEPS_APART == 0:
+        if self._good_steps % (self._steps_apart or STEPS_APART) == 0:
             self._states.append(_state(self._model, trainer))
         self._good_steps += 1
         self._in_a_row = 0

@@ -1,72 +1,219 @@
 """``omr analyze-density``."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from omr.console import print_json, say, table
+from class_maps import ConfigError, some
+from omr.console import note, print_json, say, table
 from omr.options import AsJson
 
 if TYPE_CHECKING:
     from training.density.report import DensityReport
+    from training.memory.step import StepSpec
+
+MOST_NAMES = 8
+"""Names that a sentence lists."""
+MIB, GIB = 2**20, 2**30
+LINES = (
+    ("parameters, gradients", ("parameters", "gradients")),
+    ("optimizer, average of the weights", ("optimizer", "ema", "buffers")),
+    ("images", ("inputs",)),
+    ("activations", ("activations",)),
+    ("loss", ("loss",)),
+    ("assigner", ("assigner",)),
+    ("workspace, allocator, libraries", ("workspace", "allocator", "library")),
+    ("the NaN guard's states", ("guard",)),
+)
+"""Lines of the table, and what is in each."""
 
 
 def analyze_density(
-    data: Annotated[Path, typer.Argument(help="Folder that omr convert wrote.", exists=True)],
-    imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=1)] = 640,
-    batch: Annotated[int, typer.Option(help="Images a batch.", min=1)] = 16,
-    split: Annotated[str, typer.Option(help="Split to analyze.")] = "train",
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Folders that omr convert wrote, trained on together.", exists=True),
+    ],
+    model: Annotated[str, typer.Option(help="As omr train takes it.")] = "yolo11n",
+    heads: Annotated[str, typer.Option(help="Head config: a name or a .yaml file.")] = "",
+    imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
+    batch: Annotated[int, typer.Option(help="Images at a time.", min=1)] = 16,
+    precision: Annotated[
+        Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="As omr train takes it.")
+    ] = "auto",
+    gpu: Annotated[
+        str, typer.Option(help="Such as rtx5090, a100-80gb.", show_default="what is here")
+    ] = "",
+    wanted: Annotated[
+        str,
+        typer.Option(help="Classes that must be large enough: a,b.", show_default="all"),
+    ] = "",
+    mosaic: Annotated[float, typer.Option(help="As omr train takes it.", min=0, max=1)] = 0.0,
+    mix: Annotated[str | None, typer.Option(help="Of several DATA, as omr train takes it.")] = None,
+    same: Annotated[str, typer.Option(help="Of several DATA, as omr train takes it.")] = "",
+    seed: Annotated[int, typer.Option(help="Of order and augmentation.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="Web page to write: plots, all classes.", dir_okay=False)
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run real steps here, and compare.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many symbols the images hold and how large they are in training.
+    """Say before a launch how dense the data is, what a step needs, and what to launch.
 
-    Example: omr analyze-density data --imgsz 640 --batch 16
+    Nothing is trained and no pixel is read; the GPU need not be there.
+
+    Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """
-    from converters.yolo import open_dataset
+    from omr.commands.train import mix_weights
     from training.density.report import analyze
+    from training.memory.gpus import find_gpu
+    from training.train_config import TrainConfig
 
-    dataset = open_dataset(data)
-    report = analyze(
-        dataset.pages(split),
-        dataset.names,
+    config = TrainConfig(
+        data=data[0],
+        joint=tuple(data[1:]),
+        mix=mix_weights(mix),
+        same=tuple(name.strip() for name in same.split(",")) if same else (),
+        out=Path("run"),
+        model=model,
+        heads=heads,
         imgsz=imgsz,
         batch=batch,
-        symbols_of_pages=[page.symbols for page in dataset.tiled_pages(split).values()],
+        precision=precision,
+        mosaic=mosaic,
+        seed=seed,
     )
-    _show(report)
+    names = [name.strip() for name in wanted.split(",")] if wanted else []
+    if report and not report.parent.is_dir():
+        raise ConfigError(f"{report.parent}: no such folder; make it, or choose another --report")
+    found = analyze(config, find_gpu(gpu) if gpu else None, names)
+    _show(found)
+    plain = found.to_json()
+    if measure:
+        plain["measured"] = _measure(found.spec)
+    if report:
+        _write(plain, report)
     if as_json:
-        print_json(report.to_json() | {"split": split})
+        print_json(plain)
+    if found.problem:
+        raise ConfigError(found.problem)
 
 
-def _show(report: "DensityReport") -> None:
-    spreads = (("an image", report.symbols), ("a page", report.symbols_page))
+def _write(plain: dict[str, object], file: Path) -> None:
+    from eval.density_report import write_density_report
+
+    try:
+        write_density_report(plain, file)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+    say(f"plots, all classes: {file}")
+
+
+def _show(found: "DensityReport") -> None:
+    _show_symbols(found)
+    _show_classes(found)
+    _show_memory(found)
+    if suggest := found.suggest:
+        for reason in suggest.reasons:
+            say(f"- {reason}")
+        say(f"detections an image (max_det, chosen by omr train): {suggest.max_det}\n")
+        say(suggest.command)
+
+
+def _show_symbols(found: "DensityReport") -> None:
+    survey, batch = found.survey, found.config.batch
     table(
-        "Symbols",
-        ("", "mean", "P50", "P95", "P99", "max"),
-        [(what, f"{s.mean:.1f}", s.p50, s.p95, s.p99, s.max) for what, s in spreads if s],
-    )
-    present = [row for row in report.classes if row.count]
-    table(
-        f"Classes, median sizes in pixels at {report.imgsz} px",
-        ("class", "symbols", "share", "width", "height", "under 2 px"),
+        "Symbols an image",
+        ("", "images", "mean", "P50", "P95", "P99", "max"),
         [
-            (
-                row.name,
-                row.count,
-                f"{row.share:.1%}",
-                f"{row.median_width_px:.1f}",
-                f"{row.median_height_px:.1f}",
-                f"{row.under_2px:.1%}",
-            )
-            for row in present
+            (stage.name, stage.n_images, f"{stage.mean:.0f}", s.p50, s.p95, s.p99, s.max)
+            if (s := stage.symbols)
+            else (stage.name, stage.n_images, f"{stage.mean or 0:.0f}", "", "", "", "")
+            for stage in survey.stages
         ],
     )
-    if absent := [row.name for row in report.classes if not row.count]:
-        say(f"without a symbol: {', '.join(absent)}")
-    if largest := report.batch_max:
+    fullest, whole = survey.fullest_image(batch), survey.whole_batch(batch)
+    if fullest and whole:
         say(
-            f"Fullest image of a batch of {report.batch}: {largest.expected:.0f} symbols expected, "
-            f"more than {largest.p999} in one batch of a thousand."
+            f"A batch of {batch}: {whole.expected:,.0f} symbols, {whole.p999:,} in one batch of a "
+            f"thousand; its fullest image {fullest.expected:,.0f}, {fullest.p999:,}."
         )
-    say(f"Suggested detections an image (max_det): {report.suggest.max_det}")
+
+
+def _show_classes(found: "DensityReport") -> None:
+    """Say what is wrong with which classes; all of them are in the report."""
+    survey, start = found.survey, found.survey.start
+    present = sorted((row for row in survey.sizes if row.count), key=lambda row: -row.count)
+    small = [row.name for row in present if (row.under_2px or 0) > 0.5]
+    overall = {name: reach for name, reach in survey.ceilings.overall.items() if reach}
+    told: Iterable[tuple[str, Iterable[str]]] = (
+        ("without a symbol", [row.name for row in survey.sizes if not row.count]),
+        ("most under 2 px", small),
+        ("dropped by Ultralytics' augmentation", start.dropped_stock),
+        ("without weight at Ultralytics' start", start.cold_stock),
+        ("dropped by omr train", start.dropped_own),
+        ("without weight at the start of omr train", start.cold_own),
+    )
+    say(f"Classes at {found.config.imgsz} px: {len(present)} with symbols.")
+    for what, names in told:
+        if shown := list(names):
+            say(f"- {what}: {len(shown)}: {some(shown, MOST_NAMES)}")
+    if ceiling := survey.contest.ceiling_single:
+        heads = survey.contest.ceiling_heads
+        with_heads = f", {heads:.2%} with these heads" if found.heads and heads else ""
+        said = ", ".join(f"{name} {reach.iou50:.1%}" for name, reach in overall.items())
+        say(f"- an anchor point of its own: {ceiling:.2%} of the symbols with one head{with_heads}")
+        say(f"- a box that can be said at IoU .5: {said}")
+
+
+def _show_memory(found: "DensityReport") -> None:
+    memory, gpu = found.memory, found.gpu
+    rows = [
+        (what, _mib(sum(memory.at_peak.get(name, 0) for name in names))) for what, names in LINES
+    ]
+    dense = found.memory_ultralytics_assigner_bytes
+    stock = memory.total_bytes - memory.at_peak["assigner"] + dense
+    table(
+        f"A step of {memory.batch} images, {found.config.model}, {found.precision}: at its peak",
+        ("", "MiB"),
+        [row for row in rows if row[1] != "0"],
+        [
+            ("all", _mib(memory.total_bytes)),
+            ("Ultralytics' assigner instead of ours", _mib(dense)),
+            ("all, with that", _mib(stock)),
+            (f"usable on {gpu.name}", _mib(gpu.usable_bytes)),
+        ],
+    )
+    for what, n_bytes in (("this", memory.total_bytes), ("Ultralytics' assigner", stock)):
+        if n_bytes > gpu.usable_bytes:
+            note(f"{gpu.name} runs out of memory with {what}, batch {memory.batch}")
+
+
+def _measure(spec: "StepSpec") -> dict[str, object]:
+    """Run real steps, and show what they took beside what was predicted for the device here."""
+    from dataclasses import replace
+
+    import torch
+
+    from training.memory.measured import measure_step
+    from training.memory.step import predict_step
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = "fp32" if device == "cpu" and spec.precision == "fp16" else spec.precision
+    here = replace(spec, device=device, precision=precision)
+    measured = measure_step(here)
+    predicted = predict_step(replace(here, pairs=measured.pairs))
+    n_bytes = predicted.allocated_bytes
+    say(
+        f"Measured here ({measured.device}, {precision}, random boxes): "
+        f"{_mib(measured.total_bytes)} MiB; predicted {_mib(n_bytes)} MiB, "
+        f"{n_bytes / measured.total_bytes - 1:+.1%}"
+    )
+    return measured.to_json() | {"predicted_bytes": n_bytes, "precision": precision}
+
+
+def _mib(n_bytes: int) -> str:
+    return f"{n_bytes / MIB:,.0f}"

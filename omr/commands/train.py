@@ -249,7 +249,7 @@ def train(
         TrainConfig(
             data=data[0],
             joint=tuple(data[1:]),
-            mix=_weights(mix),
+            mix=mix_weights(mix),
             true_negatives=true_negatives,
             same=tuple(name.strip() for name in same.split(",")) if same else (),
             out=out,
@@ -297,7 +297,7 @@ def train(
         print_json(result.to_json())
 
 
-def _weights(mix: str | None) -> tuple[float, ...]:
+def mix_weights(mix: str | None) -> tuple[float, ...]:
     """Read the weights of several data sets, such as 2:1."""
     try:
         return tuple(float(weight) for weight in mix.split(":")) if mix is not None else ()

@@ -13,8 +13,8 @@ from math import ceil, inf, log2
 from typing import Any
 
 from class_maps import ConfigError, some, with_nearest
-from training.density.report_json import to_json
 from training.density.max_det import suggested_max_det
+from training.density.report_json import to_json
 from training.density.sizes import WANTED_PX, WANTED_SHARE
 from training.density.survey import HeadForm, Survey, survey
 from training.heads import head_config
@@ -68,7 +68,8 @@ class DensityReport:
     config: TrainConfig
     heads: HeadConfig | None
     gpu: Gpu
-    precision: StepPrecision
+    spec: StepSpec
+    """The step that was asked about."""
     survey: Survey
     memory: StepMemory
     """Of the batch that was asked about."""
@@ -81,6 +82,11 @@ class DensityReport:
     """None where not even one image fits."""
     problem: str
     """Why there is no suggestion."""
+
+    @property
+    def precision(self) -> StepPrecision:
+        """What the training computes in on that GPU."""
+        return self.spec.precision
 
     def to_json(self) -> dict[str, Any]:
         """Give nested dicts, lists and numbers."""
@@ -126,7 +132,7 @@ def analyze(
         config=config,
         heads=heads,
         gpu=gpu,
-        precision=spec.precision,
+        spec=spec,
         survey=found,
         memory=next(row for row in shown if row.batch == config.batch),
         memory_over_batch=tuple(shown),

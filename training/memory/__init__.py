@@ -1,1 +1,1 @@
-"""What a training step needs, before it runs."""
+"""What a training step needs of memory: computed without a GPU, or measured."""

@@ -151,7 +151,7 @@ def _smaller_model(one: StepSpec, limit: int) -> str | None:
 
 
 def _available_bytes() -> int:
-    """Main memory that programs can have, with what the system only borrows; 0 if it is not told."""
+    """Main memory that programs can still have, as Linux tells it; 0 elsewhere."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123  no file of the user's
             rows = dict(line.split(":", 1) for line in file)

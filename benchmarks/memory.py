@@ -1,0 +1,216 @@
+"""Memory of a training step, predicted against measured: ``python -m benchmarks.memory``.
+
+A line of the results is a step that was measured on random pixels and boxes, or one call of
+Ultralytics' assigner; what stands in the file is not measured again. The prediction is made anew
+each time, so that the tables show what the code says now. On a machine with a GPU
+``--device cuda`` measures there.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from ultralytics import __version__ as ultralytics_version
+from ultralytics.utils.tal import TaskAlignedAssigner
+
+from benchmarks.assigner import machine
+from benchmarks.multihead_memory import LiveTensors
+from training.heads import head_config
+from training.memory.assigners import dense_assigner_bytes
+from training.memory.measured import measure_step
+from training.memory.step import StepMemory, StepSpec, predict_step
+
+MODELS = ("yolo11n", "yolo11s", "yolo11m", "yolo11n, 4 heads")
+SIDES = (320, 640)
+BATCHES = (1, 2, 4)
+PRECISIONS = ("fp32", "bf16")
+HEADS = "harmony"
+"""Head config of the several heads; with a box branch for each group."""
+N_CLASSES = 20
+"""Of a single head."""
+BOXES = 300
+"""Of an image."""
+DENSE = ((2, 300, 8400, 20), (4, 1250, 8400, 20), (4, 2000, 2100, 136), (2, 20, 8400, 208))
+"""Images, boxes of the fullest, anchor points and classes; measured where a table fits."""
+TIMED = (("yolo11n", 640), ("yolo11x", 1280))
+MB = 2**20
+
+
+def main() -> None:
+    """Measure what is not there yet, and print the tables."""
+    options = options_of()
+    print(f"{_steps(options)}\n\n{_dense(options)}\n\n{_times()}\n")
+    print(machine(torch.get_num_threads(), options.device, "memory"))
+
+
+def options_of() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/memory.jsonl"))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--models", nargs="+", default=MODELS, help="without heads, or 'X, 4 heads'"
+    )
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="pixels")
+    parser.add_argument("--most", type=float, default=3.0, help="GB that a step may take")
+    return parser.parse_args()
+
+
+def specs_of(options: argparse.Namespace) -> Iterator[tuple[str, StepSpec]]:
+    """List what is compared, with its name."""
+    for model in options.models:
+        name, _, several = model.partition(", ")
+        heads = replace(head_config.load(HEADS), box="separate") if several else None
+        n_classes = sum(len(group.classes) for group in heads.groups) if heads else N_CLASSES
+        for imgsz in options.sides:
+            for precision in PRECISIONS:
+                for batch in options.batches:
+                    spec = StepSpec(
+                        model=name,
+                        n_classes=n_classes,
+                        heads=heads,
+                        imgsz=imgsz,
+                        batch=batch,
+                        precision=precision,  # type: ignore[arg-type]
+                        device=options.device,
+                        boxes=BOXES * batch,
+                        guard=False,  # it would make up half of a small step
+                    )
+                    yield model, spec
+    if options.device == "cpu":
+        guarded = StepSpec(
+            model="yolo11n", n_classes=N_CLASSES, batch=2, device="cpu", boxes=2 * BOXES
+        )
+        yield "yolo11n, guard", guarded
+
+
+def _steps(options: argparse.Namespace) -> str:
+    rows = [
+        "| model | px | batch | precision | measured MB | predicted MB | off by | peak | s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    offs = []
+    for name, spec in specs_of(options):
+        key = [name, spec.imgsz, spec.batch, spec.precision, spec.device]
+        line = _line(options.results, key)
+        if line is None and predict_step(spec).total_bytes <= options.most * 2**30:
+            line = _measured(options.results, key, spec)
+        predicted = predict_step(spec if line is None else replace(spec, pairs=line["pairs"]))
+        rows.append(_row(name, spec, predicted, line))
+        if line is not None:
+            offs.append(predicted.allocated_bytes / line["total_bytes"] - 1)
+        print(rows[-1], flush=True)
+    most = max(offs, key=abs, default=0.0)
+    return "\n".join(["", *rows, "", f"{len(offs)} measured; at most {most:+.1%} off"])
+
+
+def _row(name: str, spec: StepSpec, predicted: StepMemory, line: dict[str, Any] | None) -> str:
+    cells = [name, spec.imgsz, spec.batch, spec.precision]
+    foreseen = f"{predicted.allocated_bytes / MB:.0f}"
+    if line is None:
+        return f"| {' | '.join(map(str, cells))} | not measured | {foreseen} | | | |"
+    off = predicted.allocated_bytes / line["total_bytes"] - 1
+    cells += [f"{line['total_bytes'] / MB:.0f}", foreseen, f"{off:+.1%}"]
+    cells += [line["peak_phase"] or predicted.peak_phase, f"{line['seconds']:.0f}"]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _measured(results: Path, key: list[Any], spec: StepSpec) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    begin = time.monotonic()
+    with get_context("spawn").Pool(1) as pool:
+        found = pool.apply(measure_step, (spec,))
+    return _append(results, key, found.to_json() | {"seconds": time.monotonic() - begin})
+
+
+def _dense(options: argparse.Namespace) -> str:
+    rows = [
+        "| Ultralytics | batch | boxes of the fullest | anchor points | classes | measured MB | "
+        "predicted MB | off by |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for sizes in DENSE:
+        key = ["assigner", ultralytics_version, *sizes]
+        line = _line(options.results, key)
+        line = line or _append(options.results, key, {"total_bytes": dense_peak(*sizes)})
+    for line in _lines(options.results):
+        if line["key"][0] == "assigner":
+            _, version, *sizes = line["key"]
+            predicted = dense_assigner_bytes(version, *sizes)
+            cells = [version, *sizes, f"{line['total_bytes'] / MB:.0f}", f"{predicted / MB:.0f}"]
+            cells.append(f"{predicted / line['total_bytes'] - 1:+.1%}")
+            rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows)
+
+
+def dense_peak(n_images: int, n_boxes: int, n_points: int, n_classes: int) -> int:
+    """Bytes that Ultralytics' assigner takes for boxes of 5 to 30 px on a page of 640."""
+    torch.manual_seed(0)
+    assigner = TaskAlignedAssigner(
+        topk=10, num_classes=n_classes, alpha=0.5, beta=6.0, stride=[8, 16, 32]
+    )
+    corners = torch.rand(n_images, n_boxes, 2) * 600
+    boxes = torch.cat((corners, corners + 5 + 25 * torch.rand(n_images, n_boxes, 2)), dim=2)
+    found = torch.rand(n_images, n_points, 2) * 600
+    given = (
+        torch.rand(n_images, n_points, n_classes),
+        torch.cat((found, found + 20), dim=2),
+        torch.rand(n_points, 2) * 640,
+        torch.randint(0, n_classes, (n_images, n_boxes, 1)).float(),
+        boxes,
+        torch.ones(n_images, n_boxes, 1),
+    )
+    with LiveTensors() as live:
+        assigner(*given)
+    peak: int = live.peak
+    return peak
+
+
+def _times() -> str:
+    rows = [
+        "| model | px | CPU s of the first prediction | ms of another batch |",
+        "|---|---|---|---|",
+    ]
+    for model, imgsz in TIMED:
+        with get_context("spawn").Pool(1) as pool:
+            first, other = pool.apply(_time, (model, imgsz))
+        rows.append(f"| {model} | {imgsz} | {first:.1f} | {1000 * other:.0f} |")
+    return "\n".join(rows)
+
+
+def _time(model: str, imgsz: int) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    spec = StepSpec(model=model, n_classes=N_CLASSES, imgsz=imgsz, boxes=BOXES, device="cuda")
+    begin = time.process_time()
+    predict_step(spec)
+    first = time.process_time()
+    predict_step(replace(spec, batch=2 * spec.batch, boxes=2 * spec.boxes))
+    return first - begin, time.process_time() - first
+
+
+def _lines(results: Path) -> list[dict[str, Any]]:
+    if not results.is_file():
+        return []
+    return [json.loads(line) for line in results.read_text("utf-8").splitlines()]
+
+
+def _line(results: Path, key: list[Any]) -> dict[str, Any] | None:
+    return next((line for line in _lines(results) if line["key"] == key), None)
+
+
+def _append(results: Path, key: list[Any], figures: dict[str, Any]) -> dict[str, Any]:
+    line = {"key": key, **figures}
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    return line
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from class_maps import ConfigError
+from training.heads.head_config import Group, HeadConfig
+from training.losses.detection import AssignerName, LossOptions
+from training.memory import step
+from training.memory.measured import measure_step
+from training.memory.skeleton import replace_tensors, trained_model
+from training.memory.step import StepMemory, StepSpec, memory_over_batch, optimizer_of, predict_step
+from training.memory.timeline import Recorder
+
+SMALL = StepSpec(model="omr-tiny", n_classes=3, imgsz=96, batch=2, boxes=40, device="cpu")
+HEADS = HeadConfig(
+    groups=(Group(name="thin", classes=("a", "b")), Group(name="rest", classes=("c",))),
+    box="separate",
+)
+
+
+@contextmanager
+def cuda_autocast() -> Iterator[None]:
+    """Without a GPU ``torch.autocast`` would leave it out."""
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    torch.set_autocast_enabled("cuda", True)
+    torch.autocast_increment_nesting()
+    try:
+        yield
+    finally:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
+        torch.set_autocast_enabled("cuda", False)
+
+
+def n_bytes(tensors: Iterable[object]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
+
+
+@pytest.fixture(scope="module")
+def memory() -> StepMemory:
+    return predict_step(SMALL)
+
+
+def test_lines_are_what_a_real_model_has(memory: StepMemory) -> None:
+    model = trained_model("omr-tiny", 3)
+    trained = [p for p in model.parameters() if p.requires_grad]
+
+    assert memory.parameters_bytes == n_bytes(model.parameters())
+    assert memory.gradients_bytes == n_bytes(trained)
+    assert memory.ema_bytes == n_bytes(model.state_dict().values())
+    assert memory.buffers_bytes == 2 * n_bytes(model.buffers())  # the guard has a copy
+    assert memory.n_anchors == 12**2 + 6**2 + 3**2
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "MuSGD"])
+def test_optimizer_is_what_a_real_one_keeps(memory: StepMemory, name: str) -> None:
+    spec = replace(SMALL, optimizer=name)
+    model = trained_model("omr-tiny", 3)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimizer = optimizer_of(model, spec)
+    optimizer.step()
+    kept = n_bytes(value for own in optimizer.state.values() for value in own.values())
+
+    found = memory if name == "AdamW" else predict_step(spec)
+
+    assert type(optimizer).__name__ == name
+    assert found.optimizer_bytes == kept
+    assert found.guard_bytes == 3 * (2 * n_bytes(model.state_dict().values()) + kept)
+
+
+def test_auto_is_chosen_by_the_length_of_the_training() -> None:
+    model = trained_model("omr-tiny", 3)
+
+    kinds = [
+        type(optimizer_of(model, replace(SMALL, optimizer="auto", iterations=n))).__name__
+        for n in (10_000, 10_001)
+    ]
+
+    assert kinds == ["AdamW", "MuSGD"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"precision": "bf16", "n_classes": 3, "heads": HEADS, "guard": False},
+        {"boxes": 0, "guard": False, "ema": False, "optimizer": "SGD"},
+    ],
+    ids=["fp32", "bf16, two heads", "no boxes"],
+)
+def test_prediction_is_near_what_a_real_step_takes(changed: dict[str, Any]) -> None:
+    spec = replace(SMALL, **changed)
+    measured = measure_step(spec)
+
+    predicted = predict_step(replace(spec, pairs=measured.pairs))
+
+    assert predicted.total_bytes == pytest.approx(measured.total_bytes, rel=0.03)
+    assert sum(predicted.at_peak.values()) == predicted.total_bytes
+
+
+def test_more_images_and_larger_ones_take_more(memory: StepMemory) -> None:
+    over_batch = memory_over_batch(SMALL, [1, 2, 3, 64])
+
+    totals = [found.total_bytes for found in over_batch]
+    assert totals == sorted(set(totals))
+    assert over_batch[1] == memory
+    assert [found.batch for found in over_batch] == [1, 2, 3, 64]
+    assert predict_step(replace(SMALL, imgsz=128)).activations_bytes > memory.activations_bytes
+
+
+def test_the_curve_is_free(monkeypatch: pytest.MonkeyPatch, memory: StepMemory) -> None:
+    monkeypatch.setattr(step, "trained_model", None)  # whoever built another would fall
+
+    assert len(memory_over_batch(SMALL, range(1, 100))) == 99
+
+
+def test_many_images_are_as_many_single_ones(memory: StepMemory) -> None:
+    """A step that is gone through for the batch itself."""
+    pairs = int(-(-SMALL.boxes * step.PAIRS_A_BOX // SMALL.batch)) * SMALL.batch
+    own, _ = step._recorded(replace(SMALL, pairs=pairs))
+
+    assert own.live(own.sizes(1)).max() == memory.total_bytes
+
+
+def test_a_side_between_counts_as_the_next_multiple_of_32() -> None:
+    spec = replace(SMALL, imgsz=65)
+
+    assert spec.side == 96
+    assert predict_step(spec) == predict_step(SMALL)
+
+
+def test_earlier_gradients_lie_there_through_the_step(memory: StepMemory) -> None:
+    gathered = predict_step(replace(SMALL, accumulates=True, guard=False))
+    single = predict_step(replace(SMALL, guard=False))
+
+    more = gathered.total_bytes - single.total_bytes
+    assert memory.gradients_bytes / 2 < more <= memory.gradients_bytes
+
+
+def test_on_a_gpu_the_guard_does_not_count(memory: StepMemory) -> None:
+    spec = replace(SMALL, device="cuda", precision="fp16")
+    found = predict_step(spec)
+
+    assert found.guard_bytes == pytest.approx(memory.guard_bytes, rel=0.02)
+    assert found.at_peak["guard"] == 0
+    assert found.total_bytes == sum(found.at_peak.values())
+    assert found.allocated_bytes + found.allocator_bytes == found.total_bytes
+    assert found.at_peak["library"] == found.library_bytes == 32 * 2**20
+
+
+def test_tensors_of_a_cpu_stand_for_those_of_a_gpu() -> None:
+    """Forwards, what is kept is the same as on fake tensors of a GPU, which has softmax in fp32."""
+    spec = StepSpec(model="yolo11n", n_classes=3, batch=2, precision="bf16")
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    model = trained_model("yolo11n", 3, real=False).train()
+    kept = []
+    for device in ("cuda", "cpu"):
+        with mode:
+            replace_tensors(model, lambda t: torch.empty(t.shape, dtype=t.dtype, device=device))  # noqa: B023
+            images = torch.empty(2, 3, 640, 640, device=device)
+            half = cuda_autocast() if device == "cuda" else step._autocast(spec)
+            with Recorder() as recorder, half:
+                outputs = model(images)
+        timeline = recorder.timeline()
+        kept.append(int(timeline.live(timeline.sizes(1))[-1]))
+        del outputs
+
+    assert kept[0] == pytest.approx(kept[1], rel=0.002)
+
+
+@pytest.mark.parametrize("model", ["yolo26n", "omr-tiny-p2", "yolov7-tiny"])
+def test_other_models(model: str) -> None:
+    found = predict_step(replace(SMALL, model=model, imgsz=64, boxes=3, device="cuda"))
+
+    assert found.activations_bytes > found.batch * 2**20
+
+
+@pytest.mark.parametrize("assigner", ["simota", "static"])
+def test_other_assigners(assigner: AssignerName) -> None:
+    found = predict_step(replace(SMALL, imgsz=64, loss=LossOptions(assigner=assigner)))
+
+    assert found.assigner_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"batch": 0, "imgsz": -1}, "too small: imgsz (-1), batch (0); boxes from 0, all others from 1"),
+        ({"precision": "fp8"}, "precision: fp8: expected one of bf16, fp16, fp32"),
+        ({"precision": "fp16"}, "device cpu has no fp16: take bf16 or fp32"),
+        (
+            {"optimizer": "adamx"},
+            "optimizer: unknown: adamx (did you mean Adamax?); one of AdamW, auto, SGD, MuSGD, Adam, Adamax, NAdam, RAdam, RMSprop",
+        ),
+    ],
+)  # fmt: skip
+def test_senseless_specs(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as info:
+        replace(SMALL, **changed)
+
+    assert str(info.value) == message
+
+
+def test_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"^model: unknown: yolo11q \(did you mean yolo11x\?\)"):
+        predict_step(replace(SMALL, model="yolo11q"))
+
+
+def test_groups_of_other_classes() -> None:
+    with pytest.raises(ConfigError, match=r"^heads: for 3 classes, and there are 4$"):
+        predict_step(replace(SMALL, heads=HEADS, n_classes=4))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu_to_measure_on() -> None:
+    with pytest.raises(ConfigError) as info:
+        measure_step(replace(SMALL, device="cuda"))
+
+    assert str(info.value) == "no CUDA device here to measure on; leave --measure out, or use a CPU"

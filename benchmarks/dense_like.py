@@ -119,10 +119,23 @@ def write_pages(folder: Path, *, pages: int) -> None:
     engrave(folder, EngravingOptions(pages=pages, page=page))
 
 
-def write_as_yolo(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> None:
-    """Write such labels as a YOLO folder, beside blank images that take no room."""
+def write_as_yolo(
+    folder: Path, *, pages: int, annotations: int, n_classes: int | None = None, seed: int = 0
+) -> None:
+    """Write such labels as a YOLO folder, beside blank images that take no room.
+
+    Args:
+        folder: To make.
+        pages: How many.
+        annotations: Of all pages.
+        n_classes: Only the most frequent ones; None for all.
+        seed: Of everything.
+    """
     rng = np.random.default_rng(seed)
-    categories = catalogue("deepscoresv2").categories
+    categories = sorted(
+        (c for c in catalogue("deepscoresv2").categories if c.annotation_set == "deepscores"),
+        key=lambda c: -(c.dense_train_count or 0),
+    )[:n_classes]
     weight = np.array([c.dense_train_count or 0 for c in categories], float)
     labels = rng.choice(len(categories), annotations, p=weight / weight.sum())
     page = rng.choice(pages, annotations, p=_fullness(rng, pages))

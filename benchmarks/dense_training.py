@@ -15,12 +15,13 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 
 from benchmarks.assigner import machine
 from benchmarks.measuring import measure
 from converters.yolo import open_dataset
-from training.density.report import analyze
+from training.density.stages import spread
 
 IMGSZ = 640
 
@@ -42,7 +43,7 @@ def main() -> None:
     data = options.folder / "data"
     if not data.exists():
         prepare(options.folder, data, options.pages, options.keep)
-    n_symbols = show_density(data, options.batch)
+    n_symbols = show_density(data)
     print("| loss | s | peak MB | symbols seen | result |\n|---|---|---|---|---|")
     ours = options.folder / "run_omr"
     train = ["train", str(data), "--out", str(ours), "--imgsz", str(IMGSZ), "--no-validate"]
@@ -77,18 +78,19 @@ def prepare(folder: Path, data: Path, pages: int, keep: int) -> None:
         (data / "images" / "train" / f"{file.stem}.png").unlink()
 
 
-def show_density(data: Path, batch: int) -> int:
+def show_density(data: Path) -> int:
     """Say how full the pages are, and return how many symbols they have."""
     dataset = open_dataset(data)
-    report = analyze(dataset.pages("train"), dataset.names, imgsz=IMGSZ, batch=batch)
-    if report.symbols is None:
+    pages = list(dataset.pages("train"))
+    symbols = spread([len(page.labels) for page in pages])
+    if symbols is None:
         sys.exit(f"{data}: no pages")
-    occur = sum(row.count > 0 for row in report.classes)
+    occur = len(np.unique(np.concatenate([page.labels for page in pages])))
     print(
-        f"{report.n_images} pages, {report.symbols.mean:.0f} symbols each, {report.symbols.max} "
-        f"at most; {len(dataset.names)} classes, {occur} of which occur\n"
+        f"{len(pages)} pages, {symbols.mean:.0f} symbols each, {symbols.max} at most; "
+        f"{len(dataset.names)} classes, {occur} of which occur\n"
     )
-    return report.n_symbols
+    return sum(len(page.labels) for page in pages)
 
 
 def train_stock(options: argparse.Namespace) -> None:

@@ -25,6 +25,15 @@ def n_started() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if RANK >= 0 else 0
 
 
+def n_devices(device: str) -> int:
+    """Count the devices of a training.
+
+    Args:
+        device: As the user wrote it.
+    """
+    return n_started() or len(device.split(","))
+
+
 def is_first() -> bool:
     """Whether this process writes the files and speaks; of one process it is that one."""
     return RANK in {-1, 0}
@@ -54,7 +63,7 @@ def check_ranks(device: str, batch: int) -> None:
             f"torchrun started {n_processes} processes, and --device names {len(named)} devices: "
             "name as many, or cpu"
         )
-    n_ranks = n_processes or len(named)
+    n_ranks = n_devices(device)
     if batch % n_ranks:
         larger = -(-batch // n_ranks) * n_ranks
         raise ConfigError(

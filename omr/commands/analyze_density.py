@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 8
 """Names that a sentence lists."""
-MIB, GIB = 2**20, 2**30
+MIB = 2**20
+GUARD = ("guard",)
 LINES = (
-    ("parameters, gradients", ("parameters", "gradients")),
-    ("optimizer, average of the weights", ("optimizer", "ema", "buffers")),
+    (
+        "weights, gradients, optimizer, average",
+        ("parameters", "gradients", "optimizer", "ema", "buffers"),
+    ),
     ("images", ("inputs",)),
     ("activations", ("activations",)),
     ("loss", ("loss",)),
     ("assigner", ("assigner",)),
     ("workspace, allocator, libraries", ("workspace", "allocator", "library")),
-    ("the NaN guard's states", ("guard",)),
+    ("the NaN guard's states", GUARD),
 )
 """Lines of the table, and what is in each."""
 
@@ -135,7 +138,7 @@ def _show_symbols(found: "DensityReport") -> None:
             for stage in survey.stages
         ],
     )
-    fullest, whole = survey.fullest_image(batch), survey.whole_batch(batch)
+    fullest, whole = survey.fullness.fullest_image(batch), survey.fullness.whole_batch(batch)
     if fullest and whole:
         say(
             f"A batch of {batch}: {whole.expected:,.0f} symbols, {whole.p999:,} in one batch of a "
@@ -171,25 +174,34 @@ def _show_classes(found: "DensityReport") -> None:
 
 def _show_memory(found: "DensityReport") -> None:
     memory, gpu = found.memory, found.gpu
+    highest = memory.to_json()
     rows = [
-        (what, _mib(sum(memory.at_peak.get(name, 0) for name in names))) for what, names in LINES
+        (
+            what,
+            sum(memory.at_peak.get(name, 0) for name in names),
+            sum(highest[f"{name}_bytes"] for name in names),
+        )
+        for what, names in LINES
+        if names != GUARD or gpu.device == "cpu"  # of a GPU's training they lie in main memory
     ]
-    dense = found.memory_ultralytics_assigner_bytes
-    stock = memory.total_bytes - memory.at_peak["assigner"] + dense
+    rest = memory.total_bytes - memory.at_peak["assigner"]
+    stock = {
+        f"all, with the assigner of Ultralytics {version}": rest + n_bytes
+        for version, n_bytes in found.dense_by_version.items()
+    }
     table(
-        f"A step of {memory.batch} images, {found.config.model}, {found.precision}: at its peak",
-        ("", "MiB"),
-        [row for row in rows if row[1] != "0"],
+        f"MiB of a step of {memory.batch} images, {found.config.model}, {found.precision}",
+        ("", "at the peak", "at its highest"),
+        [(what, _mib(peak), _mib(most)) for what, peak, most in rows if most],
         [
-            ("all", _mib(memory.total_bytes)),
-            ("Ultralytics' assigner instead of ours", _mib(dense)),
-            ("all, with that", _mib(stock)),
-            (f"usable on {gpu.name}", _mib(gpu.usable_bytes)),
+            ("all", _mib(memory.total_bytes), ""),
+            *((what, _mib(n_bytes), "") for what, n_bytes in stock.items()),
+            (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
     )
-    for what, n_bytes in (("this", memory.total_bytes), ("Ultralytics' assigner", stock)):
+    for what, n_bytes in {"all": memory.total_bytes, **stock}.items():
         if n_bytes > gpu.usable_bytes:
-            note(f"{gpu.name} runs out of memory with {what}, batch {memory.batch}")
+            note(f"out of memory on {gpu.name}: {what}: {_mib(n_bytes)} MiB")
 
 
 def _measure(spec: "StepSpec") -> dict[str, object]:
@@ -201,7 +213,7 @@ def _measure(spec: "StepSpec") -> dict[str, object]:
     from training.memory.measured import measure_step
     from training.memory.step import predict_step
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
     precision = "fp32" if device == "cpu" and spec.precision == "fp16" else spec.precision
     here = replace(spec, device=device, precision=precision)
     measured = measure_step(here)

@@ -1,6 +1,7 @@
 """``omr train``."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -13,6 +14,7 @@ from omr.options import AsJson, Device, Trust
 if TYPE_CHECKING:
     from training.labels import LabelCounts
     from training.rate_finder import RangeTest
+    from training.train_config import TrainConfig
     from training.trainer import TrainResult
 
 N = TypeVar("N", int, float)
@@ -20,6 +22,7 @@ N = TypeVar("N", int, float)
 MODEL, STEPS, LOSS = "The model", "How it is trained", "What counts as right"
 SOURCES, IMAGES = "Several DATA", "What is done to the images"
 """Titles of groups of options."""
+AUTO_BATCH = "auto"
 MOST_NAMES = 8
 """Names that a sentence lists."""
 
@@ -53,9 +56,12 @@ def train(
         int, typer.Option(help="Side of the network input, pixels.", min=32, rich_help_panel=STEPS)
     ] = 640,
     batch: Annotated[
-        int,
-        typer.Option(help="Images at a time, all devices together.", min=1, rich_help_panel=STEPS),
-    ] = 16,
+        str,
+        typer.Option(
+            help="Images at a time, all devices together; auto: what fits, up to 64 a device.",
+            rich_help_panel=STEPS,
+        ),
+    ] = "16",
     nominal_batch: Annotated[
         int,
         typer.Option(
@@ -237,64 +243,83 @@ def train(
 
     if resume:
         _check_no_settings(context)
+    config = TrainConfig(
+        data=data[0],
+        joint=tuple(data[1:]),
+        mix=mix_weights(mix),
+        true_negatives=true_negatives,
+        same=tuple(name.strip() for name in same.split(",")) if same else (),
+        out=out,
+        model=model,
+        weights=weights,
+        trust=trust,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=_batch(batch),
+        device=device,
+        nominal_batch=nominal_batch,
+        freeze=freeze,
+        unfreeze_at=_numbers("unfreeze_at", unfreeze_at, int),
+        lr_scale=_numbers("lr_scale", lr_scale, float),
+        unfreeze_warmup=unfreeze_warmup,
+        validate=validate,
+        resume=resume,
+        seed=seed,
+        workers=workers,
+        size_prior=size_prior,
+        heads=heads,
+        assigner=assigner,
+        class_loss=class_loss,
+        overlap=overlap,
+        beta=beta,
+        precision=precision,
+        translate=translate,
+        scale=scale,
+        brightness=brightness,
+        fliplr=fliplr,
+        flipud=flipud,
+        degrees=degrees,
+        mosaic=mosaic,
+        i_know=i_know,
+        tensorboard=tensorboard,
+    )
+    if batch == AUTO_BATCH:
+        config = _with_fitting_batch(config)
     rate = resolved_rate(
         lr,
-        batch=nominal_batch or batch,
+        batch=config.nominal_batch or config.batch,
         warmup_epochs=warmup_epochs,
         given=_is_given(context, "warmup_epochs"),
     )
     if rate.rule and is_first():
         say(f"lr {rate.lr:.3g}, warm-up of {rate.warmup_epochs:g} epochs: {rate.rule}")
-    result = _job(find_lr)(
-        TrainConfig(
-            data=data[0],
-            joint=tuple(data[1:]),
-            mix=mix_weights(mix),
-            true_negatives=true_negatives,
-            same=tuple(name.strip() for name in same.split(",")) if same else (),
-            out=out,
-            model=model,
-            weights=weights,
-            trust=trust,
-            epochs=epochs,
-            imgsz=imgsz,
-            batch=batch,
-            device=device,
-            nominal_batch=nominal_batch,
-            lr=rate.lr,
-            warmup_epochs=rate.warmup_epochs,
-            freeze=freeze,
-            unfreeze_at=_numbers("unfreeze_at", unfreeze_at, int),
-            lr_scale=_numbers("lr_scale", lr_scale, float),
-            unfreeze_warmup=unfreeze_warmup,
-            validate=validate,
-            resume=resume,
-            seed=seed,
-            workers=workers,
-            size_prior=size_prior,
-            heads=heads,
-            assigner=assigner,
-            class_loss=class_loss,
-            overlap=overlap,
-            beta=beta,
-            precision=precision,
-            translate=translate,
-            scale=scale,
-            brightness=brightness,
-            fliplr=fliplr,
-            flipud=flipud,
-            degrees=degrees,
-            mosaic=mosaic,
-            i_know=i_know,
-            tensorboard=tensorboard,
-        ),
-        force=force,
-    )
+    config = replace(config, lr=rate.lr, warmup_epochs=rate.warmup_epochs)
+    result = _job(find_lr)(config, force=force)
     if not is_first():  # another process of torchrun tells the same
         return
     _show(result) if isinstance(result, TrainResult) else _show_test(result, out)
     if as_json:
         print_json(result.to_json())
+
+
+def _batch(text: str) -> int:
+    """Read the number of images at a time; auto is 1 until it is known."""
+    try:
+        return 1 if text == AUTO_BATCH else int(text)
+    except ValueError:
+        raise ConfigError(f"batch: {text}: expected a number, or {AUTO_BATCH}") from None
+
+
+def _with_fitting_batch(config: "TrainConfig") -> "TrainConfig":
+    """Choose the batch by the memory that is here."""
+    from training.density.launch import auto_batch
+    from training.memory.gpus import GIB
+    from training.ranks import n_devices
+
+    found = auto_batch(config)
+    batch = found.batch * n_devices(config.device)
+    say(f"batch {batch}: {found.memory.total_bytes / GIB:.1f} GiB a device, as predicted")
+    return replace(config, batch=batch)
 
 
 def mix_weights(mix: str | None) -> tuple[float, ...]:

@@ -12,17 +12,19 @@ from functools import partial
 from math import ceil, inf, log2
 from typing import Any
 
+from ultralytics import __version__ as installed
+
 from class_maps import ConfigError, some, with_nearest
+from training.density.launch import form_of, step_of
 from training.density.max_det import suggested_max_det
 from training.density.report_json import to_json
 from training.density.sizes import WANTED_PX, WANTED_SHARE
-from training.density.survey import HeadForm, Survey, survey
+from training.density.survey import Survey, survey
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
 from training.joint_data import join
 from training.memory.assigners import dense_assigner_bytes
 from training.memory.gpus import GIB, Gpu
-from training.memory.skeleton import trained_model
 from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
 from training.memory.suggestion import (
     HEADROOM,
@@ -32,9 +34,10 @@ from training.memory.suggestion import (
     present_device,
     workers_for,
 )
-from training.signed_distances import beside
 from training.train_config import STRIDE, TrainConfig
 
+OLDER = ("8.3.40",)
+"""A version of Ultralytics that much is trained with, and whose assigner takes the most."""
 MOST_NAMES = 6
 """Names that a sentence lists."""
 
@@ -76,8 +79,8 @@ class DensityReport:
     memory_over_batch: tuple[StepMemory, ...]
     dense_bytes: tuple[int, ...]
     """What Ultralytics' assigner would take for each of these batches."""
-    memory_ultralytics_assigner_bytes: int
-    """The same for the batch that was asked about."""
+    dense_by_version: dict[str, int]
+    """The same for the batch that was asked about, by version; the first is the installed one."""
     suggest: Suggestion | None
     """None where not even one image fits."""
     problem: str
@@ -107,19 +110,15 @@ def analyze(
         ConfigError: No such model, heads or class, or heads for other classes.
         InputError: Something is wrong with the data set or the weights.
     """
-    gpu = gpu or present_device()
+    gpu = gpu or present_device(config.device)
     joint = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
     if heads:
         heads.labels(joint.names)
     if unknown := sorted(set(wanted) - set(joint.names)):
         raise ConfigError(f"wanted: unknown: {with_nearest(unknown, joint.names)}")
-    model = trained_model(config.model, len(joint.names), heads, real=False)
-    head = model.model[-1]
-    strides = tuple(int(stride) for stride in model.stride.tolist())
-    form = HeadForm(strides=strides, reg_max=head.reg_max - beside(head))
-    found = survey(config, joint, form, heads)
-    of_batch = partial(step_of, config, gpu, heads, found)
+    found = survey(config, joint, form_of(config, len(joint.names), heads), heads)
+    of_batch = partial(step_of, config, gpu, heads, len(joint.names), found.fullness)
     spec = of_batch(config.batch)
     problem, launch = "", None
     try:
@@ -127,64 +126,22 @@ def analyze(
     except ConfigError as error:
         problem = str(error)
     shown = memory_over_batch(spec, _batches(config.batch, launch))
-    dense = {row.batch: _dense_bytes(found, row) for row in shown}
+    memory = next(row for row in shown if row.batch == config.batch)
     return DensityReport(
         config=config,
         heads=heads,
         gpu=gpu,
         spec=spec,
         survey=found,
-        memory=next(row for row in shown if row.batch == config.batch),
+        memory=memory,
         memory_over_batch=tuple(shown),
-        dense_bytes=tuple(dense.values()),
-        memory_ultralytics_assigner_bytes=dense[config.batch],
+        dense_bytes=tuple(_dense_bytes(found, row, installed) for row in shown),
+        dense_by_version={
+            version: _dense_bytes(found, memory, version) for version in (installed, *OLDER)
+        },
         suggest=_suggestion(config, gpu, found, launch, wanted) if launch else None,
         problem=problem,
     )
-
-
-def step_of(
-    config: TrainConfig, gpu: Gpu, heads: HeadConfig | None, found: Survey, batch: int
-) -> StepSpec:
-    """Say what a step of a training takes with a batch as full as one in a thousand is.
-
-    Args:
-        config: Of the training.
-        gpu: Where it is to run.
-        heads: Groups of classes; a single head if None.
-        found: In its data.
-        batch: Images at a time.
-
-    Raises:
-        ConfigError: The device cannot do the precision that is asked for.
-    """
-    whole, fullest = found.whole_batch(batch), found.fullest_image(batch)
-    boxes = whole.p999 if whole else 0
-    return StepSpec(
-        model=config.model,
-        n_classes=len(found.names),
-        heads=heads,
-        imgsz=config.imgsz,
-        batch=batch,
-        precision=_precision(config, gpu),
-        optimizer=config.optimizer,
-        accumulates=config.nominal_batch > batch,
-        device=gpu.device,
-        boxes=boxes,
-        boxes_max=fullest.p999 if fullest else 0,
-        pairs=round(boxes * found.pairs_a_box),
-        loss=config.loss_options(),
-    )
-
-
-def _precision(config: TrainConfig, gpu: Gpu) -> StepPrecision:
-    """What a training on this GPU comes to, wherever this runs."""
-    asked = config.precision
-    if asked == "auto":
-        return "fp32" if gpu.device == "cpu" else "bf16" if gpu.bf16 else "fp16"
-    if asked == "bf16" and gpu.device == "cuda" and not gpu.bf16:
-        raise ConfigError(f"{gpu.name} has no bf16: --precision fp16 or fp32")
-    return asked
 
 
 def _batches(asked: int, launch: Launch | None) -> list[int]:
@@ -194,11 +151,11 @@ def _batches(asked: int, launch: Launch | None) -> list[int]:
     return sorted(powers | {asked} | ({launch.batch} if launch else set()))
 
 
-def _dense_bytes(found: Survey, row: StepMemory) -> int:
+def _dense_bytes(found: Survey, row: StepMemory, version: str) -> int:
     """What Ultralytics' assigner would take of the same batch."""
-    fullest = found.fullest_image(row.batch)
+    fullest = found.fullness.fullest_image(row.batch)
     boxes_max = fullest.p999 if fullest else 0
-    return dense_assigner_bytes(None, row.batch, boxes_max, row.n_anchors, len(found.names))
+    return dense_assigner_bytes(version, row.batch, boxes_max, row.n_anchors, len(found.names))
 
 
 def _suggestion(
@@ -209,19 +166,19 @@ def _suggestion(
     rest = ""
     if launch.accumulate > 1:
         rest = f", {launch.accumulate} batches a step for a nominal batch of {NOMINAL_BATCH}"
-    gib = launch.memory.total_bytes / GIB
+    need = launch.memory.total_bytes
     reasons = (
-        f"batch {launch.batch}: {gib:.1f} GiB of {gpu.usable_bytes / GIB:.1f} usable on "
-        f"{gpu.name}, {HEADROOM:.0%} of which stay free; {launch.largest} would fit{rest}",
+        f"batch {launch.batch}: {need / GIB:.1f} GiB of {gpu.usable_bytes / GIB:.1f} usable on "
+        f"{gpu.name}, {HEADROOM:.0%} of which are to stay free{rest}",
         *of_size,
-        f"main memory for all images, decoded at {config.imgsz} px: {cache / GIB:.1f} GiB",
+        f"all images, decoded at {config.imgsz} px, take {cache / GIB:.2f} GiB of main memory",
     )
     return Suggestion(
         batch=launch.batch,
         accumulate=launch.accumulate,
         imgsz=config.imgsz,
         tile=tile,
-        max_det=suggested_max_det(found.most_symbols),
+        max_det=suggested_max_det(found.symbols.max if found.symbols else 0),
         workers=workers_for(found.n_images),
         cache_bytes=cache,
         too_small=too_small,

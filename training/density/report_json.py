@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from training.density.cold_start import Start
+from training.density.fullness import SPLIT
 from training.density.representation import Reach
-from training.density.survey import SPLIT, Survey
+from training.density.survey import Survey
 
 if TYPE_CHECKING:
     from training.density.report import DensityReport
@@ -18,8 +19,11 @@ Json = dict[str, Any]
 def to_json(report: "DensityReport") -> Json:
     """Give nested dicts, lists and numbers; classes are in the order of their frequency."""
     config, found = report.config, report.survey
-    fullest, whole = found.fullest_image(config.batch), found.whole_batch(config.batch)
-    epoch = found.of_epoch(config.batch)
+    fullest, whole = (
+        found.fullness.fullest_image(config.batch),
+        found.fullness.whole_batch(config.batch),
+    )
+    epoch = found.fullness.of_epoch(config.batch)
     order = sorted(range(len(found.names)), key=lambda label: -found.sizes[label].count)
     return {
         "data": " ".join(map(str, config.sources().folders)),
@@ -45,7 +49,8 @@ def to_json(report: "DensityReport") -> Json:
             _at_peak(row) | {"ultralytics_assigner_bytes": dense}
             for row, dense in zip(report.memory_over_batch, report.dense_bytes, strict=True)
         ],
-        "memory_ultralytics_assigner_bytes": report.memory_ultralytics_assigner_bytes,
+        "memory_ultralytics_assigner_bytes": next(iter(report.dense_by_version.values())),
+        "ultralytics_assigner_by_version": report.dense_by_version,
         "suggest": asdict(report.suggest) if report.suggest else None,
         "problem": report.problem,
     }

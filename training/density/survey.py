@@ -3,36 +3,22 @@
 Everything here follows from the labels and the form of the model's head. What a training step needs
 of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.density.report`.
 
-Shapes: I images, D draws of an image.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from converters.page import Page
-from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest, points_by_level
-from training.density.as_trained import as_trained, pages_of
-from training.density.batches import (
-    BatchMax,
-    BatchSum,
-    EpochMost,
-    batch_max,
-    batch_sum,
-    epoch_most,
-)
+from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
 from training.density.cold_start import ColdStart, cold_start
+from training.density.fullness import SPLIT, Fullness, read_labels
 from training.density.representation import Ceilings, ceilings, settings
 from training.density.sizes import ClassSizes, LeastScale, least_scale, size_rows
 from training.density.stages import Spread, Stage, spread, stages
-from training.heads.grouping.statistics import symbols_of
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData
 from training.train_config import TrainConfig
-
-SPLIT = "train"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +36,6 @@ class Survey:
     """What the labels of a training say; None where there is no image or symbol to tell it."""
 
     names: tuple[str, ...]
-    most_symbols: int
-    """Of the fullest image, as it is stored."""
     symbols: Spread | None
     """Of the images as they are stored: tiles, where the data set is tiled."""
     stages: tuple[Stage, ...]
@@ -64,34 +48,17 @@ class Survey:
     contest: Contest
     ceilings: Ceilings
     start: ColdStart
-    pairs_a_box: float
-    """Candidate pairs that a symbol has on average."""
-    trained: NDArray[np.int64]
-    """Symbols of each draw, shape ``(D,)``."""
-    drawn: NDArray[np.int64]
-    """The image of each draw, shape ``(D,)``."""
+    fullness: Fullness
 
     @property
     def n_images(self) -> int:
         """Images of the split, as they are stored."""
-        return len(np.unique(self.drawn))
+        return len(self.fullness.stored)
 
     @property
     def n_symbols(self) -> int:
         """Symbols of all images, as they are stored."""
         return sum(row.count for row in self.sizes)
-
-    def fullest_image(self, batch: int) -> BatchMax | None:
-        """Predict the fullest image of a batch, as trained."""
-        return batch_max(self.trained, batch, self.drawn)
-
-    def whole_batch(self, batch: int) -> BatchSum | None:
-        """Predict the symbols of a whole batch, as trained."""
-        return batch_sum(self.trained, batch, self.drawn)
-
-    def of_epoch(self, batch: int) -> EpochMost | None:
-        """Predict the fullest of an epoch, as trained."""
-        return epoch_most(self.trained, batch, self.drawn)
 
 
 def survey(
@@ -109,25 +76,21 @@ def survey(
         ConfigError: The groups are not of these classes.
         InputError: A data set cannot be read, or a label is none of its classes.
     """
-    found = pages_of(joint)
-    drawn = as_trained(config, joint, found)
-    pages = _of_all_classes(joint, found)
-    symbols = symbols_of(pages, len(joint.names), config.imgsz)
-    rows = size_rows(symbols, joint.names)
-    stored = [len(page.labels) for page in pages]
-    n_points = points_by_level(symbols, form.strides)
+    names = _apart(joint.names)
+    labels = read_labels(config, joint, form.strides)
+    symbols, full = labels.symbols, labels.fullness
+    rows = size_rows(symbols, names)
     alone = joint.sources[0].dataset if len(joint.sources) == 1 else None
     return Survey(
-        names=tuple(joint.names),
-        most_symbols=max(stored, default=0),
-        symbols=spread(stored),
-        stages=stages(stored, drawn.n_symbols, alone.converted_pages(SPLIT) if alone else None),
+        names=names,
+        symbols=spread(full.stored),
+        stages=stages(full.stored, full.trained, alone.converted_pages(SPLIT) if alone else None),
         sizes=rows,
-        scale=least_scale(symbols, joint.names),
-        side_px=float(np.median([max(page.width, page.height) for page in pages])),
-        anchors=anchor_rows(symbols, joint.names, form.strides),
-        contest=contest(symbols, joint.names, form.strides, heads),
-        ceilings=ceilings(symbols, joint.names, settings(form.strides, form.reg_max)),
+        scale=least_scale(symbols, names),
+        side_px=float(np.median([max(page.width, page.height) for page in labels.pages])),
+        anchors=anchor_rows(symbols, names, form.strides),
+        contest=contest(symbols, names, form.strides, heads),
+        ceilings=ceilings(symbols, names, settings(form.strides, form.reg_max)),
         start=cold_start(
             rows,
             form.strides,
@@ -136,16 +99,12 @@ def survey(
             reg_max=form.reg_max,
             size_prior=config.size_prior,
         ),
-        pairs_a_box=float(n_points.sum() / max(len(symbols), 1)),
-        trained=drawn.n_symbols,
-        drawn=drawn.images,
+        fullness=full,
     )
 
 
-def _of_all_classes(joint: JointData, pages: Sequence[Page]) -> list[Page]:
-    """Turn the labels of each source into those of all classes."""
-    files = joint.image_files(SPLIT)
-    return [
-        replace(page, labels=joint.sources[joint.source_of[file]].labels[page.labels])
-        for file, page in zip(files, pages, strict=True)
-    ]
+def _apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell classes apart that have one name, as data of other makers may have."""
+    return tuple(
+        f"{name} ({label})" if names.count(name) > 1 else name for label, name in enumerate(names)
+    )

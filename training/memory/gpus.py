@@ -79,25 +79,28 @@ def find_gpu(name: str) -> Gpu:
     raise ConfigError(f"gpu: unknown: {asked}; there are: {', '.join(known)}")
 
 
-def present_gpu() -> Gpu | None:
-    """Look at the first CUDA device of this machine.
+def present_gpu(index: int = 0) -> Gpu | None:
+    """Look at a CUDA device of this machine.
 
     Its usable bytes are those that are free now and those that torch holds and does not use: what
     others have taken is counted as gone.
+
+    Args:
+        index: Of the device.
 
     Returns:
         None where there is none.
     """
     if not torch.cuda.is_available():
         return None
-    free, _ = torch.cuda.mem_get_info(0)  # makes the context, so that its bytes are not free
-    idle = torch.cuda.memory_reserved(0) - torch.cuda.memory_allocated(0)
-    device = torch.cuda.get_device_properties(0)
+    free, _ = torch.cuda.mem_get_info(index)  # makes the context, so that its bytes are not free
+    idle = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+    device = torch.cuda.get_device_properties(index)
     return Gpu(
         name=device.name,
         total_bytes=device.total_memory,
         usable_bytes=max(0, free + idle - LIBRARIES_BYTES),
-        bf16=resolved("auto", torch.device("cuda:0")) == "bf16",
+        bf16=resolved("auto", torch.device(f"cuda:{index}")) == "bf16",
     )
 
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
+import torch
+
 from class_maps import ConfigError
+from training.devices import check_device
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step
 from training.train_config import STRIDE
@@ -44,9 +47,17 @@ class Launch:
     """Of ``batch``."""
 
 
-def present_device() -> Gpu:
-    """Look at what a training would run on here: the first CUDA device, or the main memory."""
-    gpu = present_gpu()
+def present_device(device: str = "") -> Gpu:
+    """Look at what a training would run on here: a CUDA device, or the CPU and the main memory.
+
+    Args:
+        device: As ``omr train --device`` takes it; of several the first.
+
+    Raises:
+        ConfigError: It is not there.
+    """
+    chosen = torch.device(check_device(device))
+    gpu = present_gpu(chosen.index or 0) if chosen.type == "cuda" else None
     if gpu:
         return gpu
     page = os.sysconf("SC_PAGE_SIZE")

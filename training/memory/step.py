@@ -245,12 +245,13 @@ def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
         with fake, sizes, recorder:
             optimizer = _optimize(model, spec, recorder)
             _pass(model, criterion, spec, recorder)
+        timeline = recorder.timeline(always=("optimizer", "guard"))
         del optimizer  # only now, with what it keeps
     finally:
         if collects:
             gc.enable()
     n_anchors = sum((spec.side // int(stride)) ** 2 for stride in model.stride.tolist())
-    return recorder.timeline(always=("optimizer", "guard")), n_anchors
+    return timeline, n_anchors
 
 
 def _new(tensor: Tensor, *, on_cpu: bool) -> Tensor:

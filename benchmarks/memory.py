@@ -8,6 +8,7 @@ each time, so that the tables show what the code says now. On a machine with a G
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -106,9 +107,9 @@ def _steps(options: argparse.Namespace) -> str:
         rows.append(_row(name, spec, predicted, line))
         if line is not None:
             offs.append(predicted.allocated_bytes / line["total_bytes"] - 1)
-        print(rows[-1], flush=True)
+        print(rows[-1], file=sys.stderr, flush=True)
     most = max(offs, key=abs, default=0.0)
-    return "\n".join(["", *rows, "", f"{len(offs)} measured; at most {most:+.1%} off"])
+    return "\n".join([*rows, "", f"{len(offs)} measured; at most {most:+.1%} off"])
 
 
 def _row(name: str, spec: StepSpec, predicted: StepMemory, line: dict[str, Any] | None) -> str:

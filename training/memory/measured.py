@@ -145,8 +145,6 @@ class _Training:
         model = trained_model(spec.model, spec.n_classes, spec.heads).to(self.device)
         self.model = model.to(memory_format=self.order)
         self.model.args = get_cfg()
-        for parameter in model.model[-1].dfl.parameters():
-            parameter.requires_grad_(False)
         self.optimizer = optimizer_of(self.model, spec)
         # One without tensors where there is to be none.
         self.ema = ModelEMA(self.model) if spec.ema else SimpleNamespace(ema=nn.Module(), updates=0)

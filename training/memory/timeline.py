@@ -136,7 +136,7 @@ class Recorder(TorchDispatchMode):
             if self.kinds[place] == kind:
                 self.kinds[place] = new
 
-    def timeline(self, always: Iterable[str] = ()) -> Timeline:
+    def timeline(self, always: Sequence[str] = ()) -> Timeline:
         """Give what was noted.
 
         Args:

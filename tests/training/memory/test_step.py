@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from class_maps import ConfigError
+from training.checkpoints import save_weights
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import AssignerName, LossOptions
 from training.memory import step
@@ -122,7 +124,7 @@ def test_the_curve_is_free(monkeypatch: pytest.MonkeyPatch, memory: StepMemory) 
 
 def test_many_images_are_as_many_single_ones(memory: StepMemory) -> None:
     """A step that is gone through for the batch itself."""
-    pairs = int(-(-SMALL.boxes * step.PAIRS_A_BOX // SMALL.batch)) * SMALL.batch
+    pairs = SMALL.boxes * step.PAIRS_A_BOX
     own, _ = step._recorded(replace(SMALL, pairs=pairs))
 
     assert own.live(own.sizes(1)).max() == memory.total_bytes
@@ -179,6 +181,16 @@ def test_other_models(model: str) -> None:
     found = predict_step(replace(SMALL, model=model, imgsz=64, boxes=3, device="cuda"))
 
     assert found.activations_bytes > found.batch * 2**20
+
+
+def test_weights_are_the_model_that_they_are_of(tmp_path: Path, memory: StepMemory) -> None:
+    model = trained_model("omr-tiny", 3)
+    model.names = dict(enumerate("abc"))
+    save_weights(model, tmp_path / "best.pt", train_args={})
+
+    found = predict_step(replace(SMALL, model=str(tmp_path / "best.pt")))
+
+    assert found == memory
 
 
 @pytest.mark.parametrize("assigner", ["simota", "static"])

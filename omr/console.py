@@ -64,9 +64,7 @@ def entry(text: str) -> None:
     """
     lines = [f"- {text}"]
     if err.is_terminal:
-        lines = textwrap.wrap(
-            lines[0], err.width, subsequent_indent="  ", break_on_hyphens=False
-        )
+        lines = textwrap.wrap(lines[0], err.width, subsequent_indent="  ", break_on_hyphens=False)
     say("\n".join(lines))
 
 

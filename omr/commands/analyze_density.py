@@ -183,6 +183,8 @@ def _show_classes(found: "DensityReport") -> None:
 
 
 def _show_memory(found: "DensityReport") -> None:
+    from eval.figures import share
+
     memory, gpu = found.memory, found.gpu
     highest = memory.to_json()
     rows = [
@@ -210,10 +212,10 @@ def _show_memory(found: "DensityReport") -> None:
             (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
     )
+    taken = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
     entry(
-        f"that assigner compares {found.spec.boxes_max:,} symbols with {memory.n_anchors:,} "
-        f"points, {memory.batch} times over; ours lists {found.spec.pairs or 0:,} pairs, at most "
-        f"{memory.assigner_bytes / max(gpu.usable_bytes, 1):.1%} of what is usable"
+        f"Ultralytics compares {found.spec.boxes_max:,} symbols with {memory.n_anchors:,} points, "
+        f"{memory.batch} times; omr lists {found.spec.pairs or 0:,} pairs: {taken} of what is usable"
     )
     for what, n_bytes in {"all": memory.total_bytes, **stock}.items():
         if n_bytes > gpu.usable_bytes:

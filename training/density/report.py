@@ -180,8 +180,8 @@ def _suggestion(
         f"{gpu.name}, {HEADROOM:.0%} of which are to stay free{rest}",
         *of_size,
         f"up to {max_det:,} detections an image (max_det; omr train and omr eval choose it)",
-        f"{workers} processes to load images here; all images at {config.imgsz} px would take "
-        f"{cache / GIB:.2f} GiB of memory",
+        f"{workers} processes to load images here; all at {config.imgsz} px would take "
+        f"{cache / GIB:.2f} GiB of main memory",
     )
     return Suggestion(
         batch=launch.batch,

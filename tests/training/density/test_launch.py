@@ -39,12 +39,13 @@ def config(tmp_path: Path) -> TrainConfig:
     (tmp_path / "data.yaml").write_text(
         "train: images/train\nval: images/train\nnames: [note, stem, clef]\n"
     )
-    return TrainConfig(data=tmp_path, out=tmp_path / "run", model="omr-tiny", imgsz=64)
+    return TrainConfig(data=tmp_path, out=tmp_path / "run", model="omr-tiny", imgsz=160)
 
 
 @pytest.fixture
 def holds(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> SetGpu:
     """Put a GPU in place that holds so many of those images, and not one more."""
+
     def set_to(images: int) -> Gpu:
         none = Gpu(name="small", total_bytes=0, usable_bytes=0, bf16=True)
         two = Fullness(
@@ -76,12 +77,10 @@ def test_all_images_at_once_where_they_fit(config: TrainConfig) -> None:
 
 
 def test_a_batch_fits_and_divides_the_nominal_one(config: TrainConfig, holds: SetGpu) -> None:
-    gpu = holds(5)
-    largest = auto_batch(config).largest
-    assert largest in {5, 6}
-    for nominal, batch in ((12, largest if largest == 6 else 4), (14, 2), (7, 1), (3, 3), (1, 1)):
+    gpu = holds(4)
+    for nominal, batch in ((0, 4), (14, 2), (7, 1)):
         found = auto_batch(with_nominal(config, nominal))
-        assert (found.batch, found.accumulate) == (batch, nominal // batch)
+        assert (found.batch, found.accumulate) == (batch, nominal // batch or 1)
         assert found.memory.batch == batch
         assert found.memory.total_bytes <= limit_of(gpu)
 

@@ -92,9 +92,7 @@ def test_nothing_fits_and_what_would(predicts: Callable[[Need], None]) -> None:
     )
     with pytest.raises(ConfigError) as error:
         find_launch(step_of, gpu_of(2**20), 9)  # m: at 10 px
-    assert str(error.value) == (
-        f"{start}0.0 GiB of 0.0 may be used; take a GPU with more memory"
-    )
+    assert str(error.value) == (f"{start}0.0 GiB of 0.0 may be used; take a GPU with more memory")
 
 
 @pytest.mark.parametrize("model", ["omr-tiny", "yolov7-tiny", "yolo11n", "here/best.pt"])
@@ -106,7 +104,7 @@ def test_models_without_a_smaller_one(model: str, predicts: Callable[[Need], Non
 
 def test_no_memory_at_all(predicts: Callable[[Need], None]) -> None:
     predicts(lambda spec: spec.batch)
-    with pytest.raises(ConfigError, match="take a GPU with more memory$"):
+    with pytest.raises(ConfigError, match=r"take a GPU with more memory$"):
         find_launch(lambda n: replace(SPEC, model="omr-tiny", batch=n), gpu_of(0), 9)
 
 
@@ -116,7 +114,7 @@ def test_even(batch: int, rounded: int) -> None:
 
 
 def test_a_process_for_each_core_and_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggestion.os, "sched_getaffinity", lambda _: range(16))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
     assert [workers_for(n) for n in (0, 1, 5, 100)] == [1, 1, 5, 8]
 
 

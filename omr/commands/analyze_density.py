@@ -215,7 +215,7 @@ def _show_memory(found: "DensityReport") -> None:
     taken = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
     entry(
         f"Ultralytics compares {found.spec.boxes_max:,} symbols with {memory.n_anchors:,} points, "
-        f"{memory.batch} times; omr lists {found.spec.pairs or 0:,} pairs: {taken} of what is usable"
+        f"{memory.batch} times; omr lists {found.spec.pairs or 0:,} pairs: {taken} of the memory"
     )
     for what, n_bytes in {"all": memory.total_bytes, **stock}.items():
         if n_bytes > gpu.usable_bytes:

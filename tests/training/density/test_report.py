@@ -44,8 +44,12 @@ def written(root: Path, images: Sequence[Image], names: Sequence[str] = NAMES) -
 
 
 def looked(
-    data: Path, *, gpu: Gpu = GPU, wanted: Sequence[str] = (), **options: Any
-) -> DensityReport:  # noqa: ANN401
+    data: Path,
+    *,
+    gpu: Gpu = GPU,
+    wanted: Sequence[str] = (),
+    **options: Any,  # noqa: ANN401
+) -> DensityReport:
     usual: dict[str, Any] = {"model": "omr-tiny", "imgsz": 64, "batch": 2}
     return analyze(TrainConfig(data=data, out=Path("run"), **(usual | options)), gpu, wanted)
 

@@ -170,6 +170,7 @@ def _suggestion(
     max_det = suggested_max_det(found.symbols.max if found.symbols else 0)
     workers = workers_for(found.n_images)
     cache = found.n_images * 3 * config.imgsz**2
+    loading = f"{workers} processes to load images here; " if gpu.device == "cuda" else ""
     rest = ""
     if launch.accumulate > 1:
         images = launch.batch * launch.accumulate
@@ -180,8 +181,7 @@ def _suggestion(
         f"{gpu.name}, {HEADROOM:.0%} of which are to stay free{rest}",
         *of_size,
         f"up to {max_det:,} detections an image (max_det; omr train and omr eval choose it)",
-        f"{workers} processes to load images here; all at {config.imgsz} px would take "
-        f"{cache / GIB:.2f} GiB of main memory",
+        f"{loading}all images at {config.imgsz} px would take {cache / GIB:.2f} GiB of main memory",
     )
     return Suggestion(
         batch=launch.batch,

@@ -4,7 +4,8 @@
     python -m benchmarks.density --pages 171     a tenth of it, to try
     python -m benchmarks.density --mosaic 1      with four pages in one image
 
-Each step is timed on its own, in one process; ``OMP_NUM_THREADS=1`` keeps it to one core.
+Steps are those of the command, timed while it runs, in one process; ``OMP_NUM_THREADS=1`` keeps it
+to one core. The memory is that of yolo11n.
 """
 
 import argparse
@@ -14,14 +15,16 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 PAGES, SYMBOLS = 1714, 1_100_000
 """About the size of DeepScoresV2 dense, train and test together; Zenodo 4012193."""
 BATCH = 16
+GPU = "rtx5090"
 
 
 @contextmanager
@@ -35,26 +38,33 @@ def step(name: str) -> Iterator[None]:
 
 
 def steps(data: Path, mosaic: float) -> None:
-    """Go through the steps in their order."""
+    """Do what the command does, and print a row for each step when it is done."""
     print("| step | s | CPU s | peak MB |\n|---|---|---|---|")
     with step("imports"):
-        from training.density.as_trained import as_trained, pages_of
-        from training.density.batches import batch_max, batch_sum, epoch_most
-        from training.density.stages import stages
-        from training.joint_data import join
+        from eval.density_report import density_page
+        from training.density import fullness, report, survey
+        from training.memory.gpus import find_gpu
         from training.train_config import TrainConfig
+    for module, names in (
+        (fullness, ("pages_of", "as_trained", "symbols_of", "points_by_level")),
+        (survey, ("size_rows", "least_scale", "anchor_rows", "contest", "ceilings", "cold_start")),
+        (report, ("form_of", "find_launch", "memory_over_batch")),
+    ):
+        for name in names:
+            setattr(module, name, _timed(name, getattr(module, name)))
     config = TrainConfig(data=data, out=data / "run", mosaic=mosaic, batch=BATCH)
-    joint = join(config.sources())
-    with step("labels"):
-        pages = pages_of(joint)
-    with step("as trained"):
-        found = as_trained(config, joint, pages)
-    with step("stages"):
-        stored = [len(page.labels) for page in pages]
-        stages(stored, found.n_symbols, joint.sources[0].dataset.converted_pages("train"))
-    with step("batches"):
-        for measure in (batch_max, batch_sum, epoch_most):
-            measure(found.n_symbols, config.batch, found.images)
+    with step("all of analyze"):
+        found = report.analyze(config, find_gpu(GPU))
+    with step("page"):
+        density_page(found.to_json())
+
+
+def _timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*args: object, **kwargs: object) -> object:
+        with step(name):
+            return call(*args, **kwargs)
+
+    return timed
 
 
 def main() -> None:

@@ -42,17 +42,17 @@ def class_sections(report: Report) -> str:
     )
 
 
-def unlearnt(classes: Sequence[Report], start: str) -> list[str]:
-    """Name the classes that a start never learns.
+def left_out(classes: Sequence[Report], start: str) -> list[str]:
+    """Name the classes that have no weight at a start, or lose most labels.
 
     Args:
         classes: As in the report.
         start: ``stock`` or ``ours``.
     """
-    return [row["name"] for row in classes if _never(row, start)]
+    return [row["name"] for row in classes if _waits(row, start)]
 
 
-def _never(row: Report, start: str) -> bool:
+def _waits(row: Report, start: str) -> bool:
     found = (row["start"] or {}).get(start)
     return bool(row["count"] and found and not found["learns"])
 
@@ -66,8 +66,8 @@ def _sizes(rows: Sequence[Report]) -> str:
     limits = max(_FEW_PX, min(0.8, *values)) * 0.9, max(5.0, *values) * 1.1
     words = (
         "From the 5th to the 95th of 100 symbols, with the median as a tick, pixels, smallest "
-        "class first. The lines are at 1, 2 and 4 px. ▲ never learnt from a stock start: omr "
-        "train starts from sizes of the data instead. ✕ never learnt from those either."
+        "class first. The lines are at 1, 2 and 4 px. ▲ no weight in the loss at Ultralytics' "
+        "start, or most labels dropped; omr train starts from sizes of the data. ✕ there too."
     )
     keys = legend([("s0", "width"), ("s3", "height"), ("mark", "median")])
     shown = [
@@ -91,9 +91,9 @@ def _sizes(rows: Sequence[Report]) -> str:
 
 
 def _warning(row: Report) -> str:
-    if _never(row, "ours"):
+    if _waits(row, "ours"):
         return "✕"
-    return "▲" if _never(row, "stock") else ""
+    return "▲" if _waits(row, "stock") else ""
 
 
 def _representation(rows: Sequence[Report]) -> str:
@@ -271,7 +271,7 @@ def _start(row: Report, start: str) -> str:
     found = (row["start"] or {}).get(start)
     if not found:
         return NONE
-    return f"{'yes' if found['learns'] else 'NEVER'} (IoU {found['iou']:.3f})"
+    return f"{'yes' if found['learns'] else 'NO'} (IoU {found['iou']:.3f})"
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Report], str]], ...] = (
@@ -287,6 +287,6 @@ _COLUMNS: tuple[tuple[str, Callable[[Report], str]], ...] = (
     ("1 candidate", lambda row: share(row["one_candidate"])),
     ("2 candidates", lambda row: share(row["two_candidates"])),
     ("dropped by the stock filter", lambda row: share(row["dropped_by_stock_filter"])),
-    ("stock start learns", lambda row: _start(row, "stock")),
-    ("our start learns", lambda row: _start(row, "ours")),
+    ("weight at Ultralytics' start", lambda row: _start(row, "stock")),
+    ("at that of omr train", lambda row: _start(row, "ours")),
 )

@@ -1,35 +1,41 @@
 """The part of a density report that shows what a training step needs of a GPU's memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from eval.figures import GIB, memory
+from eval.figures import GIB, NONE, memory
 from eval.plots import Level, Series, legend, stacked_bars
 from eval.web_page import paragraph, section, table
 
 Report: TypeAlias = Mapping[str, Any]
 
 _PARTS = (
-    ("parameters_bytes", "parameters"),
-    ("gradients_bytes", "gradients"),
-    ("optimizer_bytes", "optimizer"),
-    ("ema_bytes", "averaged copy (EMA)"),
-    ("inputs_bytes", "images and labels"),
-    ("activations_bytes", "saved activations"),
-    ("loss_bytes", "loss"),
-    ("assigner_bytes", "assigner"),
-    ("workspace_bytes", "workspace of the kernels"),
+    ("parameters", "parameters"),
+    ("gradients", "gradients"),
+    ("optimizer", "optimizer"),
+    ("ema", "averaged copy (EMA)"),
+    ("buffers", "statistics of normalisation"),
+    ("inputs", "images"),
+    ("activations", "saved activations"),
+    ("loss", "loss"),
+    ("assigner", "assigner"),
+    ("workspace", "workspace of the kernels"),
+    ("guard", "good states, kept against NaNs"),
+    ("allocator", "gaps of the allocator"),
+    ("library", "libraries"),
 )
+_ON_CPU_ONLY = "guard"
+"""Of a GPU's training it lies in main memory."""
 _STACK = (
     (
         "parameters, gradients, optimizer, EMA",
-        ("parameters_bytes", "gradients_bytes", "optimizer_bytes", "ema_bytes"),
+        ("parameters", "gradients", "optimizer", "ema", "buffers", "guard"),
     ),
-    ("images and labels", ("inputs_bytes",)),
-    ("saved activations", ("activations_bytes",)),
-    ("loss", ("loss_bytes",)),
-    ("assigner", ("assigner_bytes",)),
-    ("workspace", ("workspace_bytes",)),
+    ("images", ("inputs",)),
+    ("saved activations", ("activations",)),
+    ("loss", ("loss",)),
+    ("assigner", ("assigner",)),
+    ("workspace, gaps, libraries", ("workspace", "allocator", "library")),
 )
 """What has a colour of its own: more than six cannot be told apart."""
 _HEADROOM = 1.3
@@ -51,12 +57,25 @@ def _parts(report: Report) -> str:
     need = report["memory"]
     if not need:
         return paragraph("The memory of a step was not computed.")
-    rows = [(what, memory(need[key])) for key, what in _PARTS]
-    rows.append(("all", memory(need["total_bytes"])))
-    dense = report["memory_ultralytics_assigner_bytes"]
-    if dense is not None:
-        rows.append(("instead of our assigner: Ultralytics'", memory(dense)))
-    return table("Memory of a step", (f"batch {report['batch']}", "memory"), rows)
+    peak = need["at_peak"]
+    on_cpu = bool(report["gpu"]) and report["gpu"]["device"] == "cpu"
+    rows = [
+        (what, memory(peak.get(key, 0)), memory(need[f"{key}_bytes"]))
+        for key, what in _PARTS
+        if need[f"{key}_bytes"] and (on_cpu or key != _ON_CPU_ONLY)
+    ]
+    rows.append(("all", memory(need["total_bytes"]), NONE))
+    rest = need["total_bytes"] - peak.get("assigner", 0)
+    for version, n_bytes in (report["ultralytics_assigner_by_version"] or {}).items():
+        what = f"all, with the assigner of Ultralytics {version}"
+        rows.append((what, memory(rest + n_bytes), memory(n_bytes)))
+    words = (
+        "Lines are not at their highest together: gradients come when activations go. So the "
+        "peak is less than the sum of the second column. Beside an assigner of Ultralytics that "
+        "column is the assigner alone."
+    )
+    headings = f"batch {report['batch']}", "at the peak", "at its highest"
+    return paragraph(words) + table("Memory of a step", headings, rows)
 
 
 def _over_batch(report: Report) -> str:
@@ -76,7 +95,7 @@ def _over_batch(report: Report) -> str:
         f"Memory of a step over the batch: {told}",
         [str(row["batch"]) for row in rows],
         [
-            Series(name=name, values=[sum(row[key] for key in keys) / GIB for row in rows])
+            Series(name=name, values=[_sum(row, keys) / GIB for row in rows])
             for name, keys in _STACK
         ],
         level=level,
@@ -90,6 +109,10 @@ def _over_batch(report: Report) -> str:
     if suggest and suggest["batch"] in [row["batch"] for row in rows]:
         words += f" The shaded batch is the suggested one, {suggest['batch']}."
     return paragraph(words) + legend(keys) + picture + _over_batch_table(rows, dense)
+
+
+def _sum(row: Report, keys: Sequence[str]) -> int:
+    return sum(row[f"{key}_bytes"] for key in keys)
 
 
 def _over_batch_table(rows: list[Report], dense: list[int]) -> str:

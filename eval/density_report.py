@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from class_maps import some
-from eval.density_classes import class_sections, unlearnt
+from eval.density_classes import class_sections, left_out
 from eval.density_memory import memory_section
 from eval.figures import amount, counted, memory, share
 from eval.plots import histogram
@@ -70,7 +70,9 @@ def _head(report: Report) -> str:
     )
     suggest = report["suggest"]
     command = code(suggest["command"]) if suggest else ""
-    lines = paragraph(about, "muted") + "".join(paragraph(entry) for entry in _fits(report))
+    problem = paragraph(report["problem"]) if report["problem"] else ""
+    said = problem + "".join(paragraph(entry) for entry in _fits(report))
+    lines = paragraph(about, "muted") + said
     return verdict(kind, answer, lines + command)
 
 
@@ -82,9 +84,9 @@ def _answer(report: Report) -> tuple[str, str]:
     if not report["n_symbols"]:
         return "bad", f"No image of the split {report['split']} has a symbol."
     if not suggest:
-        smallest = report["memory_over_batch"][0] if report["memory_over_batch"] else None
-        if gpu and smallest and smallest["total_bytes"] > gpu["usable_bytes"]:
-            return "bad", f"Not even a batch of {smallest['batch']} fits on {gpu['name']}."
+        if report["problem"]:
+            where = f" on {gpu['name']}" if gpu else ""
+            return "bad", f"There is nothing to launch{where}."
         return "open", "There is no suggestion."
     launch = f"batch {suggest['batch']} at {suggest['imgsz']} px"
     need = _need(report)
@@ -119,17 +121,33 @@ def _fits(report: Report) -> list[str]:
                 f"{gpu['name']} has for it (of {memory(gpu['total_bytes'])})"
             )
         said[0] += "."
-    dense = (need or {}).get("ultralytics_assigner_bytes")
-    if need and dense is not None:
-        said.append(
-            f"The assigner takes {memory(need['assigner_bytes'])} of it; that of Ultralytics "
-            f"would take {memory(dense)}."
-        )
-    if stock := unlearnt(report["classes"], "stock"):
+    if need:
+        said += _assigners(report, need)
+    if stock := left_out(report["classes"], "stock"):
         classes = counted(_present(report), "class", "classes")
-        said.append(f"A stock start never learns {len(stock)} of {classes}.")
-    if never := unlearnt(report["classes"], "ours"):
-        said.append(f"A start from sizes of the data never learns {some(never, _NAMED)}.")
+        said.append(
+            f"At Ultralytics' start {len(stock)} of {classes} have no weight in the loss, or lose "
+            "most labels."
+        )
+    if own := left_out(report["classes"], "ours"):
+        said.append(f"At the start of omr train so it is with {some(own, _NAMED)}.")
+    return said
+
+
+def _assigners(report: Report, need: Report) -> list[str]:
+    """Hold our assigner against those of Ultralytics."""
+    rest = need["total_bytes"] - need["assigner_bytes"]
+    stock = {"": need.get("ultralytics_assigner_bytes")}
+    if need["batch"] == report["batch"]:
+        stock = report["ultralytics_assigner_by_version"] or stock
+    said = [f"The assigner takes {memory(need['assigner_bytes'])} of it."]
+    usable = report["gpu"]["usable_bytes"] if report["gpu"] else None
+    for version, n_bytes in stock.items():
+        if n_bytes is not None:
+            name = f"Ultralytics {version}".strip()
+            line = f"That of {name} would take {memory(n_bytes)}, and the step "
+            line += memory(rest + n_bytes)
+            said.append(line + (": out of memory." if usable and rest + n_bytes > usable else "."))
     return said
 
 
@@ -152,7 +170,7 @@ def _numbers(report: Report) -> str:
         ("batch_sum", f"symbols in a batch of {batch}"),
     ):
         if found := report[key]:
-            more = f"1 in 1,000 has over {amount(found['p999'])}"
+            more = f"at most {amount(found['p999'])} in 999 of 1,000"
             entries.append((what, amount(found["expected"]), more))
     return facts(entries)
 
@@ -183,6 +201,8 @@ def _symbols(report: Report) -> str:
         return section("symbols", "Symbols an image", paragraph("No image, so nothing to count."))
     pictures = []
     for i, stage in enumerate(stages):
+        if stage["mean"] is not None and not stage["histogram"]:
+            continue  # only the mean is known: it stands in the table
         said = f"{stage['name']}, {counted(stage['n_images'], 'image', 'images')}"
         if spread := stage["symbols"]:
             said += f": mean {amount(spread['mean'])}, P95 {amount(spread['p95'])}"
@@ -198,11 +218,12 @@ def _symbols(report: Report) -> str:
 
 
 def _stage_table(stages: list[Report]) -> str:
-    columns = ("mean", "p50", "p95", "p99", "max")
+    columns = ("p50", "p95", "p99", "max")
     rows = [
         (
             stage["name"],
             amount(stage["n_images"]),
+            amount(stage["mean"]),
             *(amount((stage["symbols"] or {}).get(column)) for column in columns),
         )
         for stage in stages

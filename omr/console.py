@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -53,6 +54,18 @@ def _cell(value: object) -> str:
 def say(text: str, *, to: Console = err) -> None:
     """Print a sentence as it is."""
     to.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def entry(text: str) -> None:
+    """Print an entry of a list on stderr; lines are broken between words where that is a terminal.
+
+    Args:
+        text: A sentence.
+    """
+    lines = [f"- {text}"]
+    if err.is_terminal:
+        lines = textwrap.wrap(lines[0], err.width, subsequent_indent="  ", break_on_hyphens=False)
+    say("\n".join(lines))
 
 
 def note(text: str) -> None:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from class_maps import ConfigError, some
-from omr.console import note, print_json, say, table
+from omr.console import entry, note, print_json, say, table
 from omr.options import AsJson
 
 if TYPE_CHECKING:
     from training.density.report import DensityReport
     from training.memory.step import StepSpec
 
-MOST_NAMES = 8
+MOST_NAMES = 5
 """Names that a sentence lists."""
+MOST = 0.5
+"""Share of a class's symbols."""
 MIB = 2**20
 GUARD = ("guard",)
 LINES = (
@@ -67,6 +69,8 @@ def analyze_density(
     """Say before a launch how dense the data is, what a step needs, and what to launch.
 
     Nothing is trained and no pixel is read; the GPU need not be there.
+
+    Plots, for two classes: omr analyze-density data --wanted stem,beam --report page.html
 
     Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """
@@ -120,59 +124,69 @@ def _show(found: "DensityReport") -> None:
     _show_classes(found)
     _show_memory(found)
     if suggest := found.suggest:
+        say("\nWhat to launch:")
         for reason in suggest.reasons:
-            say(f"- {reason}")
-        say(f"detections an image (max_det, chosen by omr train): {suggest.max_det}\n")
-        say(suggest.command)
+            entry(reason)
+        say(f"\n{suggest.command}")
 
 
 def _show_symbols(found: "DensityReport") -> None:
     survey, batch = found.survey, found.config.batch
     table(
-        "Symbols an image",
+        "Symbols an image (P95: 95 of 100 images have no more)",
         ("", "images", "mean", "P50", "P95", "P99", "max"),
         [
-            (stage.name, stage.n_images, f"{stage.mean:.0f}", s.p50, s.p95, s.p99, s.max)
+            (stage.name, stage.n_images, f"{stage.mean:,.0f}", s.p50, s.p95, s.p99, s.max)
             if (s := stage.symbols)
-            else (stage.name, stage.n_images, f"{stage.mean or 0:.0f}", "", "", "", "")
+            else (stage.name, stage.n_images, f"{stage.mean or 0:,.0f}", "", "", "", "")
             for stage in survey.stages
         ],
     )
     fullest, whole = survey.fullness.fullest_image(batch), survey.fullness.whole_batch(batch)
     if fullest and whole:
-        say(
-            f"A batch of {batch}: {whole.expected:,.0f} symbols, {whole.p999:,} in one batch of a "
-            f"thousand; its fullest image {fullest.expected:,.0f}, {fullest.p999:,}."
+        entry(
+            f"a batch of {batch}: {whole.expected:,.0f} symbols, {whole.p999:,} at most in 999 of "
+            f"1,000; its fullest image: {fullest.expected:,.0f}, {fullest.p999:,}"
         )
+    if not survey.n_symbols:
+        note(f"no image has a symbol; nothing could be learnt from {found.config.data}")
 
 
 def _show_classes(found: "DensityReport") -> None:
     """Say what is wrong with which classes; all of them are in the report."""
     survey, start = found.survey, found.survey.start
     present = sorted((row for row in survey.sizes if row.count), key=lambda row: -row.count)
-    small = [row.name for row in present if (row.under_2px or 0) > 0.5]
-    overall = {name: reach for name, reach in survey.ceilings.overall.items() if reach}
+    if not present:
+        return
+    say(f"\nAt {found.config.imgsz} px, of {len(present)} classes with symbols:")
     told: Iterable[tuple[str, Iterable[str]]] = (
-        ("without a symbol", [row.name for row in survey.sizes if not row.count]),
-        ("most under 2 px", small),
-        ("dropped by Ultralytics' augmentation", start.dropped_stock),
-        ("without weight at Ultralytics' start", start.cold_stock),
-        ("dropped by omr train", start.dropped_own),
-        ("without weight at the start of omr train", start.cold_own),
+        ("others have no symbol", [row.name for row in survey.sizes if not row.count]),
+        ("mostly under 2 px", [r.name for r in present if (r.under_2px or 0) > MOST]),
+        ("mostly dropped by Ultralytics' augmentation", start.dropped_stock),
+        ("without weight in the loss when Ultralytics' head starts", start.cold_stock),
+        ("mostly dropped by that of omr train", start.dropped_own),
+        ("without weight when the head of omr train starts", start.cold_own),
     )
-    say(f"Classes at {found.config.imgsz} px: {len(present)} with symbols.")
     for what, names in told:
         if shown := list(names):
-            say(f"- {what}: {len(shown)}: {some(shown, MOST_NAMES)}")
-    if ceiling := survey.contest.ceiling_single:
-        heads = survey.contest.ceiling_heads
-        with_heads = f", {heads:.2%} with these heads" if found.heads and heads else ""
-        said = ", ".join(f"{name} {reach.iou50:.1%}" for name, reach in overall.items())
-        say(f"- an anchor point of its own: {ceiling:.2%} of the symbols with one head{with_heads}")
-        say(f"- a box that can be said at IoU .5: {said}")
+            entry(f"{len(shown)} {what}: {some(shown, MOST_NAMES)}")
+    contest = survey.contest
+    if contest.ceiling_single is not None:
+        heads = ""
+        if found.heads and contest.ceiling_heads is not None:
+            heads = f", {contest.ceiling_heads:.2%} with these heads"
+        entry(f"{contest.ceiling_single:.2%} of the symbols find an anchor point{heads}")
+    said = [
+        f"{reach.iou50:.1%} {name.replace(',', '')}"
+        for name, reach in survey.ceilings.overall.items()
+        if reach
+    ]
+    entry(f"boxes that a head can say at IoU .5: {', '.join(said)}")
 
 
 def _show_memory(found: "DensityReport") -> None:
+    from eval.figures import share
+
     memory, gpu = found.memory, found.gpu
     highest = memory.to_json()
     rows = [
@@ -189,8 +203,9 @@ def _show_memory(found: "DensityReport") -> None:
         f"all, with the assigner of Ultralytics {version}": rest + n_bytes
         for version, n_bytes in found.dense_by_version.items()
     }
+    say("")
     table(
-        f"MiB of a step of {memory.batch} images, {found.config.model}, {found.precision}",
+        f"Memory of a step, MiB: {memory.batch} images, {found.config.model}, {found.precision}",
         ("", "at the peak", "at its highest"),
         [(what, _mib(peak), _mib(most)) for what, peak, most in rows if most],
         [
@@ -198,6 +213,11 @@ def _show_memory(found: "DensityReport") -> None:
             *((what, _mib(n_bytes), "") for what, n_bytes in stock.items()),
             (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
+    )
+    taken = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
+    entry(
+        f"Ultralytics compares {found.spec.boxes_max:,} symbols with {memory.n_anchors:,} points, "
+        f"{memory.batch} times; omr lists {found.spec.pairs or 0:,} pairs: {taken} of the memory"
     )
     for what, n_bytes in {"all": memory.total_bytes, **stock}.items():
         if n_bytes > gpu.usable_bytes:

@@ -83,7 +83,12 @@ def test_any_part_of_a_class_may_be_missing(key: str) -> None:
 
 
 def small_gpu(usable_bytes: int) -> dict[str, Any]:
-    return {"name": "T4", "total_bytes": 15360 * 2**20, "usable_bytes": usable_bytes}
+    return {
+        "name": "T4",
+        "total_bytes": 15360 * 2**20,
+        "usable_bytes": usable_bytes,
+        "device": "cuda",
+    }
 
 
 @pytest.mark.parametrize(
@@ -105,9 +110,9 @@ def small_gpu(usable_bytes: int) -> dict[str, Any]:
         (changed(gpu=small_gpu(2**34)), "bad", "✕ Batch 48 at 640 px does not fit on T4."),
         (changed(suggest=None), "open", "There is no suggestion."),
         (
-            changed(suggest=None, gpu=small_gpu(2**29)),
+            changed(suggest=None, gpu=small_gpu(2**29), problem="not even a batch of 1 fits"),
             "bad",
-            "✕ Not even a batch of 1 fits on T4.",
+            "✕ There is nothing to launch on T4.",
         ),
     ],
 )
@@ -115,6 +120,7 @@ def test_the_answer_comes_first(report: dict[str, Any], kind: str, answer: str) 
     page = density_page(report)
     assert f'<div class="verdict {kind}"><h1>{answer}</h1>' in page
     assert read(page).startswith(answer)
+    assert ("not even a batch of 1 fits" in page) == bool(report["problem"])
 
 
 def test_the_head_holds_the_batch_against_the_gpu() -> None:
@@ -125,7 +131,50 @@ def test_the_head_holds_the_batch_against_the_gpu() -> None:
         in words
     )
     # 20 x 48 x 2140 x 8400 bytes
-    assert "The assigner takes 73 MiB of it; that of Ultralytics would take 16.1 GiB." in words
+    assert "The assigner takes 73 MiB of it. " in words
+    # 24.7 - .1 + 16.1 GiB of 29.5
+    assert "That of Ultralytics would take 16.1 GiB, and the step 40.7 GiB: out of memory." in words
+
+
+def test_the_head_tells_versions_of_the_batch_that_was_asked_about() -> None:
+    words = read(density_page(changed(batch=48)))
+    assert "That of Ultralytics 8.4.190 would take 10.7 GiB, and the step 35.4 GiB: out of" in words
+    assert "That of Ultralytics 8.3.40 would take 32.1 GiB, and the step 56.8 GiB: out of" in words
+
+
+def test_a_stage_of_which_only_the_mean_is_known_is_in_the_table() -> None:
+    report = changed()
+    report["stages"][0] |= {"symbols": None, "histogram": [], "mean": 571.2, "n_images": 106}
+    page = density_page(report)
+    assert 'id="plot-stage-0"' not in page
+    assert 'id="plot-stage-1"' in page
+    assert "as labelled 106 571 - - - -" in read(page)
+
+
+def test_lines_of_a_step_at_the_peak_and_at_their_highest() -> None:
+    # At the peak, MB: 4 x the weights, 52; buffers .12; images 157.2864; activations 16,640;
+    # assigner 51.2; workspace and gaps 459.88. All: 17,360.4864 MB = 16.2 GiB; the loss is gone.
+    words = " ".join(read(density_page(FULL)).split())
+    assert "batch 32 at the peak at its highest parameters 10 MiB 10 MiB gradients" in words
+    assert "loss 0 MiB 488 MiB assigner 49 MiB 49 MiB" in words
+    assert "all 16.2 GiB - " in words
+    # 20 x 32 x 2140 x 8400 bytes = 10.7 GiB instead of 49 MiB, and three times as much.
+    assert "all, with the assigner of Ultralytics 8.4.190 26.8 GiB 10.7 GiB" in words
+    assert "all, with the assigner of Ultralytics 8.3.40 48.3 GiB 32.1 GiB" in words
+
+
+def test_the_guard_is_in_main_memory_unless_that_is_trained_in() -> None:
+    here = FULL["gpu"] | {"name": "this CPU", "device": "cpu"}
+    assert "kept against NaNs" not in read(density_page(FULL))
+    assert "kept against NaNs 0 MiB 86 MiB" in read(density_page(changed(gpu=here)))
+
+
+def test_a_bar_is_as_high_as_its_total() -> None:
+    row = FULL["memory_over_batch"][-1]
+    page = density_page(changed(memory_over_batch=[row], suggest=None))
+    parts = re.findall(r"<title>64: [^<]* ([0-9.]+)</title><rect", page)
+    assert len(parts) == 6
+    assert sum(map(float, parts)) == pytest.approx(row["total_bytes"] / 2**30, rel=0.003)
 
 
 def test_the_command_stands_there_to_copy() -> None:
@@ -134,7 +183,7 @@ def test_the_command_stands_there_to_copy() -> None:
     assert re.sub("<[^>]*>", "", command[1]) == FULL["suggest"]["command"]
 
 
-def test_classes_that_are_never_learnt_are_counted_and_marked() -> None:
+def test_classes_without_weight_are_counted_and_marked() -> None:
     report = changed()
     for row in report["classes"]:
         row["start"] = row["start"] and {
@@ -144,8 +193,8 @@ def test_classes_that_are_never_learnt_are_counted_and_marked() -> None:
     report["classes"][2]["start"]["stock"]["learns"] = False  # the stem
     page = density_page(report)
     words = read(page)
-    assert "A stock start never learns 2 of 59 classes." in words
-    assert "A start from sizes of the data never learns stem." in words
+    assert "At Ultralytics' start 2 of 59 classes have no weight in the loss, or lose" in words
+    assert "At the start of omr train so it is with stem." in words
     assert len(re.findall('class="warning" dx="8">✕<', page)) == 1
     assert len(re.findall('class="warning" dx="8">▲<', page)) == 1
 

@@ -48,7 +48,7 @@ def full(n_classes: int = len(NAMES)) -> dict[str, Any]:
         "n_images": 1714,
         "n_symbols": sum(counts),
         "heads": "stems",
-        "gpu": {"name": "RTX 5090", "total_bytes": 32607 * 2**20, "usable_bytes": 30183 * 2**20},
+        "gpu": _gpu("RTX 5090", 32607 * 2**20, 30183 * 2**20),
         "symbols": _spread(rng.poisson(640, 500)),
         "stages": _stages(rng),
         "batch_max": {"expected": 1620.4, "p999": 2140},
@@ -75,12 +75,13 @@ def full(n_classes: int = len(NAMES)) -> dict[str, Any]:
             )
             for stride in (8, 16, 32)
         ],
-        "memory": _memory(32),
+        "memory": _highest(32),
         "memory_over_batch": [
             _memory(batch) | {"batch": batch, "ultralytics_assigner_bytes": _dense(batch)}
             for batch in (1, 2, 4, 8, 16, 24, 32, 48, 64)
         ],
         "memory_ultralytics_assigner_bytes": _dense(32),
+        "ultralytics_assigner_by_version": {"8.4.190": _dense(32), "8.3.40": 3 * _dense(32)},
         "suggest": {
             "batch": 48,
             "accumulate": 2,
@@ -103,7 +104,7 @@ def crowded() -> dict[str, Any]:
     """A report at its limits: many classes, odd names, a dense assigner far beyond the GPU."""
     report = full(208)
     report["contest"] = None
-    report["gpu"] = {"name": "RTX 3060", "total_bytes": 12 * GIB, "usable_bytes": 10 * GIB}
+    report["gpu"] = _gpu("RTX 3060", 12 * GIB, 10 * GIB)
     for row in report["memory_over_batch"]:
         row["ultralytics_assigner_bytes"] *= 12
     for row in report["classes"][3:9]:
@@ -111,7 +112,7 @@ def crowded() -> dict[str, Any]:
     report["classes"][5]["name"] = "a" * 70
     report["classes"][6]["name"] = "<script>alert(1)</script>"
     report["stages"][1] |= {"n_images": 1, "symbols": _spread(np.array([5])), "histogram": [[5, 1]]}
-    report["stages"][2] |= {"n_images": 0, "symbols": None, "histogram": []}
+    report["stages"][2] |= {"n_images": 0, "mean": None, "symbols": None, "histogram": []}
     return report
 
 
@@ -138,8 +139,16 @@ def empty() -> dict[str, Any]:
         "memory": None,
         "memory_over_batch": [],
         "memory_ultralytics_assigner_bytes": None,
+        "ultralytics_assigner_by_version": {},
         "suggest": None,
+        "problem": "",
     }
+
+
+def _gpu(name: str, total_bytes: int, usable_bytes: int) -> dict[str, Any]:
+    return {
+        "name": name, "total_bytes": total_bytes, "usable_bytes": usable_bytes, "device": "cuda"
+    }  # fmt: skip
 
 
 def _spread(counts: np.ndarray) -> dict[str, Any]:
@@ -165,6 +174,7 @@ def _stages(rng: np.random.Generator) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "n_images": len(counts),
+                "mean": float(counts.mean()),
                 "symbols": _spread(counts),
                 "histogram": histogram,
             }
@@ -230,10 +240,24 @@ def _memory(batch: int) -> dict[str, int]:
         "activations_bytes": batch * 520_000_000,
         "loss_bytes": batch * 16_000_000,
         "assigner_bytes": batch * 1_600_000,
-        "workspace_bytes": 460_000_000,
+        "workspace_bytes": 431_360_320,
         "inputs_bytes": batch * 4_915_200,
+        "buffers_bytes": 120_000,
+        "allocator_bytes": 20_000_000,
+        "library_bytes": 8_519_680,
+        "guard_bytes": 0,
     }
     return parts | {"total_bytes": sum(parts.values())}
+
+
+def _highest(batch: int) -> dict[str, Any]:
+    """The lines of a step each at its highest, and at the peak: there the loss is gone."""
+    parts = _memory(batch)
+    total = parts.pop("total_bytes")
+    at_peak = {name.removesuffix("_bytes"): n for name, n in parts.items()} | {"loss": 0}
+    guard = {"guard_bytes": 90_000_000}  # in main memory
+    total -= parts["loss_bytes"]
+    return parts | guard | {"batch": batch, "total_bytes": total, "at_peak": at_peak}
 
 
 def _dense(batch: int) -> int:

@@ -1,70 +1,251 @@
 import json
+import math
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import typer
+import yaml
+from browser import Seen, open_pages
 from typer.testing import CliRunner, Result
 
-from class_maps import InputError
-from converters import images
-from omr.commands.analyze_density import analyze_density
+from class_maps import ConfigError, InputError
+from omr.cli import app
+
+PAGES, SYMBOLS, CLASSES = 32, 40_000, 20
+WIDTH, HEIGHT = 1960, 2772
+"""Pixels of a dense page."""
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Images of 100 x 100 px: an empty one, one with a notehead and two stems; empty for val."""
-    symbols = "0 .2 .2 .1 .1\n1 .5 .5 .01 .4\n1 .7 .5 .01 .4\n"
-    for name, labels in (("train/a", ""), ("train/b", symbols), ("val/c", "")):
-        for kind in ("images", "labels"):
-            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
-        images.write(np.full((100, 100), 255, np.uint8), tmp_path / f"images/{name}.png")
-        (tmp_path / f"labels/{name}.txt").write_text(labels)
-    names = "names:\n  0: notehead\n  1: stem\n  2: clef\n"
-    (tmp_path / "data.yaml").write_text(f"train: images/train\nval: images/val\n{names}")
-    return tmp_path
+def write(root: Path, images: dict[str, str], names: list[str], size: tuple[int, int]) -> Path:
+    """A data set of blank images with these labels, trained and validated on."""
+    _, blank = cv2.imencode(".png", np.full(size, 255, np.uint8))
+    for kind in ("images", "labels"):
+        (root / kind / "train").mkdir(parents=True)
+    for name, labels in images.items():
+        (root / f"images/train/{name}.png").write_bytes(blank.tobytes())
+        (root / f"labels/train/{name}.txt").write_text(labels)
+    content = {"train": "images/train", "val": "images/train", "names": names}
+    (root / "data.yaml").write_text(yaml.safe_dump(content))
+    return root
 
 
-def run(data: Path, *options: str) -> Result:
-    app = typer.Typer()
-    app.command()(analyze_density)
-    return CliRunner().invoke(app, [str(data), *options])
-
-
-def test_no_symbols(data: Path) -> None:
-    result = run(data, "--split", "val", "--json")
-    assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout)
-    assert report["symbols"] == {"mean": 0, "p50": 0, "p95": 0, "p99": 0, "max": 0}
-    assert report["suggest"] == {"max_det": 300}
-    assert (report["n_images"], report["split"]) == (1, "val")
-
-
-def test_json(data: Path) -> None:
-    result = run(data, "--imgsz", "150", "--batch", "2", "--json")
-    assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout)
-    assert report["symbols"] == {"mean": 1.5, "p50": 0, "p95": 3, "p99": 3, "max": 3}
-    assert report["symbols_page"] is None
-    assert report["batch_max"] == {"expected": 2.25, "p999": 3}
-    assert report["split"] == "train"
-    stem = report["classes"][0]
-    assert (stem["name"], stem["count"], stem["under_2px"]) == ("stem", 2, 1)
-    assert stem["median_height_px"] == pytest.approx(60)
-
-
-def test_tiles(data: Path) -> None:
-    tiles = {"a.png": [0, 0], "b.png": [50, 0]}
-    page = {"symbols": 3, "scale_x": 1.0, "scale_y": 1.0, "tiles": tiles}
-    (data / "manifest.json").write_text(json.dumps({"tiles": {"train": {"page.png": page}}}))
-    report = json.loads(run(data, "--json").stdout)
-    assert report["symbols_page"] == {"mean": 3, "p50": 3, "p95": 3, "p99": 3, "max": 3}
-
-
-def test_a_damaged_manifest(data: Path) -> None:
-    (data / "manifest.json").write_text('{"tiles": 3}')
-    error = run(data).exception
-    assert isinstance(error, InputError)
-    assert str(error) == (
-        f"{data}/manifest.json: damaged: Expected `object`, got `int` - at `$.tiles`"
+def dense_page(rng: np.random.Generator, n_symbols: int) -> str:
+    """Labels of a page; classes have typical sizes from 2 to 90 px and fall off in frequency."""
+    share = 1 / np.arange(1, CLASSES + 1)
+    labels = rng.choice(CLASSES, n_symbols, p=share / share.sum())
+    sides = np.array([[2 + 4 * (i % 6), 4 + 88 * (i % 5) / 4] for i in range(CLASSES)])[labels]
+    sides *= rng.uniform(0.8, 1.2, sides.shape)
+    wh = sides / (WIDTH, HEIGHT)
+    xy = rng.uniform(wh / 2, 1 - wh / 2)
+    rows = np.concatenate([xy, wh], axis=1)
+    return "".join(
+        f"{label} {' '.join(f'{x:.6f}' for x in row)}\n"
+        for label, row in zip(labels, rows.tolist(), strict=True)
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looked:
+    report: dict[str, Any]
+    said: str
+    page: str
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Looked:
+    """32 dense pages, 40,000 symbols of 20 classes, at 640 px on an RTX 5090."""
+    root = tmp_path_factory.mktemp("seed")
+    rng = np.random.default_rng(6)
+    counts = np.full(PAGES, (SYMBOLS - 3_300) // (PAGES - 1))
+    counts[7] = SYMBOLS - counts[:-1].sum()  # the fullest page, as of real ones, has a lot more
+    names = [f"class{i}" for i in range(CLASSES)]
+    pages = {f"{i}": dense_page(rng, int(n)) for i, n in enumerate(counts)}
+    data = write(root / "pages", pages, names, (HEIGHT, WIDTH))
+    file = root / "report.html"
+    words = ["--batch", "32", "--gpu", "rtx5090", "--json", "--report", str(file)]
+    result = run(data, *words)
+    assert result.exit_code == 0, result.output
+    return Looked(
+        report=json.loads(result.stdout, parse_constant=pytest.fail),
+        said=result.stderr,
+        page=file.read_text("utf-8"),
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of 64 x 64 px with a notehead, and an empty one."""
+    folder = tmp_path_factory.mktemp("small") / "data"
+    images = {"a": "0 .5 .5 .2 .2\n", "b": ""}
+    return write(folder, images, ["notehead", "stem"], (64, 64))
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["analyze-density", *map(str, words)])
+
+
+def small(data: Path, *words: object) -> Result:
+    return run(data, "--model", "omr-tiny", "--imgsz", 64, "--gpu", "t4", *words)
+
+
+def accepted(line: str) -> dict[str, Any]:
+    """Let omr's own parser read a line, without running it."""
+    program, name, *words = shlex.split(line)
+    assert program == "omr"
+    group = typer.main.get_command(app)
+    command = group.commands[name]  # type: ignore[attr-defined]
+    return dict(command.make_context(name, list(words)).params)
+
+
+def numbers(value: object) -> Iterator[float]:
+    if isinstance(value, dict | list):
+        for own in value.values() if isinstance(value, dict) else value:
+            yield from numbers(own)
+    elif isinstance(value, float):
+        yield value
+
+
+def test_the_seed_case_ran_out_of_memory_and_does_not_here(seed: Looked) -> None:
+    report, usable = seed.report, seed.report["gpu"]["usable_bytes"]
+    assert report["memory"]["total_bytes"] < 0.2 * usable
+    assert report["memory"]["assigner_bytes"] < 0.01 * usable
+    old = report["ultralytics_assigner_by_version"]["8.3.40"]
+    rest = report["memory"]["total_bytes"] - report["memory"]["at_peak"]["assigner"]
+    assert rest + old > usable
+    n_pairs = PAGES * report["batch_max"]["p999"] * 8_400
+    assert old >= 16 * n_pairs  # the differences of the corners, as floats
+    assert re.search(
+        r"^note: out of memory on RTX 5090: .* Ultralytics 8\.3\.40: ", seed.said, re.M
+    )
+    assert f"Ultralytics compares {report['batch_max']['p999']:,} symbols with 8,400" in seed.said
+
+
+def test_the_line_is_one_that_omr_train_takes(seed: Looked) -> None:
+    suggest = seed.report["suggest"]
+    assert seed.said.splitlines().count(suggest["command"]) == 1
+    parsed = accepted(suggest["command"])
+    assert (parsed["batch"], parsed["imgsz"]) == ("32", 640)
+    assert (suggest["batch"], suggest["accumulate"], suggest["imgsz"]) == (32, 1, 640)
+    assert (parsed["model"], parsed["out"]) == ("yolo11n", Path("run"))
+
+
+def test_json_has_what_is_promised_and_no_number_that_is_none(seed: Looked) -> None:
+    report = seed.report
+    assert report["symbols"].keys() == {"mean", "p50", "p95", "p99", "max"}
+    assert report["symbols"]["mean"] == SYMBOLS / PAGES
+    assert report["batch_max"].keys() == {"expected", "p999"}
+    kinds = ("parameters", "gradients", "optimizer", "activations", "loss", "assigner", "total")
+    assert all(report["memory"][f"{kind}_bytes"] > 0 for kind in kinds)
+    assert report["memory_ultralytics_assigner_bytes"] > report["memory"]["assigner_bytes"]
+    promised = {"batch", "accumulate", "imgsz", "tile", "max_det", "command"}
+    assert promised <= report["suggest"].keys()
+    assert len(report["classes"]) == CLASSES
+    assert report["suggest"]["max_det"] >= 1.5 * report["symbols"]["max"]
+    assert all(math.isfinite(number) for number in numbers(report))
+
+
+def test_it_fits_a_screen(seed: Looked) -> None:
+    lines = [line for line in seed.said.splitlines() if not line.startswith("plots, all")]
+    assert len(lines) <= 48
+    assert lines[0].startswith("Symbols an image")
+
+
+@pytest.fixture(scope="module")
+def seen(seed: Looked, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    pages = {"phone": (seed.page, 390), "desktop": (seed.page, 1280)}
+    return open_pages(pages, tmp_path_factory.mktemp("browser"))
+
+
+@pytest.mark.parametrize("page", ["phone", "desktop"])
+def test_its_page_opens_in_a_browser(seen: Seen, page: str) -> None:
+    found = seen.pages[page]
+    assert seen.console == []
+    assert (found["overflow"], found["outside"], found["overlaps"]) == (0, [], [])
+    wanted = {"plot-memory", "plot-stage-0", "plot-stage-1", "plot-sizes-0", "plot-collisions"}
+    assert wanted <= set(found["plots"])
+    assert "Launch with batch 32 at 640 px: it fits on RTX 5090." in found["text"]
+    assert "out of memory" in found["text"]
+
+
+def test_an_image_without_a_symbol_and_one_with(data: Path) -> None:
+    result = small(data, "--json", "--batch", 2)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["symbols"] == {"mean": 0.5, "p50": 0, "p95": 1, "p99": 1, "max": 1}
+    assert report["precision"] == "fp16"
+    assert accepted(report["suggest"]["command"])["batch"] == "2"
+
+
+def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
+    empty = write(tmp_path / "data", {"a": ""}, ["stem"], (64, 64))
+    result = small(empty, "--report", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert f"note: no image has a symbol; nothing could be learnt from {empty}" in result.stderr
+    assert "No image of the split train has a symbol." in (tmp_path / "page.html").read_text(
+        "utf-8"
+    )
+
+
+def test_what_does_not_fit_is_said_last_and_is_an_error(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.memory.suggestion.limit_of", lambda _: 2**20)
+    result = small(data, "--json")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith("omr-tiny at 64 px: not even a batch of 1 fits on T4:")
+    report = json.loads(result.stdout)
+    assert (report["suggest"], report["problem"]) == (None, str(result.exception))
+    assert "omr train" not in result.stderr.partition("usable on")[2]
+
+
+def test_what_is_predicted_is_measured_here(data: Path) -> None:
+    result = small(data, "--measure", "--json", "--batch", 2)
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.stdout)["measured"]
+    assert measured["predicted_bytes"] > 0
+    assert re.search(r"Measured here \(.*\): \d+ MiB; predicted \d+ MiB, [+-]", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--gpu", "rtx5091"], "gpu: unknown: rtx5091 (did you mean rtx5090?); there are: "),
+        (["--gpu", "a100"], "gpu: a100 comes in two sizes: take a100-40gb or a100-80gb"),
+        (["--model", "yolo11q"], "model: unknown: yolo11q (did you mean yolo11"),
+        (
+            ["--heads", "harmonie"],
+            "heads: no head config is called harmonie (did you mean harmony?)",
+        ),
+        (["--heads", "harmony"], "heads: not in the data: "),
+        (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
+        (["--imgsz", "100"], "imgsz (100): must be a multiple of 32; use 128"),
+        (["--mix", "1:2"], "--mix needs several data sets"),
+        (["--gpu", "t4", "--precision", "bf16"], "T4 has no bf16: --precision fp16 or fp32"),
+        (["--report", "gone/page.html"], "gone: no such folder; make it, or choose another"),
+        (
+            ["--model", "gone.pt"],
+            "gone.pt: no such weights; a name without .pt trains from scratch",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], message: str, data: Path) -> None:
+    error = run(data, *words).exception
+    assert isinstance(error, ConfigError | InputError)
+    assert str(error).startswith(message)
+    assert "\n" not in str(error)
+
+
+def test_a_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    error = small(data, "--report", full).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == f"{full}: cannot be written: No space left on device"

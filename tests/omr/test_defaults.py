@@ -12,6 +12,7 @@ from converters.conversion import ConversionOptions
 from converters.engraving.dataset import EngravingOptions
 from converters.engraving.pages import PageOptions
 from converters.tiles import TileOptions
+from omr.commands.analyze_density import analyze_density
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
 from omr.commands.train import train
@@ -38,6 +39,11 @@ from training.train_config import TrainConfig
             | {"nominal_batch", "freeze", "unfreeze_warmup", "translate", "scale", "brightness"}
             | {"fliplr", "flipud", "degrees", "mosaic", "i_know", "tensorboard"},
         ),
+        (
+            analyze_density,
+            TrainConfig,
+            {"model", "heads", "imgsz", "batch", "precision", "mosaic", "seed"},
+        ),
     ],
 )
 def test_a_commands_default_is_that_of_what_it_calls(
@@ -51,6 +57,8 @@ def test_a_commands_default_is_that_of_what_it_calls(
         of_command.pop(name, None)
     if "lr" in of_command:  # text, for it may be the name of a rule
         of_command["lr"] = float(of_command["lr"])
+    if isinstance(of_command.get("batch"), str):  # or auto
+        of_command["batch"] = int(of_command["batch"])
     of_options = {f.name: f.default for f in fields(options) if f.default is not MISSING}
     assert of_command.keys() & of_options.keys() == shared
     assert {n: of_command[n] for n in shared} == {n: of_options[n] for n in shared}
@@ -66,4 +74,5 @@ def test_a_command_offers_every_name_that_there_is() -> None:
     offered = get_type_hints(train)
     assert get_args(offered["assigner"]) == get_args(AssignerName)
     assert get_args(offered["precision"]) == get_args(Precision)
+    assert get_args(get_type_hints(analyze_density)["precision"]) == get_args(Precision)
     assert get_args(offered["class_loss"]) == get_args(ClassLoss) == tuple(CLASS_TERMS)

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from class_maps import ConfigError
 from omr.commands.train import train
 from training.freezing import FreezeOptions
 from training.losses.detection import LossOptions
+from training.memory.gpus import Gpu
 from training.music_safety import Transforms
 from training.train_config import read_config
 
@@ -187,6 +189,36 @@ def test_help_lists_the_choices_and_others_are_refused(
     assert refused.exit_code == 2
     assert all(choice in refused.output for choice in choices)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_batch_that_fits_is_trained_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    words = ["--epochs", 1, "--imgsz", 64, "--device", "cpu", "--model", "omr-tiny"]
+    words += ["--no-validate", "--batch", "auto"]
+    result = run(data, "--out", out, *words)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^batch 2: 0\.\d GiB a device, as predicted$", result.stderr, re.MULTILINE)
+    assert (read_config(out).batch, read_config(out).nominal_batch) == (2, 0)
+    nominal = run(data, "--out", tmp_path / "again", *words, "--nominal-batch", 5)
+    assert nominal.exit_code == 0, nominal.output
+    config = read_config(tmp_path / "again")
+    assert (config.batch, config.nominal_batch) == (1, 5)  # of two images; 2 does not divide 5
+
+    nothing = Gpu(name="this CPU", total_bytes=0, usable_bytes=0, bf16=False, device="cpu")
+    monkeypatch.setattr("training.density.launch.present_device", lambda _: nothing)
+    error = run(data, "--out", tmp_path / "third", *words).exception
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("omr-tiny at 64 px: not even a batch of 1 fits on this CPU")
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize("batch", ["all", "1.5", "", "AUTO"])
+def test_a_batch_is_a_number_or_auto(batch: str, data: Path, tmp_path: Path) -> None:
+    error = run(data, "--out", tmp_path / "run", "--batch", batch).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == f"batch: {batch}: expected a number, or auto"
 
 
 def test_help_has_an_example() -> None:

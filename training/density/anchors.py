@@ -87,7 +87,10 @@ class Contest:
 
 
 def anchor_rows(
-    symbols: Symbols, names: Sequence[str], strides: Sequence[int]
+    symbols: Symbols,
+    names: Sequence[str],
+    strides: Sequence[int],
+    n_points: Ints | None = None,
 ) -> tuple[ClassAnchors, ...]:
     """Count the candidate anchor points of each class's symbols.
 
@@ -95,6 +98,7 @@ def anchor_rows(
         symbols: Of all images.
         names: Class names; a label is a place in this list.
         strides: Pixels per cell of each level, finest first.
+        n_points: What :func:`points_by_level` gives, if known.
 
     Returns:
         A row for each name, in their order.
@@ -102,7 +106,7 @@ def anchor_rows(
     Raises:
         ValueError: The size of the input is not a multiple of a stride.
     """
-    reached = points_by_level(symbols, strides).sum(axis=1)
+    reached = (points_by_level(symbols, strides) if n_points is None else n_points).sum(axis=1)
     inside = points_by_level(symbols, strides, "none").sum(axis=1)
     return tuple(
         ClassAnchors(

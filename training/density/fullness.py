@@ -1,6 +1,6 @@
 """How full a training's batches will be.
 
-Shapes: D draws of an image.
+Shapes: D draws of an image, N symbols of all images, L levels.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.page import Page
 from training.density.anchors import points_by_level
 from training.density.as_trained import as_trained, pages_of
 from training.density.batches import (
@@ -57,10 +56,12 @@ class Fullness:
 class Labels:
     """The labels of a training's images."""
 
-    pages: tuple[Page, ...]
-    """As they are stored, with labels of all classes."""
     symbols: Symbols
     """As the network sees them, without augmentation."""
+    stored: Symbols
+    """The same in pixels of the images as they are stored."""
+    points: NDArray[np.int64]
+    """Candidate anchor points of each symbol at each level, shape ``(N, L)``."""
     fullness: Fullness
 
 
@@ -77,16 +78,22 @@ def read_labels(config: TrainConfig, joint: JointData, strides: Sequence[int]) -
     """
     found = pages_of(joint)
     drawn = as_trained(config, joint, found)
-    pages = tuple(
+    pages = [
         replace(page, labels=joint.sources[joint.source_of[file]].labels[page.labels])
         for page, file in zip(found, joint.image_files(SPLIT), strict=True)
-    )
+    ]
     symbols = symbols_of(pages, len(joint.names), config.imgsz)
-    n_pairs = points_by_level(symbols, strides).sum()
+    points = points_by_level(symbols, strides)
+    corners = [page.boxes_xyxy for page in pages]
     fullness = Fullness(
         trained=drawn.n_symbols,
         drawn=drawn.images,
         stored=np.array([len(page.labels) for page in pages]),
-        pairs_a_box=float(n_pairs / max(len(symbols), 1)),
+        pairs_a_box=float(points.sum() / max(len(symbols), 1)),
     )
-    return Labels(pages=pages, symbols=symbols, fullness=fullness)
+    return Labels(
+        symbols=symbols,
+        stored=replace(symbols, boxes_xyxy=np.concatenate(corners)),
+        points=points,
+        fullness=fullness,
+    )

@@ -7,6 +7,7 @@ from class_maps import ConfigError
 from training.density.fullness import Fullness, read_labels
 from training.density.survey import HeadForm
 from training.heads import head_config
+from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.joint_data import join
 from training.memory.gpus import Gpu
@@ -28,22 +29,30 @@ def auto_batch(config: TrainConfig) -> Launch:
         Of one device; ``batch`` times their number divides the nominal batch, if one was asked for.
 
     Raises:
-        ConfigError: Not even one image fits, or processes of ``torchrun`` would have to agree.
+        ConfigError: Not even one image fits, processes of ``torchrun`` would have to agree, or the
+            nominal batch cannot be shared among the devices.
         InputError: Something is wrong with the data set or the weights.
     """
     if n_started():
         raise ConfigError("--batch auto: the processes of torchrun could not agree; give a number")
+    devices = n_devices(config.device)
+    if config.nominal_batch % devices:
+        larger = -(-config.nominal_batch // devices) * devices
+        raise ConfigError(
+            f"nominal_batch ({config.nominal_batch}): must be a multiple of the {devices} devices; "
+            f"use {larger}"
+        )
     gpu = present_device(config.device)
     joint = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
     strides = form_of(config, len(joint.names), heads).strides
     fullness = read_labels(config, joint, strides).fullness
-    step = partial(step_of, config, gpu, heads, len(joint.names), fullness)
-    devices = n_devices(config.device)
-    nominal = (config.nominal_batch or NOMINAL_BATCH * devices) // devices
-    found = find_launch(step, gpu, max(len(fullness.stored) // devices, 1), max(nominal, 1))
-    if not config.nominal_batch:
-        return found
+    asked = config.nominal_batch // devices
+    step = partial(step_of, config, gpu, heads, len(joint.names), fullness, nominal_batch=asked)
+    nominal = asked or NOMINAL_BATCH
+    found = find_launch(step, gpu, max(len(fullness.stored) // devices, 1), nominal)
+    if not asked:
+        return replace(found, accumulate=1)
     batch = max(n for n in range(1, found.largest + 1) if nominal % n == 0)
     return replace(
         found, batch=batch, accumulate=nominal // batch, memory=predict_step(step(batch))
@@ -56,7 +65,7 @@ def form_of(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> He
     Args:
         config: Of the training.
         n_classes: Of its data.
-        heads: Groups of classes; a single head if None.
+        heads: Groups of classes; a single head if None, or that of the weights.
 
     Raises:
         ConfigError: No such model, or the groups are not of so many classes.
@@ -67,6 +76,7 @@ def form_of(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> He
     return HeadForm(
         strides=tuple(int(stride) for stride in model.stride.tolist()),
         reg_max=head.reg_max - int(beside(head)),
+        heads=head.config if isinstance(head, GroupedDetect) else None,
     )
 
 
@@ -77,6 +87,8 @@ def step_of(
     n_classes: int,
     fullness: Fullness,
     batch: int,
+    *,
+    nominal_batch: int = 0,
 ) -> StepSpec:
     """Say what a step of a training takes with a batch as full as one in a thousand is.
 
@@ -87,6 +99,7 @@ def step_of(
         n_classes: Of its data.
         fullness: Of its data.
         batch: Images at a time, on one device.
+        nominal_batch: Images a step, on one device; 0 for ``batch``.
 
     Raises:
         ConfigError: The device cannot do the precision that is asked for.
@@ -101,7 +114,7 @@ def step_of(
         batch=batch,
         precision=_precision(config, gpu),
         optimizer=config.optimizer,
-        accumulates=config.nominal_batch > batch,
+        accumulates=nominal_batch > batch,
         device=gpu.device,
         boxes=boxes,
         boxes_max=fullest.p999 if fullest else 0,

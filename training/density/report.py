@@ -19,7 +19,7 @@ from training.density.launch import form_of, step_of
 from training.density.max_det import suggested_max_det
 from training.density.report_json import to_json
 from training.density.sizes import WANTED_PX, WANTED_SHARE
-from training.density.survey import Survey, survey
+from training.density.survey import Survey, survey, told_apart
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
 from training.joint_data import join
@@ -38,7 +38,7 @@ from training.train_config import STRIDE, TrainConfig
 
 OLDER = ("8.3.40",)
 """A version of Ultralytics that much is trained with, and whose assigner takes the most."""
-MOST_NAMES = 6
+MOST_NAMES = 3
 """Names that a sentence lists."""
 
 
@@ -115,21 +115,26 @@ def analyze(
     heads = head_config.load(config.heads) if config.heads else None
     if heads:
         heads.labels(joint.names)
-    if unknown := sorted(set(wanted) - set(joint.names)):
-        raise ConfigError(f"wanted: unknown: {with_nearest(unknown, joint.names)}")
-    found = survey(config, joint, form_of(config, len(joint.names), heads), heads)
-    of_batch = partial(step_of, config, gpu, heads, len(joint.names), found.fullness)
+    names = told_apart(joint.names)
+    if unknown := sorted(set(wanted) - set(names)):
+        raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
+    form = form_of(config, len(names), heads)
+    found = survey(config, joint, form)
+    of_batch = partial(step_of, config, gpu, heads, len(names), found.fullness)
     spec = of_batch(config.batch)
     problem, launch = "", None
     try:
-        launch = find_launch(of_batch, gpu, found.n_images)
+        nominal = min(NOMINAL_BATCH, found.n_images)
+        launch = find_launch(partial(of_batch, nominal_batch=nominal), gpu, found.n_images)
     except ConfigError as error:
         problem = str(error)
-    shown = memory_over_batch(spec, _batches(config.batch, launch))
-    memory = next(row for row in shown if row.batch == config.batch)
+    rows = {row.batch: row for row in memory_over_batch(spec, _batches(config.batch, launch))}
+    if launch:  # with batches of its own fullness, and the gradients of those before
+        rows[launch.batch] = launch.memory
+    shown, memory = rows.values(), rows[config.batch]
     return DensityReport(
         config=config,
-        heads=heads,
+        heads=form.heads,
         gpu=gpu,
         spec=spec,
         survey=found,
@@ -162,24 +167,29 @@ def _suggestion(
     config: TrainConfig, gpu: Gpu, found: Survey, launch: Launch, wanted: Sequence[str]
 ) -> Suggestion:
     tile, too_small, of_size = _size(config, found, wanted)
+    max_det = suggested_max_det(found.symbols.max if found.symbols else 0)
+    workers = workers_for(found.n_images)
     cache = found.n_images * 3 * config.imgsz**2
+    loading = f"{workers} processes to load images here; " if gpu.device == "cuda" else ""
     rest = ""
     if launch.accumulate > 1:
-        rest = f", {launch.accumulate} batches a step for a nominal batch of {NOMINAL_BATCH}"
+        images = launch.batch * launch.accumulate
+        rest = f"; {launch.accumulate} batches a step, {images} images"
     need = launch.memory.total_bytes
     reasons = (
         f"batch {launch.batch}: {need / GIB:.1f} GiB of {gpu.usable_bytes / GIB:.1f} usable on "
         f"{gpu.name}, {HEADROOM:.0%} of which are to stay free{rest}",
         *of_size,
-        f"all images, decoded at {config.imgsz} px, take {cache / GIB:.2f} GiB of main memory",
+        f"up to {max_det:,} detections an image (max_det; omr train and omr eval choose it)",
+        f"{loading}all images at {config.imgsz} px would take {cache / GIB:.2f} GiB of main memory",
     )
     return Suggestion(
         batch=launch.batch,
         accumulate=launch.accumulate,
         imgsz=config.imgsz,
         tile=tile,
-        max_det=suggested_max_det(found.symbols.max if found.symbols else 0),
-        workers=workers_for(found.n_images),
+        max_det=max_det,
+        workers=workers,
         cache_bytes=cache,
         too_small=too_small,
         command=_command(config, launch),
@@ -196,28 +206,32 @@ def _size(
         The side in pixels of the stored images, None to leave them as they are; the classes that
         stay too small however they are cut; and both in words.
     """
-    factors = {
-        name: inf if factor is None else factor
-        for name, factor in found.scale.of_class.items()
-        if not wanted or name in wanted
-    }
-    stored = max(found.side_px / config.imgsz, 1.0)  # larger than so, an image has no more pixels
-    too_small = tuple(name for name, factor in factors.items() if factor > stored)
-    factor = max((factor for factor in factors.values() if factor <= stored), default=1.0)
+    names = [name for name in found.scale.of_class if not wanted or name in wanted]
+    needs = {name: _or_inf(found.scale.of_class[name]) for name in names}
+    of_stored = {name: _or_inf(found.scale_stored.of_class[name]) for name in names}
+    small = [name for name in names if needs[name] > 1]
+    too_small = tuple(name for name in small if of_stored[name] > 1)
+    helped = [name for name in small if of_stored[name] <= 1]
     words = []
     tile = None
-    if factor > 1:
-        tile = max(int(config.imgsz * stored / factor) // STRIDE * STRIDE, config.imgsz)
+    if helped:
+        tile = int(config.imgsz / max(of_stored[name] for name in helped)) // STRIDE * STRIDE
+        tile = max(tile, config.imgsz)
+        larger = ceil(config.imgsz * max(needs[name] for name in helped) / STRIDE) * STRIDE
         words.append(
-            f"tiles of {tile} px (omr convert --tile {tile}): then {WANTED_SHARE:.0%} of each "
-            f"class that can be is at least {WANTED_PX:g} px"
+            f"tiles of {tile} px (omr convert --tile {tile}) or --imgsz {larger} would give "
+            f"{WANTED_SHARE:.0%} of each class {WANTED_PX:g} px: {some(helped, MOST_NAMES)}"
         )
     if too_small:
         words.append(
-            f"under {WANTED_PX:g} px even as they are stored, a larger --scale of omr convert "
+            f"under {WANTED_PX:g} px as they are stored; only larger images (omr convert --scale) "
             f"would help: {some(too_small, MOST_NAMES)}"
         )
     return tile, too_small, tuple(words)
+
+
+def _or_inf(factor: float | None) -> float:
+    return inf if factor is None else factor
 
 
 def _command(config: TrainConfig, launch: Launch) -> str:

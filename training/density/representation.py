@@ -96,19 +96,25 @@ def settings(strides: Sequence[int], reg_max: int = STOCK_BINS) -> tuple[Setting
     )
 
 
-def ceilings(symbols: Symbols, names: Sequence[str], compared: Sequence[Setting]) -> Ceilings:
+def ceilings(
+    symbols: Symbols,
+    names: Sequence[str],
+    compared: Sequence[Setting],
+    n_points: Mapping[tuple[int, ...], Ints] | None = None,
+) -> Ceilings:
     """Find the share of boxes that can be represented at all.
 
     Args:
         symbols: Of all images.
         names: Class names; a label is a place in this list.
         compared: Heads, with names of their own.
+        n_points: What :func:`points_by_level` gives, by strides, as far as it is known.
 
     Raises:
         ValueError: The size of the input is not a multiple of a stride.
     """
     best = {}
-    counted: dict[tuple[int, ...], Ints] = {}
+    counted = dict(n_points or {})
     for setting in compared:
         if setting.strides not in counted:
             counted[setting.strides] = points_by_level(symbols, setting.strides)

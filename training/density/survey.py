@@ -8,8 +8,6 @@ of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.d
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
 from training.density.cold_start import ColdStart, cold_start
 from training.density.fullness import SPLIT, Fullness, read_labels
@@ -29,6 +27,8 @@ class HeadForm:
     """Pixels per cell of each level, finest first."""
     reg_max: int
     """Bins of a distance in Ultralytics' head; 1 for a head without distributions."""
+    heads: HeadConfig | None = None
+    """Groups of classes; None for a single head."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,8 +42,9 @@ class Survey:
     sizes: tuple[ClassSizes, ...]
     """Of each class, in the order of the names, as are all that follow."""
     scale: LeastScale
-    side_px: float
-    """Longer side of the stored images, the median, in pixels."""
+    """In the network's pixels."""
+    scale_stored: LeastScale
+    """In those of the images as they are stored."""
     anchors: tuple[ClassAnchors, ...]
     contest: Contest
     ceilings: Ceilings
@@ -61,24 +62,21 @@ class Survey:
         return sum(row.count for row in self.sizes)
 
 
-def survey(
-    config: TrainConfig, joint: JointData, form: HeadForm, heads: HeadConfig | None = None
-) -> Survey:
+def survey(config: TrainConfig, joint: JointData, form: HeadForm) -> Survey:
     """Look at the images of ``train``.
 
     Args:
         config: Of the training that is planned.
         joint: Its data sets.
         form: Of its model's head.
-        heads: Groups of classes; a single head if None.
 
     Raises:
         ConfigError: The groups are not of these classes.
         InputError: A data set cannot be read, or a label is none of its classes.
     """
-    names = _apart(joint.names)
+    names = told_apart(joint.names)
     labels = read_labels(config, joint, form.strides)
-    symbols, full = labels.symbols, labels.fullness
+    symbols, full, points = labels.symbols, labels.fullness, labels.points
     rows = size_rows(symbols, names)
     alone = joint.sources[0].dataset if len(joint.sources) == 1 else None
     return Survey(
@@ -87,14 +85,16 @@ def survey(
         stages=stages(full.stored, full.trained, alone.converted_pages(SPLIT) if alone else None),
         sizes=rows,
         scale=least_scale(symbols, names),
-        side_px=float(np.median([max(page.width, page.height) for page in labels.pages])),
-        anchors=anchor_rows(symbols, names, form.strides),
-        contest=contest(symbols, names, form.strides, heads),
-        ceilings=ceilings(symbols, names, settings(form.strides, form.reg_max)),
+        scale_stored=least_scale(labels.stored, names),
+        anchors=anchor_rows(symbols, names, form.strides, points),
+        contest=contest(symbols, names, form.strides, form.heads),
+        ceilings=ceilings(
+            symbols, names, settings(form.strides, form.reg_max), {form.strides: points}
+        ),
         start=cold_start(
             rows,
             form.strides,
-            heads=heads,
+            heads=form.heads,
             options=config.loss_options(),
             reg_max=form.reg_max,
             size_prior=config.size_prior,
@@ -103,8 +103,12 @@ def survey(
     )
 
 
-def _apart(names: Sequence[str]) -> tuple[str, ...]:
-    """Tell classes apart that have one name, as data of other makers may have."""
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell classes apart that have one name, as data of other makers may have.
+
+    Args:
+        names: Class names; a label is a place in this list.
+    """
     return tuple(
         f"{name} ({label})" if names.count(name) > 1 else name for label, name in enumerate(names)
     )

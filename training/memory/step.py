@@ -187,13 +187,15 @@ def _of_many(spec: StepSpec) -> StepSpec:
     """The same step of a batch so large that its sizes show what grows with the batch."""
     boxes = -(-spec.boxes // spec.batch)
     pairs = spec.boxes * PAIRS_A_BOX if spec.pairs is None else spec.pairs
+    # Operations are told apart by the length of what they ask about: of boxes, or of pairs.
+    pairs = max(-(-pairs // spec.batch), boxes + 1) if boxes else 0
     return replace(
         spec,
         imgsz=spec.side,
         batch=MANY,
         boxes=boxes * MANY,
         boxes_max=0,
-        pairs=-(-pairs // spec.batch) * MANY,
+        pairs=pairs * MANY,
     )
 
 

@@ -40,7 +40,8 @@ class Launch:
     batch: int
     """Images at a time."""
     accumulate: int
-    """Batches a step, so that a step has ``NOMINAL_BATCH`` images or a little more."""
+    """Batches a step, so that a step has the nominal batch's images or a little more, and no more
+    batches than an epoch has."""
     largest: int
     """Images that would fit."""
     memory: StepMemory
@@ -100,17 +101,25 @@ def find_launch(
 
     largest = bisect_right(range(1, most + 1), limit, key=need)
     # A batch of few images is fuller for its size: it is held against its own fullest.
-    while largest and predict_step(step_of(largest)).total_bytes > limit:
+    while largest and not fits(step_of(largest), gpu):
         largest -= 1
     if not largest:
         raise ConfigError(_too_large(step_of(1), gpu))
-    batch = even(largest)
+    batch = largest
+    # Of few images all go at once. A few less may need a little more, for gaps do not grow evenly.
+    if largest < n_images and fits(step_of(even(largest)), gpu):
+        batch = even(largest)
     return Launch(
         batch=batch,
-        accumulate=ceil(nominal_batch / batch) if n_images > batch else 1,
+        accumulate=ceil(most / batch),
         largest=largest,
         memory=predict_step(step_of(batch)),
     )
+
+
+def fits(step: StepSpec, gpu: Gpu) -> bool:
+    """Tell whether a step fits on a GPU, with the margin left."""
+    return predict_step(step).total_bytes <= limit_of(gpu)
 
 
 def even(batch: int) -> int:
@@ -128,9 +137,9 @@ def _too_large(one: StepSpec, gpu: Gpu) -> str:
     """Say that one image does not fit, and what would."""
     limit, need = limit_of(gpu), predict_step(one).total_bytes
     ways = []
-    if imgsz := _largest_side(one, need, limit):
+    if imgsz := _largest_side(one, need, gpu):
         ways.append(f"--imgsz {imgsz}")
-    if model := _smaller_model(one, limit):
+    if model := _smaller_model(one, gpu):
         ways.append(f"--model {model}")
     help_ = f"it would with {' or '.join(ways)}" if ways else "take a GPU with more memory"
     return (
@@ -140,23 +149,23 @@ def _too_large(one: StepSpec, gpu: Gpu) -> str:
     )
 
 
-def _largest_side(one: StepSpec, need: int, limit: int) -> int | None:
-    """The largest ``imgsz`` at which one image fits; activations grow with its square."""
-    side = int(one.side * sqrt(min(limit / need, 1))) // STRIDE * STRIDE
+def _largest_side(one: StepSpec, need: int, gpu: Gpu) -> int | None:
+    """An ``imgsz`` at which one image fits, about the largest; activations grow with its square."""
+    side = int(one.side * sqrt(min(limit_of(gpu) / need, 1))) // STRIDE * STRIDE
     while side >= STRIDE:
-        if predict_step(replace(one, imgsz=side)).total_bytes <= limit:
+        if fits(replace(one, imgsz=side), gpu):
             return side
         side = min(side - STRIDE, int(side * 0.8) // STRIDE * STRIDE)
     return None
 
 
-def _smaller_model(one: StepSpec, limit: int) -> str | None:
+def _smaller_model(one: StepSpec, gpu: Gpu) -> str | None:
     """The largest model of the same family of which one image fits."""
     family, size = one.model[:-1], one.model[-1:]
     if size not in SIZES or not family.startswith("yolo"):
         return None
     for smaller in reversed(SIZES[: SIZES.index(size)]):
-        if predict_step(replace(one, model=family + smaller)).total_bytes <= limit:
+        if fits(replace(one, model=family + smaller), gpu):
             return family + smaller
     return None
 

@@ -1,91 +1,307 @@
 import json
-import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import yaml
 
-from converters.page import Page
-from training.density.report import analyze, suggested_max_det
+from class_maps import ConfigError
+from training.checkpoints import save_weights
+from training.density.max_det import suggested_max_det
+from training.density.report import DensityReport, analyze
 from training.density.stages import Spread
+from training.heads.head_config import load as load_heads
+from training.memory.gpus import Gpu, find_gpu
+from training.memory.skeleton import trained_model
+from training.memory.suggestion import Launch
+from training.train_config import TrainConfig
 
 NAMES = ("stem", "notehead", "clef")
+GPU = find_gpu("rtx5090")
+Image = tuple[int, int, Sequence[tuple[int, float, float]]]
+"""Width, height, and label, width and height in pixels of each symbol."""
 
 
-def page(
-    image: str, n: int = 0, *, size: tuple[float, float] = (10, 20), label: int = 0, side: int = 640
-) -> Page:
-    """An image of ``side`` by half as much with ``n`` equal symbols."""
-    return Page(
-        image=PurePosixPath(image),
-        width=side,
-        height=side // 2,
-        boxes_xyxy=np.tile([5.0, 5.0, 5.0 + size[0], 5.0 + size[1]], (n, 1)),
-        labels=np.full(n, label, dtype=np.int64),
-    )
+def written(root: Path, images: Sequence[Image], names: Sequence[str] = NAMES) -> Path:
+    for kind in ("images", "labels"):
+        (root / kind / "train").mkdir(parents=True)
+    for i, (width, height, symbols) in enumerate(images):
+        blank = np.full((height, width), 255, np.uint8)
+        cv2.imwrite(str(root / f"images/train/{i}.png"), blank)
+        rows = [
+            f"{label} .5 {(k + 1) / (len(symbols) + 1)} {w / width} {h / height}\n"
+            for k, (label, w, h) in enumerate(symbols)
+        ]
+        (root / f"labels/train/{i}.txt").write_text("".join(rows))
+    content = {"train": "images/train", "val": "images/train", "names": list(names)}
+    (root / "data.yaml").write_text(yaml.safe_dump(content))
+    return root
+
+
+def looked(
+    data: Path,
+    *,
+    gpu: Gpu = GPU,
+    wanted: Sequence[str] = (),
+    **options: Any,  # noqa: ANN401
+) -> DensityReport:
+    usual: dict[str, Any] = {"model": "omr-tiny", "imgsz": 64, "batch": 2}
+    return analyze(TrainConfig(data=data, out=Path("run"), **(usual | options)), gpu, wanted)
+
+
+def strict(report: DensityReport) -> dict[str, Any]:
+    plain = report.to_json()
+    read: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
+    return read
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.density.as_trained.FEWEST_DRAWS", 60)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty image, one with three symbols, one with five; no clef."""
+    three = [(0, 4, 30), (1, 10, 8), (1, 10, 8)]
+    images = [(64, 64, []), (64, 64, three), (64, 64, [*three, (0, 4, 30), (1, 9, 8)])]
+    return written(tmp_path_factory.mktemp("data") / "it", images)
+
+
+@pytest.fixture(scope="module")
+def report(data: Path) -> DensityReport:
+    return looked(data)
+
+
+def test_no_image_has_a_symbol(tmp_path: Path) -> None:
+    found = looked(written(tmp_path / "data", [(64, 64, []), (64, 32, [])]), wanted=["stem"])
+    plain = strict(found)
+    assert (plain["n_images"], plain["n_symbols"], plain["contest"]) == (2, 0, None)
+    assert plain["symbols"] == {"mean": 0, "p50": 0, "p95": 0, "p99": 0, "max": 0}
+    assert plain["batch_max"] == {"expected": 0, "p999": 0}
+    assert plain["priors"] == []
+    assert [row["representation"] for row in plain["classes"]] == [None] * 3
+    assert [row["start"] for row in plain["classes"]] == [None] * 3
+    suggest = plain["suggest"]
+    assert (suggest["batch"], suggest["tile"], suggest["too_small"]) == (2, None, [])
+    assert suggest["max_det"] == 300
+
+
+def test_what_is_counted(report: DensityReport) -> None:
+    plain = strict(report)
+    assert plain["symbols"] == {"mean": 8 / 3, "p50": 3, "p95": 5, "p99": 5, "max": 5}
+    assert report.survey.symbols == Spread(mean=8 / 3, p50=3, p95=5, p99=5, max=5)
+    assert (plain["n_images"], plain["n_symbols"], plain["split"]) == (3, 8, "train")
+    assert [(row["name"], row["count"]) for row in plain["classes"]] == [
+        ("notehead", 5), ("stem", 3), ("clef", 0),
+    ]  # fmt: skip
+    notehead, stem, clef = plain["classes"]
+    assert notehead["share"] == 5 / 8
+    assert stem["width_px"]["p50"] == pytest.approx(4)
+    assert stem["height_px"]["p50"] == pytest.approx(30)
+    assert (clef["width_px"], clef["under_2px"], clef["start"]) == (None, None, None)
+    # Of 3 pairs of images one is without the fullest; augmentation may cut a symbol off.
+    assert 4 < plain["batch_max"]["expected"] <= 13 / 3
+    assert plain["batch_max"]["p999"] == 5
+    assert plain["batch_sum"]["p999"] == 8
+
+
+def test_the_matrix_is_in_the_order_of_the_classes(report: DensityReport) -> None:
+    contest = strict(report)["contest"]
+    names = [row["name"] for row in report.to_json()["classes"]]
+    assert contest["collisions"]
+    for pair in contest["collisions"]:
+        assert contest["matrix"][names.index(pair["a"])][names.index(pair["b"])] == pair["points"]
+
+
+def test_memory_adds_up_for_every_batch(report: DensityReport) -> None:
+    plain = strict(report)
+    assert [row["batch"] for row in plain["memory_over_batch"]] == [1, 2, 3, 4, 8]
+    for row in plain["memory_over_batch"]:
+        others = {"total_bytes", "batch", "ultralytics_assigner_bytes"}
+        lines = {key: n for key, n in row.items() if key not in others}
+        assert all(key.endswith("_bytes") for key in lines)
+        assert sum(lines.values()) == row["total_bytes"] > 0
+    memory = plain["memory"]
+    assert sum(memory["at_peak"].values()) == memory["total_bytes"]
+    for name in ("parameters", "gradients", "optimizer", "activations", "loss", "assigner"):
+        assert memory[f"{name}_bytes"] >= memory["at_peak"].get(name, 0)
+        assert memory[f"{name}_bytes"] > 0
+    dense = plain["ultralytics_assigner_by_version"]
+    assert list(dense)[-1] == "8.3.40"
+    assert plain["memory_ultralytics_assigner_bytes"] == next(iter(dense.values()))
+    # The old one: 16 bytes for each of 2 images, 5 symbols, 84 points, and more.
+    assert 2 * 5 * 84 * 16 <= dense["8.3.40"] <= 2 * 5 * 84 * 100
+
+
+def test_what_is_suggested_is_in_the_rows_as_it_was_predicted(report: DensityReport) -> None:
+    assert report.suggest is not None
+    assert report.suggest.batch == 3
+    rows = {row.batch: row for row in report.memory_over_batch}
+    gib = rows[3].total_bytes / 2**30
+    assert report.suggest.reasons[0].startswith(f"batch 3: {gib:.1f} GiB of 29.5 usable on RTX")
+    assert rows[2] is report.memory
 
 
 @pytest.mark.parametrize(
-    ("counts", "symbols"),
+    ("images", "imgsz", "wanted", "tile", "too_small"),
     [
-        pytest.param([], None, id="no images"),
-        pytest.param([0, 0], Spread(mean=0, p50=0, p95=0, p99=0, max=0), id="no symbols"),
-        pytest.param([7], Spread(mean=7, p50=7, p95=7, p99=7, max=7), id="one image"),
-        pytest.param(
-            list(range(1, 101)), Spread(mean=50.5, p50=50, p95=95, p99=99, max=100), id="1 to 100"
+        # 8 px of 1280 are 2 of 320: at half of the tile they are 4.
+        ([(1280, 1280, [(0, 8, 99)])], 320, (), 640, ()),
+        ([(1280, 1280, [(0, 16, 99)])], 320, (), None, ()),
+        ([(1280, 1280, [(0, 3, 99)])], 320, (), None, ("stem",)),
+        ([(1280, 1280, [(0, 3, 99), (1, 9, 8)])], 320, (), 640, ("stem",)),
+        ([(1280, 1280, [(0, 3, 99), (1, 9, 8)])], 320, ("notehead",), 640, ()),
+        ([(1280, 1280, [(0, 3, 99), (1, 16, 17)])], 320, ("notehead",), None, ()),
+        ([(1280, 1280, [(0, 8, 99)])], 320, ("clef",), None, ()),
+        # 5 px: 320 * 5 / 4 = 400 px, as a multiple of 32 384
+        ([(1280, 1280, [(0, 5, 99)])], 320, (), 384, ()),
+        ([(1280, 1280, [(0, 4, 99)])], 320, (), 320, ()),
+        # Stored smaller than the network's input, they are drawn larger, and cannot be cut.
+        ([(160, 160, [(0, 3, 99)])], 320, (), None, ()),
+        ([(160, 160, [(0, 1, 99)])], 320, (), None, ("stem",)),
+        # Of very different sizes: pixels as they are stored count, not the median page.
+        (
+            [(640, 640, [(0, 8, 99)]), (640, 64, [(0, 8, 9)]), (2560, 640, [(0, 8, 99)])],
+            320, (), 640, (),
         ),
     ],
-)
-def test_symbols_an_image(counts: list[int], symbols: Spread | None) -> None:
-    pages = [page(f"{i}.png", n) for i, n in enumerate(counts)]
-    report = analyze(pages, NAMES, imgsz=640, batch=2)
-    assert report.symbols == symbols
-    assert report.symbols_page is None
-    assert (report.n_images, report.n_symbols) == (len(counts), sum(counts))
-    assert (report.batch_max is None) == (not counts)
-    assert report.suggest.max_det == 300
+)  # fmt: skip
+def test_tiles_give_symbols_their_size(
+    images: Sequence[Image],
+    imgsz: int,
+    wanted: Sequence[str],
+    tile: int | None,
+    too_small: tuple[str, ...],
+    report: DensityReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launch = Launch(batch=2, accumulate=1, largest=2, memory=report.memory)
+    for name, value in (("find_launch", launch), ("memory_over_batch", report.memory_over_batch)):
+        monkeypatch.setattr(f"training.density.report.{name}", lambda *_, found=value: found)
+    found = looked(written(tmp_path / "d", images), imgsz=imgsz, wanted=wanted)
+    assert found.suggest is not None
+    assert (found.suggest.tile, found.suggest.too_small) == (tile, too_small)
+    reasons = " ".join(found.suggest.reasons)
+    assert (f"tiles of {tile} px" in reasons) == (tile is not None)
+    assert ("only larger images" in reasons) == bool(too_small)
 
 
-def test_pages_of_tiles() -> None:
-    tiles = [page("a0.png", 3), page("a1.png", 4), page("b0.png", 1)]
-    report = analyze(tiles, NAMES, imgsz=640, batch=1, symbols_of_pages=[6, 1])
-    assert report.symbols == Spread(mean=8 / 3, p50=3, p95=4, p99=4, max=4)
-    assert report.symbols_page == Spread(mean=3.5, p50=1, p95=6, p99=6, max=6)
+def test_not_even_one_image_fits(data: Path) -> None:
+    tiny = replace(GPU, name="tiny", usable_bytes=10 * 2**20)
+    found = looked(data, gpu=tiny)
+    plain = strict(found)
+    assert plain["suggest"] is None
+    assert plain["problem"] == found.problem
+    assert found.problem.startswith("omr-tiny at 64 px: not even a batch of 1 fits on tiny: it ")
+    assert plain["memory"]["total_bytes"] > 0
+    assert [row["batch"] for row in plain["memory_over_batch"]] == [1, 2, 4]
 
 
-def test_classes_most_frequent_first_with_sizes_in_training() -> None:
-    pages = [
-        page("a.png", 1, size=(3, 60), label=0, side=1280),  # halved: 1.5 x 30
-        page("b.png", 1, size=(2, 40), label=0, side=640),  # as it is: just not under 2 px
-        page("c.png", 3, size=(5, 4), label=1, side=320),  # doubled: 10 x 8
-    ]
-    rows = [
-        (row.name, row.count, row.share, row.median_width_px, row.median_height_px, row.under_2px)
-        for row in analyze(pages, NAMES, imgsz=640, batch=1).classes
-    ]
-    assert rows == [
-        ("notehead", 3, 0.6, 10, 8, 0),
-        ("stem", 2, 0.4, 1.75, 35, 0.5),
-        ("clef", 0, 0, None, None, None),
-    ]
+def test_the_line_says_what_was_asked_about(data: Path, tmp_path: Path) -> None:
+    other = written(tmp_path / "more & more", [(64, 64, [(0, 9, 9)])], ("stem", "fermata"))
+    found = looked(
+        data, joint=(other,), mix=(2, 1), same=("stem",), precision="fp32", seed=3, mosaic=0.5
+    )
+    assert found.suggest is not None
+    assert shlex.split(found.suggest.command) == [
+        "omr", "train", str(data), str(other), "--mix", "2:1", "--same", "stem", "--model",
+        "omr-tiny", "--precision", "fp32", "--mosaic", "0.5", "--seed", "3", "--imgsz", "64",
+        "--batch", "4", "--out", "run",
+    ]  # fmt: skip
+    plain = strict(found)
+    assert (plain["n_images"], plain["n_symbols"]) == (4, 9)
+    assert [row["name"] for row in plain["classes"]] == ["notehead", "stem", "clef", "fermata"]
+    assert [stage["name"] for stage in plain["stages"]] == ["after tiling", "as trained"]
 
 
-def test_median_and_smaller_side() -> None:
-    sizes = [(30.0, 1.0), (31.0, 5.0), (90.0, 6.0)]
-    pages = [page(f"{i}.png", 1, size=size) for i, size in enumerate(sizes)]
-    row = analyze(pages, NAMES, imgsz=640, batch=1).classes[0]
-    assert (row.median_width_px, row.median_height_px) == (31, 5)
-    assert row.under_2px == pytest.approx(1 / 3)
+def test_gradients_of_earlier_batches_are_counted_where_there_are_some(data: Path) -> None:
+    small = replace(GPU, usable_bytes=round(85e6 / 0.9))  # for 2 of 3 images
+    found = looked(data, gpu=small, imgsz=160, batch=1)
+    assert found.suggest is not None
+    again = found.suggest.batch * found.suggest.accumulate
+    assert found.suggest.accumulate > 1
+    assert found.suggest.command.endswith(f"--nominal-batch {again} --out run")
+    assert f"{found.suggest.accumulate} batches a step, {again} images" in found.suggest.reasons[0]
+    rows = {row.batch: row for row in found.memory_over_batch}
+    launched = rows[found.suggest.batch]
+    assert launched.at_peak["gradients"] == launched.gradients_bytes
 
 
-def test_letterbox_fits_the_longer_side() -> None:
-    upright = replace(page("a.png", 1, size=(10, 20), side=1280), width=320, height=1280)
-    row = analyze([upright], NAMES, imgsz=640, batch=1).classes[0]
-    assert (row.median_width_px, row.median_height_px) == (5, 10)
+def test_two_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    twice = written(tmp_path / "data", [(64, 64, [(0, 9, 9), (2, 1, 9)])], ("dot", "clef", "dot"))
+    found = looked(twice, wanted=["dot (2)"])
+    assert {row["name"] for row in strict(found)["classes"]} == {"dot (0)", "clef", "dot (2)"}
+    assert found.suggest is not None
+    assert found.suggest.too_small == ("dot (2)",)
+    with pytest.raises(ConfigError, match=r"^wanted: unknown: dot \(did you mean dot \("):
+        looked(twice, wanted=["dot"])
+
+
+def test_a_class_that_is_not_there(data: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        looked(data, wanted=["stem", "noteheed"])
+    assert str(error.value) == "wanted: unknown: noteheed (did you mean notehead?)"
+
+
+def test_heads_for_other_classes(data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^heads: not in the data: "):
+        looked(data, heads="harmony")
+    with pytest.raises(ConfigError, match=r"^heads: "):
+        looked(data, heads="harmonie")
+
+
+def test_heads_of_a_file_and_of_weights(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    content = {
+        "groups": [
+            {"name": "thin", "classes": ["stem"]},
+            {"name": "rest", "classes": ["notehead", "clef"]},
+        ],
+        "box": "separate",
+    }
+    file.write_text(yaml.safe_dump(content))
+    of_file = looked(data, heads=str(file))
+    heads = load_heads(str(file))
+    assert of_file.heads == heads
+    assert of_file.suggest is not None
+    assert f"--heads {file}" in of_file.suggest.command
+    contest = strict(of_file)["contest"]
+    assert contest["ceiling_heads"] >= contest["ceiling_single"]
+    assert {prior["group"] for prior in strict(of_file)["priors"]} == {"thin", "rest"}
+
+    weights = tmp_path / "last.pt"
+    model = trained_model("omr-tiny", 3, heads)
+    model.names = dict(enumerate(NAMES))
+    save_weights(model, weights, train_args={})
+    of_weights = looked(data, model=str(weights))
+    assert of_weights.heads == heads
+    assert of_weights.survey.contest == of_file.survey.contest
+    assert of_weights.memory.parameters_bytes == of_file.memory.parameters_bytes
+
+
+def test_a_head_without_distributions(data: Path) -> None:
+    found = looked(data, model="yolo26n")
+    assert set(found.survey.ceilings.overall) == {"free", "free, P2"}
+    notehead = strict(found)["classes"][0]["representation"]
+    assert set(notehead) == {"stock", "signed", "stock_p2", "signed_p2"}
+    assert notehead["stock"] == notehead["signed"]
+
+
+def test_the_processor_without_a_gpu(data: Path) -> None:
+    here = Gpu(name="this CPU", total_bytes=2**34, usable_bytes=2**33, bf16=False, device="cpu")
+    plain = strict(looked(data, gpu=here))
+    assert plain["precision"] == "fp32"
+    assert plain["memory"]["at_peak"]["guard"] > 0
+    assert plain["memory"]["library_bytes"] == 0
 
 
 @pytest.mark.parametrize(
@@ -93,47 +309,3 @@ def test_letterbox_fits_the_longer_side() -> None:
 )
 def test_suggested_max_det(max_symbols: int, max_det: int) -> None:
     assert suggested_max_det(max_symbols) == max_det
-
-
-def test_suggestion_follows_the_fullest_image() -> None:
-    pages = [page("a.png", 606), page("b.png", 3)]
-    assert analyze(pages, NAMES, imgsz=640, batch=1).suggest.max_det == 1000
-
-
-@given(st.permutations([("a", 3, 0), ("b", 0, 1), ("c", 3, 1), ("d", 2, 2)]))
-def test_order_changes_nothing(rows: Sequence[tuple[str, int, int]]) -> None:
-    shuffled = [page(image, n, label=label) for image, n, label in rows]
-    in_order = [page(image, n, label=label) for image, n, label in sorted(rows)]
-    assert analyze(shuffled, NAMES, imgsz=320, batch=2) == analyze(
-        in_order, NAMES, imgsz=320, batch=2
-    )
-
-
-def test_to_json() -> None:
-    data = analyze([page("a.png", 2)], NAMES, imgsz=640, batch=4).to_json()
-    assert json.loads(json.dumps(data)) == data
-    assert data["symbols"] == {"mean": 2.0, "p50": 2, "p95": 2, "p99": 2, "max": 2}
-    assert data["symbols_page"] is None
-    assert data["batch_max"] == {"expected": 2.0, "p999": 2}
-    assert data["suggest"] == {"max_det": 300}
-    assert data["classes"][0] == {
-        "name": "stem",
-        "count": 2,
-        "share": 1.0,
-        "median_width_px": 10.0,
-        "median_height_px": 20.0,
-        "under_2px": 0.0,
-    }
-
-
-@pytest.mark.parametrize(
-    ("imgsz", "batch", "label", "message"),
-    [
-        pytest.param(0, 1, 0, "imgsz and batch must be at least 1, got 0 and 1", id="imgsz"),
-        pytest.param(64, 0, 0, "imgsz and batch must be at least 1, got 64 and 0", id="batch"),
-        pytest.param(64, 1, 3, "label 3 is not one of 3 classes: a.png", id="label"),
-    ],
-)
-def test_callers_mistakes(imgsz: int, batch: int, label: int, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        analyze([page("a.png", 1, label=label)], NAMES, imgsz=imgsz, batch=batch)

@@ -59,6 +59,14 @@ def test_lines_are_what_a_real_model_has(memory: StepMemory) -> None:
     assert memory.n_anchors == 12**2 + 6**2 + 3**2
 
 
+@pytest.mark.parametrize(
+    ("boxes", "pairs"), [(0, 0), (0, None), (1, 0), (1, 1), (1, 9), (2, 2), (2, None)]
+)
+def test_a_batch_with_hardly_a_symbol(memory: StepMemory, boxes: int, pairs: int | None) -> None:
+    few = predict_step(replace(SMALL, boxes=boxes, pairs=pairs))
+    assert 0 < few.total_bytes <= memory.total_bytes
+
+
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "MuSGD"])
 def test_optimizer_is_what_a_real_one_keeps(memory: StepMemory, name: str) -> None:
     spec = replace(SMALL, optimizer=name)

@@ -1,0 +1,165 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from class_maps import ConfigError
+from training.density import launch
+from training.density.fullness import Fullness
+from training.density.launch import auto_batch, form_of, step_of
+from training.heads.head_config import Group, HeadConfig
+from training.memory.gpus import Gpu, find_gpu
+from training.memory.step import predict_step
+from training.memory.suggestion import limit_of
+from training.train_config import TrainConfig
+
+HEADS = HeadConfig(
+    groups=(Group(name="thin", classes=("stem",)), Group(name="rest", classes=("note", "clef"))),
+    box="separate",
+)
+FULLNESS = Fullness(
+    trained=np.array([10, 30]),
+    drawn=np.array([0, 1]),
+    stored=np.array([10, 30]),
+    pairs_a_box=2.5,
+)
+SetGpu = Callable[[int], Gpu]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    """Nine images of 64 x 64 px."""
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "train").mkdir(parents=True)
+    for i in range(9):
+        cv2.imwrite(str(tmp_path / f"images/train/{i}.png"), np.full((64, 64, 3), 255, np.uint8))
+        (tmp_path / f"labels/train/{i}.txt").write_text("0 .5 .5 .2 .2\n1 .2 .2 .1 .2\n")
+    (tmp_path / "data.yaml").write_text(
+        "train: images/train\nval: images/train\nnames: [note, stem, clef]\n"
+    )
+    return TrainConfig(data=tmp_path, out=tmp_path / "run", model="omr-tiny", imgsz=160)
+
+
+@pytest.fixture
+def holds(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> SetGpu:
+    """Put a GPU in place that holds so many of those images, and not one more."""
+
+    def set_to(images: int) -> Gpu:
+        none = Gpu(name="small", total_bytes=0, usable_bytes=0, bf16=True)
+        two = Fullness(
+            trained=np.full(9, 2), drawn=np.arange(9), stored=np.full(9, 2), pairs_a_box=8.0
+        )
+        need = predict_step(step_of(config, none, None, 3, two, images, nominal_batch=images + 1))
+        gpu = Gpu(
+            name="small",
+            total_bytes=2 * need.total_bytes,
+            usable_bytes=round(need.total_bytes * 1.003 / 0.9),
+            bf16=True,
+        )
+        monkeypatch.setattr(launch, "present_device", lambda _: gpu)
+        return gpu
+
+    return set_to
+
+
+def with_nominal(config: TrainConfig, nominal_batch: int, device: str = "") -> TrainConfig:
+    return TrainConfig(
+        data=config.data, out=config.out, model=config.model, imgsz=config.imgsz, batch=1,
+        nominal_batch=nominal_batch, device=device,
+    )  # fmt: skip
+
+
+def test_all_images_at_once_where_they_fit(config: TrainConfig) -> None:
+    found = auto_batch(config)  # this machine
+    assert (found.batch, found.accumulate) == (9, 1)
+
+
+def test_a_batch_fits_and_divides_the_nominal_one(config: TrainConfig, holds: SetGpu) -> None:
+    gpu = holds(4)
+    for nominal, batch in ((0, 4), (14, 2), (7, 1)):
+        found = auto_batch(with_nominal(config, nominal))
+        assert (found.batch, found.accumulate) == (batch, nominal // batch or 1)
+        assert found.memory.batch == batch
+        assert found.memory.total_bytes <= limit_of(gpu)
+
+
+def test_several_devices_share_a_nominal_batch(config: TrainConfig, holds: SetGpu) -> None:
+    holds(64)
+    found = auto_batch(with_nominal(config, 8, "0,1"))
+    assert (found.batch, found.accumulate) == (4, 1)  # on each: 4 of its 4 images
+    assert auto_batch(with_nominal(config, 16, "0,1")).batch == 4
+    with pytest.raises(ConfigError) as error:
+        auto_batch(with_nominal(config, 7, "0,1"))
+    message = "nominal_batch (7): must be a multiple of the 2 devices; use 8"
+    assert str(error.value) == message
+
+
+def test_processes_of_torchrun_could_not_agree(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "n_started", lambda: 2)
+    with pytest.raises(ConfigError, match=r"^--batch auto: .*; give a number$"):
+        auto_batch(config)
+
+
+@pytest.mark.parametrize(
+    ("model", "strides", "reg_max"),
+    [
+        ("omr-tiny", (8, 16, 32), 16),
+        ("omr-tiny-p2", (4, 8, 16, 32), 16),
+        ("yolo26n", (8, 16, 32), 1),
+    ],
+)
+def test_the_form_of_a_models_head(
+    config: TrainConfig, model: str, strides: tuple[int, ...], reg_max: int
+) -> None:
+    found = form_of(TrainConfig(data=config.data, out=config.out, model=model), 3, None)
+    assert (found.strides, found.reg_max, found.heads) == (strides, reg_max, None)
+
+
+def test_groups_of_classes_are_part_of_the_form(config: TrainConfig) -> None:
+    assert form_of(config, 3, HEADS).heads == HEADS
+    with pytest.raises(ConfigError, match="heads: for 3 classes, and there are 4"):
+        form_of(config, 4, HEADS)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "asked", "precision"),
+    [
+        ("rtx5090", "auto", "bf16"),
+        ("t4", "auto", "fp16"),
+        ("rtx5090", "fp32", "fp32"),
+        ("t4", "fp32", "fp32"),
+    ],
+)
+def test_a_step_as_full_as_one_in_a_thousand(
+    config: TrainConfig, gpu: str, asked: str, precision: str
+) -> None:
+    asking = TrainConfig(data=config.data, out=config.out, precision=asked)  # type: ignore[arg-type]
+    one = step_of(asking, find_gpu(gpu), None, 3, FULLNESS, 1)
+    assert (one.boxes, one.boxes_max, one.pairs) == (30, 30, 75)
+    two = step_of(asking, find_gpu(gpu), HEADS, 3, FULLNESS, 2, nominal_batch=3)
+    assert (two.boxes, two.boxes_max, two.pairs) == (40, 30, 100)  # each image once
+    assert (two.precision, two.device, two.heads) == (precision, "cuda", HEADS)
+    assert (one.accumulates, two.accumulates) == (False, True)
+
+
+def test_no_image_has_a_symbol(config: TrainConfig) -> None:
+    none = Fullness(
+        trained=np.zeros(2, np.int64),
+        drawn=np.arange(2),
+        stored=np.zeros(2, np.int64),
+        pairs_a_box=0.0,
+    )
+    spec = step_of(config, find_gpu("t4"), None, 3, none, 2)
+    assert (spec.boxes, spec.boxes_max, spec.pairs) == (0, 0, 0)
+    assert predict_step(spec).total_bytes > 0
+
+
+def test_a_gpu_without_bf16(config: TrainConfig) -> None:
+    asking = TrainConfig(data=config.data, out=config.out, precision="bf16")
+    with pytest.raises(ConfigError) as error:
+        step_of(asking, find_gpu("t4"), None, 3, FULLNESS, 1)
+    assert str(error.value) == "T4 has no bf16: --precision fp16 or fp32"

@@ -131,6 +131,7 @@ def table(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
     """Lay out mean and range over the seeds, in points."""
     columns: dict[str, Figure] = {
         "AP, pages": lambda line: line["pages"]["macro"]["ap"],
+        "AP by instances, pages": lambda line: line["pages"]["instance_weighted"]["ap"],
         "AP50, pages": lambda line: line["pages"]["macro"]["ap50"],
         "AP, tiles": lambda line: line["tiles"]["macro"]["ap"],
         "AP of frequent, tiles": lambda line: line["tiles"]["frequent_macro"]["ap"],
@@ -168,6 +169,8 @@ def _steps(lines: Sequence[dict[str, Any]], names: Sequence[str] | None) -> str:
         names: Classes; None for all frequent ones.
     """
     medians = [_median_steps(line, names) for line in lines]
+    if len(medians) == 1:
+        return _step(medians[0])
     return f"{_step(statistics.median(medians))} ({_step(min(medians))}-{_step(max(medians))})"
 
 
@@ -211,10 +214,10 @@ def _step(value: float) -> str:
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Mean and range in points; a dash where there is no figure."""
+    """Mean and range in points, a single figure as it is, a dash where there is none."""
     known = [100 * value for value in values if value is not None]
-    if not known:
-        return "-"
+    if len(known) < 2:
+        return f"{known[0]:.1f}" if known else "-"
     return f"{statistics.mean(known):.1f} ({min(known):.1f}-{max(known):.1f})"
 
 

@@ -85,7 +85,9 @@ def main() -> None:
             if not _is_there(options.results, name, seed):
                 _append(options.results, run(name, known[name], seed, rig))
     lines = _lines(options.results)
-    print(table(lines, [name for name in names if any(line["name"] == name for line in lines)]))
+    shown = [name for name in names if any(line["name"] == name for line in lines)]
+    print(table(lines, shown))
+    print(f"\n{class_steps(lines, shown)}")
     print(f"\n{ceilings(rig, {name: known[name] for name in ('single', 'separate', 'random')})}")
     print(f"\n{machine(rig.threads, options.device, 'multihead')}")
 
@@ -129,6 +131,7 @@ def table(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
     """Lay out mean and range over the seeds, in points."""
     columns: dict[str, Figure] = {
         "AP, pages": lambda line: line["pages"]["macro"]["ap"],
+        "AP by instances, pages": lambda line: line["pages"]["instance_weighted"]["ap"],
         "AP50, pages": lambda line: line["pages"]["macro"]["ap50"],
         "AP, tiles": lambda line: line["tiles"]["macro"]["ap"],
         "AP of frequent, tiles": lambda line: line["tiles"]["frequent_macro"]["ap"],
@@ -159,26 +162,51 @@ def _class(name: str) -> Figure:
 
 
 def _steps(lines: Sequence[dict[str, Any]], names: Sequence[str] | None) -> str:
-    """Steps after which a class is learnt: the median over classes, and the seeds' range.
+    """Steps after which classes are learnt: the median over them, and the seeds' range.
 
     Args:
         lines: Trainings.
         names: Classes; None for all frequent ones.
     """
     medians = [_median_steps(line, names) for line in lines]
+    if len(medians) == 1:
+        return _step(medians[0])
     return f"{_step(statistics.median(medians))} ({_step(min(medians))}-{_step(max(medians))})"
 
 
 def _median_steps(line: dict[str, Any], names: Sequence[str] | None) -> float:
-    of_classes = line["tiles"]["classes"]
-    wanted = names or [name for name, row in of_classes.items() if row["truths"] >= FREQUENT]
-    curve = [(int(step), ap50) for step, ap50 in line["curve"].items()]
-    first = [
-        next((step for step, ap50 in curve if ap50.get(name, 0) >= LEARNT), float("inf"))
-        for name in wanted
-        if name in of_classes
-    ]
+    first = [_learnt_after(line, name) for name in names or _frequent(line) if _has(line, name)]
     return statistics.median_high(first) if first else float("inf")
+
+
+def class_steps(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
+    """Lay out the steps after which each frequent class is learnt, the median over the seeds."""
+    names = list(dict.fromkeys(name for line in lines for name in _frequent(line)))
+    rows = [f"| steps to AP50 .5 | {' | '.join(shown)} |", f"|{'---|' * (len(shown) + 1)}"]
+    for name in names:
+        cells = [
+            statistics.median_high(
+                _learnt_after(line, name) for line in lines if line["name"] == what
+            )
+            for what in shown
+        ]
+        rows.append(f"| {name} | {' | '.join(map(_step, cells))} |")
+    return "\n".join(rows)
+
+
+def _frequent(line: dict[str, Any]) -> list[str]:
+    of_classes = line["tiles"]["classes"]
+    return [name for name, row in of_classes.items() if row["truths"] >= FREQUENT]
+
+
+def _has(line: dict[str, Any], name: str) -> bool:
+    return name in line["tiles"]["classes"]
+
+
+def _learnt_after(line: dict[str, Any], name: str) -> float:
+    """Steps after which a class had an AP50 of ``LEARNT`` for the first time."""
+    steps = (int(step) for step, ap50 in line["curve"].items() if ap50.get(name, 0) >= LEARNT)
+    return min(steps, default=float("inf"))
 
 
 def _step(value: float) -> str:
@@ -186,10 +214,10 @@ def _step(value: float) -> str:
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Mean and range in points; a dash where there is no figure."""
+    """Mean and range in points, a single figure as it is, a dash where there is none."""
     known = [100 * value for value in values if value is not None]
-    if not known:
-        return "-"
+    if len(known) < 2:
+        return f"{known[0]:.1f}" if known else "-"
     return f"{statistics.mean(known):.1f} ({min(known):.1f}-{max(known):.1f})"
 
 

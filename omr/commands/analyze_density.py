@@ -70,7 +70,7 @@ def analyze_density(
 
     Nothing is trained and no pixel is read; the GPU need not be there.
 
-    Plots, for two classes: omr analyze-density data --wanted stem,beam --report page.html
+    With plots: omr analyze-density data --gpu rtx5090 --report page.html
 
     Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from training.density.report import DensityReport
     from training.memory.step import StepSpec
 
-MOST_NAMES = 5
+MOST_NAMES = 3
 """Names that a sentence lists."""
 MOST = 0.5
 """Share of a class's symbols."""
@@ -70,7 +70,7 @@ def analyze_density(
 
     Nothing is trained and no pixel is read; the GPU need not be there.
 
-    Plots, for two classes: omr analyze-density data --wanted stem,beam --report page.html
+    With plots: omr analyze-density data --gpu rtx5090 --report page.html
 
     Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """
@@ -219,7 +219,9 @@ def _show_memory(found: "DensityReport") -> None:
         f"Ultralytics compares {found.spec.boxes_max:,} symbols with {memory.n_anchors:,} points, "
         f"{memory.batch} times; omr lists {found.spec.pairs or 0:,} pairs: {taken} of the memory"
     )
-    for what, n_bytes in {"all": memory.total_bytes, **stock}.items():
+    # Where ours does not fit, that theirs does not either is no news.
+    fits = memory.total_bytes <= gpu.usable_bytes
+    for what, n_bytes in (stock if fits else {"all": memory.total_bytes}).items():
         if n_bytes > gpu.usable_bytes:
             note(f"out of memory on {gpu.name}: {what}: {_mib(n_bytes)} MiB")
 

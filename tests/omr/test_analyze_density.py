@@ -249,3 +249,11 @@ def test_a_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
     error = small(data, "--report", full).exception
     assert isinstance(error, ConfigError)
     assert str(error) == f"{full}: cannot be written: No space left on device"
+
+
+def test_a_batch_far_too_large_is_said_once(data: Path) -> None:
+    result = small(data, "--batch", 1_000_000)
+    assert result.exit_code == 0, result.output
+    notes = re.findall(r"^note: (.*): [\d,]+ MiB$", result.stderr, re.M)
+    assert notes == ["out of memory on T4: all"]
+    assert "--batch 2 --out run" in result.stderr

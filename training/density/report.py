@@ -170,7 +170,7 @@ def _suggestion(
     max_det = suggested_max_det(found.symbols.max if found.symbols else 0)
     workers = workers_for(found.n_images)
     cache = found.n_images * 3 * config.imgsz**2
-    loading = f"{workers} processes to load images here; " if gpu.device == "cuda" else ""
+    loading = f"processes to load images here: {workers}; " if gpu.device == "cuda" else ""
     rest = ""
     if launch.accumulate > 1:
         images = launch.batch * launch.accumulate

@@ -80,6 +80,14 @@ def report(data: Path) -> DensityReport:
     return looked(data)
 
 
+@pytest.fixture
+def memory_known(report: DensityReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the memory out where a test is not about it."""
+    launch = Launch(batch=2, accumulate=1, largest=2, memory=report.memory)
+    for name, value in (("find_launch", launch), ("memory_over_batch", report.memory_over_batch)):
+        monkeypatch.setattr(f"training.density.report.{name}", lambda *_, found=value: found)
+
+
 def test_no_image_has_a_symbol(tmp_path: Path) -> None:
     found = looked(written(tmp_path / "data", [(64, 64, []), (64, 32, [])]), wanted=["stem"])
     plain = strict(found)
@@ -174,19 +182,15 @@ def test_what_is_suggested_is_in_the_rows_as_it_was_predicted(report: DensityRep
         ),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("memory_known")
 def test_tiles_give_symbols_their_size(
     images: Sequence[Image],
     imgsz: int,
     wanted: Sequence[str],
     tile: int | None,
     too_small: tuple[str, ...],
-    report: DensityReport,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    launch = Launch(batch=2, accumulate=1, largest=2, memory=report.memory)
-    for name, value in (("find_launch", launch), ("memory_over_batch", report.memory_over_batch)):
-        monkeypatch.setattr(f"training.density.report.{name}", lambda *_, found=value: found)
     found = looked(written(tmp_path / "d", images), imgsz=imgsz, wanted=wanted)
     assert found.suggest is not None
     assert (found.suggest.tile, found.suggest.too_small) == (tile, too_small)
@@ -236,6 +240,7 @@ def test_gradients_of_earlier_batches_are_counted_where_there_are_some(data: Pat
     assert launched.at_peak["gradients"] == launched.gradients_bytes
 
 
+@pytest.mark.usefixtures("memory_known")
 def test_two_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
     twice = written(tmp_path / "data", [(64, 64, [(0, 9, 9), (2, 1, 9)])], ("dot", "clef", "dot"))
     found = looked(twice, wanted=["dot (2)"])
@@ -288,6 +293,7 @@ def test_heads_of_a_file_and_of_weights(data: Path, tmp_path: Path) -> None:
     assert of_weights.memory.parameters_bytes == of_file.memory.parameters_bytes
 
 
+@pytest.mark.usefixtures("memory_known")
 def test_a_head_without_distributions(data: Path) -> None:
     found = looked(data, model="yolo26n")
     assert set(found.survey.ceilings.overall) == {"free", "free, P2"}

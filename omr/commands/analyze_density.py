@@ -8,7 +8,7 @@ import typer
 
 from class_maps import ConfigError, some
 from omr.console import entry, note, print_json, say, table
-from omr.options import AsJson
+from omr.options import AsJson, Trust
 
 if TYPE_CHECKING:
     from training.density.report import DensityReport
@@ -58,6 +58,7 @@ def analyze_density(
     mix: Annotated[str | None, typer.Option(help="Of several DATA, as omr train takes it.")] = None,
     same: Annotated[str, typer.Option(help="Of several DATA, as omr train takes it.")] = "",
     seed: Annotated[int, typer.Option(help="Of order and augmentation.")] = 0,
+    trust: Trust = False,
     report: Annotated[
         Path | None, typer.Option(help="Web page to write: plots, all classes.", dir_okay=False)
     ] = None,
@@ -92,6 +93,7 @@ def analyze_density(
         precision=precision,
         mosaic=mosaic,
         seed=seed,
+        trust=trust,
     )
     names = [name.strip() for name in wanted.split(",")] if wanted else []
     if report and not report.parent.is_dir():

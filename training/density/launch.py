@@ -71,7 +71,7 @@ def form_of(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> He
         ConfigError: No such model, or the groups are not of so many classes.
         InputError: No such file, or no detection model in it.
     """
-    model = trained_model(config.model, n_classes, heads, real=False)
+    model = trained_model(config.model, n_classes, heads, real=False, trust=config.trust)
     head = model.model[-1]
     return HeadForm(
         strides=tuple(int(stride) for stride in model.stride.tolist()),
@@ -108,6 +108,7 @@ def step_of(
     boxes = whole.p999 if whole else 0
     return StepSpec(
         model=config.model,
+        trust=config.trust,
         n_classes=n_classes,
         heads=heads,
         imgsz=config.imgsz,

@@ -142,7 +142,8 @@ class _Training:
     def __init__(self, spec: StepSpec) -> None:
         self.spec, self.device = spec, torch.device(spec.device)
         self.order = torch.channels_last if spec.device == "cpu" else torch.contiguous_format
-        model = trained_model(spec.model, spec.n_classes, spec.heads).to(self.device)
+        model = trained_model(spec.model, spec.n_classes, spec.heads, trust=spec.trust)
+        model = model.to(self.device)
         self.model = model.to(memory_format=self.order)
         self.model.args = get_cfg()
         self.optimizer = optimizer_of(self.model, spec)

@@ -29,7 +29,12 @@ from training.transfer import set_head, transfer
 
 
 def trained_model(
-    name: str, n_classes: int, heads: HeadConfig | None = None, *, real: bool = True
+    name: str,
+    n_classes: int,
+    heads: HeadConfig | None = None,
+    *,
+    real: bool = True,
+    trust: bool = False,
 ) -> DetectionModel:
     """Build a model as it is at the start of a training.
 
@@ -39,6 +44,7 @@ def trained_model(
         heads: Groups of classes; None for a single head, or for that of the weights.
         real: With numbers. Without, the weights have shapes only; a file with weights is read, so
             that its model has numbers in any case.
+        trust: Let a pickle that cannot be read otherwise run its code.
 
     Returns:
         On the CPU, or on torch's ``meta`` device.
@@ -47,9 +53,9 @@ def trained_model(
         ConfigError: No such model, or the groups are not of so many classes.
         InputError: No such file, or no detection model in it.
     """
-    file = model_file(name)
+    file = model_file(name, trust=trust)
     if is_weights(name):
-        return _from_weights(Path(name), n_classes, heads)
+        return _from_weights(load_weights(Path(name), trust=trust), Path(name), n_classes, heads)
     names = _names(n_classes, heads, {})
     with quiet(), activation_kept(), nullcontext() if real else _Shapes({torch.tensor}):
         model = DetectionModel(file, nc=n_classes, verbose=False)
@@ -93,9 +99,10 @@ def quiet() -> Iterator[None]:
         LOGGER.setLevel(before)
 
 
-def _from_weights(file: Path, n_classes: int, heads: HeadConfig | None) -> DetectionModel:
+def _from_weights(
+    source: DetectionModel, file: Path, n_classes: int, heads: HeadConfig | None
+) -> DetectionModel:
     """Build what a training from weights starts with."""
-    source = load_weights(file)
     names = _names(n_classes, heads, source.names)
     if isinstance(source.model[-1], GroupedDetect) and len(source.names) != n_classes:
         raise ConfigError(

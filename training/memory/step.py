@@ -56,6 +56,8 @@ class StepSpec:
 
     model: str
     """As ``omr train --model`` takes it."""
+    trust: bool = False
+    """Whether a pickle with weights that cannot be read otherwise may run its code."""
     n_classes: int
     heads: HeadConfig | None = None
     """Groups of classes with a head each; None for a single head, or for that of the weights."""
@@ -229,7 +231,7 @@ def _at(recorded: tuple[Timeline, int], spec: StepSpec) -> StepMemory:
 @lru_cache(maxsize=32)
 def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
     """Go through a step on tensors without storage; count the anchor points of an image, too."""
-    model = trained_model(spec.model, spec.n_classes, spec.heads, real=False)
+    model = trained_model(spec.model, spec.n_classes, spec.heads, real=False, trust=spec.trust)
     model.args = get_cfg()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with fake:

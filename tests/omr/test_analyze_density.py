@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 import typer
 import yaml
 from browser import Seen, open_pages
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from omr.cli import app
+from training.memory.skeleton import trained_model
 
 PAGES, SYMBOLS, CLASSES = 32, 40_000, 20
 WIDTH, HEIGHT = 1960, 2772
@@ -257,3 +259,12 @@ def test_a_batch_far_too_large_is_said_once(data: Path) -> None:
     notes = re.findall(r"^note: (.*): [\d,]+ MiB$", result.stderr, re.M)
     assert notes == ["out of memory on T4: all"]
     assert "--batch 2 --out run" in result.stderr
+
+
+def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> None:
+    own = trained_model("omr-tiny", 2).fuse(verbose=False)  # not what its description says
+    torch.save({"model": own, "train_args": {}}, tmp_path / "own.pt")
+    words = [data, "--model", tmp_path / "own.pt", "--imgsz", 64, "--gpu", "t4"]
+    assert "give --trust if you trust where it comes from" in str(run(*words).exception)
+    result = run(*words, "--trust")
+    assert result.exit_code == 0, result.output

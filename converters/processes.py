@@ -19,6 +19,9 @@ R = TypeVar("R")
 
 BATCH = 64
 """Items in memory together, for each worker."""
+IDLE_S = 60
+"""Seconds after which processes without work end. With loky's 10 a busy machine often lets them end
+just when the next work comes."""
 PARENT_CHECK_S = 1.0
 """Seconds until a worker notices that it has been left alone."""
 
@@ -60,7 +63,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> It
 def _executor(workers: int) -> Any:  # noqa: ANN401
     from joblib.externals.loky import get_reusable_executor
 
-    return get_reusable_executor(max_workers=workers, initializer=_end_with_parent)
+    return get_reusable_executor(max_workers=workers, timeout=IDLE_S, initializer=_end_with_parent)
 
 
 def _end_with_parent() -> None:

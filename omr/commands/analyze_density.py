@@ -99,6 +99,8 @@ def analyze_density(
     if report and not report.parent.is_dir():
         raise ConfigError(f"{report.parent}: no such folder; make it, or choose another --report")
     found = analyze(config, find_gpu(gpu) if gpu else None, names)
+    if found.config.batch < batch:
+        note(f"batch {found.config.batch}, not {batch}: there are no more images")
     _show(found)
     plain = found.to_json()
     if measure:
@@ -228,18 +230,27 @@ def _show_memory(found: "DensityReport") -> None:
             note(f"out of memory on {gpu.name}: {what}: {_mib(n_bytes)} MiB")
 
 
-def _measure(spec: "StepSpec") -> dict[str, object]:
-    """Run real steps, and show what they took beside what was predicted for the device here."""
+def _measure(spec: "StepSpec") -> dict[str, object] | None:
+    """Run real steps, and show what they took beside what was predicted for the device here.
+
+    Returns:
+        None where they would not fit.
+    """
     from dataclasses import replace
 
     import torch
 
     from training.memory.measured import measure_step
     from training.memory.step import predict_step
+    from training.memory.suggestion import present_device
 
     device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
     precision = "fp32" if device == "cpu" and spec.precision == "fp16" else spec.precision
     here = replace(spec, device=device, precision=precision)
+    need, gpu = predict_step(here).total_bytes, present_device()
+    if need > gpu.usable_bytes:
+        note(f"not measured: {_mib(need)} MiB do not fit on {gpu.name}; take a smaller --batch")
+        return None
     measured = measure_step(here)
     predicted = predict_step(replace(here, pairs=measured.pairs))
     n_bytes = predicted.allocated_bytes

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from omr.cli import app
+from training.memory.gpus import Gpu
 from training.memory.skeleton import trained_model
 
 PAGES, SYMBOLS, CLASSES = 32, 40_000, 20
@@ -253,12 +254,34 @@ def test_a_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
     assert str(error) == f"{full}: cannot be written: No space left on device"
 
 
-def test_a_batch_far_too_large_is_said_once(data: Path) -> None:
-    result = small(data, "--batch", 1_000_000)
+def test_no_batch_has_more_images_than_there_are(data: Path) -> None:
+    result = small(data, "--batch", 1_000_000, "--json")
     assert result.exit_code == 0, result.output
-    notes = re.findall(r"^note: (.*): [\d,]+ MiB$", result.stderr, re.M)
-    assert notes == ["out of memory on T4: all"]
+    notes = re.findall(r"^note: (.*)$", result.stderr, re.M)
+    assert notes == ["batch 2, not 1000000: there are no more images"]
     assert "--batch 2 --out run" in result.stderr
+    report = json.loads(result.stdout)
+    assert report["batch"] == 2
+    assert [row["batch"] for row in report["memory_over_batch"]] == [1, 2]
+    fitting = json.loads(small(data, "--batch", 2, "--json").stdout)
+    assert report["memory"] == fitting["memory"]
+
+
+def test_what_is_too_large_to_predict_is_one_line(data: Path) -> None:
+    error = run(data, "--model", "yolo11n", "--imgsz", 16_384, "--gpu", "b200").exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == ("yolo11n at 16384 px: too large to be predicted; take a smaller --imgsz")
+
+
+def test_what_does_not_fit_here_is_not_measured(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Gpu(name="this CPU", total_bytes=1, usable_bytes=1, bf16=False, device="cpu")
+    monkeypatch.setattr("training.memory.suggestion.present_device", lambda: here)
+    result = small(data, "--measure", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["measured"] is None
+    assert "MiB do not fit on this CPU; take a smaller --batch" in result.stderr
 
 
 def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> None:
@@ -268,3 +291,4 @@ def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> No
     assert "give --trust if you trust where it comes from" in str(run(*words).exception)
     result = run(*words, "--trust")
     assert result.exit_code == 0, result.output
+    assert " --trust " in result.stderr.splitlines()[-1]

@@ -42,7 +42,7 @@ from training.train_config import TrainConfig
         (
             analyze_density,
             TrainConfig,
-            {"model", "heads", "imgsz", "batch", "precision", "mosaic", "seed"},
+            {"model", "heads", "imgsz", "batch", "precision", "mosaic", "seed", "trust"},
         ),
     ],
 )

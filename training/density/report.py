@@ -7,7 +7,7 @@ compares every symbol with every anchor point runs out of memory.
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, inf, log2
 from typing import Any
@@ -69,6 +69,7 @@ class DensityReport:
     """Everything that :func:`analyze` found."""
 
     config: TrainConfig
+    """Its batch holds no more images than there are."""
     heads: HeadConfig | None
     gpu: Gpu
     spec: StepSpec
@@ -120,6 +121,7 @@ def analyze(
         raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
     form = form_of(config, len(names), heads)
     found = survey(config, joint, form)
+    config = replace(config, batch=max(1, min(config.batch, found.n_images)))
     of_batch = partial(step_of, config, gpu, heads, len(names), found.fullness)
     spec = of_batch(config.batch)
     problem, launch = "", None
@@ -128,7 +130,8 @@ def analyze(
         launch = find_launch(partial(of_batch, nominal_batch=nominal), gpu, found.n_images)
     except ConfigError as error:
         problem = str(error)
-    rows = {row.batch: row for row in memory_over_batch(spec, _batches(config.batch, launch))}
+    batches = _batches(config.batch, launch, found.n_images)
+    rows = {row.batch: row for row in memory_over_batch(spec, batches)}
     if launch:  # with batches of its own fullness, and the gradients of those before
         rows[launch.batch] = launch.memory
     shown, memory = rows.values(), rows[config.batch]
@@ -149,11 +152,11 @@ def analyze(
     )
 
 
-def _batches(asked: int, launch: Launch | None) -> list[int]:
+def _batches(asked: int, launch: Launch | None, n_images: int) -> list[int]:
     """Batches to show: powers of two beyond what fits, and those that are spoken of."""
-    largest = max(asked, launch.batch if launch else 1)
-    powers = {2**n for n in range(ceil(log2(largest)) + 2)}
-    return sorted(powers | {asked} | ({launch.batch} if launch else set()))
+    spoken_of = {asked, launch.batch} if launch else {asked}
+    powers = (2**n for n in range(ceil(log2(max(spoken_of))) + 2))
+    return sorted(spoken_of | {batch for batch in powers if batch <= n_images})
 
 
 def _dense_bytes(found: Survey, row: StepMemory, version: str) -> int:
@@ -246,6 +249,7 @@ def _command(config: TrainConfig, launch: Launch) -> str:
     for name in ("heads", "precision", "mosaic", "seed"):
         if getattr(config, name) != getattr(usual, name):
             words += [f"--{name}", getattr(config, name)]
+    words += ["--trust"] if config.trust else []
     words += ["--imgsz", config.imgsz, "--batch", launch.batch]
     if launch.accumulate > 1:
         words += ["--nominal-batch", launch.batch * launch.accumulate]

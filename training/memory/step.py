@@ -249,6 +249,13 @@ def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
         with fake, sizes, recorder:
             optimizer = _optimize(model, spec, recorder)
             _pass(model, criterion, spec, recorder)
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise ConfigError(
+            f"{spec.model} at {spec.side} px: too large to be predicted; take a smaller --imgsz"
+        ) from None
+    else:
         timeline = recorder.timeline(always=("optimizer", "guard"))
         del optimizer  # only now, with what it keeps
     finally:

@@ -203,7 +203,8 @@ def _convert(walk: _Walk, place: _Place, source: _Source, classes: str) -> dict[
     scale = ["--scale", f"staff-space:{STAFF_SPACE}"] if source.has_staves else []
     how = ["--classes", classes, "--tile", TILE, *scale, *val]
     walk.step("convert", source.path, place.data, *how)
-    walk.step("analyze-density", place.data, "--imgsz", TILE, "--batch", BATCH)
+    size = ["--imgsz", TILE, "--batch", BATCH]
+    walk.step("analyze-density", place.data, "--model", MODEL, *size)
     manifest: dict[str, Any] = json.loads((place.data / MANIFEST).read_text(encoding="utf-8"))
     return manifest
 

@@ -40,12 +40,16 @@ def count_labels(dataset: YoloDataset) -> dict[str, LabelCounts]:
     """
     counts = {split: _count(dataset, split) for split in ("train", "val")}
     if not counts["train"].symbols:
-        raise InputError(
-            f"no symbols for any of its {counts['train'].images} images; "
-            "labels/ must lie beside images/; convert the data set again",
-            path=dataset.splits["train"],
-        )
+        raise InputError(no_symbols(counts["train"].images), path=dataset.splits["train"])
     return counts
+
+
+def no_symbols(n_images: int) -> str:
+    """Say that a split of so many images has nothing to train on, and what to do."""
+    return (
+        f"no symbols for any of its {n_images} images; "
+        "labels/ must lie beside images/; convert the data set again"
+    )
 
 
 def _count(dataset: YoloDataset, split: str) -> LabelCounts:

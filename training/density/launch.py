@@ -3,13 +3,14 @@
 from dataclasses import replace
 from functools import partial
 
-from class_maps import ConfigError
+from class_maps import ConfigError, InputError
 from training.density.fullness import Fullness, read_labels
 from training.density.survey import HeadForm
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.joint_data import join
+from training.labels import no_symbols
 from training.memory.gpus import Gpu
 from training.memory.skeleton import trained_model
 from training.memory.step import StepPrecision, StepSpec, predict_step
@@ -47,6 +48,8 @@ def auto_batch(config: TrainConfig) -> Launch:
     heads = head_config.load(config.heads) if config.heads else None
     strides = form_of(config, len(joint.names), heads).strides
     fullness = read_labels(config, joint, strides).fullness
+    if not fullness.stored.any():
+        raise InputError(no_symbols(len(fullness.stored)), path=config.data)
     asked = config.nominal_batch // devices
     step = partial(step_of, config, gpu, heads, len(joint.names), fullness, nominal_batch=asked)
     nominal = asked or NOMINAL_BATCH

@@ -6,7 +6,7 @@ compares every symbol with every anchor point runs out of memory.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, inf, log2
@@ -23,6 +23,7 @@ from training.density.survey import Survey, survey, told_apart
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
 from training.joint_data import join
+from training.labels import no_symbols
 from training.memory.assigners import dense_assigner_bytes
 from training.memory.gpus import GIB, Gpu
 from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
@@ -124,12 +125,7 @@ def analyze(
     config = replace(config, batch=max(1, min(config.batch, found.n_images)))
     of_batch = partial(step_of, config, gpu, heads, len(names), found.fullness)
     spec = of_batch(config.batch)
-    problem, launch = "", None
-    try:
-        nominal = min(NOMINAL_BATCH, found.n_images)
-        launch = find_launch(partial(of_batch, nominal_batch=nominal), gpu, found.n_images)
-    except ConfigError as error:
-        problem = str(error)
+    launch, problem = _launch(of_batch, gpu, found)
     batches = _batches(config.batch, launch, found.n_images)
     rows = {row.batch: row for row in memory_over_batch(spec, batches)}
     if launch:  # with batches of its own fullness, and the gradients of those before
@@ -150,6 +146,19 @@ def analyze(
         suggest=_suggestion(config, gpu, found, launch, wanted) if launch else None,
         problem=problem,
     )
+
+
+def _launch(
+    of_batch: Callable[..., StepSpec], gpu: Gpu, found: Survey
+) -> tuple[Launch | None, str]:
+    """Find what to launch, or say why there is nothing."""
+    if not found.n_symbols:
+        return None, no_symbols(found.n_images)
+    nominal = min(NOMINAL_BATCH, found.n_images)
+    try:
+        return find_launch(partial(of_batch, nominal_batch=nominal), gpu, found.n_images), ""
+    except ConfigError as error:
+        return None, str(error)
 
 
 def _batches(asked: int, launch: Launch | None, n_images: int) -> list[int]:

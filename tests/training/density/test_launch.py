@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from class_maps import ConfigError
+from class_maps import ConfigError, InputError
 from training.density import launch
 from training.density.fullness import Fullness
 from training.density.launch import auto_batch, form_of, step_of
@@ -163,3 +163,10 @@ def test_a_gpu_without_bf16(config: TrainConfig) -> None:
     with pytest.raises(ConfigError) as error:
         step_of(asking, find_gpu("t4"), None, 3, FULLNESS, 1)
     assert str(error.value) == "T4 has no bf16: --precision fp16 or fp32"
+
+
+def test_without_a_symbol_no_batch_is_chosen(config: TrainConfig) -> None:
+    for file in (config.data / "labels").rglob("*.txt"):
+        file.write_text("")
+    with pytest.raises(InputError, match=r"no symbols for any of its \d+ images; labels/ must lie"):
+        auto_batch(config)

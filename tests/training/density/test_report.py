@@ -97,9 +97,11 @@ def test_no_image_has_a_symbol(tmp_path: Path) -> None:
     assert plain["priors"] == []
     assert [row["representation"] for row in plain["classes"]] == [None] * 3
     assert [row["start"] for row in plain["classes"]] == [None] * 3
-    suggest = plain["suggest"]
-    assert (suggest["batch"], suggest["tile"], suggest["too_small"]) == (2, None, [])
-    assert suggest["max_det"] == 300
+    assert plain["suggest"] is None
+    assert plain["problem"] == (
+        "no symbols for any of its 2 images; labels/ must lie beside images/; "
+        "convert the data set again"
+    )
 
 
 def test_what_is_counted(report: DensityReport) -> None:

@@ -162,8 +162,8 @@ def cold_start(
         ),
         cold_stock=_names_of(names, stock_starts, lambda start: start.cold),
         cold_own=_names_of(names, own_starts, lambda start: start.cold),
-        dropped_stock=_names_of(names, stock_starts, _is_dropped),
-        dropped_own=_names_of(names, own_starts, _is_dropped),
+        dropped_stock=_names_of(names, stock_starts, is_dropped),
+        dropped_own=_names_of(names, own_starts, is_dropped),
         priors=_priors(own) if sizes and size_prior else (),
     )
 
@@ -276,7 +276,8 @@ def _names_of(
     return tuple(names[label] for label, start in starts.items() if wanted(start))
 
 
-def _is_dropped(start: Start) -> bool:
+def is_dropped(start: Start) -> bool:
+    """Tell whether the augmentation takes out more than half of a class."""
     return start.dropped > MOST_DROPPED
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from training.density.cold_start import Start
+from training.density.cold_start import Start, is_dropped
 from training.density.fullness import SPLIT
 from training.density.representation import Reach
 from training.density.survey import Survey
+from training.memory.step import KINDS, KINDS_OF_CUDA, StepMemory
 
 if TYPE_CHECKING:
     from training.density.report import DensityReport
-    from training.memory.step import StepMemory
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ def to_json(report: "DensityReport") -> Json:
         "classes": [_class(found, label) for label in order],
         "contest": _contest(found, order),
         "priors": [asdict(prior) | {"group": prior.group or ""} for prior in found.start.priors],
-        "memory": _memory(report.memory),
+        "memory": report.memory.to_json(),
         "memory_over_batch": [
             _at_peak(row) | {"ultralytics_assigner_bytes": dense}
             for row, dense in zip(report.memory_over_batch, report.dense_bytes, strict=True)
@@ -104,7 +104,7 @@ def _starts(stock: Start | None, own: Start | None) -> Json | None:
 
 def _start(start: Start) -> Json:
     """What a class starts with; it learns if it has a weight, and half of its labels at least."""
-    return asdict(start) | {"learns": not start.cold and start.dropped <= 0.5}
+    return asdict(start) | {"learns": not start.cold and not is_dropped(start)}
 
 
 def _contest(found: Survey, order: Iterable[int]) -> Json | None:
@@ -124,20 +124,8 @@ def _contest(found: Survey, order: Iterable[int]) -> Json | None:
     }
 
 
-def _memory(row: "StepMemory") -> Json:
-    """Each line at its highest, and all of them at the peak."""
-    return row.to_json()
-
-
-def _at_peak(row: "StepMemory") -> Json:
+def _at_peak(row: StepMemory) -> Json:
     """Lines that add up to the total, for a stack."""
-    lines = {f"{kind}_bytes": 0 for kind in STACKED}
+    lines = {f"{kind}_bytes": 0 for kind in (*KINDS, *KINDS_OF_CUDA)}
     lines |= {f"{kind}_bytes": n_bytes for kind, n_bytes in row.at_peak.items()}
     return lines | {"batch": row.batch, "total_bytes": row.total_bytes}
-
-
-STACKED = (
-    "parameters", "gradients", "optimizer", "ema", "buffers", "inputs", "activations", "loss",
-    "assigner", "workspace", "guard", "allocator", "library",
-)  # fmt: skip
-"""Lines of a step."""

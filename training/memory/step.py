@@ -400,3 +400,5 @@ KINDS = (
     "assigner", "workspace", "guard",
 )  # fmt: skip
 """Lines of a step's tensors."""
+KINDS_OF_CUDA = "allocator", "library"
+"""Lines that only a GPU has."""

@@ -1,7 +1,7 @@
 """Reads, checks, scales and writes the pixels of pages."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +17,12 @@ Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's o
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Those that readers of YOLO folders look for."""
 
+_ORIENTATION = 0x0112
+"""EXIF tag: how an image is to be turned before it is shown. Phones write it."""
+
+_JPEG = frozenset({"JPEG", "MPO"})
+"""Pillow's names of it; the second holds several pictures."""
+
 Pixels: TypeAlias = NDArray[np.uint8]
 """Shape ``(height, width)`` or, in colour, ``(height, width, 3)``, BGR."""
 
@@ -29,34 +35,38 @@ def check_size(path: Path, width: int, height: int) -> None:
     """
     found = size(path)
     if found != (width, height):
+        turned = "; it is turned by its EXIF orientation" if _orientation_of(path) > 1 else ""
         raise InputError(
-            f"is {found[0]} x {found[1]} px, but its labels are for {width} x {height} px",
+            f"is {found[0]} x {found[1]} px, but its labels are for {width} x {height} px{turned}",
             path=path,
         )
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, from the head of the file.
+    """Width and height in pixels as it looks, from the head of the file.
 
     Raises:
         InputError: There is no image.
     """
     with _opened(path, path) as image:
-        return image.size
+        width, height = image.size
+        return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 def copy(path: Path, target: Path) -> None:
     """Copy an image, byte for byte unless it is see-through.
 
     Readers that ignore transparency show whatever colour lies beneath it, so such an image is
-    written anew as it looks on white paper; so is one whose name is given another suffix.
+    written anew as it looks on white paper; so is one whose name is given another suffix, and one
+    with an EXIF orientation that is no JPEG: not every reader turns it.
 
     Raises:
         InputError: It is damaged or cut short.
     """
     with _opened(path, path) as image:
-        see_through = image.has_transparency_data
-    if see_through or path.suffix != target.suffix:
+        anew = image.has_transparency_data
+        anew |= _orientation(image) > 1 and image.format not in _JPEG
+    if anew or path.suffix != target.suffix:
         write(read(path), target)
     else:
         target.write_bytes(_whole(path))
@@ -68,8 +78,9 @@ def read(path: Path) -> Pixels:
     Raises:
         InputError: It is damaged or cut short.
     """
+    data = _whole(path)
     try:
-        decoded = cv2.imdecode(np.frombuffer(_whole(path), np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # more than 2 ** 30 pixels
         decoded = None
     if decoded is None:
@@ -79,7 +90,7 @@ def read(path: Path) -> Pixels:
         image = _on_white(image)
     if image.ndim == 3 and _is_grey(image):
         image = image[..., 0]
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(_turned(image, _orientation_of(path)))
 
 
 def _whole(path: Path) -> bytes:
@@ -88,10 +99,33 @@ def _whole(path: Path) -> bytes:
     with _opened(BytesIO(data), path) as image:
         image.verify()  # the check sums of a PNG
         form = image.format
-    if form == "JPEG":  # has no check sum: only decoding shows a lack
+    if form in _JPEG:  # has no check sum: only decoding shows a lack
         with _opened(BytesIO(data), path) as image:
             image.load()
     return data
+
+
+def _orientation_of(path: Path) -> int:
+    with _opened(path, path) as image:
+        return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 is upright. That of a TIFF is none of EXIF's: all heed it."""
+    exif = Image.Exif()
+    with suppress(Exception):  # of damaged EXIF data; nobody turns by those
+        exif.load(image.info.get("exif", b""))
+    found = exif.get(_ORIENTATION)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _turned(image: Pixels, orientation: int) -> Pixels:
+    """Turn what a file holds to what it looks like."""
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in {3, 4, 7, 8}:
+        image = image[::-1]
+    return image[:, ::-1] if orientation in {2, 3, 6, 7} else image
 
 
 @contextmanager

@@ -95,3 +95,55 @@ def test_scaling_averages() -> None:
     checks: Pixels = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (4, 4))
     assert np.unique(images.scaled(checks, 4, 4)).tolist() in ([127], [128])
     assert images.scaled(checks, 16, 16).shape == (16, 16)
+
+
+def shown_by_opencv(path: Path, flags: int = cv2.IMREAD_COLOR) -> Pixels:
+    """Decode as Ultralytics does, from bytes: from files OpenCV cannot read turned TIFFs."""
+    shown = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    assert shown is not None
+    return shown.astype(np.uint8)
+
+
+def turned(path: Path, orientation: int, exif: bytes | None = None) -> Pixels:
+    """Write an image that is to be turned; return what OpenCV shows of it in colour."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    Image.fromarray(np.stack([GREY, GREY, 255 - GREY], axis=2)).save(
+        path, exif=tags.tobytes() if exif is None else exif
+    )
+    return shown_by_opencv(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_images_are_as_they_look(suffix: str, orientation: int, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    shown = turned(path, orientation)
+    assert images.size(path) == shown.shape[1::-1]
+    np.testing.assert_array_equal(images.read(path), shown)
+    copied = tmp_path / f"b{suffix}"
+    images.copy(path, copied)
+    np.testing.assert_array_equal(shown_by_opencv(copied), shown)
+    if suffix == ".png" and orientation > 1:  # not every reader turns it
+        np.testing.assert_array_equal(shown_by_opencv(copied, cv2.IMREAD_UNCHANGED), shown)
+
+
+def test_labels_of_an_image_as_it_is_stored(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    turned(path, 6)
+    images.check_size(path, 12, 20)
+    with pytest.raises(InputError) as raised:
+        images.check_size(path, 20, 12)
+    assert str(raised.value) == (
+        f"{path}: is 12 x 20 px, but its labels are for 20 x 12 px; it is turned by its EXIF "
+        "orientation"
+    )
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged data
+@pytest.mark.parametrize("exif", [b"Exif", b"Exif\0\0MM\0*\0\0\0\x08\0", b"Exif\0\0nothing"])
+def test_damaged_exif_turns_nothing(exif: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    assert turned(path, 6, exif).shape == (12, 20, 3)
+    assert images.size(path) == (20, 12)
+    assert images.read(path).shape == (12, 20, 3)

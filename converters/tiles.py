@@ -19,6 +19,11 @@ LONG_SHARE = 0.25
 """Of the tile's side: with less overlap than this, symbols longer than it count as long."""
 
 
+def usual_overlap(size: int) -> int:
+    """Pixels that tiles share unless another number is asked for: a fifth of their side."""
+    return size // 5
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TileOptions:
     """How pages are cut.

@@ -11,16 +11,15 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import msgspec
 import numpy as np
 import yaml
 
 from class_maps import InputError
 from converters import images
 from converters.boxes import Boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from converters.converted import Converted, TiledPage, read_converted
 from converters.names import FOLDER
 from converters.page import Page
-from converters.staging import MANIFEST
 
 IMAGES, LABELS, DATA_YAML = FOLDER, "labels", "data.yaml"
 
@@ -145,13 +144,21 @@ class YoloDataset:
             digest.update(labels)
         return digest.hexdigest()
 
-    def tiled_pages(self, split: str) -> "dict[PurePosixPath, TiledPage]":
+    def converted(self) -> Converted:
+        """What its conversion wrote down; all of it is empty where nobody knows of one.
+
+        Raises:
+            InputError: ``manifest.json`` is damaged.
+        """
+        return read_converted(self.root)
+
+    def tiled_pages(self, split: str) -> dict[PurePosixPath, TiledPage]:
         """The pages that a split's images were cut from; empty where whole pages were converted.
 
         Raises:
             InputError: ``manifest.json`` is damaged.
         """
-        tiled = self._manifest(split).tiles.get(self._folder_name(split), {})
+        tiled = self.converted().tiles.get(self._folder_name(split), {})
         return {PurePosixPath(page): entry for page, entry in tiled.items()}
 
     def converted_pages(self, split: str) -> "ConvertedPages | None":
@@ -160,42 +167,21 @@ class YoloDataset:
         Raises:
             InputError: ``manifest.json`` is damaged.
         """
-        manifest, name = self._manifest(split), self._folder_name(split)
-        if name not in manifest.splits:
+        converted, name = self.converted(), self._folder_name(split)
+        if name not in converted.splits:
             return None
-        n_pages = sum(entry.pages for entry in manifest.splits.values())
-        annotations = manifest.annotations.get(name)
-        tiled = manifest.tiles.get(name)
+        n_pages = sum(entry.pages for entry in converted.splits.values())
+        annotations = converted.annotations.get(name)
+        tiled = converted.tiles.get(name)
         return ConvertedPages(
-            n_pages=manifest.splits[name].pages,
-            mean_annotations=manifest.symbols.read / n_pages if n_pages else None,
+            n_pages=converted.splits[name].pages,
+            mean_annotations=converted.symbols.read / n_pages if n_pages else None,
             annotations=tuple(annotations.values()) if annotations else None,
             symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,
         )
 
     def _folder_name(self, split: str) -> str:
         return self.splits[split].name if split in self.splits else ""
-
-    def _manifest(self, split: str) -> "_Manifest":
-        path = self.root / MANIFEST
-        if not path.is_file() or split not in self.splits:
-            return _Manifest()
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=_Manifest)
-        except msgspec.DecodeError as error:
-            raise InputError(f"damaged: {error}", path=path) from error
-
-
-class TiledPage(msgspec.Struct, frozen=True):
-    """A page that was cut into tiles, as ``manifest.json`` tells."""
-
-    symbols: int
-    """Symbols of the page, each counted once however many tiles show it."""
-    scale_x: float
-    """Pixels of the scaled page for one of the page."""
-    scale_y: float
-    tiles: dict[str, tuple[int, int]]
-    """Left and upper edge of each tile on the scaled page, in pixels, by image name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,21 +196,6 @@ class ConvertedPages:
     symbols: tuple[int, ...] | None
     """Symbols of each page, each counted once however many tiles show it; None where whole pages
     were converted, whose images have the same."""
-
-
-class _Split(msgspec.Struct):
-    pages: int = 0
-
-
-class _Symbols(msgspec.Struct):
-    read: int = 0
-
-
-class _Manifest(msgspec.Struct):
-    splits: dict[str, _Split] = {}
-    symbols: _Symbols = msgspec.field(default_factory=_Symbols)
-    annotations: dict[str, dict[str, int]] = {}
-    tiles: dict[str, dict[str, TiledPage]] = {}
 
 
 def open_dataset(folder: Path) -> YoloDataset:

@@ -172,6 +172,9 @@ def _numbers(report: Report) -> str:
         if found := report[key]:
             more = f"at most {amount(found['p999'])} in 999 of 1,000"
             entries.append((what, amount(found["expected"]), more))
+    if most := report["epoch_most"]:
+        more = f"fullest image {amount(most['image'])}"
+        entries.append(("symbols in an epoch's fullest batch", amount(most["batch"]), more))
     return facts(entries)
 
 
@@ -192,7 +195,11 @@ def _suggestion(report: Report) -> str:
         ("max_det", amount(suggest["max_det"]), "detections an image"),
         ("workers", str(suggest["workers"]), ""),
     )
-    return section("suggestion", "Settings", facts(settings) + bullets(suggest["reasons"]))
+    cut = ""
+    if suggest["convert_command"]:
+        words = "To cut tiles; SOURCE is what the data set was converted from:"
+        cut = paragraph(words) + code(suggest["convert_command"], "convert-command")
+    return section("suggestion", "Settings", facts(settings) + bullets(suggest["reasons"]) + cut)
 
 
 def _symbols(report: Report) -> str:

@@ -100,11 +100,11 @@ def subheading(words: str) -> str:
     return f"<h3>{escape(words)}</h3>\n"
 
 
-def code(line: str) -> str:
+def code(line: str, name: str = "command") -> str:
     """Set a line to copy; one click takes all of it."""
     # A word that is cut at its hyphens, --batch to -- and batch, is hard to read.
     words = " ".join(f"<span>{escape(word)}</span>" for word in line.split(" "))
-    return f'<pre id="command">{words}</pre>\n'
+    return f'<pre id="{name}">{words}</pre>\n'
 
 
 def verdict(kind: str, answer: str, body: str) -> str:

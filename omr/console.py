@@ -62,15 +62,21 @@ def entry(text: str) -> None:
     Args:
         text: A sentence.
     """
-    lines = [f"- {text}"]
-    if err.is_terminal:
-        lines = textwrap.wrap(lines[0], err.width, subsequent_indent="  ", break_on_hyphens=False)
-    say("\n".join(lines))
+    say(_broken(f"- {text}"))
 
 
 def note(text: str) -> None:
     """Print on stderr what should not be overlooked."""
-    err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True, highlight=False)
+    shown = _broken(f"note: {text}").removeprefix("note:")
+    err.print(f"[yellow]note:[/]{escape(shown)}", soft_wrap=True, highlight=False)
+
+
+def _broken(text: str) -> str:
+    """Break a sentence between words where it goes to a terminal; in a file it stays a line."""
+    if not err.is_terminal:
+        return text
+    lines = textwrap.wrap(text, err.width, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def print_json(result: Mapping[str, object]) -> None:

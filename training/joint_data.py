@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
-from converters.staging import MANIFEST
+from converters.converted import Converted
 from converters.yolo import DATA_YAML, YoloDataset, open_dataset
 from training.labels import LabelCounts, count_labels
 
@@ -163,7 +162,7 @@ def join(options: JointOptions) -> JointData:
         InputError: A data set cannot be opened.
     """
     datasets = [open_dataset(folder) for folder in options.folders]
-    manifests = [_manifest(dataset) for dataset in datasets]
+    manifests = [dataset.converted() for dataset in datasets]
     if len(datasets) > 1:
         _check_twice(datasets)
         _check_clashes(options, datasets, [found.class_map.name for found in manifests])
@@ -180,7 +179,7 @@ def join(options: JointOptions) -> JointData:
 
 
 def _source(
-    dataset: YoloDataset, manifest: "_Manifest", names: Sequence[str], options: JointOptions
+    dataset: YoloDataset, manifest: Converted, names: Sequence[str], options: JointOptions
 ) -> Source:
     unlabelled = manifest.class_map.unlabelled
     known = set(names if options.true_negatives else dataset.names) - set(unlabelled)
@@ -193,31 +192,6 @@ def _source(
         labelled=np.array([name in known for name in names]),
         source_format=manifest.source,
     )
-
-
-class _ClassMap(msgspec.Struct):
-    name: str = ""
-    unlabelled: tuple[str, ...] = ()
-
-
-class _Manifest(msgspec.Struct):
-    source: str = ""
-    class_map: _ClassMap = msgspec.field(default_factory=_ClassMap)
-
-
-def _manifest(dataset: YoloDataset) -> _Manifest:
-    """What a conversion left of its class map; nothing where somebody else made the data set.
-
-    Raises:
-        InputError: The file is damaged.
-    """
-    path = dataset.root / MANIFEST
-    if not path.is_file():
-        return _Manifest()
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Manifest)
-    except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"damaged: {error}", path=path) from error
 
 
 def _check_twice(datasets: Sequence[YoloDataset]) -> None:

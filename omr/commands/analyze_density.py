@@ -11,6 +11,7 @@ from omr.console import entry, note, print_json, say, table
 from omr.options import AsJson, Trust
 
 if TYPE_CHECKING:
+    from training.density.cold_start import ColdStart
     from training.density.report import DensityReport
     from training.memory.step import StepSpec
 
@@ -131,6 +132,8 @@ def _show(found: "DensityReport") -> None:
         say("\nWhat to launch:")
         for reason in suggest.reasons:
             entry(reason)
+        if suggest.convert_command:
+            say(f"\n{suggest.convert_command}")
         say(f"\n{suggest.command}")
 
 
@@ -152,6 +155,8 @@ def _show_symbols(found: "DensityReport") -> None:
             f"a batch of {batch}: {whole.expected:,.0f} symbols, {whole.p999:,} at most in 999 of "
             f"1,000; its fullest image: {fullest.expected:,.0f}, {fullest.p999:,}"
         )
+    if batch < survey.n_images and (most := survey.fullness.of_epoch(batch)):
+        entry(f"the fullest of an epoch: a batch {most.batch:,.0f}, an image {most.image:,.0f}")
     if not survey.n_symbols:
         note(f"no image has a symbol; nothing could be learnt from {found.config.data}")
 
@@ -174,6 +179,8 @@ def _show_classes(found: "DensityReport") -> None:
     for what, names in told:
         if shown := list(names):
             entry(f"{len(shown)} {what}: {some(shown, MOST_NAMES)}")
+    if start.priors:
+        entry(f"first boxes of omr train: {some(_first_boxes(start), MOST_NAMES)}")
     contest = survey.contest
     if contest.ceiling_single is not None:
         heads = ""
@@ -186,6 +193,14 @@ def _show_classes(found: "DensityReport") -> None:
         if reach
     ]
     entry(f"boxes that a head can say at IoU .5: {', '.join(said)}")
+
+
+def _first_boxes(start: "ColdStart") -> list[str]:
+    """Tell what each box branch begins with: a size for each stride, rising."""
+    sizes: dict[str | None, list[str]] = {}
+    for prior in start.priors:
+        sizes.setdefault(prior.group, []).append(f"{prior.width_px:.0f} x {prior.height_px:.0f}")
+    return [(f"{group} " if group else "") + f"{', '.join(own)} px" for group, own in sizes.items()]
 
 
 def _show_memory(found: "DensityReport") -> None:

@@ -120,11 +120,11 @@ def _preparation(
 ) -> "PreparationOptions":
     from converters.cleaning import CleaningOptions
     from converters.preparation import PreparationOptions
-    from converters.tiles import TileOptions
+    from converters.tiles import TileOptions, usual_overlap
 
     if tile is None and overlap is not None:
         raise ConfigError("--overlap says how far tiles overlap; give --tile too")
-    shared = tile // 5 if tile and overlap is None else overlap or 0
+    shared = usual_overlap(tile) if tile and overlap is None else overlap or 0
     if tile and shared >= tile:
         raise ConfigError(f"--overlap must be smaller than --tile, got {shared} of {tile}")
     return PreparationOptions(

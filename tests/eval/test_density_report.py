@@ -177,10 +177,24 @@ def test_a_bar_is_as_high_as_its_total() -> None:
     assert sum(map(float, parts)) == pytest.approx(row["total_bytes"] / 2**30, rel=0.003)
 
 
-def test_the_command_stands_there_to_copy() -> None:
-    command = re.search(r'<pre id="command">(.*?)</pre>', density_page(FULL))
+@pytest.mark.parametrize(
+    ("name", "key"), [("command", "command"), ("convert-command", "convert_command")]
+)
+def test_the_commands_stand_there_to_copy(name: str, key: str) -> None:
+    command = re.search(f'<pre id="{name}">(.*?)</pre>', density_page(FULL))
     assert command is not None
-    assert re.sub("<[^>]*>", "", command[1]) == FULL["suggest"]["command"]
+    assert re.sub("<[^>]*>", "", command[1]) == FULL["suggest"][key]
+
+
+def test_no_line_to_convert_where_none_is_known() -> None:
+    page = density_page(changed(suggest=FULL["suggest"] | {"convert_command": None}))
+    assert "convert-command" not in page
+    assert "SOURCE" not in page
+
+
+def test_the_fullest_of_an_epoch_stands_there() -> None:
+    assert "25,100" in density_page(FULL)
+    assert "fullest image 2,150" in density_page(FULL)
 
 
 def test_classes_without_weight_are_counted_and_marked() -> None:

@@ -53,6 +53,7 @@ def full(n_classes: int = len(NAMES)) -> dict[str, Any]:
         "stages": _stages(rng),
         "batch_max": {"expected": 1620.4, "p999": 2140},
         "batch_sum": {"expected": 20_480.0, "p999": 27_400},
+        "epoch_most": {"image": 2_150.0, "batch": 25_100.0},
         "classes": [
             _class(name, n, sum(counts), rng) for name, n in zip(names, counts, strict=True)
         ],
@@ -91,6 +92,7 @@ def full(n_classes: int = len(NAMES)) -> dict[str, Any]:
             "workers": 8,
             "command": "omr train data/deepscores --model yolo11n --imgsz 640 --batch 48 "
             "--accumulate 2 --heads stems --max-det 3300 --workers 8 --precision bf16",
+            "convert_command": "omr convert SOURCE deepscores-tile640 --classes full --tile 640",
             "reasons": [
                 "batch 48: the largest that fits with 10 % to spare when a batch as full as one in "
                 "a thousand comes",
@@ -133,6 +135,7 @@ def empty() -> dict[str, Any]:
         "stages": [],
         "batch_max": None,
         "batch_sum": None,
+        "epoch_most": None,
         "classes": [],
         "contest": None,
         "priors": [],

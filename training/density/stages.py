@@ -18,7 +18,9 @@ AS_LABELLED = "as labelled"
 AFTER_CLEANING = "after cleaning"
 """Pages with what the class map and the cleaning left."""
 AFTER_TILING = "after tiling"
-"""Images as they are stored."""
+"""Images as they are stored, where a conversion cut them."""
+AS_STORED = "as stored"
+"""The same where none is known to have cut them."""
 AS_TRAINED = "as trained"
 """Images as the network sees them, after mosaic, shifts and sizes."""
 
@@ -62,9 +64,10 @@ def stages(
         pages: Of the conversion that made the data set; None where nobody knows of one, or where
             several data sets are trained on together: then there are but the last two stages.
     """
+    tiled = pages is not None and pages.symbols is not None
     return (
         *(_of_pages(pages, stored) if pages else ()),
-        stage(AFTER_TILING, stored),
+        stage(AFTER_TILING if tiled else AS_STORED, stored),
         stage(AS_TRAINED, trained),
     )
 

@@ -9,9 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from deepscores import several_pages, write
 
+import class_maps
 from class_maps import ConfigError
+from converters.conversion import ConversionOptions, convert
+from converters.preparation import PreparationOptions
 from training.checkpoints import save_weights
+from training.density.advice import Larger
 from training.density.max_det import suggested_max_det
 from training.density.report import DensityReport, analyze
 from training.density.stages import Spread
@@ -198,7 +203,64 @@ def test_tiles_give_symbols_their_size(
     assert (found.suggest.tile, found.suggest.too_small) == (tile, too_small)
     reasons = " ".join(found.suggest.reasons)
     assert (f"tiles of {tile} px" in reasons) == (tile is not None)
-    assert ("only larger images" in reasons) == bool(too_small)
+    assert ("under 4 px as they are stored; only images " in reasons) == bool(too_small)
+    assert (found.suggest.larger is None) == (tile is None)
+    assert found.suggest.convert_command is None
+
+
+@pytest.mark.parametrize(("usable", "batch"), [(2**30, 2), (350 * 2**20, 1), (150 * 2**20, None)])
+def test_a_larger_input_is_held_against_the_memory(
+    usable: int, batch: int | None, tmp_path: Path
+) -> None:
+    # 5.4 px of 1280 are 1.35 of 320: 4 need 2.96 times as much, so a side of 960.
+    data = written(tmp_path / "d", [(1280, 1280, [(0, 5.4, 99)])] * 2)
+    found = looked(data, imgsz=320, batch=1, gpu=replace(GPU, usable_bytes=usable))
+    assert found.suggest is not None
+    assert found.suggest.larger == Larger(tile=416, imgsz=960, batch=batch)
+    larger = "which does not fit" if batch is None else f"--batch {batch}"
+    assert f"stem: --imgsz 960 {larger}" in found.suggest.reasons[1].replace("(", "")
+    if batch:
+        there = looked(data, imgsz=960, batch=1, gpu=replace(GPU, usable_bytes=usable))
+        assert there.suggest is not None
+        assert there.suggest.batch == batch
+        assert there.suggest.tile is None
+
+
+@pytest.mark.usefixtures("memory_known")
+def test_boxes_without_width_ask_for_other_labels(tmp_path: Path) -> None:
+    found = looked(written(tmp_path / "d", [(64, 64, [(0, 0, 9), (1, 9, 8)])]))
+    assert found.suggest is not None
+    assert (found.suggest.without_area, found.suggest.too_small) == (("stem",), ())
+    assert "stem: boxes without width or height; mend the labels" in found.suggest.reasons
+
+
+@pytest.mark.usefixtures("memory_known")
+def test_the_lines_to_cut_and_to_enlarge_a_converted_set(tmp_path: Path) -> None:
+    pages = several_pages(["a--page-1.png"], ("25", [10, 20, 30, 36]), ("135", [10, 20, 190, 60]))
+    pages["images"][0] |= {"width": 1280, "height": 1280}
+    options = ConversionOptions(
+        class_map=class_maps.load("harmony"), preparation=PreparationOptions(staff_space=4.0)
+    )
+    data = tmp_path / "my data"
+    convert(write(tmp_path / "in", pages), data, options)
+    found = looked(data, imgsz=64)
+    assert found.suggest is not None
+    assert found.suggest.convert_command == (
+        "omr convert SOURCE 'my data-tile96' --classes harmony --tile 96 --scale staff-space:4"
+    )
+
+
+@pytest.mark.usefixtures("memory_known")
+def test_a_run_that_is_there_is_not_run_over(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for taken, free in ((None, "run"), ("run", "run2"), ("run2", "run3")):
+        if taken:
+            Path(taken).mkdir()
+        suggest = looked(data).suggest
+        assert suggest is not None
+        assert suggest.command.endswith(f" --out {free}")
 
 
 def test_not_even_one_image_fits(data: Path) -> None:
@@ -226,7 +288,7 @@ def test_the_line_says_what_was_asked_about(data: Path, tmp_path: Path) -> None:
     plain = strict(found)
     assert (plain["n_images"], plain["n_symbols"]) == (4, 9)
     assert [row["name"] for row in plain["classes"]] == ["notehead", "stem", "clef", "fermata"]
-    assert [stage["name"] for stage in plain["stages"]] == ["after tiling", "as trained"]
+    assert [stage["name"] for stage in plain["stages"]] == ["as stored", "as trained"]
 
 
 def test_gradients_of_earlier_batches_are_counted_where_there_are_some(data: Path) -> None:

@@ -85,4 +85,4 @@ def test_an_older_conversion_knows_a_mean_at_most(mean: float | None) -> None:
 
 
 def test_data_of_nobody_knows_what() -> None:
-    assert [s.name for s in stages([5], [])] == ["after tiling", "as trained"]
+    assert [s.name for s in stages([5], [])] == ["as stored", "as trained"]

@@ -1,0 +1,90 @@
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deepscores import NOTE, several_pages, write
+from typer.testing import CliRunner
+
+import class_maps
+from class_maps import InputError
+from converters.convert_line import convert_line
+from converters.converted import Converted, read_converted
+from omr.cli import app
+
+STAFF = ("135", [10, 20, 190, 60])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    data = several_pages([f"lg-{i}-aug-gonville--page-1.png" for i in range(4)], NOTE, STAFF)
+    return write(tmp_path / "in", data)
+
+
+def convert(*words: object) -> dict[str, Any]:
+    """Convert from the command line; return the options that were used."""
+    result = CliRunner().invoke(app, ["convert", *map(str, words)])
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((Path(str(words[1])) / "manifest.json").read_text("utf-8"))
+    used: dict[str, Any] = manifest["options"] | {"classes": manifest["class_map"]["name"]}
+    return used
+
+
+UNUSUAL = (
+    "--classes", "deepscores", "--overlap", 16, "--min-visible", 0.3, "--dedup-iou", 0.9,
+    "--min-side", 3, "--clip", "--val", 0.5, "--split-by", "page", "--seed", 3,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "overlap"),
+    [
+        (("--tile", 64, *UNUSUAL), 24),
+        (("--tile", 64), 19),
+        ((), 19),
+        (("--scale", "staff-space:12.5"), 19),
+    ],
+)
+def test_the_same_again_in_other_tiles(
+    options: tuple[object, ...], overlap: int, source: Path, tmp_path: Path
+) -> None:
+    first = convert(source, tmp_path / "a", *options)
+    line = convert_line(read_converted(tmp_path / "a"), tmp_path / "b", 96)
+    assert line is not None
+    program, name, stands_for, *words = shlex.split(line)
+    assert (program, name, stands_for) == ("omr", "convert", "SOURCE")
+    again = convert(source, *words)
+    visible = first["tiles"]["min_visible"] if first["tiles"] else 0.5
+    assert again == first | {"tiles": {"size": 96, "overlap": overlap, "min_visible": visible}}
+
+
+def test_another_annotation_set(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "a", "--tile", 64)
+    converted = read_converted(tmp_path / "a")
+    line = convert_line(Converted(**vars_of(converted, annotation_set="muscima++")), Path("b"), 96)
+    assert line is not None
+    assert line.endswith(" --annotation-set muscima++")
+
+
+def vars_of(converted: Converted, **changes: object) -> dict[str, Any]:
+    return {name: getattr(converted, name) for name in converted.__struct_fields__} | changes
+
+
+def test_no_line_for_a_class_map_that_is_not_ours(source: Path, tmp_path: Path) -> None:
+    shipped = class_maps.load("harmony").path.read_text("utf-8")
+    for name, text in (
+        ("own.yaml", shipped.replace("name: harmony", "name: own")),
+        ("harmony.yaml", shipped + "# mine\n"),
+    ):
+        (tmp_path / name).write_text(text, "utf-8")
+        convert(source, tmp_path / name[:-5], "--classes", tmp_path / name)
+        assert convert_line(read_converted(tmp_path / name[:-5]), Path("b"), 96) is None
+
+
+def test_no_line_where_nobody_knows_of_a_conversion(tmp_path: Path) -> None:
+    assert read_converted(tmp_path) == Converted()
+    assert convert_line(Converted(), Path("b"), 96) is None
+    (tmp_path / "manifest.json").write_text('{"options": 3}')
+    with pytest.raises(InputError, match=r"manifest\.json: damaged: "):
+        read_converted(tmp_path)

@@ -15,6 +15,7 @@ import torch
 from class_maps import ConfigError
 from training.devices import check_device
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
+from training.memory.host import host_memory
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step
 from training.train_config import STRIDE
 
@@ -61,12 +62,11 @@ def present_device(device: str = "") -> Gpu:
     gpu = present_gpu(chosen.index or 0) if chosen.type == "cuda" else None
     if gpu:
         return gpu
-    page = os.sysconf("SC_PAGE_SIZE")
-    free = page * os.sysconf("SC_AVPHYS_PAGES")
+    memory = host_memory()
     return Gpu(
         name="this CPU",
-        total_bytes=page * os.sysconf("SC_PHYS_PAGES"),
-        usable_bytes=max(0, max(free, _available_bytes()) - HOST_RESERVE_BYTES),
+        total_bytes=memory.total,
+        usable_bytes=max(0, memory.available - HOST_RESERVE_BYTES),
         bf16=False,
         device="cpu",
     )
@@ -168,13 +168,3 @@ def _smaller_model(one: StepSpec, gpu: Gpu) -> str | None:
         if fits(replace(one, model=family + smaller), gpu):
             return family + smaller
     return None
-
-
-def _available_bytes() -> int:
-    """Main memory that programs can still have, as Linux tells it; 0 elsewhere."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123  no file of the user's
-            rows = dict(line.split(":", 1) for line in file)
-        return int(rows["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0

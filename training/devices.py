@@ -6,22 +6,31 @@ from class_maps import ConfigError
 
 
 def check_device(device: str) -> str:
-    """Make sure that a device is there.
+    """Make sure that the devices of a training are there; give the first of them.
+
+    Args:
+        device: As :func:`devices_of` takes it.
+
+    Raises:
+        ConfigError: As :func:`devices_of` does.
+    """
+    return devices_of(device)[0]
+
+
+def devices_of(device: str) -> tuple[str, ...]:
+    """Make sure that the devices of a training are there; give all of them, in torch's words.
 
     Args:
         device: ``cpu``, ``mps``, ``0``, ``0,1`` ...; empty for the first CUDA device, or the CPU.
-
-    Returns:
-        The first of them in torch's words.
 
     Raises:
         ConfigError: It is not written like that, or not there.
     """
     here = torch.cuda.device_count()
     if not device:
-        return "cuda:0" if here else "cpu"
+        return ("cuda:0" if here else "cpu",)
     if device in {"cpu", "mps"}:
-        return device
+        return (device,)
     numbers = [number.strip() for number in device.split(",")]
     if not all(number.isdigit() for number in numbers):
         raise ConfigError(f"device: expected cpu, 0, or 0,1 and so on, got {device}")
@@ -30,4 +39,4 @@ def check_device(device: str) -> str:
         raise ConfigError(
             f"device: not there: {', '.join(missing)}; {here} CUDA devices found, try cpu"
         )
-    return f"cuda:{numbers[0]}"
+    return tuple(f"cuda:{number}" for number in numbers)

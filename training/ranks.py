@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from ultralytics.utils import RANK
 
 from class_maps import ConfigError
+from training.multiples import check_multiple
 
 LONGEST_WAIT = timedelta(hours=3)
 """For another rank, as Ultralytics has it: one may read labels while the others wait."""
@@ -64,11 +65,7 @@ def check_ranks(device: str, batch: int) -> None:
             "name as many, or cpu"
         )
     n_ranks = n_devices(device)
-    if batch % n_ranks:
-        larger = -(-batch // n_ranks) * n_ranks
-        raise ConfigError(
-            f"batch ({batch}): must be a multiple of the {n_ranks} devices; use {larger}"
-        )
+    check_multiple("batch", batch, n_ranks, f"the {n_ranks} devices")
 
 
 def join_on_cpu() -> None:

@@ -18,6 +18,7 @@ from training.joint_data import JointOptions
 from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, AssignerName, LossOptions
+from training.multiples import check_multiple
 from training.music_safety import Transforms
 from training.precision import Precision, check_precision
 from training.whole_files import replacing
@@ -158,15 +159,8 @@ class TrainConfig:
             raise ConfigError(f"must be from 0 to 1: {', '.join(wrong)}")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ConfigError(f"seed ({self.seed}): must be from 0 to {LARGEST_SEED}")
-        if self.imgsz % STRIDE:
-            larger = -(-self.imgsz // STRIDE) * STRIDE
-            raise ConfigError(f"imgsz ({self.imgsz}): must be a multiple of {STRIDE}; use {larger}")
-        if self.nominal_batch < 0 or self.nominal_batch % self.batch:
-            larger = max(-(-self.nominal_batch // self.batch), 1) * self.batch
-            raise ConfigError(
-                f"nominal_batch ({self.nominal_batch}): must be a multiple of batch "
-                f"({self.batch}); use {larger}"
-            )
+        check_multiple("imgsz", self.imgsz, STRIDE, str(STRIDE))
+        check_multiple("nominal_batch", self.nominal_batch, self.batch, f"batch ({self.batch})")
 
     def sources(self) -> JointOptions:
         """Give what of this says which images there are."""

@@ -15,6 +15,7 @@ from training.memory.gpus import Gpu
 from training.memory.skeleton import trained_model
 from training.memory.step import StepPrecision, StepSpec, predict_step
 from training.memory.suggestion import NOMINAL_BATCH, Launch, find_launch, present_device
+from training.multiples import check_multiple
 from training.ranks import n_devices, n_started
 from training.signed_distances import beside
 from training.train_config import TrainConfig
@@ -37,12 +38,7 @@ def auto_batch(config: TrainConfig) -> Launch:
     if n_started():
         raise ConfigError("--batch auto: the processes of torchrun could not agree; give a number")
     devices = n_devices(config.device)
-    if config.nominal_batch % devices:
-        larger = -(-config.nominal_batch // devices) * devices
-        raise ConfigError(
-            f"nominal_batch ({config.nominal_batch}): must be a multiple of the {devices} devices; "
-            f"use {larger}"
-        )
+    check_multiple("nominal_batch", config.nominal_batch, devices, f"the {devices} devices")
     gpu = present_device(config.device)
     joint = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None

@@ -13,7 +13,7 @@ from math import ceil, sqrt
 import torch
 
 from class_maps import ConfigError
-from training.devices import check_device
+from training.devices import devices_of
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.host import host_memory
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step
@@ -53,15 +53,16 @@ def present_device(device: str = "") -> Gpu:
     """Look at what a training would run on here: a CUDA device, or the CPU and the main memory.
 
     Args:
-        device: As ``omr train --device`` takes it; of several the first.
+        device: As ``omr train --device`` takes it; of several the one with the least memory, for
+            each gets as many images.
 
     Raises:
         ConfigError: It is not there.
     """
-    chosen = torch.device(check_device(device))
-    gpu = present_gpu(chosen.index or 0) if chosen.type == "cuda" else None
-    if gpu:
-        return gpu
+    chosen = map(torch.device, devices_of(device))
+    gpus = [present_gpu(found.index) for found in chosen if found.type == "cuda"]
+    if there := [gpu for gpu in gpus if gpu]:
+        return min(there, key=lambda gpu: gpu.usable_bytes)
     memory = host_memory()
     return Gpu(
         name="this CPU",

@@ -127,3 +127,14 @@ def test_a_cpu_stands_for_a_gpu_with_the_main_memory() -> None:
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match="device: not there: 99"):
         present_device("99")
+
+
+def test_of_several_devices_the_one_with_the_least_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {0: 8, 1: 3, 2: 5}
+    monkeypatch.setattr("torch.cuda.device_count", lambda: len(free))
+    monkeypatch.setattr(
+        "training.memory.suggestion.present_gpu",
+        lambda index: Gpu(name=str(index), total_bytes=9, usable_bytes=free[index], bf16=True),
+    )
+    names = [present_device(device).name for device in ("", "0", "0,2", "2, 1", "0,1,2")]
+    assert names == ["0", "0", "2", "1", "1"]

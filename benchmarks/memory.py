@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,10 @@ from benchmarks.assigner import machine
 from benchmarks.multihead_memory import LiveTensors
 from training.heads import head_config
 from training.memory.assigners import dense_assigner_bytes
+from training.memory.gpus import Gpu
 from training.memory.measured import measure_step
 from training.memory.step import StepMemory, StepSpec, predict_step
+from training.memory.suggestion import find_launch
 
 MODELS = ("yolo11n", "yolo11s", "yolo11m", "yolo11n, 4 heads")
 SIDES = (320, 640)
@@ -39,14 +43,19 @@ BOXES = 300
 """Of an image."""
 DENSE = ((2, 300, 8400, 20), (4, 1250, 8400, 20), (4, 2000, 2100, 136), (2, 20, 8400, 208))
 """Images, boxes of the fullest, anchor points and classes; measured where a table fits."""
+FITTED = ("yolo11n", "yolo11s")
+BEYOND = 1.3
+"""Times the largest batch that is said to fit: that is to be too much."""
+MOST_IMAGES = 10_000
+"""Of a batch; so many that the memory sets the limit."""
 TIMED = (("yolo11n", 640), ("yolo11x", 1280))
-MB = 2**20
+MB, GIB = 2**20, 2**30
 
 
 def main() -> None:
     """Measure what is not there yet, and print the tables."""
     options = options_of()
-    print(f"{_steps(options)}\n\n{_dense(options)}\n\n{_times()}\n")
+    print(f"{_steps(options)}\n\n{_fitting(options)}\n\n{_dense(options)}\n\n{_times()}\n")
     print(machine(torch.get_num_threads(), options.device, "memory"))
 
 
@@ -60,36 +69,40 @@ def options_of() -> argparse.Namespace:
     )
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="pixels")
-    parser.add_argument("--most", type=float, default=3.0, help="GB that a step may take")
+    parser.add_argument("--most", type=float, default=4.0, help="GiB that a step may take")
+    parser.add_argument("--budget", type=float, default=2.0, help="GiB, for the batch that fits")
     return parser.parse_args()
 
 
 def specs_of(options: argparse.Namespace) -> Iterator[tuple[str, StepSpec]]:
     """List what is compared, with its name."""
     for model in options.models:
-        name, _, several = model.partition(", ")
-        heads = replace(head_config.load(HEADS), box="separate") if several else None
-        n_classes = sum(len(group.classes) for group in heads.groups) if heads else N_CLASSES
         for imgsz in options.sides:
             for precision in PRECISIONS:
                 for batch in options.batches:
-                    spec = StepSpec(
-                        model=name,
-                        n_classes=n_classes,
-                        heads=heads,
-                        imgsz=imgsz,
-                        batch=batch,
-                        precision=precision,  # type: ignore[arg-type]
-                        device=options.device,
-                        boxes=BOXES * batch,
-                        guard=False,  # it would make up half of a small step
-                    )
+                    spec = _spec(model, imgsz, precision, batch, options.device)
                     yield model, spec
     if options.device == "cpu":
         guarded = StepSpec(
             model="yolo11n", n_classes=N_CLASSES, batch=2, device="cpu", boxes=2 * BOXES
         )
         yield "yolo11n, guard", guarded
+
+
+def _spec(model: str, imgsz: int, precision: str, batch: int, device: str) -> StepSpec:
+    name, _, several = model.partition(", ")
+    heads = replace(head_config.load(HEADS), box="separate") if several else None
+    return StepSpec(
+        model=name,
+        n_classes=sum(len(group.classes) for group in heads.groups) if heads else N_CLASSES,
+        heads=heads,
+        imgsz=imgsz,
+        batch=batch,
+        precision=precision,  # type: ignore[arg-type]
+        device=device,  # type: ignore[arg-type]
+        boxes=BOXES * batch,
+        guard=False,  # it would make up half of a small step
+    )
 
 
 def _steps(options: argparse.Namespace) -> str:
@@ -129,6 +142,62 @@ def _measured(results: Path, key: list[Any], spec: StepSpec) -> dict[str, Any]:
     with get_context("spawn").Pool(1) as pool:
         found = pool.apply(measure_step, (spec,))
     return _append(results, key, found.to_json() | {"seconds": time.monotonic() - begin})
+
+
+def _fitting(options: argparse.Namespace) -> str:
+    """Hold the largest batch that is said to fit, and 1.3 times it, against a limited memory."""
+    rows = [
+        "| model | px | precision | GiB allowed | batch | measured MB | it | 1.3 times | "
+        "measured MB | it |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    budget = int(options.budget * GIB)
+    gpu = Gpu(
+        name="the limit", total_bytes=budget, usable_bytes=budget, bf16=True, device=options.device
+    )
+    for model in FITTED:
+        for imgsz in options.sides:
+            spec = _spec(model, imgsz, "bf16", 1, options.device)
+            largest = find_launch(partial(_of_batch, spec), gpu, MOST_IMAGES, MOST_IMAGES).largest
+            cells = [model, imgsz, spec.precision, f"{options.budget:g}"]
+            for batch in (largest, ceil(BEYOND * largest)):
+                cells += [batch, *_tried(options.results, _of_batch(spec, batch), budget)]
+            rows.append(f"| {' | '.join(map(str, cells))} |")
+            print(rows[-1], file=sys.stderr, flush=True)
+    return "\n".join(rows)
+
+
+def _of_batch(spec: StepSpec, batch: int) -> StepSpec:
+    return replace(spec, batch=batch, boxes=BOXES * batch)
+
+
+def _tried(results: Path, spec: StepSpec, budget: int) -> tuple[str, str]:
+    """Tell what a step took, and whether it is within the limit: on a GPU torch keeps to it."""
+    key = ["fits", spec.model, spec.imgsz, spec.batch, spec.precision, spec.device, budget]
+    line = _line(results, key)
+    if line is None:
+        with get_context("spawn").Pool(1) as pool:
+            line = _append(results, key, pool.apply(_within, (spec, budget)))
+    total = line["total_bytes"]
+    if total is None:
+        return "", "out of memory"
+    return f"{total / MB:.0f}", "runs" if line["runs"] else "is more"
+
+
+def _within(spec: StepSpec, budget: int) -> dict[str, Any]:
+    """Take real steps with limited memory.
+
+    On a CPU nothing limits tensors alone: there the step is held against the limit afterwards.
+    """
+    if spec.device == "cuda":
+        torch.cuda.set_per_process_memory_fraction(
+            budget / torch.cuda.get_device_properties(0).total_memory
+        )
+    try:
+        total = measure_step(spec).total_bytes
+    except torch.cuda.OutOfMemoryError:
+        return {"total_bytes": None, "runs": False}
+    return {"total_bytes": total, "runs": total <= budget}
 
 
 def _dense(options: argparse.Namespace) -> str:

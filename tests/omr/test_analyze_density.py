@@ -186,6 +186,12 @@ def test_an_image_without_a_symbol_and_one_with(data: Path) -> None:
     assert accepted(report["suggest"]["command"])["batch"] == "2"
 
 
+def test_the_fullest_of_an_epoch_is_news_where_it_has_several_batches(data: Path) -> None:
+    said = "- the fullest of an epoch: a batch "
+    assert said in small(data, "--batch", 1).stderr
+    assert said not in small(data, "--batch", 2).stderr
+
+
 def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
     empty = write(tmp_path / "data", {"a": ""}, ["stem"], (64, 64))
     result = small(empty, "--report", tmp_path / "page.html")

@@ -161,7 +161,7 @@ def _larger(config: TrainConfig, small: _Small, launch_at: LaunchAt) -> Larger:
     tile = int(config.imgsz / small.of_stored) // STRIDE * STRIDE
     imgsz = ceil(config.imgsz * small.of_trained / STRIDE) * STRIDE
     there = launch_at(imgsz)
-    return Larger(tile=max(tile, config.imgsz), imgsz=imgsz, batch=there.batch if there else None)
+    return Larger(tile=tile, imgsz=imgsz, batch=there.batch if there else None)
 
 
 def _why_batch(launch: Launch, gpu: Gpu) -> str:

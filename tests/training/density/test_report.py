@@ -1,6 +1,6 @@
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from training.density.stages import Spread
 from training.heads.head_config import load as load_heads
 from training.memory.gpus import Gpu, find_gpu
 from training.memory.skeleton import trained_model
+from training.memory.step import StepSpec
 from training.memory.suggestion import Launch
 from training.train_config import TrainConfig
 
@@ -224,6 +225,31 @@ def test_a_larger_input_is_held_against_the_memory(
         assert there.suggest is not None
         assert there.suggest.batch == batch
         assert there.suggest.tile is None
+
+
+def test_a_larger_input_has_more_candidate_pairs(
+    report: DensityReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[int, float] = {}
+
+    def find(step_of: Callable[[int], StepSpec], *_: object) -> Launch:
+        step = step_of(1)
+        asked[step.imgsz] = (step.pairs or 0) / step.boxes
+        return Launch(batch=1, accumulate=1, largest=1, memory=report.memory)
+
+    monkeypatch.setattr("training.density.report.find_launch", find)
+    looked(written(tmp_path / "d", [(640, 640, [(0, 4, 99)])]), imgsz=160, batch=1)
+    assert asked[640] == pytest.approx(16 * asked[160], rel=0.05)  # both are rounded
+
+
+@pytest.mark.usefixtures("memory_known")
+def test_what_only_larger_images_would_help(tmp_path: Path) -> None:
+    found = looked(written(tmp_path / "d", [(1280, 1280, [(0, 3, 99)])]), imgsz=320)
+    assert found.suggest is not None
+    assert found.suggest.reasons[1] == (
+        "stem: under 4 px as they are stored; only images 1.4 times as large (omr convert --scale "
+        "staff-space:PX) would help"
+    )
 
 
 @pytest.mark.usefixtures("memory_known")

@@ -74,6 +74,7 @@ def test_all_stages() -> None:
 def test_whole_pages_have_after_cleaning_what_is_stored() -> None:
     found = stages([8, 4], [6, 0], converted(symbols=None))
     assert [s.mean for s in found] == [9, 6, 6, 3]
+    assert found[2].name == "as stored"
     assert found[1].histogram == found[2].histogram == ((4, 1), (8, 1))
 
 

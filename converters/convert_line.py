@@ -5,7 +5,8 @@ from pathlib import Path
 
 from class_maps import load, shipped
 from converters.cleaning import CleaningOptions
-from converters.converted import Converted, UsedOptions
+from converters.conversion import ConversionOptions
+from converters.converted import Converted
 from converters.manifest import sha256
 from converters.tiles import TileOptions, usual_overlap
 
@@ -22,11 +23,15 @@ def convert_line(converted: Converted, out: Path, tile: int) -> str | None:
         tile: Side of the tiles, pixels.
 
     Returns:
-        None where nobody knows how it was made, or where its class map is not one that comes with
-        omr.
+        None where nobody knows all of how it was made, or where its class map is not one that comes
+        with omr.
     """
     made, options = converted.class_map, converted.options
-    if made.name not in shipped() or sha256((classes := load(made.name)).path) != made.sha256:
+    if (
+        options is None
+        or made.name not in shipped()
+        or sha256((classes := load(made.name)).path) != made.sha256
+    ):
         return None
     words: list[object] = ["omr", "convert", SOURCE, out, "--classes", made.name, "--tile", tile]
     if old := options.tiles:
@@ -34,13 +39,13 @@ def convert_line(converted: Converted, out: Path, tile: int) -> str | None:
             words += ["--overlap", tile * old.overlap // old.size]
         words += _changed(old, TileOptions(size=1, overlap=0), "min_visible")
     if options.staff_space:
-        words += ["--scale", f"staff-space:{options.staff_space:g}"]
-    usual = classes.sources.get(converted.source)
-    if usual and usual.annotation_set != converted.annotation_set:
+        words += ["--scale", f"staff-space:{options.staff_space:.12g}"]
+    reading = classes.sources.get(converted.source)
+    if reading and converted.annotation_set not in {None, reading.annotation_set}:
         words += ["--annotation-set", converted.annotation_set]
     words += _changed(options.cleaning, CleaningOptions(), "dedup_iou", "min_side")
     words += ["--clip"] if options.cleaning.clip else []
-    words += _changed(options, UsedOptions(), "val", "split_by", "seed")
+    words += _changed(options, ConversionOptions(class_map=classes), "val", "split_by", "seed")
     return shlex.join(map(str, words))
 
 

@@ -44,12 +44,12 @@ class _Symbols(msgspec.Struct, frozen=True):
 class UsedOptions(msgspec.Struct, frozen=True):
     """The options of a conversion."""
 
-    cleaning: CleaningOptions = CleaningOptions()
-    staff_space: float | None = None
-    tiles: TileOptions | None = None
-    val: float = 0.0
-    split_by: SplitBy = "work"
-    seed: int = 0
+    cleaning: CleaningOptions
+    staff_space: float | None
+    tiles: TileOptions | None
+    val: float
+    split_by: SplitBy
+    seed: int
 
 
 class Converted(msgspec.Struct, frozen=True):
@@ -59,13 +59,21 @@ class Converted(msgspec.Struct, frozen=True):
     """Format of what was read, such as ``deepscoresv2``."""
     annotation_set: str | None = None
     class_map: UsedClassMap = UsedClassMap()
-    options: UsedOptions = UsedOptions()
+    written_options: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="options")
     splits: dict[str, _Split] = {}
     symbols: _Symbols = _Symbols()
     annotations: dict[str, dict[str, int]] = {}
     """Annotations that were read, by split and page; empty in older conversions."""
     tiles: dict[str, dict[str, TiledPage]] = {}
     """By split and page; empty where whole pages were converted."""
+
+    @property
+    def options(self) -> UsedOptions | None:
+        """None where they are not all there, or are none of ours: nothing depends on them."""
+        try:
+            return msgspec.json.decode(self.written_options, type=UsedOptions)
+        except msgspec.DecodeError:
+            return None
 
 
 def read_converted(folder: Path) -> Converted:

@@ -20,6 +20,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import MissingExtraError
 from training import offline
+from training.logs import quiet
 
 
 def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
@@ -58,12 +59,6 @@ def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Say nothing of a file that is moved, nor that tracing, which Ultralytics does, is old."""
-    logger = logging.getLogger("ultralytics")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet(level=logging.ERROR), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

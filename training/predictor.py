@@ -97,7 +97,9 @@ def predict(
 
 def _read(path: Path) -> NDArray[np.uint8]:
     """Read an image as blue, green, red, shape ``(H, W, 3)``."""
-    array = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    # From bytes, as the trainer does: from a file OpenCV cannot read a TIFF that is to be turned.
+    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    array = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if array is None:
         raise InputError("no such image, or not one that OpenCV can read", path=path)
     return np.asarray(array, dtype=np.uint8)

@@ -133,7 +133,8 @@ def _show(found: "DensityReport") -> None:
         for reason in suggest.reasons:
             entry(reason)
         if suggest.convert_command:
-            say(f"\n{suggest.convert_command}")
+            say("\nTo cut the tiles; SOURCE is what the data were converted from:")
+            say(suggest.convert_command)
         say(f"\n{suggest.command}")
 
 

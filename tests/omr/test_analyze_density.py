@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import deepscores
 import numpy as np
 import pytest
 import torch
@@ -154,6 +155,29 @@ def test_json_has_what_is_promised_and_no_number_that_is_none(seed: Looked) -> N
     assert all(math.isfinite(number) for number in numbers(report))
 
 
+def test_the_first_boxes_and_the_fullest_of_an_epoch_are_those_of_the_report(seed: Looked) -> None:
+    sizes = [f"{p['width_px']:.0f} x {p['height_px']:.0f}" for p in seed.report["priors"]]
+    assert len(sizes) == 3
+    assert f"- first boxes of omr train: {', '.join(sizes)} px\n" in seed.said
+    # A batch of all images is an epoch.
+    expected = {name: seed.report[f"batch_{name}"]["expected"] for name in ("max", "sum")}
+    assert seed.report["epoch_most"]["image"] == pytest.approx(expected["max"], rel=0.01)
+    assert seed.report["epoch_most"]["batch"] == pytest.approx(expected["sum"], rel=0.01)
+
+
+def test_the_line_that_cuts_tiles_says_what_it_wants(tmp_path: Path) -> None:
+    page = deepscores.content(deepscores.NOTE, size=(1280, 1280))
+    source = deepscores.write(tmp_path / "in", page)
+    words = ["convert", str(source), str(tmp_path / "pages")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    said = small(tmp_path / "pages").stderr.splitlines()
+    line = said.index("To cut the tiles; SOURCE is what the data were converted from:") + 1
+    parsed = accepted(said[line])
+    assert (parsed["source"], parsed["out"]) == (Path("SOURCE"), Path("pages-tile256"))
+    assert (parsed["tile"], parsed["classes"]) == (256, "harmony")
+    assert accepted(said[-1])["data"] == [tmp_path / "pages"]
+
+
 def test_it_fits_a_screen(seed: Looked) -> None:
     lines = [line for line in seed.said.splitlines() if not line.startswith("plots, all")]
     assert len(lines) <= 48
@@ -274,10 +298,13 @@ def test_no_batch_has_more_images_than_there_are(data: Path) -> None:
     assert report["memory"] == fitting["memory"]
 
 
-def test_what_is_too_large_to_predict_is_one_line(data: Path) -> None:
+def test_what_is_too_large_to_predict_is_one_line(
+    data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     error = run(data, "--model", "yolo11n", "--imgsz", 16_384, "--gpu", "b200").exception
     assert isinstance(error, ConfigError)
     assert str(error) == ("yolo11n at 16384 px: too large to be predicted; take a smaller --imgsz")
+    assert capfd.readouterr().err == ""  # of torch
 
 
 def test_what_does_not_fit_here_is_not_measured(

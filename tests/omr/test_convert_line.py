@@ -82,9 +82,24 @@ def test_no_line_for_a_class_map_that_is_not_ours(source: Path, tmp_path: Path) 
         assert convert_line(read_converted(tmp_path / name[:-5]), Path("b"), 96) is None
 
 
+@pytest.mark.parametrize("gone", ["options", "staff_space", "cleaning", "annotation_set"])
+def test_a_manifest_that_lacks_something(gone: str, source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "a", "--scale", "staff-space:12.5")
+    path = tmp_path / "a" / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    for place in (manifest, manifest["options"]):
+        place.pop(gone, None)
+    path.write_text(json.dumps(manifest))
+    line = convert_line(read_converted(tmp_path / "a"), Path("b"), 96)
+    whole = "omr convert SOURCE b --classes harmony --tile 96 --scale staff-space:12.5"
+    assert line == (whole if gone == "annotation_set" else None)
+
+
 def test_no_line_where_nobody_knows_of_a_conversion(tmp_path: Path) -> None:
     assert read_converted(tmp_path) == Converted()
     assert convert_line(Converted(), Path("b"), 96) is None
-    (tmp_path / "manifest.json").write_text('{"options": 3}')
+    (tmp_path / "manifest.json").write_text('{"options": 3, "tiles": {}}')
+    assert read_converted(tmp_path).options is None
+    (tmp_path / "manifest.json").write_text('{"tiles": 3}')
     with pytest.raises(InputError, match=r"manifest\.json: damaged: "):
         read_converted(tmp_path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
@@ -63,6 +64,16 @@ def test_images_are_read_a_batch_at_a_time(trained: TrainResult, dataset: Path) 
     pages = predict(trained.last, images, imgsz=96, batch=2, device="cpu")
     next(pages)
     assert len(list(images)) == 4
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_images_are_read_as_they_look(suffix: str, trained: TrainResult, tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6  # a quarter turn, as phones write it
+    path = tmp_path / f"a{suffix}"
+    Image.new("RGB", (96, 32), "white").save(path, exif=tags)
+    [page] = predict(trained.last, [(path, PurePosixPath(path.name))], imgsz=96, device="cpu")
+    assert (page.width, page.height) == (32, 96)
 
 
 def test_collate_puts_images_at_the_top_left() -> None:

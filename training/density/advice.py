@@ -9,6 +9,7 @@ from pathlib import Path
 from class_maps import some
 from converters.convert_line import convert_line
 from converters.converted import Converted
+from converters.yolo import YoloDataset
 from training.density.max_det import suggested_max_det
 from training.density.sizes import WANTED_PX, WANTED_SHARE
 from training.density.survey import Survey
@@ -31,8 +32,10 @@ class Larger:
     """Side of tiles at the same network input, in pixels of the images as they are stored."""
     imgsz: int
     """Side of the network input for the images as they are."""
-    batch: int | None
-    """The largest that fits with that input; None where not even one image does."""
+    batch: int
+    """The largest that fits with that input; 0 where not even one image is known to."""
+    accumulate: int
+    """Batches a step then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +79,10 @@ class _Small:
     """Only larger images would."""
     without_area: tuple[str, ...]
     """Only other labels would."""
+    tile: float
+    """Side of the largest tiles that help those that can be helped, ``inf`` without such."""
     of_trained: float
-    """Factor by which the network would have to see those that can be helped larger."""
-    of_stored: float
-    """The same against pixels as they are stored: up to 1."""
+    """Factor by which the network would have to see them larger."""
     of_images: float
     """Factor by which the images are too small for the others."""
 
@@ -89,8 +92,8 @@ def suggestion(
     gpu: Gpu,
     found: Survey,
     launch: Launch,
-    converted: Converted,
     *,
+    dataset: YoloDataset | None,
     wanted: Sequence[str],
     launch_at: LaunchAt,
 ) -> Suggestion:
@@ -101,15 +104,17 @@ def suggestion(
         gpu: Where it is to run.
         found: What its labels say.
         launch: What fits there.
-        converted: How its data were made; empty where they are several data sets.
+        dataset: Its data; None where they are several data sets.
         wanted: Classes that are to be large enough; all that occur, if there are none.
         launch_at: Finds what fits with another network input.
     """
-    small = _small(found, wanted)
+    small = _small(config, found, wanted)
     larger = _larger(config, small, launch_at) if small.helped else None
+    made = dataset.converted() if dataset else Converted()
     cut = None
-    if larger:
-        cut = convert_line(converted, Path(f"{config.data.name}-tile{larger.tile}"), larger.tile)
+    if larger and dataset:
+        out = _free(Path(f"{dataset.root.resolve().name}-tile{larger.tile}"))
+        cut = convert_line(made, out, larger.tile)
     max_det = suggested_max_det(found.symbols.max if found.symbols else 0)
     workers = workers_for(found.n_images)
     cache = found.n_images * 3 * config.imgsz**2
@@ -129,7 +134,7 @@ def suggestion(
         convert_command=cut,
         reasons=(
             _why_batch(launch, gpu),
-            *_why_sizes(small, larger, converted.options.staff_space, cut),
+            *_why_sizes(small, larger, made.options.staff_space if made.options else None, cut),
             f"up to {max_det:,} detections an image (max_det; omr train and omr eval choose it)",
             f"{loading}all images at {config.imgsz} px would take {cache / GIB:.2f} GiB of main "
             "memory",
@@ -137,31 +142,29 @@ def suggestion(
     )
 
 
-def _small(found: Survey, wanted: Sequence[str]) -> _Small:
-    trained, stored = found.scale.of_class, found.scale_stored.of_class
-    names = [name for name in trained if not wanted or name in wanted]
-    small = [name for name in names if _or_inf(trained[name]) > 1]
-    helped = tuple(name for name in small if _or_inf(stored[name]) <= 1)
-    too_small = tuple(name for name in small if 1 < _or_inf(stored[name]) < inf)
+def _small(config: TrainConfig, found: Survey, wanted: Sequence[str]) -> _Small:
+    tiles = {name: side for name, side in found.tiles.items() if not wanted or name in wanted}
+    helped = tuple(name for name, side in tiles.items() if config.imgsz <= side < inf)
+    too_small = tuple(name for name, side in tiles.items() if 0 < side < config.imgsz)
     return _Small(
         helped=helped,
         too_small=too_small,
-        without_area=tuple(name for name in small if stored[name] is None),
-        of_trained=max((_or_inf(trained[name]) for name in helped), default=1.0),
-        of_stored=max((_or_inf(stored[name]) for name in helped), default=1.0),
-        of_images=max((_or_inf(stored[name]) for name in too_small), default=1.0),
+        without_area=tuple(name for name, side in tiles.items() if side == 0),
+        tile=min((tiles[name] for name in helped), default=inf),
+        of_trained=max((found.scale[name] or 1.0 for name in helped), default=1.0),
+        of_images=max((config.imgsz / tiles[name] for name in too_small), default=1.0),
     )
 
 
-def _or_inf(factor: float | None) -> float:
-    return inf if factor is None else factor
-
-
 def _larger(config: TrainConfig, small: _Small, launch_at: LaunchAt) -> Larger:
-    tile = int(config.imgsz / small.of_stored) // STRIDE * STRIDE
     imgsz = ceil(config.imgsz * small.of_trained / STRIDE) * STRIDE
     there = launch_at(imgsz)
-    return Larger(tile=tile, imgsz=imgsz, batch=there.batch if there else None)
+    return Larger(
+        tile=int(small.tile) // STRIDE * STRIDE,
+        imgsz=imgsz,
+        batch=there.batch if there else 0,
+        accumulate=there.accumulate if there else 0,
+    )
 
 
 def _why_batch(launch: Launch, gpu: Gpu) -> str:
@@ -182,19 +185,20 @@ def _why_sizes(
     """Say which classes are too small, and what would help each."""
     words = []
     if larger:
-        batch = f"--batch {larger.batch}" if larger.batch else "(which does not fit)"
+        words_of_batch = " ".join(_batch_options(larger.batch, larger.accumulate))
+        instead = f"--imgsz {larger.imgsz} {words_of_batch}, or " if larger.batch else ""
         how = "" if cut else f" (cut the pages with omr convert --tile {larger.tile})"
         words.append(
             f"{WANTED_PX:g} px for {WANTED_SHARE:.0%} of {some(small.helped, MOST_NAMES)}: "
-            f"--imgsz {larger.imgsz} {batch}, or tiles of {larger.tile} px{how}"
+            f"{instead}tiles of {larger.tile} px{how}"
         )
     if small.too_small:
         # As it is rounded, it is to be enough.
         factor = ceil(small.of_images * 10) / 10
-        px = f"{staff_space * factor:g}" if staff_space else "PX"
+        how = f" (omr convert --scale staff-space:{staff_space * factor:g})" if staff_space else ""
         words.append(
             f"{some(small.too_small, MOST_NAMES)}: under {WANTED_PX:g} px as they are stored; only "
-            f"images {factor:g} times as large (omr convert --scale staff-space:{px}) would help"
+            f"images {factor:g} times as large would help{how}"
         )
     if small.without_area:
         words.append(
@@ -217,15 +221,18 @@ def _train_line(config: TrainConfig, launch: Launch) -> str:
         if getattr(config, name) != getattr(usual, name):
             words += [f"--{name}", getattr(config, name)]
     words += ["--trust"] if config.trust else []
-    words += ["--imgsz", config.imgsz, "--batch", launch.batch]
-    if launch.accumulate > 1:
-        words += ["--nominal-batch", launch.batch * launch.accumulate]
+    words += ["--imgsz", config.imgsz, *_batch_options(launch.batch, launch.accumulate)]
     return shlex.join(map(str, [*words, "--out", _free(config.out)]))
+
+
+def _batch_options(batch: int, accumulate: int) -> list[str]:
+    words = ["--batch", str(batch)]
+    return [*words, "--nominal-batch", str(batch * accumulate)] if accumulate > 1 else words
 
 
 def _free(out: Path) -> Path:
     """The folder, or the next one with a number that is not there yet: a run is not overwritten."""
     n = 1
-    while (found := out.with_name(f"{out.name}{n}") if n > 1 else out).exists():
+    while (found := out.with_name(f"{out.name}-{n}") if n > 1 else out).exists():
         n += 1
     return found

@@ -14,7 +14,6 @@ from typing import Any
 from ultralytics import __version__ as installed
 
 from class_maps import ConfigError, with_nearest
-from converters.converted import Converted
 from training.density.advice import Suggestion, suggestion
 from training.density.launch import form_of, step_of
 from training.density.report_json import to_json
@@ -115,7 +114,7 @@ def analyze(
             gpu,
             found,
             launch,
-            joint.sources[0].dataset.converted() if len(joint.sources) == 1 else Converted(),
+            dataset=joint.sources[0].dataset if len(joint.sources) == 1 else None,
             wanted=wanted,
             launch_at=lambda imgsz: _launch(step_at(imgsz), gpu, found.n_images)[0],
         )

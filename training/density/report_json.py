@@ -68,7 +68,7 @@ def _class(found: Survey, label: int) -> Json:
         "under_1px": size.under_1px,
         "under_2px": size.under_2px,
         "under_4px": size.under_4px,
-        "factor_for_4px": found.scale.of_class.get(size.name),
+        "factor_for_4px": found.scale.get(size.name),
         "no_candidate": shares.none if shares else None,
         "one_candidate": shares.one if shares else None,
         "two_candidates": shares.two if shares else None,

@@ -53,17 +53,6 @@ class ClassSizes:
     """Share that Ultralytics' augmentation takes out; random sizes move it up and down."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeastScale:
-    """By how much images would have to be larger for symbols to be large enough."""
-
-    of_class: dict[str, float | None]
-    """By name of class. 1 and less: they are large enough. None: no factor is enough, because too
-    many of its boxes have a side of 0. Classes without symbols are left out."""
-    largest: float | None
-    """Of the factors; None where there is none."""
-
-
 def size_rows(symbols: Symbols, names: Sequence[str]) -> tuple[ClassSizes, ...]:
     """Measure the symbols of each class.
 
@@ -95,8 +84,8 @@ def least_scale(
     names: Sequence[str],
     wanted_px: float = WANTED_PX,
     share: float = WANTED_SHARE,
-) -> LeastScale:
-    """Find how much larger images would have to be.
+) -> dict[str, float | None]:
+    """Find by how much larger the network would have to see symbols.
 
     Args:
         symbols: Of all images.
@@ -104,21 +93,60 @@ def least_scale(
         wanted_px: Pixels that the smaller side of a symbol is to have at least.
         share: Of each class's symbols that are to be so large, 0 to 1.
 
+    Returns:
+        The factor of each class with symbols, by name. 1 and less: they are large enough. None: no
+        factor is enough, because too many boxes have a side of 0.
+
     Raises:
         ValueError: ``wanted_px`` is not above 0, or ``share`` is not from 0 to 1.
     """
-    if wanted_px <= 0 or not 0 <= share <= 1:
-        raise ValueError(f"wanted_px is {wanted_px} and share {share}")
-    smaller = sides_of(symbols).min(axis=1)
-    of_class: dict[str, float | None] = {}
-    for name, own in zip(names, members(symbols.labels, len(names)), strict=True):
+    if wanted_px <= 0:
+        raise ValueError(f"wanted_px is {wanted_px}")
+    sides = _had_by(share, sides_of(symbols).min(axis=1), symbols.labels, names)
+    return {name: wanted_px / side if side > 0 else None for name, side in sides.items()}
+
+
+def largest_tile(
+    symbols: Symbols,
+    stored: Symbols,
+    names: Sequence[str],
+    wanted_px: float = WANTED_PX,
+    share: float = WANTED_SHARE,
+) -> dict[str, float]:
+    """Find the largest tiles in which symbols are large enough at the same network input.
+
+    An image that is smaller than a tile is not cut, and is seen as it was before.
+
+    Args:
+        symbols: Of all images, as the network sees them uncut.
+        stored: The same in pixels of the images as they are stored.
+        names: Class names; a label is a place in this list.
+        wanted_px: Pixels that the smaller side of a symbol is to have at least.
+        share: Of each class's symbols that are to be so large, 0 to 1.
+
+    Returns:
+        The side of the tiles in pixels of the stored images, of each class with symbols, by name.
+        ``inf``: they are large enough uncut. Under ``imgsz``: tiles that small would make up
+        pixels; larger images are wanted. 0: too many boxes have a side of 0.
+
+    Raises:
+        ValueError: ``share`` is not from 0 to 1.
+    """
+    tiles = sides_of(stored).min(axis=1) * symbols.imgsz / wanted_px
+    tiles[sides_of(symbols).min(axis=1) >= wanted_px] = np.inf
+    return _had_by(share, tiles, symbols.labels, names)
+
+
+def _had_by(share: float, values: Floats, labels: Ints, names: Sequence[str]) -> dict[str, float]:
+    """The largest value that a share of each class's symbols has at least."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}")
+    found = {}
+    for name, own in zip(names, members(labels, len(names)), strict=True):
         if len(own):
-            # The largest side that the wanted share has at least.
             place = min(floor((1 - share) * len(own) + ROUNDING), len(own) - 1)
-            side = float(np.partition(smaller[own], place)[place])
-            of_class[name] = wanted_px / side if side > 0 else None
-    known = [factor for factor in of_class.values() if factor is not None]
-    return LeastScale(of_class=of_class, largest=max(known, default=None))
+            found[name] = float(np.partition(values[own], place)[place])
+    return found
 
 
 def sides_of(symbols: Symbols) -> Floats:

@@ -5,14 +5,14 @@ of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.d
 
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
 from training.density.cold_start import ColdStart, cold_start
 from training.density.fullness import SPLIT, Fullness, read_labels
 from training.density.representation import Ceilings, ceilings, settings
-from training.density.sizes import ClassSizes, LeastScale, least_scale, size_rows
+from training.density.sizes import ClassSizes, largest_tile, least_scale, size_rows
 from training.density.stages import Spread, Stage, spread, stages
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData
@@ -41,10 +41,11 @@ class Survey:
     stages: tuple[Stage, ...]
     sizes: tuple[ClassSizes, ...]
     """Of each class, in the order of the names, as are all that follow."""
-    scale: LeastScale
-    """In the network's pixels."""
-    scale_stored: LeastScale
-    """In those of the images as they are stored."""
+    scale: Mapping[str, float | None]
+    """Factor by which the network would have to see a class larger, as
+    :func:`training.density.sizes.least_scale` gives it."""
+    tiles: Mapping[str, float]
+    """Tiles that do it, as :func:`training.density.sizes.largest_tile` gives them."""
     anchors: tuple[ClassAnchors, ...]
     contest: Contest
     ceilings: Ceilings
@@ -85,7 +86,7 @@ def survey(config: TrainConfig, joint: JointData, form: HeadForm) -> Survey:
         stages=stages(full.stored, full.trained, alone.converted_pages(SPLIT) if alone else None),
         sizes=rows,
         scale=least_scale(symbols, names),
-        scale_stored=least_scale(labels.stored, names),
+        tiles=largest_tile(symbols, labels.stored, names),
         anchors=anchor_rows(symbols, names, form.strides, points),
         contest=contest(symbols, names, form.strides, form.heads),
         ceilings=ceilings(

@@ -8,6 +8,7 @@ https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
     memory = psutil.virtual_memory()
     total, available = memory.total, memory.available
     for limit, left in _limits(root):
-        total, available = min(total, limit), min(available, left)
+        total, available = min(total, limit), min(available, max(left, 0))
     return HostMemory(total=total, available=available)
 
 
@@ -63,7 +64,8 @@ def _limits(root: Path) -> Iterator[tuple[int, int]]:
     except OSError:  # no Linux
         return
     for line in lines:
-        _, controllers, place = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, place = rest.partition(":")
         files = _V2 if not controllers else _V1 if "memory" in controllers.split(",") else None
         if files:
             top = root / "sys/fs/cgroup" / files.folder
@@ -77,12 +79,18 @@ def _limits(root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _limit(folder: Path, files: _Files) -> tuple[int, int] | None:
+    limit = _number(folder / files.limit)  # "max": there is none
+    if limit is None:
+        return None
+    used = _number(folder / files.usage) or 0
+    with suppress(OSError, ValueError):
+        rows = (folder / "memory.stat").read_text("ascii").splitlines()
+        used -= int(dict(row.split(" ", 1) for row in rows).get(files.cache, 0))
+    return limit, limit - max(used, 0)
+
+
+def _number(path: Path) -> int | None:
     try:
-        limit = int((folder / files.limit).read_text("ascii"))  # "max": there is none
-        used = int((folder / files.usage).read_text("ascii"))
-        stat = (folder / "memory.stat").read_text("ascii")
-        cache = dict(row.split(" ", 1) for row in stat.splitlines())
-        used -= int(cache.get(files.cache, 0))
+        return int(path.read_text("ascii"))
     except (OSError, ValueError):
         return None
-    return limit, max(0, limit - used)

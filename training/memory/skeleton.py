@@ -5,9 +5,8 @@ no memory and no time for random numbers. Its head gets the form that a training
 """
 
 import copy
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER
 
 from class_maps import ConfigError
 from training.checkpoints import is_weights, load_weights
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
+from training.logs import quiet
 from training.model_descriptions import activation_kept
 from training.models import model_file
 from training.transfer import set_head, transfer
@@ -86,17 +85,6 @@ def replace_tensors(model: DetectionModel, made: Callable[[Tensor], Tensor]) -> 
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = made(buffer)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Ultralytics from saying what it builds."""
-    before = LOGGER.level
-    LOGGER.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(before)
 
 
 def _from_weights(

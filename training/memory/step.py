@@ -7,6 +7,7 @@ are there.
 """
 
 import gc
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -25,10 +26,11 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, with_nearest
 from training.heads.head_config import HeadConfig
+from training.logs import quiet
 from training.losses.detection import LossOptions, detection_criterion
 from training.memory import cuda
 from training.memory.ragged import NotedAssigner, RaggedSizes
-from training.memory.skeleton import quiet, replace_tensors, trained_model
+from training.memory.skeleton import replace_tensors, trained_model
 from training.memory.timeline import MANY, Recorder, Timeline
 from training.precision import BRANCHES
 from training.train_config import STRIDE
@@ -39,6 +41,8 @@ OPTIMIZERS = (
 )  # fmt: skip
 """Names that Ultralytics knows."""
 LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+TORCH_LOG = logging.getLogger(FakeTensorMode.__module__)
+"""It writes pages about what is too large."""
 PAIRS_A_BOX = 8
 """Candidate pairs of a box, where they are not known. In the dense scenes of benchmarks/README.md
 there are 38,163 of 5,000 boxes and 307,561 of 40,000, 7.7 each."""
@@ -246,7 +250,7 @@ def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
     collects = gc.isenabled()
     gc.disable()  # what it finds would be given back at any time
     try:
-        with fake, sizes, recorder:
+        with quiet(TORCH_LOG, logging.CRITICAL), fake, sizes, recorder:
             optimizer = _optimize(model, spec, recorder)
             _pass(model, criterion, spec, recorder)
     except RuntimeError as error:

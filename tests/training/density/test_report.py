@@ -209,21 +209,23 @@ def test_tiles_give_symbols_their_size(
     assert found.suggest.convert_command is None
 
 
-@pytest.mark.parametrize(("usable", "batch"), [(2**30, 2), (350 * 2**20, 1), (150 * 2**20, None)])
-def test_a_larger_input_is_held_against_the_memory(
-    usable: int, batch: int | None, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("usable", "batch"), [(2**30, 2), (350 * 2**20, 1), (150 * 2**20, 0)])
+def test_a_larger_input_is_held_against_the_memory(usable: int, batch: int, tmp_path: Path) -> None:
     # 5.4 px of 1280 are 1.35 of 320: 4 need 2.96 times as much, so a side of 960.
     data = written(tmp_path / "d", [(1280, 1280, [(0, 5.4, 99)])] * 2)
     found = looked(data, imgsz=320, batch=1, gpu=replace(GPU, usable_bytes=usable))
     assert found.suggest is not None
-    assert found.suggest.larger == Larger(tile=416, imgsz=960, batch=batch)
-    larger = "which does not fit" if batch is None else f"--batch {batch}"
-    assert f"stem: --imgsz 960 {larger}" in found.suggest.reasons[1].replace("(", "")
+    accumulate = 2 // batch if batch else 0
+    assert found.suggest.larger == Larger(tile=416, imgsz=960, batch=batch, accumulate=accumulate)
+    more = " --nominal-batch 2" if batch == 1 else ""
+    larger = f"--imgsz 960 --batch {batch}{more}, or " if batch else ""
+    assert found.suggest.reasons[1] == (
+        f"4 px for 95% of stem: {larger}tiles of 416 px (cut the pages with omr convert --tile 416)"
+    )
     if batch:
         there = looked(data, imgsz=960, batch=1, gpu=replace(GPU, usable_bytes=usable))
         assert there.suggest is not None
-        assert there.suggest.batch == batch
+        assert (there.suggest.batch, there.suggest.accumulate) == (batch, accumulate)
         assert there.suggest.tile is None
 
 
@@ -247,8 +249,7 @@ def test_what_only_larger_images_would_help(tmp_path: Path) -> None:
     found = looked(written(tmp_path / "d", [(1280, 1280, [(0, 3, 99)])]), imgsz=320)
     assert found.suggest is not None
     assert found.suggest.reasons[1] == (
-        "stem: under 4 px as they are stored; only images 1.4 times as large (omr convert --scale "
-        "staff-space:PX) would help"
+        "stem: under 4 px as they are stored; only images 1.4 times as large would help"
     )
 
 
@@ -260,20 +261,56 @@ def test_boxes_without_width_ask_for_other_labels(tmp_path: Path) -> None:
     assert "stem: boxes without width or height; mend the labels" in found.suggest.reasons
 
 
-@pytest.mark.usefixtures("memory_known")
-def test_the_lines_to_cut_and_to_enlarge_a_converted_set(tmp_path: Path) -> None:
-    pages = several_pages(["a--page-1.png"], ("25", [10, 20, 30, 36]), ("135", [10, 20, 190, 60]))
-    pages["images"][0] |= {"width": 1280, "height": 1280}
+def scaled_page(tmp_path: Path, staff_space: float) -> Path:
+    """A converted page: 128 staff spaces wide and high, a notehead of 2 x 1.6 and a staff."""
+    content = several_pages(["a--page-1.png"], ("25", [10, 20, 30, 36]), ("135", [10, 20, 190, 60]))
+    content["images"][0] |= {"width": 1280, "height": 1280}
     options = ConversionOptions(
-        class_map=class_maps.load("harmony"), preparation=PreparationOptions(staff_space=4.0)
+        class_map=class_maps.load("harmony"),
+        preparation=PreparationOptions(staff_space=staff_space),
     )
-    data = tmp_path / "my data"
-    convert(write(tmp_path / "in", pages), data, options)
-    found = looked(data, imgsz=64)
+    convert(write(tmp_path / "in", content), tmp_path / "my data", options)
+    return tmp_path / "my data"
+
+
+@pytest.mark.usefixtures("memory_known")
+@pytest.mark.parametrize("called", [".", "../my data", "../my data/", "data.yaml"])
+def test_the_line_to_cut_what_was_converted(
+    called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = scaled_page(tmp_path, 4)  # 6.4 px of 512 are 4 of 64 in tiles of 102.4
+    monkeypatch.chdir(pages)
+    line = "omr convert SOURCE 'my data-tile96{}' --classes harmony --tile 96 --scale staff-space:4"
+    for taken in ("", "-2"):
+        suggest = looked(Path(called), imgsz=64).suggest
+        assert suggest is not None
+        assert suggest.convert_command == line.format(taken)
+        (pages / "my data-tile96").mkdir(exist_ok=True)
+    other = written(tmp_path / "other", [(64, 64, [(0, 9, 9)])], ["x"])
+    joint = looked(pages, joint=(other,), imgsz=64).suggest
+    assert joint is not None
+    assert joint.convert_command is None
+
+
+@pytest.mark.usefixtures("memory_known")
+def test_the_scale_at_which_all_are_large_enough(tmp_path: Path) -> None:
+    suggest = looked(scaled_page(tmp_path, 2), imgsz=192).suggest  # 3.2 px of 256
+    assert suggest is not None
+    assert suggest.reasons[1] == (
+        "noteheadBlack: under 4 px as they are stored; only images 1.3 times as large would help "
+        "(omr convert --scale staff-space:2.6)"
+    )
+
+
+@pytest.mark.usefixtures("memory_known")
+def test_images_of_very_different_sizes(tmp_path: Path) -> None:
+    # Small images are drawn larger: there 3 px are 6. Of the large ones 10 px are 2.5.
+    images = [(320, 320, [(0, 3, 99)])] * 10 + [(2560, 2560, [(0, 10, 99)])] * 10
+    found = looked(written(tmp_path / "d", images), imgsz=640)
     assert found.suggest is not None
-    assert found.suggest.convert_command == (
-        "omr convert SOURCE 'my data-tile96' --classes harmony --tile 96 --scale staff-space:4"
-    )
+    assert (found.suggest.tile, found.suggest.too_small) == (1600, ())
+    assert found.suggest.larger is not None
+    assert found.suggest.larger.imgsz == 1024
 
 
 @pytest.mark.usefixtures("memory_known")
@@ -281,7 +318,7 @@ def test_a_run_that_is_there_is_not_run_over(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for taken, free in ((None, "run"), ("run", "run2"), ("run2", "run3")):
+    for taken, free in ((None, "run"), ("run", "run-2"), ("run-2", "run-3")):
         if taken:
             Path(taken).mkdir()
         suggest = looked(data).suggest

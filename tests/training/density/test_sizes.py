@@ -1,5 +1,6 @@
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from training.augmentation import kept_by_ultralytics
 from training.density.sizes import (
     ClassSizes,
     SideSpread,
+    largest_tile,
     least_scale,
     members,
     sides_of,
@@ -30,7 +32,8 @@ def test_no_symbols() -> None:
         {"name": name, "count": 0, "width": None, "height": None, **dict.fromkeys(SHARES)}
         for name in NAMES
     ]
-    assert asdict(least_scale(symbols_at([]), NAMES)) == {"of_class": {}, "largest": None}
+    assert least_scale(symbols_at([]), NAMES) == {}
+    assert largest_tile(symbols_at([]), symbols_at([]), NAMES) == {}
     assert size_rows(symbols_at([]), []) == ()
 
 
@@ -110,25 +113,23 @@ def test_ultralytics_keeps_nothing_of_nothing() -> None:
 )
 def test_least_scale(sides: list[float], factor: float | None) -> None:
     found = least_scale(sized([(side, 50) for side in sides]), ["stem"])
-    assert found.of_class == {"stem": pytest.approx(factor)}
-    assert found.largest == pytest.approx(factor)
+    assert found == {"stem": pytest.approx(factor)}
 
 
 def test_a_share_that_binary_numbers_do_not_have() -> None:
     """A tenth of ten symbols is one, though 1 - 0.9 is a little less than a tenth."""
     found = least_scale(sized([(side, 50) for side in [1] + [2] * 9]), ["stem"], 4, 0.9)
-    assert found.largest == 2
+    assert found == {"stem": 2}
 
 
-def test_the_class_that_needs_most() -> None:
+def test_each_class_has_a_factor_of_its_own() -> None:
     found = least_scale(sized([(2, 9), (9, 1), (0, 3)], [0, 1, 2]), NAMES)
-    assert found.of_class == {"a": 2, "b": 4, "c": None}
-    assert found.largest == 4
+    assert found == {"a": 2, "b": 4, "c": None}
 
 
 @pytest.mark.parametrize(("wanted_px", "share"), [(0, 0.5), (4, -0.1), (4, 1.1)])
 def test_what_cannot_be_wanted(wanted_px: float, share: float) -> None:
-    with pytest.raises(ValueError, match="wanted_px is"):
+    with pytest.raises(ValueError, match=r"(wanted_px|share) is"):
         least_scale(sized([8, 8]), ["a"], wanted_px, share)
 
 
@@ -138,10 +139,34 @@ def test_the_factor_is_enough_and_less_is_not(of: Symbols, wanted_px: float, sha
     found = least_scale(of, NAMES, wanted_px, share)
     for label, name in enumerate(NAMES):
         smaller = sides_of(of)[of.labels == label].min(axis=1)
-        factor = found.of_class.get(name)
+        factor = found.get(name)
         if factor is not None:
             assert (smaller * factor * 1.0001 >= wanted_px).mean() >= share - 1e-9
             assert share == 0 or (smaller * factor * 0.9999 >= wanted_px).mean() < share
+
+
+@pytest.mark.parametrize(
+    ("sides", "tile"),
+    [
+        # Side as the network sees it at 640, and as it is stored.
+        pytest.param([(2, 4)], 640, id="large enough as stored"),
+        pytest.param([(2, 8)], 1280, id="twice as large as wanted"),
+        pytest.param([(2, 3)], 480, id="too small as stored"),
+        pytest.param([(4, 3)], math.inf, id="of a small image, drawn larger"),
+        pytest.param([(0, 0)], 0, id="no size"),
+        pytest.param([(6, 3)] * 10 + [(2, 10)] * 10, 1600, id="half of them of small images"),
+        pytest.param([(1, 3)] + [(2, 8)] * 19, 1280, id="one of twenty may be smaller"),
+        pytest.param([(1, 3)] + [(2, 8)] * 18, 480, id="one of nineteen may not"),
+    ],
+)
+def test_largest_tile(sides: list[tuple[float, float]], tile: float) -> None:
+    seen, stored = zip(*sides, strict=True)
+    found = largest_tile(
+        replace(sized([(side, 50) for side in seen]), imgsz=640),
+        replace(sized([(side, 50) for side in stored]), imgsz=640),
+        ["stem"],
+    )
+    assert found == {"stem": tile}
 
 
 @given(symbols(most=60))

@@ -73,6 +73,15 @@ def test_without_limits(root: Path) -> None:
     assert within(root, "0::/\n") == machine
 
 
+def test_files_that_cannot_be_read(root: Path) -> None:
+    folder = root / "sys/fs/cgroup"
+    group(folder, 8 * GIB, 3 * GIB, 1 * GIB)
+    (folder / "memory.stat").write_text("what")
+    assert within(root, "not a line\n0::/\n") == HostMemory(total=8 * GIB, available=5 * GIB)
+    (folder / "memory.current").unlink()
+    assert within(root, "0::/\n") == HostMemory(total=8 * GIB, available=8 * GIB)
+
+
 def test_this_machine() -> None:
     memory = host_memory()
     assert 0 < memory.available <= memory.total <= psutil.virtual_memory().total

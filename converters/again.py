@@ -1,1 +1,0 @@
-"""Converts a source once more: the line that made a data set, with other tiles."""

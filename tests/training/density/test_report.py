@@ -246,7 +246,7 @@ def test_a_larger_input_has_more_candidate_pairs(
 
 @pytest.mark.usefixtures("memory_known")
 def test_what_only_larger_images_would_help(tmp_path: Path) -> None:
-    found = looked(written(tmp_path / "d", [(1280, 1280, [(0, 3, 99), (1, 9, 2.9)])]), imgsz=320)
+    found = looked(written(tmp_path / "d", [(1280, 1280, [(0, 3, 99), (1, 9, 3.5)])]), imgsz=320)
     assert found.suggest is not None
     assert found.suggest.reasons[1] == (
         "stem, notehead: under 4 px as they are stored; only images 1.4 times as large would help"

@@ -1,6 +1,9 @@
 """Reads back what a conversion wrote down of itself."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -9,6 +12,8 @@ from converters.cleaning import CleaningOptions
 from converters.splits import SplitBy
 from converters.staging import MANIFEST
 from converters.tiles import TileOptions
+
+T = TypeVar("T")
 
 
 class TiledPage(msgspec.Struct, frozen=True):
@@ -45,35 +50,81 @@ class UsedOptions(msgspec.Struct, frozen=True):
     """The options of a conversion."""
 
     cleaning: CleaningOptions
-    staff_space: float | None
+    staff_space: Annotated[float, msgspec.Meta(gt=0)] | None
     tiles: TileOptions | None
     val: float
     split_by: SplitBy
     seed: int
 
 
-class Converted(msgspec.Struct, frozen=True):
-    """What ``manifest.json`` tells; everything is empty where nobody knows of a conversion."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Converted:
+    """What ``manifest.json`` tells; everything is empty where nobody knows of a conversion.
 
-    source: str = ""
-    """Format of what was read, such as ``deepscoresv2``."""
-    annotation_set: str | None = None
-    class_map: UsedClassMap = UsedClassMap()
-    written_options: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="options")
-    splits: dict[str, _Split] = {}
-    symbols: _Symbols = _Symbols()
-    annotations: dict[str, dict[str, int]] = {}
-    """Annotations that were read, by split and page; empty in older conversions."""
-    tiles: dict[str, dict[str, TiledPage]] = {}
-    """By split and page; empty where whole pages were converted."""
+    Other programs write files of this name. So each part is read when it is asked for, and then an
+    InputError says that it is damaged.
+    """
+
+    path: Path
+    """Of the file."""
+    parts: Mapping[str, msgspec.Raw] = field(default_factory=dict)
+    """As they are written, by name."""
+
+    @property
+    def source(self) -> str:
+        """Format of what was read, such as ``deepscoresv2``."""
+        return self._part("source", str, "")
+
+    @property
+    def class_map(self) -> UsedClassMap:
+        """The class map that it was read by."""
+        return self._part("class_map", UsedClassMap, UsedClassMap())
+
+    @property
+    def pages(self) -> dict[str, int]:
+        """Pages of each split."""
+        splits: dict[str, _Split] = self._part("splits", dict[str, _Split], {})
+        return {name: split.pages for name, split in splits.items()}
+
+    @property
+    def n_read(self) -> int:
+        """Annotations that were read, of all splits."""
+        return self._part("symbols", _Symbols, _Symbols()).read
+
+    @property
+    def annotations(self) -> dict[str, dict[str, int]]:
+        """Annotations that were read, by split and page; empty in older conversions."""
+        return self._part("annotations", dict[str, dict[str, int]], {})
+
+    @property
+    def tiles(self) -> dict[str, dict[str, TiledPage]]:
+        """By split and page; of a page that was scaled and not cut it is one, as large as that.
+
+        Empty where pages were neither scaled nor cut.
+        """
+        return self._part("tiles", dict[str, dict[str, TiledPage]], {})
+
+    @property
+    def annotation_set(self) -> str | None:
+        """The set of the source's annotations that was read; None if it has but one."""
+        return self._part("annotation_set", str | None, None)
 
     @property
     def options(self) -> UsedOptions | None:
-        """None where they are not all there, or are none of ours: nothing depends on them."""
+        """None where they are not all there, or not ours: advice alone depends on them."""
         try:
-            return msgspec.json.decode(self.written_options, type=UsedOptions)
-        except msgspec.DecodeError:
+            return self._part("options", UsedOptions | None, None)
+        except InputError:
             return None
+
+    def _part(self, name: str, kind: Any, usual: T) -> T:  # noqa: ANN401
+        if name not in self.parts:
+            return usual
+        try:
+            found: T = msgspec.json.decode(self.parts[name], type=kind)
+        except msgspec.DecodeError as error:
+            raise InputError(f"damaged: {error}", path=self.path, where=name) from error
+        return found
 
 
 def read_converted(folder: Path) -> Converted:
@@ -84,8 +135,9 @@ def read_converted(folder: Path) -> Converted:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        return Converted()
+        return Converted(path=path)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Converted)
+        parts = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"damaged: {error}", path=path) from error
+    return Converted(path=path, parts=parts)

@@ -148,7 +148,7 @@ class YoloDataset:
         """What its conversion wrote down; all of it is empty where nobody knows of one.
 
         Raises:
-            InputError: ``manifest.json`` is damaged.
+            InputError: ``manifest.json`` cannot be read.
         """
         return read_converted(self.root)
 
@@ -168,16 +168,17 @@ class YoloDataset:
             InputError: ``manifest.json`` is damaged.
         """
         converted, name = self.converted(), self._folder_name(split)
-        if name not in converted.splits:
+        if name not in converted.pages:
             return None
-        n_pages = sum(entry.pages for entry in converted.splits.values())
+        n_pages = sum(converted.pages.values())
         annotations = converted.annotations.get(name)
         tiled = converted.tiles.get(name)
         return ConvertedPages(
-            n_pages=converted.splits[name].pages,
-            mean_annotations=converted.symbols.read / n_pages if n_pages else None,
+            n_pages=converted.pages[name],
+            mean_annotations=converted.n_read / n_pages if n_pages else None,
             annotations=tuple(annotations.values()) if annotations else None,
             symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,
+            are_cut=any(len(page.tiles) > 1 for page in tiled.values()) if tiled else False,
         )
 
     def _folder_name(self, split: str) -> str:
@@ -194,8 +195,10 @@ class ConvertedPages:
     annotations: tuple[int, ...] | None
     """Annotations of each page, those without a class included; None in older conversions."""
     symbols: tuple[int, ...] | None
-    """Symbols of each page, each counted once however many tiles show it; None where whole pages
-    were converted, whose images have the same."""
+    """Symbols of each page, each counted once however many tiles show it; None where pages were
+    neither scaled nor cut: their images have the same."""
+    are_cut: bool
+    """Whether a page has more than one tile."""
 
 
 def open_dataset(folder: Path) -> YoloDataset:

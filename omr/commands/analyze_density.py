@@ -96,7 +96,7 @@ def analyze_density(
         seed=seed,
         trust=trust,
     )
-    names = [name.strip() for name in wanted.split(",")] if wanted else []
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
     if report and not report.parent.is_dir():
         raise ConfigError(f"{report.parent}: no such folder; make it, or choose another --report")
     found = analyze(config, find_gpu(gpu) if gpu else None, names)

@@ -155,9 +155,25 @@ def test_the_manifest_of_an_older_conversion_tells_the_mean(pages: Path, tmp_pat
         mean_annotations=summary["symbols"]["read"] / 4,
         annotations=None,
         symbols=None,
+        are_cut=False,
     )
     file.unlink()
     assert open_dataset(tmp_path / "out").converted_pages("val") is None
+
+
+@pytest.mark.parametrize(
+    ("tiles", "staff_space", "are_cut"),
+    [(TILES, None, True), (None, 8.0, False), (TileOptions(size=9000, overlap=9), None, False)],
+)
+def test_pages_are_cut_where_one_has_several_tiles(
+    pages: Path, tmp_path: Path, tiles: TileOptions | None, staff_space: float | None, are_cut: bool
+) -> None:
+    preparation = PreparationOptions(tiles=tiles, staff_space=staff_space)
+    convert(pages, tmp_path / "out", options(preparation=preparation))
+    found = open_dataset(tmp_path / "out").converted_pages("val")
+    assert found is not None
+    assert found.are_cut == are_cut
+    assert found.symbols is not None
 
 
 def test_every_box_of_a_tile_holds_ink(pages: Path, tmp_path: Path) -> None:

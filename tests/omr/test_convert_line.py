@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import class_maps
 from class_maps import InputError
 from converters.convert_line import convert_line
-from converters.converted import Converted, read_converted
+from converters.converted import read_converted
 from omr.cli import app
 
 STAFF = ("135", [10, 20, 190, 60])
@@ -61,14 +61,15 @@ def test_the_same_again_in_other_tiles(
 
 def test_another_annotation_set(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "a", "--tile", 64)
-    converted = read_converted(tmp_path / "a")
-    line = convert_line(Converted(**vars_of(converted, annotation_set="muscima++")), Path("b"), 96)
+    changed(tmp_path / "a", annotation_set="muscima++")
+    line = convert_line(read_converted(tmp_path / "a"), Path("b"), 96)
     assert line is not None
     assert line.endswith(" --annotation-set muscima++")
 
 
-def vars_of(converted: Converted, **changes: object) -> dict[str, Any]:
-    return {name: getattr(converted, name) for name in converted.__struct_fields__} | changes
+def changed(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes))
 
 
 def test_no_line_for_a_class_map_that_is_not_ours(source: Path, tmp_path: Path) -> None:
@@ -96,10 +97,29 @@ def test_a_manifest_that_lacks_something(gone: str, source: Path, tmp_path: Path
 
 
 def test_no_line_where_nobody_knows_of_a_conversion(tmp_path: Path) -> None:
-    assert read_converted(tmp_path) == Converted()
-    assert convert_line(Converted(), Path("b"), 96) is None
-    (tmp_path / "manifest.json").write_text('{"options": 3, "tiles": {}}')
-    assert read_converted(tmp_path).options is None
-    (tmp_path / "manifest.json").write_text('{"tiles": 3}')
-    with pytest.raises(InputError, match=r"manifest\.json: damaged: "):
-        read_converted(tmp_path)
+    none = read_converted(tmp_path)
+    assert convert_line(none, Path("b"), 96) is None
+    assert (none.source, none.pages, none.tiles, none.options) == ("", {}, {}, None)
+    for text in ("[]", '{"a', '{"options": 3} 4'):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(InputError, match=r"manifest\.json: damaged: "):
+            read_converted(tmp_path)
+
+
+def test_of_a_foreign_manifest_what_is_asked_for_is_read(tmp_path: Path) -> None:
+    text = '{"splits": ["train"], "tiles": {}, "source": 4, "options": {"staff_space": -3}}'
+    (tmp_path / "manifest.json").write_text(text)
+    foreign = read_converted(tmp_path)
+    assert (foreign.tiles, foreign.class_map.name, foreign.options) == ({}, "", None)
+    assert convert_line(foreign, Path("b"), 96) is None
+    with pytest.raises(InputError, match=r"manifest\.json: splits: damaged: Expected `object`"):
+        _ = foreign.pages
+    with pytest.raises(InputError, match=r"manifest\.json: source: damaged: Expected `str`"):
+        _ = foreign.source
+
+
+def test_a_scale_that_is_none(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "a", "--scale", "staff-space:12.5")
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text("utf-8"))
+    changed(tmp_path / "a", options=manifest["options"] | {"staff_space": -3})
+    assert read_converted(tmp_path / "a").options is None

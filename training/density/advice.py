@@ -26,7 +26,7 @@ LaunchAt = Callable[[int], Launch | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Larger:
-    """Two ways to make symbols large enough, without making up pixels."""
+    """Two ways to make symbols large enough."""
 
     tile: int
     """Side of tiles at the same network input, in pixels of the images as they are stored."""
@@ -76,7 +76,7 @@ class _Small:
     helped: tuple[str, ...]
     """Tiles would, or a larger network input."""
     too_small: tuple[str, ...]
-    """Only larger images would."""
+    """Only larger images would, in tiles."""
     without_area: tuple[str, ...]
     """Only other labels would."""
     tile: float
@@ -110,10 +110,10 @@ def suggestion(
     """
     small = _small(config, found, wanted)
     larger = _larger(config, small, launch_at) if small.helped else None
-    made = dataset.converted() if dataset else Converted()
+    made = dataset.converted() if dataset else None
     cut = None
-    if larger and dataset:
-        out = _free(Path(f"{dataset.root.resolve().name}-tile{larger.tile}"))
+    if larger and made:
+        out = _free(Path(f"{made.path.resolve().parent.name}-tile{larger.tile}"))
         cut = convert_line(made, out, larger.tile)
     max_det = suggested_max_det(found.symbols.max if found.symbols else 0)
     workers = workers_for(found.n_images)
@@ -134,7 +134,7 @@ def suggestion(
         convert_command=cut,
         reasons=(
             _why_batch(launch, gpu),
-            *_why_sizes(small, larger, made.options.staff_space if made.options else None, cut),
+            *_why_sizes(config.imgsz, small, larger, made, cut),
             f"up to {max_det:,} detections an image (max_det; omr train and omr eval choose it)",
             f"{loading}all images at {config.imgsz} px would take {cache / GIB:.2f} GiB of main "
             "memory",
@@ -180,14 +180,18 @@ def _why_batch(launch: Launch, gpu: Gpu) -> str:
 
 
 def _why_sizes(
-    small: _Small, larger: Larger | None, staff_space: float | None, cut: str | None
+    imgsz: int, small: _Small, larger: Larger | None, converted: Converted | None, cut: str | None
 ) -> list[str]:
     """Say which classes are too small, and what would help each."""
     words = []
+    options = converted.options if converted else None
+    staff_space = options.staff_space if options else None
     if larger:
-        words_of_batch = " ".join(_batch_options(larger.batch, larger.accumulate))
-        instead = f"--imgsz {larger.imgsz} {words_of_batch}, or " if larger.batch else ""
-        how = "" if cut else f" (cut the pages with omr convert --tile {larger.tile})"
+        batch = " ".join(_batch_options(larger.batch, larger.accumulate))
+        instead = f"--imgsz {larger.imgsz} {batch}, or " if larger.batch else ""
+        scale = f" --scale staff-space:{staff_space:.12g}" if staff_space else ""
+        command = f"omr convert --tile {larger.tile}{scale}"
+        how = f" (cut the pages with {command})" if converted and not cut else ""
         words.append(
             f"{WANTED_PX:g} px for {WANTED_SHARE:.0%} of {some(small.helped, MOST_NAMES)}: "
             f"{instead}tiles of {larger.tile} px{how}"
@@ -195,10 +199,11 @@ def _why_sizes(
     if small.too_small:
         # As it is rounded, it is to be enough.
         factor = ceil(small.of_images * 10) / 10
-        how = f" (omr convert --scale staff-space:{staff_space * factor:g})" if staff_space else ""
+        scale = f"--scale staff-space:{staff_space * factor:g}" if staff_space else ""
+        how = f" (omr convert {scale} --tile {imgsz})" if staff_space else ""
         words.append(
-            f"{some(small.too_small, MOST_NAMES)}: under {WANTED_PX:g} px as they are stored; only "
-            f"images {factor:g} times as large would help{how}"
+            f"{some(small.too_small, MOST_NAMES)}: under {WANTED_PX:g} px as they are stored; "
+            f"images {factor:g} times as large, in tiles of {imgsz} px, would help{how}"
         )
     if small.without_area:
         words.append(

@@ -20,6 +20,8 @@ from training.heads.grouping.statistics import Floats, Ints, Symbols
 WANTED_PX = 4.0
 WANTED_SHARE = 0.95
 PERCENTILES = 5, 25, 50, 75, 95
+TOLERANCE = 1e-3
+"""Share of a side that may be missing: labels have six digits, so 4 px of a page may be 3.999."""
 ROUNDING = 1e-9
 """Of a share of symbols, so that 5 % of 20 is one of them and not none."""
 
@@ -103,6 +105,7 @@ def least_scale(
     if wanted_px <= 0:
         raise ValueError(f"wanted_px is {wanted_px}")
     sides = _had_by(share, sides_of(symbols).min(axis=1), symbols.labels, names)
+    wanted_px *= 1 - TOLERANCE
     return {name: wanted_px / side if side > 0 else None for name, side in sides.items()}
 
 
@@ -132,6 +135,7 @@ def largest_tile(
     Raises:
         ValueError: ``share`` is not from 0 to 1.
     """
+    wanted_px *= 1 - TOLERANCE
     tiles = sides_of(stored).min(axis=1) * symbols.imgsz / wanted_px
     tiles[sides_of(symbols).min(axis=1) >= wanted_px] = np.inf
     return _had_by(share, tiles, symbols.labels, names)

@@ -18,7 +18,7 @@ AS_LABELLED = "as labelled"
 AFTER_CLEANING = "after cleaning"
 """Pages with what the class map and the cleaning left."""
 AFTER_TILING = "after tiling"
-"""Images as they are stored, where a conversion cut them."""
+"""Images as they are stored, where a conversion cut pages."""
 AS_STORED = "as stored"
 """The same where none is known to have cut them."""
 AS_TRAINED = "as trained"
@@ -64,7 +64,7 @@ def stages(
         pages: Of the conversion that made the data set; None where nobody knows of one, or where
             several data sets are trained on together: then there are but the last two stages.
     """
-    tiled = pages is not None and pages.symbols is not None
+    tiled = pages is not None and pages.are_cut
     return (
         *(_of_pages(pages, stored) if pages else ()),
         stage(AFTER_TILING if tiled else AS_STORED, stored),

@@ -204,7 +204,7 @@ def test_tiles_give_symbols_their_size(
     assert (found.suggest.tile, found.suggest.too_small) == (tile, too_small)
     reasons = " ".join(found.suggest.reasons)
     assert (f"tiles of {tile} px" in reasons) == (tile is not None)
-    assert ("under 4 px as they are stored; only images " in reasons) == bool(too_small)
+    assert ("under 4 px as they are stored; images " in reasons) == bool(too_small)
     assert (found.suggest.larger is None) == (tile is None)
     assert found.suggest.convert_command is None
 
@@ -249,7 +249,8 @@ def test_what_only_larger_images_would_help(tmp_path: Path) -> None:
     found = looked(written(tmp_path / "d", [(1280, 1280, [(0, 3, 99), (1, 9, 3.5)])]), imgsz=320)
     assert found.suggest is not None
     assert found.suggest.reasons[1] == (
-        "stem, notehead: under 4 px as they are stored; only images 1.4 times as large would help"
+        "stem, notehead: under 4 px as they are stored; images 1.4 times as large, in tiles of "
+        "320 px, would help"
     )
 
 
@@ -297,8 +298,22 @@ def test_the_scale_at_which_all_are_large_enough(tmp_path: Path) -> None:
     suggest = looked(scaled_page(tmp_path, 2), imgsz=192).suggest  # 3.2 px of 256
     assert suggest is not None
     assert suggest.reasons[1] == (
-        "noteheadBlack: under 4 px as they are stored; only images 1.3 times as large would help "
-        "(omr convert --scale staff-space:2.6)"
+        "noteheadBlack: under 4 px as they are stored; images 1.3 times as large, in tiles of "
+        "192 px, would help (omr convert --scale staff-space:2.6 --tile 192)"
+    )
+
+
+@pytest.mark.usefixtures("memory_known")
+def test_without_a_line_to_cut_the_scale_is_said(tmp_path: Path) -> None:
+    data = scaled_page(tmp_path, 4)
+    path = data / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(manifest | {"class_map": {"name": "mine"}}))
+    suggest = looked(data, imgsz=64).suggest
+    assert suggest is not None
+    assert suggest.convert_command is None
+    assert suggest.reasons[1].endswith(
+        "tiles of 96 px (cut the pages with omr convert --tile 96 --scale staff-space:4)"
     )
 
 

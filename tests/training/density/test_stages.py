@@ -6,6 +6,7 @@ from training.density.stages import Spread, Stage, spread, stage, stages
 
 def converted(**changes: object) -> ConvertedPages:
     known = {"n_pages": 2, "mean_annotations": 9.0, "annotations": (12, 6), "symbols": (10, 4)}
+    known["are_cut"] = True
     return ConvertedPages(**(known | changes))  # type: ignore[arg-type]
 
 
@@ -72,7 +73,7 @@ def test_all_stages() -> None:
 
 
 def test_whole_pages_have_after_cleaning_what_is_stored() -> None:
-    found = stages([8, 4], [6, 0], converted(symbols=None))
+    found = stages([8, 4], [6, 0], converted(symbols=None, are_cut=False))
     assert [s.mean for s in found] == [9, 6, 6, 3]
     assert found[2].name == "as stored"
     assert found[1].histogram == found[2].histogram == ((4, 1), (8, 1))

@@ -509,13 +509,13 @@ def guess(validator: ScoreValidator, _preds: object) -> list[dict[str, Tensor]]:
     batch = validator.guessed
     scale = torch.tensor(batch["img"].shape[2:])[[1, 0, 1, 0]]
     for i, file in enumerate(batch["im_file"]):
-        generator = torch.Generator().manual_seed(zlib.crc32(file.encode()))
+        generator = torch.Generator().manual_seed(zlib.crc32(Path(file).name.encode()))
         own = batch["batch_idx"] == i
         boxes = xywh2xyxy(batch["bboxes"][own] * scale)
         wrong = torch.rand(len(boxes), generator=generator) < 0.3
         found.append(
             {
-                "bboxes": boxes + torch.randn(boxes.shape, generator=generator) * 2,
+                "bboxes": boxes + torch.randn(boxes.shape, generator=generator),
                 "conf": torch.rand(len(boxes), generator=generator),
                 "cls": (batch["cls"][own, 0] + wrong) % validator.nc,
                 "extra": torch.empty(len(boxes), 0),

@@ -47,8 +47,8 @@ def steps(data: Path, mosaic: float) -> None:
         from training.train_config import TrainConfig
     for module, names in (
         (fullness, ("pages_of", "as_trained", "symbols_of", "points_by_level")),
-        (survey, ("size_rows", "least_scale", "largest_tile", "anchor_rows", "contest")),
-        (survey, ("ceilings", "cold_start")),
+        (survey, ("size_rows", "least_scale", "largest_tile", "anchor_rows")),
+        (survey, ("contest", "ceilings", "cold_start")),
         (report, ("form_of", "find_launch", "memory_over_batch")),
     ):
         for name in names:

@@ -12,6 +12,8 @@ from converters.tiles import TileOptions, usual_overlap
 
 SOURCE = "SOURCE"
 """Stands for what a data set was made from: a conversion keeps its hash, not its place."""
+TO_CUT = f"To cut the tiles; {SOURCE} is what the data were converted from:"
+"""Said above the line."""
 
 
 def convert_line(converted: Converted, out: Path, tile: int) -> str | None:

@@ -78,9 +78,8 @@ def read(path: Path) -> Pixels:
     Raises:
         InputError: It is damaged or cut short.
     """
-    data = _whole(path)
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(np.frombuffer(_whole(path), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # more than 2 ** 30 pixels
         decoded = None
     if decoded is None:

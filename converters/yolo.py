@@ -168,13 +168,14 @@ class YoloDataset:
             InputError: ``manifest.json`` is damaged.
         """
         converted, name = self.converted(), self._folder_name(split)
-        if name not in converted.pages:
+        pages = converted.pages
+        if name not in pages:
             return None
-        n_pages = sum(converted.pages.values())
+        n_pages = sum(pages.values())
         annotations = converted.annotations.get(name)
         tiled = converted.tiles.get(name)
         return ConvertedPages(
-            n_pages=converted.pages[name],
+            n_pages=pages[name],
             mean_annotations=converted.n_read / n_pages if n_pages else None,
             annotations=tuple(annotations.values()) if annotations else None,
             symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from class_maps import some
+from converters.convert_line import TO_CUT
 from eval.density_classes import class_sections, left_out
 from eval.density_memory import memory_section
 from eval.figures import amount, counted, memory, share
@@ -197,8 +198,7 @@ def _suggestion(report: Report) -> str:
     )
     cut = ""
     if suggest["convert_command"]:
-        words = "To cut tiles; SOURCE is what the data set was converted from:"
-        cut = paragraph(words) + code(suggest["convert_command"], "convert-command")
+        cut = paragraph(TO_CUT) + code(suggest["convert_command"], "convert-command")
     return section("suggestion", "Settings", facts(settings) + bullets(suggest["reasons"]) + cut)
 
 

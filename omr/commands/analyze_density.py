@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from training.density.report import DensityReport
     from training.memory.step import StepSpec
 
-MOST_NAMES = 3
-"""Names that a sentence lists."""
 MOST = 0.5
 """Share of a class's symbols."""
 MIB = 2**20
@@ -125,6 +123,8 @@ def _write(plain: dict[str, object], file: Path) -> None:
 
 
 def _show(found: "DensityReport") -> None:
+    from converters.convert_line import TO_CUT
+
     _show_symbols(found)
     _show_classes(found)
     _show_memory(found)
@@ -133,7 +133,7 @@ def _show(found: "DensityReport") -> None:
         for reason in suggest.reasons:
             entry(reason)
         if suggest.convert_command:
-            say("\nTo cut the tiles; SOURCE is what the data were converted from:")
+            say(f"\n{TO_CUT}")
             say(suggest.convert_command)
         say(f"\n{suggest.command}")
 
@@ -164,6 +164,8 @@ def _show_symbols(found: "DensityReport") -> None:
 
 def _show_classes(found: "DensityReport") -> None:
     """Say what is wrong with which classes; all of them are in the report."""
+    from training.density.advice import MOST_NAMES
+
     survey, start = found.survey, found.survey.start
     present = sorted((row for row in survey.sizes if row.count), key=lambda row: -row.count)
     if not present:
@@ -254,16 +256,14 @@ def _measure(spec: "StepSpec") -> dict[str, object] | None:
     """
     from dataclasses import replace
 
-    import torch
-
     from training.memory.measured import measure_step
     from training.memory.step import predict_step
     from training.memory.suggestion import present_device
 
-    device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = "fp32" if device == "cpu" and spec.precision == "fp16" else spec.precision
-    here = replace(spec, device=device, precision=precision)
-    need, gpu = predict_step(here).total_bytes, present_device()
+    gpu = present_device()
+    precision = "fp32" if gpu.device == "cpu" and spec.precision == "fp16" else spec.precision
+    here = replace(spec, device=gpu.device, precision=precision)
+    need = predict_step(here).total_bytes
     if need > gpu.usable_bytes:
         note(f"not measured: {_mib(need)} MiB do not fit on {gpu.name}; take a smaller --batch")
         return None

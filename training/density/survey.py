@@ -2,7 +2,6 @@
 
 Everything here follows from the labels and the form of the model's head. What a training step needs
 of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.density.report`.
-
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,12 +5,12 @@ empty. A box covers a run of columns and a run of rows of each level's grid, so 
 counted and listed straight from its corners: some ten for a notehead, whatever the page's size.
 
 Shapes: A anchor points, L levels, G ground-truth boxes of all images of a batch, P candidate pairs
-of a box and an anchor point, M pairs that were chosen, W cells about a box's side (WINDOW).
+of a box and an anchor point, M pairs that were chosen.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import torch
@@ -21,10 +21,6 @@ SmallBoxes = Literal["ultralytics", "none"] | Sequence[float]
 long, about the box's centre. One length in pixels for each level; ``ultralytics``, that of
 Ultralytics 8.4.145 and later: the second stride, or the only one, on every level; or ``none``."""
 
-INSIDE = 1e-9
-"""Pixels that a point has to lie within a side; Ultralytics' number."""
-WINDOW = 4
-"""Cells looked at about the place where a side is reckoned to be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +118,10 @@ class Targets:
     """int64, shape ``(G,)``."""
     boxes_xyxy: Tensor
     """Pixels of the network's input, shape ``(G, 4)``; they may lie beyond the image."""
+    n_pairs: int | None = None
+    """Number of candidate pairs, counted where the boxes were in main memory. With it no step of
+    an assignment waits for the device: every shape follows from numbers that the host knows. None
+    to ask the device."""
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -140,7 +140,8 @@ class Targets:
 class Assignment:
     """Anchor points that are to predict a box; every other one is background.
 
-    No anchor point of an image is named twice.
+    No anchor point of an image is named twice. Targets with a known ``n_pairs`` give a list of a
+    length that the host knows, and its rest is filled with entries of weight 0.
     """
 
     images: Tensor
@@ -152,10 +153,16 @@ class Assignment:
     scores: Tensor
     """What the point is to predict for the box's class, 0 to 1, float32, shape ``(M,)``."""
     weights: Tensor
-    """What the point counts in the loss of the boxes, above 0, float32, shape ``(M,)``."""
+    """What the point counts in the loss of the boxes, above 0, float32, shape ``(M,)``; 0 marks
+    an entry that only fills the list."""
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def without_filling(self) -> "Assignment":
+        """Drop the entries of weight 0; waits for the device."""
+        kept = (self.weights > 0).nonzero().squeeze(1)
+        return Assignment(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
 
 
 def check_small_boxes(small_boxes: object) -> None:
@@ -197,6 +204,17 @@ def least_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[floa
     return tuple(small_boxes)
 
 
+def on_device(values: Sequence[object], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Copy a few numbers to where another tensor is, without waiting for the device.
+
+    Args:
+        values: Numbers, or rows of numbers.
+        like: Gives the device, and the type if there is no ``dtype``.
+        dtype: Type of the numbers.
+    """
+    return torch.tensor(values, dtype=dtype or like.dtype).to(like.device, non_blocking=True)
+
+
 @torch.no_grad()
 def candidate_pairs(
     anchors: Anchors,
@@ -218,105 +236,95 @@ def candidate_pairs(
         Box and anchor point of each pair, int64, shape ``(P,)`` each: box after box, and the
         points of a box in their order.
     """
-    device = targets.boxes_xyxy.device
-    (left, n_columns), (top, n_rows) = _covered(
-        anchors, targets.boxes_xyxy, small_boxes, radius
-    )  # (G, L) each
     sizes = [(level.width, level.height * level.width) for level in anchors.levels]
-    widths, cells = torch.tensor(sizes, dtype=torch.int64, device=device).reshape(-1, 2).T  # (L,)
+    sizes_of_levels = on_device(sizes, targets.boxes_xyxy, torch.int64).reshape(-1, 2)  # (L, 2)
+    widths, cells = sizes_of_levels.unbind(1)
+    begin, n_cells = _covered(anchors.levels, targets.boxes_xyxy, small_boxes, radius)
+    n_columns, n_rows = n_cells.unbind(2)  # (G, L) each
     first_of_level = cells.cumsum(0) - cells  # (L,)
-    first = (first_of_level + top * widths + left).flatten()  # (G * L,)
+    first = (first_of_level + begin[..., 1] * widths + begin[..., 0]).flatten()  # (G * L,)
     # From the last cell of a row to the first of the next are the level's width less the box's.
     skips = (widths - n_columns).flatten()
-    runs, within = ragged_arange((n_columns * n_rows).flatten())  # (P,) each
+    runs, within = ragged_arange((n_columns * n_rows).flatten(), targets.n_pairs)  # (P,) each
     rows = within.div(n_columns.flatten().index_select(0, runs), rounding_mode="floor")
     points = within.add_(first.index_select(0, runs)).add_(rows.mul_(skips.index_select(0, runs)))
+    if targets.n_pairs is not None:  # see ragged_arange
+        points.clamp_(0, max(len(anchors) - 1, 0))
     return runs.div(max(len(anchors.levels), 1), rounding_mode="floor"), points
 
 
 @torch.no_grad()
 def candidate_counts(
-    anchors: Anchors, boxes_xyxy: Tensor, small_boxes: SmallBoxes = "ultralytics"
+    levels: Sequence[Level],
+    boxes_xyxy: Tensor,
+    small_boxes: SmallBoxes = "ultralytics",
+    radius: float = math.inf,
 ) -> Tensor:
     """Count the pairs that :func:`candidate_pairs` would list, without listing them.
 
     Args:
-        anchors: Anchor points of an image.
+        levels: Grids of the anchor points of an image.
         boxes_xyxy: Pixels, shape ``(G, 4)``.
         small_boxes: How far around a small box to look.
+        radius: Strides from its centre, to each side, up to which to look in a large one.
 
     Returns:
         Anchor points of each level inside each box, int64, shape ``(G, L)``.
     """
-    (_, n_columns), (_, n_rows) = _covered(anchors, boxes_xyxy, small_boxes, math.inf)
-    return n_columns * n_rows
+    _, n_cells = _covered(levels, boxes_xyxy, small_boxes, radius)
+    return n_cells[..., 0] * n_cells[..., 1]
 
 
-def ragged_arange(counts: Tensor) -> tuple[Tensor, Tensor]:
+def ragged_arange(counts: Tensor, total: int | None = None) -> tuple[Tensor, Tensor]:
     """Count from 0 in each of several runs.
 
     Args:
         counts: Length of each run, int64, shape ``(N,)``.
+        total: Sum of ``counts``, if the host knows it: the device is not asked then. It comes from
+            another device, whose rounding may differ in a last bit. So a wrong total is no error:
+            elements beyond the sum repeat the last one, and missing ones are those at the end.
 
     Returns:
         Run of each element, and its place in the run, shape ``(sum of counts,)`` each.
     """
-    runs = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    starts = counts.cumsum(0) - counts  # (N,)
-    return runs, torch.arange(len(runs), device=counts.device) - starts.index_select(0, runs)
+    ends = counts.cumsum(0)  # (N,)
+    if total is None:
+        runs = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        places = torch.arange(len(runs), device=counts.device)
+    else:
+        places = torch.arange(total, device=counts.device)
+        places = torch.minimum(places, (ends[-1:] - 1).clamp_(min=0)) if len(counts) else places
+        runs = torch.searchsorted(ends, places, right=True).clamp_(max=max(len(counts) - 1, 0))
+    return runs, places - (ends - counts).index_select(0, runs)
 
 
 def _covered(
-    anchors: Anchors, boxes_xyxy: Tensor, small_boxes: SmallBoxes, radius: float
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Columns and rows inside each box: the first, and how many, shape ``(G, L)`` each."""
-    strides = [level.stride for level in anchors.levels]
-    least = least_sides(small_boxes, strides)
-    most = [2 * radius * stride for stride in strides]
-    boxes = boxes_xyxy.float()
-    return (
-        _spans(anchors.levels, boxes[:, 0::2], least, most, "width"),
-        _spans(anchors.levels, boxes[:, 1::2], least, most, "height"),
-    )
-
-
-def _spans(
-    levels: Sequence[Level],
-    low_high: Tensor,
-    least: Sequence[float],
-    most: Sequence[float],
-    side: Literal["width", "height"],
+    levels: Sequence[Level], boxes_xyxy: Tensor, small_boxes: SmallBoxes, radius: float
 ) -> tuple[Tensor, Tensor]:
-    """First cell inside each box along x or y (G, 2), and how many there are, ``(G, L)`` each."""
-    strides = low_high.new_tensor([level.stride for level in levels])
-    n_cells = strides.new_tensor([getattr(level, side) for level in levels], dtype=torch.int64)
-    # Rounded as Ultralytics does it: a point on a side is inside or not by the last bit.
-    low, high = low_high[:, :1], low_high[:, 1:]  # (G, 1) each
-    centre, size = (low + high) / 2, high - low
-    sides = torch.where(size < strides.new_tensor(least), strides.new_tensor(least), size)
-    half = torch.minimum(sides, strides.new_tensor(most)) / 2  # (G, L)
-    low, high = centre - half, centre + half
-    cells = _cells_about(low, strides, n_cells)  # (G, L, W)
-    points = (cells + 0.5) * strides[:, None]
-    begin = cells[..., 0] + (points - low[..., None] <= INSIDE).sum(dim=-1)  # (G, L)
-    cells = _cells_about(high, strides, n_cells)
-    points = (cells + 0.5) * strides[:, None]
-    end = cells[..., 0] + (high[..., None] - points > INSIDE).sum(dim=-1)
-    begin, end = torch.minimum(begin, n_cells), torch.minimum(end, n_cells)
-    # The sides of an infinite box are no numbers; no point is inside.
-    known = ~(low.isnan() | high.isnan())
-    return begin, (end - begin).clamp(min=0) * known
+    """First cell inside each box along x and y, and how many there are, ``(G, L, 2)`` each.
 
-
-def _cells_about(side: Tensor, strides: Tensor, n_cells: Tensor) -> Tensor:
-    """List the cells about a side, int64, shape ``(G, L, W)``.
-
-    All points before them are on one side of it and all points after them on the other. In between
-    rounding decides, and it is left to the caller to look.
+    A point on a side is outside. Ultralytics counts points within 1e-9 px of a side as on it, but
+    no two coordinates in single precision are that close. So the cells inside follow from rounding
+    the sides' positions in the grid, which double precision does exactly.
     """
-    first = (side / strides - 0.5).floor() - 1  # (G, L)
-    # Before the conversion, so that a number beyond all integers stays on its side.
-    first = torch.minimum(first.clamp(min=0), n_cells.to(first.dtype)).long()
-    # What is no number becomes any integer.
-    first = torch.minimum(first.clamp(min=0), n_cells)
-    return first[..., None] + torch.arange(WINDOW, device=side.device)
+    grids = [(level.stride, level.width, level.height) for level in levels]
+    table = on_device(grids, boxes_xyxy, torch.float64).reshape(-1, 3)  # (L, 3)
+    strides, n_cells = table[:, :1], table[:, 1:]  # (L, 1), (L, 2)
+    # In single precision, as Ultralytics does it: a last bit decides about a point on a side.
+    low, high = boxes_xyxy.float()[:, None].split(2, dim=2)  # (G, 1, 2) each
+    centre, sides = (low + high) / 2, high - low
+    least = least_sides(small_boxes, [level.stride for level in levels])
+    if len(set(least)) == 1:
+        sides = torch.where(sides < least[0], least[0], sides)
+    elif least:
+        of_levels = on_device(least, sides)[:, None]  # (L, 1)
+        sides = torch.where(sides < of_levels, of_levels, sides)  # (G, L, 2)
+    if math.isfinite(radius):
+        sides = torch.minimum(sides, (2 * radius * strides).float())
+    half = sides / 2
+    begin = ((centre - half).double() / strides + 0.5).floor_()  # (G, L, 2)
+    end = ((centre + half).double() / strides - 0.5).ceil_()
+    begin, end = begin.clamp_(min=0).minimum(n_cells), end.clamp_(min=0).minimum(n_cells)
+    # The sides of an infinite box are NaN; no point is inside.
+    found = (end - begin).clamp_(min=0).nan_to_num_(0.0)
+    return begin.nan_to_num_(0.0).long(), found.long()

@@ -5,7 +5,7 @@ that were chosen, R boxes with a tie, W columns that a tie is decided over.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,6 +29,10 @@ class Pairs:
     """Anchor point of each pair, int64, shape ``(P,)``."""
     images: Tensor
     """Image of each pair, int64, shape ``(P,)``."""
+    labels: Tensor
+    """Class of each pair's box, int64, shape ``(P,)``."""
+    bounds: Tensor
+    """First pair of each box, and the number of all pairs, int64, shape ``(G + 1,)``."""
     targets: Targets
     n_images: int
     n_points: int
@@ -44,25 +48,22 @@ class Pairs:
     ) -> "Pairs":
         """List the pairs of a batch; the arguments are those of :func:`candidate_pairs`."""
         gts, points = candidate_pairs(anchors, targets, small_boxes, radius)
+        boxes = torch.arange(len(targets) + 1, device=gts.device)
         return cls(
             gts=gts,
             points=points,
             images=targets.images.index_select(0, gts),
+            labels=targets.labels.index_select(0, gts),
+            bounds=torch.searchsorted(gts, boxes),
             targets=targets,
             n_images=n_images,
             n_points=len(anchors),
         )
 
-    def only(self, wanted: Tensor) -> "Pairs":
-        """Keep some pairs; ``wanted`` is bool, shape ``(P,)``."""
-        kept = wanted.nonzero().squeeze(1)
-        fields = {name: getattr(self, name)[kept] for name in ("gts", "points", "images")}
-        return replace(self, **fields)
-
     @property
-    def labels(self) -> Tensor:
-        """Class of each pair's box, int64, shape ``(P,)``."""
-        return self.targets.labels.index_select(0, self.gts)
+    def waits(self) -> bool:
+        """Whether shapes may depend on numbers on the device, which the host then waits for."""
+        return self.targets.n_pairs is None
 
     @property
     def boxes_xyxy(self) -> Tensor:
@@ -79,21 +80,41 @@ class Pairs:
         """Add up integers over the pairs of each box: shape ``(P,)`` to ``(G,)``."""
         return numbers.new_zeros(len(self.targets)).index_add_(0, self.gts, numbers)
 
-    def assignment(self, chosen: Tensor, scores: Tensor, weights: Tensor) -> Assignment:
+    def assignment(
+        self, chosen: Tensor, scores: Tensor, weights: Tensor, most: int
+    ) -> Assignment:
         """Hand out the chosen pairs.
 
         Args:
             chosen: bool, shape ``(P,)``.
             scores: Shape ``(P,)``.
             weights: Shape ``(P,)``.
+            most: Pairs that were chosen of a box at most.
         """
-        kept = chosen.nonzero().squeeze(1)  # (M,)
+        if self.waits or not len(self.gts):
+            kept = chosen.nonzero().squeeze(1)  # (M,)
+            places = self.images[kept], self.points[kept]
+            return self._handed_out(kept, places, scores[kept], weights[kept])
+        n_slots = self.n_images * self.n_points
+        bound = min(len(self.gts), len(self.targets) * most, n_slots)
+        kept = torch.nonzero_static(chosen, size=bound, fill_value=-1).squeeze(1)  # (M,)
+        filling = kept < 0
+        kept = kept.clamp_(min=0)
+        # Each at a slot of its own: additions of 0 to a single slot would queue for it.
+        slots = torch.arange(bound, device=kept.device)
+        places = (
+            torch.where(filling, slots // self.n_points, self.images[kept]),
+            torch.where(filling, slots % self.n_points, self.points[kept]),
+        )
+        scores, weights = (values[kept].masked_fill_(filling, 0) for values in (scores, weights))
+        return self._handed_out(kept, places, scores, weights)
+
+    def _handed_out(
+        self, kept: Tensor, places: tuple[Tensor, Tensor], scores: Tensor, weights: Tensor
+    ) -> Assignment:
+        images, anchors = places
         return Assignment(
-            images=self.images[kept],
-            anchors=self.points[kept],
-            gts=self.gts[kept],
-            scores=scores[kept],
-            weights=weights[kept],
+            images=images, anchors=anchors, gts=self.gts[kept], scores=scores, weights=weights
         )
 
     def settled(self, positive: Tensor, merits: Tensor) -> Tensor:
@@ -144,11 +165,10 @@ class Pairs:
         # One number that sorts by box, then by value: floats from 0 sort as their bits.
         bits = values.abs().view(torch.int32).long()
         order = torch.argsort((self.gts << 32) + (-bits if descending else bits), stable=True)
-        starts, _ = self._starts_ends()
-        ranks = torch.empty_like(order)
+        # Within its box's part of the order, a pair's place is its rank.
         places = torch.arange(len(order), device=order.device)
-        ranks[order] = places - starts.index_select(0, self.gts)
-        return ranks
+        ranks = torch.empty_like(order).scatter_(0, order, places)
+        return ranks.sub_(self.bounds.index_select(0, self.gts))
 
     def best(self, metrics: Tensor, k: int) -> Tensor:
         """Mark what ``torch.topk`` takes of each box's row of all anchor points.
@@ -161,7 +181,8 @@ class Pairs:
             bool, shape ``(P,)``.
         """
         chosen = self.first_best(metrics, k)
-        return self._retied(chosen, metrics, k) if metrics.device.type == "cpu" else chosen
+        decides = self.waits and metrics.device.type == "cpu"
+        return self._retied(chosen, metrics, k) if decides else chosen
 
     def first_best(self, metrics: Tensor, k: int) -> Tensor:
         """Mark the k best points of each box; of equals, the first.
@@ -176,15 +197,10 @@ class Pairs:
         # Those with metric 0 compete with all the points that are no candidates.
         above = metrics != 0
         n_above = above.cumsum(0)  # (P,)
-        _, ends = self._starts_ends()
-        after = torch.nn.functional.pad(n_above, (1, 0))[ends].index_select(0, self.gts) - n_above
+        up_to = torch.nn.functional.pad(n_above, (1, 0)).index_select(0, self.bounds[1:])  # (G,)
+        after = up_to.index_select(0, self.gts) - n_above
         ranks = torch.where(above, self.ranks(metrics, descending=True), self.points + after)
         return ranks < k
-
-    def _starts_ends(self) -> tuple[Tensor, Tensor]:
-        """First pair of each box, and the first after it, shape ``(G,)`` each."""
-        ends = self.per_box(torch.ones_like(self.gts)).cumsum(0)
-        return torch.nn.functional.pad(ends, (1, 0))[:-1], ends
 
     def _retied(self, chosen: Tensor, metrics: Tensor, k: int) -> Tensor:
         """Let ``torch.topk`` of the CPU decide where the last chosen and the first other are equal.

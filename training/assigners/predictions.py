@@ -13,6 +13,8 @@ from torch import Tensor
 
 PARTS = 8
 """Steps in which a large table is worked through: an eighth of the memory, whatever its size."""
+AT_ONCE = 2**16
+"""Places that are worked through in a single step where each is worked out by itself."""
 NEVER = 100.0
 """What a probability of 0 costs; that of torch's ``binary_cross_entropy``."""
 
@@ -87,6 +89,8 @@ def once_each(
     images: Tensor,
     points: Tensor,
     shape: tuple[int, ...],
+    *,
+    waits: bool = True,
 ) -> Tensor:
     """Work something out for every place, only once for those named several times.
 
@@ -95,12 +99,17 @@ def once_each(
         images: Shape ``(P,)``.
         points: Shape ``(P,)``.
         shape: Begins with B and A.
+        waits: Whether the host may wait for the device. How many different places there are is
+            known there only; without waiting, a place is worked out as often as it is named.
 
     Returns:
         P rows.
     """
     n_images, n_points = shape[:2]
     slots = images * n_points + points
+    if not waits:
+        n_parts = PARTS if len(slots) > AT_ONCE else 1
+        return torch.cat([compute(part) for part in slots.chunk(n_parts)])
     named = torch.zeros(n_images * n_points, dtype=torch.bool, device=slots.device)
     named[slots] = True
     different = named.nonzero().squeeze(1)  # (N,)

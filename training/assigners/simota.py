@@ -77,7 +77,8 @@ class SparseSimOTA(Assigner):
         positive = pairs.ranks(costs) < wanted.index_select(0, pairs.gts)
         positive = pairs.kept(pairs.settled(positive, -costs), costs, self.most)
         scores = lift(overlaps, self.least_score)
-        return pairs.assignment(positive, scores, torch.ones_like(scores))
+        most = min(self.topk, self.most or self.topk)
+        return pairs.assignment(positive, scores, torch.ones_like(scores), most)
 
     def _wanted(self, overlaps: Tensor, pairs: Pairs) -> Tensor:
         """How many points each box takes, shape ``(G,)``."""

@@ -10,13 +10,14 @@ page nearly all boxes are of a size.
 Shapes: A anchor points, L levels, G ground-truth boxes of all images, P candidate pairs.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, Targets
+from training.assigners.assignment import Anchors, Assignment, Targets, on_device
 from training.assigners.pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
 
@@ -49,17 +50,19 @@ class StaticAssigner(Assigner):
         reach = [2 * self.radius * stride for stride in strides]
         pairs = Pairs.of(predictions.shape[0], anchors, targets, reach, self.radius)
         own_stride = self._strides_of(strides, targets.boxes_xyxy.float())  # (G,)
-        pairs = pairs.only(anchors.strides[pairs.points] == own_stride[pairs.gts])
+        of_level = anchors.strides[pairs.points] == own_stride[pairs.gts]  # (P,)
         boxes = pairs.boxes_xyxy
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         distances = (anchors.points_xy[pairs.points] - centres).square_().sum(dim=1)  # (P,)
-        taken = pairs.kept(torch.ones_like(pairs.gts, dtype=torch.bool), distances, self.most)
-        positive = pairs.kept(pairs.settled(taken, -distances), distances, self.most)
+        taken = pairs.kept(of_level, distances, self.most)
+        nearest = torch.where(of_level, -distances, -math.inf)  # boxes of other levels have no claim
+        positive = pairs.kept(pairs.settled(taken, nearest), distances, self.most)
         ones = torch.ones_like(distances)
-        return pairs.assignment(positive, ones, ones)
+        inside = math.ceil(2 * self.radius) ** 2
+        return pairs.assignment(positive, ones, ones, min(inside, self.most or inside))
 
     def _strides_of(self, strides: list[float], boxes_xyxy: Tensor) -> Tensor:
         """Pixels per cell of the level that each box is for, shape ``(G,)``."""
         sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-        rising = boxes_xyxy.new_tensor(sorted(strides))  # (L,)
+        rising = on_device(sorted(strides), sides)  # (L,)
         return rising[torch.bucketize(sides.amax(dim=1), rising[:-1] * self.level_size)]

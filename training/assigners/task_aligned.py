@@ -78,7 +78,8 @@ class SparseTaskAlignedAssigner(Assigner):
         if self.topk2 not in (None, self.topk):
             positive &= pairs.best(torch.where(positive, metrics, 0), self.topk2 or self.topk)
         target_scores = self._normalised(metrics, overlaps, positive, pairs)
-        return pairs.assignment(target_scores != 0, target_scores, target_scores)
+        most = min(self.topk, self.topk2 or self.topk)
+        return pairs.assignment(target_scores != 0, target_scores, target_scores, most)
 
     def _normalised(
         self, metrics: Tensor, overlaps: Tensor, positive: Tensor, pairs: Pairs

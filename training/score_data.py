@@ -20,6 +20,7 @@ from class_maps import InputError
 from training.augmentation import SymbolCounter
 from training.draws import Draw, EpochSampler, seed_draw
 from training.joint_data import JointData
+from training.losses.detection import PairCounter
 from training.music_safety import (
     FreeImages,
     SourcePerspective,
@@ -36,6 +37,8 @@ class ScoreDataset(YOLODataset):
         counter: Gets what augmentation drops; None for validation, which augments nothing.
         joint: Where the images come from, and which class each label of theirs is.
         seed: Of the augmentation.
+        pairs: Counts the candidate pairs of each batch; None where nobody would wait for the
+            number, on a CPU.
         chosen: What a training does to them, beside shifts, sizes and brightness.
         options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
     """
@@ -47,8 +50,10 @@ class ScoreDataset(YOLODataset):
         joint: JointData,
         chosen: Transforms,
         seed: int = 0,
+        pairs: PairCounter | None = None,
         **options: object,
     ) -> None:
+        self.pairs = pairs
         self.counter = counter
         self.chosen = chosen
         self.joint = joint
@@ -70,6 +75,18 @@ class ScoreDataset(YOLODataset):
             index = index.image
         sample: dict[str, Any] = super().__getitem__(index)
         return sample
+
+    def collate_fn(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
+        """Join samples to a batch, with ``n_pairs`` for the loss if pairs are counted.
+
+        Args:
+            batch: Samples, as :meth:`__getitem__` gives them.
+        """
+        joined: dict[str, Any] = YOLODataset.collate_fn(batch)
+        if self.pairs is not None:
+            height, width = joined["img"].shape[2:]
+            joined["n_pairs"] = self.pairs.count(joined["bboxes"], (height, width))
+        return joined
 
     def get_img_files(self, img_path: Sequence[str]) -> list[str]:
         """Take the list as it is."""

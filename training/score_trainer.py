@@ -30,7 +30,7 @@ from training.epoch_files import finish_run, save_epoch
 from training.freezing import FreezeOptions, Freezing
 from training.heads.head_config import HeadConfig
 from training.joint_data import JointData, JointOptions, join
-from training.losses.detection import LossOptions, detection_criterion
+from training.losses.detection import LossOptions, PairCounter, detection_criterion
 from training.model_descriptions import activation_kept
 from training.music_safety import Transforms
 from training.nan_guard import NanGuard
@@ -149,6 +149,8 @@ class ScoreTrainer(DetectionTrainer):
             batch: Images a batch.
         """
         training = mode == "train"
+        strides = unwrap_model(self.model).stride.tolist()
+        counts = self.device.type == "cuda"
         if training:
             self.counter = SymbolCounter(self.data["nc"], self.args.workers)
         return ScoreDataset(
@@ -162,7 +164,8 @@ class ScoreTrainer(DetectionTrainer):
             augment=training,
             hyp=self.args,
             rect=not training,
-            stride=max(int(unwrap_model(self.model).stride.max()), 32),
+            stride=max(int(max(strides)), 32),
+            pairs=PairCounter.of_loss(self.loss_options, strides) if counts else None,
             pad=0.0 if training else 0.5,
             prefix=f"{mode}: ",
             data=self.data,

@@ -22,7 +22,6 @@ long, about the box's centre. One length in pixels for each level; ``ultralytics
 Ultralytics 8.4.145 and later: the second stride, or the only one, on every level; or ``none``."""
 
 
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
     """Grid of anchor points, one at the centre of each cell."""

@@ -80,9 +80,7 @@ class Pairs:
         """Add up integers over the pairs of each box: shape ``(P,)`` to ``(G,)``."""
         return numbers.new_zeros(len(self.targets)).index_add_(0, self.gts, numbers)
 
-    def assignment(
-        self, chosen: Tensor, scores: Tensor, weights: Tensor, most: int
-    ) -> Assignment:
+    def assignment(self, chosen: Tensor, scores: Tensor, weights: Tensor, most: int) -> Assignment:
         """Hand out the chosen pairs.
 
         Args:

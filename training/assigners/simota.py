@@ -8,6 +8,7 @@ word to the host for every box. Here all boxes of a batch are decided on at once
 Shapes: B images, A anchor points, C classes, G ground-truth boxes of all images, P candidate pairs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,10 @@ class SparseSimOTA(Assigner):
         if min(self.topk, most, self.num_classes) < 1 or self.radius <= 0:
             raise ValueError("topk, most, num_classes: must be 1 or more; radius: above 0")
 
+    def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
+        """Look inside each box, near its centre."""
+        return self.small_boxes, self.radius
+
     @torch.no_grad()
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
         """Take the cheapest points of each box; see :class:`Assigner`.
@@ -67,7 +72,8 @@ class SparseSimOTA(Assigner):
         A score is the pair's overlap; every positive has a weight of 1.
         """
         check_shape(predictions, len(anchors), self.num_classes)
-        pairs = Pairs.of(predictions.shape[0], anchors, targets, self.small_boxes, self.radius)
+        strides = [level.stride for level in anchors.levels]
+        pairs = Pairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
         places = pairs.images, pairs.points
         found = predictions.boxes_xyxy(*places)
         overlaps = pairs.overlaps(self.overlap, found).nan_to_num_(0)

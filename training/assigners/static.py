@@ -11,13 +11,14 @@ Shapes: A anchor points, L levels, G ground-truth boxes of all images, P candida
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, Targets, on_device
+from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets, on_device
 from training.assigners.pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
 
@@ -38,6 +39,10 @@ class StaticAssigner(Assigner):
         if min(self.radius, self.level_size, 1 if self.most is None else self.most) <= 0:
             raise ValueError("radius, level_size and most: must be above 0")
 
+    def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
+        """Look at the centre's neighbourhood, however small or large the box."""
+        return [2 * self.radius * stride for stride in strides], self.radius
+
     @torch.no_grad()
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
         """Take the nearest points of each box; see :class:`Assigner`.
@@ -46,16 +51,15 @@ class StaticAssigner(Assigner):
         """
         check_shape(predictions, len(anchors))
         strides = [level.stride for level in anchors.levels]
-        # The centre's neighbourhood, however small or large the box.
-        reach = [2 * self.radius * stride for stride in strides]
-        pairs = Pairs.of(predictions.shape[0], anchors, targets, reach, self.radius)
+        pairs = Pairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
         own_stride = self._strides_of(strides, targets.boxes_xyxy.float())  # (G,)
         of_level = anchors.strides[pairs.points] == own_stride[pairs.gts]  # (P,)
         boxes = pairs.boxes_xyxy
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         distances = (anchors.points_xy[pairs.points] - centres).square_().sum(dim=1)  # (P,)
         taken = pairs.kept(of_level, distances, self.most)
-        nearest = torch.where(of_level, -distances, -math.inf)  # boxes of other levels have no claim
+        # A box of another level has no claim to a point.
+        nearest = torch.where(of_level, -distances, -math.inf)
         positive = pairs.kept(pairs.settled(taken, nearest), distances, self.most)
         ones = torch.ones_like(distances)
         inside = math.ceil(2 * self.radius) ** 2

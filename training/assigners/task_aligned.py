@@ -8,6 +8,8 @@ Shapes: B images, A anchor points, C classes, G ground-truth boxes of all images
 Source: TOOD, https://arxiv.org/abs/2108.07755, section 3.2, as Ultralytics reads it.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +59,10 @@ class SparseTaskAlignedAssigner(Assigner):
         if min(self.topk, self.topk2 or self.topk, self.num_classes) < 1:
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 
+    def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
+        """Look everywhere inside each box."""
+        return self.small_boxes, math.inf
+
     @torch.no_grad()
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
         """Take the best points of each box; see :class:`Assigner`.
@@ -64,7 +70,8 @@ class SparseTaskAlignedAssigner(Assigner):
         What has no score, because nothing of it overlaps, is left out.
         """
         check_shape(predictions, len(anchors), self.num_classes)
-        pairs = Pairs.of(predictions.shape[0], anchors, targets, self.small_boxes)
+        strides = [level.stride for level in anchors.levels]
+        pairs = Pairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
         scores = predictions.scores(pairs.images, pairs.points, pairs.labels)
         found = predictions.boxes_xyxy(pairs.images, pairs.points)
         overlaps = pairs.overlaps(self.overlap, found).float()

@@ -26,11 +26,16 @@ class ClassTerm:
 
     gamma: float
     against_0: float
-    of_positives: Callable[[Tensor, Tensor, "ClassTerm"], Tensor]
-    """From logits, targets and this, ``(M,)`` each: the loss of what is assigned."""
+    of_positives: Callable[[Tensor, Tensor, "ClassTerm"], tuple[Tensor, Tensor]]
+    """From logits, targets and this, ``(M,)`` each: loss of the positives, and its derivative."""
 
     def total(
-        self, logits: Tensor, where: tuple[Tensor, Tensor, Tensor], targets: Tensor, weights: Tensor
+        self,
+        logits: Tensor,
+        where: tuple[Tensor, Tensor, Tensor],
+        targets: Tensor,
+        weights: Tensor,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """Sum up the loss of all logits.
 
@@ -39,11 +44,12 @@ class ClassTerm:
             where: Image, class and anchor point of each positive, shape ``(M,)`` each.
             targets: Of each positive, shape ``(M,)``.
             weights: Of each class in each image, shape ``(B, C)``.
+            counts: False for an entry that only fills the list, shape ``(M,)``; None if all count.
 
         Returns:
             A number.
         """
-        total: Tensor = _Total.apply(logits, self, where, targets, weights)
+        total: Tensor = _Total.apply(logits, self, where, targets, weights, counts)
         return total
 
     def against(self, logits: Tensor) -> Tensor:
@@ -77,15 +83,18 @@ class _Total(torch.autograd.Function):
         where: tuple[Tensor, Tensor, Tensor],
         targets: Tensor,
         weights: Tensor,
+        counts: Tensor | None,
     ) -> Tensor:
         positives, of_positives = logits[where].float(), weights[where[0], where[1]]  # (M,)
+        own, slopes = term.of_positives(positives, targets, term)
+        if counts is not None:
+            of_positives = torch.where(counts, of_positives, 0.0)
         if ctx.needs_input_grad[0]:
-            with torch.enable_grad():
-                own = term.of_positives(positives.requires_grad_(), targets, term)
-                (slopes,) = torch.autograd.grad(own.sum(), positives)
-            ctx.term, ctx.where = term, where
+            if counts is not None:
+                slopes = slopes - term.slope_against(positives)
+            ctx.term, ctx.where, ctx.adds = term, where, counts is not None
             ctx.save_for_backward(logits, weights, slopes * of_positives)
-        difference = term.of_positives(positives, targets, term) - term.against(positives)
+        difference = own - term.against(positives)
         negatives = term.against(logits.float()).sum(dim=2)  # (B, C)
         return (negatives * weights).sum() + (difference * of_positives).sum()
 
@@ -93,23 +102,28 @@ class _Total(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         logits, weights, slopes = ctx.saved_tensors
         of_all = ctx.term.slope_against(logits.float()).mul_(weights[:, :, None])
-        of_all[ctx.where] = slopes
-        return of_all.mul_(slope).to(logits.dtype), None, None, None, None
+        # An entry that fills the list may name a positive's place: its 0 must not replace it.
+        of_all.index_put_(ctx.where, slopes, accumulate=ctx.adds)
+        return of_all.mul_(slope).to(logits.dtype), None, None, None, None, None
 
 
-def _bce(logits: Tensor, targets: Tensor, _term: ClassTerm) -> Tensor:
-    return functional.softplus(logits) - targets * logits
+def _bce(logits: Tensor, targets: Tensor, _term: ClassTerm) -> tuple[Tensor, Tensor]:
+    return functional.softplus(logits) - targets * logits, logits.sigmoid() - targets
 
 
-def _focal(logits: Tensor, targets: Tensor, term: ClassTerm) -> Tensor:
+def _focal(logits: Tensor, targets: Tensor, term: ClassTerm) -> tuple[Tensor, Tensor]:
     p = logits.sigmoid()
     wrong = targets * (1 - p) + (1 - targets) * p
     balance = targets * (1 - term.against_0) + (1 - targets) * term.against_0
-    return balance * wrong.pow(term.gamma) * (functional.softplus(logits) - targets * logits)
+    entropy, slope = _bce(logits, targets, term)
+    of_wrong = term.gamma * wrong.pow(term.gamma - 1) * (1 - 2 * targets) * p * (1 - p)
+    factor = balance * wrong.pow(term.gamma)
+    return factor * entropy, factor * slope + balance * of_wrong * entropy
 
 
-def _varifocal(logits: Tensor, targets: Tensor, _term: ClassTerm) -> Tensor:
-    return targets * (functional.softplus(logits) - targets * logits)
+def _varifocal(logits: Tensor, targets: Tensor, term: ClassTerm) -> tuple[Tensor, Tensor]:
+    entropy, slope = _bce(logits, targets, term)
+    return targets * entropy, targets * slope
 
 
 CLASS_TERMS: dict[ClassLoss, ClassTerm] = {

@@ -8,7 +8,7 @@ Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-tru
 images, M positives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -31,7 +31,9 @@ from training.assigners.assignment import (
     Level,
     SmallBoxes,
     Targets,
+    candidate_counts,
     check_small_boxes,
+    on_device,
 )
 from training.assigners.nearness import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, OverlapName
 from training.assigners.simota import SparseSimOTA
@@ -123,6 +125,7 @@ class DetectionLoss:
         weights = getattr(model, "class_weights", None)
         self.class_weights = None if weights is None else weights.float().to(self.device)
         self.dfl = DFLoss(head.reg_max) if head.reg_max > 1 else None
+        self._anchors: Anchors | None = None
         self.loss_names = "box_loss", "cls_loss", "dfl_loss" if self.dfl else "l1_loss"
 
     def __call__(
@@ -134,7 +137,9 @@ class DetectionLoss:
             preds: ``boxes``, shape ``(B, 4 * R, A)``, ``scores``, logits, ``(B, C, A)``, and
                 ``feats``, the maps of the levels; in a validation, after what the head predicts.
             batch: ``batch_idx`` ``(G,)``, ``cls`` ``(G, 1)``, ``bboxes``, xywh as shares of the
-                image, ``(G, 4)``; perhaps ``class_mask``.
+                image, ``(G, 4)``; perhaps ``class_mask``; perhaps ``n_pairs``, the number of
+                candidate pairs as :class:`PairCounter` gives it, with which nothing here waits for
+                the device.
 
         Returns:
             Losses of boxes, classes and distances, each times B, shape ``(3,)``; and each by its
@@ -152,7 +157,7 @@ class DetectionLoss:
         """Do what a call does, for an output that is parsed already."""
         # Half precision has neither the range for squares of pixels nor for sums of thousands.
         with torch.autocast(self.device.type, enabled=False):
-            outputs = self._outputs(preds)
+            outputs = self._outputs(preds, batch)
             targets = self._targets(outputs, batch)
             found = self.assigner.assign(outputs, outputs.anchors, targets)
             total = total_a_rank(found.weights.sum(), least=1)
@@ -169,31 +174,38 @@ class DetectionLoss:
             zip(self.loss_names, losses.detach(), strict=True)
         )
 
-    def _outputs(self, preds: Mapping[str, Any]) -> HeadOutputs:
-        levels = [
-            Level(height=level.shape[2], width=level.shape[3], stride=stride)
-            for level, stride in zip(preds["feats"], self.strides, strict=True)
-        ]
-        anchors = Anchors.of_levels(levels, self.device)
+    def _outputs(self, preds: Mapping[str, Any], batch: Mapping[str, Any]) -> HeadOutputs:
+        anchors = self._anchors_of([tuple(level.shape[2:]) for level in preds["feats"]])
         return HeadOutputs(
             logits=preds["scores"],
             sides=preds["boxes"],
             bins=self.bins,
             anchors=anchors,
             group_of=self.group_of,
+            waits="n_pairs" not in batch,
         )
 
-    def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Tensor]) -> Targets:
+    def _anchors_of(self, sizes: Sequence[tuple[int, int]]) -> Anchors:
+        """Place the anchor points for grids of these heights and widths, or reuse the last ones."""
+        levels = tuple(
+            Level(height=height, width=width, stride=stride)
+            for (height, width), stride in zip(sizes, self.strides, strict=True)
+        )
+        if self._anchors is not None and self._anchors.levels == levels:
+            return self._anchors
+        anchors = Anchors.of_levels(levels, self.device)
+        if not torch.is_inference_mode_enabled():  # such tensors could take no part in a training
+            self._anchors = anchors
+        return anchors
+
+    def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Any]) -> Targets:
         """Labels in pixels; a box of no size at the origin counts as none, as padding does."""
-        width, height = outputs.anchors.size
-        boxes = batch["bboxes"].to(self.device).float()
-        boxes = xywh2xyxy(boxes * boxes.new_tensor([width, height, width, height]))
-        # No point is inside what is no number. To leave them out would be a word to the host.
-        boxes = boxes.masked_fill(boxes.sum(dim=1, keepdim=True) <= 0, torch.nan)
+        boxes = boxes_in_pixels(batch["bboxes"].to(self.device), outputs.anchors.size)
         labels = batch["cls"].to(self.device).long().flatten()
         images = batch["batch_idx"].to(self.device).long().flatten()
-        images = images * outputs.n_groups + self.group_of[labels]
-        return Targets(images=images, labels=labels, boxes_xyxy=boxes)
+        if outputs.n_groups > 1:
+            images = images * outputs.n_groups + self.group_of[labels]
+        return Targets(images=images, labels=labels, boxes_xyxy=boxes, n_pairs=batch.get("n_pairs"))
 
     def _classes(
         self,
@@ -207,9 +219,9 @@ class DetectionLoss:
             weights = weights * self.class_weights
         if "class_mask" in batch:
             weights = weights * batch["class_mask"].to(self.device)
-        images = found.images // outputs.n_groups
-        where = images, targets.labels[found.gts], found.anchors
-        return self.class_term.total(outputs.logits, where, found.scores, weights)
+        where = outputs.images_of(found.images), targets.labels[found.gts], found.anchors
+        counts = None if outputs.waits else found.weights > 0
+        return self.class_term.total(outputs.logits, where, found.scores, weights, counts)
 
     def _boxes(
         self, outputs: HeadOutputs, targets: Targets, found: Assignment
@@ -218,6 +230,8 @@ class DetectionLoss:
         sides = outputs.sides_at(found.images, found.anchors)  # (M, 4, R)
         strides = outputs.anchors.strides[found.anchors, None]  # (M, 1)
         wanted = targets.boxes_xyxy[found.gts] / strides  # (M, 4)
+        if not outputs.waits:  # NaN, which is no box, times a weight of 0 would be NaN
+            wanted = torch.where(found.weights[:, None] > 0, wanted, 0.0)
         boxes = outputs.decoded(sides, found.anchors)
         fit = bbox_iou(boxes, wanted, xywh=False, CIoU=True).squeeze(1)  # (M,)
         distances = bbox2dist(outputs.centres(found.anchors), wanted)  # (M, 4) in strides
@@ -225,12 +239,73 @@ class DetectionLoss:
             of_sides = self.dfl(sides.flatten(0, 1), distances - self.bins[0])  # (M, 1)
         else:
             # Shares of the image, as Ultralytics counts them where there are no bins.
-            width, height = outputs.anchors.size
-            shares = strides / strides.new_tensor([width, height, width, height])
+            shares = strides / on_device([*outputs.anchors.size] * 2, strides)
             found_shares = sides[..., 0] * shares  # (M, 4)
             of_sides = functional.l1_loss(found_shares, distances * shares, reduction="none")
         weights = found.weights * self.gains[targets.labels[found.gts]]
         return ((1 - fit) * weights).sum(), (of_sides.mean(dim=1) * weights).sum()
+
+
+def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
+    """Turn the boxes of a batch into the form that assigners take.
+
+    Args:
+        boxes_xywh: Shares of the image, shape ``(G, 4)``.
+        size: Width and height of the image in pixels.
+
+    Returns:
+        xyxy in pixels, float32, shape ``(G, 4)``; NaN for a box of no size at the origin. No anchor
+        point is inside NaN, and to leave such boxes out the host would wait for the device.
+    """
+    boxes = boxes_xywh.float()
+    boxes_xyxy: Tensor = xywh2xyxy(boxes * on_device([*size] * 2, boxes))
+    return boxes_xyxy.masked_fill(boxes.sum(dim=1, keepdim=True) <= 0, torch.nan)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairCounter:
+    """Counts the candidate pairs of a batch in main memory, before it goes to a GPU.
+
+    Everything about a batch is known where it is loaded; on the GPU, the host would have to wait to
+    learn how long the list of pairs is.
+    """
+
+    strides: tuple[float, ...]
+    """Pixels per cell of each level."""
+    small_boxes: SmallBoxes
+    radius: float
+
+    @classmethod
+    def of_loss(cls, options: LossOptions, strides: Sequence[float]) -> "PairCounter":
+        """Count what the assigner of a loss looks at.
+
+        Args:
+            options: Those of the loss.
+            strides: Pixels per cell of each level.
+        """
+        inside: dict[str, Any] = {"num_classes": 1, "small_boxes": options.small_boxes}
+        assigners: dict[AssignerName, Assigner] = {
+            "tal": SparseTaskAlignedAssigner(**inside),
+            "simota": SparseSimOTA(**inside),
+            "static": StaticAssigner(),
+        }
+        small_boxes, radius = assigners[options.assigner].reach(strides)
+        return cls(strides=tuple(strides), small_boxes=small_boxes, radius=radius)
+
+    def count(self, boxes_xywh: Tensor, imgsz: tuple[int, int]) -> int:
+        """Count the pairs of a batch.
+
+        Args:
+            boxes_xywh: Shares of the image, shape ``(G, 4)``, in main memory.
+            imgsz: Height and width of the images in pixels, multiples of every stride.
+        """
+        height, width = imgsz
+        levels = [
+            Level(height=int(height // stride), width=int(width // stride), stride=stride)
+            for stride in self.strides
+        ]
+        boxes = boxes_in_pixels(boxes_xywh, (width, height))
+        return int(candidate_counts(levels, boxes, self.small_boxes, self.radius).sum())
 
 
 def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | None) -> Assigner:

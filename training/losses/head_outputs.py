@@ -37,6 +37,8 @@ class HeadOutputs:
     anchors: Anchors
     group_of: Tensor
     """Group of each class, int64, shape ``(C,)``."""
+    waits: bool = True
+    """Whether shapes may depend on numbers on the device, which the host then waits for."""
 
     @property
     def n_groups(self) -> int:
@@ -52,7 +54,7 @@ class HeadOutputs:
     @torch.no_grad()
     def scores(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
         """Give the probability of one class at each place, float32, shape ``(P,)``."""
-        return self.logits[images // self.n_groups, labels, points].float().sigmoid_()
+        return self.logits[self.images_of(images), labels, points].float().sigmoid_()
 
     @torch.no_grad()
     def class_costs(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
@@ -64,14 +66,15 @@ class HeadOutputs:
 
         def of_no_class(slots: Tensor) -> Tensor:
             images, points = slots // len(self.anchors), slots % len(self.anchors)
-            logits = by_point[images // self.n_groups, points].float()  # (N, C)
+            logits = by_point[self.images_of(images), points].float()  # (N, C)
             costs: Tensor = functional.softplus(logits)
             if self.n_groups > 1:  # other groups predict other symbols at the same place
                 costs *= self.group_of == (images % self.n_groups)[:, None]
             return costs.sum(dim=1)
 
-        none = once_each(of_no_class, images, points, self.shape)
-        return none.sub_(self.logits[images // self.n_groups, labels, points].float()).clamp_(min=0)
+        none = once_each(of_no_class, images, points, self.shape, waits=self.waits)
+        named = self.logits[self.images_of(images), labels, points].float()
+        return none.sub_(named).clamp_(min=0)
 
     @torch.no_grad()
     def boxes_xyxy(self, images: Tensor, points: Tensor) -> Tensor:
@@ -82,7 +85,11 @@ class HeadOutputs:
             boxes = self.decoded(self.sides_at(slots // len(self.anchors), points), points)
             return boxes * self.anchors.strides[points, None]
 
-        return once_each(decoded, images, points, self.shape)
+        return once_each(decoded, images, points, self.shape, waits=self.waits)
+
+    def images_of(self, images: Tensor) -> Tensor:
+        """Give the image that each image of a group belongs to, shape ``(P,)``."""
+        return images // self.n_groups if self.n_groups > 1 else images
 
     def sides_at(self, images: Tensor, points: Tensor) -> Tensor:
         """Give what the head says of the sides at some places, float32, ``(N, 4, R)``."""

@@ -353,13 +353,15 @@ def _images(spec: StepSpec) -> Tensor:
     return (loaded.float() / 255).contiguous(memory_format=order)
 
 
-def _labels(spec: StepSpec) -> dict[str, Tensor]:
+def _labels(spec: StepSpec) -> dict[str, Any]:
     n = spec.boxes
-    return {
+    labels: dict[str, Any] = {
         "batch_idx": torch.empty(n),
         "cls": torch.empty(n, 1),
         "bboxes": torch.empty(n, 4),
     }
+    # On a GPU the loader counts the pairs, so that every table has a size that the host knows.
+    return labels | ({"n_pairs": spec.pairs or 0} if spec.device == "cuda" else {})
 
 
 @contextmanager

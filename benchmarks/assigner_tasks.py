@@ -14,14 +14,20 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 
 from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padded
 from benchmarks.plain_simota import plain_simota
-from training.assigners.assignment import Assignment
+from training.assigners.assignment import Assignment, candidate_counts
 from training.assigners.nearness import OverlapName
 from training.assigners.predictions import DensePredictions
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.assigners.ultralytics_drop_in import SparseDropIn
-from training.losses.detection import STOCK, AssignerName, DetectionLoss
+from training.losses.detection import (
+    STOCK,
+    AssignerName,
+    DetectionLoss,
+    LossOptions,
+    PairCounter,
+)
 
 Call = Callable[[], object]
 
@@ -38,27 +44,41 @@ def _dense(scene: Scene, kind: Callable[..., TaskAlignedAssigner]) -> Call:
     return lambda: assigner(*predictions, *truth)
 
 
-def _sparse(scene: Scene, assigner: Callable[..., Assignment]) -> Call:
+def _sparse(
+    scene: Scene, assigner: SparseTaskAlignedAssigner | SparseSimOTA | StaticAssigner
+) -> Call:
+    targets, on_gpu = scene.targets, scene.pred_scores.is_cuda
+    if on_gpu:  # in a training, the loader has counted the pairs by then
+        reach = assigner.reach(STRIDES)
+        counts = candidate_counts(scene.anchors.levels, targets.boxes_xyxy, *reach)
+        targets = replace(targets, n_pairs=int(counts.sum()))
+    dense = DensePredictions(
+        table_scores=scene.pred_scores, table_boxes_xyxy=scene.pred_boxes_xyxy, waits=not on_gpu
+    )
+    return lambda: assigner.assign(dense, scene.anchors, targets)
+
+
+def _plain_simota(scene: Scene) -> Call:
     predictions = scene.pred_scores, scene.pred_boxes_xyxy
-    return lambda: assigner(*predictions, scene.anchors, scene.targets)
+    return lambda: plain_simota(*predictions, scene.anchors, scene.targets)
 
 
-def _static(scene: Scene) -> Call:
-    dense = DensePredictions(table_scores=scene.pred_scores, table_boxes_xyxy=scene.pred_boxes_xyxy)
-    return lambda: StaticAssigner().assign(dense, scene.anchors, scene.targets)
-
-
-def _loss(scene: Scene, make: Callable[[DetectionModel], Any]) -> Call:
-    """Forward and backward, down to the head's outputs."""
+def _loss(
+    scene: Scene, make: Callable[[DetectionModel], Any], counted: LossOptions | None = None
+) -> Call:
+    """Forward and backward, down to the head's outputs; with pairs that are counted on a GPU."""
     targets, device = scene.targets, scene.pred_scores.device
     model = DetectionModel("yolo11n.yaml", nc=scene.case.n_classes, verbose=False).to(device)
     model.args = get_cfg()
     loss, outputs = make(model), head_outputs(scene)
-    batch = {
+    batch: dict[str, Any] = {
         "batch_idx": targets.images.float(),
         "cls": targets.labels[:, None].float(),
         "bboxes": xyxy2xywh(targets.boxes_xyxy) / scene.case.side,
     }
+    if counted and device.type == "cuda":
+        counter = PairCounter.of_loss(counted, STRIDES)
+        batch["n_pairs"] = counter.count(batch["bboxes"].cpu(), (scene.case.side,) * 2)
 
     def call() -> Tensor:
         for name in ("scores", "boxes"):
@@ -73,7 +93,7 @@ def _loss(scene: Scene, make: Callable[[DetectionModel], Any]) -> Call:
 def _own_loss(assigner: AssignerName) -> Callable[[Scene], Call]:
     overlap: OverlapName = "iou" if assigner == "simota" else "ciou"
     options = replace(STOCK, assigner=assigner, overlap=overlap)
-    return lambda scene: _loss(scene, lambda model: DetectionLoss(model, options=options))
+    return lambda scene: _loss(scene, lambda model: DetectionLoss(model, options=options), options)
 
 
 TASKS: dict[str, Callable[[Scene], Call]] = {
@@ -83,8 +103,8 @@ TASKS: dict[str, Callable[[Scene], Call]] = {
         scene, SparseTaskAlignedAssigner(num_classes=scene.case.n_classes)
     ),
     "sparse_simota": lambda scene: _sparse(scene, SparseSimOTA(num_classes=scene.case.n_classes)),
-    "static": _static,
-    "plain_simota": lambda scene: _sparse(scene, plain_simota),
+    "static": lambda scene: _sparse(scene, StaticAssigner()),
+    "plain_simota": _plain_simota,
     "ultralytics_loss": lambda scene: _loss(scene, v8DetectionLoss),
     "loss_tal": _own_loss("tal"),
     "loss_simota": _own_loss("simota"),
@@ -109,5 +129,5 @@ def estimated_gb(task: str, case: Case) -> float:
 def n_positives(result: object) -> int | None:
     """Count what an assigner assigned; None for a loss."""
     if isinstance(result, Assignment):
-        return len(result)
+        return int((result.weights > 0).sum())
     return int(result[3].sum()) if isinstance(result, tuple) else None

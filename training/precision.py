@@ -25,7 +25,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
+from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
 from training.offline import NO_AMP
 from training.ranks import are_joined
@@ -202,10 +202,6 @@ class _Repeated(Assigner):
     def __init__(self, inner: Assigner) -> None:
         self.inner = inner
         self.first: Assignment | None = None
-
-    def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Look as far as the other assigner does."""
-        return self.inner.reach(strides)
 
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
         """Look at the predictions of the first call only."""

@@ -4,11 +4,10 @@ Shapes: B images, A anchor points, C classes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
 
-from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
+from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import DensePredictions, Predictions
 
 
@@ -32,17 +31,6 @@ class Assigner(ABC):
 
         Raises:
             ValueError: The predictions are for other anchor points or classes.
-        """
-
-    @abstractmethod
-    def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Tell how far around a box its candidates lie.
-
-        Args:
-            strides: Pixels per cell of each level.
-
-        Returns:
-            ``small_boxes`` and ``radius``, as :func:`candidate_pairs` takes them.
         """
 
     def __call__(

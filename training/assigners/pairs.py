@@ -90,7 +90,8 @@ class Pairs:
             most: Pairs that were chosen of a box at most.
         """
         if self.waits or not len(self.gts):
-            kept = chosen.nonzero().squeeze(1)  # (M,)
+            # torch 2.8 to 2.9 cannot count in an empty list on a GPU.
+            kept = chosen.nonzero().squeeze(1) if len(self.gts) else self.gts  # (M,)
             places = self.images[kept], self.points[kept]
             return self._handed_out(kept, places, scores[kept], weights[kept])
         n_slots = self.n_images * self.n_points

@@ -47,6 +47,8 @@ class DensePredictions:
     """Shape ``(B, A, C)``."""
     table_boxes_xyxy: Tensor
     """Pixels, shape ``(B, A, 4)``."""
+    waits: bool = True
+    """Whether the host may wait for the device to learn how many places are different."""
 
     def __post_init__(self) -> None:
         if self.table_boxes_xyxy.shape != (*self.table_scores.shape[:2], 4):
@@ -77,7 +79,7 @@ class DensePredictions:
             scores = rows.index_select(0, slots).float()  # (N, C)
             return scores.neg_().log1p_().clamp_(min=-NEVER).sum(dim=1).neg_()
 
-        none = once_each(of_no_class, images, points, self.shape)  # (P,)
+        none = once_each(of_no_class, images, points, self.shape, waits=self.waits)  # (P,)
         score = self.scores(images, points, labels)
         right = score.log().clamp_(min=-NEVER)
         wrong = torch.log1p(-score).clamp_(min=-NEVER)

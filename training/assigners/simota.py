@@ -62,7 +62,11 @@ class SparseSimOTA(Assigner):
             raise ValueError("topk, most, num_classes: must be 1 or more; radius: above 0")
 
     def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Look inside each box, near its centre."""
+        """Look inside each box, near its centre.
+
+        Returns:
+            ``small_boxes`` and ``radius``, as :func:`candidate_pairs` takes them.
+        """
         return self.small_boxes, self.radius
 
     @torch.no_grad()

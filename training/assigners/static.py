@@ -40,7 +40,11 @@ class StaticAssigner(Assigner):
             raise ValueError("radius, level_size and most: must be above 0")
 
     def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Look at the centre's neighbourhood, however small or large the box."""
+        """Look at the centre's neighbourhood, however small or large the box.
+
+        Returns:
+            ``small_boxes`` and ``radius``, as :func:`candidate_pairs` takes them.
+        """
         return [2 * self.radius * stride for stride in strides], self.radius
 
     @torch.no_grad()

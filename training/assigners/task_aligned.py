@@ -60,7 +60,11 @@ class SparseTaskAlignedAssigner(Assigner):
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 
     def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Look everywhere inside each box."""
+        """Look everywhere inside each box.
+
+        Returns:
+            ``small_boxes`` and ``radius``, as :func:`candidate_pairs` takes them.
+        """
         return self.small_boxes, math.inf
 
     @torch.no_grad()

@@ -284,7 +284,7 @@ class PairCounter:
             strides: Pixels per cell of each level.
         """
         inside: dict[str, Any] = {"num_classes": 1, "small_boxes": options.small_boxes}
-        assigners: dict[AssignerName, Assigner] = {
+        assigners: dict[str, SparseTaskAlignedAssigner | SparseSimOTA | StaticAssigner] = {
             "tal": SparseTaskAlignedAssigner(**inside),
             "simota": SparseSimOTA(**inside),
             "static": StaticAssigner(),

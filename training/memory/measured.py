@@ -17,12 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from ultralytics.cfg import get_cfg
-from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
-from training.assigners.assignment import Anchors, Targets, candidate_pairs
-from training.losses.detection import detection_criterion
+from training.losses.detection import PairCounter, detection_criterion
 from training.memory.skeleton import trained_model
 from training.memory.step import LOW, StepSpec, optimizer_of
 from training.nan_guard import NanGuard
@@ -156,12 +154,19 @@ class _Training:
         self.tloss: dict[str, Tensor] = {}
         self.guard = NanGuard(self, steps_apart=1) if spec.guard else None
 
+    def count_pairs(self, labels: dict[str, Tensor], side: int) -> int:
+        """Count the candidate pairs of the boxes on images of this side in pixels."""
+        counter = PairCounter.of_loss(self.spec.loss, self.model.stride.tolist())
+        return counter.count(labels["bboxes"], (side, side))
+
     def step(self, labels: dict[str, Tensor], side: int, part: Callable[[str], None]) -> None:
         """Take a step on random pixels, and say when a part of it begins."""
         part("inputs")
         shape = self.spec.batch, 3, side, side
-        batch = labels | {"img": torch.randint(0, 256, shape, dtype=torch.uint8)}
+        batch: dict[str, Any] = labels | {"img": torch.randint(0, 256, shape, dtype=torch.uint8)}
         batch = {name: own.to(self.device) for name, own in batch.items()}
+        if self.spec.device == "cuda":  # as the loader of a training does
+            batch["n_pairs"] = self.count_pairs(labels, side)
         images = batch["img"].float() / 255
         batch["img"] = images.contiguous(memory_format=self.order)
         del images
@@ -194,7 +199,7 @@ def _steps(spec: StepSpec, part: Callable[[str], None]) -> int:
     for _ in range(EARLIER_STEPS):
         training.step(labels, small, lambda _name: None)
     training.step(labels, spec.side, part)
-    return _pairs(spec, training.model.stride.tolist(), labels)
+    return training.count_pairs(labels, spec.side)
 
 
 def _random_labels(spec: StepSpec) -> dict[str, Tensor]:
@@ -205,16 +210,6 @@ def _random_labels(spec: StepSpec) -> dict[str, Tensor]:
         "cls": torch.randint(0, spec.n_classes, (n, 1)).float(),
         "bboxes": torch.cat((torch.rand(n, 2), SIDES[0] + SIDES[1] * torch.rand(n, 2)), dim=1),
     }
-
-
-def _pairs(spec: StepSpec, strides: Sequence[float], labels: dict[str, Tensor]) -> int:
-    targets = Targets(
-        images=labels["batch_idx"].long(),
-        labels=labels["cls"].long().flatten(),
-        boxes_xyxy=xywh2xyxy(labels["bboxes"] * spec.side),
-    )
-    anchors = Anchors.of_image((spec.side, spec.side), strides)
-    return len(candidate_pairs(anchors, targets, spec.loss.small_boxes)[0])
 
 
 @contextmanager

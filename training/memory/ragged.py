@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
+from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import PARTS, Predictions
 from training.memory.timeline import Recorder
 
@@ -94,10 +94,6 @@ class NotedAssigner(Assigner):
 
     def __init__(self, inner: Assigner, recorder: Recorder, sizes: RaggedSizes) -> None:
         self.inner, self.recorder, self.sizes = inner, recorder, sizes
-
-    def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """See :class:`Assigner`."""
-        return self.inner.reach(strides)
 
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
         """See :class:`Assigner`."""

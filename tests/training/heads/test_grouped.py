@@ -119,7 +119,7 @@ def test_an_anchor_point_can_hold_a_symbol_of_each_group() -> None:
     for box in ("separate", "shared"):
         model = with_heads("yolo11n", config(box))
         criterion = detection_criterion(model, LossOptions(assigner="static"))
-        outputs = criterion._outputs(model.train()(images()))
+        outputs = criterion._outputs(model.train()(images()), {})
         targets = criterion._targets(outputs, labels)
         found = criterion.assigner.assign(outputs, outputs.anchors, targets)
         counts[box] = found.gts.bincount(minlength=3).tolist()

@@ -1,0 +1,227 @@
+"""Runs every step of the GPU run within its time limit: ``python -m benchmarks.gpu.run OUT``.
+
+OUT gets ``gpu.json`` and ``table.md``, rewritten after every step, ``log.txt`` with the output of
+all steps, and the weights of the last one. No step stops the next. Exit status: 0 if every step
+ran to its end, whether or not its goals were met.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from benchmarks.gpu import report
+from benchmarks.gpu.machine import machine
+from benchmarks.gpu.results import read_results
+
+DATA = "data"
+"""Name of the preparation, which runs beside the first steps."""
+TOTAL_S = 540
+SMALL_TOTAL_S = 240
+MARGIN_S = 10
+"""Seconds kept for the end of the run."""
+GRACE_S = 5
+"""Seconds between asking a step to stop and killing it."""
+
+Status = Literal["done", "failed", "out of time", "not started"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One part of the run, a process of its own."""
+
+    name: str
+    """Key of ``report.STEP_TITLES``."""
+    limit_s: int
+    small_limit_s: int
+    needs_data: bool = False
+
+
+STEPS = (
+    Step(name="tests", limit_s=90, small_limit_s=75),
+    Step(name="assigner", limit_s=75, small_limit_s=30),
+    Step(name="memory", limit_s=75, small_limit_s=30),
+    Step(name="throughput", limit_s=75, small_limit_s=60, needs_data=True),
+    Step(name="learning", limit_s=240, small_limit_s=60, needs_data=True),
+)
+MODULES = {"tests": "device_tests"}
+"""Modules that are not called as their step is."""
+TRAINING_S = 180
+SMALL_TRAINING_S = 15
+"""Seconds of training in the last step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Command line of the run."""
+
+    out: Path
+    small: bool
+    device: str
+    commit: str
+    total_s: int
+    only: tuple[str, ...]
+
+
+def options_of(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="folder for results; made if missing")
+    parser.add_argument("--small", action="store_true", help="short form that a CPU can run")
+    parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda; cpu if --small")
+    parser.add_argument("--commit", default="", help="shown in the report; default: git's HEAD")
+    parser.add_argument("--only", nargs="+", default=[], choices=[step.name for step in STEPS])
+    found = parser.parse_args(arguments)
+    return Options(
+        out=found.out,
+        small=found.small,
+        device=found.device or ("cpu" if found.small else "cuda"),
+        commit=found.commit,
+        total_s=SMALL_TOTAL_S if found.small else TOTAL_S,
+        only=tuple(found.only),
+    )
+
+
+def command_of(step: Step, options: Options, work: Path, limit_s: int) -> list[str]:
+    """Build the command of a step.
+
+    Args:
+        step: One of ``STEPS``.
+        options: Of the run.
+        work: Folder with the data and the results files.
+        limit_s: Seconds until the step is killed.
+    """
+    module = MODULES.get(step.name, step.name)
+    command = [sys.executable, "-m", f"benchmarks.gpu.{module}", "--device", options.device]
+    command += ["--out", str(work / f"{step.name}.json"), "--limit", str(limit_s - GRACE_S)]
+    if options.small:
+        command += ["--small"]
+    if step.needs_data:
+        command += ["--work", str(work)]
+    if step.name == "learning":
+        wanted = SMALL_TRAINING_S if options.small else TRAINING_S
+        command += ["--weights", str(options.out), "--seconds", str(wanted)]
+    return command
+
+
+class Run:
+    """State of a run: what has been done, and the files that show it.
+
+    Args:
+        options: Of the run.
+        work: Folder for data and results files.
+        log: Gets the output of all steps.
+    """
+
+    def __init__(self, options: Options, work: Path, log: IO[str]) -> None:
+        self.options, self.work, self.log = options, work, log
+        self.deadline = time.monotonic() + options.total_s
+        self.content: dict[str, Any] = {
+            "machine": machine(options.device, options.commit),
+            "small": options.small,
+            "steps": {},
+        }
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        """Start a process in a group of its own, so that its children end with it."""
+        self.log.write(f"$ {' '.join(command)}\n")
+        self.log.flush()
+        return subprocess.Popen(
+            command,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"YOLO_CONFIG_DIR": str(self.work), "PYTHONUNBUFFERED": "1"},
+        )
+
+    def left_s(self) -> float:
+        """Seconds until the whole run has to be over."""
+        return self.deadline - time.monotonic() - MARGIN_S
+
+    def step(self, step: Step, data: subprocess.Popen[str] | None) -> None:
+        """Run a step, and write the files anew."""
+        limit = step.small_limit_s if self.options.small else step.limit_s
+        begin = time.monotonic()
+        if data is not None and step.needs_data:  # the wait counts as part of the step
+            wait_for(data, limit)
+        limit = int(min(limit - (time.monotonic() - begin), self.left_s()))
+        status: Status = "not started"
+        if limit > GRACE_S:
+            status = wait_for(self.start(command_of(step, self.options, self.work, limit)), limit)
+        self.record(step, status, time.monotonic() - begin)
+
+    def record(self, step: Step, status: Status, seconds: float) -> None:
+        """Note how a step went, with the results that it has written."""
+        self.content["steps"][step.name] = {
+            "status": status,
+            "seconds": round(seconds),
+            **read_results(self.work / f"{step.name}.json"),
+        }
+        self.write()
+        print(f"{report.STEP_TITLES[step.name]}: {status} after {seconds:.0f} s", flush=True)
+
+    def write(self) -> None:
+        """Write ``gpu.json`` and ``table.md``."""
+        report.write(self.content, self.options.out)
+
+
+def wait_for(process: subprocess.Popen[str], limit_s: float) -> Status:
+    """Wait for a process; at its limit, end it and all of its children."""
+    try:
+        process.wait(max(limit_s, 0))
+    except subprocess.TimeoutExpired:
+        stop(process)
+        return "out of time"
+    return "done" if process.returncode == 0 else "failed"
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Ask a process and its children to stop, then kill them."""
+    for number, grace in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(grace)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+def run(options: Options) -> bool:
+    """Run the steps; tell whether each of them ran to its end."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    steps = [step for step in STEPS if step.name in options.only or not options.only]
+    with (
+        tempfile.TemporaryDirectory(prefix="omr-gpu-") as folder,
+        (options.out / "log.txt").open("w", encoding="utf-8") as log,
+    ):
+        state = Run(options, Path(folder), log)
+        data = None
+        if any(step.needs_data for step in steps):
+            command = [sys.executable, "-m", "benchmarks.gpu.data", folder]
+            data = state.start(command + (["--small"] if options.small else []))
+        try:
+            for step in steps:
+                state.step(step, data)
+        finally:
+            if data is not None:
+                stop(data)
+    print(f"\n{(options.out / report.TABLE_FILE).read_text('utf-8')}")
+    results: list[dict[str, Any]] = [*state.content["steps"].values()]
+    return all(step["status"] == "done" for step in results)
+
+
+def main() -> None:
+    """Run, and print the tables."""
+    sys.exit(0 if run(options_of()) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ to torch's tensors. Options: see ``--help``.
 """
 
 import argparse
-import importlib.metadata
 import os
 import platform
 import shlex
@@ -20,6 +19,7 @@ from benchmarks.assigner_growth import growth, growth_table, plot
 from benchmarks.assigner_measuring import LEAST_MB, LONG_S, TURN_S, WAITING, Cost, TooLarge, measure
 from benchmarks.assigner_scenes import Case
 from benchmarks.assigner_tasks import TASKS, peers
+from converters.versions import TOOLKIT, installed_versions
 
 CASES = (
     "16x7x80x640",
@@ -94,7 +94,7 @@ def _ratio(above: float, below: float) -> str:
 
 def machine(threads: int, device: str, module: str = "assigner") -> str:
     """Tell what was run, on what."""
-    versions = ["torch", "ultralytics", "omr-toolkit"]
+    versions = installed_versions("torch", "ultralytics", TOOLKIT)
     lines = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
     models = [line.split(":", 1)[1].strip() for line in lines.splitlines() if "model name" in line]
     policy = (WAITING | os.environ)["OMP_WAIT_POLICY"]
@@ -102,7 +102,7 @@ def machine(threads: int, device: str, module: str = "assigner") -> str:
     parts = [
         f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {gpu}",
         f"Python {platform.python_version()}",
-        *(f"{name} {importlib.metadata.version(name)}" for name in versions),
+        *(f"{name} {version}" for name, version in versions.items()),
         f"{threads} threads that wait {policy.lower()}",
     ]
     command = shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])

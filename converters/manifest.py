@@ -5,13 +5,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from converters.preparation import Prepared
 from converters.staging import MANIFEST
 from converters.tally import Tally
+from converters.versions import OPENCV, TOOLKIT, installed_versions
 
 
 @dataclass(kw_only=True)
@@ -85,9 +85,7 @@ class Manifest:
         """Write ``manifest.json``: ``facts`` of the run, the summary, the details."""
         data = {
             **facts,
-            "versions": {
-                name: version(name) for name in ("omr-toolkit", "numpy", "opencv-python", "polars")
-            },
+            "versions": installed_versions(TOOLKIT, "numpy", *OPENCV, "polars"),
             **self.summary(),
             "dropped": _nested(self.counts.dropped),
             "annotations": self.annotations,

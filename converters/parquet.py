@@ -5,22 +5,36 @@ whenever enough rows have come, so that no data set has to fit in memory.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
+from class_maps import MissingExtraError
 from converters.page import Page
+
+if TYPE_CHECKING:
+    import polars as pl  # a large package, imported where tables are made: no other format needs it
 
 FOLDER = "parquet"
 ROWS_A_PART = 1_000_000
 
 
 class ParquetWriter:
-    """Gathers pages and writes them in parts."""
+    """Gathers pages and writes them in parts.
+
+    Raises:
+        MissingExtraError: polars is not installed.
+    """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        if find_spec("polars") is None:
+            raise MissingExtraError(
+                "the parquet format needs polars, which is not installed; pip install polars, or "
+                "choose another --format"
+            )
         self._folder, self._names = folder / FOLDER, list(names)
         self._waiting: dict[str, list[Page]] = {}
         self._rows: dict[str, int] = {}
@@ -51,8 +65,10 @@ class ParquetWriter:
             path.write_bytes(buffer.getvalue())
 
 
-def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> pl.DataFrame:
+def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
     """One row a symbol: its image, class, box and oriented box in pixels, origin and cut."""
+    import polars as pl
+
     sizes = [len(page.labels) for page in pages]
     boxes_xyxy = np.concatenate([page.boxes_xyxy for page in pages])
     labels = np.concatenate([page.labels for page in pages])
@@ -75,8 +91,10 @@ def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> pl.DataFrame:
     ).insert_column(3, pl.Series("name", np.array(names)[labels], dtype=pl.Enum(names)))
 
 
-def image_table(pages: Sequence[Page]) -> pl.DataFrame:
+def image_table(pages: Sequence[Page]) -> "pl.DataFrame":
     """One row an image: its size, staff space, and where it lies on its page."""
+    import polars as pl
+
     placed = [page.placement for page in pages]
     columns = {
         "image": ([page.image.as_posix() for page in pages], pl.String),

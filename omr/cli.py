@@ -5,7 +5,6 @@ Those import what they need inside their functions: ``omr --help`` must not wait
 
 import logging
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from class_maps import OmrError
+from converters.versions import toolkit_version
 from omr.commands.analyze_density import analyze_density
 from omr.commands.classes import app as classes
 from omr.commands.convert import convert
@@ -40,7 +40,7 @@ app.command()(demo)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"omr {version('omr-toolkit')}", highlight=False)
+        out.print(f"omr {toolkit_version()}", highlight=False)
         raise typer.Exit
 
 

@@ -9,7 +9,6 @@ import platform
 import shlex
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ultralytics.utils.torch_utils import get_cpu_info, unwrap_model
 from class_maps import ConfigError, InputError
 from converters.manifest import sha256
 from converters.staging import MANIFEST
+from converters.versions import TOOLKIT, installed_versions
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 from training.joint_data import JointData
@@ -160,7 +160,7 @@ def _device_name(device: torch.device) -> str:
 def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
-        "omr-toolkit": version("omr-toolkit"),
+        **installed_versions(TOOLKIT),
         "torch": torch.__version__,
         "ultralytics": ultralytics.__version__,
         "numpy": np.__version__,

@@ -6,7 +6,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -20,6 +19,7 @@ from converters.engraving.scores import Piece
 from converters.processes import in_order, warm_up
 from converters.splits import shuffled
 from converters.staging import MANIFEST, check_apart, check_free, staged
+from converters.versions import TOOLKIT, installed_versions
 
 GENERATED, CHORALES = "generated", "chorales"
 IMAGES, SEGMENTATION = "images", "segmentation"
@@ -329,7 +329,7 @@ def _manifest(
     return {
         "engraved": asked,
         "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces)],
-        "versions": {name: version(name) for name in ("omr-toolkit", "verovio", "numpy")},
+        "versions": installed_versions(TOOLKIT, "verovio", "numpy"),
         "pages": tally.pages.total(),
         "splits": {
             split: {

@@ -2,9 +2,10 @@ import copy
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -26,6 +27,7 @@ from training.epoch_files import REPORT_FILE
 from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
+from training.predictor import predict
 from training.score_data import ScoreDataset
 from training.score_trainer import ScoreTrainer
 from training.signed_distances import beside
@@ -56,6 +58,17 @@ def test_a_training_leaves_weights_config_and_counts(trained: TrainResult, datas
     assert args["plots"] is False
     assert not list(run.glob("*.jpg")), "no plots"
     json.dumps(trained.to_json())
+
+
+def test_training_and_prediction_need_no_polars(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ultralytics imports it inside its own ``save_model`` and plots."""
+    monkeypatch.setitem(sys.modules, "polars", None)
+    result = train(tiny(dataset, tmp_path / "run"))
+    images = [(dataset / "images/val/0.png", PurePosixPath("0.png"))]
+    [page] = predict(result.best, images, imgsz=64, device="cpu", score_thresh=0, max_det=5)
+    assert len(page.labels) == 5
 
 
 def test_every_symbol_is_seen_once_an_epoch(trained: TrainResult) -> None:

@@ -1,0 +1,48 @@
+"""Versions of the packages that a result was made with, for its records."""
+
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+TOOLKIT = "omr-toolkit"
+OPENCV = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+"""Packages that provide cv2; usually exactly one is installed."""
+PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
+"""Project file of a source tree; does not exist beside installed packages."""
+
+
+def installed_versions(*names: str) -> dict[str, str]:
+    """Look up the installed version of each package.
+
+    Args:
+        names: Package names as on PyPI.
+
+    Returns:
+        Versions by name, in the order given; packages that are not installed are skipped.
+    """
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = toolkit_version() if name == TOOLKIT else version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def toolkit_version() -> str:
+    """Look up the version of this toolkit, which may run from a source tree without installation.
+
+    Raises:
+        PackageNotFoundError: The toolkit is neither installed nor beside its ``pyproject.toml``.
+    """
+    try:
+        return version(TOOLKIT)
+    except PackageNotFoundError:
+        if not PYPROJECT.is_file():
+            raise
+    return str(tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["version"])

@@ -80,7 +80,7 @@ def specs_of(options: argparse.Namespace) -> Iterator[tuple[str, StepSpec]]:
         for imgsz in options.sides:
             for precision in PRECISIONS:
                 for batch in options.batches:
-                    spec = _spec(model, imgsz, precision, batch, options.device)
+                    spec = spec_of(model, imgsz, precision, batch, options.device)
                     yield model, spec
     if options.device == "cpu":
         guarded = StepSpec(
@@ -89,7 +89,8 @@ def specs_of(options: argparse.Namespace) -> Iterator[tuple[str, StepSpec]]:
         yield "yolo11n, guard", guarded
 
 
-def _spec(model: str, imgsz: int, precision: str, batch: int, device: str) -> StepSpec:
+def spec_of(model: str, imgsz: int, precision: str, batch: int, device: str) -> StepSpec:
+    """Describe a step with ``BOXES`` symbols per image; ``model`` may end with ``, 4 heads``."""
     name, _, several = model.partition(", ")
     heads = replace(head_config.load(HEADS), box="separate") if several else None
     return StepSpec(
@@ -157,17 +158,18 @@ def _fitting(options: argparse.Namespace) -> str:
     )
     for model in FITTED:
         for imgsz in options.sides:
-            spec = _spec(model, imgsz, "bf16", 1, options.device)
-            largest = find_launch(partial(_of_batch, spec), gpu, MOST_IMAGES, MOST_IMAGES).largest
+            spec = spec_of(model, imgsz, "bf16", 1, options.device)
+            largest = find_launch(partial(with_batch, spec), gpu, MOST_IMAGES, MOST_IMAGES).largest
             cells = [model, imgsz, spec.precision, f"{options.budget:g}"]
             for batch in (largest, ceil(BEYOND * largest)):
-                cells += [batch, *_tried(options.results, _of_batch(spec, batch), budget)]
+                cells += [batch, *_tried(options.results, with_batch(spec, batch), budget)]
             rows.append(f"| {' | '.join(map(str, cells))} |")
             print(rows[-1], file=sys.stderr, flush=True)
     return "\n".join(rows)
 
 
-def _of_batch(spec: StepSpec, batch: int) -> StepSpec:
+def with_batch(spec: StepSpec, batch: int) -> StepSpec:
+    """Describe the same step for another number of images."""
     return replace(spec, batch=batch, boxes=BOXES * batch)
 
 
@@ -177,26 +179,30 @@ def _tried(results: Path, spec: StepSpec, budget: int) -> tuple[str, str]:
     line = _line(results, key)
     if line is None:
         with get_context("spawn").Pool(1) as pool:
-            line = _append(results, key, pool.apply(_within, (spec, budget)))
+            line = _append(results, key, pool.apply(within, (spec, budget)))
     total = line["total_bytes"]
     if total is None:
         return "", "out of memory"
     return f"{total / MB:.0f}", "runs" if line["runs"] else "is more"
 
 
-def _within(spec: StepSpec, budget: int) -> dict[str, Any]:
+def within(spec: StepSpec, budget: int) -> dict[str, Any]:
     """Take real steps with limited memory.
 
     On a CPU nothing limits tensors alone: there the step is held against the limit afterwards.
     """
     if spec.device == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(
-            budget / torch.cuda.get_device_properties(0).total_memory
+            min(budget / torch.cuda.get_device_properties(0).total_memory, 1.0)
         )
     try:
         total = measure_step(spec).total_bytes
     except torch.cuda.OutOfMemoryError:
         return {"total_bytes": None, "runs": False}
+    finally:
+        if spec.device == "cuda":
+            torch.cuda.set_per_process_memory_fraction(1.0)
     return {"total_bytes": total, "runs": total <= budget}
 
 

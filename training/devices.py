@@ -36,6 +36,20 @@ def memory_format_of(device: torch.device, *, training: bool) -> torch.memory_fo
     return torch.contiguous_format
 
 
+def is_deterministic(device: torch.device, *, asked: bool) -> bool:
+    """Decide whether a training is restricted to torch's deterministic algorithms.
+
+    On CUDA they sort the indices of every scatter and exclude the fastest convolutions, and some
+    operations have none. Only a CPU promises that a resumed run ends with the same bits, so a GPU
+    uses them on request.
+
+    Args:
+        device: Device of the model.
+        asked: Whether the user asked for them.
+    """
+    return asked or device.type != "cuda"
+
+
 @contextmanager
 def exact_fp32() -> Iterator[None]:
     """Compute fp32 on CUDA with all its digits: no TF32 in convolutions and matrix products.
@@ -43,7 +57,8 @@ def exact_fp32() -> Iterator[None]:
     By default torch rounds the inputs of fp32 convolutions to the 10 bits of TF32 on Ampere and
     newer GPUs, but not those of matrix products. A training in fp32 keeps that default, which is
     faster. Prediction and validation use this context, so that scores agree across GPUs and with a
-    CPU to rounding.
+    CPU to rounding. Inside it, torch >= 2.9 raises where ``torch.backends.cudnn.allow_tf32`` is
+    read.
     """
     cudnn: Any = torch.backends.cudnn
     if hasattr(cudnn, "conv"):  # torch >= 2.9, which raises if both interfaces are used

@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 import torch
+from tf32 import tf32_is_on
 
 from training import devices
-from training.devices import exact_fp32, memory_format_of
+from training.devices import exact_fp32, is_deterministic, memory_format_of
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,14 @@ from training.devices import exact_fp32, memory_format_of
 )
 def test_memory_format(device: str, training: bool, memory_format: torch.memory_format) -> None:
     assert memory_format_of(torch.device(device), training=training) == memory_format
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "expected"),
+    [("cpu", False, True), ("cpu", True, True), ("cuda", False, False), ("cuda", True, True)],
+)
+def test_a_gpu_is_deterministic_on_request(device: str, asked: bool, expected: bool) -> None:
+    assert is_deterministic(torch.device(device), asked=asked) == expected
 
 
 def backends(*, new: bool, rounds: bool) -> Any:  # noqa: ANN401
@@ -45,12 +54,8 @@ def test_fp32_is_exact_inside_and_as_before_outside(
 
 
 def test_the_switches_are_those_of_this_torch() -> None:
-    switch: Any = getattr(torch.backends.cudnn, "conv", torch.backends.cudnn)
-    name, rounding, exact = (
-        devices.NEW_SWITCH if hasattr(torch.backends.cudnn, "conv") else devices.OLD_SWITCH
-    )
-    assert getattr(switch, name) == rounding
+    assert tf32_is_on()
     with exact_fp32():
-        assert getattr(switch, name) == exact
+        assert not tf32_is_on()
         torch.nn.functional.conv2d(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 1))
-    assert getattr(switch, name) == rounding
+    assert tf32_is_on()

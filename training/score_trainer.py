@@ -57,6 +57,8 @@ Ultralytics runs ``on_pretrain_routine_start`` in the first one only."""
 class ScoreTrainer(DetectionTrainer):
     """Ultralytics' trainer for detection, for music pages."""
 
+    tloss: dict[str, Tensor] | None
+    """Means of the losses so far in the epoch, on the host after each batch."""
     model: Any
     """Ultralytics' model file or a file with weights; then the model that was built from it."""
     size_prior = True
@@ -100,7 +102,8 @@ class ScoreTrainer(DetectionTrainer):
         # On a CPU Ultralytics takes one less than there are cores: one of two.
         torch.set_num_threads(threads)
         # Older versions leave it on in deterministic runs: a fill of every new tensor.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        switches: Any = torch.utils.deterministic
+        switches.fill_uninitialized_memory = False
         self.order = self.memory_format or memory_format_of(self.device, training=True)
         if self.device.type == "cpu":  # Ultralytics knows several processes on GPUs only
             self.world_size = ranks.n_started()

@@ -8,6 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from tf32 import tf32_is_on
+from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
@@ -75,6 +77,36 @@ def test_images_are_read_as_they_look(suffix: str, trained: TrainResult, tmp_pat
     Image.new("RGB", (96, 32), "white").save(path, exif=tags)
     [page] = predict(trained.last, [(path, PurePosixPath(path.name))], imgsz=96, device="cpu")
     assert (page.width, page.height) == (32, 96)
+
+
+def test_prediction_is_in_exact_fp32() -> None:
+    seen = []
+
+    def model(images: torch.Tensor) -> tuple[torch.Tensor]:
+        seen.append(tf32_is_on())
+        return (torch.zeros(len(images), 6, 10),)
+
+    predictor._detect(model, torch.zeros(1, 3, 32, 32), 0.5, 10)
+    assert seen == [False]
+    assert tf32_is_on()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_weights_and_images_have_the_memory_format(
+    memory_format: torch.memory_format,
+    trained: TrainResult,
+    dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check(model: DetectionModel, images: torch.Tensor, *_: object) -> list[Detections]:
+        for tensor in (images, *(p for p in model.parameters() if p.ndim == 4)):
+            assert tensor.is_contiguous(memory_format=memory_format)
+        return []
+
+    monkeypatch.setattr(predictor, "_detect", check)
+    images = images_of(dataset / "images" / "val")[:1]
+    with pytest.raises(ValueError, match="zip"):  # one image, and no detections for it
+        list(predict(trained.last, images, imgsz=96, device="cpu", memory_format=memory_format))
 
 
 def test_boxes_are_in_pixels_of_the_file(

@@ -92,12 +92,12 @@ class DeviceLoader(InfiniteDataLoader):
 
     def __init__(self, *, device: torch.device, **options: object) -> None:
         super().__init__(**options)
-        self._target = device
+        # One for all epochs: torch's allocator keeps memory apart for every stream.
+        self._stream = SideStream(device) if device.type == "cuda" else None
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of an epoch; none of the next epoch is touched."""
         batches: Iterator[Batch] = super().__iter__()
-        if self._target.type != "cuda":
+        if self._stream is None:
             return batches
-        stream = SideStream(self._target)
-        return one_ahead(batches, stream.start, stream.finish)
+        return one_ahead(batches, self._stream.start, self._stream.finish)

@@ -58,7 +58,13 @@ class Recorded:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_each_epoch_has_its_own_batches(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_prefetch, "SideStream", Recorded)
+    streams = []
+
+    def made(device: torch.device) -> Recorded:
+        streams.append(Recorded(device))
+        return streams[-1]
+
+    monkeypatch.setattr(device_prefetch, "SideStream", made)
     samples = [{"value": torch.tensor(i)} for i in range(3)]
     loader = DeviceLoader(dataset=samples, device=torch.device(device), batch_size=2)
     for _ in range(2):
@@ -67,3 +73,4 @@ def test_each_epoch_has_its_own_batches(device: str, monkeypatch: pytest.MonkeyP
         for batch in batches:
             assert batch.get("device") == (torch.device("cuda") if device == "cuda" else None)
             assert ("started" in batch) == (device == "cuda")
+    assert len(streams) == (device == "cuda"), "one stream for all epochs"

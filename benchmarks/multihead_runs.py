@@ -26,12 +26,13 @@ from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
 from training import augmentation, score_trainer
 from training.checkpoints import save_weights
+from training.detections import NMS_IOU_THRESH
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import STOCK
 from training.models import model_file
-from training.predictor import NMS_IOU_THRESH, predict
+from training.predictor import predict
 from training.score_trainer import ScoreTrainer
 from training.size_prior import ClassSize, level_priors, reach_of
 from training.train_config import TrainConfig

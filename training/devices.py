@@ -1,8 +1,80 @@
-"""Devices by the words that a user writes."""
+"""Devices: their names on the command line, the order of tensors in memory, and exact fp32.
+
+cuDNN's search for the fastest convolution (``torch.backends.cudnn.benchmark``) stays off: it would
+run again for every new input shape, of which a validation has many, and take working memory that
+no prediction of memory knows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from class_maps import ConfigError
+
+NEW_SWITCH: tuple[str, Any, Any] = ("fp32_precision", "tf32", "ieee")
+"""Attribute of torch's backends that switches TF32, its value with TF32 and without."""
+OLD_SWITCH: tuple[str, Any, Any] = ("allow_tf32", True, False)
+"""The same of torch before 2.9."""
+
+
+def memory_format_of(device: torch.device, *, training: bool) -> torch.memory_format:
+    """Choose the order of a model's weights and images in memory.
+
+    Channels last (NHWC) is what tensor cores compute on. Ultralytics trains so on CUDA, and
+    measured 1.2 times the throughput of NCHW for yolo11 and yolo26 on a Tesla T4 with AMP
+    (https://github.com/ultralytics/ultralytics/pull/25362); it also suits a CPU's training.
+    Prediction computes in exact fp32, which has no tensor cores, and stays NCHW.
+
+    Args:
+        device: Device of the model.
+        training: Whether the model is trained, or only predicts.
+    """
+    if training and device.type in {"cpu", "cuda"}:
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def is_deterministic(device: torch.device, *, asked: bool) -> bool:
+    """Decide whether a training is restricted to torch's deterministic algorithms.
+
+    On CUDA they sort the indices of every scatter and exclude the fastest convolutions, and some
+    operations have none. Only a CPU promises that a resumed run ends with the same bits, so a GPU
+    uses them on request.
+
+    Args:
+        device: Device of the model.
+        asked: Whether the user asked for them.
+    """
+    return asked or device.type != "cuda"
+
+
+@contextmanager
+def exact_fp32() -> Iterator[None]:
+    """Compute fp32 on CUDA with all its digits: no TF32 in convolutions and matrix products.
+
+    By default torch rounds the inputs of fp32 convolutions to the 10 bits of TF32 on Ampere and
+    newer GPUs, but not those of matrix products. A training in fp32 keeps that default, which is
+    faster. Prediction and validation use this context, so that scores agree across GPUs and with a
+    CPU to rounding. Inside it, torch >= 2.9 raises where ``torch.backends.cudnn.allow_tf32`` is
+    read.
+    """
+    cudnn: Any = torch.backends.cudnn
+    if hasattr(cudnn, "conv"):  # torch >= 2.9, which raises if both interfaces are used
+        name, rounding, exact = NEW_SWITCH
+        switches: list[Any] = [cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul]
+    else:
+        name, rounding, exact = OLD_SWITCH
+        switches = [cudnn, torch.backends.cuda.matmul]
+    changed = [switch for switch in switches if getattr(switch, name) == rounding]
+    for switch in changed:
+        setattr(switch, name, exact)
+    try:
+        yield
+    finally:
+        for switch in changed:
+            setattr(switch, name, rounding)
 
 
 def check_device(device: str) -> str:

@@ -9,9 +9,13 @@ again at once.
 
 Two states are kept in main memory, not on the GPU: with Adam 32 bytes a parameter, which is 84 MB
 for yolo11n and 1.8 GB for yolo11x, in the process of each device.
+
+The verdict and the losses that the progress bar shows travel to the host together: on CUDA that is
+the only time per step that the host waits for the device.
 """
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +39,24 @@ RATE_FACTOR = 0.5
 """Of the learning rate, at each return."""
 MOST_FILES = 4
 """Images that a message names."""
+
+
+BAD = "not finite"
+"""Name of the verdict among the losses that are fetched with it."""
+
+
+def on_host(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring single numbers to the host in one transfer, as fp32.
+
+    The results can still be added to numbers on the device, which does not wait for that.
+
+    Args:
+        numbers: Tensors of shape ``()``, by name.
+    """
+    if not numbers:
+        return {}
+    together = torch.stack([number.detach().float() for number in numbers.values()])
+    return dict(zip(numbers, together.cpu().unbind(), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,9 +92,9 @@ class NanGuard:
         self.returns = history.get("returns", 0)
         """To a good state."""
         self._model = unwrap_model(trainer.model)
-        self._buffers = list(self._model.buffers())
-        self._statistics = [b for b in self._buffers if b.is_floating_point()]
-        self._kept_buffers = [buffer.clone() for buffer in self._buffers]
+        self._buffers = _by_dtype(self._model.buffers())
+        self._statistics = [b for group in self._buffers for b in group if b.is_floating_point()]
+        self._kept_buffers = [[buffer.clone() for buffer in group] for group in self._buffers]
         self._losses: dict[str, Tensor] | None = None
         self._states: deque[_State] = deque(maxlen=2)
         self._good_steps = 0
@@ -105,8 +127,7 @@ class NanGuard:
             return True
         self.skipped += 1
         self._in_a_row += 1
-        with torch.no_grad():
-            torch._foreach_copy_(self._buffers, self._kept_buffers)
+        _copy(self._kept_buffers, self._buffers)
         # The mean of the epoch's losses would stay NaN.
         trainer.tloss = self._losses or {k: torch.zeros_like(v) for k, v in trainer.tloss.items()}
         weights_lost = not torch.isfinite(get_total_norm(list(self._model.parameters())))
@@ -118,10 +139,11 @@ class NanGuard:
         return False
 
     def _is_finite(self, trainer: BaseTrainer) -> bool:
-        """Ask for one bit from the device: whether all that the step depends on is finite.
+        """Fetch one bit from the device, whether all that the step depends on is finite.
 
-        A scaler tries how far it can go: gradients beyond the range of fp16 are part of that, and
-        it leaves out their steps itself.
+        ``trainer.tloss`` comes along, and is on the host from then on. A scaler tries how far it
+        can go: gradients beyond the range of fp16 are part of that, and it skips their steps
+        itself.
         """
         total = trainer.loss.detach() + get_total_norm(self._statistics)
         if not trainer.scaler.is_enabled():
@@ -130,7 +152,8 @@ class NanGuard:
         bad = (~torch.isfinite(total)).int()
         if are_joined():  # all do the same
             distributed.all_reduce(bad, op=distributed.ReduceOp.MAX)
-        return not bad
+        trainer.tloss = on_host(trainer.tloss | {BAD: bad})
+        return not trainer.tloss.pop(BAD)
 
     def _note_good(self, trainer: BaseTrainer) -> None:
         """Keep what this batch has shown to be good: the weights before the step, not after it."""
@@ -138,8 +161,7 @@ class NanGuard:
             self._states.append(_state(self._model, trainer))
         self._good_steps += 1
         self._in_a_row = 0
-        with torch.no_grad():
-            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        _copy(self._buffers, self._kept_buffers)
         self._losses = trainer.tloss
         trainer.files = []
 
@@ -166,8 +188,7 @@ class NanGuard:
                 group[name] *= RATE_FACTOR
         trainer.freezing.lower_rates(RATE_FACTOR)
         trainer.scheduler.base_lrs = [lr * RATE_FACTOR for lr in trainer.scheduler.base_lrs]
-        with torch.no_grad():
-            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        _copy(self._buffers, self._kept_buffers)
         LOGGER.warning(
             f"{place}: loss, gradient or weights not finite: back to the last good state, with "
             f"half the learning rate ({self.returns} of {MOST_RETURNS} times), {_left_out(trainer)}"
@@ -192,10 +213,31 @@ def _state(model: nn.Module, trainer: BaseTrainer) -> _State:
 
 
 def _copied(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Copy tensors to main memory; the host does not wait.
+
+    On CUDA the copies are made in their turn, before later changes of the tensors. Only the same
+    stream may read them, as :func:`_restore` does.
+    """
     return {
-        name: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+        name: value.detach().to("cpu", copy=True, non_blocking=True)
+        if isinstance(value, Tensor)
+        else value
         for name, value in tensors.items()
     }
+
+
+def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Group tensors for ``torch._foreach_copy_``: of mixed types it copies them one by one."""
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    return [*groups.values()]
+
+
+@torch.no_grad()
+def _copy(sources: list[list[Tensor]], targets: list[list[Tensor]]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        torch._foreach_copy_(target, source)
 
 
 @torch.no_grad()

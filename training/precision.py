@@ -2,7 +2,8 @@
 
 Weights, loss and optimiser stay in single precision (fp32); it is the network's own convolutions
 that run in half of it. bf16 has the range of fp32 and three digits less; fp16 has the digits, and
-not the range, so that its loss is scaled.
+not the range, so that its loss is scaled. On CUDA a training in fp32 uses TF32 in its convolutions,
+which is torch's default, and :func:`training.devices.exact_fp32` is for all that is compared.
 
 Shapes: B images.
 """
@@ -27,6 +28,7 @@ from class_maps import ConfigError
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
+from training.devices import exact_fp32
 from training.offline import NO_AMP
 from training.ranks import are_joined
 
@@ -181,13 +183,16 @@ def self_test(model: DetectionModel, batch: Mapping[str, Any]) -> SelfTest:
         batch: As ``preprocess_batch`` left it: ``img``, shape ``(B, 3, H, W)``, and the labels.
     """
     criterion = _repeating(model)
-    loss, gradients, sent_back = _pass(model, criterion, batch, low=False)
+    with exact_fp32():
+        loss, gradients, sent_back = _pass(model, criterion, batch, low=False)
     low_loss, low_gradients, _ = _pass(model, criterion, batch, low=True, sent_back=sent_back)
-    cosines = [
-        float(nn.functional.cosine_similarity(gradients[name].flatten(), low.flatten(), dim=0))
-        for name, low in low_gradients.items()
-        if gradients[name].any()
+    pairs = [(gradients[name].flatten(), low.flatten()) for name, low in low_gradients.items()]
+    measured = [
+        torch.stack([nn.functional.cosine_similarity(*pair, dim=0), pair[0].any().float()])
+        for pair in pairs
     ]
+    rows: list[list[float]] = torch.stack(measured).tolist() if measured else []  # one transfer
+    cosines = [cosine for cosine, is_any in rows if is_any]
     # In an order NaN would stand anywhere.
     unusable = not cosines or any(math.isnan(cosine) for cosine in cosines)
     cosine = math.nan if unusable else median(cosines)

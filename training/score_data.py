@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from ultralytics.data.augment import Compose, Format, RandomHSV
-from ultralytics.data.build import InfiniteDataLoader, seed_worker
+from ultralytics.data.build import seed_worker
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
 from class_maps import InputError
 from training.augmentation import SymbolCounter
+from training.device_prefetch import DeviceLoader
 from training.draws import Draw, EpochSampler, seed_draw
 from training.joint_data import JointData
 from training.losses.detection import PairCounter
@@ -174,13 +175,14 @@ def mixed_loader(
     batch_size: int,
     args: IterableSimpleNamespace,
     device: torch.device,
-) -> InfiniteDataLoader:
+) -> DeviceLoader:
     """Load what a sampler draws, otherwise as Ultralytics' ``build_dataloader`` does."""
     batch_size = min(batch_size, len(sampler))
     n_batches = math.ceil(len(sampler) / batch_size)
     n_cores = (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1)
     n_workers = min(n_cores, args.workers, n_batches if n_batches > 1 else 0)
-    return InfiniteDataLoader(
+    return DeviceLoader(
+        device=device,
         dataset=dataset,
         batch_size=batch_size,
         sampler=sampler,

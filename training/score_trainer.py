@@ -24,6 +24,7 @@ from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_m
 from training import ranks, run_state
 from training.augmentation import SymbolCounter
 from training.checkpoints import is_weights, load_weights
+from training.devices import exact_fp32, memory_format_of
 from training.draws import EpochSampler
 from training.epoch_events import EVENTS
 from training.epoch_files import finish_run, save_epoch
@@ -33,7 +34,7 @@ from training.joint_data import JointData, JointOptions, join
 from training.losses.detection import LossOptions, PairCounter, detection_criterion
 from training.model_descriptions import activation_kept
 from training.music_safety import Transforms
-from training.nan_guard import NanGuard
+from training.nan_guard import NanGuard, on_host
 from training.precision import (
     Precision,
     amp_argument,
@@ -56,6 +57,8 @@ Ultralytics runs ``on_pretrain_routine_start`` in the first one only."""
 class ScoreTrainer(DetectionTrainer):
     """Ultralytics' trainer for detection, for music pages."""
 
+    tloss: dict[str, Tensor] | None
+    """Means of the losses so far in the epoch, on the host after each batch."""
     model: Any
     """Ultralytics' model file or a file with weights; then the model that was built from it."""
     size_prior = True
@@ -71,6 +74,8 @@ class ScoreTrainer(DetectionTrainer):
     """What was asked for; ``used`` is what it came to."""
     used: Precision
     guard: NanGuard | None = None
+    memory_format: torch.memory_format | None = None
+    """Order of weights and images in memory; None for the device's default."""
     tensorboard = False
     """Whether figures are written for TensorBoard."""
     heads: HeadConfig | None = None
@@ -96,6 +101,10 @@ class ScoreTrainer(DetectionTrainer):
         super().__init__(*args, **options)
         # On a CPU Ultralytics takes one less than there are cores: one of two.
         torch.set_num_threads(threads)
+        # Older versions leave it on in deterministic runs: a fill of every new tensor.
+        switches: Any = torch.utils.deterministic
+        switches.fill_uninitialized_memory = False
+        self.order = self.memory_format or memory_format_of(self.device, training=True)
         if self.device.type == "cpu":  # Ultralytics knows several processes on GPUs only
             self.world_size = ranks.n_started()
         self.counts = torch.zeros(2, self.data["nc"], dtype=torch.int64)
@@ -247,10 +256,9 @@ class ScoreTrainer(DetectionTrainer):
         )
 
     def set_model_attributes(self) -> None:
-        """Set what Ultralytics sets; on a CPU also the order in memory that is faster there."""
+        """Set what Ultralytics sets, and the order of the weights in memory."""
         super().set_model_attributes()
-        if self.device.type == "cpu":
-            unwrap_model(self.model).to(memory_format=torch.channels_last)
+        unwrap_model(self.model).to(memory_format=self.order)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepare a batch, with the images in the model's order in memory, and its mask.
@@ -260,15 +268,14 @@ class ScoreTrainer(DetectionTrainer):
         """
         batch = super().preprocess_batch(batch)
         self.files += batch["im_file"]
-        if self.device.type == "cpu":
-            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        batch["img"] = batch["img"].contiguous(memory_format=self.order)
         return self.masks.added(batch)
 
     def validate(self) -> tuple[dict[str, float], float | None]:
         """Validate, if the configuration asks for it; else the last epoch counts as the best."""
         if not self.args.val:
             return self.metrics, None
-        with fp32_after_bf16(self):
+        with fp32_after_bf16(self), exact_fp32():
             metrics, fitness = super().validate()
         return metrics, fitness
 
@@ -381,6 +388,7 @@ class ScoreTrainer(DetectionTrainer):
         self.batches_gathered += 1
         rest = len(self.train_loader) - self.batches_done
         if self.batches_gathered < self.batches_a_step and rest > 0:
+            self.tloss = on_host(self.tloss or {})  # the progress bar would wait for each of them
             return
         self.batches_gathered = 0
         self.freezing.warm_up(self.epoch + (self.batches_done - 1) / len(self.train_loader))

@@ -62,11 +62,7 @@ class ScoreValidator(DetectionValidator):
             batch: As :meth:`preprocess` left it.
         """
         if self.mask is not None:
-            said = [mask[found["cls"].long()] for mask, found in zip(self.mask, preds, strict=True)]
-            preds = [
-                {name: of_all[kept] for name, of_all in found.items()}
-                for found, kept in zip(preds, said, strict=True)
-            ]
+            preds = [labelled(found, mask) for found, mask in zip(preds, self.mask, strict=True)]
         self.sources += [self.joint.source_of[file] for file in batch["im_file"]]
         super().update_metrics(preds, batch)
 
@@ -120,6 +116,18 @@ class ScoreValidator(DetectionValidator):
             {"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]}
             for x in outputs
         ]
+
+
+def labelled(predictions: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    """Keep the predictions of the classes that an image's labels cover.
+
+    Args:
+        predictions: ``cls``, shape ``(N,)``, and other fields of N rows.
+        mask: True for each covered class, shape ``(C,)``.
+    """
+    # As indices: every field that is indexed by a mask would make the host wait for the device.
+    kept = mask[predictions["cls"].long()].nonzero().flatten()
+    return {name: values[kept] for name, values in predictions.items()}
 
 
 def source_names(joint: JointData) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from ultralytics.engine.trainer import BaseTrainer
 
 from class_maps import MissingExtraError
+from training.nan_guard import on_host
 
 
 def check_tensorboard() -> None:
@@ -44,7 +45,8 @@ def write_scalars(trainer: BaseTrainer) -> None:
                 writer.add_scalar(name, value, step)
 
     def after_step(trainer: BaseTrainer) -> None:
-        losses = {f"train/{name}": float(value) for name, value in trainer.loss_items.items()}
+        items = on_host(trainer.loss_items)
+        losses = {f"train/{name}": float(value) for name, value in items.items()}
         groups = enumerate(trainer.optimizer.param_groups)
         rates = {f"lr/pg{i}": float(group["lr"]) for i, group in groups}
         write(losses | rates, step_of(trainer.epoch) + trainer.batches_done)

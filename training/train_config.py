@@ -72,8 +72,10 @@ class TrainConfig:
     device: str = ""
     """``cpu``, ``0``, ``0,1`` ...; empty for the first CUDA device, or the CPU."""
     seed: int = 0
-    workers: int = 8
-    """Processes that load images, a device; on a CPU there are none."""
+    deterministic: bool = False
+    """Use deterministic algorithms on a GPU, which are slower; a CPU always does."""
+    workers: int = 16
+    """Processes per device that load images, at most its share of the cores; none on a CPU."""
     resume: bool = False
     """Go on with the run in ``out``, with the configuration it was started with."""
     lr: float = BASE_LR

@@ -25,7 +25,7 @@ from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.checkpoints import is_weights, load_weights
 from training.density.max_det import suggested_max_det
-from training.devices import check_device
+from training.devices import check_device, is_deterministic
 from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing
 from training.heads import head_config
@@ -295,6 +295,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "device": config.device or None,
         "workers": config.workers,
         "seed": config.seed,
+        "deterministic": is_deterministic(device, asked=config.deterministic),
         "optimizer": config.optimizer,
         "lr0": config.lr,
         "lrf": config.final_lr,

@@ -125,7 +125,18 @@ def train(
     seed: Annotated[
         int, typer.Option(help="Of weights, order and augmentation.", rich_help_panel=STEPS)
     ] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that load images.", min=0)] = 8,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="Use deterministic algorithms on a GPU, which are slower; a CPU always does.",
+            rich_help_panel=STEPS,
+        ),
+    ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(help="Processes that load images, at most one per core; GPU only.", min=0),
+    ] = 16,
     size_prior: Annotated[
         bool,
         typer.Option(help="Start boxes at the data's symbol sizes.", rich_help_panel=MODEL),
@@ -265,6 +276,7 @@ def train(
         validate=validate,
         resume=resume,
         seed=seed,
+        deterministic=deterministic,
         workers=workers,
         size_prior=size_prior,
         heads=heads,

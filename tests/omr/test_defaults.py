@@ -37,7 +37,8 @@ from training.train_config import TrainConfig
             | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"}
             | {"true_negatives", "overlap", "beta", "weights", "trust", "precision"}
             | {"nominal_batch", "freeze", "unfreeze_warmup", "translate", "scale", "brightness"}
-            | {"fliplr", "flipud", "degrees", "mosaic", "i_know", "tensorboard"},
+            | {"fliplr", "flipud", "degrees", "mosaic", "i_know", "tensorboard"}
+            | {"deterministic"},
         ),
         (
             analyze_density,

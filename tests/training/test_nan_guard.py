@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from host_syncs import HostSyncs
 from torch import Tensor, distributed
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -16,7 +17,7 @@ from converters.yolo import open_dataset
 from training import nan_guard
 from training.labels import count_labels
 from training.models import model_file
-from training.nan_guard import NanGuard
+from training.nan_guard import NanGuard, on_host
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import _callbacks, _overrides, train
@@ -105,6 +106,24 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, batches: Collection[int] | None) -
         return batch
 
     monkeypatch.setattr(DetectionTrainer, "preprocess_batch", preprocess)
+
+
+def test_buffers_are_copied_in_groups_of_one_type(trainer: ScoreTrainer) -> None:
+    groups = guard_of(trainer)._buffers
+    assert sum(map(len, groups)) == len(list(trainer.model.buffers()))
+    types = [{buffer.dtype for buffer in group} for group in groups]
+    assert sorted(map(str, types)) == ["{torch.float32}", "{torch.int64}"]
+
+
+@pytest.mark.parametrize("names", [[], ["box"], ["box", "cls", "dfl"]])
+def test_numbers_come_to_the_host_in_one_transfer(names: list[str]) -> None:
+    numbers = {name: torch.tensor(1.5 + i) for i, name in enumerate(names)}
+    with HostSyncs() as syncs:
+        fetched = on_host(numbers)
+    assert {name: float(value) for name, value in fetched.items()} == {
+        name: float(value) for name, value in numbers.items()
+    }
+    assert syncs.names() == ["cpu"][: len(names)]
 
 
 def test_an_infinite_pixel_would_spoil_a_stock_training(trainer: ScoreTrainer) -> None:

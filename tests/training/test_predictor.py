@@ -8,11 +8,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from tf32 import tf32_is_on
+from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
 from training import predictor
-from training.predictor import _collate, _suppress, class_names, predict
+from training.detections import Detections
+from training.predictor import class_names, predict
 from training.train_config import TrainConfig
 from training.trainer import TrainResult, train
 
@@ -63,7 +66,7 @@ def test_images_are_read_a_batch_at_a_time(trained: TrainResult, dataset: Path) 
     images = iter(images_of(dataset / "images" / "val"))
     pages = predict(trained.last, images, imgsz=96, batch=2, device="cpu")
     next(pages)
-    assert len(list(images)) == 4
+    assert len(list(images)) == 2, "one batch is in use, and the next one read ahead"
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
@@ -76,56 +79,46 @@ def test_images_are_read_as_they_look(suffix: str, trained: TrainResult, tmp_pat
     assert (page.width, page.height) == (32, 96)
 
 
-def test_collate_puts_images_at_the_top_left() -> None:
-    wide = np.zeros((50, 200, 3), np.uint8)
-    wide[..., 0] = 255  # blue
-    small, factors = _collate([wide, np.full((100, 80, 3), 255, np.uint8)], 100, 32)
-    assert small.shape == (2, 3, 128, 128)
-    assert factors == [(0.5, 0.5), (1.0, 1.0)]
-    assert small[0, :, 24, 99].tolist() == [0, 0, 1], "red, green, blue"
-    assert small[0, 0, 25, 0].item() == pytest.approx(114 / 255)
-    assert small[1, :, 99, 79].tolist() == [1, 1, 1]
-    assert small[1, 0, 0, 80].item() == pytest.approx(114 / 255)
+def test_prediction_is_in_exact_fp32() -> None:
+    seen = []
+
+    def model(images: torch.Tensor) -> tuple[torch.Tensor]:
+        seen.append(tf32_is_on())
+        return (torch.zeros(len(images), 6, 10),)
+
+    predictor._detect(model, torch.zeros(1, 3, 32, 32), 0.5, 10)
+    assert seen == [False]
+    assert tf32_is_on()
 
 
-def anchors(*found: tuple[float, float, float, float, float, float]) -> torch.Tensor:
-    """``cx, cy, w, h`` and the scores of two classes, shape (6, A)."""
-    return torch.tensor(found, dtype=torch.float32).reshape(-1, 6).T
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_weights_and_images_have_the_memory_format(
+    memory_format: torch.memory_format,
+    trained: TrainResult,
+    dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check(model: DetectionModel, images: torch.Tensor, *_: object) -> list[Detections]:
+        for tensor in (images, *(p for p in model.parameters() if p.ndim == 4)):
+            assert tensor.is_contiguous(memory_format=memory_format)
+        return []
 
-
-@pytest.mark.parametrize(
-    ("output", "labels"),
-    [
-        pytest.param(anchors(), [], id="no anchors"),
-        pytest.param(anchors((5, 5, 4, 4, 0.1, 0.0)), [], id="too low"),
-        pytest.param(
-            anchors((5, 5, 4, 4, 0.6, 0.0), (5, 5, 4, 4, 0.9, 0.0)), [0], id="the better stays"
-        ),
-        pytest.param(anchors((5, 5, 4, 4, 0.6, 0.8)), [1, 0], id="classes keep apart"),
-        pytest.param(
-            anchors((5, 5, 4, 4, 0.6, 0.0), (7, 5, 4, 4, 0.9, 0.0)), [0, 0], id="side by side"
-        ),
-    ],
-)
-def test_suppress(output: torch.Tensor, labels: list[int]) -> None:
-    boxes_xyxy, found, scores = _suppress(output, 0.25, 300)
-    assert found.tolist() == labels
-    assert boxes_xyxy.shape == (len(labels), 4)
-    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
-    assert len(_suppress(output, 0.25, 1)[0]) == min(len(labels), 1)
-
-
-def test_swapped_sides_are_put_right() -> None:
-    boxes_xyxy, _, _ = _suppress(anchors((50, 20, -3, 30, 0.9, 0.0)), 0.25, 300)
-    assert boxes_xyxy.tolist() == [[48.5, 5, 51.5, 35]]
+    monkeypatch.setattr(predictor, "_detect", check)
+    images = images_of(dataset / "images" / "val")[:1]
+    with pytest.raises(ValueError, match="zip"):  # one image, and no detections for it
+        list(predict(trained.last, images, imgsz=96, device="cpu", memory_format=memory_format))
 
 
 def test_boxes_are_in_pixels_of_the_file(
     trained: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 200, 3), np.uint8))
-    found = torch.tensor([[10.0, 20, 30, 200]]), torch.tensor([1]), torch.tensor([0.5])
-    monkeypatch.setattr(predictor, "_suppress", lambda *_: found)
+    found = Detections(
+        boxes_xyxy=torch.tensor([[10.0, 20, 30, 200]]),
+        labels=torch.tensor([1]),
+        scores=torch.tensor([0.5]),
+    )
+    monkeypatch.setattr(predictor, "_detect", lambda *_: [found])
     images = [(tmp_path / "a.png", PurePosixPath("scores/a.png"))]
     (page,) = predict(trained.last, images, imgsz=100, device="cpu")
     assert isinstance(page, Page)

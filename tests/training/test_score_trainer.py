@@ -3,11 +3,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pytest
 import torch
 import yaml
+from tf32 import tf32_is_on
+from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -20,6 +23,7 @@ from training.epoch_events import lower_rate, start_epoch
 from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
+from training.models import model_file
 from training.score_trainer import ScoreTrainer
 from training.score_validator import ScoreValidator
 from training.signed_distances import CLOSED, beside
@@ -55,6 +59,38 @@ def test_every_process_of_several_devices_has_the_options(
     made = ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
     assert made.loss_options.assigner == "simota"
     assert not made.size_prior
+
+
+def test_another_memory_format_can_be_chosen(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScoreTrainer, "memory_format", torch.contiguous_format)
+    made = set_up(small(dataset, tmp_path), model_file("omr-tiny"))
+    batch = made.preprocess_batch(next(iter(made.train_loader)))
+    for tensor in (batch["img"], *unwrap_model(made.model).parameters()):
+        assert tensor.is_contiguous()
+
+
+def test_no_new_tensor_is_filled(dataset: Path, tmp_path: Path) -> None:
+    set_up(small(dataset, tmp_path), model_file("omr-tiny"))
+    assert torch.are_deterministic_algorithms_enabled()
+    deterministic: Any = torch.utils.deterministic
+    assert not deterministic.fill_uninitialized_memory
+
+
+def test_validation_is_in_exact_fp32(
+    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def validate(_trainer: ScoreTrainer) -> tuple[dict[str, float], float]:
+        seen.append(tf32_is_on())
+        return {}, 0.0
+
+    monkeypatch.setattr(DetectionTrainer, "validate", validate)
+    trainer.validate()
+    assert seen == [False]
+    assert tf32_is_on()
 
 
 def test_validation_has_the_training_batch(trainer: ScoreTrainer) -> None:

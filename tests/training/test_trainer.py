@@ -251,6 +251,17 @@ def test_max_det_follows_the_fullest_page(draw: Draw, tmp_path: Path) -> None:
     assert model.model[-1].max_det == 600
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_gpu_is_deterministic_on_request(
+    deterministic: bool, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr("training.trainer.resolved", lambda *_: "bf16")
+    config = replace(tiny(dataset, tmp_path / "run"), device="0", deterministic=deterministic)
+    overrides = _overrides(config, "yolo11n.yaml", count_labels(open_dataset(dataset)))
+    assert overrides["deterministic"] is deterministic
+
+
 def test_doubled_rows_are_counted(draw: Draw, tmp_path: Path) -> None:
     data = draw(tmp_path / "data", n_images=2)
     file = data / "labels/train/0.txt"

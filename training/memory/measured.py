@@ -20,6 +20,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
+from training.devices import memory_format_of
 from training.losses.detection import PairCounter, detection_criterion
 from training.memory.skeleton import trained_model
 from training.memory.step import LOW, StepSpec, optimizer_of
@@ -139,7 +140,7 @@ class _Training:
 
     def __init__(self, spec: StepSpec) -> None:
         self.spec, self.device = spec, torch.device(spec.device)
-        self.order = torch.channels_last if spec.device == "cpu" else torch.contiguous_format
+        self.order = memory_format_of(self.device, training=True)
         model = trained_model(spec.model, spec.n_classes, spec.heads, trust=spec.trust)
         model = model.to(self.device)
         self.model = model.to(memory_format=self.order)

@@ -23,8 +23,8 @@ HEADROOM = 0.1
 """Share of the usable memory that is left free: predictions are to be right within so much."""
 NOMINAL_BATCH = 64
 """Images a step that are aimed at, as Ultralytics does; a larger batch is not suggested."""
-MOST_WORKERS = 8
-"""Processes that load images, as Ultralytics has it."""
+MOST_WORKERS = 16
+"""Processes that load images, as the training's default."""
 HOST_RESERVE_BYTES = 1024 * MIB
 """Of main memory, for Python, torch and the images that are being loaded."""
 SIZES = "nsmlx"

@@ -115,7 +115,7 @@ def test_even(batch: int, rounded: int) -> None:
 
 def test_a_process_for_each_core_and_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
-    assert [workers_for(n) for n in (0, 1, 5, 100)] == [1, 1, 5, 8]
+    assert [workers_for(n) for n in (0, 1, 5, 100)] == [1, 1, 5, 16]
 
 
 def test_a_cpu_stands_for_a_gpu_with_the_main_memory() -> None:

@@ -1,0 +1,143 @@
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from host_syncs import HostSyncs
+from numpy.typing import NDArray
+from torch.nn.functional import pad
+
+from class_maps import InputError
+from training.image_batches import (
+    ResizedImage,
+    collate,
+    network_input,
+    read_ahead,
+    read_resized,
+)
+
+CPU = torch.device("cpu")
+
+
+def written(folder: Path, array: NDArray[np.uint8]) -> Path:
+    path = folder / f"{len(list(folder.iterdir()))}.png"
+    cv2.imwrite(str(path), array)
+    return path
+
+
+def resized(path: Path, imgsz: int) -> ResizedImage:
+    return read_resized(path, PurePosixPath(path.name), imgsz)
+
+
+@pytest.mark.parametrize(
+    ("size", "small", "factors"),
+    [
+        ((1, 1), (100, 100), (100.0, 100.0)),
+        ((50, 200), (25, 100), (0.5, 0.5)),
+        ((100, 80), (100, 80), (1.0, 1.0)),
+        ((301, 1000), (31, 100), (0.1, 31 / 301)),
+    ],
+)
+def test_the_longer_side_is_resized(
+    size: tuple[int, int], small: tuple[int, int], factors: tuple[float, float], tmp_path: Path
+) -> None:
+    image = resized(written(tmp_path, np.zeros((*size, 3), np.uint8)), 100)
+    assert image.pixels.shape == (*small, 3)
+    assert (image.height, image.width) == size
+    assert image.factors == factors
+
+
+def test_a_file_that_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: no such image"):
+        resized(tmp_path / "gone.png", 100)
+
+
+def test_images_are_put_at_the_top_left(tmp_path: Path) -> None:
+    wide = np.zeros((50, 200, 3), np.uint8)
+    wide[..., 0] = 255  # blue
+    white = np.full((100, 80, 3), 255, np.uint8)
+    images = [resized(written(tmp_path, array), 100) for array in (wide, white)]
+    small = network_input(collate(images, 32), CPU, torch.contiguous_format)
+    assert small.shape == (2, 3, 128, 128)
+    assert small[0, :, 24, 99].tolist() == [0, 0, 1], "red, green, blue"
+    assert small[0, 0, 25, 0].item() == pytest.approx(114 / 255)
+    assert small[1, :, 99, 79].tolist() == [1, 1, 1]
+    assert small[1, 0, 0, 80].item() == pytest.approx(114 / 255)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_input_is_that_of_a_conversion_on_the_host(
+    memory_format: torch.memory_format, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    sizes = (64, 40), (33, 64), (64, 64)
+    images = [
+        resized(written(tmp_path, rng.integers(0, 256, (*size, 3), np.uint8)), 64) for size in sizes
+    ]
+    converted = [
+        torch.from_numpy(np.ascontiguousarray(image.pixels[..., ::-1].transpose(2, 0, 1))) / 255
+        for image in images
+    ]
+    padded = [pad(t, (0, 64 - t.shape[2], 0, 64 - t.shape[1]), value=114 / 255) for t in converted]
+    small = network_input(collate(images, 32), CPU, memory_format)
+    assert torch.equal(small, torch.stack(padded))
+    assert small.is_contiguous(memory_format=memory_format)
+
+
+def test_the_host_does_not_wait_for_a_batch_to_arrive(tmp_path: Path) -> None:
+    images = [resized(written(tmp_path, np.zeros((64, 64, 3), np.uint8)), 64)]
+    with HostSyncs() as syncs:
+        network_input(collate(images, 32), CPU, torch.channels_last)
+    assert syncs.records == []
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 5])
+def test_results_keep_the_order_of_the_items(n: int) -> None:
+    def read(item: int) -> int:
+        time.sleep(0.01 * (item % 2))
+        return item * 10
+
+    chunks = [*read_ahead(range(n), read, 2)]
+    assert [result for chunk in chunks for result in chunk] == [item * 10 for item in range(n)]
+    assert all(len(chunk) == 2 for chunk in chunks[:-1])
+
+
+def test_one_chunk_is_read_ahead() -> None:
+    items, threads = iter(range(10)), set()
+
+    def read(_item: int) -> None:
+        threads.add(threading.current_thread())
+
+    chunks = read_ahead(items, read, 2)
+    next(chunks)
+    assert next(items) == 4
+    assert threading.main_thread() not in threads
+
+
+def test_an_error_of_an_item_comes_after_the_chunks_before_it() -> None:
+    chunks = read_ahead([1, 2, 0, 4], lambda item: 1 / item, 2)
+    assert next(chunks) == [1, 0.5]
+    with pytest.raises(ZeroDivisionError):
+        next(chunks)
+
+
+def test_an_error_of_the_iterable_comes_after_the_chunks_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield from (1, 2)
+        raise InputError("no more pages", path=Path("list.txt"))
+
+    chunks = read_ahead(items(), lambda item: item, 2)
+    assert next(chunks) == [1, 2]
+    with pytest.raises(InputError, match="no more pages"):
+        next(chunks)
+
+
+def test_threads_end_when_the_results_are_no_longer_wanted() -> None:
+    chunks = read_ahead(range(100), lambda item: item, 2)
+    next(chunks)
+    chunks.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if "read_ahead" in thread.name]

@@ -1,0 +1,77 @@
+"""How often the host waits for the device: once per step, outside of the loss."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from host_syncs import HostSync, HostSyncs
+from ultralytics.engine.trainer import BaseTrainer
+
+from converters.yolo import open_dataset
+from training.labels import count_labels
+from training.models import model_file
+from training.score_trainer import ScoreTrainer
+from training.score_validator import labelled
+from training.train_config import TrainConfig
+from training.trainer import _callbacks, _overrides
+
+LOSS = "training/losses/", "training/assigners/", "training/heads/"
+"""Folders of the loss, whose synchronisations are counted by its own tests."""
+
+
+def steps_of(config: TrainConfig) -> list[list[HostSync]]:
+    """Train, and record each step of Ultralytics' own loop, its progress bar included."""
+    blocks: list[HostSyncs] = []
+
+    def begin(trainer: BaseTrainer) -> None:
+        states = trainer.optimizer.state.values()
+        blocks.append(HostSyncs(host=[state["step"] for state in states]))  # AdamW counts there
+        blocks[-1].__enter__()
+
+    def end(_trainer: BaseTrainer) -> None:
+        blocks[-1].__exit__(None, None, None)
+
+    labels = count_labels(open_dataset(config.data))
+    callbacks = _callbacks(config, labels)
+    callbacks["on_train_batch_start"].append(begin)
+    callbacks["on_train_batch_end"].append(end)
+    overrides = _overrides(config, model_file(config.model), labels)
+    ScoreTrainer(overrides=overrides, _callbacks=callbacks).train()
+    return [
+        [record for record in block.records if not record.place.startswith(LOSS)]
+        for block in blocks
+    ]
+
+
+@pytest.mark.parametrize("nominal_batch", [2, 4])  # 4: a step of two batches, and one of the last
+def test_the_host_waits_once_per_batch(nominal_batch: int, dataset: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        data=dataset,
+        out=tmp_path / "run",
+        model="omr-tiny",
+        epochs=1,
+        imgsz=64,
+        batch=2,
+        nominal_batch=nominal_batch,
+        device="cpu",
+        validate=False,
+    )
+    steps = steps_of(config)
+    assert [[record.name for record in step] for step in steps] == [["cpu"]] * 3
+    assert {step[0].place.split(":")[0] for step in steps} == {"training/nan_guard.py"}
+
+
+@pytest.mark.parametrize("labels", [[], [0, 2, 1, 0]])
+def test_predictions_of_classes_without_labels_are_dropped(labels: list[int]) -> None:
+    mask = torch.tensor([True, False, True])
+    predictions = {
+        "cls": torch.tensor(labels, dtype=torch.float32),
+        "conf": torch.arange(len(labels)),
+        "bboxes": torch.zeros(len(labels), 4),
+    }
+    with HostSyncs() as syncs:
+        kept = labelled(predictions, mask)
+    assert kept["cls"].tolist() == [label for label in labels if label != 1]
+    assert kept["conf"].tolist() == [i for i, label in enumerate(labels) if label != 1]
+    assert kept["bboxes"].shape == (len(kept["cls"]), 4)
+    assert syncs.names() == ["nonzero"]

@@ -1,0 +1,138 @@
+"""Detections in a network's output: thresholded, and without duplicates.
+
+Shapes: B images of a batch, A anchor points, C classes, P candidates (a box with one of its
+classes), N detections of an image.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+NMS_IOU_THRESH = 0.7
+"""Highest overlap of two boxes of a class that both stay; as in the validation."""
+MAX_CANDIDATES = 30_000
+"""Candidates of an image that non-maximum suppression on a device compares with each other, the
+best first: a matrix of 112 MB of bits. The number is that of Ultralytics (``max_nms``)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Detections:
+    """Symbols of one image, highest score first."""
+
+    boxes_xyxy: Tensor
+    """Pixels of the network's input, shape ``(N, 4)``."""
+    labels: Tensor
+    """int64, shape ``(N,)``."""
+    scores: Tensor
+    """float32, shape ``(N,)``."""
+
+
+def detections(output: Tensor, *, score_thresh: float, max_det: int) -> list[Detections]:
+    """Find the detections of a batch on the output's device, and bring them to the host at once.
+
+    Of each class the boxes stay that no better box of the class covers. The result is that of all
+    candidates, however many there are: the best :data:`MAX_CANDIDATES` decide alone if they leave
+    ``max_det`` detections, because a box is only ever removed by a better one. Otherwise all
+    candidates of the image are compared on the host, class by class.
+
+    Args:
+        output: Centre, width and height in pixels and C scores of every anchor point, shape
+            ``(B, 4 + C, A)``.
+        score_thresh: Scores must be above it, 0 to 1.
+        max_det: Highest number of detections per image.
+
+    Returns:
+        Detections of each image, on the host. Of equal scores the one of the lower anchor point
+        comes first, then of the lower label.
+    """
+    candidates, n_candidates = _candidates(output.float(), score_thresh)
+    rows = [image_rows[_kept(image_rows, max_det)] for image_rows in candidates.split(n_candidates)]
+    n_rows = [len(image_rows) for image_rows in rows]
+    together = torch.cat([*rows, candidates[:0]]).cpu()
+    return [
+        Detections(boxes_xyxy=part[:, :4], scores=part[:, 4], labels=part[:, 5].long())
+        for part in together.split(n_rows)
+    ]
+
+
+def _candidates(output: Tensor, score_thresh: float) -> tuple[Tensor, list[int]]:
+    """List the candidates of all images.
+
+    Returns:
+        Box, score and label as float32, shape ``(P, 6)``, ordered by image, anchor point and label,
+        and the number of candidates of each image.
+    """
+    centre, size, scores = output.transpose(1, 2).split([2, 2, output.shape[1] - 4], dim=2)
+    size = size.abs()  # where distances may be below 0, the sides of a thin box can be swapped
+    boxes_xyxy = torch.cat([centre - size / 2, centre + size / 2], dim=2)  # (B, A, 4)
+    above = scores > score_thresh  # (B, A, C)
+    n_candidates: list[int] = above.sum(dim=(1, 2)).tolist()
+    image, anchor, label = above.nonzero(as_tuple=True)
+    columns = scores[image, anchor, label], label.float()
+    return torch.cat([boxes_xyxy[image, anchor], torch.stack(columns, dim=1)], 1), n_candidates
+
+
+def _kept(candidates: Tensor, max_det: int) -> Tensor:
+    """Choose the detections among the candidates of an image, shape ``(P, 6)``: their indices."""
+    if len(candidates) <= MAX_CANDIDATES:
+        return _suppress(candidates)[:max_det]
+    best = candidates[:, 4].sort(descending=True, stable=True).indices[:MAX_CANDIDATES]
+    kept = _suppress(candidates[best])[:max_det]
+    if len(kept) == max_det:
+        return best[kept]
+    return _suppress(candidates.cpu())[:max_det].to(candidates.device)
+
+
+def _suppress(candidates: Tensor) -> Tensor:
+    """Run non-maximum suppression class by class; gives indices, highest score first."""
+    suppress = suppress_at_once if candidates.is_cuda else suppress_by_class
+    return suppress(candidates[:, :4], candidates[:, 4], candidates[:, 5])
+
+
+def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
+    """Run non-maximum suppression of one class after the other, which is fast on a CPU.
+
+    Unlike ``batched_nms`` this keeps the order of equal scores.
+
+    Args:
+        boxes_xyxy: Boxes, shape ``(P, 4)``.
+        scores: Score of each, shape ``(P,)``.
+        labels: Class of each, shape ``(P,)``.
+
+    Returns:
+        Indices of the boxes that stay, highest score first, of equal scores the lower index.
+    """
+    by_label = labels.sort(stable=True).indices
+    n_of_labels = labels.long().bincount().tolist()
+    kept = [
+        of_label[nms(boxes_xyxy[of_label], scores[of_label], NMS_IOU_THRESH)]
+        for of_label in by_label.split(n_of_labels)
+        if len(of_label)
+    ]
+    indices = torch.cat([*kept, by_label[:0]]).sort().values
+    return indices[scores[indices].sort(descending=True, stable=True).indices]
+
+
+def suppress_at_once(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
+    """Run non-maximum suppression of all classes in one call, with one host synchronisation.
+
+    On CUDA ``batched_nms`` waits several times per class, or moves the boxes of each class to a
+    place of its own in fp32, where the last digits of small symbols are lost. In fp64 none are.
+
+    Args:
+        boxes_xyxy: Boxes, shape ``(P, 4)``.
+        scores: Score of each, shape ``(P,)``.
+        labels: Class of each, shape ``(P,)``.
+
+    Returns:
+        Indices of the boxes that stay, highest score first, of equal scores the lower index.
+    """
+    if not len(boxes_xyxy):
+        return labels.long()
+    exact = boxes_xyxy.double()
+    lowest, highest = exact.aminmax()
+    offsets = labels.double() * (highest - lowest + 1)
+    kept: Tensor = nms(exact + offsets[:, None], scores.double(), NMS_IOU_THRESH)
+    return kept

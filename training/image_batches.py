@@ -1,0 +1,148 @@
+"""Image files as batches for a network, read ahead in threads.
+
+Shapes: B images of a batch, H and W the height and width of the network's input in pixels.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from class_maps import InputError
+
+PADDING = 114
+"""Grey level beyond an image's border, as in training."""
+MOST_THREADS = 8
+"""Threads that read images; a device is rarely faster than that many."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ResizedImage:
+    """An image in the size in which the network sees it."""
+
+    name: PurePosixPath
+    width: int
+    """Of the file, pixels."""
+    height: int
+    """Of the file, pixels."""
+    pixels: NDArray[np.uint8]
+    """Blue, green, red, shape ``(height, width, 3)`` of the resized image."""
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Factors by which width and height were resized."""
+        height, width = self.pixels.shape[:2]
+        return width / self.width, height / self.height
+
+
+def read_resized(path: Path, name: PurePosixPath, imgsz: int) -> ResizedImage:
+    """Read an image and resize its longer side.
+
+    Args:
+        path: Image file.
+        name: Name of the page.
+        imgsz: Longer side of the result in pixels.
+
+    Raises:
+        InputError: The file is missing, or OpenCV cannot decode it.
+    """
+    # From bytes, as the trainer does: from a file OpenCV cannot read a TIFF that is to be turned.
+    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    array = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if array is None:
+        raise InputError("no such image, or not one that OpenCV can read", path=path)
+    height, width = array.shape[:2]
+    factor = imgsz / max(height, width)
+    if factor != 1:
+        # Rounded up, as Ultralytics does in training.
+        size = [min(int(np.ceil(side * factor)), imgsz) for side in (width, height)]
+        array = cv2.resize(array, size, interpolation=cv2.INTER_LINEAR)
+    pixels = np.asarray(array, dtype=np.uint8)
+    return ResizedImage(name=name, width=width, height=height, pixels=pixels)
+
+
+def collate(images: list[ResizedImage], stride: int, *, pinned: bool = False) -> Tensor:
+    """Put images into one tensor, each at the top left, padded with grey.
+
+    Args:
+        images: One image or more.
+        stride: Divisor of height and width of the result.
+        pinned: Whether the result is in pinned memory, from which CUDA copies without waiting.
+
+    Returns:
+        Blue, green, red, uint8, shape ``(B, H, W, 3)``.
+    """
+    sides = np.array([image.pixels.shape[:2] for image in images]).max(axis=0)
+    height, width = ((sides + stride - 1) // stride * stride).tolist()
+    batch = torch.empty((len(images), height, width, 3), dtype=torch.uint8, pin_memory=pinned)
+    for padded, image in zip(batch.numpy(), images, strict=True):
+        own_height, own_width = image.pixels.shape[:2]
+        padded[:own_height, :own_width] = image.pixels
+        padded[:own_height, own_width:] = PADDING
+        padded[own_height:] = PADDING
+    return batch
+
+
+def network_input(
+    batch: Tensor, device: torch.device, memory_format: torch.memory_format
+) -> Tensor:
+    """Move a batch to a device and convert it there: a quarter of the bytes that fp32 would take.
+
+    Args:
+        batch: As :func:`collate` returns it.
+        device: Device of the network.
+        memory_format: Order in memory of the result.
+
+    Returns:
+        Red, green, blue, 0 to 1, shape ``(B, 3, H, W)``.
+    """
+    moved = batch.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1)
+    return moved.contiguous(memory_format=memory_format).float() / 255
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Result], chunk_size: int
+) -> Iterator[list[Result]]:
+    """Read items in threads, one chunk ahead of the one that is being used.
+
+    Args:
+        items: Arguments of ``read``; taken from the iterable a chunk at a time.
+        read: Function that is called in a thread.
+        chunk_size: Items per chunk.
+
+    Yields:
+        Results in the order of the items. An error of ``read`` or of ``items`` is raised after the
+        chunks before it.
+    """
+    source = iter(items)
+    n_threads = min(os.cpu_count() or 1, chunk_size, MOST_THREADS)
+    executor = ThreadPoolExecutor(n_threads, thread_name_prefix="read_ahead")
+
+    def started() -> list[Future[Result]]:
+        return [executor.submit(read, item) for item in islice(source, chunk_size)]
+
+    try:
+        pending: list[Future[Result]] | Exception = started()
+        while pending:
+            if isinstance(pending, Exception):
+                raise pending
+            results = [future.result() for future in pending]
+            try:
+                pending = started()
+            except Exception as error:
+                pending = error
+            yield results
+    finally:
+        executor.shutdown(cancel_futures=True)

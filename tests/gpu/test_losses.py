@@ -30,7 +30,11 @@ from training.losses.detection import UNUSED, LossOptions, detection_criterion
 
 N_IMAGES, SIDE = 3, 128
 DEFAULT = LossOptions()
-MODELS = ("omr-tiny", "yolo26n", pytest.param("yolo11n", marks=slow))
+MODELS = (
+    "omr-tiny",
+    pytest.param("yolo26n", marks=slow),
+    pytest.param("yolo11n", marks=slow),
+)
 """A head with bins, one with two branches and none, and a larger one."""
 OPTIONS = [
     LossOptions(assigner=assigner, overlap=overlap)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from device_trainings import available, losses_in, option_of
+from device_trainings import available, losses_in, option_of, slow
 from typer.testing import CliRunner, Result
 
 from omr.cli import app
@@ -39,7 +39,14 @@ def run(*words: object) -> Result:
     ],
     covers_on_cuda=["training.memory.measured:_on_gpu"],
 )
-@pytest.mark.parametrize(("precision", "boxes"), [("fp32", 120), ("bf16", 121), ("fp16", 122)])
+@pytest.mark.parametrize(
+    ("precision", "boxes"),
+    [
+        pytest.param("fp32", 120, marks=slow),
+        ("bf16", 121),
+        pytest.param("fp16", 122, marks=slow),
+    ],
+)
 def test_prediction_is_near_the_measurement(
     precision: Precision, boxes: int, device: torch.device
 ) -> None:
@@ -104,6 +111,7 @@ def test_batch_auto_trains(device: torch.device, dataset: Path, tmp_path: Path) 
         "training.density.launch:_precision",
     ]
 )
+@pytest.mark.slow
 def test_analysis_measures_on_the_device(device: torch.device, dataset: Path) -> None:
     words = ["analyze-density", dataset, "--model", "omr-tiny", "--imgsz", 96, "--batch", 4]
     measured = json.loads(run(*words, "--measure", "--json").stdout)["measured"]

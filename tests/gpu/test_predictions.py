@@ -20,7 +20,7 @@ from training.trainer import TrainResult
 SIDE = 96
 MODELS = (
     "omr-tiny",
-    "yolo26n",
+    pytest.param("yolo26n", marks=slow),
     pytest.param("yolo11n", marks=slow),
     pytest.param("yolo12n", marks=slow),
 )
@@ -107,9 +107,7 @@ def test_pages(
 
 
 @pytest.mark.gpu
-def test_weights_trained_on_the_device_load_on_the_cpu(
-    trained: TrainResult, dataset: Path
-) -> None:
+def test_weights_trained_on_the_device_load_on_the_cpu(trained: TrainResult, dataset: Path) -> None:
     content = torch.load(trained.last, weights_only=True)
     assert {value.device.type for value in content["state_dict"].values()} == {"cpu"}
     model = load_weights(trained.last)

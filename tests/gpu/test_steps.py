@@ -74,11 +74,11 @@ def bad_gradient(trainer: ScoreTrainer, batch: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "precision"),
     [
-        (bad_pixel, "fp32"),
-        (bad_pixel, "bf16"),
+        pytest.param(bad_pixel, "fp32", marks=slow),
+        pytest.param(bad_pixel, "bf16", marks=slow),
         (bad_pixel, "fp16"),
         (bad_gradient, "fp32"),
-        (bad_gradient, "bf16"),
+        pytest.param(bad_gradient, "bf16", marks=slow),
     ],
 )
 def test_a_bad_step_leaves_the_weights_as_they_are(
@@ -141,7 +141,7 @@ def test_totals_in_a_process_group(device: torch.device) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.usefixtures("one_process")
-@pytest.mark.parametrize("precision", ["bf16", pytest.param("fp16", marks=slow)])
+@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=slow), "fp16"])
 def test_a_step_in_a_process_group(
     precision: Precision, trainer_of: Callable[[Precision], ScoreTrainer]
 ) -> None:

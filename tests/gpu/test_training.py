@@ -137,7 +137,7 @@ def with_names(data: Path, names: Sequence[str]) -> Path:
 
 
 @pytest.mark.gpu(covers=["training.score_data:ClassMasks.added"])
-@pytest.mark.parametrize("precision", ["bf16", pytest.param("fp16", marks=slow)])
+@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=slow), "fp16"])
 def test_data_sets_with_different_classes_train_together(
     precision: Precision, device: torch.device, dataset: Path, tmp_path: Path
 ) -> None:

@@ -146,9 +146,7 @@ def assert_near(name: str, result: Tensor, expected: Tensor, share: float = 1e-4
 
 def assert_same_positives(name: str, result: Assignment, expected: Assignment) -> None:
     """Compare which anchor point of which image predicts which box, then scores and weights."""
-    rows = [
-        dict(zip(places_of(one), one.gts.tolist(), strict=True)) for one in (result, expected)
-    ]
+    rows = [dict(zip(places_of(one), one.gts.tolist(), strict=True)) for one in (result, expected)]
     if rows[0] != rows[1]:
         differing = [p for p in sorted(rows[0].keys() | rows[1].keys()) if differs(p, *rows)]
         shown = [

@@ -1,4 +1,4 @@
-"""Tests marked ``gpu``, run on a device, with every outcome written as soon as it is known.
+"""Tests marked ``gpu``, run on a device, with every outcome written as it comes.
 
     python -m benchmarks.gpu.device_tests --out tests.json [--small] [--device cpu] [--limit 90]
 
@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -31,7 +31,7 @@ MESSAGE_LINES = 14
 
 
 class Recorder:
-    """Pytest plugin that writes each test's outcome to a results file.
+    """Pytest plugin that writes the outcomes to a results file, one row per test function.
 
     Args:
         results: File to write.
@@ -42,9 +42,12 @@ class Recorder:
         self.n_collected = 0
         self.outcomes: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
-        self._seconds: dict[str, float] = {}
-        self._outcome: dict[str, str] = {}
-        results.table("Tests on the device", ("test", "outcome", "s"))
+        self.running: dict[str, str] = {}
+        """Outcome so far of each case that is not over."""
+        self._rows: dict[str, int] = {}
+        self._table = results.table(
+            "Tests on the device", ("test", "passed", "failed", "skipped", "s")
+        )
         self.update_goal()
 
     @property
@@ -71,18 +74,26 @@ class Recorder:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Record a test module that cannot be imported."""
         if report.failed:
-            self._add(report.nodeid or "collection", "failed", 0.0, report)
+            self._note(report)
+            self._count(report.nodeid or "collection", "failed")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Remember a test that begins."""
+        self.running[nodeid] = "passed"
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record a test when its last phase is over."""
-        name = report.nodeid
-        self._seconds[name] = self._seconds.get(name, 0.0) + report.duration
-        if report.outcome != "passed" and self._outcome.get(name) != "failed":
-            self._outcome[name] = report.outcome
-            if report.failed:
-                self._note(report)
-        if report.when == "teardown" or report.when not in {"setup", "call"}:
-            self._add(name, self._outcome.get(name, "passed"), self._seconds[name])
+        """Take the worst outcome of a test's phases."""
+        if report.failed:
+            self._note(report)
+        if report.outcome != "passed" and self.running.get(report.nodeid) != "failed":
+            self.running[report.nodeid] = report.outcome
+        function, *_ = report.nodeid.partition("[")
+        self._add_seconds(function, report.duration)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Record a test that is over."""
+        function, *_ = nodeid.partition("[")
+        self._count(function, self.running.pop(nodeid, "failed"))
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Count a warning by its text and place."""
@@ -91,19 +102,26 @@ class Recorder:
         text = " ".join(str(warning_message.message).split())[:160]
         self.warnings[f"{place}:{warning_message.lineno}: {text}"] += 1
 
-    def _add(
-        self, name: str, outcome: str, seconds: float, report: pytest.CollectReport | None = None
-    ) -> None:
+    def _row(self, function: str) -> list[Any]:
+        """Give the row of a test function, and begin it at its first case."""
+        if function not in self._rows:
+            self._rows[function] = len(self._table.rows)
+            self._table.rows.append([function.removeprefix("tests/gpu/"), 0, 0, 0, 0.0])
+        return cast("list[Any]", self._table.rows[self._rows[function]])
+
+    def _add_seconds(self, function: str, seconds: float) -> None:
+        row = self._row(function)
+        row[-1] = round(row[-1] + seconds, 2)
+
+    def _count(self, function: str, outcome: str) -> None:
         self.outcomes[outcome] += 1
-        self.results.row(name.removeprefix("tests/gpu/"), outcome, round(seconds, 2))
-        if report is not None:
-            self._note(report)
+        self._row(function)[self._table.columns.index(outcome)] += 1
         self.update_goal()
 
     def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         lines = [line for line in report.longreprtext.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("E ")] or lines
-        text = "\n".join([*errors[:MESSAGE_LINES], lines[-1] if lines else ""])
+        text = "\n".join([*errors[:MESSAGE_LINES], *lines[-1:]])
         self.results.note(f"{report.nodeid.removeprefix('tests/gpu/')} failed:\n{text}")
 
 
@@ -141,7 +159,7 @@ def stop_after(seconds: float) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the tests, and write what came of them.
+    """Run the tests, and write their outcomes.
 
     Args:
         words: Command line; that of the process if None.
@@ -160,7 +178,10 @@ def main(words: list[str] | None = None) -> int:
     begin = time.monotonic()
     recorder = Recorder(Results(options.out))
     stop_after(options.limit)
-    status = pytest.main(arguments_of(options.device, small=options.small), plugins=[recorder])
+    try:
+        status = pytest.main(arguments_of(options.device, small=options.small), plugins=[recorder])
+    except KeyboardInterrupt:  # before pytest handles it itself
+        status = pytest.ExitCode.INTERRUPTED
     signal.setitimer(signal.ITIMER_REAL, 0)
     finish(recorder, int(status), time.monotonic() - begin)
     return 0 if status == 0 and recorder.passed else 1
@@ -169,6 +190,8 @@ def main(words: list[str] | None = None) -> int:
 def finish(recorder: Recorder, status: int, seconds: float) -> None:
     """Write the notes about the whole run."""
     results = recorder.results
+    if recorder.running:
+        results.note(f"Not over at the end: {', '.join(sorted(recorder.running))}")
     ending = "" if status in (0, 1) else f", ended early (pytest's exit status {status})"
     results.note(f"{sum(recorder.outcomes.values())} tests in {seconds:.0f} s{ending}")
     if recorder.warnings:

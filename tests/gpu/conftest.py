@@ -69,6 +69,8 @@ def uncalled(functions: dict[CodeType, str]) -> Iterator[Collection[str]]:
     try:
         yield missing.values()
     finally:
+        for code in functions:
+            sys.monitoring.set_local_events(TOOL, code, events.NO_EVENTS)
         sys.monitoring.free_tool_id(TOOL)
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def code_of(name: str) -> CodeType:
     value: object = importlib.import_module(module)
     for part in path.split("."):
         value = inspect.getattr_static(value, part)
-    code: CodeType = inspect.unwrap(value).__code__  # type: ignore[arg-type, attr-defined]
+    code: CodeType = inspect.unwrap(value).__code__  # type: ignore[arg-type]
     return code
 
 
@@ -111,7 +112,8 @@ def exact_fp32() -> Iterator[None]:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             yield
         return
-    switches = torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul
+    backends: Any = torch.backends
+    switches = backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul
     before = [switch.fp32_precision for switch in switches]
     for switch in switches:
         switch.fp32_precision = "ieee"

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from detector_models import config, single, with_heads
+from detector_models import N_CLASSES, config, single, with_heads
 from device_cases import (
     CPU,
     assert_near,
@@ -29,6 +29,7 @@ from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, LossOptions, detection_criterion
 
 N_IMAGES, SIDE = 3, 128
+COUNTS = 30, 0, 9
 DEFAULT = LossOptions()
 MODELS = (
     "omr-tiny",
@@ -39,13 +40,22 @@ MODELS = (
 OPTIONS = [
     LossOptions(assigner=assigner, overlap=overlap)
     for assigner in UNUSED
-    for overlap in (OVERLAPS if "overlap" not in UNUSED[assigner] else ["near"])
+    for overlap in OVERLAPS
+    if overlap == "near" or "overlap" not in UNUSED[assigner]
 ] + [
     LossOptions(assigner=assigner, class_loss=class_loss)
     for assigner in UNUSED
     for class_loss in get_args(ClassLoss)
     if class_loss != "bce"
 ]
+
+
+@functools.cache
+def outputs_of(
+    name: str, box: BoxBranch | None, counts: tuple[int, ...], dtype: torch.dtype
+) -> dict[str, Any]:
+    batch = labels_of(counts, N_CLASSES, SIDE)
+    return head_outputs(built(name, box), batch, N_IMAGES, SIDE, dtype=dtype)
 
 
 def name_of(options: LossOptions) -> str:
@@ -60,11 +70,6 @@ def built(name: str, box: BoxBranch | None, device: torch.device = CPU) -> Detec
     model = with_heads(single(name), config(box)) if box else single(name)
     model.args = get_cfg()
     return model
-
-
-@functools.cache
-def outputs_of(name: str, box: BoxBranch | None, dtype: torch.dtype) -> dict[str, Any]:
-    return head_outputs(built(name, box), N_IMAGES, SIDE, dtype=dtype)
 
 
 def results_on(
@@ -98,11 +103,13 @@ def compare(
     name: str,
     box: BoxBranch | None,
     device: torch.device,
-    batch: dict[str, Tensor],
+    counts: tuple[int, ...],
     options: LossOptions = DEFAULT,
     dtype: torch.dtype = torch.float32,
+    **more: Tensor,
 ) -> None:
-    outputs = outputs_of(name, box, dtype)
+    outputs = outputs_of(name, box, counts, dtype)
+    batch = labels_of(counts, N_CLASSES, SIDE) | more
     expected, of_cpu = results_on(CPU, built(name, box), options, outputs, batch)
     model = built(name, box, device)
     results, of_device = results_on(device, model, options, outputs, batch)
@@ -118,13 +125,13 @@ def compare(
 
 @pytest.mark.gpu(covers=["training.assigners.pairs:Pairs.best"])
 @pytest.mark.usefixtures("exact_fp32")
-@pytest.mark.parametrize("counts", [(0, 0, 0), (40, 0, 9)], ids=["no symbols", "symbols"])
+@pytest.mark.parametrize("counts", [(0, 0, 0), COUNTS], ids=["no symbols", "symbols"])
 @pytest.mark.parametrize("box", [None, "shared", "separate"])
 @pytest.mark.parametrize("name", MODELS)
 def test_losses_and_gradients(
     name: str, box: BoxBranch | None, counts: tuple[int, ...], device: torch.device
 ) -> None:
-    compare(name, box, device, labels_of(counts, 3))
+    compare(name, box, device, counts)
 
 
 @pytest.mark.gpu
@@ -134,7 +141,7 @@ def test_losses_and_gradients(
 def test_all_assigners_overlaps_and_class_losses(
     name: str, options: LossOptions, device: torch.device
 ) -> None:
-    compare(name, "separate", device, labels_of((40, 0, 9), 3), options)
+    compare(name, "separate", device, COUNTS, options)
 
 
 @pytest.mark.gpu
@@ -142,9 +149,8 @@ def test_all_assigners_overlaps_and_class_losses(
 @pytest.mark.parametrize("box", [None, "separate"])
 @pytest.mark.parametrize("name", MODELS)
 def test_class_masks(name: str, box: BoxBranch | None, device: torch.device) -> None:
-    batch = labels_of((40, 0, 9), 3)
     mask = torch.tensor([[True, False, True], [True, True, True], [False, False, True]])
-    compare(name, box, device, batch | {"class_mask": mask})
+    compare(name, box, device, COUNTS, class_mask=mask)
 
 
 @pytest.mark.gpu
@@ -156,4 +162,4 @@ def test_outputs_in_half_precision(
     name: str, dtype: torch.dtype, assigner: str, device: torch.device
 ) -> None:
     options = LossOptions(assigner=assigner)  # type: ignore[arg-type]
-    compare(name, "separate", device, labels_of((40, 0, 9), 3), options, dtype)
+    compare(name, "separate", device, COUNTS, options, dtype)

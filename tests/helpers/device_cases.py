@@ -10,16 +10,20 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from ultralytics.utils.ops import xywh2xyxy, xyxy2xywh
 
 from converters.page import Page
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
+from training.signed_distances import bin_values
 
 Module = TypeVar("Module", bound=nn.Module)
 SHOWN = 5
 """Differences that a message lists."""
 CPU = torch.device("cpu")
+CELL_PX = 32
+"""Side of a cell that holds two boxes."""
 
 
 def moved(value: Any, device: torch.device) -> Any:  # noqa: ANN401
@@ -38,13 +42,81 @@ def model_on(model: Module, device: torch.device) -> Module:
     return deepcopy(model).to(device)
 
 
-def head_outputs(
-    model: nn.Module, n_images: int, side: int, *, dtype: torch.dtype = torch.float32
-) -> dict[str, Any]:
-    """Make random outputs of a model's head, as it gives them in training.
+def paired_boxes(count: int, imgsz: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Draw boxes in pairs that compete for anchor points, each pair in a cell of its own.
+
+    Whatever anchor point lies in a box, a prediction of the nearest box overlaps it well. So no
+    metric is 0 or close to 0, where equal values would be taken in another order on a GPU, and
+    where rounding would be magnified.
 
     Args:
-        model: Detection model on the CPU; only the shapes of its output matter.
+        count: Number of boxes.
+        imgsz: Height and width in pixels.
+        generator: Source of the random numbers.
+
+    Returns:
+        Boxes as ``(x0, y0, x1, y1)`` in pixels, shape ``(count, 4)``.
+    """
+    height, width = (side // CELL_PX for side in imgsz)
+    cells = torch.randperm(height * width, generator=generator)[: (count + 1) // 2]
+    centre = torch.stack((cells % width, cells // width), dim=1) * CELL_PX + CELL_PX / 2
+    centre = centre.repeat_interleave(2, dim=0)[:count]
+    centre = centre + torch.rand(count, 2, generator=generator) * 4 - 2
+    half = 7 + torch.rand(count, 2, generator=generator) * 5
+    return torch.cat((centre - half, centre + half), dim=1)
+
+
+def fitting_boxes(boxes_xyxy: Tensor, points_xy: Tensor, generator: torch.Generator) -> Tensor:
+    """Predict at every anchor point the box whose centre is nearest, up to some noise.
+
+    Args:
+        boxes_xyxy: Pixels, shape ``(G, 4)``.
+        points_xy: Pixels, shape ``(A, 2)``.
+        generator: Source of the random numbers.
+
+    Returns:
+        Pixels, shape ``(A, 4)``; boxes of 16 px around the points where there is nothing to
+        predict.
+    """
+    noise = torch.rand(len(points_xy), 4, generator=generator) * 3 - 1.5
+    if not len(boxes_xyxy):
+        return torch.cat((points_xy - 8, points_xy + 8), dim=1) + noise
+    centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    return boxes_xyxy[torch.cdist(points_xy, centres).argmin(dim=1)] + noise
+
+
+def labels_of(counts: Sequence[int], n_classes: int, side: int) -> dict[str, Tensor]:
+    """Draw the labels of a batch, sorted by image, as a training's loader gives them.
+
+    Args:
+        counts: Symbols of each image.
+        n_classes: C.
+        side: Height and width of the images in pixels.
+    """
+    n = sum(counts)
+    generator = torch.Generator().manual_seed(n)
+    boxes = [paired_boxes(count, (side, side), generator) for count in counts]
+    images = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    return {
+        "batch_idx": images.float(),
+        "cls": torch.randint(n_classes, (n, 1), generator=generator).float(),
+        "bboxes": xyxy2xywh(torch.cat(boxes)) / side,
+    }
+
+
+def head_outputs(
+    model: Any,  # noqa: ANN401
+    batch: dict[str, Tensor],
+    n_images: int,
+    side: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Make outputs of a model's head that fit the labels of a batch, as in training.
+
+    Args:
+        model: Detection model on the CPU; only the form of its head matters.
+        batch: From :func:`labels_of`.
         n_images: B.
         side: Height and width of the network input in pixels.
         dtype: Type of the logits.
@@ -56,18 +128,36 @@ def head_outputs(
     with torch.no_grad():
         outputs = deepcopy(model).train()(torch.zeros(n_images, 3, side, side))
     generator = torch.Generator().manual_seed(side)
+    head = model.model[-1]
+    boxes = xywh2xyxy(batch["bboxes"] * side)
+    targets = [boxes[batch["batch_idx"] == image] for image in range(n_images)]
 
     def drawn(part: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: drawn(own) if isinstance(own, dict) else logits(own) if name != "feats" else own
-            for name, own in part.items()
-        }
-
-    def logits(table: Tensor) -> Tensor:
-        values = torch.randn(table.shape, generator=generator) * 2
-        return values.to(dtype).requires_grad_()
+        if "feats" not in part:
+            return {name: drawn(own) for name, own in part.items()}
+        n_groups = part["boxes"].shape[1] // (4 * head.reg_max)
+        sides = [_sides(head, own, side, generator) for own in targets for _ in range(n_groups)]
+        scores = torch.randn(part["scores"].shape, generator=generator) * 2
+        tables = {"boxes": torch.stack(sides).view(part["boxes"].shape), "scores": scores}
+        leaves = {name: own.to(dtype).requires_grad_() for name, own in tables.items()}
+        return leaves | {"feats": part["feats"]}
 
     return drawn(outputs)
+
+
+def _sides(head: Any, boxes_xyxy: Tensor, side: int, generator: torch.Generator) -> Tensor:  # noqa: ANN401
+    """Logits of the distances to boxes, shape ``(4 * R, A)``; of R = 1, the distances."""
+    anchors = Anchors.of_image((side, side), head.stride.tolist())
+    boxes = fitting_boxes(boxes_xyxy, anchors.points_xy, generator)
+    low_high = torch.cat(
+        (anchors.points_xy - boxes[:, :2], boxes[:, 2:] - anchors.points_xy), dim=1
+    )
+    distances = (low_high / anchors.strides[:, None]).T  # (4, A)
+    if head.reg_max == 1:
+        return distances
+    noise = torch.rand(4, head.reg_max, distances.shape[1], generator=generator)
+    logits = -((bin_values(head)[:, None] - distances[:, None]) ** 2) + noise
+    return logits.flatten(0, 1)
 
 
 def leaves_of(outputs: dict[str, Any]) -> dict[str, Tensor]:
@@ -79,19 +169,6 @@ def leaves_of(outputs: dict[str, Any]) -> dict[str, Tensor]:
         elif name != "feats":
             leaves[name] = own
     return leaves
-
-
-def labels_of(counts: Sequence[int], n_classes: int) -> dict[str, Tensor]:
-    """Draw boxes of 4 % to half of the image, sorted by image, as a training's batch has them."""
-    n = sum(counts)
-    generator = torch.Generator().manual_seed(n)
-    size = 0.04 + 0.46 * torch.rand(n, 2, generator=generator) ** 3
-    images = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    return {
-        "batch_idx": images.float(),
-        "cls": torch.randint(n_classes, (n, 1), generator=generator).float(),
-        "bboxes": torch.cat((torch.rand(n, 2, generator=generator), size), dim=1),
-    }
 
 
 class NotedAssignments(Assigner):

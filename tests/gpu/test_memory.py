@@ -1,0 +1,121 @@
+"""Memory of a step on the device, predicted and measured, and the batch that fits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from device_trainings import available, losses_in, option_of, slow
+from typer.testing import CliRunner, Result
+
+from omr.cli import app
+from training.memory.measured import measure_step
+from training.memory.step import StepSpec, predict_step
+from training.memory.suggestion import present_device
+from training.precision import Precision
+
+
+def run(*words: object) -> Result:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.gpu(
+    covers=[
+        "training.memory.measured:measure_step",
+        "training.memory.measured:_Training.__init__",
+        "training.memory.measured:_steps",
+        "training.memory.step:StepSpec.__post_init__",
+        "training.memory.step:_at",
+        "training.memory.step:_recorded",
+        "training.memory.step:_optimize",
+        "training.memory.step:_images",
+        "training.memory.step:_autocast",
+        "training.precision:resolved",
+    ],
+    covers_on_cuda=["training.memory.measured:_on_gpu"],
+)
+@pytest.mark.parametrize(
+    ("precision", "boxes"),
+    [
+        pytest.param("fp32", 120, marks=slow),
+        ("bf16", 121),
+        pytest.param("fp16", 122, marks=slow),
+    ],
+)
+def test_prediction_is_near_the_measurement(
+    precision: Precision, boxes: int, device: torch.device
+) -> None:
+    used: Any = available(precision, device)
+    spec = StepSpec(
+        model="omr-tiny",
+        n_classes=3,
+        imgsz=128 if device.type == "cpu" else 256,
+        batch=8,
+        boxes=boxes,  # in each test another number, because predictions are cached
+        precision=used,
+        device="cuda" if device.type == "cuda" else "cpu",
+    )
+    measured = measure_step(spec)
+    predicted = predict_step(spec)
+    assert measured.total_bytes > 0
+    assert measured.reserved_bytes > 0 or device.type == "cpu"
+    # At such sizes the working memory of the libraries is most of a GPU's step.
+    factor = 3 if device.type == "cuda" else 1.1
+    assert 1 / factor < measured.total_bytes / predicted.allocated_bytes < factor, (
+        f"measured {measured.total_bytes:,}, reserved {measured.reserved_bytes:,}, "
+        f"predicted {predicted.allocated_bytes:,} of {predicted.at_peak}"
+    )
+
+
+@pytest.mark.gpu(
+    covers=[
+        "training.memory.suggestion:present_device",
+    ],
+    covers_on_cuda=["training.memory.gpus:present_gpu"],
+)
+def test_the_device_is_described(device: torch.device) -> None:
+    gpu = present_device(option_of(device))
+    assert gpu.device == device.type
+    assert 0 < gpu.usable_bytes <= gpu.total_bytes
+    if device.type == "cuda":
+        assert gpu.name == torch.cuda.get_device_name(device)
+        assert gpu.bf16
+
+
+@pytest.mark.gpu(
+    covers=[
+        "training.density.launch:_precision",
+        "training.memory.suggestion:present_device",
+        "training.memory.step:_at",
+    ],
+    covers_on_cuda=["training.memory.gpus:present_gpu"],
+)
+def test_batch_auto_trains(device: torch.device, dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["train", dataset, "--out", out, "--model", "omr-tiny", "--batch", "auto"]
+    words += ["--imgsz", 64, "--epochs", 1, "--workers", 0, "--device", option_of(device)]
+    assert "batch 6: " in run(*words).output, "all images of the data set fit"
+    assert len(losses_in(out)) == 1
+
+
+@pytest.mark.gpu(
+    covers=[
+        "omr.commands.analyze_density:_show_memory",
+        "omr.commands.analyze_density:_measure",
+        "training.density.advice:suggestion",
+        "training.density.launch:_precision",
+    ]
+)
+@pytest.mark.slow
+def test_analysis_measures_on_the_device(device: torch.device, dataset: Path) -> None:
+    words = ["analyze-density", dataset, "--model", "omr-tiny", "--imgsz", 96, "--batch", 4]
+    measured = json.loads(run(*words, "--measure", "--json").stdout)["measured"]
+    assert measured["total_bytes"] > 0
+    assert measured["device"].startswith(
+        "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    )

@@ -1,0 +1,363 @@
+"""Images per second of ``omr train`` and of plain ``yolo train``, and where their time goes.
+
+    python -m benchmarks.gpu.throughput --work WORK --out FILE.json [--small] [--device cpu|0]
+
+Both train the same model on the same files, with the same batch, loader processes, precision,
+optimiser and shifts. Every measurement is a process of its own. All of them are set up at the same
+time; then they run one after the other, the most important first.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.gpu.figures import PHASES, Figures, Setup, read_figures
+from benchmarks.gpu.results import Results
+from benchmarks.gpu.waiting_process import WaitingProcess
+
+WHOLE, COCO_LIKE = "whole", "coco_like"
+TITLES = {WHOLE: "full pages", COCO_LIKE: "COCO-like density"}
+RATIO_GOALS = {WHOLE: 5.0, COCO_LIKE: 1.0}
+"""Smallest ratio of images/s of ``omr train`` and ``yolo train``."""
+BUSY_GOAL = 90.0
+"""Smallest share of a step in which the GPU works, percent."""
+BATCH, IMGSZ = 64, 640  # of a full page 1,200 symbols: Ultralytics' assigner needs some 20 GB
+MAX_WORKERS = 16
+POLL_S = 0.1
+SETUP_SHARE = 0.5
+"""Share of the limit after which no process is waited for that is not set up yet."""
+FIRST_GUESS_S = 6.0
+"""Seconds that a measurement is expected to take before the first has been seen."""
+COLUMNS = (
+    "trainer",
+    "images/s",
+    "step ms",
+    "batch",
+    "precision",
+    "loader processes",
+    "labels per image",
+    "peak GiB",
+    "NVML %",
+    "kernels %",
+    "kernels per step",
+)
+DIFFERENCES = (
+    "Alike in both trainers: model, files, batch, loader processes, precision, AdamW with the same "
+    "learning rate and a step per batch, moving average, shifts, size changes and brightness; "
+    "validation, saving and plots are off, and so are mosaic, flips, hue and saturation."
+)
+LABELS_NOTE = (
+    "Ultralytics' augmentation drops boxes with a side of 2 px or less. `yolo, all labels` keeps "
+    "those that omr keeps, so that both train on the same labels; `yolo` has its own rule."
+)
+OWN_NOTE = (
+    "Only omr checks loss, gradients and BatchNorm statistics for NaN and Inf in every step, and "
+    "counts the symbols that augmentation sees."
+)
+BUSY_NOTE = (
+    "kernels %: time per step in which a kernel runs, from a profiled window after the clean one, "
+    "divided by the step time of the clean window. Phases are timed by CUDA events in steps of "
+    "their own; on a CPU by the host's clock."
+)
+
+Kind = Literal["omr", "yolo", "yolo, all labels", "variants"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One measurement to make."""
+
+    kind: Kind
+    data: str
+    details: bool = False
+    """Whether phases and kernels are measured too."""
+    again: bool = False
+    """Whether it repeats an earlier measurement."""
+
+
+PLANS = (
+    Plan(kind="omr", data=WHOLE, details=True),
+    Plan(kind="yolo, all labels", data=WHOLE, details=True),
+    Plan(kind="yolo", data=COCO_LIKE, details=True),
+    Plan(kind="omr", data=COCO_LIKE, details=True),
+    Plan(kind="variants", data=COCO_LIKE),
+    Plan(kind="yolo", data=WHOLE),
+    Plan(kind="yolo, all labels", data=WHOLE, again=True),
+    Plan(kind="omr", data=WHOLE, again=True),
+    Plan(kind="omr", data=COCO_LIKE, again=True),
+    Plan(kind="yolo", data=COCO_LIKE, again=True),
+)
+"""Measurements in order of their worth; the trainers take turns at being first."""
+SMALL_PLANS = PLANS[0], PLANS[1], PLANS[4]
+"""Every kind of process once: on a CPU each takes seconds to start."""
+
+
+class Throughput:
+    """Runs the measurements and fills the tables.
+
+    Args:
+        results: Tables and goals of the step.
+        base: Setup that all measurements share; ``trainer``, ``data`` and ``out`` are replaced.
+        work: Folder of the data sets.
+        deadline: Time of ``time.monotonic`` at which everything must have ended.
+    """
+
+    def __init__(self, results: Results, base: Setup, work: Path, deadline: float) -> None:
+        self._results, self._base, self._work = results, base, work
+        self._deadline = deadline
+        self._expected_s = FIRST_GUESS_S
+        self._figures: dict[tuple[str, Kind], list[Figures]] = {}
+
+    def run(self, plans: Sequence[Plan]) -> None:
+        """Make the measurements for which there is time, in order."""
+        processes = [self._start(plan, str(number)) for number, plan in enumerate(plans)]
+        try:
+            self._wait_for_setup(processes)
+            for plan, process in zip(plans, processes, strict=True):
+                self._measure(plan, process)
+        finally:
+            for process in processes:
+                process.stop()
+
+    def _start(self, plan: Plan, name: str, batch: int = 0) -> WaitingProcess:
+        setup = replace(
+            self._base,
+            trainer="omr" if plan.kind in ("omr", "variants") else "yolo",
+            all_labels=plan.kind == "yolo, all labels",
+            data=str(self._work / plan.data),
+            out=str(self._work / "throughput" / name),
+            batch=batch or self._base.batch,
+            detail_steps=self._base.detail_steps if plan.details else 0,
+        )
+        return WaitingProcess("variants" if plan.kind == "variants" else "training_run", setup)
+
+    def _wait_for_setup(self, processes: Sequence[WaitingProcess]) -> None:
+        """Wait for all processes, so that none is set up while another one measures."""
+        latest = time.monotonic() + SETUP_SHARE * (self._deadline - time.monotonic())
+        while time.monotonic() < latest:
+            if all(process.ready or process.ended for process in processes):
+                return
+            time.sleep(POLL_S)
+
+    def _measure(self, plan: Plan, process: WaitingProcess) -> None:
+        name = f"{plan.kind}, {TITLES[plan.data]}"
+        if self._deadline - time.monotonic() < self._expected_s:
+            self._results.note(f"Not measured for want of time: {name}.")
+            return
+        begin = time.monotonic()
+        if plan.kind == "variants":
+            self._add_variants(process)
+            return
+        self._wait(process)
+        self._expected_s = time.monotonic() - begin
+        figures = read_figures(process.out / "figures.json")
+        if figures is None:
+            self._results.note(f"Not measured: {name}: {process.last_line()}")
+            return
+        self._add(plan, figures)
+
+    def _wait(self, process: WaitingProcess) -> None:
+        process.go()
+        while not process.ended and time.monotonic() < self._deadline:
+            time.sleep(POLL_S)
+        process.stop()
+
+    def _add(self, plan: Plan, figures: Figures) -> None:
+        """Add the row of a measurement, and what follows from it."""
+        title = f"Throughput, {TITLES[plan.data]}"
+        if not self._results.tables or self._results.tables[-1].title != title:
+            self._results.table(title, COLUMNS)
+        self._results.row(*throughput_row(plan, figures, self._base))
+        self._figures.setdefault((plan.data, plan.kind), []).append(figures)
+        if figures.one_by_one:
+            self._results.note(
+                f"{plan.kind}, {TITLES[plan.data]}: the assigner ran out of memory and went on "
+                "image by image."
+            )
+        self._compare(plan)
+
+    def _compare(self, plan: Plan) -> None:
+        """Record the goals of a data set as soon as both trainers have been measured on it."""
+        peer: Kind = "yolo, all labels" if plan.data == WHOLE else "yolo"
+        if plan.kind not in ("omr", peer):
+            return
+        ours, theirs = (self._figures.get((plan.data, kind), []) for kind in ("omr", peer))
+        if not ours or not theirs:
+            return
+        if theirs[-1].batch < ours[-1].batch:
+            self._repeat_with_smaller_batch(theirs[-1].batch, plan.data)
+        if not plan.again:
+            self._add_phases(plan.data, {"omr": ours[0], peer: theirs[0]})
+        same = [one for one in ours if one.batch == theirs[-1].batch] or ours
+        self._record_ratio(plan.data, peer, same, theirs)
+        self._record_busy()
+
+    def _repeat_with_smaller_batch(self, batch: int, data: str) -> None:
+        """Measure ``omr train`` with the largest batch that the peer can hold."""
+        plan = Plan(kind="omr", data=data)
+        if any(figures.batch == batch for figures in self._figures[data, "omr"]):
+            return
+        process = self._start(plan, f"{data}-{batch}", batch)
+        self._wait(process)
+        figures = read_figures(process.out / "figures.json")
+        if figures is not None:
+            self._results.row(*throughput_row(plan, figures, self._base))
+            self._figures[data, "omr"].append(figures)
+
+    def _record_ratio(
+        self, data: str, peer: str, ours: Sequence[Figures], theirs: Sequence[Figures]
+    ) -> None:
+        goal = RATIO_GOALS[data]
+        ratio, text = speed_ratio(ours, theirs)
+        met = None if self._base.device == "cpu" else ratio >= goal
+        self._record(f"images/s on {TITLES[data]}, at least {goal:g} times `{peer}`", text, met)
+
+    def _record_busy(self) -> None:
+        shares = {
+            data: busy_share(figures[0])
+            for (data, kind), figures in self._figures.items()
+            if kind == "omr"
+        }
+        measured = {data: share for data, share in shares.items() if share is not None}
+        text = ", ".join(f"{share:.0f} % on {TITLES[data]}" for data, share in measured.items())
+        met = min(measured.values()) >= BUSY_GOAL if measured else None
+        self._record(f"GPU busy in `omr train`, at least {BUSY_GOAL:g} %", text, met)
+
+    def _record(self, name: str, figure: str, met: bool | None) -> None:
+        """Record a goal in place of an earlier figure for it."""
+        goals = self._results.goals
+        goals[:] = [goal for goal in goals if goal.name != name]
+        self._results.goal(name, figure, met)
+
+    def _add_phases(self, data: str, figures: dict[str, Figures]) -> None:
+        columns = ("trainer", *PHASES, "sum")
+        self._results.table(f"Where the time goes, {TITLES[data]}: ms per step", columns)
+        for kind, one in figures.items():
+            self._results.row(kind, *phase_cells(one.phases_ms))
+
+    def _add_variants(self, process: WaitingProcess) -> None:
+        """Add the rows of the variants as they come."""
+        columns = ("variant", "step ms", "launched by the host after ms")
+        title = f"Variants: yolo11n, {self._base.batch} images of {self._base.imgsz} px, no loader"
+        self._results.table(title, columns)
+        process.go()
+        file, n_added, ended = process.out / "variants.json", 0, False
+        while not ended and time.monotonic() < self._deadline:
+            ended = process.ended  # before the file is read: its last rows must not be missed
+            rows: list[list[Any]] = json.loads(file.read_text("utf-8")) if file.is_file() else []
+            for name, step_ms, host_ms in rows[n_added:]:
+                self._results.row(name, round(step_ms, 2), round(host_ms, 2))
+            n_added = len(rows)
+            time.sleep(POLL_S)
+        process.stop()
+        if not n_added:
+            self._results.note(f"Variants were not measured: {process.last_line()}")
+
+
+def throughput_row(plan: Plan, figures: Figures, setup: Setup) -> tuple[Any, ...]:
+    """Format the row of a measurement; see ``COLUMNS``."""
+    return (
+        f"{plan.kind} (again)" if plan.again else plan.kind,
+        round(figures.images_per_s, 1),
+        round(figures.step_ms, 1),
+        figures.batch,
+        setup.precision,
+        setup.workers,
+        round(figures.symbols_per_image),
+        rounded(figures.peak_gib),
+        rounded(figures.utilisation),
+        rounded(figures.busy),
+        rounded(figures.kernels_per_step),
+    )
+
+
+def phase_cells(phases_ms: dict[str, float]) -> tuple[float | None, ...]:
+    """Format the phases of a step in the order of ``PHASES``, and their sum."""
+    cells = [rounded(phases_ms.get(name)) for name in PHASES]
+    return (*cells, rounded(sum(phases_ms.values()) if phases_ms else None))
+
+
+def rounded(value: float | None) -> float | None:
+    """Round to one digit; None stays None."""
+    return None if value is None else round(value, 1)
+
+
+def speed_ratio(ours: Sequence[Figures], theirs: Sequence[Figures]) -> tuple[float, str]:
+    """Compare two trainers by the medians of their measurements.
+
+    Args:
+        ours: Measurements of ``omr train``, at least one.
+        theirs: Measurements of the peer, at least one.
+
+    Returns:
+        Ratio of images/s, and a text with both figures.
+    """
+    mine, other = (statistics.median(one.images_per_s for one in all_) for all_ in (ours, theirs))
+    batch = f"batch {theirs[-1].batch}"
+    return mine / other, f"{mine / other:.2f} times: {mine:.1f} and {other:.1f} images/s, {batch}"
+
+
+def busy_share(figures: Figures) -> float | None:
+    """Choose the share of time in which the GPU works: by kernels, else by NVML; in percent."""
+    return figures.busy if figures.busy is not None else figures.utilisation
+
+
+def wait_for_data(work: Path, deadline: float) -> bool:
+    """Wait until the data sets are there, because they may still be made in the background."""
+    while time.monotonic() < deadline:
+        if (work / WHOLE).exists() and (work / COCO_LIKE).exists():
+            return True
+        time.sleep(POLL_S)
+    return False
+
+
+def main() -> None:
+    """Measure, within the limit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks.gpu.data")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
+    parser.add_argument("--small", action="store_true", help="a few steps, for a CPU")
+    parser.add_argument("--device", default="0", help="number of the GPU, cuda, or cpu")
+    parser.add_argument("--limit", type=float, default=75.0, help="seconds for everything")
+    options = parser.parse_args()
+    deadline = time.monotonic() + options.limit
+    results = Results(options.out)
+    for note in (DIFFERENCES, LABELS_NOTE, OWN_NOTE, BUSY_NOTE):
+        results.note(note)
+    if not wait_for_data(options.work, time.monotonic() + options.limit / 2):
+        sys.exit(f"{options.work}: no {WHOLE} or no {COCO_LIKE}; run benchmarks.gpu.data first")
+    base = base_setup(small=options.small, device=options.device)
+    plans = SMALL_PLANS if options.small else PLANS
+    Throughput(results, base, options.work, deadline).run(plans)
+
+
+def base_setup(*, small: bool, device: str) -> Setup:
+    """Choose sizes and lengths of all measurements."""
+    workers = max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2))
+    full = Setup(
+        trainer="omr",
+        data="",
+        out="",
+        device="0" if device == "cuda" else device,
+        batch=BATCH,
+        imgsz=IMGSZ,
+        workers=workers,
+        warm_up=6,
+        steps=40,
+        max_seconds=4.0,
+        detail_steps=5,
+    )
+    if not small:
+        return full
+    return replace(full, batch=4, imgsz=160, warm_up=1, steps=2, max_seconds=5.0, detail_steps=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""A training with ``omr train`` that ends near a given time, with its learning rate at the end.
+
+``benchmarks.gpu.learning`` starts it. The number of epochs is not known before: it follows from the
+time of the first epochs. Ultralytics' own ``time`` limit cuts the last epoch off instead.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from ultralytics.utils import callbacks
+
+from training.train_config import TrainConfig
+from training.trainer import train
+
+MOST_EPOCHS = 200
+"""Epochs until the first estimate."""
+FIRST_ESTIMATES = 3
+"""Epochs after which the number may still rise; later it only falls, if time runs out."""
+TOLERANCE = 0.25
+"""Part of an epoch by which the training may exceed its time."""
+
+
+class EpochPlan:
+    """Chooses the number of epochs that fit into a time.
+
+    Args:
+        seconds: Time for all epochs.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.epochs = MOST_EPOCHS
+        self._ends: list[float] = []
+
+    def end_epoch(self, elapsed_s: float) -> int:
+        """Take note of an epoch that has just ended.
+
+        Args:
+            elapsed_s: Seconds since the beginning of the first epoch.
+
+        Returns:
+            Epochs that the training is to have, the finished ones included.
+        """
+        self._ends.append(elapsed_s)
+        done = len(self._ends)
+        # The first epoch is slower than the others: loader processes start, memory is allocated.
+        per_epoch = elapsed_s if done == 1 else (elapsed_s - self._ends[0]) / (done - 1)
+        remaining = int((self._seconds - elapsed_s) / per_epoch + TOLERANCE)
+        estimate = done + max(remaining, 0)
+        if done <= FIRST_ESTIMATES or estimate < self.epochs:
+            self.epochs = estimate
+        return self.epochs
+
+
+def follow_plan(plan: EpochPlan) -> None:
+    """Let every training of this process end when the plan says so."""
+    begin = 0.0
+
+    def start(_trainer: Any) -> None:  # noqa: ANN401
+        nonlocal begin
+        begin = time.monotonic()
+
+    def adapt(trainer: Any) -> None:  # noqa: ANN401
+        # The learning rate's schedule and the end of the training both depend on this number.
+        trainer.epochs = trainer.args.epochs = plan.end_epoch(time.monotonic() - begin)
+
+    callbacks.default_callbacks["on_train_start"].append(start)
+    callbacks.default_callbacks["on_train_epoch_end"].append(adapt)
+
+
+def main() -> None:
+    """Train, with the options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder that omr convert wrote")
+    parser.add_argument("out", type=Path, help="run folder to make")
+    parser.add_argument("--seconds", type=float, required=True, help="time for all epochs")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--imgsz", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--lr", type=float, required=True)
+    parser.add_argument("--warmup-epochs", type=float, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--workers", type=int, required=True)
+    options = vars(parser.parse_args())
+    follow_plan(EpochPlan(options.pop("seconds")))
+    train(TrainConfig(epochs=MOST_EPOCHS, validate=False, **options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Step times of one model with other settings of torch, on one batch that is already on the device.
+
+``benchmarks.gpu.throughput`` starts it. Neither loader nor logging takes part, so that differences
+are those of the network, the loss and the optimiser.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.figures import Setup
+from benchmarks.gpu.trainers import BRIGHTNESS, LR, MODEL, without_label_caches
+from training.train_config import TrainConfig
+from training.trainer import ready_trainer
+
+WARM_UP = 5
+"""Steps before a variant is timed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """Settings of torch that may change a step's time."""
+
+    name: str
+    precision: str = "bf16"
+    model_format: torch.memory_format = torch.channels_last
+    image_format: torch.memory_format = torch.contiguous_format
+    deterministic: bool = True
+    benchmark: bool = False
+    """Whether cuDNN tries its algorithms and takes the fastest."""
+    tf32: bool = True
+
+
+CONTIGUOUS = torch.contiguous_format
+ON_GPU = (
+    Variant(name="as omr train: bf16, weights channels_last, deterministic"),
+    Variant(name="images channels_last too", image_format=torch.channels_last),
+    Variant(name="weights and images contiguous", model_format=CONTIGUOUS),
+    Variant(name="not deterministic", deterministic=False),
+    Variant(name="not deterministic, cudnn.benchmark", deterministic=False, benchmark=True),
+    Variant(name="fp32 with TF32", precision="fp32"),
+    Variant(name="fp32 without TF32", precision="fp32", tf32=False),
+)
+ON_CPU = (
+    Variant(name="fp32, channels_last", precision="fp32", image_format=torch.channels_last),
+    Variant(name="fp32, contiguous", precision="fp32", model_format=CONTIGUOUS),
+)
+
+
+def run(setup: Setup) -> None:
+    """Time every variant and write the rows to ``variants.json`` as they come."""
+    trainer, batch = prepare(setup)
+    (Path(setup.out) / "ready").touch()
+    if not sys.stdin.readline():
+        return
+    rows: list[tuple[str, float, float]] = []
+    file = Path(setup.out) / "variants.json"
+    for variant in ON_CPU if setup.device == "cpu" else ON_GPU:
+        step = partial(train_step, trainer, ready(variant, trainer, batch), variant)
+        host_ms, step_ms = time_steps(step, setup.steps, warm_up=min(WARM_UP, setup.warm_up))
+        rows.append((variant.name, step_ms, host_ms))
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(rows), "utf-8")
+        part.replace(file)
+
+
+def prepare(setup: Setup) -> tuple[Any, dict[str, Any]]:
+    """Set up a training and load its first batch onto the device."""
+    without_label_caches()
+    config = TrainConfig(
+        data=Path(setup.data),
+        out=Path(setup.out) / "run",
+        model=MODEL,
+        imgsz=setup.imgsz,
+        batch=setup.batch,
+        device=setup.device,
+        workers=setup.workers,
+        precision="fp32",  # each variant switches autocast on by itself
+        lr=LR,
+        brightness=BRIGHTNESS,
+        validate=False,
+    )
+    trainer = ready_trainer(config)
+    batch = next(iter(trainer.train_loader))
+    trainer.train_loader.close()
+    return trainer, trainer.preprocess_batch(batch)
+
+
+def ready(variant: Variant, trainer: Any, batch: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    """Apply the settings of a variant; give the batch in its memory format."""
+    torch.use_deterministic_algorithms(variant.deterministic, warn_only=True)
+    torch.backends.cudnn.deterministic = variant.deterministic
+    torch.backends.cudnn.benchmark = variant.benchmark
+    torch.backends.cudnn.allow_tf32 = variant.tf32
+    torch.backends.cuda.matmul.allow_tf32 = variant.tf32
+    trainer.model.to(memory_format=variant.model_format)
+    images = batch["img"].contiguous(memory_format=variant.image_format)
+    return dict(batch) | {"img": images}
+
+
+def train_step(trainer: Any, batch: dict[str, Any], variant: Variant) -> None:  # noqa: ANN401
+    """Take a step as the trainers do: network, loss, gradients, optimiser, moving average."""
+    bf16 = variant.precision == "bf16"
+    with torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=bf16):
+        loss, _ = trainer.model(batch)
+    loss.sum().backward()
+    torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), max_norm=10.0)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    trainer.ema.update(trainer.model)
+
+
+def time_steps(step: Callable[[], None], n_steps: int, *, warm_up: int) -> tuple[float, float]:
+    """Time steps.
+
+    Args:
+        step: Function to time.
+        n_steps: Steps that are timed together.
+        warm_up: Steps before them.
+
+    Returns:
+        Milliseconds per step until the host has launched all work, and until it is done.
+    """
+    for _ in range(warm_up):
+        step()
+    synchronize()
+    begin = time.perf_counter()
+    for _ in range(n_steps):
+        step()
+    launched = time.perf_counter()
+    synchronize()
+    done = time.perf_counter()
+    return 1000 * (launched - begin) / n_steps, 1000 * (done - begin) / n_steps
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Read the setup from the command line and time the variants."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("setup", help="fields of Setup as JSON")
+    run(Setup(**json.loads(parser.parse_args().setup)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Processes that are set up together and then measure one after the other."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.gpu.figures import Setup
+
+
+class WaitingProcess:
+    """A process that is set up and then waits until it is told to measure.
+
+    Args:
+        module: Module of ``benchmarks.gpu`` that measures.
+        setup: Training to measure.
+    """
+
+    def __init__(self, module: str, setup: Setup) -> None:
+        self.out = Path(setup.out)
+        self.out.mkdir(parents=True)
+        command = [sys.executable, "-m", f"benchmarks.gpu.{module}", json.dumps(asdict(setup))]
+        with (self.out / "log.txt").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def ready(self) -> bool:
+        """Whether the training is set up."""
+        return (self.out / "ready").exists()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended, for whatever reason."""
+        return self._process.poll() is not None
+
+    def go(self) -> None:
+        """Let the measurement begin."""
+        stdin = self._process.stdin
+        if stdin and not self.ended:
+            stdin.write(b"go\n")
+            stdin.flush()
+
+    def stop(self) -> None:
+        """End the process if it still runs."""
+        if not self.ended:
+            self._process.kill()
+        self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    def last_line(self) -> str:
+        """Give the last line of the process's output, which names the error if there was one."""
+        lines = (self.out / "log.txt").read_text("utf-8", "replace").split("\n")
+        return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "no output")

@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 MIB = 2**20
@@ -34,19 +35,22 @@ GPUs take 4 to 8 MiB. https://docs.nvidia.com/cuda/cublas/index.html#cublassetwo
 
 
 def cudnn_workspace(tensors: Iterable[Tensor]) -> int:
-    """Bound what a convolution takes while it runs, bytes.
+    """Estimate the working memory of a convolution in bytes.
 
-    Tensor cores work on channels that lie side by side, and torch's tensors lie map by map: cuDNN
-    turns what goes in and what comes out, so that a copy of each may be there. Of single precision
-    tensors as well: torch lets convolutions use TF32.
+    Tensor cores compute on channels-last tensors (NHWC). cuDNN copies tensors of any other order
+    before and after, also those in single precision: torch lets convolutions use TF32.
 
     Args:
-        tensors: What goes in and what comes out.
+        tensors: Inputs and outputs.
 
     Source: https://docs.nvidia.com/deeplearning/performance/dl-performance-convolutional/, "Tensor
     layouts in memory".
     """
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor.dim() == 4)
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for tensor in tensors
+        if tensor.dim() == 4 and not tensor.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def least_reserved(sizes: Sequence[int], events: Sequence[int]) -> int:

@@ -25,6 +25,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, with_nearest
+from training.devices import memory_format_of
 from training.heads.head_config import HeadConfig
 from training.logs import quiet
 from training.losses.detection import LossOptions, detection_criterion
@@ -239,7 +240,7 @@ def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
     model.args = get_cfg()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with fake:
-        replace_tensors(model, partial(_new, on_cpu=spec.device == "cpu"))
+        replace_tensors(model, partial(_new, order=_order(spec)))
     # Outside, so that what it reads of the head are numbers.
     criterion = detection_criterion(model.train(), spec.loss)
     recorder = Recorder(cuda.cudnn_workspace if spec.device == "cuda" else None)
@@ -269,11 +270,15 @@ def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
     return timeline, n_anchors
 
 
-def _new(tensor: Tensor, *, on_cpu: bool) -> Tensor:
-    """A tensor of the same shape, in the order in memory that the trainer chooses."""
+def _order(spec: StepSpec) -> torch.memory_format:
+    """Order in memory that the trainer chooses for weights and images."""
+    return memory_format_of(torch.device(spec.device), training=True)
+
+
+def _new(tensor: Tensor, *, order: torch.memory_format) -> Tensor:
+    """Make a tensor of the same shape; only those of four dimensions have an order of channels."""
     made = torch.empty(tensor.shape, dtype=tensor.dtype)
-    last = on_cpu and tensor.dim() == 4
-    return made.contiguous(memory_format=torch.channels_last) if last else made
+    return made.contiguous(memory_format=order) if tensor.dim() == 4 else made
 
 
 def _optimize(model: DetectionModel, spec: StepSpec, recorder: Recorder) -> Optimizer:
@@ -349,8 +354,7 @@ def _pass(model: DetectionModel, criterion: Any, spec: StepSpec, recorder: Recor
 def _images(spec: StepSpec) -> Tensor:
     """Make floats of the loader's whole numbers, as the trainer does."""
     loaded = torch.empty(spec.batch, 3, spec.side, spec.side, dtype=torch.uint8)
-    order = torch.channels_last if spec.device == "cpu" else torch.contiguous_format
-    return (loaded.float() / 255).contiguous(memory_format=order)
+    return (loaded.float() / 255).contiguous(memory_format=_order(spec))
 
 
 def _labels(spec: StepSpec) -> dict[str, Any]:

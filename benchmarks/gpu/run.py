@@ -38,7 +38,7 @@ class Step:
     """One part of the run, a process of its own."""
 
     name: str
-    """Key of ``report.STEP_TITLES``."""
+    """Key in ``report.STEP_TITLES``, and name of the module unless ``MODULES`` has another."""
     limit_s: int
     small_limit_s: int
     needs_data: bool = False

@@ -259,7 +259,7 @@ def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
     """
     boxes = boxes_xywh.float()
     boxes_xyxy: Tensor = xywh2xyxy(boxes * on_device([*size] * 2, boxes))
-    return boxes_xyxy.masked_fill(boxes.sum(dim=1, keepdim=True) <= 0, torch.nan)
+    return boxes_xyxy.masked_fill(boxes_xyxy.sum(dim=1, keepdim=True) <= 0, torch.nan)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

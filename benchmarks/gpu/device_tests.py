@@ -98,9 +98,9 @@ class Recorder:
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Count a warning by its text and place."""
         path = Path(warning_message.filename)
-        place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(*path.parts[-3:])
+        source = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(*path.parts[-3:])
         text = " ".join(str(warning_message.message).split())[:160]
-        self.warnings[f"{place}:{warning_message.lineno}: {text}"] += 1
+        self.warnings[f"{source}:{warning_message.lineno}: {text}"] += 1
 
     def _row(self, function: str) -> list[Any]:
         """Give the row of a test function, and begin it at its first case."""

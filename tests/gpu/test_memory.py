@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from device_trainings import available, losses_in, option_of, slow
+from device_trainings import available, losses_in, option_of
 from typer.testing import CliRunner, Result
 
 from omr.cli import app
@@ -39,14 +39,8 @@ def run(*words: object) -> Result:
     ],
     covers_on_cuda=["training.memory.measured:_on_gpu"],
 )
-@pytest.mark.parametrize(
-    ("precision", "boxes"),
-    [
-        pytest.param("fp32", 120, marks=slow),
-        ("bf16", 121),
-        pytest.param("fp16", 122, marks=slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "boxes"), [("fp32", 120), ("bf16", 121), ("fp16", 122)])
 def test_prediction_is_near_the_measurement(
     precision: Precision, boxes: int, device: torch.device
 ) -> None:

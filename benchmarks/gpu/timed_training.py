@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import callbacks
+from ultralytics.utils.callbacks import base as callbacks
 
 from training.train_config import TrainConfig
 from training.trainer import train

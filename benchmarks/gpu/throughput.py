@@ -356,7 +356,8 @@ def base_setup(*, small: bool, device: str) -> Setup:
     )
     if not small:
         return full
-    return replace(full, batch=4, imgsz=160, warm_up=1, steps=2, max_seconds=5.0, detail_steps=1)
+    short = replace(full, warm_up=1, steps=2, max_seconds=5.0, detail_steps=1)
+    return replace(short, batch=4, imgsz=160, workers=0)
 
 
 if __name__ == "__main__":

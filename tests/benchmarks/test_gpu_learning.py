@@ -68,6 +68,13 @@ def test_the_learning_rate_comes_down_to_its_end(
     assert last_rate == pytest.approx(0.001 * (0.01 + 0.99 / 6))
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(40.0, -10.0), (100.0, 50.0), (230.0, 180.0), (500.0, 180.0)]
+)
+def test_a_training_leaves_time_to_start_and_to_score(limit: float, expected: float) -> None:
+    assert learning.fitted(learning.FULL, limit).seconds == expected
+
+
 def test_a_run_without_a_finished_epoch_has_no_rates_and_no_weights(tmp_path: Path) -> None:
     assert learning.epochs_and_rates(tmp_path) == (0, None)
     assert learning.newest_weights(tmp_path) is None

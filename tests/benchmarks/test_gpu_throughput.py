@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import torch
 from ultralytics.data import dataset as ultralytics_dataset
 from ultralytics.data.augment import RandomPerspective
 from ultralytics.utils.callbacks import base as callbacks
+from ultralytics.utils.torch_utils import unset_deterministic
 
 from benchmarks.gpu import coco_like, throughput, trainers, training_run, variants
 from benchmarks.gpu.data import write_data_yaml
@@ -55,7 +57,7 @@ def figures(images_per_s: float = 100.0, **other: Any) -> Figures:  # noqa: ANN4
         ([], 0),
         ([(1, 4)], 3),
         ([(5, 7), (1, 4)], 5),
-        ([(1, 4), (2, 3)], 3),
+        ([(1, 10), (2, 3), (4, 5)], 9),
         ([(1, 4), (3, 6), (6, 8)], 7),
     ],
     ids=["none", "one", "unordered", "inside", "overlapping"],
@@ -164,12 +166,14 @@ class _Ticks:
 
 
 def test_a_window_begins_after_the_warm_up_and_waits_for_the_device() -> None:
-    window = Window(warm_up=2, steps=3, max_seconds=100, clock=_Ticks())
+    clock = _Ticks()
+    window = Window(warm_up=2, steps=3, max_seconds=100, clock=clock)
     ended = [window.add(images=4, symbols=40) for _ in range(5)]
     assert ended == [False, False, False, False, True]
     assert (window.steps, window.images, window.symbols) == (3, 12, 120)
     # from 10, when the device was ready after the warm-up, to 10 after the 3 s of the steps
     assert window.seconds == 13
+    assert clock.now == 23
 
 
 def test_a_window_ends_early_when_its_time_is_up() -> None:
@@ -280,13 +284,19 @@ def test_coco_like_images_have_labels_inside_of_them(drawn: Path) -> None:
 
 
 @pytest.fixture
-def _own_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a measurement change Ultralytics as it does in a process of its own."""
+def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a measurement change Ultralytics and torch as it does in a process of its own."""
     monkeypatch.setattr(callbacks, "default_callbacks", copy.deepcopy(callbacks.default_callbacks))
     for name in ("load_dataset_cache_file", "save_dataset_cache_file"):
         monkeypatch.setattr(ultralytics_dataset, name, getattr(ultralytics_dataset, name))
     monkeypatch.setattr(RandomPerspective, "box_candidates", RandomPerspective.box_candidates)
     monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))
+    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    threads = torch.get_num_threads()
+    yield
+    unset_deterministic()
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("_own_process")

@@ -1,4 +1,4 @@
-"""What a small model learns from engraved pages in three minutes on a GPU.
+"""Score of a small model after three minutes of training on engraved pages on a GPU.
 
     python -m benchmarks.gpu.learning --work WORK --out FILE.json --weights DIR [--small]
 

@@ -55,7 +55,7 @@ class EpochPlan:
 
 
 def follow_plan(plan: EpochPlan) -> None:
-    """Let every training of this process end when the plan says so."""
+    """Make every training of this process follow a plan."""
     begin = 0.0
 
     def start(_trainer: Any) -> None:  # noqa: ANN401

@@ -51,7 +51,8 @@ COLUMNS = (
 DIFFERENCES = (
     "Alike in both trainers: model, files, batch, loader processes, precision, AdamW with the same "
     "learning rate and a step per batch, moving average, shifts, size changes and brightness; "
-    "validation, saving and plots are off, and so are mosaic, flips, hue and saturation."
+    "validation, saving and plots are off, and so are mosaic, flips, hue, saturation, and the "
+    "restriction to deterministic algorithms."
 )
 LABELS_NOTE = (
     "Ultralytics' augmentation drops boxes with a side of 2 px or less. `yolo, all labels` keeps "

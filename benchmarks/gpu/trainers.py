@@ -97,6 +97,7 @@ def train_yolo(setup: Setup) -> None:
         val=False,
         save=False,
         plots=False,
+        deterministic=False,  # as in `omr train` on a GPU
         translate=TRANSLATE,
         scale=SCALE,
         hsv_v=BRIGHTNESS,

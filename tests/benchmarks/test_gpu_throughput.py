@@ -291,11 +291,10 @@ def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(ultralytics_dataset, name, getattr(ultralytics_dataset, name))
     monkeypatch.setattr(RandomPerspective, "box_candidates", RandomPerspective.box_candidates)
     monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))
-    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     threads = torch.get_num_threads()
     yield
     unset_deterministic()
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32
+    variants.use_tf32(True)
     torch.set_num_threads(threads)
 
 

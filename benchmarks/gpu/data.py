@@ -50,7 +50,7 @@ class Amounts:
     staff_space: int
     """Pixels between two staff lines of a tile; a smaller number makes fewer tiles."""
     whole: int
-    """Different whole pages; twice as many are engraved, and the fullest are kept."""
+    """Different whole pages: the fuller half of those that are engraved."""
     whole_copies: int
     """Files per whole page, so that an epoch has enough batches for every loader process."""
     coco_like: int

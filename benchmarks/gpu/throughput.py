@@ -3,7 +3,7 @@
     python -m benchmarks.gpu.throughput --work WORK --out FILE.json [--small] [--device cpu|0]
 
 Both train the same model on the same files, with the same batch, loader processes, precision,
-optimiser and shifts. Every measurement is a process of its own. All of them are set up at the same
+optimiser and shifts. Every measurement has a process of its own. All of them are set up at the same
 time; then they run one after the other, the most important first.
 """
 
@@ -51,7 +51,8 @@ COLUMNS = (
 DIFFERENCES = (
     "Alike in both trainers: model, files, batch, loader processes, precision, AdamW with the same "
     "learning rate and a step per batch, moving average, shifts, size changes and brightness; "
-    "validation, saving and plots are off, and so are mosaic, flips, hue and saturation."
+    "validation, saving and plots are off, and so are mosaic, flips, hue, saturation, and the "
+    "restriction to deterministic algorithms."
 )
 LABELS_NOTE = (
     "Ultralytics' augmentation drops boxes with a side of 2 px or less. `yolo, all labels` keeps "
@@ -78,7 +79,7 @@ class Plan:
     data: str
     details: bool = False
     """Whether phases and kernels are measured too."""
-    again: bool = False
+    repeated: bool = False
     """Whether it repeats an earlier measurement."""
 
 
@@ -89,10 +90,10 @@ PLANS = (
     Plan(kind="omr", data=COCO_LIKE, details=True),
     Plan(kind="variants", data=COCO_LIKE),
     Plan(kind="yolo", data=WHOLE),
-    Plan(kind="yolo, all labels", data=WHOLE, again=True),
-    Plan(kind="omr", data=WHOLE, again=True),
-    Plan(kind="omr", data=COCO_LIKE, again=True),
-    Plan(kind="yolo", data=COCO_LIKE, again=True),
+    Plan(kind="yolo, all labels", data=WHOLE, repeated=True),
+    Plan(kind="omr", data=WHOLE, repeated=True),
+    Plan(kind="omr", data=COCO_LIKE, repeated=True),
+    Plan(kind="yolo", data=COCO_LIKE, repeated=True),
 )
 """Measurements in order of their worth; the trainers take turns at being first."""
 SMALL_PLANS = PLANS[0], PLANS[1], PLANS[4]
@@ -193,7 +194,7 @@ class Throughput:
             return
         if theirs[-1].batch < ours[-1].batch:
             self._repeat_with_smaller_batch(theirs[-1].batch, plan.data)
-        if not plan.again:
+        if not plan.repeated:
             self._add_phases(plan.data, {"omr": ours[0], peer: theirs[0]})
         same = [one for one in ours if one.batch == theirs[-1].batch] or ours
         self._record_ratio(plan.data, peer, same, theirs)
@@ -264,7 +265,7 @@ class Throughput:
 def throughput_row(plan: Plan, figures: Figures, setup: Setup) -> tuple[Any, ...]:
     """Format the row of a measurement; see ``COLUMNS``."""
     return (
-        f"{plan.kind} (again)" if plan.again else plan.kind,
+        f"{plan.kind} (again)" if plan.repeated else plan.kind,
         round(figures.images_per_s, 1),
         round(figures.step_ms, 1),
         figures.batch,
@@ -299,9 +300,12 @@ def speed_ratio(ours: Sequence[Figures], theirs: Sequence[Figures]) -> tuple[flo
     Returns:
         Ratio of images/s, and a text with both figures.
     """
-    mine, other = (statistics.median(one.images_per_s for one in all_) for all_ in (ours, theirs))
+    our_speed, their_speed = (
+        statistics.median(one.images_per_s for one in all_) for all_ in (ours, theirs)
+    )
     batch = f"batch {theirs[-1].batch}"
-    return mine / other, f"{mine / other:.2f} times: {mine:.1f} and {other:.1f} images/s, {batch}"
+    ratio = our_speed / their_speed
+    return ratio, f"{ratio:.2f} times: {our_speed:.1f} and {their_speed:.1f} images/s, {batch}"
 
 
 def busy_share(figures: Figures) -> float | None:
@@ -356,7 +360,8 @@ def base_setup(*, small: bool, device: str) -> Setup:
     )
     if not small:
         return full
-    return replace(full, batch=4, imgsz=160, warm_up=1, steps=2, max_seconds=5.0, detail_steps=1)
+    short = replace(full, warm_up=1, steps=2, max_seconds=5.0, detail_steps=1)
+    return replace(short, batch=4, imgsz=160, workers=0)
 
 
 if __name__ == "__main__":

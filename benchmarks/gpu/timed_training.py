@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import callbacks
+from ultralytics.utils.callbacks import base as callbacks
 
 from training.train_config import TrainConfig
 from training.trainer import train
@@ -55,7 +55,7 @@ class EpochPlan:
 
 
 def follow_plan(plan: EpochPlan) -> None:
-    """Let every training of this process end when the plan says so."""
+    """Make every training of this process follow a plan."""
     begin = 0.0
 
     def start(_trainer: Any) -> None:  # noqa: ANN401

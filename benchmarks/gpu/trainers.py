@@ -24,7 +24,7 @@ OFF = "mosaic close_mosaic mixup cutmix copy_paste hsv_h hsv_s degrees shear per
 
 
 def without_label_caches() -> None:
-    """Read labels anew in every process: several would write the same ``.cache`` file at once."""
+    """Read labels from their own files: several processes would write one ``.cache`` at once."""
 
     def missing(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(path)
@@ -97,6 +97,7 @@ def train_yolo(setup: Setup) -> None:
         val=False,
         save=False,
         plots=False,
+        deterministic=False,  # as in `omr train` on a GPU
         translate=TRANSLATE,
         scale=SCALE,
         hsv_v=BRIGHTNESS,

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from ultralytics.utils import callbacks
+from ultralytics.utils.callbacks import base as callbacks
 
 from benchmarks.gpu.figures import Figures, Setup
 from benchmarks.gpu.phases import (

@@ -10,7 +10,7 @@ from benchmarks.gpu.figures import Setup
 
 
 class WaitingProcess:
-    """A process that is set up and then waits until it is told to measure.
+    """A process that is set up and then waits for the signal to measure.
 
     Args:
         module: Module of ``benchmarks.gpu`` that measures.

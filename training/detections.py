@@ -16,6 +16,10 @@ MAX_CANDIDATES = 30_000
 """Candidates of an image that non-maximum suppression on a device compares with each other, the
 best first: a matrix of 112 MB of bits. The number is that of Ultralytics (``max_nms``)."""
 
+FEW_CANDIDATES = 2000
+"""Candidates that a CPU compares faster in one call. Measured with 136 classes on a busy core:
+1 ms against 45 ms for 500, 123 ms against 47 ms for 5,000."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Detections:
@@ -86,13 +90,14 @@ def _kept(candidates: Tensor, max_det: int) -> Tensor:
 
 
 def _suppress(candidates: Tensor) -> Tensor:
-    """Run non-maximum suppression class by class; gives indices, highest score first."""
-    suppress = suppress_at_once if candidates.is_cuda else suppress_by_class
+    """Run non-maximum suppression within each class; gives indices, highest score first."""
+    at_once = candidates.is_cuda or len(candidates) <= FEW_CANDIDATES
+    suppress = suppress_at_once if at_once else suppress_by_class
     return suppress(candidates[:, :4], candidates[:, 4], candidates[:, 5])
 
 
 def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
-    """Run non-maximum suppression of one class after the other, which is fast on a CPU.
+    """Run non-maximum suppression of one class after the other, fast for many boxes on a CPU.
 
     Unlike ``batched_nms`` this keeps the order of equal scores.
 

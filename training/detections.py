@@ -16,6 +16,10 @@ MAX_CANDIDATES = 30_000
 """Candidates of an image that non-maximum suppression on a device compares with each other, the
 best first: a matrix of 112 MB of bits. The number is that of Ultralytics (``max_nms``)."""
 
+FEW_CANDIDATES = 2000
+"""Candidates that a CPU compares faster in one call. Measured with 136 classes on a busy core:
+1 ms against 45 ms for 500, 123 ms against 47 ms for 5,000."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Detections:
@@ -32,9 +36,9 @@ class Detections:
 def detections(output: Tensor, *, score_thresh: float, max_det: int) -> list[Detections]:
     """Find the detections of a batch on the output's device, and bring them to the host at once.
 
-    Of each class the boxes stay that no better box of the class covers. The result is that of all
-    candidates, however many there are: the best :data:`MAX_CANDIDATES` decide alone if they leave
-    ``max_det`` detections, because a box is only ever removed by a better one. Otherwise all
+    A box is removed if a better box of its class overlaps it by more than ``NMS_IOU_THRESH``. The
+    result is that of all candidates, however many there are: the best ``MAX_CANDIDATES`` suffice
+    if they leave ``max_det`` detections, because only better boxes remove a box. Otherwise all
     candidates of the image are compared on the host, class by class.
 
     Args:
@@ -44,8 +48,8 @@ def detections(output: Tensor, *, score_thresh: float, max_det: int) -> list[Det
         max_det: Highest number of detections per image.
 
     Returns:
-        Detections of each image, on the host. Of equal scores the one of the lower anchor point
-        comes first, then of the lower label.
+        Detections of each image, on the host. Equal scores are in the order of anchor points, then
+        of labels.
     """
     candidates, n_candidates = _candidates(output.float(), score_thresh)
     rows = [image_rows[_kept(image_rows, max_det)] for image_rows in candidates.split(n_candidates)]
@@ -86,13 +90,14 @@ def _kept(candidates: Tensor, max_det: int) -> Tensor:
 
 
 def _suppress(candidates: Tensor) -> Tensor:
-    """Run non-maximum suppression class by class; gives indices, highest score first."""
-    suppress = suppress_at_once if candidates.is_cuda else suppress_by_class
+    """Run non-maximum suppression within each class; gives indices, highest score first."""
+    at_once = candidates.is_cuda or len(candidates) <= FEW_CANDIDATES
+    suppress = suppress_at_once if at_once else suppress_by_class
     return suppress(candidates[:, :4], candidates[:, 4], candidates[:, 5])
 
 
 def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
-    """Run non-maximum suppression of one class after the other, which is fast on a CPU.
+    """Run non-maximum suppression of one class after the other, fast for many boxes on a CPU.
 
     Unlike ``batched_nms`` this keeps the order of equal scores.
 
@@ -102,7 +107,7 @@ def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Ten
         labels: Class of each, shape ``(P,)``.
 
     Returns:
-        Indices of the boxes that stay, highest score first, of equal scores the lower index.
+        Indices of the boxes that stay, highest score first, then lowest index.
     """
     by_label = labels.sort(stable=True).indices
     n_of_labels = labels.long().bincount().tolist()
@@ -127,7 +132,7 @@ def suppress_at_once(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Tens
         labels: Class of each, shape ``(P,)``.
 
     Returns:
-        Indices of the boxes that stay, highest score first, of equal scores the lower index.
+        Indices of the boxes that stay, highest score first, then lowest index.
     """
     if not len(boxes_xyxy):
         return labels.long()

@@ -14,7 +14,7 @@ import torch
 from class_maps import ConfigError
 
 NEW_SWITCH: tuple[str, Any, Any] = ("fp32_precision", "tf32", "ieee")
-"""Attribute of torch's backends that switches TF32, its value with TF32 and without."""
+"""Attribute that switches the TF32 of convolutions, its value with TF32 and without."""
 OLD_SWITCH: tuple[str, Any, Any] = ("allow_tf32", True, False)
 """The same of torch before 2.9."""
 
@@ -52,7 +52,7 @@ def is_deterministic(device: torch.device, *, asked: bool) -> bool:
 
 @contextmanager
 def exact_fp32() -> Iterator[None]:
-    """Compute fp32 on CUDA with all its digits: no TF32 in convolutions and matrix products.
+    """Compute fp32 convolutions on CUDA with all their digits instead of in TF32.
 
     By default torch rounds the inputs of fp32 convolutions to the 10 bits of TF32 on Ampere and
     newer GPUs, but not those of matrix products. A training in fp32 keeps that default, which is
@@ -61,19 +61,16 @@ def exact_fp32() -> Iterator[None]:
     read.
     """
     cudnn: Any = torch.backends.cudnn
-    if hasattr(cudnn, "conv"):  # torch >= 2.9, which raises if both interfaces are used
-        name, rounding, exact = NEW_SWITCH
-        switches: list[Any] = [cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul]
-    else:
-        name, rounding, exact = OLD_SWITCH
-        switches = [cudnn, torch.backends.cuda.matmul]
-    changed = [switch for switch in switches if getattr(switch, name) == rounding]
-    for switch in changed:
+    is_new = hasattr(cudnn, "conv")  # torch >= 2.9, which does not let both interfaces be mixed
+    switch = cudnn.conv if is_new else cudnn
+    name, rounding, exact = NEW_SWITCH if is_new else OLD_SWITCH
+    before = getattr(switch, name)
+    if before == rounding:
         setattr(switch, name, exact)
     try:
         yield
     finally:
-        for switch in changed:
+        if before == rounding:
             setattr(switch, name, rounding)
 
 

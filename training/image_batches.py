@@ -22,7 +22,7 @@ from class_maps import InputError
 PADDING = 114
 """Grey level beyond an image's border, as in training."""
 MOST_THREADS = 8
-"""Threads that read images; a device is rarely faster than that many."""
+"""Threads that read images."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,9 +34,9 @@ class ResizedImage:
 
     name: PurePosixPath
     width: int
-    """Of the file, pixels."""
+    """Width of the image file in pixels."""
     height: int
-    """Of the file, pixels."""
+    """Height of the image file in pixels."""
     pixels: NDArray[np.uint8]
     """Blue, green, red, shape ``(height, width, 3)`` of the resized image."""
 

@@ -88,8 +88,10 @@ def predict(
 
     for resized in read_ahead(images, read, batch):
         pixels = collate(resized, stride, pinned=target.type == "cuda")
-        found = _detect(model, network_input(pixels, target, order), score_thresh, max_det)
-        for image, detected in zip(resized, found, strict=True):
+        batch_detections = _detect(
+            model, network_input(pixels, target, order), score_thresh, max_det
+        )
+        for image, detected in zip(resized, batch_detections, strict=True):
             yield _page(image, detected)
 
 

@@ -62,7 +62,7 @@ class ScoreValidator(DetectionValidator):
             batch: As :meth:`preprocess` left it.
         """
         if self.mask is not None:
-            preds = [labelled(found, mask) for found, mask in zip(preds, self.mask, strict=True)]
+            preds = [labelled(one, mask) for one, mask in zip(preds, self.mask, strict=True)]
         self.sources += [self.joint.source_of[file] for file in batch["im_file"]]
         super().update_metrics(preds, batch)
 
@@ -125,7 +125,7 @@ def labelled(predictions: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         predictions: ``cls``, shape ``(N,)``, and other fields of N rows.
         mask: True for each covered class, shape ``(C,)``.
     """
-    # As indices: every field that is indexed by a mask would make the host wait for the device.
+    # Indexing each field with the mask itself would make the host wait once per field.
     kept = mask[predictions["cls"].long()].nonzero().flatten()
     return {name: values[kept] for name, values in predictions.items()}
 

@@ -32,13 +32,10 @@ def test_a_gpu_is_deterministic_on_request(device: str, asked: bool, expected: b
 
 
 def backends(*, new: bool, rounds: bool) -> Any:  # noqa: ANN401
-    """Torch's switches as in 2.9 and later, or before, with TF32 in convolutions only."""
+    """Torch's switches as in 2.9 and later, or before."""
     name, rounding, exact = devices.NEW_SWITCH if new else devices.OLD_SWITCH
-    conv, rnn, matmul = (
-        SimpleNamespace(**{name: value}) for value in (rounding if rounds else exact, exact, exact)
-    )
-    cudnn = SimpleNamespace(conv=conv, rnn=rnn) if new else conv
-    return SimpleNamespace(cudnn=cudnn, cuda=SimpleNamespace(matmul=matmul))
+    switch = SimpleNamespace(**{name: rounding if rounds else exact})
+    return SimpleNamespace(cudnn=SimpleNamespace(conv=switch) if new else switch)
 
 
 @pytest.mark.parametrize("rounds", [True, False])

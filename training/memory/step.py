@@ -25,6 +25,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, with_nearest
+from training.assigners.predictions import PARTS
 from training.devices import memory_format_of
 from training.heads.head_config import HeadConfig
 from training.logs import quiet
@@ -196,6 +197,8 @@ def _of_many(spec: StepSpec) -> StepSpec:
     pairs = spec.boxes * PAIRS_A_BOX if spec.pairs is None else spec.pairs
     # Operations are told apart by the length of what they ask about: of boxes, or of pairs.
     pairs = max(-(-pairs // spec.batch), boxes + 1) if boxes else 0
+    if spec.device == "cuda":  # the list is worked through in parts, and each must be an image's
+        pairs = -(-pairs // PARTS) * PARTS
     return replace(
         spec,
         imgsz=spec.side,

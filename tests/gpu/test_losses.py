@@ -1,6 +1,8 @@
 """Losses of the device against those of the CPU, from the same outputs of a head."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, get_args
 
 import pytest
@@ -26,7 +28,10 @@ from training.assigners.assignment import Assignment
 from training.assigners.nearness import OVERLAPS
 from training.heads.head_config import BoxBranch
 from training.losses.class_terms import ClassLoss
-from training.losses.detection import UNUSED, LossOptions, detection_criterion
+from training.losses.detection import UNUSED, LossOptions, PairCounter, detection_criterion
+
+Results = tuple[dict[str, Tensor], list[Assignment]]
+"""Losses, their parts and gradients by name; and the assignment of each branch."""
 
 N_IMAGES, SIDE = 3, 128
 COUNTS = 30, 0, 9
@@ -77,8 +82,8 @@ def results_on(
     model: DetectionModel,
     options: LossOptions,
     outputs: dict[str, Any],
-    batch: dict[str, Tensor],
-) -> tuple[dict[str, Tensor], list[Assignment]]:
+    batch: dict[str, Any],
+) -> Results:
     """Compute losses and gradients of a head's outputs on a device, and keep the assignments.
 
     Args:
@@ -90,13 +95,26 @@ def results_on(
     """
     criterion = detection_criterion(model, options)
     kept = noted(criterion)
-    outputs = moved(outputs, device)
-    losses, parts = criterion(outputs, moved(batch, device))
-    losses.sum().backward()
+    outputs, batch = moved(outputs, device), moved(batch, device)
+    with never_waiting() if "n_pairs" in batch and device.type == "cuda" else nullcontext():
+        losses, parts = criterion(outputs, batch)
+        losses.sum().backward()
     assert losses.device.type == device.type
     gradients = {f"gradient of {name}": leaf.grad for name, leaf in leaves_of(outputs).items()}
     results = {"losses": losses} | {f"{name}": value for name, value in parts.items()} | gradients
-    return results, [assignment for branch in kept for assignment in branch.results]
+    found = [assignment for branch in kept for assignment in branch.results]
+    return results, [assignment.without_filling() for assignment in found]
+
+
+@contextmanager
+def never_waiting() -> Iterator[None]:
+    """Let torch raise where the host would wait for the CUDA device."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def compare(
@@ -108,22 +126,34 @@ def compare(
     dtype: torch.dtype = torch.float32,
     **more: Tensor,
 ) -> None:
+    """Compare losses, gradients and positives; with the number of pairs no host may wait."""
     outputs = outputs_of(name, box, counts, dtype)
     batch = labels_of(counts, N_CLASSES, SIDE) | more
-    expected, of_cpu = results_on(CPU, built(name, box), options, outputs, batch)
+    expected = results_on(CPU, built(name, box), options, outputs, batch)
     model = built(name, box, device)
-    results, of_device = results_on(device, model, options, outputs, batch)
+    counter = PairCounter.of_loss(options, model.model[-1].stride.tolist())
+    known = {"n_pairs": counter.count(batch["bboxes"], (SIDE, SIDE))}
+    for given in ({}, known):
+        found = results_on(device, model, options, outputs, batch | given)
+        assert_same_results(found, expected, has_labels=bool(len(batch["cls"])))
+
+
+def assert_same_results(found: Results, reference: Results, *, has_labels: bool) -> None:
+    """Compare what both devices computed."""
+    (results, of_device), (expected, of_cpu) = found, reference
     assert len(of_cpu) == len(of_device) > 0
-    for branch, (found, wanted) in enumerate(zip(of_device, of_cpu, strict=True)):
-        assert bool(len(wanted)) == bool(len(batch["cls"]))
-        assert_same_positives(f"branch {branch}", found, wanted)
+    for branch, (own, wanted) in enumerate(zip(of_device, of_cpu, strict=True)):
+        assert bool(len(wanted)) == has_labels
+        assert_same_positives(f"branch {branch}", own, wanted)
     for part, value in expected.items():
         # A gradient is rounded to the type of the logits.
         rounding = torch.finfo(value.dtype).eps if "gradient" in part else 0
         assert_near(part, results[part], value, max(1e-4, rounding))
 
 
-@pytest.mark.gpu(covers=["training.assigners.pairs:Pairs.best"])
+@pytest.mark.gpu(
+    covers=["training.assigners.pairs:Pairs.best", "training.assigners.assignment:on_device"]
+)
 @pytest.mark.usefixtures("exact_fp32")
 @pytest.mark.parametrize("counts", [(0, 0, 0), COUNTS], ids=["no symbols", "symbols"])
 @pytest.mark.parametrize("box", [None, "shared", "separate"])

@@ -80,7 +80,16 @@ def test_gradients_of_the_network(name: str, device: torch.device) -> None:
             assert_near(parameter, found[parameter], gradient, 2e-3)
 
 
-@pytest.mark.gpu(covers=["training.devices:devices_of"])
+@pytest.mark.gpu(
+    covers=[
+        "training.devices:devices_of",
+        "training.devices:memory_format_of",
+        "training.detections:_suppress",
+        "training.image_batches:collate",
+        "training.image_batches:network_input",
+        "training.predictor:predict",
+    ]
+)
 @pytest.mark.usefixtures("exact_fp32")
 @pytest.mark.parametrize("box", [None, "separate"])
 @pytest.mark.parametrize("name", MODELS)

@@ -64,6 +64,8 @@ class Figures:
     kernel_ms: float | None = None
     """Time per step in which at least one kernel ran."""
     kernels_per_step: float | None = None
+    waits_per_step: float | None = None
+    """Times that the host waited for the device."""
 
     @property
     def busy(self) -> float | None:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from ultralytics.utils.torch_utils import unwrap_model
 
+from benchmarks.assigner_cuda import KINDS
+
 SAMPLE_S = 0.05
 """Seconds between two samples of the utilisation."""
 NOT_KERNELS = "Memcpy", "Memset", "Optimizer.", "ProfilerStep"
@@ -166,6 +168,17 @@ def kernel_intervals(events: Iterable[Any]) -> list[tuple[float, float]]:
         and not event.name.startswith(NOT_KERNELS)
         and not getattr(event, "is_user_annotation", False)
     ]
+
+
+def host_waits(events: Iterable[Any]) -> int:
+    """Count how often the host waited for the device between two synchronisations of a profile.
+
+    Args:
+        events: Events of ``torch.profiler.profile.events()``. Waiting for the end of the profiled
+            steps is among them, and is not counted.
+    """
+    waits = sum(1 for event in events if event.name.startswith(KINDS["syncs"]))
+    return max(waits - 1, 0)
 
 
 def covered(intervals: Iterable[tuple[float, float]]) -> float:

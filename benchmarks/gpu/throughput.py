@@ -47,6 +47,7 @@ COLUMNS = (
     "NVML %",
     "kernels %",
     "kernels per step",
+    "host waits per step",
 )
 DIFFERENCES = (
     "Alike in both trainers: model, files, batch, loader processes, precision, AdamW with the same "
@@ -276,6 +277,7 @@ def throughput_row(plan: Plan, figures: Figures, setup: Setup) -> tuple[Any, ...
         rounded(figures.utilisation),
         rounded(figures.busy),
         rounded(figures.kernels_per_step),
+        rounded(figures.waits_per_step),
     )
 
 

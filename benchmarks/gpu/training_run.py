@@ -26,6 +26,7 @@ from benchmarks.gpu.phases import (
     UtilisationSampler,
     covered,
     hook_phases,
+    host_waits,
     kernel_intervals,
 )
 from benchmarks.gpu.trainers import train_omr, train_yolo, without_label_caches
@@ -189,9 +190,11 @@ class Measurement:
         elif self._detail_step == 2 * steps:
             torch.cuda.synchronize()
             self._profile.stop()
-            intervals = kernel_intervals(self._profile.events())
+            events = self._profile.events()
+            intervals = kernel_intervals(events)
             figures.kernel_ms = covered(intervals) / 1000 / steps
             figures.kernels_per_step = len(intervals) / steps
+            figures.waits_per_step = host_waits(events) / steps
             self._write(figures)
             end(trainer)
 

@@ -20,7 +20,14 @@ from ultralytics.utils.torch_utils import unset_deterministic
 from benchmarks.gpu import coco_like, throughput, trainers, training_run, variants
 from benchmarks.gpu.data import write_data_yaml
 from benchmarks.gpu.figures import PHASES, Figures, Setup, read_figures
-from benchmarks.gpu.phases import PhaseClock, covered, hook_phases, kernel_intervals, phase_totals
+from benchmarks.gpu.phases import (
+    PhaseClock,
+    covered,
+    hook_phases,
+    host_waits,
+    kernel_intervals,
+    phase_totals,
+)
 from benchmarks.gpu.results import Results, read_results
 from benchmarks.gpu.training_run import Window
 
@@ -68,15 +75,16 @@ def test_kernels_that_overlap_count_once(
     assert covered(intervals) == expected
 
 
-def test_only_kernels_are_selected() -> None:
-    def event(name: str, device: str, annotation: bool = False) -> SimpleNamespace:
-        return SimpleNamespace(
-            name=name,
-            device_type=SimpleNamespace(name=device),
-            time_range=SimpleNamespace(start=1, end=3),
-            is_user_annotation=annotation,
-        )
+def event(name: str, device: str, annotation: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(
+        name=name,
+        device_type=SimpleNamespace(name=device),
+        time_range=SimpleNamespace(start=1, end=3),
+        is_user_annotation=annotation,
+    )
 
+
+def test_only_kernels_are_selected() -> None:
     assert kernel_intervals([]) == []
     others = [
         event("aten::add", "CPU"),
@@ -86,6 +94,19 @@ def test_only_kernels_are_selected() -> None:
         event("my block", "CUDA", annotation=True),
     ]
     assert kernel_intervals([*others, event("sm90_gemm", "CUDA")]) == [(1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], 0),
+        (["cudaDeviceSynchronize"], 0),
+        (["cudaLaunchKernel", "cudaStreamSynchronize", "cudaDeviceSynchronize"], 1),
+        (["cudaEventSynchronize", "cudaStreamSynchronize", "cudaDeviceSynchronize"], 2),
+    ],
+)
+def test_the_end_of_a_profile_is_no_wait_of_the_training(names: list[str], expected: int) -> None:
+    assert host_waits([event(name, "CPU") for name in names]) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What only a GPU can show: ``run.sh`` runs every step, ``docs/gpu.md`` shows the last results."""
+"""Measurements that need a GPU: ``run.sh`` runs them, ``docs/gpu.md`` shows the last results."""

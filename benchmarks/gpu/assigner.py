@@ -30,14 +30,14 @@ CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("16x7x80x640", OTHERS),
 )
 """Images, mean boxes per image, classes and pixels; and the tasks that are measured. The most
-important ones come first: what the time limit cuts off is the end."""
+important cases come first, because the time limit cuts off the last ones."""
 SMALL_CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2x200x20x320", (*PAIR, *LOSSES, *OTHERS)),
     ("2x7x20x320", LOSSES),
 )
 DENSE, SPARSE = "32x1250x20x640", "16x7x80x640"
 MOST_GB = 40.0
-"""Memory beyond which a task of Ultralytics is left out."""
+"""Memory beyond which a task of Ultralytics is skipped."""
 CPU_GB = 4.0
 CASE_S = 8.0
 """Seconds that a case may take at least: without so many left, it is not begun."""
@@ -78,7 +78,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def costs_of(case: Case, tasks: Sequence[str], device: str) -> Iterator[tuple[str, Cost]]:
-    """Measure tasks one after the other on the same batch; those that are too large are left out.
+    """Measure tasks one after the other on the same batch; skip those that need too much memory.
 
     Args:
         case: Size of the batch.
@@ -97,7 +97,7 @@ def costs_of(case: Case, tasks: Sequence[str], device: str) -> Iterator[tuple[st
 
 def _cost(scene: Scene, task: str, pairs: int, device: str) -> Cost:
     call = TASKS[task](scene)
-    call()  # what a first call sets up is not its cost
+    call()  # warm up: the first call also initialises libraries
     if device == "cuda":
         mb, result = assigner_cuda.added_mb(call)
         counted = assigner_cuda.counts(call)
@@ -140,7 +140,7 @@ def _row(
 def goals(
     costs: dict[tuple[str, str], Cost], *, on_gpu: bool
 ) -> Iterator[tuple[str, str, bool | None]]:
-    """Hold the measured costs against the targets; those of a CPU are no measurement.
+    """Compare the measured costs with the targets, which hold for a GPU only.
 
     Args:
         costs: By case and task.
@@ -151,10 +151,10 @@ def goals(
     """
 
     def ratio(case: str, tasks: tuple[str, str], field: str) -> float | None:
-        dense, own = (costs.get((case, task)) for task in tasks)
-        if not on_gpu or dense is None or own is None:
+        dense, sparse = (costs.get((case, task)) for task in tasks)
+        if not on_gpu or dense is None or sparse is None:
             return None
-        return float(getattr(dense, field)) / max(float(getattr(own, field)), 1e-9)
+        return float(getattr(dense, field)) / max(float(getattr(sparse, field)), 1e-9)
 
     for name, case, tasks, field, least in (
         ("assigner, 32 x 1,250: at least 5 times faster", DENSE, PAIR, "s", 5.0),
@@ -163,9 +163,9 @@ def goals(
         ("whole loss, 32 x 1,250: at least 50 times leaner", DENSE, LOSSES, "mb", 50.0),
         ("whole loss, 16 x 7: not slower", SPARSE, LOSSES, "s", 1.0),
     ):
-        found = ratio(case, tasks, field)
-        met = None if found is None else found >= least
-        yield name, "" if found is None else f"{found:.2f} times", met
+        times = ratio(case, tasks, field)
+        met = None if times is None else times >= least
+        yield name, "" if times is None else f"{times:.2f} times", met
     huge = costs.get(("256x1250x136x640xbf16", "loss_tal"))
     yield (
         "whole loss, 256 x 1,250 with 136 classes: at most 32 GB",

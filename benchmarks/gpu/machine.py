@@ -19,25 +19,25 @@ def machine(device: str, commit: str = "") -> dict[str, str]:
         device: ``cuda`` or ``cpu``.
         commit: Version of this project; empty to ask git.
     """
-    found = {
+    description = {
         "card": "none; measured on the CPU",
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "commit": commit or _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]),
+        "commit": commit or _first_line(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]),
     }
     if device == "cuda" and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
-        found["card"] = f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
+        description["card"] = f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        found["driver"] = _said(query)
-        found["cuda"] = str(torch.version.cuda)
-        found["cudnn"] = str(torch.backends.cudnn.version())
+        description["driver"] = _first_line(query)
+        description["cuda"] = str(torch.version.cuda)
+        description["cudnn"] = str(torch.backends.cudnn.version())
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            description[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return description
 
 
 def _processor() -> str:
@@ -49,8 +49,8 @@ def _processor() -> str:
     return models[0] if models else platform.machine()
 
 
-def _said(command: list[str]) -> str:
-    """Give the first line that a command prints; ``unknown`` if there is no such command."""
+def _first_line(command: list[str]) -> str:
+    """Return the first line of a command's output, or ``unknown`` if it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

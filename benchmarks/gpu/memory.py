@@ -174,10 +174,10 @@ def fitting(spec: StepSpec, largest: Future[int], budget: int, results: Results)
     suggested = largest.result()
     outcomes = []
     for batch in (suggested, ceil(BEYOND * suggested)):
-        found = within(with_batch(spec, batch), budget)
+        outcome = within(with_batch(spec, batch), budget)
         free()
-        total = found["total_bytes"]
-        outcomes.append(found["runs"])
+        total = outcome["total_bytes"]
+        outcomes.append(outcome["runs"])
         results.row(
             spec.model,
             spec.imgsz,
@@ -185,7 +185,7 @@ def fitting(spec: StepSpec, largest: Future[int], budget: int, results: Results)
             f"{budget / GIB:.2g}",
             batch,
             None if total is None else f"{total / MB:.0f}",
-            "runs" if found["runs"] else "out of memory" if total is None else "is more",
+            "runs" if outcome["runs"] else "out of memory" if total is None else "is more",
         )
     results.goal("the suggested batch runs", f"batch {suggested}", outcomes[0])
     beyond = f"batch {ceil(BEYOND * suggested)}"

@@ -62,7 +62,7 @@ def _goals(steps: Mapping[str, Any]) -> Iterator[str]:
 
 def _step(step: Mapping[str, Any]) -> Iterator[str]:
     if step["status"] != "done":
-        yield f"{step['status'].capitalize()} after {step['seconds']} s; the log says more."
+        yield f"{step['status'].capitalize()} after {step['seconds']} s; see log.txt."
         yield ""
     for one in step["tables"]:
         yield f"**{one['title']}**"
@@ -112,7 +112,7 @@ def main() -> None:
         print(markdown(content))
         return
     if content["small"]:
-        sys.exit(f"{options.run}: made with --small, which is no measurement; run without it")
+        sys.exit(f"{options.run}: made with --small, which measures nothing; run without it")
     page = options.into.read_text("utf-8")
     options.into.write_text(replaced(page, markdown(content)), "utf-8")
 

@@ -80,14 +80,14 @@ def options_of(arguments: Sequence[str] | None = None) -> Options:
         "--patience", type=float, default=1.0, help="factor of all time limits, for slow machines"
     )
     parser.add_argument("--only", nargs="+", default=[], choices=[step.name for step in STEPS])
-    found = parser.parse_args(arguments)
+    values = parser.parse_args(arguments)
     return Options(
-        out=found.out,
-        small=found.small,
-        device=found.device or ("cpu" if found.small else "cuda"),
-        commit=found.commit,
-        patience=found.patience,
-        only=tuple(found.only),
+        out=values.out,
+        small=values.small,
+        device=values.device or ("cpu" if values.small else "cuda"),
+        commit=values.commit,
+        patience=values.patience,
+        only=tuple(values.only),
     )
 
 
@@ -114,7 +114,7 @@ def command_of(step: Step, options: Options, work: Path, limit_s: int) -> list[s
 
 
 class Run:
-    """State of a run: what has been done, and the files that show it.
+    """State of a run, and the files that show it.
 
     Args:
         options: Of the run.
@@ -148,15 +148,15 @@ class Run:
 
     def limit_s(self, step: Step) -> float:
         """Seconds that a step may take."""
-        own = step.small_limit_s if self.options.small else step.limit_s
-        return own * self.options.patience
+        limit = step.small_limit_s if self.options.small else step.limit_s
+        return limit * self.options.patience
 
     def left_s(self) -> float:
         """Seconds until the whole run has to be over."""
         return self.deadline - time.monotonic() - MARGIN_S
 
     def step(self, step: Step) -> None:
-        """Run a step, and write the files anew."""
+        """Run a step, and rewrite the files."""
         begin = time.monotonic()
         limit = int(min(self.limit_s(step), self.left_s()))
         status: Status = "not started"
@@ -222,7 +222,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def run(options: Options) -> bool:
-    """Run the steps; tell whether each of them ran to its end."""
+    """Run the steps; return whether each of them ran to its end."""
     options.out.mkdir(parents=True, exist_ok=True)
     steps = [step for step in STEPS if step.name in options.only or not options.only]
     with (

@@ -139,8 +139,8 @@ class Targets:
 class Assignment:
     """Anchor points that are to predict a box; every other one is background.
 
-    No anchor point of an image is named twice. Targets with a known ``n_pairs`` give a list of a
-    length that the host knows, and its rest is filled with entries of weight 0.
+    Each anchor point of an image occurs once at most. With a known ``n_pairs`` the length of the
+    list is one that the host knows, and entries of weight 0 fill it up.
     """
 
     images: Tensor
@@ -208,7 +208,7 @@ def on_device(values: Sequence[object], like: Tensor, dtype: torch.dtype | None 
 
     Args:
         values: Numbers, or rows of numbers.
-        like: Gives the device, and the type if there is no ``dtype``.
+        like: Tensor whose device is used, and whose type unless ``dtype`` is given.
         dtype: Type of the numbers.
     """
     return torch.tensor(values, dtype=dtype or like.dtype).to(like.device, non_blocking=True)
@@ -279,9 +279,9 @@ def ragged_arange(counts: Tensor, total: int | None = None) -> tuple[Tensor, Ten
 
     Args:
         counts: Length of each run, int64, shape ``(N,)``.
-        total: Sum of ``counts``, if the host knows it: the device is not asked then. It comes from
-            another device, whose rounding may differ in a last bit. So a wrong total is no error:
-            elements beyond the sum repeat the last one, and missing ones are those at the end.
+        total: Sum of ``counts`` if the host knows it, which then does not wait for the device. It
+            was computed on a CPU, whose rounding may differ in the last bit, so a total that is
+            slightly off is accepted: extra elements repeat the last one, missing ones are the last.
 
     Returns:
         Run of each element, and its place in the run, shape ``(sum of counts,)`` each.

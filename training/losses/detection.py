@@ -230,7 +230,7 @@ class DetectionLoss:
         sides = outputs.sides_at(found.images, found.anchors)  # (M, 4, R)
         strides = outputs.anchors.strides[found.anchors, None]  # (M, 1)
         wanted = targets.boxes_xyxy[found.gts] / strides  # (M, 4)
-        if not outputs.waits:  # NaN, which is no box, times a weight of 0 would be NaN
+        if not outputs.waits:  # 0 times the NaN of a blank box would be NaN
             wanted = torch.where(found.weights[:, None] > 0, wanted, 0.0)
         boxes = outputs.decoded(sides, found.anchors)
         fit = bbox_iou(boxes, wanted, xywh=False, CIoU=True).squeeze(1)  # (M,)

@@ -140,6 +140,8 @@ def arguments_of(device: str, *, small: bool) -> list[str]:
         str(ROOT / "pyproject.toml"),
     ]
     arguments += ["-m", marks, "--gpu-device", device, "-q", "--tb=short", "-p", "no:cacheprovider"]
+    # Warnings of the machine's packages, and plugins that it happens to have, end no run.
+    arguments += ["-W", "default", "-p", "no:benchmark"]
     n_processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)) // CORES_PER_PROCESS)
     if n_processes > 1 and importlib.util.find_spec("xdist"):
         # Tests of a file differ in length by a factor of a hundred.

@@ -26,12 +26,15 @@ from pathlib import Path
 import yaml
 
 from benchmarks.gpu.coco_like import draw_image
+from benchmarks.gpu.results import Results
 from converters import images
 from converters.processes import in_order
 from converters.staging import staged
 from omr.commands import demo
 from omr.options import n_processes
 
+RESULTS_FILE = "data.json"
+IMAGE_SUFFIXES = ".png", ".jpg"
 PARTS = "whole", "coco_like", "pages", "tiles"
 IMGSZ = 640
 """Longer side of whole pages and COCO-like images in pixels."""
@@ -74,7 +77,7 @@ SMALL = Amounts(
 
 
 def main() -> None:
-    """Make every missing part and print how long each took."""
+    """Make every missing part, and record how long each took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="folder for the data sets")
     parser.add_argument("--small", action="store_true", help="a few images of each kind")
@@ -98,12 +101,16 @@ def prepare(work: Path, amounts: Amounts, workers: int) -> None:
         "tiles": make_tiles,
     }
     work.mkdir(parents=True, exist_ok=True)
+    results = Results(work / RESULTS_FILE)
+    results.table(f"Data, made by {workers} processes", ("part", "images", "s"))
     for name in PARTS:
         if (work / name).exists():
             continue
         begin = time.monotonic()
         makers[name](work, amounts, workers)
-        print(f"{name}: {time.monotonic() - begin:.1f} s", flush=True)
+        seconds = round(time.monotonic() - begin, 1)
+        files = (work / name).rglob("*.*")
+        results.row(name, sum(file.suffix in IMAGE_SUFFIXES for file in files), seconds)
 
 
 def make_pages(work: Path, amounts: Amounts, workers: int) -> None:

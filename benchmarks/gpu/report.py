@@ -10,6 +10,7 @@ from typing import Any
 JSON_FILE, TABLE_FILE = "gpu.json", "table.md"
 BEGIN, END = "<!-- tables of the last run: begin -->", "<!-- tables of the last run: end -->"
 STEP_TITLES = {
+    "data": "Data for the last steps",
     "tests": "Tests on the device",
     "assigner": "Assigners and losses",
     "memory": "Memory",

@@ -162,17 +162,17 @@ class Run:
         status: Status = "not started"
         if limit > GRACE_S:
             status = wait_for(self.start(command_of(step, self.options, self.work, limit)), limit)
-        self.record(step, status, time.monotonic() - begin)
+        self.record(step.name, status, time.monotonic() - begin)
 
-    def record(self, step: Step, status: Status, seconds: float) -> None:
+    def record(self, name: str, status: Status, seconds: float) -> None:
         """Note how a step went, with the results that it has written."""
-        self.content["steps"][step.name] = {
+        self.content["steps"][name] = {
             "status": status,
             "seconds": round(seconds),
-            **read_results(self.work / f"{step.name}.json"),
+            **read_results(self.work / f"{name}.json"),
         }
         self.write()
-        print(f"{report.STEP_TITLES[step.name]}: {status} after {seconds:.0f} s", flush=True)
+        print(f"{report.STEP_TITLES[name]}: {status} after {seconds:.0f} s", flush=True)
 
     def write(self) -> None:
         """Write ``gpu.json`` and ``table.md``."""
@@ -190,7 +190,17 @@ class Data:
     def __init__(self, state: Run, folder: str) -> None:
         command = [sys.executable, "-m", "benchmarks.gpu.data", folder]
         self.process = state.start(command + (["--small"] if state.options.small else []))
+        self._state = state
         self._until = time.monotonic() + state.limit_s(STEPS[0])
+
+    def record(self) -> None:
+        """Stop the process, and note how far it came."""
+        status: Status = "out of time"
+        if self.process.poll() is not None:
+            status = "done" if self.process.returncode == 0 else "failed"
+        stop(self.process)
+        (table,) = read_results(self._state.work / "data.json")["tables"] or [{"rows": []}]
+        self._state.record("data", status, sum(seconds for *_, seconds in table["rows"]))
 
     def wait(self) -> None:
         """Wait until the data is there, or the first step's time is over.
@@ -238,7 +248,7 @@ def run(options: Options) -> bool:
                     data.wait()
         finally:
             if data is not None:
-                stop(data.process)
+                data.record()
     print(f"\n{(options.out / report.TABLE_FILE).read_text('utf-8')}")
     results: list[dict[str, Any]] = [*state.content["steps"].values()]
     return all(step["status"] == "done" for step in results)

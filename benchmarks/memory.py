@@ -44,6 +44,8 @@ BOXES = 300
 DENSE = ((2, 300, 8400, 20), (4, 1250, 8400, 20), (4, 2000, 2100, 136), (2, 20, 8400, 208))
 """Images, boxes of the fullest, anchor points and classes; measured where a table fits."""
 FITTED = ("yolo11n", "yolo11s")
+NO_MEMORY = "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS", "unable to find an engine"
+"""Errors of cuBLAS and cuDNN where there is no memory left for them."""
 BEYOND = 1.3
 """Times the largest batch that is said to fit: that is to be too much."""
 MOST_IMAGES = 10_000
@@ -199,6 +201,10 @@ def within(spec: StepSpec, budget: int) -> dict[str, Any]:
     try:
         total = measure_step(spec).total_bytes
     except torch.cuda.OutOfMemoryError:
+        return {"total_bytes": None, "runs": False}
+    except RuntimeError as error:
+        if not any(text in str(error) for text in NO_MEMORY):
+            raise
         return {"total_bytes": None, "runs": False}
     finally:
         if spec.device == "cuda":

@@ -163,8 +163,10 @@ class ClassMasks:
         """Add ``class_mask``, bool, shape ``(B, C)``, unless all is labelled everywhere."""
         if self._needed:
             sources = torch.tensor([self._joint.source_of[file] for file in batch["im_file"]])
+            device = batch["img"].device  # with several devices, that of this process
             # On a GPU an index from the host would be waited for.
-            sources = sources.to(self._of_sources.device, non_blocking=True)
+            sources = sources.to(device, non_blocking=True)
+            self._of_sources = self._of_sources.to(device)
             batch["class_mask"] = self._of_sources[sources]
         return batch
 

@@ -172,7 +172,9 @@ def goals(
         f"{huge.mb / 1024:.1f} GiB" if huge and on_gpu else "",
         huge.mb * 2**20 <= 32e9 if huge and on_gpu else None,
     )
-    waits = [cost.syncs for (_, task), cost in costs.items() if task == "loss_tal"]
+    # Without a single kernel the profiler has seen nothing.
+    seen = [cost for (_, task), cost in costs.items() if task == "loss_tal" and cost.launches]
+    waits = [cost.syncs for cost in seen]
     known = [n for n in waits if n is not None]
     yield (
         "the loss never makes the host wait",

@@ -7,6 +7,7 @@ copies the weights. The pieces and the music font of the held-out pages occur in
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -25,6 +26,8 @@ from benchmarks.gpu.results import Results
 AP50_GOAL = 0.97
 """Smallest AP50 by instances."""
 POLL_S = 0.2
+END_S = 5.0
+"""Longest wait for a training that was told to end."""
 MAX_WORKERS = 16
 MAX_WEIGHTS_MIB = 16
 WORST_CLASSES = 10
@@ -108,7 +111,8 @@ def train(recipe: Recipe, seconds: float, data: Path, run: Path, where: list[str
             process.wait(timeout=max(seconds, 0.0))
         except subprocess.TimeoutExpired:
             process.terminate()  # not killed: its loader processes end with it
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_S)
             return False
     if process.returncode:
         sys.exit(f"{log_file}:\n{log_file.read_text('utf-8', 'replace')[-2000:]}")

@@ -31,6 +31,12 @@ if ! compgen -G "$wheels/*.whl" > /dev/null; then
   echo "run.sh: $wheels: no wheels; run benchmarks/gpu/wheels.sh where there is a network" >&2
   exit 1
 fi
+# Loader processes hand their batches over in shared memory.
+shared=$(df --output=avail --block-size=1M /dev/shm | tail -n 1)
+if [ "$shared" -lt 8192 ]; then
+  mount -o remount,size=32g /dev/shm ||
+    echo "run.sh: /dev/shm: only $shared MiB; loader processes may end with a bus error" >&2
+fi
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 "$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile \

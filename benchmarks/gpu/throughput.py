@@ -35,6 +35,8 @@ SETUP_SHARE = 0.5
 """Share of the limit after which no process is waited for that is not set up yet."""
 FIRST_GUESS_S = 6.0
 """Seconds that a measurement is expected to take before the first has been seen."""
+VARIANTS_S = 15.0
+"""Time limit of the variants, whose search for convolutions may take long."""
 COLUMNS = (
     "trainer",
     "images/s",
@@ -251,7 +253,8 @@ class Throughput:
         self._results.table(title, columns)
         process.go()
         file, n_added, ended = process.out / "variants.json", 0, False
-        while not ended and time.monotonic() < self._deadline:
+        until = min(self._deadline, time.monotonic() + VARIANTS_S)
+        while not ended and time.monotonic() < until:
             ended = process.ended  # before the file is read: its last rows must not be missed
             rows: list[list[Any]] = json.loads(file.read_text("utf-8")) if file.is_file() else []
             for name, step_ms, host_ms in rows[n_added:]:

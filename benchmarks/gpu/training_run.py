@@ -127,6 +127,8 @@ class Measurement:
             return prepare(batch)
 
         trainer.preprocess_batch = counted
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # other processes measure first
         (Path(self.setup.out) / "ready").touch()
         if not sys.stdin.readline():  # the process that started this one has ended
             raise Measured
@@ -188,13 +190,13 @@ class Measurement:
             self._profile = profile(activities=[ProfilerActivity.CUDA])
             self._profile.start()
         elif self._detail_step == 2 * steps:
-            torch.cuda.synchronize()
-            self._profile.stop()
+            self._profile.stop()  # waits for the device
             events = self._profile.events()
             intervals = kernel_intervals(events)
-            figures.kernel_ms = covered(intervals) / 1000 / steps
-            figures.kernels_per_step = len(intervals) / steps
-            figures.waits_per_step = host_waits(events) / steps
+            if intervals:  # none at all means that the profiler sees no device
+                figures.kernel_ms = covered(intervals) / 1000 / steps
+                figures.kernels_per_step = len(intervals) / steps
+                figures.waits_per_step = host_waits(events) / steps
             self._write(figures)
             end(trainer)
 

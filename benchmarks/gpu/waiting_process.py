@@ -1,5 +1,6 @@
 """Processes that are set up together and then measure one after the other."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.gpu.figures import Setup
+
+WAIT_S = 5.0
+"""Longest wait for a killed process."""
 
 
 class WaitingProcess:
@@ -47,7 +51,8 @@ class WaitingProcess:
         """End the process if it still runs."""
         if not self.ended:
             self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the driver
+            self._process.wait(WAIT_S)
         if self._process.stdin:
             self._process.stdin.close()
 

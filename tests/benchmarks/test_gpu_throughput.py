@@ -232,7 +232,7 @@ def test_the_ratio_is_that_of_the_medians() -> None:
 def test_a_row_has_a_cell_for_each_column() -> None:
     plan = throughput.Plan(kind="omr", data="whole", repeated=True)
     row = throughput.throughput_row(plan, figures(kernel_ms=60.0, peak_gib=1.234), SETUP)
-    assert row == ("omr (again)", 100.0, 80.0, 8, "fp32", 0, 7, 1.2, None, 75.0, None)
+    assert row == ("omr (again)", 100.0, 80.0, 8, "fp32", 0, 7, 1.2, None, 75.0, None, None)
     assert len(row) == len(throughput.COLUMNS)
 
 

@@ -112,8 +112,11 @@ def dilated_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     Returns:
         0 to 1, shape ``(P,)``.
     """
-    outwards = gt_boxes_xyxy.new_tensor([-1, -1, 1, 1]) * DILATION_PX
-    return iou(gt_boxes_xyxy + outwards, pred_boxes_xyxy + outwards)
+    gt, pred = (
+        torch.cat((boxes[:, :2] - DILATION_PX, boxes[:, 2:] + DILATION_PX), dim=1)
+        for boxes in (gt_boxes_xyxy, pred_boxes_xyxy)
+    )
+    return iou(gt, pred)
 
 
 OverlapName = Literal["near", "ciou", "iou", "wasserstein", "dilated"]

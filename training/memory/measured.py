@@ -116,6 +116,8 @@ def _peaks(events: Iterable[Any], begins: Sequence[tuple[int, str]]) -> dict[str
 
 
 def _on_gpu(spec: StepSpec) -> MeasuredStep:
+    # The workspace of matrix products stays from step to step; each step counts its own.
+    getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
 

@@ -171,7 +171,20 @@ def test_same_loss_for_every_option(
 @pytest.mark.parametrize(("name", "assigner"), CASES)
 @pytest.mark.parametrize("counts", [[0], [30, 0, 25]], ids=str)
 def test_host_never_waits(name: str, assigner: AssignerName, counts: list[int]) -> None:
-    model, options = model_of(name), LossOptions(assigner=assigner)
+    never_waits(name, LossOptions(assigner=assigner), counts)
+
+
+@pytest.mark.parametrize("assigner", ["tal", "simota"])
+@pytest.mark.parametrize("overlap", get_args(OverlapName))
+@pytest.mark.parametrize("class_loss", get_args(ClassLoss))
+def test_host_never_waits_for_any_option(
+    assigner: AssignerName, overlap: OverlapName, class_loss: ClassLoss
+) -> None:
+    never_waits("separate", options_of(assigner, overlap, class_loss), [30, 0, 25])
+
+
+def never_waits(name: str, options: LossOptions, counts: list[int]) -> None:
+    model = model_of(name)
     batch = batch_of(counts, seed=3, masked=True)
     batch |= {"n_pairs": pairs_of(model, options, batch)}  # type: ignore[dict-item]
     preds, leaves = preds_of(model, len(counts), seed=4)

@@ -166,7 +166,11 @@ class Run:
         status: Status = "not started"
         if limit > GRACE_S:
             process = self.start(command_of(step, self.options, self.work, limit))
-            status = self.wait(process, step, begin + limit)
+            try:
+                status = self.wait(process, step, begin + limit)
+            except BaseException:  # Ctrl-C: it is in a group of its own, which does not get it
+                stop(process)
+                raise
         self.record(step.name, status, time.monotonic() - begin)
         print(
             f"{report.STEP_TITLES[step.name]}: {status} after {time.monotonic() - begin:.0f} s",
@@ -255,7 +259,7 @@ def run(options: Options) -> bool:
     options.out.mkdir(parents=True, exist_ok=True)
     steps = [step for step in STEPS if step.name in options.only or not options.only]
     with (
-        tempfile.TemporaryDirectory(prefix="omr-gpu-") as folder,
+        tempfile.TemporaryDirectory(prefix="omr-gpu-", ignore_cleanup_errors=True) as folder,
         (options.out / "log.txt").open("w", encoding="utf-8") as log,
     ):
         state = Run(options, Path(folder), log)
@@ -275,6 +279,7 @@ def run(options: Options) -> bool:
 
 def main() -> None:
     """Run, and print the tables."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end like Ctrl-C, with the steps
     sys.exit(0 if run(options_of()) else 1)
 
 

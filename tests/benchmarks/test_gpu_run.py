@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -79,6 +80,23 @@ def test_a_failing_step_does_not_stop_the_next(
     assert content["steps"]["assigner"]["tables"][0]["rows"] == [[1]]
     assert "Failed after" in (out / "table.md").read_text()
     assert "no such device" in (out / "log.txt").read_text()
+
+
+def test_an_interrupted_run_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def interrupted(_run: Run, process: subprocess.Popen[str], *_: object) -> None:
+        started.append(process)
+        raise KeyboardInterrupt
+
+    code = "import time; time.sleep(60)"
+    monkeypatch.setattr(run, "command_of", lambda *_: [sys.executable, "-c", code])
+    monkeypatch.setattr(Run, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(options(tmp_path, only=("tests",)))
+    assert [process.poll() for process in started] == [-signal.SIGTERM]
 
 
 def test_without_time_a_step_is_not_started(tmp_path: Path) -> None:

@@ -4,10 +4,8 @@ The tasks and batches are those of ``benchmarks.assigner``, in one process. A ca
 the fastest one, its memory what torch's tensors grow by at most.
 """
 
-import argparse
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 
@@ -15,7 +13,7 @@ from benchmarks import assigner_cuda, assigner_memory
 from benchmarks.assigner_measuring import LEAST_MB, Cost, fastest
 from benchmarks.assigner_scenes import Case, Scene, draw
 from benchmarks.assigner_tasks import TASKS, estimated_gb, n_positives, peers
-from benchmarks.gpu.results import Results
+from benchmarks.gpu.results import Results, step_parser
 from training.assigners.assignment import candidate_pairs
 
 PAIR = "ultralytics", "sparse_tal"
@@ -50,7 +48,7 @@ COLUMNS = (
 
 def main() -> None:
     """Measure case after case."""
-    options = options_of()
+    options = step_parser(__doc__.splitlines()[0], "small batches").parse_args()
     end = time.monotonic() + options.limit
     results = Results(options.out)
     results.table("One call", COLUMNS)
@@ -65,16 +63,6 @@ def main() -> None:
             results.row(*_row(Case.parse(text), task, costs, text))
     for name, figure, met in goals(costs, on_gpu=options.device == "cuda"):
         results.goal(name, figure, met)
-
-
-def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="results file to write")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--small", action="store_true", help="small batches")
-    parser.add_argument("--limit", type=float, default=70.0, help="seconds")
-    return parser.parse_args(arguments)
 
 
 def costs_of(case: Case, tasks: Sequence[str], device: str) -> Iterator[tuple[str, Cost]]:

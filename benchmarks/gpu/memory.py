@@ -14,12 +14,11 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 from multiprocessing import get_context
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
 
-from benchmarks.gpu.results import Results
+from benchmarks.gpu.results import Results, step_parser
 from benchmarks.memory import BEYOND, GIB, MB, MOST_IMAGES, spec_of, with_batch, within
 from training.memory.gpus import Gpu
 from training.memory.measured import MeasuredStep, measure_step
@@ -53,7 +52,7 @@ FITTING = "model", "px", "precision", "GiB allowed", "batch", "measured MB", "ou
 
 def main() -> None:
     """Measure, and write a row as soon as its prediction is there."""
-    options = options_of()
+    options = step_parser(__doc__.splitlines()[0], "one model, small images").parse_args()
     end = time.monotonic() + options.limit
     results = Results(options.out)
     names = specs_of(options)
@@ -79,16 +78,6 @@ class Inline(Executor):
         future: Future[T] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
-
-
-def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="results file to write")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--small", action="store_true", help="one model, small images")
-    parser.add_argument("--limit", type=float, default=70.0, help="seconds")
-    return parser.parse_args(arguments)
 
 
 def specs_of(options: argparse.Namespace) -> list[tuple[str, StepSpec]]:

@@ -3,6 +3,7 @@
 A step that is killed at its time limit keeps every row it has written so far.
 """
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -80,6 +81,21 @@ class Results:
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps(content, indent=1), "utf-8")
         part.replace(self.path)
+
+
+def step_parser(description: str, small: str) -> argparse.ArgumentParser:
+    """Make the parser of a step that needs no data.
+
+    Args:
+        description: First line of the step's help.
+        small: Help for ``--small``.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, required=True, help="results file to write")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--small", action="store_true", help=small)
+    parser.add_argument("--limit", type=float, default=70.0, help="seconds")
+    return parser
 
 
 def read_results(path: Path) -> dict[str, Any]:

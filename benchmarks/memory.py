@@ -45,7 +45,7 @@ DENSE = ((2, 300, 8400, 20), (4, 1250, 8400, 20), (4, 2000, 2100, 136), (2, 20, 
 """Images, boxes of the fullest, anchor points and classes; measured where a table fits."""
 FITTED = ("yolo11n", "yolo11s")
 NO_MEMORY = "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS", "unable to find an engine"
-"""Errors of cuBLAS and cuDNN where there is no memory left for them."""
+"""Errors of cuBLAS and cuDNN when they run out of memory."""
 BEYOND = 1.3
 """Times the largest batch that is said to fit: that is to be too much."""
 MOST_IMAGES = 10_000

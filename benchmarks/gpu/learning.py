@@ -27,7 +27,7 @@ AP50_GOAL = 0.97
 """Smallest AP50 by instances."""
 POLL_S = 0.2
 END_S = 5.0
-"""Longest wait for a training that was told to end."""
+"""Longest wait for the end of a terminated training."""
 MAX_WORKERS = 16
 MAX_WEIGHTS_MIB = 16
 WORST_CLASSES = 10

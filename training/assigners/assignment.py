@@ -77,14 +77,7 @@ class Anchors:
         """
         if any(side % stride for side in imgsz for stride in strides):
             raise ValueError(f"imgsz: {imgsz} is not a multiple of every stride of {list(strides)}")
-        height, width = imgsz
-        return cls.of_levels(
-            [
-                Level(height=int(height // stride), width=int(width // stride), stride=stride)
-                for stride in strides
-            ],
-            device,
-        )
+        return cls.of_levels(levels_of(imgsz, strides), device)
 
     @classmethod
     def of_levels(cls, levels: Sequence[Level], device: torch.device | str = "cpu") -> "Anchors":
@@ -152,8 +145,8 @@ class Assignment:
     scores: Tensor
     """What the point is to predict for the box's class, 0 to 1, float32, shape ``(M,)``."""
     weights: Tensor
-    """What the point counts in the loss of the boxes, above 0, float32, shape ``(M,)``; 0 marks
-    an entry that only fills the list."""
+    """Weight of the point in the loss of the boxes, above 0, float32, shape ``(M,)``; 0 marks an
+    entry that only fills the list."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -162,6 +155,20 @@ class Assignment:
         """Drop the entries of weight 0; waits for the device."""
         kept = (self.weights > 0).nonzero().squeeze(1)
         return Assignment(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
+
+
+def levels_of(imgsz: tuple[int, int], strides: Sequence[float]) -> list[Level]:
+    """Describe the grids of a network's input, in the order of the strides.
+
+    Args:
+        imgsz: Height and width in pixels, multiples of every stride.
+        strides: Pixels per cell of each level.
+    """
+    height, width = imgsz
+    return [
+        Level(height=int(height // stride), width=int(width // stride), stride=stride)
+        for stride in strides
+    ]
 
 
 def check_small_boxes(small_boxes: object) -> None:
@@ -325,5 +332,5 @@ def _covered(
     end = ((centre + half).double() / strides - 0.5).ceil_()
     begin, end = begin.clamp_(min=0).minimum(n_cells), end.clamp_(min=0).minimum(n_cells)
     # The sides of an infinite box are NaN; no point is inside.
-    found = (end - begin).clamp_(min=0).nan_to_num_(0.0)
-    return begin.nan_to_num_(0.0).long(), found.long()
+    n_inside = (end - begin).clamp_(min=0).nan_to_num_(0.0)
+    return begin.nan_to_num_(0.0).long(), n_inside.long()

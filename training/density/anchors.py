@@ -201,8 +201,8 @@ def points_by_level(
     boxes = torch.from_numpy(symbols.boxes_xyxy)
     with one_thread():
         parts = [
-            candidate_counts(anchors.levels, some, small_boxes)
-            for some in boxes.split(BOXES_AT_ONCE)
+            candidate_counts(anchors.levels, chunk, small_boxes)
+            for chunk in boxes.split(BOXES_AT_ONCE)
         ]
     return torch.cat(parts).numpy()
 

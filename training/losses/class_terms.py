@@ -86,7 +86,7 @@ class _Total(torch.autograd.Function):
         counts: Tensor | None,
     ) -> Tensor:
         positives, of_positives = logits[where].float(), weights[where[0], where[1]]  # (M,)
-        own, slopes = term.of_positives(positives, targets, term)
+        losses, slopes = term.of_positives(positives, targets, term)
         if counts is not None:
             of_positives = torch.where(counts, of_positives, 0.0)
         if ctx.needs_input_grad[0]:
@@ -94,7 +94,7 @@ class _Total(torch.autograd.Function):
                 slopes = slopes - term.slope_against(positives)
             ctx.term, ctx.where, ctx.adds = term, where, counts is not None
             ctx.save_for_backward(logits, weights, slopes * of_positives)
-        difference = own - term.against(positives)
+        difference = losses - term.against(positives)
         negatives = term.against(logits.float()).sum(dim=2)  # (B, C)
         return (negatives * weights).sum() + (difference * of_positives).sum()
 

@@ -33,6 +33,7 @@ from training.assigners.assignment import (
     Targets,
     candidate_counts,
     check_small_boxes,
+    levels_of,
     on_device,
 )
 from training.assigners.nearness import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, OverlapName
@@ -299,12 +300,8 @@ class PairCounter:
             boxes_xywh: Shares of the image, shape ``(G, 4)``, in main memory.
             imgsz: Height and width of the images in pixels, multiples of every stride.
         """
-        height, width = imgsz
-        levels = [
-            Level(height=int(height // stride), width=int(width // stride), stride=stride)
-            for stride in self.strides
-        ]
-        boxes = boxes_in_pixels(boxes_xywh, (width, height))
+        boxes = boxes_in_pixels(boxes_xywh, imgsz[::-1])
+        levels = levels_of(imgsz, self.strides)
         return int(candidate_counts(levels, boxes, self.small_boxes, self.radius).sum())
 
 

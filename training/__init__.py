@@ -5,11 +5,11 @@ import os
 import joblib
 import torch
 
-import training.offline
+import training.runtime.offline
 
 _asked = os.environ.get("OMP_NUM_THREADS")
 # First of all imports: every module of this package reaches Ultralytics through here, so that
 # no import order lets it look for the network.
-training.offline.shut()
+training.runtime.offline.shut()
 if not _asked:  # Ultralytics has just set it to 1, as if every machine had a GPU
     torch.set_num_threads(joblib.cpu_count())

@@ -31,6 +31,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
+from converters.files.atomic_files import replacing
 from training.heads import head_config
 from training.model_descriptions import ModelDescription, describe, rebuild
 from training.pickles import (
@@ -42,7 +43,6 @@ from training.pickles import (
     rebuilt,
     run_pickle,
 )
-from training.whole_files import replacing
 
 FORMAT = "omr-detector"
 VERSION = 1

@@ -8,9 +8,9 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
+from converters.files.atomic_files import replacing
 from training import run_state
 from training.checkpoints import save_weights
-from training.whole_files import replacing
 
 REPORT_FILE = "augmentation.json"
 """In the run folder: epochs done, and what augmentation saw and dropped."""

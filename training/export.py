@@ -19,8 +19,8 @@ from ultralytics.engine.exporter import Exporter
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import MissingExtraError
-from training import offline
-from training.logs import quiet
+from training.runtime import offline
+from training.runtime.library_loggers import quiet
 
 
 def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:

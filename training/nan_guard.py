@@ -27,7 +27,7 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, some
-from training.ranks import are_joined
+from training.runtime.distributed import are_joined
 
 MOST_SKIPPED = 3
 """Steps left out in a row, after which the last good state returns."""

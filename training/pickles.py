@@ -24,10 +24,10 @@ from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
+from converters.files.atomic_files import replacing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.model_descriptions import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
-from training.whole_files import replacing
 
 KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
 """Those derived from them give more than boxes and scores."""

@@ -3,7 +3,7 @@
 Weights, loss and optimiser stay in single precision (fp32); it is the network's own convolutions
 that run in half of it. bf16 has the range of fp32 and three digits less; fp16 has the digits, and
 not the range, so that its loss is scaled. On CUDA a training in fp32 uses TF32 in its convolutions,
-which is torch's default, and :func:`training.devices.exact_fp32` is for all that is compared.
+which is torch's default, and :func:`training.runtime.devices.exact_fp32` is for all that is compared.
 
 Shapes: B images.
 """
@@ -28,9 +28,9 @@ from class_maps import ConfigError
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
-from training.devices import exact_fp32
-from training.offline import NO_AMP
-from training.ranks import are_joined
+from training.runtime.devices import exact_fp32
+from training.runtime.distributed import are_joined
+from training.runtime.offline import NO_AMP
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 MAX_LOSS_CHANGE = 0.1

@@ -15,8 +15,8 @@ from class_maps import ConfigError
 from converters.page import Page
 from training.checkpoints import load_weights
 from training.detections import Detections, detections
-from training.devices import check_device, exact_fp32, memory_format_of
 from training.image_batches import ResizedImage, collate, network_input, read_ahead, read_resized
+from training.runtime.devices import check_device, exact_fp32, memory_format_of
 
 
 def class_names(weights: Path, *, trust: bool = False) -> tuple[str, ...]:

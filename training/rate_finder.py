@@ -28,7 +28,7 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
 from converters.staging import is_free
-from training.ranks import n_started
+from training.runtime.distributed import n_started
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import ready_trainer

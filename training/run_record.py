@@ -19,13 +19,13 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils.torch_utils import get_cpu_info, unwrap_model
 
 from class_maps import ConfigError, InputError
+from converters.files.atomic_files import replacing
 from converters.manifest import sha256
 from converters.staging import MANIFEST
 from converters.versions import TOOLKIT, installed_versions
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 from training.joint_data import JointData
-from training.whole_files import replacing
 
 RECORD_FILE = "run.json"
 HEADS_FILE = "heads.yaml"

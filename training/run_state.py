@@ -18,7 +18,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
-from training.whole_files import replacing
+from converters.files.atomic_files import replacing
 
 STATE_FILE = "state.pt"
 """In the run's ``weights``, until the run is finished."""

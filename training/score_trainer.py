@@ -21,10 +21,9 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
-from training import ranks, run_state
+from training import run_state
 from training.augmentation import SymbolCounter
 from training.checkpoints import is_weights, load_weights
-from training.devices import exact_fp32, memory_format_of
 from training.draws import EpochSampler
 from training.epoch_events import EVENTS
 from training.epoch_files import finish_run, save_epoch
@@ -42,6 +41,8 @@ from training.precision import (
     start_precision,
     tested_precision,
 )
+from training.runtime import distributed
+from training.runtime.devices import exact_fp32, memory_format_of
 from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
 from training.size_prior import head_priors, set_size_prior, sizes_of
@@ -106,7 +107,7 @@ class ScoreTrainer(DetectionTrainer):
         switches.fill_uninitialized_memory = False
         self.order = self.memory_format or memory_format_of(self.device, training=True)
         if self.device.type == "cpu":  # Ultralytics knows several processes on GPUs only
-            self.world_size = ranks.n_started()
+            self.world_size = distributed.n_started()
         self.counts = torch.zeros(2, self.data["nc"], dtype=torch.int64)
         """Symbols that augmentation saw and dropped in all epochs that are over."""
         self.batches_done = 0
@@ -124,7 +125,7 @@ class ScoreTrainer(DetectionTrainer):
         """Train; Ultralytics' bars go to stderr, because stdout belongs to a command's result."""
         with contextlib.redirect_stdout(sys.stderr):
             super().train()
-        ranks.leave()
+        distributed.leave()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
         """Take the arguments of this call: they are the run's own, and need no checkpoint.
@@ -236,8 +237,8 @@ class ScoreTrainer(DetectionTrainer):
         source = load_weights(Path(file), trust=self.trust) if file else None
         if source and file == str(model):
             model = copy.deepcopy(source.yaml)
-        self.model = self.get_model(model, source, ranks.is_first())
-        if self.transferred and not self.resume and ranks.is_first():
+        self.model = self.get_model(model, source, distributed.is_first())
+        if self.transferred and not self.resume and distributed.is_first():
             for line in self.transferred.lines():
                 LOGGER.info(f"{file}: {line}")
             report = json.dumps(self.transferred.to_json(), indent=1)
@@ -302,7 +303,7 @@ class ScoreTrainer(DetectionTrainer):
     def _setup_ddp(self) -> None:
         """Join the other processes, on a CPU too."""
         if self.device.type == "cpu":
-            ranks.join_on_cpu()
+            distributed.join_on_cpu()
         else:
             super()._setup_ddp()
 
@@ -324,7 +325,7 @@ class ScoreTrainer(DetectionTrainer):
         self.used = start_precision(self)
         self.args.amp = amp_argument(self.used, self.device)
         on_cpu = self.device.type == "cpu"
-        with ranks.cpu_wrapper() if on_cpu else contextlib.nullcontext():
+        with distributed.cpu_wrapper() if on_cpu else contextlib.nullcontext():
             super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
             model.criterion = detection_criterion(model, self.loss_options)
@@ -332,7 +333,7 @@ class ScoreTrainer(DetectionTrainer):
         vars(unwrap_model(self.model).criterion).update(self.earlier["criterion"])
         self.used = tested_precision(self)
         self.guard = NanGuard(self, self.earlier["guard"])
-        if self.tensorboard and ranks.is_first():
+        if self.tensorboard and distributed.is_first():
             write_scalars(self)
 
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
@@ -348,7 +349,7 @@ class ScoreTrainer(DetectionTrainer):
         run_state.restore(self, state)
         self.counts, self.priors = state["counts"], state["priors"]
         self.earlier = {name: state[name] for name in self.earlier}
-        if ranks.is_first():
+        if distributed.is_first():
             run_state.cut_results(self.csv, self.start_epoch)
 
     def build_optimizer(self, model: torch.nn.Module, *args: Any, **options: Any) -> Optimizer:  # noqa: ANN401
@@ -410,5 +411,5 @@ class ScoreTrainer(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Finish the run; the last epoch's validation stands."""
-        if ranks.is_first():
+        if distributed.is_first():
             finish_run(self.wdir)

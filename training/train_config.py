@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from class_maps import ConfigError, InputError
+from converters.files.atomic_files import replacing
 from training.assigners.nearness import OverlapName
 from training.checkpoints import is_weights
 from training.freezing import FreezeOptions
@@ -18,10 +19,9 @@ from training.joint_data import JointOptions
 from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, AssignerName, LossOptions
-from training.multiples import check_multiple
 from training.music_safety import Transforms
 from training.precision import Precision, check_precision
-from training.whole_files import replacing
+from training.runtime.multiples import check_multiple
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""

@@ -25,7 +25,6 @@ from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.checkpoints import is_weights, load_weights
 from training.density.max_det import suggested_max_det
-from training.devices import check_device, is_deterministic
 from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing
 from training.heads import head_config
@@ -37,9 +36,10 @@ from training.losses.detection import UNUSED, AssignerName
 from training.model_descriptions import activation_kept
 from training.models import model_file
 from training.precision import amp_argument, resolved
-from training.ranks import check_ranks, is_first
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.run_state import STATE_FILE, read, reason
+from training.runtime.devices import check_device, is_deterministic
+from training.runtime.distributed import check_ranks, is_first
 from training.score_trainer import ON_OPTIONS, ScoreTrainer
 from training.signed_distances import beside
 from training.tensorboard_log import check_tensorboard

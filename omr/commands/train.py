@@ -248,7 +248,7 @@ def train(
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """
     from training.learning_rate import resolved_rate
-    from training.ranks import is_first
+    from training.runtime.distributed import is_first
     from training.train_config import TrainConfig
     from training.trainer import TrainResult
 
@@ -326,7 +326,7 @@ def _with_fitting_batch(config: "TrainConfig") -> "TrainConfig":
     """Choose the batch by the memory that is here."""
     from training.density.launch import auto_batch
     from training.memory.gpus import GIB
-    from training.ranks import n_devices
+    from training.runtime.distributed import n_devices
 
     found = auto_batch(config)
     batch = found.batch * n_devices(config.device)

@@ -76,7 +76,7 @@ def uncalled(functions: dict[CodeType, str]) -> Iterator[Collection[str]]:
 
 
 def code_of(name: str) -> CodeType:
-    """Find the code of a function by a name such as ``training.ranks:leave``."""
+    """Find the code of a function by a name such as ``training.runtime.distributed:leave``."""
     module, path = name.split(":")
     value: object = importlib.import_module(module)
     for part in path.split("."):

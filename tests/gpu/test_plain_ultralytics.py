@@ -10,17 +10,17 @@ from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
 
 import omr
-from training import offline
 from training.assigners.ultralytics_drop_in import (
     SparseDropIn,
     SparseSimOTADropIn,
     unpatch_ultralytics,
 )
+from training.runtime import offline
 
 KINDS = {"tal": SparseDropIn, "simota": SparseSimOTADropIn}
 
 
-@pytest.mark.gpu(covers=["training.offline:amp_works"])
+@pytest.mark.gpu(covers=["training.runtime.offline:amp_works"])
 @pytest.mark.parametrize("assigner", ["tal", pytest.param("simota", marks=slow)])
 @pytest.mark.parametrize("model", ["yolo11n", pytest.param("yolo26n", marks=slow)])
 def test_a_plain_training(

@@ -82,8 +82,8 @@ def test_gradients_of_the_network(name: str, device: torch.device) -> None:
 
 @pytest.mark.gpu(
     covers=[
-        "training.devices:devices_of",
-        "training.devices:memory_format_of",
+        "training.runtime.devices:devices_of",
+        "training.runtime.devices:memory_format_of",
         "training.detections:_suppress",
         "training.image_batches:collate",
         "training.image_batches:network_input",

@@ -20,8 +20,8 @@ from device_trainings import (
 )
 from torch import distributed
 
-from training import ranks
 from training.precision import Precision, self_test
+from training.runtime import distributed
 from training.score_trainer import ScoreTrainer
 from training.trainer import ready_trainer
 
@@ -129,14 +129,14 @@ def one_process(device: torch.device, tmp_path: Path) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-@pytest.mark.gpu(covers=["training.ranks:leave"])
+@pytest.mark.gpu(covers=["training.runtime.distributed:leave"])
 @pytest.mark.usefixtures("one_process")
 def test_totals_in_a_process_group(device: torch.device) -> None:
     for total, expected in ((0.25, 1.0), (7.0, 7.0)):
-        result = ranks.total_a_rank(torch.tensor(total, device=device), least=1)
+        result = distributed.total_a_rank(torch.tensor(total, device=device), least=1)
         assert_near("total", result, torch.tensor(expected))
-    ranks.leave()
-    assert not ranks.are_joined()
+    distributed.leave()
+    assert not distributed.are_joined()
 
 
 @pytest.mark.gpu

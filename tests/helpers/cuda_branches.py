@@ -32,7 +32,7 @@ def cuda_functions(root: Path) -> dict[str, int]:
         root: Folder of the packages.
 
     Returns:
-        Line of the first mention for each name, such as ``training.ranks:leave``.
+        Line of the first mention for each name, such as ``training.runtime.distributed:leave``.
     """
     found: dict[str, int] = {}
     for package in PACKAGES:

@@ -5,11 +5,11 @@ from torch import Tensor, distributed, nn
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import IterableSimpleNamespace
 
-from training import ranks
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
 from training.models import model_file
+from training.runtime import distributed
 
 N_RANKS = 2
 GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5, "epochs": 3}
@@ -76,7 +76,7 @@ def on_a_rank(rank: int, folder: str) -> None:
     )
     found = {}
     for name, (kind, objects) in CASES.items():
-        with ranks.cpu_wrapper():
+        with distributed.cpu_wrapper():
             net = nn.parallel.DistributedDataParallel(
                 model(kind), device_ids=[None], find_unused_parameters=True
             )
@@ -86,8 +86,8 @@ def on_a_rank(rank: int, folder: str) -> None:
     torch.save(found, f"{folder}/{rank}.pt")
     with torch.no_grad():  # a validation, in which rank 1 has nothing to do
         if rank == 0:
-            assert ranks.total_a_rank(torch.tensor(0.5), least=1) == 1
-    ranks.leave()
+            assert distributed.total_a_rank(torch.tensor(0.5), least=1) == 1
+    distributed.leave()
     assert not distributed.is_initialized()
 
 

@@ -12,13 +12,13 @@ import torch
 from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_process, module, trainer
 
 from class_maps import ConfigError, InputError
+from converters.files.atomic_files import replacing
 from training import run_state, score_trainer
 from training.epoch_files import REPORT_FILE, finish_run
 from training.run_state import STATE_FILE
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
-from training.whole_files import replacing
 
 Draw = Callable[..., Path]
 EPOCHS = 3

@@ -15,8 +15,8 @@ from training.memory.gpus import Gpu
 from training.memory.skeleton import trained_model
 from training.memory.step import StepPrecision, StepSpec, predict_step
 from training.memory.suggestion import NOMINAL_BATCH, Launch, find_launch, present_device
-from training.multiples import check_multiple
-from training.ranks import n_devices, n_started
+from training.runtime.distributed import n_devices, n_started
+from training.runtime.multiples import check_multiple
 from training.signed_distances import beside
 from training.train_config import TrainConfig
 

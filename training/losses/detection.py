@@ -43,7 +43,7 @@ from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import GroupedDetect
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.head_outputs import HeadOutputs
-from training.ranks import total_a_rank
+from training.runtime.distributed import total_a_rank
 from training.signed_distances import bin_values
 
 AssignerName = Literal["tal", "simota", "static"]

@@ -20,12 +20,12 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
-from training.devices import memory_format_of
 from training.losses.detection import PairCounter, detection_criterion
 from training.memory.skeleton import trained_model
 from training.memory.step import LOW, StepSpec, optimizer_of
 from training.nan_guard import NanGuard
 from training.precision import resolved
+from training.runtime.devices import memory_format_of
 
 EARLIER_STEPS = 3
 """After them the optimiser has its states, and the guard two of its own."""

@@ -21,9 +21,9 @@ from class_maps import ConfigError
 from training.checkpoints import is_weights, load_weights
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.logs import quiet
 from training.model_descriptions import activation_kept
 from training.models import model_file
+from training.runtime.library_loggers import quiet
 from training.transfer import set_head, transfer
 
 

@@ -26,15 +26,15 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, with_nearest
 from training.assigners.predictions import PARTS
-from training.devices import memory_format_of
 from training.heads.head_config import HeadConfig
-from training.logs import quiet
 from training.losses.detection import LossOptions, detection_criterion
 from training.memory import cuda
 from training.memory.ragged import NotedAssigner, RaggedSizes
 from training.memory.skeleton import replace_tensors, trained_model
 from training.memory.timeline import MANY, Recorder, Timeline
 from training.precision import BRANCHES
+from training.runtime.devices import memory_format_of
+from training.runtime.library_loggers import quiet
 from training.train_config import STRIDE
 
 StepPrecision = Literal["fp32", "bf16", "fp16"]

@@ -13,10 +13,10 @@ from math import ceil, sqrt
 import torch
 
 from class_maps import ConfigError
-from training.devices import devices_of
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.host import host_memory
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step
+from training.runtime.devices import devices_of
 from training.train_config import STRIDE
 
 HEADROOM = 0.1

@@ -13,7 +13,6 @@ from ultralytics.utils import loss
 from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 from class_maps import ConfigError
-from training import offline
 from training.assigners.assignment import Anchors, Level, Targets
 from training.assigners.simota import SparseSimOTA
 from training.assigners.ultralytics_drop_in import (
@@ -24,6 +23,7 @@ from training.assigners.ultralytics_drop_in import (
     patched_ultralytics,
     unpatch_ultralytics,
 )
+from training.runtime import offline
 
 STOCK_INIT = loss.v8DetectionLoss.__init__
 

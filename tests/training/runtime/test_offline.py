@@ -9,7 +9,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import nn
 
-from training import offline
+from training.runtime import offline
 
 # Refuses, and writes down, every attempt to reach a host or to find its address.
 CHILD = """

@@ -15,7 +15,7 @@ from rank_steps import CASES, N_RANKS, batch, gradients, model, on_a_rank
 from torch import multiprocessing
 
 from class_maps import ConfigError
-from training import ranks
+from training.runtime import distributed
 
 Draw = Callable[..., Path]
 
@@ -57,10 +57,10 @@ def test_a_step_on_two_ranks_is_one_of_the_joined_batch(
 
 
 def test_one_process_counts_for_itself() -> None:
-    assert ranks.total_a_rank(torch.tensor(0.2), least=1) == 1
-    assert ranks.total_a_rank(torch.tensor(7.0), least=1) == 7
-    assert ranks.n_started() == 0
-    assert ranks.is_first()
+    assert distributed.total_a_rank(torch.tensor(0.2), least=1) == 1
+    assert distributed.total_a_rank(torch.tensor(7.0), least=1) == 7
+    assert distributed.n_started() == 0
+    assert distributed.is_first()
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_one_process_counts_for_itself() -> None:
 def test_processes_devices_and_batch_fit(
     started: int, device: str, size: int, problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranks, "n_started", lambda: started)
+    monkeypatch.setattr(distributed, "n_started", lambda: started)
     if problem is None:
-        ranks.check_ranks(device, size)
+        distributed.check_ranks(device, size)
         return
     with pytest.raises(ConfigError) as raised:
-        ranks.check_ranks(device, size)
+        distributed.check_ranks(device, size)
     assert str(raised.value) == problem
 
 
 CHILD = """
 import sys
-from training.ranks import RANK
+from training.runtime.distributed import RANK
 from training.score_trainer import ScoreTrainer
 folder = sys.argv.pop()
 end = ScoreTrainer.final_eval

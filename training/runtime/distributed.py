@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from ultralytics.utils import RANK
 
 from class_maps import ConfigError
-from training.multiples import check_multiple
+from training.runtime.multiples import check_multiple
 
 LONGEST_WAIT = timedelta(hours=3)
 """For another rank, as Ultralytics has it: one may read labels while the others wait."""

@@ -5,8 +5,8 @@ import pytest
 import torch
 from tf32 import tf32_is_on
 
-from training import devices
-from training.devices import exact_fp32, is_deterministic, memory_format_of
+from training.runtime import devices
+from training.runtime.devices import exact_fp32, is_deterministic, memory_format_of
 
 
 @pytest.mark.parametrize(

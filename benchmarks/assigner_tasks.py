@@ -15,8 +15,8 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padded
 from benchmarks.plain_simota import plain_simota
 from training.assigners.assignment import Assignment, candidate_counts
-from training.assigners.nearness import OverlapName
 from training.assigners.predictions import DensePredictions
+from training.assigners.similarity import OverlapName
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner

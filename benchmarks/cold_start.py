@@ -32,7 +32,7 @@ import torch
 from converters.page import Page
 from converters.yolo import YoloDataset, open_dataset
 from eval.detection import DetectionReport, evaluate
-from training.assigners.nearness import EPS, LEAST_SCORE
+from training.assigners.similarity import EPS, LEAST_SCORE
 from training.losses.detection import STOCK, LossOptions
 from training.predictor import predict
 from training.train_config import TrainConfig

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
-from training.assigners.nearness import overlap
+from training.assigners.similarity import overlap
 from training.heads.grouped import SeparateDetect, box_branches
 from training.signed_distances import beside
 

@@ -12,7 +12,7 @@ import yaml
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import replacing
-from training.assigners.nearness import OverlapName
+from training.assigners.similarity import OverlapName
 from training.checkpoints import is_weights
 from training.freezing import FreezeOptions
 from training.joint_data import JointOptions

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Targets
-from training.assigners.nearness import OVERLAPS, OverlapByClass
+from training.assigners.similarity import OVERLAPS, OverlapByClass
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner

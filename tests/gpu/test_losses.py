@@ -25,7 +25,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
 from training.assigners.assignment import Assignment
-from training.assigners.nearness import OVERLAPS
+from training.assigners.similarity import OVERLAPS
 from training.heads.head_config import BoxBranch
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, LossOptions, PairCounter, detection_criterion
@@ -152,7 +152,10 @@ def assert_same_results(found: Results, reference: Results, *, has_labels: bool)
 
 
 @pytest.mark.gpu(
-    covers=["training.assigners.pairs:Pairs.best", "training.assigners.assignment:on_device"]
+    covers=[
+        "training.assigners.candidate_pairs:Pairs.best",
+        "training.assigners.assignment:on_device",
+    ]
 )
 @pytest.mark.usefixtures("exact_fp32")
 @pytest.mark.parametrize("counts", [(0, 0, 0), COUNTS], ids=["no symbols", "symbols"])

@@ -49,7 +49,7 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.score_trainer:ScoreTrainer.__init__",
         "training.score_trainer:ScoreTrainer.build_dataset",
         "training.score_trainer:ScoreTrainer._setup_train",
-        "training.assigners.pairs:Pairs.best",
+        "training.assigners.candidate_pairs:Pairs.best",
         "training.assigners.assignment:on_device",
         "training.device_prefetch:DeviceLoader.__init__",
         "training.runtime.devices:is_deterministic",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from training.assigners.nearness import LEAST_SCORE, overlap
+from training.assigners.similarity import LEAST_SCORE, overlap
 
 
 class NearnessAssigner(TaskAlignedAssigner):  # type: ignore[misc]

@@ -5,7 +5,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 from ultralytics.utils.loss import BboxLoss, E2ELoss, v8DetectionLoss
 
-from training.assigners.nearness import EPS
+from training.assigners.similarity import EPS
 from training.signed_distances import beside
 
 

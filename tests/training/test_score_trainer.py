@@ -16,7 +16,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.yolo import open_dataset
-from training.assigners.nearness import EPS, LEAST_SCORE, overlap
+from training.assigners.similarity import EPS, LEAST_SCORE, overlap
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.epoch_events import lower_rate, start_epoch

@@ -22,9 +22,9 @@ from training.assigners.assignment import (
     Targets,
     check_small_boxes,
 )
-from training.assigners.nearness import Overlap, OverlapByClass, iou, lift
-from training.assigners.pairs import Pairs
+from training.assigners.candidate_pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
+from training.assigners.similarity import Overlap, OverlapByClass, iou, lift
 
 NO_OVERLAP = 1e-8
 """Added to an overlap before its logarithm."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets, on_device
-from training.assigners.pairs import Pairs
+from training.assigners.candidate_pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
 
 

@@ -23,9 +23,9 @@ from training.assigners.assignment import (
     Targets,
     check_small_boxes,
 )
-from training.assigners.nearness import Overlap, OverlapByClass, ciou, lift
-from training.assigners.pairs import Pairs
+from training.assigners.candidate_pairs import Pairs
 from training.assigners.predictions import Predictions, check_shape
+from training.assigners.similarity import Overlap, OverlapByClass, ciou, lift
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

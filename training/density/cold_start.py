@@ -22,7 +22,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigners.assignment import least_sides
-from training.assigners.nearness import OverlapByClass, iou, lift
+from training.assigners.similarity import OverlapByClass, iou, lift
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.density.representation import STOCK_BINS
 from training.density.sizes import ClassSizes

@@ -36,7 +36,7 @@ from training.assigners.assignment import (
     levels_of,
     on_device,
 )
-from training.assigners.nearness import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, OverlapName
+from training.assigners.similarity import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, OverlapName
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.ops import box_iou, complete_box_iou_loss
 from ultralytics.utils.metrics import bbox_iou
 
-from training.assigners.nearness import (
+from training.assigners.similarity import (
     EPS,
     LEAST_SCORE,
     NEARNESS_WEIGHT,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.plain_simota import box_iou, candidates, class_costs, plain_simota
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.assigners.nearness import overlap
+from training.assigners.similarity import overlap
 from training.assigners.simota import SparseSimOTA
 
 SMALL: tuple[Literal["ultralytics", "none"], ...] = ("ultralytics", "none")

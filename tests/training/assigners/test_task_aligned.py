@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.assigners.nearness import (
+from training.assigners.candidate_pairs import Pairs
+from training.assigners.similarity import (
     EPS,
     LEAST_SCORE,
     OverlapByClass,
@@ -20,7 +21,6 @@ from training.assigners.nearness import (
     nearness,
     overlap,
 )
-from training.assigners.pairs import Pairs
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 
 
@@ -151,7 +151,7 @@ def test_a_page() -> None:
 @settings(max_examples=20, deadline=None)
 @given(case=cases(), largest=st.sampled_from([1, 1500]))
 def test_same_where_ties_are_decided_in_parts(case: Case, largest: int) -> None:
-    with mock.patch("training.assigners.pairs.LARGEST", largest):
+    with mock.patch("training.assigners.candidate_pairs.LARGEST", largest):
         same(case, case.sparse(), case.dense())
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.nearness import OverlapByClass, ciou, iou, nearness, overlap
+from training.assigners.similarity import OverlapByClass, ciou, iou, nearness, overlap
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig

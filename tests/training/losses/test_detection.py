@@ -22,8 +22,8 @@ from ultralytics.utils.tal import bbox2dist, dist2bbox
 from class_maps import ConfigError
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.assigners.nearness import OVERLAPS, OverlapName
 from training.assigners.predictions import Predictions
+from training.assigners.similarity import OVERLAPS, OverlapName
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import (

@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_map
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.nearness import OverlapByClass, OverlapName
-from training.assigners.pairs import Pairs
+from training.assigners.candidate_pairs import Pairs
+from training.assigners.similarity import OverlapByClass, OverlapName
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
 from training.losses.class_terms import ClassLoss

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets, candidate_pairs
-from training.assigners.nearness import Overlap, OverlapByClass
+from training.assigners.similarity import Overlap, OverlapByClass
 
 LARGEST = 2**22
 """Numbers in a table that ties are decided over."""

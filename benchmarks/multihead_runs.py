@@ -24,8 +24,9 @@ from ultralytics.utils.torch_utils import unwrap_model
 from converters.page import Page
 from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
-from training import augmentation, score_trainer
+from training import score_trainer
 from training.checkpoints import save_weights
+from training.data import augmentation
 from training.detections import NMS_IOU_THRESH
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided

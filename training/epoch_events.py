@@ -10,7 +10,7 @@ from torch import distributed
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
 
-from training.draws import seed_epoch
+from training.data.sampling import seed_epoch
 
 
 def set_clock(trainer: BaseTrainer) -> None:

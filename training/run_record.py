@@ -23,9 +23,9 @@ from converters.files.atomic_files import replacing
 from converters.manifest import sha256
 from converters.staging import MANIFEST
 from converters.versions import TOOLKIT, installed_versions
+from training.data.multi_dataset import JointData
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
-from training.joint_data import JointData
 
 RECORD_FILE = "run.json"
 HEADS_FILE = "heads.yaml"

@@ -2,7 +2,7 @@
 
 A checkpoint of Ultralytics holds the averaged weights in half precision and no weights of the
 model itself, so that a resumed run is another one. Here everything is kept as it is. Random
-generators need no keeping: every epoch has seeds of its own, :mod:`training.draws`.
+generators need no keeping: every epoch has seeds of its own, :mod:`training.data.sampling`.
 
 The file holds nothing but numbers, names and tensors: ``torch.load(weights_only=True)`` reads it.
 """

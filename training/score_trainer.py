@@ -22,17 +22,18 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from training import run_state
-from training.augmentation import SymbolCounter
 from training.checkpoints import is_weights, load_weights
-from training.draws import EpochSampler
+from training.data.allowed_transforms import Transforms
+from training.data.augmentation import SymbolCounter
+from training.data.dataset import ClassMasks, ScoreDataset, mixed_loader
+from training.data.multi_dataset import JointData, JointOptions, join
+from training.data.sampling import EpochSampler
 from training.epoch_events import EVENTS
 from training.epoch_files import finish_run, save_epoch
 from training.freezing import FreezeOptions, Freezing
 from training.heads.head_config import HeadConfig
-from training.joint_data import JointData, JointOptions, join
 from training.losses.detection import LossOptions, PairCounter, detection_criterion
 from training.model_descriptions import activation_kept
-from training.music_safety import Transforms
 from training.nan_guard import NanGuard, on_host
 from training.precision import (
     Precision,
@@ -43,7 +44,6 @@ from training.precision import (
 )
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
-from training.score_data import ClassMasks, ScoreDataset, mixed_loader
 from training.score_validator import ScoreValidator
 from training.size_prior import head_priors, set_size_prior, sizes_of
 from training.tensorboard_log import write_scalars

@@ -15,8 +15,8 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils import RANK, nms
 from ultralytics.utils.metrics import ap_per_class
 
-from training.joint_data import JointData
-from training.score_data import ClassMasks
+from training.data.dataset import ClassMasks
+from training.data.multi_dataset import JointData
 
 OF_SOURCE = "metrics/mAP50/{}"
 """Figure of one of several sources, in ``results.csv``: mean of its own classes at IoU .5."""

@@ -24,14 +24,14 @@ from ultralytics.utils.callbacks import get_default_callbacks
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.checkpoints import is_weights, load_weights
+from training.data.label_counts import LabelCounts
+from training.data.multi_dataset import JointData, count_sources, join, total
 from training.density.max_det import suggested_max_det
 from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.joint_data import JointData, count_sources, join, total
-from training.labels import LabelCounts
 from training.losses.detection import UNUSED, AssignerName
 from training.model_descriptions import activation_kept
 from training.models import model_file

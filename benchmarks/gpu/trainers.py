@@ -9,7 +9,7 @@ from ultralytics.data import dataset as ultralytics_dataset
 from ultralytics.data.augment import RandomPerspective
 
 from benchmarks.gpu.figures import Setup
-from training.augmentation import MIN_VISIBLE
+from training.data.augmentation import MIN_VISIBLE
 from training.train_config import TrainConfig
 from training.trainer import train
 

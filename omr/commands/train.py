@@ -12,7 +12,7 @@ from omr.console import note, print_json, say, table
 from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
-    from training.labels import LabelCounts
+    from training.data.label_counts import LabelCounts
     from training.rate_finder import RangeTest
     from training.train_config import TrainConfig
     from training.trainer import TrainResult

@@ -45,22 +45,22 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.runtime.distributed:check_ranks",
         "training.runtime.distributed:leave",
         "training.run_record:_device_name",
-        "training.score_data:mixed_loader",
+        "training.data.dataset:mixed_loader",
         "training.score_trainer:ScoreTrainer.__init__",
         "training.score_trainer:ScoreTrainer.build_dataset",
         "training.score_trainer:ScoreTrainer._setup_train",
         "training.assigners.candidate_pairs:Pairs.best",
         "training.assigners.assignment:on_device",
-        "training.device_prefetch:DeviceLoader.__init__",
+        "training.data.device_prefetch:DeviceLoader.__init__",
         "training.runtime.devices:is_deterministic",
         "training.runtime.devices:memory_format_of",
         "training.nan_guard:_copied",
     ],
     covers_on_cuda=[
         "training.precision:_has_bf16",
-        "training.device_prefetch:SideStream.__init__",
-        "training.device_prefetch:SideStream.start",
-        "training.device_prefetch:SideStream.finish",
+        "training.data.device_prefetch:SideStream.__init__",
+        "training.data.device_prefetch:SideStream.start",
+        "training.data.device_prefetch:SideStream.finish",
     ],
 )
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def with_names(data: Path, names: Sequence[str]) -> Path:
     return data
 
 
-@pytest.mark.gpu(covers=["training.score_data:ClassMasks.added"])
+@pytest.mark.gpu(covers=["training.data.dataset:ClassMasks.added"])
 @pytest.mark.parametrize("precision", [pytest.param("bf16", marks=slow), "fp16"])
 def test_data_sets_with_different_classes_train_together(
     precision: Precision, device: torch.device, dataset: Path, tmp_path: Path

@@ -18,8 +18,8 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training import run_state
+from training.data.label_counts import count_labels
 from training.freezing import FreezeOptions, check_freezing, n_layers
-from training.labels import count_labels
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, train

@@ -15,7 +15,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training import nan_guard
-from training.labels import count_labels
+from training.data.label_counts import count_labels
 from training.models import model_file
 from training.nan_guard import NanGuard, on_host
 from training.score_trainer import ScoreTrainer

@@ -14,7 +14,7 @@ from ultralytics.nn.modules.conv import Conv
 from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training import precision
-from training.labels import count_labels
+from training.data.label_counts import count_labels
 from training.models import model_file
 from training.precision import Precision, SelfTest, amp_argument, resolved, self_test
 from training.score_trainer import ScoreTrainer

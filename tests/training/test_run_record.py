@@ -12,8 +12,8 @@ import ultralytics
 
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
+from training.data.multi_dataset import JointOptions, join
 from training.heads import head_config
-from training.joint_data import JointOptions, join
 from training.run_record import HEADS_FILE, RECORD_FILE, RunRecord, check_same_data, record_of
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig, read_config

@@ -19,8 +19,8 @@ from converters.yolo import open_dataset
 from training.assigners.similarity import EPS, LEAST_SCORE, overlap
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.data.label_counts import count_labels
 from training.epoch_events import lower_rate, start_epoch
-from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
 from training.models import model_file

@@ -23,12 +23,12 @@ from converters.yolo import open_dataset
 from training import run_state
 from training.assigners.simota import SparseSimOTA
 from training.checkpoints import load_weights
+from training.data.dataset import ScoreDataset
+from training.data.label_counts import count_labels
 from training.epoch_files import REPORT_FILE
-from training.labels import count_labels
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.predictor import predict
-from training.score_data import ScoreDataset
 from training.score_trainer import ScoreTrainer
 from training.signed_distances import beside
 from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config

@@ -8,7 +8,7 @@ from host_syncs import HostSync, HostSyncs
 from ultralytics.engine.trainer import BaseTrainer
 
 from converters.yolo import open_dataset
-from training.labels import count_labels
+from training.data.label_counts import count_labels
 from training.models import model_file
 from training.score_trainer import ScoreTrainer
 from training.score_validator import labelled

@@ -32,11 +32,11 @@ from ultralytics.utils import IterableSimpleNamespace
 
 from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from converters.page import Page
-from training.augmentation import SymbolCounter
-from training.draws import Draw, EpochSampler
+from training.data.augmentation import SymbolCounter
+from training.data.dataset import ScoreDataset
+from training.data.multi_dataset import JointData
+from training.data.sampling import Draw, EpochSampler
 from training.heads.grouping.statistics import Symbols
-from training.joint_data import JointData
-from training.score_data import ScoreDataset
 from training.train_config import TrainConfig
 
 Ints = NDArray[np.int64]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.multi_dataset import JointData
 from training.density.anchors import points_by_level
 from training.density.as_trained import as_trained, pages_of
 from training.density.batches import (
@@ -20,7 +21,6 @@ from training.density.batches import (
     epoch_most,
 )
 from training.heads.grouping.statistics import Symbols, symbols_of
-from training.joint_data import JointData
 from training.train_config import TrainConfig
 
 SPLIT = "train"

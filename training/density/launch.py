@@ -4,13 +4,13 @@ from dataclasses import replace
 from functools import partial
 
 from class_maps import ConfigError, InputError
+from training.data.label_counts import no_symbols
+from training.data.multi_dataset import join
 from training.density.fullness import Fullness, read_labels
 from training.density.survey import HeadForm
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.joint_data import join
-from training.labels import no_symbols
 from training.memory.gpus import Gpu
 from training.memory.skeleton import trained_model
 from training.memory.step import StepPrecision, StepSpec, predict_step

@@ -14,7 +14,7 @@ from math import floor
 
 import numpy as np
 
-from training.augmentation import MIN_VISIBLE, kept_by_ultralytics, visible_share
+from training.data.augmentation import MIN_VISIBLE, kept_by_ultralytics, visible_share
 from training.heads.grouping.statistics import Floats, Ints, Symbols
 
 WANTED_PX = 4.0

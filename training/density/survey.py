@@ -7,6 +7,7 @@ of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.d
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from training.data.multi_dataset import JointData
 from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
 from training.density.cold_start import ColdStart, cold_start
 from training.density.fullness import SPLIT, Fullness, read_labels
@@ -14,7 +15,6 @@ from training.density.representation import Ceilings, ceilings, settings
 from training.density.sizes import ClassSizes, largest_tile, least_scale, size_rows
 from training.density.stages import Spread, Stage, spread, stages
 from training.heads.head_config import HeadConfig
-from training.joint_data import JointData
 from training.train_config import TrainConfig
 
 

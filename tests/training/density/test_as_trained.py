@@ -12,11 +12,11 @@ import yaml
 from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
 
 from converters.boxes import cxcywh_to_xyxy
-from training.augmentation import SymbolCounter
+from training.data.augmentation import SymbolCounter
+from training.data.dataset import ScoreDataset
+from training.data.multi_dataset import JointData, join
+from training.data.sampling import Draw
 from training.density.as_trained import LabelDataset, as_trained, enough_draws, pages_of
-from training.draws import Draw
-from training.joint_data import JointData, join
-from training.score_data import ScoreDataset
 from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 

@@ -24,7 +24,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError, InputError
 from omr.commands.eval import _of_data
 from training.checkpoints import load_weights
-from training.joint_data import (
+from training.data.multi_dataset import (
     JointOptions,
     MixSampler,
     count_sources,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from training.joint_data import MixSampler
+from training.data.multi_dataset import MixSampler
 
 
 class Draw(NamedTuple):

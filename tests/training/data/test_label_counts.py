@@ -5,7 +5,7 @@ import pytest
 
 from class_maps import InputError
 from converters.yolo import open_dataset
-from training.labels import LabelCounts, count_labels
+from training.data.label_counts import LabelCounts, count_labels
 
 
 def test_no_symbols(draw: Callable[..., Path], tmp_path: Path) -> None:

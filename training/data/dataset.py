@@ -17,18 +17,18 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
 from class_maps import InputError
-from training.augmentation import SymbolCounter
-from training.device_prefetch import DeviceLoader
-from training.draws import Draw, EpochSampler, seed_draw
-from training.joint_data import JointData
-from training.losses.detection import PairCounter
-from training.music_safety import (
+from training.data.allowed_transforms import (
     FreeImages,
     SourcePerspective,
     Transforms,
     transforms_after,
     transforms_before,
 )
+from training.data.augmentation import SymbolCounter
+from training.data.device_prefetch import DeviceLoader
+from training.data.multi_dataset import JointData
+from training.data.sampling import Draw, EpochSampler, seed_draw
+from training.losses.detection import PairCounter
 
 
 class ScoreDataset(YOLODataset):

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from training import device_prefetch
-from training.device_prefetch import Batch, DeviceLoader, one_ahead
+from training.data import device_prefetch
+from training.data.device_prefetch import Batch, DeviceLoader, one_ahead
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])

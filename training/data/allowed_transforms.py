@@ -21,8 +21,8 @@ from ultralytics.data.base import BaseDataset
 import class_maps
 from class_maps import ConfigError
 from class_maps.catalogues import SOURCES
-from training.augmentation import MIN_VISIBLE, SymbolCounter, VisiblePerspective, visible_share
-from training.joint_data import JointData, Source
+from training.data.augmentation import MIN_VISIBLE, SymbolCounter, VisiblePerspective, visible_share
+from training.data.multi_dataset import JointData, Source
 
 PHOTOGRAPHS = "coco"
 """The format in which photographs come, and the class map of their classes."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from class_maps import ConfigError, InputError, with_nearest
 from converters.converted import Converted
 from converters.yolo import DATA_YAML, YoloDataset, open_dataset
-from training.labels import LabelCounts, count_labels
+from training.data.label_counts import LabelCounts, count_labels
 
 EVERY_NAME = "all"
 """Instead of the names that mean the same in every data set."""

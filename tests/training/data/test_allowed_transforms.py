@@ -16,9 +16,7 @@ from torch import Tensor
 from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
 
 from class_maps import ConfigError
-from training.augmentation import SymbolCounter
-from training.joint_data import JointData, JointOptions, join
-from training.music_safety import (
+from training.data.allowed_transforms import (
     MUSIC_DEGREES,
     FreeImages,
     SourceMosaic,
@@ -26,7 +24,9 @@ from training.music_safety import (
     Transforms,
     is_music,
 )
-from training.score_data import ScoreDataset
+from training.data.augmentation import SymbolCounter
+from training.data.dataset import ScoreDataset
+from training.data.multi_dataset import JointData, JointOptions, join
 from training.train_config import TrainConfig
 from training.trainer import train
 

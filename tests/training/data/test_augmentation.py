@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from ultralytics.data.augment import RandomPerspective
 from ultralytics.utils.instance import Instances
 
-from training.augmentation import MIN_VISIBLE, SymbolCounter, VisiblePerspective, visible_share
+from training.data.augmentation import MIN_VISIBLE, SymbolCounter, VisiblePerspective, visible_share
 
 SIDE = 200
 STEMS = [[x, 40.0, x + 1, 160.0] for x in range(20, 180, 10)]

@@ -23,11 +23,11 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import nms
 
 from benchmarks.assigner_memory import added_mb
+from training.heads.distance_bins import allow_beside
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
 from training.models import model_file
-from training.signed_distances import allow_beside
 
 KINDS = ("single", "shared", "separate")
 N_GROUPS = 4

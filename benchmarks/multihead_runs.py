@@ -31,11 +31,11 @@ from training.detections import NMS_IOU_THRESH
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
+from training.heads.size_prior import ClassSize, level_priors, reach_of
 from training.losses.detection import STOCK
 from training.models import model_file
 from training.predictor import predict
 from training.score_trainer import ScoreTrainer
-from training.size_prior import ClassSize, level_priors, reach_of
 from training.train_config import TrainConfig
 from training.trainer import train
 

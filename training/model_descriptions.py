@@ -23,9 +23,9 @@ from ultralytics.nn.modules.head import Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
+from training.heads.distance_bins import bin_values, set_bins
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
 from training.heads.head_config import HeadConfig
-from training.signed_distances import bin_values, set_bins
 
 HEADS = Detect, v10Detect
 """Ultralytics' heads that find boxes and nothing else."""

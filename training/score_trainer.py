@@ -32,6 +32,7 @@ from training.epoch_events import EVENTS
 from training.epoch_files import finish_run, save_epoch
 from training.freezing import FreezeOptions, Freezing
 from training.heads.head_config import HeadConfig
+from training.heads.size_prior import head_priors, set_size_prior, sizes_of
 from training.losses.detection import LossOptions, PairCounter, detection_criterion
 from training.model_descriptions import activation_kept
 from training.nan_guard import NanGuard, on_host
@@ -45,7 +46,6 @@ from training.precision import (
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
 from training.score_validator import ScoreValidator
-from training.size_prior import head_priors, set_size_prior, sizes_of
 from training.tensorboard_log import write_scalars
 from training.transfer import REPORT_FILE as TRANSFER_FILE
 from training.transfer import TransferReport, set_head, transfer

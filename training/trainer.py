@@ -30,6 +30,7 @@ from training.density.max_det import suggested_max_det
 from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing
 from training.heads import head_config
+from training.heads.distance_bins import beside
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.losses.detection import UNUSED, AssignerName
@@ -41,7 +42,6 @@ from training.run_state import STATE_FILE, read, reason
 from training.runtime.devices import check_device, is_deterministic
 from training.runtime.distributed import check_ranks, is_first
 from training.score_trainer import ON_OPTIONS, ScoreTrainer
-from training.signed_distances import beside
 from training.tensorboard_log import check_tensorboard
 from training.train_config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 from training.transfer import check_fit

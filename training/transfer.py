@@ -21,9 +21,9 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
+from training.heads.distance_bins import allow_beside, bin_values, set_bins
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
 from training.heads.head_config import HeadConfig
-from training.signed_distances import allow_beside, bin_values, set_bins
 
 REPORT_FILE = "transfer.json"
 """In the run folder."""

@@ -6,7 +6,7 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.utils.loss import BboxLoss, E2ELoss, v8DetectionLoss
 
 from training.assigners.similarity import EPS
-from training.signed_distances import beside
+from training.heads.distance_bins import beside
 
 
 class SignedBoxLoss(BboxLoss):  # type: ignore[misc]
@@ -14,7 +14,7 @@ class SignedBoxLoss(BboxLoss):  # type: ignore[misc]
 
     Args:
         reg_max: Number of bins, above 1.
-        strides: As :func:`training.signed_distances.allow_beside` got it.
+        strides: As :func:`training.heads.distance_bins.allow_beside` got it.
     """
 
     def __init__(self, reg_max: int, strides: float) -> None:

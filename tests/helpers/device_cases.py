@@ -16,7 +16,7 @@ from converters.page import Page
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
-from training.signed_distances import bin_values
+from training.heads.distance_bins import bin_values
 
 Module = TypeVar("Module", bound=nn.Module)
 SHOWN = 5

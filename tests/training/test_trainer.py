@@ -26,11 +26,11 @@ from training.checkpoints import load_weights
 from training.data.dataset import ScoreDataset
 from training.data.label_counts import count_labels
 from training.epoch_files import REPORT_FILE
+from training.heads.distance_bins import beside
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.predictor import predict
 from training.score_trainer import ScoreTrainer
-from training.signed_distances import beside
 from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, ready_trainer, train
 

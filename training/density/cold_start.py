@@ -26,11 +26,11 @@ from training.assigners.similarity import OverlapByClass, iou, lift
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.density.representation import STOCK_BINS
 from training.density.sizes import ClassSizes
+from training.heads.distance_bins import allow_beside, bin_values
 from training.heads.grouped import SeparateDetect, box_branches, divided
 from training.heads.head_config import HeadConfig
+from training.heads.size_prior import ClassSize, head_priors, set_size_prior
 from training.losses.detection import STOCK, LossOptions, make_assigner
-from training.signed_distances import allow_beside, bin_values
-from training.size_prior import ClassSize, head_priors, set_size_prior
 
 MOST_DROPPED = 0.5
 """Share of a class's symbols that the augmentation may take out."""

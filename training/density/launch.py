@@ -9,6 +9,7 @@ from training.data.multi_dataset import join
 from training.density.fullness import Fullness, read_labels
 from training.density.survey import HeadForm
 from training.heads import head_config
+from training.heads.distance_bins import beside
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.memory.gpus import Gpu
@@ -17,7 +18,6 @@ from training.memory.step import StepPrecision, StepSpec, predict_step
 from training.memory.suggestion import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.runtime.distributed import n_devices, n_started
 from training.runtime.multiples import check_multiple
-from training.signed_distances import beside
 from training.train_config import TrainConfig
 
 

@@ -40,11 +40,11 @@ from training.assigners.similarity import EPS, LEAST_SCORE, OVERLAPS, OverlapByC
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.heads.distance_bins import bin_values
 from training.heads.grouped import GroupedDetect
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.head_outputs import HeadOutputs
 from training.runtime.distributed import total_a_rank
-from training.signed_distances import bin_values
 
 AssignerName = Literal["tal", "simota", "static"]
 UNUSED: dict[AssignerName, tuple[str, ...]] = {

@@ -12,8 +12,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import MissingExtraError
 from training.export import export_onnx
+from training.heads.distance_bins import bin_values
 from training.heads.head_config import BoxBranch
-from training.signed_distances import bin_values
 
 SIDE = 96
 

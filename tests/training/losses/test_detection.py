@@ -25,6 +25,7 @@ from training.assigners.assignment import Anchors, Assignment, Targets, candidat
 from training.assigners.predictions import Predictions
 from training.assigners.similarity import OVERLAPS, OverlapName
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.heads.distance_bins import allow_beside
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import (
     STOCK,
@@ -34,7 +35,6 @@ from training.losses.detection import (
     detection_criterion,
 )
 from training.models import model_file
-from training.signed_distances import allow_beside
 
 Batch = dict[str, Tensor]
 MODELS = ["yolo11n", "yolo26n", "yolov8n-p2"]

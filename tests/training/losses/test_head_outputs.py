@@ -12,8 +12,8 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
 
 from training.assigners.assignment import Anchors
+from training.heads.distance_bins import bin_values
 from training.losses.head_outputs import HeadOutputs
-from training.signed_distances import bin_values
 
 STRIDES = [8, 16, 32]
 

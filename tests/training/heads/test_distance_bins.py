@@ -9,10 +9,10 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from training.assigners.assignment import Anchors
+from training.heads.distance_bins import CLOSED, allow_beside, beside, bin_values, set_bins
 from training.heads.grouped import box_branches
 from training.losses.detection import DetectionLoss, LossOptions
 from training.losses.head_outputs import HeadOutputs
-from training.signed_distances import CLOSED, allow_beside, beside, bin_values, set_bins
 
 SIDE = 64
 STEM = [32.0, 6.0, 33.5, 50.0]

@@ -13,9 +13,8 @@ from ultralytics.nn.tasks import DetectionModel
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
-from training.losses.detection import STOCK, LossOptions, detection_criterion
-from training.signed_distances import allow_beside
-from training.size_prior import (
+from training.heads.distance_bins import allow_beside
+from training.heads.size_prior import (
     WEIGHT_SCALE,
     ClassSize,
     class_sizes,
@@ -24,6 +23,7 @@ from training.size_prior import (
     set_size_prior,
     start_logits,
 )
+from training.losses.detection import STOCK, LossOptions, detection_criterion
 
 SIDE = 320
 # Half-size music: width, height and how many of each there are on a tile.

@@ -21,8 +21,8 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigners.similarity import overlap
+from training.heads.distance_bins import beside
 from training.heads.grouped import SeparateDetect, box_branches
-from training.signed_distances import beside
 
 WEIGHT_SCALE = 0.3
 """What is left of the last layer's random weights, so that they do not drown the prior."""

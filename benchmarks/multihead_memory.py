@@ -27,7 +27,7 @@ from training.heads.distance_bins import allow_beside
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
-from training.models import model_file
+from training.models.zoo import model_file
 
 KINDS = ("single", "shared", "separate")
 N_GROUPS = 4

@@ -25,7 +25,6 @@ from converters.page import Page
 from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
 from training import score_trainer
-from training.checkpoints import save_weights
 from training.data import augmentation
 from training.detections import NMS_IOU_THRESH
 from training.heads import head_config
@@ -33,7 +32,8 @@ from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.heads.size_prior import ClassSize, level_priors, reach_of
 from training.losses.detection import STOCK
-from training.models import model_file
+from training.models.checkpoints import save_weights
+from training.models.zoo import model_file
 from training.predictor import predict
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig

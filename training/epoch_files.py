@@ -10,7 +10,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError
 from converters.files.atomic_files import replacing
 from training import run_state
-from training.checkpoints import save_weights
+from training.models.checkpoints import save_weights
 
 REPORT_FILE = "augmentation.json"
 """In the run folder: epochs done, and what augmentation saw and dropped."""

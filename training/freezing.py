@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
-from training.checkpoints import is_weights, load_weights
+from training.models.checkpoints import is_weights, load_weights
 
 NEVER_TRAINED = ".dfl"
 """Part of the names of what is always frozen: the values of the bins."""

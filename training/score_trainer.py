@@ -22,7 +22,6 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
 from training import run_state
-from training.checkpoints import is_weights, load_weights
 from training.data.allowed_transforms import Transforms
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, ScoreDataset, mixed_loader
@@ -34,7 +33,10 @@ from training.freezing import FreezeOptions, Freezing
 from training.heads.head_config import HeadConfig
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
 from training.losses.detection import LossOptions, PairCounter, detection_criterion
-from training.model_descriptions import activation_kept
+from training.models.checkpoints import is_weights, load_weights
+from training.models.description import activation_kept
+from training.models.transfer import REPORT_FILE as TRANSFER_FILE
+from training.models.transfer import TransferReport, set_head, transfer
 from training.nan_guard import NanGuard, on_host
 from training.precision import (
     Precision,
@@ -47,8 +49,6 @@ from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
 from training.score_validator import ScoreValidator
 from training.tensorboard_log import write_scalars
-from training.transfer import REPORT_FILE as TRANSFER_FILE
-from training.transfer import TransferReport, set_head, transfer
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:

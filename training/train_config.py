@@ -13,13 +13,13 @@ import yaml
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import replacing
 from training.assigners.similarity import OverlapName
-from training.checkpoints import is_weights
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import JointOptions
 from training.freezing import FreezeOptions
 from training.learning_rate import BASE_BATCH, BASE_LR
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, AssignerName, LossOptions
+from training.models.checkpoints import is_weights
 from training.precision import Precision, check_precision
 from training.runtime.multiples import check_multiple
 

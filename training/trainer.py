@@ -23,7 +23,6 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
-from training.checkpoints import is_weights, load_weights
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import JointData, count_sources, join, total
 from training.density.max_det import suggested_max_det
@@ -34,8 +33,10 @@ from training.heads.distance_bins import beside
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.losses.detection import UNUSED, AssignerName
-from training.model_descriptions import activation_kept
-from training.models import model_file
+from training.models.checkpoints import is_weights, load_weights
+from training.models.description import activation_kept
+from training.models.transfer import check_fit
+from training.models.zoo import model_file
 from training.precision import amp_argument, resolved
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.run_state import STATE_FILE, read, reason
@@ -44,7 +45,6 @@ from training.runtime.distributed import check_ranks, is_first
 from training.score_trainer import ON_OPTIONS, ScoreTrainer
 from training.tensorboard_log import check_tensorboard
 from training.train_config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
-from training.transfer import check_fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

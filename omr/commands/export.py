@@ -32,9 +32,9 @@ def export(
 
     Example: omr export run/weights/best.pt --format ultralytics --out model.pt
     """
-    from training.checkpoints import load_weights
     from training.export import export_onnx
-    from training.pickles import write_pickle
+    from training.models.checkpoints import load_weights
+    from training.models.safe_pickle import write_pickle
 
     if out.suffix != SUFFIXES[format_]:
         raise ConfigError(f"--out {out}: must end with {SUFFIXES[format_]} for {format_}")

@@ -11,9 +11,9 @@ from device_trainings import slow
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from training.checkpoints import load_weights, save_weights
 from training.export import export_onnx
 from training.heads.head_config import BoxBranch
+from training.models.checkpoints import load_weights, save_weights
 from training.predictor import predict
 from training.trainer import TrainResult
 

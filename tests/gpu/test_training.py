@@ -22,8 +22,8 @@ from drawn_data import make_dataset
 from interrupted import interrupted
 from torch import Tensor
 
-from training.checkpoints import load_weights
 from training.heads.grouped import SeparateDetect
+from training.models.checkpoints import load_weights
 from training.precision import Precision
 from training.run_record import RECORD_FILE
 from training.train_config import read_config

@@ -12,8 +12,8 @@ from ultralytics.nn.tasks import DetectionModel
 from training.heads.distance_bins import allow_beside
 from training.heads.grouped import divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig
-from training.model_descriptions import activation_kept
-from training.models import model_file
+from training.models.description import activation_kept
+from training.models.zoo import model_file
 
 LABELS = ((2, 0), (1,))
 N_CLASSES = 3

@@ -12,8 +12,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from omr.commands.export import export
-from training.checkpoints import load_weights, save_weights
-from training.models import model_file
+from training.models.checkpoints import load_weights, save_weights
+from training.models.zoo import model_file
 
 
 @pytest.fixture(scope="module")

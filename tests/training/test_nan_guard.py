@@ -16,7 +16,7 @@ from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training import nan_guard
 from training.data.label_counts import count_labels
-from training.models import model_file
+from training.models.zoo import model_file
 from training.nan_guard import NanGuard, on_host
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig

@@ -15,7 +15,7 @@ from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training import precision
 from training.data.label_counts import count_labels
-from training.models import model_file
+from training.models.zoo import model_file
 from training.precision import Precision, SelfTest, amp_argument, resolved, self_test
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig, read_config

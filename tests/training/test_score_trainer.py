@@ -24,7 +24,7 @@ from training.epoch_events import lower_rate, start_epoch
 from training.heads.distance_bins import CLOSED, beside
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
-from training.models import model_file
+from training.models.zoo import model_file
 from training.score_trainer import ScoreTrainer
 from training.score_validator import ScoreValidator
 from training.train_config import TrainConfig

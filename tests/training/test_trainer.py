@@ -22,13 +22,13 @@ from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
 from training import run_state
 from training.assigners.simota import SparseSimOTA
-from training.checkpoints import load_weights
 from training.data.dataset import ScoreDataset
 from training.data.label_counts import count_labels
 from training.epoch_files import REPORT_FILE
 from training.heads.distance_bins import beside
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
+from training.models.checkpoints import load_weights
 from training.predictor import predict
 from training.score_trainer import ScoreTrainer
 from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config

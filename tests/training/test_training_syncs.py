@@ -9,7 +9,7 @@ from ultralytics.engine.trainer import BaseTrainer
 
 from converters.yolo import open_dataset
 from training.data.label_counts import count_labels
-from training.models import model_file
+from training.models.zoo import model_file
 from training.score_trainer import ScoreTrainer
 from training.score_validator import labelled
 from training.train_config import TrainConfig

@@ -18,13 +18,13 @@ from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
-from training.checkpoints import is_weights, load_weights
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.model_descriptions import activation_kept
-from training.models import model_file
+from training.models.checkpoints import is_weights, load_weights
+from training.models.description import activation_kept
+from training.models.transfer import set_head, transfer
+from training.models.zoo import model_file
 from training.runtime.library_loggers import quiet
-from training.transfer import set_head, transfer
 
 
 def trained_model(

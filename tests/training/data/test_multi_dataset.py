@@ -23,7 +23,6 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from omr.commands.eval import _of_data
-from training.checkpoints import load_weights
 from training.data.multi_dataset import (
     JointOptions,
     MixSampler,
@@ -32,7 +31,8 @@ from training.data.multi_dataset import (
     join,
     total,
 )
-from training.models import model_file
+from training.models.checkpoints import load_weights
+from training.models.zoo import model_file
 from training.predictor import class_names, predict
 from training.score_trainer import ScoreTrainer
 from training.score_validator import OF_SOURCE, ScoreValidator, source_names

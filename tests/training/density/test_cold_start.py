@@ -22,8 +22,8 @@ from training.epoch_files import REPORT_FILE
 from training.heads.grouping.statistics import symbols_of
 from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.losses.detection import LossOptions, make_assigner
-from training.model_descriptions import activation_kept
-from training.models import model_file
+from training.models.description import activation_kept
+from training.models.zoo import model_file
 from training.trainer import TrainResult
 
 STRIDES = (8, 16, 32)

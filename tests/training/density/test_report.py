@@ -15,7 +15,6 @@ import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
 from converters.preparation import PreparationOptions
-from training.checkpoints import save_weights
 from training.density.advice import Larger
 from training.density.max_det import suggested_max_det
 from training.density.report import DensityReport, analyze
@@ -25,6 +24,7 @@ from training.memory.gpus import Gpu, find_gpu
 from training.memory.skeleton import trained_model
 from training.memory.step import StepSpec
 from training.memory.suggestion import Launch
+from training.models.checkpoints import save_weights
 from training.train_config import TrainConfig
 
 NAMES = ("stem", "notehead", "clef")

@@ -14,8 +14,8 @@ from ultralytics.nn.tasks import DetectionModel
 from training.heads.grouped import ClassTowers, SeparateDetect, divided
 from training.heads.head_config import BoxBranch
 from training.losses.detection import LossOptions, detection_criterion
-from training.model_descriptions import activation_kept
-from training.models import known_models, model_file
+from training.models.description import activation_kept
+from training.models.zoo import known_models, model_file
 
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov7-tiny")
 SIDE = 160

@@ -34,7 +34,7 @@ from training.losses.detection import (
     LossOptions,
     detection_criterion,
 )
-from training.models import model_file
+from training.models.zoo import model_file
 
 Batch = dict[str, Tensor]
 MODELS = ["yolo11n", "yolo26n", "yolov8n-p2"]

@@ -28,7 +28,7 @@ from training.losses.detection import (
     PairCounter,
     detection_criterion,
 )
-from training.models import model_file
+from training.models.zoo import model_file
 
 IMGSZ = (64, 96)
 N_CLASSES = 4

@@ -9,7 +9,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from class_maps import ConfigError
-from training.checkpoints import save_weights
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import AssignerName, LossOptions
 from training.memory import step
@@ -17,6 +16,7 @@ from training.memory.measured import measure_step
 from training.memory.skeleton import replace_tensors, trained_model
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, optimizer_of, predict_step
 from training.memory.timeline import Recorder
+from training.models.checkpoints import save_weights
 
 SMALL = StepSpec(model="omr-tiny", n_classes=3, imgsz=96, batch=2, boxes=40, device="cpu")
 HEADS = HeadConfig(

@@ -15,7 +15,7 @@ the description as JSON in its metadata::
     args: {task: detect, imgsz: 640}
     state_dict: {...}                                         # in single precision; .pt only
 
-Pickled checkpoints of Ultralytics are read too, as :mod:`training.pickles` says.
+Pickled checkpoints of Ultralytics are read too, as :mod:`training.models.safe_pickle` says.
 """
 
 import io
@@ -33,8 +33,8 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import InputError
 from converters.files.atomic_files import replacing
 from training.heads import head_config
-from training.model_descriptions import ModelDescription, describe, rebuild
-from training.pickles import (
+from training.models.description import ModelDescription, describe, rebuild
+from training.models.safe_pickle import (
     UNREADABLE,
     is_damaged,
     is_pickle,

@@ -27,7 +27,7 @@ from class_maps import InputError
 from converters.files.atomic_files import replacing
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
-from training.model_descriptions import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
+from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
 
 KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
 """Those derived from them give more than boxes and scores."""
@@ -112,7 +112,7 @@ def write_pickle(model: DetectionModel, file: Path) -> None:
     It is a pickle: whoever loads it needs Ultralytics, and for several groups this package, too.
 
     Args:
-        model: Of :func:`training.checkpoints.load_weights`; it stays as it is.
+        model: Of :func:`training.models.checkpoints.load_weights`; it stays as it is.
         file: To make or to replace; its folder is there.
 
     Raises:

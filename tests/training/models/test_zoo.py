@@ -6,8 +6,8 @@ from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
-from training.model_descriptions import activation_kept
-from training.models import OWN, known_models, model_file
+from training.models.description import activation_kept
+from training.models.zoo import OWN, known_models, model_file
 from training.trainer import TrainResult
 
 

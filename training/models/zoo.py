@@ -7,7 +7,7 @@ import yaml
 from ultralytics.utils import ROOT
 
 from class_maps import ConfigError, InputError, with_nearest
-from training.checkpoints import is_weights, load_weights
+from training.models.checkpoints import is_weights, load_weights
 
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Ultralytics' model files that have a plain detection head."""

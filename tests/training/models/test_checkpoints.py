@@ -15,12 +15,12 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_load
 
 from class_maps import InputError
-from training.checkpoints import load_weights, save_weights
 from training.heads.head_config import Group, HeadConfig
-from training.model_descriptions import activation_kept
-from training.models import model_file
-from training.pickles import write_pickle
-from training.transfer import set_head
+from training.models.checkpoints import load_weights, save_weights
+from training.models.description import activation_kept
+from training.models.safe_pickle import write_pickle
+from training.models.transfer import set_head
+from training.models.zoo import model_file
 
 NAMES = ("notehead", "stem", "beam")
 ARGS = {"task": "detect", "imgsz": 96, "data": "/home/somebody/data.yaml", "lr0": 0.01}

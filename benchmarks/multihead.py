@@ -33,8 +33,8 @@ from benchmarks.assigner import machine
 from benchmarks.multihead_runs import SMALL, THIN, Figure, Rig, Variant, run, variants
 from converters.yolo import YoloDataset, open_dataset
 from eval.detection import FREQUENT
-from training.heads.grouping.matching import capacity
-from training.heads.grouping.statistics import Symbols, symbols_of
+from training.grouping.matching import capacity
+from training.grouping.statistics import Symbols, symbols_of
 
 HEADS = ("single", "wide", "grouped", "separate", "random")
 STARTS = (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from training.heads.grouping.suggestion import Suggestion
+    from training.grouping.suggestion import Suggestion
     from training.heads.head_config import HeadConfig
 
 app = typer.Typer(no_args_is_help=True, help="Look at head configs: which classes share a head.")
@@ -121,9 +121,9 @@ def suggest(
     Example: omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
     """
     from converters.yolo import open_dataset
-    from training.heads.grouping.statistics import symbols_of
-    from training.heads.grouping.suggestion import GroupingOptions, check, check_free, write
-    from training.heads.grouping.suggestion import suggest as run
+    from training.grouping.statistics import symbols_of
+    from training.grouping.suggestion import GroupingOptions, check, check_free, write
+    from training.grouping.suggestion import suggest as run
 
     options = GroupingOptions(
         strategy=strategy, n_heads=heads, strides=_strides(strides), balance=balance, seed=seed
@@ -165,7 +165,7 @@ def _strides(text: str) -> tuple[int, ...]:
 def _conflicts(
     pairs: Path | None, confusion: Path | None, threshold: float, names: tuple[str, ...]
 ) -> "NDArray[np.bool_] | None":
-    from training.heads.grouping.conflicts import read_confusion, read_pairs
+    from training.grouping.conflicts import read_confusion, read_pairs
 
     if pairs and confusion:
         raise ConfigError("--pairs and --confusion say the same; give one of them")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from training.heads.grouping.statistics import Symbols
+from training.grouping.statistics import Symbols
 
 N_CLASSES = 3
 NAMES = ("a", "b", "c")

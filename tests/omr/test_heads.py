@@ -12,8 +12,8 @@ from class_maps import ConfigError, InputError
 from converters import images
 from omr.cli import app
 from omr.commands import heads
+from training.grouping.suggestion import GroupingOptions, Strategy
 from training.heads import head_config
-from training.heads.grouping.suggestion import GroupingOptions, Strategy
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from training.assigners.assignment import Anchors, SmallBoxes, candidate_counts
 from training.density.sizes import members
-from training.heads.grouping.matching import capacity_of
-from training.heads.grouping.statistics import (
+from training.grouping.matching import capacity_of
+from training.grouping.statistics import (
     Candidates,
     Ints,
     Symbols,

@@ -36,7 +36,7 @@ from training.data.augmentation import SymbolCounter
 from training.data.dataset import ScoreDataset
 from training.data.multi_dataset import JointData
 from training.data.sampling import Draw, EpochSampler
-from training.heads.grouping.statistics import Symbols
+from training.grouping.statistics import Symbols
 from training.train_config import TrainConfig
 
 Ints = NDArray[np.int64]

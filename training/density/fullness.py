@@ -20,7 +20,7 @@ from training.density.batches import (
     batch_sum,
     epoch_most,
 )
-from training.heads.grouping.statistics import Symbols, symbols_of
+from training.grouping.statistics import Symbols, symbols_of
 from training.train_config import TrainConfig
 
 SPLIT = "train"

@@ -24,8 +24,8 @@ import numpy as np
 
 from training.density.anchors import points_by_level
 from training.density.sizes import members
+from training.grouping.statistics import Floats, Ints, Symbols
 from training.heads.distance_bins import BESIDE
-from training.heads.grouping.statistics import Floats, Ints, Symbols
 
 STOCK_BINS = 16
 """Ultralytics' ``reg_max``: bins for 0, 1, ... 15 strides."""

@@ -15,7 +15,7 @@ from math import floor
 import numpy as np
 
 from training.data.augmentation import MIN_VISIBLE, kept_by_ultralytics, visible_share
-from training.heads.grouping.statistics import Floats, Ints, Symbols
+from training.grouping.statistics import Floats, Ints, Symbols
 
 WANTED_PX = 4.0
 WANTED_SHARE = 0.95

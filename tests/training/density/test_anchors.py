@@ -20,7 +20,7 @@ from training.density.anchors import (
     contest,
     points_by_level,
 )
-from training.heads.grouping.statistics import Symbols
+from training.grouping.statistics import Symbols
 from training.heads.head_config import BoxBranch, Group, HeadConfig
 
 IMGSZ = 64

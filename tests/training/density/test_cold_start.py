@@ -19,7 +19,7 @@ from training.assigners.predictions import DensePredictions
 from training.density.cold_start import ClassStart, ColdStart, cold_start, starting_distances
 from training.density.sizes import ClassSizes, size_rows
 from training.epoch_files import REPORT_FILE
-from training.heads.grouping.statistics import symbols_of
+from training.grouping.statistics import symbols_of
 from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.losses.detection import LossOptions, make_assigner
 from training.models.description import activation_kept

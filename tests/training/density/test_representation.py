@@ -16,8 +16,8 @@ from ultralytics.nn.modules.head import Detect
 from training.assigners.assignment import Anchors, Targets, candidate_pairs
 from training.density.representation import Reach, Setting, best_ious, ceilings
 from training.density.representation import settings as settings_of
+from training.grouping.statistics import Symbols
 from training.heads.distance_bins import allow_beside, bin_values
-from training.heads.grouping.statistics import Symbols
 
 STOCK, SIGNED, STOCK_P2, SIGNED_P2 = settings_of((8, 16, 32))
 

@@ -22,7 +22,7 @@ from training.density.sizes import (
     sides_of,
     size_rows,
 )
-from training.heads.grouping.statistics import Symbols
+from training.grouping.statistics import Symbols
 
 NEARLY = 1 - TOLERANCE
 SHARES = ("under_1px", "under_2px", "under_4px", "dropped", "dropped_by_ultralytics")

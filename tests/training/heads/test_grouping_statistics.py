@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from converters.page import Page
 from training.assigners.assignment import Anchors, Targets, candidate_pairs
-from training.heads.grouping.matching import NONE, capacity, maximum_matching
-from training.heads.grouping.statistics import Symbols, candidates, measure, symbols_of
+from training.grouping.matching import NONE, capacity, maximum_matching
+from training.grouping.statistics import Symbols, candidates, measure, symbols_of
 
 IMGSZ, STRIDES, N_CLASSES = 64, (8, 16), 3
 NAMES = ("a", "b", "c")

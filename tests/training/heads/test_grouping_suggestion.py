@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from class_maps import ConfigError, InputError
+from training.grouping.conflicts import read_confusion, read_pairs
+from training.grouping.statistics import Symbols
+from training.grouping.suggestion import GroupingOptions, Strategy, suggest, write
 from training.heads import head_config
-from training.heads.grouping.conflicts import read_confusion, read_pairs
-from training.heads.grouping.statistics import Symbols
-from training.heads.grouping.suggestion import GroupingOptions, Strategy, suggest, write
 
 NAMES = ("note black", "note half", "stem", "no", "staff")
 

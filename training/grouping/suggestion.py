@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from class_maps import ConfigError
-from training.heads.grouping import strategies
-from training.heads.grouping.conflicts import Conflicts
-from training.heads.grouping.matching import capacity
-from training.heads.grouping.statistics import ClassStatistics, Ints, Symbols, measure
+from training.grouping import strategies
+from training.grouping.conflicts import Conflicts
+from training.grouping.matching import capacity
+from training.grouping.statistics import ClassStatistics, Ints, Symbols, measure
 from training.heads.head_config import BoxBranch, Group, HeadConfig, to_yaml
 
 Strategy = Literal["geometry", "hybrid", "anti-confusion", "collision"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.heads.grouping.statistics import Candidates, Ints, Symbols, candidates
+from training.grouping.statistics import Candidates, Ints, Symbols, candidates
 
 NONE = -1
 

@@ -5,7 +5,7 @@ Shapes: C vertices, K parts.
 
 import numpy as np
 
-from training.heads.grouping.statistics import Ints
+from training.grouping.statistics import Ints
 
 N_STARTS = 8
 """Drawn orders to begin with, besides that by weight."""

@@ -8,10 +8,10 @@ Shapes: C classes, H heads.
 
 import numpy as np
 
-from training.heads.grouping.clustering import balanced, kmeans, kmeans_1d, spectral_embedding
-from training.heads.grouping.conflicts import Conflicts
-from training.heads.grouping.partition import partition
-from training.heads.grouping.statistics import ClassStatistics, Floats, Ints
+from training.grouping.clustering import balanced, kmeans, kmeans_1d, spectral_embedding
+from training.grouping.conflicts import Conflicts
+from training.grouping.partition import partition
+from training.grouping.statistics import ClassStatistics, Floats, Ints
 
 SHAPE_SHARE = 0.5
 """Of the similarity of shapes in :func:`similarity`; the rest is that of the images."""

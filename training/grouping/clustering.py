@@ -6,7 +6,7 @@ Shapes: C things to cluster, K clusters, D dimensions.
 import numpy as np
 from numpy.typing import NDArray
 
-from training.heads.grouping.statistics import Floats, Ints
+from training.grouping.statistics import Floats, Ints
 
 MAX_STEPS = 100
 N_STARTS = 20

@@ -22,7 +22,7 @@ import yaml
 from numpy.typing import NDArray
 
 from class_maps import InputError, with_nearest
-from training.heads.grouping.statistics import Floats
+from training.grouping.statistics import Floats
 
 Conflicts = NDArray[np.bool_]
 """Which classes are taken for one another: symmetric, shape ``(C, C)``."""

@@ -34,7 +34,7 @@ from converters.yolo import YoloDataset, open_dataset
 from eval.detection import DetectionReport, evaluate
 from training.assigners.similarity import EPS, LEAST_SCORE
 from training.losses.detection import STOCK, LossOptions
-from training.predictor import predict
+from training.predict.detector import predict
 from training.train_config import TrainConfig
 from training.trainer import train
 

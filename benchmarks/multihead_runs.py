@@ -26,7 +26,6 @@ from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
 from training import score_trainer
 from training.data import augmentation
-from training.detections import NMS_IOU_THRESH
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
@@ -34,7 +33,8 @@ from training.heads.size_prior import ClassSize, level_priors, reach_of
 from training.losses.detection import STOCK
 from training.models.checkpoints import save_weights
 from training.models.zoo import model_file
-from training.predictor import predict
+from training.predict.detections import NMS_IOU_THRESH
+from training.predict.detector import predict
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train

@@ -25,7 +25,6 @@ from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import JointData, count_sources, join, total
-from training.density.max_det import suggested_max_det
 from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing
 from training.heads import head_config
@@ -38,6 +37,7 @@ from training.models.description import activation_kept
 from training.models.transfer import check_fit
 from training.models.zoo import model_file
 from training.precision import amp_argument, resolved
+from training.predict.max_det import suggested_max_det
 from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.run_state import STATE_FILE, read, reason
 from training.runtime.devices import check_device, is_deterministic

@@ -49,8 +49,8 @@ def evaluate(
     from converters.yolo import open_dataset
     from eval.detection import evaluate as score
     from eval.drawing import compare
-    from training.density.max_det import suggested_max_det
-    from training.predictor import class_names, predict
+    from training.predict.detector import class_names, predict
+    from training.predict.max_det import suggested_max_det
 
     _check_conf(conf)
     if out is not None and not force:

@@ -14,7 +14,7 @@ from ultralytics.nn.tasks import DetectionModel
 from training.export import export_onnx
 from training.heads.head_config import BoxBranch
 from training.models.checkpoints import load_weights, save_weights
-from training.predictor import predict
+from training.predict.detector import predict
 from training.trainer import TrainResult
 
 SIDE = 96
@@ -84,10 +84,10 @@ def test_gradients_of_the_network(name: str, device: torch.device) -> None:
     covers=[
         "training.runtime.devices:devices_of",
         "training.runtime.devices:memory_format_of",
-        "training.detections:_suppress",
-        "training.image_batches:collate",
-        "training.image_batches:network_input",
-        "training.predictor:predict",
+        "training.predict.detections:_suppress",
+        "training.predict.image_batches:collate",
+        "training.predict.image_batches:network_input",
+        "training.predict.detector:predict",
     ]
 )
 @pytest.mark.usefixtures("exact_fp32")

@@ -55,7 +55,7 @@ class HostSync:
     name: str
     """Operation: ``item``, ``nonzero``, ``index``, ``cpu``, ``tensor`` ..."""
     place: str
-    """Innermost line of this project that led to it, as ``training/predictor.py:98``."""
+    """Innermost line of this project that led to it, as ``training/predict/detector.py:98``."""
     caller: str = field(compare=False)
     """Innermost line outside torch, which may be in another library."""
 

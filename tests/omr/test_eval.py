@@ -23,7 +23,7 @@ NAMES = ("notehead", "stem", "clef")
 
 @dataclass
 class Predictor:
-    """Stands in for training.predictor: finds every truth of the split, by its name.
+    """Stands in for training.predict.detector: finds every truth of the split, by its name.
 
     Before them it finds ``n_strangers`` symbols of each class that the data does not have.
     """
@@ -60,9 +60,9 @@ class Predictor:
 
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
-    fake, module = Predictor(), ModuleType("training.predictor")
+    fake, module = Predictor(), ModuleType("training.predict.detector")
     module.__dict__.update(class_names=fake.class_names, predict=fake.predict)
-    monkeypatch.setitem(sys.modules, "training.predictor", module)
+    monkeypatch.setitem(sys.modules, "training.predict.detector", module)
     return fake
 
 
@@ -145,7 +145,7 @@ def test_images_that_fill_the_limit_are_counted(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "training.density.max_det.suggested_max_det", lambda max_symbols: max_symbols
+        "training.predict.max_det.suggested_max_det", lambda max_symbols: max_symbols
     )
     result = run(data, "--json")
     assert json.loads(result.stdout)["images_at_max_det"] == 1
@@ -222,7 +222,7 @@ def test_other_classes_do_not_fill_the_limit(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "training.density.max_det.suggested_max_det", lambda max_symbols: max_symbols
+        "training.predict.max_det.suggested_max_det", lambda max_symbols: max_symbols
     )
     predictor.names, predictor.n_strangers = (*NAMES, "dog"), 50
     report = json.loads(run(data, "--json").stdout)

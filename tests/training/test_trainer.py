@@ -29,7 +29,7 @@ from training.heads.distance_bins import beside
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models.checkpoints import load_weights
-from training.predictor import predict
+from training.predict.detector import predict
 from training.score_trainer import ScoreTrainer
 from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, ready_trainer, train

@@ -33,7 +33,7 @@ from training.data.multi_dataset import (
 )
 from training.models.checkpoints import load_weights
 from training.models.zoo import model_file
-from training.predictor import class_names, predict
+from training.predict.detector import class_names, predict
 from training.score_trainer import ScoreTrainer
 from training.score_validator import OF_SOURCE, ScoreValidator, source_names
 from training.train_config import TrainConfig, read_config, save_config

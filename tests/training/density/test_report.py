@@ -16,7 +16,6 @@ from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
 from converters.preparation import PreparationOptions
 from training.density.advice import Larger
-from training.density.max_det import suggested_max_det
 from training.density.report import DensityReport, analyze
 from training.density.stages import Spread
 from training.heads.head_config import load as load_heads
@@ -25,6 +24,7 @@ from training.memory.skeleton import trained_model
 from training.memory.step import StepSpec
 from training.memory.suggestion import Launch
 from training.models.checkpoints import save_weights
+from training.predict.max_det import suggested_max_det
 from training.train_config import TrainConfig
 
 NAMES = ("stem", "notehead", "clef")

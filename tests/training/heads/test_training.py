@@ -10,7 +10,7 @@ from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.checkpoints import load_weights
-from training.predictor import predict
+from training.predict.detector import predict
 from training.train_config import TrainConfig, read_config
 from training.trainer import train
 

@@ -32,7 +32,7 @@ if {first}:
     socket.getaddrinfo = refuse
 from training.train_config import TrainConfig
 from training.trainer import train
-from training.predictor import predict
+from training.predict.detector import predict
 import torch
 torch.set_num_threads(2)
 result = train(TrainConfig(data=data, out=out, epochs=1, imgsz=64, batch=4, device="cpu"))

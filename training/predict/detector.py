@@ -13,9 +13,15 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
 from converters.page import Page
-from training.detections import Detections, detections
-from training.image_batches import ResizedImage, collate, network_input, read_ahead, read_resized
 from training.models.checkpoints import load_weights
+from training.predict.detections import Detections, detections
+from training.predict.image_batches import (
+    ResizedImage,
+    collate,
+    network_input,
+    read_ahead,
+    read_resized,
+)
 from training.runtime.devices import check_device, exact_fp32, memory_format_of
 
 

@@ -6,8 +6,8 @@ from host_syncs import HostSyncs
 from torch import Tensor
 from torchvision.ops import nms
 
-from training import detections as module
-from training.detections import (
+from training.predict import detections as module
+from training.predict.detections import (
     NMS_IOU_THRESH,
     Detections,
     detections,

@@ -13,9 +13,9 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
-from training import predictor
-from training.detections import Detections
-from training.predictor import class_names, predict
+from training.predict import detector
+from training.predict.detections import Detections
+from training.predict.detector import class_names, predict
 from training.train_config import TrainConfig
 from training.trainer import TrainResult, train
 
@@ -86,7 +86,7 @@ def test_prediction_is_in_exact_fp32() -> None:
         seen.append(tf32_is_on())
         return (torch.zeros(len(images), 6, 10),)
 
-    predictor._detect(model, torch.zeros(1, 3, 32, 32), 0.5, 10)
+    detector._detect(model, torch.zeros(1, 3, 32, 32), 0.5, 10)
     assert seen == [False]
     assert tf32_is_on()
 
@@ -103,7 +103,7 @@ def test_weights_and_images_have_the_memory_format(
             assert tensor.is_contiguous(memory_format=memory_format)
         return []
 
-    monkeypatch.setattr(predictor, "_detect", check)
+    monkeypatch.setattr(detector, "_detect", check)
     images = images_of(dataset / "images" / "val")[:1]
     with pytest.raises(ValueError, match="zip"):  # one image, and no detections for it
         list(predict(trained.last, images, imgsz=96, device="cpu", memory_format=memory_format))
@@ -118,7 +118,7 @@ def test_boxes_are_in_pixels_of_the_file(
         labels=torch.tensor([1]),
         scores=torch.tensor([0.5]),
     )
-    monkeypatch.setattr(predictor, "_detect", lambda *_: [found])
+    monkeypatch.setattr(detector, "_detect", lambda *_: [found])
     images = [(tmp_path / "a.png", PurePosixPath("scores/a.png"))]
     (page,) = predict(trained.last, images, imgsz=100, device="cpu")
     assert isinstance(page, Page)

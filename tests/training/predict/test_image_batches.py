@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import pad
 
 from class_maps import InputError
-from training.image_batches import (
+from training.predict.image_batches import (
     ResizedImage,
     collate,
     network_input,

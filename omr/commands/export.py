@@ -32,7 +32,7 @@ def export(
 
     Example: omr export run/weights/best.pt --format ultralytics --out model.pt
     """
-    from training.export import export_onnx
+    from training.export.onnx import export_onnx
     from training.models.checkpoints import load_weights
     from training.models.safe_pickle import write_pickle
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import MissingExtraError
-from training.export import export_onnx
+from training.export.onnx import export_onnx
 from training.heads.distance_bins import bin_values
 from training.heads.head_config import BoxBranch
 

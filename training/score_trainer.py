@@ -21,14 +21,12 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
-from training import run_state
 from training.data.allowed_transforms import Transforms
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, ScoreDataset, mixed_loader
 from training.data.multi_dataset import JointData, JointOptions, join
 from training.data.sampling import EpochSampler
 from training.epoch_events import EVENTS
-from training.epoch_files import finish_run, save_epoch
 from training.freezing import FreezeOptions, Freezing
 from training.heads.head_config import HeadConfig
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
@@ -45,6 +43,8 @@ from training.precision import (
     start_precision,
     tested_precision,
 )
+from training.runs import resume_state
+from training.runs.checkpoint_files import finish_run, save_epoch
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
 from training.score_validator import ScoreValidator
@@ -114,8 +114,8 @@ class ScoreTrainer(DetectionTrainer):
         """Of this epoch."""
         self.batches_gathered = 0
         """Since the last step of the optimiser."""
-        self.state_file: Path = self.wdir / run_state.STATE_FILE
-        self.earlier: run_state.State = {"criterion": {}, "seconds": 0.0, "guard": {}}
+        self.state_file: Path = self.wdir / resume_state.STATE_FILE
+        self.earlier: resume_state.State = {"criterion": {}, "seconds": 0.0, "guard": {}}
         """What a resumed run takes up after it is set up."""
         for event, function in EVENTS:
             if function not in self.callbacks[event]:
@@ -202,7 +202,7 @@ class ScoreTrainer(DetectionTrainer):
         order = self.joint.sampler(dataset.im_files, seed=self.args.seed, **place)
         sampler = EpochSampler(order, **place)
         if self.resume:  # here: processes of older versions begin to load as soon as they are built
-            sampler.set_epoch(run_state.read(self.state_file, mapped=True)["epochs_done"])
+            sampler.set_epoch(resume_state.read(self.state_file, mapped=True)["epochs_done"])
         return mixed_loader(dataset, sampler, batch_size, self.args, self.device)
 
     def get_model(
@@ -344,13 +344,13 @@ class ScoreTrainer(DetectionTrainer):
         """
         if not self.resume:
             return
-        state = run_state.read(self.state_file)
+        state = resume_state.read(self.state_file)
         self.freeze_as_in(state["epochs_done"] - 1)  # its optimiser has that epoch's groups
-        run_state.restore(self, state)
+        resume_state.restore(self, state)
         self.counts, self.priors = state["counts"], state["priors"]
         self.earlier = {name: state[name] for name in self.earlier}
         if distributed.is_first():
-            run_state.cut_results(self.csv, self.start_epoch)
+            resume_state.cut_results(self.csv, self.start_epoch)
 
     def build_optimizer(self, model: torch.nn.Module, *args: Any, **options: Any) -> Optimizer:  # noqa: ANN401
         """Build Ultralytics' optimiser, without what is frozen.

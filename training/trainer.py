@@ -25,7 +25,6 @@ from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import JointData, count_sources, join, total
-from training.epoch_files import REPORT_FILE, finish_run
 from training.freezing import check_freezing
 from training.heads import head_config
 from training.heads.distance_bins import beside
@@ -38,8 +37,9 @@ from training.models.transfer import check_fit
 from training.models.zoo import model_file
 from training.precision import amp_argument, resolved
 from training.predict.max_det import suggested_max_det
-from training.run_record import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
-from training.run_state import STATE_FILE, read, reason
+from training.runs.checkpoint_files import REPORT_FILE, finish_run
+from training.runs.provenance import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
+from training.runs.resume_state import STATE_FILE, read, reason
 from training.runtime.devices import check_device, is_deterministic
 from training.runtime.distributed import check_ranks, is_first
 from training.score_trainer import ON_OPTIONS, ScoreTrainer

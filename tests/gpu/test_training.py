@@ -25,7 +25,7 @@ from torch import Tensor
 from training.heads.grouped import SeparateDetect
 from training.models.checkpoints import load_weights
 from training.precision import Precision
-from training.run_record import RECORD_FILE
+from training.runs.provenance import RECORD_FILE
 from training.train_config import read_config
 from training.trainer import ready_trainer, train
 
@@ -44,7 +44,7 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.runtime.devices:devices_of",
         "training.runtime.distributed:check_ranks",
         "training.runtime.distributed:leave",
-        "training.run_record:_device_name",
+        "training.runs.provenance:_device_name",
         "training.data.dataset:mixed_loader",
         "training.score_trainer:ScoreTrainer.__init__",
         "training.score_trainer:ScoreTrainer.build_dataset",

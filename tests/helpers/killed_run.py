@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from training import epoch_files, score_trainer
+from training import score_trainer
+from training.runs import checkpoint_files
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train

@@ -17,9 +17,9 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
 from converters.yolo import open_dataset
-from training import run_state
 from training.data.label_counts import count_labels
 from training.freezing import FreezeOptions, check_freezing, n_layers
+from training.runs import resume_state
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, train
@@ -292,14 +292,14 @@ def test_a_run_that_was_cut_off_goes_on_in_its_schedule(
     )
     interrupted(config, epoch=killed_in)
     groups = []
-    start = run_state.restore
+    start = resume_state.restore
 
-    def restore(trainer: ScoreTrainer, state: run_state.State) -> None:
+    def restore(trainer: ScoreTrainer, state: resume_state.State) -> None:
         start(trainer, state)
         groups.append([len(g["params"]) for g in trainer.optimizer.param_groups])
         assert groups[-1] == [len(g["params"]) for g in state["optimizer"]["param_groups"]]
 
-    monkeypatch.setattr(run_state, "restore", restore)
+    monkeypatch.setattr(resume_state, "restore", restore)
     assert train(replace(config, resume=True)).epochs == 3
     assert [len(sizes) for sizes in groups] == [3 * (killed_in + 1)]
 

@@ -20,16 +20,16 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
-from training import run_state
 from training.assigners.simota import SparseSimOTA
 from training.data.dataset import ScoreDataset
 from training.data.label_counts import count_labels
-from training.epoch_files import REPORT_FILE
 from training.heads.distance_bins import beside
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models.checkpoints import load_weights
 from training.predict.detector import predict
+from training.runs import resume_state
+from training.runs.checkpoint_files import REPORT_FILE
 from training.score_trainer import ScoreTrainer
 from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, ready_trainer, train
@@ -439,7 +439,9 @@ def test_a_run_without_its_last_weights_is_not_resumed_and_not_deleted(
     (out / "weights").mkdir(parents=True)
     config = replace(tiny(dataset, out), epochs=2)
     save_config(config)
-    run_state.write({"version": run_state.VERSION, "epochs_done": 1}, out / "weights" / "state.pt")
+    resume_state.write(
+        {"version": resume_state.VERSION, "epochs_done": 1}, out / "weights" / "state.pt"
+    )
     with pytest.raises(ConfigError, match=r"weights/last\.pt: is missing; bring it back"):
         train(replace(config, resume=True))
     assert (out / "weights" / "state.pt").is_file()

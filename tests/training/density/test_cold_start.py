@@ -18,12 +18,12 @@ from training.assigners.assignment import Anchors, Targets
 from training.assigners.predictions import DensePredictions
 from training.density.cold_start import ClassStart, ColdStart, cold_start, starting_distances
 from training.density.sizes import ClassSizes, size_rows
-from training.epoch_files import REPORT_FILE
 from training.grouping.statistics import symbols_of
 from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.losses.detection import LossOptions, make_assigner
 from training.models.description import activation_kept
 from training.models.zoo import model_file
+from training.runs.checkpoint_files import REPORT_FILE
 from training.trainer import TrainResult
 
 STRIDES = (8, 16, 32)

@@ -14,7 +14,7 @@ from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
 from training.data.multi_dataset import JointOptions, join
 from training.heads import head_config
-from training.run_record import HEADS_FILE, RECORD_FILE, RunRecord, check_same_data, record_of
+from training.runs.provenance import HEADS_FILE, RECORD_FILE, RunRecord, check_same_data, record_of
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig, read_config
 from training.trainer import train

@@ -9,8 +9,8 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
 from converters.files.atomic_files import replacing
-from training import run_state
 from training.models.checkpoints import save_weights
+from training.runs import resume_state
 
 REPORT_FILE = "augmentation.json"
 """In the run folder: epochs done, and what augmentation saw and dropped."""
@@ -76,7 +76,7 @@ def write_state(trainer: BaseTrainer) -> None:
     }
     file = trainer.state_file
     try:
-        run_state.write(run_state.captured(trainer) | own, file)
+        resume_state.write(resume_state.captured(trainer) | own, file)
     except OSError as error:
         kept = "the one before is kept" if file.exists() else "there is none yet"
         LOGGER.warning(
@@ -91,4 +91,4 @@ def finish_run(weights: Path) -> None:
     Args:
         weights: The run's folder of that name.
     """
-    (weights / run_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
+    (weights / resume_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model

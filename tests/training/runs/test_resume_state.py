@@ -13,9 +13,10 @@ from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_proce
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import replacing
-from training import run_state, score_trainer
-from training.epoch_files import REPORT_FILE, finish_run
-from training.run_state import STATE_FILE
+from training import score_trainer
+from training.runs import resume_state
+from training.runs.checkpoint_files import REPORT_FILE, finish_run
+from training.runs.resume_state import STATE_FILE
 from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
@@ -56,7 +57,7 @@ WEIGHTS = ["best.pt", "best.safetensors", "last.pt", "last.safetensors"]
 
 
 def check_equal(run: Path, other: Path) -> None:
-    ends = [flat(run_state.read(folder / "end.pt")) for folder in (run, other)]
+    ends = [flat(resume_state.read(folder / "end.pt")) for folder in (run, other)]
     assert ends[0].keys() == ends[1].keys()
     for name, value in ends[0].items():
         if name == "/seconds":
@@ -174,16 +175,16 @@ def test_a_run_that_was_killed_before_it_finished_is_finished(
 
 def test_without_room_for_a_state_the_one_before_is_kept(tmp_path: Path) -> None:
     file = tmp_path / STATE_FILE
-    run_state.write({"version": 1, "epochs_done": 1}, file)
+    resume_state.write({"version": 1, "epochs_done": 1}, file)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
     try:
         with pytest.raises(OSError, match="File too large") as raised:
-            run_state.write({"version": 1, "epochs_done": 2, "w": torch.zeros(99_999)}, file)
+            resume_state.write({"version": 1, "epochs_done": 2, "w": torch.zeros(99_999)}, file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert run_state.reason(raised.value) == "File too large"
-    assert run_state.read(file)["epochs_done"] == 1
+    assert resume_state.reason(raised.value) == "File too large"
+    assert resume_state.read(file)["epochs_done"] == 1
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -193,7 +194,7 @@ def test_a_training_without_room_for_its_state_goes_on(
     def full(*_args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run_state, "write", full)
+    monkeypatch.setattr(resume_state, "write", full)
     result = train(replace(tiny(data, tmp_path / "run"), epochs=1))
     assert result.last.is_file()
     said = [record.message for record in caplog.records if STATE_FILE in record.message]
@@ -218,15 +219,15 @@ def test_a_state_that_cannot_be_read(content: bytes | None, problem: str, tmp_pa
         file.write_bytes(content)
     for mapped in (False, True):
         with pytest.raises(InputError) as raised:
-            run_state.read(file, mapped=mapped)
+            resume_state.read(file, mapped=mapped)
         assert str(raised.value) == f"{file}: {problem}"
 
 
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     file = tmp_path / STATE_FILE
-    run_state.write({"version": 0}, file)
+    resume_state.write({"version": 0}, file)
     with pytest.raises(InputError, match="of another version of omr; start the run again"):
-        run_state.read(file)
+        resume_state.read(file)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -245,10 +246,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_rows_of_later_epochs_go_and_a_missing_one_counts(tmp_path: Path) -> None:
     file = tmp_path / "results.csv"
-    run_state.cut_results(file, 2)
+    resume_state.cut_results(file, 2)
     assert not file.exists()
     file.write_text("epoch,loss\n1,5\n3,4\n4,3\n")  # for the second there was no room
-    run_state.cut_results(file, 3)
+    resume_state.cut_results(file, 3)
     assert file.read_text() == "epoch,loss\n1,5\n3,4\n"
-    run_state.cut_results(file, 0)
+    resume_state.cut_results(file, 0)
     assert file.read_text() == "epoch,loss\n"

@@ -110,7 +110,8 @@ def train_stock(options: argparse.Namespace) -> None:
     )
     file = options.folder / "stock.txt"
     with mock.patch(
-        "training.score_trainer.detection_criterion", lambda model, _options: model.init_criterion()
+        "training.engine.omr_trainer.detection_criterion",
+        lambda model, _options: model.init_criterion(),
     ):
         try:
             train(config, force=True)

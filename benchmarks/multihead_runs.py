@@ -24,8 +24,9 @@ from ultralytics.utils.torch_utils import unwrap_model
 from converters.page import Page
 from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
-from training import score_trainer
 from training.data import augmentation
+from training.engine import omr_trainer
+from training.engine.omr_trainer import ScoreTrainer
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
@@ -35,7 +36,6 @@ from training.models.checkpoints import save_weights
 from training.models.zoo import model_file
 from training.predict.detections import NMS_IOU_THRESH
 from training.predict.detector import predict
-from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
 
@@ -103,7 +103,7 @@ def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
     whole = HeadConfig(groups=(Group(name="all", classes=tuple(names)),))
     stock = replace(separate, box_encoding="stock")
     no_prior = {"size_prior": False}
-    shared: Any = ((score_trainer, "head_priors", shared_priors),)
+    shared: Any = ((omr_trainer, "head_priors", shared_priors),)
     return {
         "single": Variant(heads=whole),
         "wide": Variant(heads=replace(whole, tower_width=equal_width(names, separate, rig))),

@@ -28,8 +28,8 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
 from converters.staging import is_free
+from training.engine.omr_trainer import ScoreTrainer
 from training.runtime.distributed import n_started
-from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 

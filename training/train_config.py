@@ -15,12 +15,12 @@ from converters.files.atomic_files import replacing
 from training.assigners.similarity import OverlapName
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import JointOptions
-from training.freezing import FreezeOptions
-from training.learning_rate import BASE_BATCH, BASE_LR
+from training.engine.freezing import FreezeOptions
+from training.engine.learning_rate import BASE_BATCH, BASE_LR
+from training.engine.precision import Precision, check_precision
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, AssignerName, LossOptions
 from training.models.checkpoints import is_weights
-from training.precision import Precision, check_precision
 from training.runtime.multiples import check_multiple
 
 CONFIG_FILE = "omr.yaml"

@@ -25,7 +25,10 @@ from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import JointData, count_sources, join, total
-from training.freezing import check_freezing
+from training.engine.freezing import check_freezing
+from training.engine.omr_trainer import ON_OPTIONS, ScoreTrainer
+from training.engine.precision import amp_argument, resolved
+from training.engine.tensorboard import check_tensorboard
 from training.heads import head_config
 from training.heads.distance_bins import beside
 from training.heads.grouped import GroupedDetect
@@ -35,15 +38,12 @@ from training.models.checkpoints import is_weights, load_weights
 from training.models.description import activation_kept
 from training.models.transfer import check_fit
 from training.models.zoo import model_file
-from training.precision import amp_argument, resolved
 from training.predict.max_det import suggested_max_det
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.runs.provenance import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
 from training.runs.resume_state import STATE_FILE, read, reason
 from training.runtime.devices import check_device, is_deterministic
 from training.runtime.distributed import check_ranks, is_first
-from training.score_trainer import ON_OPTIONS, ScoreTrainer
-from training.tensorboard_log import check_tensorboard
 from training.train_config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 
 

@@ -328,7 +328,7 @@ def _shapes_rows(place: _Place) -> list[str]:
 
 def _epochs_rows(place: _Place) -> list[str]:
     """How both parts of a joint training came on, from epoch to epoch."""
-    from training.score_validator import OF_SOURCE
+    from training.engine.validator import OF_SOURCE
 
     if not place.coco_score.is_dir():
         return []

@@ -247,7 +247,7 @@ def train(
 
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """
-    from training.learning_rate import resolved_rate
+    from training.engine.learning_rate import resolved_rate
     from training.runtime.distributed import is_first
     from training.train_config import TrainConfig
     from training.trainer import TrainResult

@@ -10,10 +10,10 @@ from device_trainings import available, losses_in, option_of
 from typer.testing import CliRunner, Result
 
 from omr.cli import app
+from training.engine.precision import Precision
 from training.memory.measured import measure_step
 from training.memory.step import StepSpec, predict_step
 from training.memory.suggestion import present_device
-from training.precision import Precision
 
 
 def run(*words: object) -> Result:
@@ -37,7 +37,7 @@ def run(*words: object) -> Result:
         "training.memory.step:_labels",
         "training.memory.step:_of_many",
         "training.memory.step:_autocast",
-        "training.precision:resolved",
+        "training.engine.precision:resolved",
     ],
     covers_on_cuda=["training.memory.measured:_on_gpu"],
 )

@@ -20,9 +20,9 @@ from device_trainings import (
 )
 from torch import distributed
 
-from training.precision import Precision, self_test
+from training.engine.omr_trainer import ScoreTrainer
+from training.engine.precision import Precision, self_test
 from training.runtime import distributed
-from training.score_trainer import ScoreTrainer
 from training.trainer import ready_trainer
 
 

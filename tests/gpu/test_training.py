@@ -22,9 +22,9 @@ from drawn_data import make_dataset
 from interrupted import interrupted
 from torch import Tensor
 
+from training.engine.precision import Precision
 from training.heads.grouped import SeparateDetect
 from training.models.checkpoints import load_weights
-from training.precision import Precision
 from training.runs.provenance import RECORD_FILE
 from training.train_config import read_config
 from training.trainer import ready_trainer, train
@@ -38,26 +38,26 @@ state is not restored it is 1.3, on a CPU it is 0."""
 
 @pytest.mark.gpu(
     covers=[
-        "training.precision:resolved",
-        "training.precision:amp_argument",
-        "training.precision:_able",
+        "training.engine.precision:resolved",
+        "training.engine.precision:amp_argument",
+        "training.engine.precision:_able",
         "training.runtime.devices:devices_of",
         "training.runtime.distributed:check_ranks",
         "training.runtime.distributed:leave",
         "training.runs.provenance:_device_name",
         "training.data.dataset:mixed_loader",
-        "training.score_trainer:ScoreTrainer.__init__",
-        "training.score_trainer:ScoreTrainer.build_dataset",
-        "training.score_trainer:ScoreTrainer._setup_train",
+        "training.engine.omr_trainer:ScoreTrainer.__init__",
+        "training.engine.omr_trainer:ScoreTrainer.build_dataset",
+        "training.engine.omr_trainer:ScoreTrainer._setup_train",
         "training.assigners.candidate_pairs:Pairs.best",
         "training.assigners.assignment:on_device",
         "training.data.device_prefetch:DeviceLoader.__init__",
         "training.runtime.devices:is_deterministic",
         "training.runtime.devices:memory_format_of",
-        "training.nan_guard:_copied",
+        "training.engine.nan_guard:_copied",
     ],
     covers_on_cuda=[
-        "training.precision:_has_bf16",
+        "training.engine.precision:_has_bf16",
         "training.data.device_prefetch:SideStream.__init__",
         "training.data.device_prefetch:SideStream.start",
         "training.data.device_prefetch:SideStream.finish",
@@ -132,7 +132,7 @@ def test_a_run_of_the_device_resumes_on_the_cpu(
     assert losses[1] == pytest.approx(losses[0], rel=0.3), "no jump between the devices"
 
 
-@pytest.mark.gpu(covers=["training.precision:resolved"])
+@pytest.mark.gpu(covers=["training.engine.precision:resolved"])
 def test_auto_precision_trains_and_validates(
     device: torch.device, dataset: Path, tmp_path: Path
 ) -> None:

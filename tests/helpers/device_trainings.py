@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.precision import Precision
-from training.score_trainer import ScoreTrainer
+from training.engine.omr_trainer import ScoreTrainer
+from training.engine.precision import Precision
 from training.train_config import TrainConfig
 
 HEADS = """groups:

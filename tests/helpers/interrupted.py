@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.score_trainer import ScoreTrainer
+from training.engine.omr_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from training import score_trainer
+from training.engine import omr_trainer
+from training.engine.omr_trainer import ScoreTrainer
 from training.runs import checkpoint_files
-from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
 
@@ -91,7 +91,7 @@ def run(config: TrainConfig, *patches: Patch) -> None:
 def killed(config: TrainConfig, *patches: Patch) -> None:
     """Run a training in a process of its own, until it is killed."""
     context = multiprocessing.get_context("forkserver")  # imports once, and has no threads
-    context.set_forkserver_preload(["training.trainer", "training.score_trainer"])
+    context.set_forkserver_preload(["training.trainer", "training.engine.omr_trainer"])
     process = context.Process(target=run, args=(config, *patches))
     process.start()
     process.join(60)

@@ -16,9 +16,9 @@ from omr.commands.analyze_density import analyze_density
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
 from omr.commands.train import train
+from training.engine.precision import Precision
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName
-from training.precision import Precision
 from training.train_config import TrainConfig
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from class_maps import ConfigError
 from omr.commands.train import train
 from training.data.allowed_transforms import Transforms
-from training.freezing import FreezeOptions
+from training.engine.freezing import FreezeOptions
 from training.losses.detection import LossOptions
 from training.memory.gpus import Gpu
 from training.train_config import read_config

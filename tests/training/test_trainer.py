@@ -23,6 +23,7 @@ from converters.yolo import open_dataset
 from training.assigners.simota import SparseSimOTA
 from training.data.dataset import ScoreDataset
 from training.data.label_counts import count_labels
+from training.engine.omr_trainer import ScoreTrainer
 from training.heads.distance_bins import beside
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
@@ -30,7 +31,6 @@ from training.models.checkpoints import load_weights
 from training.predict.detector import predict
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE
-from training.score_trainer import ScoreTrainer
 from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, ready_trainer, train
 

@@ -20,11 +20,11 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
+from training.engine.nan_guard import NanGuard
+from training.engine.precision import resolved
 from training.losses.detection import PairCounter, detection_criterion
 from training.memory.skeleton import trained_model
 from training.memory.step import LOW, StepSpec, optimizer_of
-from training.nan_guard import NanGuard
-from training.precision import resolved
 from training.runtime.devices import memory_format_of
 
 EARLIER_STEPS = 3

@@ -26,13 +26,13 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, with_nearest
 from training.assigners.predictions import PARTS
+from training.engine.precision import BRANCHES
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
 from training.memory import cuda
 from training.memory.ragged import NotedAssigner, RaggedSizes
 from training.memory.skeleton import replace_tensors, trained_model
 from training.memory.timeline import MANY, Recorder, Timeline
-from training.precision import BRANCHES
 from training.runtime.devices import memory_format_of
 from training.runtime.library_loggers import quiet
 from training.train_config import STRIDE
@@ -79,7 +79,7 @@ class StepSpec:
     ema: bool = True
     """Whether an average of the weights is kept, as every training of ``omr train`` does."""
     guard: bool = True
-    """Whether :class:`training.nan_guard.NanGuard` keeps good states, as it does there."""
+    """Whether :class:`training.engine.nan_guard.NanGuard` keeps good states, as it does there."""
     accumulates: bool = False
     """Whether gradients of earlier batches are there already."""
     device: Literal["cpu", "cuda"] = "cuda"

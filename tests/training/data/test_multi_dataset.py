@@ -31,11 +31,11 @@ from training.data.multi_dataset import (
     join,
     total,
 )
+from training.engine.omr_trainer import ScoreTrainer
+from training.engine.validator import OF_SOURCE, ScoreValidator, source_names
 from training.models.checkpoints import load_weights
 from training.models.zoo import model_file
 from training.predict.detector import class_names, predict
-from training.score_trainer import ScoreTrainer
-from training.score_validator import OF_SOURCE, ScoreValidator, source_names
 from training.train_config import TrainConfig, read_config, save_config
 from training.trainer import _callbacks, _overrides, train
 

@@ -13,11 +13,11 @@ from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_proce
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import replacing
-from training import score_trainer
+from training.engine import omr_trainer
+from training.engine.omr_trainer import ScoreTrainer
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.runs.resume_state import STATE_FILE
-from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import train
 
@@ -32,7 +32,7 @@ def keep_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copy(weights / STATE_FILE, weights.parent / "end.pt")
         finish_run(weights)
 
-    monkeypatch.setattr(score_trainer, "finish_run", finish)
+    monkeypatch.setattr(omr_trainer, "finish_run", finish)
 
 
 def flat(value: object, place: str = "") -> dict[str, Any]:

@@ -24,7 +24,7 @@ Draw = Callable[..., Path]
 def of_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.trainer", "training.score_trainer"])
+    context.set_forkserver_preload(["training.trainer", "training.engine.omr_trainer"])
     processes = [
         context.Process(target=on_a_rank, args=(rank, str(folder))) for rank in range(N_RANKS)
     ]
@@ -97,7 +97,7 @@ def test_processes_devices_and_batch_fit(
 CHILD = """
 import sys
 from training.runtime.distributed import RANK
-from training.score_trainer import ScoreTrainer
+from training.engine.omr_trainer import ScoreTrainer
 folder = sys.argv.pop()
 end = ScoreTrainer.final_eval
 def keep(trainer):

@@ -20,13 +20,13 @@ from training.assigners.similarity import EPS, LEAST_SCORE, overlap
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.data.label_counts import count_labels
-from training.epoch_events import lower_rate, start_epoch
+from training.engine.callbacks import lower_rate, start_epoch
+from training.engine.omr_trainer import ScoreTrainer
+from training.engine.validator import ScoreValidator
 from training.heads.distance_bins import CLOSED, beside
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
 from training.models.zoo import model_file
-from training.score_trainer import ScoreTrainer
-from training.score_validator import ScoreValidator
 from training.train_config import TrainConfig
 from training.trainer import _callbacks, _check_symbols, _overrides
 

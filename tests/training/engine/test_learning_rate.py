@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from class_maps import ConfigError
 from training.assigners.assignment import Assignment
-from training.learning_rate import Rate, resolved_rate
+from training.engine.learning_rate import Rate, resolved_rate
+from training.engine.omr_trainer import ScoreTrainer
 from training.rate_finder import (
     RangeTest,
     draw,
@@ -20,7 +21,6 @@ from training.rate_finder import (
     rising_rates,
     running_means,
 )
-from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 

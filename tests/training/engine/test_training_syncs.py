@@ -9,9 +9,9 @@ from ultralytics.engine.trainer import BaseTrainer
 
 from converters.yolo import open_dataset
 from training.data.label_counts import count_labels
+from training.engine.omr_trainer import ScoreTrainer
+from training.engine.validator import labelled
 from training.models.zoo import model_file
-from training.score_trainer import ScoreTrainer
-from training.score_validator import labelled
 from training.train_config import TrainConfig
 from training.trainer import _callbacks, _overrides
 
@@ -58,7 +58,7 @@ def test_the_host_waits_once_per_batch(nominal_batch: int, dataset: Path, tmp_pa
     )
     steps = steps_of(config)
     assert [[record.name for record in step] for step in steps] == [["cpu"]] * 3
-    assert {step[0].place.split(":")[0] for step in steps} == {"training/nan_guard.py"}
+    assert {step[0].place.split(":")[0] for step in steps} == {"training/engine/nan_guard.py"}
 
 
 @pytest.mark.parametrize("labels", [[], [0, 2, 1, 0]])

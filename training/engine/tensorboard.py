@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ultralytics.engine.trainer import BaseTrainer
 
 from class_maps import MissingExtraError
-from training.nan_guard import on_host
+from training.engine.nan_guard import on_host
 
 
 def check_tensorboard() -> None:

@@ -18,9 +18,9 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training.data.label_counts import count_labels
-from training.freezing import FreezeOptions, check_freezing, n_layers
+from training.engine.freezing import FreezeOptions, check_freezing, n_layers
+from training.engine.omr_trainer import ScoreTrainer
 from training.runs import resume_state
-from training.score_trainer import ScoreTrainer
 from training.train_config import TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, train
 
@@ -341,7 +341,7 @@ import sys
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from training.freezing import FreezeOptions, Freezing
+from training.engine.freezing import FreezeOptions, Freezing
 
 rank, port = int(sys.argv[1]), sys.argv[2]
 

@@ -100,14 +100,14 @@ def test_a_record_names_the_line() -> None:
     with HostSyncs() as syncs:
         float(VALUES[0])
     line = test_a_record_names_the_line.__code__.co_firstlineno + 2
-    assert syncs.records[0].place == f"tests/training/test_host_syncs.py:{line}"
+    assert syncs.records[0].place == f"tests/training/engine/test_host_syncs.py:{line}"
 
 
 def test_a_caller_in_a_library_is_named_beside_the_line() -> None:
     with HostSyncs() as syncs:
         np.allclose(VALUES, 1.0)
     assert syncs.names() == ["__array__"]
-    assert syncs.records[0].place.startswith("tests/training/test_host_syncs.py:")
+    assert syncs.records[0].place.startswith("tests/training/engine/test_host_syncs.py:")
     assert "numpy" in syncs.records[0].caller
 
 

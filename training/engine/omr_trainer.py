@@ -26,8 +26,18 @@ from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, ScoreDataset, mixed_loader
 from training.data.multi_dataset import JointData, JointOptions, join
 from training.data.sampling import EpochSampler
-from training.epoch_events import EVENTS
-from training.freezing import FreezeOptions, Freezing
+from training.engine.callbacks import EVENTS
+from training.engine.freezing import FreezeOptions, Freezing
+from training.engine.nan_guard import NanGuard, on_host
+from training.engine.precision import (
+    Precision,
+    amp_argument,
+    fp32_after_bf16,
+    start_precision,
+    tested_precision,
+)
+from training.engine.tensorboard import write_scalars
+from training.engine.validator import ScoreValidator
 from training.heads.head_config import HeadConfig
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
 from training.losses.detection import LossOptions, PairCounter, detection_criterion
@@ -35,20 +45,10 @@ from training.models.checkpoints import is_weights, load_weights
 from training.models.description import activation_kept
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.models.transfer import TransferReport, set_head, transfer
-from training.nan_guard import NanGuard, on_host
-from training.precision import (
-    Precision,
-    amp_argument,
-    fp32_after_bf16,
-    start_precision,
-    tested_precision,
-)
 from training.runs import resume_state
 from training.runs.checkpoint_files import finish_run, save_epoch
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
-from training.score_validator import ScoreValidator
-from training.tensorboard_log import write_scalars
 
 ON_OPTIONS = "on_options"
 """Callbacks run in the constructor before the data is opened, in the processes of all devices:

@@ -14,7 +14,7 @@ from ultralytics.cfg import get_cfg
 
 from benchmarks.assigner import machine
 from training.losses.detection import LossOptions, detection_criterion
-from training.memory.skeleton import trained_model
+from training.memory.meta_model import trained_model
 
 MODEL, N_CLASSES, BOXES = "yolo11n", 20, 60
 """Boxes per image."""

@@ -26,10 +26,10 @@ from benchmarks.assigner import machine
 from benchmarks.multihead_memory import LiveTensors
 from training.heads import head_config
 from training.memory.assigners import dense_assigner_bytes
+from training.memory.batch_search import find_launch
 from training.memory.gpus import Gpu
 from training.memory.measured import measure_step
 from training.memory.step import StepMemory, StepSpec, predict_step
-from training.memory.suggestion import find_launch
 
 MODELS = ("yolo11n", "yolo11s", "yolo11m", "yolo11n, 4 heads")
 SIDES = (320, 640)

@@ -20,10 +20,10 @@ import torch
 
 from benchmarks.gpu.results import Results, step_parser
 from benchmarks.memory import BEYOND, GIB, MB, MOST_IMAGES, spec_of, with_batch, within
+from training.memory.batch_search import find_launch
 from training.memory.gpus import Gpu
 from training.memory.measured import MeasuredStep, measure_step
 from training.memory.step import StepMemory, StepSpec, predict_step
-from training.memory.suggestion import find_launch
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -256,9 +256,9 @@ def _measure(spec: "StepSpec") -> dict[str, object] | None:
     """
     from dataclasses import replace
 
+    from training.memory.batch_search import present_device
     from training.memory.measured import measure_step
     from training.memory.step import predict_step
-    from training.memory.suggestion import present_device
 
     gpu = present_device()
     precision = "fp32" if gpu.device == "cpu" and spec.precision == "fp16" else spec.precision

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 from omr.cli import app
 from training.engine.precision import Precision
+from training.memory.batch_search import present_device
 from training.memory.measured import measure_step
 from training.memory.step import StepSpec, predict_step
-from training.memory.suggestion import present_device
 
 
 def run(*words: object) -> Result:
@@ -70,7 +70,7 @@ def test_prediction_is_near_the_measurement(
 
 @pytest.mark.gpu(
     covers=[
-        "training.memory.suggestion:present_device",
+        "training.memory.batch_search:present_device",
     ],
     covers_on_cuda=["training.memory.gpus:present_gpu"],
 )
@@ -86,7 +86,7 @@ def test_the_device_is_described(device: torch.device) -> None:
 @pytest.mark.gpu(
     covers=[
         "training.density.launch:_precision",
-        "training.memory.suggestion:present_device",
+        "training.memory.batch_search:present_device",
         "training.memory.step:_at",
     ],
     covers_on_cuda=["training.memory.gpus:present_gpu"],

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from class_maps import ConfigError, InputError
 from omr.cli import app
 from training.memory.gpus import Gpu
-from training.memory.skeleton import trained_model
+from training.memory.meta_model import trained_model
 
 PAGES, SYMBOLS, CLASSES = 32, 40_000, 20
 WIDTH, HEIGHT = 1960, 2772
@@ -230,7 +230,7 @@ def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_said_last_and_is_an_error(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.memory.suggestion.limit_of", lambda _: 2**20)
+    monkeypatch.setattr("training.memory.batch_search.limit_of", lambda _: 2**20)
     result = small(data, "--json")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("omr-tiny at 64 px: not even a batch of 1 fits on T4:")
@@ -311,7 +311,7 @@ def test_what_does_not_fit_here_is_not_measured(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = Gpu(name="this CPU", total_bytes=1, usable_bytes=1, bf16=False, device="cpu")
-    monkeypatch.setattr("training.memory.suggestion.present_device", lambda: here)
+    monkeypatch.setattr("training.memory.batch_search.present_device", lambda: here)
     result = small(data, "--measure", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measured"] is None

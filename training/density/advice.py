@@ -12,8 +12,8 @@ from converters.converted import Converted
 from converters.yolo import YoloDataset
 from training.density.sizes import WANTED_PX, WANTED_SHARE
 from training.density.survey import Survey
+from training.memory.batch_search import HEADROOM, Launch, workers_for
 from training.memory.gpus import GIB, Gpu
-from training.memory.suggestion import HEADROOM, Launch, workers_for
 from training.predict.max_det import suggested_max_det
 from training.train_config import STRIDE, TrainConfig
 

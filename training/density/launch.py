@@ -12,10 +12,10 @@ from training.heads import head_config
 from training.heads.distance_bins import beside
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
+from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.gpus import Gpu
-from training.memory.skeleton import trained_model
+from training.memory.meta_model import trained_model
 from training.memory.step import StepPrecision, StepSpec, predict_step
-from training.memory.suggestion import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.runtime.distributed import n_devices, n_started
 from training.runtime.multiples import check_multiple
 from training.train_config import TrainConfig

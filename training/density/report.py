@@ -23,9 +23,9 @@ from training.density.survey import Survey, survey, told_apart
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
 from training.memory.assigners import dense_assigner_bytes
+from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.gpus import Gpu
 from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
-from training.memory.suggestion import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.train_config import TrainConfig
 
 OLDER = ("8.3.40",)

@@ -23,7 +23,7 @@ from class_maps import ConfigError
 from training.engine.nan_guard import NanGuard
 from training.engine.precision import resolved
 from training.losses.detection import PairCounter, detection_criterion
-from training.memory.skeleton import trained_model
+from training.memory.meta_model import trained_model
 from training.memory.step import LOW, StepSpec, optimizer_of
 from training.runtime.devices import memory_format_of
 

@@ -30,8 +30,8 @@ from training.engine.precision import BRANCHES
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
 from training.memory import cuda
-from training.memory.ragged import NotedAssigner, RaggedSizes
-from training.memory.skeleton import replace_tensors, trained_model
+from training.memory.fake_sizes import NotedAssigner, RaggedSizes
+from training.memory.meta_model import replace_tensors, trained_model
 from training.memory.timeline import MANY, Recorder, Timeline
 from training.runtime.devices import memory_format_of
 from training.runtime.library_loggers import quiet

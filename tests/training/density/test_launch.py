@@ -10,9 +10,9 @@ from training.density import launch
 from training.density.fullness import Fullness
 from training.density.launch import auto_batch, form_of, step_of
 from training.heads.head_config import Group, HeadConfig
+from training.memory.batch_search import limit_of
 from training.memory.gpus import Gpu, find_gpu
 from training.memory.step import predict_step
-from training.memory.suggestion import limit_of
 from training.train_config import TrainConfig
 
 HEADS = HeadConfig(

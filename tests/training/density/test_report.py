@@ -19,10 +19,10 @@ from training.density.advice import Larger
 from training.density.report import DensityReport, analyze
 from training.density.stages import Spread
 from training.heads.head_config import load as load_heads
+from training.memory.batch_search import Launch
 from training.memory.gpus import Gpu, find_gpu
-from training.memory.skeleton import trained_model
+from training.memory.meta_model import trained_model
 from training.memory.step import StepSpec
-from training.memory.suggestion import Launch
 from training.models.checkpoints import save_weights
 from training.predict.max_det import suggested_max_det
 from training.train_config import TrainConfig

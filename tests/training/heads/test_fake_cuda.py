@@ -8,7 +8,7 @@ from detector_models import config, single, with_heads
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from training.heads.head_config import BoxBranch
-from training.memory.skeleton import replace_tensors
+from training.memory.meta_model import replace_tensors
 
 
 @pytest.mark.parametrize("box", [None, "shared", "separate"])

@@ -3,9 +3,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from training.memory import suggestion
+from training.memory import batch_search
+from training.memory.batch_search import HOST_RESERVE_BYTES, present_device
 from training.memory.host import HostMemory, host_memory
-from training.memory.suggestion import HOST_RESERVE_BYTES, present_device
 
 GIB = 2**30
 V1_NONE = 9_223_372_036_854_771_712
@@ -90,6 +90,6 @@ def test_this_machine() -> None:
 def test_a_training_on_the_cpu_gets_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     for available, usable in ((5 * GIB, 5 * GIB - HOST_RESERVE_BYTES), (7, 0)):
         memory = HostMemory(total=8 * GIB, available=available)
-        monkeypatch.setattr(suggestion, "host_memory", lambda memory=memory: memory)
+        monkeypatch.setattr(batch_search, "host_memory", lambda memory=memory: memory)
         found = present_device("cpu")
         assert (found.total_bytes, found.usable_bytes) == (8 * GIB, usable)

@@ -13,7 +13,7 @@ from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import AssignerName, LossOptions
 from training.memory import step
 from training.memory.measured import measure_step
-from training.memory.skeleton import replace_tensors, trained_model
+from training.memory.meta_model import replace_tensors, trained_model
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, optimizer_of, predict_step
 from training.memory.timeline import Recorder
 from training.models.checkpoints import save_weights

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from class_maps import ConfigError
-from training.memory import suggestion
+from training.memory import batch_search
+from training.memory.batch_search import even, find_launch, limit_of, present_device, workers_for
 from training.memory.gpus import GIB, Gpu
 from training.memory.step import StepSpec
-from training.memory.suggestion import even, find_launch, limit_of, present_device, workers_for
 
 SPEC = StepSpec(model="yolo11m", n_classes=3)
 Need = Callable[[StepSpec], int]
@@ -34,8 +34,8 @@ def predicts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Need], None]:
             boxes = -(-spec.boxes // spec.batch)
             return [of_step(replace(spec, batch=b, boxes=boxes * b)) for b in batches]
 
-        monkeypatch.setattr(suggestion, "predict_step", of_step)
-        monkeypatch.setattr(suggestion, "memory_over_batch", over)
+        monkeypatch.setattr(batch_search, "predict_step", of_step)
+        monkeypatch.setattr(batch_search, "memory_over_batch", over)
 
     return set_to
 
@@ -133,7 +133,7 @@ def test_of_several_devices_the_one_with_the_least_memory(monkeypatch: pytest.Mo
     free = {0: 8, 1: 3, 2: 5}
     monkeypatch.setattr("torch.cuda.device_count", lambda: len(free))
     monkeypatch.setattr(
-        "training.memory.suggestion.present_gpu",
+        "training.memory.batch_search.present_gpu",
         lambda index: Gpu(name=str(index), total_bytes=9, usable_bytes=free[index], bf16=True),
     )
     names = [present_device(device).name for device in ("", "0", "0,2", "2, 1", "0,1,2")]

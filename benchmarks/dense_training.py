@@ -21,7 +21,7 @@ import torch
 from benchmarks.assigner import machine
 from benchmarks.measuring import measure
 from converters.yolo import open_dataset
-from training.density.stages import spread
+from training.density.pipeline_counts import spread
 
 IMGSZ = 640
 

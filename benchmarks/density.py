@@ -42,13 +42,13 @@ def steps(data: Path, mosaic: float) -> None:
     print("| step | s | CPU s | peak MB |\n|---|---|---|---|")
     with step("imports"):
         from eval.density_report import density_page
-        from training.density import fullness, report, survey
+        from training.density import analysis, crowding, report
         from training.memory.gpus import find_gpu
         from training.train_config import TrainConfig
     for module, names in (
-        (fullness, ("pages_of", "as_trained", "symbols_of", "points_by_level")),
-        (survey, ("size_rows", "least_scale", "largest_tile", "anchor_rows")),
-        (survey, ("contest", "ceilings", "cold_start")),
+        (crowding, ("pages_of", "as_trained", "symbols_of", "points_by_level")),
+        (analysis, ("size_rows", "least_scale", "largest_tile", "anchor_rows")),
+        (analysis, ("contest", "ceilings", "cold_start")),
         (report, ("form_of", "find_launch", "memory_over_batch")),
     ):
         for name in names:

@@ -11,7 +11,7 @@ from omr.console import entry, note, print_json, say, table
 from omr.options import AsJson, Trust
 
 if TYPE_CHECKING:
-    from training.density.cold_start import ColdStart
+    from training.density.initial_weights import ColdStart
     from training.density.report import DensityReport
     from training.memory.step import StepSpec
 
@@ -164,7 +164,7 @@ def _show_symbols(found: "DensityReport") -> None:
 
 def _show_classes(found: "DensityReport") -> None:
     """Say what is wrong with which classes; all of them are in the report."""
-    from training.density.advice import MOST_NAMES
+    from training.density.recommendation import MOST_NAMES
 
     survey, start = found.survey, found.survey.start
     present = sorted((row for row in survey.sizes if row.count), key=lambda row: -row.count)

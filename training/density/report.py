@@ -16,10 +16,10 @@ from ultralytics import __version__ as installed
 from class_maps import ConfigError, with_nearest
 from training.data.label_counts import no_symbols
 from training.data.multi_dataset import join
-from training.density.advice import Suggestion, suggestion
-from training.density.launch import form_of, step_of
+from training.density.analysis import Survey, survey, told_apart
+from training.density.auto_batch import form_of, step_of
+from training.density.recommendation import Suggestion, suggestion
 from training.density.report_json import to_json
-from training.density.survey import Survey, survey, told_apart
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
 from training.memory.assigners import dense_assigner_bytes

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from training.density.cold_start import Start, is_dropped
-from training.density.fullness import SPLIT
+from training.density.analysis import Survey
+from training.density.crowding import SPLIT
+from training.density.initial_weights import Start, is_dropped
 from training.density.representation import Reach
-from training.density.survey import Survey
 from training.memory.step import KINDS, KINDS_OF_CUDA, StepMemory
 
 if TYPE_CHECKING:

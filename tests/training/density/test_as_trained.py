@@ -16,7 +16,7 @@ from training.data.augmentation import SymbolCounter
 from training.data.dataset import ScoreDataset
 from training.data.multi_dataset import JointData, join
 from training.data.sampling import Draw
-from training.density.as_trained import LabelDataset, as_trained, enough_draws, pages_of
+from training.density.simulated_augmentation import LabelDataset, as_trained, enough_draws, pages_of
 from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 

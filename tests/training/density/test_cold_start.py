@@ -16,7 +16,7 @@ from class_maps import ConfigError
 from converters.yolo import open_dataset
 from training.assigners.assignment import Anchors, Targets
 from training.assigners.predictions import DensePredictions
-from training.density.cold_start import ClassStart, ColdStart, cold_start, starting_distances
+from training.density.initial_weights import ClassStart, ColdStart, cold_start, starting_distances
 from training.density.sizes import ClassSizes, size_rows
 from training.grouping.statistics import symbols_of
 from training.heads.head_config import BoxBranch, Group, HeadConfig

@@ -15,9 +15,9 @@ import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
 from converters.preparation import PreparationOptions
-from training.density.advice import Larger
+from training.density.pipeline_counts import Spread
+from training.density.recommendation import Larger
 from training.density.report import DensityReport, analyze
-from training.density.stages import Spread
 from training.heads.head_config import load as load_heads
 from training.memory.batch_search import Launch
 from training.memory.gpus import Gpu, find_gpu
@@ -69,7 +69,7 @@ def strict(report: DensityReport) -> dict[str, Any]:
 @pytest.fixture(scope="module", autouse=True)
 def few_draws() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.density.as_trained.FEWEST_DRAWS", 60)
+        patch.setattr("training.density.simulated_augmentation.FEWEST_DRAWS", 60)
         yield
 
 

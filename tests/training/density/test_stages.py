@@ -1,7 +1,7 @@
 import pytest
 
 from converters.yolo import ConvertedPages
-from training.density.stages import Spread, Stage, spread, stage, stages
+from training.density.pipeline_counts import Spread, Stage, spread, stage, stages
 
 
 def converted(**changes: object) -> ConvertedPages:

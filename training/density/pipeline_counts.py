@@ -60,7 +60,7 @@ def stages(
     Args:
         stored: Symbols of each image as it is stored, shape ``(I,)``.
         trained: Symbols of each image as it is trained, shape ``(I,)``, as
-            :func:`training.density.as_trained.as_trained` gives them.
+            :func:`training.density.simulated_augmentation.as_trained` gives them.
         pages: Of the conversion that made the data set; None where nobody knows of one, or where
             several data sets are trained on together: then there are but the last two stages.
     """

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from training.data.multi_dataset import JointData
 from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
-from training.density.cold_start import ColdStart, cold_start
-from training.density.fullness import SPLIT, Fullness, read_labels
+from training.density.crowding import SPLIT, Fullness, read_labels
+from training.density.initial_weights import ColdStart, cold_start
+from training.density.pipeline_counts import Spread, Stage, spread, stages
 from training.density.representation import Ceilings, ceilings, settings
 from training.density.sizes import ClassSizes, largest_tile, least_scale, size_rows
-from training.density.stages import Spread, Stage, spread, stages
 from training.heads.head_config import HeadConfig
 from training.train_config import TrainConfig
 

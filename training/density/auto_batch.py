@@ -6,8 +6,8 @@ from functools import partial
 from class_maps import ConfigError, InputError
 from training.data.label_counts import no_symbols
 from training.data.multi_dataset import join
-from training.density.fullness import Fullness, read_labels
-from training.density.survey import HeadForm
+from training.density.analysis import HeadForm
+from training.density.crowding import Fullness, read_labels
 from training.heads import head_config
 from training.heads.distance_bins import beside
 from training.heads.grouped import GroupedDetect

@@ -10,8 +10,8 @@ from class_maps import some
 from converters.convert_line import convert_line
 from converters.converted import Converted
 from converters.yolo import YoloDataset
+from training.density.analysis import Survey
 from training.density.sizes import WANTED_PX, WANTED_SHARE
-from training.density.survey import Survey
 from training.memory.batch_search import HEADROOM, Launch, workers_for
 from training.memory.gpus import GIB, Gpu
 from training.predict.max_det import suggested_max_det

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from training.data.multi_dataset import JointData
 from training.density.anchors import points_by_level
-from training.density.as_trained import as_trained, pages_of
 from training.density.batches import (
     BatchMax,
     BatchSum,
@@ -20,6 +19,7 @@ from training.density.batches import (
     batch_sum,
     epoch_most,
 )
+from training.density.simulated_augmentation import as_trained, pages_of
 from training.grouping.statistics import Symbols, symbols_of
 from training.train_config import TrainConfig
 

@@ -33,9 +33,9 @@ from converters.page import Page
 from converters.yolo import YoloDataset, open_dataset
 from eval.detection import DetectionReport, evaluate
 from training.assigners.similarity import EPS, LEAST_SCORE
+from training.config import TrainConfig
 from training.losses.detection import STOCK, LossOptions
 from training.predict.detector import predict
-from training.train_config import TrainConfig
 from training.trainer import train
 
 STARTS = (
@@ -138,7 +138,7 @@ def _without_the_rest(start: str) -> Iterator[None]:
             eps=EPS if "nearness" in start else STOCK.eps,
             least_score=LEAST_SCORE if "least" in start else 0.0,
         )
-        stack.enter_context(mock.patch("training.train_config.LossOptions", options))
+        stack.enter_context(mock.patch("training.config.LossOptions", options))
         yield
 
 

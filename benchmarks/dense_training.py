@@ -95,7 +95,7 @@ def show_density(data: Path) -> int:
 
 def train_stock(options: argparse.Namespace) -> None:
     """Train with the loss that the model comes with, in limited memory, and write what became."""
-    from training.train_config import TrainConfig
+    from training.config import TrainConfig
     from training.trainer import train
 
     limit = int(options.limit_gb * 2**30)

@@ -42,9 +42,9 @@ def steps(data: Path, mosaic: float) -> None:
     print("| step | s | CPU s | peak MB |\n|---|---|---|---|")
     with step("imports"):
         from eval.density_report import density_page
+        from training.config import TrainConfig
         from training.density import analysis, crowding, report
         from training.memory.gpus import find_gpu
-        from training.train_config import TrainConfig
     for module, names in (
         (crowding, ("pages_of", "as_trained", "symbols_of", "points_by_level")),
         (analysis, ("size_rows", "least_scale", "largest_tile", "anchor_rows")),

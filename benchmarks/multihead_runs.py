@@ -24,6 +24,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from converters.page import Page
 from converters.yolo import YoloDataset
 from eval.detection import DetectionReport, evaluate
+from training.config import TrainConfig
 from training.data import augmentation
 from training.engine import omr_trainer
 from training.engine.omr_trainer import ScoreTrainer
@@ -36,7 +37,6 @@ from training.models.checkpoints import save_weights
 from training.models.zoo import model_file
 from training.predict.detections import NMS_IOU_THRESH
 from training.predict.detector import predict
-from training.train_config import TrainConfig
 from training.trainer import train
 
 THIN = ("stem", "barlineSingle", "tie", "beam")

@@ -23,6 +23,7 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.staging import is_free, lies_in
+from training.config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import JointData, count_sources, join, total
 from training.engine.freezing import check_freezing
@@ -44,7 +45,6 @@ from training.runs.provenance import HEADS_FILE, RunRecord, check_same_data, rec
 from training.runs.resume_state import STATE_FILE, read, reason
 from training.runtime.devices import check_device, is_deterministic
 from training.runtime.distributed import check_ranks, is_first
-from training.train_config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ultralytics.utils.callbacks import base as callbacks
 
-from training.train_config import TrainConfig
+from training.config import TrainConfig
 from training.trainer import train
 
 MOST_EPOCHS = 200

@@ -9,8 +9,8 @@ from ultralytics.data import dataset as ultralytics_dataset
 from ultralytics.data.augment import RandomPerspective
 
 from benchmarks.gpu.figures import Setup
+from training.config import TrainConfig
 from training.data.augmentation import MIN_VISIBLE
-from training.train_config import TrainConfig
 from training.trainer import train
 
 MODEL = "yolo11n"

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.gpu.figures import Setup
 from benchmarks.gpu.trainers import BRIGHTNESS, LR, MODEL, without_label_caches
-from training.train_config import TrainConfig
+from training.config import TrainConfig
 from training.trainer import ready_trainer
 
 WARM_UP = 5

@@ -75,9 +75,9 @@ def analyze_density(
     Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """
     from omr.commands.train import mix_weights
+    from training.config import TrainConfig
     from training.density.report import analyze
     from training.memory.gpus import find_gpu
-    from training.train_config import TrainConfig
 
     config = TrainConfig(
         data=data[0],

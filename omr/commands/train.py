@@ -12,9 +12,9 @@ from omr.console import note, print_json, say, table
 from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
+    from training.config import TrainConfig
     from training.data.label_counts import LabelCounts
-    from training.rate_finder import RangeTest
-    from training.train_config import TrainConfig
+    from training.lr_finder import RangeTest
     from training.trainer import TrainResult
 
 N = TypeVar("N", int, float)
@@ -247,9 +247,9 @@ def train(
 
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """
+    from training.config import TrainConfig
     from training.engine.learning_rate import resolved_rate
     from training.runtime.distributed import is_first
-    from training.train_config import TrainConfig
     from training.trainer import TrainResult
 
     if resume:
@@ -353,7 +353,7 @@ def _numbers(name: str, text: str | None, kind: type[N]) -> tuple[N, ...]:
 def _job(find_lr: bool) -> "Callable[..., TrainResult | RangeTest]":
     """Choose what is done with a configuration."""
     if find_lr:
-        from training.rate_finder import find_rate
+        from training.lr_finder import find_rate
 
         return find_rate
     from training.trainer import train
@@ -362,7 +362,7 @@ def _job(find_lr: bool) -> "Callable[..., TrainResult | RangeTest]":
 
 
 def _show_test(found: "RangeTest", out: Path) -> None:
-    from training.rate_finder import FIGURES_FILE, PLOT_FILE
+    from training.lr_finder import FIGURES_FILE, PLOT_FILE
 
     say(f"{len(found.rates)} steps, up to a learning rate of {found.rates[-1]:.2g}")
     if found.suggestion is None:

@@ -11,7 +11,7 @@ from benchmarks.gpu import coco_like, learning
 from benchmarks.gpu.data import fullest, write_data_yaml
 from benchmarks.gpu.results import Results, read_results
 from benchmarks.gpu.timed_training import EpochPlan, follow_plan
-from training.train_config import TrainConfig
+from training.config import TrainConfig
 from training.trainer import train
 
 

@@ -22,11 +22,11 @@ from drawn_data import make_dataset
 from interrupted import interrupted
 from torch import Tensor
 
+from training.config import read_config
 from training.engine.precision import Precision
 from training.heads.grouped import SeparateDetect
 from training.models.checkpoints import load_weights
 from training.runs.provenance import RECORD_FILE
-from training.train_config import read_config
 from training.trainer import ready_trainer, train
 
 CLOSE = 0.1

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from training.config import TrainConfig
 from training.engine.omr_trainer import ScoreTrainer
 from training.engine.precision import Precision
-from training.train_config import TrainConfig
 
 HEADS = """groups:
 - name: heads

@@ -2,8 +2,8 @@
 
 import pytest
 
+from training.config import TrainConfig
 from training.engine.omr_trainer import ScoreTrainer
-from training.train_config import TrainConfig
 from training.trainer import train
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from training.config import TrainConfig
 from training.engine import omr_trainer
 from training.engine.omr_trainer import ScoreTrainer
 from training.runs import checkpoint_files
-from training.train_config import TrainConfig
 from training.trainer import train
 
 Patch = Callable[[], None]

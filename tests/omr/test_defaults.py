@@ -16,10 +16,10 @@ from omr.commands.analyze_density import analyze_density
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
 from omr.commands.train import train
+from training.config import TrainConfig
 from training.engine.precision import Precision
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName
-from training.train_config import TrainConfig
 
 
 @pytest.mark.parametrize(

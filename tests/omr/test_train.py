@@ -10,11 +10,11 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
 from omr.commands.train import train
+from training.config import read_config
 from training.data.allowed_transforms import Transforms
 from training.engine.freezing import FreezeOptions
 from training.losses.detection import LossOptions
 from training.memory.gpus import Gpu
-from training.train_config import read_config
 
 
 @pytest.fixture
@@ -129,9 +129,9 @@ def test_a_schedule_that_is_none(
 def test_a_found_rate_is_printed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.rate_finder.N_STEPS", 8)
-    monkeypatch.setattr("training.rate_finder.LOWEST", 1e-4)
-    monkeypatch.setattr("training.rate_finder.HIGHEST", 1e-2)
+    monkeypatch.setattr("training.lr_finder.N_STEPS", 8)
+    monkeypatch.setattr("training.lr_finder.LOWEST", 1e-4)
+    monkeypatch.setattr("training.lr_finder.HIGHEST", 1e-2)
     words = ["--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny", "--json"]
     result = run(data, "--out", tmp_path / "rate", "--find-lr", *words)
     assert result.exit_code == 0, result.output

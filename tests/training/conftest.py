@@ -5,7 +5,7 @@ import pytest
 import torch
 from drawn_data import make_dataset
 
-from training.train_config import TrainConfig
+from training.config import TrainConfig
 from training.trainer import TrainResult, train
 
 

@@ -21,6 +21,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
 from training.assigners.simota import SparseSimOTA
+from training.config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.data.dataset import ScoreDataset
 from training.data.label_counts import count_labels
 from training.engine.omr_trainer import ScoreTrainer
@@ -31,7 +32,6 @@ from training.models.checkpoints import load_weights
 from training.predict.detector import predict
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE
-from training.train_config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, ready_trainer, train
 
 Draw = Callable[..., Path]

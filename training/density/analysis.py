@@ -7,6 +7,7 @@ of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.d
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from training.config import TrainConfig
 from training.data.multi_dataset import JointData
 from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
 from training.density.crowding import SPLIT, Fullness, read_labels
@@ -15,7 +16,6 @@ from training.density.pipeline_counts import Spread, Stage, spread, stages
 from training.density.representation import Ceilings, ceilings, settings
 from training.density.sizes import ClassSizes, largest_tile, least_scale, size_rows
 from training.heads.head_config import HeadConfig
-from training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from class_maps import ConfigError, InputError
+from training.config import TrainConfig
 from training.data.label_counts import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import HeadForm
@@ -18,7 +19,6 @@ from training.memory.meta_model import trained_model
 from training.memory.step import StepPrecision, StepSpec, predict_step
 from training.runtime.distributed import n_devices, n_started
 from training.runtime.multiples import check_multiple
-from training.train_config import TrainConfig
 
 
 def auto_batch(config: TrainConfig) -> Launch:

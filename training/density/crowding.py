@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from training.config import TrainConfig
 from training.data.multi_dataset import JointData
 from training.density.anchors import points_by_level
 from training.density.batches import (
@@ -21,7 +22,6 @@ from training.density.batches import (
 )
 from training.density.simulated_augmentation import as_trained, pages_of
 from training.grouping.statistics import Symbols, symbols_of
-from training.train_config import TrainConfig
 
 SPLIT = "train"
 

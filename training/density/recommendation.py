@@ -10,12 +10,12 @@ from class_maps import some
 from converters.convert_line import convert_line
 from converters.converted import Converted
 from converters.yolo import YoloDataset
+from training.config import STRIDE, TrainConfig
 from training.density.analysis import Survey
 from training.density.sizes import WANTED_PX, WANTED_SHARE
 from training.memory.batch_search import HEADROOM, Launch, workers_for
 from training.memory.gpus import GIB, Gpu
 from training.predict.max_det import suggested_max_det
-from training.train_config import STRIDE, TrainConfig
 
 MOST_NAMES = 3
 """Names that a sentence lists."""

@@ -14,6 +14,7 @@ from typing import Any
 from ultralytics import __version__ as installed
 
 from class_maps import ConfigError, with_nearest
+from training.config import TrainConfig
 from training.data.label_counts import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import Survey, survey, told_apart
@@ -26,7 +27,6 @@ from training.memory.assigners import dense_assigner_bytes
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.gpus import Gpu
 from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
-from training.train_config import TrainConfig
 
 OLDER = ("8.3.40",)
 """A version of Ultralytics that much is trained with, and whose assigner takes the most."""

@@ -32,12 +32,12 @@ from ultralytics.utils import IterableSimpleNamespace
 
 from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from converters.page import Page
+from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ScoreDataset
 from training.data.multi_dataset import JointData
 from training.data.sampling import Draw, EpochSampler
 from training.grouping.statistics import Symbols
-from training.train_config import TrainConfig
 
 Ints = NDArray[np.int64]
 

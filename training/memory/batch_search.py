@@ -13,11 +13,11 @@ from math import ceil, sqrt
 import torch
 
 from class_maps import ConfigError
+from training.config import STRIDE
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.host import host_memory
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step
 from training.runtime.devices import devices_of
-from training.train_config import STRIDE
 
 HEADROOM = 0.1
 """Share of the usable memory that is left free: predictions are to be right within so much."""

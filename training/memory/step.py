@@ -26,6 +26,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, with_nearest
 from training.assigners.predictions import PARTS
+from training.config import STRIDE
 from training.engine.precision import BRANCHES
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
@@ -35,7 +36,6 @@ from training.memory.meta_model import replace_tensors, trained_model
 from training.memory.timeline import MANY, Recorder, Timeline
 from training.runtime.devices import memory_format_of
 from training.runtime.library_loggers import quiet
-from training.train_config import STRIDE
 
 StepPrecision = Literal["fp32", "bf16", "fp16"]
 OPTIMIZERS = (

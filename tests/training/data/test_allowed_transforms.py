@@ -16,6 +16,7 @@ from torch import Tensor
 from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
 
 from class_maps import ConfigError
+from training.config import TrainConfig
 from training.data.allowed_transforms import (
     MUSIC_DEGREES,
     FreeImages,
@@ -27,7 +28,6 @@ from training.data.allowed_transforms import (
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ScoreDataset
 from training.data.multi_dataset import JointData, JointOptions, join
-from training.train_config import TrainConfig
 from training.trainer import train
 
 Draw = Callable[..., Path]

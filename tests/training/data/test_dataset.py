@@ -3,9 +3,9 @@ import torch
 from drawn_data import make_dataset
 
 from training.assigners.assignment import Anchors, Targets, candidate_pairs
+from training.config import TrainConfig
 from training.engine.omr_trainer import ScoreTrainer
 from training.losses.detection import AssignerName, LossOptions, PairCounter, boxes_in_pixels
-from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 
 IMGSZ = 64

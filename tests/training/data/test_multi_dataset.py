@@ -23,6 +23,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from omr.commands.eval import _of_data
+from training.config import TrainConfig, read_config, save_config
 from training.data.multi_dataset import (
     JointOptions,
     MixSampler,
@@ -36,7 +37,6 @@ from training.engine.validator import OF_SOURCE, ScoreValidator, source_names
 from training.models.checkpoints import load_weights
 from training.models.zoo import model_file
 from training.predict.detector import class_names, predict
-from training.train_config import TrainConfig, read_config, save_config
 from training.trainer import _callbacks, _overrides, train
 
 Draw = Callable[..., Path]

@@ -12,12 +12,12 @@ import yaml
 from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
 
 from converters.boxes import cxcywh_to_xyxy
+from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ScoreDataset
 from training.data.multi_dataset import JointData, join
 from training.data.sampling import Draw
 from training.density.simulated_augmentation import LabelDataset, as_trained, enough_draws, pages_of
-from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 
 NAMES = ("stem", "notehead", "clef")

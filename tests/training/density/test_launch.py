@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from class_maps import ConfigError, InputError
+from training.config import TrainConfig
 from training.density import auto_batch
 from training.density.auto_batch import auto_batch, form_of, step_of
 from training.density.crowding import Fullness
@@ -13,7 +14,6 @@ from training.heads.head_config import Group, HeadConfig
 from training.memory.batch_search import limit_of
 from training.memory.gpus import Gpu, find_gpu
 from training.memory.step import predict_step
-from training.train_config import TrainConfig
 
 HEADS = HeadConfig(
     groups=(Group(name="thin", classes=("stem",)), Group(name="rest", classes=("note", "clef"))),

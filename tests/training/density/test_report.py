@@ -15,6 +15,7 @@ import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
 from converters.preparation import PreparationOptions
+from training.config import TrainConfig
 from training.density.pipeline_counts import Spread
 from training.density.recommendation import Larger
 from training.density.report import DensityReport, analyze
@@ -25,7 +26,6 @@ from training.memory.meta_model import trained_model
 from training.memory.step import StepSpec
 from training.models.checkpoints import save_weights
 from training.predict.max_det import suggested_max_det
-from training.train_config import TrainConfig
 
 NAMES = ("stem", "notehead", "clef")
 GPU = find_gpu("rtx5090")

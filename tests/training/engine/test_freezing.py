@@ -17,11 +17,11 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
 from converters.yolo import open_dataset
+from training.config import TrainConfig, read_config, save_config
 from training.data.label_counts import count_labels
 from training.engine.freezing import FreezeOptions, check_freezing, n_layers
 from training.engine.omr_trainer import ScoreTrainer
 from training.runs import resume_state
-from training.train_config import TrainConfig, read_config, save_config
 from training.trainer import TrainResult, _callbacks, _overrides, train
 
 HEADS = """

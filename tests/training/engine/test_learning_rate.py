@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from class_maps import ConfigError
 from training.assigners.assignment import Assignment
+from training.config import TrainConfig
 from training.engine.learning_rate import Rate, resolved_rate
 from training.engine.omr_trainer import ScoreTrainer
-from training.rate_finder import (
+from training.lr_finder import (
     RangeTest,
     draw,
     find_rate,
@@ -21,7 +22,6 @@ from training.rate_finder import (
     rising_rates,
     running_means,
 )
-from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 
 
@@ -243,7 +243,7 @@ def test_a_drawing_has_both_marks_or_none(tmp_path: Path) -> None:
 def test_finding_a_rate_leaves_figures_and_no_run(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.rate_finder.N_STEPS", 5)  # of three batches
+    monkeypatch.setattr("training.lr_finder.N_STEPS", 5)  # of three batches
     out = tmp_path / "rate"
     config = tiny(dataset, out, nominal_batch=4, epochs=1)
     found = find_rate(config)

@@ -14,12 +14,12 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from class_maps import ConfigError
 from converters.yolo import open_dataset
+from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine import nan_guard
 from training.engine.nan_guard import NanGuard, on_host
 from training.engine.omr_trainer import ScoreTrainer
 from training.models.zoo import model_file
-from training.train_config import TrainConfig
 from training.trainer import _callbacks, _overrides, train
 
 

@@ -19,6 +19,7 @@ from converters.yolo import open_dataset
 from training.assigners.similarity import EPS, LEAST_SCORE, overlap
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine.callbacks import lower_rate, start_epoch
 from training.engine.omr_trainer import ScoreTrainer
@@ -27,7 +28,6 @@ from training.heads.distance_bins import CLOSED, beside
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
 from training.models.zoo import model_file
-from training.train_config import TrainConfig
 from training.trainer import _callbacks, _check_symbols, _overrides
 
 

@@ -13,12 +13,12 @@ from ultralytics.nn.modules.conv import Conv
 
 from class_maps import ConfigError
 from converters.yolo import open_dataset
+from training.config import TrainConfig, read_config
 from training.data.label_counts import count_labels
 from training.engine import precision
 from training.engine.omr_trainer import ScoreTrainer
 from training.engine.precision import Precision, SelfTest, amp_argument, resolved, self_test
 from training.models.zoo import model_file
-from training.train_config import TrainConfig, read_config
 from training.trainer import _callbacks, _overrides, train
 
 PASSED = SelfTest(loss=1, low_loss=1, cosine=1)

@@ -10,10 +10,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from class_maps import MissingExtraError
 from converters.yolo import open_dataset
+from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine.omr_trainer import ON_OPTIONS, ScoreTrainer
 from training.engine.tensorboard import check_tensorboard
-from training.train_config import TrainConfig
 from training.trainer import _callbacks, train
 
 Scalars = dict[str, list[tuple[int, float]]]

@@ -8,11 +8,11 @@ from host_syncs import HostSync, HostSyncs
 from ultralytics.engine.trainer import BaseTrainer
 
 from converters.yolo import open_dataset
+from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine.omr_trainer import ScoreTrainer
 from training.engine.validator import labelled
 from training.models.zoo import model_file
-from training.train_config import TrainConfig
 from training.trainer import _callbacks, _overrides
 
 LOSS = "training/losses/", "training/assigners/", "training/heads/"

@@ -8,10 +8,10 @@ import torch
 
 from class_maps import ConfigError
 from converters.yolo import open_dataset
+from training.config import TrainConfig, read_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.checkpoints import load_weights
 from training.predict.detector import predict
-from training.train_config import TrainConfig, read_config
 from training.trainer import train
 
 HEADS = """groups:

@@ -12,13 +12,13 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
+from training.config import TrainConfig
 from training.heads.distance_bins import allow_beside, beside
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.models.checkpoints import load_weights, save_weights
 from training.models.transfer import REPORT_FILE, check_fit, transfer
 from training.models.zoo import model_file
-from training.train_config import TrainConfig
 from training.trainer import ready_trainer, train
 
 NAMES = ("notehead", "stem", "beam")

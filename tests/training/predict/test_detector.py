@@ -13,10 +13,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
+from training.config import TrainConfig
 from training.predict import detector
 from training.predict.detections import Detections
 from training.predict.detector import class_names, predict
-from training.train_config import TrainConfig
 from training.trainer import TrainResult, train
 
 

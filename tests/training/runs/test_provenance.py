@@ -12,11 +12,11 @@ import ultralytics
 
 from class_maps import ConfigError, InputError
 from converters.yolo import open_dataset
+from training.config import TrainConfig, read_config
 from training.data.multi_dataset import JointOptions, join
 from training.engine.omr_trainer import ScoreTrainer
 from training.heads import head_config
 from training.runs.provenance import HEADS_FILE, RECORD_FILE, RunRecord, check_same_data, record_of
-from training.train_config import TrainConfig, read_config
 from training.trainer import train
 
 Draw = Callable[..., Path]

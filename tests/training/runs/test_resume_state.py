@@ -13,12 +13,12 @@ from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_proce
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import replacing
+from training.config import TrainConfig
 from training.engine import omr_trainer
 from training.engine.omr_trainer import ScoreTrainer
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.runs.resume_state import STATE_FILE
-from training.train_config import TrainConfig
 from training.trainer import train
 
 Draw = Callable[..., Path]

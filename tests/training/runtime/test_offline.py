@@ -30,7 +30,7 @@ if {first}:
     from ultralytics.utils import ONLINE, events
     assert ONLINE and events.events.enabled
     socket.getaddrinfo = refuse
-from training.train_config import TrainConfig
+from training.config import TrainConfig
 from training.trainer import train
 from training.predict.detector import predict
 import torch

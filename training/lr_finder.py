@@ -28,9 +28,9 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
 from converters.staging import is_free
+from training.config import TrainConfig
 from training.engine.omr_trainer import ScoreTrainer
 from training.runtime.distributed import n_started
-from training.train_config import TrainConfig
 from training.trainer import ready_trainer
 
 LOWEST, HIGHEST = 1e-6, 1.0

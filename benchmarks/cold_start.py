@@ -31,7 +31,7 @@ import torch
 
 from converters.page import Page
 from converters.yolo import YoloDataset, open_dataset
-from eval.detection import DetectionReport, evaluate
+from eval.metrics.coco import DetectionReport, evaluate
 from training.assigners.similarity import EPS, LEAST_SCORE
 from training.config import TrainConfig
 from training.losses.detection import STOCK, LossOptions

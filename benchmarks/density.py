@@ -41,7 +41,7 @@ def steps(data: Path, mosaic: float) -> None:
     """Do what the command does, and print a row for each step when it is done."""
     print("| step | s | CPU s | peak MB |\n|---|---|---|---|")
     with step("imports"):
-        from eval.density_report import density_page
+        from eval.reports.density import density_page
         from training.config import TrainConfig
         from training.density import analysis, crowding, report
         from training.memory.gpus import find_gpu

@@ -23,7 +23,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from converters.page import Page
 from converters.yolo import YoloDataset
-from eval.detection import DetectionReport, evaluate
+from eval.metrics.coco import DetectionReport, evaluate
 from training.config import TrainConfig
 from training.data import augmentation
 from training.engine import omr_trainer

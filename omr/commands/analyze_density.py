@@ -113,7 +113,7 @@ def analyze_density(
 
 
 def _write(plain: dict[str, object], file: Path) -> None:
-    from eval.density_report import write_density_report
+    from eval.reports.density import write_density_report
 
     try:
         write_density_report(plain, file)
@@ -207,7 +207,7 @@ def _first_boxes(start: "ColdStart") -> list[str]:
 
 
 def _show_memory(found: "DensityReport") -> None:
-    from eval.figures import share
+    from eval.html.number_format import share
 
     memory, gpu = found.memory, found.gpu
     highest = memory.to_json()

@@ -280,7 +280,7 @@ def _report(
     meaning: str,
 ) -> str:
     """The text of REPORT.md: what the figures mean first, then where everything lies."""
-    from eval.detection import FREQUENT
+    from eval.metrics.coco import FREQUENT
 
     symbols, pages = counts["symbols"], counts["pages"]
     weighted, macro, frequent = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from converters.images import Pixels
     from converters.page import Page
     from converters.yolo import YoloDataset
-    from eval.detection import ClassScore, DetectionReport, MeanScore
+    from eval.metrics.coco import ClassScore, DetectionReport, MeanScore
 
 ALL = 10**6
 """More symbols than an image can have."""
@@ -47,8 +47,8 @@ def evaluate(
     Example: omr eval run/weights/best.pt data --imgsz 640 --out score
     """
     from converters.yolo import open_dataset
-    from eval.detection import evaluate as score
-    from eval.drawing import compare
+    from eval.metrics.coco import evaluate as score
+    from eval.pictures.contact_sheet import compare
     from training.predict.detector import class_names, predict
     from training.predict.max_det import suggested_max_det
 
@@ -96,7 +96,7 @@ def evaluate(
 
 
 def _check_conf(conf: float) -> None:
-    from eval.detection import MAX_CONF
+    from eval.metrics.coco import MAX_CONF
 
     if conf > MAX_CONF:
         raise ConfigError(
@@ -156,7 +156,7 @@ def _is_training_split(dataset: "YoloDataset", split: str) -> bool:
 
 
 def _show(report: "DetectionReport", *, split: str, seen: bool) -> None:
-    from eval.detection import FREQUENT
+    from eval.metrics.coco import FREQUENT
 
     shown = [row for row in report.classes if row.n_truths or row.n_predictions]
     totals = report.n_truths, report.n_predictions

@@ -14,7 +14,7 @@ from omr.options import AsJson, n_processes
 if TYPE_CHECKING:
     from converters.lookup import FoundPage
     from converters.page import Page
-    from eval.drawing import AnnotatedPage
+    from eval.pictures.contact_sheet import AnnotatedPage
 
 ENLARGE_TO_PX = 1600
 """Small images are enlarged, by a whole number, until a side is nearly this long."""
@@ -67,7 +67,7 @@ def show(
     """
     from converters import images
     from converters.lookup import find_page
-    from eval.drawing import annotated_page
+    from eval.pictures.contact_sheet import annotated_page
 
     chosen = find_page(
         data,

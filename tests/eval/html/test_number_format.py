@@ -1,6 +1,6 @@
 import pytest
 
-from eval.figures import amount, counted, memory, pixels, share
+from eval.html.number_format import amount, counted, memory, pixels, share
 
 GIB, MIB = 2**30, 2**20
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from eval.figures import NONE, amount, counted, pixels, share
-from eval.plots import DotRow, RangeRow, dots, heat_map, legend, ranges
-from eval.web_page import folded, narrow, paragraph, section, side_by_side, table
+from eval.html.number_format import NONE, amount, counted, pixels, share
+from eval.html.plots import DotRow, RangeRow, dots, heat_map, legend, ranges
+from eval.html.web_page import folded, narrow, paragraph, section, side_by_side, table
 
 Report: TypeAlias = Mapping[str, Any]
 Row = TypeVar("Row")

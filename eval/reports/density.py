@@ -10,11 +10,9 @@ from typing import Any, TypeAlias
 
 from class_maps import some
 from converters.convert_line import TO_CUT
-from eval.density_classes import class_sections, left_out
-from eval.density_memory import memory_section
-from eval.figures import amount, counted, memory, share
-from eval.plots import histogram
-from eval.web_page import (
+from eval.html.number_format import amount, counted, memory, share
+from eval.html.plots import histogram
+from eval.html.web_page import (
     bullets,
     code,
     facts,
@@ -26,6 +24,8 @@ from eval.web_page import (
     table,
     verdict,
 )
+from eval.reports.density_classes import class_sections, left_out
+from eval.reports.density_memory import memory_section
 
 Report: TypeAlias = Mapping[str, Any]
 """What ``omr analyze-density --json`` prints, or a part of it."""

@@ -9,7 +9,7 @@ import pytest
 from class_maps import InputError
 from converters.images import Pixels
 from converters.page import Page
-from eval.drawing import annotated_page, class_colour, compare, contact_sheet
+from eval.pictures.contact_sheet import annotated_page, class_colour, compare, contact_sheet
 
 NAMES = ("notehead", "stem")
 CAPTION, GAP, PANEL = 26, 8, 200

@@ -6,7 +6,7 @@ Text goes in as it is and is escaped here; what is markup already is called ``bo
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from eval.svg import STYLE as PLOT_STYLE
+from eval.html.svg import STYLE as PLOT_STYLE
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The browser refuses whatever would reach the network, or run."""

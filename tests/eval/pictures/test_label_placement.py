@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eval.tags import Rectangle, Tag, place
+from eval.pictures.label_placement import Rectangle, Tag, place
 
 SIDE = 100
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from eval.figures import GIB, NONE, memory
-from eval.plots import Level, Series, legend, stacked_bars
-from eval.web_page import paragraph, section, table
+from eval.html.number_format import GIB, NONE, memory
+from eval.html.plots import Level, Series, legend, stacked_bars
+from eval.html.web_page import paragraph, section, table
 
 Report: TypeAlias = Mapping[str, Any]
 

@@ -1,7 +1,7 @@
 """Plots of an HTML page that stands alone: histogram, stack, ranges, dots, heat map.
 
 Each is the text of an inline SVG. What it shows is also said in words: ``label`` is read out, and a
-pointer that rests on a mark shows what it stands for. The page needs :data:`eval.svg.STYLE` once.
+pointer that rests on a mark shows what it stands for. The page needs :data:`eval.html.svg.STYLE` once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,8 +10,8 @@ from html import escape
 from itertools import pairwise
 from math import ceil
 
-from eval import svg
-from eval.svg import LEFT, RIGHT, Linear, Log
+from eval.html import svg
+from eval.html.svg import LEFT, RIGHT, Linear, Log
 
 N_COLOURS = 6
 _LABELLED_LEFT = 43.0

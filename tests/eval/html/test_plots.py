@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from eval.plots import (
+from eval.html.plots import (
     DotRow,
     Level,
     RangeRow,
@@ -16,7 +16,7 @@ from eval.plots import (
     shortened,
     stacked_bars,
 )
-from eval.svg import ticks
+from eval.html.svg import ticks
 
 
 def parsed(picture: str) -> ET.Element:

@@ -16,8 +16,8 @@ from pycocotools.cocoeval import COCOeval
 
 from class_maps import ConfigError
 from converters.page import Page
-from eval import detection
-from eval.detection import FREQUENT, DetectionReport, MeanScore, evaluate
+from eval.metrics import coco
+from eval.metrics.coco import FREQUENT, DetectionReport, MeanScore, evaluate
 
 NAMES = ("notehead", "stem", "clef")
 Symbol = tuple[list[float], int]
@@ -260,7 +260,7 @@ def test_max_det_must_be_positive() -> None:
 
 
 def test_a_lost_truth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection, "_EVERY_AREA", [0.0, 50.0])  # COCOeval ignores larger truths
+    monkeypatch.setattr(coco, "_EVERY_AREA", [0.0, 50.0])  # COCOeval ignores larger truths
     message = (
         r"^the evaluator counted 0 truths, the data has 1; no figure of this run can be trusted$"
     )

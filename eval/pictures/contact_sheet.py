@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from converters import images as image_files
 from converters.images import Pixels
 from converters.page import Page
-from eval.tags import Rectangle, place
+from eval.pictures.label_placement import Rectangle, place
 
 Colour: TypeAlias = tuple[int, int, int]
 

@@ -9,7 +9,7 @@ import pytest
 from browser import Seen, open_pages
 from density_samples import crowded, empty, full
 
-from eval.density_report import density_page, write_density_report
+from eval.reports.density import density_page, write_density_report
 
 FULL = full()
 

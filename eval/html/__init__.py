@@ -1,0 +1,1 @@
+"""Building blocks of HTML reports: page, plots, SVG shapes, number format."""

@@ -1,0 +1,1 @@
+"""Detection metrics: average precision per class, by pycocotools."""

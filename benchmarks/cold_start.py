@@ -29,8 +29,8 @@ from unittest import mock
 
 import torch
 
+from converters.formats.yolo import YoloDataset, open_dataset
 from converters.page import Page
-from converters.yolo import YoloDataset, open_dataset
 from eval.metrics.coco import DetectionReport, evaluate
 from training.assigners.similarity import EPS, LEAST_SCORE
 from training.config import TrainConfig

@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 
 from class_maps import catalogue, load
-from converters.coco import CocoWriter
-from converters.deepscoresv2 import DeepScoresFile
 from converters.engraving import raster
 from converters.engraving.annotations import vocabulary
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
+from converters.formats.coco import CocoWriter
+from converters.formats.deepscoresv2 import DeepScoresFile
+from converters.formats.yolo import IMAGES, LABELS, YoloWriter, write_labels
 from converters.page import Page
 from converters.tally import Tally
-from converters.yolo import IMAGES, LABELS, YoloWriter, write_labels
 
 DENSE_PAGES, DENSE_ANNOTATIONS = 1_362, 889_833
 """Size of the dense train set; Zenodo 4012193."""

@@ -21,8 +21,8 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import unwrap_model
 
+from converters.formats.yolo import YoloDataset
 from converters.page import Page
-from converters.yolo import YoloDataset
 from eval.metrics.coco import DetectionReport, evaluate
 from training.config import TrainConfig
 from training.data import augmentation

@@ -8,16 +8,16 @@ from typing import Any, Protocol
 
 from class_maps import ClassMap, ConfigError, InputError, Source, with_nearest
 from converters import images
-from converters.coco import CocoWriter
+from converters.formats.coco import CocoWriter
+from converters.formats.parquet import ParquetWriter
+from converters.formats.sources import SourceFile, open_source
+from converters.formats.yolo import IMAGES, LABELS, YoloWriter
 from converters.manifest import Manifest, sha256
 from converters.names import work_of
-from converters.parquet import ParquetWriter
 from converters.preparation import Job, PreparationOptions, Prepared, prepare
 from converters.processes import in_order, warm_up
-from converters.sources import SourceFile, open_source
 from converters.splits import SplitBy, group_of, held_out, shared_works
 from converters.staging import check_apart, check_free, staged
-from converters.yolo import IMAGES, LABELS, YoloWriter
 
 WRITERS: dict[str, type[YoloWriter] | type[CocoWriter] | type[ParquetWriter]] = {
     "yolo": YoloWriter,

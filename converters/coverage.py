@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from class_maps import ClassMap
-from converters.sources import open_source
+from converters.formats.sources import open_source
 from converters.tally import Tally, count
 
 

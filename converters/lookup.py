@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from class_maps import ClassMap, ConfigError, InputError
+from converters.formats.sources import SourceFile, open_source, own_names
+from converters.formats.yolo import DATA_YAML, open_dataset
 from converters.names import several
 from converters.page import Page
-from converters.sources import SourceFile, open_source, own_names
 from converters.tally import Tally
-from converters.yolo import DATA_YAML, open_dataset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -253,8 +253,8 @@ def _engraved(place: _Place) -> _Source:
 
 def _look_at(path: Path, out: Path) -> _Source:
     """Find out what can be done with the user's pages."""
+    from converters.formats.sources import open_source
     from converters.names import work_of
-    from converters.sources import open_source
     from converters.staging import lies_in
 
     if lies_in(path, out):

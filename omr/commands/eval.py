@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from converters.formats.yolo import YoloDataset
     from converters.images import Pixels
     from converters.page import Page
-    from converters.yolo import YoloDataset
     from eval.metrics.coco import ClassScore, DetectionReport, MeanScore
 
 ALL = 10**6
@@ -46,7 +46,7 @@ def evaluate(
 
     Example: omr eval run/weights/best.pt data --imgsz 640 --out score
     """
-    from converters.yolo import open_dataset
+    from converters.formats.yolo import open_dataset
     from eval.metrics.coco import evaluate as score
     from eval.pictures.contact_sheet import compare
     from training.predict.detector import class_names, predict

@@ -120,7 +120,7 @@ def suggest(
 
     Example: omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
     """
-    from converters.yolo import open_dataset
+    from converters.formats.yolo import open_dataset
     from training.grouping.statistics import symbols_of
     from training.grouping.suggestion import GroupingOptions, check, check_free, write
     from training.grouping.suggestion import suggest as run

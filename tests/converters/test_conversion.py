@@ -22,9 +22,9 @@ import class_maps
 from class_maps import ConfigError, InputError, OmrError
 from converters.cleaning import CleaningOptions
 from converters.conversion import ConversionOptions, convert
+from converters.formats.yolo import ConvertedPages, open_dataset
 from converters.preparation import PreparationOptions
 from converters.tiles import TileOptions
-from converters.yolo import ConvertedPages, open_dataset
 
 TILES = TileOptions(size=320, overlap=64)
 STEM = ("42", [40, 10, 42, 60])

@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from converters import images
+from converters.formats.yolo import open_dataset
 from converters.page import Page
-from converters.yolo import open_dataset
 from omr.commands.eval import evaluate
 
 NAMES = ("notehead", "stem", "clef")

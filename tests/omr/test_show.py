@@ -11,8 +11,8 @@ from engraved import engraved_pages
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
+from converters.formats.yolo import open_dataset
 from converters.images import Pixels
-from converters.yolo import open_dataset
 from eval.pictures.contact_sheet import class_colour
 from omr.cli import app
 

@@ -32,7 +32,7 @@ from training.losses.detection import PairCounter
 
 
 class ScoreDataset(YOLODataset):
-    """Images and labels as :mod:`converters.yolo` lists them, none left out.
+    """Images and labels as :mod:`converters.formats.yolo` lists them, none left out.
 
     Args:
         counter: Gets what augmentation drops; None for validation, which augments nothing.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from class_maps import InputError
-from converters.yolo import YoloDataset
+from converters.formats.yolo import YoloDataset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
 from converters.converted import Converted
-from converters.yolo import DATA_YAML, YoloDataset, open_dataset
+from converters.formats.yolo import DATA_YAML, YoloDataset, open_dataset
 from training.data.label_counts import LabelCounts, count_labels
 
 EVERY_NAME = "all"

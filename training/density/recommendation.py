@@ -9,7 +9,7 @@ from pathlib import Path
 from class_maps import some
 from converters.convert_line import convert_line
 from converters.converted import Converted
-from converters.yolo import YoloDataset
+from converters.formats.yolo import YoloDataset
 from training.config import STRIDE, TrainConfig
 from training.density.analysis import Survey
 from training.density.sizes import WANTED_PX, WANTED_SHARE

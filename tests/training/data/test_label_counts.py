@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from class_maps import InputError
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.data.label_counts import LabelCounts, count_labels
 
 

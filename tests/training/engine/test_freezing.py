@@ -16,7 +16,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config, save_config
 from training.data.label_counts import count_labels
 from training.engine.freezing import FreezeOptions, check_freezing, n_layers

@@ -13,7 +13,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from class_maps import ConfigError
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine import nan_guard

@@ -15,7 +15,7 @@ from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.assigners.similarity import EPS, LEAST_SCORE, overlap
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner

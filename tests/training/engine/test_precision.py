@@ -12,7 +12,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.modules.conv import Conv
 
 from class_maps import ConfigError
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config
 from training.data.label_counts import count_labels
 from training.engine import precision

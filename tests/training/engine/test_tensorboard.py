@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from class_maps import MissingExtraError
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine.omr_trainer import ON_OPTIONS, ScoreTrainer

@@ -7,7 +7,7 @@ import torch
 from host_syncs import HostSync, HostSyncs
 from ultralytics.engine.trainer import BaseTrainer
 
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine.omr_trainer import ScoreTrainer

@@ -11,7 +11,7 @@ import torch
 import ultralytics
 
 from class_maps import ConfigError, InputError
-from converters.yolo import open_dataset
+from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config
 from training.data.multi_dataset import JointOptions, join
 from training.engine.omr_trainer import ScoreTrainer

@@ -10,9 +10,9 @@ import msgspec
 
 from class_maps import ClassMap, ConfigError, InputError, Source, catalogue, with_nearest
 from class_maps.catalogues import ENGRAVED
-from converters import deepscoresv2
-from converters.coco import CocoFile
-from converters.deepscoresv2 import DeepScoresFile
+from converters.formats import deepscoresv2
+from converters.formats.coco import CocoFile
+from converters.formats.deepscoresv2 import DeepScoresFile
 from converters.staging import MANIFEST
 
 READERS: dict[str, type[DeepScoresFile] | type[CocoFile]] = {

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from class_maps import InputError, Source, catalogue
 from converters import tally
 from converters.boxes import Boxes
-from converters.deepscores_json import (
+from converters.formats.deepscores_json import (
     NO_ID,
     Category,
     Id,

@@ -11,13 +11,14 @@ from pycocotools.coco import COCO
 from strategies import pages
 
 from class_maps import ConfigError, InputError, Source
-from converters import images, yolo
-from converters.coco import CocoFile, CocoWriter
+from converters import images
+from converters.formats import yolo
+from converters.formats.coco import CocoFile, CocoWriter
+from converters.formats.parquet import ParquetWriter
+from converters.formats.sources import _split, format_of, open_source
+from converters.formats.yolo import YoloWriter, label_lines, open_dataset, write_labels
 from converters.page import Page
-from converters.parquet import ParquetWriter
-from converters.sources import _split, format_of, open_source
 from converters.tally import Tally
-from converters.yolo import YoloWriter, label_lines, open_dataset, write_labels
 
 NAMES = ("note", "stem")
 SAME = Source(name="coco", annotation_set=None, class_of={name: name for name in NAMES})
@@ -142,7 +143,7 @@ def test_pycocotools_loads_what_is_written(
 
 
 def test_parquet_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converters.parquet.ROWS_A_PART", 1)
+    monkeypatch.setattr("converters.formats.parquet.ROWS_A_PART", 1)
     writer = ParquetWriter(tmp_path, NAMES)
     one = Page(
         image=PurePosixPath("b.png"),

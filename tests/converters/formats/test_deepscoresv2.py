@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import InputError
-from converters import deepscores_json, deepscoresv2
-from converters.deepscoresv2 import DeepScoresFile
+from converters.formats import deepscores_json, deepscoresv2
+from converters.formats.deepscoresv2 import DeepScoresFile
+from converters.formats.yolo import label_lines
 from converters.page import Page
 from converters.tally import Tally
-from converters.yolo import label_lines
 
 DEEPSCORES = class_maps.load("deepscores")
 STEM = ("42", [40, 10, 42, 60])

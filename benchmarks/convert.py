@@ -41,7 +41,7 @@ def opencv_tiles(work: Path) -> None:
     """Bare OpenCV, one process: read each page, write the same tiles."""
     import cv2
 
-    from converters.tiles import TileOptions, starts
+    from converters.prepare.tiles import TileOptions, starts
 
     target, options = _fresh(work), TileOptions(size=TILE, overlap=OVERLAP)
     target.mkdir()

@@ -14,9 +14,9 @@ from converters.formats.sources import SourceFile, open_source
 from converters.formats.yolo import IMAGES, LABELS, YoloWriter
 from converters.manifest import Manifest, sha256
 from converters.names import work_of
-from converters.preparation import Job, PreparationOptions, Prepared, prepare
+from converters.prepare.preparation import Job, PreparationOptions, Prepared, prepare
+from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
 from converters.processes import in_order, warm_up
-from converters.splits import SplitBy, group_of, held_out, shared_works
 from converters.staging import check_apart, check_free, staged
 
 WRITERS: dict[str, type[YoloWriter] | type[CocoWriter] | type[ParquetWriter]] = {
@@ -92,7 +92,7 @@ def convert(
     """
     check_free(target, force=force)
     check_apart(source, target)
-    warm_up(workers, "converters.preparation")
+    warm_up(workers, "converters.prepare.preparation")
     found, files = open_source(source, source_format)
     reading = options.class_map.source(found, options.annotation_set)
     val = _held_out(files, options)

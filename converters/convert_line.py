@@ -4,11 +4,11 @@ import shlex
 from pathlib import Path
 
 from class_maps import load, shipped
-from converters.cleaning import CleaningOptions
 from converters.conversion import ConversionOptions
 from converters.converted import Converted
 from converters.manifest import sha256
-from converters.tiles import TileOptions, usual_overlap
+from converters.prepare.cleaning import CleaningOptions
+from converters.prepare.tiles import TileOptions, usual_overlap
 
 SOURCE = "SOURCE"
 """Stands for what a data set was made from: a conversion keeps its hash, not its place."""

@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from class_maps import InputError
-from converters.cleaning import CleaningOptions
-from converters.splits import SplitBy
+from converters.prepare.cleaning import CleaningOptions
+from converters.prepare.splits import SplitBy
+from converters.prepare.tiles import TileOptions
 from converters.staging import MANIFEST
-from converters.tiles import TileOptions
 
 T = TypeVar("T")
 

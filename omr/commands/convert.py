@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from class_maps import ConfigError
-from converters.splits import SplitBy
+from converters.prepare.splits import SplitBy
 from omr.console import note, print_json, progress, say, table
 from omr.options import AsJson, Workers, n_processes
 
 if TYPE_CHECKING:
-    from converters.preparation import PreparationOptions
+    from converters.prepare.preparation import PreparationOptions
 
 
 def convert(
@@ -118,9 +118,9 @@ def _preparation(
     min_side: float,
     clip: bool,
 ) -> "PreparationOptions":
-    from converters.cleaning import CleaningOptions
-    from converters.preparation import PreparationOptions
-    from converters.tiles import TileOptions, usual_overlap
+    from converters.prepare.cleaning import CleaningOptions
+    from converters.prepare.preparation import PreparationOptions
+    from converters.prepare.tiles import TileOptions, usual_overlap
 
     if tile is None and overlap is not None:
         raise ConfigError("--overlap says how far tiles overlap; give --tile too")

@@ -102,7 +102,7 @@ def _only(page: "Page", names: Sequence[str], only: Sequence[str] | None) -> "Pa
     """The page with the symbols of some classes."""
     import numpy as np
 
-    from converters.cleaning import take
+    from converters.prepare.cleaning import take
 
     if not only:
         return page

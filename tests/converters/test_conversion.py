@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
-from converters.cleaning import CleaningOptions
 from converters.conversion import ConversionOptions, convert
 from converters.formats.yolo import ConvertedPages, open_dataset
-from converters.preparation import PreparationOptions
-from converters.tiles import TileOptions
+from converters.prepare.cleaning import CleaningOptions
+from converters.prepare.preparation import PreparationOptions
+from converters.prepare.tiles import TileOptions
 
 TILES = TileOptions(size=320, overlap=64)
 STEM = ("42", [40, 10, 42, 60])

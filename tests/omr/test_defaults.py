@@ -7,11 +7,11 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from converters.cleaning import CleaningOptions
 from converters.conversion import ConversionOptions
 from converters.engraving.dataset import EngravingOptions
 from converters.engraving.pages import PageOptions
-from converters.tiles import TileOptions
+from converters.prepare.cleaning import CleaningOptions
+from converters.prepare.tiles import TileOptions
 from omr.commands.analyze_density import analyze_density
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave

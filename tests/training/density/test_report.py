@@ -14,7 +14,7 @@ from deepscores import several_pages, write
 import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
-from converters.preparation import PreparationOptions
+from converters.prepare.preparation import PreparationOptions
 from training.config import TrainConfig
 from training.density.pipeline_counts import Spread
 from training.density.recommendation import Larger

@@ -11,11 +11,11 @@ import numpy as np
 
 from class_maps import InputError
 from converters import images, tally
-from converters.cleaning import CleaningOptions, clean, take
 from converters.formats.yolo import write_labels
 from converters.page import Page, Placement
+from converters.prepare.cleaning import CleaningOptions, clean, take
+from converters.prepare.tiles import TileOptions, cut
 from converters.tally import Tally
-from converters.tiles import TileOptions, cut
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

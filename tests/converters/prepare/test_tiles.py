@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import pages
 
-from converters.cleaning import CleaningOptions, clean
 from converters.page import Page
+from converters.prepare.cleaning import CleaningOptions, clean
+from converters.prepare.tiles import TileOptions, cut, starts
 from converters.tally import Tally
-from converters.tiles import TileOptions, cut, starts
 
 
 def page_of(*boxes: list[float], width: int = 1000, height: int = 100) -> Page:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
-from converters.cleaning import take
 from converters.page import Page, Placement
+from converters.prepare.cleaning import take
 
 LONG_SHARE = 0.25
 """Of the tile's side: with less overlap than this, symbols longer than it count as long."""

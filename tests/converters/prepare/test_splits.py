@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from class_maps import ConfigError
 from converters.names import several
-from converters.splits import group_of, held_out, shared_works
+from converters.prepare.splits import group_of, held_out, shared_works
 
 
 def pages_of(*sizes: int) -> list[PurePosixPath]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from strategies import pages
 
 from converters import tally
-from converters.cleaning import CleaningOptions, clean
 from converters.page import Page
+from converters.prepare.cleaning import CleaningOptions, clean
 from converters.tally import Tally
 
 NAMES = ("note", "stem")

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from class_maps import ClassMap, ConfigError, InputError, Source, with_nearest
 from converters import images
+from converters.files.atomic_folder import check_apart, check_free, staged
+from converters.files.process_pool import in_order, warm_up
 from converters.formats.coco import CocoWriter
 from converters.formats.parquet import ParquetWriter
 from converters.formats.sources import SourceFile, open_source
@@ -16,8 +18,6 @@ from converters.manifest import Manifest, sha256
 from converters.names import work_of
 from converters.prepare.preparation import Job, PreparationOptions, Prepared, prepare
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
-from converters.processes import in_order, warm_up
-from converters.staging import check_apart, check_free, staged
 
 WRITERS: dict[str, type[YoloWriter] | type[CocoWriter] | type[ParquetWriter]] = {
     "yolo": YoloWriter,

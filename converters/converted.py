@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from class_maps import InputError
+from converters.files.atomic_folder import MANIFEST
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.splits import SplitBy
 from converters.prepare.tiles import TileOptions
-from converters.staging import MANIFEST
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.files.atomic_folder import MANIFEST
 from converters.prepare.preparation import Prepared
-from converters.staging import MANIFEST
 from converters.tally import Tally
 from converters.versions import OPENCV, TOOLKIT, installed_versions
 

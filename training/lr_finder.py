@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
-from converters.staging import is_free
+from converters.files.atomic_folder import is_free
 from training.config import TrainConfig
 from training.engine.omr_trainer import ScoreTrainer
 from training.runtime.distributed import n_started

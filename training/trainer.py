@@ -22,7 +22,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError, InputError, MissingExtraError
-from converters.staging import is_free, lies_in
+from converters.files.atomic_folder import is_free, lies_in
 from training.config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import JointData, count_sources, join, total

@@ -28,8 +28,8 @@ import yaml
 from benchmarks.gpu.coco_like import draw_image
 from benchmarks.gpu.results import Results
 from converters import images
-from converters.processes import in_order
-from converters.staging import staged
+from converters.files.atomic_folder import staged
+from converters.files.process_pool import in_order
 from omr.commands import demo
 from omr.options import n_processes
 

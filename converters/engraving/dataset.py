@@ -16,9 +16,9 @@ from converters import images
 from converters.engraving import annotations, child, score_files, scores, smufl
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.scores import Piece
+from converters.files.atomic_folder import MANIFEST, check_apart, check_free, staged
+from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
-from converters.processes import in_order, warm_up
-from converters.staging import MANIFEST, check_apart, check_free, staged
 from converters.versions import TOOLKIT, installed_versions
 
 GENERATED, CHORALES = "generated", "chorales"

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from class_maps import InputError
 from converters.boxes import Boxes
+from converters.files.process_pool import in_order
 from converters.names import several
-from converters.processes import in_order
 
 CHUNK_BYTES = 8 << 20
 NO_ID = -(1 << 62)

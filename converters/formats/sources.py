@@ -10,10 +10,10 @@ import msgspec
 
 from class_maps import ClassMap, ConfigError, InputError, Source, catalogue, with_nearest
 from class_maps.catalogues import ENGRAVED
+from converters.files.atomic_folder import MANIFEST
 from converters.formats import deepscoresv2
 from converters.formats.coco import CocoFile
 from converters.formats.deepscoresv2 import DeepScoresFile
-from converters.staging import MANIFEST
 
 READERS: dict[str, type[DeepScoresFile] | type[CocoFile]] = {
     "deepscoresv2": DeepScoresFile,

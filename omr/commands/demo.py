@@ -197,7 +197,7 @@ def demo(
 
 def _convert(walk: _Walk, place: _Place, source: _Source, classes: str) -> dict[str, Any]:
     """Convert and look at the pages; give the manifest."""
-    from converters.staging import MANIFEST
+    from converters.files.atomic_folder import MANIFEST
 
     val = ["--val", VAL] if source.has_works and not source.has_val else []
     scale = ["--scale", f"staff-space:{STAFF_SPACE}"] if source.has_staves else []
@@ -229,7 +229,7 @@ def _draw_shapes(place: _Place, seed: int) -> Path:
 
 
 def _make_room(out: Path, *, force: bool) -> None:
-    from converters.staging import is_free
+    from converters.files.atomic_folder import is_free
 
     if not is_free(out):
         if not force:
@@ -253,9 +253,9 @@ def _engraved(place: _Place) -> _Source:
 
 def _look_at(path: Path, out: Path) -> _Source:
     """Find out what can be done with the user's pages."""
+    from converters.files.atomic_folder import lies_in
     from converters.formats.sources import open_source
     from converters.names import work_of
-    from converters.staging import lies_in
 
     if lies_in(path, out):
         raise ConfigError(f"{path} lies in {out}, which is for the demo; choose another --out")

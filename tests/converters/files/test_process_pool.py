@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from class_maps import OmrError
-from converters.processes import in_order
+from converters.files.process_pool import in_order
 
 
 def square(number: int) -> int:
@@ -44,7 +44,7 @@ def test_a_killed_worker_is_one_line() -> None:
 
 LEFT_ALONE = """
 import os, sys
-from converters.processes import _executor
+from converters.files.process_pool import _executor
 print(_executor(1).submit(os.getpid).result(), flush=True)
 sys.stdin.read()
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from class_maps import ConfigError, OmrError
-from converters.staging import staged
+from converters.files.atomic_folder import staged
 
 
 def fill(target: Path, text: str = "new", *, force: bool = False) -> None:
@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from converters.staging import staged
+from converters.files.atomic_folder import staged
 with staged(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

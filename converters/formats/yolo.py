@@ -17,7 +17,7 @@ import yaml
 from class_maps import InputError
 from converters import images
 from converters.boxes import Boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
-from converters.converted import Converted, TiledPage, read_converted
+from converters.manifest_reader import Converted, TiledPage, read_converted
 from converters.names import FOLDER
 from converters.page import Page
 

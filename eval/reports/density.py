@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from class_maps import some
-from converters.convert_line import TO_CUT
+from converters.reproduce_command import TO_CUT
 from eval.html.number_format import amount, counted, memory, share
 from eval.html.plots import histogram
 from eval.html.web_page import (

@@ -123,7 +123,7 @@ def _write(plain: dict[str, object], file: Path) -> None:
 
 
 def _show(found: "DensityReport") -> None:
-    from converters.convert_line import TO_CUT
+    from converters.reproduce_command import TO_CUT
 
     _show_symbols(found)
     _show_classes(found)

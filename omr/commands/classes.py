@@ -77,7 +77,7 @@ def check(
 
     Example: omr classes check harmony ds2_dense
     """
-    from converters.coverage import coverage
+    from converters.class_coverage import coverage
 
     class_map = class_maps.load(name)
     found = coverage(class_map, dataset, annotation_set)

@@ -12,7 +12,7 @@ from omr.console import note, print_json, say
 from omr.options import AsJson, n_processes
 
 if TYPE_CHECKING:
-    from converters.lookup import FoundPage
+    from converters.find_page import FoundPage
     from converters.page import Page
     from eval.pictures.contact_sheet import AnnotatedPage
 
@@ -66,7 +66,7 @@ def show(
     Example: omr show ds2_dense --page 2 --out page.png
     """
     from converters import images
-    from converters.lookup import find_page
+    from converters.find_page import find_page
     from eval.pictures.contact_sheet import annotated_page
 
     chosen = find_page(

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
-from converters.converted import Converted
 from converters.formats.yolo import DATA_YAML, YoloDataset, open_dataset
+from converters.manifest_reader import Converted
 from training.data.label_counts import LabelCounts, count_labels
 
 EVERY_NAME = "all"

@@ -7,9 +7,9 @@ from math import ceil, inf
 from pathlib import Path
 
 from class_maps import some
-from converters.convert_line import convert_line
-from converters.converted import Converted
 from converters.formats.yolo import YoloDataset
+from converters.manifest_reader import Converted
+from converters.reproduce_command import convert_line
 from training.config import STRIDE, TrainConfig
 from training.density.analysis import Survey
 from training.density.sizes import WANTED_PX, WANTED_SHARE

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from class_maps import load, shipped
 from converters.conversion import ConversionOptions
-from converters.converted import Converted
 from converters.manifest import sha256
+from converters.manifest_reader import Converted
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.tiles import TileOptions, usual_overlap
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 import class_maps
 from class_maps import InputError
-from converters.convert_line import convert_line
-from converters.converted import read_converted
+from converters.manifest_reader import read_converted
+from converters.reproduce_command import convert_line
 from omr.cli import app
 
 STAFF = ("135", [10, 20, 190, 60])

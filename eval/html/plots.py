@@ -1,7 +1,8 @@
 """Plots of an HTML page that stands alone: histogram, stack, ranges, dots, heat map.
 
 Each is the text of an inline SVG. What it shows is also said in words: ``label`` is read out, and a
-pointer that rests on a mark shows what it stands for. The page needs :data:`eval.html.svg.STYLE` once.
+pointer that rests on a mark shows what it stands for. The page needs
+:data:`eval.html.svg.STYLE` once.
 """
 
 from collections.abc import Iterable, Sequence

@@ -324,7 +324,7 @@ def _batch(text: str) -> int:
 
 def _with_fitting_batch(config: "TrainConfig") -> "TrainConfig":
     """Choose the batch by the memory that is here."""
-    from training.density.auto_batch import auto_batch
+    from training.density.fitting_batch import auto_batch
     from training.memory.gpus import GIB
     from training.runtime.distributed import n_devices
 

@@ -85,7 +85,7 @@ def test_the_device_is_described(device: torch.device) -> None:
 
 @pytest.mark.gpu(
     covers=[
-        "training.density.auto_batch:_precision",
+        "training.density.fitting_batch:_precision",
         "training.memory.batch_search:present_device",
         "training.memory.step:_at",
     ],
@@ -104,7 +104,7 @@ def test_batch_auto_trains(device: torch.device, dataset: Path, tmp_path: Path) 
         "omr.commands.analyze_density:_show_memory",
         "omr.commands.analyze_density:_measure",
         "training.density.recommendation:suggestion",
-        "training.density.auto_batch:_precision",
+        "training.density.fitting_batch:_precision",
     ]
 )
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from device_cases import assert_near
 from device_trainings import (
     MODELS,
@@ -18,7 +19,6 @@ from device_trainings import (
     take_step,
     weights_of,
 )
-from torch import distributed
 
 from training.engine.omr_trainer import ScoreTrainer
 from training.engine.precision import Precision, self_test
@@ -123,10 +123,10 @@ def one_process(device: torch.device, tmp_path: Path) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     store = tmp_path.joinpath("store").as_uri()
-    distributed.init_process_group(backend, init_method=store, rank=0, world_size=1)
+    dist.init_process_group(backend, init_method=store, rank=0, world_size=1)
     yield
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @pytest.mark.gpu(covers=["training.runtime.distributed:leave"])

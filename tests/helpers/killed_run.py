@@ -47,11 +47,11 @@ def trainer() -> object:
 
 
 def module() -> object:
-    return score_trainer
+    return omr_trainer
 
 
 def files() -> object:
-    return epoch_files
+    return checkpoint_files
 
 
 def half_a_state() -> None:

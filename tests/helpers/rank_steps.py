@@ -1,7 +1,8 @@
 """One step of a training on two processes, over gloo."""
 
 import torch
-from torch import Tensor, distributed, nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import IterableSimpleNamespace
 
@@ -71,7 +72,7 @@ CASES = {
 def on_a_rank(rank: int, folder: str) -> None:
     """Take one step's loss and gradients of every case as a trainer on two devices does."""
     torch.set_num_threads(1)
-    distributed.init_process_group(
+    dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=N_RANKS
     )
     found = {}
@@ -88,7 +89,7 @@ def on_a_rank(rank: int, folder: str) -> None:
         if rank == 0:
             assert distributed.total_a_rank(torch.tensor(0.5), least=1) == 1
     distributed.leave()
-    assert not distributed.is_initialized()
+    assert not dist.is_initialized()
 
 
 def gradients(net: nn.Module) -> dict[str, Tensor]:

@@ -207,7 +207,7 @@ def test_the_batch_that_fits_is_trained_with(
     assert (config.batch, config.nominal_batch) == (1, 5)  # of two images; 2 does not divide 5
 
     nothing = Gpu(name="this CPU", total_bytes=0, usable_bytes=0, bf16=False, device="cpu")
-    monkeypatch.setattr("training.density.auto_batch.present_device", lambda _: nothing)
+    monkeypatch.setattr("training.density.fitting_batch.present_device", lambda _: nothing)
     error = run(data, "--out", tmp_path / "third", *words).exception
     assert isinstance(error, ConfigError)
     assert str(error).startswith("omr-tiny at 64 px: not even a batch of 1 fits on this CPU")

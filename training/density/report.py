@@ -18,7 +18,7 @@ from training.config import TrainConfig
 from training.data.label_counts import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import Survey, survey, told_apart
-from training.density.auto_batch import form_of, step_of
+from training.density.fitting_batch import form_of, step_of
 from training.density.recommendation import Suggestion, suggestion
 from training.density.report_json import to_json
 from training.heads import head_config

@@ -297,7 +297,7 @@ class ScoreTrainer(DetectionTrainer):
             super().save_metrics(metrics)
         except OSError as error:
             LOGGER.warning(
-                f"{self.csv}: epoch {self.epoch + 1} is missing: {run_state.reason(error)}"
+                f"{self.csv}: epoch {self.epoch + 1} is missing: {resume_state.reason(error)}"
             )
 
     def _setup_ddp(self) -> None:

@@ -3,7 +3,8 @@
 Weights, loss and optimiser stay in single precision (fp32); it is the network's own convolutions
 that run in half of it. bf16 has the range of fp32 and three digits less; fp16 has the digits, and
 not the range, so that its loss is scaled. On CUDA a training in fp32 uses TF32 in its convolutions,
-which is torch's default, and :func:`training.runtime.devices.exact_fp32` is for all that is compared.
+which is torch's default; :func:`training.runtime.devices.exact_fp32` is for results that are
+compared.
 
 Shapes: B images.
 """

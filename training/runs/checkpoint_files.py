@@ -32,7 +32,7 @@ def save_epoch(trainer: BaseTrainer) -> None:
         way = "go on with --resume" if trainer.state_file.exists() else "start again"
         raise ConfigError(
             f"{trainer.wdir}: weights of epoch {trainer.epoch + 1} were not written: "
-            f"{run_state.reason(error)}; make room and {way}"
+            f"{resume_state.reason(error)}; make room and {way}"
         ) from None
     write_state(trainer)
 
@@ -81,7 +81,7 @@ def write_state(trainer: BaseTrainer) -> None:
         kept = "the one before is kept" if file.exists() else "there is none yet"
         LOGGER.warning(
             f"{file}: epoch {trainer.epoch + 1} was not written, {kept}: "
-            f"{run_state.reason(error)}; --resume goes on from the last one written"
+            f"{resume_state.reason(error)}; --resume goes on from the last one written"
         )
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from class_maps import ConfigError, InputError
 from training.config import TrainConfig
-from training.density import auto_batch
-from training.density.auto_batch import auto_batch, form_of, step_of
+from training.density import fitting_batch
 from training.density.crowding import Fullness
+from training.density.fitting_batch import auto_batch, form_of, step_of
 from training.heads.head_config import Group, HeadConfig
 from training.memory.batch_search import limit_of
 from training.memory.gpus import Gpu, find_gpu
@@ -58,7 +58,7 @@ def holds(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> SetGpu:
             usable_bytes=round(need.total_bytes * 1.003 / 0.9),
             bf16=True,
         )
-        monkeypatch.setattr(auto_batch, "present_device", lambda _: gpu)
+        monkeypatch.setattr(fitting_batch, "present_device", lambda _: gpu)
         return gpu
 
     return set_to
@@ -99,7 +99,7 @@ def test_several_devices_share_a_nominal_batch(config: TrainConfig, holds: SetGp
 def test_processes_of_torchrun_could_not_agree(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto_batch, "n_started", lambda: 2)
+    monkeypatch.setattr(fitting_batch, "n_started", lambda: 2)
     with pytest.raises(ConfigError, match=r"^--batch auto: .*; give a number$"):
         auto_batch(config)
 

@@ -1,1 +1,0 @@
-"""Suggests which classes should share a head, from the labels of a data set."""

@@ -132,7 +132,7 @@ def _without_the_rest(start: str) -> Iterator[None]:
     """Switch off what ``start`` does not name: mocks in place of what would do it."""
     with contextlib.ExitStack() as stack:
         if "signed" not in start:
-            stack.enter_context(mock.patch("training.models.transfer.allow_beside"))
+            stack.enter_context(mock.patch("training.models.transfer.allow_below_zero"))
         options = partial(
             LossOptions,
             eps=EPS if "nearness" in start else STOCK.eps,

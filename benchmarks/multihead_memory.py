@@ -23,7 +23,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import nms
 
 from benchmarks.assigner_memory import added_mb
-from training.heads.distance_bins import allow_beside
+from training.heads.distance_bins import allow_below_zero
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
@@ -81,7 +81,7 @@ def model_of(name: str, n_classes: int, kind: str) -> DetectionModel:
     model = DetectionModel(model_file(name), nc=n_classes, verbose=False)
     model.args = get_cfg()
     head = model.model[-1]
-    allow_beside(head)
+    allow_below_zero(head)
     for branch in head.cv3:
         torch.nn.init.normal_(branch[-1].weight, std=0.1)
         torch.nn.init.constant_(branch[-1].bias, BIAS)

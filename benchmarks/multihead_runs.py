@@ -27,7 +27,7 @@ from eval.metrics.coco import DetectionReport, evaluate
 from training.config import TrainConfig
 from training.data import augmentation
 from training.engine import omr_trainer
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
@@ -227,29 +227,29 @@ def trained_so(
     variant: Variant, place: Path, kept: list[tuple[int, Path]], steps: int
 ) -> Iterator[None]:
     """Keep the averaged weights of every so many steps, and of the last one."""
-    step, finish = ScoreTrainer.optimizer_step, ScoreTrainer.final_eval
+    step, finish = OmrTrainer.optimizer_step, OmrTrainer.final_eval
     done = 0
 
-    def keep(trainer: ScoreTrainer) -> None:
+    def keep(trainer: OmrTrainer) -> None:
         file = place / f"{done}.pt"
         save_weights(unwrap_model(trainer.ema.ema), file, train_args={})
         kept.append((done, file))
 
-    def step_and_keep(trainer: ScoreTrainer) -> None:
+    def step_and_keep(trainer: OmrTrainer) -> None:
         nonlocal done
         step(trainer)
         done += 1
         if done % steps == 0:
             keep(trainer)
 
-    def keep_and_finish(trainer: ScoreTrainer) -> None:
+    def keep_and_finish(trainer: OmrTrainer) -> None:
         if not kept or kept[-1][0] != done:
             keep(trainer)
         finish(trainer)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(ScoreTrainer, "optimizer_step", step_and_keep))
-        stack.enter_context(mock.patch.object(ScoreTrainer, "final_eval", keep_and_finish))
+        stack.enter_context(mock.patch.object(OmrTrainer, "optimizer_step", step_and_keep))
+        stack.enter_context(mock.patch.object(OmrTrainer, "final_eval", keep_and_finish))
         for owner, name, other in variant.patched:
             stack.enter_context(mock.patch.object(owner, name, other))
         yield

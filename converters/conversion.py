@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from class_maps import ClassMap, ConfigError, InputError, Source, with_nearest
 from converters import images
-from converters.files.atomic_folder import check_apart, check_free, staged
+from converters.files.atomic_folder import atomic_folder, check_apart, check_free
 from converters.files.process_pool import in_order, warm_up
 from converters.formats.coco import CocoWriter
 from converters.formats.parquet import ParquetWriter
@@ -98,7 +98,7 @@ def convert(
     val = _held_out(files, options)
     _check_images(files, val, options)
     manifest = Manifest(names=options.class_map.names)
-    with staged(target, force=force) as folder, ThreadPoolExecutor(1) as pool:
+    with atomic_folder(target, force=force) as folder, ThreadPoolExecutor(1) as pool:
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, reading, val, options, manifest, folder, workers)
         n_pages = sum(len(file.file.images) for file in files)

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from class_maps import ClassMap, ConfigError, InputError
-from converters.formats.sources import SourceFile, open_source, own_names
+from converters.formats.sources import SourceFile, identity_map, open_source
 from converters.formats.yolo import DATA_YAML, open_dataset
 from converters.names import several
 from converters.page import Page
@@ -100,7 +100,7 @@ def _source_page(
     if class_map:
         source = class_map.source(found, annotation_set)
     else:
-        class_map = own_names(found, files, annotation_set)
+        class_map = identity_map(found, files, annotation_set)
         source = class_map.source(found)
     places = [(f, image) for f in _of_split(files, split, data) for image in f.file.images]
     i = _place_of(wanted, [image.as_posix() for _, image in places], data)

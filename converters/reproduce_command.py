@@ -16,7 +16,7 @@ TO_CUT = f"To cut the tiles; {SOURCE} is what the data were converted from:"
 """Said above the line."""
 
 
-def convert_line(converted: Converted, out: Path, tile: int) -> str | None:
+def reproduce_command(converted: Converted, out: Path, tile: int) -> str | None:
     """Write the ``omr convert`` that makes a data set again, cut into other tiles.
 
     Args:

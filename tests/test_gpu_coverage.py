@@ -8,7 +8,7 @@ from cuda_branches import covered_names, cuda_functions, functions, named_functi
 
 ROOT = Path(__file__).parents[1]
 OUT_OF_REACH = {
-    "training.engine.omr_trainer:ScoreTrainer._setup_ddp": "needs several devices, or a CPU",
+    "training.engine.omr_trainer:OmrTrainer._setup_ddp": "needs several devices, or a CPU",
 }
 """Functions that no machine with a single GPU runs, each with the reason."""
 

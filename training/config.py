@@ -11,10 +11,10 @@ from pathlib import Path
 import yaml
 
 from class_maps import ConfigError, InputError
-from converters.files.atomic_files import replacing
+from converters.files.atomic_files import atomic_file
 from training.assigners.similarity import OverlapName
 from training.data.allowed_transforms import Transforms
-from training.data.multi_dataset import JointOptions
+from training.data.multi_dataset import DatasetOptions
 from training.engine.freezing import FreezeOptions
 from training.engine.learning_rate import BASE_BATCH, BASE_LR
 from training.engine.precision import Precision, check_precision
@@ -164,9 +164,9 @@ class TrainConfig:
         check_multiple("imgsz", self.imgsz, STRIDE, str(STRIDE))
         check_multiple("nominal_batch", self.nominal_batch, self.batch, f"batch ({self.batch})")
 
-    def sources(self) -> JointOptions:
+    def sources(self) -> DatasetOptions:
         """Give what of this says which images there are."""
-        return JointOptions(
+        return DatasetOptions(
             folders=(self.data, *self.joint),
             mix=self.mix,
             true_negatives=self.true_negatives,
@@ -211,7 +211,7 @@ def save_config(config: TrainConfig) -> None:
     content["joint"] = [str(folder.absolute()) for folder in config.joint]
     file = config.out / CONFIG_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as part:
+    with atomic_file(file) as part:
         part.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
 
 

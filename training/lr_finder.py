@@ -29,7 +29,7 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 from class_maps import ConfigError
 from converters.files.atomic_folder import is_free
 from training.config import TrainConfig
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.runtime.distributed import n_started
 from training.trainer import ready_trainer
 
@@ -202,7 +202,7 @@ def _check_folder(out: Path, *, force: bool) -> None:
         raise ConfigError(f"{out}: has a test already; choose another folder, or --force")
 
 
-def _step(trainer: ScoreTrainer) -> Callable[[float], float]:
+def _step(trainer: OmrTrainer) -> Callable[[float], float]:
     """Give a function that makes a step with a learning rate, and returns the loss before it."""
     trainer._model_train()
     trainer.epoch = 0
@@ -225,7 +225,7 @@ def _step(trainer: ScoreTrainer) -> Callable[[float], float]:
     return step
 
 
-def _backward(trainer: ScoreTrainer, batch: dict[str, Any]) -> float:
+def _backward(trainer: OmrTrainer, batch: dict[str, Any]) -> float:
     """Add the gradient of a batch, and return its loss."""
     half = torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp
     with autocast(half, device=trainer.device.type):
@@ -235,7 +235,7 @@ def _backward(trainer: ScoreTrainer, batch: dict[str, Any]) -> float:
     return float(loss.detach())
 
 
-def _batches(trainer: ScoreTrainer) -> Iterator[dict[str, Any]]:
+def _batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
     """Yield batches without end."""
     for epoch in count():
         trainer.train_loader.sampler.set_epoch(epoch)

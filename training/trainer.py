@@ -1,6 +1,6 @@
 """Trains one Ultralytics model on one data set, or on several together.
 
-:func:`train` checks everything a user can get wrong, then hands over to :class:`ScoreTrainer`,
+:func:`train` checks everything a user can get wrong, then hands over to :class:`OmrTrainer`,
 which is Ultralytics' trainer with what music needs: no label dropped, no flips and no mosaic, a
 start from the data's sizes, a limit of detections that fits a full page, and no network.
 """
@@ -25,13 +25,13 @@ from class_maps import ConfigError, InputError, MissingExtraError
 from converters.files.atomic_folder import is_free, lies_in
 from training.config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 from training.data.label_counts import LabelCounts
-from training.data.multi_dataset import JointData, count_sources, join, total
+from training.data.multi_dataset import MultiDataset, count_sources, join, total
 from training.engine.freezing import check_freezing
-from training.engine.omr_trainer import ON_OPTIONS, ScoreTrainer
+from training.engine.omr_trainer import ON_OPTIONS, OmrTrainer
 from training.engine.precision import amp_argument, resolved
 from training.engine.tensorboard import check_tensorboard
 from training.heads import head_config
-from training.heads.distance_bins import beside
+from training.heads.distance_bins import has_bins_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.losses.detection import UNUSED, AssignerName
@@ -41,7 +41,13 @@ from training.models.transfer import check_fit
 from training.models.zoo import model_file
 from training.predict.max_det import suggested_max_det
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
-from training.runs.provenance import HEADS_FILE, RunRecord, check_same_data, record_of, write_record
+from training.runs.provenance import (
+    HEADS_FILE,
+    Provenance,
+    check_same_data,
+    record_of,
+    write_record,
+)
 from training.runs.resume_state import STATE_FILE, read, reason
 from training.runtime.devices import check_device, is_deterministic
 from training.runtime.distributed import check_ranks, is_first
@@ -112,7 +118,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     with _no_ruins(config):
         if is_first():
             save_config(config)
-        ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
+        OmrTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
     report = json.loads((config.out / REPORT_FILE).read_text("utf-8"))
     return TrainResult(
         best=config.out / "weights" / "best.pt",
@@ -143,7 +149,7 @@ def _no_ruins(config: TrainConfig) -> Iterator[None]:
         raise
 
 
-def ready_trainer(config: TrainConfig) -> ScoreTrainer:
+def ready_trainer(config: TrainConfig) -> OmrTrainer:
     """Check a configuration, and go as far as the first step of its training, on one device.
 
     Args:
@@ -156,12 +162,12 @@ def ready_trainer(config: TrainConfig) -> ScoreTrainer:
     model, joint = _checked(config)
     labels = total(count_sources(joint))
     callbacks = _callbacks(config, labels)
-    trainer = ScoreTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks)
+    trainer = OmrTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks)
     trainer._setup_train()
     return trainer
 
 
-def _checked(config: TrainConfig) -> tuple[str, JointData]:
+def _checked(config: TrainConfig) -> tuple[str, MultiDataset]:
     """Look at everything that a user can get wrong, before anything is made.
 
     Returns:
@@ -213,7 +219,7 @@ def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
         with activation_kept():
             new = DetectionModel(model, nc=len(names), verbose=False)
         check_fit(source, new, Path(file), config.model)
-    if heads and heads.box_encoding == "stock" and beside(source.model[-1]):
+    if heads and heads.box_encoding == "stock" and has_bins_below_zero(source.model[-1]):
         raise ConfigError(
             f"--heads: box_encoding: stock, but the boxes of {file} may lie beside their points; "
             "leave it out, or start from other weights"
@@ -303,7 +309,7 @@ def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) 
         "warmup_epochs": config.warmup_epochs,
         # Of 0.1 by default, which Adam would take from the prior in the first steps.
         "warmup_bias_lr": 0.0,
-        # To Ultralytics every batch is a step; ScoreTrainer gathers them itself.
+        # To Ultralytics every batch is a step; OmrTrainer gathers them itself.
         "nbs": config.batch,
         "amp": amp_argument(resolved(config.precision, device), device),
         "val": config.validate,
@@ -391,7 +397,7 @@ def _words(config: TrainConfig) -> str:
     return " ".join(map(str, config.sources().folders))
 
 
-def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
+def _choose_options(config: TrainConfig, trainer: OmrTrainer) -> None:
     trainer.sources = config.sources()
     trainer.size_prior = config.size_prior
     trainer.loss_options = config.loss_options()
@@ -404,12 +410,12 @@ def _choose_options(config: TrainConfig, trainer: ScoreTrainer) -> None:
     trainer.heads = head_config.load(config.heads) if config.heads else None
 
 
-def _write_record(record: RunRecord, trainer: ScoreTrainer) -> None:
+def _write_record(record: Provenance, trainer: OmrTrainer) -> None:
     if is_first():
         write_record(record, trainer)
 
 
-def _check_symbols(expected: int, trainer: ScoreTrainer) -> None:
+def _check_symbols(expected: int, trainer: OmrTrainer) -> None:
     """Make sure that Ultralytics trains on the symbols that were counted.
 
     Raises:

@@ -28,7 +28,7 @@ import yaml
 from benchmarks.gpu.coco_like import draw_image
 from benchmarks.gpu.results import Results
 from converters import images
-from converters.files.atomic_folder import staged
+from converters.files.atomic_folder import atomic_folder
 from converters.files.process_pool import in_order
 from omr.commands import demo
 from omr.options import n_processes
@@ -139,7 +139,7 @@ def make_whole(work: Path, amounts: Amounts, workers: int) -> None:
     how = ["--classes", "deepscores", "--workers", workers]
     run_omr("convert", scratch / "pages", converted, *how)
     stems = fullest(converted / "labels" / "train", amounts.whole)
-    with staged(work / "whole") as folder:
+    with atomic_folder(work / "whole") as folder:
         for split in ("train", "val"):
             (folder / "images" / split).mkdir(parents=True)
             (folder / "labels" / split).mkdir(parents=True)
@@ -194,7 +194,7 @@ def resize_page(task: tuple[Path, Path, str, str, int]) -> None:
 
 def make_coco_like(work: Path, amounts: Amounts, workers: int) -> None:
     """Draw images with the density of COCO."""
-    with staged(work / "coco_like") as folder:
+    with atomic_folder(work / "coco_like") as folder:
         for split, n, first in (("train", amounts.coco_like, 0), ("val", amounts.val, 10**6)):
             (folder / "images" / split).mkdir(parents=True)
             (folder / "labels" / split).mkdir(parents=True)

@@ -16,7 +16,7 @@ from converters import images
 from converters.engraving import annotations, child, score_files, scores, smufl
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.scores import Piece
-from converters.files.atomic_folder import MANIFEST, check_apart, check_free, staged
+from converters.files.atomic_folder import MANIFEST, atomic_folder, check_apart, check_free
 from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
 from converters.versions import TOOLKIT, installed_versions
@@ -153,7 +153,7 @@ def engrave(
     pieces, failures = _pieces(options.scores, workers)
     pools = _pools(pieces, options)
     workers = min(workers, options.pages)
-    with staged(target, force=force) as folder:
+    with atomic_folder(target, force=force) as folder:
         (folder / IMAGES).mkdir()
         if options.segmentation:
             (folder / SEGMENTATION).mkdir()

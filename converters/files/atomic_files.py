@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def atomic_file(file: Path) -> Iterator[Path]:
     """Give a file to write, which takes the place of another one when the block ends well.
 
     It lies beside the other, so that the last step is a renaming. A process that is killed leaves

@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 
 
 @contextlib.contextmanager
-def staged(target: Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill, which becomes ``target`` when the block ends well.
 
     The folder lies beside ``target``, so that the last step is a renaming. What a killed run

@@ -66,7 +66,7 @@ def open_source(path: Path, source: str | None = None) -> tuple[str, list[Source
     return found, opened
 
 
-def own_names(
+def identity_map(
     found: str, files: Sequence[SourceFile], annotation_set: str | None = None
 ) -> ClassMap:
     """Take every category as a class of its own name, to look at all that there is.
@@ -167,9 +167,9 @@ def _split(path: Path) -> str:
 
 def _image_folder(file: DeepScoresFile | CocoFile) -> Path:
     """Where the first image lies: the layouts of DeepScoresV2, of COCO, and of our own output."""
-    beside = file.path.parent
+    folder = file.path.parent
     first = next(iter(file.images), PurePosixPath())
     split = _split(file.path)
-    places = [beside / "images", beside, beside.parent / "images" / split]
-    places.append(beside.parent / file.path.stem.removeprefix("instances_"))
+    places = [folder / "images", folder, folder.parent / "images" / split]
+    places.append(folder.parent / file.path.stem.removeprefix("instances_"))
     return next((place for place in places if (place / first).is_file()), places[0])

@@ -10,7 +10,7 @@ import class_maps
 from class_maps import ConfigError, InputError
 from converters.conversion import ConversionOptions, convert
 from converters.formats.deepscoresv2 import DeepScoresFile
-from converters.formats.sources import open_source, own_names
+from converters.formats.sources import identity_map, open_source
 from converters.formats.yolo import open_dataset
 
 BARLINE, LYRICS = ("1001", [60, 10, 62, 60]), ("1012", [60, 70, 70, 80])
@@ -95,7 +95,7 @@ def test_other_pages_are_not_read_as_engraved_ones(tmp_path: Path) -> None:
 
 def test_own_names_are_all_that_the_files_have(source: Path) -> None:
     found, files = open_source(source)
-    own = own_names(found, files)
+    own = identity_map(found, files)
     assert own.names == class_maps.catalogue("engraved").names("engraved")
     assert own.source("engraved").class_of == {name: name for name in own.names}
 
@@ -104,11 +104,11 @@ def test_own_names_are_the_files_and_not_the_catalogues(tmp_path: Path) -> None:
     data = content(NOTE)
     data["categories"]["9"] = {"name": "newWord", "annotation_set": "deepscores", "color": 200}
     found, files = open_source(write(tmp_path, data))
-    assert own_names(found, files).names == (
+    assert identity_map(found, files).names == (
         "brace", "ledgerLine", "newWord", "noteheadBlackOnLine", "noteheadBlackInSpace", "stem", "staff",
     )  # fmt: skip
-    assert own_names(found, files, "muscima++").names == ("legerLine", "noteheadFullSmall")
-    assert own_names(found, files, "none").names == ()
+    assert identity_map(found, files, "muscima++").names == ("legerLine", "noteheadFullSmall")
+    assert identity_map(found, files, "none").names == ()
 
 
 def test_own_names_of_coco_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_own_names_of_coco_stand_in_the_order_of_their_ids(tmp_path: Path) -> No
     categories = [{"id": i, "name": name} for i, name in names.items()]
     path.write_text(json.dumps({"images": [image], "annotations": [], "categories": categories}))
     found, files = open_source(path)
-    own = own_names(found, files)
+    own = identity_map(found, files)
     assert own.names == ("note", "stem")
     assert own.source("coco").annotation_set is None
 

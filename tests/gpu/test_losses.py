@@ -153,7 +153,7 @@ def assert_same_results(found: Results, reference: Results, *, has_labels: bool)
 
 @pytest.mark.gpu(
     covers=[
-        "training.assigners.candidate_pairs:Pairs.best",
+        "training.assigners.candidate_pairs:CandidatePairs.best",
         "training.assigners.assignment:on_device",
     ]
 )

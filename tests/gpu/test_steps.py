@@ -20,7 +20,7 @@ from device_trainings import (
     weights_of,
 )
 
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.engine.precision import Precision, self_test
 from training.runtime import distributed
 from training.trainer import ready_trainer
@@ -44,10 +44,10 @@ def test_bf16_passes_its_test_at_a_random_start(
 @pytest.fixture
 def trainer_of(
     dataset: Path, device: torch.device, tmp_path: Path
-) -> Callable[[Precision], ScoreTrainer]:
+) -> Callable[[Precision], OmrTrainer]:
     """Function that makes a trainer whose first step is taken."""
 
-    def make(precision: Precision) -> ScoreTrainer:
+    def make(precision: Precision) -> OmrTrainer:
         used = available(precision, device)
         trainer = ready_trainer(config_of(dataset, tmp_path / "run", device, precision=used))
         trainer.epoch, trainer.tloss = 0, None
@@ -58,12 +58,12 @@ def trainer_of(
     return make
 
 
-def bad_pixel(trainer: ScoreTrainer, batch: dict[str, Any]) -> None:
+def bad_pixel(trainer: OmrTrainer, batch: dict[str, Any]) -> None:
     batch["img"][0, 0, 0, 0] = math.nan
     take_step(trainer, batch)
 
 
-def bad_gradient(trainer: ScoreTrainer, batch: dict[str, Any]) -> None:
+def bad_gradient(trainer: OmrTrainer, batch: dict[str, Any]) -> None:
     parameter = next(p for p in trainer.model.parameters() if p.requires_grad)
     hook = parameter.register_hook(lambda gradient: gradient * math.nan)
     take_step(trainer, batch)
@@ -82,9 +82,9 @@ def bad_gradient(trainer: ScoreTrainer, batch: dict[str, Any]) -> None:
     ],
 )
 def test_a_bad_step_leaves_the_weights_as_they_are(
-    spoil: Callable[[ScoreTrainer, dict[str, Any]], None],
+    spoil: Callable[[OmrTrainer, dict[str, Any]], None],
     precision: Precision,
-    trainer_of: Callable[[Precision], ScoreTrainer],
+    trainer_of: Callable[[Precision], OmrTrainer],
 ) -> None:
     trainer = trainer_of(precision)
     assert trainer.guard is not None
@@ -103,7 +103,7 @@ def test_a_bad_step_leaves_the_weights_as_they_are(
 
 @pytest.mark.gpu
 def test_lost_weights_return_to_the_last_good_state(
-    trainer_of: Callable[[Precision], ScoreTrainer],
+    trainer_of: Callable[[Precision], OmrTrainer],
 ) -> None:
     trainer = trainer_of("fp32")
     assert trainer.guard is not None
@@ -143,7 +143,7 @@ def test_totals_in_a_process_group(device: torch.device) -> None:
 @pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("precision", [pytest.param("bf16", marks=slow), "fp16"])
 def test_a_step_in_a_process_group(
-    precision: Precision, trainer_of: Callable[[Precision], ScoreTrainer]
+    precision: Precision, trainer_of: Callable[[Precision], OmrTrainer]
 ) -> None:
     """The total of the loss, the guard's flag and the self-test's verdict go through the group."""
     trainer = trainer_of(precision)

@@ -6,7 +6,7 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.utils.loss import BboxLoss, E2ELoss, v8DetectionLoss
 
 from training.assigners.similarity import EPS
-from training.heads.distance_bins import beside
+from training.heads.distance_bins import has_bins_below_zero
 
 
 class SignedBoxLoss(BboxLoss):  # type: ignore[misc]
@@ -14,7 +14,7 @@ class SignedBoxLoss(BboxLoss):  # type: ignore[misc]
 
     Args:
         reg_max: Number of bins, above 1.
-        strides: As :func:`training.heads.distance_bins.allow_beside` got it.
+        strides: As :func:`training.heads.distance_bins.allow_below_zero` got it.
     """
 
     def __init__(self, reg_max: int, strides: float) -> None:
@@ -56,7 +56,7 @@ def use_signed(criterion: E2ELoss | v8DetectionLoss, head: Detect) -> None:
         criterion: ``v8DetectionLoss``, or ``E2ELoss``, which holds two of them.
         head: Of the model that the loss is for.
     """
-    strides = beside(head)
+    strides = has_bins_below_zero(head)
     for loss in branches_of(criterion):
         if strides:
             loss.bbox_loss = SignedBoxLoss(head.reg_max, strides).to(loss.device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.heads.distance_bins import allow_beside
+from training.heads.distance_bins import allow_below_zero
 from training.heads.grouped import divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.models.description import activation_kept
@@ -42,7 +42,7 @@ def single(name: str) -> DetectionModel:
         model = DetectionModel(model_file(name), nc=N_CLASSES, verbose=False)
     model.args = get_cfg()
     head = model.model[-1]
-    allow_beside(head)
+    allow_below_zero(head)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):

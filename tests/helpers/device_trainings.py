@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training.config import TrainConfig
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.engine.precision import Precision
 
 HEADS = """groups:
@@ -78,13 +78,13 @@ def assert_finite(losses: list[dict[str, float]], n_epochs: int) -> None:
     assert all(math.isfinite(value) for row in losses for value in row.values()), losses
 
 
-def batches(trainer: ScoreTrainer) -> Iterator[dict[str, Any]]:
+def batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
     """Give the batches of an epoch as the network takes them."""
     for batch in trainer.train_loader:
         yield trainer.preprocess_batch(batch)
 
 
-def take_step(trainer: ScoreTrainer, batch: dict[str, Any]) -> None:
+def take_step(trainer: OmrTrainer, batch: dict[str, Any]) -> None:
     """Take a step as Ultralytics' loop does."""
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(trainer.used)
     trainer.batches_done += 1
@@ -96,7 +96,7 @@ def take_step(trainer: ScoreTrainer, batch: dict[str, Any]) -> None:
     trainer.optimizer_step()
 
 
-def weights_of(trainer: ScoreTrainer) -> dict[str, Tensor]:
+def weights_of(trainer: OmrTrainer) -> dict[str, Tensor]:
     """Copy the weights and statistics of the model and of its average."""
     states = {"model": trainer.model.state_dict(), "average": trainer.ema.ema.state_dict()}
     return {

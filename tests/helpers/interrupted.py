@@ -3,21 +3,21 @@
 import pytest
 
 from training.config import TrainConfig
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.trainer import train
 
 
 def interrupted(config: TrainConfig, epoch: int) -> None:
     """Train until an epoch, counted from 0, is over and saved."""
-    stock = ScoreTrainer.save_model
+    stock = OmrTrainer.save_model
 
-    def die(trainer: ScoreTrainer) -> bool:
+    def die(trainer: OmrTrainer) -> bool:
         saved = stock(trainer)
         if trainer.epoch == epoch:
             raise KeyboardInterrupt
         return saved
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScoreTrainer, "save_model", die)
+        patch.setattr(OmrTrainer, "save_model", die)
         with pytest.raises(KeyboardInterrupt):
             train(config)

@@ -11,7 +11,7 @@ import torch
 
 from training.config import TrainConfig
 from training.engine import omr_trainer
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.runs import checkpoint_files
 from training.trainer import train
 
@@ -43,7 +43,7 @@ class Kill:
 
 
 def trainer() -> object:
-    return ScoreTrainer
+    return OmrTrainer
 
 
 def module() -> object:
@@ -72,13 +72,13 @@ def half_a_state() -> None:
 
 def load_in_a_process() -> None:
     """Let one process load the images, which Ultralytics does not do on a CPU."""
-    build = ScoreTrainer.get_dataset
+    build = OmrTrainer.get_dataset
 
-    def with_a_worker(trainer: ScoreTrainer) -> dict[str, Any]:
+    def with_a_worker(trainer: OmrTrainer) -> dict[str, Any]:
         trainer.args.workers = 1
         return build(trainer)
 
-    ScoreTrainer.get_dataset = with_a_worker  # type: ignore[assignment, method-assign]
+    OmrTrainer.get_dataset = with_a_worker  # type: ignore[assignment, method-assign]
 
 
 def run(config: TrainConfig, *patches: Patch) -> None:

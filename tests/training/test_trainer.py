@@ -22,10 +22,10 @@ from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
 from training.assigners.simota import SparseSimOTA
 from training.config import CONFIG_FILE, TrainConfig, read_config, save_config
-from training.data.dataset import ScoreDataset
+from training.data.dataset import OmrDataset
 from training.data.label_counts import count_labels
-from training.engine.omr_trainer import ScoreTrainer
-from training.heads.distance_bins import beside
+from training.engine.omr_trainer import OmrTrainer
+from training.heads.distance_bins import has_bins_below_zero
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
 from training.models.checkpoints import load_weights
@@ -90,14 +90,14 @@ def test_a_killed_run_goes_on(
     interrupted(config, epoch=1)
     moved = tmp_path / "moved"
     shutil.move(config.out, moved)
-    datasets: list[ScoreDataset] = []
-    build = ScoreTrainer.build_dataset
+    datasets: list[OmrDataset] = []
+    build = OmrTrainer.build_dataset
 
-    def build_and_remember(trainer: ScoreTrainer, *args: Any) -> ScoreDataset:  # noqa: ANN401
+    def build_and_remember(trainer: OmrTrainer, *args: Any) -> OmrDataset:  # noqa: ANN401
         datasets.append(build(trainer, *args))
         return datasets[-1]
 
-    monkeypatch.setattr(ScoreTrainer, "build_dataset", build_and_remember)
+    monkeypatch.setattr(OmrTrainer, "build_dataset", build_and_remember)
     with pytest.raises(ConfigError, match=f"was started with {dataset}, not with other; give that"):
         train(TrainConfig(data=Path("other"), out=moved, device="cpu", resume=True))
     result = train(TrainConfig(data=dataset, out=moved, device="cpu", resume=True))
@@ -117,9 +117,9 @@ def test_a_resumed_run_has_the_loss_it_was_started_with(
         tiny(data, tmp_path / "run"), epochs=9, model="yolo26n", assigner="simota", validate=False
     )
     config = replace(config, class_loss="focal")
-    save, setup = ScoreTrainer.save_model, ScoreTrainer._setup_train
+    save, setup = OmrTrainer.save_model, OmrTrainer._setup_train
 
-    def save_and_die(trainer: ScoreTrainer) -> bool:
+    def save_and_die(trainer: OmrTrainer) -> bool:
         save(trainer)
         if trainer.epoch == 1:
             raise KeyboardInterrupt
@@ -127,16 +127,16 @@ def test_a_resumed_run_has_the_loss_it_was_started_with(
 
     criteria: list[E2ELoss] = []
 
-    def set_up_and_die(trainer: ScoreTrainer) -> None:
+    def set_up_and_die(trainer: OmrTrainer) -> None:
         setup(trainer)
         criteria.extend(unwrap_model(m).criterion for m in (trainer.model, trainer.ema.ema))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ScoreTrainer, "save_model", save_and_die)
+    monkeypatch.setattr(OmrTrainer, "save_model", save_and_die)
     with pytest.raises(KeyboardInterrupt):
         train(config)
     monkeypatch.undo()
-    monkeypatch.setattr(ScoreTrainer, "_setup_train", set_up_and_die)
+    monkeypatch.setattr(OmrTrainer, "_setup_train", set_up_and_die)
     with pytest.raises(KeyboardInterrupt):
         train(TrainConfig(data=data, out=config.out, device="cpu", resume=True))
     for criterion in criteria:
@@ -201,13 +201,13 @@ def test_weights_keep_their_own_boxes(
     trained: TrainResult, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts = []
-    setup = ScoreTrainer._setup_train
+    setup = OmrTrainer._setup_train
 
-    def setup_and_remember(trainer: ScoreTrainer) -> None:
+    def setup_and_remember(trainer: OmrTrainer) -> None:
         setup(trainer)
         starts.append((copy.deepcopy(trainer.model).half(), trainer.model.criterion))
 
-    monkeypatch.setattr(ScoreTrainer, "_setup_train", setup_and_remember)
+    monkeypatch.setattr(OmrTrainer, "_setup_train", setup_and_remember)
     result = train(replace(tiny(dataset, tmp_path / "run"), model=str(trained.best)))
     assert json.loads((tmp_path / "run" / REPORT_FILE).read_text())["priors"] is None
     [(start, loss)] = starts
@@ -216,7 +216,7 @@ def test_weights_keep_their_own_boxes(
     assert all(torch.equal(start[name], weights) for name, weights in before.items())
     assert loss.bins[0] == -2
     after = load_weights(result.last)
-    assert beside(after.model[-1]) == 2
+    assert has_bins_below_zero(after.model[-1]) == 2
 
 
 def test_without_validation_the_last_epoch_is_the_best(dataset: Path, tmp_path: Path) -> None:
@@ -274,10 +274,10 @@ def test_what_other_devices_are_given_can_be_pickled(dataset: Path, tmp_path: Pa
     config = tiny(dataset, tmp_path / "run")
     callbacks = _callbacks(config, count_labels(open_dataset(dataset)))
     overrides = _overrides(config, "yolo11n.yaml", count_labels(open_dataset(dataset)))
-    trainer = ScoreTrainer(overrides=overrides, _callbacks=callbacks)
+    trainer = OmrTrainer(overrides=overrides, _callbacks=callbacks)
     state = (type(trainer), vars(trainer.args), trainer.callbacks)
     kind, args, found = pickle.loads(pickle.dumps(state))
-    assert kind is ScoreTrainer
+    assert kind is OmrTrainer
     assert args["max_det"] == 300
     last = found["on_pretrain_routine_end"][-1]
     assert last.func.__name__ == "_check_symbols"

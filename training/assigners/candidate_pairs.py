@@ -20,7 +20,7 @@ PARTIAL_SORT = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Pairs:
+class CandidatePairs:
     """Candidate pairs, box after box, the points of a box in their order."""
 
     gts: Tensor
@@ -45,7 +45,7 @@ class Pairs:
         targets: Targets,
         small_boxes: SmallBoxes,
         radius: float = math.inf,
-    ) -> "Pairs":
+    ) -> "CandidatePairs":
         """List the pairs of a batch; the arguments are those of :func:`candidate_pairs`."""
         gts, points = candidate_pairs(anchors, targets, small_boxes, radius)
         boxes = torch.arange(len(targets) + 1, device=gts.device)

@@ -61,7 +61,7 @@ def ciou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     return value.clamp_(0)
 
 
-def nearness(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
+def ciou_nwd(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     """Tell how near one box is to another, in position and size.
 
     Args:
@@ -95,7 +95,7 @@ def overlap(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     Returns:
         The larger of CIoU and the weighted nearness, 0 to 1, shape ``(P,)``.
     """
-    near = NEARNESS_WEIGHT * nearness(gt_boxes_xyxy, pred_boxes_xyxy)
+    near = NEARNESS_WEIGHT * ciou_nwd(gt_boxes_xyxy, pred_boxes_xyxy)
     complete = ciou(gt_boxes_xyxy, pred_boxes_xyxy)
     return torch.maximum(complete, near.to(complete.dtype))
 
@@ -124,7 +124,7 @@ OVERLAPS: dict[OverlapName, Overlap] = {
     "near": overlap,
     "ciou": ciou,
     "iou": iou,
-    "wasserstein": nearness,
+    "wasserstein": ciou_nwd,
     "dilated": dilated_iou,
 }
 

@@ -22,7 +22,7 @@ from training.assigners.assignment import (
     Targets,
     check_small_boxes,
 )
-from training.assigners.candidate_pairs import Pairs
+from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.predictions import Predictions, check_shape
 from training.assigners.similarity import Overlap, OverlapByClass, iou, lift
 
@@ -77,7 +77,7 @@ class SparseSimOTA(Assigner):
         """
         check_shape(predictions, len(anchors), self.num_classes)
         strides = [level.stride for level in anchors.levels]
-        pairs = Pairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
+        pairs = CandidatePairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
         places = pairs.images, pairs.points
         found = predictions.boxes_xyxy(*places)
         overlaps = pairs.overlaps(self.overlap, found).nan_to_num_(0)
@@ -90,7 +90,7 @@ class SparseSimOTA(Assigner):
         most = min(self.topk, self.most or self.topk)
         return pairs.assignment(positive, scores, torch.ones_like(scores), most)
 
-    def _wanted(self, overlaps: Tensor, pairs: Pairs) -> Tensor:
+    def _wanted(self, overlaps: Tensor, pairs: CandidatePairs) -> Tensor:
         """How many points each box takes, shape ``(G,)``."""
         largest = pairs.ranks(overlaps, descending=True) < self.topk
         sums = pairs.per_box((torch.where(largest, overlaps, 0) * ONE).long())

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets, on_device
-from training.assigners.candidate_pairs import Pairs
+from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.predictions import Predictions, check_shape
 
 
@@ -55,7 +55,7 @@ class StaticAssigner(Assigner):
         """
         check_shape(predictions, len(anchors))
         strides = [level.stride for level in anchors.levels]
-        pairs = Pairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
+        pairs = CandidatePairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
         own_stride = self._strides_of(strides, targets.boxes_xyxy.float())  # (G,)
         of_level = anchors.strides[pairs.points] == own_stride[pairs.gts]  # (P,)
         boxes = pairs.boxes_xyxy

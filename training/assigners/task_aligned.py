@@ -23,7 +23,7 @@ from training.assigners.assignment import (
     Targets,
     check_small_boxes,
 )
-from training.assigners.candidate_pairs import Pairs
+from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.predictions import Predictions, check_shape
 from training.assigners.similarity import Overlap, OverlapByClass, ciou, lift
 
@@ -75,7 +75,7 @@ class SparseTaskAlignedAssigner(Assigner):
         """
         check_shape(predictions, len(anchors), self.num_classes)
         strides = [level.stride for level in anchors.levels]
-        pairs = Pairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
+        pairs = CandidatePairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
         scores = predictions.scores(pairs.images, pairs.points, pairs.labels)
         found = predictions.boxes_xyxy(pairs.images, pairs.points)
         overlaps = pairs.overlaps(self.overlap, found).float()
@@ -93,7 +93,7 @@ class SparseTaskAlignedAssigner(Assigner):
         return pairs.assignment(target_scores != 0, target_scores, target_scores, most)
 
     def _normalised(
-        self, metrics: Tensor, overlaps: Tensor, positive: Tensor, pairs: Pairs
+        self, metrics: Tensor, overlaps: Tensor, positive: Tensor, pairs: CandidatePairs
     ) -> Tensor:
         """Target score of each pair, 0 where it is no positive, shape ``(P,)``."""
         metrics, overlaps = torch.where(positive, metrics, 0), torch.where(positive, overlaps, 0)

@@ -22,7 +22,7 @@ import class_maps
 from class_maps import ConfigError
 from class_maps.catalogues import SOURCES
 from training.data.augmentation import MIN_VISIBLE, SymbolCounter, VisiblePerspective, visible_share
-from training.data.multi_dataset import JointData, Source
+from training.data.multi_dataset import MultiDataset, Source
 
 PHOTOGRAPHS = "coco"
 """The format in which photographs come, and the class map of their classes."""
@@ -55,7 +55,7 @@ class Transforms:
             if not 0 <= value <= most:
                 raise ConfigError(f"{name} ({value:g}): must be from 0 to {most}")
 
-    def check(self, joint: JointData) -> None:
+    def check(self, joint: MultiDataset) -> None:
         """Make sure that there is something that may be transformed like this.
 
         Raises:
@@ -105,7 +105,7 @@ class FreeImages:
         i_know: Those of music as well.
     """
 
-    def __init__(self, joint: JointData, *, i_know: bool) -> None:
+    def __init__(self, joint: MultiDataset, *, i_know: bool) -> None:
         self._source_of = joint.source_of
         self._free = [i_know or not is_music(source) for source in joint.sources]
 
@@ -175,7 +175,7 @@ class SourceMosaic(Mosaic):
         options: Those of ``Mosaic``.
     """
 
-    def __init__(self, counter: SymbolCounter, joint: JointData, **options: object) -> None:
+    def __init__(self, counter: SymbolCounter, joint: MultiDataset, **options: object) -> None:
         super().__init__(**options)
         self.counter = counter
         files = self.dataset.im_files
@@ -214,7 +214,7 @@ class SourceMosaic(Mosaic):
 
 
 def transforms_before(
-    chosen: Transforms, dataset: BaseDataset, counter: SymbolCounter, joint: JointData
+    chosen: Transforms, dataset: BaseDataset, counter: SymbolCounter, joint: MultiDataset
 ) -> list[Mosaic]:
     """What comes before an image is shifted: a mosaic, if one was asked for."""
     if not chosen.mosaic:

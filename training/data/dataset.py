@@ -26,12 +26,12 @@ from training.data.allowed_transforms import (
 )
 from training.data.augmentation import SymbolCounter
 from training.data.device_prefetch import DeviceLoader
-from training.data.multi_dataset import JointData
+from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler, seed_draw
 from training.losses.detection import PairCounter
 
 
-class ScoreDataset(YOLODataset):
+class OmrDataset(YOLODataset):
     """Images and labels as :mod:`converters.formats.yolo` lists them, none left out.
 
     Args:
@@ -48,7 +48,7 @@ class ScoreDataset(YOLODataset):
         self,
         *,
         counter: SymbolCounter | None,
-        joint: JointData,
+        joint: MultiDataset,
         chosen: Transforms,
         seed: int = 0,
         pairs: PairCounter | None = None,
@@ -154,7 +154,7 @@ class ClassMasks:
         device: Where the batches are.
     """
 
-    def __init__(self, joint: JointData, device: torch.device) -> None:
+    def __init__(self, joint: MultiDataset, device: torch.device) -> None:
         self._joint = joint
         self._of_sources = torch.from_numpy(joint.labelled).to(device)  # (S, C)
         self._needed = not joint.labelled.all()
@@ -172,7 +172,7 @@ class ClassMasks:
 
 
 def mixed_loader(
-    dataset: ScoreDataset,
+    dataset: OmrDataset,
     sampler: EpochSampler,
     batch_size: int,
     args: IterableSimpleNamespace,

@@ -25,7 +25,7 @@ EVERY_NAME = "all"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JointOptions:
+class DatasetOptions:
     """Which data sets are trained on together, and how.
 
     Raises:
@@ -79,13 +79,13 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class JointData:
+class MultiDataset:
     """The data sets of a training."""
 
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``."""
     sources: tuple[Source, ...]
-    options: JointOptions
+    options: DatasetOptions
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
@@ -139,7 +139,7 @@ class JointData:
 
     def sampler(
         self, files: Sequence[str], *, seed: int, rank: int = 0, n_ranks: int = 1
-    ) -> "MixSampler":
+    ) -> "WeightedSampler":
         """Choose the order in which the images of all sources are trained on.
 
         Args:
@@ -151,10 +151,10 @@ class JointData:
         sources = np.array([self.source_of[file] for file in files])
         members = [np.flatnonzero(sources == i) for i in range(len(self.sources))]
         weights = self.options.mix or tuple(len(own) for own in members)
-        return MixSampler(members, weights, seed=seed, rank=rank, n_ranks=n_ranks)
+        return WeightedSampler(members, weights, seed=seed, rank=rank, n_ranks=n_ranks)
 
 
-def join(options: JointOptions) -> JointData:
+def join(options: DatasetOptions) -> MultiDataset:
     """Open data sets and unite their classes by name, in the order in which they come.
 
     Raises:
@@ -175,11 +175,11 @@ def join(options: JointOptions) -> JointData:
         _source(dataset, found, names, options)
         for dataset, found in zip(datasets, manifests, strict=True)
     ]
-    return JointData(names=names, sources=tuple(sources), options=options)
+    return MultiDataset(names=names, sources=tuple(sources), options=options)
 
 
 def _source(
-    dataset: YoloDataset, manifest: Converted, names: Sequence[str], options: JointOptions
+    dataset: YoloDataset, manifest: Converted, names: Sequence[str], options: DatasetOptions
 ) -> Source:
     unlabelled = manifest.class_map.unlabelled
     known = set(names if options.true_negatives else dataset.names) - set(unlabelled)
@@ -206,7 +206,7 @@ def _check_twice(datasets: Sequence[YoloDataset]) -> None:
 
 
 def _check_clashes(
-    options: JointOptions, datasets: Sequence[YoloDataset], class_maps: Sequence[str]
+    options: DatasetOptions, datasets: Sequence[YoloDataset], class_maps: Sequence[str]
 ) -> None:
     """Make sure that a name means the same in every data set that has it.
 
@@ -245,7 +245,7 @@ def _one_map(names: Sequence[str]) -> bool:
     return len(set(names)) == 1 and names[0] != ""
 
 
-def count_sources(joint: JointData) -> dict[str, dict[str, LabelCounts]]:
+def count_sources(joint: MultiDataset) -> dict[str, dict[str, LabelCounts]]:
     """Read all label files.
 
     Returns:
@@ -273,7 +273,7 @@ def total(counts: Mapping[str, Mapping[str, LabelCounts]]) -> dict[str, LabelCou
     return totals
 
 
-class MixSampler:
+class WeightedSampler:
     """Draws images of several sources by weight, in an order that every device can work out.
 
     An epoch has as many images as there are. The sources take turns, so that every stretch of it

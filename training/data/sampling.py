@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from training.data.multi_dataset import MixSampler
+from training.data.multi_dataset import WeightedSampler
 
 
 class Draw(NamedTuple):
@@ -35,7 +35,7 @@ class EpochSampler(Sampler[Draw]):
         n_ranks: Devices.
     """
 
-    def __init__(self, order: MixSampler, *, rank: int = 0, n_ranks: int = 1) -> None:
+    def __init__(self, order: WeightedSampler, *, rank: int = 0, n_ranks: int = 1) -> None:
         self._order = order
         self._rank, self._n_ranks = rank, n_ranks
         self._next = 0

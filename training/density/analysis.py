@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from training.config import TrainConfig
-from training.data.multi_dataset import JointData
+from training.data.multi_dataset import MultiDataset
 from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
 from training.density.crowding import SPLIT, Fullness, read_labels
 from training.density.initial_weights import ColdStart, cold_start
@@ -62,7 +62,7 @@ class Survey:
         return sum(row.count for row in self.sizes)
 
 
-def survey(config: TrainConfig, joint: JointData, form: HeadForm) -> Survey:
+def survey(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> Survey:
     """Look at the images of ``train``.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import TrainConfig
-from training.data.multi_dataset import JointData
+from training.data.multi_dataset import MultiDataset
 from training.density.anchors import points_by_level
 from training.density.batches import (
     BatchMax,
@@ -65,7 +65,7 @@ class Labels:
     fullness: Fullness
 
 
-def read_labels(config: TrainConfig, joint: JointData, strides: Sequence[int]) -> Labels:
+def read_labels(config: TrainConfig, joint: MultiDataset, strides: Sequence[int]) -> Labels:
     """Read the labels of ``train``, and see how full its batches will be.
 
     Args:

@@ -26,7 +26,7 @@ from training.assigners.similarity import OverlapByClass, iou, lift
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.density.representation import STOCK_BINS
 from training.density.sizes import ClassSizes
-from training.heads.distance_bins import allow_beside, bin_values
+from training.heads.distance_bins import allow_below_zero, bin_values
 from training.heads.grouped import SeparateDetect, box_branches, divided
 from training.heads.head_config import HeadConfig
 from training.heads.size_prior import ClassSize, head_priors, set_size_prior
@@ -206,7 +206,7 @@ def _new_heads(
             head.stride = torch.tensor(strides, dtype=torch.float32)
             head.bias_init()
         if heads is None or heads.box_encoding == "signed":
-            allow_beside(own)
+            allow_below_zero(own)
         if heads is not None:
             own = divided(own, heads.labels(names), heads)
     # A group takes over the rows of its classes.

@@ -9,7 +9,7 @@ from pathlib import Path
 from class_maps import some
 from converters.formats.yolo import YoloDataset
 from converters.manifest_reader import Converted
-from converters.reproduce_command import convert_line
+from converters.reproduce_command import reproduce_command
 from training.config import STRIDE, TrainConfig
 from training.density.analysis import Survey
 from training.density.sizes import WANTED_PX, WANTED_SHARE
@@ -114,7 +114,7 @@ def suggestion(
     cut = None
     if larger and made:
         out = _free(Path(f"{made.path.resolve().parent.name}-tile{larger.tile}"))
-        cut = convert_line(made, out, larger.tile)
+        cut = reproduce_command(made, out, larger.tile)
     max_det = suggested_max_det(found.symbols.max if found.symbols else 0)
     workers = workers_for(found.n_images)
     cache = found.n_images * 3 * config.imgsz**2

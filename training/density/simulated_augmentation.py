@@ -34,8 +34,8 @@ from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from converters.page import Page
 from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
-from training.data.dataset import ScoreDataset
-from training.data.multi_dataset import JointData
+from training.data.dataset import OmrDataset
+from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler
 from training.grouping.statistics import Symbols
 
@@ -71,7 +71,7 @@ class AsTrained:
 
 
 def as_trained(
-    config: TrainConfig, joint: JointData, pages: Sequence[Page], n_draws: int | None = None
+    config: TrainConfig, joint: MultiDataset, pages: Sequence[Page], n_draws: int | None = None
 ) -> AsTrained:
     """Draw images as a training does, with its seed, its order and its augmentation.
 
@@ -119,7 +119,7 @@ def enough_draws(n_images: int) -> int:
     return min(max(n_images, FEWEST_DRAWS), MOST_DRAWS)
 
 
-def pages_of(joint: JointData) -> list[Page]:
+def pages_of(joint: MultiDataset) -> list[Page]:
     """Read the labels of ``train``, source by source; labels are those of each source.
 
     Raises:
@@ -128,7 +128,7 @@ def pages_of(joint: JointData) -> list[Page]:
     return [page for source in joint.sources for page in source.dataset.pages("train")]
 
 
-class LabelDataset(ScoreDataset):
+class LabelDataset(OmrDataset):
     """A training's data set that reads and moves no pixels: its samples have no ``img``.
 
     Args:
@@ -142,7 +142,7 @@ class LabelDataset(ScoreDataset):
 
     counter: SymbolCounter
 
-    def __init__(self, config: TrainConfig, joint: JointData, pages: Sequence[Page]) -> None:
+    def __init__(self, config: TrainConfig, joint: MultiDataset, pages: Sequence[Page]) -> None:
         self.pages = pages
         files = joint.image_files("train")
         if len(files) != len(pages):
@@ -257,7 +257,7 @@ def _blank(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _draws(
-    config: TrainConfig, joint: JointData, dataset: LabelDataset, n_draws: int
+    config: TrainConfig, joint: MultiDataset, dataset: LabelDataset, n_draws: int
 ) -> Iterator[Draw]:
     """Yield what the training's sampler draws, epoch by epoch."""
     epochs = EpochSampler(joint.sampler(dataset.im_files, seed=config.seed))

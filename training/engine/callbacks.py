@@ -1,6 +1,6 @@
 """What happens around the epochs and steps of a training.
 
-Ultralytics calls these functions, in every process of a training, with its ``ScoreTrainer``.
+Ultralytics calls these functions, in every process of a training, with its ``OmrTrainer``.
 """
 
 import time

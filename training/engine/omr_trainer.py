@@ -23,8 +23,8 @@ from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_m
 
 from training.data.allowed_transforms import Transforms
 from training.data.augmentation import SymbolCounter
-from training.data.dataset import ClassMasks, ScoreDataset, mixed_loader
-from training.data.multi_dataset import JointData, JointOptions, join
+from training.data.dataset import ClassMasks, OmrDataset, mixed_loader
+from training.data.multi_dataset import DatasetOptions, MultiDataset, join
 from training.data.sampling import EpochSampler
 from training.engine.callbacks import EVENTS
 from training.engine.freezing import FreezeOptions, Freezing
@@ -37,7 +37,7 @@ from training.engine.precision import (
     tested_precision,
 )
 from training.engine.tensorboard import write_scalars
-from training.engine.validator import ScoreValidator
+from training.engine.validator import OmrValidator
 from training.heads.head_config import HeadConfig
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
 from training.losses.detection import LossOptions, PairCounter, detection_criterion
@@ -55,7 +55,7 @@ ON_OPTIONS = "on_options"
 Ultralytics runs ``on_pretrain_routine_start`` in the first one only."""
 
 
-class ScoreTrainer(DetectionTrainer):
+class OmrTrainer(DetectionTrainer):
     """Ultralytics' trainer for detection, for music pages."""
 
     tloss: dict[str, Tensor] | None
@@ -66,9 +66,9 @@ class ScoreTrainer(DetectionTrainer):
     """Whether a new head starts from the data's sizes."""
     loss_options = LossOptions()
     """How anchor points are assigned and losses weighed."""
-    sources: JointOptions | None = None
+    sources: DatasetOptions | None = None
     """The data sets, and how they are joined; None for the one of Ultralytics' ``data``."""
-    joint: JointData
+    joint: MultiDataset
     transforms = Transforms()
     """What is done to the training's images, beside shifts, sizes and brightness."""
     precision: Precision = "auto"
@@ -138,7 +138,7 @@ class ScoreTrainer(DetectionTrainer):
     def get_dataset(self) -> dict[str, Any]:
         """Describe the data without Ultralytics' downloads, scripts and fonts."""
         self.run_callbacks(ON_OPTIONS)
-        self.joint = join(self.sources or JointOptions(folders=(Path(self.args.data),)))
+        self.joint = join(self.sources or DatasetOptions(folders=(Path(self.args.data),)))
         self.masks = ClassMasks(self.joint, self.device)
         return {
             "path": self.joint.sources[0].dataset.root,
@@ -150,7 +150,7 @@ class ScoreTrainer(DetectionTrainer):
 
     def build_dataset(
         self, img_path: Sequence[str], mode: str = "train", batch: int | None = None
-    ) -> ScoreDataset:
+    ) -> OmrDataset:
         """Build the data set of a split.
 
         Args:
@@ -163,7 +163,7 @@ class ScoreTrainer(DetectionTrainer):
         counts = self.device.type == "cuda"
         if training:
             self.counter = SymbolCounter(self.data["nc"], self.args.workers)
-        return ScoreDataset(
+        return OmrDataset(
             counter=self.counter if training else None,
             joint=self.joint,
             seed=self.args.seed,
@@ -244,10 +244,10 @@ class ScoreTrainer(DetectionTrainer):
             report = json.dumps(self.transferred.to_json(), indent=1)
             (self.save_dir / TRANSFER_FILE).write_text(report, "utf-8")
 
-    def get_validator(self) -> ScoreValidator:
+    def get_validator(self) -> OmrValidator:
         """Build the validator without a time limit."""
         stock = super().get_validator()
-        return ScoreValidator(
+        return OmrValidator(
             self.test_loader,
             save_dir=self.save_dir,
             args=stock.args,

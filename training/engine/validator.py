@@ -16,13 +16,13 @@ from ultralytics.utils import RANK, nms
 from ultralytics.utils.metrics import ap_per_class
 
 from training.data.dataset import ClassMasks
-from training.data.multi_dataset import JointData
+from training.data.multi_dataset import MultiDataset
 
 OF_SOURCE = "metrics/mAP50/{}"
 """Figure of one of several sources, in ``results.csv``: mean of its own classes at IoU .5."""
 
 
-class ScoreValidator(DetectionValidator):
+class OmrValidator(DetectionValidator):
     """Ultralytics' validator, without the time limit after which it skips images.
 
     Of several sources each is scored on its own, too.
@@ -34,7 +34,7 @@ class ScoreValidator(DetectionValidator):
     """
 
     def __init__(
-        self, *args: object, joint: JointData, masks: ClassMasks, **options: object
+        self, *args: object, joint: MultiDataset, masks: ClassMasks, **options: object
     ) -> None:
         super().__init__(*args, **options)
         self.joint = joint
@@ -130,7 +130,7 @@ def labelled(predictions: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
     return {name: values[kept] for name, values in predictions.items()}
 
 
-def source_names(joint: JointData) -> list[str]:
+def source_names(joint: MultiDataset) -> list[str]:
     """Name each source by its folder; by the whole path where two are called the same."""
     folders = [Path(source.dataset.root) for source in joint.sources]
     short = [folder.name for folder in folders]

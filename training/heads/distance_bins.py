@@ -27,7 +27,7 @@ CLOSED = -30.0
 """Bias of a bin that is not used yet: a probability of 1e-13 beside a bin at 0."""
 
 
-def allow_beside(head: Detect) -> None:
+def allow_below_zero(head: Detect) -> None:
     """Give a head bins for -2 and -1 strides; its predictions stay what they were.
 
     Its last layers and its ``dfl`` are replaced: do it before an optimiser or a copy is made.
@@ -36,7 +36,7 @@ def allow_beside(head: Detect) -> None:
         head: Ultralytics' ``Detect``, or a head of several groups; one without distributions, or
             with bins below 0 already, is left as it is.
     """
-    if head.reg_max > 1 and not beside(head):
+    if head.reg_max > 1 and not has_bins_below_zero(head):
         below = torch.arange(-float(BESIDE), 0)
         set_bins(head, torch.cat((below, bin_values(head).cpu())))
 
@@ -77,7 +77,7 @@ def _with_bins(old: nn.Conv2d, n_old: int, n_new: int, kept: list[tuple[int, int
     return new
 
 
-def beside(head: Detect) -> float:
+def has_bins_below_zero(head: Detect) -> float:
     """Tell how many strides beyond the anchor point a head's first bin stands for."""
     return -float(bin_values(head)[0])
 

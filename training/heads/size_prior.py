@@ -21,7 +21,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigners.similarity import overlap
-from training.heads.distance_bins import beside
+from training.heads.distance_bins import has_bins_below_zero
 from training.heads.grouped import SeparateDetect, box_branches
 
 WEIGHT_SCALE = 0.3
@@ -134,7 +134,7 @@ def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reach: fl
 
 def reach_of(head: Detect) -> float:
     """Tell how many strides from the anchor point a head can start a side of a box."""
-    return head.reg_max - 1.1 - beside(head) if head.reg_max > 1 else math.inf
+    return head.reg_max - 1.1 - has_bins_below_zero(head) if head.reg_max > 1 else math.inf
 
 
 def _worth(shapes: Tensor, boxes: Tensor, stride: float) -> Tensor:
@@ -218,7 +218,7 @@ def set_size_prior(head: Detect, priors: Tensor) -> None:
     # Strides to the left, top, right and bottom, (G, L, 4).
     half = priors.repeat(1, 1, 2) / 2 / head.stride[:, None].cpu()
     if head.reg_max > 1:
-        half = half + beside(head)  # from the first bin
+        half = half + has_bins_below_zero(head)  # from the first bin
     # By level and group; once more for a branch that needs no suppression.
     starts = half.transpose(0, 1).flatten(0, 1)  # (L * G, 4)
     for branch, distances in zip(box_branches(head), itertools.cycle(starts)):

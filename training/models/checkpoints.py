@@ -31,7 +31,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
-from converters.files.atomic_files import replacing
+from converters.files.atomic_files import atomic_file
 from training.heads import head_config
 from training.models.description import ModelDescription, describe, rebuild
 from training.models.safe_pickle import (
@@ -65,11 +65,11 @@ def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, 
     state = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
     buffer = io.BytesIO()  # torch and safetensors say of a full disk each something else
     torch.save(content | {"state_dict": state}, buffer)
-    with replacing(file) as part:
+    with atomic_file(file) as part:
         part.write_bytes(buffer.getvalue())
-    beside = safetensors.torch.save(state, {FORMAT: json.dumps(content)})
-    with replacing(file.with_suffix(".safetensors")) as part:
-        part.write_bytes(beside)
+    sidecar = safetensors.torch.save(state, {FORMAT: json.dumps(content)})
+    with atomic_file(file.with_suffix(".safetensors")) as part:
+        part.write_bytes(sidecar)
 
 
 def is_weights(name: str) -> bool:

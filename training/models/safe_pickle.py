@@ -24,7 +24,7 @@ from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
-from converters.files.atomic_files import replacing
+from converters.files.atomic_files import atomic_file
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
@@ -124,7 +124,7 @@ def write_pickle(model: DetectionModel, file: Path) -> None:
     content = {"model": model, "train_args": model.args, "epoch": -1, "version": __version__}
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with replacing(file) as part:
+    with atomic_file(file) as part:
         part.write_bytes(buffer.getvalue())
 
 

@@ -21,7 +21,7 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
-from training.heads.distance_bins import allow_beside, bin_values, set_bins
+from training.heads.distance_bins import allow_below_zero, bin_values, set_bins
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
 from training.heads.head_config import HeadConfig
 
@@ -91,7 +91,7 @@ def set_head(
         ConfigError: The groups are not of these classes.
     """
     if signed:
-        allow_beside(model.model[-1])
+        allow_below_zero(model.model[-1])
     if heads:
         model.model[-1] = divided(model.model[-1], heads.labels(names), heads)
 

@@ -8,7 +8,7 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
-from converters.files.atomic_files import replacing
+from converters.files.atomic_files import atomic_file
 from training.models.checkpoints import save_weights
 from training.runs import resume_state
 
@@ -20,7 +20,7 @@ def save_epoch(trainer: BaseTrainer) -> None:
     """Save so that a run that is killed meanwhile still has its last whole files.
 
     Args:
-        trainer: A ``ScoreTrainer`` after an epoch.
+        trainer: A ``OmrTrainer`` after an epoch.
 
     Raises:
         ConfigError: The weights cannot be written, say because the disk is full.
@@ -58,7 +58,7 @@ def _write_report(trainer: BaseTrainer) -> None:
             if seen
         },
     }
-    with replacing(trainer.save_dir / REPORT_FILE) as part:
+    with atomic_file(trainer.save_dir / REPORT_FILE) as part:
         part.write_text(json.dumps(report, indent=1), "utf-8")
 
 
@@ -66,7 +66,7 @@ def write_state(trainer: BaseTrainer) -> None:
     """Write what ``--resume`` goes on from; without room for it the training goes on.
 
     Args:
-        trainer: A ``ScoreTrainer`` after an epoch.
+        trainer: A ``OmrTrainer`` after an epoch.
     """
     own = {
         "counts": trainer.counts,

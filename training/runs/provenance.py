@@ -19,11 +19,11 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils.torch_utils import get_cpu_info, unwrap_model
 
 from class_maps import ConfigError, InputError
-from converters.files.atomic_files import replacing
+from converters.files.atomic_files import atomic_file
 from converters.files.atomic_folder import MANIFEST
 from converters.manifest import sha256
 from converters.versions import TOOLKIT, installed_versions
-from training.data.multi_dataset import JointData
+from training.data.multi_dataset import MultiDataset
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 
@@ -50,19 +50,19 @@ class DataHashes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunRecord:
+class Provenance:
     """What is known before a training starts."""
 
     data: tuple[DataHashes, ...]
     command: str
 
 
-def record_of(joint: JointData) -> RunRecord:
+def record_of(joint: MultiDataset) -> Provenance:
     """Hash the data sets, and take down how this process was started."""
-    return RunRecord(data=_hashes(joint), command=shlex.join(sys.argv))
+    return Provenance(data=_hashes(joint), command=shlex.join(sys.argv))
 
 
-def _hashes(joint: JointData) -> tuple[DataHashes, ...]:
+def _hashes(joint: MultiDataset) -> tuple[DataHashes, ...]:
     silent = joint.silent()
     hashes = []
     for folder, source in zip(joint.options.folders, joint.sources, strict=True):
@@ -81,7 +81,7 @@ def _hashes(joint: JointData) -> tuple[DataHashes, ...]:
     return tuple(hashes)
 
 
-def check_same_data(out: Path, record: RunRecord) -> None:
+def check_same_data(out: Path, record: Provenance) -> None:
     """Make sure that a run goes on with the data it was started with.
 
     Args:
@@ -105,7 +105,7 @@ def check_same_data(out: Path, record: RunRecord) -> None:
         )
 
 
-def write_record(record: RunRecord, trainer: BaseTrainer) -> None:
+def write_record(record: Provenance, trainer: BaseTrainer) -> None:
     """Write ``run.json``, and ``heads.yaml`` where the model has several heads.
 
     A resumed run keeps what was there, and adds how it was started this time.
@@ -126,11 +126,11 @@ def write_record(record: RunRecord, trainer: BaseTrainer) -> None:
     content = {"data": [asdict(hashes) for hashes in record.data]} | {
         "starts": [*content["starts"], start]
     }
-    with replacing(file) as part:
+    with atomic_file(file) as part:
         part.write_text(json.dumps(content, indent=1), "utf-8")
     head = unwrap_model(trainer.model).model[-1]
     if isinstance(head, GroupedDetect):
-        with replacing(trainer.save_dir / HEADS_FILE) as part:
+        with atomic_file(trainer.save_dir / HEADS_FILE) as part:
             part.write_text(head_config.to_yaml(head.config), "utf-8")
 
 

@@ -18,7 +18,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
-from converters.files.atomic_files import replacing
+from converters.files.atomic_files import atomic_file
 
 STATE_FILE = "state.pt"
 """In the run's ``weights``, until the run is finished."""
@@ -90,7 +90,7 @@ def write(state: State, file: Path) -> None:
     Raises:
         OSError: It cannot be written; the one that was there is kept.
     """
-    with replacing(file) as part, part.open("wb") as stream:
+    with atomic_file(file) as part, part.open("wb") as stream:
         torch.save(state, stream)
 
 
@@ -127,7 +127,7 @@ def cut_results(file: Path, epochs_done: int) -> None:
         return
     head, *rows = file.read_text("utf-8").splitlines(keepends=True) or [""]
     kept = [row for row in rows if int(row.split(",")[0]) <= epochs_done]
-    with replacing(file) as part:
+    with atomic_file(file) as part:
         part.write_text("".join([head, *kept]), "utf-8")
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from class_maps import ConfigError, OmrError
-from converters.files.atomic_folder import staged
+from converters.files.atomic_folder import atomic_folder
 
 
 def fill(target: Path, text: str = "new", *, force: bool = False) -> None:
-    with staged(target, force=force) as folder:
+    with atomic_folder(target, force=force) as folder:
         (folder / "manifest.json").write_text(text)
 
 
 def break_off(target: Path, error: BaseException, *, force: bool = False) -> None:
-    with staged(target, force=force) as folder:
+    with atomic_folder(target, force=force) as folder:
         (folder / "x").write_text("half")
         raise error
 
@@ -27,7 +27,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_a_folder_is_there_when_the_block_has_ended(tmp_path: Path) -> None:
     target = tmp_path / "a" / "out"
-    with staged(target) as folder:
+    with atomic_folder(target) as folder:
         (folder / "x").write_text("x")
         assert not target.exists()
     assert contents(tmp_path) == {"a/out/x": "x"}
@@ -106,8 +106,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from converters.files.atomic_folder import staged
-with staged(Path(sys.argv[1])) as folder:
+from converters.files.atomic_folder import atomic_folder
+with atomic_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -123,7 +123,7 @@ def test_a_killed_process_leaves_no_target_and_the_next_clears_up(tmp_path: Path
 
 def test_two_at_once(tmp_path: Path) -> None:
     message = f"{tmp_path}/out is being written by another process"
-    with staged(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out") as folder:
         (folder / "x").write_text("first")
         with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
             fill(tmp_path / "out")

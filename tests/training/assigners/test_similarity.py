@@ -15,10 +15,10 @@ from training.assigners.similarity import (
     Overlap,
     OverlapByClass,
     ciou,
+    ciou_nwd,
     dilated_iou,
     iou,
     lift,
-    nearness,
     overlap,
 )
 
@@ -77,9 +77,9 @@ def test_each_class_by_its_own_measure() -> None:
     gt = torch.tensor([[10.0, 10, 12, 50]]).expand(4, 4)
     pred = torch.tensor([[11.0, 10, 14, 50]]).expand(4, 4)
     labels = torch.tensor([2, 0, 1, 2])
-    measures = OverlapByClass(overlaps=(ciou, nearness), choice=torch.tensor([1, 0, 0]))
+    measures = OverlapByClass(overlaps=(ciou, ciou_nwd), choice=torch.tensor([1, 0, 0]))
     found = measures.at(labels)(gt, pred)
-    near, complete = nearness(gt, pred)[0], ciou(gt, pred)[0]
+    near, complete = ciou_nwd(gt, pred)[0], ciou(gt, pred)[0]
     assert torch.equal(found, torch.stack((complete, near, complete, complete)))
     assert near != complete
     assert measures.at(labels[:0])(gt[:0], pred[:0]).shape == (0,)
@@ -103,7 +103,7 @@ def test_lift() -> None:
 )
 def test_nearness(pred: list[float], value: float) -> None:
     stem = torch.tensor([[10.0, 10, 13, 50]])
-    assert nearness(stem, torch.tensor([pred])).item() == pytest.approx(value, abs=1e-3)
+    assert ciou_nwd(stem, torch.tensor([pred])).item() == pytest.approx(value, abs=1e-3)
 
 
 @given(first=box, second=box, factor=st.floats(0.5, 4))

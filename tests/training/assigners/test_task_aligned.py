@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.assigners.candidate_pairs import Pairs
+from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.similarity import (
     EPS,
     LEAST_SCORE,
     OverlapByClass,
     ciou,
+    ciou_nwd,
     iou,
-    nearness,
     overlap,
 )
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -198,7 +198,7 @@ def test_equals_go_by_their_anchor_point_on_other_devices(case: Case, k: int) ->
     rows[gts, points] = metrics
     first = rows.argsort(dim=1, descending=True, stable=True)[:, :k]
     best = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, first, True)
-    pairs = Pairs.of(len(case.mask), case.anchors, targets, "ultralytics")
+    pairs = CandidatePairs.of(len(case.mask), case.anchors, targets, "ultralytics")
     assert torch.equal(pairs.first_best(metrics, k), best[gts, points])
 
 
@@ -278,7 +278,7 @@ def test_each_class_has_its_own_power() -> None:
         images=torch.zeros(2, dtype=torch.int64), labels=torch.tensor([0, 1]), boxes_xyxy=boxes
     )
     found = SparseTaskAlignedAssigner(
-        num_classes=2, beta=torch.tensor([6.0, 1.0]), overlap=nearness, eps=0
+        num_classes=2, beta=torch.tensor([6.0, 1.0]), overlap=ciou_nwd, eps=0
     )(
         torch.full((1, len(anchors), 2), 0.25),
         torch.cat((points - 12, points + 12), dim=1)[None],
@@ -288,7 +288,7 @@ def test_each_class_has_its_own_power() -> None:
     for gt, beta in enumerate([6.0, 1.0]):
         own = found.gts == gt
         centres = points[found.anchors[own]]
-        near = nearness(
+        near = ciou_nwd(
             boxes[gt].expand(len(centres), 4), torch.cat((centres - 12, centres + 12), 1)
         )
         expected = (near / near.max()) ** beta * near.max()

@@ -26,8 +26,8 @@ from training.data.allowed_transforms import (
     is_music,
 )
 from training.data.augmentation import SymbolCounter
-from training.data.dataset import ScoreDataset
-from training.data.multi_dataset import JointData, JointOptions, join
+from training.data.dataset import OmrDataset
+from training.data.multi_dataset import DatasetOptions, MultiDataset, join
 from training.trainer import train
 
 Draw = Callable[..., Path]
@@ -61,17 +61,17 @@ def photographs(root: Path, *, name: str = "dog") -> Path:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> JointData:
+def both(tmp_path_factory: pytest.TempPathFactory) -> MultiDataset:
     """Music, white, and photographs, grey."""
     root = tmp_path_factory.mktemp("both")
     music = one_sided(root / "music", colour=255)
-    return join(JointOptions(folders=(music, photographs(root / "photographs"))))
+    return join(DatasetOptions(folders=(music, photographs(root / "photographs"))))
 
 
-def dataset_of(joint: JointData, **options: Any) -> ScoreDataset:  # noqa: ANN401
+def dataset_of(joint: MultiDataset, **options: Any) -> OmrDataset:  # noqa: ANN401
     hyp = IterableSimpleNamespace(**vars(DEFAULT_CFG))
     hyp.translate = hyp.scale = hyp.hsv_v = 0.0
-    return ScoreDataset(
+    return OmrDataset(
         counter=SymbolCounter(len(joint.names), 0),
         joint=joint,
         chosen=Transforms(**options),
@@ -85,7 +85,7 @@ def dataset_of(joint: JointData, **options: Any) -> ScoreDataset:  # noqa: ANN40
     )
 
 
-def sides_of(dataset: ScoreDataset) -> dict[int, list[tuple[float, float]]]:
+def sides_of(dataset: OmrDataset) -> dict[int, list[tuple[float, float]]]:
     """Centre of the symbol of each image of each source, as shares of the image."""
     found: dict[int, list[tuple[float, float]]] = {}
     for i in range(len(dataset)):
@@ -115,7 +115,7 @@ HIGH, LOW = 0.312, 0.688
     ],
 )
 def test_only_photographs_are_mirrored(
-    both: JointData,
+    both: MultiDataset,
     options: dict[str, Any],
     music: tuple[float, float],
     photograph: tuple[float, float],
@@ -125,7 +125,7 @@ def test_only_photographs_are_mirrored(
     assert set(found[1]) == {photograph}
 
 
-def test_half_of_the_photographs_are_mirrored(both: JointData) -> None:
+def test_half_of_the_photographs_are_mirrored(both: MultiDataset) -> None:
     random.seed(0)
     data = dataset_of(both, fliplr=0.5)
     places = [sides_of(data)[1] for _ in range(20)]
@@ -133,7 +133,7 @@ def test_half_of_the_photographs_are_mirrored(both: JointData) -> None:
     assert 25 <= mirrored <= 55, "of 80"
 
 
-def test_music_is_turned_a_degree_at_most(both: JointData) -> None:
+def test_music_is_turned_a_degree_at_most(both: MultiDataset) -> None:
     music, photograph = both.sources[0], both.sources[1]
     counter = SymbolCounter(2, 0)
     operation = SourcePerspective(
@@ -166,8 +166,8 @@ def test_music_alone_is_refused(
     assert not out.exists()
 
 
-def test_what_is_not_refused(both: JointData, dataset: Path) -> None:
-    music = join(JointOptions(folders=(dataset,)))
+def test_what_is_not_refused(both: MultiDataset, dataset: Path) -> None:
+    music = join(DatasetOptions(folders=(dataset,)))
     Transforms(degrees=1, mosaic=1).check(music)
     Transforms(fliplr=1, flipud=1, degrees=90, i_know=True).check(music)
     Transforms(fliplr=1, flipud=1, degrees=90).check(both)
@@ -190,7 +190,7 @@ def test_numbers_out_of_range(options: dict[str, float], message: str, tmp_path:
 
 def test_which_data_sets_are_music(dataset: Path, tmp_path: Path) -> None:
     def source(folder: Path) -> bool:
-        return is_music(join(JointOptions(folders=(folder,))).sources[0])
+        return is_music(join(DatasetOptions(folders=(folder,))).sources[0])
 
     assert source(dataset), "nobody says what it is"
     assert not source(converted_shapes(tmp_path / "shapes"))
@@ -207,7 +207,7 @@ def colours(sample: dict[str, Any]) -> set[int]:
     return set(image.unique().tolist()) - {0, 114}
 
 
-def test_a_mosaic_is_of_one_source(both: JointData) -> None:
+def test_a_mosaic_is_of_one_source(both: MultiDataset) -> None:
     random.seed(1)
     data = dataset_of(both, mosaic=1.0)
     for i in range(len(data)):
@@ -219,7 +219,7 @@ def test_a_mosaic_is_of_one_source(both: JointData) -> None:
             assert sample["cls"].flatten().tolist() == [own] * len(sample["cls"])
 
 
-def test_no_mosaic_unless_asked_for(both: JointData) -> None:
+def test_no_mosaic_unless_asked_for(both: MultiDataset) -> None:
     kinds = [type(transform) for transform in dataset_of(both).transforms.transforms]
     assert SourceMosaic not in kinds
     assert len(kinds) == 3
@@ -230,7 +230,7 @@ def test_no_mosaic_unless_asked_for(both: JointData) -> None:
     assert max(shapes) > 1
 
 
-def test_a_mosaic_keeps_thin_symbols_and_counts_the_others(both: JointData) -> None:
+def test_a_mosaic_keeps_thin_symbols_and_counts_the_others(both: MultiDataset) -> None:
     random.seed(2)
     data = dataset_of(both, mosaic=1.0)
     n_kept = n_made = 0
@@ -259,13 +259,13 @@ def _is_dark(image: Tensor, x: float, y: float) -> bool:
 def test_images_of_a_mosaic_without_symbols(tmp_path: Path) -> None:
     data = one_sided(tmp_path / "empty", colour=255, n_images=1)
     (data / "labels" / "train" / "0.txt").write_text("")
-    joint = join(JointOptions(folders=(data,)))
+    joint = join(DatasetOptions(folders=(data,)))
     sample = dataset_of(joint, mosaic=1.0)[0]
     assert sample["bboxes"].shape == (0, 4)
     assert torch.equal(sample["cls"], torch.zeros(0, 1))
 
 
-def test_a_training_of_both_with_everything_on(both: JointData, tmp_path: Path) -> None:
+def test_a_training_of_both_with_everything_on(both: MultiDataset, tmp_path: Path) -> None:
     config = TrainConfig(
         data=both.options.folders[0],
         joint=both.options.folders[1:],

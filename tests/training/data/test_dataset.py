@@ -4,7 +4,7 @@ from drawn_data import make_dataset
 
 from training.assigners.assignment import Anchors, Targets, candidate_pairs
 from training.config import TrainConfig
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.losses.detection import AssignerName, LossOptions, PairCounter, boxes_in_pixels
 from training.trainer import ready_trainer
 
@@ -12,7 +12,7 @@ IMGSZ = 64
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> ScoreTrainer:
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> OmrTrainer:
     folder = tmp_path_factory.mktemp("score_data")
     make_dataset(folder / "data")
     config = TrainConfig(
@@ -21,7 +21,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> ScoreTrainer:
     return ready_trainer(config)
 
 
-def test_on_a_cpu_no_pairs_are_counted(trainer: ScoreTrainer) -> None:
+def test_on_a_cpu_no_pairs_are_counted(trainer: OmrTrainer) -> None:
     for loader in (trainer.train_loader, trainer.test_loader):
         assert loader.dataset.pairs is None
         assert "n_pairs" not in next(iter(loader))
@@ -30,7 +30,7 @@ def test_on_a_cpu_no_pairs_are_counted(trainer: ScoreTrainer) -> None:
 @pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
 @pytest.mark.parametrize("images", [[0], [0, 1, 2]])
 def test_pairs_of_a_batch(
-    trainer: ScoreTrainer,
+    trainer: OmrTrainer,
     assigner: AssignerName,
     images: list[int],
     monkeypatch: pytest.MonkeyPatch,
@@ -50,12 +50,12 @@ def test_pairs_of_a_batch(
     assert batch["n_pairs"] == len(gts) > len(targets) > 0
 
 
-def test_a_batch_without_symbols_has_no_pairs(trainer: ScoreTrainer) -> None:
+def test_a_batch_without_symbols_has_no_pairs(trainer: OmrTrainer) -> None:
     counter = PairCounter.of_loss(LossOptions(), trainer.model.stride.tolist())
     assert counter.count(torch.empty(0, 4), (IMGSZ, IMGSZ)) == 0
 
 
-def test_a_gpu_counts_them(trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_counts_them(trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "device", torch.device("cuda"))
     for mode in ("train", "val"):
         files = trainer.joint.image_files(mode)

@@ -25,15 +25,15 @@ from class_maps import ConfigError, InputError
 from omr.commands.eval import _of_data
 from training.config import TrainConfig, read_config, save_config
 from training.data.multi_dataset import (
-    JointOptions,
-    MixSampler,
+    DatasetOptions,
+    WeightedSampler,
     count_sources,
     divided,
     join,
     total,
 )
-from training.engine.omr_trainer import ScoreTrainer
-from training.engine.validator import OF_SOURCE, ScoreValidator, source_names
+from training.engine.omr_trainer import OmrTrainer
+from training.engine.validator import OF_SOURCE, OmrValidator, source_names
 from training.models.checkpoints import load_weights
 from training.models.zoo import model_file
 from training.predict.detector import class_names, predict
@@ -72,11 +72,11 @@ def permuted(data: Path, out: Path, order: Sequence[int]) -> Path:
     return out
 
 
-def make(config: TrainConfig) -> ScoreTrainer:
+def make(config: TrainConfig) -> OmrTrainer:
     """A trainer that has trained no epoch."""
     labels = total(count_sources(join(config.sources())))
     overrides = _overrides(config, model_file(config.model), labels)
-    trainer = ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    trainer = OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
     trainer._setup_train()
     return trainer
 
@@ -100,7 +100,7 @@ def config_of(out: Path, *folders: Path, **options: Any) -> TrainConfig:  # noqa
 def test_the_union_is_by_name_in_order_of_appearance(tmp_path: Path) -> None:
     first = named(tmp_path / "a", ["x", "y"], {"name": "m", "unlabelled": []})
     second = named(tmp_path / "b", ["z", "y", "w"], {"name": "m", "unlabelled": ["w"]})
-    joint = join(JointOptions(folders=(first, second)))
+    joint = join(DatasetOptions(folders=(first, second)))
     assert joint.names == ("x", "y", "z", "w")
     assert [source.labels.tolist() for source in joint.sources] == [[0, 1], [2, 1, 3]]
     assert joint.labelled.tolist() == [[True, True, False, False], [False, True, True, False]]
@@ -110,13 +110,13 @@ def test_the_union_is_by_name_in_order_of_appearance(tmp_path: Path) -> None:
 def test_true_negatives_are_of_absent_classes_only(tmp_path: Path) -> None:
     first = named(tmp_path / "a", ["x", "bar"], {"name": "m", "unlabelled": ["bar"]})
     second = named(tmp_path / "b", ["z"])
-    joint = join(JointOptions(folders=(first, second), true_negatives=True))
+    joint = join(DatasetOptions(folders=(first, second), true_negatives=True))
     assert joint.labelled.tolist() == [[True, False, True], [True, True, True]]
 
 
 def test_one_data_set_is_as_it_is(tmp_path: Path) -> None:
     names = ["b", "a", "b"]  # a name twice was no error before there were joint sets
-    joint = join(JointOptions(folders=(named(tmp_path / "a", names),)))
+    joint = join(DatasetOptions(folders=(named(tmp_path / "a", names),)))
     assert joint.names == tuple(names)
     assert joint.sources[0].labels.tolist() == [0, 1, 2]
     assert joint.labelled.all()
@@ -124,7 +124,7 @@ def test_one_data_set_is_as_it_is(tmp_path: Path) -> None:
 
 def test_one_data_set_says_nothing_of_what_its_class_map_could_not_fill(tmp_path: Path) -> None:
     data = named(tmp_path / "a", ["x", "bar"], {"name": "m", "unlabelled": ["bar"]})
-    assert join(JointOptions(folders=(data,))).labelled.tolist() == [[True, False]]
+    assert join(DatasetOptions(folders=(data,))).labelled.tolist() == [[True, False]]
 
 
 CLASH = (
@@ -150,18 +150,18 @@ def test_a_name_that_may_mean_something_else_is_asked_for(
         for name, class_map in zip("ab", maps, strict=True)
     )
     with pytest.raises(ConfigError) as raised:
-        join(JointOptions(folders=folders))
+        join(DatasetOptions(folders=folders))
     assert str(raised.value) == CLASH.format(a=folders[0], b=folders[1])
     for same in (("tie",), ("all",)):
-        assert join(JointOptions(folders=folders, same=same)).names == ("a", "tie", "b")
+        assert join(DatasetOptions(folders=folders, same=same)).names == ("a", "tie", "b")
     with pytest.raises(ConfigError, match=r"^same: in no two of the data sets: ti \(did you mean"):
-        join(JointOptions(folders=folders, same=("ti",)))
+        join(DatasetOptions(folders=folders, same=("ti",)))
 
 
 def test_names_that_cannot_be(tmp_path: Path) -> None:
     a, b = named(tmp_path / "a", ["x", "x"]), named(tmp_path / "b", ["y"])
     with pytest.raises(InputError) as raised:
-        join(JointOptions(folders=(b, a)))
+        join(DatasetOptions(folders=(b, a)))
     assert str(raised.value) == (
         f"{a}/data.yaml: names: twice: x; classes of several data sets are joined by name"
     )
@@ -169,7 +169,7 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"b/manifest\.json: class_map: damaged: Expected `object`, got `int`"
     ):
-        join(JointOptions(folders=(b,)))
+        join(DatasetOptions(folders=(b,)))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_an_image_of_two_data_sets_is_an_error(dataset: Path, tmp_path: Path) ->
     copy = tmp_path / "copy.yaml"
     content = yaml.safe_load((dataset / "data.yaml").read_text())
     copy.write_text(yaml.safe_dump(content | {"path": str(dataset)}))
-    joint = join(JointOptions(folders=(dataset, copy), same=("all",)))
+    joint = join(DatasetOptions(folders=(dataset, copy), same=("all",)))
     with pytest.raises(ConfigError, match=f"belongs to both {dataset} and {copy}$"):
         _ = joint.source_of
 
@@ -225,11 +225,14 @@ def test_an_image_of_two_data_sets_is_an_error(dataset: Path, tmp_path: Path) ->
 SIZES = st.lists(st.integers(1, 40), min_size=2, max_size=4)
 
 
-def samplers(sizes: Sequence[int], weights: Sequence[float], n_ranks: int = 1) -> list[MixSampler]:
+def samplers(
+    sizes: Sequence[int], weights: Sequence[float], n_ranks: int = 1
+) -> list[WeightedSampler]:
     ends = np.cumsum([0, *sizes])
     members = [np.arange(a, b) for a, b in pairwise(ends)]
     return [
-        MixSampler(members, weights, seed=3, rank=rank, n_ranks=n_ranks) for rank in range(n_ranks)
+        WeightedSampler(members, weights, seed=3, rank=rank, n_ranks=n_ranks)
+        for rank in range(n_ranks)
     ]
 
 
@@ -289,7 +292,7 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
     assert list(resumed) == epochs[2]
     resumed.set_epoch(2)  # a loader reads ahead
     assert list(resumed) != epochs[2]
-    other = MixSampler([np.arange(30), np.arange(30, 50)], weights, seed=4)
+    other = WeightedSampler([np.arange(30), np.arange(30, 50)], weights, seed=4)
     assert list(other) != epochs[0]
 
 
@@ -312,13 +315,13 @@ def test_every_process_of_several_devices_joins_the_same(
 ) -> None:
     config = config_of(tmp_path, dataset, shapes, mix=(3.0, 1.0))
     labels = total(count_sources(join(config.sources())))
-    first = ScoreTrainer(
+    first = OmrTrainer(
         overrides=_overrides(config, model_file(config.model), labels),
         _callbacks=_callbacks(config, labels),
     )
     args, callbacks = pickle.loads(pickle.dumps((vars(first.args), first.callbacks)))
     monkeypatch.setattr("ultralytics.engine.trainer.RANK", 1)  # not the first
-    other = ScoreTrainer(overrides=args, _callbacks=callbacks)
+    other = OmrTrainer(overrides=args, _callbacks=callbacks)
     assert other.data == first.data
     assert other.joint.options == first.joint.options == config.sources()
 
@@ -352,7 +355,7 @@ def test_labels_are_joined_by_name(dataset: Path, shapes: Path, tmp_path: Path) 
     assert "sports ball" in {plain.joint.names[int(label)] for label in labels[:, 0]}
 
 
-def slopes(trainer: ScoreTrainer, folder: Path) -> torch.Tensor:
+def slopes(trainer: OmrTrainer, folder: Path) -> torch.Tensor:
     """Size of the loss's derivative by each class's logit bias, on the images of one source."""
     model = unwrap_model(trainer.model).train()
     whole = next(batch for batch in trainer.train_loader if batch)
@@ -503,7 +506,7 @@ def test_both_parts_are_learnt(draw: Draw, tmp_path: Path) -> None:
     assert scores(result.last, photographs) > 0.25
 
 
-def guess(validator: ScoreValidator, _preds: object) -> list[dict[str, Tensor]]:
+def guess(validator: OmrValidator, _preds: object) -> list[dict[str, Tensor]]:
     """Predict the truths of each image, moved a little and with some classes wrong."""
     found = []
     batch = validator.guessed
@@ -531,14 +534,14 @@ def test_each_source_is_validated_on_its_own(
     trainer = make(config_of(tmp_path / "run", music, shapes))
     trainer.epoch = 0
     trainer.loss_items = dict.fromkeys(trainer.ema.ema.criterion.loss_names, torch.zeros(()))
-    prepare = ScoreValidator.preprocess
+    prepare = OmrValidator.preprocess
 
-    def remember(validator: ScoreValidator, batch: dict[str, Any]) -> dict[str, Any]:
+    def remember(validator: OmrValidator, batch: dict[str, Any]) -> dict[str, Any]:
         batch = validator.guessed = prepare(validator, batch)
         return batch
 
-    monkeypatch.setattr(ScoreValidator, "preprocess", remember)
-    monkeypatch.setattr(ScoreValidator, "postprocess", guess)
+    monkeypatch.setattr(OmrValidator, "preprocess", remember)
+    monkeypatch.setattr(OmrValidator, "postprocess", guess)
     both = trainer.get_validator()(trainer)
     of_sources = {"music": music, shapes.name: shapes}
     assert {name for name in both if name.startswith(OF_SOURCE.format(""))} == {
@@ -554,7 +557,7 @@ def test_each_source_is_validated_on_its_own(
 
 def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [named(tmp_path / part / "data", [part]) for part in "ab"]
-    joint = join(JointOptions(folders=tuple(folders)))
+    joint = join(DatasetOptions(folders=tuple(folders)))
     assert source_names(joint) == [str(folder) for folder in folders]
     odd = [named(tmp_path / "of all" / name, [name]) for name in ("a,b", "c d")]
-    assert source_names(join(JointOptions(folders=tuple(odd)))) == ["a_b", "c_d"]
+    assert source_names(join(DatasetOptions(folders=tuple(odd)))) == ["a_b", "c_d"]

@@ -17,7 +17,7 @@ from training.assigners.assignment import Anchors, Targets, candidate_pairs
 from training.density.representation import Reach, Setting, best_ious, ceilings
 from training.density.representation import settings as settings_of
 from training.grouping.statistics import Symbols
-from training.heads.distance_bins import allow_beside, bin_values
+from training.heads.distance_bins import allow_below_zero, bin_values
 
 STOCK, SIGNED, STOCK_P2, SIGNED_P2 = settings_of((8, 16, 32))
 
@@ -49,7 +49,7 @@ def test_settings() -> None:
 def test_ranges_are_those_of_real_heads() -> None:
     head = Detect(nc=1, ch=(16, 16, 16))
     assert bin_values(head)[[0, -1]].tolist() == [STOCK.low, STOCK.high]
-    allow_beside(head)
+    allow_below_zero(head)
     assert bin_values(head)[[0, -1]].tolist() == [SIGNED.low, SIGNED.high]
 
 

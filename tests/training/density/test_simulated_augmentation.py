@@ -14,8 +14,8 @@ from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
 from converters.boxes import cxcywh_to_xyxy
 from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
-from training.data.dataset import ScoreDataset
-from training.data.multi_dataset import JointData, join
+from training.data.dataset import OmrDataset
+from training.data.multi_dataset import MultiDataset, join
 from training.data.sampling import Draw
 from training.density.simulated_augmentation import LabelDataset, as_trained, enough_draws, pages_of
 from training.trainer import ready_trainer
@@ -59,15 +59,15 @@ def config_of(out: Path, *folders: Path, **options: Any) -> TrainConfig:  # noqa
     )
 
 
-def opened(config: TrainConfig) -> JointData:
+def opened(config: TrainConfig) -> MultiDataset:
     return join(config.sources())
 
 
-def with_pixels(config: TrainConfig, joint: JointData) -> ScoreDataset:
+def with_pixels(config: TrainConfig, joint: MultiDataset) -> OmrDataset:
     """The data set that a training has."""
     hyp = IterableSimpleNamespace(**vars(DEFAULT_CFG))
     hyp.translate, hyp.scale, hyp.hsv_v = config.translate, config.scale, config.brightness
-    return ScoreDataset(
+    return OmrDataset(
         counter=SymbolCounter(len(joint.names), 0),
         joint=joint,
         seed=config.seed,

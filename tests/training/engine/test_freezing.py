@@ -20,7 +20,7 @@ from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config, save_config
 from training.data.label_counts import count_labels
 from training.engine.freezing import FreezeOptions, check_freezing, n_layers
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.runs import resume_state
 from training.trainer import TrainResult, _callbacks, _overrides, train
 
@@ -44,13 +44,13 @@ def tiny(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
     return TrainConfig(data=data, out=out, **common | options)
 
 
-def trainer_of(config: TrainConfig, model: str = "yolo11n.yaml") -> ScoreTrainer:
+def trainer_of(config: TrainConfig, model: str = "yolo11n.yaml") -> OmrTrainer:
     labels = count_labels(open_dataset(config.data))
     overrides = _overrides(config, model, labels)
-    return ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    return OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
 
 
-def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> ScoreTrainer:
+def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> OmrTrainer:
     made = trainer_of(config, model)
     made._setup_train()
     return made
@@ -68,7 +68,7 @@ def layers(names: set[str]) -> set[int]:
     return {int(name.split(".")[1]) for name in names}
 
 
-def in_optimizer(trainer: ScoreTrainer) -> set[str]:
+def in_optimizer(trainer: OmrTrainer) -> set[str]:
     names = {p: name for name, p in unwrap_model(trainer.model).named_parameters()}
     return {names[p] for group in trainer.optimizer.param_groups for p in group["params"]}
 
@@ -162,10 +162,10 @@ def test_frozen_layers_stay_bit_equal(dataset: Path, tmp_path: Path, box: str) -
     trainer = trainer_of(config)
     seen: dict[str, Any] = {}
 
-    def before(trainer: ScoreTrainer) -> None:
+    def before(trainer: OmrTrainer) -> None:
         seen["model"], seen["average"] = copy_of(trainer.model), copy_of(trainer.ema.ema)
 
-    def check(trainer: ScoreTrainer) -> None:
+    def check(trainer: OmrTrainer) -> None:
         now = copy_of(trainer.model), copy_of(trainer.ema.ema)
         seen["same"] = [same_names(seen[k], v) for k, v in zip(seen, now, strict=False)]
         seen["grads"] = {n for n, p in trainer.model.named_parameters() if p.grad is not None}
@@ -247,11 +247,11 @@ def test_rates_of_layers_that_come_back(dataset: Path, tmp_path: Path) -> None:
     rates: list[tuple[float, ...]] = []
     copies = []
 
-    def note_rates(trainer: ScoreTrainer) -> None:
+    def note_rates(trainer: OmrTrainer) -> None:
         groups = trainer.optimizer.param_groups
         rates.append(tuple(dict.fromkeys(group["lr"] for group in groups)))
 
-    def note_weights(trainer: ScoreTrainer) -> None:
+    def note_weights(trainer: OmrTrainer) -> None:
         copies.append(copy_of(trainer.model))
 
     trainer.add_callback("on_train_batch_end", note_rates)
@@ -294,7 +294,7 @@ def test_a_run_that_was_cut_off_goes_on_in_its_schedule(
     groups = []
     start = resume_state.restore
 
-    def restore(trainer: ScoreTrainer, state: resume_state.State) -> None:
+    def restore(trainer: OmrTrainer, state: resume_state.State) -> None:
         start(trainer, state)
         groups.append([len(g["params"]) for g in trainer.optimizer.param_groups])
         assert groups[-1] == [len(g["params"]) for g in state["optimizer"]["param_groups"]]

@@ -13,7 +13,7 @@ from class_maps import ConfigError
 from training.assigners.assignment import Assignment
 from training.config import TrainConfig
 from training.engine.learning_rate import Rate, resolved_rate
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.lr_finder import (
     RangeTest,
     draw,
@@ -88,10 +88,10 @@ def test_a_step_has_the_nominal_batch_and_an_epoch_leaves_nothing(
     monkeypatch.setattr(trainer, "_setup_train", lambda: None)  # done
     steps, left = [], []
 
-    def note_step(trainer: ScoreTrainer) -> None:
+    def note_step(trainer: OmrTrainer) -> None:
         steps.append(trainer.ema.updates)
 
-    def note_rest(trainer: ScoreTrainer) -> None:
+    def note_rest(trainer: OmrTrainer) -> None:
         left.append(any(p.grad is not None for p in trainer.model.parameters()))
 
     trainer.add_callback("on_train_batch_end", note_step)
@@ -132,7 +132,7 @@ def test_gathered_gradients_are_those_of_the_joined_batch(dataset: Path, tmp_pat
     torch.testing.assert_close(twice, 2 * parts[0])
 
 
-def note_normalisers(trainer: ScoreTrainer) -> list[float]:
+def note_normalisers(trainer: OmrTrainer) -> list[float]:
     """Keep what each loss is divided by."""
     assigner, sums = trainer.model.criterion.assigner, []
 
@@ -152,18 +152,18 @@ def joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return batch | {"im_file": [*one["im_file"], *other["im_file"]]}
 
 
-def backward(trainer: ScoreTrainer, batch: dict[str, Any]) -> None:
+def backward(trainer: OmrTrainer, batch: dict[str, Any]) -> None:
     trainer.model(trainer.preprocess_batch(dict(batch)))[0].sum().backward()
 
 
-def taken_gradient(trainer: ScoreTrainer) -> Tensor:
+def taken_gradient(trainer: OmrTrainer) -> Tensor:
     """Give the gradient of all parameters, and leave none."""
     of_parameters = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
     trainer.optimizer.zero_grad()
     return torch.cat(of_parameters)
 
 
-def gradient(trainer: ScoreTrainer, batch: dict[str, Any]) -> Tensor:
+def gradient(trainer: OmrTrainer, batch: dict[str, Any]) -> Tensor:
     backward(trainer, batch)
     return taken_gradient(trainer)
 

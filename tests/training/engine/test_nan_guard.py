@@ -18,7 +18,7 @@ from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine import nan_guard
 from training.engine.nan_guard import NanGuard, on_host
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.models.zoo import model_file
 from training.trainer import _callbacks, _overrides, train
 
@@ -37,14 +37,14 @@ def config(data: Path, out: Path) -> TrainConfig:
     )
 
 
-def make(config: TrainConfig) -> ScoreTrainer:
+def make(config: TrainConfig) -> OmrTrainer:
     labels = count_labels(open_dataset(config.data))
     overrides = _overrides(config, model_file(config.model), labels)
-    return ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    return OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
 
 
 @pytest.fixture
-def trainer(dataset: Path, tmp_path: Path) -> ScoreTrainer:
+def trainer(dataset: Path, tmp_path: Path) -> OmrTrainer:
     """Before its first step."""
     made = make(config(dataset, tmp_path / "run"))
     made._setup_train()
@@ -53,12 +53,12 @@ def trainer(dataset: Path, tmp_path: Path) -> ScoreTrainer:
     return made
 
 
-def guard_of(trainer: ScoreTrainer) -> NanGuard:
+def guard_of(trainer: OmrTrainer) -> NanGuard:
     assert trainer.guard is not None
     return trainer.guard
 
 
-def go(trainer: ScoreTrainer, *, bad: bool = False, step: Callable[[], None] | None = None) -> None:
+def go(trainer: OmrTrainer, *, bad: bool = False, step: Callable[[], None] | None = None) -> None:
     """A step of Ultralytics' loop, with the first batch, of which one pixel may be infinite."""
     batch = trainer.preprocess_batch(next(iter(trainer.train_loader)))
     if bad:
@@ -71,7 +71,7 @@ def go(trainer: ScoreTrainer, *, bad: bool = False, step: Callable[[], None] | N
     (step or trainer.optimizer_step)()
 
 
-def everything(trainer: ScoreTrainer) -> dict[str, Tensor]:
+def everything(trainer: OmrTrainer) -> dict[str, Tensor]:
     """All that a training goes on from."""
     names = {p: name for name, p in trainer.model.named_parameters()}
     of_optimizer = {
@@ -108,7 +108,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, batches: Collection[int] | None) -
     monkeypatch.setattr(DetectionTrainer, "preprocess_batch", preprocess)
 
 
-def test_buffers_are_copied_in_groups_of_one_type(trainer: ScoreTrainer) -> None:
+def test_buffers_are_copied_in_groups_of_one_type(trainer: OmrTrainer) -> None:
     groups = guard_of(trainer)._buffers
     assert sum(map(len, groups)) == len(list(trainer.model.buffers()))
     types = [{buffer.dtype for buffer in group} for group in groups]
@@ -126,14 +126,14 @@ def test_numbers_come_to_the_host_in_one_transfer(names: list[str]) -> None:
     assert syncs.names() == ["cpu"][: len(names)]
 
 
-def test_an_infinite_pixel_would_spoil_a_stock_training(trainer: ScoreTrainer) -> None:
+def test_an_infinite_pixel_would_spoil_a_stock_training(trainer: OmrTrainer) -> None:
     go(trainer)
     go(trainer, bad=True, step=lambda: BaseTrainer.optimizer_step(trainer))
     assert not all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
 def test_a_bad_batch_leaves_no_trace(
-    trainer: ScoreTrainer, capsys: pytest.CaptureFixture[str]
+    trainer: OmrTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     go(trainer)
     before, losses = everything(trainer), trainer.tloss
@@ -147,7 +147,7 @@ def test_a_bad_batch_leaves_no_trace(
 
 
 def test_good_steps_are_those_of_ultralytics(
-    dataset: Path, tmp_path: Path, trainer: ScoreTrainer
+    dataset: Path, tmp_path: Path, trainer: OmrTrainer
 ) -> None:
     stock = make(config(dataset, tmp_path / "stock"))
     stock._setup_train()
@@ -188,7 +188,7 @@ def test_a_training_goes_on_after_a_bad_batch(
 
 
 def test_three_bad_batches_in_a_row_return_to_the_last_good_state(
-    trainer: ScoreTrainer, capsys: pytest.CaptureFixture[str]
+    trainer: OmrTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at_start = everything(trainer)
     for _ in range(3):
@@ -220,9 +220,7 @@ def test_three_bad_batches_in_a_row_return_to_the_last_good_state(
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
-def test_lost_weights_return_at_once(
-    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lost_weights_return_at_once(trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nan_guard, "STEPS_APART", 1)
     go(trainer)
     go(trainer)
@@ -238,7 +236,7 @@ def test_lost_weights_return_at_once(
 
 
 def test_what_did_not_help_is_not_returned_to_again(
-    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+    trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nan_guard, "STEPS_APART", 1)
     monkeypatch.setattr(nan_guard, "MOST_SKIPPED", 1)
@@ -273,7 +271,7 @@ def test_when_every_batch_is_bad_the_first_error_says_so(
 def test_a_rate_that_is_far_too_high_is_given_up(dataset: Path, tmp_path: Path) -> None:
     made = make(replace(config(dataset, tmp_path / "run"), epochs=9))
 
-    def raise_rate(trainer: ScoreTrainer) -> None:
+    def raise_rate(trainer: OmrTrainer) -> None:
         for group in trainer.optimizer.param_groups:
             group["initial_lr"] = 1e30
 
@@ -283,7 +281,7 @@ def test_a_rate_that_is_far_too_high_is_given_up(dataset: Path, tmp_path: Path) 
     assert all(torch.isfinite(v).all() for v in made.ema.ema.state_dict().values())
 
 
-def test_what_a_scaler_tries_is_no_bad_step(trainer: ScoreTrainer) -> None:
+def test_what_a_scaler_tries_is_no_bad_step(trainer: OmrTrainer) -> None:
     go(trainer)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
     weight = trainer.model.model[3].conv.weight
@@ -297,7 +295,7 @@ def test_what_a_scaler_tries_is_no_bad_step(trainer: ScoreTrainer) -> None:
     assert trainer.scaler.get_scale() == 2.0**126, "it is not the scale's fault"
 
 
-def test_statistics_that_no_loss_shows_are_put_back(trainer: ScoreTrainer) -> None:
+def test_statistics_that_no_loss_shows_are_put_back(trainer: OmrTrainer) -> None:
     go(trainer)
     trainer.scaler = torch.amp.GradScaler("cpu")  # nobody looks at the gradients
     before = everything(trainer)
@@ -307,13 +305,13 @@ def test_statistics_that_no_loss_shows_are_put_back(trainer: ScoreTrainer) -> No
     assert_same(everything(trainer), before)
 
 
-def test_a_message_names_few_files(trainer: ScoreTrainer) -> None:
+def test_a_message_names_few_files(trainer: OmrTrainer) -> None:
     trainer.files = [f"{i}.png" for i in range(6)]
     assert nan_guard._left_out(trainer) == ("step left out: 0.png, 1.png, 2.png, 3.png and 2 more")
 
 
 def test_other_devices_bad_steps_count(
-    trainer: ScoreTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainer: OmrTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def reduce(bad: Tensor, **_options: object) -> None:
         bad.fill_(1)
@@ -333,14 +331,14 @@ def test_other_devices_bad_steps_count(
     assert_same(everything(trainer), before)
 
 
-def test_a_guard_has_no_files_of_the_test_before(trainer: ScoreTrainer) -> None:
+def test_a_guard_has_no_files_of_the_test_before(trainer: OmrTrainer) -> None:
     trainer.files = ["0.png"]
     NanGuard(trainer)
     assert trainer.files == []
 
 
 def test_what_was_halved_stays_halved_in_a_run_that_goes_on(
-    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+    trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(trainer)
     for _ in range(3):

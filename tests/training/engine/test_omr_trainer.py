@@ -22,9 +22,9 @@ from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.config import TrainConfig
 from training.data.label_counts import count_labels
 from training.engine.callbacks import lower_rate, start_epoch
-from training.engine.omr_trainer import ScoreTrainer
-from training.engine.validator import ScoreValidator
-from training.heads.distance_bins import CLOSED, beside
+from training.engine.omr_trainer import OmrTrainer
+from training.engine.validator import OmrValidator
+from training.heads.distance_bins import CLOSED, has_bins_below_zero
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
 from training.models.zoo import model_file
@@ -35,17 +35,17 @@ def small(data: Path, out: Path) -> TrainConfig:
     return TrainConfig(data=data, out=out, imgsz=96, batch=4, device="cpu")
 
 
-def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> ScoreTrainer:
+def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> OmrTrainer:
     """Make a trainer that has trained no epoch."""
     labels = count_labels(open_dataset(config.data))
     overrides = _overrides(config, model, labels)
-    made = ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    made = OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
     made._setup_train()
     return made
 
 
 @pytest.fixture(scope="module")
-def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ScoreTrainer:
+def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> OmrTrainer:
     return set_up(small(dataset, tmp_path_factory.mktemp("run")))
 
 
@@ -56,7 +56,7 @@ def test_every_process_of_several_devices_has_the_options(
     config = replace(small(dataset, tmp_path), assigner="simota", size_prior=False)
     labels = count_labels(open_dataset(dataset))
     overrides = _overrides(config, "yolo11n.yaml", labels)
-    made = ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    made = OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
     assert made.loss_options.assigner == "simota"
     assert not made.size_prior
 
@@ -64,7 +64,7 @@ def test_every_process_of_several_devices_has_the_options(
 def test_another_memory_format_can_be_chosen(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ScoreTrainer, "memory_format", torch.contiguous_format)
+    monkeypatch.setattr(OmrTrainer, "memory_format", torch.contiguous_format)
     made = set_up(small(dataset, tmp_path), model_file("omr-tiny"))
     batch = made.preprocess_batch(next(iter(made.train_loader)))
     for tensor in (batch["img"], *unwrap_model(made.model).parameters()):
@@ -78,12 +78,10 @@ def test_no_new_tensor_is_filled(dataset: Path, tmp_path: Path) -> None:
     assert not deterministic.fill_uninitialized_memory
 
 
-def test_validation_is_in_exact_fp32(
-    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_validation_is_in_exact_fp32(trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def validate(_trainer: ScoreTrainer) -> tuple[dict[str, float], float]:
+    def validate(_trainer: OmrTrainer) -> tuple[dict[str, float], float]:
         seen.append(tf32_is_on())
         return {}, 0.0
 
@@ -93,18 +91,18 @@ def test_validation_is_in_exact_fp32(
     assert tf32_is_on()
 
 
-def test_validation_has_the_training_batch(trainer: ScoreTrainer) -> None:
+def test_validation_has_the_training_batch(trainer: OmrTrainer) -> None:
     assert trainer.train_loader.batch_size == 4
     assert trainer.test_loader.batch_size == 4
 
 
-def test_no_image_is_held_for_a_mosaic(trainer: ScoreTrainer) -> None:
+def test_no_image_is_held_for_a_mosaic(trainer: OmrTrainer) -> None:
     for _batch in trainer.train_loader:
         held = [image for image in trainer.train_loader.dataset.ims if image is not None]
         assert len(held) <= 1
 
 
-def test_both_copies_of_the_model_have_the_loss(trainer: ScoreTrainer) -> None:
+def test_both_copies_of_the_model_have_the_loss(trainer: OmrTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
         assert isinstance(model.criterion, DetectionLoss)
         assert model.criterion.assigner == SparseTaskAlignedAssigner(
@@ -113,9 +111,9 @@ def test_both_copies_of_the_model_have_the_loss(trainer: ScoreTrainer) -> None:
         assert model.criterion.class_term is CLASS_TERMS["bce"]
 
 
-def test_both_copies_of_the_model_have_signed_distances(trainer: ScoreTrainer) -> None:
+def test_both_copies_of_the_model_have_signed_distances(trainer: OmrTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
-        assert beside(model.model[-1]) == 2
+        assert has_bins_below_zero(model.model[-1]) == 2
         assert model.criterion.bins.tolist() == [*range(-2, 16)]
 
 
@@ -138,7 +136,7 @@ def test_a_head_config_can_ask_for_ultralytics_bins(dataset: Path, tmp_path: Pat
     file.write_text(yaml.safe_dump({"groups": [group], "box_encoding": "stock"}), "utf-8")
     made = set_up(replace(small(dataset, tmp_path / "run"), heads=str(file)))
     for model in (unwrap_model(made.model), made.ema.ema):
-        assert beside(model.model[-1]) == 0
+        assert has_bins_below_zero(model.model[-1]) == 0
         assert model.criterion.bins.tolist() == [*range(16)]
 
 
@@ -153,7 +151,7 @@ def test_the_configuration_reaches_every_branch_of_the_loss(dataset: Path, tmp_p
         assert all(loss.class_term is CLASS_TERMS["varifocal"] for loss in both)
 
 
-def test_the_rate_falls_with_every_step(trainer: ScoreTrainer) -> None:
+def test_the_rate_falls_with_every_step(trainer: OmrTrainer) -> None:
     n_batches = len(trainer.train_loader)
     trainer.epochs = 2  # of the schedule that was set up; it looks here
     rates = []
@@ -170,7 +168,7 @@ def test_the_rate_falls_with_every_step(trainer: ScoreTrainer) -> None:
 def test_the_threads_stay_as_they_were(dataset: Path, tmp_path: Path) -> None:
     labels = count_labels(open_dataset(dataset))
     torch.set_num_threads(3)
-    ScoreTrainer(overrides=_overrides(small(dataset, tmp_path), "yolo11n.yaml", labels))
+    OmrTrainer(overrides=_overrides(small(dataset, tmp_path), "yolo11n.yaml", labels))
     assert torch.get_num_threads() == 3
 
 
@@ -187,14 +185,14 @@ def test_every_core_is_used_unless_asked_otherwise(asked: str, threads: int) -> 
     assert int(done.stdout) == threads
 
 
-def test_a_cpu_has_its_own_order_in_memory(trainer: ScoreTrainer) -> None:
+def test_a_cpu_has_its_own_order_in_memory(trainer: OmrTrainer) -> None:
     batch = trainer.preprocess_batch(next(iter(trainer.train_loader)))
     weights = trainer.model.model[1].conv.weight
     for tensor in (batch["img"], weights):
         assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_average_starts_at_the_prior_too(trainer: ScoreTrainer) -> None:
+def test_the_average_starts_at_the_prior_too(trainer: OmrTrainer) -> None:
     assert trainer.priors is not None
     own, average = (model.model[-1].cv2[0][-1] for model in (trainer.model, trainer.ema.ema))
     assert torch.equal(own.bias, average.bias)
@@ -202,19 +200,19 @@ def test_the_average_starts_at_the_prior_too(trainer: ScoreTrainer) -> None:
 
 
 def test_validation_loses_no_image_to_a_clock(
-    trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+    trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 10**6, 1000))
     monkeypatch.setattr("ultralytics.utils.nms.time.time", lambda: next(clock))
     validator = trainer.get_validator()
-    assert type(validator) is ScoreValidator
+    assert type(validator) is OmrValidator
     validator.end2end = False
     box = torch.tensor([50.0, 50, 10, 10, 0.9, 0, 0])
     found = validator.postprocess(box[None, :, None].repeat(3, 1, 1))
     assert [len(image["conf"]) for image in found] == [1, 1, 1]
 
 
-def test_ultralytics_must_load_what_was_counted(trainer: ScoreTrainer) -> None:
+def test_ultralytics_must_load_what_was_counted(trainer: OmrTrainer) -> None:
     _check_symbols(54, trainer)
     with pytest.raises(InputError, match="55 symbols in the label files, but 54 were loaded; del"):
         _check_symbols(55, trainer)

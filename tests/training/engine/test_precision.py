@@ -16,7 +16,7 @@ from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config
 from training.data.label_counts import count_labels
 from training.engine import precision
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.engine.precision import Precision, SelfTest, amp_argument, resolved, self_test
 from training.models.zoo import model_file
 from training.trainer import _callbacks, _overrides, train
@@ -38,15 +38,15 @@ def config(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN40
     return TrainConfig(data=data, out=out, **settings | options)
 
 
-def make(config: TrainConfig) -> ScoreTrainer:
+def make(config: TrainConfig) -> OmrTrainer:
     """A trainer that is not set up."""
     labels = count_labels(open_dataset(config.data))
     overrides = _overrides(config, model_file(config.model), labels)
-    return ScoreTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+    return OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
 
 
 @pytest.fixture(scope="module")
-def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ScoreTrainer:
+def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> OmrTrainer:
     made = make(config(dataset, tmp_path_factory.mktemp("run") / "run"))
     made._setup_train()
     return made
@@ -172,7 +172,7 @@ def test_when_the_test_passes(figures: tuple[float, float, float], passed: bool)
     assert SelfTest(loss=loss, low_loss=low_loss, cosine=cosine).passed is passed
 
 
-def test_boxes_go_to_the_same_points_in_both(trainer: ScoreTrainer) -> None:
+def test_boxes_go_to_the_same_points_in_both(trainer: OmrTrainer) -> None:
     n = 0
     stock = type(trainer.model.criterion.assigner).assign
 
@@ -193,7 +193,7 @@ def test_a_frozen_trunk_leaves_the_heads_gradients() -> None:
     assert self_test(model, {"img": torch.ones(1, 2)}).cosine == pytest.approx(1)
 
 
-def test_a_real_network_passes_and_stays_as_it_is(trainer: ScoreTrainer) -> None:
+def test_a_real_network_passes_and_stays_as_it_is(trainer: OmrTrainer) -> None:
     before = deepcopy(trainer.model.state_dict())
     states = torch.get_rng_state(), random.getstate()
     found = self_test(trainer.model, precision._test_batch(trainer))
@@ -207,7 +207,7 @@ def test_a_real_network_passes_and_stays_as_it_is(trainer: ScoreTrainer) -> None
     assert random.getstate() == states[1]
 
 
-def test_a_network_that_bf16_breaks_does_not_pass(trainer: ScoreTrainer) -> None:
+def test_a_network_that_bf16_breaks_does_not_pass(trainer: OmrTrainer) -> None:
     class Broken(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x * torch.nan if x.dtype == torch.bfloat16 else x
@@ -248,7 +248,7 @@ def test_bf16_trains_on_a_cpu_and_validates_in_fp32(
 
 @pytest.mark.parametrize(("used", "amp"), [("bf16", False), ("fp16", True)])
 def test_a_validation_after_bf16_is_in_fp32(
-    used: str, amp: bool, trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+    used: str, amp: bool, trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "used", used)
     monkeypatch.setattr(trainer, "amp", True)
@@ -293,7 +293,7 @@ def test_what_was_asked_for_is_kept_with_a_warning(
 
 @pytest.mark.parametrize(("amp", "used"), [(False, "fp32"), ("bf16", "bf16")])
 def test_a_run_that_goes_on_keeps_what_its_test_came_to(
-    amp: str | bool, used: str, trainer: ScoreTrainer, monkeypatch: pytest.MonkeyPatch
+    amp: str | bool, used: str, trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "resolved", lambda _asked, _device: "bf16")
     monkeypatch.setattr(trainer, "resume", True)

@@ -12,7 +12,7 @@ from class_maps import MissingExtraError
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
 from training.data.label_counts import count_labels
-from training.engine.omr_trainer import ON_OPTIONS, ScoreTrainer
+from training.engine.omr_trainer import ON_OPTIONS, OmrTrainer
 from training.engine.tensorboard import check_tensorboard
 from training.trainer import _callbacks, train
 
@@ -82,17 +82,17 @@ def test_a_run_that_goes_on_takes_up_its_steps(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    stock = ScoreTrainer.preprocess_batch
+    stock = OmrTrainer.preprocess_batch
     n = 0
 
-    def cut_off(self: ScoreTrainer, batch: dict[str, object]) -> dict[str, object]:
+    def cut_off(self: OmrTrainer, batch: dict[str, object]) -> dict[str, object]:
         nonlocal n
         n += self.model.training
         if n == 6:  # an epoch is saved, and two steps more are written
             raise KeyboardInterrupt
         return stock(self, batch)
 
-    monkeypatch.setattr(ScoreTrainer, "preprocess_batch", cut_off)
+    monkeypatch.setattr(OmrTrainer, "preprocess_batch", cut_off)
     with pytest.raises(KeyboardInterrupt):
         train(config(dataset, out))
     monkeypatch.undo()

@@ -10,7 +10,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
 from training.data.label_counts import count_labels
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.engine.validator import labelled
 from training.models.zoo import model_file
 from training.trainer import _callbacks, _overrides
@@ -36,7 +36,7 @@ def steps_of(config: TrainConfig) -> list[list[HostSync]]:
     callbacks["on_train_batch_start"].append(begin)
     callbacks["on_train_batch_end"].append(end)
     overrides = _overrides(config, model_file(config.model), labels)
-    ScoreTrainer(overrides=overrides, _callbacks=callbacks).train()
+    OmrTrainer(overrides=overrides, _callbacks=callbacks).train()
     return [
         [record for record in block.records if not record.place.startswith(LOSS)]
         for block in blocks

@@ -9,7 +9,13 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from training.assigners.assignment import Anchors
-from training.heads.distance_bins import CLOSED, allow_beside, beside, bin_values, set_bins
+from training.heads.distance_bins import (
+    CLOSED,
+    allow_below_zero,
+    bin_values,
+    has_bins_below_zero,
+    set_bins,
+)
 from training.heads.grouped import box_branches
 from training.losses.detection import DetectionLoss, LossOptions
 from training.losses.head_outputs import HeadOutputs
@@ -63,7 +69,7 @@ class OneBox:
 
 def test_a_new_head_has_no_bins_beyond_its_anchor_points() -> None:
     head = new_model().model[-1]
-    assert beside(head) == 0
+    assert has_bins_below_zero(head) == 0
     assert bin_values(head).tolist() == [*range(16)]
 
 
@@ -77,7 +83,7 @@ def test_new_bins_change_no_prediction(name: str) -> None:
     image = torch.rand(1, 3, SIDE, SIDE)
     with torch.no_grad():
         before = model(image)[0]
-        allow_beside(head)
+        allow_below_zero(head)
         after = model(image)[0]
     assert bin_values(head).tolist() == [*range(-2, 16)]
     assert (head.reg_max, head.no) == (18, 2 + 4 * 18)
@@ -86,16 +92,16 @@ def test_new_bins_change_no_prediction(name: str) -> None:
 
 def test_bins_that_are_there_already_are_left_alone() -> None:
     head = new_model().model[-1]
-    allow_beside(head)
+    allow_below_zero(head)
     before = [branch[-1] for branch in box_branches(head)]
-    allow_beside(head)
+    allow_below_zero(head)
     assert all(new[-1] is old for new, old in zip(box_branches(head), before, strict=True))
 
 
 def test_bins_that_are_taken_away_leave_the_others() -> None:
     head = new_model().model[-1]
     before = [copy.deepcopy(branch[-1]) for branch in box_branches(head)]
-    allow_beside(head)
+    allow_below_zero(head)
     set_bins(head, torch.arange(16.0))
     for branch, old in zip(box_branches(head), before, strict=True):
         assert torch.equal(branch[-1].weight, old.weight)
@@ -104,7 +110,7 @@ def test_bins_that_are_taken_away_leave_the_others() -> None:
 
 def test_closed_bins_open() -> None:
     model = new_model()
-    allow_beside(model.model[-1])
+    allow_below_zero(model.model[-1])
     one_box = OneBox(model, STEM)
     logits = torch.zeros(1, 4, 18, 84)
     logits[:, :, :2] = CLOSED
@@ -120,16 +126,16 @@ def test_a_head_without_distributions_is_left_alone() -> None:
     model = new_model("yolo26n")
     head = model.model[-1]
     before = copy.deepcopy(head.state_dict())
-    allow_beside(head)
+    allow_below_zero(head)
     assert all(torch.equal(value, before[key]) for key, value in head.state_dict().items())
-    assert beside(head) == 0
+    assert has_bins_below_zero(head) == 0
     assert bin_values(head).tolist() == [0]
 
 
 def test_bins_are_a_copy() -> None:
     head = new_model().model[-1]
     bin_values(head).sub_(5)
-    assert beside(head) == 0
+    assert has_bins_below_zero(head) == 0
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -137,7 +143,7 @@ def test_the_distances_of_the_loss_count_from_the_first_bin(signed: bool) -> Non
     model = new_model()
     head = model.model[-1]
     if signed:
-        allow_beside(head)
+        allow_below_zero(head)
     # The anchor point 4, at (36, 4) px, lies an eighth of a stride to the left of the box.
     one_box = OneBox(model, [37.0, 2, 39, 10])
     distances = torch.tensor([-0.125, 0.25, 0.375, 0.75]) + 2
@@ -165,7 +171,7 @@ def test_only_signed_distances_can_say_a_stem_beside_its_anchor_point(
     model = new_model()
     head = model.model[-1]
     if signed:
-        allow_beside(head)
+        allow_below_zero(head)
     one_box = OneBox(model, STEM)
     # The logits themselves are trained: what no logits can say, no network can.
     logits = torch.zeros(1, 4 * head.reg_max, 84, requires_grad=True)
@@ -184,11 +190,11 @@ def test_only_signed_distances_can_say_a_stem_beside_its_anchor_point(
 
 def test_a_checkpoint_says_the_same_without_this_package(tmp_path: Path) -> None:
     model = new_model().eval()
-    allow_beside(model.model[-1])
+    allow_below_zero(model.model[-1])
     file = tmp_path / "model.pt"
     torch.save({"model": copy.deepcopy(model).half(), "train_args": {}}, file)
     image = torch.rand(1, 3, SIDE, SIDE)
     loaded, _ = load_checkpoint(str(file))
-    assert beside(loaded.model[-1]) == 2
+    assert has_bins_below_zero(loaded.model[-1]) == 2
     with torch.no_grad():
         assert torch.allclose(loaded(image)[0], model(image)[0], atol=0.1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.similarity import OverlapByClass, ciou, iou, nearness, overlap
+from training.assigners.similarity import OverlapByClass, ciou, ciou_nwd, iou, overlap
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig
@@ -163,7 +163,7 @@ def test_a_group_measures_fit_in_its_own_way() -> None:
     assert isinstance(assigner.overlap, OverlapByClass)
     assert isinstance(assigner.beta, Tensor)
     chosen = [assigner.overlap.overlaps[i] for i in assigner.overlap.choice.tolist()]
-    assert chosen == [nearness, ciou, iou, ciou, nearness]  # LABELS
+    assert chosen == [ciou_nwd, ciou, iou, ciou, ciou_nwd]  # LABELS
     assert assigner.beta.tolist() == [2, 6, 6, 6, 2]
     plain = assigner_of(config(), beta=4)
     assert (plain.overlap, plain.beta) == (overlap, 4)

@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
-from training.heads.distance_bins import allow_beside
+from training.heads.distance_bins import allow_below_zero
 from training.heads.size_prior import (
     WEIGHT_SCALE,
     ClassSize,
@@ -134,7 +134,7 @@ def test_a_new_head_predicts_its_levels_sizes(name: str, signed: bool) -> None:
     model = new_model(name)
     head = model.model[-1]
     if signed:
-        allow_beside(head)
+        allow_below_zero(head)
     stock = copy.deepcopy(head.state_dict())
     priors = torch.tensor([[15.0, 12.0], [12.0, 34.0], [320.0, 47.0]])
     set_size_prior(head, priors)
@@ -158,7 +158,7 @@ def test_a_new_head_predicts_its_levels_sizes(name: str, signed: bool) -> None:
 def test_the_reach_is_what_the_bins_beyond_the_anchor_point_leave() -> None:
     head = new_model("yolo11n").model[-1]
     assert reach_of(head) == pytest.approx(14.9)
-    allow_beside(head)
+    allow_below_zero(head)
     assert reach_of(head) == pytest.approx(14.9)
     assert reach_of(new_model("yolo26n").model[-1]) == math.inf
 

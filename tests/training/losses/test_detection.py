@@ -25,7 +25,7 @@ from training.assigners.assignment import Anchors, Assignment, Targets, candidat
 from training.assigners.predictions import Predictions
 from training.assigners.similarity import OVERLAPS, OverlapName
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
-from training.heads.distance_bins import allow_beside
+from training.heads.distance_bins import allow_below_zero
 from training.losses.class_terms import ClassLoss
 from training.losses.detection import (
     STOCK,
@@ -46,7 +46,7 @@ def model_of(name: str, n_classes: int = 3, *, signed: bool = False) -> Detectio
     model = DetectionModel(model_file(name), nc=n_classes, verbose=False).train()
     model.args = get_cfg()
     if signed:
-        allow_beside(model.model[-1])
+        allow_below_zero(model.model[-1])
     return model
 
 

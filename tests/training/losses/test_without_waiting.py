@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.candidate_pairs import Pairs
+from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.similarity import OverlapByClass, OverlapName
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
@@ -41,7 +41,7 @@ COUNTS = [[0], [0, 0], [1], [0, 1], [3, 0, 40], [90, 60]]
 def _ties_as_on_a_gpu() -> Iterator[None]:
     """Let the first of equal points win, also where a CPU's ``torch.topk`` would take another."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pairs, "_retied", lambda _pairs, chosen, _metrics, _k: chosen)
+        patch.setattr(CandidatePairs, "_retied", lambda _pairs, chosen, _metrics, _k: chosen)
         yield
 
 

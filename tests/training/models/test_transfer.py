@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
-from training.heads.distance_bins import allow_beside, beside
+from training.heads.distance_bins import allow_below_zero, has_bins_below_zero
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.models.checkpoints import load_weights, save_weights
@@ -88,12 +88,12 @@ def test_with_the_same_classes_the_outputs_are_the_same(
 @pytest.mark.parametrize("name", ["omr-tiny", "yolov8n"])
 def test_boxes_beside_their_anchor_points_stay_there(name: str) -> None:
     source = source_of(name)
-    allow_beside(source.model[-1])
+    allow_below_zero(source.model[-1])
     with torch.no_grad():
         source.model[-1].cv2[0][-1].bias += 40 * torch.rand(72)  # the new bins are open
     target = build(name)
     transfer(source, target, NAMES)
-    assert beside(target.model[-1]) == 2
+    assert has_bins_below_zero(target.model[-1]) == 2
     torch.testing.assert_close(raw(target)[0], raw(source)[0], atol=1e-4, rtol=1e-5)
 
 
@@ -275,7 +275,7 @@ def test_boxes_that_do_not_fit_start_as_in_a_new_model() -> None:
     report = transfer(source_of("yolo26n"), target, NAMES)  # the same backbone, but no bins
     assert not report.boxes
     assert report.lines()[-1] == "boxes: start as in a new model"
-    assert beside(target.model[-1]) == 2
+    assert has_bins_below_zero(target.model[-1]) == 2
     assert transfer(source_of("yolo11n"), build("yolo11n"), NAMES).boxes
 
 

@@ -13,10 +13,10 @@ import ultralytics
 from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config
-from training.data.multi_dataset import JointOptions, join
-from training.engine.omr_trainer import ScoreTrainer
+from training.data.multi_dataset import DatasetOptions, join
+from training.engine.omr_trainer import OmrTrainer
 from training.heads import head_config
-from training.runs.provenance import HEADS_FILE, RECORD_FILE, RunRecord, check_same_data, record_of
+from training.runs.provenance import HEADS_FILE, RECORD_FILE, Provenance, check_same_data, record_of
 from training.trainer import train
 
 Draw = Callable[..., Path]
@@ -34,11 +34,11 @@ def data(draw: Draw, tmp_path: Path) -> Path:
     return draw(tmp_path / "data", n_images=2, side=64, n_symbols=3)
 
 
-def record(*folders: Path) -> RunRecord:
-    return record_of(join(JointOptions(folders=folders, same=("all",) if folders[1:] else ())))
+def record(*folders: Path) -> Provenance:
+    return record_of(join(DatasetOptions(folders=folders, same=("all",) if folders[1:] else ())))
 
 
-def kept(out: Path, was: RunRecord) -> Path:
+def kept(out: Path, was: Provenance) -> Path:
     out.mkdir()
     (out / RECORD_FILE).write_text(json.dumps(asdict(was) | {"starts": []}))
     return out
@@ -154,13 +154,13 @@ def test_a_run_keeps_what_it_was_made_from(
         data=data, out=out, model="omr-tiny", heads=str(heads), epochs=2, imgsz=64, batch=2,
         device="cpu", validate=False,
     )  # fmt: skip
-    save = ScoreTrainer.save_model
+    save = OmrTrainer.save_model
 
-    def save_and_die(trainer: ScoreTrainer) -> bool:
+    def save_and_die(trainer: OmrTrainer) -> bool:
         save(trainer)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ScoreTrainer, "save_model", save_and_die)
+    monkeypatch.setattr(OmrTrainer, "save_model", save_and_die)
     monkeypatch.setattr("sys.argv", ["omr", "train", "my data"])
     with pytest.raises(KeyboardInterrupt):
         train(config)

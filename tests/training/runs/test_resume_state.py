@@ -12,10 +12,10 @@ import torch
 from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_process, module, trainer
 
 from class_maps import ConfigError, InputError
-from converters.files.atomic_files import replacing
+from converters.files.atomic_files import atomic_file
 from training.config import TrainConfig
 from training.engine import omr_trainer
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.runs.resume_state import STATE_FILE
@@ -150,7 +150,7 @@ def test_other_models_and_several_sources_too(
 def test_processes_that_load_images_change_nothing(
     data: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ScoreTrainer, "get_dataset", ScoreTrainer.get_dataset)  # put back after
+    monkeypatch.setattr(OmrTrainer, "get_dataset", OmrTrainer.get_dataset)  # put back after
     config = tiny(data, tmp_path / "run")
     killed(config, load_in_a_process, Kill(trainer, "optimizer_step", call=4))
     keep_the_end(monkeypatch)
@@ -233,12 +233,12 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     for text in ("1", "2"):
-        with replacing(file) as part:
+        with atomic_file(file) as part:
             part.write_text(text)
         assert file.read_text() == text
-    with pytest.raises(ZeroDivisionError), replacing(file) as part:
+    with pytest.raises(ZeroDivisionError), atomic_file(file) as part:
         part.write_text(str(1 // 0))
-    with pytest.raises(FileNotFoundError), replacing(file):
+    with pytest.raises(FileNotFoundError), atomic_file(file):
         pass
     assert json.loads(file.read_text()) == 2
     assert list(tmp_path.iterdir()) == [file]

@@ -97,14 +97,14 @@ def test_processes_devices_and_batch_fit(
 CHILD = """
 import sys
 from training.runtime.distributed import RANK
-from training.engine.omr_trainer import ScoreTrainer
+from training.engine.omr_trainer import OmrTrainer
 folder = sys.argv.pop()
-end = ScoreTrainer.final_eval
+end = OmrTrainer.final_eval
 def keep(trainer):
     import torch
     torch.save(trainer.model.module.state_dict(), f"{folder}/{RANK}.pt")
     end(trainer)
-ScoreTrainer.final_eval = keep
+OmrTrainer.final_eval = keep
 from omr.cli import app
 app()
 """

@@ -46,6 +46,7 @@ def evaluate(
 
     Example: omr eval run/weights/best.pt data --imgsz 640 --out score
     """
+    from converters.files.overwriting import check_files
     from converters.formats.yolo import open_dataset
     from eval.metrics.coco import evaluate as score
     from eval.pictures.contact_sheet import compare
@@ -53,8 +54,8 @@ def evaluate(
     from training.predict.max_det import suggested_max_det
 
     _check_conf(conf)
-    if out is not None and not force:
-        _check_free(out)
+    if out is not None:
+        check_files(out / REPORT, out / SHEET, force=force)
     dataset = open_dataset(data)
     names = class_names(weights, trust=trust)
     _check_names(names, dataset.names)
@@ -103,12 +104,6 @@ def _check_conf(conf: float) -> None:
             f"--conf {conf:g} would mislead: an average precision needs the weak candidates too; "
             f"use {MAX_CONF:g} or less"
         )
-
-
-def _check_free(out: Path) -> None:
-    taken = [name for name in (REPORT, SHEET) if (out / name).exists()]
-    if taken:
-        raise ConfigError(f"{out} holds {', '.join(taken)}; pass --force to overwrite")
 
 
 def _check_names(of_weights: Sequence[str], of_data: Sequence[str]) -> None:

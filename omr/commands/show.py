@@ -132,12 +132,11 @@ def _check_image(chosen: "FoundPage", scale: float) -> None:
 
 
 def _check_target(target: Path, image: Path, *, force: bool) -> None:
+    from converters.files.overwriting import check_files
+
     if target.suffix.lower() != ".png":
         raise ConfigError(f"--out must end in .png, got {target}")
-    if target.exists() and image.exists() and target.samefile(image):
-        raise ConfigError(f"{target} is the page itself and is not replaced; choose another --out")
-    if target.exists() and not force:
-        raise ConfigError(f"{target} exists; choose another --out, or --force to overwrite it")
+    check_files(target, force=force, inputs=[image])
 
 
 def _result(

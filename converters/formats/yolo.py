@@ -4,7 +4,6 @@ A label file has a line ``label x_centre y_centre width height`` for each symbol
 image, https://docs.ultralytics.com/datasets/detect/. This is the only place with such numbers.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,7 +15,7 @@ import yaml
 
 from class_maps import InputError
 from converters import images
-from converters.boxes import Boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from converters.manifest_reader import Converted, TiledPage, read_converted
 from converters.names import FOLDER
 from converters.page import Page
@@ -110,39 +109,30 @@ class YoloDataset:
         """Yield the pages of a split, sorted by name; an image without label file has no symbol.
 
         Raises:
-            InputError: A label file says something it must not.
+            InputError: A label file is malformed or contains an invalid value.
+        """
+        return (image.page for image in self.labelled_images(split))
+
+    def labelled_images(self, split: str) -> Iterator["LabelledImage"]:
+        """Yield the images of a split with their label files, sorted by name.
+
+        Raises:
+            InputError: A label file is malformed or contains an invalid value.
         """
         folder = self.splits.get(split, self.root)
         for path in self.image_paths(split):
-            image = PurePosixPath(path.relative_to(folder))
             width, height = images.size(path)
-            labels, boxes_cxcywh = _read_labels(_label_path(path), len(self.names))
-            yield Page(
-                image=image,
+            label_path = _label_path(path)
+            content = label_path.read_bytes() if label_path.is_file() else b""
+            rows = _parse_labels(content, label_path, len(self.names))
+            page = Page(
+                image=PurePosixPath(path.relative_to(folder)),
                 width=width,
                 height=height,
-                boxes_xyxy=cxcywh_to_xyxy(boxes_cxcywh * [width, height, width, height]),
-                labels=labels,
+                boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * [width, height, width, height]),
+                labels=rows[:, 0].astype(np.int64),
             )
-
-    def fingerprint(self, split: str) -> str:
-        """Hash the names and sizes of a split's images, and the contents of their label files.
-
-        The images are not read: it takes seconds for 100,000 of them.
-
-        Raises:
-            InputError: There is no such split, no folder, or no image in it.
-        """
-        digest = hashlib.sha256()
-        for path in self.image_paths(split):
-            try:
-                labels = _label_path(path).read_bytes()
-            except FileNotFoundError:
-                labels = b""
-            name = path.relative_to(self.splits[split]).as_posix()
-            digest.update(f"{name}\n{path.stat().st_size} {len(labels)}\n".encode())
-            digest.update(labels)
-        return digest.hexdigest()
+            yield LabelledImage(path=path, page=page, rows=rows, content=content)
 
     def converted(self) -> Converted:
         """What its conversion wrote down; all of it is empty where nobody knows of one.
@@ -184,6 +174,23 @@ class YoloDataset:
 
     def _folder_name(self, split: str) -> str:
         return self.splits[split].name if split in self.splits else ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LabelledImage:
+    """One image of a split and its label file."""
+
+    path: Path
+    page: Page
+    rows: np.ndarray[Any, np.dtype[np.float64]]
+    """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
+    content: bytes
+    """Bytes of the label file; empty without one."""
+
+    def fingerprint(self) -> bytes:
+        """Return the image's name and size in bytes and the content of its label file."""
+        header = f"{self.page.image}\n{self.path.stat().st_size} {len(self.content)}\n"
+        return header.encode() + self.content
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,12 +256,11 @@ def _label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Boxes]:
-    """Labels ``(N,)`` and boxes in shares of the image ``(N, 4)``."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        lines = []
+def _parse_labels(
+    content: bytes, path: Path, n_names: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Parse a label file into rows of shape ``(N, 5)``; ``path`` is for error messages."""
+    lines = content.decode("utf-8").splitlines()
     table = _table(lines, n_names)
     if table is None:
         for i, line in enumerate(lines):
@@ -262,8 +268,7 @@ def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.
             if problem:
                 raise InputError(problem, path=path, where=f"line {i + 1}")
         table = np.array([line.split() for line in lines if line.split()], np.float64)
-    table = table.reshape(-1, 5)
-    return table[:, 0].astype(np.int64), table[:, 1:]
+    return table.reshape(-1, 5)
 
 
 def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:

@@ -360,10 +360,10 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, lr=2)
     with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
         replace(config, imgsz=100)
-    with pytest.raises(ConfigError, match="device: expected cpu, 0, or 0,1 and so on, got gpu"):
+    with pytest.raises(ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"):
         train(replace(config, device="gpu"))
     wanted = str(torch.cuda.device_count())
-    with pytest.raises(ConfigError, match=f"device: not there: {wanted}; "):
+    with pytest.raises(ConfigError, match=f"--device {wanted}: no CUDA device {wanted}; "):
         train(replace(config, device=wanted))
     assert not config.out.exists()
 

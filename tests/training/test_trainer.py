@@ -338,7 +338,7 @@ def test_damaged_data_is_an_error(
 
 def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
     config = tiny(dataset, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"model: unknown: yolo11q \(did you mean yolo11"):
+    with pytest.raises(ConfigError, match=r"--model: unknown: yolo11q \(did you mean yolo11"):
         train(replace(config, model="yolo11q"))
     with pytest.raises(InputError, match=r"no\.pt: no such weights"):
         train(replace(config, model="no.pt"))
@@ -360,7 +360,9 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, lr=2)
     with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
         replace(config, imgsz=100)
-    with pytest.raises(ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"):
+    with pytest.raises(
+        ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"
+    ):
         train(replace(config, device="gpu"))
     wanted = str(torch.cuda.device_count())
     with pytest.raises(ConfigError, match=f"--device {wanted}: no CUDA device {wanted}; "):

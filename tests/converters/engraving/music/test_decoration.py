@@ -13,7 +13,7 @@ from lxml import etree
 from class_maps import load
 from converters.engraving import smufl, svg
 from converters.engraving.music.decoration import decorate
-from converters.engraving.music.decorations.bars import WHOLE, Bar, read_bars
+from converters.engraving.music.decorations.bars import WHOLE, MeiBar, read_bars
 from converters.engraving.music.decorations.mei import ID, name, tag
 from converters.engraving.symbols import symbols
 
@@ -125,7 +125,7 @@ def length(element: Any, metre: Fraction) -> Fraction:  # noqa: ANN401
     return inner
 
 
-def bars_of(mei: str) -> list[Bar]:
+def bars_of(mei: str) -> list[MeiBar]:
     return read_bars(etree.fromstring(mei.encode()))
 
 

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from converters.engraving.music.decorations import rhythms
-from converters.engraving.music.decorations.bars import Clef, Metre, joined, read_bars
+from converters.engraving.music.decorations.bars import Clef, MeiMetre, joined, read_bars
 from converters.engraving.music.decorations.lanes import read_lanes
 from converters.engraving.music.decorations.mei import ID, Pen, tag
 from converters.engraving.music.decorations.melodies import Melody
 from converters.engraving.music.decorations.passages import BROAD_METRES, CLEFS, METRES, renumber
-from converters.engraving.music.decorations.rhythms import Group, Rhythm, Sound
+from converters.engraving.music.decorations.rhythms import Rhythm, RhythmEvent, RhythmGroup
 from converters.engraving.music.decorations.scenes import Scene
 from converters.engraving.music.keys import Key
 
-KINDS: dict[str, Callable[[random.Random, Metre], Rhythm]] = {
+KINDS: dict[str, Callable[[random.Random, MeiMetre], Rhythm]] = {
     "broad": rhythms.broad,
-    "flagged": partial(rhythms.flagged, shortest=1, rest_share=0.5),
+    "flagged": partial(rhythms.flagged, shortest=1, rest_fraction=0.5),
     "flowing": rhythms.flowing,
-    "held": lambda rng, metre: rhythms.held(metre),
+    "held": lambda rng, metre: rhythms.sustained(metre),
     "trembling": rhythms.trembling,
     "tuplets": rhythms.tuplets,
 }
@@ -53,14 +53,14 @@ def taken(rhythm: Rhythm) -> Fraction:
 
 
 metres = st.sampled_from([*METRES, *BROAD_METRES]) | st.builds(
-    Metre, count=st.integers(1, 20), unit=st.sampled_from((1, 2, 4, 8, 16))
+    MeiMetre, count=st.integers(1, 20), unit=st.sampled_from((1, 2, 4, 8, 16))
 )
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @given(metre=metres, seed=st.integers(0, 10**6))
 def test_a_rhythm_fills_the_bar_with_notes_that_can_be_written(
-    kind: Callable[[random.Random, Metre], Rhythm], metre: Metre, seed: int
+    kind: Callable[[random.Random, MeiMetre], Rhythm], metre: MeiMetre, seed: int
 ) -> None:
     rhythm = kind(random.Random(seed), metre)
     assert taken(rhythm) == metre.length
@@ -68,7 +68,7 @@ def test_a_rhythm_fills_the_bar_with_notes_that_can_be_written(
 
 
 @given(metre=metres, seed=st.integers(0, 10**6))
-def test_beats_fill_the_bar(metre: Metre, seed: int) -> None:
+def test_beats_fill_the_bar(metre: MeiMetre, seed: int) -> None:
     assert sum(rhythms.beats(random.Random(seed), metre)) == metre.length
 
 
@@ -90,13 +90,13 @@ def test_note_values(length: int, expected: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("length", [0, 5, 9, 1024])
 def test_what_no_note_is_as_long_as(length: int) -> None:
-    with pytest.raises(ValueError, match=f"no note is {length} 128ths long"):
+    with pytest.raises(ValueError, match=f"no note value is {length} 128ths long"):
         rhythms.written(length)
 
 
 def test_a_rhythm_goes_down_to_the_value_asked_for() -> None:
     for shortest in (1, 2, 4, 8):
-        rhythm = rhythms.flagged(random.Random(1), Metre(count=4, unit=4), shortest, 0.2)
+        rhythm = rhythms.flagged(random.Random(1), MeiMetre(count=4, unit=4), shortest, 0.2)
         assert min(sound.length for group in rhythm for sound in group.sounds) == shortest
 
 
@@ -109,7 +109,7 @@ def test_accidentals_are_written_where_the_pitch_changes_and_only_there(
     melody = Melody(
         pen=Pen(root), rng=rng, clef=clef, key=Key(fifths), chromatic=0.5, extreme=0.5, chords=0.5
     )
-    bar = melody.bar([Group(sounds=(Sound(length=32),))] * 12)
+    bar = melody.bar([RhythmGroup(sounds=(RhythmEvent(length=32),))] * 12)
     signs = {"ff": -2, "f": -1, "n": 0, "s": 1, "x": 2}
     state: dict[tuple[str, str], int] = {}
     for element in bar:
@@ -150,10 +150,10 @@ def test_what_is_in_force() -> None:
     low_bass = Clef(shape="F", line=4, octaves=-1)
     assert first.clefs == {"1": Clef(shape="C", line=4), "2": low_bass}
     assert (first.fifths, first.metre) == (None, None)
-    assert (second.fifths, second.metre) == (1, Metre(count=2, unit=2, symbol="cut"))
+    assert (second.fifths, second.metre) == (1, MeiMetre(count=2, unit=2, symbol="cut"))
     assert third.clefs == {"1": Clef(shape="perc", line=3), "2": low_bass}
     assert (third.fifths, third.metre) == (1, None)
-    assert (fourth.fifths, fourth.metre) == (0, Metre(count=3, unit=8))
+    assert (fourth.fifths, fourth.metre) == (0, MeiMetre(count=3, unit=8))
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,10 @@ def test_what_is_in_force() -> None:
         ('meter.count="4" meter.unit="0"', None),
         ('meter.count="4" meter.unit="3"', None),
         ('meter.count="4" meter.unit="4" meter.form="invis"', None),
-        ('meter.sym="common"', Metre(count=4, unit=4, symbol="common")),
+        ('meter.sym="common"', MeiMetre(count=4, unit=4, symbol="common")),
     ],
 )
-def test_metres_that_cannot_be_put_back(attributes: str, expected: Metre | None) -> None:
+def test_metres_that_cannot_be_put_back(attributes: str, expected: MeiMetre | None) -> None:
     [bar] = read_bars(score(f'<scoreDef {attributes}/><measure><staff n="1"/></measure>'))
     assert bar.metre == expected
 

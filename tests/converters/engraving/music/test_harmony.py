@@ -12,7 +12,7 @@ from converters.engraving.music.lyrics import Language, draw_line
 from converters.engraving.music.melodies import draw_melody
 from converters.engraving.music.metres import METRES, VALUES, Metre, rests, written
 from converters.engraving.music.progressions import Cadence, graph, progression
-from converters.engraving.music.voicing import Setting, broken_at, smoothest, voicings
+from converters.engraving.music.voicing import VoicingRules, broken_at, smoothest, voicings
 
 
 def spelled(name: str, key: Key) -> str:
@@ -63,7 +63,7 @@ def test_chords_are_spelled(name: str, key: Key, expected: str) -> None:
 
 @pytest.mark.parametrize("name", ["H7", "", "I/", "xvi"])
 def test_not_a_chord(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: not a name of a chord"):
+    with pytest.raises(ValueError, match=f"{name}: not the name of a chord"):
         chord(name, Key(0))
 
 
@@ -177,7 +177,7 @@ def test_nothing_to_set() -> None:
     ],
 )
 def test_what_may_sound_together(name: str, notes: tuple[int, int, int, int], n: int) -> None:
-    assert len(voicings(chord(name, Key(0)), Setting(lowest=notes, highest=notes)).cost) == n
+    assert len(voicings(chord(name, Key(0)), VoicingRules(lowest=notes, highest=notes)).cost) == n
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_laws_of_voice_leading(
 ) -> None:
     chords = []
     for name, only in ((first, notes), (second, following)):
-        setting = Setting(lowest=only, highest=only, spacing=(24, 24, 24))
-        chords.append((chord(name, Key(0)), setting))
+        rules = VoicingRules(lowest=only, highest=only, spacing=(24, 24, 24))
+        chords.append((chord(name, Key(0)), rules))
     rows = smoothest(chords, [np.zeros(1, np.float32)] * 2)
     assert rows == [0, 0]
     assert broken_at(chords, rows) == ([1] if broken else [])
@@ -220,6 +220,6 @@ def test_lines_of_verse_end_with_a_word(seed: int, n: int, language: Language) -
     if n:
         assert line[0].text[0].isupper()
         assert line[-1].text.endswith(".")
-        assert not line[-1].goes_on
+        assert not line[-1].is_hyphenated
     for before, syllable in pairwise(line):
-        assert before.goes_on == (syllable.place in ("m", "t"))
+        assert before.is_hyphenated == (syllable.place in ("m", "t"))

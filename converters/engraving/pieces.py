@@ -1,4 +1,4 @@
-"""Where the music of a page comes from: made up, Bach's chorales, or the user's files."""
+"""Sources of the music on a page: composed pieces, Bach's chorales, or the user's files."""
 
 import random
 from collections.abc import Sequence
@@ -6,68 +6,80 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from converters.engraving import child, score_files, typesetting
+from converters.engraving import child, music_files, typesetting
 from converters.engraving.music.composition import compose
-from converters.engraving.typesetting import Layout, SetPage
+from converters.engraving.typesetting import PageLayout, SetPage
 
-Style = Literal["plain", "decorated", "mixed"]
+NotationStyle = Literal["plain", "decorated", "mixed"]
+"""Vocabulary of a page: common symbols only, all symbols, or either with equal probability."""
 
 AREA_PER_BAR = 600
-"""Square staff spaces of a page that a bar of four voices takes up, about."""
+"""Approximate area of a four-part bar, in square staff spaces."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """One piece of music; its pages never stand on both sides of a split."""
+    """One piece of music; all of its pages are on the same side of a split."""
 
     work: int
-    """Its number, in the names of its pages."""
+    """Number of the piece, part of the names of its pages."""
     path: Path | None = None
-    """The file; None: it is made up."""
+    """Music file; None for a composed piece."""
     name: str = ""
-    """Of the file, below the folder that it was looked for in."""
+    """Path of the file relative to the folder that was searched."""
     trusted: bool = True
-    """Whether verovio is known to read the file, so that no other process has to."""
+    """Whether verovio is known to read the file, so that no child process is needed."""
 
 
-def pieces(
-    files: Sequence[Path], folder: Path, music: Sequence[str], *, trusted: bool
+def number_pieces(
+    files: Sequence[Path], folder: Path, pitch_hashes: Sequence[str], *, trusted: bool
 ) -> list[Piece]:
-    """Number the files of a folder by their order; files of equal ``music`` are one work."""
-    first = {text: i for i, text in reversed(list(enumerate(music, 1)))}
+    """Number the files of a folder in order; files with equal hashes are one work.
+
+    Args:
+        files: Music files in ``folder``.
+        folder: Folder that was searched.
+        pitch_hashes: Hash of the pitches of each file.
+        trusted: Whether verovio is known to read the files.
+    """
+    first = {digest: i for i, digest in reversed(list(enumerate(pitch_hashes, 1)))}
     return [
         Piece(
-            work=first[text],
+            work=first[digest],
             path=path,
             name=path.relative_to(folder).as_posix(),
             trusted=trusted,
         )
-        for path, text in zip(files, music, strict=True)
+        for path, digest in zip(files, pitch_hashes, strict=True)
     ]
 
 
 def set_piece(
-    piece: Piece, layout: Layout, size: tuple[int, int], style: Style, rng: random.Random
+    piece: Piece,
+    layout: PageLayout,
+    size: tuple[int, int],
+    style: NotationStyle,
+    rng: random.Random,
 ) -> SetPage | None:
-    """Set a piece and choose one of its pages; None where that fails.
+    """Typeset a piece and choose one of its pages; None on failure.
 
     Args:
-        piece: What to set.
-        layout: How.
+        piece: Piece to typeset.
+        layout: PageLayout of the page.
         size: Width and height of the page in pixels.
-        style: With or without the rest of the vocabulary; mixed: half of the pages.
-        rng: Decides on everything else.
+        style: Vocabulary of the page.
+        rng: Random number generator for all other choices.
     """
     decorated = style == "decorated" or (style == "mixed" and rng.random() < 0.5)
     if piece.path is not None and not piece.trusted:
         return child.set_page(piece.path, layout, rng.getrandbits(32), decorated=decorated)
     is_file = piece.path is not None
-    score = score_files.read(piece.path) if piece.path else _made_up(layout, size, rng)
-    return typesetting.set_score(score, layout, rng, decorated=decorated, transpose=is_file)
+    music = music_files.read(piece.path) if piece.path else _composed(layout, size, rng)
+    return typesetting.typeset(music, layout, rng, decorated=decorated, transpose=is_file)
 
 
-def _made_up(layout: Layout, size: tuple[int, int], rng: random.Random) -> str:
-    """A piece that fills between two thirds and one and a half of a page."""
+def _composed(layout: PageLayout, size: tuple[int, int], rng: random.Random) -> str:
+    """Compose a piece that fills between two thirds of a page and one and a half pages."""
     area = size[0] * size[1] / layout.staff_space**2
     bars = round(area / AREA_PER_BAR * rng.uniform(0.7, 1.5))
     return compose(rng, bars=max(4, bars))

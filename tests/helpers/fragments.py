@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from converters.engraving import svg, typesetting
 from converters.engraving.svg import Drawing
 from converters.engraving.symbols import Symbol, symbols
-from converters.engraving.typesetting import Layout
+from converters.engraving.typesetting import PageLayout
 
 OPTIONS = {
     "pageWidth": 1000,
@@ -69,8 +69,10 @@ def drawn(mei: str, font: str = "Leipzig", **options: object) -> Drawing:
     """The first page of a score."""
     import random
 
-    layout = Layout(font=font, staff_space=SPACE_PX, options={**OPTIONS, "font": font, **options})
-    page = typesetting.set_score(mei, layout, random.Random(0))
+    layout = PageLayout(
+        font=font, staff_space=SPACE_PX, options={**OPTIONS, "font": font, **options}
+    )
+    page = typesetting.typeset(mei, layout, random.Random(0))
     if page is None:
         raise ValueError("verovio cannot read it")
     return svg.read(page.svg, font)

@@ -118,7 +118,7 @@ def test_packages_that_are_missing_are_named_before_anything_is_lost(tmp_path: P
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "error: engraving needs verovio, which is not installed; pip install "
-        "'omr-toolkit[engrave]' brings all that it needs"
+        "error: engraving needs verovio, which is not installed; run pip install "
+        "'omr-toolkit[engrave]'"
     )
     assert (tmp_path / "REPORT.md").read_text() == "the last one"

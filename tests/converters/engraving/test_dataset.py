@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import class_maps
 from class_maps import ConfigError, InputError, OmrError, catalogue
 from converters import images
 from converters.conversion import ConversionOptions, convert
-from converters.engraving import child, dataset, score_files, scores, typesetting
+from converters.engraving import child, dataset, music_files, typesetting
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
+from converters.engraving.pieces import number_pieces
 
 SMALL = PageOptions(width=700, height=600)
 PAGES = 6
@@ -88,6 +90,8 @@ def test_font_and_pieces_held_out(made: Path) -> None:
     assert "Petaluma" not in manifest["splits"]["train"]["fonts"]
     assert manifest["splits"]["train"]["pages"] == 4
     total = sum(len(annotations) for annotations in labels(made).values())
+    assert manifest["rasteriser"] == f"blend2d {version('blend2d-py')}"
+    assert "rasteriser" not in manifest["engraved"]["page"]
     assert manifest["symbols"] == total == sum(manifest["categories"].values())
 
 
@@ -146,25 +150,33 @@ def test_labels_are_those_of_every_other_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pages": 0}, "--pages must be at least 1, got 0"),
-        ({"val": 1.0}, "--val must be from 0 to below 1, got 1"),
+        ({"pages": 0}, "--pages 0: too few; expected at least 1"),
+        ({"val": 1.0}, "--val 1: out of range; expected 0 <= VAL < 1"),
         (
             {"holdout_font": "Leland"},
-            "--holdout-font needs pages that are held out; give --val too",
+            "--holdout-font Leland: no pages are held out; set --val too",
         ),
         (
             {"page": PageOptions(fonts=("Bravur",))},
-            "no font is called Bravur (did you mean Bravura?); there are Bravura, Gootville, "
+            "--fonts: no such font: Bravur (did you mean Bravura?); expected Bravura, Gootville, "
             "Leipzig, Leland, Petaluma",
         ),
         (
             {"page": PageOptions(fonts=("Leland",)), "holdout_font": "Leland", "val": 0.5},
-            "no font is left to train on; give --fonts more of them",
+            "--holdout-font Leland: no font is left for the training pages; list more in --fonts",
         ),
-        ({"page": PageOptions(width=60000)}, "--size must be from 200 to 20000 pixels a side"),
+        (
+            {"holdout_font": "Lelan", "val": 0.5},
+            "--holdout-font: no such font: Lelan (did you mean Leland?); expected Bravura, "
+            "Gootville, Leipzig, Leland, Petaluma",
+        ),
+        (
+            {"page": PageOptions(width=60000)},
+            "--size 60000x2772: out of range; expected 200 to 20000 pixels for both sides",
+        ),
         (
             {"page": PageOptions(width=50, height=3000)},
-            "--size must be from 200 to 20000 pixels a side",
+            "--size 50x3000: out of range; expected 200 to 20000 pixels for both sides",
         ),
     ],
 )
@@ -175,7 +187,9 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
 
 
 def test_a_page_that_nothing_fits_on_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OmrError, match="page 1: none of 50 tries came to a page: music that runs"):
+    with pytest.raises(
+        OmrError, match="page 1: all 50 attempts were rejected: music runs off the page"
+    ):
         engrave(tmp_path / "out", options(page=PageOptions(width=3000, height=200)))
     assert list(tmp_path.iterdir()) == []
 
@@ -203,10 +217,10 @@ def folder(tmp_path: Path) -> Path:
 def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) -> None:
     manifest = engrave(tmp_path / "out", options(pages=4, scores=str(folder), val=0.5), workers=2)
     assert manifest["failures"] == {
-        "broken.musicxml": "not XML, cut short or damaged: Premature end of data in tag part line "
+        "broken.musicxml": "not XML, truncated or damaged: Premature end of data in tag part line "
         "1, line 1, column 23 (<string>, line 1)",
         "empty.krn": "verovio cannot read it",
-        "silent.mei": "a score without notes",
+        "silent.mei": "contains no notes",
         "torn.mxl": "cannot be read: File is not a zip file",
     }
     assert manifest["works"] == {"2": "deep/better.mei, deep/copy.mei", "5": "good.mei"}
@@ -218,8 +232,8 @@ def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        ([], "no scores: expected .krn, .mei, .musicxml, .mxl, .xml"),
-        (["silent.mei"], "no score can be used; silent.mei: a score without notes"),
+        ([], "no scores; expected .krn, .mei, .musicxml, .mxl, .xml"),
+        (["silent.mei"], "no file can be used; silent.mei: contains no notes"),
     ],
 )
 def test_no_score_at_all(folder: Path, tmp_path: Path, keep: list[str], message: str) -> None:
@@ -234,7 +248,10 @@ def test_no_score_at_all(folder: Path, tmp_path: Path, keep: list[str], message:
 
 def test_one_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "deep")
-    with pytest.raises(ConfigError, match=r"--val 0\.5 of 1 pieces leaves none on one side"):
+    with pytest.raises(
+        ConfigError,
+        match=r"--val 0\.5: leaves no pieces on one side of the split of 1; provide more files",
+    ):
         engrave(tmp_path / "out", options(scores=str(folder), val=0.5))
 
 
@@ -246,7 +263,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ("import os; os.abort()", r"verovio stopped while reading it \(exit status -6\)"),
+        ("import os; os.abort()", r"verovio crashed while reading it \(exit status -6\)"),
         ("import time; time.sleep(60)", "not read within 1 s"),
     ],
 )
@@ -273,19 +290,19 @@ def test_scores_in_other_encodings(tmp_path: Path) -> None:
     text = score([NOTES])
     for name, encoding in (("a.mei", "utf-8"), ("b.mei", "utf-16"), ("c.mei", "utf-8-sig")):
         (tmp_path / name).write_bytes(text.encode(encoding))
-        assert score_files.read(tmp_path / name) == text
+        assert music_files.read(tmp_path / name) == text
     latin = text.replace("UTF-8", "latin-1").replace("<title/>", "<title>Bär</title>")
     (tmp_path / "d.mei").write_bytes(latin.encode("latin-1"))
-    assert "Bär" in score_files.read(tmp_path / "d.mei")
+    assert "Bär" in music_files.read(tmp_path / "d.mei")
 
 
 def test_a_score_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_files, "MAX_BYTES", 100 << 10)
+    monkeypatch.setattr(music_files, "MAX_BYTES", 100 << 10)
     path = tmp_path / "bomb.mxl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("score.xml", b" " * (200 << 10))
-    with pytest.raises(InputError, match=r"bomb\.mxl: larger than 0 MB: no score"):
-        score_files.read(path)
+    with pytest.raises(InputError, match=r"bomb\.mxl: larger than 0 MB; not a score"):
+        music_files.read(path)
 
 
 def test_the_score_of_an_archive_is_the_one_that_its_container_names(tmp_path: Path) -> None:
@@ -296,14 +313,18 @@ def test_the_score_of_an_archive_is_the_one_that_its_container_names(tmp_path: P
         archive.writestr("a.xml", "<score-partwise><part/></score-partwise>")
         rootfile = '<rootfiles><rootfile full-path="a.xml"/></rootfiles>'
         archive.writestr("META-INF/container.xml", f"<container>{rootfile}</container>")
-    assert score_files.read(path) == "<score-partwise><part/></score-partwise>"
+    assert music_files.read(path) == "<score-partwise><part/></score-partwise>"
 
 
 def test_copies_of_music_are_found_whatever_their_titles() -> None:
     one = score([NOTES], head='keysig="2s"')
-    assert score_files.music(one) == score_files.music(one.replace("<title/>", "<title>A</title>"))
-    assert score_files.music(one) != score_files.music(score([NOTES.replace("c", "d", 1)]))
-    assert score_files.music("") != score_files.music("**kern\n4c")
+    assert music_files.pitch_hash(one) == music_files.pitch_hash(
+        one.replace("<title/>", "<title>A</title>")
+    )
+    assert music_files.pitch_hash(one) != music_files.pitch_hash(
+        score([NOTES.replace("c", "d", 1)])
+    )
+    assert music_files.pitch_hash("") != music_files.pitch_hash("**kern\n4c")
 
 
 @pytest.mark.parametrize("key", ["0", "3s", "6s", "7s", "5f", "7f"])
@@ -372,7 +393,7 @@ def test_one_file_is_enough(folder: Path, tmp_path: Path) -> None:
 
 
 def test_chorales_are_found_and_set(tmp_path: Path) -> None:
-    found = score_files.chorales(score_files.chorale_folder())
+    found = music_files.chorales(music_files.chorale_folder())
     assert len(found) > 300
     manifest = engrave(tmp_path / "out", options(pages=2, scores="chorales"))
     assert manifest["licence"] == dataset.CHORALES_CAVEAT
@@ -381,7 +402,7 @@ def test_chorales_are_found_and_set(tmp_path: Path) -> None:
 
 def test_pieces_are_numbered_by_their_order_and_copies_are_one_work() -> None:
     files = [Path("x/b"), Path("x/c"), Path("x/y/a")]
-    found = scores.pieces(files, Path("x"), ["1", "2", "1"], trusted=False)
+    found = number_pieces(files, Path("x"), ["1", "2", "1"], trusted=False)
     assert [(p.work, p.name) for p in found] == [(1, "b"), (2, "c"), (1, "y/a")]
 
 
@@ -390,3 +411,18 @@ def test_the_share_held_out_does_not_depend_on_the_number_of_pages() -> None:
         held = [dataset._is_held_out(i, share) for i in range(1000)]
         assert sum(held) == round(1000 * share)
         assert np.abs(np.cumsum(held) - share * np.arange(1, 1001)).max() <= 1
+
+
+def test_the_fallback_is_recorded_and_changes_no_label(tmp_path: Path) -> None:
+    for rasteriser in ("blend2d", "numpy"):
+        page = replace(SMALL, rasteriser=rasteriser)
+        engrave(tmp_path / rasteriser, options(pages=1, page=page, segmentation=True))
+    fallback = json.loads((tmp_path / "numpy" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "blend2d" / "manifest.json").read_text())
+    assert fallback.pop("rasteriser") == f"numpy {version('numpy')}"
+    assert manifest.pop("rasteriser") == f"blend2d {version('blend2d-py')}"
+    assert fallback == manifest
+    assert labels(tmp_path / "numpy") == labels(tmp_path / "blend2d")
+    [name] = labels(tmp_path / "numpy")
+    mask = f"segmentation/{name.replace('.png', '_seg.png')}"
+    assert (tmp_path / "numpy" / mask).read_bytes() == (tmp_path / "blend2d" / mask).read_bytes()

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from converters.engraving.degradation import (
     Look,
+    apply_look,
     degrade,
     photo_look,
-    pictured,
     scan_look,
 )
 from converters.engraving.outlines import outline
@@ -57,7 +57,7 @@ def bar(x0: float, y0: float, x1: float, y1: float) -> NDArray[np.float64]:
 def page() -> NDArray[np.uint8]:
     """Lines of one pixel at four places between pixels, and a bar."""
     ink = [bar(20, y, 380, y + 1) for y in LINES_Y] + [bar(50, 200.3, 350, 240.3)]
-    return rasterise([outline([contour]) for contour in ink], 400, 300)
+    return rasterise([outline([contour]) for contour in ink], 400, 300, rasteriser="numpy")
 
 
 @pytest.fixture
@@ -140,8 +140,8 @@ def test_edges_stay_where_they_were(capture: Capture, page: NDArray[np.uint8]) -
 
 def test_a_plain_look_leaves_the_page(page: NDArray[np.uint8]) -> None:
     blank = np.full_like(page, 255)
-    assert (pictured(blank, PLAIN, np.random.default_rng(1)) == 255).all()
-    same = pictured(page, PLAIN, np.random.default_rng(1))
+    assert (apply_look(blank, PLAIN, np.random.default_rng(1)) == 255).all()
+    same = apply_look(page, PLAIN, np.random.default_rng(1))
     assert ((same == 255) == (page == 255)).all()
     assert ((same == 0) == (page == 0)).all()
 
@@ -161,13 +161,13 @@ def test_a_plain_look_leaves_the_page(page: NDArray[np.uint8]) -> None:
 def test_what_darkens_a_blank_page(change: dict[str, float], darker: float) -> None:
     look = replace(PLAIN, **change)  # type: ignore[arg-type]
     blank = np.full((300, 400), 255, np.uint8)
-    picture = pictured(blank, look, np.random.default_rng(2))
+    picture = apply_look(blank, look, np.random.default_rng(2))
     assert 0.6 > 1 - picture.mean() / 255 >= darker - 0.002
 
 
 def test_the_other_side_shows_through_mirrored() -> None:
-    page = rasterise([outline([bar(40, 120, 100, 180)])], 400, 300)
-    picture = pictured(page, replace(PLAIN, show_through=0.2), np.random.default_rng(2))
+    page = rasterise([outline([bar(40, 120, 100, 180)])], 400, 300, rasteriser="numpy")
+    picture = apply_look(page, replace(PLAIN, show_through=0.2), np.random.default_rng(2))
     rows, columns = np.nonzero((picture < 230) & (picture > 150))
     assert columns.mean() == pytest.approx(330, abs=0.06 * 400)
     assert rows.mean() == pytest.approx(150, abs=0.06 * 300)
@@ -176,17 +176,17 @@ def test_the_other_side_shows_through_mirrored() -> None:
 
 def test_noise_and_grain_have_the_deviation_asked_for() -> None:
     blank = np.full((300, 400), 255, np.uint8)
-    noisy = pictured(blank, replace(PLAIN, paper=0.6, noise=5), np.random.default_rng(1))
+    noisy = apply_look(blank, replace(PLAIN, paper=0.6, noise=5), np.random.default_rng(1))
     assert noisy.std() == pytest.approx(5, rel=0.05)
     assert noisy.mean() == pytest.approx(0.6 * 255, abs=0.5)
-    grained = pictured(blank, replace(PLAIN, paper=0.6, grain=0.02), np.random.default_rng(1))
+    grained = apply_look(blank, replace(PLAIN, paper=0.6, grain=0.02), np.random.default_rng(1))
     assert grained.std() == pytest.approx(0.02 * 255, rel=0.4)  # enlarging takes some of it
 
 
 def test_motion_blurs_but_moves_nothing(page: NDArray[np.uint8]) -> None:
     for seed in range(10):
-        moved = pictured(page, replace(PLAIN, motion_px=3), np.random.default_rng(seed))
-        still = pictured(page, PLAIN, np.random.default_rng(seed))
+        moved = apply_look(page, replace(PLAIN, motion_px=3), np.random.default_rng(seed))
+        still = apply_look(page, PLAIN, np.random.default_rng(seed))
         assert not np.array_equal(moved, still)
         rows = [
             (255.0 - p[190:250]).sum(1) @ np.arange(60) / (255.0 - p[190:250]).sum()
@@ -203,6 +203,6 @@ def test_one_scan_in_four_is_black_and_white() -> None:
 
 def test_black_and_white_has_two_levels_whatever_the_light(page: NDArray[np.uint8]) -> None:
     look = replace(PLAIN, black_and_white=1e6, threshold=0.4, shade=0.4, gutter=0.4, noise=3)
-    picture = pictured(page, replace(look, blur_px=0.5, ink=0.2), np.random.default_rng(1))
+    picture = apply_look(page, replace(look, blur_px=0.5, ink=0.2), np.random.default_rng(1))
     assert np.unique(picture).tolist() == [0, 255]
     assert ((picture < 128) != (page < 128)).mean() < 0.03

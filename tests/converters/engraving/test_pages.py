@@ -48,7 +48,7 @@ def sheet(seed: int, font: str, *, decorated: bool) -> Sheet:
     if decorated:
         mei = decorate(mei, rng)
     layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, [font])
-    page = typesetting.set_score(mei, layout, rng)
+    page = typesetting.typeset(mei, layout, rng)
     assert page is not None
     drawing = svg.read(page.svg, font)
     return Sheet(mei=mei, drawing=drawing, symbols=symbols(drawing))
@@ -136,7 +136,8 @@ def test_every_box_holds_ink_up_to_its_edges(capture: warping.Capture) -> None:
         warp = warping.draw_warp(
             capture, random.Random(1), width=WIDTH, height=HEIGHT, content_xyxy=extent
         )
-        ink = raster.rasterise(warping.warped(shapes, warp), WIDTH, HEIGHT) < 250
+        drawn = warping.warped(shapes, warp)
+        ink = raster.rasterise(drawn, WIDTH, HEIGHT, rasteriser="numpy") < 250
         moved = np.array([o.box_xyxy() for o in warping.warped(found, warp)])
         for x0, y0, x1, y1 in annotations.rounded(moved).tolist():
             inside = ink[y0:y1, x0:x1]
@@ -309,7 +310,8 @@ def test_a_page_depends_on_its_number_and_seed_alone(degrade: str) -> None:
 def test_labels_do_not_depend_on_what_fills_the_page() -> None:
     options = PageOptions(width=800, height=700)
     one, other = (
-        engrave_page(1, (), replace(options, engine=engine)) for engine in ("numpy", "blend2d")
+        engrave_page(1, (), replace(options, rasteriser=rasteriser))
+        for rasteriser in ("numpy", "blend2d")
     )
     assert np.array_equal(one.boxes_xyxy, other.boxes_xyxy)
     assert [s.category for s in one.symbols] == [s.category for s in other.symbols]

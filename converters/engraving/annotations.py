@@ -119,7 +119,7 @@ def segmentation(symbols: Sequence[Symbol], boxes_xyxy: Boxes, width: int, heigh
         height: Height of the page in pixels.
 
     Returns:
-        Category colours, 0 where there is no symbol, shape ``(height, width)``.
+        Category colours, 0 outside of symbols, shape ``(height, width)``.
     """
     image = np.zeros((height, width), np.uint8)
     limits = np.clip(rounded(boxes_xyxy), 0, (width, height, width, height))

@@ -32,7 +32,7 @@ def split(shapes: Sequence[Shape], space: float) -> Iterator[Sign]:
 
     Args:
         shapes: Vertical strokes and dots that verovio draws for one barline, on all staves.
-        space: Staff space in pixels, to tell thin from heavy strokes; 0 on a staff of one line,
+        space: Staff space in pixels, to separate thin and heavy strokes; 0 on a staff of one line,
             where strokes are compared with each other.
 
     Yields:

@@ -65,7 +65,7 @@ def set_piece(
 
     Args:
         piece: Piece to typeset.
-        layout: PageLayout of the page.
+        layout: Layout of the page.
         size: Width and height of the page in pixels.
         style: Vocabulary of the page.
         rng: Random number generator for all other choices.

@@ -9,7 +9,7 @@ Algorithm of the NumPy rasteriser: edges are cut at every row and column they cr
 edge changes the winding number of all pixels to its right, and of its own pixel in part. Summed in
 order of outline, row and column, the pieces give the coverage of every cell (a pixel touched by an
 edge) and of the run of pixels between one cell and the next. Transmittances multiply, so their
-logarithms are added: every cell and every run is a step on the page, and the cumulative sum of the
+logarithms are added: each cell and each run is a step on the page, and the cumulative sum of the
 steps is the page.
 
 Shapes: E edges, P pieces, C cells; H and W, height and width of the page.

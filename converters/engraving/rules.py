@@ -1,4 +1,4 @@
-"""Classification of drawing instructions by the group that verovio draws them in and by glyph."""
+"""Classifies drawing instructions by the group in which verovio draws them and by their glyph."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass

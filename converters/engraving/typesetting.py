@@ -47,7 +47,7 @@ _KEY = re.compile(r'(?:keysig|key\.sig|\bsig)="(\d+)([sf]?)"')
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageLayout:
-    """PageLayout of a page."""
+    """Font, staff size and verovio's options for a page."""
 
     font: str
     staff_space: float
@@ -160,7 +160,7 @@ def typeset(
 
     Args:
         music: MEI, MusicXML or Humdrum text.
-        layout: PageLayout of the page.
+        layout: Layout of the page.
         rng: Random number generator for the page, the decorations and the transposition.
         decorated: Whether to add rare symbols.
         transpose: Whether to transpose at random, for pieces that are used repeatedly.

@@ -95,7 +95,7 @@ def chord(name: str, key: Key) -> Chord:
         key: Key of the chord.
 
     Raises:
-        ValueError: The name is malformed, or there is no such chord in the mode of the key.
+        ValueError: The name is malformed, or the chord does not exist in the mode of the key.
     """
     match = _NAME.fullmatch(name)
     if match is None:

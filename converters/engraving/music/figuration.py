@@ -147,7 +147,7 @@ def _is_singable(first: Pitch, second: Pitch) -> bool:
 def _shape(
     rng: random.Random, metre: Metre, ticks: int, n_added: int, short: float
 ) -> tuple[int, ...] | None:
-    """Divide a note into itself and the added notes, in ticks; None if there is no room."""
+    """Divide a note into itself and the added notes, in ticks; None if it is too short."""
     if _has_three_parts(metre, ticks):
         parts = (2, 1) if n_added == 1 else (1, 1, 1)
     elif _is_plain(metre, ticks):

@@ -34,13 +34,13 @@ class Syllable:
     """A syllable of a verse."""
 
     text: str
-    place: WordPosition
+    position: WordPosition
     """Initial, medial or terminal; empty for a word of one syllable."""
 
     @property
     def is_hyphenated(self) -> bool:
         """Whether a hyphen follows, because the word continues."""
-        return self.place in ("i", "m")
+        return self.position in ("i", "m")
 
 
 def _positions(n: int) -> list[WordPosition]:
@@ -52,8 +52,9 @@ def _positions(n: int) -> list[WordPosition]:
 
 
 def _by_length(text: str) -> dict[int, list[list[str]]]:
-    words = [word.split("-") for word in text.split()]
-    return {n: [w for w in words if len(w) == n] for n in range(1, max(map(len, words)) + 1)}
+    divided = [word.split("-") for word in text.split()]
+    longest = max(map(len, divided))
+    return {n: [word for word in divided if len(word) == n] for n in range(1, longest + 1)}
 
 
 _WORDS = {"latin": _by_length(_LATIN), "english": _by_length(_ENGLISH)}
@@ -85,9 +86,9 @@ def draw_line(
         if len(parts) == 1 and syllables and syllables[-1].text.lower() == parts[0]:
             continue
         positions = _positions(len(parts))
-        syllables += [Syllable(p, place) for p, place in zip(parts, positions, strict=True)]
+        syllables += [Syllable(p, position) for p, position in zip(parts, positions, strict=True)]
     if syllables:
         first = syllables[0]
-        syllables[0] = Syllable(first.text.capitalize() if capital else first.text, first.place)
-        syllables[-1] = Syllable(syllables[-1].text + ending, syllables[-1].place)
+        syllables[0] = Syllable(first.text.capitalize() if capital else first.text, first.position)
+        syllables[-1] = Syllable(syllables[-1].text + ending, syllables[-1].position)
     return syllables

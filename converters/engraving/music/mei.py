@@ -31,7 +31,7 @@ class MeiStaff:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreLayout:
-    """ScoreLayout of a score apart from its notes."""
+    """Layout of a score apart from its notes."""
 
     staves: tuple[MeiStaff, ...]
     brace: bool
@@ -236,8 +236,8 @@ class _Writer:
             return f'<mRest xml:id="n{first.number}"/>'
         if first.pitch is None and first.onset in common:
             upper = stem.endswith('"up"')
-            kind, place = ("rest", ' loc="4"') if upper else ("space", "")
-            return f'<{kind} xml:id="n{first.number}"{value}{place}/>'
+            kind, loc = ("rest", ' loc="4"') if upper else ("space", "")
+            return f'<{kind} xml:id="n{first.number}"{value}{loc}/>'
         if first.pitch is None:
             return f'<rest xml:id="n{first.number}"{value}/>'
         if len(notes) == 1:
@@ -273,10 +273,10 @@ class _Writer:
             if syllable is None:
                 continue
             joined = ' con="d"' if syllable.is_hyphenated else ' con="u"' if drawn_out else ""
-            place = f' wordpos="{syllable.place}"' if syllable.place else ""
+            wordpos = f' wordpos="{syllable.position}"' if syllable.position else ""
             texts.append(
                 f'<verse {self._id("verse")} n="{n}">'
-                f"<syl {self._id('syl')}{place}{joined}>{escape(syllable.text)}</syl></verse>"
+                f"<syl {self._id('syl')}{wordpos}{joined}>{escape(syllable.text)}</syl></verse>"
             )
         return "".join(texts)
 
@@ -284,10 +284,9 @@ class _Writer:
         """Write the fermatas of a staff: above the upper voice, or below the lower voice."""
         below = self.piece.layout.brace and n > 1
         line = lines[max(lines)] if below else lines[min(lines)]
-        place = "below" if below else "above"
+        side = "below" if below else "above"
         return [
-            f'<fermata {self._id("fermata")} staff="{n}" place="{place}" '
-            f'startid="#n{note.number}"/>'
+            f'<fermata {self._id("fermata")} staff="{n}" place="{side}" startid="#n{note.number}"/>'
             for note in line
             if note.pitch is not None and note.last and note.chord in self.piece.fermatas
         ]

@@ -182,7 +182,7 @@ def walk(
     before: str | None = None,
     continues: bool = False,
 ) -> list[str] | None:
-    """Walk from chord to chord to ``goal``, the last chord; None if there is no path.
+    """Walk from chord to chord to ``goal``, the last chord; None if no path exists.
 
     The arguments are those of :func:`progression`.
     """

@@ -67,7 +67,7 @@ class MeiBar:
     fifths: int | None
     """Sharps of the key signature, negative for flats; None if it varies or is irregular."""
     metre: MeiMetre | None
-    """MeiMetre; None if there is none, or it is not a single fraction."""
+    """Time signature; None if it is missing or not a single fraction."""
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ def _has_changes(root: Element) -> bool:
 
 
 def _other(bars: Sequence[MeiBar], staff: str, clef: Clef, marker: Marker) -> Clef | None:
-    """Draw another clef that suits the notes; None if there is none."""
+    """Draw another clef that suits the notes; None if no other clef does."""
     steps = [step for bar in bars if staff in bar.staves for step in _steps(bar.staves[staff])]
     if not steps:
         return None

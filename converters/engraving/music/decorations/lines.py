@@ -55,7 +55,7 @@ def pedal(lane: Lane, marker: Marker) -> None:
 
 
 def _run(lane: Lane, marker: Marker, side: str, longest: int) -> list[Spot]:
-    """Choose at least two consecutive free notes; empty if there are none."""
+    """Choose at least two consecutive free notes; empty if impossible."""
     starts = [i for i in lane.room(side) if len(lane.run(i, side, 2)) == 2]
     reaches = lane.following is not None and len(lane.spots) - 1 in lane.room(side)
     if not starts and not reaches:

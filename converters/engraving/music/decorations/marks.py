@@ -50,17 +50,17 @@ def bow(lane: Lane, marker: Marker) -> None:
         _articulate(lane, marker, (bows * 2)[: marker.rng.randint(1, 4)], "above")
 
 
-def _articulate(lane: Lane, marker: Marker, signs: list[str], place: str | None) -> None:
+def _articulate(lane: Lane, marker: Marker, signs: list[str], side: str | None) -> None:
     start = _start(lane, marker, "artic", EIGHTH)
     if start is None:
         return
-    if place is None:  # there is no room between two layers
+    if side is None:  # a layer that shares its staff only has room on the outer side
         sides = (*lane.sides, None) if len(lane.sides) > 1 else lane.sides
-        place = marker.rng.choice(sides)
+        side = marker.rng.choice(sides)
     for spot, sign in zip(lane.run(start, "artic", len(signs)), signs, strict=False):
         if spot.length < SIXTEENTH:
             break
-        artic = marker.pen.write("artic", {"artic": sign} | ({"place": place} if place else {}))
+        artic = marker.pen.write("artic", {"artic": sign} | ({"place": side} if side else {}))
         spot.element.append(artic)
         spot.taken.add("artic")
 

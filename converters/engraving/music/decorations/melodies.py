@@ -67,7 +67,7 @@ class Melody:
         return [self.pen.write("tuplet", attributes, *elements)]
 
     def _beams(self, elements: Sequence[Element], sounds: Sequence[RhythmEvent]) -> list[Element]:
-        """RhythmGroup runs of notes with flags under beams."""
+        """Group runs of notes with flags under beams."""
         beamed: list[Element] = []
         run: list[Element] = []
         for element, sound in zip(elements, sounds, strict=True):
@@ -103,7 +103,7 @@ class Melody:
         return sound.length >= QUARTER and self.rng.random() < self.chords
 
     def _chord(self, attributes: dict[str, str]) -> Element:
-        is_breve = attributes["dur"] == "breve"  # verovio overlaps breves a second apart
+        is_breve = attributes["dur"] == "breve"  # in verovio, breves a second apart overlap
         chord = self.rng.choice(_WIDE_CHORDS if is_breve else _CHORDS)
         notes = [self._pitched(self._position + up, {}) for up in chord]
         return self.pen.write("chord", attributes, *notes)

@@ -20,9 +20,9 @@ class Scene:
     pen: Pen
     rng: random.Random
     home: MeiBar
-    """MeiBar after the new ones."""
+    """Bar after the new ones."""
     before: MeiBar
-    """MeiBar before the new ones."""
+    """Bar before the new ones."""
     elements: list[Element] = field(default_factory=list)
     """Measures, and ``scoreDef`` elements before those that change key or metre."""
     _metre: MeiMetre | None = None

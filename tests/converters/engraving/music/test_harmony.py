@@ -222,4 +222,4 @@ def test_lines_of_verse_end_with_a_word(seed: int, n: int, language: Language) -
         assert line[-1].text.endswith(".")
         assert not line[-1].is_hyphenated
     for before, syllable in pairwise(line):
-        assert before.is_hyphenated == (syllable.place in ("m", "t"))
+        assert before.is_hyphenated == (syllable.position in ("m", "t"))

@@ -1,4 +1,4 @@
-"""Engraves pages of music with exact labels, in the format of DeepScoresV2.
+"""Engraving of music pages with exact labels, in the format of DeepScoresV2.
 
 How a page is made: verovio typesets a piece of music (:mod:`.pieces`, :mod:`.typesetting`); its SVG
 is read as filled outlines (:mod:`.svg`); the outlines are grouped into labelled symbols

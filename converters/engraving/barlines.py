@@ -1,4 +1,4 @@
-"""Barlines: splits the strokes and dots of a barline into signs, and names each sign."""
+"""Barlines: division of their strokes and dots into signs, and the category of each sign."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ from converters.engraving.svg import Shape
 HEAVY = 0.36
 """Least thickness of a heavy stroke, in staff spaces; usual strokes are 0.15 (thin) and 0.5."""
 DOT_GAP = 1.5
-"""Largest distance of dots within one dotted line, in multiples of their usual distance."""
+"""Largest distance between dots of one dotted line, in multiples of their usual distance."""
 GAP_PX = 1.0
 """Largest gap between connected strokes, in pixels; dashes are a staff space apart."""
 

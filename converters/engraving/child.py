@@ -1,4 +1,4 @@
-"""Typesets untrusted music files, each in its own process.
+"""Child processes that typeset untrusted music files, one process per file.
 
 A file can make verovio abort, hang or exhaust memory. The child process reads the request as JSON
 from standard input and answers as JSON on standard output; any other outcome is a failure.

@@ -1,4 +1,4 @@
-"""Engraves a data set: a folder in the format of DeepScoresV2 with a manifest."""
+"""Data sets of engraved pages: folders in the format of DeepScoresV2, with a manifest."""
 
 import json
 import shutil

@@ -243,7 +243,7 @@ def _soft_step(x: Field) -> Field:
 
 
 def _captured(sheet: Field, look: Look, rng: np.random.Generator) -> Picture:
-    """Convert the sheet, 0 to 1, to what a sensor records."""
+    """Simulate the picture that a sensor takes of the sheet, whose levels are 0 to 1."""
     picture = cv2.convertScaleAbs(sheet, alpha=255)
     height, width = picture.shape
     for _ in range(look.specks):

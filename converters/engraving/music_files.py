@@ -1,4 +1,4 @@
-"""Finds and reads music files."""
+"""Reader for music files: MusicXML, MEI and Humdrum."""
 
 import hashlib
 import re

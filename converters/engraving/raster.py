@@ -1,4 +1,4 @@
-"""Rasterises outlines to a grey page.
+"""Rasterisation of outlines to a grey page.
 
 The coverage of a pixel is exact for one contour. Where contours of one outline share a pixel, their
 signed coverages are summed and saturate at full ink. Where several outlines share a pixel, their
@@ -85,7 +85,7 @@ def rasterise(
         outlines: Ink; anything off the page is clipped.
         width: Width of the page in pixels.
         height: Height of the page in pixels.
-        rasteriser: Implementation to use; their results differ by a few grey levels.
+        rasteriser: Implementation to use; the results of the two differ by a few grey levels.
 
     Returns:
         Grey levels, 255 for white, shape ``(H, W)``.

@@ -1,4 +1,4 @@
-"""Rasterises outlines with the package blend2d; see :mod:`converters.engraving.raster`."""
+"""Rasterisation with the package blend2d; see :mod:`converters.engraving.raster`."""
 
 from collections import deque
 from collections.abc import Sequence

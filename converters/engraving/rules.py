@@ -1,4 +1,4 @@
-"""Classifies drawing instructions by the group in which verovio draws them and by their glyph."""
+"""Classification rules for drawing instructions, by verovio's group and by glyph."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Classification:
     staff: Staff | None = None
     """Staff of the symbol, if it differs from the one that verovio draws the shape in."""
     position: int | None = None
-    """Half spaces of a notehead above the lowest line of its staff."""
+    """Position of a notehead in half spaces above the lowest line of its staff."""
 
 
 def classify(shape: Shape, staves: Staves) -> Classification:

@@ -1,4 +1,4 @@
-"""Staves of a page: groups staff lines into staves, and finds the staff of each shape.
+"""Staves of a page: their staff lines, and the staff of each shape.
 
 Verovio draws the lines of a staff separately for every measure.
 

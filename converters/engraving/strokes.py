@@ -28,7 +28,7 @@ _CAP = np.linspace(0, math.pi, 9)[1:-1]
 
 
 def signed_area(contour: Points) -> float:
-    """Compute the area of a closed contour of shape ``(N, 2)``; its sign is the orientation."""
+    """Compute the area of a closed contour of shape ``(N, 2)``; the sign gives its orientation."""
     x, y = contour.T
     return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 

@@ -145,7 +145,7 @@ def read(text: str, font: str) -> Drawing:
 
 
 class _Reader:
-    """Walks the elements of a page and collects shapes."""
+    """Collector of shapes from the elements of a page."""
 
     def __init__(self, font: str, defs: Element) -> None:
         self.font = font
@@ -239,7 +239,7 @@ class _Reader:
         matrix: _Matrix,
         group: SvgGroup,
     ) -> None:
-        """Add an open stroke; like in SVG, a width of 0 is drawn as a hairline of one unit."""
+        """Add an open stroke; as in SVG, a width of 0 is drawn as a hairline of one unit."""
         width = float(element.get("stroke-width") or 1) * matrix.scale
         ends = element.get("stroke-linecap", "butt")
         if len(middle) < 2 or not (middle != middle[0]).any():

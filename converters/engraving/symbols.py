@@ -1,4 +1,4 @@
-"""Groups the shapes of a page into labelled symbols.
+"""Labelled symbols, grouped from the shapes of a page.
 
 Categories are those of the source ``engraved``. Every shape becomes part of a symbol; a symbol
 without a category of its own is an ``otherSymbol``.
@@ -16,9 +16,9 @@ from converters.engraving.staves import Staff, Staves
 from converters.engraving.svg import Drawing, Shape
 
 SAME_PX = 0.05
-"""Largest distance of equal symbols that share their ink, e.g. the notehead of a unison."""
+"""Largest distance between symbols of one category that are the same ink, as in a unison."""
 BEAM_GAP_PX = 0.5
-"""Largest distance of connected pieces of a beam."""
+"""Largest gap between connected pieces of a beam."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class Symbol:
     staff: int | None = None
     """Index of the staff on the page, from the top, from 0."""
     position: int | None = None
-    """Half spaces of a notehead above the lowest line of its staff."""
+    """Position of a notehead in half spaces above the lowest line of its staff."""
     ids: tuple[str, ...] = ()
     """Ids of its elements in the encoding: two for a notehead shared by two voices."""
 

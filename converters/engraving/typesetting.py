@@ -1,4 +1,4 @@
-"""Typesets music with verovio, each page in its own layout.
+"""Typesetting of music with verovio, each page in its own layout.
 
 Verovio's unit is half the distance between two staff lines.
 """
@@ -217,7 +217,7 @@ def to_mei(music: str, transpose: str = "") -> str | None:
 
 
 _FIRST_SEED = 2
-"""Seed of the ids that verovio generates; :func:`to_mei` uses another to avoid duplicates."""
+"""Smallest seed of the ids that verovio generates; :func:`to_mei` uses 1, to avoid duplicates."""
 _prepared = threading.local()
 
 

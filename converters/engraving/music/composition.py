@@ -1,4 +1,4 @@
-"""Composes pieces in four-part harmony from a seed; the music is free of copyright."""
+"""Composition of pieces in four-part harmony from a seed; the music is free of copyright."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Ornaments the voices between chords: passing and neighbour notes, suspensions.
+"""Figuration: passing notes, neighbour notes and suspensions between chords.
 
 A figure is rejected if it creates parallel fifths or octaves between two consecutive sonorities,
 crosses a voice, or clashes with another alteration of the same letter.
@@ -208,7 +208,7 @@ def _is_step(first: Pitch, second: Pitch) -> bool:
 
 
 class _Voices:
-    """Current state of the four voices; rejects changes that break a rule."""
+    """Current state of the four voices, which rejects changes that break a rule."""
 
     def __init__(
         self, sonorities: Sequence[Sonority], parts: list[list[Part]], rules: VoicingRules

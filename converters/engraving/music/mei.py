@@ -1,4 +1,4 @@
-"""Writes a piece as MEI 5."""
+"""MEI 5 writer for composed pieces."""
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Voices chords in four parts: lists the voicings of each chord and finds the smoothest sequence.
+"""Four-part voicing: the voicings of each chord, and the smoothest sequence of voicings.
 
 Breaking a rule costs :data:`BROKEN`: parallel fifths, octaves or unisons, hidden ones between the
 outer voices when the upper leaps, crossing or overlapping voices, leading tones that do not rise,
@@ -41,9 +41,9 @@ class VoicingRules:
     highest: tuple[int, int, int, int] = (79, 74, 67, 62)
     """Highest note of each voice as MIDI numbers, soprano first."""
     spacing: tuple[int, int, int] = (12, 12, 19)
-    """Largest distance in semitones of soprano and alto, alto and tenor, tenor and bass."""
+    """Largest distance in semitones between soprano and alto, alto and tenor, tenor and bass."""
     span: int = 99
-    """Largest distance in semitones of soprano and tenor."""
+    """Largest distance in semitones between soprano and tenor."""
     unisons: bool = True
     """Whether two voices may share a note."""
     voices: tuple[int, ...] = TUTTI

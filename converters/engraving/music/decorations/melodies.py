@@ -1,4 +1,4 @@
-"""Melodies: turns rhythms into notes on a staff, spelled in a key."""
+"""Melodies: rhythms turned into notes on a staff, spelled in a key."""
 
 import random
 from collections.abc import Sequence

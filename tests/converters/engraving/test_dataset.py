@@ -1,4 +1,4 @@
-"""Whole data sets: what is in the folder, that it does not depend on workers, what goes wrong."""
+"""Complete data sets: contents, reproducibility and errors."""
 
 import errno
 import hashlib
@@ -36,13 +36,13 @@ def options(**more: Any) -> EngravingOptions:  # noqa: ANN401
 
 
 def labels(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for path in sorted(folder.glob("deepscores_*.json")):
         data = json.loads(path.read_text())
         name_of = {str(image["id"]): image["filename"] for image in data["images"]}
         for annotation in data["annotations"].values():
-            found.setdefault(name_of[annotation["img_id"]], []).append(annotation)
-    return found
+            result.setdefault(name_of[annotation["img_id"]], []).append(annotation)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_folder_is_whole(made: Path) -> None:
+def test_folder_is_complete(made: Path) -> None:
     assert sorted(p.name for p in made.iterdir()) == [
         "deepscores_train.json",
         "deepscores_val.json",
@@ -69,7 +69,7 @@ def test_the_folder_is_whole(made: Path) -> None:
         assert {a for image in part["images"] for a in image["ann_ids"]} == set(part["annotations"])
 
 
-def test_an_annotation_says_what_deepscoresv2_says(made: Path) -> None:
+def test_annotations_have_the_fields_of_deepscoresv2(made: Path) -> None:
     data = json.loads((made / "deepscores_train.json").read_text())
     for annotation in data["annotations"].values():
         x0, y0, x1, y1 = annotation["a_bbox"]
@@ -84,7 +84,7 @@ def test_an_annotation_says_what_deepscoresv2_says(made: Path) -> None:
             assert "rel_position:" in annotation["comments"]
 
 
-def test_font_and_pieces_held_out(made: Path) -> None:
+def test_font_and_pieces_are_held_out(made: Path) -> None:
     manifest = json.loads((made / "manifest.json").read_text())
     assert manifest["splits"]["val"]["fonts"] == {"Petaluma": 2}
     assert "Petaluma" not in manifest["splits"]["train"]["fonts"]
@@ -95,7 +95,7 @@ def test_font_and_pieces_held_out(made: Path) -> None:
     assert manifest["symbols"] == total == sum(manifest["categories"].values())
 
 
-def test_segmentation_paints_the_categories_where_they_are(made: Path) -> None:
+def test_segmentation_agrees_with_the_annotations(made: Path) -> None:
     colour = {c.id: c.color for c in catalogue("engraved").categories}
     for name, annotations in labels(made).items():
         path = made / "segmentation" / name.replace(".png", "_seg.png")
@@ -106,7 +106,7 @@ def test_segmentation_paints_the_categories_where_they_are(made: Path) -> None:
                 assert colour[int(annotation["cat_id"][0])] in painted[y0:y1, x0:x1]
 
 
-def test_convert_reads_it_and_every_symbol_closes(made: Path, tmp_path: Path) -> None:
+def test_convert_reads_every_symbol(made: Path, tmp_path: Path) -> None:
     for name in ("harmony", "deepscores"):
         out = tmp_path / name
         summary = convert(made, out, ConversionOptions(class_map=class_maps.load(name)))
@@ -116,17 +116,17 @@ def test_convert_reads_it_and_every_symbol_closes(made: Path, tmp_path: Path) ->
         assert set(summary["dropped_by_reason"]) <= {"not in class map"}
 
 
-def test_page_k_is_the_same_for_any_workers_number_and_order(made: Path, tmp_path: Path) -> None:
+def test_pages_do_not_depend_on_workers_number_or_order(made: Path, tmp_path: Path) -> None:
     more = options(pages=PAGES + 2, val=0.34, holdout_font="Petaluma")
     engrave(tmp_path / "out", more, workers=2)
-    ours, theirs = labels(made), labels(tmp_path / "out")
-    assert ours == {name: theirs[name] for name in ours}
-    for name in ours:
+    smaller, larger = labels(made), labels(tmp_path / "out")
+    assert smaller == {name: larger[name] for name in smaller}
+    for name in smaller:
         image = (made / "images" / name).read_bytes()
         assert image == (tmp_path / "out" / "images" / name).read_bytes()
 
 
-def test_another_seed_gives_other_pages(made: Path, tmp_path: Path) -> None:
+def test_other_seeds_give_other_pages(made: Path, tmp_path: Path) -> None:
     engrave(tmp_path / "out", options(pages=1, page=PageOptions(width=700, height=600, seed=1)))
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
 
@@ -135,16 +135,18 @@ GOLDEN = "08cfaf9359984ceae7923be2911b56e6013aa0a6cf61305bc6d9320a44f5f2f9"
 GOLDEN_VEROVIO = "6.4.1"
 
 
-@pytest.mark.skipif(version("verovio") != GOLDEN_VEROVIO, reason="another verovio sets otherwise")
-def test_labels_are_those_of_every_other_machine(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    version("verovio") != GOLDEN_VEROVIO, reason="layouts depend on the version of verovio"
+)
+def test_labels_are_the_same_on_every_machine(tmp_path: Path) -> None:
     page = PageOptions(width=700, height=600, seed=7, style="mixed", degrade="scan")
     engrave(tmp_path / "out", options(pages=4, page=page))
-    words = [
+    rows = [
         (name, annotation["cat_id"], [round(side, 1) for side in annotation["a_bbox"]])
         for name, annotations in sorted(labels(tmp_path / "out").items())
         for annotation in annotations
     ]
-    assert hashlib.sha256(json.dumps(words).encode()).hexdigest() == GOLDEN
+    assert hashlib.sha256(json.dumps(rows).encode()).hexdigest() == GOLDEN
 
 
 @pytest.mark.parametrize(
@@ -180,13 +182,13 @@ def test_labels_are_those_of_every_other_machine(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+def test_invalid_options(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         options(**settings)
     assert str(error.value) == message
 
 
-def test_a_page_that_nothing_fits_on_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_too_small_a_page_is_a_one_line_error_and_leaves_no_files(tmp_path: Path) -> None:
     with pytest.raises(
         OmrError, match="page 1: all 50 attempts were rejected: music runs off the page"
     ):
@@ -194,7 +196,7 @@ def test_a_page_that_nothing_fits_on_is_one_line_and_leaves_nothing(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- files -------------------------------------------------------------------------------------
+# ---- music files as input -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -214,7 +216,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) -> None:
+def test_usable_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) -> None:
     manifest = engrave(tmp_path / "out", options(pages=4, scores=str(folder), val=0.5), workers=2)
     assert manifest["failures"] == {
         "broken.musicxml": "not XML, truncated or damaged: Premature end of data in tag part line "
@@ -236,7 +238,7 @@ def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) ->
         (["silent.mei"], "no file can be used; silent.mei: contains no notes"),
     ],
 )
-def test_no_score_at_all(folder: Path, tmp_path: Path, keep: list[str], message: str) -> None:
+def test_no_usable_files(folder: Path, tmp_path: Path, keep: list[str], message: str) -> None:
     for path in folder.rglob("*.*"):
         if path.name not in keep:
             path.unlink()
@@ -246,7 +248,7 @@ def test_no_score_at_all(folder: Path, tmp_path: Path, keep: list[str], message:
     assert not (tmp_path / "out").exists()
 
 
-def test_one_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
+def test_a_single_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "deep")
     with pytest.raises(
         ConfigError,
@@ -255,7 +257,7 @@ def test_one_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
         engrave(tmp_path / "out", options(scores=str(folder), val=0.5))
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such file or folder of scores"):
         engrave(tmp_path / "out", options(scores=str(tmp_path / "nowhere")))
 
@@ -267,7 +269,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         ("import time; time.sleep(60)", "not read within 1 s"),
     ],
 )
-def test_a_child_that_aborts_or_hangs(
+def test_aborting_or_hanging_child(
     program: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "broken_child.py").write_text(program)
@@ -278,15 +280,15 @@ def test_a_child_that_aborts_or_hangs(
     assert re.fullmatch(message, error)
 
 
-def test_a_child_cannot_take_all_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_child_is_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MEMORY_LIMIT_BYTES", 100 << 20)
-    assert child.examine(folder / "good.mei").error  # which of them notices is chance
+    assert child.examine(folder / "good.mei").error  # the message depends on who fails first
 
 
-# ---- reading scores ----------------------------------------------------------------------------
+# ---- reading music files ----------------------------------------------------------------------------
 
 
-def test_scores_in_other_encodings(tmp_path: Path) -> None:
+def test_music_files_in_other_encodings(tmp_path: Path) -> None:
     text = score([NOTES])
     for name, encoding in (("a.mei", "utf-8"), ("b.mei", "utf-16"), ("c.mei", "utf-8-sig")):
         (tmp_path / name).write_bytes(text.encode(encoding))
@@ -296,7 +298,7 @@ def test_scores_in_other_encodings(tmp_path: Path) -> None:
     assert "Bär" in music_files.read(tmp_path / "d.mei")
 
 
-def test_a_score_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_a_music_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(music_files, "MAX_BYTES", 100 << 10)
     path = tmp_path / "bomb.mxl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -305,7 +307,7 @@ def test_a_score_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         music_files.read(path)
 
 
-def test_the_score_of_an_archive_is_the_one_that_its_container_names(tmp_path: Path) -> None:
+def test_archives_are_read_from_the_root_file_of_their_container(tmp_path: Path) -> None:
     path = tmp_path / "a.mxl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("__MACOSX/._a.xml", b"\xff\x00")
@@ -316,7 +318,7 @@ def test_the_score_of_an_archive_is_the_one_that_its_container_names(tmp_path: P
     assert music_files.read(path) == "<score-partwise><part/></score-partwise>"
 
 
-def test_copies_of_music_are_found_whatever_their_titles() -> None:
+def test_copies_with_other_titles_have_the_same_pitch_hash() -> None:
     one = score([NOTES], head='keysig="2s"')
     assert music_files.pitch_hash(one) == music_files.pitch_hash(
         one.replace("<title/>", "<title>A</title>")
@@ -328,28 +330,28 @@ def test_copies_of_music_are_found_whatever_their_titles() -> None:
 
 
 @pytest.mark.parametrize("key", ["0", "3s", "6s", "7s", "5f", "7f"])
-def test_no_transposition_leads_to_keys_that_nobody_writes(key: str) -> None:
+def test_transpositions_lead_to_common_keys(key: str) -> None:
     mei = score([NOTES], head=f'keysig="{key}"')
     drawn = {typesetting._draw_transposition(mei, random.Random(i)) for i in range(100)}
     sharps = -int(key[0]) if key.endswith("f") else int(key[0])
     for interval in drawn - {""}:
-        found = typesetting.to_mei(mei, interval)
-        assert found is not None
-        [(n, sign)] = set(typesetting._KEY.findall(found)) or {("0", "")}
+        result = typesetting.to_mei(mei, interval)
+        assert result is not None
+        [(n, sign)] = set(typesetting._KEY.findall(result)) or {("0", "")}
         moved = -int(n) if sign == "f" else int(n)
         assert moved == sharps + typesetting._TRANSPOSITIONS[interval]
         assert abs(moved) <= 6
     assert len(drawn) > 2
 
 
-def test_scores_in_the_folder_to_make_are_not_lost(folder: Path) -> None:
+def test_music_files_in_the_output_folder_are_not_deleted(folder: Path) -> None:
     (folder / "manifest.json").write_text("{}")
     with pytest.raises(ConfigError, match="which would be replaced; choose another OUT"):
         engrave(folder, options(scores=str(folder)), force=True)
     assert (folder / "good.mei").is_file()
 
 
-def test_a_folder_may_be_called_what_the_scores_are(
+def test_output_folder_may_have_the_name_of_a_music_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -357,7 +359,7 @@ def test_a_folder_may_be_called_what_the_scores_are(
     assert (tmp_path / "generated" / "manifest.json").is_file()
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(
+def test_full_disk_is_a_one_line_error_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(pixels: object, path: Path) -> None:
@@ -381,39 +383,39 @@ MUSICXML = (
     ("name", "text"),
     [("a.musicxml", MUSICXML), ("a.xml", MUSICXML), ("a.krn", "**kern\n*clefG2\n1cc\n*-\n")],
 )
-def test_one_note_in_every_format(name: str, text: str, tmp_path: Path) -> None:
+def test_single_note_in_every_format(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     manifest = engrave(tmp_path / "out", options(pages=1, scores=str(tmp_path / name)))
     assert sum(n for c, n in manifest["categories"].items() if c.startswith("notehead")) == 1
 
 
-def test_one_file_is_enough(folder: Path, tmp_path: Path) -> None:
+def test_a_single_file_suffices(folder: Path, tmp_path: Path) -> None:
     manifest = engrave(tmp_path / "out", options(pages=1, scores=str(folder / "good.mei")))
     assert manifest["works"] == {"1": "good.mei"}
 
 
-def test_chorales_are_found_and_set(tmp_path: Path) -> None:
-    found = music_files.chorales(music_files.chorale_folder())
-    assert len(found) > 300
+def test_chorales_are_typeset(tmp_path: Path) -> None:
+    result = music_files.chorales(music_files.chorale_folder())
+    assert len(result) > 300
     manifest = engrave(tmp_path / "out", options(pages=2, scores="chorales"))
     assert manifest["licence"] == dataset.CHORALES_CAVEAT
     assert manifest["failures"] == {}
 
 
-def test_pieces_are_numbered_by_their_order_and_copies_are_one_work() -> None:
+def test_pieces_are_numbered_in_order_and_copies_are_one_work() -> None:
     files = [Path("x/b"), Path("x/c"), Path("x/y/a")]
-    found = number_pieces(files, Path("x"), ["1", "2", "1"], trusted=False)
-    assert [(p.work, p.name) for p in found] == [(1, "b"), (2, "c"), (1, "y/a")]
+    result = number_pieces(files, Path("x"), ["1", "2", "1"], trusted=False)
+    assert [(p.work, p.name) for p in result] == [(1, "b"), (2, "c"), (1, "y/a")]
 
 
-def test_the_share_held_out_does_not_depend_on_the_number_of_pages() -> None:
+def test_held_out_items_do_not_depend_on_their_number() -> None:
     for share in (0.0, 0.1, 0.25, 0.34, 0.5, 0.99):
         held = [dataset._is_held_out(i, share) for i in range(1000)]
         assert sum(held) == round(1000 * share)
         assert np.abs(np.cumsum(held) - share * np.arange(1, 1001)).max() <= 1
 
 
-def test_the_fallback_is_recorded_and_changes_no_label(tmp_path: Path) -> None:
+def test_fallback_rasteriser_is_recorded_and_changes_no_labels(tmp_path: Path) -> None:
     for rasteriser in ("blend2d", "numpy"):
         page = replace(SMALL, rasteriser=rasteriser)
         engrave(tmp_path / rasteriser, options(pages=1, page=page, segmentation=True))

@@ -47,24 +47,24 @@ def test_a_page_without_ink_is_white(width: int, height: int, rasteriser: Raster
         pytest.param(rectangle(-1e9, -1e9, 1e9, -1), id="far away"),
     ],
 )
-def test_no_ink_on_the_page(contour: Points, rasteriser: Rasteriser) -> None:
+def test_outlines_without_ink_on_the_page(contour: Points, rasteriser: Rasteriser) -> None:
     assert (rasterise([outline([contour])], 8, 6, rasteriser=rasteriser) == 255).all()
 
 
 @every_rasteriser
-def test_a_page_of_one_pixel(rasteriser: Rasteriser) -> None:
+def test_page_of_one_pixel(rasteriser: Rasteriser) -> None:
     page = rasterise([outline([rectangle(0.25, -3, 0.75, 0.5)])], 1, 1, rasteriser=rasteriser)
     assert page.tolist() == [[pytest.approx(grey(0.25), abs=1)]]
 
 
 @every_rasteriser
-def test_ink_over_the_whole_page_and_far_beyond(rasteriser: Rasteriser) -> None:
+def test_ink_far_beyond_the_page(rasteriser: Rasteriser) -> None:
     far = np.array([[-1e6, -1e6], [3e6, -1e6], [-1e6, 3e6]])
     assert (rasterise([outline([far])], 9, 5, rasteriser=rasteriser) == 0).all()
 
 
 @every_rasteriser
-def test_a_rectangle_at_quarters_of_a_pixel(rasteriser: Rasteriser) -> None:
+def test_rectangle_at_quarter_pixels(rasteriser: Rasteriser) -> None:
     page = rasterise([outline([rectangle(1.25, 1.5, 4.75, 3.25)])], 6, 5, rasteriser=rasteriser)
     columns = np.array([0, 0.75, 1, 1, 0.75, 0])
     rows = np.array([0, 0.5, 1, 0.25, 0])
@@ -72,7 +72,7 @@ def test_a_rectangle_at_quarters_of_a_pixel(rasteriser: Rasteriser) -> None:
 
 
 @every_rasteriser
-def test_a_triangle_across_the_left_side(rasteriser: Rasteriser) -> None:
+def test_triangle_across_the_left_edge(rasteriser: Rasteriser) -> None:
     triangle = np.array([[-2.0, 0], [2, 0], [-2, 4]])  # its slope meets x = 0 at y = 2
     page = rasterise([outline([triangle])], 3, 4, rasteriser=rasteriser)
     coverage = [[1, 0.5, 0], [0.5, 0, 0], [0, 0, 0], [0, 0, 0]]
@@ -80,8 +80,8 @@ def test_a_triangle_across_the_left_side(rasteriser: Rasteriser) -> None:
 
 
 @every_rasteriser
-def test_winding(rasteriser: Rasteriser) -> None:
-    """A hole turns against its outline; a second contour that turns the same way does not."""
+def test_holes_by_winding_number(rasteriser: Rasteriser) -> None:
+    """Check that only contours of opposite orientation are holes."""
     outer, inner = rectangle(0, 0, 6, 6), rectangle(2, 2, 4, 4)
     hole = rasterise([outline([outer, inner[::-1]])], 6, 6, rasteriser=rasteriser)
     assert (hole == 0).sum() == 36 - 4
@@ -90,8 +90,8 @@ def test_winding(rasteriser: Rasteriser) -> None:
 
 
 @every_rasteriser
-def test_outlines_that_turn_against_each_other_both_leave_ink(rasteriser: Rasteriser) -> None:
-    """A slur that crosses itself has a lobe of each kind; staff lines run through both."""
+def test_outlines_of_opposite_orientation_both_leave_ink(rasteriser: Rasteriser) -> None:
+    """Check a self-intersecting slur with a lobe of each orientation, crossed by a staff line."""
     twisted = np.array([[0.0, 0], [12, 6], [12, 0], [0, 6]])
     staff_line = rectangle(-1, 2, 13, 4)
     page = rasterise([outline([twisted]), outline([staff_line])], 12, 6, rasteriser=rasteriser)
@@ -100,7 +100,7 @@ def test_outlines_that_turn_against_each_other_both_leave_ink(rasteriser: Raster
 
 
 @every_rasteriser
-def test_outlines_that_share_a_pixel(rasteriser: Rasteriser) -> None:
+def test_outlines_sharing_a_pixel(rasteriser: Rasteriser) -> None:
     half = outline([rectangle(0, 0, 0.5, 1)])
     assert rasterise([half] * 3, 1, 1, rasteriser=rasteriser)[0, 0] == pytest.approx(255 / 8, abs=2)
     assert rasterise([half] * 300, 1, 1, rasteriser=rasteriser)[0, 0] <= 1
@@ -108,7 +108,7 @@ def test_outlines_that_share_a_pixel(rasteriser: Rasteriser) -> None:
     assert rasterise([one], 1, 1, rasteriser=rasteriser)[0, 0] == 0
 
 
-def test_points_must_be_near() -> None:
+def test_points_must_be_finite_and_near() -> None:
     for value in (np.nan, np.inf, -1.1e9):
         with pytest.raises(ValueError, match=r"points of outlines must lie within 1e\+09 pixels"):
             rasterise([outline([rectangle(0, 0, value, 1)])], 4, 4)
@@ -142,7 +142,7 @@ def test_blend2d_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def winding_numbers(contours: list[Points], x: Points, y: Points) -> NDArray[np.int64]:
-    """How often contours go around points, by counting the edges right of each."""
+    """Compute winding numbers of points by counting the edges to the right of each."""
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.int64)
     for contour in contours:
         for (x0, y0), (x1, y1) in zip(contour, np.roll(contour, -1, axis=0), strict=True):
@@ -155,7 +155,7 @@ def winding_numbers(contours: list[Points], x: Points, y: Points) -> NDArray[np.
 
 
 def sampled(outlines: list[list[Points]], width: int, height: int, n: int = 32) -> Points:
-    """The light left on a page, 0 to 1, from ``n`` by ``n`` points a pixel."""
+    """Estimate the light left on a page, 0 to 1, from ``n`` by ``n`` samples per pixel."""
     light = np.ones((height, width))
     x = (np.arange(width * n) + 0.5) / n
     y = (np.arange(height * n) + 0.5)[:, None] / n
@@ -171,7 +171,7 @@ contours = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=6)
 
 @every_rasteriser
 @given(outlines=st.lists(st.lists(contours, min_size=1, max_size=2), max_size=3))
-def test_coverage_agrees_with_counting_points(
+def test_coverage_agrees_with_sampling(
     outlines: list[list[Points]], rasteriser: Rasteriser
 ) -> None:
     page = rasterise([outline(contours) for contours in outlines], 12, 10, rasteriser=rasteriser)
@@ -181,7 +181,7 @@ def test_coverage_agrees_with_counting_points(
 
 
 def page_of_shapes() -> list[Outline]:
-    """Staff lines, slanted strokes, discs and rings at places that share no grid."""
+    """Draw staff lines, slanted strokes, discs and rings off the pixel grid."""
     rng = np.random.default_rng(3)
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     disc = np.stack((np.cos(angles), np.sin(angles)), axis=1)
@@ -195,7 +195,7 @@ def page_of_shapes() -> list[Outline]:
     return shapes
 
 
-def test_the_rasterisers_agree() -> None:
+def test_rasterisers_agree() -> None:
     pages = [rasterise(page_of_shapes(), 400, 300, rasteriser=r) for r in RASTERISERS]
     difference = np.abs(pages[0].astype(int) - pages[1])
     assert 0.1 < (pages[0] < 255).mean() < 0.9
@@ -204,15 +204,15 @@ def test_the_rasterisers_agree() -> None:
 
 
 @pytest.mark.parametrize("cells", [1, 1000])
-def test_bands_leave_no_trace(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_does_not_depend_on_bands(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = rasterise(page_of_shapes(), 400, 300, rasteriser="numpy")
     monkeypatch.setattr("converters.engraving.raster.BAND_CELLS", cells)
     banded = rasterise(page_of_shapes(), 400, 300, rasteriser="numpy")
     np.testing.assert_array_equal(banded, whole)
 
 
-def test_many_tall_edges_take_little_memory() -> None:
-    """Two million pieces of edges, each 8 bytes in some twenty arrays if held at once."""
+def test_many_tall_edges_need_little_memory() -> None:
+    """Rasterise two million pieces of edges, which would take 8 bytes in about 20 arrays at once."""
     n = 2000
     zigzag = np.stack((np.linspace(0, 100, n), np.where(np.arange(n) % 2, 1000, 0)), axis=1)
     tracemalloc.start()

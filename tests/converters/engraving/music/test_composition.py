@@ -147,7 +147,7 @@ def test_ties_and_ids(seed: int, bars: int, style: str) -> None:
         for before, head in pairwise(voice):
             if head.tied_from is not None:
                 assert head.tied_from is before
-                assert head.place == before.place
+                assert head.pitch_name == before.pitch_name
                 assert head.onset == before.end or piece.measures[head.bar].ending == "2"
 
 

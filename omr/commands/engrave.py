@@ -30,12 +30,16 @@ def engrave(
         Literal["plain", "decorated", "mixed"],
         typer.Option(
             help="Symbols: plain (common ones), decorated (also articulations, ornaments, tuplets "
-            "and other rare ones), or mixed (half of the pages each)."
+            "and other rare ones), or mixed (about half of the pages decorated)."
         ),
     ] = "plain",
     size: Annotated[str, typer.Option(help="Page size in pixels, WIDTHxHEIGHT.")] = "1960x2772",
     fonts: Annotated[
-        str | None, typer.Option(help="Music fonts, comma-separated.", show_default="all five")
+        str | None,
+        typer.Option(
+            help="Music fonts, comma-separated: Bravura, Gootville, Leipzig, Leland, Petaluma.",
+            show_default="all five",
+        ),
     ] = None,
     degrade: Annotated[
         Literal["none", "scan", "photo"],

@@ -1,3 +1,4 @@
+import inspect
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -6,7 +7,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
+from converters.engraving.smufl import FONTS
 from omr.cli import app
+from omr.commands.engrave import engrave
 
 NOTE = (
     "note: blend2d is not installed; pages are rasterised with NumPy, which is slower and changes "
@@ -63,3 +66,8 @@ def test_a_malformed_size(tmp_path: Path, size: str) -> None:
     assert (
         str(error) == f"--size {size}: malformed; expected WIDTHxHEIGHT in pixels, e.g. 1960x2772"
     )
+
+
+def test_help_lists_every_music_font() -> None:
+    [option] = inspect.signature(engrave, eval_str=True).parameters["fonts"].annotation.__metadata__
+    assert option.help == f"Music fonts, comma-separated: {', '.join(FONTS)}."

@@ -14,9 +14,6 @@ from omr.console import note, print_json, progress, say, table
 from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from converters.formats.yolo import YoloDataset
     from converters.images import Pixels
     from converters.page import Page
@@ -130,18 +127,12 @@ def _of_data(page: "Page", of_weights: Sequence[str], of_data: Sequence[str]) ->
     label_of = {name: label for label, name in enumerate(of_data)}
     new = np.array([label_of.get(name, -1) for name in of_weights], dtype=np.int64)
     labels = new[page.labels]
-    return _some(replace(page, labels=labels), labels >= 0)
+    return replace(page, labels=labels).only(labels >= 0)
 
 
 def _strongest(page: "Page", most: int) -> "Page":
     """The first of a page's predictions, which are sorted by score."""
-    return page if len(page.labels) <= most else _some(page, slice(most))
-
-
-def _some(page: "Page", kept: "slice | NDArray[np.bool_]") -> "Page":
-    scores = None if page.scores is None else page.scores[kept]
-    boxes_xyxy, labels = page.boxes_xyxy[kept], page.labels[kept]
-    return replace(page, boxes_xyxy=boxes_xyxy, labels=labels, scores=scores)
+    return page if len(page.labels) <= most else page.only(slice(most))
 
 
 def _is_training_split(dataset: "YoloDataset", split: str) -> bool:

@@ -102,14 +102,12 @@ def _only(page: "Page", names: Sequence[str], only: Sequence[str] | None) -> "Pa
     """The page with the symbols of some classes."""
     import numpy as np
 
-    from converters.prepare.cleaning import take
-
     if not only:
         return page
     if unknown := set(only) - set(names):
         raise ConfigError(f"--only: no class is called {with_nearest(unknown, names)}")
     labels = [names.index(name) for name in only]
-    return take(page, np.flatnonzero(np.isin(page.labels, labels)))
+    return page.only(np.isin(page.labels, labels))
 
 
 def _scale_of(page: "Page") -> float:

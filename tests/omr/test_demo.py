@@ -49,8 +49,12 @@ def test_pages_to_test_on_are_not_pages_to_train_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("force", "message"),
     [
-        ([], "{} exists; choose another folder, or --force to replace it"),
-        (["--force"], "{} was not made by a demo and is not replaced; choose another"),
+        ([], "{}: already exists; choose another folder, or use --force to replace it"),
+        (
+            ["--force"],
+            "{}: contains no .omr-demo, so omr did not create it and will not replace it; "
+            "choose another folder",
+        ),
     ],
 )
 def test_a_folder_of_somebody_else_stays(force: list[str], message: str, tmp_path: Path) -> None:

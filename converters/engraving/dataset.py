@@ -61,26 +61,23 @@ class EngravingOptions:
     def __post_init__(self) -> None:
         """Check ranges and font names."""
         if self.pages < 1:
-            raise ConfigError(f"--pages {self.pages}: too few; expected at least 1")
+            reason = "too few; expected at least 1"
+            raise ConfigError(reason, option="--pages", value=self.pages)
         if not 0 <= self.val < 1:
-            raise ConfigError(f"--val {self.val:g}: out of range; expected 0 <= VAL < 1")
+            reason = "out of range; expected 0 <= VAL < 1"
+            raise ConfigError(reason, option="--val", value=f"{self.val:g}")
         _check_fonts("--fonts", self.page.fonts)
         _check_fonts("--holdout-font", filter(None, [self.holdout_font]))
         if self.holdout_font and not self.val:
-            raise ConfigError(
-                f"--holdout-font {self.holdout_font}: no pages are held out; set --val too"
-            )
+            reason = "no pages are held out; set --val too"
+            raise ConfigError(reason, option="--holdout-font", value=self.holdout_font)
         if not self.fonts(held_out=False):
-            raise ConfigError(
-                f"--holdout-font {self.holdout_font}: no font is left for the training pages; "
-                "list more in --fonts"
-            )
+            reason = "no font is left for the training pages; list more in --fonts"
+            raise ConfigError(reason, option="--holdout-font", value=self.holdout_font)
         width, height = self.page.width, self.page.height
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
-            raise ConfigError(
-                f"--size {width}x{height}: out of range; expected {MIN_SIDE} to {MAX_SIDE} pixels "
-                "for both sides"
-            )
+            reason = f"out of range; expected {MIN_SIDE} to {MAX_SIDE} pixels for both sides"
+            raise ConfigError(reason, option="--size", value=f"{width}x{height}")
 
     def fonts(self, *, held_out: bool) -> tuple[str, ...]:
         """Return the fonts of the held-out pages, or of the others."""
@@ -92,7 +89,8 @@ class EngravingOptions:
 def _check_fonts(option: str, names: Iterable[str]) -> None:
     if unknown := set(names) - set(smufl.FONTS):
         shown = with_nearest(unknown, smufl.FONTS)
-        raise ConfigError(f"{option}: no such font: {shown}; expected {', '.join(smufl.FONTS)}")
+        reason = f"no such font: {shown}; expected {', '.join(smufl.FONTS)}"
+        raise ConfigError(reason, option=option)
 
 
 class PageTracker(Protocol):
@@ -215,10 +213,11 @@ def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[P
         for side in (True, False)
     }
     if options.val and not (pools[True] and pools[False]):
-        raise ConfigError(
-            f"--val {options.val:g}: leaves no pieces on one side of the split of {len(pieces)}; "
+        reason = (
+            f"leaves no pieces on one side of the split of {len(pieces)}; "
             "provide more files or choose another fraction"
         )
+        raise ConfigError(reason, option="--val", value=f"{options.val:g}")
     return pools
 
 

@@ -35,6 +35,11 @@ Ints = NDArray[np.int64]
 Rasteriser = Literal["blend2d", "numpy"]
 """``blend2d``: the package blend2d-py; ``numpy``: the fallback in this module, half as fast."""
 
+FALLBACK_NOTE = (
+    "blend2d is not installed; pages are rasterised with NumPy, which is slower and changes pixels "
+    "by a few grey levels. Run pip install 'omr-toolkit[engrave]' to install it."
+)
+"""Note for the user if NumPy is used because blend2d is missing."""
 _PACKAGES: dict[Rasteriser, str] = {"blend2d": "blend2d-py", "numpy": "numpy"}
 
 MAX_XY = 1e9

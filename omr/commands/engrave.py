@@ -1,4 +1,4 @@
-"""``omr engrave``."""
+"""The command ``omr engrave``."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,6 @@ import typer
 from class_maps import ConfigError
 from omr.console import note, print_json, progress, say, table
 from omr.options import AsJson, Workers, n_processes
-
-MISSING_BLEND2D = (
-    "blend2d is not installed; pages are rasterised with NumPy, which is slower and changes pixels "
-    "by a few grey levels. Run pip install 'omr-toolkit[engrave]' to install it."
-)
 
 
 def engrave(
@@ -42,8 +37,7 @@ def engrave(
         ),
     ] = None,
     degrade: Annotated[
-        Literal["none", "scan", "photo"],
-        typer.Option(help="Degradation that imitates a scan or a photo."),
+        Literal["none", "scan", "photo"], typer.Option(help="Imitation of a scan or a photo.")
     ] = "none",
     val: Annotated[float, typer.Option(help="Fraction of the pieces to hold out.")] = 0.0,
     holdout_font: Annotated[
@@ -64,15 +58,12 @@ def engrave(
 
     Example: omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
     """
-    from converters.engraving import raster
-    from converters.engraving.dataset import EngravingOptions
-    from converters.engraving.dataset import engrave as run
+    from converters.engraving import dataset, raster, smufl
     from converters.engraving.pages import PageOptions
-    from converters.engraving.smufl import FONTS
 
     width, height = _size(size)
     rasteriser = raster.installed_rasteriser()
-    options = EngravingOptions(
+    options = dataset.EngravingOptions(
         pages=pages,
         page=PageOptions(
             seed=seed,
@@ -81,7 +72,7 @@ def engrave(
             style=style,
             degrade=degrade,
             rasteriser=rasteriser,
-            fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else FONTS,
+            fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else smufl.FONTS,
         ),
         scores=scores,
         holdout_font=holdout_font,
@@ -89,8 +80,8 @@ def engrave(
         segmentation=segmentation,
     )
     if rasteriser == "numpy":
-        note(MISSING_BLEND2D)
-    manifest = run(
+        note(raster.FALLBACK_NOTE)
+    manifest = dataset.engrave(
         out,
         options,
         workers=n_processes(workers),
@@ -104,9 +95,8 @@ def engrave(
 
 def _size(text: str) -> tuple[int, int]:
     if not (match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)):
-        raise ConfigError(
-            f"--size {text}: malformed; expected WIDTHxHEIGHT in pixels, e.g. 1960x2772"
-        )
+        reason = "malformed; expected WIDTHxHEIGHT in pixels, e.g. 1960x2772"
+        raise ConfigError(reason, option="--size", value=text)
     return int(match[1]), int(match[2])
 
 
@@ -119,8 +109,7 @@ def _show(manifest: dict[str, Any], out: Path) -> None:
     )
     counts = sorted(manifest["categories"].items(), key=lambda item: -item[1])
     table("Categories", ("category", "symbols"), [row for row in counts if row[1]])
-    n_absent = sum(1 for _, n in counts if not n)
-    say(f"{n_absent} categories do not occur; manifest.json lists them")
+    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them")
     fraction = manifest["collisions"] / manifest["symbols"]
     say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})")
     for reason, n in manifest["rejected"].items():

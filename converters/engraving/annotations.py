@@ -24,7 +24,7 @@ SOURCE = ENGRAVED
 """Name of the source in class maps, and of its only annotation set."""
 IDS_PER_PAGE = 100_000
 """Number of annotation ids reserved per page: the ids of page k start at k times this number."""
-MAX_STICKING_OUT_PX = 10.0
+MAX_OVERHANG_PX = 10.0
 """Largest distance between the bounds of a rotated box and the upright box. Beyond it, the upright
 box is used for both: readers take boxes that differ much for two different formats."""
 _EPS_PX = 0.1
@@ -48,7 +48,7 @@ def rows(
     for i, (symbol, box) in enumerate(zip(symbols, boxes_xyxy.tolist(), strict=True), 1):
         annotation = {
             "a_bbox": [round(side, 3) for side in box],
-            "o_bbox": [round(x, 3) for x in turned_box(symbol.outline, box)],
+            "o_bbox": [round(x, 3) for x in rotated_box(symbol.outline, box)],
             "cat_id": [str(_categories()[symbol.category].id)],
             "area": max(1, round(area(symbol.outline))),
             "img_id": str(image_id),
@@ -67,7 +67,7 @@ def _comments(symbol: Symbol, instance: int) -> str:
     return comments
 
 
-def turned_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
+def rotated_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
     """Compute the smallest rectangle around the ink, at any rotation.
 
     Args:
@@ -83,7 +83,7 @@ def turned_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
     corners = [(x + x0, y + y0) for x, y in cv2.boxPoints(rectangle).tolist()]
     xs, ys = zip(*corners, strict=True)
     bounds = min(xs), min(ys), max(xs), max(ys)
-    if max(abs(a - b) for a, b in zip(bounds, box_xyxy, strict=True)) > MAX_STICKING_OUT_PX:
+    if max(abs(a - b) for a, b in zip(bounds, box_xyxy, strict=True)) > MAX_OVERHANG_PX:
         return upright
     first = max(range(4), key=lambda i: xs[i] + ys[i])  # the bottom right corner
     (ax, ay), (bx, by), (cx, cy), _ = corners

@@ -113,15 +113,15 @@ def scan_look(rng: np.random.Generator) -> Look:
         ink_blur_px=rng.uniform(0.45, 0.75),
         edge=rng.uniform(0.4, 0.5) if bitonal else rng.uniform(0.38, 0.58),
         fray=rng.uniform(0.02, 0.1),
-        fade=_sometimes(rng, 0.5, 0.05, 0.3 if bitonal else 0.45),
+        fade=_draw_or_zero(rng, 0.5, 0.05, 0.3 if bitonal else 0.45),
         ink=rng.uniform(0.02, 0.3),
         paper=paper,
         grain=rng.uniform(0, 0.012),
-        stains=int(_sometimes(rng, 0.3, 1, 7)),
-        specks=int(_sometimes(rng, 0.6, 5, 150)),
-        show_through=_sometimes(rng, 0.35, 0.01, 0.1),
+        stains=int(_draw_or_zero(rng, 0.3, 1, 7)),
+        specks=int(_draw_or_zero(rng, 0.6, 5, 150)),
+        show_through=_draw_or_zero(rng, 0.35, 0.01, 0.1),
         shade=rng.uniform(0, 0.06),
-        gutter=_sometimes(rng, 0.25, 0.1, 0.45),
+        gutter=_draw_or_zero(rng, 0.25, 0.1, 0.45),
         shadow=0,
         blur_px=rng.uniform(0.3, 0.7),
         motion_px=0,
@@ -130,7 +130,7 @@ def scan_look(rng: np.random.Generator) -> Look:
         gamma=rng.uniform(0.8, 1.25),
         black_and_white=float(rng.choice((4, 1e6))) if bitonal else 0,
         threshold=rng.uniform(0.28, 0.42),
-        jpeg_quality=int(_sometimes(rng, 0.7, 50, 95)),
+        jpeg_quality=int(_draw_or_zero(rng, 0.7, 50, 95)),
     )
 
 
@@ -140,18 +140,18 @@ def photo_look(rng: np.random.Generator) -> Look:
         ink_blur_px=rng.uniform(0.4, 0.7),
         edge=rng.uniform(0.4, 0.54),
         fray=rng.uniform(0.02, 0.08),
-        fade=_sometimes(rng, 0.4, 0.05, 0.35),
+        fade=_draw_or_zero(rng, 0.4, 0.05, 0.35),
         ink=rng.uniform(0.08, 0.4),
         paper=rng.uniform(0.65, 0.98),
         grain=rng.uniform(0.002, 0.015),
-        stains=int(_sometimes(rng, 0.2, 1, 5)),
-        specks=int(_sometimes(rng, 0.3, 5, 60)),
-        show_through=_sometimes(rng, 0.25, 0.01, 0.06),
+        stains=int(_draw_or_zero(rng, 0.2, 1, 5)),
+        specks=int(_draw_or_zero(rng, 0.3, 5, 60)),
+        show_through=_draw_or_zero(rng, 0.25, 0.01, 0.06),
         shade=rng.uniform(0.05, 0.4),
-        gutter=_sometimes(rng, 0.4, 0.1, 0.4),
-        shadow=_sometimes(rng, 0.35, 0.1, 0.45),
+        gutter=_draw_or_zero(rng, 0.4, 0.1, 0.4),
+        shadow=_draw_or_zero(rng, 0.35, 0.1, 0.45),
         blur_px=rng.uniform(0.5, 1.25),
-        motion_px=_sometimes(rng, 0.3, 1, 3),
+        motion_px=_draw_or_zero(rng, 0.3, 1, 3),
         noise=rng.uniform(1, 6),
         white=rng.uniform(0.85, 1.1),
         gamma=rng.uniform(0.75, 1.3),
@@ -164,7 +164,7 @@ def photo_look(rng: np.random.Generator) -> Look:
 _LOOKS: dict[str, Callable[[np.random.Generator], Look]] = {"scan": scan_look, "photo": photo_look}
 
 
-def _sometimes(rng: np.random.Generator, probability: float, low: float, high: float) -> float:
+def _draw_or_zero(rng: np.random.Generator, probability: float, low: float, high: float) -> float:
     """Draw from ``low`` to ``high`` with the given probability, otherwise return 0."""
     value = rng.uniform(low, high)
     return value if rng.random() < probability else 0.0
@@ -264,8 +264,8 @@ def _stroke(length_px: float, angle: float) -> Field:
     """Make a kernel that blurs along a line without moving anything, shape ``(5, 5)``."""
     y, x = np.mgrid[-2:3, -2:3]
     along = np.abs(x * math.cos(angle) + y * math.sin(angle))
-    aside = np.abs(y * math.cos(angle) - x * math.sin(angle))
-    kernel = (length_px / 2 + 0.5 - along).clip(0, 1) * (1 - aside).clip(0, 1)
+    across = np.abs(y * math.cos(angle) - x * math.sin(angle))
+    kernel = (length_px / 2 + 0.5 - along).clip(0, 1) * (1 - across).clip(0, 1)
     stroke: Field = (kernel / kernel.sum()).astype(np.float32)
     return stroke
 

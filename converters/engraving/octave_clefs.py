@@ -57,7 +57,7 @@ def _distances(points: Points, ink: Outline) -> Points:
     """Compute the distance of each point to the nearest edge, shape ``(N,)``."""
     starts = np.concatenate(ink.contours())
     steps = np.concatenate([np.roll(c, -1, axis=0) - c for c in ink.contours()])
-    away = points[:, None] - starts  # (N, M, 2)
-    along = (away * steps).sum(2) / np.maximum((steps**2).sum(1), 1e-12)
-    nearest = away - np.clip(along, 0, 1)[..., None] * steps
+    offsets = points[:, None] - starts  # (N, M, 2)
+    along = (offsets * steps).sum(2) / np.maximum((steps**2).sum(1), 1e-12)
+    nearest = offsets - np.clip(along, 0, 1)[..., None] * steps
     return np.asarray(np.hypot(*np.moveaxis(nearest, 2, 0)).min(1))

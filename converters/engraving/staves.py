@@ -95,9 +95,9 @@ class Staves:
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
 
         def distance(staff: Staff) -> tuple[float, float, int]:
-            aside = max(staff.x0 - x, x - staff.x1, 0.0)
-            away = max(staff.lines_y[0] - y, y - staff.lines_y[-1], 0.0)
-            return aside, float(away), staff.index
+            dx = max(staff.x0 - x, x - staff.x1, 0.0)
+            dy = max(staff.lines_y[0] - y, y - staff.lines_y[-1], 0.0)
+            return dx, float(dy), staff.index
 
         return min(self.all, key=distance, default=None)
 

@@ -135,8 +135,8 @@ def grown(contours: Sequence[Points], by: float) -> list[Points]:
 
 
 def _without_repeats(contour: Points) -> Points:
-    kept: Points = contour[(contour != np.roll(contour, 1, axis=0)).any(1)]
-    return kept
+    distinct: Points = contour[(contour != np.roll(contour, 1, axis=0)).any(1)]
+    return distinct
 
 
 def _grown(contour: Points, by: float) -> Points:

@@ -76,8 +76,8 @@ def draw_layout(rng: random.Random, width: int, height: int, fonts: Sequence[str
         fonts: Music fonts to choose from.
     """
     font = rng.choice(list(fonts))
-    wanted = rng.uniform(*STAFF_SPACE_PX) * width / REFERENCE_WIDTH
-    scale = max(1, round(100 * max(wanted, LEAST_STAFF_SPACE_PX) / _PX_AT_100))
+    drawn_space = rng.uniform(*STAFF_SPACE_PX) * width / REFERENCE_WIDTH
+    scale = max(1, round(100 * max(drawn_space, LEAST_STAFF_SPACE_PX) / _PX_AT_100))
     space = scale / 100 * _PX_AT_100
     margins = [round(share * width * 100 / scale) for share in MARGINS]
     return PageLayout(

@@ -59,7 +59,7 @@ def section_keys(rng: random.Random, home: Key, n: int) -> list[Key]:
             (home.fifths + 1, home.mode),
             (home.fifths - 1, home.mode),
             (home.fifths, "minor" if home.mode == "major" else "major"),
-            (home.fifths + (-3 if home.mode == "major" else 3), _other(home.mode)),
+            (home.fifths + (-3 if home.mode == "major" else 3), _opposite(home.mode)),
         )
         if abs(fifths) <= 7
     ]
@@ -80,7 +80,7 @@ def draw_cadence(
         return "authentic", key
     near = [
         Key(fifths, mode)
-        for fifths, mode in ((key.fifths, _other(key.mode)), (key.fifths + 1, key.mode))
+        for fifths, mode in ((key.fifths, _opposite(key.mode)), (key.fifths + 1, key.mode))
         if abs(fifths) <= 7
     ]
     if near and rng.random() < (0.28 if i % 2 else 0.18):
@@ -101,5 +101,5 @@ def draw_pickup(rng: random.Random, metre: Metre) -> int:
     return rng.choice((metre.beat, metre.beat // 2))
 
 
-def _other(mode: Mode) -> Mode:
+def _opposite(mode: Mode) -> Mode:
     return "minor" if mode == "major" else "major"

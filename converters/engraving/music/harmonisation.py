@@ -237,5 +237,5 @@ def _step_near(midi: int) -> int:
 
 def _melody_costs(of: Chord, rules: VoicingRules, note: Pitch) -> Costs:
     """Compute the cost of each voicing for leaving the desired melody."""
-    away = np.abs(voicings(of, rules).steps[:, min(rules.voices)] - note.step)
-    return np.where(away == 0, 0, 1.5 + 0.4 * away).astype(np.float32)
+    deviation = np.abs(voicings(of, rules).steps[:, min(rules.voices)] - note.step)
+    return np.where(deviation == 0, 0, 1.5 + 0.4 * deviation).astype(np.float32)

@@ -61,7 +61,7 @@ def test_rotated_box_starts_at_the_bottom_right_and_goes_up(
     matrix = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     points = half @ matrix + (100, 200)
     box = [*points.min(0), *points.max(0)]
-    result = np.array(annotations.turned_box(outline([points]), box)).reshape(4, 2)
+    result = np.array(annotations.rotated_box(outline([points]), box)).reshape(4, 2)
     gaps = np.linalg.norm(result[:, None] - points, axis=2).min(1)
     assert gaps.max() < 0.01
     assert result.sum(1).argmax() == 0
@@ -72,7 +72,7 @@ def test_rotated_box_starts_at_the_bottom_right_and_goes_up(
 def test_rotated_box_is_upright_if_it_would_extend_far() -> None:
     plump = np.array([[0, 0], [100, 30], [130, 130], [30, 100.0]])
     box = [0.0, 0.0, 130.0, 130.0]
-    assert annotations.turned_box(outline([plump]), box) == [130, 130, 130, 0, 0, 0, 0, 130]
+    assert annotations.rotated_box(outline([plump]), box) == [130, 130, 130, 0, 0, 0, 0, 130]
 
 
 @pytest.mark.parametrize(

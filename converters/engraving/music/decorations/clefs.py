@@ -22,7 +22,9 @@ def change_clefs(root: Element, bars: Sequence[MeiBar], marker: Marker, density:
     if not bars or _has_changes(root):
         return
     for staff, clef in bars[0].clefs.items():
-        if marker.happens(WHOLE_STAFF * density) and (other := _other(bars, staff, clef, marker)):
+        if marker.happens(WHOLE_STAFF * density) and (
+            other := _draw_clef(bars, staff, clef, marker)
+        ):
             for definition in root.iter(tag("staffDef")):
                 if definition.get("n") == staff:
                     _define(definition, other, marker)
@@ -30,7 +32,7 @@ def change_clefs(root: Element, bars: Sequence[MeiBar], marker: Marker, density:
         elif marker.happens(SOME_BARS * density) and len(bars) > 3:
             start = marker.rng.randint(1, len(bars) - 2)
             part = bars[start : start + marker.rng.randint(2, 4)]
-            if other := _other(part, staff, clef, marker):
+            if other := _draw_clef(part, staff, clef, marker):
                 _change(bars[start - 1], staff, other, marker)
                 _change(part[-1], staff, clef, marker)
                 _free_stems(part, staff)
@@ -41,7 +43,7 @@ def _has_changes(root: Element) -> bool:
     return any(inside(clef, "measure") for clef in root.iter(tag("clef")))
 
 
-def _other(bars: Sequence[MeiBar], staff: str, clef: Clef, marker: Marker) -> Clef | None:
+def _draw_clef(bars: Sequence[MeiBar], staff: str, clef: Clef, marker: Marker) -> Clef | None:
     """Draw another clef that suits the notes; None if no other clef does."""
     steps = [step for bar in bars if staff in bar.staves for step in _steps(bar.staves[staff])]
     if not steps:

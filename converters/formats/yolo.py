@@ -189,7 +189,10 @@ def recognises(path: Path) -> bool:
 
 
 def open_splits(path: Path) -> list["YoloSplit"]:
-    """Open the splits of a YOLO folder; splits that share a folder are opened once.
+    """Open the splits of a YOLO folder.
+
+    Splits that share a folder are opened once: as the split with the folder's name, or else as the
+    first one.
 
     Args:
         path: Folder that contains a ``data.yaml``, or the path of that file.
@@ -200,7 +203,8 @@ def open_splits(path: Path) -> list["YoloSplit"]:
     dataset = open_dataset(path)
     split_of: dict[Path, str] = {}
     for split, folder in dataset.splits.items():
-        split_of.setdefault(folder.resolve(), split)
+        if folder.name == split or folder.resolve() not in split_of:
+            split_of[folder.resolve()] = split
     return [YoloSplit(dataset, split) for split in split_of.values()]
 
 

@@ -213,7 +213,7 @@ def _train_and_score(
     walk: _Walk, place: _Place, split: str, on: list[str], how: list[object], *, joint: bool
 ) -> None:
     size = ["--imgsz", TILE, "--batch", BATCH, *on]
-    together = [place.coco, "--mix", "2:1", "--true-negatives", "--heads", JOINT_HEADS]
+    together = [place.coco, "--sampling-weights", "2:1", "--true-negatives", "--heads", JOINT_HEADS]
     run = ["--out", place.run, "--model", MODEL, *how, *LEARNING]
     walk.step("train", place.data, *(together if joint else ["--no-validate"]), *run, *size)
     weights = place.run / "weights" / "last.pt"

@@ -137,15 +137,16 @@ def _check_images(
     files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
 ) -> None:
     """Check the names and sizes of all images before any work is done."""
-    outputs: dict[tuple[str, PurePosixPath], Path] = {}
+    outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:
         for image, (width, height) in file.images.items():
             split = _split(image, file.split, val, options)
-            other = outputs.setdefault((split, image.with_suffix("")), file.path / image)
-            if other != file.path / image:
+            output = split, image.with_suffix("")
+            other_file, other = outputs.setdefault(output, (file, image))
+            if other_file is not file or other != image:
                 raise InputError(
                     f"two images would be written to {split}/{image.with_suffix('')}: {image} "
-                    f"and {other.name} of {other.parent}; rename one of them",
+                    f"and {other} of {other_file.path}; rename one of them",
                     path=file.path,
                 )
             if not options.labels_only:

@@ -257,8 +257,8 @@ def _look_at(path: Path, out: Path) -> _Source:
     if is_inside(path, out):
         raise ConfigError(f"{path} lies in {out}, which is for the demo; choose another --out")
     found, files = open_source(path)
-    splits = {file.split for file in files if file.file.images}
-    works = {work_of(i) for file in files if file.split == "train" for i in file.file.images}
+    splits = {file.split for file in files if file.images}
+    works = {work_of(i) for file in files if file.split == "train" for i in file.images}
     if not works:
         raise ConfigError(f"{path} has no training pages; a demo trains: give it some")
     return _Source(

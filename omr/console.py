@@ -78,6 +78,11 @@ def say(text: str, *, to: Console = err) -> None:
     to.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
+def heading(text: str) -> None:
+    """Print a line across the terminal on stderr that starts with a text."""
+    err.rule(f"[bold]{escape(text)}", align="left")
+
+
 def say_names(label: str, names: Sequence[str], *, to: Console = err) -> None:
     """Print a labelled list, ``label: a, b, c``; print nothing if the list is empty."""
     if names:
@@ -91,7 +96,7 @@ def say_written(target: Path, *contents: str) -> None:
         target: File or folder that was written.
         *contents: Names of the files in it, or descriptions of its contents.
     """
-    say(f"{', '.join(contents)} -> {target}".lstrip())
+    say(f"{', '.join(contents)} -> {target}")
 
 
 def entry(text: str) -> None:

@@ -126,7 +126,7 @@ def _add_shapes(commands: _Commands, folder: DemoFolder, seed: int) -> int:
 
 def _train(commands: _Commands, folder: DemoFolder, options: DemoOptions, epochs: int) -> None:
     heads = ["--heads", defaults.JOINT_HEADS]
-    joint = [folder.coco, "--mix", "2:1", "--true-negatives", *heads]
+    joint = [folder.coco, "--sampling-weights", "2:1", "--true-negatives", *heads]
     data = [folder.data, *(joint if options.joint else ["--no-validate"])]
     run = ["--out", folder.run, "--model", MODEL, "--epochs", epochs, "--seed", options.seed]
     commands.run("train", *data, *run, *defaults.OPTIMISATION, *_network(options))

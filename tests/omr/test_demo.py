@@ -86,7 +86,7 @@ def test_joint_training_on_music_and_shapes(
     result = run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1, "--joint")
     assert result.exit_code == 0, result.exception
     report = (out / "REPORT.md").read_text()
-    assert f"omr train {out}/data {out}/coco --mix 2:1 --true-negatives" in report
+    assert f"omr train {out}/data {out}/coco --sampling-weights 2:1 --true-negatives" in report
     assert "| AP50 on the drawn shapes, macro mean | " in report
     [row] = [line for line in report.splitlines() if line.startswith("| 1 |")]
     assert row.count("|") == 4

@@ -217,10 +217,12 @@ def _train_line(config: TrainConfig, launch: Launch) -> str:
     """What was asked about, with the batch that fits."""
     usual = TrainConfig(data=config.data, out=config.out)
     words: list[object] = ["omr", "train", *config.sources().folders]
-    for name in ("mix", "same"):
+    for name in ("sampling_weights", "merge_classes"):
         if value := getattr(config, name):
-            joint = ":".join(f"{x:g}" for x in value) if name == "mix" else ",".join(value)
-            words += [f"--{name}", joint]
+            joint = (
+                ":".join(f"{x:g}" for x in value) if name == "sampling_weights" else ",".join(value)
+            )
+            words += [f"--{name.replace('_', '-')}", joint]
     words += ["--model", config.model]
     for name in ("heads", "precision", "mosaic", "seed"):
         if getattr(config, name) != getattr(usual, name):

@@ -137,8 +137,8 @@ def test_stock_weight_is_what_ultralytics_assigns(name: str, reg_max: int) -> No
     "options",
     [
         LossOptions(),
-        LossOptions(overlap="ciou"),
-        LossOptions(overlap="wasserstein", beta=2.0, least_score=0.0),
+        LossOptions(similarity="ciou"),
+        LossOptions(similarity="nwd", beta=2.0, least_score=0.0),
     ],
 )
 @pytest.mark.parametrize("box", [None, "shared", "separate"])
@@ -211,7 +211,7 @@ def test_a_level_without_an_anchor_point_does_not_count() -> None:
 
 def test_a_group_measures_in_its_own_way() -> None:
     plain = cold_start(ROWS, STRIDES, heads=heads_of("separate"))
-    other = cold_start(ROWS, STRIDES, heads=heads_of("separate", overlap="wasserstein"))
+    other = cold_start(ROWS, STRIDES, heads=heads_of("separate", similarity="nwd"))
     assert of(plain, "stem").own == of(other, "stem").own
     mine, theirs = of(plain, "clef").own, of(other, "clef").own
     assert mine is not None

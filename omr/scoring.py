@@ -17,9 +17,9 @@ import numpy as np
 
 from class_maps import ConfigError, with_nearest
 from converters import images
+from converters.files.overwriting import check_files
 from converters.formats.yolo import YoloDataset, open_dataset
 from converters.page import Page
-from converters.prepare.cleaning import take
 from eval.metrics.coco import MAX_CONF, DetectionReport, evaluate
 from eval.pictures.contact_sheet import compare
 from training.predict.detector import class_names, predict
@@ -122,9 +122,11 @@ def score_model(
             weights lack a class of the data, a class name is duplicated, or the device is missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
-    _check_conf(conf)
-    if out is not None and not force:
-        _check_free(out)
+    if conf > MAX_CONF:
+        reason = "too high, average precision also needs predictions of low confidence"
+        raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
+    if out is not None:
+        check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
     dataset = open_dataset(data)
     names = class_names(weights, trust=trust)
     _check_names(names, dataset.names)
@@ -174,7 +176,7 @@ def relabelled(page: Page, weight_names: Sequence[str], data_names: Sequence[str
     label_of = {name: label for label, name in enumerate(data_names)}
     new_labels = np.array([label_of.get(name, -1) for name in weight_names], dtype=np.int64)  # (K,)
     labels = new_labels[page.labels]
-    return take(replace(page, labels=labels), labels >= 0)
+    return replace(page, labels=labels).only(labels >= 0)
 
 
 def _predictions(
@@ -201,27 +203,10 @@ def _predictions(
     for page in track(predicted(UNLIMITED if left_out else max_det), len(truths)):
         kept = relabelled(page, weight_names, data_names)
         n_left_out += len(page.labels) - len(kept.labels)
-        pages.append(take(kept, np.arange(min(len(kept.labels), max_det))))
+        pages.append(kept.only(slice(max_det)))
     return _Predictions(
         pages=pages, max_det=max_det, classes_left_out=left_out, n_left_out=n_left_out
     )
-
-
-def _check_conf(conf: float) -> None:
-    if conf > MAX_CONF:
-        raise ConfigError(
-            f"--conf {conf:g}: too high, average precision also needs predictions of low "
-            f"confidence; use {MAX_CONF:g} or less"
-        )
-
-
-def _check_free(out: Path) -> None:
-    existing = [name for name in (REPORT_FILE, CONTACT_SHEET_FILE) if (out / name).exists()]
-    if existing:
-        raise ConfigError(
-            f"{out}: already contains {' and '.join(existing)}; choose another folder, or pass "
-            "--force to overwrite"
-        )
 
 
 def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:

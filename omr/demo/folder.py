@@ -1,11 +1,10 @@
-"""Folder of a demo: its layout, and the check that it may be replaced."""
+"""Folder of a demo: its layout, and its preparation for a new demo."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from class_maps import ConfigError
-from converters.files.atomic_folder import is_free
+from converters.files.overwriting import check_folder
 
 MARKER_FILE = ".omr-demo"
 """Empty file in every folder that a demo made; only folders that contain it are replaced."""
@@ -71,22 +70,10 @@ class DemoFolder:
         Raises:
             ConfigError: The folder is not empty and may not be replaced.
         """
-        if not is_free(self.root):
-            if not force:
-                raise ConfigError(
-                    f"{self.root}: already exists; choose another folder, or pass --force to "
-                    "replace it"
-                )
-            if not (self.root / MARKER_FILE).is_file():
-                raise ConfigError(
-                    f"{self.root}: not made by omr demo and not replaced; choose another folder"
-                )
-            self._clear()
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / MARKER_FILE).touch()
-
-    def _clear(self) -> None:
+        check_folder(self.root, marker=MARKER_FILE, force=force)
         folders = self.pages, self.data, self.shapes, self.coco, self.run
         for folder in (*folders, self.score, self.coco_score):
             shutil.rmtree(folder, ignore_errors=True)
         self.report.unlink(missing_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / MARKER_FILE).touch()

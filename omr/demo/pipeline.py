@@ -93,7 +93,8 @@ def _source(options: DemoOptions, folder: DemoFolder) -> DemoSource:
     else:
         source = engraved_source(folder.pages)
     if options.joint and (options.classes != JOINT_CLASSES or not source.is_held_out):
-        raise ConfigError(f"--joint: needs held-out pages and --classes {JOINT_CLASSES}")
+        reason = f"needs held-out pages and --classes {JOINT_CLASSES}"
+        raise ConfigError(reason, option="--joint")
     return source
 
 

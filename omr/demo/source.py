@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from class_maps import ConfigError
-from converters.files.atomic_folder import lies_in
+from converters.files.overwriting import is_inside
 from converters.formats.sources import open_source
 from converters.names import work_of
 from omr.demo.options import HOLDOUT_FONT
@@ -71,13 +71,19 @@ def inspect_source(path: Path, out: Path) -> DemoSource:
         ConfigError: The data set is inside ``out``, or has no training pages.
         InputError: The data set cannot be read.
     """
-    if lies_in(path, out):
-        raise ConfigError(f"{path}: inside the demo's folder {out}; choose another --out")
+    if is_inside(path, out):
+        raise ConfigError(
+            f"is inside the demo's folder {out}; choose another --out", option="--data", value=path
+        )
     source_format, files = open_source(path)
     splits = {file.split for file in files if file.file.images}
     works = {work_of(i) for file in files if file.split == "train" for i in file.file.images}
     if not works:
-        raise ConfigError(f"{path}: no training pages; add some, the demo trains on them")
+        raise ConfigError(
+            "contains no training pages; add some, the demo trains on them",
+            option="--data",
+            value=path,
+        )
     return DemoSource(
         path=path,
         has_val="val" in splits,

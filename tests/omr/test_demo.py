@@ -32,7 +32,7 @@ def test_data_inside_the_demo_folder_is_refused(tmp_path: Path) -> None:
     error = run("--data", tmp_path / "mine", "--out", tmp_path, "--force").exception
     assert isinstance(error, ConfigError)
     assert str(error) == (
-        f"{tmp_path}/mine: inside the demo's folder {tmp_path}; choose another --out"
+        f"--data {tmp_path}/mine: is inside the demo's folder {tmp_path}; choose another --out"
     )
     assert (tmp_path / "mine" / "deepscores_train.json").is_file()
 
@@ -41,15 +41,21 @@ def test_data_without_training_pages_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "in", content(NOTE), "deepscores_test.json")
     error = run("--data", tmp_path / "in", "--out", tmp_path / "out").exception
     assert isinstance(error, ConfigError)
-    assert str(error) == f"{tmp_path}/in: no training pages; add some, the demo trains on them"
+    assert str(error) == (
+        f"--data {tmp_path}/in: contains no training pages; add some, the demo trains on them"
+    )
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("force", "message"),
     [
-        ([], "{}: already exists; choose another folder, or pass --force to replace it"),
-        (["--force"], "{}: not made by omr demo and not replaced; choose another folder"),
+        ([], "{}: already exists; choose another folder, or use --force to replace it"),
+        (
+            ["--force"],
+            "{}: contains no .omr-demo, so omr did not create it and will not replace it; "
+            "choose another folder",
+        ),
     ],
 )
 def test_a_folder_that_no_demo_made_is_kept(force: list[str], message: str, tmp_path: Path) -> None:

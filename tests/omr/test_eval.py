@@ -157,7 +157,7 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     assert images.read(out / "contact_sheet.png").ndim == 3
     message = (
         f"{out}: already contains report.json and contact_sheet.png; choose another folder, or "
-        "pass --force to overwrite"
+        "use --force to replace them"
     )
     assert_error(run(data, "--out", str(out)), ConfigError(message))
     assert run(data, "--out", str(out), "--force").exit_code == 0

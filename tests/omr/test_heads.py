@@ -152,7 +152,8 @@ def test_a_file_is_not_replaced(data: Path) -> None:
     out = data / "heads.yaml"
     out.write_text("mine")
     error = suggest(data, "--strategy", "geometry", "--out", out).exception
-    assert str(error) == f"{out} is there already; --force replaces it"
+    message = f"{out}: already exists; choose another file, or use --force to replace it"
+    assert str(error) == message
     assert out.read_text() == "mine"
     assert suggest(data, "--strategy", "geometry", "--out", out, "--force").exit_code == 0
     assert len(head_config.from_yaml(out).groups) == 3

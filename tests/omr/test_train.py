@@ -54,7 +54,8 @@ def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
     assert isinstance(again.exception, ConfigError)
     assert (
         str(again.exception)
-        == f"{out}: exists; choose another folder, --force to replace it, or --resume to go on"
+        == f"{out}: already exists; choose another folder, --force to replace it, or --resume to "
+        "continue"
     )
 
 

@@ -27,7 +27,7 @@ from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "engrave": engrave,
     "convert": convert,
     "show": show,

@@ -45,9 +45,10 @@ class _Commands:
     lines: list[str] = field(default_factory=list)
 
     def run(self, *arguments: object) -> None:
-        words = [str(argument) for argument in arguments]
-        self.lines.append(shlex.join(["omr", *words]))
-        self.run_command(words)
+        """Run a command and record its command line."""
+        texts = [str(argument) for argument in arguments]
+        self.lines.append(shlex.join(["omr", *texts]))
+        self.run_command(texts)
 
 
 def run_demo(options: DemoOptions, run_command: RunCommand) -> DemoResult:

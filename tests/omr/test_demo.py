@@ -12,8 +12,8 @@ from omr.cli import app
 from omr.demo import options as demo
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["demo", *map(str, words)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["demo", *map(str, arguments)])
 
 
 def test_unreadable_data_keeps_the_last_demo(tmp_path: Path) -> None:

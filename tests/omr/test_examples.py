@@ -50,10 +50,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize("example", examples())
 def test_example(example: str, folder: Path) -> None:
-    words = example
+    command_line = example
     for long, short in SHORTER.items():
-        words = words.replace(long, short)
-    result = CliRunner().invoke(app, shlex.split(words))
+        command_line = command_line.replace(long, short)
+    result = CliRunner().invoke(app, shlex.split(command_line))
     assert result.exit_code == 0, result.output
     if example.startswith("engrave"):
         data = json.loads((folder / "engraved" / "deepscores_val.json").read_text())

@@ -29,12 +29,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["heads", *map(str, words)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["heads", *map(str, arguments)])
 
 
-def suggest(data: Path, *words: object) -> Result:
-    return run("suggest", data, "--imgsz", 64, "--heads", 3, *words)
+def suggest(data: Path, *arguments: object) -> Result:
+    return run("suggest", data, "--imgsz", 64, "--heads", 3, *arguments)
 
 
 def test_list() -> None:
@@ -106,23 +106,23 @@ def test_suggest_json(data: Path) -> None:
 def test_anti_confusion(data: Path) -> None:
     pairs = data / "pairs.txt"
     pairs.write_text("stem, beam\n")
-    words: tuple[object, ...] = ("--strategy", "anti-confusion", "--heads", 2, "--pairs", pairs)
-    result = suggest(data, *words)
+    arguments: tuple[object, ...] = ("--strategy", "anti-confusion", "--heads", 2, "--pairs", pairs)
+    result = suggest(data, *arguments)
     assert result.exit_code == 0, result.output
     assert "conflicts" in result.stdout
     assert "box: separate would use the extra anchor points" in result.stderr
-    heads_of = json.loads(suggest(data, *words, "--json").stdout)["heads"]
+    heads_of = json.loads(suggest(data, *arguments, "--json").stdout)["heads"]
     assert not any({"stem", "beam"} <= set(head["classes"]) for head in heads_of)
     matrix = data / "confusion.csv"
     matrix.write_text(",stem,beam\nstem,5,1\nbeam,2,5\n")
     for threshold, expected in ((2.5, 1), (3, 0)):
-        words = "--strategy", "anti-confusion", "--heads", 1, "--confusion", matrix
-        report = json.loads(suggest(data, *words, "--threshold", threshold, "--json").stdout)
+        arguments = "--strategy", "anti-confusion", "--heads", 1, "--confusion", matrix
+        report = json.loads(suggest(data, *arguments, "--threshold", threshold, "--json").stdout)
         assert [head["conflicts"] for head in report["heads"]] == [expected]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["geometry", "--heads", 0], "heads: must be at least 1, got 0"),
         (["geometry", "--heads", 5], "heads: 4 classes cannot fill 5 heads"),
@@ -135,8 +135,8 @@ def test_anti_confusion(data: Path) -> None:
         (["geometry", "--out", "heads.txt"], "heads.txt: a head config is a .yaml file"),
     ],
 )  # fmt: skip
-def test_wrong_options(data: Path, words: list[object], message: str) -> None:
-    error = suggest(data, "--strategy", *words).exception
+def test_wrong_options(data: Path, arguments: list[object], message: str) -> None:
+    error = suggest(data, "--strategy", *arguments).exception
     assert isinstance(error, ConfigError)
     assert str(error) == message
 

@@ -76,8 +76,8 @@ def inspect_source(path: Path, out: Path) -> DemoSource:
             f"is inside the demo's folder {out}; choose another --out", option="--data", value=path
         )
     source_format, files = open_source(path)
-    splits = {file.split for file in files if file.file.images}
-    works = {work_of(i) for file in files if file.split == "train" for i in file.file.images}
+    splits = {file.split for file in files if file.images}
+    works = {work_of(i) for file in files if file.split == "train" for i in file.images}
     if not works:
         raise ConfigError(
             "contains no training pages; add some, the demo trains on them",

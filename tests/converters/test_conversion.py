@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo import ConvertedPages, open_dataset
+from converters.formats.yolo import open_dataset
+from converters.manifest import ConvertedPages, converted_pages, read_manifest
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
@@ -66,7 +67,7 @@ def test_a_set_without_symbols_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{path}: no symbol is left for class map harmony: 1 read, 1 not in class map"
+        f"{path}: no symbols left with class map harmony: 1 read, 1 not in class map"
     )
     assert not (tmp_path / "out").exists()
 
@@ -110,7 +111,7 @@ def test_tiles_show_the_page_and_lead_back_to_it(pages: Path, tmp_path: Path) ->
     assert summary["dropped_by_reason"].keys() == {"not in class map"}
     assert summary["symbols"]["labels"] > summary["symbols"]["written"]
     dataset = open_dataset(tmp_path / "out")
-    for name, page in dataset.tiled_pages("train").items():
+    for name, page in read_manifest(dataset.root).tiles["train"].items():
         whole = cv2.imread(str(pages / "images" / name), cv2.IMREAD_GRAYSCALE)
         assert whole is not None
         for tile, (x, y) in page.tiles.items():
@@ -131,7 +132,7 @@ def test_the_manifest_tells_how_full_each_page_was(
     annotations: list[int] = []
     symbols = 0
     for split in ("train", "val"):
-        found = dataset.converted_pages(split)
+        found = converted_pages(dataset, split)
         assert found is not None
         assert found.annotations is not None
         assert found.n_pages == len(found.annotations) == 2
@@ -150,7 +151,7 @@ def test_the_manifest_of_an_older_conversion_tells_the_mean(pages: Path, tmp_pat
     old = json.loads(file.read_text())
     del old["annotations"]
     file.write_text(json.dumps(old))
-    assert open_dataset(tmp_path / "out").converted_pages("val") == ConvertedPages(
+    assert converted_pages(open_dataset(tmp_path / "out"), "val") == ConvertedPages(
         n_pages=4,
         mean_annotations=summary["symbols"]["read"] / 4,
         annotations=None,
@@ -158,7 +159,7 @@ def test_the_manifest_of_an_older_conversion_tells_the_mean(pages: Path, tmp_pat
         are_cut=False,
     )
     file.unlink()
-    assert open_dataset(tmp_path / "out").converted_pages("val") is None
+    assert converted_pages(open_dataset(tmp_path / "out"), "val") is None
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_pages_are_cut_where_one_has_several_tiles(
 ) -> None:
     preparation = PreparationOptions(tiles=tiles, staff_space=staff_space)
     convert(pages, tmp_path / "out", options(preparation=preparation))
-    found = open_dataset(tmp_path / "out").converted_pages("val")
+    found = converted_pages(open_dataset(tmp_path / "out"), "val")
     assert found is not None
     assert found.are_cut == are_cut
     assert found.symbols is not None
@@ -229,8 +230,8 @@ def test_scaling_needs_a_staff(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
     assert str(raised.value) == (
-        f"{path.parent}/images/{PAGE}: no staff is labelled on this page, so its staff space is "
-        "not known; convert such pages on their own with --scale native"
+        f"{path.parent}/images/{PAGE}: no labelled staff on this page, so its staff space is "
+        "unknown; convert such pages separately with --scale native"
     )
 
 
@@ -264,7 +265,7 @@ def test_one_name_in_two_files_of_a_split(tmp_path: Path) -> None:
     assert str(raised.value) == (
         f"{tmp_path}/in/deepscores-complete-1_train.json: two images would be written to "
         f"train/{stem}: {PAGE} and {PAGE} of {tmp_path}/in/deepscores-complete-0_train.json; "
-        "rename one"
+        "rename one of them"
     )
 
 
@@ -331,16 +332,15 @@ def test_tiles_lead_back_to_the_page_under_its_own_name(tmp_path: Path) -> None:
     image.rename(image.with_name("page.ppm"))
     path.write_text(path.read_text().replace(PAGE, "page.ppm"))
     convert(path, tmp_path / "out", tiled())
-    [name] = open_dataset(tmp_path / "out").tiled_pages("train")
-    assert name.as_posix() == "page.ppm"
+    assert list(read_manifest(tmp_path / "out").tiles["train"]) == ["page.ppm"]
 
 
 def test_a_test_set_alone_is_said_to_be_all_there_is(tmp_path: Path) -> None:
     write(tmp_path / "in", content(NOTE), "deepscores_test.json")
     summary = convert(tmp_path / "in", tmp_path / "out", options())
     assert summary["warnings"] == [
-        "no page is held out: data.yaml trains and validates on the test pages; --val 0.1 holds "
-        "works out of train"
+        "no page is held out: data.yaml trains and validates on the test pages; use --val 0.1 "
+        "to hold out works"
     ]
 
 
@@ -375,8 +375,8 @@ def test_what_lies_outside_is_an_error_or_cut(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{path}: annotations.a_bbox: out of the page, by up to 10.0 px: 1 annotation (1); "
-        "--clip cuts them at the border"
+        f"{path}: annotations.a_bbox: extends beyond the page by up to 10.0 px: 1 annotation (1); "
+        "use --clip to clip boxes to the page"
     )
     clip = PreparationOptions(cleaning=CleaningOptions(clip=True))
     summary = convert(path, tmp_path / "out", options(preparation=clip))
@@ -389,11 +389,13 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     image.write_bytes(image.read_bytes()[:-20])
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
-    assert str(raised.value) == f"{image}: is damaged or cut short: Truncated File Read"
+    assert str(raised.value) == f"{image}: is damaged or truncated: Truncated File Read"
     image.unlink()
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
-    assert str(raised.value) == f"{image}: no such image; --labels-only does without images"
+    assert (
+        str(raised.value) == f"{image}: no such image; use --labels-only to convert without images"
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
@@ -401,7 +403,7 @@ def test_an_error_in_a_worker_is_one_line(tmp_path: Path) -> None:
     bad = engraved_pages(tmp_path / "in", pages=6)
     [image] = bad.glob("images/lg-6-*.png")
     image.write_bytes(image.read_bytes()[:-20])
-    with pytest.raises(InputError, match=f"^{re.escape(str(image))}: is damaged or cut short"):
+    with pytest.raises(InputError, match=f"^{re.escape(str(image))}: is damaged or truncated"):
         convert(bad, tmp_path / "out", tiled(), workers=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
@@ -456,9 +458,13 @@ def test_the_sum_closes_and_every_label_is_counted(
 
 
 def test_options_that_are_none() -> None:
-    with pytest.raises(ConfigError, match=r"no format is called yollo \(did you mean yolo\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"^--format: unknown format: yollo \(did you mean yolo\?\)"
+    ):
         options(formats=("yollo",))
-    with pytest.raises(ConfigError, match="--val must be from 0 to below 1, got 1"):
+    with pytest.raises(
+        ConfigError, match=r"^--val 1: expected a fraction of at least 0 and below 1$"
+    ):
         options(val=1.0)
 
 

@@ -1,4 +1,4 @@
-"""Pages that the toolkit engraves itself come in DeepScoresV2's form, with names of their own."""
+"""Pages that the toolkit engraves itself come in DeepScoresV2's form, with names of their identity."""
 
 import json
 from pathlib import Path
@@ -73,13 +73,13 @@ def test_val_is_held_out_of_train_alone_and_added(source: Path, tmp_path: Path) 
 def test_a_single_file_and_the_format_by_name(source: Path) -> None:
     for format_name in (None, "engraved"):
         found, [file] = open_source(source / "deepscores_val.json", format_name)
-        assert (found, file.split, len(file.file.images)) == ("engraved", "val", 1)
+        assert (found, file.split, len(file.images)) == ("engraved", "val", 1)
         assert file.image_folder == source / "images"
 
 
-def test_a_class_map_that_does_not_speak_of_them(source: Path, tmp_path: Path) -> None:
+def test_a_class_map_without_an_entry_for_them(source: Path, tmp_path: Path) -> None:
     coco = ConversionOptions(class_map=class_maps.load("coco"))
-    with pytest.raises(ConfigError, match="class map coco does not say what engraved calls its"):
+    with pytest.raises(ConfigError, match="class map coco has no entry for engraved data"):
         convert(source, tmp_path / "out", coco)
 
 
@@ -88,19 +88,19 @@ def test_other_pages_are_not_read_as_engraved_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(), source_format="engraved")
     assert str(raised.value) == (
-        f"{path}: annotation_sets: no set 'engraved' in ['deepscores', 'muscima++']; choose one "
-        "with --annotation-set"
+        f"{path}: annotation_sets: no annotation set 'engraved' in ['deepscores', 'muscima++']; "
+        "choose one with --annotation-set"
     )
 
 
-def test_own_names_are_all_that_the_files_have(source: Path) -> None:
+def test_the_identity_map_has_all_categories_of_the_files(source: Path) -> None:
     found, files = open_source(source)
-    own = identity_map(found, files)
-    assert own.names == class_maps.catalogue("engraved").names("engraved")
-    assert own.source("engraved").class_of == {name: name for name in own.names}
+    identity = identity_map(found, files)
+    assert identity.names == class_maps.catalogue("engraved").names("engraved")
+    assert identity.source("engraved").class_of == {name: name for name in identity.names}
 
 
-def test_own_names_are_the_files_and_not_the_catalogues(tmp_path: Path) -> None:
+def test_the_identity_map_has_no_category_that_is_only_in_the_catalogue(tmp_path: Path) -> None:
     data = content(NOTE)
     data["categories"]["9"] = {"name": "newWord", "annotation_set": "deepscores", "color": 200}
     found, files = open_source(write(tmp_path, data))
@@ -111,16 +111,16 @@ def test_own_names_are_the_files_and_not_the_catalogues(tmp_path: Path) -> None:
     assert identity_map(found, files, "none").names == ()
 
 
-def test_own_names_of_coco_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
+def test_the_identity_map_of_coco_is_in_the_order_of_the_ids(tmp_path: Path) -> None:
     path = tmp_path / "coco.json"
     image = {"id": 1, "file_name": "a.png", "width": 9, "height": 9}
     names = {7: "stem", 2: "note", 9: "stem"}
     categories = [{"id": i, "name": name} for i, name in names.items()]
     path.write_text(json.dumps({"images": [image], "annotations": [], "categories": categories}))
     found, files = open_source(path)
-    own = identity_map(found, files)
-    assert own.names == ("note", "stem")
-    assert own.source("coco").annotation_set is None
+    identity = identity_map(found, files)
+    assert identity.names == ("note", "stem")
+    assert identity.source("coco").annotation_set is None
 
 
 def test_categories_of_a_set_that_is_not_there(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_an_image_cut_short_is_refused(suffix: str, share: float, tmp_path: Path
     Image.fromarray(noise).save(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match=f"a{suffix}: is damaged or cut short: "):
+    with pytest.raises(InputError, match=f"a{suffix}: is damaged or truncated: "):
         images.read(path)
 
 
@@ -75,11 +75,13 @@ def test_images_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
-    assert str(raised.value) == f"{path}: no such image; --labels-only does without images"
+    assert (
+        str(raised.value) == f"{path}: no such image; use --labels-only to convert without images"
+    )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
-    assert str(raised.value) == f"{path}: is not an image of a known format"
+    assert str(raised.value) == f"{path}: is not an image in a supported format"
 
 
 def test_an_image_of_another_size(tmp_path: Path) -> None:
@@ -135,8 +137,7 @@ def test_labels_of_an_image_as_it_is_stored(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         images.check_size(path, 20, 12)
     assert str(raised.value) == (
-        f"{path}: is 12 x 20 px, but its labels are for 20 x 12 px; it is turned by its EXIF "
-        "orientation"
+        f"{path}: is 12 x 20 px after its EXIF rotation, but its labels are for 20 x 12 px"
     )
 
 

@@ -39,7 +39,7 @@ def test_check(tmp_path: Path) -> None:
     assert "noteheadBlack 2 noteheadBlackOnLine" in shown
     assert "ledgerLine 1" in shown
     assert "so no negatives either: barlineSingle, barlineDouble, barlineFinal" in shown
-    assert "no source can fill" not in shown
+    assert "not filled by any source" not in shown
     found = json.loads(run("check", "harmony", path, "--json").stdout)
     assert found["dropped"] == {"ledgerLine": 1}
     assert found["unlabelled"] == ["barlineSingle", "barlineDouble", "barlineFinal"]
@@ -53,7 +53,7 @@ def test_check_names_what_no_source_can_fill(tmp_path: Path) -> None:
         "    map: {noteheadBlackOnLine: note}\n    unlabelled: [bar]\n"
     )
     shown = run("check", own, write(tmp_path, content(NOTE))).stdout
-    assert "no source can fill: bar\n" in shown
+    assert "not filled by any source: bar\n" in shown
 
 
 def test_check_of_engraved_pages(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def source(tmp_path: Path) -> Path:
     return write(tmp_path / "in", content(NOTE, NOTE, staff, ("2", [1, 1, 9, 9])))
 
 
-def test_json_is_all_that_stands_on_stdout(source: Path, tmp_path: Path) -> None:
+def test_json_is_the_only_output_on_stdout(source: Path, tmp_path: Path) -> None:
     result = run(source, tmp_path / "out", "--json")
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
@@ -37,7 +37,7 @@ def test_the_closing_table(source: Path, tmp_path: Path) -> None:
     table = " ".join(result.stderr.split())
     for row in ("symbols read 4", "written 2", "dropped: exact duplicate 1", "noteheadBlack 1 1"):
         assert row in table
-    assert "without a symbol: noteheadHalf, " in table
+    assert "classes without symbols: noteheadHalf, " in table
     assert "note: no page is held out: data.yaml trains and validates on the train pages" in table
 
 
@@ -67,18 +67,16 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--overlap", "8"], "--overlap says how far tiles overlap; give --tile too"),
-        (["--tile", "64", "--overlap", "64"], "--overlap must be smaller than --tile, got 64 of 64"),
-        (["--scale", "half"], "--scale must be native or staff-space:PX, got 'half'"),
-        (["--scale", "staff-space:0"], "--scale must be native or staff-space:PX, got 'staff-space:0'"),
-        (["--format", "cocoa"], "no format is called cocoa (did you mean coco?); it is yolo, coco, parquet"),
-        (["--source", "coco2"], "no source is called coco2 (did you mean coco?); it is deepscoresv2, engraved, coco"),
-        (["--val", "0.5"], "--val needs at least two works to hold one out, the training set has 1"),
+        (["--overlap", "8"], "--overlap 8: requires --tile"),
+        (["--tile", "64", "--overlap", "64"], "--overlap 64: must be smaller than --tile 64"),
+        (["--scale", "half"], "--scale half: expected native, or staff-space:PX with PX above 0 and below 1000"),
+        (["--scale", "staff-space:0"], "--scale staff-space:0: expected native, or staff-space:PX with PX above 0 and below 1000"),
+        (["--format", "cocoa"], "--format: unknown format: cocoa (did you mean coco?); expected one of yolo, coco, parquet"),
+        (["--source", "coco2"], "--source: unknown format: coco2 (did you mean coco?); expected one of deepscoresv2, engraved, coco, yolo"),
+        (["--val", "0.5"], "--val: needs at least two works to hold one out, but the training set has 1"),
     ],
 )  # fmt: skip
-def test_options_that_are_none(
-    words: list[str], message: str, source: Path, tmp_path: Path
-) -> None:
+def test_invalid_options(words: list[str], message: str, source: Path, tmp_path: Path) -> None:
     error = run(source, tmp_path / "out", *words).exception
     assert isinstance(error, ConfigError)
     assert str(error) == message

@@ -101,9 +101,9 @@ def test_what_should_not_be_overlooked_is_said() -> None:
     text = run(write(Path("in"), data)).stderr
     assert text.splitlines() == [
         f"symbols: 4, classes: 2 -> show-{PAGE}",
-        "note: on the place of another of the class: 2 symbols (noteheadBlackOnLine [10.0, 20.0, "
-        "30.0, 36.0], noteheadBlackOnLine [10.0, 20.0, 30.0, 36.0])",
-        "note: reaching beyond the page: 1 symbol (barlineSingle [195.0, 10.0, 205.0, 60.0])",
+        "note: duplicate of another symbol of the same class: 2 symbols (noteheadBlackOnLine "
+        "[10.0, 20.0, 30.0, 36.0], noteheadBlackOnLine [10.0, 20.0, 30.0, 36.0])",
+        "note: extends beyond the page: 1 symbol (barlineSingle [195.0, 10.0, 205.0, 60.0])",
     ]
 
 
@@ -111,7 +111,9 @@ def test_symbols_without_room_for_a_text_are_said() -> None:
     write(Path("in"), content(*[NOTE] * 99, size=(60, 60)))
     assert shown("in", "--no-names", "--scale", 1)["without_text"] == 0
     result = run("in", "--scale", 1, "--force")
-    assert "boxes, which have only their frame; a larger --scale makes room\n" in result.stderr
+    assert (
+        "boxes have no text for lack of room; use a larger --scale to make room\n" in result.stderr
+    )
 
 
 def test_nothing_is_missing_without_a_class_map() -> None:
@@ -127,8 +129,7 @@ def test_with_a_class_map_what_it_drops_is_said() -> None:
     result = run(path, "--classes", "harmony")
     assert "symbols: 1, classes: 1" in result.stderr
     assert (
-        "note: left out on all pages of deepscores_train.json together: 1 not in class map\n"
-        in result.stderr
+        "note: dropped on all pages of deepscores_train.json: 1 not in class map\n" in result.stderr
     )
 
 
@@ -136,8 +137,10 @@ def test_another_annotation_set() -> None:
     path = write(Path("in"), content((["2", "138"], [10, 10, 20, 20]), NOTE))
     result = run(path, "--annotation-set", "muscima++", "--json")
     assert json.loads(result.stdout)["classes"] == {"legerLine": 1}
-    assert "together: 1 no id in the annotation set" in result.stderr
-    assert "no set 'x' in ['deepscores', 'muscima++']" in refused(path, "--annotation-set", "x")
+    assert "deepscores_train.json: 1 no id in the annotation set" in result.stderr
+    assert "no annotation set 'x' in ['deepscores', 'muscima++']" in refused(
+        path, "--annotation-set", "x"
+    )
 
 
 def test_a_coco_file() -> None:
@@ -195,46 +198,50 @@ def test_tiles_of_a_converted_folder(data: Path) -> None:
 def test_a_folder_whose_splits_are_one_is_counted_once(tmp_path: Path) -> None:
     write(Path("in"), content(NOTE))
     assert CliRunner().invoke(app, ["convert", "in", "out", "--workers", "1"]).exit_code == 0
-    assert refused("out", "--page", 2) == "out: --page 2: it has pages 1 to 1"
+    assert (
+        refused("out", "--page", 2) == "out: --page 2: no such page; pages are numbered from 1 to 1"
+    )
     assert shown("out", "--split", "val")["split"] == "val"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--page", "5"], "--page 5: it has pages 1 to 4"),
-        (["--page", "0"], "--page 0: it has pages 1 to 4"),
-        (["--page", "page-2"], "--page page-2: it has pages 1 to 4, and that in the names of 2 images (lg-1000-aug-gonville--page-2.png, lg-1001-aug-gonville--page-2.png); say more"),
-        (["--page", "lg-1001-aug-gonville--page-3"], "--page lg-1001-aug-gonville--page-3: it has pages 1 to 4, and none with that in its name; nearest: lg-1001-aug-gonville--page-2.png, lg-1001-aug-gonville--page-1.png, lg-1000-aug-gonville--page-2.png"),
-        (["--split", "val"], "no split 'val'; it has: train"),
+        (["--page", "5"], "--page 5: no such page; pages are numbered from 1 to 4"),
+        (["--page", "0"], "--page 0: no such page; pages are numbered from 1 to 4"),
+        (["--page", "page-2"], "--page page-2: matches 2 images (lg-1000-aug-gonville--page-2.png, lg-1001-aug-gonville--page-2.png), give a longer part of the name; pages are numbered from 1 to 4"),
+        (["--page", "lg-1001-aug-gonville--page-3"], "--page lg-1001-aug-gonville--page-3: matches no image, the nearest names are lg-1001-aug-gonville--page-2.png, lg-1001-aug-gonville--page-1.png, lg-1000-aug-gonville--page-2.png; pages are numbered from 1 to 4"),
+        (["--split", "val"], "no split 'val'; available: train"),
     ],
 )  # fmt: skip
-def test_pages_that_are_none(words: list[str], message: str, works: Path) -> None:
+def test_pages_that_do_not_exist(words: list[str], message: str, works: Path) -> None:
     assert refused(works, *words) == f"{works}: {message}"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--only", "stemm"], "--only: no class is called stemm (did you mean stem?)"),
-        (["--out", "page.jpg"], "--out must end in .png, got page.jpg"),
-        (["--classes", "harmoni"], "no class map is called harmoni (did you mean harmony?); there are: coco, deepscores, harmony, harmony-core, or give the path of a .yaml file"),
-        (["--classes", "coco"], "class map coco does not say what engraved calls its classes (it knows: coco); add sources.engraved to a copy of "),
+        (["--only", "stemm"], "--only: unknown class: stemm (did you mean stem?)"),
+        (["--out", "page.jpg"], "--out page.jpg: expected a file name ending in .png"),
+        (["--classes", "harmoni"], "unknown class map: harmoni (did you mean harmony?); expected one of coco, deepscores, harmony, harmony-core, or the path of a .yaml file"),
+        (["--classes", "coco"], "class map coco has no entry for engraved data (available: coco); add sources.engraved to a copy of "),
     ],
 )  # fmt: skip
-def test_options_that_are_none(words: list[str], message: str, data: Path) -> None:
+def test_invalid_options(words: list[str], message: str, data: Path) -> None:
     assert refused(data / "pages", *words).startswith(message)
     assert list(Path().iterdir()) == []
 
 
 def test_a_converted_folder_has_its_classes(data: Path) -> None:
     tiles = data / "tiles"
-    assert refused(tiles, "--classes", "harmony") == (
-        f"{tiles} is converted, its classes stand in its data.yaml: leave out --classes and "
-        "--annotation-set"
+    assert refused(tiles, "--classes", "harmony").startswith(
+        "class map harmony has no entry for yolo data (available: deepscoresv2, engraved); add "
+    )
+    assert refused(tiles, "--annotation-set", "deepscores") == (
+        "--annotation-set deepscores: yolo data have no annotation sets; omit the option"
     )
     assert refused(tiles, "--split", "test") == (
-        f"{tiles}/data.yaml: no split 'test'; it has: train, val"
+        f"{tiles}/data.yaml: no split 'test'; available: train, val"
     )
 
 
@@ -248,14 +255,14 @@ def test_images_that_are_not_there_or_others() -> None:
     cv2.imwrite(str(image), np.zeros((9, 9), np.uint8))
     assert refused("in") == f"{image}: is 9 x 9 px, but its labels are for 200 x 100 px"
     image.unlink()
-    assert refused("in") == f"{image}: no such image; there is nothing to draw the boxes on"
+    assert refused("in") == f"{image}: no such image, so there is nothing to draw boxes on"
     assert not list(Path().glob("*.png"))
 
 
 def test_a_picture_too_large_to_draw() -> None:
     write(Path("in"), content(size=(2000, 1000)))
     assert refused("in", "--scale", 16) == (
-        "--scale 16 makes a picture of 32000 x 16000 px; choose a smaller one"
+        "--scale 16: the picture would have 32000 x 16000 px; choose a smaller scale"
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.yolo import DATA_YAML, YoloDataset, open_dataset
-from converters.manifest_reader import Converted
+from converters.manifest import Manifest, read_manifest
 from training.data.label_counts import LabelCounts, count_labels
 
 EVERY_NAME = "all"
@@ -164,7 +164,7 @@ def join(options: DatasetOptions) -> MultiDataset:
         InputError: A data set cannot be opened.
     """
     datasets = [open_dataset(folder) for folder in options.folders]
-    manifests = [dataset.converted() for dataset in datasets]
+    manifests = [read_manifest(dataset.root) for dataset in datasets]
     if len(datasets) > 1:
         _check_twice(datasets)
         _check_clashes(options, datasets, [found.class_map.name for found in manifests])
@@ -181,7 +181,7 @@ def join(options: DatasetOptions) -> MultiDataset:
 
 
 def _source(
-    dataset: YoloDataset, manifest: Converted, names: Sequence[str], options: DatasetOptions
+    dataset: YoloDataset, manifest: Manifest, names: Sequence[str], options: DatasetOptions
 ) -> Source:
     unlabelled = manifest.class_map.unlabelled
     known = set(names if options.true_negatives else dataset.names) - set(unlabelled)

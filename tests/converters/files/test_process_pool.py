@@ -37,7 +37,7 @@ def test_an_error_of_the_items_comes_up() -> None:
 
 def test_a_killed_worker_is_one_line() -> None:
     with pytest.raises(
-        OmrError, match=r"^a worker process was killed, perhaps for want of memory;"
+        OmrError, match=r"^a worker process was killed, possibly because memory ran out;"
     ):
         list(in_order(die, range(9), 2))
 

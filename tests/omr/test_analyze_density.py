@@ -250,8 +250,8 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--gpu", "rtx5091"], "gpu: unknown: rtx5091 (did you mean rtx5090?); there are: "),
-        (["--gpu", "a100"], "gpu: a100 comes in two sizes: take a100-40gb or a100-80gb"),
+        (["--gpu", "rtx5091"], "--gpu: unknown GPU: rtx5091 (did you mean rtx5090?); expected one of "),
+        (["--gpu", "a100"], "--gpu a100: two memory sizes exist; use a100-40gb or a100-80gb"),
         (["--model", "yolo11q"], "model: unknown: yolo11q (did you mean yolo11"),
         (
             ["--heads", "harmonie"],
@@ -303,7 +303,7 @@ def test_what_is_too_large_to_predict_is_one_line(
 ) -> None:
     error = run(data, "--model", "yolo11n", "--imgsz", 16_384, "--gpu", "b200").exception
     assert isinstance(error, ConfigError)
-    assert str(error) == ("yolo11n at 16384 px: too large to be predicted; take a smaller --imgsz")
+    assert str(error) == ("yolo11n at 16384 px: too large to predict; use a smaller --imgsz")
     assert capfd.readouterr().err == ""  # of torch
 
 

@@ -23,8 +23,8 @@ from training.density.recommendation import Suggestion, suggestion
 from training.density.report_json import to_json
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
-from training.memory.assigners import dense_assigner_bytes
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
+from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
 from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
 

@@ -125,7 +125,7 @@ def test_missing_packages_keep_the_last_demo(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "error: engraving needs verovio, which is not installed; pip install "
-        "'omr-toolkit[engrave]' brings all that it needs"
+        "error: engraving needs verovio, which is not installed; run pip install "
+        "'omr-toolkit[engrave]'"
     )
     assert (tmp_path / "REPORT.md").read_text() == "the last demo"

@@ -4,13 +4,13 @@ Main path: :func:`suggest_heads` reads the labels with :mod:`converters.formats.
 the classes with :mod:`training.grouping.suggestion`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
-from converters.page import Page
+from omr.tracking import TrackPages, untracked
 from training.grouping.conflicts import Conflicts, read_confusion, read_pairs
 from training.grouping.statistics import symbols_of
 from training.grouping.suggestion import (
@@ -21,9 +21,6 @@ from training.grouping.suggestion import (
     suggest,
     write,
 )
-
-TrackPages = Callable[[Iterable[Page], int], Iterable[Page]]
-"""Passes pages through while showing progress; the second argument is their number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +59,6 @@ class ConflictFiles:
         return None
 
 
-def _untracked(pages: Iterable[Page], _n_pages: int) -> Iterable[Page]:
-    return pages
-
-
 def suggest_heads(
     data: Path,
     options: GroupingOptions,
@@ -74,7 +67,7 @@ def suggest_heads(
     conflict_files: ConflictFiles | None = None,
     out: Path | None = None,
     force: bool = False,
-    track: TrackPages = _untracked,
+    track: TrackPages = untracked,
 ) -> Suggestion:
     """Divide the classes of a data set into heads by the labels of its training images.
 

@@ -22,6 +22,7 @@ from converters.formats.yolo import YoloDataset, open_dataset
 from converters.page import Page
 from eval.metrics.coco import MAX_CONF, DetectionReport, evaluate
 from eval.pictures.contact_sheet import compare
+from omr.tracking import TrackPages, untracked
 from training.predict.detector import class_names, predict
 from training.predict.max_det import suggested_max_det
 
@@ -29,9 +30,6 @@ REPORT_FILE = "report.json"
 CONTACT_SHEET_FILE = "contact_sheet.png"
 UNLIMITED = 10**6
 """Limit on detections per image that no image reaches."""
-
-TrackPages = Callable[[Iterable[Page], int], Iterable[Page]]
-"""Passes pages through while showing progress; the second argument is their number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +80,6 @@ class _Predictions:
     n_left_out: int
 
 
-def _untracked(pages: Iterable[Page], _n_pages: int) -> Iterable[Page]:
-    return pages
-
-
 def score_model(
     weights: Path,
     data: Path,
@@ -98,7 +92,7 @@ def score_model(
     out: Path | None = None,
     trust: bool = False,
     force: bool = False,
-    track: TrackPages = _untracked,
+    track: TrackPages = untracked,
 ) -> ScoringResult:
     """Score a model on a split of a data set with the COCO detection metrics.
 
@@ -163,7 +157,7 @@ def score_model(
     return result
 
 
-def relabelled(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) -> Page:
+def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) -> Page:
     """Return a prediction with the labels of a data set, without classes that the set lacks.
 
     Args:
@@ -201,7 +195,7 @@ def _predictions(
     pages, n_left_out = [], 0
     # Classes that the data does not have must not use up the limit.
     for page in track(predicted(UNLIMITED if left_out else max_det), len(truths)):
-        kept = relabelled(page, weight_names, data_names)
+        kept = relabel(page, weight_names, data_names)
         n_left_out += len(page.labels) - len(kept.labels)
         pages.append(kept.only(slice(max_det)))
     return _Predictions(

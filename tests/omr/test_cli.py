@@ -22,7 +22,7 @@ def test_user_errors_are_one_line(
     path = write(tmp_path / "[in]", content(NOTE, ("99", [1, 1, 9, 9])))
     assert run(monkeypatch, "convert", path, tmp_path / "out") == 1
     assert capsys.readouterr().err == (
-        f"error: {path}: annotations.cat_id: 1 category id (99) not in categories\n"
+        f"error: {path}: annotations.cat_id: not in categories: 1 category id (99)\n"
     )
 
 

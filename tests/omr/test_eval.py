@@ -231,5 +231,5 @@ def test_extra_classes_do_not_use_up_the_detection_limit(
 
 
 def test_unknown_split(data: Path, predictor: Predictor) -> None:
-    error = InputError("no split 'test'; it has: train, val", path=data / "data.yaml")
+    error = InputError("no split 'test'; available: train, val", path=data / "data.yaml")
     assert_error(run(data, "--split", "test"), error)

@@ -23,7 +23,7 @@ def demo(
     pages: Annotated[
         int, typer.Option(help="Pages to engrave without --data.", min=FEWEST_PAGES)
     ] = PAGES,
-    out: Annotated[Path, typer.Option(help="Folder to write.", file_okay=False)] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder to create.", file_okay=False)] = Path("demo"),
     classes: Annotated[str, typer.Option(help="Class map: a name or a .yaml file.")] = "harmony",
     joint: Annotated[
         bool,
@@ -36,7 +36,9 @@ def demo(
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = STEPS,
     device: Device = "",
     seed: Annotated[int, typer.Option(help="Random seed of engraving and training.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT if a demo made it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT if omr demo created it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline once, from engraved or given pages to scores.

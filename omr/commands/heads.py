@@ -20,7 +20,7 @@ app = typer.Typer(
 def list_configs(
     as_json: AsJson = False,
 ) -> None:
-    """List the head configs that omr includes.
+    """List the head configs that come with omr.
 
     Example: omr heads list
     """

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ class _Predictions:
     classes_left_out: tuple[str, ...]
     n_left_out: int
 
+    @property
+    def n_at_max_det(self) -> int:
+        """Number of images with ``max_det`` symbols."""
+        return sum(len(page.labels) >= self.max_det for page in self.pages)
+
 
 def score_model(
     weights: Path,
@@ -116,38 +122,30 @@ def score_model(
             weights lack a class of the data, a class name is duplicated, or the device is missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
-    if conf > MAX_CONF:
-        reason = "too high, average precision also needs predictions of low confidence"
-        raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
-    if out is not None:
-        check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
+    _check_options(conf, out, force=force)
     dataset = open_dataset(data)
     names = class_names(weights, trust=trust)
     _check_names(names, dataset.names)
     truths = list(dataset.pages(split))
     folder = dataset.splits[split]
-
-    def predicted(max_det: int) -> Iterable[Page]:
-        return predict(
-            weights,
-            [(folder / truth.image, truth.image) for truth in truths],
-            imgsz=imgsz,
-            batch=batch,
-            device=device,
-            score_thresh=conf,
-            max_det=max_det,
-            trust=trust,
-        )
-
-    predictions = _predictions(predicted, truths, names, dataset.names, track)
-    max_det = predictions.max_det
+    predict_pages = partial(
+        predict,
+        weights,
+        [(folder / truth.image, truth.image) for truth in truths],
+        imgsz=imgsz,
+        batch=batch,
+        device=device,
+        score_thresh=conf,
+        trust=trust,
+    )
+    predictions = _predictions(predict_pages, truths, names, dataset.names, track)
     result = ScoringResult(
         split=split,
         is_training_split=_is_training_split(dataset, split),
         imgsz=imgsz,
         conf=conf,
-        max_det=max_det,
-        images_at_max_det=sum(len(page.labels) >= max_det for page in predictions.pages),
+        max_det=predictions.max_det,
+        images_at_max_det=predictions.n_at_max_det,
         classes_left_out=predictions.classes_left_out,
         predictions_left_out=predictions.n_left_out,
         report=evaluate(truths, predictions.pages, dataset.names),
@@ -174,7 +172,7 @@ def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) 
 
 
 def _predictions(
-    predicted: Callable[[int], Iterable[Page]],
+    predict_pages: Callable[..., Iterable[Page]],
     truths: Sequence[Page],
     weight_names: Sequence[str],
     data_names: Sequence[str],
@@ -183,8 +181,8 @@ def _predictions(
     """Predict all pages, limit their detections, and give them the data set's labels.
 
     Args:
-        predicted: Function that predicts the pages with a limit on detections per image, in the
-            order of ``truths``, highest confidence first.
+        predict_pages: Function that predicts the pages in the order of ``truths``, highest
+            confidence first, with at most ``max_det`` symbols each.
         truths: Ground truth of the split.
         weight_names: Names of the weights' classes, length K.
         data_names: Names of the data set's classes, length C.
@@ -194,13 +192,22 @@ def _predictions(
     max_det = suggested_max_det(max(len(page.labels) for page in truths))
     pages, n_left_out = [], 0
     # Classes that the data does not have must not use up the limit.
-    for page in track(predicted(UNLIMITED if left_out else max_det), len(truths)):
+    predicted = predict_pages(max_det=UNLIMITED if left_out else max_det)
+    for page in track(predicted, len(truths)):
         kept = relabel(page, weight_names, data_names)
         n_left_out += len(page.labels) - len(kept.labels)
         pages.append(kept.only(slice(max_det)))
     return _Predictions(
         pages=pages, max_det=max_det, classes_left_out=left_out, n_left_out=n_left_out
     )
+
+
+def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
+    if conf > MAX_CONF:
+        reason = "too high, average precision also needs predictions of low confidence"
+        raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
+    if out is not None:
+        check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
 
 
 def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:

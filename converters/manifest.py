@@ -307,7 +307,7 @@ class ConvertedPages:
 
 
 def converted_pages(dataset: YoloDataset, split: str) -> ConvertedPages | None:
-    """Return the pages that a split's images were made from; None if there is no record of them.
+    """Return the pages that a split's images were made from; None without a record of them.
 
     Raises:
         InputError: ``manifest.json`` is malformed.

@@ -43,7 +43,7 @@ def test_parquet_without_polars_is_refused(tmp_path: Path) -> None:
     done = without_polars(COMMAND, "convert", source, tmp_path / "out", "--format", "parquet")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: the parquet format needs polars, which is not installed; "
-        "pip install polars, or choose another --format\n",
+        "error: --format parquet: needs polars, which is not installed; "
+        "pip install polars, or choose another format\n",
     )
     assert not (tmp_path / "out").exists()

@@ -98,8 +98,8 @@ def _root_keys(names: Iterable[str], sets: bytes, annotations: bytes) -> RootKey
 
 def split_of(path: Path) -> str:
     """Return the split in a file's name, such as ``deepscores-complete-7_test``; default: train."""
-    words = re.split(r"[^a-z]+", path.stem.lower())
-    return next((split for split in ("test", "val") if split in words), "train")
+    parts = re.split(r"[^a-z]+", path.stem.lower())
+    return next((split for split in ("test", "val") if split in parts), "train")
 
 
 def image_folder(path: Path, images: Iterable[PurePosixPath]) -> Path:

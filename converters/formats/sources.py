@@ -23,7 +23,7 @@ def open_source(
         Name of the format, and its annotation files or splits in the order of their names.
 
     Raises:
-        ConfigError: There is no such format.
+        ConfigError: The format is unknown.
         InputError: The path does not exist, has no known format, or contains no pages.
     """
     if format_name is not None and format_name not in READERS:

@@ -12,11 +12,7 @@ from omr.options import AsJson, Workers, n_processes
 
 def convert(
     source: Annotated[
-        Path,
-        typer.Argument(
-            help="DeepScoresV2, engraved or YOLO folder, one of their annotation files, or a COCO "
-            "JSON file."
-        ),
+        Path, typer.Argument(help="Data set: DeepScoresV2, engraved or YOLO folder, or JSON file.")
     ],
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
     classes: Annotated[
@@ -37,50 +33,32 @@ def convert(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format",
-            help="Output format: yolo, coco or parquet; can be repeated.",
-            show_default="yolo",
+            "--format", help="Output format, repeatable: yolo, coco, parquet.", show_default="yolo"
         ),
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option(
-            help="Cut pages into square tiles with this side in pixels.",
-            min=32,
-            show_default="whole pages",
-        ),
+        typer.Option(help="Side of square tiles in pixels.", min=32, show_default="whole pages"),
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option(
-            help="Minimum overlap of adjacent tiles in pixels.",
-            min=0,
-            show_default="a fifth of the tile",
-        ),
+        typer.Option(help="Overlap of tiles in pixels.", min=0, show_default="a fifth of a tile"),
     ] = None,
     min_visible: Annotated[
-        float,
-        typer.Option(
-            help="Fraction of a symbol that a tile must show to contain it.", min=0.01, max=1
-        ),
+        float, typer.Option(help="Fraction of a symbol that its tiles must show.", min=0.01, max=1)
     ] = 0.5,
     scale: Annotated[
         str, typer.Option(help="Scale of pages: native, or staff-space:PX for a fixed staff space.")
     ] = "native",
     dedup_iou: Annotated[
         float,
-        typer.Option(
-            help="IoU from which symbols of the same class are duplicates.", min=0.5, max=1
-        ),
+        typer.Option(help="IoU from which symbols of a class are duplicates.", min=0.5, max=1),
     ] = 0.95,
     min_side: Annotated[
         float, typer.Option(help="Side in pixels given to boxes without width or height.", min=0.1)
     ] = 2.0,
     clip: Annotated[
-        bool,
-        typer.Option(
-            "--clip", help="Clip boxes to the page; without it, a box beyond the page is an error."
-        ),
+        bool, typer.Option("--clip", help="Clip boxes beyond the page, which are otherwise errors.")
     ] = False,
     val: Annotated[
         float, typer.Option(help="Fraction of the training pages to hold out.", min=0, max=0.99)
@@ -96,10 +74,11 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if omr created it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a data set to labels and images for training, accounting for every symbol.
+    """Convert a data set to images and labels for training.
 
-    OUT contains images, labels, data.yaml (as for plain `yolo train`) and manifest.json, which
-    records hashes of the source, the options, and the number of symbols written and dropped.
+    OUT contains images, labels, data.yaml (as for plain `yolo train`) and
+    manifest.json with hashes of the source, the options, and the numbers of
+    symbols written and dropped.
 
     Example: omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
     """

@@ -56,10 +56,10 @@ def show(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a page with the boxes and classes of its symbols, to check labels by eye.
+    """Draw a page with the boxes and classes of its symbols.
 
-    Frames are drawn around boxes, so that they hide no part of a symbol. Each box has its class
-    name next to it or, if there is no room, a number that is listed below the page.
+    Frames are drawn around boxes and hide no part of a symbol. The class name is
+    next to its box or, for lack of room, a number that the legend explains.
 
     Example: omr show ds2_dense --page 2 --out page.png
     """

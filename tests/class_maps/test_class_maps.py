@@ -24,7 +24,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_map_from_a_file(tmp_path: Path) -> None:
+def test_a_class_map_from_a_file(tmp_path: Path) -> None:
     class_map = class_maps.load(str(written(tmp_path, GOOD)))
     assert (class_map.name, class_map.names) == ("demo", ("note", "bar"))
     assert class_map.labels == {"note": 0, "bar": 1}
@@ -54,7 +54,7 @@ def test_a_map_from_a_file(tmp_path: Path) -> None:
         pytest.param("unlabelled: [bar]", "unlabelled: [baa]", "sources.deepscoresv2.unlabelled: not in classes: baa (did you mean bar?)", id="unlabelled"),
     ],
 )  # fmt: skip
-def test_errors_say_file_place_and_nearest(
+def test_errors_contain_file_location_and_nearest_name(
     old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     assert old in GOOD
@@ -80,7 +80,7 @@ sources:
 ADDED = "    map: {barlineSingle: bar, barlineDouble: bar}\n"
 
 
-def test_a_source_like_another_takes_its_map_and_adds_to_it(tmp_path: Path) -> None:
+def test_like_extends_the_map_of_another_source(tmp_path: Path) -> None:
     class_map = class_maps.load(str(written(tmp_path, LIKE)))
     assert class_map.source("engraved").class_of == {
         "noteheadBlackOnLine": "note",
@@ -91,12 +91,12 @@ def test_a_source_like_another_takes_its_map_and_adds_to_it(tmp_path: Path) -> N
     assert class_map.source("deepscoresv2").class_of == {"noteheadBlackOnLine": "note"}
 
 
-def test_a_source_like_another_need_not_add_anything(tmp_path: Path) -> None:
+def test_like_without_a_map(tmp_path: Path) -> None:
     class_map = class_maps.load(str(written(tmp_path, LIKE.replace(ADDED, ""))))
     assert class_map.source("engraved").class_of == {"noteheadBlackOnLine": "note"}
 
 
-def test_the_source_that_is_taken_from_may_stand_below_and_have_the_same_names(
+def test_like_may_refer_to_a_later_source_with_same_names(
     tmp_path: Path,
 ) -> None:
     text = """
@@ -127,7 +127,7 @@ sources:
         pytest.param(ADDED, ADDED + "    unlabelled: [note]\n", "unlabelled: also filled by map: note", id="unlabelled"),
     ],
 )  # fmt: skip
-def test_errors_of_a_source_like_another(old: str, new: str, message: str, tmp_path: Path) -> None:
+def test_errors_in_a_source_with_like(old: str, new: str, message: str, tmp_path: Path) -> None:
     assert old in LIKE
     path = written(tmp_path, LIKE.replace(old, new, 1))
     with pytest.raises(InputError) as raised:
@@ -135,7 +135,7 @@ def test_errors_of_a_source_like_another(old: str, new: str, message: str, tmp_p
     assert str(raised.value) == f"{path}: sources.engraved.{message}"
 
 
-def test_a_source_like_one_that_is_like_another(tmp_path: Path) -> None:
+def test_like_must_not_name_a_source_with_like(tmp_path: Path) -> None:
     text = LIKE + "  coco: {like: engraved}\n"
     path = written(tmp_path, text)
     with pytest.raises(InputError) as raised:
@@ -163,7 +163,7 @@ def test_unknown_names() -> None:
         class_maps.load("nowhere.yaml")
 
 
-def test_a_source_that_the_map_does_not_know() -> None:
+def test_a_data_set_without_an_entry() -> None:
     with pytest.raises(ConfigError, match="class map coco has no entry for deepscoresv2 data"):
         class_maps.load("coco").source("deepscoresv2")
 
@@ -193,7 +193,7 @@ def test_size_of_shipped_maps(name: str, size: int) -> None:
     assert len(class_maps.load(name).names) == size
 
 
-def test_every_shipped_map_of_music_can_be_joined_with_coco() -> None:
+def test_every_shipped_music_map_is_disjoint_from_coco() -> None:
     of_coco = set(class_maps.load("coco").names)
     for name in set(class_maps.shipped()) - {"coco"}:
         assert not of_coco & set(class_maps.load(name).names)
@@ -206,7 +206,7 @@ def also(text: str) -> str:
     return f"name: demo\nclasses: [note, bar]\nsources:\n  coco: {text}\n"
 
 
-def test_categories_of_other_names_beside_the_same(tmp_path: Path) -> None:
+def test_categories_with_other_names(tmp_path: Path) -> None:
     text = also("{map: same names, also: {line: bar, dot: note}}")
     assert class_maps.load(str(written(tmp_path, text))).source("coco").class_of == {
         "note": "note",
@@ -224,14 +224,14 @@ def test_categories_of_other_names_beside_the_same(tmp_path: Path) -> None:
         ("{map: {a: note, b: bar}, also: {c: bar}}", "also: only allowed with map: same names; move its entries to map"),
     ],
 )  # fmt: skip
-def test_categories_of_other_names_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_categories_with_other_names(text: str, message: str, tmp_path: Path) -> None:
     path = written(tmp_path, also(text))
     with pytest.raises(InputError) as raised:
         class_maps.load(str(path))
     assert str(raised.value) == f"{path}: sources.coco.{message}"
 
 
-def test_deepscores_is_the_release_in_its_order() -> None:
+def test_deepscores_has_the_classes_of_the_release_in_order() -> None:
     table = catalogue("deepscoresv2")
     assert class_maps.load("deepscores").names == table.names("deepscores")
     assert [c.id for c in table.categories] == list(range(1, 209))
@@ -247,7 +247,7 @@ def test_harmony_fills_everything_but_barlines_from_deepscores() -> None:
     assert source.unlabelled == ("barlineSingle", "barlineDouble", "barlineFinal")
 
 
-def test_engraved_pages_have_the_words_of_deepscores_and_their_own() -> None:
+def test_engraved_pages_have_the_categories_of_deepscores_and_more() -> None:
     of_release = [
         c for c in catalogue("deepscoresv2").categories if c.annotation_set == "deepscores"
     ]
@@ -257,9 +257,9 @@ def test_engraved_pages_have_the_words_of_deepscores_and_their_own() -> None:
         (c.id, c.name, c.color) for c in of_release
     ]
     assert {c.dense_train_count for c in engraved} == {None}
-    own = engraved[136:]
-    assert [c.id for c in own] == list(range(1001, 1020))
-    assert all(c.meaning for c in own)
+    added = engraved[136:]
+    assert [c.id for c in added] == list(range(1001, 1020))
+    assert all(c.meaning for c in added)
     for what in ("name", "color"):
         assert len({getattr(c, what) for c in engraved}) == len(engraved)
     assert all(1 <= c.color <= 255 for c in engraved)
@@ -285,7 +285,7 @@ def test_engraved_pages_fill_what_the_release_fills(name: str) -> None:
     assert class_map.source("engraved").class_of == class_map.source("deepscoresv2").class_of
 
 
-def test_the_prerelease_spelling_means_the_same() -> None:
+def test_the_prerelease_spelling_is_an_alias() -> None:
     table = catalogue("deepscoresv2")
     assert table.canonical("legerLine", "deepscores") == "ledgerLine"
     assert table.canonical("legerLine", "muscima++") == "legerLine"
@@ -297,9 +297,9 @@ def test_the_table_agrees_with_the_sample() -> None:
     data = json.loads((sample() / "deepscores_sample" / "deepscores_train.json").read_text())
     table = catalogue("deepscoresv2")
     for category in table.categories:
-        found = data["categories"][str(category.id)]
-        name = table.canonical(found["name"], found["annotation_set"])
-        assert (name, found["annotation_set"]) == (category.name, category.annotation_set)
+        row = data["categories"][str(category.id)]
+        name = table.canonical(row["name"], row["annotation_set"])
+        assert (name, row["annotation_set"]) == (category.name, category.annotation_set)
 
 
 def test_nearest() -> None:
@@ -311,7 +311,7 @@ def test_nearest() -> None:
     ("words", "shown"),
     [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")],
 )
-def test_some_of_many_words(words: list[str], shown: str) -> None:
+def test_long_lists_are_shortened(words: list[str], shown: str) -> None:
     assert class_maps.some(words, 2) == shown
 
 

@@ -10,8 +10,8 @@ from class_maps import ConfigError
 from omr.cli import app
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["convert", *map(str, words)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_json_is_the_only_output_on_stdout(source: Path, tmp_path: Path) -> None
     assert {name: n for name, n in counts.items() if n} == {"noteheadBlack": 1, "staff": 1}
 
 
-def test_the_closing_table(source: Path, tmp_path: Path) -> None:
+def test_the_summary(source: Path, tmp_path: Path) -> None:
     result = run(source, tmp_path / "out")
     assert result.stdout == ""
     table = " ".join(result.stderr.split())
@@ -65,7 +65,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--overlap", "8"], "--overlap 8: requires --tile"),
         (["--tile", "64", "--overlap", "64"], "--overlap 64: must be smaller than --tile 64"),
@@ -76,14 +76,14 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
         (["--val", "0.5"], "--val: needs at least two works to hold one out, but the training set has 1"),
     ],
 )  # fmt: skip
-def test_invalid_options(words: list[str], message: str, source: Path, tmp_path: Path) -> None:
-    error = run(source, tmp_path / "out", *words).exception
+def test_invalid_options(arguments: list[str], message: str, source: Path, tmp_path: Path) -> None:
+    error = run(source, tmp_path / "out", *arguments).exception
     assert isinstance(error, ConfigError)
     assert str(error) == message
     assert not (tmp_path / "out").exists()
 
 
-def test_out_is_replaced_by_force_alone(source: Path, tmp_path: Path) -> None:
+def test_out_is_replaced_only_with_force(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(source, out).exit_code == 0
     error = run(source, out).exception
@@ -93,8 +93,8 @@ def test_out_is_replaced_by_force_alone(source: Path, tmp_path: Path) -> None:
     assert not (out / "images").exists()
 
 
-def test_ultralytics_accepts_what_is_written(source: Path, tmp_path: Path) -> None:
-    """Its own data set class finds every image and label and drops none."""
+def test_ultralytics_accepts_the_output(source: Path, tmp_path: Path) -> None:
+    """Its data set class finds every image and label."""
     assert run(source, tmp_path / "out").exit_code == 0
     pytest.importorskip("training")
     from ultralytics.data.dataset import YOLODataset

@@ -63,7 +63,7 @@ def test_a_page(tmp_path: Path) -> None:
         pytest.param(None, [], {"no id in the annotation set": 1}, id="nothing at all"),
     ],
 )
-def test_what_cat_id_may_be(
+def test_forms_of_cat_id(
     cat_id: object, names: list[str], reason: dict[str, int], tmp_path: Path
 ) -> None:
     [page], counts = read(write(tmp_path, content((cat_id, [10, 10, 20, 20]))))
@@ -102,7 +102,7 @@ def test_ids_may_be_numbers(tmp_path: Path) -> None:
     assert (len(page.labels), counts.warnings) == (1, [])
 
 
-def test_what_the_class_map_does_not_name_is_counted(tmp_path: Path) -> None:
+def test_categories_without_a_class_are_counted(tmp_path: Path) -> None:
     file = DeepScoresFile(write(tmp_path, content(NOTE, STEM, STEM)))
     harmony, counts = class_maps.load("harmony-core"), Tally()
     source = class_maps.Source(
@@ -162,7 +162,9 @@ def first(data: dict[str, Any]) -> Any:  # noqa: ANN401
         pytest.param(lambda d: d["images"].append(d["images"][0] | {"id": 2}), "images: duplicate: 1 file (lg-7-aug-gonville--page-1.png)", id="duplicate file"),
     ],
 )  # fmt: skip
-def test_errors_say_file_place_and_remedy(change: Change, message: str, tmp_path: Path) -> None:
+def test_errors_contain_file_location_and_remedy(
+    change: Change, message: str, tmp_path: Path
+) -> None:
     data = content(NOTE)
     change(data)
     path = tmp_path / "bad.json"
@@ -181,7 +183,7 @@ def test_errors_say_file_place_and_remedy(change: Change, message: str, tmp_path
         pytest.param('{"annotation_sets": ["deep', "not valid JSON, truncated or damaged: Input data was truncated", id="truncated"),
     ],
 )  # fmt: skip
-def test_files_that_are_none(text: str, message: str, tmp_path: Path) -> None:
+def test_files_in_another_format(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text(text)
     with pytest.raises(InputError) as raised:
@@ -189,13 +191,13 @@ def test_files_that_are_none(text: str, message: str, tmp_path: Path) -> None:
     assert str(raised.value) == f"{path}: {message}"
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: no such file$"):
         read(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
-def test_a_file_cut_short_anywhere(share: float, tmp_path: Path) -> None:
+def test_a_file_truncated_anywhere(share: float, tmp_path: Path) -> None:
     text = json.dumps(content(NOTE, STEM, NOTE))
     path = tmp_path / "cut.json"
     path.write_text(text[: int(len(text) * share)])
@@ -208,7 +210,7 @@ def test_a_file_cut_short_anywhere(share: float, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize("field", ["a_bbox", "o_bbox"])
-def test_nan_is_refused(field: str, number: str, tmp_path: Path) -> None:
+def test_nan_is_rejected(field: str, number: str, tmp_path: Path) -> None:
     data = content(STEM, NOTE)
     data["annotations"]["2"][field][2] = float(number)
     path = tmp_path / "nan.json"
@@ -220,7 +222,7 @@ def test_nan_is_refused(field: str, number: str, tmp_path: Path) -> None:
     )
 
 
-def test_a_number_too_large_is_refused(tmp_path: Path) -> None:
+def test_a_number_that_is_too_large_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "inf.json"
     text = json.dumps(content(*[NOTE] * 2000, ("25", [10, 20, 30, 36])))
     path.write_text(text.replace("[10, 20, 30, 36]", "[10, 20, 1e999, 36]", 1))
@@ -236,7 +238,7 @@ def test_a_duplicate_id(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_bbox_as_width_and_height_is_refused(tmp_path: Path) -> None:
+def test_a_bbox_with_width_and_height_is_rejected(tmp_path: Path) -> None:
     data = content(("25", [100, 20, 120, 36]), STEM)
     for row in data["annotations"].values():
         x0, y0, x1, y1 = row["a_bbox"]
@@ -252,7 +254,7 @@ def test_a_bbox_as_width_and_height_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("n_far", "refused"), [(1, False), (2, True)])
-def test_one_in_a_thousand_may_lie_elsewhere(n_far: int, refused: bool, tmp_path: Path) -> None:
+def test_one_box_in_a_thousand_may_differ(n_far: int, refused: bool, tmp_path: Path) -> None:
     data = content(*[("25", [10, 20, 30, 36])] * 1000)
     for key in list(data["annotations"])[:n_far]:
         data["annotations"][key]["o_bbox"] = [180, 90, 180, 60, 150, 60, 150, 90]
@@ -273,7 +275,7 @@ def test_one_in_a_thousand_may_lie_elsewhere(n_far: int, refused: bool, tmp_path
     indent=st.sampled_from([None, 0, 4]),
     chunk=st.sampled_from([1, 200, 1 << 20]),
 )
-def test_chunks_do_not_show(
+def test_chunks_do_not_change_the_result(
     comment: str, n: int, indent: int | None, chunk: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     data = content(

@@ -1,4 +1,4 @@
-"""Writing and reading again gives back the start, for every format."""
+"""Round trips: reading a written page returns the page, for every format."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -87,10 +87,12 @@ def test_label_lines_are_what_python_formats(page: Page) -> None:
 
     labelled = zip(page.labels.tolist(), page.boxes_xyxy.tolist(), strict=True)
     expected = [line(label, *box) for label, box in labelled]
-    for found, wanted in zip(label_lines(page).splitlines(keepends=True), expected, strict=True):
-        words = zip(found.split(), wanted.split(), strict=True)
-        assert all(a == b or abs(float(a) - float(b)) < 1.5e-6 for a, b in words)
-        assert len(found) == len(wanted)
+    for actual, formatted in zip(
+        label_lines(page).splitlines(keepends=True), expected, strict=True
+    ):
+        numbers = zip(actual.split(), formatted.split(), strict=True)
+        assert all(a == b or abs(float(a) - float(b)) < 1.5e-6 for a, b in numbers)
+        assert len(actual) == len(formatted)
 
 
 @given(written=pages())
@@ -131,7 +133,7 @@ def test_oriented_boxes_are_kept(tmp_path: Path) -> None:
     assert symbols["cut"].to_list() == [True]
 
 
-def test_pycocotools_loads_what_is_written(
+def test_pycocotools_loads_written_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     writer = CocoWriter(tmp_path, NAMES)
@@ -169,7 +171,7 @@ def test_parquet_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["train", "test", "val"], "images/val", False),
     ],
 )
-def test_what_data_yaml_validates_on(
+def test_the_validation_split_in_data_yaml(
     splits: list[str], val: str, noted: bool, tmp_path: Path
 ) -> None:
     writer = YoloWriter(tmp_path, NAMES)
@@ -193,7 +195,7 @@ def test_what_data_yaml_validates_on(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("before", ["", "0 0.5 0.5 0.1 0.1"])
-def test_a_label_line_that_is_none(line: str, message: str, before: str, tmp_path: Path) -> None:
+def test_an_invalid_label_line(line: str, message: str, before: str, tmp_path: Path) -> None:
     write_yolo(tmp_path, empty_page())
     path = tmp_path / "labels" / "train" / "a.txt"
     path.write_text(f"{before}\n{line}\n")
@@ -230,7 +232,7 @@ def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None
         ("train: nowhere\nnames: [a]", "data.yaml: train: no such folder: "),
     ],
 )
-def test_a_folder_that_is_none(text: str | None, message: str, tmp_path: Path) -> None:
+def test_an_invalid_yolo_folder(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(InputError) as raised:
@@ -248,7 +250,7 @@ def test_splits_without_images(tmp_path: Path) -> None:
         list(dataset.pages("train"))
 
 
-def test_labels_lie_where_ultralytics_looks() -> None:
+def test_label_paths_are_those_of_ultralytics() -> None:
     path = yolo._label_path(Path("/a/images/b/images/train/sub/x.y.png"))
     assert path == Path("/a/images/b/labels/train/sub/x.y.txt")
 
@@ -264,7 +266,7 @@ def test_labels_lie_where_ultralytics_looks() -> None:
         ("bbox", "x", "not COCO JSON: Expected `array`, got `str` - at `$.annotations[0].bbox`"),
     ],
 )  # fmt: skip
-def test_coco_that_contradicts_itself(
+def test_inconsistent_coco_annotations(
     field: str, value: object, message: str, tmp_path: Path
 ) -> None:
     row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]} | {field: value}
@@ -291,7 +293,7 @@ def test_coco_that_contradicts_itself(
         ([("a.png", 1)], [1, 1], "categories: duplicate id"),
     ],
 )
-def test_coco_lists_that_are_none(
+def test_invalid_coco_images_and_categories(
     images_of: list[tuple[str, int]], categories: list[int], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "annotations" / "instances_train.json"
@@ -336,7 +338,7 @@ def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ('{"annotation_sets": [], "annotations": {}}', "deepscoresv2"),
         ('{"images": [], "annotations": {}}', "deepscoresv2"),
@@ -354,16 +356,16 @@ def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
         ('{"a', "not valid JSON, truncated or damaged: Input data was truncated"),
     ],
 )  # fmt: skip
-def test_the_format_is_found_by_looking(text: str, found: str, tmp_path: Path) -> None:
+def test_the_format_is_recognised(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
     try:
-        assert format_of(path).name == found
+        assert format_of(path).name == expected
     except InputError as error:
-        assert str(error) == f"{path}: {found}"  # noqa: PT017
+        assert str(error) == f"{path}: {expected}"  # noqa: PT017
 
 
-def test_sources_that_are_none(tmp_path: Path) -> None:
+def test_invalid_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         open_source(tmp_path / "gone")
     assert str(raised.value) == f"{tmp_path}/gone: no such file or folder"

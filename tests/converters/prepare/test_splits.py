@@ -42,14 +42,14 @@ def test_another_seed_gives_another_choice() -> None:
     assert held_out(images, 0.5, "work", 0) != held_out(images, 0.5, "work", 1)
 
 
-def test_a_name_that_does_not_tell_its_work() -> None:
+def test_a_name_without_a_work() -> None:
     page = PurePosixPath("scan-7.png")
     with pytest.raises(ConfigError, match=r"^scan-7.png: the work is not in the name"):
         group_of(page, "work")
     assert group_of(page, "page") == "scan-7.png"
 
 
-def test_works_on_both_sides_are_said() -> None:
+def test_works_in_several_splits_are_a_warning() -> None:
     assert shared_works({"train": {"1", "2"}, "val": {"3"}}) is None
     assert shared_works({"train": {"1", "2"}, "test": {"2"}}) == (
         "in more than one split: 1 work (2); scores will be too optimistic"

@@ -255,7 +255,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         (["--model", "yolo11q"], "--model: unknown: yolo11q (did you mean yolo11"),
         (
             ["--heads", "harmonie"],
-            "heads: no head config is called harmonie (did you mean harmony?)",
+            "heads: unknown head config: harmonie (did you mean harmony?)",
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),

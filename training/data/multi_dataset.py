@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.yolo import DATA_YAML, YoloDataset, open_dataset
-from converters.manifest_reader import Converted
+from converters.manifest import Manifest, read_manifest
 
 EVERY_NAME = "all"
 """Value of ``merge_classes`` that merges every class name."""
@@ -165,7 +165,7 @@ def join(options: DatasetOptions) -> MultiDataset:
         InputError: A data set cannot be opened.
     """
     datasets = [open_dataset(folder) for folder in options.folders]
-    manifests = [dataset.converted() for dataset in datasets]
+    manifests = [read_manifest(dataset.root) for dataset in datasets]
     if len(datasets) > 1:
         _check_unique_names(datasets)
         _check_clashes(options, datasets, [manifest.class_map.name for manifest in manifests])
@@ -182,7 +182,7 @@ def join(options: DatasetOptions) -> MultiDataset:
 
 
 def _source(
-    dataset: YoloDataset, manifest: Converted, names: Sequence[str], options: DatasetOptions
+    dataset: YoloDataset, manifest: Manifest, names: Sequence[str], options: DatasetOptions
 ) -> TrainingSource:
     candidates = set(names if options.true_negatives else dataset.names)
     labelled = candidates - set(manifest.class_map.unlabelled)

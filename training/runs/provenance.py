@@ -21,7 +21,7 @@ from ultralytics.utils.torch_utils import get_cpu_info, unwrap_model
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
 from converters.files.atomic_folder import MANIFEST
-from converters.manifest import sha256
+from converters.files.hashes import sha256
 from converters.versions import TOOLKIT, installed_versions
 from training.data.label_files import SplitLabels
 from training.data.multi_dataset import MultiDataset

@@ -22,7 +22,7 @@ from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
-from omr.commands.eval import _of_data
+from omr.scoring import relabel
 from training.config import TrainConfig, read_config, save_config
 from training.data.multi_dataset import (
     DatasetOptions,
@@ -31,7 +31,7 @@ from training.data.multi_dataset import (
     join,
 )
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.validator import OF_SOURCE, OmrValidator, source_names
+from training.engine.validator import SOURCE_METRIC, OmrValidator, source_names
 from training.models.checkpoints import load_weights
 from training.predict.detector import class_names, predict
 from training.trainer import new_trainer, ready_trainer, train
@@ -161,7 +161,7 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
     )
     (b / "manifest.json").write_text('{"class_map": 3}')
     with pytest.raises(
-        InputError, match=r"b/manifest\.json: class_map: damaged: Expected `object`, got `int`"
+        InputError, match=r"b/manifest\.json: class_map: malformed: Expected `object`, got `int`"
     ):
         join(DatasetOptions(folders=(b,)))
 
@@ -493,7 +493,7 @@ def scores(weights: Path, folder: Path) -> float:
     truths = list(data.pages("val"))
     files = [(data.splits["val"] / page.image, page.image) for page in truths]
     found = predict(weights, files, imgsz=96, device="cpu", max_det=10**6)
-    pages = [_of_data(page, class_names(weights), data.names) for page in found]
+    pages = [relabel(page, class_names(weights), data.names) for page in found]
     score = evaluate(truths, pages, data.names).macro.ap50
     assert score is not None
     return score
@@ -553,15 +553,15 @@ def test_each_source_is_validated_on_its_own(
     monkeypatch.setattr(OmrValidator, "postprocess", guess)
     both = trainer.get_validator()(trainer)
     of_sources = {"music": music, shapes.name: shapes}
-    assert {name for name in both if name.startswith(OF_SOURCE.format(""))} == {
-        *map(OF_SOURCE.format, of_sources)
+    assert {name for name in both if name.startswith(SOURCE_METRIC.format(""))} == {
+        *map(SOURCE_METRIC.format, of_sources)
     }
     for source, name in zip(trainer.multi_dataset.sources, of_sources, strict=True):
         files = [str(file) for file in source.dataset.image_paths("val")]
         trainer.test_loader = trainer.get_dataloader(files, mode="val")
         alone = trainer.get_validator()(trainer)["metrics/mAP50(B)"]
         assert 0.1 < alone < 0.99
-        assert both[OF_SOURCE.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
+        assert both[SOURCE_METRIC.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
 
 
 def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
-from omr.commands.eval import _of_data
+from omr.scoring import relabel
 from training.config import TrainConfig, read_config, save_config
 from training.data.multi_dataset import (
     DatasetOptions,
@@ -506,7 +506,7 @@ def scores(weights: Path, folder: Path) -> float:
     truths = list(data.pages("val"))
     files = [(data.splits["val"] / page.image, page.image) for page in truths]
     found = predict(weights, files, imgsz=96, device="cpu", max_det=10**6)
-    pages = [_of_data(page, class_names(weights), data.names) for page in found]
+    pages = [relabel(page, class_names(weights), data.names) for page in found]
     score = evaluate(truths, pages, data.names).macro.ap50
     assert score is not None
     return score

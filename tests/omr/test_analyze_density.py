@@ -220,7 +220,7 @@ def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
     empty = write(tmp_path / "data", {"a": ""}, ["stem"], (64, 64))
     result = small(empty, "--report", tmp_path / "page.html")
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must lie")
+    assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must be")
     assert f"note: no image has a symbol; nothing could be learnt from {empty}" in result.stderr
     assert "No image of the split train has a symbol." in (tmp_path / "page.html").read_text(
         "utf-8"

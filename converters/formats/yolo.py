@@ -17,7 +17,7 @@ import yaml
 
 from class_maps import InputError, Source
 from converters import images, tally
-from converters.boxes import Boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from converters.names import FOLDER, count_of
 from converters.page import Page
 from converters.tally import Tally
@@ -116,41 +116,49 @@ class YoloDataset:
         Raises:
             InputError: A label file is malformed, or an image is damaged.
         """
-        folder = self.splits.get(split, self.root)
-        for path in self.image_paths(split):
-            image = PurePosixPath(path.relative_to(folder))
-            width, height = images.size(path)
-            labels, boxes_cxcywh = _read_labels(_label_path(path), len(self.names))
-            yield Page(
-                image=image,
-                width=width,
-                height=height,
-                boxes_xyxy=cxcywh_to_xyxy(boxes_cxcywh * [width, height, width, height]),
-                labels=labels,
-            )
+        return (image.page for image in self.labelled_images(split))
 
-    def fingerprint(self, split: str) -> str:
-        """Hash the names and sizes of a split's images, and the contents of their label files.
-
-        Images are not read, so 100,000 of them take seconds.
+    def labelled_images(self, split: str) -> Iterator["LabelledImage"]:
+        """Yield the images of a split with their label files, sorted by name.
 
         Raises:
-            InputError: The split does not exist, or its folder contains no images.
+            InputError: A label file is malformed, or an image is damaged.
         """
-        digest = hashlib.sha256()
+        folder = self.splits.get(split, self.root)
         for path in self.image_paths(split):
-            try:
-                labels = _label_path(path).read_bytes()
-            except FileNotFoundError:
-                labels = b""
-            name = path.relative_to(self.splits[split]).as_posix()
-            digest.update(f"{name}\n{path.stat().st_size} {len(labels)}\n".encode())
-            digest.update(labels)
-        return digest.hexdigest()
+            width, height = images.size(path)
+            label_path = _label_path(path)
+            content = label_path.read_bytes() if label_path.is_file() else b""
+            rows = _parse_labels(content, label_path, len(self.names))
+            page = Page(
+                image=PurePosixPath(path.relative_to(folder)),
+                width=width,
+                height=height,
+                boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * [width, height, width, height]),
+                labels=rows[:, 0].astype(np.int64),
+            )
+            yield LabelledImage(path=path, page=page, rows=rows, content=content)
 
     def folder_name(self, split: str) -> str:
         """Return the name of a split's image folder; empty if the split does not exist."""
         return self.splits[split].name if split in self.splits else ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LabelledImage:
+    """One image of a split and its label file."""
+
+    path: Path
+    page: Page
+    rows: np.ndarray[Any, np.dtype[np.float64]]
+    """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
+    content: bytes
+    """Bytes of the label file; empty without one."""
+
+    def fingerprint(self) -> bytes:
+        """Return the image's name and size in bytes and the content of its label file."""
+        header = f"{self.page.image}\n{self.path.stat().st_size} {len(self.content)}\n"
+        return header.encode() + self.content
 
 
 def open_dataset(folder: Path) -> YoloDataset:
@@ -241,7 +249,10 @@ class YoloSplit:
 
     def sha256(self) -> str:
         """Hash the names and sizes of the images, and the contents of their label files."""
-        return self._dataset.fingerprint(self.split)
+        digest = hashlib.sha256()
+        for image in self._dataset.labelled_images(self.split):
+            digest.update(image.fingerprint())
+        return digest.hexdigest()
 
     def categories(self, _source: Source) -> tuple[str, ...]:
         """Return the names in ``data.yaml``."""
@@ -310,12 +321,11 @@ def _label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Boxes]:
-    """Read the labels, shape ``(N,)``, and normalised boxes, shape ``(N, 4)``, of an image."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        lines = []
+def _parse_labels(
+    content: bytes, path: Path, n_names: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Parse a label file into an array of shape ``(N, 5)``; ``path`` is for error messages."""
+    lines = content.decode("utf-8").splitlines()
     table = _table(lines, n_names)
     if table is None:
         for i, line in enumerate(lines):
@@ -323,8 +333,7 @@ def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.
             if problem:
                 raise InputError(problem, path=path, where=f"line {i + 1}")
         table = np.array([line.split() for line in lines if line.split()], np.float64)
-    table = table.reshape(-1, 5)
-    return table[:, 0].astype(np.int64), table[:, 1:]
+    return table.reshape(-1, 5)
 
 
 def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:

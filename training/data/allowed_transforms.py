@@ -22,7 +22,7 @@ import class_maps
 from class_maps import ConfigError
 from class_maps.catalogues import SOURCES
 from training.data.augmentation import MIN_VISIBLE, SymbolCounter, VisiblePerspective, visible_share
-from training.data.multi_dataset import MultiDataset, Source
+from training.data.multi_dataset import MultiDataset, TrainingSource
 
 PHOTOGRAPHS = "coco"
 """The format in which photographs come, and the class map of their classes."""
@@ -55,15 +55,15 @@ class Transforms:
             if not 0 <= value <= most:
                 raise ConfigError(f"{name} ({value:g}): must be from 0 to {most}")
 
-    def check(self, joint: MultiDataset) -> None:
+    def check(self, multi_dataset: MultiDataset) -> None:
         """Make sure that there is something that may be transformed like this.
 
         Raises:
             ConfigError: All sources are music, and the user does not say that he knows.
         """
-        if self.allow_music_flips or not all(is_music(source) for source in joint.sources):
+        if self.allow_music_flips or not all(is_music(source) for source in multi_dataset.sources):
             return
-        folders = ", ".join(map(str, joint.options.folders))
+        folders = ", ".join(map(str, multi_dataset.options.folders))
         too_much = {
             "fliplr": (self.fliplr > 0, "a mirrored note is another note"),
             "flipud": (self.flipud > 0, "a note upside down is another note"),
@@ -79,7 +79,7 @@ class Transforms:
                 )
 
 
-def is_music(source: Source) -> bool:
+def is_music(source: TrainingSource) -> bool:
     """Tell whether a data set shows music: all do but photographs in COCO's form.
 
     Music may come in COCO's form, too: then a class of it is called as one of music's.
@@ -101,13 +101,13 @@ class FreeImages:
     """The images that may be mirrored and turned at will.
 
     Args:
-        joint: Where the images come from.
+        multi_dataset: Where the images come from.
         allow_music_flips: Those of music as well.
     """
 
-    def __init__(self, joint: MultiDataset, *, allow_music_flips: bool) -> None:
-        self._source_of = joint.source_of
-        self._free = [allow_music_flips or not is_music(source) for source in joint.sources]
+    def __init__(self, multi_dataset: MultiDataset, *, allow_music_flips: bool) -> None:
+        self._source_of = multi_dataset.source_of
+        self._free = [allow_music_flips or not is_music(source) for source in multi_dataset.sources]
 
     def __contains__(self, file: str) -> bool:
         return self._free[self._source_of[file]]
@@ -171,17 +171,21 @@ class SourceMosaic(Mosaic):
     Args:
         counter: Gets the symbols that lie outside the four images' canvas; those that are cut off
             later, when the middle of the canvas is taken, are counted there.
-        joint: Where the images come from.
+        multi_dataset: Where the images come from.
         options: Those of ``Mosaic``.
     """
 
-    def __init__(self, counter: SymbolCounter, joint: MultiDataset, **options: object) -> None:
+    def __init__(
+        self, counter: SymbolCounter, multi_dataset: MultiDataset, **options: object
+    ) -> None:
         super().__init__(**options)
         self.counter = counter
         files = self.dataset.im_files
-        self.source_at = np.array([joint.source_of[file] for file in files], dtype=np.int64)
-        self.members = [np.flatnonzero(self.source_at == i) for i in range(len(joint.sources))]
-        self.source_of = joint.source_of
+        self.source_at = np.array([multi_dataset.source_of[file] for file in files], dtype=np.int64)
+        self.members = [
+            np.flatnonzero(self.source_at == i) for i in range(len(multi_dataset.sources))
+        ]
+        self.source_of = multi_dataset.source_of
         self.source = 0
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
@@ -214,12 +218,14 @@ class SourceMosaic(Mosaic):
 
 
 def transforms_before(
-    chosen: Transforms, dataset: BaseDataset, counter: SymbolCounter, joint: MultiDataset
+    chosen: Transforms, dataset: BaseDataset, counter: SymbolCounter, multi_dataset: MultiDataset
 ) -> list[Mosaic]:
     """What comes before an image is shifted: a mosaic, if one was asked for."""
     if not chosen.mosaic:
         return []
-    return [SourceMosaic(counter, joint, dataset=dataset, imgsz=dataset.imgsz, p=chosen.mosaic)]
+    return [
+        SourceMosaic(counter, multi_dataset, dataset=dataset, imgsz=dataset.imgsz, p=chosen.mosaic)
+    ]
 
 
 def transforms_after(chosen: Transforms, free: FreeImages) -> list[RandomFlip]:

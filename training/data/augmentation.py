@@ -100,7 +100,7 @@ class SymbolCounter:
         totals: Tensor = self._table.sum(dim=(0, 2))
         return totals
 
-    def taken(self, epoch: int) -> Tensor:
+    def take(self, epoch: int) -> Tensor:
         """Add up the counts of an epoch that is over, shape ``(2, C)``, and forget them."""
         table = self._table[epoch % EPOCHS_AHEAD]
         counts: Tensor = table.sum(dim=1)

@@ -28,16 +28,16 @@ class OmrValidator(DetectionValidator):
     Of several sources each is scored on its own, too.
 
     Args:
-        joint: Where the images come from.
+        multi_dataset: Where the images come from.
         masks: Gives a batch its ``class_mask``.
         options: Those of ``DetectionValidator``.
     """
 
     def __init__(
-        self, *args: object, joint: MultiDataset, masks: ClassMasks, **options: object
+        self, *args: object, multi_dataset: MultiDataset, masks: ClassMasks, **options: object
     ) -> None:
         super().__init__(*args, **options)
-        self.joint = joint
+        self.multi_dataset = multi_dataset
         self.masks = masks
         self.sources: list[int] = []
         """Source of each image that was counted."""
@@ -63,7 +63,7 @@ class OmrValidator(DetectionValidator):
         """
         if self.mask is not None:
             preds = [labelled(one, mask) for one, mask in zip(preds, self.mask, strict=True)]
-        self.sources += [self.joint.source_of[file] for file in batch["im_file"]]
+        self.sources += [self.multi_dataset.source_of[file] for file in batch["im_file"]]
         super().update_metrics(preds, batch)
 
     def gather_stats(self) -> None:
@@ -76,14 +76,14 @@ class OmrValidator(DetectionValidator):
 
     def get_stats(self) -> dict[str, Any]:
         """Work out the figures, of several sources those of each as well."""
-        of_sources = self._of_sources() if len(self.joint.sources) > 1 else {}
+        of_sources = self._of_sources() if len(self.multi_dataset.sources) > 1 else {}
         self.sources = []
         figures: dict[str, Any] = super().get_stats()
         return figures | of_sources
 
     def _of_sources(self) -> dict[str, float]:
         """Mean AP50 over the classes that a source has truths of; nothing where it has none."""
-        names = source_names(self.joint)
+        names = source_names(self.multi_dataset)
         figures = {}
         for source, name in enumerate(names):
             own = [i for i, its_source in enumerate(self.sources) if its_source == source]
@@ -130,9 +130,9 @@ def labelled(predictions: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
     return {name: values[kept] for name, values in predictions.items()}
 
 
-def source_names(joint: MultiDataset) -> list[str]:
+def source_names(multi_dataset: MultiDataset) -> list[str]:
     """Name each source by its folder; by the whole path where two are called the same."""
-    folders = [Path(source.dataset.root) for source in joint.sources]
+    folders = [Path(source.dataset.root) for source in multi_dataset.sources]
     short = [folder.name for folder in folders]
     names = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
     return [re.sub(r'[,"\s]', "_", name) for name in names]  # they are titles of a CSV file

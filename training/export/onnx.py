@@ -39,7 +39,7 @@ def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
             "ONNX files need onnx, which is not installed; "
             "pip install 'omr-toolkit[export]' brings it"
         )
-    offline.shut()
+    offline.block_network()
     exporter = Exporter(
         overrides={
             "format": "onnx",

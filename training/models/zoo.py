@@ -7,7 +7,7 @@ import yaml
 from ultralytics.utils import ROOT
 
 from class_maps import ConfigError, InputError, with_nearest
-from training.models.checkpoints import is_weights, load_weights
+from training.models.checkpoints import is_weights
 
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Ultralytics' model files that have a plain detection head."""
@@ -27,26 +27,24 @@ def known_models() -> list[str]:
     return names
 
 
-def model_file(model: str, *, trust: bool = False) -> str:
+def model_file(model: str) -> str:
     """Find what a model is built from; weights are never downloaded.
 
     Args:
         model: A name of :func:`known_models`, or the path of a file with weights.
-        trust: Let a pickle that cannot be read otherwise run its code.
 
     Returns:
         ``NAME.yaml``, the path of our own, as Ultralytics takes it, or the path of the weights.
 
     Raises:
         ConfigError: No such model.
-        InputError: No such file, or no detection model in it.
+        InputError: The weights file is missing.
     """
     if is_weights(model):
         if not Path(model).is_file():
             raise InputError(
                 "no such weights; a name without .pt trains from scratch", path=Path(model)
             )
-        load_weights(Path(model), trust=trust)
         return model
     names = known_models()
     if model not in names:

@@ -16,7 +16,6 @@ from training.engine.learning_rate import Rate, resolved_rate
 from training.engine.omr_trainer import OmrTrainer
 from training.lr_finder import (
     RangeTest,
-    draw,
     find_rate,
     range_test,
     rising_rates,
@@ -120,7 +119,7 @@ def test_gathered_gradients_are_those_of_the_joined_batch(dataset: Path, tmp_pat
     shares = first / both * 2, second / both * 2
     torch.testing.assert_close(whole, parts[0] * shares[0] + parts[1] * shares[1])
     weights = [value.clone() for value in trainer.model.parameters()]
-    trainer.epoch, trainer.batches_done = 0, 1
+    trainer.epoch, trainer.state.batches_done = 0, 1
     backward(trainer, one)
     trainer.optimizer_step()
     same = zip(weights, trainer.model.parameters(), strict=True)
@@ -233,13 +232,6 @@ def test_the_suggestion_of_a_known_curve() -> None:
     assert found.suggestion == float(f"{found.steepest:.1e}")
 
 
-def test_a_drawing_has_both_marks_or_none(tmp_path: Path) -> None:
-    for name, losses in (("fell", (3.0, 2.0, 1.0)), ("rose", (1.0, 2.0, 3.0))):
-        draw(RangeTest(rates=(0.1, 0.2, 0.4), losses=losses), tmp_path / f"{name}.png")
-        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "fell.png").stat().st_size > (tmp_path / "rose.png").stat().st_size
-
-
 def test_finding_a_rate_leaves_figures_and_no_run(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +239,7 @@ def test_finding_a_rate_leaves_figures_and_no_run(
     out = tmp_path / "rate"
     config = tiny(dataset, out, nominal_batch=4, epochs=1)
     found = find_rate(config)
-    assert {file.name for file in out.iterdir()} == {"lr.json", "lr.png"}
+    assert {file.name for file in out.iterdir()} == {"lr.json"}
     assert json.loads((out / "lr.json").read_text()) == json.loads(json.dumps(found.to_json()))
     assert len(found.rates) == 5
     assert all(map(math.isfinite, found.losses))

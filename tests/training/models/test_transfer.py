@@ -284,9 +284,9 @@ def test_a_training_gives_new_boxes_the_sizes_of_its_data(dataset: Path, tmp_pat
     save_weights(source_of("yolo26n"), file, train_args={})
     config = config_of(dataset, tmp_path / "run", model="yolo11n", weights=str(file))
     trainer = ready_trainer(config)
-    assert trainer.priors is not None
-    assert trainer.transferred is not None
-    assert trainer.transferred.copied
+    assert trainer.state.priors is not None
+    assert trainer.state.transferred is not None
+    assert trainer.state.transferred.copied
 
 
 def test_heads_that_do_not_fit_have_no_class_of_the_weights() -> None:

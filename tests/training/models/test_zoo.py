@@ -6,6 +6,7 @@ from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
+from training.models.checkpoints import load_weights
 from training.models.description import activation_kept
 from training.models.zoo import OWN, known_models, model_file
 from training.trainer import TrainResult
@@ -25,7 +26,7 @@ def test_a_name_becomes_a_description_not_weights(trained: TrainResult, tmp_path
     weights = tmp_path / "best.pt"
     weights.touch()
     with pytest.raises(InputError, match=r"best\.pt: holds no Ultralytics detection model; give a"):
-        model_file(str(weights))
+        load_weights(weights)
 
 
 @pytest.mark.parametrize(("name", "millions"), [("omr-tiny", 1.0), ("yolov7-tiny", 5.2)])

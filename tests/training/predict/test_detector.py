@@ -205,5 +205,5 @@ def test_errors(trained: TrainResult, tmp_path: Path) -> None:
             list(predict(trained.last, [(tmp_path / name, PurePosixPath(name))], imgsz=96))
     with pytest.raises(ConfigError, match=r"must be above 0: imgsz \(0\), batch \(-1\)"):
         list(predict(trained.last, [], imgsz=0, batch=-1))
-    with pytest.raises(ConfigError, match="device: expected cpu"):
+    with pytest.raises(ConfigError, match="--device tpu: expected cpu"):
         list(predict(trained.last, [], imgsz=96, device="tpu"))

@@ -48,7 +48,7 @@ def test_a_class_map_from_a_file(tmp_path: Path) -> None:
         pytest.param("annotation_set: deepscores", "annotation_set: muscima", "sources.deepscoresv2.annotation_set: unknown: muscima (did you mean muscima++?); expected one of deepscores, muscima++", id="set"),
         pytest.param("noteheadBlackOnLine", "noteheadBlakOnLine", "sources.deepscoresv2.map: not in annotation set deepscores of deepscoresv2: noteheadBlakOnLine (did you mean noteheadBlackOnLine?)", id="category"),
         pytest.param("InSpace: note", "InSpace: notes", "sources.deepscoresv2.map: not in classes: notes (did you mean note?)", id="target"),
-        pytest.param("noteheadBlackInSpace", "noteheadBlackOnLine", "duplicate keys in the mapping at line 7: noteheadBlackOnLine", id="category twice"),
+        pytest.param("noteheadBlackInSpace", "noteheadBlackOnLine", "duplicate keys in the mapping at line 7: noteheadBlackOnLine", id="duplicate category"),
         pytest.param("[note, bar]", "[note, bar, flag]", "classes: not filled by any source: flag; map a category to each, or list it under unlabelled of a source", id="orphan"),
         pytest.param("unlabelled: [bar]", "unlabelled: [bar, note]", "sources.deepscoresv2.unlabelled: also filled by map: note", id="both"),
         pytest.param("unlabelled: [bar]", "unlabelled: [baa]", "sources.deepscoresv2.unlabelled: not in classes: baa (did you mean bar?)", id="unlabelled"),
@@ -87,7 +87,7 @@ def test_like_extends_the_map_of_another_source(tmp_path: Path) -> None:
         "barlineSingle": "bar",
         "barlineDouble": "bar",
     }
-    assert class_map.source("engraved").unlabelled == ()  # what one does not label, another may
+    assert class_map.source("engraved").unlabelled == ()  # another data set may label these classes
     assert class_map.source("deepscoresv2").class_of == {"noteheadBlackOnLine": "note"}
 
 
@@ -116,11 +116,11 @@ sources:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        pytest.param("like: deepscoresv2", "like: deepscores", "like: unknown source: deepscores (did you mean deepscoresv2?); expected one of: deepscoresv2", id="misspelt"),
+        pytest.param("like: deepscoresv2", "like: deepscores", "like: unknown source: deepscores (did you mean deepscoresv2?); expected one of: deepscoresv2", id="misspelled"),
         pytest.param("like: deepscoresv2", "like: engraved", "like: unknown source: engraved; expected one of: deepscoresv2", id="itself"),
-        pytest.param("like: deepscoresv2", "like: coco", "like: unknown source: coco; expected one of: deepscoresv2", id="not here"),
+        pytest.param("like: deepscoresv2", "like: coco", "like: unknown source: coco; expected one of: deepscoresv2", id="missing"),
         pytest.param("like: deepscoresv2", "like: 2", "like: expected a name, got int 2", id="number"),
-        pytest.param("{barlineSingle: bar,", "{barlineSingle: bar, noteheadBlackOnLine: note,", "map: already in the map of deepscoresv2: noteheadBlackOnLine; omit it here", id="twice"),
+        pytest.param("{barlineSingle: bar,", "{barlineSingle: bar, noteheadBlackOnLine: note,", "map: already in the map of deepscoresv2: noteheadBlackOnLine; omit it here", id="duplicate"),
         pytest.param("{barlineSingle: bar,", "{barlineSingl: bar,", "map: not in annotation set engraved of engraved: barlineSingl (did you mean barlineSingle?)", id="category"),
         pytest.param("{barlineSingle: bar,", "{barlineSingle: baa,", "map: not in classes: baa (did you mean bar?)", id="class"),
         pytest.param("map: {barlineSingle: bar, barlineDouble: bar}", "map: same names", "map: expected a mapping, got str 'same names'", id="same names"),

@@ -195,7 +195,7 @@ def test_scaling_to_a_staff_space(tmp_path: Path) -> None:
     half = options(preparation=PreparationOptions(staff_space=8.5), formats=("yolo", "parquet"))
     convert(write(tmp_path / "in", data), tmp_path / "out", half)
     images = pl.read_parquet(tmp_path / "out" / "parquet" / "images_train" / "*.parquet")
-    sizes = [(100, 50), (97, 49)]  # spaces of 17 and of 17.5 px: times 0.5 and 0.4857
+    sizes = [(100, 50), (97, 49)]  # staff spaces of 17 and 17.5 px, scaled by 0.5 and 0.4857
     assert images.select("width", "height").rows() == sizes
     assert images.select("scale_x", "scale_y").rows() == [(w / 200, h / 100) for w, h in sizes]
     for page, (width, height) in zip(
@@ -482,7 +482,7 @@ def test_the_sample(tmp_path: Path) -> None:
     name = "lg-5230237-aug-emmentaler--page-2"
     lines = (tmp_path / "out" / "labels" / "train" / f"{name}.txt").read_text().splitlines()
     assert len(lines) == 468
-    # annotation 41408, the first staff, by hand: (128.9027381 + 2578.09496095) / 2 / 2707, ...
+    # annotation 41408, the first staff, computed by hand: (128.9027381 + 2578.09496095) / 2 / 2707, ...
     assert lines[0] == "40 0.500000 0.066724 0.904763 0.024449"
     pixels = cv2.imread(str(tmp_path / "out" / "images" / "train" / f"{name}.png"))
     assert pixels is not None

@@ -1,4 +1,4 @@
-"""Pages that the toolkit engraves itself come in DeepScoresV2's form, with names of their identity."""
+"""Engraved pages, which have the format of DeepScoresV2 and additional categories."""
 
 import json
 from pathlib import Path

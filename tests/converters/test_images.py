@@ -36,7 +36,7 @@ def test_colour_is_kept(tmp_path: Path) -> None:
 
 
 def test_transparency_becomes_white(tmp_path: Path) -> None:
-    rgba = np.zeros((2, 2, 4), np.uint8)  # black everywhere, seen in one corner only
+    rgba = np.zeros((2, 2, 4), np.uint8)  # black everywhere, but opaque in one corner only
     rgba[0, 0, 3] = 255
     Image.fromarray(rgba).save(tmp_path / "a.png")
     assert images.read(tmp_path / "a.png").tolist() == [[0, 255], [255, 255]]
@@ -100,14 +100,14 @@ def test_scaling_averages() -> None:
 
 
 def shown_by_opencv(path: Path, flags: int = cv2.IMREAD_COLOR) -> Pixels:
-    """Decode as Ultralytics does, from bytes: from files OpenCV cannot read turned TIFFs."""
+    """Decode bytes as Ultralytics does; OpenCV cannot read rotated TIFFs from files."""
     shown = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     assert shown is not None
     return shown.astype(np.uint8)
 
 
 def turned(path: Path, orientation: int, exif: bytes | None = None) -> Pixels:
-    """Write an image that is to be turned; return what OpenCV shows of it in colour."""
+    """Write an image with an EXIF orientation; return its pixels as OpenCV shows them in colour."""
     tags = Image.Exif()
     tags[0x0112] = orientation
     Image.fromarray(np.stack([GREY, GREY, 255 - GREY], axis=2)).save(
@@ -126,7 +126,7 @@ def test_images_are_rotated_and_opaque(suffix: str, orientation: int, tmp_path: 
     copied = tmp_path / f"b{suffix}"
     images.copy(path, copied)
     np.testing.assert_array_equal(shown_by_opencv(copied), shown)
-    if suffix == ".png" and orientation > 1:  # not every reader turns it
+    if suffix == ".png" and orientation > 1:  # not every reader applies it
         np.testing.assert_array_equal(shown_by_opencv(copied, cv2.IMREAD_UNCHANGED), shown)
 
 
@@ -141,7 +141,7 @@ def test_labels_of_an_image_as_it_is_stored(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged data
+@pytest.mark.filterwarnings("ignore")  # of Pillow, about damaged data
 @pytest.mark.parametrize("exif", [b"Exif", b"Exif\0\0MM\0*\0\0\0\x08\0", b"Exif\0\0nothing"])
 def test_damaged_exif_is_ignored(exif: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"

@@ -13,7 +13,7 @@ from converters.overlaps import overlapping_pairs
 
 
 def every_pair(boxes_xyxy: Boxes, min_overlap: float, of: str) -> list[list[int]]:
-    """The plain way, one pair at a time."""
+    """Compare one pair of boxes at a time."""
     pairs = []
     for i, a in enumerate(boxes_xyxy):
         for j, b in enumerate(boxes_xyxy[:i]):

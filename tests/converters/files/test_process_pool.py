@@ -42,7 +42,7 @@ def test_a_killed_worker_is_a_one_line_error() -> None:
         list(in_order(die, range(9), 2))
 
 
-LEFT_ALONE = """
+ORPHANED = """
 import os, sys
 from converters.files.process_pool import _executor
 print(_executor(1).submit(os.getpid).result(), flush=True)
@@ -51,7 +51,7 @@ sys.stdin.read()
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
-    command = [sys.executable, "-c", LEFT_ALONE]
+    command = [sys.executable, "-c", ORPHANED]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:

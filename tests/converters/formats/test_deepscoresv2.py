@@ -60,7 +60,7 @@ def test_a_page(tmp_path: Path) -> None:
         pytest.param([25, 157], ["noteheadBlackOnLine"], {}, id="numbers"),
         pytest.param("42", ["stem"], {}, id="a plain id, as in proposals"),
         pytest.param([None, "157"], [], {"no id in the annotation set": 1}, id="null"),
-        pytest.param(None, [], {"no id in the annotation set": 1}, id="nothing at all"),
+        pytest.param(None, [], {"no id in the annotation set": 1}, id="null instead of a list"),
     ],
 )
 def test_forms_of_cat_id(
@@ -307,7 +307,7 @@ def test_the_sample_is_accounted_for() -> None:
     assert (counts.read, len(page.labels), counts.dropped.total()) == (547, 547, 0)
     assert counts.warnings == []
     raw = json.loads(path.read_text())
-    for row, key in enumerate(raw["annotations"]):  # the plain way, one by one
+    for row, key in enumerate(raw["annotations"]):  # one annotation at a time
         annotation = raw["annotations"][key]
         name = raw["categories"][annotation["cat_id"][0]]["name"]
         assert names_of(page)[row] == name.replace("legerLine", "ledgerLine")

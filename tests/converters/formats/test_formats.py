@@ -73,7 +73,7 @@ def test_yolo(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
     [page] = dataset.pages("train")
     assert dataset.names == NAMES
     assert (page.image, page.width, page.height) == (written.image, written.width, written.height)
-    tolerance = 1e-6 * max(written.width, written.height)  # six digits of the image's side
+    tolerance = 1e-6 * max(written.width, written.height)  # six decimals
     np.testing.assert_allclose(page.boxes_xyxy, written.boxes_xyxy, atol=tolerance)
     np.testing.assert_array_equal(page.labels, written.labels)
 

@@ -74,8 +74,12 @@ def test_conversion(source: Path, tmp_path: Path) -> None:
     ]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert [file["sha256"] for file in manifest["files"]] == [
-        open_dataset(source).fingerprint(split) for split in ("train", "test")
+        file.sha256() for file in open_source(source)[1]
     ]
+    labels_before = [file.sha256() for file in open_source(source)[1]]
+    original.write_text(original.read_text() + "0 0.5 0.5 0.1 0.1\n")
+    labels_after = [file.sha256() for file in open_source(source)[1]]
+    assert [a == b for a, b in zip(labels_before, labels_after, strict=True)] == [False, True]
     assert manifest["annotations"]["train"] == {
         "empty.png": 0,
         "lg-7-aug-gonville--page-1.png": 3,

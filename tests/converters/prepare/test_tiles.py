@@ -25,7 +25,7 @@ def page_of(*boxes: list[float], width: int = 1000, height: int = 100) -> Page:
 
 
 def clean_pages() -> st.SearchStrategy[Page]:
-    """Pages whose boxes have an area, as they are before they are cut."""
+    """Draw cleaned pages, whose boxes have an area."""
     return pages(max_symbols=8).map(lambda p: clean(p, ("a", "b"), CleaningOptions(), Tally()))
 
 
@@ -62,11 +62,11 @@ def test_a_page_of_one_pixel() -> None:
 @pytest.mark.parametrize(
     ("box", "belongs"),
     [
-        pytest.param([90, 10, 110, 20], True, id="half of it is seen"),
+        pytest.param([90, 10, 110, 20], True, id="half of it is visible"),
         pytest.param([91, 10, 111, 20], False, id="less than half"),
-        pytest.param([0, 10, 1000, 20], True, id="long: a piece as wide as the tile"),
-        pytest.param([88, 10, 1000, 20], False, id="long: a piece under half of the long length"),
-        pytest.param([87, 10, 1000, 20], True, id="long: just enough of a piece"),
+        pytest.param([0, 10, 1000, 20], True, id="long: visible part as wide as the tile"),
+        pytest.param([88, 10, 1000, 20], False, id="long: visible part too short"),
+        pytest.param([87, 10, 1000, 20], True, id="long: visible part just long enough"),
     ],
 )
 def test_symbols_of_the_first_tile(box: list[float], belongs: bool) -> None:

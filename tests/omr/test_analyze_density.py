@@ -255,7 +255,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
             "--gpu: unknown GPU: rtx5091 (did you mean rtx5090?); expected one of ",
         ),
         (["--gpu", "a100"], "--gpu a100: two memory sizes exist; use a100-40gb or a100-80gb"),
-        (["--model", "yolo11q"], "model: unknown: yolo11q (did you mean yolo11"),
+        (["--model", "yolo11q"], "--model: unknown: yolo11q (did you mean yolo11"),
         (
             ["--heads", "harmonie"],
             "heads: unknown head config: harmonie (did you mean harmony?)",

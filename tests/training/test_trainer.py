@@ -338,7 +338,7 @@ def test_damaged_data_is_an_error(
 
 def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
     config = tiny(dataset, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"model: unknown: yolo11q \(did you mean yolo11"):
+    with pytest.raises(ConfigError, match=r"--model: unknown: yolo11q \(did you mean yolo11"):
         train(replace(config, model="yolo11q"))
     with pytest.raises(InputError, match=r"no\.pt: no such weights"):
         train(replace(config, model="no.pt"))

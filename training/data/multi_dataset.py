@@ -28,7 +28,7 @@ class DatasetOptions:
     """Data sets of a training, and how they are combined.
 
     Raises:
-        ConfigError: A data set is given twice, the number of weights differs from that of the data
+        ConfigError: A data set is a duplicate, the number of weights differs from that of the data
             sets, or an option for several data sets is used with one.
     """
 
@@ -74,7 +74,7 @@ class TrainingSource:
     labels: NDArray[np.int64]
     """Label among all classes for each label of the data set."""
     labelled: NDArray[np.bool_]
-    """Whether the data set labels a class, shape ``(C,)``."""
+    """Whether each class is labelled in the data set, shape ``(C,)``."""
     source_format: str = ""
     """Format it was converted from, according to its manifest; empty without a manifest."""
 
@@ -90,7 +90,7 @@ class MultiDataset:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Whether a source labels a class, shape ``(S, C)``."""
+        """Whether each class is labelled in each source, shape ``(S, C)``."""
         return np.stack([source.labelled for source in self.sources])
 
     def unlabelled(self) -> dict[str, tuple[str, ...]]:
@@ -215,7 +215,7 @@ def _check_clashes(
 ) -> None:
     """Check that a name has the same meaning in all data sets that contain it.
 
-    It has if all were converted with the same class map, or if the user says so.
+    This holds if all were converted with the same class map, or if ``merge_classes`` contains it.
     """
     owners: dict[str, list[int]] = {}
     for i, dataset in enumerate(datasets):

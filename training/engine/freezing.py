@@ -163,7 +163,7 @@ class Freezing:
         return [f"model.{i}." for i in range(n_frozen)] + [NEVER_TRAINED]
 
     def set_epoch(self, epoch: int) -> bool:
-        """Freeze and unfreeze the layers as an epoch requires.
+        """Freeze and unfreeze the layers for an epoch.
 
         The optimiser forgets its state of layers that are frozen again.
 

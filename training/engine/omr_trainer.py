@@ -348,7 +348,7 @@ class OmrTrainer(DetectionTrainer):
         return optimizer
 
     def freeze_for_epoch(self, epoch: int) -> None:
-        """Freeze and unfreeze layers as an epoch requires, in model and optimiser.
+        """Freeze and unfreeze layers for an epoch, in model and optimiser.
 
         Before loading the state of an optimiser, pass the epoch in which it was saved.
 

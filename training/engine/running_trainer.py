@@ -16,4 +16,4 @@ class RunningTrainer(UltralyticsTrainer, Protocol):
     freezing: Freezing
 
     def freeze_for_epoch(self, epoch: int) -> None:
-        """Freeze and unfreeze layers as an epoch requires."""
+        """Freeze and unfreeze layers for an epoch."""

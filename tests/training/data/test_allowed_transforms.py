@@ -166,7 +166,7 @@ def test_music_is_turned_a_degree_at_most(both: MultiDataset) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"fliplr": 0.5}, "fliplr: a mirrored note is another note"),
+        ({"fliplr": 0.5}, "--fliplr: a mirrored note is another note"),
         ({"flipud": 0.1}, "flipud: a note upside down is another note"),
         ({"degrees": 1.1}, "degrees: more than 1 makes beams, ties and stems something else"),
     ],
@@ -180,7 +180,7 @@ def test_music_alone_is_refused(
         train(config)
     assert (
         str(error.value)
-        == f"{reason}, and {dataset} is music; leave it out, or --allow-music-flips"
+        == f"{reason}, and {dataset} is music; omit it, or give --allow-music-flips"
     )
     assert not out.exists()
 

@@ -28,13 +28,12 @@ def reads_of(config: TrainConfig) -> Counter[Path]:
     stock_open, stock_load = io.open, torch.load
     stock_read, stock_step = checkpoints._read_pickle, OmrTrainer.optimizer_step
 
-    def count(file: object) -> None:
-        if not has_begun:
+    def count(file: object, *, is_input: bool = True) -> None:
+        if is_input and not has_begun:
             counts[Path(str(file))] += 1
 
     def count_labels(file: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        if str(file).endswith(".txt"):
-            count(file)
+        count(file, is_input=str(file).endswith(".txt"))
         return stock_open(file, *args, **options)
 
     def count_weights(file: Path, *, trust: bool) -> object:
@@ -42,8 +41,7 @@ def reads_of(config: TrainConfig) -> Counter[Path]:
         return stock_read(file, trust=trust)
 
     def count_states(file: Any, **options: Any) -> Any:  # noqa: ANN401
-        if str(file).endswith("state.pt") and not options["mmap"]:
-            count(file)
+        count(file, is_input=str(file).endswith("state.pt") and not options["mmap"])
         return stock_load(file, **options)
 
     def step(trainer: OmrTrainer) -> None:

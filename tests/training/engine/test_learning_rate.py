@@ -61,14 +61,14 @@ def test_a_warm_up_that_was_asked_for_stays() -> None:
 def test_a_rule_says_what_it_did() -> None:
     assert resolved_rate("0.01", batch=64, warmup_epochs=3.0) == Rate(lr=0.01, warmup_epochs=3.0)
     rule = resolved_rate("auto", batch=64, warmup_epochs=3.0).rule
-    assert rule == "sqrt rule from 0.001 at 16 images a step to 64"
+    assert rule == "sqrt rule from 0.001 at 16 images per step to 64"
 
 
 @pytest.mark.parametrize("text", ["", "fast", "auto:", "auto:cube", "linear"])
 def test_a_rate_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError) as error:
         resolved_rate(text, batch=16, warmup_epochs=3.0)
-    assert str(error.value) == (f"lr: {text}: expected a number, auto, auto:sqrt, auto:linear")
+    assert str(error.value) == (f"--lr {text}: expected a number, auto, auto:sqrt, auto:linear")
 
 
 @pytest.mark.parametrize(("nominal", "larger"), [(20, 32), (4, 16), (-16, 16)])
@@ -205,7 +205,7 @@ def test_a_test_ends_where_the_loss_is_no_number(end: float) -> None:
     assert found.losses == (3, 2)
     assert found.rates == (0.1, 0.2)
     with pytest.raises(
-        ConfigError, match=r"^the loss of the first step is not finite: no learning"
+        ConfigError, match=r"^--find-lr: the loss of the first step is not finite; check"
     ):
         range_test(lambda _rate: end, [0.1])
 
@@ -247,15 +247,14 @@ def test_finding_a_rate_leaves_figures_and_no_run(
     with pytest.raises(ConfigError) as again:
         find_rate(config)
     assert str(again.value) == (
-        f"{out}: already contains lr.json and lr.png; choose another folder, or use --force to "
-        "replace them"
+        f"{out}: already contains lr.json; choose another folder, or use --force to replace it"
     )
     assert find_rate(config, force=True).losses == found.losses
     (out / "mine").touch()
     with pytest.raises(ConfigError) as full:
         find_rate(config, force=True)
     assert str(full.value) == (
-        f"{out}: contains files other than lr.json and lr.png; choose another folder"
+        f"{out}: contains files other than lr.json and lr.html; choose another folder"
     )
 
 
@@ -264,5 +263,5 @@ def test_a_rate_is_not_found_on_several_devices(dataset: Path, tmp_path: Path) -
     with pytest.raises(ConfigError) as error:
         find_rate(config)
     assert str(error.value) == (
-        "a learning rate is sought on one device: name one, without torchrun"
+        "--find-lr: runs on one device; give one --device, without torchrun"
     )

@@ -84,9 +84,9 @@ def test_auto_is_single_precision_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("asked", "device", "message"),
     [
-        ("bf16", CUDA, "device cuda:0 has no bf16: --precision fp16 or fp32"),
-        ("fp16", CPU, "device cpu has no fp16: --precision bf16 or fp32"),
-        ("fp16", MPS, "device mps has no fp16: --precision fp32"),
+        ("bf16", CUDA, "--precision bf16: not supported by device cuda:0; use fp16 or fp32"),
+        ("fp16", CPU, "--precision fp16: not supported by device cpu; use bf16 or fp32"),
+        ("fp16", MPS, "--precision fp16: not supported by device mps; use fp32"),
     ],
 )
 def test_what_a_device_cannot_do(
@@ -99,7 +99,9 @@ def test_what_a_device_cannot_do(
 
 
 def test_nothing_is_made_where_the_device_cannot(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="device cpu has no fp16: --precision bf16 or fp32"):
+    with pytest.raises(
+        ConfigError, match="--precision fp16: not supported by device cpu; use bf16 or fp32"
+    ):
         train(config(dataset, tmp_path / "run", precision="fp16"))
     assert not (tmp_path / "run").exists()
 
@@ -240,7 +242,7 @@ def test_bf16_trains_on_a_cpu_and_validates_in_fp32(
 def test_a_validation_after_bf16_is_in_fp32(
     used: str, amp: bool, trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "used", used)
+    monkeypatch.setattr(trainer.state, "precision", used)
     monkeypatch.setattr(trainer, "amp", True)
     with self_test_module.fp32_after_bf16(trainer):
         assert trainer.amp is amp, "Ultralytics' validator looks here, and takes fp16"

@@ -185,10 +185,10 @@ def other_suffix(tmp: Path) -> Path:
     ("make", "reason"),
     [
         (not_there, "no such weights; give a run's weights/best.pt"),
-        (text, "holds no Ultralytics detection model"),
-        (nothing, "holds no Ultralytics detection model"),
-        (tensors, "holds no Ultralytics detection model"),
-        (other_suffix, "holds no Ultralytics detection model"),
+        (text, "contains no Ultralytics detection model"),
+        (nothing, "contains no Ultralytics detection model"),
+        (tensors, "contains no Ultralytics detection model"),
+        (other_suffix, "contains no Ultralytics detection model"),
     ],
 )
 def test_foreign_weights(make: Callable[[Path], Path], reason: str, tmp_path: Path) -> None:

@@ -1,35 +1,36 @@
-"""Writes a folder so that it is there whole or not at all."""
+"""Atomic writing of folders: a folder appears complete or not at all."""
 
 import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from class_maps import ConfigError, OmrError
+from converters.files.overwriting import check_folder
 
 MANIFEST = "manifest.json"
-"""Every folder of ours holds one; a folder without is never replaced."""
+"""File in every folder created by omr; folders without it are never replaced."""
 
 
 @contextlib.contextmanager
 def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes ``target`` when the block ends well.
+    """Yield an empty folder to fill, which is renamed to ``target`` if the block succeeds.
 
-    The folder lies beside ``target``, so that the last step is a renaming. What a killed run
-    leaves behind is a hidden ``.NAME.partial``, which the next run for the same target removes.
+    The temporary folder ``.NAME.partial`` is in the same folder as ``target``. A process that is
+    killed leaves it behind; the next one with the same target removes it.
 
     Args:
-        target: The folder to make.
-        force: Replace ``target``, if it is one of ours.
+        target: Folder to create.
+        force: Whether to replace ``target`` if omr created it.
 
     Raises:
-        ConfigError: ``target`` is there already, or is being written by another process.
+        ConfigError: ``target`` must not be replaced, or another process is writing it.
         OmrError: The disk is full, or the folder cannot be written.
     """
-    check_free(target, force=force)
-    made = [folder for folder in target.absolute().parents if not folder.exists()]
+    check_target(target, force=force)
+    created = [folder for folder in target.absolute().parents if not folder.exists()]
     partial = target.parent / f".{target.name}.partial"
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -42,68 +43,42 @@ def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 with contextlib.suppress(OSError):
-                    for folder in made:
+                    for folder in created:
                         folder.rmdir()
                 raise
     except OSError as error:
-        place, reason = error.filename or target, error.strerror or error
-        raise OmrError(f"{place}: {reason}; nothing was written to {target}") from error
+        path, reason = error.filename or target, error.strerror or error
+        raise OmrError(f"{path}: {reason}; nothing was written to {target}") from error
 
 
-def check_free(target: Path, *, force: bool) -> None:
-    """Make sure that ``target`` may be written.
+def check_target(target: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Check that ``target`` can become a folder written by :func:`atomic_folder`.
+
+    Args:
+        target: Folder to create.
+        force: Whether the user allows replacing an existing folder that contains a manifest.
+        inputs: Files and folders that must not be inside ``target``.
 
     Raises:
-        ConfigError: It is there already; or is not ours, so that not even ``force`` replaces it.
+        ConfigError: ``target`` must not be replaced, see :func:`check_folder`, or is the current
+            folder.
     """
-    try:
-        free = is_free(target)
-    except OSError as error:
-        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
     if target.resolve() == Path.cwd():
-        raise ConfigError(f"{target} is the current folder and cannot be replaced; choose another")
-    if free:
-        return
-    if not force:
-        raise ConfigError(f"{target} exists; choose another folder, or --force to replace it")
-    if not (target / MANIFEST).is_file():
         raise ConfigError(
-            f"{target} has no {MANIFEST}: omr did not make it and does not replace it; "
-            "choose another folder"
+            f"{target}: is the current folder, which cannot be replaced; choose another folder"
         )
-
-
-def is_free(folder: Path) -> bool:
-    """Tell whether there is nothing here to lose: no such folder, or an empty one."""
-    if folder.is_dir():
-        return not any(folder.iterdir())
-    return not folder.exists() and not folder.is_symlink()
-
-
-def lies_in(path: Path, folder: Path) -> bool:
-    """Tell whether replacing ``folder`` would lose ``path``."""
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def check_apart(source: Path, target: Path) -> None:
-    """Make sure that replacing ``target`` does not lose ``source``.
-
-    Raises:
-        ConfigError: ``source`` lies in ``target``.
-    """
-    if lies_in(source, target):
-        raise ConfigError(f"{source} lies in {target}, which would be replaced; choose another OUT")
+    check_folder(target, marker=MANIFEST, force=force, inputs=inputs)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path, target: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process; the system lets go when the process ends."""
+    """Lock ``folder`` for this process; the system releases the lock when the process ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"{target} is being written by another process") from None
+            raise ConfigError(f"{target}: is being written by another process") from None
         yield
     finally:
         os.close(descriptor)

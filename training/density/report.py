@@ -15,7 +15,7 @@ from ultralytics import __version__ as installed
 
 from class_maps import ConfigError, with_nearest
 from training.config import TrainConfig
-from training.data.label_counts import no_symbols
+from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import Survey, survey, told_apart
 from training.density.fitting_batch import form_of, step_of

@@ -52,7 +52,7 @@ def trained_model(
         ConfigError: The model is unknown, or the groups have another number of classes.
         InputError: The weights file is missing or does not contain a detection model.
     """
-    file = model_file(name, trust=trust)
+    file = model_file(name)
     if is_weights(name):
         return _from_weights(load_weights(Path(name), trust=trust), Path(name), n_classes, heads)
     names = _names(n_classes, heads, {})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -152,10 +152,10 @@ class _Training:
         self.ema = ModelEMA(self.model) if spec.ema else SimpleNamespace(ema=nn.Module(), updates=0)
         self.criterion = detection_criterion(self.model.train(), spec.loss)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "fp16")
-        self.files: list[str] = []
+        self.state = SimpleNamespace(files=[], batches_done=0)
         self.loss = torch.zeros((), device=self.device)
         self.tloss: dict[str, Tensor] = {}
-        self.guard = NanGuard(self, steps_apart=1) if spec.guard else None
+        self.guard = NanGuard(cast("Any", self), steps_between_states=1) if spec.guard else None
 
     def count_pairs(self, labels: dict[str, Tensor], side: int) -> int:
         """Count the candidate pairs of the boxes; ``side`` is that of the images in pixels."""
@@ -184,7 +184,7 @@ class _Training:
         begin("backward")
         self.scaler.scale(self.loss).backward()
         begin("optimizer")
-        if self.guard is None or self.guard.allows_step(self):
+        if self.guard is None or self.guard.allows_step(cast("Any", self)):
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=10.0)
             self.scaler.step(self.optimizer)

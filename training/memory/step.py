@@ -26,7 +26,7 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError, with_nearest
 from training.assigners.predictions import PARTS
 from training.config import STRIDE
-from training.engine.precision import BRANCHES
+from training.engine.self_test import BRANCHES
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
 from training.memory import cuda

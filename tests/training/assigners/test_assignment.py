@@ -78,7 +78,7 @@ def test_a_length_for_each_level() -> None:
         ([5, 6.5], [8, 16], (5, 6.5)),
     ],
 )
-def test_least_sides(
+def test_min_sides(
     small_boxes: SmallBoxes, strides: list[float], expected: tuple[float, ...]
 ) -> None:
     assert min_sides(small_boxes, strides) == expected

@@ -370,7 +370,7 @@ def test_half_precision_is_worked_on_in_single(dtype: torch.dtype, case: Case) -
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_another_overlap_and_a_least_score(case: Case) -> None:
+def test_another_similarity_and_a_minimum_score(case: Case) -> None:
     assigner = replace(assigner_of(case), similarity=ciou_nwd)
     found, lifted = sparse(case, assigner), sparse(case, replace(assigner, min_score=0.25))
     boxes = case.pred_boxes_xyxy[found.images, found.anchors]

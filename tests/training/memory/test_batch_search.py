@@ -133,7 +133,7 @@ def test_a_cpu_is_described_by_its_main_memory() -> None:
 
 
 def test_a_missing_device_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="device: not there: 99"):
+    with pytest.raises(ConfigError, match="--device 99: no CUDA device 99"):
         present_device("99")
 
 

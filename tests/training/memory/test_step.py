@@ -230,7 +230,7 @@ def test_invalid_specs(changed: dict[str, Any], message: str) -> None:
 
 
 def test_an_unknown_model_suggests_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"^model: unknown: yolo11q \(did you mean yolo11x\?\)"):
+    with pytest.raises(ConfigError, match=r"^--model: unknown: yolo11q \(did you mean yolo11x\?\)"):
         predict_step(replace(SMALL, model="yolo11q"))
 
 

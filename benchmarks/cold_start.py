@@ -32,7 +32,7 @@ import torch
 from converters.formats.yolo import YoloDataset, open_dataset
 from converters.page import Page
 from eval.metrics.coco import DetectionReport, evaluate
-from training.assigners.similarity import EPS, LEAST_SCORE
+from training.assigners.similarity import EPS, MIN_SCORE
 from training.config import TrainConfig
 from training.losses.detection import STOCK, LossOptions
 from training.predict.detector import predict
@@ -136,7 +136,7 @@ def _without_the_rest(start: str) -> Iterator[None]:
         options = partial(
             LossOptions,
             eps=EPS if "nearness" in start else STOCK.eps,
-            least_score=LEAST_SCORE if "least" in start else 0.0,
+            min_score=MIN_SCORE if "least" in start else 0.0,
         )
         stack.enter_context(mock.patch("training.config.LossOptions", options))
         yield

@@ -64,7 +64,7 @@ def main() -> None:
 def options_of() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/memory.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/memory.jsonl"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--models", nargs="+", default=MODELS, help="without heads, or 'X, 4 heads'"

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
-from training.assigners.assignment import least_sides
-from training.assigners.similarity import OverlapByClass, iou, lift
+from training.assigners.assignment import min_sides
+from training.assigners.similarity import SimilarityByClass, iou, raise_scores
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.density.representation import STOCK_BINS
 from training.density.sizes import ClassSizes
@@ -242,7 +242,7 @@ def _starts(
         options: How the training assigns.
         dropped: Share that the augmentation takes out, of each class.
     """
-    strides, least = head.stride, least_sides(options.small_boxes, head.stride.tolist())
+    strides, least = head.stride, min_sides(options.small_boxes, head.stride.tolist())
     assigner = make_assigner(options, head, TOPK, None)
     tal = assigner if isinstance(assigner, SparseTaskAlignedAssigner) else None
     branch = getattr(head, "group_of", torch.zeros(head.nc, dtype=torch.int64))
@@ -298,14 +298,14 @@ def _weighed(
     assigner: SparseTaskAlignedAssigner, label: int, true: Tensor, said: Tensor, scores: Tensor
 ) -> dict[str, Tensor]:
     """Weigh the one anchor point of each level for a box of a class, ``(L,)`` each."""
-    measure, beta = assigner.overlap, assigner.beta
-    if isinstance(measure, OverlapByClass):
+    measure, beta = assigner.similarity, assigner.beta
+    if isinstance(measure, SimilarityByClass):
         measure = measure.at(torch.full((len(true),), label))
     overlaps = measure(true, said).float()
     metrics = scores.pow(assigner.alpha) * overlaps.pow(
         beta[label] if isinstance(beta, Tensor) else beta
     )
-    wanted = lift(overlaps, assigner.least_score) if assigner.least_score else overlaps
+    wanted = raise_scores(overlaps, assigner.min_score) if assigner.min_score else overlaps
     return {
         "overlap": overlaps,
         "metric": metrics,

@@ -138,7 +138,7 @@ def test_stock_weight_is_what_ultralytics_assigns(name: str, reg_max: int) -> No
     [
         LossOptions(),
         LossOptions(similarity="ciou"),
-        LossOptions(similarity="nwd", beta=2.0, least_score=0.0),
+        LossOptions(similarity="nwd", beta=2.0, min_score=0.0),
     ],
 )
 @pytest.mark.parametrize("box", [None, "shared", "separate"])

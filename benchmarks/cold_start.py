@@ -2,9 +2,9 @@
 
     python -m benchmarks.cold_start DATA --steps 160 240 --imgsz 320 --batch 8
 
-Trains once for each start and number of steps, and prints AP50 on the training images as a Markdown
-table. It shows whether a symbol is learned at all, not how well the model would work on other pages.
-All trainings keep every label.
+Trains once per start and number of steps, and prints AP50 on the training images as a table. It
+shows whether a symbol is learned at all, not how well the model would work on other pages. All
+trainings keep every label.
 
 * stock: head and assigner of Ultralytics
 * sizes: boxes start at the sizes of the data

@@ -34,9 +34,7 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=64, help="fullest pages to keep")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument(
-        "--limit-gb", type=float, default=20.0, help="memory limit of Ultralytics' loss"
-    )
+    parser.add_argument("--limit-gb", type=float, default=20.0, help="limit of the stock loss")
     parser.add_argument("--stock", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stock:

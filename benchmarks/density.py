@@ -55,9 +55,9 @@ def steps(data: Path, mosaic: float) -> None:
             setattr(module, name, _timed(name, getattr(module, name)))
     config = TrainConfig(data=data, out=data / "run", mosaic=mosaic, batch=BATCH)
     with step("all of analyze"):
-        found = report.analyze(config, find_gpu(GPU))
+        analysed = report.analyze(config, find_gpu(GPU))
     with step("page"):
-        density_page(found.to_json())
+        density_page(analysed.to_json())
 
 
 def _timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from converters.files.atomic_folder import MANIFEST
 from eval.metrics.coco import FREQUENT
 from omr.demo.folder import DemoFolder
 from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE
-from training.engine.validator import OF_SOURCE
+from training.engine.validator import SOURCE_METRIC
 
 
 def read_score(folder: Path) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _epoch_lines(folder: DemoFolder) -> list[str]:
         return []
     with (folder.run / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = [OF_SOURCE.format(data.name) for data in (folder.data, folder.coco)]
+    columns = [SOURCE_METRIC.format(data.name) for data in (folder.data, folder.coco)]
     return [
         "Validation after each epoch, mean AP50 of the classes of each data set:",
         "",

@@ -31,7 +31,7 @@ from training.data.multi_dataset import (
     join,
 )
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.validator import OF_SOURCE, OmrValidator, source_names
+from training.engine.validator import SOURCE_METRIC, OmrValidator, source_names
 from training.models.checkpoints import load_weights
 from training.predict.detector import class_names, predict
 from training.trainer import new_trainer, ready_trainer, train
@@ -553,15 +553,15 @@ def test_each_source_is_validated_on_its_own(
     monkeypatch.setattr(OmrValidator, "postprocess", guess)
     both = trainer.get_validator()(trainer)
     of_sources = {"music": music, shapes.name: shapes}
-    assert {name for name in both if name.startswith(OF_SOURCE.format(""))} == {
-        *map(OF_SOURCE.format, of_sources)
+    assert {name for name in both if name.startswith(SOURCE_METRIC.format(""))} == {
+        *map(SOURCE_METRIC.format, of_sources)
     }
     for source, name in zip(trainer.multi_dataset.sources, of_sources, strict=True):
         files = [str(file) for file in source.dataset.image_paths("val")]
         trainer.test_loader = trainer.get_dataloader(files, mode="val")
         alone = trainer.get_validator()(trainer)["metrics/mAP50(B)"]
         assert 0.1 < alone < 0.99
-        assert both[OF_SOURCE.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
+        assert both[SOURCE_METRIC.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
 
 
 def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.files.overwriting import check_folder, is_free
-from training.config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
+from settings.training import STRIDE, AssignerName
+from training.config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import MultiDataset, count_sources, join, total
 from training.engine.freezing import check_freezing
@@ -34,7 +35,7 @@ from training.heads import head_config
 from training.heads.distance_bins import has_bins_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.losses.detection import UNUSED, AssignerName
+from training.losses.detection import UNUSED
 from training.models.checkpoints import is_weights, load_weights
 from training.models.description import activation_kept
 from training.models.transfer import check_fit

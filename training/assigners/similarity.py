@@ -14,11 +14,12 @@ Shapes: P pairs of a true and a predicted box, C classes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from ultralytics.utils.metrics import bbox_iou
+
+from settings.training import SimilarityName
 
 Overlap = Callable[[Tensor, Tensor], Tensor]
 """From true and predicted boxes, in pixels, shape ``(P, 4)`` each, to 0 or more, ``(P,)``."""
@@ -119,7 +120,6 @@ def dilated_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     return iou(gt, pred)
 
 
-SimilarityName = Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"]
 OVERLAPS: dict[SimilarityName, Overlap] = {
     "ciou+nwd": overlap,
     "ciou": ciou,

@@ -4,10 +4,8 @@ import math
 from dataclasses import dataclass
 
 from class_maps import ConfigError
+from settings.training import BASE_BATCH, BASE_LR
 
-BASE_LR = 0.001
-"""Learning rate of a step of ``BASE_BATCH`` images."""
-BASE_BATCH = 16
 LARGE_BATCH = 128
 """Images a step from which on the rate rises slowly."""
 LARGE_WARMUP = 5.0

@@ -21,6 +21,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
+from settings.training import Precision
 from training.data.allowed_transforms import Transforms
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, OmrDataset, mixed_loader
@@ -30,7 +31,6 @@ from training.engine.callbacks import EVENTS
 from training.engine.freezing import FreezeOptions, Freezing
 from training.engine.nan_guard import NanGuard, on_host
 from training.engine.precision import (
-    Precision,
     amp_argument,
     fp32_after_bf16,
     start_precision,

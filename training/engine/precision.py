@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -26,6 +26,7 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
+from settings.training import Precision
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
@@ -33,7 +34,6 @@ from training.runtime.devices import exact_fp32
 from training.runtime.distributed import are_joined
 from training.runtime.offline import NO_AMP
 
-Precision = Literal["auto", "bf16", "fp16", "fp32"]
 MAX_LOSS_CHANGE = 0.1
 """Of the loss in fp32. Measured in bf16 at random starts of five models: at most .0011 with 60
 symbols an image of 320 px, .01 with 9 an image of 96 px, .042 with one."""
@@ -46,17 +46,6 @@ BRANCHES = "one2many", "one2one"
 """The two losses in Ultralytics' ``E2ELoss``."""
 TEST_IMAGES = 4
 """The test's, at most; and half of a batch at most, because fp32 needs twice the memory."""
-
-
-def check_precision(precision: str) -> None:
-    """Make sure that a precision is one of those there are.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if precision not in get_args(Precision):
-        known = ", ".join(get_args(Precision))
-        raise ConfigError(f"precision: {precision}: expected one of {known}")
 
 
 def resolved(asked: Precision, device: torch.device) -> Precision:

@@ -13,11 +13,12 @@ from ultralytics.nn.modules.conv import Conv
 
 from class_maps import ConfigError
 from converters.formats.yolo import open_dataset
+from settings.training import Precision
 from training.config import TrainConfig, read_config
 from training.data.label_counts import count_labels
 from training.engine import precision
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import Precision, SelfTest, amp_argument, resolved, self_test
+from training.engine.precision import SelfTest, amp_argument, resolved, self_test
 from training.models.zoo import model_file
 from training.trainer import _callbacks, _overrides, train
 

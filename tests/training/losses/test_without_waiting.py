@@ -16,11 +16,11 @@ from torch.utils._pytree import tree_map
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.training import ClassLoss, SimilarityName
 from training.assigners.candidate_pairs import CandidatePairs
-from training.assigners.similarity import OverlapByClass, SimilarityName
+from training.assigners.similarity import OverlapByClass
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
-from training.losses.class_terms import ClassLoss
 from training.losses.detection import (
     AssignerName,
     DetectionLoss,

@@ -98,10 +98,11 @@ class Setting:
         limits = self.declared
         if limits.minimum is not None and limits.maximum is not None:
             return f"from {limits.minimum:g} to {limits.maximum:g}"
-        bounds = [f"above {limits.above:g}"] if limits.above is not None else []
-        bounds += [f"of at least {limits.minimum:g}"] if limits.minimum is not None else []
-        bounds += [f"of at most {limits.maximum:g}"] if limits.maximum is not None else []
-        return " and ".join(bounds)
+        if limits.above is not None and limits.maximum is not None:
+            return f"above {limits.above:g} and at most {limits.maximum:g}"
+        if limits.above is not None:
+            return f"above {limits.above:g}"
+        return "" if limits.minimum is None else f"of at least {limits.minimum:g}"
 
     def is_valid(self, value: Any) -> bool:  # noqa: ANN401
         """Whether a value of the right type is within the limits; a list always is."""

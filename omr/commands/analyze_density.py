@@ -9,10 +9,10 @@ import typer
 from class_maps import ConfigError, some
 from omr.console import entry, note, print_json, say, table
 from omr.options import AsJson
-from omr.settings_options import add_options, chosen_settings, require
-from settings.training import BASE_BATCH
+from omr.settings_options import add_options, chosen_settings, option_name, require
 
 if TYPE_CHECKING:
+    from training.config import TrainConfig
     from training.density.initial_weights import ColdStart
     from training.density.report import DensityReport
     from training.memory.step import StepSpec
@@ -74,18 +74,11 @@ def analyze_density(
 
     Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """
-    values = {"out": Path("run")} | chosen_settings(context)
-    require(context, values, "data")
-    batch = values.get("batch", BASE_BATCH)
-    for name in ("batch", "lr"):
-        if isinstance(values.get(name), str):
-            raise ConfigError("expected a number", option=f"--{name}", value=values[name])
-
-    from training.config import TrainConfig
     from training.density.report import analyze
     from training.memory.gpus import find_gpu
 
-    config = TrainConfig(**values)
+    config = _config(context)
+    batch = config.batch
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if report and not report.parent.is_dir():
         raise ConfigError(f"{report.parent}: no such folder; make it, or choose another --report")
@@ -102,6 +95,19 @@ def analyze_density(
         print_json(plain)
     if found.problem:
         raise ConfigError(found.problem)
+
+
+def _config(context: typer.Context) -> "TrainConfig":
+    """Build the configuration to analyse; the run folder may be left open."""
+    values = {"out": Path("run")} | chosen_settings(context)
+    require(context, values, "data")
+    for name in ("batch", "lr"):
+        if isinstance(values.get(name), str):
+            raise ConfigError("expected a number", option=option_name(name), value=values[name])
+
+    from training.config import TrainConfig
+
+    return TrainConfig(**values)
 
 
 def _write(plain: dict[str, object], file: Path) -> None:

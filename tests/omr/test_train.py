@@ -104,7 +104,10 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--lr", "cube"], "--lr cube: expected a number above 0 and of at most 1 or auto, auto:sqrt, auto:linear"),
+        (
+            ["--lr", "cube"],
+            "--lr cube: expected a number above 0 and at most 1 or auto, auto:sqrt, auto:linear",
+        ),
         (["--unfreeze-at", "1,x"], "--unfreeze-at 1,x: expected integers such as 3,6,9"),
         (["--unfreeze-at", "1.5"], "--unfreeze-at 1.5: expected integers such as 3,6,9"),
         (["--lr-scale", ""], "--lr-scale '': expected numbers such as 0.1,0.05"),
@@ -230,7 +233,9 @@ def test_the_batch_that_fits_is_trained_with(
 def test_a_batch_is_a_number_or_auto(batch: str, data: Path, tmp_path: Path) -> None:
     error = run(data, "--out", tmp_path / "run", "--batch", batch).exception
     assert isinstance(error, ConfigError)
-    assert str(error) == f"--batch {batch or repr(batch)}: expected an integer of at least 1 or auto"
+    assert (
+        str(error) == f"--batch {batch or repr(batch)}: expected an integer of at least 1 or auto"
+    )
 
 
 def test_help_has_an_example() -> None:

@@ -339,21 +339,26 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         train(replace(config, model="yolo11q"))
     with pytest.raises(InputError, match=r"no\.pt: no such weights"):
         train(replace(config, model="no.pt"))
-    with pytest.raises(ConfigError, match=r"^--epochs 0: expected an integer of at least 1; --lr -1: expected a number above 0 and of"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^--epochs 0: expected an integer of at least 1; --lr -1: expected a number above 0 and at",
+    ):
         replace(config, epochs=0, lr=-1)
     with pytest.raises(ConfigError) as raised:
         replace(config, assigner="ota")  # type: ignore[arg-type]
-    assert str(raised.value) == "assigner: ota: expected one of tal, simota, static"
+    assert str(raised.value) == "--assigner ota: expected one of tal, simota, static"
     with pytest.raises(ConfigError) as raised:
         replace(config, class_loss="mse")  # type: ignore[arg-type]
-    assert str(raised.value) == "class_loss: mse: expected one of bce, focal, varifocal"
-    with pytest.raises(ConfigError, match=r"^--translate 2: expected a number from 0 to 1; --scale -0\.5: expected"):
+    assert str(raised.value) == "--class-loss mse: expected one of bce, focal, varifocal"
+    with pytest.raises(
+        ConfigError, match=r"^--translate 2: expected a number from 0 to 1; --scale -0\.5: expected"
+    ):
         replace(config, translate=2, scale=-0.5)
     with pytest.raises(ConfigError, match=r"--seed -1: expected an integer from 0 to 2147483647"):
         replace(config, seed=-1)
     with pytest.raises(ConfigError, match="--beta .*: not used by --assigner simota; drop it"):
         replace(config, assigner="simota", beta=3)
-    with pytest.raises(ConfigError, match=r"--lr 2: expected a number above 0 and of at most 1"):
+    with pytest.raises(ConfigError, match=r"--lr 2: expected a number above 0 and at most 1"):
         replace(config, lr=2)
     with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
         replace(config, imgsz=100)
@@ -401,7 +406,7 @@ def test_a_run_of_somebody_else_is_not_resumed(trained: TrainResult, tmp_path: P
     run = tmp_path / "run"
     shutil.copytree(trained.last.parents[1], run)
     (run / CONFIG_FILE).write_text("epochs: 3\nknob: 1\n")
-    with pytest.raises(InputError, match=r"omr\.yaml: not written by omr train: "):
+    with pytest.raises(InputError, match=r"omr\.yaml: unknown settings: knob$"):
         read_config(run)
     (run / CONFIG_FILE).unlink()
     with pytest.raises(InputError, match=r"omr\.yaml: no such file"):

@@ -356,7 +356,7 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, translate=2, scale=-0.5)
     with pytest.raises(ConfigError, match=r"--seed -1: expected an integer from 0 to 2147483647"):
         replace(config, seed=-1)
-    with pytest.raises(ConfigError, match="--beta .*: not used by --assigner simota; drop it"):
+    with pytest.raises(ConfigError, match=r"--beta .*: not used by --assigner simota; drop it"):
         replace(config, assigner="simota", beta=3)
     with pytest.raises(ConfigError, match=r"--lr 2: expected a number above 0 and at most 1"):
         replace(config, lr=2)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from class_maps import some
 from omr.console import note, say, table
-from training.data.label_counts import LabelCounts
-from training.lr_finder import FIGURES_FILE, PLOT_FILE, RangeTest
+from omr.lr_plot import write_lr_plot
+from training.data.label_files import LabelCounts
+from training.lr_finder import PLOT_FILE, RESULT_FILE, RangeTest
 from training.trainer import TrainResult
 
 MOST_NAMES = 8
@@ -22,7 +23,7 @@ def show_result(result: TrainResult) -> None:
     for folder, labels in result.sources.items():
         if result.sources.keys() != {folder}:
             _show_counts(labels, f"{folder}, ")
-        if unlabelled := result.silent[folder]:
+        if unlabelled := result.unlabelled[folder]:
             say(
                 f"{folder}: does not label {len(unlabelled)} classes: "
                 f"{some(unlabelled, MOST_NAMES)}"
@@ -40,12 +41,13 @@ def _show_counts(labels: Mapping[str, LabelCounts], prefix: str = "") -> None:
 
 
 def show_range_test(result: RangeTest, out: Path) -> None:
-    """Print the learning rates that a range test compared, and the one it suggests.
+    """Draw the loss over the learning rate, and print the rate that a range test suggests.
 
     Args:
         result: Range test.
         out: Folder with its figures and its plot.
     """
+    write_lr_plot(result, out / PLOT_FILE)
     say(f"{len(result.rates)} steps, up to a learning rate of {result.rates[-1]:.2g}")
     if result.suggestion is None:
         note("the loss never decreased; check the data with omr show")
@@ -54,6 +56,6 @@ def show_range_test(result: RangeTest, out: Path) -> None:
             f"the loss decreases fastest at {result.steepest:.2g}; "
             f"a tenth of the rate with the lowest loss is {result.tenth_of_lowest:.2g}"
         )
-    say(f"figures: {out / FIGURES_FILE}, plot: {out / PLOT_FILE}")
+    say(f"figures: {out / RESULT_FILE}, plot: {out / PLOT_FILE}")
     if result.suggestion is not None:
         say(f"continue with --lr {result.suggestion:g} and another --out")

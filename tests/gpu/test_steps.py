@@ -22,7 +22,7 @@ from device_trainings import (
 
 from settings.training import Precision
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import self_test
+from training.engine.self_test import self_test
 from training.runtime import distributed
 from training.trainer import ready_trainer
 

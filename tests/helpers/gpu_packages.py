@@ -25,7 +25,7 @@ START = (
     "tests/gpu",
 )
 """Folders whose modules run on the machine, with all that they import."""
-EXTRAS = ("engrave", "fast", "export")
+EXTRAS = ("engrave", "export")
 """Extras of the project that the run uses."""
 MACHINE = {
     "python_version": "3.12",

@@ -7,6 +7,7 @@ of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.d
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from converters.manifest import converted_pages
 from training.config import TrainConfig
 from training.data.multi_dataset import MultiDataset
 from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
@@ -82,7 +83,7 @@ def survey(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> Survey:
     return Survey(
         names=names,
         symbols=spread(full.stored),
-        stages=stages(full.stored, full.trained, alone.converted_pages(SPLIT) if alone else None),
+        stages=stages(full.stored, full.trained, converted_pages(alone, SPLIT) if alone else None),
         sizes=rows,
         scale=least_scale(symbols, names),
         tiles=largest_tile(symbols, labels.stored, names),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from converters.formats.yolo import ConvertedPages
+from converters.manifest import ConvertedPages
 
 AS_LABELLED = "as labelled"
 """Pages as the data set's authors labelled them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from class_maps import some
 from converters.formats.yolo import YoloDataset
-from converters.manifest_reader import Converted
+from converters.manifest import Manifest, read_manifest
 from converters.reproduce_command import reproduce_command
 from settings.training import STRIDE
 from training.config import TrainConfig
@@ -111,7 +111,7 @@ def suggestion(
     """
     small = _small(config, found, wanted)
     larger = _larger(config, small, launch_at) if small.helped else None
-    made = dataset.converted() if dataset else None
+    made = read_manifest(dataset.root) if dataset else None
     cut = None
     if larger and made:
         out = _free(Path(f"{made.path.resolve().parent.name}-tile{larger.tile}"))
@@ -181,7 +181,7 @@ def _why_batch(launch: Launch, gpu: Gpu) -> str:
 
 
 def _why_sizes(
-    imgsz: int, small: _Small, larger: Larger | None, converted: Converted | None, cut: str | None
+    imgsz: int, small: _Small, larger: Larger | None, converted: Manifest | None, cut: str | None
 ) -> list[str]:
     """Say which classes are too small, and what would help each."""
     words = []

@@ -15,7 +15,7 @@ from ultralytics import __version__ as installed
 
 from class_maps import ConfigError, with_nearest
 from training.config import TrainConfig
-from training.data.label_counts import no_symbols
+from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import Survey, survey, told_apart
 from training.density.fitting_batch import form_of, step_of
@@ -23,8 +23,8 @@ from training.density.recommendation import Suggestion, suggestion
 from training.density.report_json import to_json
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
-from training.memory.assigners import dense_assigner_bytes
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
+from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
 from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
 

@@ -1,6 +1,6 @@
 import pytest
 
-from converters.formats.yolo import ConvertedPages
+from converters.manifest import ConvertedPages
 from training.density.pipeline_counts import Spread, Stage, spread, stage, stages
 
 

@@ -30,14 +30,14 @@ def add_options(names: Collection[str]) -> Callable[[Callable[..., None]], Calla
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True).parameters
+        further = inspect.signature(command, eval_str=True).parameters
         generated = _parameters(names)
 
         @wraps(command)
         def run(**arguments: Any) -> None:  # noqa: ANN401
-            command(**{name: value for name, value in arguments.items() if name in own})
+            command(**{name: value for name, value in arguments.items() if name in further})
 
-        context, *others = (p.replace(kind=p.KEYWORD_ONLY) for p in own.values())
+        context, *others = (p.replace(kind=p.KEYWORD_ONLY) for p in further.values())
         parameters = [context, *generated, *others]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return run

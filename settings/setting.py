@@ -25,7 +25,7 @@ NOUNS: dict[object, tuple[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
-    """Everything about a setting that its type and default do not tell."""
+    """Help, limits and notation of a setting."""
 
     help: str
     """Description of the setting, then its values."""

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -113,7 +114,7 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
         (["--lr-scale", ""], "--lr-scale '': expected numbers such as 0.1,0.05"),
         (
             ["--freeze", "neck"],
-            "freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt",
+            "--freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt",
         ),
         (
             ["--resume", "--find-lr"],
@@ -170,6 +171,20 @@ def test_what_is_done_to_images_is_on_record(data: Path, tmp_path: Path) -> None
         flipud=0.5, mosaic=0.25, degrees=2, allow_music_flips=True
     )
     assert (config.scale, config.translate, config.brightness) == (0.1, 0, 0)
+
+
+def test_the_configuration_of_a_run_is_taken_by_another(data: Path, tmp_path: Path) -> None:
+    words = ["--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny"]
+    words += ["--epochs", 1, "--no-validate", "--mosaic", 0.5, "--lr", "auto"]
+    assert run(data, "--out", tmp_path / "first", *words).exit_code == 0
+    file = tmp_path / "first/omr.yaml"
+    again = run("--config", file, "--out", tmp_path / "second", "--mosaic", 0)
+    assert again.exit_code == 0, again.output
+    first, second = read_config(tmp_path / "first"), read_config(tmp_path / "second")
+    assert replace(first, out=second.out, mosaic=0.0) == second
+    refused = run(data, "--out", tmp_path / "first", "--resume", "--config", file).exception
+    assert isinstance(refused, ConfigError)
+    assert str(refused) == "--resume: the run keeps the settings it was started with; drop --config"
 
 
 def test_resume_takes_no_other_loss(data: Path, tmp_path: Path) -> None:

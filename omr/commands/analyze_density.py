@@ -2,19 +2,26 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from class_maps import ConfigError, some
 from omr.console import entry, note, print_json, say, table
-from omr.options import AsJson, Trust
+from omr.options import AsJson
+from omr.settings_options import add_options, chosen_settings, option_name, require
 
 if TYPE_CHECKING:
+    from training.config import TrainConfig
     from training.density.initial_weights import ColdStart
     from training.density.report import DensityReport
     from training.memory.step import StepSpec
 
+SETTINGS = (
+    *("model", "trust", "heads", "imgsz", "batch", "precision", "seed"),
+    *("mosaic", "sampling_weights", "merge_classes"),
+)
+"""Settings of a training that the analysis depends on and that have an option here."""
 MOST = 0.5
 """Share of a class's symbols."""
 MIB = 2**20
@@ -34,72 +41,44 @@ LINES = (
 """Lines of the table, and what is in each."""
 
 
+@add_options(SETTINGS)
 def analyze_density(
-    data: Annotated[
-        list[Path],
-        typer.Argument(help="Folders that omr convert wrote, trained on together.", exists=True),
-    ],
-    model: Annotated[str, typer.Option(help="As omr train takes it.")] = "yolo11n",
-    heads: Annotated[str, typer.Option(help="Head config: a name or a .yaml file.")] = "",
-    imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
-    batch: Annotated[int, typer.Option(help="Images at a time.", min=1)] = 16,
-    precision: Annotated[
-        Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="As omr train takes it.")
-    ] = "auto",
+    context: typer.Context,
     gpu: Annotated[
-        str, typer.Option(help="Such as rtx5090, a100-80gb.", show_default="what is here")
+        str,
+        typer.Option(
+            help="GPU to plan for, e.g. rtx5090 or a100-80gb.", show_default="the local device"
+        ),
     ] = "",
     wanted: Annotated[
         str,
-        typer.Option(help="Classes that must be large enough: a,b.", show_default="all"),
+        typer.Option(
+            help="Classes whose symbols must be large enough, e.g. stem,tie.", show_default="all"
+        ),
     ] = "",
-    mosaic: Annotated[float, typer.Option(help="As omr train takes it.", min=0, max=1)] = 0.0,
-    sampling_weights: Annotated[
-        str | None, typer.Option(help="Of several DATA, as omr train takes it.")
-    ] = None,
-    merge_classes: Annotated[
-        str, typer.Option(help="Of several DATA, as omr train takes it.")
-    ] = "",
-    seed: Annotated[int, typer.Option(help="Of order and augmentation.")] = 0,
-    trust: Trust = False,
     report: Annotated[
-        Path | None, typer.Option(help="Web page to write: plots, all classes.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Web page to write, with plots and all classes.", dir_okay=False),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Run real steps here, and compare.")
+        bool,
+        typer.Option("--measure", help="Run real steps on this machine and compare their memory."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say before a launch how dense the data is, what a step needs, and what to launch.
+    """Report how dense the data is, how much memory a step needs, and which command to launch.
 
-    Nothing is trained and no pixel is read; the GPU need not be there.
+    Nothing is trained and no image is decoded; the GPU need not be present.
 
     With plots: omr analyze-density data --gpu rtx5090 --report page.html
 
     Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """
-    from omr.commands.train import mix_weights
-    from training.config import TrainConfig
     from training.density.report import analyze
     from training.memory.gpus import find_gpu
 
-    config = TrainConfig(
-        data=data[0],
-        joint=tuple(data[1:]),
-        sampling_weights=mix_weights(sampling_weights),
-        merge_classes=tuple(name.strip() for name in merge_classes.split(","))
-        if merge_classes
-        else (),
-        out=Path("run"),
-        model=model,
-        heads=heads,
-        imgsz=imgsz,
-        batch=batch,
-        precision=precision,
-        mosaic=mosaic,
-        seed=seed,
-        trust=trust,
-    )
+    config = _config(context)
+    batch = config.batch
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if report and not report.parent.is_dir():
         raise ConfigError(f"{report.parent}: no such folder; make it, or choose another --report")
@@ -116,6 +95,19 @@ def analyze_density(
         print_json(plain)
     if found.problem:
         raise ConfigError(found.problem)
+
+
+def _config(context: typer.Context) -> "TrainConfig":
+    """Build the configuration to analyse; the run folder may be left open."""
+    values = {"out": Path("run")} | chosen_settings(context)
+    require(context, values, "data")
+    for name in ("batch", "lr"):
+        if isinstance(values.get(name), str):
+            raise ConfigError("expected a number", option=option_name(name), value=values[name])
+
+    from training.config import TrainConfig
+
+    return TrainConfig(**values)
 
 
 def _write(plain: dict[str, object], file: Path) -> None:

@@ -10,7 +10,8 @@ from class_maps import some
 from converters.formats.yolo import YoloDataset
 from converters.manifest import Manifest, read_manifest
 from converters.reproduce_command import reproduce_command
-from training.config import STRIDE, TrainConfig
+from settings.training import STRIDE
+from training.config import TrainConfig
 from training.density.analysis import Survey
 from training.density.sizes import WANTED_PX, WANTED_SHARE
 from training.memory.batch_search import HEADROOM, Launch, workers_for

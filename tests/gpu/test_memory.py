@@ -103,7 +103,7 @@ def test_batch_auto_trains(device: torch.device, dataset: Path, tmp_path: Path) 
     covers=[
         "omr.commands.analyze_density:_show_memory",
         "omr.commands.analyze_density:_measure",
-        "training.density.recommendation:suggestion",
+        "training.density.recommendation:recommend",
         "training.density.fitting_batch:_precision",
     ]
 )

@@ -261,7 +261,10 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
         (["--imgsz", "100"], "imgsz (100): must be a multiple of 32; use 128"),
         (["--mix", "1:2"], "--mix needs several data sets"),
-        (["--gpu", "t4", "--precision", "bf16"], "--precision bf16: not supported by T4; use fp16 or fp32"),
+        (
+            ["--gpu", "t4", "--precision", "bf16"],
+            "--precision bf16: not supported by T4; use fp16 or fp32",
+        ),
         (["--report", "gone/page.html"], "gone: no such folder; make it, or choose another"),
         (
             ["--model", "gone.pt"],

@@ -16,7 +16,7 @@ from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padde
 from benchmarks.plain_simota import plain_simota
 from training.assigners.assignment import Assignment, candidate_counts
 from training.assigners.predictions import DensePredictions
-from training.assigners.similarity import OverlapName
+from training.assigners.similarity import SimilarityName
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -91,8 +91,8 @@ def _loss(
 
 
 def _own_loss(assigner: AssignerName) -> Callable[[Scene], Call]:
-    overlap: OverlapName = "iou" if assigner == "simota" else "ciou"
-    options = replace(STOCK, assigner=assigner, overlap=overlap)
+    similarity: SimilarityName = "iou" if assigner == "simota" else "ciou"
+    options = replace(STOCK, assigner=assigner, similarity=similarity)
     return lambda scene: _loss(scene, lambda model: DetectionLoss(model, options=options), options)
 
 

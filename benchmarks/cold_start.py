@@ -113,7 +113,7 @@ def run(
                 translate=0.05,
                 scale=0.1,
                 size_prior="sizes" in start,
-                overlap="near" if "nearness" in start else "ciou",
+                similarity="ciou+nwd" if "nearness" in start else "ciou",
                 validate=False,
             )
         )

@@ -122,9 +122,9 @@ def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
         "stock assigner": Variant(
             heads=separate, patched=((TrainConfig, "loss_options", lambda _config: STOCK),)
         ),
-        "ciou": Variant(heads=separate, options={"overlap": "ciou"}),
-        "stems by wasserstein": Variant(heads=of_stems(separate, overlap="wasserstein")),
-        "stems by dilated iou": Variant(heads=of_stems(separate, overlap="dilated")),
+        "ciou": Variant(heads=separate, options={"similarity": "ciou"}),
+        "stems by wasserstein": Variant(heads=of_stems(separate, similarity="nwd")),
+        "stems by dilated iou": Variant(heads=of_stems(separate, similarity="dilated")),
         "stems by beta 3": Variant(heads=of_stems(separate, beta=3.0)),
         "p2": Variant(heads=separate, options={"model": f"{rig.model}-p2"}),
         "480 px": Variant(heads=separate, options={"imgsz": 480}),

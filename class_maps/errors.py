@@ -1,11 +1,16 @@
-"""The errors a user can cause, and the hint that most of them end with.
+"""Errors that a user can fix, and helpers for their messages.
 
-* OmrError                 shown as one line, exit status 1
-  * InputError             a file says something it must not
-  * ConfigError            settings that contradict each other
+* OmrError                 printed as one line, exit status 1
+  * InputError             a file is malformed or contains an invalid value
+  * ConfigError            an option is invalid, or options contradict each other
   * MissingExtraError      an optional dependency is not installed
 
-Anything else that escapes is a bug of ours and keeps its traceback.
+Any other exception is a bug in omr and keeps its traceback.
+
+Messages have one of two forms, each built by its error class::
+
+    path: where: problem; what to do        InputError(reason, path=path, where=where)
+    --option VALUE: problem; what to do     ConfigError(reason, option="--option", value=value)
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +20,16 @@ from pathlib import Path
 
 
 class OmrError(Exception):
-    """Base of every error that the user can put right."""
+    """Base class of every error that the user can fix."""
 
 
 class InputError(OmrError):
-    """A file says something it must not.
+    """A file that is malformed or contains an invalid value.
 
     Args:
-        reason: What is wrong, what was expected, and how to put it right.
-        path: The file.
-        where: The place inside the file, such as ``annotations[17].a_bbox``.
+        reason: Problem, expected value and remedy.
+        path: File that contains the problem.
+        where: Location inside the file, such as ``annotations[17].a_bbox``.
     """
 
     def __init__(self, reason: str, *, path: Path, where: str = "") -> None:
@@ -32,25 +37,35 @@ class InputError(OmrError):
         self.reason, self.path, self.where = reason, path, where
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let a worker process hand the error to the main one."""
+        """Let a worker process pickle the error for the main process."""
         return partial(InputError, path=self.path, where=self.where), (self.reason,)
 
 
 class ConfigError(OmrError):
-    """Settings that contradict each other, or that would mislead."""
+    """An invalid option, or options that contradict each other or would give misleading results.
+
+    Args:
+        reason: Problem, expected value and remedy; the whole message if ``option`` is empty.
+        option: Command-line option at fault, such as ``--val``.
+        value: Value that the user gave; None to leave it out of the message.
+    """
+
+    def __init__(self, reason: str, *, option: str = "", value: object = None) -> None:
+        name = option if value is None else f"{option} {value}"
+        super().__init__(f"{name}: {reason}" if option else reason)
 
 
 class MissingExtraError(OmrError):
-    """An optional dependency is not installed."""
+    """An optional dependency that is not installed."""
 
 
 def some(words: Sequence[str], most: int) -> str:
-    """List the first words and count the rest: ``a, b and 3 more``."""
+    """List the first ``most`` words and count the rest: ``a, b and 3 more``."""
     return ", ".join(words[:most]) + and_more(words, most)
 
 
 def and_more(words: Sequence[str], most: int) -> str:
-    """Count what a list leaves out that shows the first words: `` and 3 more``, or nothing."""
+    """Count the words after the first ``most``: `` and 3 more``, or nothing if there are none."""
     return f" and {len(words) - most} more" if len(words) > most else ""
 
 
@@ -58,15 +73,15 @@ def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:
     """List unknown words, each with the known word it resembles most.
 
     Args:
-        words: Words that were not understood; sorted and shown once each.
-        known: Words that would have been.
+        words: Unknown words; sorted, and each is listed once.
+        known: Valid words.
 
     Returns:
         For example ``flag8th (did you mean flag8thUp?), xyz``.
     """
     choices = sorted(set(known))
-    shown = []
+    listed = []
     for word in sorted(set(words)):
         near = get_close_matches(word, choices, n=1, cutoff=0.6)
-        shown.append(f"{word} (did you mean {near[0]}?)" if near else word)
-    return ", ".join(shown)
+        listed.append(f"{word} (did you mean {near[0]}?)" if near else word)
+    return ", ".join(listed)

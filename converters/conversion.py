@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from class_maps import ClassMap, ConfigError, InputError, Source, with_nearest
 from converters import images
-from converters.files.atomic_folder import atomic_folder, check_apart, check_free
+from converters.files.atomic_folder import atomic_folder, check_target
 from converters.files.process_pool import in_order, warm_up
 from converters.formats.coco import CocoWriter
 from converters.formats.parquet import ParquetWriter
@@ -90,8 +90,7 @@ def convert(
     Raises:
         OmrError: Anything that the user can put right; see the message.
     """
-    check_free(target, force=force)
-    check_apart(source, target)
+    check_target(target, force=force, inputs=[source])
     warm_up(workers, "converters.prepare.preparation")
     found, files = open_source(source, source_format)
     reading = options.class_map.source(found, options.annotation_set)

@@ -1,37 +1,49 @@
-"""The one in-memory form that every reader returns and every writer takes."""
+"""The in-memory form of an annotated image, which every reader returns and every writer takes.
 
-from dataclasses import dataclass
+Shapes: N symbols of a page.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 
+Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.int64] | slice
+"""Selection of symbols: a mask of shape ``(N,)``, indices, or a slice."""
+
+_SYMBOL_FIELDS = ("boxes_xyxy", "labels", "corners", "symbol_ids", "cut", "scores")
+"""Fields of :class:`Page` with one entry per symbol."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where an image lies on the page that it was made from.
+    """Position and scale of an image on the page that it was made from.
 
-    A point of the image is on the page at ``((x + point_x) / scale_x, (y + point_y) / scale_y)``.
+    A point ``(point_x, point_y)`` of the image is on the page at
+    ``((x + point_x) / scale_x, (y + point_y) / scale_y)``.
     """
 
     page: PurePosixPath
     """Image file of the page."""
     x: int
-    """Pixels of the scaled page, left of the image."""
+    """Left edge of the image on the scaled page, in pixels."""
     y: int
-    """Pixels of the scaled page, above the image."""
+    """Top edge of the image on the scaled page, in pixels."""
     scale_x: float
-    """Pixels of the scaled page for one of the page."""
+    """Width of the scaled page divided by the width of the page."""
     scale_y: float
+    """Height of the scaled page divided by the height of the page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Page:
     """One image and its N annotated symbols, as parallel arrays.
 
-    A tile is a Page too; a prediction is a Page with ``scores``.
+    A tile is a Page as well; predictions are a Page with ``scores``.
 
     Raises:
         ValueError: The arrays disagree in length or shape.
@@ -44,26 +56,26 @@ class Page:
     height: int
     """Pixels."""
     boxes_xyxy: Boxes
-    """Shape ``(N, 4)``, pixels, half open: ``x_max`` and ``y_max`` are the first pixel outside."""
+    """Shape ``(N, 4)``, pixels, half-open: ``x_max`` and ``y_max`` are the first pixel outside."""
     labels: NDArray[np.int64]
-    """Shape ``(N,)``, ids of the class map."""
+    """Shape ``(N,)``, class ids of the class map."""
     corners: Boxes | None = None
-    """Shape ``(N, 4, 2)``: the oriented boxes' corners in pixels, where the source has them."""
+    """Shape ``(N, 4, 2)``, pixels: corners of the oriented boxes, if the source contains them."""
     symbol_ids: NDArray[np.int64] | None = None
-    """Shape ``(N,)``: the annotation of the source that each symbol came from."""
+    """Shape ``(N,)``: id of each symbol's annotation in the source."""
     cut: NDArray[np.bool_] | None = None
-    """Shape ``(N,)``: True where a symbol goes on beyond the border of this tile."""
+    """Shape ``(N,)``: True for symbols that extend beyond the border of this tile."""
     scores: NDArray[np.float64] | None = None
-    """Shape ``(N,)``, 0 to 1, for predictions."""
+    """Shape ``(N,)``, confidence of predictions, 0 to 1."""
     staff_space: float | None = None
-    """Pixels from staff line to staff line; None where the page has no labelled staff."""
+    """Distance between adjacent staff lines in pixels; None for pages without a labelled staff."""
     placement: Placement | None = None
-    """For tiles and scaled pages: where they come from."""
+    """Position on the original page, for tiles and scaled pages."""
     n_annotations: int | None = None
-    """Annotations that the source has for it, those without a class included, where it says."""
+    """Number of annotations in the source, including those without a class; None if unknown."""
 
     def __post_init__(self) -> None:
-        """Check the shapes once, so that nobody else has to."""
+        """Check the shapes once, so that no other code has to."""
         n = len(self.labels)
         shapes = {
             "boxes_xyxy": (n, 4),
@@ -79,12 +91,25 @@ class Page:
                     f"{name} must have shape {shape} to match labels, got {array.shape}"
                 )
 
+    def only(self, rows: Rows) -> "Page":
+        """Return this page with a selection of its symbols.
+
+        Args:
+            rows: Mask of shape ``(N,)``, indices or slice of the symbols to keep.
+        """
+        arrays = {name: getattr(self, name) for name in _SYMBOL_FIELDS}
+        selected = {name: array[rows] for name, array in arrays.items() if array is not None}
+        return replace(self, **selected)
+
     def check_labels(self, n_classes: int) -> None:
-        """Make sure that every label is one of ``n_classes``.
+        """Check that every label is a valid class id.
+
+        Args:
+            n_classes: Number of classes; valid ids are 0 to ``n_classes - 1``.
 
         Raises:
-            ValueError: One is not.
+            ValueError: A label is out of range.
         """
-        strange = self.labels[(self.labels < 0) | (self.labels >= n_classes)]
-        if len(strange):
-            raise ValueError(f"label {strange[0]} is not one of {n_classes} classes: {self.image}")
+        invalid = self.labels[(self.labels < 0) | (self.labels >= n_classes)]
+        if len(invalid):
+            raise ValueError(f"label {invalid[0]} is not one of {n_classes} classes: {self.image}")

@@ -12,7 +12,7 @@ import yaml
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
-from training.assigners.similarity import OverlapName
+from training.assigners.similarity import SimilarityName
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
 from training.engine.freezing import FreezeOptions
@@ -25,7 +25,7 @@ from training.runtime.multiples import check_multiple
 
 CONFIG_FILE = "omr.yaml"
 """The resolved configuration, in the run folder."""
-LISTS = "mix", "same", "unfreeze_at", "lr_scale"
+LISTS = "sampling_weights", "merge_classes", "unfreeze_at", "lr_scale"
 """Names of what is a list in that file, and no path."""
 STRIDE = 32
 """Pixels per cell of the coarsest level."""
@@ -46,12 +46,12 @@ class TrainConfig:
     """Folder with a ``data.yaml``, or that file."""
     joint: tuple[Path, ...] = ()
     """Data sets that are trained on together with ``data``."""
-    mix: tuple[float, ...] = ()
+    sampling_weights: tuple[float, ...] = ()
     """Weight of the images of ``data`` and of each in ``joint``; empty for their numbers."""
     true_negatives: bool = False
     """A class that one of several data sets does not have is not drawn on its images either; else
     its images say nothing of such a class."""
-    same: tuple[str, ...] = ()
+    merge_classes: tuple[str, ...] = ()
     """Class names that mean the same in several data sets, whatever their class maps; ``all`` for
     every name."""
     out: Path
@@ -107,7 +107,7 @@ class TrainConfig:
     a single head, or for that of the weights."""
     class_loss: ClassLoss = "bce"
     """Loss of the classes: ``bce``, ``focal`` or ``varifocal``."""
-    overlap: OverlapName = "near"
+    similarity: SimilarityName = "ciou+nwd"
     """How the assigner measures the fit of a prediction; see :class:`LossOptions`."""
     beta: float = 6.0
     """Power of the overlap in the metric of ``tal``: a lower one spreads the weight."""
@@ -118,14 +118,15 @@ class TrainConfig:
     brightness: float = 0.2
     """Largest change of brightness, as a share."""
     fliplr: float = 0.0
-    """Probability of a mirrored image, left for right; not of music, unless ``i_know``."""
+    """Probability of mirroring an image left to right; refused for music without
+    ``allow_music_flips``."""
     flipud: float = 0.0
-    """Probability of an image upside down; not of music, unless ``i_know``."""
+    """Probability of an image upside down; not of music, unless ``allow_music_flips``."""
     degrees: float = 0.0
-    """Largest rotation; of music 1 at most, unless ``i_know``."""
+    """Largest rotation; of music 1 at most, unless ``allow_music_flips``."""
     mosaic: float = 0.0
     """Probability of four images of a data set in one."""
-    i_know: bool = False
+    allow_music_flips: bool = False
     """Mirror and turn music as well."""
     tensorboard: bool = False
     """Write figures for TensorBoard into the run folder."""
@@ -168,9 +169,9 @@ class TrainConfig:
         """Give what of this says which images there are."""
         return DatasetOptions(
             folders=(self.data, *self.joint),
-            mix=self.mix,
+            sampling_weights=self.sampling_weights,
             true_negatives=self.true_negatives,
-            same=self.same,
+            merge_classes=self.merge_classes,
         )
 
     def transforms(self) -> Transforms:
@@ -180,7 +181,7 @@ class TrainConfig:
             flipud=self.flipud,
             degrees=self.degrees,
             mosaic=self.mosaic,
-            i_know=self.i_know,
+            allow_music_flips=self.allow_music_flips,
         )
 
     def loss_options(self) -> LossOptions:
@@ -188,7 +189,7 @@ class TrainConfig:
         return LossOptions(
             assigner=self.assigner,
             class_loss=self.class_loss,
-            overlap=self.overlap,
+            similarity=self.similarity,
             beta=self.beta,
         )
 

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
-from converters.files.atomic_folder import is_free
+from converters.files.overwriting import check_files
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
 from training.runtime.distributed import n_started
@@ -105,7 +105,8 @@ def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
     """
     if "," in config.device or n_started():
         raise ConfigError("a learning rate is sought on one device: name one, without torchrun")
-    _check_folder(config.out, force=force)
+    files = (config.out / FIGURES_FILE, config.out / PLOT_FILE)
+    check_files(*files, force=force, exclusive=True)
     # What a trainer writes as it starts would look like a run that was cut off.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
@@ -190,16 +191,6 @@ def draw(found: RangeTest, file: Path) -> None:
     axes.set_ylabel("loss an image")
     axes.legend()
     figure.savefig(file, dpi=120)
-
-
-def _check_folder(out: Path, *, force: bool) -> None:
-    if is_free(out):
-        return
-    own = out.is_dir() and {file.name for file in out.iterdir()} <= {FIGURES_FILE, PLOT_FILE}
-    if not own:
-        raise ConfigError(f"{out}: is not empty; choose another folder")
-    if not force:
-        raise ConfigError(f"{out}: has a test already; choose another folder, or --force")
 
 
 def _step(trainer: OmrTrainer) -> Callable[[float], float]:

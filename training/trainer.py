@@ -22,7 +22,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError, InputError, MissingExtraError
-from converters.files.atomic_folder import is_free, lies_in
+from converters.files.overwriting import check_folder, is_free
 from training.config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
 from training.data.label_counts import LabelCounts
 from training.data.multi_dataset import MultiDataset, count_sources, join, total
@@ -250,22 +250,11 @@ def _check_groups(heads: HeadConfig, assigner: AssignerName) -> None:
 
 def _make_room(config: TrainConfig, *, force: bool) -> None:
     out = config.out
+    files = (Path(file) for file in (config.model, config.weights, config.heads) if file)
+    inputs = (config.data, *config.joint, *files)
+    check_folder(out, marker=CONFIG_FILE, force=force, inputs=inputs, resumable=True)
     if is_free(out):
         return
-    if not force:
-        raise ConfigError(
-            f"{out}: exists; choose another folder, --force to replace it, or --resume to go on"
-        )
-    if not (out / CONFIG_FILE).is_file():
-        raise ConfigError(
-            f"{out}: has no {CONFIG_FILE}: not a run of omr train, and not replaced; choose another"
-        )
-    files = (Path(file) for file in (config.model, config.weights, config.heads) if file)
-    for needed in (config.data, *config.joint, *files):
-        if needed.exists() and lies_in(needed, out):
-            raise ConfigError(
-                f"{needed} lies in {out}, which would be replaced; choose another folder"
-            )
     for old in out.iterdir():
         if old.name != CONFIG_FILE:  # it goes last: if this is cut off, the next one may go on
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()

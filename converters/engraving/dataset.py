@@ -16,7 +16,7 @@ from converters import images
 from converters.engraving import annotations, child, score_files, scores, smufl
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.scores import Piece
-from converters.files.atomic_folder import MANIFEST, atomic_folder, check_apart, check_free
+from converters.files.atomic_folder import MANIFEST, atomic_folder, check_target
 from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
 from converters.versions import TOOLKIT, installed_versions
@@ -146,9 +146,8 @@ def engrave(
     Raises:
         OmrError: Anything that the user can put right; see the message.
     """
-    check_free(target, force=force)
-    if options.scores not in (GENERATED, CHORALES):
-        check_apart(Path(options.scores), target)
+    inputs = () if options.scores in (GENERATED, CHORALES) else (Path(options.scores),)
+    check_target(target, force=force, inputs=inputs)
     warm_up(workers, "converters.engraving.dataset")
     pieces, failures = _pieces(options.scores, workers)
     pools = _pools(pieces, options)

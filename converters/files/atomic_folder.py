@@ -4,10 +4,11 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from class_maps import ConfigError, OmrError
+from converters.files.overwriting import check_folder
 
 MANIFEST = "manifest.json"
 """Every folder of ours holds one; a folder without is never replaced."""
@@ -28,7 +29,7 @@ def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         ConfigError: ``target`` is there already, or is being written by another process.
         OmrError: The disk is full, or the folder cannot be written.
     """
-    check_free(target, force=force)
+    check_target(target, force=force)
     made = [folder for folder in target.absolute().parents if not folder.exists()]
     partial = target.parent / f".{target.name}.partial"
     try:
@@ -50,49 +51,23 @@ def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         raise OmrError(f"{place}: {reason}; nothing was written to {target}") from error
 
 
-def check_free(target: Path, *, force: bool) -> None:
-    """Make sure that ``target`` may be written.
+def check_target(target: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Check that ``target`` can become a folder written by :func:`atomic_folder`.
+
+    Args:
+        target: Folder to create.
+        force: Whether the user allows replacing an existing folder that contains a manifest.
+        inputs: Files and folders that must not be inside ``target``.
 
     Raises:
-        ConfigError: It is there already; or is not ours, so that not even ``force`` replaces it.
+        ConfigError: ``target`` must not be replaced, see :func:`check_folder`, or is the current
+            folder.
     """
-    try:
-        free = is_free(target)
-    except OSError as error:
-        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
     if target.resolve() == Path.cwd():
-        raise ConfigError(f"{target} is the current folder and cannot be replaced; choose another")
-    if free:
-        return
-    if not force:
-        raise ConfigError(f"{target} exists; choose another folder, or --force to replace it")
-    if not (target / MANIFEST).is_file():
         raise ConfigError(
-            f"{target} has no {MANIFEST}: omr did not make it and does not replace it; "
-            "choose another folder"
+            f"{target}: is the current folder, which cannot be replaced; choose another folder"
         )
-
-
-def is_free(folder: Path) -> bool:
-    """Tell whether there is nothing here to lose: no such folder, or an empty one."""
-    if folder.is_dir():
-        return not any(folder.iterdir())
-    return not folder.exists() and not folder.is_symlink()
-
-
-def lies_in(path: Path, folder: Path) -> bool:
-    """Tell whether replacing ``folder`` would lose ``path``."""
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def check_apart(source: Path, target: Path) -> None:
-    """Make sure that replacing ``target`` does not lose ``source``.
-
-    Raises:
-        ConfigError: ``source`` lies in ``target``.
-    """
-    if lies_in(source, target):
-        raise ConfigError(f"{source} lies in {target}, which would be replaced; choose another OUT")
+    check_folder(target, marker=MANIFEST, force=force, inputs=inputs)
 
 
 @contextlib.contextmanager
@@ -103,7 +78,7 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"{target} is being written by another process") from None
+            raise ConfigError(f"{target}: is being written by another process") from None
         yield
     finally:
         os.close(descriptor)

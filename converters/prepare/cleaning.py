@@ -64,20 +64,13 @@ def _two_classes(page: Page, names: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield a, b
 
 
-def take(page: Page, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Page:
-    """Return the page with only these of its symbols."""
-    fields = ("boxes_xyxy", "labels", "corners", "symbol_ids", "cut", "scores")
-    present = {name: value for name in fields if (value := getattr(page, name)) is not None}
-    return replace(page, **{name: value[rows] for name, value in present.items()})
-
-
 def _drop(
     page: Page, rows: NDArray[np.bool_], reason: str, names: Sequence[str], counts: Tally
 ) -> Page:
     if not rows.any():
         return page
     counts.drop(reason, page.labels[rows], names)
-    return take(page, ~rows)
+    return page.only(~rows)
 
 
 def _change(

@@ -13,7 +13,7 @@ from class_maps import InputError
 from converters import images, tally
 from converters.formats.yolo import write_labels
 from converters.page import Page, Placement
-from converters.prepare.cleaning import CleaningOptions, clean, take
+from converters.prepare.cleaning import CleaningOptions, clean
 from converters.prepare.tiles import TileOptions, cut
 from converters.tally import Tally
 
@@ -84,7 +84,7 @@ def prepare(job: Job) -> Prepared:
         _write_images(job.image_folder / job.page.image, page, made, job.image_out)
     n_empty = sum(not len(image.labels) for image in made)
     if not job.hand_back:
-        made = [take(image, np.empty(0, np.int64)) for image in made]
+        made = [image.only(slice(0)) for image in made]
     return Prepared(
         split=job.split,
         page=job.page.image,

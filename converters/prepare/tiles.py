@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from converters.page import Page, Placement
-from converters.prepare.cleaning import take
 
 LONG_SHARE = 0.25
 """Of the tile's side: with less overlap than this, symbols longer than it count as long."""
@@ -86,7 +85,7 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
     shifted = page.boxes_xyxy - [x, y, x, y]
     inside = np.clip(shifted, 0, [width, height, width, height])
     rows = np.flatnonzero(_visible(shifted, inside, options) >= options.min_visible)
-    part = take(page, rows)
+    part = page.only(rows)
     whole = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1, scale_y=1)
     is_cut: NDArray[np.bool_] = (inside != shifted)[rows].any(axis=1)
     part = replace(

@@ -234,17 +234,7 @@ def class_colour(label: int) -> Colour:
 
 
 def _drop_below(page: Page, min_score: float) -> Page:
-    if page.scores is None:
-        return page
-    keep = page.scores >= min_score
-    return Page(
-        image=page.image,
-        width=page.width,
-        height=page.height,
-        boxes_xyxy=page.boxes_xyxy[keep],
-        labels=page.labels[keep],
-        scores=page.scores[keep],
-    )
+    return page if page.scores is None else page.only(page.scores >= min_score)
 
 
 def _panel(image: Pixels, page: Page, min_score: float, panel_px: int) -> Pixels:

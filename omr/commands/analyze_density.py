@@ -55,8 +55,12 @@ def analyze_density(
         typer.Option(help="Classes that must be large enough: a,b.", show_default="all"),
     ] = "",
     mosaic: Annotated[float, typer.Option(help="As omr train takes it.", min=0, max=1)] = 0.0,
-    mix: Annotated[str | None, typer.Option(help="Of several DATA, as omr train takes it.")] = None,
-    same: Annotated[str, typer.Option(help="Of several DATA, as omr train takes it.")] = "",
+    sampling_weights: Annotated[
+        str | None, typer.Option(help="Of several DATA, as omr train takes it.")
+    ] = None,
+    merge_classes: Annotated[
+        str, typer.Option(help="Of several DATA, as omr train takes it.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Of order and augmentation.")] = 0,
     trust: Trust = False,
     report: Annotated[
@@ -83,8 +87,10 @@ def analyze_density(
     config = TrainConfig(
         data=data[0],
         joint=tuple(data[1:]),
-        mix=mix_weights(mix),
-        same=tuple(name.strip() for name in same.split(",")) if same else (),
+        sampling_weights=mix_weights(sampling_weights),
+        merge_classes=tuple(name.strip() for name in merge_classes.split(","))
+        if merge_classes
+        else (),
         out=Path("run"),
         model=model,
         heads=heads,

@@ -213,7 +213,7 @@ def _train_and_score(
     walk: _Walk, place: _Place, split: str, on: list[str], how: list[object], *, joint: bool
 ) -> None:
     size = ["--imgsz", TILE, "--batch", BATCH, *on]
-    together = [place.coco, "--mix", "2:1", "--true-negatives", "--heads", JOINT_HEADS]
+    together = [place.coco, "--sampling-weights", "2:1", "--true-negatives", "--heads", JOINT_HEADS]
     run = ["--out", place.run, "--model", MODEL, *how, *LEARNING]
     walk.step("train", place.data, *(together if joint else ["--no-validate"]), *run, *size)
     weights = place.run / "weights" / "last.pt"
@@ -229,13 +229,10 @@ def _draw_shapes(place: _Place, seed: int) -> Path:
 
 
 def _make_room(out: Path, *, force: bool) -> None:
-    from converters.files.atomic_folder import is_free
+    from converters.files.overwriting import check_folder, is_free
 
+    check_folder(out, marker=MARK, force=force)
     if not is_free(out):
-        if not force:
-            raise ConfigError(f"{out} exists; choose another folder, or --force to replace it")
-        if not (out / MARK).is_file():
-            raise ConfigError(f"{out} was not made by a demo and is not replaced; choose another")
         for name in ("data", "run", "score", "pages", "shapes", "coco", "coco_score"):
             shutil.rmtree(out / name, ignore_errors=True)
         (out / "REPORT.md").unlink(missing_ok=True)
@@ -253,11 +250,11 @@ def _engraved(place: _Place) -> _Source:
 
 def _look_at(path: Path, out: Path) -> _Source:
     """Find out what can be done with the user's pages."""
-    from converters.files.atomic_folder import lies_in
+    from converters.files.overwriting import is_inside
     from converters.formats.sources import open_source
     from converters.names import work_of
 
-    if lies_in(path, out):
+    if is_inside(path, out):
         raise ConfigError(f"{path} lies in {out}, which is for the demo; choose another --out")
     found, files = open_source(path)
     splits = {file.split for file in files if file.file.images}

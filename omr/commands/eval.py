@@ -14,9 +14,6 @@ from omr.console import note, print_json, progress, say, table
 from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from converters.formats.yolo import YoloDataset
     from converters.images import Pixels
     from converters.page import Page
@@ -46,6 +43,7 @@ def evaluate(
 
     Example: omr eval run/weights/best.pt data --imgsz 640 --out score
     """
+    from converters.files.overwriting import check_files
     from converters.formats.yolo import open_dataset
     from eval.metrics.coco import evaluate as score
     from eval.pictures.contact_sheet import compare
@@ -53,8 +51,8 @@ def evaluate(
     from training.predict.max_det import suggested_max_det
 
     _check_conf(conf)
-    if out is not None and not force:
-        _check_free(out)
+    if out is not None:
+        check_files(out / REPORT, out / SHEET, force=force)
     dataset = open_dataset(data)
     names = class_names(weights, trust=trust)
     _check_names(names, dataset.names)
@@ -105,12 +103,6 @@ def _check_conf(conf: float) -> None:
         )
 
 
-def _check_free(out: Path) -> None:
-    taken = [name for name in (REPORT, SHEET) if (out / name).exists()]
-    if taken:
-        raise ConfigError(f"{out} holds {', '.join(taken)}; pass --force to overwrite")
-
-
 def _check_names(of_weights: Sequence[str], of_data: Sequence[str]) -> None:
     """Refuse weights that cannot find every class of the data, or not by its name."""
     if tuple(of_weights) == tuple(of_data):
@@ -135,18 +127,12 @@ def _of_data(page: "Page", of_weights: Sequence[str], of_data: Sequence[str]) ->
     label_of = {name: label for label, name in enumerate(of_data)}
     new = np.array([label_of.get(name, -1) for name in of_weights], dtype=np.int64)
     labels = new[page.labels]
-    return _some(replace(page, labels=labels), labels >= 0)
+    return replace(page, labels=labels).only(labels >= 0)
 
 
 def _strongest(page: "Page", most: int) -> "Page":
     """The first of a page's predictions, which are sorted by score."""
-    return page if len(page.labels) <= most else _some(page, slice(most))
-
-
-def _some(page: "Page", kept: "slice | NDArray[np.bool_]") -> "Page":
-    scores = None if page.scores is None else page.scores[kept]
-    boxes_xyxy, labels = page.boxes_xyxy[kept], page.labels[kept]
-    return replace(page, boxes_xyxy=boxes_xyxy, labels=labels, scores=scores)
+    return page if len(page.labels) <= most else page.only(slice(most))
 
 
 def _is_training_split(dataset: "YoloDataset", split: str) -> bool:

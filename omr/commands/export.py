@@ -32,15 +32,15 @@ def export(
 
     Example: omr export run/weights/best.pt --format ultralytics --out model.pt
     """
+    from converters.files.overwriting import check_files
     from training.export.onnx import export_onnx
     from training.models.checkpoints import load_weights
     from training.models.safe_pickle import write_pickle
 
     if out.suffix != SUFFIXES[format_]:
         raise ConfigError(f"--out {out}: must end with {SUFFIXES[format_]} for {format_}")
-    if out.exists() and not force:
-        raise ConfigError(f"{out}: exists; choose another file, or --force to replace it")
-    if out.exists() and (out.samefile(weights) or out.with_suffix(".safetensors").exists()):
+    check_files(out, force=force, inputs=[weights])
+    if out.exists() and out.with_suffix(".safetensors").exists():
         raise ConfigError(f"{out}: holds weights of a run; choose another file")
     model = load_weights(weights, trust=trust)
     side = imgsz or int(model.args.get("imgsz", 640))

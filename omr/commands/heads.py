@@ -62,12 +62,12 @@ def show(
             group.name,
             len(group.classes),
             f"{group.weight:g}",
-            group.overlap or "-",
+            group.similarity or "-",
             f"{group.beta:g}" if group.beta else "-",
         )
         for group in config.groups
     ]
-    table(name, ("head", "classes", "weight", "overlap", "beta"), rows, to=out)
+    table(name, ("head", "classes", "weight", "similarity", "beta"), rows, to=out)
     for group in config.groups:
         say(f"{group.name}: {', '.join(group.classes)}", to=out)
     say(

@@ -102,14 +102,12 @@ def _only(page: "Page", names: Sequence[str], only: Sequence[str] | None) -> "Pa
     """The page with the symbols of some classes."""
     import numpy as np
 
-    from converters.prepare.cleaning import take
-
     if not only:
         return page
     if unknown := set(only) - set(names):
         raise ConfigError(f"--only: no class is called {with_nearest(unknown, names)}")
     labels = [names.index(name) for name in only]
-    return take(page, np.flatnonzero(np.isin(page.labels, labels)))
+    return page.only(np.isin(page.labels, labels))
 
 
 def _scale_of(page: "Page") -> float:
@@ -132,12 +130,11 @@ def _check_image(chosen: "FoundPage", scale: float) -> None:
 
 
 def _check_target(target: Path, image: Path, *, force: bool) -> None:
+    from converters.files.overwriting import check_files
+
     if target.suffix.lower() != ".png":
         raise ConfigError(f"--out must end in .png, got {target}")
-    if target.exists() and image.exists() and target.samefile(image):
-        raise ConfigError(f"{target} is the page itself and is not replaced; choose another --out")
-    if target.exists() and not force:
-        raise ConfigError(f"{target} exists; choose another --out, or --force to overwrite it")
+    check_files(target, force=force, inputs=[image])
 
 
 def _result(

@@ -158,12 +158,12 @@ def train(
         Literal["bce", "focal", "varifocal"],
         typer.Option(help="Loss of the classes.", rich_help_panel=LOSS),
     ] = "bce",
-    overlap: Annotated[
-        Literal["near", "ciou", "iou", "wasserstein", "dilated"],
+    similarity: Annotated[
+        Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"],
         typer.Option(
             help="How the assigner measures fit; ciou is Ultralytics'.", rich_help_panel=LOSS
         ),
-    ] = "near",
+    ] = "ciou+nwd",
     beta: Annotated[
         float,
         typer.Option(
@@ -171,7 +171,7 @@ def train(
             rich_help_panel=LOSS,
         ),
     ] = 6.0,
-    mix: Annotated[
+    sampling_weights: Annotated[
         str | None,
         typer.Option(
             help="Weights of several DATA: 2:1.",
@@ -188,7 +188,7 @@ def train(
             rich_help_panel=SOURCES,
         ),
     ] = False,
-    same: Annotated[
+    merge_classes: Annotated[
         str | None,
         typer.Option(
             help="Classes that mean the same in several DATA: a,b; all for every one.",
@@ -234,8 +234,11 @@ def train(
             help="Share of images made of four, all from one of DATA.", rich_help_panel=IMAGES
         ),
     ] = 0.0,
-    i_know: Annotated[
-        bool, typer.Option("--i-know", help="Mirror and turn music, too.", rich_help_panel=IMAGES)
+    allow_music_flips: Annotated[
+        bool,
+        typer.Option(
+            "--allow-music-flips", help="Mirror and turn music, too.", rich_help_panel=IMAGES
+        ),
     ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write figures for TensorBoard into OUT.")
@@ -257,9 +260,11 @@ def train(
     config = TrainConfig(
         data=data[0],
         joint=tuple(data[1:]),
-        mix=mix_weights(mix),
+        sampling_weights=mix_weights(sampling_weights),
         true_negatives=true_negatives,
-        same=tuple(name.strip() for name in same.split(",")) if same else (),
+        merge_classes=tuple(name.strip() for name in merge_classes.split(","))
+        if merge_classes
+        else (),
         out=out,
         model=model,
         weights=weights,
@@ -282,7 +287,7 @@ def train(
         heads=heads,
         assigner=assigner,
         class_loss=class_loss,
-        overlap=overlap,
+        similarity=similarity,
         beta=beta,
         precision=precision,
         translate=translate,
@@ -292,7 +297,7 @@ def train(
         flipud=flipud,
         degrees=degrees,
         mosaic=mosaic,
-        i_know=i_know,
+        allow_music_flips=allow_music_flips,
         tensorboard=tensorboard,
     )
     if batch == AUTO_BATCH:
@@ -339,7 +344,9 @@ def mix_weights(mix: str | None) -> tuple[float, ...]:
     try:
         return tuple(float(weight) for weight in mix.split(":")) if mix is not None else ()
     except ValueError:
-        raise ConfigError(f"mix: {mix}: expected a weight for each data set, as 2:1") from None
+        raise ConfigError(
+            f"sampling_weights: {mix}: expected a weight for each data set, as 2:1"
+        ) from None
 
 
 def _numbers(name: str, text: str | None, kind: type[N]) -> tuple[N, ...]:

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,10 @@ def test_nearest() -> None:
 )
 def test_some_of_many_words(words: list[str], shown: str) -> None:
     assert class_maps.some(words, 2) == shown
+
+
+def test_messages_about_options() -> None:
+    assert str(ConfigError("give --tile too")) == "give --tile too"
+    assert str(ConfigError("needs --tile", option="--overlap")) == "--overlap: needs --tile"
+    error = ConfigError("must be below 1", option="--val", value=1.5)
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == "--val 1.5: must be below 1"

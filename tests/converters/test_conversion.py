@@ -285,7 +285,7 @@ def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError) as raised:
         convert(inside, tmp_path / "out", options(), force=True)
     assert str(raised.value) == (
-        f"{inside} lies in {tmp_path}/out, which would be replaced; choose another OUT"
+        f"{inside}: is inside {tmp_path}/out, which would be replaced; choose another output folder"
     )
     assert (inside / "deepscores_train.json").is_file()
 

@@ -43,10 +43,10 @@ MODELS = (
 )
 """A head with bins, one with two branches and none, and a larger one."""
 OPTIONS = [
-    LossOptions(assigner=assigner, overlap=overlap)
+    LossOptions(assigner=assigner, similarity=overlap)
     for assigner in UNUSED
     for overlap in OVERLAPS
-    if overlap == "near" or "overlap" not in UNUSED[assigner]
+    if overlap == "ciou+nwd" or "similarity" not in UNUSED[assigner]
 ] + [
     LossOptions(assigner=assigner, class_loss=class_loss)
     for assigner in UNUSED
@@ -64,7 +64,7 @@ def outputs_of(
 
 
 def name_of(options: LossOptions) -> str:
-    return f"{options.assigner}-{options.overlap}-{options.class_loss}"
+    return f"{options.assigner}-{options.similarity}-{options.class_loss}"
 
 
 @functools.cache

@@ -167,7 +167,7 @@ def test_data_sets_with_different_classes_train_together(
     other = with_names(make_dataset(tmp_path / "other"), ["rest", "stem", "slur"])
     used = available(precision, device)
     config = config_of(
-        dataset, tmp_path / "run", device, joint=(other,), same=("all",), precision=used
+        dataset, tmp_path / "run", device, joint=(other,), merge_classes=("all",), precision=used
     )
     mask = next(batches(ready_trainer(replace(config, out=tmp_path / "ready"))))["class_mask"]
     assert mask.device.type == device.type

@@ -260,7 +260,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
         (["--imgsz", "100"], "imgsz (100): must be a multiple of 32; use 128"),
-        (["--mix", "1:2"], "--mix needs several data sets"),
+        (["--sampling-weights", "1:2"], "--sampling-weights needs several data sets"),
         (
             ["--gpu", "t4", "--precision", "bf16"],
             "--precision bf16: not supported by T4; use fp16 or fp32",

@@ -89,7 +89,8 @@ def test_out_is_replaced_by_force_alone(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(source, out).exit_code == 0
     error = run(source, out).exception
-    assert str(error) == f"{out} exists; choose another folder, or --force to replace it"
+    message = f"{out}: already exists; choose another folder, or use --force to replace it"
+    assert str(error) == message
     assert run(source, out, "--force", "--labels-only").exit_code == 0
     assert not (out / "images").exists()
 

@@ -35,9 +35,9 @@ from training.losses.detection import AssignerName
             TrainConfig,
             {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
             | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"}
-            | {"true_negatives", "overlap", "beta", "weights", "trust", "precision"}
+            | {"true_negatives", "similarity", "beta", "weights", "trust", "precision"}
             | {"nominal_batch", "freeze", "unfreeze_warmup", "translate", "scale", "brightness"}
-            | {"fliplr", "flipud", "degrees", "mosaic", "i_know", "tensorboard"}
+            | {"fliplr", "flipud", "degrees", "mosaic", "allow_music_flips", "tensorboard"}
             | {"deterministic"},
         ),
         (
@@ -54,7 +54,14 @@ def test_a_commands_default_is_that_of_what_it_calls(
 ) -> None:
     of_command = {name: p.default for name, p in inspect.signature(command).parameters.items()}
     # None for typer, which takes no list for a default
-    for name in ("formats", "fonts", "mix", "same", "unfreeze_at", "lr_scale"):
+    for name in (
+        "formats",
+        "fonts",
+        "sampling_weights",
+        "merge_classes",
+        "unfreeze_at",
+        "lr_scale",
+    ):
         of_command.pop(name, None)
     if "lr" in of_command:  # text, for it may be the name of a rule
         of_command["lr"] = float(of_command["lr"])

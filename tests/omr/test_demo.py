@@ -49,8 +49,12 @@ def test_pages_to_test_on_are_not_pages_to_train_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("force", "message"),
     [
-        ([], "{} exists; choose another folder, or --force to replace it"),
-        (["--force"], "{} was not made by a demo and is not replaced; choose another"),
+        ([], "{}: already exists; choose another folder, or use --force to replace it"),
+        (
+            ["--force"],
+            "{}: contains no .omr-demo, so omr did not create it and will not replace it; "
+            "choose another folder",
+        ),
     ],
 )
 def test_a_folder_of_somebody_else_stays(force: list[str], message: str, tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_music_and_shapes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1, "--joint")
     assert result.exit_code == 0, result.exception
     report = (out / "REPORT.md").read_text()
-    assert f"omr train {out}/data {out}/coco --mix 2:1 --true-negatives" in report
+    assert f"omr train {out}/data {out}/coco --sampling-weights 2:1 --true-negatives" in report
     assert "| AP50 of the drawn shapes, every class counts the same | " in report
     [row] = [line for line in report.splitlines() if line.startswith("| 1 |")]
     assert row.count("|") == 4

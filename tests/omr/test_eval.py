@@ -158,7 +158,10 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
     assert images.read(out / "contact_sheet.png").ndim == 3
-    message = f"{out} holds report.json, contact_sheet.png; pass --force to overwrite"
+    message = (
+        f"{out}: already contains report.json and contact_sheet.png; choose another folder, or use "
+        "--force to replace them"
+    )
     assert_error(run(data, "--out", str(out)), ConfigError(message))
     assert run(data, "--out", str(out), "--force").exit_code == 0
 

@@ -83,13 +83,14 @@ def test_settings_that_cannot_be(weights: Path, tmp_path: Path) -> None:
     assert error_of(odd, ConfigError) == "imgsz (100): must be a multiple of 32; use 128"
     out.write_text("mine")
     taken = run(weights, "--format", "ultralytics", "--out", out)
-    message = f"{out}: exists; choose another file, or --force to replace it"
+    message = f"{out}: already exists; choose another file, or use --force to replace it"
     assert error_of(taken, ConfigError) == message
     assert out.read_text() == "mine"
     assert run(weights, "--format", "ultralytics", "--out", out, "--force").exit_code == 0
     itself = run(weights, "--format", "ultralytics", "--out", weights, "--force")
     assert (
-        error_of(itself, ConfigError) == f"{weights}: holds weights of a run; choose another file"
+        error_of(itself, ConfigError)
+        == f"{weights}: is an input and will not be replaced; choose another file"
     )
     full = run(weights, "--format", "ultralytics", "--out", "/dev/null/model.pt")
     assert error_of(full, ConfigError) == "/dev/null/model.pt: cannot be written: File exists"

@@ -54,7 +54,7 @@ def test_show(tmp_path: Path) -> None:
     assert "head_0: person, backpack, umbrella," in shown
     assert "box branch: shared (signed); class branches: width 1, depth 2, gate none" in shown
     own = tmp_path / "own.yaml"
-    own.write_text("groups: [{name: a, classes: [stem], overlap: dilated, beta: 3}]\n")
+    own.write_text("groups: [{name: a, classes: [stem], similarity: dilated, beta: 3}]\n")
     assert "a 1 1 dilated 3" in " ".join(run("show", own).stdout.split())
     config = json.loads(run("show", "coco-standard", "--json").stdout)
     assert (config["name"], config["groups"][2]["weight"]) == ("coco-standard", 1.5)
@@ -152,7 +152,8 @@ def test_a_file_is_not_replaced(data: Path) -> None:
     out = data / "heads.yaml"
     out.write_text("mine")
     error = suggest(data, "--strategy", "geometry", "--out", out).exception
-    assert str(error) == f"{out} is there already; --force replaces it"
+    message = f"{out}: already exists; choose another file, or use --force to replace it"
+    assert str(error) == message
     assert out.read_text() == "mine"
     assert suggest(data, "--strategy", "geometry", "--out", out, "--force").exit_code == 0
     assert len(head_config.from_yaml(out).groups) == 3

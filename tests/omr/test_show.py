@@ -265,14 +265,14 @@ def test_a_picture_is_replaced_by_force_alone_and_the_page_never(data: Path) -> 
     assert run("pages", "--out", out).exit_code == 0
     before = out.read_bytes()
     assert refused("pages", "--out", out) == (
-        "new/page.png exists; choose another --out, or --force to overwrite it"
+        "new/page.png: already exists; choose another file, or use --force to replace it"
     )
     assert run("pages", "--out", out, "--no-names", "--force").exit_code == 0
     assert out.read_bytes() != before
     [image] = Path("pages/images").glob("lg-1-*.png")
     pixels = image.read_bytes()
     assert refused("pages", "--out", image, "--force") == (
-        f"{image} is the page itself and is not replaced; choose another --out"
+        f"{image}: is an input and will not be replaced; choose another file"
     )
     assert image.read_bytes() == pixels
 

@@ -54,7 +54,8 @@ def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
     assert isinstance(again.exception, ConfigError)
     assert (
         str(again.exception)
-        == f"{out}: exists; choose another folder, --force to replace it, or --resume to go on"
+        == f"{out}: already exists; choose another folder, --force to replace it, or --resume to "
+        "continue"
     )
 
 
@@ -147,13 +148,24 @@ def test_what_is_done_to_images_is_on_record(data: Path, tmp_path: Path) -> None
     words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny"]
     refused = run(data, "--out", out, *words, "--flipud", 0.5).exception
     assert isinstance(refused, ConfigError)
-    words += ["--no-validate", "--flipud", 0.5, "--i-know", "--mosaic", 0.25, "--degrees", 2]
+    words += [
+        "--no-validate",
+        "--flipud",
+        0.5,
+        "--allow-music-flips",
+        "--mosaic",
+        0.25,
+        "--degrees",
+        2,
+    ]
     words += ["--scale", 0.1, "--translate", 0, "--brightness", 0, "--precision", "fp32"]
     result = run(data, "--out", out, *words)
     assert result.exit_code == 0, result.output
     assert "1 epochs in fp32" in result.stderr
     config = read_config(out)
-    assert config.transforms() == Transforms(flipud=0.5, mosaic=0.25, degrees=2, i_know=True)
+    assert config.transforms() == Transforms(
+        flipud=0.5, mosaic=0.25, degrees=2, allow_music_flips=True
+    )
     assert (config.scale, config.translate, config.brightness) == (0.1, 0, 0)
 
 

@@ -367,10 +367,10 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
 def test_a_run_folder_that_is_there(dataset: Path, tmp_path: Path) -> None:
     config = tiny(dataset, tmp_path)
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ConfigError, match=r"has no omr\.yaml: not a run of omr train, and not"):
+    with pytest.raises(ConfigError, match=r"contains no omr\.yaml, so omr did not create it and"):
         train(config, force=True)
     with pytest.raises(
-        ConfigError, match="exists; choose another folder, --force to replace it, or --resume to go"
+        ConfigError, match="exists; choose another folder, --force to replace it, or --resume to c"
     ):
         train(config)
     with pytest.raises(
@@ -388,10 +388,10 @@ def test_weights_and_data_inside_the_run_are_not_lost(
     with pytest.raises(ConfigError) as raised:
         train(replace(tiny(dataset, run), model=str(weights)), force=True)
     assert str(raised.value) == (
-        f"{weights} lies in {run}, which would be replaced; choose another folder"
+        f"{weights}: is inside {run}, which would be replaced; choose another output folder"
     )
     shutil.copytree(dataset, run / "data")
-    with pytest.raises(ConfigError, match=r"data lies in .*, which would be replaced"):
+    with pytest.raises(ConfigError, match=r"data: is inside .*, which would be replaced"):
         train(tiny(run / "data", run), force=True)
     assert weights.is_file()
 
@@ -427,7 +427,7 @@ def test_heads_of_the_run_that_would_be_replaced_are_not_lost(
     names = list(open_dataset(dataset).names)
     content = {"groups": [{"name": "all", "classes": names}]}
     (out / "heads.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(ConfigError, match=r"heads\.yaml lies in .*, which would be replaced"):
+    with pytest.raises(ConfigError, match=r"heads\.yaml: is inside .*, which would be replaced"):
         train(config, force=True)
     assert (out / "heads.yaml").is_file()
 

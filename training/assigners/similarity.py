@@ -119,12 +119,12 @@ def dilated_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     return iou(gt, pred)
 
 
-OverlapName = Literal["near", "ciou", "iou", "wasserstein", "dilated"]
-OVERLAPS: dict[OverlapName, Overlap] = {
-    "near": overlap,
+SimilarityName = Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"]
+OVERLAPS: dict[SimilarityName, Overlap] = {
+    "ciou+nwd": overlap,
     "ciou": ciou,
     "iou": iou,
-    "wasserstein": ciou_nwd,
+    "nwd": ciou_nwd,
     "dilated": dilated_iou,
 }
 

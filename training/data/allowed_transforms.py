@@ -46,7 +46,7 @@ class Transforms:
     """Largest rotation."""
     mosaic: float = 0.0
     """Probability of four images of a source in one."""
-    i_know: bool = False
+    allow_music_flips: bool = False
     """Mirror and turn music as well."""
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class Transforms:
         Raises:
             ConfigError: All sources are music, and the user does not say that he knows.
         """
-        if self.i_know or not all(is_music(source) for source in joint.sources):
+        if self.allow_music_flips or not all(is_music(source) for source in joint.sources):
             return
         folders = ", ".join(map(str, joint.options.folders))
         too_much = {
@@ -75,7 +75,7 @@ class Transforms:
         for name, (wrong, why) in too_much.items():
             if wrong:
                 raise ConfigError(
-                    f"{name}: {why}, and {folders} is music; leave it out, or --i-know"
+                    f"{name}: {why}, and {folders} is music; leave it out, or --allow-music-flips"
                 )
 
 
@@ -102,12 +102,12 @@ class FreeImages:
 
     Args:
         joint: Where the images come from.
-        i_know: Those of music as well.
+        allow_music_flips: Those of music as well.
     """
 
-    def __init__(self, joint: MultiDataset, *, i_know: bool) -> None:
+    def __init__(self, joint: MultiDataset, *, allow_music_flips: bool) -> None:
         self._source_of = joint.source_of
-        self._free = [i_know or not is_music(source) for source in joint.sources]
+        self._free = [allow_music_flips or not is_music(source) for source in joint.sources]
 
     def __contains__(self, file: str) -> bool:
         return self._free[self._source_of[file]]

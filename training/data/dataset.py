@@ -127,7 +127,7 @@ class OmrDataset(YOLODataset):
         """
         if self.counter is None:
             return super().build_transforms(hyp)
-        free = FreeImages(self.joint, i_know=self.chosen.i_know)
+        free = FreeImages(self.joint, allow_music_flips=self.chosen.allow_music_flips)
         return Compose(
             [
                 *transforms_before(self.chosen, self, self.counter, self.joint),

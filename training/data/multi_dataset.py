@@ -35,34 +35,36 @@ class DatasetOptions:
 
     folders: tuple[Path, ...]
     """Each with a ``data.yaml``, or that file; the first classes are those of the first."""
-    mix: tuple[float, ...] = ()
+    sampling_weights: tuple[float, ...] = ()
     """Weight of each data set's images; empty for their numbers."""
     true_negatives: bool = False
     """A class that a data set does not have is not drawn on its images either."""
-    same: tuple[str, ...] = ()
+    merge_classes: tuple[str, ...] = ()
     """Names that mean the same in every data set; ``("all",)`` for every name."""
 
     def __post_init__(self) -> None:
         places = [folder.resolve() for folder in self.folders]
         twice = [str(f) for i, f in enumerate(self.folders) if places[i] in places[:i]]
         if twice:
-            raise ConfigError(f"data: given twice: {', '.join(twice)}; --mix gives it more weight")
+            raise ConfigError(
+                f"data: given twice: {', '.join(twice)}; --sampling-weights gives it more weight"
+            )
         n_folders = len(self.folders)
-        for name in ("mix", "true_negatives", "same"):
+        for name in ("sampling_weights", "true_negatives", "merge_classes"):
             if n_folders < 2 and getattr(self, name):
                 option = f"--{name.replace('_', '-')}"
                 raise ConfigError(
                     f"{option} needs several data sets, and there is one; give another, "
                     f"or leave out {option}"
                 )
-        words = ":".join(f"{weight:g}" for weight in self.mix)
-        if self.mix and len(self.mix) != n_folders:
+        words = ":".join(f"{weight:g}" for weight in self.sampling_weights)
+        if self.sampling_weights and len(self.sampling_weights) != n_folders:
             raise ConfigError(
-                f"mix: {words}: expected a weight for each of {n_folders} data sets, "
-                f"got {len(self.mix)}"
+                f"sampling_weights: {words}: expected a weight for each of {n_folders} data sets, "
+                f"got {len(self.sampling_weights)}"
             )
-        if not all(0 < weight < math.inf for weight in self.mix):
-            raise ConfigError(f"mix: {words}: every weight must be above 0")
+        if not all(0 < weight < math.inf for weight in self.sampling_weights):
+            raise ConfigError(f"sampling_weights: {words}: every weight must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -150,7 +152,7 @@ class MultiDataset:
         """
         sources = np.array([self.source_of[file] for file in files])
         members = [np.flatnonzero(sources == i) for i in range(len(self.sources))]
-        weights = self.options.mix or tuple(len(own) for own in members)
+        weights = self.options.sampling_weights or tuple(len(own) for own in members)
         return WeightedSampler(members, weights, seed=seed, rank=rank, n_ranks=n_ranks)
 
 
@@ -217,17 +219,17 @@ def _check_clashes(
         for name in dataset.names:
             having.setdefault(name, []).append(i)
     shared = {name: own for name, own in having.items() if len(own) > 1}
-    unknown = set(options.same) - shared.keys() - {EVERY_NAME}
+    unknown = set(options.merge_classes) - shared.keys() - {EVERY_NAME}
     if unknown:
         raise ConfigError(
-            f"same: in no two of the data sets: {with_nearest(sorted(unknown), shared)}"
+            f"merge_classes: in no two of the data sets: {with_nearest(sorted(unknown), shared)}"
         )
-    if EVERY_NAME in options.same:
+    if EVERY_NAME in options.merge_classes:
         return
     clashing = {
         name: own
         for name, own in shared.items()
-        if name not in options.same and not _one_map([class_maps[i] for i in own])
+        if name not in options.merge_classes and not _one_map([class_maps[i] for i in own])
     }
     if not clashing:
         return
@@ -236,8 +238,8 @@ def _check_clashes(
     ]
     raise ConfigError(
         f"{', '.join(folders[:-1])} and {folders[-1]}: not converted with one class map, and both "
-        f"have: {', '.join(clashing)}; --same all if every name means the same in both, "
-        "--same a,b if some do; rename the others in a class map and convert again"
+        f"have: {', '.join(clashing)}; --merge-classes all if every name means the same in both, "
+        "--merge-classes a,b if some do; rename the others in a class map and convert again"
     )
 
 

@@ -181,10 +181,11 @@ def _train_command(config: TrainConfig, launch: Launch) -> str:
     """Return the command for the requested training, with the batch that fits."""
     defaults = TrainConfig(data=config.data, out=config.out)
     arguments: list[object] = ["omr", "train", *config.sources().folders]
-    for name in ("mix", "same"):
-        if value := getattr(config, name):
-            joint = ":".join(f"{x:g}" for x in value) if name == "mix" else ",".join(value)
-            arguments += [f"--{name}", joint]
+    if config.sampling_weights:
+        weights = ":".join(f"{weight:g}" for weight in config.sampling_weights)
+        arguments += ["--sampling-weights", weights]
+    if config.merge_classes:
+        arguments += ["--merge-classes", ",".join(config.merge_classes)]
     arguments += ["--model", config.model]
     for name in ("heads", "precision", "mosaic", "seed"):
         if getattr(config, name) != getattr(defaults, name):

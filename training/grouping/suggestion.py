@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from class_maps import ConfigError
+from converters.files.overwriting import check_files
 from training.grouping import strategies
 from training.grouping.conflicts import Conflicts
 from training.grouping.matching import capacity
@@ -234,8 +235,7 @@ def check_free(path: Path, *, force: bool) -> None:
     """
     if path.suffix not in {".yaml", ".yml"}:
         raise ConfigError(f"{path}: a head config is a .yaml file")
-    if path.exists() and not force:
-        raise ConfigError(f"{path} is there already; --force replaces it")
+    check_files(path, force=force)
 
 
 def _by_strategy(

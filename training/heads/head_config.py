@@ -8,7 +8,7 @@ A head config is a file like this::
       weight: 1.0                    # of this group's losses
     - name: stems
       classes: [stem, beam]
-      overlap: wasserstein           # how the assigner measures fit: near, ciou, iou, dilated
+      similarity: nwd                # box similarity: ciou+nwd, ciou, iou, nwd, dilated
       beta: 3                        # power of the overlap in the metric of the assigner tal
     box: separate                    # shared: one box branch for all groups
     tower: {width: 1.0, depth: 2}    # of each group's class branch, against a single head's
@@ -28,7 +28,7 @@ import yaml
 
 from class_maps import ConfigError, and_more, some, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
-from training.assigners.similarity import OverlapName
+from training.assigners.similarity import SimilarityName
 
 SHOWN = 5
 """Classes that an error names; with the wrong config they are all wrong."""
@@ -46,7 +46,7 @@ class Group:
     classes: tuple[str, ...]
     weight: float = 1.0
     """Of its losses, against other groups'."""
-    overlap: OverlapName | None = None
+    similarity: SimilarityName | None = None
     """How the assigner measures the fit of its boxes; as the training says if None."""
     beta: float | None = None
     """Power of the overlap in the metric of ``tal``; as the training says if None."""
@@ -180,17 +180,17 @@ def _config(data: Checked) -> HeadConfig:
 
 
 def _group(data: Checked) -> Group:
-    data.only_keys("name", "classes", "weight", "overlap", "beta")
+    data.only_keys("name", "classes", "weight", "similarity", "beta")
     classes = tuple(data.strings("classes"))
     if not classes:
         raise data.error("expected at least one class", "classes")
-    known = get_args(OverlapName)
-    overlap = data.choice("overlap", known, known[0]) if "overlap" in data.value else None
+    known = get_args(SimilarityName)
+    similarity = data.choice("similarity", known, known[0]) if "similarity" in data.value else None
     return Group(
         name=data.string("name"),
         classes=classes,
         weight=data.number("weight", 1.0),
-        overlap=cast(OverlapName | None, overlap),
+        similarity=cast(SimilarityName | None, similarity),
         beta=data.number("beta", 1.0) if "beta" in data.value else None,
     )
 

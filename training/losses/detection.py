@@ -36,7 +36,7 @@ from training.assigners.assignment import (
     levels_of,
     on_device,
 )
-from training.assigners.similarity import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, OverlapName
+from training.assigners.similarity import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, SimilarityName
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -50,7 +50,7 @@ AssignerName = Literal["tal", "simota", "static"]
 UNUSED: dict[AssignerName, tuple[str, ...]] = {
     "tal": (),
     "simota": ("beta",),
-    "static": ("overlap", "beta"),
+    "static": ("similarity", "beta"),
 }
 """Options of measuring, also of a group, that an assigner does not look at."""
 
@@ -66,9 +66,9 @@ class LossOptions:
 
     assigner: AssignerName = "tal"
     class_loss: ClassLoss = "bce"
-    overlap: OverlapName = "near"
-    """How a prediction's fit is measured: ``near``, the larger of CIoU and half the nearness;
-    ``ciou``, ``iou``, ``wasserstein``, the nearness alone, or ``dilated``. A group of a head
+    similarity: SimilarityName = "ciou+nwd"
+    """How a prediction's fit is measured: ``ciou+nwd``, the larger of CIoU and half the nearness;
+    ``ciou``, ``iou``, ``nwd``, the nearness alone, or ``dilated``. A group of a head
     config may have its own."""
     beta: float = 6.0
     """Power of the overlap in the metric of ``tal``; a group may have its own."""
@@ -80,14 +80,18 @@ class LossOptions:
 
     def __post_init__(self) -> None:
         check_small_boxes(self.small_boxes)
-        known_names = {"assigner": AssignerName, "class_loss": ClassLoss, "overlap": OverlapName}
+        known_names = {
+            "assigner": AssignerName,
+            "class_loss": ClassLoss,
+            "similarity": SimilarityName,
+        }
         for name, known in known_names.items():
             value = getattr(self, name)
             if value not in get_args(known):
                 raise ConfigError(f"{name}: {value}: expected one of {', '.join(get_args(known))}")
 
 
-STOCK = LossOptions(overlap="ciou", least_score=0.0, eps=1e-9)
+STOCK = LossOptions(similarity="ciou", least_score=0.0, eps=1e-9)
 """The numbers of Ultralytics' own loss."""
 
 
@@ -317,7 +321,7 @@ def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | No
     if options.assigner == "static":
         return StaticAssigner(most=topk2)
     device = next(head.parameters()).device
-    names = _by_class(head, "overlap", options.overlap)
+    names = _by_class(head, "similarity", options.similarity)
     common: dict[str, Any] = {
         "num_classes": head.nc,
         "small_boxes": options.small_boxes,

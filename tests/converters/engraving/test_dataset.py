@@ -323,7 +323,7 @@ def test_no_transposition_leads_to_keys_that_nobody_writes(key: str) -> None:
 
 def test_scores_in_the_folder_to_make_are_not_lost(folder: Path) -> None:
     (folder / "manifest.json").write_text("{}")
-    with pytest.raises(ConfigError, match="which would be replaced; choose another OUT"):
+    with pytest.raises(ConfigError, match="which would be replaced; choose another output folder"):
         engrave(folder, options(scores=str(folder)), force=True)
     assert (folder / "good.mei").is_file()
 

@@ -56,7 +56,9 @@ def test_the_current_folder_cannot_be_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="is the current folder and cannot be replaced; choose"):
+    with pytest.raises(
+        ConfigError, match="is the current folder, which cannot be replaced; choose"
+    ):
         fill(Path())
 
 
@@ -81,7 +83,7 @@ def test_force_replaces(tmp_path: Path) -> None:
 
 def test_without_force_nothing_is_replaced(tmp_path: Path) -> None:
     fill(tmp_path / "out", "old")
-    message = f"{tmp_path}/out exists; choose another folder, or --force to replace it"
+    message = f"{tmp_path}/out: already exists; choose another folder, or use --force to replace it"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         fill(tmp_path / "out")
     assert contents(tmp_path) == {"out/manifest.json": "old"}
@@ -89,7 +91,7 @@ def test_without_force_nothing_is_replaced(tmp_path: Path) -> None:
 
 def test_force_does_not_replace_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("dear")
-    message = "has no manifest.json: omr did not make it and does not replace it; choose another"
+    message = "contains no manifest.json, so omr did not create it and will not replace it; choose"
     with pytest.raises(ConfigError, match=re.escape(message)):
         fill(tmp_path, force=True)
     assert contents(tmp_path) == {"thesis.tex": "dear"}
@@ -122,7 +124,7 @@ def test_a_killed_process_leaves_no_target_and_the_next_clears_up(tmp_path: Path
 
 
 def test_two_at_once(tmp_path: Path) -> None:
-    message = f"{tmp_path}/out is being written by another process"
+    message = f"{tmp_path}/out: is being written by another process"
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "x").write_text("first")
         with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):

@@ -110,7 +110,10 @@ HIGH, LOW = 0.312, 0.688
         pytest.param({"fliplr": 1.0}, (LEFT, HIGH), (RIGHT, HIGH), id="fliplr"),
         pytest.param({"flipud": 1.0}, (LEFT, HIGH), (LEFT, LOW), id="flipud"),
         pytest.param(
-            {"fliplr": 1.0, "flipud": 1.0, "i_know": True}, (RIGHT, LOW), (RIGHT, LOW), id="i know"
+            {"fliplr": 1.0, "flipud": 1.0, "allow_music_flips": True},
+            (RIGHT, LOW),
+            (RIGHT, LOW),
+            id="i know",
         ),
     ],
 )
@@ -137,7 +140,7 @@ def test_music_is_turned_a_degree_at_most(both: MultiDataset) -> None:
     music, photograph = both.sources[0], both.sources[1]
     counter = SymbolCounter(2, 0)
     operation = SourcePerspective(
-        counter, FreeImages(both, i_know=False), degrees=30.0, translate=0.0, scale=0.0
+        counter, FreeImages(both, allow_music_flips=False), degrees=30.0, translate=0.0, scale=0.0
     )
     for source, most in ((music, MUSIC_DEGREES), (photograph, 30.0)):
         file = str(source.dataset.image_paths("train")[0].absolute())
@@ -162,14 +165,17 @@ def test_music_alone_is_refused(
     config = TrainConfig(data=dataset, out=out, device="cpu", **options)  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as error:
         train(config)
-    assert str(error.value) == f"{reason}, and {dataset} is music; leave it out, or --i-know"
+    assert (
+        str(error.value)
+        == f"{reason}, and {dataset} is music; leave it out, or --allow-music-flips"
+    )
     assert not out.exists()
 
 
 def test_what_is_not_refused(both: MultiDataset, dataset: Path) -> None:
     music = join(DatasetOptions(folders=(dataset,)))
     Transforms(degrees=1, mosaic=1).check(music)
-    Transforms(fliplr=1, flipud=1, degrees=90, i_know=True).check(music)
+    Transforms(fliplr=1, flipud=1, degrees=90, allow_music_flips=True).check(music)
     Transforms(fliplr=1, flipud=1, degrees=90).check(both)
 
 

@@ -128,8 +128,8 @@ def test_one_data_set_says_nothing_of_what_its_class_map_could_not_fill(tmp_path
 
 
 CLASH = (
-    "{a} and {b}: not converted with one class map, and both have: tie; --same all if every name "
-    "means the same in both, --same a,b if some do; rename the others in a class map and convert "
+    "{a} and {b}: not converted with one class map, and both have: tie; --merge-classes all if every name "
+    "means the same in both, --merge-classes a,b if some do; rename the others in a class map and convert "
     "again"
 )
 
@@ -153,9 +153,11 @@ def test_a_name_that_may_mean_something_else_is_asked_for(
         join(DatasetOptions(folders=folders))
     assert str(raised.value) == CLASH.format(a=folders[0], b=folders[1])
     for same in (("tie",), ("all",)):
-        assert join(DatasetOptions(folders=folders, same=same)).names == ("a", "tie", "b")
-    with pytest.raises(ConfigError, match=r"^same: in no two of the data sets: ti \(did you mean"):
-        join(DatasetOptions(folders=folders, same=("ti",)))
+        assert join(DatasetOptions(folders=folders, merge_classes=same)).names == ("a", "tie", "b")
+    with pytest.raises(
+        ConfigError, match=r"^merge_classes: in no two of the data sets: ti \(did you mean"
+    ):
+        join(DatasetOptions(folders=folders, merge_classes=("ti",)))
 
 
 def test_names_that_cannot_be(tmp_path: Path) -> None:
@@ -175,10 +177,19 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mix": (1.0,)}, "mix: 1: expected a weight for each of 2 data sets, got 1"),
-        ({"mix": (1.0, 2, 3)}, "mix: 1:2:3: expected a weight for each of 2 data sets, got 3"),
-        ({"mix": (1.0, 0)}, "mix: 1:0: every weight must be above 0"),
-        ({"mix": (1.0, float("nan"))}, "mix: 1:nan: every weight must be above 0"),
+        (
+            {"sampling_weights": (1.0,)},
+            "sampling_weights: 1: expected a weight for each of 2 data sets, got 1",
+        ),
+        (
+            {"sampling_weights": (1.0, 2, 3)},
+            "sampling_weights: 1:2:3: expected a weight for each of 2 data sets, got 3",
+        ),
+        ({"sampling_weights": (1.0, 0)}, "sampling_weights: 1:0: every weight must be above 0"),
+        (
+            {"sampling_weights": (1.0, float("nan"))},
+            "sampling_weights: 1:nan: every weight must be above 0",
+        ),
     ],
 )
 def test_mixes_that_cannot_be(options: dict[str, Any], message: str) -> None:
@@ -188,7 +199,11 @@ def test_mixes_that_cannot_be(options: dict[str, Any], message: str) -> None:
 
 
 def test_one_data_set_cannot_be_mixed() -> None:
-    wrong: dict[str, Any] = {"mix": (1.0,), "true_negatives": True, "same": ("all",)}
+    wrong: dict[str, Any] = {
+        "sampling_weights": (1.0,),
+        "true_negatives": True,
+        "merge_classes": ("all",),
+    }
     for name, value in wrong.items():
         with pytest.raises(ConfigError) as raised:
             TrainConfig(data=Path("a"), out=Path("run"), **{name: value})
@@ -197,7 +212,9 @@ def test_one_data_set_cannot_be_mixed() -> None:
             f"{option} needs several data sets, and there is one; give another, or leave out "
             f"{option}"
         )
-    with pytest.raises(ConfigError, match=r"^data: given twice: a/\.\./a; --mix gives it more"):
+    with pytest.raises(
+        ConfigError, match=r"^data: given twice: a/\.\./a; --sampling-weights gives it more"
+    ):
         TrainConfig(data=Path("a"), joint=(Path("b"), Path("a/../a")), out=Path("run"))
 
 
@@ -205,7 +222,7 @@ def test_a_part_without_any_label_is_an_error(dataset: Path, draw: Draw, tmp_pat
     other = draw(tmp_path / "other", n_images=2)
     for file in other.rglob("labels/*/*.txt"):
         file.write_text("")
-    config = config_of(tmp_path / "run", dataset, other, same=("all",))
+    config = config_of(tmp_path / "run", dataset, other, merge_classes=("all",))
     with pytest.raises(InputError, match=r"other/images/train: no symbols for any of its 2 images"):
         train(config)
     assert not config.out.exists()
@@ -215,7 +232,7 @@ def test_an_image_of_two_data_sets_is_an_error(dataset: Path, tmp_path: Path) ->
     copy = tmp_path / "copy.yaml"
     content = yaml.safe_load((dataset / "data.yaml").read_text())
     copy.write_text(yaml.safe_dump(content | {"path": str(dataset)}))
-    joint = join(DatasetOptions(folders=(dataset, copy), same=("all",)))
+    joint = join(DatasetOptions(folders=(dataset, copy), merge_classes=("all",)))
     with pytest.raises(ConfigError, match=f"belongs to both {dataset} and {copy}$"):
         _ = joint.source_of
 
@@ -303,7 +320,7 @@ def test_a_light_source_comes_at_all() -> None:
 
 
 def test_the_trainer_draws_by_weight(dataset: Path, shapes: Path, tmp_path: Path) -> None:
-    trainer = make(config_of(tmp_path, dataset, shapes, mix=(3.0, 1.0)))
+    trainer = make(config_of(tmp_path, dataset, shapes, sampling_weights=(3.0, 1.0)))
     assert len(trainer.train_loader) == 3  # 12 images in batches of 4
     for batch in trainer.train_loader:
         music = sum(file.startswith(str(dataset)) for file in batch["im_file"])
@@ -313,7 +330,7 @@ def test_the_trainer_draws_by_weight(dataset: Path, shapes: Path, tmp_path: Path
 def test_every_process_of_several_devices_joins_the_same(
     dataset: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = config_of(tmp_path, dataset, shapes, mix=(3.0, 1.0))
+    config = config_of(tmp_path, dataset, shapes, sampling_weights=(3.0, 1.0))
     labels = total(count_sources(join(config.sources())))
     first = OmrTrainer(
         overrides=_overrides(config, model_file(config.model), labels),
@@ -376,7 +393,7 @@ def slopes(trainer: OmrTrainer, folder: Path) -> torch.Tensor:
 def test_what_a_source_does_not_label_gets_no_slope_from_it(
     true_negatives: bool, dataset: Path, shapes: Path, tmp_path: Path
 ) -> None:
-    options = {"mix": (1.0, 1.0), "true_negatives": true_negatives}
+    options = {"sampling_weights": (1.0, 1.0), "true_negatives": true_negatives}
     trainer = make(config_of(tmp_path, dataset, shapes, **options))
     for source, folder in enumerate((dataset, shapes)):
         moved = slopes(trainer, folder) > 0
@@ -430,16 +447,21 @@ def test_the_configuration_is_saved_and_read(tmp_path: Path) -> None:
     config = TrainConfig(
         data=tmp_path / "a",
         joint=(tmp_path / "b",),
-        mix=(2.0, 1.0),
+        sampling_weights=(2.0, 1.0),
         true_negatives=True,
-        same=("tie",),
+        merge_classes=("tie",),
         out=tmp_path / "run",
     )
     save_config(config)
     assert read_config(config.out) == config
     content = yaml.safe_load((config.out / "omr.yaml").read_text())
     assert content["joint"] == [str(tmp_path / "b")]
-    for name in ("joint", "mix", "true_negatives", "same"):  # as before there were joint sets
+    for name in (
+        "joint",
+        "sampling_weights",
+        "true_negatives",
+        "merge_classes",
+    ):  # as before there were joint sets
         del content[name]
     (config.out / "omr.yaml").write_text(yaml.safe_dump(content))
     plain = TrainConfig(data=config.data, out=config.out)
@@ -495,7 +517,7 @@ def test_both_parts_are_learnt(draw: Draw, tmp_path: Path) -> None:
     music = draw(tmp_path / "music", n_images=24)
     photographs = converted_shapes(tmp_path, n_images=24)
     config = replace(
-        config_of(tmp_path / "run", music, photographs, mix=(1.0, 1.0), epochs=25),
+        config_of(tmp_path / "run", music, photographs, sampling_weights=(1.0, 1.0), epochs=25),
         batch=8,
         lr=0.005,
         warmup_epochs=1,

@@ -148,8 +148,8 @@ def test_stock_weight_matches_ultralytics(name: str, reg_max: int) -> None:
     "options",
     [
         LossOptions(),
-        LossOptions(overlap="ciou"),
-        LossOptions(overlap="wasserstein", beta=2.0, least_score=0.0),
+        LossOptions(similarity="ciou"),
+        LossOptions(similarity="nwd", beta=2.0, least_score=0.0),
     ],
 )
 @pytest.mark.parametrize("box", [None, "shared", "separate"])
@@ -222,12 +222,12 @@ def test_a_level_without_an_anchor_point_does_not_count() -> None:
 
 def test_a_group_has_its_own_overlap() -> None:
     plain = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
-    other = initial_weights(ROWS, STRIDES, heads=heads_of("separate", overlap="wasserstein"))
+    other = initial_weights(ROWS, STRIDES, heads=heads_of("separate", similarity="nwd"))
     assert weights_of(plain, "stem").ours == weights_of(other, "stem").ours
-    ciou, wasserstein = weights_of(plain, "clef").ours, weights_of(other, "clef").ours
+    ciou, nwd = weights_of(plain, "clef").ours, weights_of(other, "clef").ours
     assert ciou is not None
-    assert wasserstein is not None
-    assert ciou.overlap != wasserstein.overlap
+    assert nwd is not None
+    assert ciou.overlap != nwd.overlap
 
 
 @pytest.mark.parametrize("assigner", ["simota", "static"])

@@ -362,11 +362,18 @@ def test_not_even_one_image_fits(data: Path) -> None:
 def test_the_command_repeats_the_request(data: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "more & more", [(64, 64, [(0, 9, 9)])], ("stem", "fermata"))
     found = analysis_of(
-        data, joint=(other,), mix=(2, 1), same=("stem",), precision="fp32", seed=3, mosaic=0.5
+        data,
+        joint=(other,),
+        sampling_weights=(2, 1),
+        merge_classes=("stem",),
+        precision="fp32",
+        seed=3,
+        mosaic=0.5,
     )
     assert found.recommendation is not None
     assert shlex.split(found.recommendation.command) == [
-        "omr", "train", str(data), str(other), "--mix", "2:1", "--same", "stem", "--model",
+        "omr", "train", str(data), str(other), "--sampling-weights", "2:1",
+        "--merge-classes", "stem", "--model",
         "omr-tiny", "--precision", "fp32", "--mosaic", "0.5", "--seed", "3", "--imgsz", "64",
         "--batch", "4", "--out", "run",
     ]  # fmt: skip

@@ -95,10 +95,10 @@ def with_pixels(config: TrainConfig, joint: MultiDataset) -> OmrDataset:
         pytest.param(1, {"mosaic": 1.0}, id="mosaic"),
         pytest.param(
             2,
-            {"mosaic": 0.5, "fliplr": 0.5, "flipud": 0.5, "degrees": 30, "i_know": True},
+            {"mosaic": 0.5, "fliplr": 0.5, "flipud": 0.5, "degrees": 30, "allow_music_flips": True},
             id="all",
         ),
-        pytest.param(2, {"mosaic": 0.5, "mix": (1.0, 3.0)}, id="two sources"),
+        pytest.param(2, {"mosaic": 0.5, "sampling_weights": (1.0, 3.0)}, id="two sources"),
     ],
 )
 def test_the_same_labels_as_with_pixels(
@@ -120,7 +120,7 @@ def test_the_same_labels_as_with_pixels(
 
 
 def test_the_same_batches_as_a_trainer(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    config = config_of(tmp_path / "run", *folders, mosaic=0.5, mix=(1.0, 2.0))
+    config = config_of(tmp_path / "run", *folders, mosaic=0.5, sampling_weights=(1.0, 2.0))
     joint = opened(config)
     trainer = ready_trainer(config)
     files, labels, boxes = [], [], []

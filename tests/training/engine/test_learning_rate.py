@@ -254,12 +254,17 @@ def test_finding_a_rate_leaves_figures_and_no_run(
     assert not torch.are_deterministic_algorithms_enabled()
     with pytest.raises(ConfigError) as again:
         find_rate(config)
-    assert str(again.value) == f"{out}: has a test already; choose another folder, or --force"
+    assert str(again.value) == (
+        f"{out}: already contains lr.json and lr.png; choose another folder, or use --force to "
+        "replace them"
+    )
     assert find_rate(config, force=True).losses == found.losses
     (out / "mine").touch()
     with pytest.raises(ConfigError) as full:
         find_rate(config, force=True)
-    assert str(full.value) == f"{out}: is not empty; choose another folder"
+    assert str(full.value) == (
+        f"{out}: contains files other than lr.json and lr.png; choose another folder"
+    )
 
 
 def test_a_rate_is_not_found_on_several_devices(dataset: Path, tmp_path: Path) -> None:

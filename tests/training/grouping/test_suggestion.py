@@ -43,7 +43,8 @@ def test_what_is_written_is_read_back(tmp_path: Path, strategy: Strategy) -> Non
     before = path.read_bytes()
     with pytest.raises(ConfigError) as error:
         write(suggestion, path)
-    assert str(error.value) == f"{path} is there already; --force replaces it"
+    message = f"{path}: already exists; choose another file, or use --force to replace it"
+    assert str(error.value) == message
     path.write_text("old")
     write(suggestion, path, force=True)
     assert path.read_bytes() == before

@@ -156,10 +156,10 @@ def assigner_of(heads: HeadConfig, **options: Any) -> SparseTaskAlignedAssigner:
 
 
 def test_a_group_measures_fit_in_its_own_way() -> None:
-    ways: list[dict[str, Any]] = [{}, {"overlap": "wasserstein", "beta": 2.0}, {"overlap": "iou"}]
+    ways: list[dict[str, Any]] = [{}, {"similarity": "nwd", "beta": 2.0}, {"similarity": "iou"}]
     groups = config().groups
     own = HeadConfig(groups=tuple(replace(g, **w) for g, w in zip(groups, ways, strict=True)))
-    assigner = assigner_of(own, overlap="ciou")
+    assigner = assigner_of(own, similarity="ciou")
     assert isinstance(assigner.overlap, OverlapByClass)
     assert isinstance(assigner.beta, Tensor)
     chosen = [assigner.overlap.overlaps[i] for i in assigner.overlap.choice.tolist()]

@@ -18,12 +18,12 @@ def read(tmp_path: Path, text: str) -> HeadConfig:
 
 
 def test_everything_that_can_be_said(tmp_path: Path) -> None:
-    text = TWO.replace("dot]", "dot], weight: 2, overlap: dilated, beta: 3") + (
+    text = TWO.replace("dot]", "dot], weight: 2, similarity: dilated, beta: 3") + (
         "box: separate\ntower: {width: 0.5, depth: 3}\ngate: cbam\nbox_encoding: stock\n"
     )
     assert read(tmp_path, text) == HeadConfig(
         groups=(
-            Group(name="a", classes=("notehead", "dot"), weight=2, overlap="dilated", beta=3),
+            Group(name="a", classes=("notehead", "dot"), weight=2, similarity="dilated", beta=3),
             Group(name="b", classes=("stem", "beam")),
         ),
         box="separate",
@@ -38,7 +38,7 @@ def test_only_groups_must_be_there(tmp_path: Path) -> None:
     config = read(tmp_path, TWO)
     assert (config.box, config.tower_width, config.tower_depth) == ("shared", 1, 2)
     assert (config.gate, config.box_encoding) == ("none", "signed")
-    assert all((group.overlap, group.beta) == (None, None) for group in config.groups)
+    assert all((group.similarity, group.beta) == (None, None) for group in config.groups)
     assert config.labels(NAMES) == ((0, 3), (1, 2))
 
 
@@ -64,9 +64,9 @@ def test_only_groups_must_be_there(tmp_path: Path) -> None:
             TWO.replace("dot]", "dot], weight: -1"), r"weight: expected a number above 0", id="-1"
         ),
         pytest.param(
-            TWO.replace("dot]", "dot], overlap: giou"),
-            r"groups\[0\].overlap: expected one of near, ciou, iou, wasserstein, dilated",
-            id="no such overlap",
+            TWO.replace("dot]", "dot], similarity: giou"),
+            r"groups\[0\].similarity: expected one of ciou\+nwd, ciou, iou, nwd, dilated",
+            id="unknown similarity",
         ),
     ],
 )

@@ -23,7 +23,7 @@ from class_maps import ConfigError
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
 from training.assigners.predictions import Predictions
-from training.assigners.similarity import OVERLAPS, OverlapName
+from training.assigners.similarity import OVERLAPS, SimilarityName
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.distance_bins import allow_below_zero
 from training.losses.class_terms import ClassLoss
@@ -290,9 +290,9 @@ def test_the_loss_is_what_the_assignment_comes_to(
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
 @pytest.mark.parametrize("overlap", OVERLAPS)
 @pytest.mark.parametrize("assigner", ["simota", "static"])
-def test_other_assigners(assigner: AssignerName, overlap: OverlapName, name: str) -> None:
+def test_other_assigners(assigner: AssignerName, overlap: SimilarityName, name: str) -> None:
     case = Case(model=model_of(name), counts=[40, 0, 9])
-    options = LossOptions(assigner=assigner, overlap=overlap)
+    options = LossOptions(assigner=assigner, similarity=overlap)
     criterion, assigners = remembering(case.model, options)
     for result in case.results(criterion):
         assert result.isfinite().all()

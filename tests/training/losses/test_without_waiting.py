@@ -17,7 +17,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
 from training.assigners.candidate_pairs import CandidatePairs
-from training.assigners.similarity import OverlapByClass, OverlapName
+from training.assigners.similarity import OverlapByClass, SimilarityName
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
 from training.losses.class_terms import ClassLoss
@@ -54,7 +54,7 @@ def model_of(name: str) -> DetectionModel:
     model.args = get_cfg()
     if name == "separate":
         groups = (
-            Group(name="one", classes=("a", "b"), overlap="ciou"),
+            Group(name="one", classes=("a", "b"), similarity="ciou"),
             Group(name="other", classes=("c", "d"), weight=2.0),
         )
         config = HeadConfig(box="separate", groups=groups)
@@ -115,8 +115,8 @@ def results(
     return [value.detach(), torch.stack([*items.values()]), *slopes]
 
 
-def options_of(assigner: AssignerName, overlap: OverlapName, loss: ClassLoss) -> LossOptions:
-    own = {} if assigner == "static" else {"overlap": overlap}
+def options_of(assigner: AssignerName, overlap: SimilarityName, loss: ClassLoss) -> LossOptions:
+    own = {} if assigner == "static" else {"similarity": overlap}
     return LossOptions(assigner=assigner, class_loss=loss, **own)  # type: ignore[arg-type]
 
 
@@ -142,7 +142,7 @@ def test_same_loss_as_with_waiting(name: str, assigner: AssignerName, counts: li
 @given(
     name=st.sampled_from(NAMES),
     assigner=st.sampled_from(ASSIGNERS),
-    overlap=st.sampled_from(get_args(OverlapName)),
+    overlap=st.sampled_from(get_args(SimilarityName)),
     class_loss=st.sampled_from(get_args(ClassLoss)),
     counts=st.lists(st.integers(0, 70), min_size=1, max_size=4),
     masked=st.booleans(),
@@ -151,7 +151,7 @@ def test_same_loss_as_with_waiting(name: str, assigner: AssignerName, counts: li
 def test_same_loss_for_every_option(
     name: str,
     assigner: AssignerName,
-    overlap: OverlapName,
+    overlap: SimilarityName,
     class_loss: ClassLoss,
     counts: list[int],
     masked: bool,
@@ -175,10 +175,10 @@ def test_host_never_waits(name: str, assigner: AssignerName, counts: list[int]) 
 
 
 @pytest.mark.parametrize("assigner", ["tal", "simota"])
-@pytest.mark.parametrize("overlap", get_args(OverlapName))
+@pytest.mark.parametrize("overlap", get_args(SimilarityName))
 @pytest.mark.parametrize("class_loss", get_args(ClassLoss))
 def test_host_never_waits_for_any_option(
-    assigner: AssignerName, overlap: OverlapName, class_loss: ClassLoss
+    assigner: AssignerName, overlap: SimilarityName, class_loss: ClassLoss
 ) -> None:
     never_waits("separate", options_of(assigner, overlap, class_loss), [30, 0, 25])
 

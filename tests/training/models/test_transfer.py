@@ -302,7 +302,7 @@ def test_heads_that_do_not_fit_have_no_class_of_the_weights() -> None:
     ("assigner", "group", "said"),
     [
         ("simota", "beta: 3", "beta"),
-        ("static", "overlap: iou, beta: 3", "overlap and beta"),
+        ("static", "similarity: iou, beta: 3", "similarity and beta"),
     ],
 )
 def test_what_the_assigner_does_not_look_at_is_refused(

@@ -35,7 +35,9 @@ def data(draw: Draw, tmp_path: Path) -> Path:
 
 
 def record(*folders: Path) -> Provenance:
-    return record_of(join(DatasetOptions(folders=folders, same=("all",) if folders[1:] else ())))
+    return record_of(
+        join(DatasetOptions(folders=folders, merge_classes=("all",) if folders[1:] else ()))
+    )
 
 
 def kept(out: Path, was: Provenance) -> Path:

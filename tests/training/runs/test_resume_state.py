@@ -134,8 +134,8 @@ def test_other_models_and_several_sources_too(
     config = replace(
         tiny(data, tmp_path / "whole"),
         joint=(other,),
-        mix=(1.0, 2.0),
-        same=("all",),
+        sampling_weights=(1.0, 2.0),
+        merge_classes=("all",),
         model="yolo26n",
         optimizer="SGD",
     )

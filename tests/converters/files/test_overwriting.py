@@ -1,0 +1,68 @@
+"""Messages of refused output folders are in test_atomic_folder and in the tests of the commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from class_maps import ConfigError
+from converters.files.overwriting import check_files, check_folder, is_free, is_inside
+
+
+def test_missing_and_empty_folders_are_free(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        check_folder(folder, marker="mark", force=False, inputs=[tmp_path])
+        check_files(folder / "a.txt", folder / "b.txt", force=False, exclusive=True)
+
+
+def test_a_file_and_a_broken_link_are_not_free_folders(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert not is_free(tmp_path / "file")
+    assert not is_free(tmp_path / "link")
+
+
+def test_a_folder_is_replaced_if_it_has_the_marker_and_no_input(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mark").touch()
+    check_folder(out, marker="mark", force=True, inputs=[tmp_path, tmp_path / "a", out / "missing"])
+    with pytest.raises(ConfigError, match="^" + re.escape(f"{out}/mark: is inside {out}, which")):
+        check_folder(out, marker="mark", force=True, inputs=[out / "mark"])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.txt"], "{}/a.txt: already exists; choose another file, or use --force to replace it"),
+        (
+            ["a.txt", "b.txt"],
+            "{}: already contains a.txt; choose another folder, or use --force to replace them",
+        ),
+    ],
+)
+def test_existing_files(names: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    files = [tmp_path / name for name in names]
+    with pytest.raises(ConfigError) as raised:
+        check_files(*files, force=False)
+    assert str(raised.value) == message.format(tmp_path)
+    check_files(*files, force=True)
+    with pytest.raises(ConfigError, match=r"a\.txt: is an input and will not be replaced; choose"):
+        check_files(*files, force=True, inputs=[tmp_path / "a.txt"])
+
+
+def test_an_exclusive_folder_contains_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError) as raised:
+        check_files(tmp_path / "a.txt", force=True, exclusive=True)
+    assert (
+        str(raised.value) == f"{tmp_path}: contains files other than a.txt; choose another folder"
+    )
+
+
+def test_is_inside(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    assert is_inside(tmp_path / "link" / "x", tmp_path / "out")
+    assert is_inside(tmp_path / "out", tmp_path / "out")
+    assert not is_inside(tmp_path, tmp_path / "out")

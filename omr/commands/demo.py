@@ -277,7 +277,7 @@ def _report(
     meaning: str,
 ) -> str:
     """The text of REPORT.md: what the figures mean first, then where everything lies."""
-    from eval.metrics.coco import FREQUENT
+    from eval.reports.detection import FREQUENT
 
     symbols, pages = counts["symbols"], counts["pages"]
     weighted, macro, frequent = (

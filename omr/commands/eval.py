@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from converters.formats.yolo import YoloDataset
     from converters.images import Pixels
     from converters.page import Page
-    from eval.metrics.coco import ClassScore, DetectionReport, MeanScore
+    from eval.reports.detection import ClassMetrics, DetectionReport, MeanMetrics
 
 ALL = 10**6
 """More symbols than an image can have."""
@@ -142,7 +142,7 @@ def _is_training_split(dataset: "YoloDataset", split: str) -> bool:
 
 
 def _show(report: "DetectionReport", *, split: str, seen: bool) -> None:
-    from eval.metrics.coco import FREQUENT
+    from eval.reports.detection import FREQUENT
 
     shown = [row for row in report.classes if row.n_truths or row.n_predictions]
     totals = report.n_truths, report.n_predictions
@@ -168,7 +168,7 @@ def _show(report: "DetectionReport", *, split: str, seen: bool) -> None:
         )
 
 
-def _figures(score: "ClassScore | MeanScore") -> list[str]:
+def _figures(score: "ClassMetrics | MeanMetrics") -> list[str]:
     """Format what the table shows; a class without truth has no figure."""
     figures = (score.ap50, score.ap, score.recall50)
     return ["-" if figure is None else f"{figure:.3f}" for figure in figures]

@@ -14,7 +14,7 @@ from omr.options import AsJson, n_processes
 if TYPE_CHECKING:
     from converters.find_page import FoundPage
     from converters.page import Page
-    from eval.pictures.contact_sheet import AnnotatedPage
+    from eval.pictures.annotated_page import AnnotatedPage
 
 ENLARGE_TO_PX = 1600
 """Small images are enlarged, by a whole number, until a side is nearly this long."""
@@ -67,7 +67,7 @@ def show(
     """
     from converters import images
     from converters.find_page import find_page
-    from eval.pictures.contact_sheet import annotated_page
+    from eval.pictures.annotated_page import annotated_page
 
     chosen = find_page(
         data,
@@ -159,7 +159,7 @@ def _result(
         "classes": count(page.labels, chosen.names),
         "repeated": _described(page, chosen.names, picture.repeated),
         "beyond_the_page": _described(page, chosen.names, np.flatnonzero(beyond).tolist()),
-        "without_text": picture.n_untold,
+        "without_text": picture.n_unlabelled,
     }
 
 

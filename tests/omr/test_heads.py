@@ -128,11 +128,11 @@ def test_anti_confusion(data: Path) -> None:
         (["geometry", "--heads", 5], "heads: 4 classes cannot fill 5 heads"),
         (["geometry", "--imgsz", 100], "imgsz (100): must be a multiple of every stride: 8, 16, 32"),
         (["geometry", "--strides", "8;16"], "--strides: expected numbers such as 8,16,32, got 8;16"),
-        (["geometry", "--balance", 1], "balance: is for hybrid, not for geometry"),
+        (["geometry", "--balance", 1], "balance: only for strategy hybrid, not for geometry"),
         (["geometry", "--threshold", 1], "--threshold is for --confusion"),
         (["geometry", "--pairs", "p", "--confusion", "p"], "--pairs and --confusion say the same; give one of them"),
-        (["anti-confusion"], "anti-confusion needs pairs of classes or a confusion matrix"),
-        (["geometry", "--out", "heads.txt"], "heads.txt: a head config is a .yaml file"),
+        (["anti-confusion"], "anti-confusion requires pairs of classes or a confusion matrix"),
+        (["geometry", "--out", "heads.txt"], "heads.txt: not a YAML file; a head config ends in .yaml or .yml"),
     ],
 )  # fmt: skip
 def test_mistakes(data: Path, words: list[object], message: str) -> None:

@@ -172,7 +172,7 @@ class ClassDensity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassCollision:
-    """Anchor points that are candidates of symbols of two classes, or of one class twice."""
+    """Number of anchor points shared by two classes, or by several symbols of one class."""
 
     a: str
     b: str

@@ -178,8 +178,8 @@ def _without_empty(distances: Floats, clusters: Ints) -> Ints:
     for cluster in range(distances.shape[1]):
         sizes = np.bincount(clusters, minlength=distances.shape[1])
         if not sizes[cluster]:
-            own = np.take_along_axis(distances, clusters[:, None], axis=1)[:, 0]
-            clusters[np.where(sizes[clusters] > 1, own, -1).argmax()] = cluster
+            distance = np.take_along_axis(distances, clusters[:, None], axis=1)[:, 0]
+            clusters[np.where(sizes[clusters] > 1, distance, -1).argmax()] = cluster
     return clusters
 
 

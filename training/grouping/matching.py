@@ -57,8 +57,7 @@ def maximum_matching(boxes: Ints, points: Ints) -> Ints:
 
     From every unmatched box, a tree of boxes that would have to change their point is grown breadth
     first, all trees at once and vertex-disjoint. Every tree that reaches a free point augments the
-    matching along its path. Once no tree does, there is no augmenting path and the matching is
-    maximum.
+    matching along its path. Once no tree does, the matching is maximum.
 
     Args:
         boxes: Box index of each pair, ascending from 0, shape ``(P,)``.

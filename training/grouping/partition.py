@@ -70,16 +70,16 @@ def _improved(weights: Ints, parts: Ints, n_parts: int) -> Ints:
     vertices = np.arange(len(parts))
     while True:
         to_part = weights @ np.eye(n_parts, dtype=np.int64)[parts]  # (C, K)
-        own = to_part[vertices, parts]
+        own_part = to_part[vertices, parts]
         gain = (
-            own[:, None] - to_part
+            own_part[:, None] - to_part
         )  # (C, K); at most 0 for the only vertex of a part, so no part is emptied
         vertex, part = np.unravel_index(gain.argmax(), gain.shape)
         if gain[vertex, part] > 0:
             parts[vertex] = part
             continue
         other_parts = to_part[:, parts]  # (C, C): weight of each vertex to the part of each other
-        gain = own[:, None] + own - other_parts - other_parts.T + 2 * weights
+        gain = own_part[:, None] + own_part - other_parts - other_parts.T + 2 * weights
         gain[parts[:, None] == parts] = 0
         one, other = np.unravel_index(gain.argmax(), gain.shape)
         if gain[one, other] <= 0:

@@ -125,8 +125,7 @@ def suggest(
             anti-confusion only.
 
     Raises:
-        ConfigError: The options do not fit the data set (see :func:`check`), or there are no
-            symbols.
+        ConfigError: The options do not fit the data set (see :func:`check`), or it has no symbols.
     """
     check(names, symbols.imgsz, options, conflicts)
     if not len(symbols):

@@ -1,8 +1,8 @@
-# make demo [DATA=folder]   install, then convert, analyse, train and score
+# make demo [DATA=FOLDER]   install, then engrave or convert, analyse, train and score
 # make test                 install, then run the tests
-# make test-oldest          the tests of training with the oldest Ultralytics that pyproject.toml allows
-# make check                style, types, layers, contents of the wheel
-# Everything lands in .venv; after the first run nothing is fetched again.
+# make test-oldest          run the training tests with the oldest supported Ultralytics
+# make check                check style, types, imports and the contents of the wheel
+# Everything is installed into .venv; after the first run nothing is downloaded.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 DATA ?=
 OUT ?= demo
 
-# Each process takes whole files, because many tests of a file share what one of them has made.
+# Each process runs whole files, because many tests of a file share fixtures.
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
 
 OLDEST := $(shell sed -n 's/.*"ultralytics>=\([0-9.]*\)".*/\1/p' pyproject.toml)

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from class_maps import catalogue, load
-from converters.engraving import raster
 from converters.engraving.annotations import vocabulary
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
@@ -115,7 +114,7 @@ def write_as_coco(source: Path, target: Path) -> None:
 
 def write_pages(folder: Path, *, pages: int) -> None:
     """Engrave pages, of the commonest size, for the tiles."""
-    page = PageOptions(width=WIDTH, height=HEIGHT, engine=raster.fastest())
+    page = PageOptions(width=WIDTH, height=HEIGHT)
     engrave(folder, EngravingOptions(pages=pages, page=page))
 
 

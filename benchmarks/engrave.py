@@ -32,7 +32,7 @@ def verovio_resvg(target: Path, pages: int) -> None:
     from resvg import render, usvg
 
     from converters.engraving import smufl, typesetting
-    from converters.engraving.scores import Piece, set_piece
+    from converters.engraving.pieces import Piece, set_piece
 
     target.mkdir()
     for number in range(pages):
@@ -47,7 +47,7 @@ def verovio_resvg(target: Path, pages: int) -> None:
 def omr(
     target: Path,
     pages: int,
-    engine: Literal["numpy", "blend2d"],
+    rasteriser: Literal["numpy", "blend2d"],
     style: Literal["plain", "mixed"],
     workers: int,
 ) -> None:
@@ -55,7 +55,7 @@ def omr(
     from converters.engraving.dataset import EngravingOptions, engrave
     from converters.engraving.pages import PageOptions
 
-    page = PageOptions(width=WIDTH, height=HEIGHT, style=style, engine=engine)
+    page = PageOptions(width=WIDTH, height=HEIGHT, style=style, rasteriser=rasteriser)
     engrave(target, EngravingOptions(pages=pages, page=page), workers=workers)
 
 
@@ -64,8 +64,8 @@ def _run(task: str, target: Path, pages: int) -> None:
         verovio_resvg(target, pages)
     else:
         style: Literal["plain", "mixed"] = "mixed" if task == "omr_mixed" else "plain"
-        engine: Literal["numpy", "blend2d"] = "blend2d" if "blend2d" in task else "numpy"
-        omr(target, pages, engine, style, 2 if task.endswith("_2") else 1)
+        rasteriser: Literal["numpy", "blend2d"] = "blend2d" if "blend2d" in task else "numpy"
+        omr(target, pages, rasteriser, style, 2 if task.endswith("_2") else 1)
 
 
 def _measure(task: str, pages: int, work: Path) -> tuple[float, float, Path]:

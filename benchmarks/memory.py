@@ -25,10 +25,10 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 from benchmarks.assigner import machine
 from benchmarks.multihead_memory import LiveTensors
 from training.heads import head_config
-from training.memory.assigners import dense_assigner_bytes
 from training.memory.batch_search import find_launch
+from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
-from training.memory.measured import measure_step
+from training.memory.profile import profile_step
 from training.memory.step import StepMemory, StepSpec, predict_step
 
 MODELS = ("yolo11n", "yolo11s", "yolo11m", "yolo11n, 4 heads")
@@ -143,7 +143,7 @@ def _measured(results: Path, key: list[Any], spec: StepSpec) -> dict[str, Any]:
     """Measure in a process of its own."""
     begin = time.monotonic()
     with get_context("spawn").Pool(1) as pool:
-        found = pool.apply(measure_step, (spec,))
+        found = pool.apply(profile_step, (spec,))
     return _append(results, key, found.to_json() | {"seconds": time.monotonic() - begin})
 
 
@@ -199,7 +199,7 @@ def within(spec: StepSpec, budget: int) -> dict[str, Any]:
             min(budget / torch.cuda.get_device_properties(0).total_memory, 1.0)
         )
     try:
-        total = measure_step(spec).total_bytes
+        total = profile_step(spec).total_bytes
     except torch.cuda.OutOfMemoryError:
         return {"total_bytes": None, "runs": False}
     except RuntimeError as error:

@@ -1,4 +1,8 @@
-"""Class maps: the names of the symbol classes, and what each data set calls them."""
+"""Class maps: names of the symbol classes, and the categories of each data set that fill them.
+
+Main path: :func:`loader.load` reads and checks a YAML file and returns a :class:`ClassMap`, whose
+:meth:`~ClassMap.source` is the mapping of one data set.
+"""
 
 from class_maps.catalogues import Catalogue, Category, catalogue
 from class_maps.class_map import ClassMap, Source

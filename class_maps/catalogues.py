@@ -1,4 +1,4 @@
-"""What each data set calls its categories: the words that a class map may translate."""
+"""Catalogues of the categories of each data set, which class maps may refer to."""
 
 import json
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Category:
-    """One category of a foreign data set."""
+    """One category of a data set."""
 
     id: int
     name: str
@@ -16,64 +16,70 @@ class Category:
     color: int
     """Grey value in the data set's segmentation images."""
     dense_train_count: int | None = None
-    """Labels in the dense train set, where they have been counted."""
+    """Number of labels in the dense training set, if known."""
     dense_test_count: int | None = None
-    """Labels in the dense test set, where they have been counted."""
+    """Number of labels in the dense test set, if known."""
     meaning: str = ""
-    """What it is, where the name may not say."""
+    """Explanation of a name that is not self-explanatory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Catalogue:
-    """The vocabulary of one data set; no categories at all means that any word may occur."""
+    """The categories of one data set; a catalogue without categories allows any name."""
 
     categories: tuple[Category, ...] = ()
     aliases: dict[str, dict[str, str]]
-    """Per annotation set, other spellings and the canonical one, such as a pre-release's."""
+    """Canonical name of each alternative spelling, such as a pre-release's, by annotation set."""
 
     @property
     def annotation_sets(self) -> tuple[str, ...]:
-        """The annotation sets, in the order of their first category."""
+        """Annotation sets in the order of their first category."""
         return tuple(dict.fromkeys(category.annotation_set for category in self.categories))
 
     def names(self, annotation_set: str | None) -> tuple[str, ...]:
-        """Category names of one annotation set, in the order of their ids."""
+        """Return the category names of one annotation set in the order of their ids."""
         return tuple(c.name for c in self.categories if c.annotation_set == annotation_set)
 
     def canonical(self, name: str, annotation_set: str | None) -> str:
-        """The release's spelling of ``name``."""
+        """Return the spelling of ``name`` in the released data set."""
         return self.aliases.get(annotation_set or "", {}).get(name, name)
 
 
-SOURCES = ("deepscoresv2", "engraved", "coco")
-"""Data sets that a class map may speak of."""
+SOURCES = ("deepscoresv2", "engraved", "coco", "yolo")
+"""Data sets and formats that class maps may have entries for."""
+ANY_NAME = ("coco", "yolo")
+"""Formats whose files define the categories themselves."""
 ENGRAVED = "engraved"
-"""Pages that the toolkit engraves itself: the data set, and its one annotation set."""
+"""Pages engraved by omr: name of the data set and of its only annotation set."""
 
 
 @cache
 def catalogue(source: str) -> Catalogue:
-    """Return the vocabulary of ``source``, one of :data:`SOURCES`.
+    """Return the catalogue of a data set.
 
-    COCO is a format as well as a data set: its words are those of the file that is read. Engraved
-    pages use DeepScoresV2's own words, and some for what it has none.
+    COCO and YOLO are formats of many data sets, so their catalogues are empty and any category name
+    is allowed. Engraved pages have the categories of DeepScoresV2's own annotation set, and some in
+    addition.
+
+    Args:
+        source: Name of the data set, one of :data:`SOURCES`.
     """
-    if source == "coco":
+    if source in ANY_NAME:
         return Catalogue(aliases={})
-    found = _table(source)
+    listed = _read_catalogue(source)
     if source == ENGRAVED:
-        shared = _table("deepscoresv2").categories
+        shared = _read_catalogue("deepscoresv2").categories
         renamed = tuple(
             replace(c, annotation_set=ENGRAVED, dense_train_count=None, dense_test_count=None)
             for c in shared
             if c.annotation_set == "deepscores"
         )
-        return replace(found, categories=renamed + found.categories)
-    return found
+        return replace(listed, categories=renamed + listed.categories)
+    return listed
 
 
-def _table(source: str) -> Catalogue:
-    """Read what the file of a data set holds."""
+def _read_catalogue(source: str) -> Catalogue:
+    """Read the JSON file of a data set's categories."""
     table = json.loads((files("class_maps") / f"{source}.json").read_text(encoding="utf-8"))
     categories = tuple(Category(**row) for row in table["categories"])
     return Catalogue(categories=categories, aliases=table["aliases"])

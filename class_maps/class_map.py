@@ -1,4 +1,4 @@
-"""The class map as an object: which classes there are, and what each data set calls them."""
+"""The class map: the classes of a model, and the categories of each data set that fill them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,15 +11,16 @@ from class_maps.errors import ConfigError, InputError, with_nearest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """How one data set's categories become classes."""
+    """Mapping of one data set's categories to classes."""
 
     name: str
     annotation_set: str | None
-    """The one set of categories that is read, for data sets that label everything twice."""
+    """Annotation set that is read, for data sets with several labels per symbol."""
     class_of: Mapping[str, str]
-    """Class of each category; a category that is not here is dropped and counted."""
+    """Class of each category; symbols of other categories are dropped and counted."""
     unlabelled: tuple[str, ...] = ()
-    """Classes that this data set draws and never annotates: it holds no negatives for them."""
+    """Classes that occur in this data set but are never annotated, so that unlabelled areas are not
+    negative examples of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class ClassMap:
     """Name of the class with label ``i`` at index ``i``; unique."""
     sources: Mapping[str, Source]
     path: Path
-    """The file it was read from."""
+    """File that the class map was read from."""
 
     @cached_property
     def labels(self) -> dict[str, int]:
@@ -39,22 +40,22 @@ class ClassMap:
         return {name: label for label, name in enumerate(self.names)}
 
     def source(self, name: str, annotation_set: str | None = None) -> Source:
-        """Return how the data set ``name`` is read.
+        """Return the mapping of one data set.
 
         Args:
-            name: Of the data set, such as ``deepscoresv2``.
-            annotation_set: Read this set instead of the one that the class map names.
+            name: Name of the data set, such as ``deepscoresv2``.
+            annotation_set: Annotation set to read; None for that of the class map.
 
         Raises:
-            ConfigError: The class map does not speak of this data set, or the data set has no
-                such annotation set.
-            InputError: The class map's categories do not stand in this annotation set.
+            ConfigError: The class map has no entry for this data set, or the data set has no such
+                annotation set.
+            InputError: Categories of the class map do not exist in this annotation set.
         """
         if name not in self.sources:
             known = ", ".join(self.sources) or "none"
             raise ConfigError(
-                f"class map {self.name} does not say what {name} calls its classes (it knows: "
-                f"{known}); add sources.{name} to a copy of {self.path}, or choose another map"
+                f"class map {self.name} has no entry for {name} data (available: {known}); add "
+                f"sources.{name} to a copy of {self.path}, or choose another map"
             )
         source = self.sources[name]
         if annotation_set is None or annotation_set == source.annotation_set:
@@ -62,7 +63,9 @@ class ClassMap:
         sets = catalogue(name).annotation_sets
         if annotation_set not in sets:
             raise ConfigError(
-                f"{name} has no annotation set {annotation_set!r}; it has: {', '.join(sets)}"
+                f"{name} has no such annotation set; available: {', '.join(sets) or 'none'}",
+                option="--annotation-set",
+                value=annotation_set,
             )
         source = replace(source, annotation_set=annotation_set)
         check_categories(source, self.path)
@@ -70,16 +73,21 @@ class ClassMap:
 
 
 def check_categories(source: Source, path: Path) -> None:
-    """Reject categories that the data set does not have.
+    """Check that the categories of a class map exist in the data set.
+
+    Args:
+        source: Mapping to check.
+        path: File of the class map, for the error message.
 
     Raises:
-        InputError: At least one is unknown; all are listed, each with the nearest known one.
+        InputError: Categories are unknown; the message lists all of them with the nearest known
+            names.
     """
     known = catalogue(source.name).names(source.annotation_set)
     if known and (unknown := set(source.class_of) - set(known)):
-        place = f"annotation set {source.annotation_set}" if source.annotation_set else "it"
         raise InputError(
-            f"not in {source.name}, {place}: {with_nearest(unknown, known)}",
+            f"not in annotation set {source.annotation_set} of {source.name}: "
+            f"{with_nearest(unknown, known)}",
             path=path,
             where=f"sources.{source.name}.map",
         )

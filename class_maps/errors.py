@@ -65,7 +65,7 @@ def some(words: Sequence[str], most: int) -> str:
 
 
 def and_more(words: Sequence[str], most: int) -> str:
-    """Count the words after the first ``most``: `` and 3 more``, or nothing if there are none."""
+    """Return `` and 3 more`` for a list of ``most + 3`` words, or nothing for a short list."""
     return f" and {len(words) - most} more" if len(words) > most else ""
 
 

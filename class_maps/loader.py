@@ -1,23 +1,23 @@
-"""Reads class maps from YAML and checks every word of them.
+"""Reader of class maps in YAML, which checks every name in them.
 
-A class map is a file like this::
+A class map is a file such as::
 
     name: harmony
-    classes: [noteheadBlack, barlineSingle]   # their order gives the labels, from 0 on
-    sources:                                  # the data sets that can fill them
+    classes: [noteheadBlack, barlineSingle]   # in the order of their labels 0, 1, ...
+    sources:                                  # data sets that can fill the classes
       deepscoresv2:
-        annotation_set: deepscores            # where everything is labelled in several sets
+        annotation_set: deepscores            # for data sets with several annotation sets
         map:                                  # category: class; others are dropped and counted
           noteheadBlackOnLine: noteheadBlack
           noteheadBlackInSpace: noteheadBlack
-        unlabelled: [barlineSingle]           # drawn in this data set, but never annotated
+        unlabelled: [barlineSingle]           # occurs in this data set, but is never annotated
       engraved:
         annotation_set: engraved
-        like: deepscoresv2                    # takes its map; the map here, if any, is added
+        like: deepscoresv2                    # uses that map, extended by this one if there is one
         map: {barlineSingle: barlineSingle}
 
-``map: same names`` stands for a map of every class to itself, but the unlabelled ones; beside it
-``also: {tie: necktie}`` names categories that are called something else.
+``map: same names`` maps every class except the unlabelled ones to the category of the same name;
+``also: {tie: necktie}`` adds categories with other names to it.
 """
 
 from collections import Counter
@@ -30,11 +30,11 @@ from class_maps.errors import with_nearest
 from class_maps.yaml_files import Checked, read
 
 SAME_NAMES = "same names"
-"""What ``map`` says when every class is called what the data set calls it."""
+"""Value of ``map`` if every class has the name of its category."""
 
 
 def shipped() -> tuple[str, ...]:
-    """Names of the class maps that come with the package."""
+    """List the names of the class maps that come with the package."""
     return yaml_files.shipped("class_maps", "maps")
 
 
@@ -42,11 +42,11 @@ def load(name: str) -> ClassMap:
     """Read a class map.
 
     Args:
-        name: Of a shipped one, or the path of a YAML file.
+        name: Name of a class map that comes with the package, or path of a YAML file.
 
     Raises:
-        ConfigError: There is no shipped map of this name.
-        InputError: The file cannot be read, or says something it must not.
+        ConfigError: No class map of this name comes with the package.
+        InputError: The file cannot be read, is malformed or contains an invalid name.
     """
     return from_yaml(yaml_files.find(name, "class_maps", "maps", "class map"))
 
@@ -55,7 +55,8 @@ def from_yaml(path: Path) -> ClassMap:
     """Read the class map in the file ``path``.
 
     Raises:
-        InputError: Naming the place in the file and, for a misspelt word, the nearest known one.
+        InputError: The file cannot be read, is malformed or contains an invalid name; the message
+            includes the location and, for an unknown name, the nearest known one.
     """
     data = read(path, "class map")
     data.only_keys("name", "classes", "sources")
@@ -63,15 +64,15 @@ def from_yaml(path: Path) -> ClassMap:
     if not names:
         raise data.error("expected at least one class", "classes")
     if repeated := sorted(name for name, n in Counter(names).items() if n > 1):
-        raise data.error(f"twice: {', '.join(repeated)}", "classes")
+        raise data.error(f"duplicate: {', '.join(repeated)}", "classes")
     sources = data.mapping("sources")
     sources.only_keys(*SOURCES)
     filled = {name: _source(sources, name, names) for name in sources.value}
-    spoken_of = {c for s in filled.values() for c in (*s.class_of.values(), *s.unlabelled)}
-    if orphans := [name for name in names if name not in spoken_of]:
+    mentioned = {c for s in filled.values() for c in (*s.class_of.values(), *s.unlabelled)}
+    if orphans := [name for name in names if name not in mentioned]:
         raise data.error(
-            f"no source can fill: {', '.join(orphans)}; map a category to each, "
-            "or list it under a source's unlabelled",
+            f"not filled by any source: {', '.join(orphans)}; map a category to each, or list it "
+            "under unlabelled of a source",
             "classes",
         )
     return ClassMap(name=data.string("name"), names=names, sources=filled, path=path)
@@ -83,18 +84,18 @@ def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
     sets = catalogue(name).annotation_sets
     annotation_set = data.string("annotation_set") if sets else None
     if annotation_set and annotation_set not in sets:
-        shown = with_nearest([annotation_set], sets)
-        raise data.error(f"{shown} is none of {', '.join(sets)}", "annotation_set")
+        unknown = with_nearest([annotation_set], sets)
+        raise data.error(f"unknown: {unknown}; expected one of {', '.join(sets)}", "annotation_set")
     unlabelled = _unlabelled(data)
     if "also" in data.value and data.value.get("map") != SAME_NAMES:
-        raise data.error(f"goes with map: {SAME_NAMES} only; put its entries into map", "also")
+        raise data.error(f"only allowed with map: {SAME_NAMES}; move its entries to map", "also")
     if "like" in data.value:
         class_of = _class_of_like(sources, name, classes)
     else:
         class_of = _class_of(data, classes)
-    for key, words in (("map", class_of.values()), ("unlabelled", unlabelled)):
-        if unknown := set(words) - set(classes):
-            raise data.error(f"not among classes: {with_nearest(unknown, classes)}", key)
+    for key, names in (("map", class_of.values()), ("unlabelled", unlabelled)):
+        if invalid := set(names) - set(classes):
+            raise data.error(f"not in classes: {with_nearest(invalid, classes)}", key)
     if both := sorted(set(unlabelled) & set(class_of.values())):
         raise data.error(f"also filled by map: {', '.join(both)}", "unlabelled")
     source = Source(
@@ -109,13 +110,13 @@ def _unlabelled(data: Checked) -> tuple[str, ...]:
 
 
 def _class_of(data: Checked, classes: tuple[str, ...]) -> dict[str, str]:
-    """The class of each category that a source's own map names."""
+    """Return the class of each category in a source's map, without following ``like``."""
     if data.value.get("map") == SAME_NAMES:
         unlabelled = _unlabelled(data)
         same = {name: name for name in classes if name not in unlabelled}
         also = _entries(data, "also") if "also" in data.value else {}
         if both := sorted(same.keys() & also.keys()):
-            raise data.error(f"also one of the classes: {', '.join(both)}", "also")
+            raise data.error(f"already mapped by {SAME_NAMES}: {', '.join(both)}", "also")
         return same | also
     return _entries(data)
 
@@ -126,19 +127,19 @@ def _entries(data: Checked, key: str = "map") -> dict[str, str]:
 
 
 def _class_of_like(sources: Checked, name: str, classes: tuple[str, ...]) -> dict[str, str]:
-    """The map of the source that ``name`` is like, and what its own adds."""
+    """Return the map of the source that ``name`` is like, extended by its own map."""
     data = sources.mapping(name)
     others = [other for other in sources.value if other != name]
     like = data.string("like")
     if like not in others:
         known = ", ".join(others) or "none"
-        shown = with_nearest([like], others)
-        raise data.error(f"{shown} is no other source of this class map; it has: {known}", "like")
-    taken = sources.mapping(like)
-    if "like" in taken.value:
-        raise data.error(f"{like} is itself like another; name one whose map stands there", "like")
-    class_of = _class_of(taken, classes)
+        unknown = with_nearest([like], others)
+        raise data.error(f"unknown source: {unknown}; expected one of: {known}", "like")
+    original = sources.mapping(like)
+    if "like" in original.value:
+        raise data.error(f"{like} uses like as well; give a source that has its own map", "like")
+    class_of = _class_of(original, classes)
     added = _entries(data) if "map" in data.value else {}
     if both := sorted(class_of.keys() & added.keys()):
-        raise data.error(f"also in the map of {like}: {', '.join(both)}; leave it out here", "map")
+        raise data.error(f"already in the map of {like}: {', '.join(both)}; omit it here", "map")
     return class_of | added

@@ -1,4 +1,4 @@
-"""Reads YAML files that users write, and names the place of whatever is wrong in them."""
+"""Reader of YAML files written by users, with errors that name the location of the problem."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -12,60 +12,60 @@ from class_maps.errors import ConfigError, InputError, with_nearest
 
 
 def shipped(package: str, folder: str) -> tuple[str, ...]:
-    """List the YAML files in a folder of a package, by their names without the ending."""
-    found = (files(package) / folder).iterdir()
-    return tuple(sorted(Path(str(f)).stem for f in found if f.name.endswith(".yaml")))
+    """List the YAML files in a folder of a package, without their suffix."""
+    entries = (files(package) / folder).iterdir()
+    return tuple(sorted(Path(str(f)).stem for f in entries if f.name.endswith(".yaml")))
 
 
 def find(name: str, package: str, folder: str, what: str, *, option: str = "") -> Path:
-    """Find a file that comes with a package, or that a user names by its path.
+    """Return the path of a file that comes with a package or was written by the user.
 
     Args:
-        name: Of a shipped one, or the path of a YAML file.
-        package: Where the shipped ones are.
-        folder: Its folder with them.
-        what: What the file is, for the error message: ``class map``.
-        option: What the user called it by, if that is not clear.
+        name: Name of a file in the package without its suffix, or path of a YAML file.
+        package: Package that contains the files.
+        folder: Folder of the files inside the package.
+        what: Kind of file, for the error message: ``class map``.
+        option: Prefix of the error message, such as ``--heads:`` and a space.
 
     Raises:
-        ConfigError: There is no shipped one of this name.
+        ConfigError: The package contains no such file.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return Path(name)
     known = shipped(package, folder)
     if name not in known:
         raise ConfigError(
-            f"{option}no {what} is called {with_nearest([name], known)}; "
-            f"there are: {', '.join(known)}, or give the path of a .yaml file"
+            f"{option}unknown {what}: {with_nearest([name], known)}; expected one of "
+            f"{', '.join(known)}, or the path of a .yaml file"
         )
     return Path(str(files(package) / folder / f"{name}.yaml"))
 
 
 class Checked:
-    """A YAML mapping that knows where it stands in its file."""
+    """A YAML mapping with its location in the file."""
 
     def __init__(self, value: Any, path: Path, where: str) -> None:  # noqa: ANN401
         self.path, self.where = path, where
         if not isinstance(value, dict):
-            raise self.error(f"expected a mapping, got {_shown(value)}", "")
-        if strangers := [key for key in value if not isinstance(key, str)]:
+            raise self.error(f"expected a mapping, got {_described(value)}", "")
+        if invalid := [key for key in value if not isinstance(key, str)]:
             raise self.error(
-                f"expected names as keys, got {strangers}; YAML reads some bare words as numbers "
-                "or truth values: quote them",
+                f"expected names as keys, got {invalid}; quote names that YAML reads as numbers or "
+                "booleans",
                 "",
             )
         self.value: dict[str, Any] = value
 
     def error(self, reason: str, key: str) -> InputError:
-        """Make an error that names the place of a key."""
+        """Create an error at the location of a key."""
         where = ".".join(part for part in (self.where, key) if part)
         return InputError(reason, path=self.path, where=where)
 
     def only_keys(self, *known: str) -> None:
-        """Refuse keys that mean nothing.
+        """Check that all keys are known.
 
         Raises:
-            InputError: There is one.
+            InputError: A key is unknown.
         """
         if unknown := set(self.value) - set(known):
             raise self.error(
@@ -78,58 +78,58 @@ class Checked:
         return self.value[key]
 
     def mapping(self, key: str) -> "Checked":
-        """Get a mapping; an InputError if there is none, as with all that follow."""
+        """Return a mapping; like the other getters, raise an InputError for any other value."""
         return Checked(self._get(key), self.path, ".".join(filter(None, (self.where, key))))
 
     def string(self, key: str) -> str:
-        """Get a word."""
+        """Return a string that is not empty."""
         value = self._get(key)
         if not isinstance(value, str) or not value:
-            raise self.error(f"expected a name, got {_shown(value)}", key)
+            raise self.error(f"expected a name, got {_described(value)}", key)
         return value
 
     def strings(self, key: str) -> list[str]:
-        """Get a list of words."""
+        """Return a list of strings that are not empty."""
         value = self._get(key)
         if not isinstance(value, list):
-            raise self.error(f"expected a list of names, got {_shown(value)}", key)
+            raise self.error(f"expected a list of names, got {_described(value)}", key)
         for i, entry in enumerate(value):
             if not isinstance(entry, str) or not entry:
-                raise self.error(f"expected a name, got {_shown(entry)}", f"{key}[{i}]")
+                raise self.error(f"expected a name, got {_described(entry)}", f"{key}[{i}]")
         return value
 
     def mappings(self, key: str) -> list["Checked"]:
-        """Get a list of mappings."""
+        """Return a list of mappings."""
         value = self._get(key)
         if not isinstance(value, list):
-            raise self.error(f"expected a list, got {_shown(value)}", key)
-        place = ".".join(filter(None, (self.where, key)))
-        return [Checked(entry, self.path, f"{place}[{i}]") for i, entry in enumerate(value)]
+            raise self.error(f"expected a list, got {_described(value)}", key)
+        where = ".".join(filter(None, (self.where, key)))
+        return [Checked(entry, self.path, f"{where}[{i}]") for i, entry in enumerate(value)]
 
     def number(self, key: str, default: float) -> float:
-        """Get a number above 0."""
+        """Return a finite number above 0."""
         value = self.value.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-            raise self.error(f"expected a number above 0, got {_shown(value)}", key)
+            raise self.error(f"expected a number above 0, got {_described(value)}", key)
         return value
 
     def choice(self, key: str, known: Sequence[str], default: str) -> str:
-        """Get one of some words."""
+        """Return a string that is one of ``known``."""
         value = self.value.get(key, default)
         if value not in known:
-            raise self.error(f"expected one of {', '.join(known)}, got {_shown(value)}", key)
+            raise self.error(f"expected one of {', '.join(known)}, got {_described(value)}", key)
         return str(value)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """A YAML loader that does not let the second of two equal keys win in silence."""
+    """A YAML loader that rejects duplicate keys."""
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [key.value for key, _ in node.value]
     if repeated := sorted({key for key in keys if keys.count(key) > 1}):
         line = node.start_mark.line + 1
-        raise yaml.YAMLError(f"twice in the mapping at line {line}: {', '.join(repeated)}")
+        raise yaml.YAMLError(f"duplicate keys in the mapping at line {line}: {', '.join(repeated)}")
     return dict(loader.construct_pairs(node, deep=True))
 
 
@@ -137,14 +137,14 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 
 def read(path: Path, what: str) -> Checked:
-    """Read a file that holds a mapping.
+    """Read a YAML file whose root is a mapping.
 
     Args:
-        path: The file.
-        what: What it is, for the error message: ``class map``.
+        path: File to read.
+        what: Kind of file, for the error message: ``class map``.
 
     Raises:
-        InputError: It cannot be read, is no YAML, names a key twice, or is no mapping.
+        InputError: The file cannot be read, is not YAML, has a duplicate key, or is not a mapping.
     """
     return Checked(_parse(path, what), path, "")
 
@@ -160,5 +160,5 @@ def _parse(path: Path, what: str) -> Any:  # noqa: ANN401
         raise InputError(" ".join(str(error).split()), path=path) from error
 
 
-def _shown(value: object) -> str:
+def _described(value: object) -> str:
     return "nothing" if value is None else f"{type(value).__name__} {value!r}"

@@ -1,7 +1,4 @@
-"""Box formats and overlaps. Coordinates are absolute, in pixels.
-
-Shapes: N boxes, P pairs of boxes.
-"""
+"""Conversion between box formats; coordinates are absolute, in pixels."""
 
 from typing import TypeAlias
 
@@ -12,31 +9,31 @@ Boxes: TypeAlias = NDArray[np.float64]
 
 
 def xywh_to_xyxy(boxes_xywh: Boxes) -> Boxes:
-    """Turn ``(x_min, y_min, width, height)`` into ``(x_min, y_min, x_max, y_max)``.
+    """Convert ``(x_min, y_min, width, height)`` into ``(x_min, y_min, x_max, y_max)``.
 
     Args:
-        boxes_xywh: Shape ``(..., 4)``.
+        boxes_xywh: Boxes, shape ``(..., 4)``.
 
     Returns:
-        Same shape; a new array.
+        New array of the same shape.
     """
     xy_min, wh = np.split(boxes_xywh, 2, axis=-1)
     return np.concatenate((xy_min, xy_min + wh), axis=-1)
 
 
 def xyxy_to_xywh(boxes_xyxy: Boxes) -> Boxes:
-    """Undo :func:`xywh_to_xyxy`."""
+    """Convert ``(x_min, y_min, x_max, y_max)`` into ``(x_min, y_min, width, height)``."""
     xy_min, xy_max = np.split(boxes_xyxy, 2, axis=-1)
     return np.concatenate((xy_min, xy_max - xy_min), axis=-1)
 
 
 def xyxy_to_cxcywh(boxes_xyxy: Boxes) -> Boxes:
-    """Turn ``(x_min, y_min, x_max, y_max)`` into ``(x_centre, y_centre, width, height)``."""
+    """Convert ``(x_min, y_min, x_max, y_max)`` into ``(x_centre, y_centre, width, height)``."""
     xy_min, xy_max = np.split(boxes_xyxy, 2, axis=-1)
     return np.concatenate(((xy_min + xy_max) / 2, xy_max - xy_min), axis=-1)
 
 
 def cxcywh_to_xyxy(boxes_cxcywh: Boxes) -> Boxes:
-    """Undo :func:`xyxy_to_cxcywh`."""
+    """Convert ``(x_centre, y_centre, width, height)`` into ``(x_min, y_min, x_max, y_max)``."""
     centre, wh = np.split(boxes_cxcywh, 2, axis=-1)
     return np.concatenate((centre - wh / 2, centre + wh / 2), axis=-1)

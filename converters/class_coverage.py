@@ -1,4 +1,4 @@
-"""Says what a class map makes of a data set, without converting it."""
+"""Coverage of a data set by a class map: which symbols a conversion would write or drop."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,35 +10,39 @@ from converters.tally import Tally, count
 
 
 def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None) -> dict[str, Any]:
-    """Count what a class map takes from a data set and what it drops.
+    """Count the symbols of each class in a data set, and those that the class map drops.
 
     Args:
-        class_map: Whose classes are filled.
-        path: What ``omr convert`` would read.
-        annotation_set: Instead of the one that the class map names.
+        class_map: Class map to apply.
+        path: Data set in any format that can be converted.
+        annotation_set: Annotation set to read; None for that of the class map.
 
     Returns:
-        ``classes``: name, categories, count of each; ``dropped``: symbols by category;
-        ``empty``: classes without a symbol here; ``unlabelled``: those the source never labels;
-        ``unfillable``: those that no source of the map fills.
+        ``classes``: name, categories and count of each class; ``dropped``: number of symbols by
+        category; ``empty``: classes without a symbol in this data set; ``unlabelled``: classes that
+        the source never labels; ``unfillable``: classes that no source of the map can fill.
 
     Raises:
-        OmrError: The data set cannot be read, or the class map does not speak of it.
+        OmrError: The data set cannot be read, or the class map has no entry for its format.
     """
-    found, files = open_source(path)
-    source = class_map.source(found, annotation_set)
+    format_name, files = open_source(path)
+    source = class_map.source(format_name, annotation_set)
     counts, symbols = Tally(), Counter[str]()
     for file in files:
-        for page in file.file.pages(source, class_map.labels, counts, clip=True):
+        for page in file.pages(source, class_map.labels, counts, clip=True):
             symbols.update(count(page.labels, class_map.names))
     filled = {name for s in class_map.sources.values() for name in s.class_of.values()}
     return {
-        "source": found,
+        "source": format_name,
         "annotation_set": source.annotation_set,
         "classes": [
             {
                 "name": name,
-                "categories": [c for c, of in source.class_of.items() if of == name],
+                "categories": [
+                    category
+                    for category, class_name in source.class_of.items()
+                    if class_name == name
+                ],
                 "count": symbols[name],
             }
             for name in class_map.names

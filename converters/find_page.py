@@ -1,34 +1,34 @@
-"""Finds one page of a data set, converted or not."""
+"""Lookup of one page of a data set, by its number or name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from class_maps import ClassMap, ConfigError, InputError
-from converters.formats.sources import SourceFile, identity_map, open_source
-from converters.formats.yolo import DATA_YAML, open_dataset
-from converters.names import several
+from class_maps import ClassMap, ConfigError, InputError, catalogue
+from converters.formats import AnnotationSource, yolo
+from converters.formats.sources import identity_map, open_source
+from converters.names import count_of
 from converters.page import Page
 from converters.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FoundPage:
-    """One page, and where it was found."""
+    """One page and its position in the data set."""
 
     page: Page
     path: Path
-    """Its image."""
+    """Image file of the page."""
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``."""
     split: str
     number: int
-    """Place among ``n_pages``, from 1."""
+    """Number of the page among ``n_pages``, starting at 1."""
     n_pages: int
-    """Of the data set, or of the split that was asked for."""
+    """Number of pages in the data set, or in the chosen split."""
     warnings: tuple[str, ...] = ()
-    """What does not show on the page, such as symbols without a class."""
+    """Problems that are not visible on the page, such as symbols without a class."""
 
 
 def find_page(
@@ -40,112 +40,84 @@ def find_page(
     annotation_set: str | None = None,
     workers: int = 1,
 ) -> FoundPage:
-    """Find a page by its number or its name.
+    """Find a page by its number or name; only the file that contains it is decoded.
 
     Args:
-        data: An annotated source, or a YOLO folder.
-        wanted: Number from 1 in the order of the data set, the image's name, or a part of that.
-        split: Count and look among the pages of this split only.
-        class_map: For a source; without it, every category is a class of its own name.
-        annotation_set: Of a source, instead of the first or the class map's.
-        workers: Processes that decode.
+        data: Data set in any format that can be read.
+        wanted: Number of the page, starting at 1, or its image name or a part of it.
+        split: Split to search; None for all of them.
+        class_map: Class map to apply; None to make every category a class of the same name.
+        annotation_set: Annotation set to read; None for that of the class map or, without one, the
+            first one of the data set.
+        workers: Number of processes that decode the annotations.
 
     Raises:
-        InputError: There is no such split or page, or the data set cannot be read.
-        ConfigError: A converted folder's classes cannot be chosen, or a source's do not fit.
+        InputError: The split or page does not exist, or the data set cannot be read.
+        ConfigError: The class map or the annotation set does not apply to the data set.
     """
-    if data.suffix not in {".yaml", ".yml"} and not (data / DATA_YAML).is_file():
-        return _source_page(data, wanted, split, class_map, annotation_set, workers)
-    if class_map or annotation_set:
-        raise ConfigError(
-            f"{data} is converted, its classes stand in its {DATA_YAML}: leave out --classes and "
-            "--annotation-set"
-        )
-    return _converted_page(data, wanted, split)
-
-
-def _converted_page(data: Path, wanted: str, split: str | None) -> FoundPage:
-    """A page of a YOLO folder; splits that share a folder are counted once."""
-    dataset = open_dataset(data)
-    split_of: dict[Path, str] = {}
-    for name, folder in dataset.splits.items():
-        if split in {None, name}:
-            split_of.setdefault(folder.resolve(), name)
-    splits = [split] if split else list(split_of.values())
-    places = [(name, path) for name in splits for path in dataset.image_paths(name)]
-    images = [path.relative_to(dataset.splits[name]).as_posix() for name, path in places]
-    i = _place_of(wanted, images, data)
-    name, path = places[i]
-    found = next(p for p in dataset.pages(name) if p.image.as_posix() == images[i])
-    return FoundPage(
-        page=found,
-        path=path,
-        names=dataset.names,
-        split=name,
-        number=i + 1,
-        n_pages=len(places),
-    )
-
-
-def _source_page(
-    data: Path,
-    wanted: str,
-    split: str | None,
-    class_map: ClassMap | None,
-    annotation_set: str | None,
-    workers: int,
-) -> FoundPage:
-    """A page of an annotated source; only the file that it stands in is decoded."""
-    found, files = open_source(data)
-    if class_map:
-        source = class_map.source(found, annotation_set)
-    else:
-        class_map = identity_map(found, files, annotation_set)
-        source = class_map.source(found)
-    places = [(f, image) for f in _of_split(files, split, data) for image in f.file.images]
-    i = _place_of(wanted, [image.as_posix() for _, image in places], data)
-    file, image = places[i]
+    format_name, files = _opened(data, split)
+    if class_map is None:
+        if annotation_set and not catalogue(format_name).annotation_sets:
+            raise ConfigError(
+                f"{format_name} data have no annotation sets; omit the option",
+                option="--annotation-set",
+                value=annotation_set,
+            )
+        class_map, annotation_set = identity_map(format_name, files, annotation_set), None
+    source = class_map.source(format_name, annotation_set)
+    candidates = [(file, image) for file in files for image in file.images]
+    i = _index_of(wanted, [image.as_posix() for _, image in candidates], data)
+    file, image = candidates[i]
     counts = Tally()
-    pages = file.file.pages(source, class_map.labels, counts, clip=True, workers=workers)
-    chosen = next(p for p in pages if p.image == image)
+    pages = file.pages(source, class_map.labels, counts, clip=True, workers=workers)
+    page = next(page for page in pages if page.image == image)
     warnings = counts.warnings
-    if counts.dropped:
+    if counts.dropped and format_name != "yolo":
         reasons = ", ".join(f"{n} {reason}" for reason, n in counts.by_reason().items())
-        warnings.append(f"left out on all pages of {file.file.path.name} together: {reasons}")
+        warnings.append(f"dropped on all pages of {file.path.name}: {reasons}")
     return FoundPage(
-        page=chosen,
+        page=page,
         path=file.image_folder / image,
         names=class_map.names,
         warnings=tuple(warnings),
         split=file.split,
         number=i + 1,
-        n_pages=len(places),
+        n_pages=len(candidates),
     )
 
 
-def _of_split(files: Sequence[SourceFile], split: str | None, data: Path) -> Sequence[SourceFile]:
+def _opened(data: Path, split: str | None) -> tuple[str, Sequence[AnnotationSource]]:
+    """Open a data set, or only the files of one split."""
+    if yolo.recognises(data) and split:  # may share its folder with a split that comes first
+        return "yolo", [yolo.YoloSplit(yolo.open_dataset(data), split)]
+    format_name, files = open_source(data, "yolo" if yolo.recognises(data) else None)
     if split is None:
-        return files
-    mine = [file for file in files if file.split == split]
-    if not mine:
+        return format_name, files
+    matches = [file for file in files if file.split == split]
+    if not matches:
         known = ", ".join(dict.fromkeys(file.split for file in files))
-        raise InputError(f"no split {split!r}; it has: {known}", path=data)
-    return mine
+        raise InputError(f"no split {split!r}; available: {known}", path=data)
+    return format_name, matches
 
 
-def _place_of(wanted: str, images: Sequence[str], data: Path) -> int:
-    """Place of the wanted image, from 0: by its number from 1, its name, or a part of that."""
+def _index_of(wanted: str, images: Sequence[str], data: Path) -> int:
+    """Return the index of an image: by its number starting at 1, its name, or a part of it."""
     if wanted.isdecimal() and 1 <= int(wanted) <= len(images):
         return int(wanted) - 1
-    found = [i for i, image in enumerate(images) if wanted == image]
-    found = found or [i for i, image in enumerate(images) if wanted in image]
-    if len(found) == 1:
-        return found[0]
-    pages = f"--page {wanted}: it has pages 1 to {len(images)}"
+    matches = [i for i, image in enumerate(images) if wanted == image]
+    matches = matches or [i for i, image in enumerate(images) if wanted in image]
+    if len(matches) == 1:
+        return matches[0]
     if wanted.isdecimal():
-        raise InputError(pages, path=data)
-    if found:
-        shown = several([images[i] for i in found], "image")
-        raise InputError(f"{pages}, and that in the names of {shown}; say more", path=data)
-    near = ", ".join(get_close_matches(wanted, images, n=3, cutoff=0.0))
-    raise InputError(f"{pages}, and none with that in its name; nearest: {near}", path=data)
+        problem = "no such page"
+    elif matches:
+        names = count_of([images[i] for i in matches], "image")
+        problem = f"matches {names}, give a longer part of the name"
+    else:
+        nearest = ", ".join(get_close_matches(wanted, images, n=3, cutoff=0.0))
+        problem = f"matches no image, the nearest names are {nearest}"
+    raise InputError(
+        f"{problem}; pages are numbered from 1 to {len(images)}",
+        path=data,
+        where=f"--page {wanted}",
+    )

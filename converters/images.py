@@ -1,4 +1,4 @@
-"""Reads, checks, scales and writes the pixels of pages."""
+"""Image files of pages: reading, checking, scaling and writing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,38 +15,44 @@ from class_maps import InputError
 
 Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-"""Those that readers of YOLO folders look for."""
+"""Suffixes of the images that readers of YOLO folders look for."""
 
 _ORIENTATION = 0x0112
-"""EXIF tag: how an image is to be turned before it is shown. Phones write it."""
+"""EXIF tag of the rotation and mirroring to apply before an image is shown; written by phones."""
 
 _JPEG = frozenset({"JPEG", "MPO"})
-"""Pillow's names of it; the second holds several pictures."""
+"""Pillow's names of the JPEG format; MPO files contain several pictures."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
-"""Shape ``(height, width)`` or, in colour, ``(height, width, 3)``, BGR."""
+"""Shape ``(height, width)`` or, for colour images, ``(height, width, 3)`` in BGR order."""
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Make sure that an image is there and of the size that its labels assume; reads its head.
+    """Check that an image exists and has the expected size; reads only its header.
+
+    Args:
+        path: Image file.
+        width: Width in pixels that the labels assume.
+        height: Height in pixels that the labels assume.
 
     Raises:
-        InputError: It is not.
+        InputError: The image is missing, damaged, or has another size.
     """
-    found = size(path)
-    if found != (width, height):
-        turned = "; it is turned by its EXIF orientation" if _orientation_of(path) > 1 else ""
+    actual = size(path)
+    if actual != (width, height):
+        rotated = " after its EXIF rotation" if _orientation_of(path) > 1 else ""
         raise InputError(
-            f"is {found[0]} x {found[1]} px, but its labels are for {width} x {height} px{turned}",
+            f"is {actual[0]} x {actual[1]} px{rotated}, but its labels are for "
+            f"{width} x {height} px",
             path=path,
         )
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels as it looks, from the head of the file.
+    """Read the width and height in pixels, after EXIF rotation, from an image's header.
 
     Raises:
-        InputError: There is no image.
+        InputError: The image is missing or damaged.
     """
     with _opened(path, path) as image:
         width, height = image.size
@@ -54,32 +60,36 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def copy(path: Path, target: Path) -> None:
-    """Copy an image, byte for byte unless it is see-through.
+    """Copy an image byte for byte, or re-encode it if readers would disagree about its pixels.
 
-    Readers that ignore transparency show whatever colour lies beneath it, so such an image is
-    written anew as it looks on white paper; so is one whose name is given another suffix, and one
-    with an EXIF orientation that is no JPEG: not every reader turns it.
+    Images with transparency are re-encoded on a white background, because readers that ignore
+    transparency show arbitrary colours. Images with an EXIF rotation are re-encoded unless they are
+    JPEG, because not all readers apply it to other formats. So are images that get another suffix.
+
+    Args:
+        path: Image file.
+        target: File to write.
 
     Raises:
-        InputError: It is damaged or cut short.
+        InputError: The image is missing, damaged or truncated.
     """
     with _opened(path, path) as image:
-        anew = image.has_transparency_data
-        anew |= _orientation(image) > 1 and image.format not in _JPEG
-    if anew or path.suffix != target.suffix:
+        is_ambiguous = image.has_transparency_data
+        is_ambiguous |= _orientation(image) > 1 and image.format not in _JPEG
+    if is_ambiguous or path.suffix != target.suffix:
         write(read(path), target)
     else:
-        target.write_bytes(_whole(path))
+        target.write_bytes(_complete_bytes(path))
 
 
 def read(path: Path) -> Pixels:
-    """Decode an image as it looks on white paper; grey where it holds no colour.
+    """Decode an image on a white background, as greyscale if it contains no colour.
 
     Raises:
-        InputError: It is damaged or cut short.
+        InputError: The image is missing, damaged or truncated.
     """
     try:
-        decoded = cv2.imdecode(np.frombuffer(_whole(path), np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(np.frombuffer(_complete_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # more than 2 ** 30 pixels
         decoded = None
     if decoded is None:
@@ -89,16 +99,16 @@ def read(path: Path) -> Pixels:
         image = _on_white(image)
     if image.ndim == 3 and _is_grey(image):
         image = image[..., 0]
-    return np.ascontiguousarray(_turned(image, _orientation_of(path)))
+    return np.ascontiguousarray(_rotated(image, _orientation_of(path)))
 
 
-def _whole(path: Path) -> bytes:
-    """The bytes of an image that is not cut short: OpenCV would decode what there is."""
+def _complete_bytes(path: Path) -> bytes:
+    """Return the bytes of an image that is not truncated; OpenCV would decode part of an image."""
     data = path.read_bytes()
     with _opened(BytesIO(data), path) as image:
-        image.verify()  # the check sums of a PNG
-        form = image.format
-    if form in _JPEG:  # has no check sum: only decoding shows a lack
+        image.verify()  # verifies the checksums of a PNG
+        image_format = image.format
+    if image_format in _JPEG:  # has no checksum: only decoding reveals truncation
         with _opened(BytesIO(data), path) as image:
             image.load()
     return data
@@ -110,16 +120,19 @@ def _orientation_of(path: Path) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 is upright. That of a TIFF is none of EXIF's: all heed it."""
+    """Return the EXIF orientation, 1 (upright) to 8.
+
+    TIFF files have an orientation of their own, which all readers apply.
+    """
     exif = Image.Exif()
-    with suppress(Exception):  # of damaged EXIF data; nobody turns by those
+    with suppress(Exception):  # damaged EXIF data, which readers ignore
         exif.load(image.info.get("exif", b""))
-    found = exif.get(_ORIENTATION)
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    orientation = exif.get(_ORIENTATION)
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def _turned(image: Pixels, orientation: int) -> Pixels:
-    """Turn what a file holds to what it looks like."""
+def _rotated(image: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation."""
     if orientation >= 5:
         image = image.swapaxes(0, 1)
     if orientation in {3, 4, 7, 8}:
@@ -133,17 +146,18 @@ def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
         with Image.open(file) as image:
             yield image
     except FileNotFoundError:
-        raise InputError("no such image; --labels-only does without images", path=path) from None
+        raise InputError(
+            "no such image; use --labels-only to convert without images", path=path
+        ) from None
     except UnidentifiedImageError:
-        raise InputError("is not an image of a known format", path=path) from None
+        raise InputError("is not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"is damaged or cut short: {error}", path=path) from error
+        raise InputError(f"is damaged or truncated: {error}", path=path) from error
 
 
 def scaled(image: Pixels, width: int, height: int) -> Pixels:
-    """Resize to ``width`` x ``height`` pixels, averaging where it shrinks."""
-    shrinks = width <= image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    """Resize to ``width`` x ``height`` pixels, by averaging if the image shrinks."""
+    method = cv2.INTER_AREA if width <= image.shape[1] else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
 
 
@@ -151,8 +165,8 @@ def write(image: Pixels, path: Path) -> None:
     """Write a PNG.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; OpenCV's own writer would
-            leave a file cut short and say nothing.
+        OSError: The disk is full or the folder cannot be written. OpenCV's own writer would leave a
+            truncated file without an error.
     """
     ok, data = cv2.imencode(".png", image)
     if not ok:

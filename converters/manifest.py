@@ -1,100 +1,200 @@
-"""What a data set was made from, with which options, and what became of every symbol."""
+"""The ``manifest.json`` of a converted data set: its source, options, and counts of all symbols.
 
-import hashlib
+:class:`ManifestBuilder` writes it, :func:`read_manifest` reads it; both use the same types.
+"""
+
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import msgspec
+
+from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
-from converters.prepare.preparation import Prepared
+from converters.formats.yolo import YoloDataset
+from converters.prepare.cleaning import CleaningOptions
+from converters.prepare.preparation import PreparedPage
+from converters.prepare.splits import SplitBy
+from converters.prepare.tiles import TileOptions
 from converters.tally import Tally
 from converters.versions import OPENCV, TOOLKIT, installed_versions
 
+T = TypeVar("T")
+
+
+class SourceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An annotation file that was read, or a split of a YOLO folder."""
+
+    name: str
+    bytes: int
+    """Size of the file."""
+    sha256: str
+    """Hash of the annotations."""
+    split: str
+    pages: int
+
+
+class ClassMapEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The class map that was used."""
+
+    name: str = ""
+    sha256: str = ""
+    """Hash of the class map's file."""
+    unlabelled: tuple[str, ...] = ()
+    """Classes that occur in the source but are never labelled there."""
+
+
+class OptionsEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of the conversion."""
+
+    formats: tuple[str, ...] = ()
+    cleaning: CleaningOptions
+    staff_space: Annotated[float, msgspec.Meta(gt=0)] | None
+    tiles: TileOptions | None
+    val: float
+    split_by: SplitBy
+    seed: int
+    labels_only: bool = False
+
+
+class ConversionEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Inputs and options of a conversion: everything in the manifest that is not a count."""
+
+    source: str
+    """Format of the source, such as ``deepscoresv2``."""
+    annotation_set: str | None
+    """Annotation set that was read; None for formats with a single one."""
+    files: tuple[SourceEntry, ...]
+    class_map: ClassMapEntry
+    options: OptionsEntry
+
+
+class SplitEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of one split."""
+
+    pages: int = 0
+    images: int = 0
+    """Pages or, if pages were cut, tiles."""
+    empty_images: int = 0
+    """Images without symbols."""
+
+
+class SymbolsEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of symbols in all splits."""
+
+    read: int = 0
+    written: int = 0
+    dropped: int = 0
+    labels: int = 0
+    """Labels in all images; more than ``written`` if tiles overlap."""
+    cut: int = 0
+    """Labels of symbols that are cut at the border of a tile."""
+
+
+class TiledPage(msgspec.Struct, frozen=True):
+    """A page that was cut into tiles."""
+
+    symbols: int
+    """Number of symbols on the page, each counted once however many tiles show it."""
+    scale_x: float
+    """Width of the scaled page divided by the width of the page."""
+    scale_y: float
+    """Height of the scaled page divided by the height of the page."""
+    tiles: dict[str, tuple[int, int]]
+    """Left and top edge of each tile on the scaled page, in pixels, by image name."""
+
 
 @dataclass(kw_only=True)
-class Manifest:
-    """Grows page by page; equal input and options give equal bytes, whatever the machine."""
+class ManifestBuilder:
+    """Counts of a conversion, added page by page; equal inputs and options give equal bytes."""
 
     names: Sequence[str]
+    """Names of the classes."""
     counts: Tally = field(default_factory=Tally)
     pages: Counter[str] = field(default_factory=Counter)
-    """Pages by split."""
+    """Number of pages by split."""
     images: Counter[str] = field(default_factory=Counter)
-    """Images by split: as many as pages, or their tiles."""
+    """Number of images, which are pages or tiles, by split."""
     empty_images: Counter[str] = field(default_factory=Counter)
-    """Images without any symbol, by split."""
-    tiles: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    """By split and page: its symbols, its scale, and the corner of each of its tiles."""
+    """Number of images without symbols, by split."""
+    tiles: dict[str, dict[str, TiledPage]] = field(default_factory=dict)
+    """Scaled or cut pages, by split and page."""
     annotations: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Annotations that were read, by split and page."""
+    """Number of annotations read, by split and page."""
 
-    def add(self, prepared: Prepared) -> None:
-        """Count one page by what was made of it."""
+    def add(self, prepared: PreparedPage) -> None:
+        """Add the counts and tiles of one page."""
         split, counts = prepared.split, prepared.counts
         self.pages[split] += 1
         self.images[split] += len(prepared.images)
         self.empty_images[split] += prepared.n_empty
         self.counts.update(counts)
         if prepared.n_annotations is not None:
-            of_pages = self.annotations.setdefault(split, {})
-            of_pages[prepared.page.as_posix()] = prepared.n_annotations
+            by_page = self.annotations.setdefault(split, {})
+            by_page[prepared.page.as_posix()] = prepared.n_annotations
         for image in prepared.images:
-            if placed := image.placement:
-                scale = {"scale_x": placed.scale_x, "scale_y": placed.scale_y}
-                pages = self.tiles.setdefault(split, {})
-                n = counts.written.total()
-                page = pages.setdefault(
-                    placed.page.as_posix(), {"symbols": n, **scale, "tiles": {}}
+            if placement := image.placement:
+                tiled = self.tiles.setdefault(split, {}).setdefault(
+                    placement.page.as_posix(),
+                    TiledPage(
+                        symbols=counts.written.total(),
+                        scale_x=placement.scale_x,
+                        scale_y=placement.scale_y,
+                        tiles={},
+                    ),
                 )
-                page["tiles"][image.image.as_posix()] = [placed.x, placed.y]
+                tiled.tiles[image.image.as_posix()] = (placement.x, placement.y)
 
     def summary(self) -> dict[str, Any]:
-        """The counts: ``pages``, ``images``, ``symbols``, ``dropped_by_reason``, ``classes``."""
+        """Return the counts: ``pages``, ``images``, ``symbols``, ``classes`` and others."""
         counts = self.counts
-        return {
-            "pages": self.pages.total(),
-            "images": self.images.total(),
-            "splits": {
-                split: {
-                    "pages": n,
-                    "images": self.images[split],
-                    "empty_images": self.empty_images[split],
-                }
-                for split, n in sorted(self.pages.items())
-            },
-            "symbols": {
-                "read": counts.read,
-                "written": counts.written.total(),
-                "dropped": counts.dropped.total(),
-                "labels": counts.labels.total(),
-                "cut": counts.cut.total(),
-            },
-            "dropped_by_reason": counts.by_reason(),
-            "changed": _nested(counts.changed),
-            "same_box_two_classes": {
-                f"{a} + {b}": n for (a, b), n in sorted(counts.two_classes.items())
-            },
-            "classes": [self._of_class(name) for name in self.names],
-            "warnings": counts.warnings,
+        splits = {
+            split: SplitEntry(
+                pages=n, images=self.images[split], empty_images=self.empty_images[split]
+            )
+            for split, n in sorted(self.pages.items())
         }
+        symbols = SymbolsEntry(
+            read=counts.read,
+            written=counts.written.total(),
+            dropped=counts.dropped.total(),
+            labels=counts.labels.total(),
+            cut=counts.cut.total(),
+        )
+        summary: dict[str, Any] = msgspec.to_builtins(
+            {
+                "pages": self.pages.total(),
+                "images": self.images.total(),
+                "splits": splits,
+                "symbols": symbols,
+                "dropped_by_reason": counts.by_reason(),
+                "changed": _nested(counts.changed),
+                "same_box_two_classes": {
+                    f"{a} + {b}": n for (a, b), n in sorted(counts.two_classes.items())
+                },
+                "classes": [self._class_counts(name) for name in self.names],
+                "warnings": counts.warnings,
+            }
+        )
+        return summary
 
-    def write(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        """Write ``manifest.json``: ``facts`` of the run, the summary, the details."""
+    def write(self, folder: Path, conversion: ConversionEntry) -> None:
+        """Write ``manifest.json`` into ``folder``: the inputs and options, then all counts."""
         data = {
-            **facts,
+            **msgspec.to_builtins(conversion),
             "versions": installed_versions(TOOLKIT, "numpy", *OPENCV, "polars"),
             **self.summary(),
             "dropped": _nested(self.counts.dropped),
             "annotations": self.annotations,
-            "tiles": self.tiles,
+            "tiles": msgspec.to_builtins(self.tiles),
         }
         text = json.dumps(data, indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
-    def _of_class(self, name: str) -> dict[str, Any]:
+    def _class_counts(self, name: str) -> dict[str, Any]:
         counts = self.counts
         return {
             "name": name,
@@ -104,14 +204,132 @@ class Manifest:
         }
 
 
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """A ``manifest.json`` that was read; every part is empty if the file or the part is missing.
+
+    Other programs write files of this name as well. Each part is therefore decoded when it is
+    accessed, and raises an InputError only then if it is malformed.
+    """
+
+    path: Path
+    """The file."""
+    parts: Mapping[str, msgspec.Raw] = field(default_factory=dict)
+    """Undecoded parts by name."""
+
+    @property
+    def source(self) -> str:
+        """Format of the source, such as ``deepscoresv2``."""
+        return self._part("source", str, "")
+
+    @property
+    def class_map(self) -> ClassMapEntry:
+        """Class map of the conversion."""
+        return self._part("class_map", ClassMapEntry, ClassMapEntry())
+
+    @property
+    def pages(self) -> dict[str, int]:
+        """Number of pages by split."""
+        splits: dict[str, SplitEntry] = self._part("splits", dict[str, SplitEntry], {})
+        return {name: split.pages for name, split in splits.items()}
+
+    @property
+    def n_read(self) -> int:
+        """Number of annotations read in all splits."""
+        return self._part("symbols", SymbolsEntry, SymbolsEntry()).read
+
+    @property
+    def annotations(self) -> dict[str, dict[str, int]]:
+        """Number of annotations read, by split and page; empty in manifests of old versions."""
+        return self._part("annotations", dict[str, dict[str, int]], {})
+
+    @property
+    def tiles(self) -> dict[str, dict[str, TiledPage]]:
+        """Scaled or cut pages, by split and page; a page that was only scaled has one tile."""
+        return self._part("tiles", dict[str, dict[str, TiledPage]], {})
+
+    @property
+    def annotation_set(self) -> str | None:
+        """Annotation set that was read; None for formats with a single one."""
+        return self._part("annotation_set", str | None, None)
+
+    @property
+    def options(self) -> OptionsEntry | None:
+        """Options of the conversion; None if they are incomplete or malformed.
+
+        They serve only to recommend commands, so a malformed part is not an error.
+        """
+        try:
+            return self._part("options", OptionsEntry | None, None)
+        except InputError:
+            return None
+
+    def _part(self, name: str, kind: Any, default: T) -> T:  # noqa: ANN401
+        if name not in self.parts:
+            return default
+        try:
+            part: T = msgspec.json.decode(self.parts[name], type=kind)
+        except msgspec.DecodeError as error:
+            raise InputError(f"malformed: {error}", path=self.path, where=name) from error
+        return part
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the ``manifest.json`` in ``folder``; a missing file gives an empty manifest.
+
+    Raises:
+        InputError: The file is not a JSON object or cannot be read.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return Manifest(path=path)
+    try:
+        parts = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"malformed: {error}", path=path) from error
+    return Manifest(path=path, parts=parts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertedPages:
+    """The pages that the images of a split were made from."""
+
+    n_pages: int
+    mean_annotations: float | None
+    """Mean number of annotations per page over all splits; in manifests of all versions."""
+    annotations: tuple[int, ...] | None
+    """Number of annotations per page, including those without a class; None in old manifests."""
+    symbols: tuple[int, ...] | None
+    """Number of symbols per page, each counted once however many tiles show it; None if pages were
+    neither scaled nor cut and therefore equal the images."""
+    are_cut: bool
+    """Whether a page has more than one tile."""
+
+
+def converted_pages(dataset: YoloDataset, split: str) -> ConvertedPages | None:
+    """Return the pages that a split's images were made from; None without a record of them.
+
+    Raises:
+        InputError: ``manifest.json`` is malformed.
+    """
+    manifest, name = read_manifest(dataset.root), dataset.folder_name(split)
+    pages = manifest.pages
+    if name not in pages:
+        return None
+    n_pages = sum(pages.values())
+    annotations = manifest.annotations.get(name)
+    tiled = manifest.tiles.get(name)
+    return ConvertedPages(
+        n_pages=pages[name],
+        mean_annotations=manifest.n_read / n_pages if n_pages else None,
+        annotations=tuple(annotations.values()) if annotations else None,
+        symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,
+        are_cut=any(len(page.tiles) > 1 for page in tiled.values()) if tiled else False,
+    )
 
 
 def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """``{(reason, name): n}`` as ``{reason: {name: n}}``, sorted."""
+    """Turn ``{(reason, name): n}`` into ``{reason: {name: n}}``, sorted."""
     nested: dict[str, dict[str, int]] = {}
     for (reason, name), n in sorted(counts.items()):
         nested.setdefault(reason, {})[name] = n

@@ -1,4 +1,4 @@
-"""Names of images and works, and how many of them a message lists."""
+"""Names of images and works, and lists of names in messages."""
 
 import re
 from collections import Counter
@@ -7,56 +7,57 @@ from pathlib import Path, PurePosixPath
 
 from class_maps import InputError
 
-_WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
-"""DeepScoresV2's images, and those engraved here: ``lg-<work>-aug-<font>--page-<n>``."""
-
-
 FOLDER = "images"
-"""What the folder of images is called. Readers of YOLO folders look for labels where this word
-stands last in a path, so it may not stand in a name again."""
+"""Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
+of this name in a path, so no folder inside the image folder may have it."""
+
+_WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
+"""Image names of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""
 
 
 def checked_images(
     entries: Iterable[tuple[int, str, int, int]], path: Path, field: str
 ) -> dict[int, tuple[PurePosixPath, int, int]]:
-    """Check the list of images of a file.
+    """Check the list of images of an annotation file.
 
     Args:
-        entries: Id, name, width and height of each.
-        path: The file.
-        field: What the file calls the name.
+        entries: Id, name, width and height of each image; sizes in pixels.
+        path: Annotation file.
+        field: Name of the field that contains the image name, for error messages.
 
     Returns:
-        Image inside the image folder, width and height by id, in the same order.
+        Path inside the image folder, width and height of each image by id, in the same order.
 
     Raises:
-        InputError: A name leads out of the folder, a size is none, or something stands twice.
+        InputError: A name points outside the image folder, a size is not positive, or an id or a
+            name is a duplicate.
     """
     images: dict[int, tuple[PurePosixPath, int, int]] = {}
     for i, (image_id, name, width, height) in enumerate(entries):
         if width < 1 or height < 1:
             raise InputError(
-                f"an image cannot be {width} x {height} px", path=path, where=f"images[{i}]"
+                f"invalid image size: {width} x {height} px", path=path, where=f"images[{i}]"
             )
         if image_id in images:
-            raise InputError(f"id {image_id} stands twice", path=path, where=f"images[{i}].id")
+            raise InputError(f"duplicate id: {image_id}", path=path, where=f"images[{i}].id")
         image = _checked_name(name, path, f"images[{i}].{field}")
         images[image_id] = image, width, height
     names = Counter(image for image, _, _ in images.values())
     if repeated := sorted(str(name) for name, n in names.items() if n > 1):
-        raise InputError(f"{several(repeated, 'file')} twice", path=path, where="images")
+        raise InputError(f"duplicate: {count_of(repeated, 'file')}", path=path, where="images")
     return images
 
 
 def _checked_name(name: str, path: Path, where: str) -> PurePosixPath:
     image = PurePosixPath(name)
     if not image.name or image.is_absolute() or ".." in image.parts or set(name) & {"\\", "\0"}:
-        raise InputError(f"leaves the image folder: {name!r}", path=path, where=where)
+        raise InputError(f"points outside the image folder: {name!r}", path=path, where=where)
     if image.parts[0] == FOLDER and len(image.parts) > 1:
-        image = image.relative_to(FOLDER)  # some files count from the folder above
+        image = image.relative_to(FOLDER)  # in some files, names are relative to the folder above
     if FOLDER in image.parts:
         raise InputError(
-            f"has a folder called {FOLDER}, behind which labels are not found: {name!r}; rename it",
+            f"contains a folder called {FOLDER}, in which YOLO readers do not find labels: "
+            f"{name!r}; rename it",
             path=path,
             where=where,
         )
@@ -64,13 +65,19 @@ def _checked_name(name: str, path: Path, where: str) -> PurePosixPath:
 
 
 def work_of(image: PurePosixPath) -> str | None:
-    """The work that an image's name says it is a page of; None where it does not say."""
-    found = _WORK.match(image.stem)
-    return found["work"] if found else None
+    """Return the work that a page is from, or None if the image's name does not contain it."""
+    match = _WORK.match(image.stem)
+    return match["work"] if match else None
 
 
-def several(items: Sequence[object], what: str, most: int = 3) -> str:
-    """``3 annotations (7, 9, 11)``; the first ``most`` of them."""
-    shown = ", ".join(str(item) for item in items[:most]) + (", ..." if len(items) > most else "")
-    plural = what if len(items) == 1 else f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{len(items)} {plural} ({shown})"
+def count_of(items: Sequence[object], noun: str, most: int = 3) -> str:
+    """Count items and list the first of them: ``3 annotations (7, 9, 11)``.
+
+    Args:
+        items: Items to count.
+        noun: Singular of the noun to count.
+        most: Maximum number of items to list; ``...`` stands for the rest.
+    """
+    listed = ", ".join(str(item) for item in items[:most]) + (", ..." if len(items) > most else "")
+    plural = noun if len(items) == 1 else f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{len(items)} {plural} ({listed})"

@@ -1,4 +1,4 @@
-"""Finds pairs of boxes that lie on each other, without comparing every box with every other.
+"""Search for pairs of overlapping boxes, without comparing every box with every other.
 
 Shapes: N boxes, P candidate pairs.
 """
@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 from converters.boxes import Boxes
 
 BLOCK_PAIRS = 1 << 21
-"""Candidate pairs looked at together: bounds the memory, some 200 MB."""
+"""Candidate pairs compared at once, which limits memory to about 200 MB."""
 
 
 def overlapping_pairs(
-    boxes_xyxy: Boxes, min_share: float, of: Literal["union", "smaller"] = "union"
+    boxes_xyxy: Boxes, min_overlap: float, of: Literal["union", "smaller"] = "union"
 ) -> NDArray[np.int64]:
-    """List the pairs of boxes that share at least ``min_share`` of their union, or of the smaller.
+    """List the pairs of boxes whose intersection is a minimum fraction of their union.
 
-    With boxes sorted by their left edge, an IoU of t needs the next box to begin within (1 - t)
-    of the width, so that few pairs are looked at. Boxes without area overlap nothing.
+    For boxes sorted by their left edge, an IoU of t requires the second box to begin within (1 - t)
+    of the width of the first, so few pairs have to be compared. Boxes without area overlap nothing.
 
     Args:
-        boxes_xyxy: Shape ``(N, 4)``.
-        min_share: Above 0, up to 1: the IoU, or the share of the smaller box.
-        of: What it is a share of.
+        boxes_xyxy: Boxes, shape ``(N, 4)``.
+        min_overlap: Minimum fraction, above 0 and at most 1.
+        of: Whether it is a fraction of the union (IoU) or of the smaller box.
 
     Returns:
-        Pairs of row numbers, the lower first, sorted, shape ``(., 2)``.
+        Sorted pairs of row indices, the lower one first, shape ``(n_pairs, 2)``.
     """
     areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)  # (N,)
     order = np.flatnonzero(areas > 0)
     order = order[np.argsort(boxes_xyxy[order, 0], kind="stable")]
     boxes, areas = boxes_xyxy[order], areas[order]
-    found = [np.empty((0, 2), np.int64)]
-    for first, second in _candidates(boxes, min_share if of == "union" else 0.0):
+    blocks = [np.empty((0, 2), np.int64)]
+    for first, second in _candidates(boxes, min_overlap if of == "union" else 0.0):
         xy_min = np.maximum(boxes[first, :2], boxes[second, :2])
         xy_max = np.minimum(boxes[first, 2:], boxes[second, 2:])
         shared = np.prod(np.clip(xy_max - xy_min, 0, None), axis=1)  # (P,)
@@ -44,9 +44,9 @@ def overlapping_pairs(
             whole = areas[first] + areas[second] - shared
         else:
             whole = np.minimum(areas[first], areas[second])
-        hit = shared / whole >= min_share
-        found.append(np.stack((order[first[hit]], order[second[hit]]), axis=1))
-    pairs = np.sort(np.concatenate(found), axis=1)
+        hit = shared / whole >= min_overlap
+        blocks.append(np.stack((order[first[hit]], order[second[hit]]), axis=1))
+    pairs = np.sort(np.concatenate(blocks), axis=1)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
@@ -56,9 +56,9 @@ def _candidates(
     """Yield blocks of pairs of boxes, sorted by left edge, that could reach ``min_iou``."""
     n = len(boxes_xyxy)
     left, width = boxes_xyxy[:, 0], boxes_xyxy[:, 2] - boxes_xyxy[:, 0]
-    slack = 1e-9 * (1 + np.abs(left))  # a candidate too many costs nothing, one too few is lost
+    slack = 1e-9 * (1 + np.abs(left))  # rounding may add a candidate, but must not lose one
     last = np.searchsorted(left, left + (1 - min_iou) * width + slack, side="right")
-    counts = last - np.arange(n) - 1  # (N,) boxes behind each that begin soon enough
+    counts = last - np.arange(n) - 1  # (N,) following boxes that begin early enough
     ends = np.cumsum(counts)
     start = 0
     while start < n:

@@ -1,4 +1,4 @@
-"""Counts what becomes of every symbol, so that nothing is dropped without a name."""
+"""Counts of symbols that were read, written, changed, or dropped, by reason."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,25 +21,25 @@ CLIPPED = "clipped to the page"
 
 @dataclass(kw_only=True)
 class Tally:
-    """Symbols read, dropped and written. Tallies of parts add up to that of the whole.
+    """Numbers of symbols read, dropped and written; the tallies of pages add up to the total.
 
-    A symbol that is dropped for want of a class is counted under the data set's category, every
-    other one under its class.
+    Symbols that are dropped because their category has no class are counted by category, all others
+    by class.
     """
 
     read: int = 0
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By reason and class."""
+    """Dropped symbols by reason and class."""
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Symbols whose box was altered, by what was done and class."""
+    """Symbols with a changed box, by change and class."""
     two_classes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Pairs of symbols with the same box, by their two classes; reported, never merged."""
+    """Pairs of symbols with the same box, by their two classes; they are reported, never merged."""
     written: Counter[str] = field(default_factory=Counter)
-    """Symbols that stand in at least one image, by class."""
+    """Symbols in at least one image, by class."""
     labels: Counter[str] = field(default_factory=Counter)
-    """Labels in all images, by class: more than ``written`` where tiles overlap."""
+    """Labels in all images, by class; more than ``written`` if tiles overlap."""
     cut: Counter[str] = field(default_factory=Counter)
-    """Labels that end at a tile's border while the symbol goes on, by class."""
+    """Labels of symbols that are cut at the border of a tile, by class."""
     warnings: list[str] = field(default_factory=list)
 
     def update(self, other: "Tally") -> None:
@@ -54,17 +54,17 @@ class Tally:
         self.dropped.update({(reason, name): n for name, n in count(labels, names).items()})
 
     def by_reason(self) -> dict[str, int]:
-        """Dropped symbols by reason, the commonest first."""
+        """Return the numbers of dropped symbols by reason, most frequent first."""
         totals: Counter[str] = Counter()
         for (reason, _), n in self.dropped.items():
             totals[reason] += n
         return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
 
     def check(self) -> None:
-        """Make sure that read = written + dropped.
+        """Check that every symbol read was either written or dropped.
 
         Raises:
-            RuntimeError: They differ: a bug, and the data set must not be used.
+            RuntimeError: The numbers differ, which is a bug; the data set must not be used.
         """
         written, dropped = self.written.total(), self.dropped.total()
         if self.read != written + dropped:
@@ -74,6 +74,6 @@ class Tally:
 
 
 def count(labels: NDArray[np.int64], names: Sequence[str]) -> Counter[str]:
-    """Count labels by name; names without a label are left out."""
+    """Count labels by class name, without classes that have none."""
     counts = np.bincount(labels, minlength=len(names)).tolist()
     return Counter({name: n for name, n in zip(names, counts, strict=True) if n})

@@ -1,4 +1,4 @@
-"""Versions of the packages that a result was made with, for its records."""
+"""Versions of installed packages, recorded with results."""
 
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,7 @@ OPENCV = (
 )
 """Packages that provide cv2; usually exactly one is installed."""
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
-"""Project file of a source tree; does not exist beside installed packages."""
+"""Project file of a source tree; installed packages have none."""
 
 
 def installed_versions(*names: str) -> dict[str, str]:
@@ -38,7 +38,8 @@ def toolkit_version() -> str:
     """Look up the version of this toolkit, which may run from a source tree without installation.
 
     Raises:
-        PackageNotFoundError: The toolkit is neither installed nor beside its ``pyproject.toml``.
+        PackageNotFoundError: The toolkit is neither installed nor a source tree with a
+            ``pyproject.toml``.
     """
     try:
         return version(TOOLKIT)

@@ -1,10 +1,12 @@
-"""Builds the ``omr`` command out of the modules in :mod:`omr.commands`.
+"""The ``omr`` command, made of the modules in :mod:`omr.commands`.
 
-Those import what they need inside their functions: ``omr --help`` must not wait for torch.
+These modules import heavy packages inside their functions, so that ``omr --help`` does not load
+torch.
 """
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -25,21 +27,34 @@ from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
 
+COMMANDS: dict[str, Callable[..., None]] = {
+    "engrave": engrave,
+    "convert": convert,
+    "show": show,
+    "analyze-density": analyze_density,
+    "train": train,
+    "eval": evaluate,
+    "export": export,
+    "demo": demo,
+}
+GROUPS = {"classes": classes, "heads": heads}
+
+
+def _help(command: Callable[..., None]) -> str:
+    """Return a docstring with one line per paragraph, so that help fills the terminal's width."""
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(classes, name="classes")
-app.add_typer(heads, name="heads")
-app.command()(engrave)
-app.command()(convert)
-app.command()(show)
-app.command()(analyze_density)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(export)
-app.command()(demo)
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_help(_command))(_command)
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         out.print(f"omr {toolkit_version()}", highlight=False)
         raise typer.Exit
 
@@ -49,21 +64,21 @@ def _root(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
         ),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug messages.")] = False,
 ) -> None:
-    """From score pages to a trained music-symbol detector: convert, check, train, score.
+    """From score pages to a trained music-symbol detector.
 
-    The usual way: omr convert, omr analyze-density, omr train, omr eval. Try it: omr demo.
+    Usual order: omr convert, omr analyze-density, omr train, omr eval. To try it out: omr demo.
     """
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one line and exit status 1, not a traceback."""
+    """Run the command; print user errors as one line with exit status 1, without traceback."""
     try:
         app()
     except OmrError as error:

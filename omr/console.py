@@ -1,9 +1,10 @@
-"""Everything a person sees: what was asked for on stdout, what is said by the way on stderr."""
+"""Terminal output: results go to stdout, progress and messages to stderr."""
 
 import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from rich import box
@@ -15,15 +16,28 @@ from rich.table import Table
 T = TypeVar("T")
 
 out = Console()
-"""For a table that was asked for, and for JSON."""
+"""Console of results: tables that were asked for."""
 err = Console(stderr=True)
-"""For what is said by the way."""
+"""Console of progress and messages."""
 
 
-def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield ``items`` and draw a bar on stderr, or nothing where that is no terminal."""
+def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield items while drawing a progress bar on stderr, if stderr is a terminal.
+
+    Args:
+        items: Items to pass through.
+        description: Text before the bar, such as ``Converting``.
+        total: Number of items, if ``items`` has no length.
+    """
     return iter(
-        track(items, what, total=total, console=err, transient=True, disable=not err.is_terminal)
+        track(
+            items,
+            description,
+            total=total,
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
     )
 
 
@@ -35,16 +49,24 @@ def table(
     *,
     to: Console = err,
 ) -> None:
-    """Print a table; the first column is text, the others are figures."""
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    """Print a table with a left-aligned first column and right-aligned others.
+
+    Args:
+        title: Text above the table.
+        columns: Column headings.
+        rows: Cells of each row; integers get thousands separators.
+        totals: Rows below a rule, in the same form.
+        to: Console to print on.
+    """
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
-        shown.add_column(column, justify="right" if i else "left", overflow="fold")
+        grid.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*map(_cell, row))
-    shown.add_section()
+        grid.add_row(*map(_cell, row))
+    grid.add_section()
     for row in totals:
-        shown.add_row(*map(_cell, row))
-    to.print(shown)
+        grid.add_row(*map(_cell, row))
+    to.print(grid)
 
 
 def _cell(value: object) -> str:
@@ -52,27 +74,44 @@ def _cell(value: object) -> str:
 
 
 def say(text: str, *, to: Console = err) -> None:
-    """Print a sentence as it is."""
+    """Print a line verbatim, without wrapping or markup."""
     to.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def entry(text: str) -> None:
-    """Print an entry of a list on stderr; lines are broken between words where that is a terminal.
+def heading(text: str) -> None:
+    """Print a line across the terminal on stderr that starts with a text."""
+    err.rule(f"[bold]{escape(text)}", align="left")
+
+
+def say_names(label: str, names: Sequence[str], *, to: Console = err) -> None:
+    """Print a labelled list, ``label: a, b, c``; print nothing if the list is empty."""
+    if names:
+        say(f"{label}: {', '.join(names)}", to=to)
+
+
+def say_written(target: Path, *contents: str) -> None:
+    """Print where output was written: ``report.json, page.png -> OUT``.
 
     Args:
-        text: A sentence.
+        target: File or folder that was written.
+        *contents: Names of the files in it, or descriptions of its contents.
     """
-    say(_broken(f"- {text}"))
+    say(f"{', '.join(contents)} -> {target}")
+
+
+def entry(text: str) -> None:
+    """Print a list item on stderr, wrapped between words if stderr is a terminal."""
+    say(_wrapped(f"- {text}"))
 
 
 def note(text: str) -> None:
-    """Print on stderr what should not be overlooked."""
-    shown = _broken(f"note: {text}").removeprefix("note:")
-    err.print(f"[yellow]note:[/]{escape(shown)}", soft_wrap=True, highlight=False)
+    """Print a warning on stderr, wrapped between words if stderr is a terminal."""
+    wrapped = _wrapped(f"note: {text}").removeprefix("note:")
+    err.print(f"[yellow]note:[/]{escape(wrapped)}", soft_wrap=True, highlight=False)
 
 
-def _broken(text: str) -> str:
-    """Break a sentence between words where it goes to a terminal; in a file it stays a line."""
+def _wrapped(text: str) -> str:
+    """Wrap a sentence to the width of the terminal; in a file it stays on one line."""
     if not err.is_terminal:
         return text
     lines = textwrap.wrap(text, err.width, subsequent_indent="  ", break_on_hyphens=False)
@@ -80,6 +119,6 @@ def _broken(text: str) -> str:
 
 
 def print_json(result: Mapping[str, object]) -> None:
-    """Print a result for machines, the only thing on stdout."""
+    """Print a result as JSON, the only output on stdout."""
     json.dump(result, sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")

@@ -1,4 +1,4 @@
-"""polars, a wheel of 45 MB, is needed for Parquet alone."""
+"""Tests that polars, a wheel of 45 MB, is needed only for Parquet."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from deepscores import NOTE, content, write
 
 BLOCKED = "import sys; sys.modules['polars'] = None\n"
-"""Makes ``import polars`` fail as if it were not installed."""
+"""Code that makes ``import polars`` fail as if polars were not installed."""
 IMPORT_ALL = """
 import importlib, pkgutil
 for name in ("omr", "eval", "training", "converters", "class_maps"):
@@ -26,24 +26,24 @@ def without_polars(code: str, *args: object) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.slow
-def test_every_module_is_imported_without_polars() -> None:
+def test_every_module_can_be_imported_without_polars() -> None:
     done = without_polars(IMPORT_ALL)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_pages_are_converted_without_polars(tmp_path: Path) -> None:
+def test_conversion_works_without_polars(tmp_path: Path) -> None:
     source = write(tmp_path / "in", content(NOTE))
     done = without_polars(COMMAND, "convert", source, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "manifest.json").is_file()
 
 
-def test_parquet_asks_for_polars(tmp_path: Path) -> None:
+def test_parquet_without_polars_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "in", content(NOTE))
     done = without_polars(COMMAND, "convert", source, tmp_path / "out", "--format", "parquet")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: the parquet format needs polars, which is not installed; "
-        "pip install polars, or choose another --format\n",
+        "error: --format parquet: needs polars, which is not installed; "
+        "pip install polars, or choose another format\n",
     )
     assert not (tmp_path / "out").exists()

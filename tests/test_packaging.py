@@ -1,4 +1,4 @@
-"""All packages must come from one place: a same-named stranger must not stand in."""
+"""Tests that all packages are imported from this project, and that start-up stays light."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def test_package_is_a_sibling_of_omr(name: str) -> None:
     assert _home(name) == _home("omr")
 
 
-def test_help_does_not_wait_for_the_heavy_packages() -> None:
+def test_help_does_not_import_heavy_packages() -> None:
     code = "import sys, omr.cli; sys.exit(', '.join(sys.modules.keys() & {%r}) or 0)"
     heavy = "', '".join(["torch", "ultralytics", "cv2", "polars", "numpy"])
     command = [sys.executable, "-c", code.replace("%r", f"'{heavy}'")]
@@ -27,8 +27,8 @@ def test_help_does_not_wait_for_the_heavy_packages() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_one_opencv() -> None:
-    """Ultralytics brings opencv-python; another of its packages would overwrite its files."""
+def test_only_one_opencv_is_installed() -> None:
+    """Ultralytics depends on opencv-python; a second OpenCV package would overwrite its files."""
     from importlib.metadata import distributions
 
     names = {str(d.metadata["Name"]).lower() for d in distributions()}

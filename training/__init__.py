@@ -1,4 +1,4 @@
-"""Everything that needs torch: trains the detector and predicts with it."""
+"""Training of the detector and prediction with it: everything that needs torch."""
 
 import os
 
@@ -7,9 +7,9 @@ import torch
 
 import training.runtime.offline
 
-_asked = os.environ.get("OMP_NUM_THREADS")
-# First of all imports: every module of this package reaches Ultralytics through here, so that
-# no import order lets it look for the network.
-training.runtime.offline.shut()
-if not _asked:  # Ultralytics has just set it to 1, as if every machine had a GPU
+_n_threads = os.environ.get("OMP_NUM_THREADS")
+# First of all imports: every module of this package imports Ultralytics after this call, so that no
+# import order gives it access to the network.
+training.runtime.offline.block_network()
+if not _n_threads:  # Ultralytics has just set it to 1, as if every machine had a GPU
     torch.set_num_threads(joblib.cpu_count())

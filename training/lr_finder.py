@@ -1,12 +1,12 @@
-"""Finds a learning rate by a range test.
+"""Learning-rate range test.
 
-A few steps are trained with a rate that rises from step to step, and the weights are thrown away.
-Where the loss falls fastest the rate is good; not far above the rate of the lowest loss it is too
+A few steps are trained with a rate that rises from step to step, and the weights are discarded. The
+rate at which the loss falls fastest is good; rates slightly above that of the lowest loss are too
 high.
 
-Source: Smith, https://arxiv.org/abs/1506.01186, section 3.3; that the rate rises by a constant
-factor, the smoothing, the end at four times the lowest loss and the tenth of the rate of the lowest
-loss are fastai's (https://docs.fast.ai/callback.schedule.html).
+Source: Smith, https://arxiv.org/abs/1506.01186, section 3.3. The constant factor between rates, the
+smoothing, the end at four times the lowest loss and the tenth of the rate with the lowest loss
+follow fastai (https://docs.fast.ai/callback.schedule.html).
 """
 
 import contextlib
@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
@@ -34,29 +32,30 @@ from training.runtime.distributed import n_started
 from training.trainer import ready_trainer
 
 LOWEST, HIGHEST = 1e-6, 1.0
-"""Rates of the first step and of the last."""
+"""Learning rates of the first step and of the last."""
 N_STEPS = 100
 SMOOTHING = 0.9
-"""Weight of a loss in a mean, as a share of its neighbour's."""
+"""Weight of a loss in a running mean relative to the next one."""
 DIVERGED = 4.0
-"""Times the lowest mean, at which a test ends."""
-FIGURES_FILE, PLOT_FILE = "lr.json", "lr.png"
+"""Multiple of the lowest mean loss at which a test ends."""
+RESULT_FILE, PLOT_FILE = "lr.json", "lr.html"
+"""Files in the output folder; the plot is drawn by the command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RangeTest:
-    """Losses at rising learning rates, S steps, at least one."""
+    """Losses at rising learning rates, of one step or more."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
-    """Mean of the images of a step, before the step; finite."""
+    """Mean loss per image before each step; finite."""
 
     @property
     def smoothed(self) -> tuple[float, ...]:
-        """Mean of the losses around each step, the nearest with the most weight."""
-        # A mean of the earlier ones alone would show every fall and rise some steps too late.
+        """Weighted mean of the losses around each step."""
+        # A mean of earlier losses alone would show each fall and rise some steps too late.
         before, after = running_means(self.losses), running_means(self.losses[::-1])[::-1]
-        return tuple((one + other) / 2 for one, other in zip(before, after, strict=True))
+        return tuple((a + b) / 2 for a, b in zip(before, after, strict=True))
 
     @property
     def tenth_of_lowest(self) -> float | None:
@@ -66,7 +65,7 @@ class RangeTest:
 
     @property
     def steepest(self) -> float | None:
-        """The rate at which the smoothed loss fell fastest; None if it never fell."""
+        """Rate at which the smoothed loss fell fastest; None if it never fell."""
         lowest = int(np.argmin(self.smoothed))
         if not lowest:
             return None
@@ -75,13 +74,13 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """The lower of the two, with two digits; None if the loss never fell."""
+        """Lower one of both rates, to two digits; None if the loss never fell."""
         if self.steepest is None or self.tenth_of_lowest is None:
             return None
         return float(f"{min(self.steepest, self.tenth_of_lowest):.1e}")
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything in forms that JSON knows."""
+        """Convert the result to types that JSON can represent."""
         return {
             "suggestion": self.suggestion,
             "steepest": self.steepest,
@@ -93,51 +92,51 @@ class RangeTest:
 
 
 def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
-    """Test learning rates, and write ``lr.json`` and ``lr.png`` into ``config.out``.
+    """Test learning rates, and write ``lr.json`` into ``config.out``.
 
     Args:
-        config: Of the training that a rate is sought for.
-        force: Replace those two files; a folder that has others is never touched.
+        config: Configuration of the training that needs a learning rate.
+        force: Whether to replace the files of an earlier test; other files are never replaced.
 
     Raises:
-        ConfigError: The folder is not free, several devices, or what a training would not take.
-        InputError: Something is wrong with the data set or the weights.
+        ConfigError: The folder is not free, there are several devices, or the training itself could
+            not be started.
+        InputError: A data set or the weights cannot be read, or do not match.
     """
     if "," in config.device or n_started():
-        raise ConfigError("a learning rate is sought on one device: name one, without torchrun")
-    files = (config.out / FIGURES_FILE, config.out / PLOT_FILE)
+        raise ConfigError("--find-lr: runs on one device; give one --device, without torchrun")
+    files = (config.out / RESULT_FILE, config.out / PLOT_FILE)
     check_files(*files, force=force, exclusive=True)
-    # What a trainer writes as it starts would look like a run that was cut off.
+    # The files that a trainer writes at its start would look like an interrupted run.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
-        trainer.guard = None  # it is to be seen where the loss diverges
+        trainer.guard = None  # the test needs to see where the loss diverges
         try:
-            found = range_test(_step(trainer), rising_rates())
+            result = range_test(_step(trainer), rising_rates())
         finally:
             unset_deterministic()
             for loader in (trainer.train_loader, trainer.test_loader):
                 if hasattr(loader, "close"):  # not in the oldest Ultralytics
                     loader.close()
     config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / FIGURES_FILE).write_text(json.dumps(found.to_json(), indent=1), "utf-8")
-    draw(found, config.out / PLOT_FILE)
-    return found
+    (config.out / RESULT_FILE).write_text(json.dumps(result.to_json(), indent=1), "utf-8")
+    return result
 
 
 def rising_rates() -> list[float]:
-    """List the rates of all steps, each the same factor above the one before."""
+    """Return the learning rates of all steps, rising by a constant factor."""
     return [float(rate) for rate in np.geomspace(LOWEST, HIGHEST, N_STEPS)]
 
 
 def range_test(step: Callable[[float], float], rates: Sequence[float]) -> RangeTest:
-    """Train step by step until the loss is out of hand.
+    """Train step by step until the loss diverges.
 
     Args:
-        step: Makes a step with a rate, and returns the loss before it.
-        rates: Of each step.
+        step: Function that takes a step with a learning rate and returns the loss before it.
+        rates: Learning rate of each step.
 
     Raises:
-        ConfigError: Not even the first loss is a number.
+        ConfigError: The first loss is already NaN or Inf.
     """
     losses: list[float] = []
     for rate in rates:
@@ -149,15 +148,17 @@ def range_test(step: Callable[[float], float], rates: Sequence[float]) -> RangeT
         if means[-1] > DIVERGED * min(means):
             break
     if not losses:
-        raise ConfigError("the loss of the first step is not finite: no learning rate can help")
+        raise ConfigError(
+            "--find-lr: the loss of the first step is not finite; check the images and labels"
+        )
     return RangeTest(rates=tuple(rates[: len(losses)]), losses=tuple(losses))
 
 
 def running_means(losses: Sequence[float]) -> list[float]:
-    """Compute at each step the mean of the losses so far, each weighted 0.9 times the next.
+    """Compute the mean of the losses so far at each step, each weighted 0.9 times the next.
 
     Args:
-        losses: In the order of the steps.
+        losses: Losses in the order of the steps.
     """
     means, total, weight = [], 0.0, 0.0
     for loss in losses:
@@ -167,34 +168,8 @@ def running_means(losses: Sequence[float]) -> list[float]:
     return means
 
 
-def draw(found: RangeTest, file: Path) -> None:
-    """Draw the losses over the rates.
-
-    Args:
-        found: What a test gave.
-        file: PNG to write.
-    """
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot(found.rates, found.losses, color="0.7", linewidth=1, label="loss of a step")
-    axes.plot(found.rates, found.smoothed, color="C0", linewidth=2, label="smoothed")
-    for rate, name, colour in (
-        (found.steepest, "steepest descent", "C1"),
-        (found.tenth_of_lowest, "a tenth of the lowest loss's rate", "C2"),
-    ):
-        if rate is not None:
-            label = f"{name}: {rate:.2g}"
-            axes.axvline(rate, color=colour, linestyle="--", label=label)
-    axes.set_xscale("log")
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("loss an image")
-    axes.legend()
-    figure.savefig(file, dpi=120)
-
-
 def _step(trainer: OmrTrainer) -> Callable[[float], float]:
-    """Give a function that makes a step with a learning rate, and returns the loss before it."""
+    """Build a function that takes a step with a learning rate and returns the loss before it."""
     trainer._model_train()
     trainer.epoch = 0
     batches = _batches(trainer)
@@ -204,7 +179,7 @@ def _step(trainer: OmrTrainer) -> Callable[[float], float]:
         for group in trainer.optimizer.param_groups:
             group["lr"] = rate * group["initial_lr"] / base
         loss, n_images = 0.0, 0
-        for _ in range(trainer.batches_a_step):
+        for _ in range(trainer.state.batches_per_step):
             batch = next(batches)
             loss += _backward(trainer, batch)
             n_images += len(batch["img"])
@@ -217,7 +192,7 @@ def _step(trainer: OmrTrainer) -> Callable[[float], float]:
 
 
 def _backward(trainer: OmrTrainer, batch: dict[str, Any]) -> float:
-    """Add the gradient of a batch, and return its loss."""
+    """Accumulate the gradient of a batch, and return its loss."""
     half = torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp
     with autocast(half, device=trainer.device.type):
         losses, _ = trainer.model(trainer.preprocess_batch(batch))
@@ -227,7 +202,7 @@ def _backward(trainer: OmrTrainer, batch: dict[str, Any]) -> float:
 
 
 def _batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
-    """Yield batches without end."""
+    """Yield batches epoch by epoch, without end."""
     for epoch in count():
         trainer.train_loader.sampler.set_epoch(epoch)
         yield from trainer.train_loader

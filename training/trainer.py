@@ -1,141 +1,193 @@
-"""Trains one Ultralytics model on one data set, or on several together.
+"""Training of one detector on one data set, or on several together.
 
-:func:`train` checks everything a user can get wrong, then hands over to :class:`OmrTrainer`,
-which is Ultralytics' trainer with what music needs: no label dropped, no flips and no mosaic, a
-start from the data's sizes, a limit of detections that fits a full page, and no network.
+:func:`train` opens the inputs, checks everything a user can get wrong, and starts
+:class:`~training.engine.omr_trainer.OmrTrainer`, Ultralytics' trainer with the changes that music
+needs: no label dropped, no flips and no mosaic, boxes that start from the symbol sizes of the data,
+a limit of detections that fits a full page, and no network access.
 """
 
 import contextlib
-import importlib.util
 import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.callbacks import get_default_callbacks
 
-from class_maps import ConfigError, InputError, MissingExtraError
-from converters.files.overwriting import check_folder, is_free
-from training.config import CONFIG_FILE, STRIDE, TrainConfig, read_config, save_config
-from training.data.label_counts import LabelCounts
-from training.data.multi_dataset import MultiDataset, count_sources, join, total
-from training.engine.freezing import check_freezing
-from training.engine.omr_trainer import ON_OPTIONS, OmrTrainer
-from training.engine.precision import amp_argument, resolved
-from training.engine.tensorboard import check_tensorboard
+from class_maps import ConfigError
+from training.checks import check_inputs, check_machine, make_room
+from training.config import TrainConfig, save_config
+from training.data.label_files import LabelCounts
+from training.engine.inputs import TrainingInputs, open_inputs
+from training.engine.omr_trainer import OmrTrainer
+from training.engine.overrides import overrides_of
+from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.heads import head_config
-from training.heads.distance_bins import has_bins_below_zero
-from training.heads.grouped import GroupedDetect
-from training.heads.head_config import HeadConfig
-from training.losses.detection import UNUSED, AssignerName
-from training.models.checkpoints import is_weights, load_weights
-from training.models.description import activation_kept
-from training.models.transfer import check_fit
 from training.models.zoo import model_file
-from training.predict.max_det import suggested_max_det
-from training.runs.checkpoint_files import REPORT_FILE, finish_run
-from training.runs.provenance import (
-    HEADS_FILE,
-    Provenance,
-    check_same_data,
-    record_of,
-    write_record,
-)
-from training.runs.resume_state import STATE_FILE, read, reason
-from training.runtime.devices import check_device, is_deterministic
-from training.runtime.distributed import check_ranks, is_first
+from training.runs.checkpoint_files import REPORT_FILE
+from training.runs.provenance import check_same_data, record_of, write_record
+from training.runs.resume_state import reason
+from training.runs.resumption import resumed_config
+from training.runtime.distributed import is_first
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """What a training left behind."""
+    """Weights and counts of a finished training."""
 
     best: Path
-    """Weights of the epoch that validated best; without validation, of the last."""
+    """Weights of the epoch with the best validation; without validation, of the last epoch."""
     last: Path
     """Weights of the last epoch."""
     epochs: int
-    """Epochs that the run has had, earlier parts included."""
+    """Epochs of the run, including those before it was resumed."""
     precision: str
-    """What the network was trained in: ``bf16``, ``fp16`` or ``fp32``."""
+    """Precision of the network: ``bf16``, ``fp16`` or ``fp32``."""
     seconds: float
-    """Of this call."""
+    """Duration of this call."""
     labels: dict[str, LabelCounts]
-    """What the label files of ``train`` and ``val`` hold, of all data sets together."""
+    """Counts of the label files of ``train`` and ``val`` over all data sets."""
     sources: dict[str, dict[str, LabelCounts]]
-    """The same for each data set, by its folder."""
-    silent: dict[str, tuple[str, ...]]
-    """The classes that a data set says nothing of, by its folder."""
+    """Counts of the label files of ``train`` and ``val`` of each data set, by its folder."""
+    unlabelled: dict[str, tuple[str, ...]]
+    """Classes that each data set does not label, by its folder."""
     augmented: dict[str, dict[str, int]]
-    """For each class name: symbols ``seen`` by augmentation, and ``dropped`` as out of sight."""
+    """Symbols ``seen`` by augmentation and ``dropped`` as no longer visible, by class name."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything in forms that JSON knows."""
+        """Convert the result to types that JSON can represent."""
         return asdict(self) | {"best": str(self.best), "last": str(self.last)}
 
 
 def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
-    """Train, or go on with a training that was cut off.
+    """Train a detector, or resume an interrupted training.
 
     Args:
-        config: With ``resume`` only ``data``, ``joint``, ``out``, ``device`` and ``workers`` are
-            looked at; the rest is what the run was started with.
-        force: Replace a run in ``out``.
+        config: Configuration; with ``resume`` only ``data``, ``joint``, ``out``, ``device`` and
+            ``workers`` are used, and the rest is read from the run folder.
+        force: Whether to replace a run in ``out``.
 
     Returns:
-        Where the weights are, and what was counted.
+        Paths of the weights, and the counts of labels and symbols.
 
     Raises:
         ConfigError: Unknown model name or device, or a device without the precision; the run folder
-            exists, or has nothing to resume, or the run is finished; music would be mirrored; or
-            the loss is no number again and again.
-        InputError: Something is wrong with the data set or the weights.
-        MissingExtraError: Several devices or TensorBoard, and the package that they need is not
-            installed.
+            exists, cannot be resumed, or is finished; music would be mirrored; or the loss stays
+            non-finite.
+        InputError: A data set or the weights cannot be read, or do not match.
+        MissingExtraError: Several devices or TensorBoard need a package that is not installed.
     """
     begin = time.monotonic()
-    last = config.out / "weights" / "last.pt"
     if config.resume:
-        config = _resumed(config)
-    model, joint = _checked(config)
-    of_sources = count_sources(joint)
-    labels = total(of_sources)
-    record = record_of(joint)
+        config = resumed_config(config)
+    options, inputs = _open(config)
+    record = record_of(inputs.data, inputs.labels)
     if config.resume:
         check_same_data(config.out, record)
-    _check_last_batch(config, labels["train"].images)
-    if is_first() and not config.resume:  # after everything that could be wrong
-        _make_room(config, force=force)
-    callbacks = _callbacks(config, labels)
-    callbacks["on_pretrain_routine_end"].append(partial(_write_record, record))
-    with _no_ruins(config):
+    elif is_first():  # after all checks
+        make_room(config, force=force)
+    labels, sources, unlabelled = inputs.counts, inputs.counts_by_folder, inputs.data.unlabelled()
+    with _clean_up_failed_start(config):
         if is_first():
             save_config(config)
-        OmrTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks).train()
+        trainer = build_trainer(config, options, inputs)
+        del inputs  # the trainer releases the weights once the model is built
+        trainer.add_callback("on_pretrain_routine_end", partial(write_record, record))
+        trainer.train()
     report = json.loads((config.out / REPORT_FILE).read_text("utf-8"))
     return TrainResult(
         best=config.out / "weights" / "best.pt",
-        last=last,
+        last=config.out / "weights" / "last.pt",
         epochs=report["epochs"],
         precision=report["precision"],
         seconds=time.monotonic() - begin,
         labels=labels,
-        sources=of_sources,
-        silent=joint.silent(),
+        sources=sources,
+        unlabelled=unlabelled,
         augmented=report["augmented"],
     )
 
 
+def ready_trainer(config: TrainConfig) -> OmrTrainer:
+    """Set up a training up to its first step, on one device.
+
+    Args:
+        config: Configuration of a new run; its ``out`` is written to.
+
+    Raises:
+        ConfigError: Unknown model name or device, or the model lacks the layers to freeze.
+        InputError: A data set or the weights cannot be read, or do not match.
+    """
+    trainer = new_trainer(config)
+    trainer._setup_train()
+    return trainer
+
+
+def new_trainer(config: TrainConfig) -> OmrTrainer:
+    """Build a trainer without setting up its model and loaders.
+
+    Args:
+        config: Configuration of a new run; its ``out`` is written to.
+
+    Raises:
+        ConfigError: Unknown model name or device, or the model lacks the layers to freeze.
+        InputError: A data set or the weights cannot be read, or do not match.
+    """
+    return build_trainer(config, *_open(config))
+
+
+def run_options(config: TrainConfig) -> RunOptions:
+    """Select the settings that go beyond Ultralytics' arguments.
+
+    Raises:
+        ConfigError: The model name or the head config is unknown.
+        InputError: The weights file is missing, or the head config is invalid.
+    """
+    last = config.out / "weights" / "last.pt"
+    return RunOptions(
+        model=str(last) if config.resume else model_file(config.model),
+        datasets=config.sources(),
+        weights=config.weights,
+        trust=config.trust,
+        size_prior=config.size_prior,
+        loss=config.loss_options(),
+        transforms=config.transforms(),
+        precision=config.precision,
+        tensorboard=config.tensorboard,
+        heads=head_config.load(config.heads) if config.heads else None,
+        freezing=config.freeze_options(),
+        nominal_batch=config.nominal_batch or config.batch,
+    )
+
+
+def _open(config: TrainConfig) -> tuple[RunOptions, TrainingInputs]:
+    """Open the inputs, and check everything a user can get wrong."""
+    check_machine(config)
+    options = run_options(config)
+    inputs = open_inputs(options)
+    check_inputs(config, options, inputs)
+    return options, inputs
+
+
+def build_trainer(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> OmrTrainer:
+    """Build a trainer from checked inputs.
+
+    A callback passes the options to the processes of all devices.
+    """
+    max_symbols = max(counts.most for counts in inputs.counts.values())
+    overrides = overrides_of(config, options.model, max_symbols)
+    callbacks = get_default_callbacks() | {ON_OPTIONS: [options.apply]}
+    return OmrTrainer(overrides=overrides, _callbacks=callbacks, inputs=inputs)
+
+
 @contextlib.contextmanager
-def _no_ruins(config: TrainConfig) -> Iterator[None]:
-    """Leave no folder that cannot be resumed, and say in a line what a user can put right."""
+def _clean_up_failed_start(config: TrainConfig) -> Iterator[None]:
+    """Remove a run folder that could not be resumed, and turn user errors into one line."""
     try:
         yield
     except BaseException as error:
@@ -145,275 +197,5 @@ def _no_ruins(config: TrainConfig) -> Iterator[None]:
         if isinstance(error, OSError):
             raise ConfigError(f"{error.filename or config.out}: {reason(error)}") from error
         if isinstance(error, subprocess.CalledProcessError):
-            raise ConfigError("the process of a device ended; see what it says above") from error
+            raise ConfigError("the process of a device failed; see its messages above") from error
         raise
-
-
-def ready_trainer(config: TrainConfig) -> OmrTrainer:
-    """Check a configuration, and go as far as the first step of its training, on one device.
-
-    Args:
-        config: Its ``out`` is written into. It is no resumed run's.
-
-    Raises:
-        ConfigError: Unknown model name or device, or what is not in the model is to be frozen.
-        InputError: Something is wrong with the data set or the weights.
-    """
-    model, joint = _checked(config)
-    labels = total(count_sources(joint))
-    callbacks = _callbacks(config, labels)
-    trainer = OmrTrainer(overrides=_overrides(config, model, labels), _callbacks=callbacks)
-    trainer._setup_train()
-    return trainer
-
-
-def _checked(config: TrainConfig) -> tuple[str, MultiDataset]:
-    """Look at everything that a user can get wrong, before anything is made.
-
-    Returns:
-        What the model is built from, and the data sets.
-
-    Raises:
-        ConfigError: As :func:`train` says.
-        InputError: Something is wrong with the data set or the weights.
-        MissingExtraError: A package is not installed.
-    """
-    resolved(config.precision, torch.device(check_device(config.device)))
-    check_ranks(config.device, config.batch)
-    if config.tensorboard:
-        check_tensorboard()
-    if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
-        raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
-    if config.resume:
-        model = str(config.out / "weights" / "last.pt")
-    else:
-        model = model_file(config.model, trust=config.trust)
-    joint = join(config.sources())
-    config.transforms().check(joint)
-    _check_heads(config, model, joint.names)
-    check_freezing(
-        config.freeze_options(),
-        weights=model if is_weights(model) else config.weights,
-        epochs=config.epochs,
-        trust=config.trust,
-    )
-    return model, joint
-
-
-def _check_heads(config: TrainConfig, model: str, names: Sequence[str]) -> None:
-    """Make sure that the groups of classes fit the data, and the weights fit both.
-
-    Raises:
-        ConfigError: The groups are others than those of the data, or of the weights.
-        InputError: The weights cannot be read, or are of another model.
-    """
-    heads = head_config.load(config.heads) if config.heads else None
-    if heads:
-        heads.labels(names)
-        _check_groups(heads, config.assigner)
-    file = model if is_weights(model) else config.weights
-    if config.resume or not file:
-        return
-    source = load_weights(Path(file), trust=config.trust)
-    if file != model:
-        with activation_kept():
-            new = DetectionModel(model, nc=len(names), verbose=False)
-        check_fit(source, new, Path(file), config.model)
-    if heads and heads.box_encoding == "stock" and has_bins_below_zero(source.model[-1]):
-        raise ConfigError(
-            f"--heads: box_encoding: stock, but the boxes of {file} may lie beside their points; "
-            "leave it out, or start from other weights"
-        )
-    if not isinstance(source.model[-1], GroupedDetect):
-        return
-    if heads:
-        raise ConfigError(f"--heads: {file} has several heads already; leave it out")
-    if sorted(source.names.values()) != sorted(names):
-        raise ConfigError(
-            f"{file}: has heads for other classes than {_words(config)}; start from a single head's"
-        )
-
-
-def _check_groups(heads: HeadConfig, assigner: AssignerName) -> None:
-    """Make sure that the assigner looks at what the groups say.
-
-    Raises:
-        ConfigError: It does not.
-    """
-    for group in heads.groups:
-        if said := [name for name in UNUSED[assigner] if getattr(group, name) is not None]:
-            raise ConfigError(
-                f"--heads: {group.name}: {' and '.join(said)}: --assigner {assigner} looks at no "
-                "such thing; leave it out"
-            )
-
-
-def _make_room(config: TrainConfig, *, force: bool) -> None:
-    out = config.out
-    files = (Path(file) for file in (config.model, config.weights, config.heads) if file)
-    inputs = (config.data, *config.joint, *files)
-    check_folder(out, marker=CONFIG_FILE, force=force, inputs=inputs, resumable=True)
-    if is_free(out):
-        return
-    for old in out.iterdir():
-        if old.name != CONFIG_FILE:  # it goes last: if this is cut off, the next one may go on
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    shutil.rmtree(out)
-
-
-def _check_last_batch(config: TrainConfig, n_images: int) -> None:
-    """BatchNorm needs more than one number a channel, and this small an image has one."""
-    if config.imgsz < 2 * STRIDE and n_images % config.batch == 1:
-        raise ConfigError(
-            f"imgsz ({config.imgsz}): too small for a last batch of one image; "
-            f"use {2 * STRIDE}, or another batch"
-        )
-
-
-def _overrides(config: TrainConfig, model: str, labels: dict[str, LabelCounts]) -> dict[str, Any]:
-    """Say in Ultralytics' words what a configuration means."""
-    most = max(counts.most for counts in labels.values())
-    out = config.out.absolute()
-    device = torch.device(check_device(config.device))
-    overrides: dict[str, Any] = {
-        "task": "detect",
-        "mode": "train",
-        "model": model,
-        "data": str(config.data.absolute()),
-        "project": str(out.parent),
-        "name": out.name,
-        "save_dir": str(out),  # a resumed run may have been moved
-        "exist_ok": True,
-        "epochs": config.epochs,
-        "imgsz": config.imgsz,
-        "batch": config.batch,
-        "device": config.device or None,
-        "workers": config.workers,
-        "seed": config.seed,
-        "deterministic": is_deterministic(device, asked=config.deterministic),
-        "optimizer": config.optimizer,
-        "lr0": config.lr,
-        "lrf": config.final_lr,
-        "weight_decay": config.weight_decay,
-        "warmup_epochs": config.warmup_epochs,
-        # Of 0.1 by default, which Adam would take from the prior in the first steps.
-        "warmup_bias_lr": 0.0,
-        # To Ultralytics every batch is a step; OmrTrainer gathers them itself.
-        "nbs": config.batch,
-        "amp": amp_argument(resolved(config.precision, device), device),
-        "val": config.validate,
-        "patience": 0,  # the number of epochs is what the configuration says
-        "plots": False,
-        "pretrained": is_weights(model),  # False would leave out a resumed run's weights, too
-        "max_det": suggested_max_det(most),
-        "translate": config.translate,
-        "scale": config.scale,
-        "hsv_v": config.brightness,
-        # Read from the trainer's transforms; here they are on record.
-        **{name: getattr(config, name) for name in ("fliplr", "flipud", "degrees", "mosaic")},
-    }
-    off = "hsv_h hsv_s shear perspective mixup cutmix copy_paste"
-    overrides |= dict.fromkeys([*off.split(), "close_mosaic", "erasing", "multi_scale"], 0)
-    if config.resume:
-        overrides["resume"] = model
-        state = read(out / "weights" / STATE_FILE, mapped=True)
-        overrides["amp"] = amp_argument(state["used"], device)  # what its test came to
-    return overrides
-
-
-def _callbacks(config: TrainConfig, labels: dict[str, LabelCounts]) -> dict[str, Any]:
-    """Add to Ultralytics' callbacks what has to happen in the processes of all devices."""
-    callbacks: dict[str, Any] = get_default_callbacks()
-    callbacks[ON_OPTIONS] = [partial(_choose_options, config)]
-    callbacks["on_pretrain_routine_end"] += [partial(_check_symbols, labels["train"].symbols)]
-    return callbacks
-
-
-def _resumed(config: TrainConfig) -> TrainConfig:
-    """Take a cut-off run's own configuration, with this call's device and workers."""
-    weights = config.out / "weights"
-    nothing = ConfigError(
-        f"{config.out}: nothing to resume: no weights/{STATE_FILE}; delete it and start again"
-    )
-    if not weights.is_dir():
-        raise nothing
-    stored = read_config(config.out)
-    before, now = stored.sources().folders, config.sources().folders
-    pairs = zip(before, now, strict=False)
-    others = [old.exists() and old.resolve() != new.resolve() for old, new in pairs]
-    if len(before) != len(now) or any(others):
-        raise ConfigError(
-            f"{config.out}: was started with {_words(stored)}, not with {_words(config)}; give "
-            "that, or start a new run with --model weights/last.pt"
-        )
-    done = _epochs_done(config.out)
-    if done >= stored.epochs:
-        finish_run(weights)  # if it was cut off between the last epoch and the clearing up
-        raise ConfigError(
-            f"{config.out}: finished after {stored.epochs} epochs, nothing to resume; "
-            "for more, start a new run with --model weights/last.pt"
-        )
-    if not (weights / STATE_FILE).is_file():
-        raise nothing
-    if not (weights / "last.pt").is_file():
-        raise ConfigError(f"{weights}/last.pt: is missing; bring it back, or start again")
-    return replace(
-        stored,
-        data=config.data,
-        joint=config.joint,
-        out=config.out,
-        heads=str(config.out / HEADS_FILE) if stored.heads else "",  # theirs may be gone
-        device=config.device,
-        workers=config.workers,
-        resume=True,
-    )
-
-
-def _epochs_done(out: Path) -> int:
-    """Count the epochs that a run can go on from, or has had in all if it is finished."""
-    state, report = out / "weights" / STATE_FILE, out / REPORT_FILE
-    if state.is_file():
-        done: int = read(state, mapped=True)["epochs_done"]
-        return done
-    if not report.is_file():
-        return 0
-    all_done: int = json.loads(report.read_text("utf-8"))["epochs"]
-    return all_done
-
-
-def _words(config: TrainConfig) -> str:
-    """Name the data sets, as they are given to the command."""
-    return " ".join(map(str, config.sources().folders))
-
-
-def _choose_options(config: TrainConfig, trainer: OmrTrainer) -> None:
-    trainer.sources = config.sources()
-    trainer.size_prior = config.size_prior
-    trainer.loss_options = config.loss_options()
-    trainer.freeze_options = config.freeze_options()
-    trainer.nominal_batch = config.nominal_batch or config.batch
-    trainer.weights, trainer.trust = config.weights, config.trust
-    trainer.transforms = config.transforms()
-    trainer.precision = config.precision
-    trainer.tensorboard = config.tensorboard
-    trainer.heads = head_config.load(config.heads) if config.heads else None
-
-
-def _write_record(record: Provenance, trainer: OmrTrainer) -> None:
-    if is_first():
-        write_record(record, trainer)
-
-
-def _check_symbols(expected: int, trainer: OmrTrainer) -> None:
-    """Make sure that Ultralytics trains on the symbols that were counted.
-
-    Raises:
-        InputError: It has more or fewer.
-    """
-    loaded = sum(len(row["cls"]) for row in trainer.train_loader.dataset.labels)
-    if loaded != expected:
-        raise InputError(
-            f"{expected} symbols in the label files, but {loaded} were loaded; "
-            "delete the .cache files beside them and start again",
-            path=Path(trainer.args.data),
-        )

@@ -30,7 +30,7 @@ from benchmarks.gpu.results import Results
 from converters import images
 from converters.files.atomic_folder import atomic_folder
 from converters.files.process_pool import in_order
-from omr.commands import demo
+from omr.demo import options as demo
 from omr.options import n_processes
 
 RESULTS_FILE = "data.json"

@@ -22,7 +22,7 @@ from benchmarks.gpu.results import Results, step_parser
 from benchmarks.memory import BEYOND, GIB, MB, MOST_IMAGES, spec_of, with_batch, within
 from training.memory.batch_search import find_launch
 from training.memory.gpus import Gpu
-from training.memory.measured import MeasuredStep, measure_step
+from training.memory.profile import ProfiledStep, profile_step
 from training.memory.step import StepMemory, StepSpec, predict_step
 
 P = ParamSpec("P")
@@ -97,7 +97,7 @@ def steps(
 ) -> None:
     """Measure the steps while there is time, and compare each with its prediction."""
     results.table("A step", COLUMNS)
-    waiting: list[tuple[str, StepSpec, MeasuredStep, Future[StepMemory]]] = []
+    waiting: list[tuple[str, StepSpec, ProfiledStep, Future[StepMemory]]] = []
     offs: list[float] = []
     fitting_s = FITTING_STEPS * STEP_S
 
@@ -116,7 +116,7 @@ def steps(
         if time.monotonic() + fitting_s > end:
             results.note(f"{name} at {spec.imgsz} px in {spec.precision} is missing: out of time.")
             continue
-        measured = measure_step(spec)
+        measured = profile_step(spec)
         free()
         known = replace(spec, pairs=measured.pairs)
         waiting.append((name, spec, measured, pool.submit(predict_step, known)))
@@ -131,7 +131,7 @@ def steps(
 
 
 def _row(
-    name: str, spec: StepSpec, measured: MeasuredStep, predicted: StepMemory
+    name: str, spec: StepSpec, measured: ProfiledStep, predicted: StepMemory
 ) -> tuple[str | int | None, ...]:
     return (
         name,

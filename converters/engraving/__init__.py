@@ -1,9 +1,9 @@
-"""Engraves pages of music with exact labels, in the format of DeepScoresV2.
+"""Engraving of music pages with exact labels, in the format of DeepScoresV2.
 
-The way of a page: a score (:mod:`.scores`) is set by verovio (:mod:`.typesetting`); its SVG
-becomes filled outlines (:mod:`.svg`); these are told apart (:mod:`.symbols`), bent
-(:mod:`.warping`), filled (:mod:`.raster`) and aged (:mod:`.degradation`). Labels come from the
-outlines, never from pixels.
+How a page is made: verovio typesets a piece of music (:mod:`.pieces`, :mod:`.typesetting`); its SVG
+is read as filled outlines (:mod:`.svg`); the outlines are grouped into labelled symbols
+(:mod:`.symbols`), warped (:mod:`.warping`), rasterised (:mod:`.raster`) and degraded
+(:mod:`.degradation`). Labels are computed from the outlines, never from pixels.
 """
 
 from importlib.util import find_spec
@@ -14,5 +14,5 @@ for _package in ("verovio", "lxml", "fontTools", "brotli"):
     if find_spec(_package) is None:
         raise MissingExtraError(
             f"engraving needs {_package}, which is not installed; "
-            "pip install 'omr-toolkit[engrave]' brings all that it needs"
+            "run pip install 'omr-toolkit[engrave]'"
         )

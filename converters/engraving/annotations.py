@@ -1,4 +1,4 @@
-"""Labels of an engraved page in the words of DeepScoresV2's JSON.
+"""Annotations of an engraved page, in the vocabulary of DeepScoresV2's JSON files.
 
 Shapes: N symbols.
 """
@@ -21,12 +21,12 @@ from converters.engraving.symbols import Symbol
 from converters.images import Pixels
 
 SOURCE = ENGRAVED
-"""The source that class maps know these pages by, and its one annotation set."""
+"""Name of the source in class maps, and of its only annotation set."""
 IDS_PER_PAGE = 100_000
-"""Annotation ids a page: those of page k begin at k times as many."""
-MAX_STICKING_OUT_PX = 10.0
-"""A turned box whose bounds leave the upright one by more is given up for that one: readers take
-the two for two formats if they differ much."""
+"""Number of annotation ids reserved per page: the ids of page k start at k times this number."""
+MAX_OVERHANG_PX = 10.0
+"""Largest distance between the bounds of a rotated box and the upright box. Beyond it, the upright
+box is used for both: readers take boxes that differ much for two different formats."""
 _EPS_PX = 0.1
 _MIDDLE_LINE = 4
 
@@ -34,25 +34,28 @@ _MIDDLE_LINE = 4
 def rows(
     symbols: Sequence[Symbol], boxes_xyxy: Boxes, image_id: int
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Id and annotation of each symbol of a page.
+    """Build the annotation of each symbol of a page.
 
     Args:
-        symbols: Those of the page.
-        boxes_xyxy: Theirs, shape ``(N, 4)``.
-        image_id: Of the page, from 1.
+        symbols: Symbols of the page.
+        boxes_xyxy: Bounding boxes of the symbols in pixels, shape ``(N, 4)``.
+        image_id: Number of the page, from 1.
+
+    Returns:
+        Id and annotation of each symbol.
     """
-    found = []
+    annotations = []
     for i, (symbol, box) in enumerate(zip(symbols, boxes_xyxy.tolist(), strict=True), 1):
         annotation = {
             "a_bbox": [round(side, 3) for side in box],
-            "o_bbox": [round(x, 3) for x in turned_box(symbol.outline, box)],
+            "o_bbox": [round(x, 3) for x in rotated_box(symbol.outline, box)],
             "cat_id": [str(_categories()[symbol.category].id)],
             "area": max(1, round(area(symbol.outline))),
             "img_id": str(image_id),
             "comments": _comments(symbol, i),
         }
-        found.append((image_id * IDS_PER_PAGE + i, annotation))
-    return found
+        annotations.append((image_id * IDS_PER_PAGE + i, annotation))
+    return annotations
 
 
 def _comments(symbol: Symbol, instance: int) -> str:
@@ -64,11 +67,15 @@ def _comments(symbol: Symbol, instance: int) -> str:
     return comments
 
 
-def turned_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
-    """Corners of the smallest rectangle around the ink, however turned.
+def rotated_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
+    """Compute the smallest rectangle around the ink, at any rotation.
+
+    Args:
+        outline: Ink of the symbol.
+        box_xyxy: Bounding box of the ink in pixels.
 
     Returns:
-        Four times x and y, from the bottom right corner against the clock, pixels.
+        Four corners as ``x, y``, in pixels, from the bottom right one counter-clockwise.
     """
     x0, y0, x1, y1 = box_xyxy
     upright = [x1, y1, x1, y0, x0, y0, x0, y1]
@@ -76,9 +83,9 @@ def turned_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
     corners = [(x + x0, y + y0) for x, y in cv2.boxPoints(rectangle).tolist()]
     xs, ys = zip(*corners, strict=True)
     bounds = min(xs), min(ys), max(xs), max(ys)
-    if max(abs(a - b) for a, b in zip(bounds, box_xyxy, strict=True)) > MAX_STICKING_OUT_PX:
+    if max(abs(a - b) for a, b in zip(bounds, box_xyxy, strict=True)) > MAX_OVERHANG_PX:
         return upright
-    first = max(range(4), key=lambda i: xs[i] + ys[i])  # the bottom right one
+    first = max(range(4), key=lambda i: xs[i] + ys[i])  # the bottom right corner
     (ax, ay), (bx, by), (cx, cy), _ = corners
     is_clockwise = (bx - ax) * (cy - by) - (by - ay) * (cx - bx) > 0
     step = -1 if is_clockwise else 1
@@ -86,7 +93,7 @@ def turned_box(outline: Outline, box_xyxy: Sequence[float]) -> list[float]:
 
 
 def area(outline: Outline) -> float:
-    """Ink in square pixels; where contours of one symbol overlap, it counts twice."""
+    """Compute the inked area in square pixels; overlapping contours are counted repeatedly."""
     x, y = outline.points_xy.T
     ends = np.cumsum(outline.lengths)
     following = np.arange(1, len(x) + 1)
@@ -95,32 +102,44 @@ def area(outline: Outline) -> float:
 
 
 def rounded(boxes_xyxy: Boxes) -> NDArray[np.int64]:
-    """Whole pixels that hold the ink: less than a tenth of a pixel of it is left out."""
+    """Round boxes to whole pixels that contain the ink up to a tenth of a pixel on each side."""
     low, high = np.floor(boxes_xyxy[:, :2] + _EPS_PX), np.ceil(boxes_xyxy[:, 2:] - _EPS_PX)
     return np.concatenate((low, high), axis=1).astype(np.int64)
 
 
 def segmentation(symbols: Sequence[Symbol], boxes_xyxy: Boxes, width: int, height: int) -> Pixels:
-    """Paint every symbol in its category's grey, staves first, shape ``(height, width)``."""
+    """Paint every symbol in the grey of its category, staves first.
+
+    The NumPy rasteriser is always used, so that masks do not depend on an optional package.
+
+    Args:
+        symbols: Symbols of the page, in painting order.
+        boxes_xyxy: Bounding boxes of the symbols in pixels, shape ``(N, 4)``.
+        width: Width of the page in pixels.
+        height: Height of the page in pixels.
+
+    Returns:
+        Category colours, 0 outside of symbols, shape ``(height, width)``.
+    """
     image = np.zeros((height, width), np.uint8)
     limits = np.clip(rounded(boxes_xyxy), 0, (width, height, width, height))
     for symbol, (x0, y0, x1, y1) in zip(symbols, limits.tolist(), strict=True):
         if x1 > x0 and y1 > y0:
             corner = np.array([x0, y0])
-            here = replace(symbol.outline, points_xy=symbol.outline.points_xy - corner)
-            ink = raster.rasterise([here], x1 - x0, y1 - y0) < 128
+            local = replace(symbol.outline, points_xy=symbol.outline.points_xy - corner)
+            ink = raster.rasterise([local], x1 - x0, y1 - y0, rasteriser="numpy") < 128
             image[y0:y1, x0:x1][ink] = _categories()[symbol.category].color
     return image
 
 
 def vocabulary(source: str = SOURCE) -> dict[str, Any]:
-    """The ``annotation_sets`` and ``categories`` of a file, in the words of ``source``."""
-    known = catalogue(source)
+    """Build the ``annotation_sets`` and ``categories`` of a JSON file for ``source``."""
+    source_catalogue = catalogue(source)
     return {
-        "annotation_sets": list(known.annotation_sets),
+        "annotation_sets": list(source_catalogue.annotation_sets),
         "categories": {
             str(c.id): {"name": c.name, "annotation_set": c.annotation_set, "color": c.color}
-            for c in known.categories
+            for c in source_catalogue.categories
         },
     }
 

@@ -1,4 +1,4 @@
-"""Strokes of a barline: which of them are one sign, and what it is called."""
+"""Barlines: division of their strokes and dots into signs, and the category of each sign."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -7,11 +7,11 @@ from statistics import median
 from converters.engraving.svg import Shape
 
 HEAVY = 0.36
-"""Staff spaces: a stroke at least this thick is a heavy one; usual are .15 and .5."""
+"""Least thickness of a heavy stroke, in staff spaces; usual strokes are 0.15 (thin) and 0.5."""
 DOT_GAP = 1.5
-"""Dots this many of their steps apart are still of one line."""
+"""Largest distance between dots of one dotted line, in multiples of their usual distance."""
 GAP_PX = 1.0
-"""Strokes that come this close go on in one another; dashed ones come as close as dashes."""
+"""Largest gap between connected strokes, in pixels; dashes are a staff space apart."""
 
 _NAMES = {
     "t": "barlineSingle",
@@ -24,16 +24,16 @@ _NAMES = {
 
 
 Sign = tuple[str, list[Shape]]
-"""Category and shapes."""
+"""Category and shapes of a sign."""
 
 
 def split(shapes: Sequence[Shape], space: float) -> Iterator[Sign]:
-    """Take the shapes of one barline apart, where it does not go through from staff to staff.
+    """Split the shapes of one barline into signs; barlines can be interrupted between staves.
 
     Args:
-        shapes: All vertical strokes and dots that verovio draws for one barline, on all staves.
-        space: Staff space in pixels, to judge their thickness by; on a staff of one line it is 0,
-            and they are judged by one another.
+        shapes: Vertical strokes and dots that verovio draws for one barline, on all staves.
+        space: Staff space in pixels, to separate thin and heavy strokes; 0 on a staff of one line,
+            where strokes are compared with each other.
 
     Yields:
         Category and shapes of each sign.
@@ -50,7 +50,7 @@ def split(shapes: Sequence[Shape], space: float) -> Iterator[Sign]:
 
 
 def _runs(shapes: Sequence[Shape], gap: float) -> Iterator[list[Shape]]:
-    """Shapes that come as close as ``gap``, from the top."""
+    """Group shapes with gaps of at most ``gap`` pixels between them, from top to bottom."""
     run: list[Shape] = []
     lowest = 0.0
     for shape in sorted(shapes, key=lambda shape: _ends(shape)[0]):
@@ -65,7 +65,7 @@ def _runs(shapes: Sequence[Shape], gap: float) -> Iterator[list[Shape]]:
 
 
 def _usual_step(dots: Sequence[Shape]) -> float:
-    """From dot to dot of a dotted line, pixels: the space between staves is one among many."""
+    """Compute the median distance between dots in pixels; gaps between staves hardly affect it."""
     tops = sorted({round(_ends(dot)[0], 1) for dot in dots})
     return median([b - a for a, b in pairwise(tops)] or [0.0])
 
@@ -75,13 +75,13 @@ def _is_dashed(strokes: Sequence[Shape]) -> bool:
 
 
 def _ends(shape: Shape) -> tuple[float, float]:
-    """Top and bottom of a stroke or dot."""
+    """Return the top and the bottom of a stroke or dot."""
     ys = (shape.outline.points_xy if shape.path_xy is None else shape.path_xy)[:, 1]
     return float(ys.min()), float(ys.max())
 
 
 def _columns(shapes: Sequence[Shape]) -> dict[float, float]:
-    """Thickness of the strokes at each x, from the left."""
+    """Map the x coordinate of each stroke to its thickness, from left to right."""
     columns = {round(float(s.outline.box_xyxy()[[0, 2]].mean()), 1): s.width for s in shapes}
     return dict(sorted(columns.items()))
 

@@ -1,4 +1,4 @@
-"""Which category a glyph is of: SMuFL code points to the names of DeepScoresV2, and our own.
+"""Categories of glyphs: SMuFL code points to DeepScoresV2's names and to the toolkit's additions.
 
 Source: SMuFL, https://w3c.github.io/smufl/latest/tables/.
 """
@@ -20,14 +20,14 @@ ACCIDENTALS = {
     "E264": "DoubleFlat",
 }
 SMALL_ACCIDENTALS = {"E260", "E261", "E262"}
-"""Those that DeepScoresV2 has a small category for."""
+"""Accidentals for which DeepScoresV2 has a small category."""
 KEY_ACCIDENTALS = {"E260", "E261", "E262"}
 SMALL_FLAGS = {"flag8thUp", "flag8thDown"}
 
 G_CLEFS = {"E050", "E051", "E052", "E053", "E054", "E07A"}
 C_CLEFS = {"E05C", "E05D", "E07B"}
 C_CLEF_LINES = {3: "clefCAlto", 4: "clefCTenor"}
-"""From the lowest; on the others, DeepScoresV2 has no name for it."""
+"""C clefs by staff line, counted from the lowest; DeepScoresV2 has no name for the others."""
 F_CLEFS = {"E062", "E063", "E064", "E065", "E066", "E07C"}
 PERCUSSION_CLEFS = {"E069", "E06A"}
 OCTAVE_CLEFS = {
@@ -41,7 +41,7 @@ OCTAVE_CLEFS = {
     "E065": "clef8",
     "E066": "clef15",
 }
-"""Clefs whose figure is part of the glyph, and the category of the figure."""
+"""Clef glyphs that include an 8 or 15, and the category of that figure."""
 
 REPEAT_DOT, REPEAT_DOTS = "E044", "E043"
 DIGITS = range(0xE080, 0xE08A)
@@ -52,7 +52,7 @@ _ABOVE_BELOW = {
     0xE4A2: "articStaccato",
     0xE4A4: "articTenuto",
     0xE4A6: "articStaccatissimo",
-    0xE4A8: "articStaccatissimo",  # the wedge; other engravers' staccatissimo
+    0xE4A8: "articStaccatissimo",  # the wedge, which some fonts use for staccatissimo
     0xE4AC: "articMarcato",
     0xE4C0: "fermata",
 }
@@ -92,10 +92,10 @@ GLYPHS = {
     "E56C": "ornamentShortTrill",
     "E56D": "ornamentMordent",
     "E610": "stringsDownBow",
-    "E611": "stringsDownBow",  # turned, under a note
+    "E611": "stringsDownBow",  # inverted, below a note
     "E612": "stringsUpBow",
     "E613": "stringsUpBow",
     "E650": "keyboardPedalPed",
     "E655": "keyboardPedalUp",
 }
-"""Glyphs that are of one category wherever they stand."""
+"""Glyphs whose category does not depend on their context."""

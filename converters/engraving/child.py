@@ -1,7 +1,7 @@
-"""Sets scores that nobody vouches for, each in a process of its own.
+"""Child processes that typeset untrusted music files, one process per file.
 
-A score can make verovio abort, hang or fill the memory. The child gets the request as JSON on its
-standard input and answers as JSON on its standard output; whatever else happens is a failure.
+A file can make verovio abort, hang or exhaust memory. The child process reads the request as JSON
+from standard input and answers as JSON on standard output; any other outcome is a failure.
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from class_maps import InputError
-from converters.engraving import score_files, svg, typesetting
+from converters.engraving import music_files, svg, typesetting
 from converters.engraving.symbols import symbols
-from converters.engraving.typesetting import Layout, SetPage
+from converters.engraving.typesetting import PageLayout, SetPage
 
 TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -25,27 +25,27 @@ MODULE = "converters.engraving.child"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examined:
-    """What is known of a score after it was set once."""
+    """Result of typesetting a music file once."""
 
-    music: str = ""
-    """:func:`score_files.music` of it."""
+    pitch_hash: str = ""
+    """Hash of its pitches; see :func:`music_files.pitch_hash`."""
     error: str = ""
-    """What is wrong with it."""
+    """Reason why the file cannot be used; empty if it can."""
 
 
 def examine(path: Path) -> Examined:
-    """Read a score in a child process, set all of its pages and label them."""
-    return Examined(**_ask({"path": str(path)}))
+    """Typeset and label all pages of a music file in a child process."""
+    return Examined(**_request({"path": str(path)}))
 
 
-def set_page(path: Path, layout: Layout, seed: int, *, decorated: bool) -> SetPage | None:
-    """Set a score and choose one of its pages in a child process; None where that fails."""
-    how = {"layout": asdict(layout), "seed": seed, "decorated": decorated}
-    answer = _ask({"path": str(path), **how})
+def set_page(path: Path, layout: PageLayout, seed: int, *, decorated: bool) -> SetPage | None:
+    """Typeset a music file and choose one of its pages in a child process; None on failure."""
+    page_request = {"layout": asdict(layout), "seed": seed, "decorated": decorated}
+    answer = _request({"path": str(path), **page_request})
     return None if "error" in answer else SetPage(**answer)
 
 
-def _ask(request: dict[str, Any]) -> dict[str, Any]:
+def _request(request: dict[str, Any]) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", MODULE],
@@ -57,39 +57,40 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"error": f"not read within {TIME_LIMIT_S:g} s"}
     if done.returncode:
-        return {"error": f"verovio stopped while reading it (exit status {done.returncode})"}
+        return {"error": f"verovio crashed while reading it (exit status {done.returncode})"}
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _respond(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        score = score_files.read(Path(request["path"]))
+        music = music_files.read(Path(request["path"]))
     except InputError as error:
         return {"error": error.reason}
     if "layout" not in request:
-        return _examined(score)
-    rng, layout = random.Random(request["seed"]), Layout(**request["layout"])
+        return _examine(music)
+    rng, layout = random.Random(request["seed"]), PageLayout(**request["layout"])
     decorated = request["decorated"]
-    page = typesetting.set_score(score, layout, rng, decorated=decorated, transpose=True)
+    page = typesetting.typeset(music, layout, rng, decorated=decorated, transpose=True)
     if page is None:
-        return {"error": "verovio cannot set it"}
-    trouble = _label(page.svg, layout.font)
-    return {"error": trouble} if trouble else asdict(page)
+        return {"error": "verovio cannot typeset it"}
+    problem = _labelling_error(page.svg, layout.font)
+    return {"error": problem} if problem else asdict(page)
 
 
-def _examined(score: str) -> dict[str, Any]:
-    pages = typesetting.plain_pages(score)
+def _examine(music: str) -> dict[str, Any]:
+    pages = typesetting.plain_pages(music)
     if not pages:
         return {"error": "verovio cannot read it"}
     if not any('class="note"' in svg for svg in pages):
-        return {"error": "a score without notes"}
-    errors = [_label(svg, typesetting.PLAIN_FONT) for svg in pages]
-    return next(({"error": e} for e in errors if e), {"music": score_files.music(score)})
+        return {"error": "contains no notes"}
+    errors = [_labelling_error(svg, typesetting.PLAIN_FONT) for svg in pages]
+    pitch_hash = music_files.pitch_hash(music)
+    return next(({"error": e} for e in errors if e), {"pitch_hash": pitch_hash})
 
 
-def _label(page: str, font: str) -> str:
-    """Say why a page cannot be labelled; whatever it is, it must not stop the others."""
+def _labelling_error(page: str, font: str) -> str:
+    """Label a page and describe any error, so that one bad file does not stop the others."""
     try:
         symbols(svg.read(page, font))
     except Exception as error:
@@ -98,8 +99,8 @@ def _label(page: str, font: str) -> str:
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
-    # a child whose parent was killed ends, too
+    request = json.load(sys.stdin)
+    resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
+    # so that a child ends even if its parent was killed
     resource.setrlimit(resource.RLIMIT_CPU, (int(TIME_LIMIT_S), int(TIME_LIMIT_S)))
-    json.dump(_answer(asked), sys.stdout)
+    json.dump(_respond(request), sys.stdout)

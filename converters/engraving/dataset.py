@@ -1,4 +1,4 @@
-"""Engraves a data set: a folder in the format of DeepScoresV2, and what it was made with."""
+"""Data sets of engraved pages: folders in the format of DeepScoresV2, with a manifest."""
 
 import json
 import shutil
@@ -13,9 +13,9 @@ import msgspec
 
 from class_maps import ConfigError, InputError, catalogue, with_nearest
 from converters import images
-from converters.engraving import annotations, child, score_files, scores, smufl
+from converters.engraving import annotations, child, music_files, raster, smufl
 from converters.engraving.pages import PageOptions, engrave_page
-from converters.engraving.scores import Piece
+from converters.engraving.pieces import Piece, number_pieces
 from converters.files.atomic_folder import MANIFEST, atomic_folder, check_target
 from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
@@ -24,102 +24,115 @@ from converters.versions import TOOLKIT, installed_versions
 GENERATED, CHORALES = "generated", "chorales"
 IMAGES, SEGMENTATION = "images", "segmentation"
 CHORALES_CAVEAT = (
-    "Engraved from files that come with music21. Many of them credit an encoder and carry no "
-    "licence of their own; music21's corpus allows use with possible limits on commercial use. "
-    "Do not pass these pages on before you have looked into that."
+    "Engraved from files that come with music21. Many of them credit an encoder and state no "
+    "licence; music21's corpus allows use with possible limits on commercial use. "
+    "Check their terms before you redistribute these pages."
 )
 
 
 DESCRIPTION = "pages engraved by omr"
 LICENCE = {
-    False: "Made up by omr: no score and no data set went into it.",
-    True: "Engraved from your files, whose licences hold for these pages too.",
+    False: "Composed by omr; not derived from any score or data set.",
+    True: "Engraved from your files; their licences apply to these pages too.",
 }
-"""By whether there were files."""
+"""Licence note by whether the pages were engraved from files."""
 MIN_SIDE = 200
-"""Pixels: hardly a bar fits on less."""
+"""Smallest side of a page in pixels: a smaller one hardly fits a bar."""
 MAX_SIDE = 20_000
-"""Pixels: four times a sheet of paper at 600 dpi."""
+"""Largest side of a page in pixels: four times that of a sheet of paper at 600 dpi."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngravingOptions:
-    """Everything that decides what is written; the number of workers does not."""
+    """Everything that determines the output, which does not depend on the number of workers."""
 
     pages: int
     page: PageOptions = field(default_factory=PageOptions)
-    """Everything about single pages; :attr:`PageOptions.fonts` are those of all pages."""
+    """Options of single pages; :attr:`PageOptions.fonts` lists the fonts of all pages."""
     scores: str = GENERATED
-    """generated, chorales, or a folder of score files."""
+    """``generated``, ``chorales``, or a file or folder of scores."""
     holdout_font: str | None = None
-    """Used on the pages held out only, and they use no other."""
+    """Music font used for all held-out pages and for no others."""
     val: float = 0.0
-    """Share of the pieces that is held out."""
+    """Fraction of the pieces to hold out."""
     segmentation: bool = False
-    """Write an image of the categories beside each page."""
+    """Whether to write a mask of the categories for each page."""
 
     def __post_init__(self) -> None:
-        """Reject numbers out of range and fonts that there are not."""
+        """Check ranges and font names."""
         if self.pages < 1:
-            raise ConfigError(f"--pages must be at least 1, got {self.pages}")
+            reason = "too few; expected at least 1"
+            raise ConfigError(reason, option="--pages", value=self.pages)
         if not 0 <= self.val < 1:
-            raise ConfigError(f"--val must be from 0 to below 1, got {self.val:g}")
-        asked = {*self.page.fonts, *filter(None, [self.holdout_font])}
-        if unknown := asked - set(smufl.FONTS):
-            shown = with_nearest(unknown, smufl.FONTS)
-            raise ConfigError(f"no font is called {shown}; there are {', '.join(smufl.FONTS)}")
+            reason = "out of range; expected 0 <= VAL < 1"
+            raise ConfigError(reason, option="--val", value=f"{self.val:g}")
+        _check_fonts("--fonts", self.page.fonts)
+        _check_fonts("--holdout-font", filter(None, [self.holdout_font]))
         if self.holdout_font and not self.val:
-            raise ConfigError("--holdout-font needs pages that are held out; give --val too")
+            reason = "no pages are held out; set --val too"
+            raise ConfigError(reason, option="--holdout-font", value=self.holdout_font)
         if not self.fonts(held_out=False):
-            raise ConfigError("no font is left to train on; give --fonts more of them")
-        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (self.page.width, self.page.height)):
-            raise ConfigError(f"--size must be from {MIN_SIDE} to {MAX_SIDE} pixels a side")
+            reason = "no font is left for the training pages; list more in --fonts"
+            raise ConfigError(reason, option="--holdout-font", value=self.holdout_font)
+        width, height = self.page.width, self.page.height
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
+            reason = f"out of range; expected {MIN_SIDE} to {MAX_SIDE} pixels for both sides"
+            raise ConfigError(reason, option="--size", value=f"{width}x{height}")
 
     def fonts(self, *, held_out: bool) -> tuple[str, ...]:
-        """Fonts of the pages held out, or of the others."""
+        """Return the fonts of the held-out pages, or of the others."""
         if held_out and self.holdout_font:
             return (self.holdout_font,)
         return tuple(font for font in self.page.fonts if font != self.holdout_font)
 
 
-class Track(Protocol):
-    """Shows progress."""
+def _check_fonts(option: str, names: Iterable[str]) -> None:
+    if unknown := set(names) - set(smufl.FONTS):
+        shown = with_nearest(unknown, smufl.FONTS)
+        reason = f"no such font: {shown}; expected {', '.join(smufl.FONTS)}"
+        raise ConfigError(reason, option=option)
 
-    def __call__(self, pages: "Iterable[Written]", total: int) -> "Iterable[Written]":
-        """Yield each of ``total`` pages as it is."""
+
+class PageTracker(Protocol):
+    """Progress display for pages."""
+
+    def __call__(self, pages: "Iterable[WrittenPage]", total: int) -> "Iterable[WrittenPage]":
+        """Yield the ``total`` pages unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class EngravingJob:
     """One page to engrave."""
 
     number: int
-    """From 0."""
+    """Number of the page in the data set, from 0."""
     held_out: bool
     pieces: tuple[Piece, ...]
+    """Pieces to choose from; empty to compose one."""
     options: PageOptions
     folder: Path
     segmentation: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
-    """What became of a page whose image is written."""
+class WrittenPage:
+    """Labels and statistics of a page whose image has been written."""
 
     split: str
     image: bytes
-    """Its row of ``images``, JSON."""
+    """Entry of ``images``, JSON."""
     annotations: bytes
-    """Its part of ``annotations``, JSON without the outer braces."""
+    """Entries of ``annotations``, JSON without the outer braces."""
     counts: Counter[str]
-    """Symbols by category."""
+    """Number of symbols by category."""
     font: str
     work: int
     n_collisions: int
     rejected: Counter[str]
+    """Number of rejected attempts by reason."""
 
 
-def _untracked(pages: Iterable[Written], total: int) -> Iterable[Written]:
+def _untracked(pages: Iterable[WrittenPage], total: int) -> Iterable[WrittenPage]:
     return pages
 
 
@@ -129,27 +142,27 @@ def engrave(
     *,
     workers: int = 1,
     force: bool = False,
-    track: Track = _untracked,
+    track: PageTracker = _untracked,
 ) -> dict[str, Any]:
-    """Engrave a data set; ``target`` is there whole afterwards, or not at all.
+    """Engrave a data set; ``target`` is created completely or not at all.
 
     Args:
-        target: Folder to make.
-        options: What is engraved.
-        workers: Processes; the bytes written are the same for any number.
-        force: Replace ``target``, if omr made it.
-        track: Shows progress.
+        target: Folder to create.
+        options: Contents of the data set.
+        workers: Number of processes; the files written are the same for any number.
+        force: Whether to replace ``target`` if omr created it.
+        track: Progress display.
 
     Returns:
-        What is in the manifest.
+        Contents of the manifest.
 
     Raises:
-        OmrError: Anything that the user can put right; see the message.
+        OmrError: An option or input is invalid, or writing failed.
     """
     inputs = () if options.scores in (GENERATED, CHORALES) else (Path(options.scores),)
     check_target(target, force=force, inputs=inputs)
     warm_up(workers, "converters.engraving.dataset")
-    pieces, failures = _pieces(options.scores, workers)
+    pieces, failures = _read_pieces(options.scores, workers)
     pools = _pools(pieces, options)
     workers = min(workers, options.pages)
     with atomic_folder(target, force=force) as folder:
@@ -158,10 +171,10 @@ def engrave(
             (folder / SEGMENTATION).mkdir()
         jobs = _jobs(options, pools, folder.absolute())
         tally = _Tally()
-        files = _Files(folder)
-        for written in track(in_order(write_page, jobs, workers), options.pages):
-            files.add(written)
-            tally.add(written)
+        files = _SplitFiles(folder)
+        for page in track(in_order(write_page, jobs, workers), options.pages):
+            files.add(page)
+            tally.add(page)
         files.close()
         manifest = _manifest(options, tally, pieces, failures)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
@@ -169,28 +182,28 @@ def engrave(
     return manifest
 
 
-def _pieces(source: str, workers: int) -> tuple[list[Piece], dict[str, str]]:
-    """The scores to choose from, none if they are made up; and the files that cannot be used."""
+def _read_pieces(source: str, workers: int) -> tuple[list[Piece], dict[str, str]]:
+    """List the pieces to choose from (none if they are composed) and the unusable files."""
     if source == GENERATED:
         return [], {}
     if source == CHORALES:
-        folder = score_files.chorale_folder()
-        music = score_files.chorales(folder)
-        return scores.pieces(list(music), folder, list(music.values()), trusted=True), {}
-    files = score_files.find(Path(source))
+        folder = music_files.chorale_folder()
+        hashes = music_files.chorales(folder)
+        return number_pieces(list(hashes), folder, list(hashes.values()), trusted=True), {}
+    files = music_files.find(Path(source))
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
-    found = list(in_order(child.examine, files, workers))
-    pieces = scores.pieces(files, folder, [e.music for e in found], trusted=False)
-    failures = {p.name: e.error for p, e in zip(pieces, found, strict=True) if e.error}
-    good = [piece for piece in pieces if piece.name not in failures]
-    if not good:
+    results = list(in_order(child.examine, files, workers))
+    pieces = number_pieces(files, folder, [r.pitch_hash for r in results], trusted=False)
+    failures = {p.name: r.error for p, r in zip(pieces, results, strict=True) if r.error}
+    usable = [piece for piece in pieces if piece.name not in failures]
+    if not usable:
         name, error = next(iter(failures.items()))
-        raise InputError(f"no score can be used; {name}: {error}", path=folder)
-    return good, failures
+        raise InputError(f"no file can be used; {name}: {error}", path=folder)
+    return usable, failures
 
 
 def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[Piece, ...]]:
-    """The pieces of the pages held out (True) and of the others."""
+    """Divide the pieces into those of the held-out pages (True) and those of the others."""
     if not pieces:
         return {True: (), False: ()}
     order = shuffled({str(piece.work) for piece in pieces}, options.page.seed)
@@ -200,24 +213,25 @@ def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[P
         for side in (True, False)
     }
     if options.val and not (pools[True] and pools[False]):
-        raise ConfigError(
-            f"--val {options.val:g} of {len(pieces)} pieces leaves none on one side; "
-            "give more scores or another share"
+        reason = (
+            f"leaves no pieces on one side of the split of {len(pieces)}; "
+            "provide more files or choose another fraction"
         )
+        raise ConfigError(reason, option="--val", value=f"{options.val:g}")
     return pools
 
 
-def _is_held_out(number: int, share: float) -> bool:
-    """Spread the share evenly, in a way that does not depend on how many there are."""
-    return int((number + 1) * share + 1e-9) > int(number * share + 1e-9)
+def _is_held_out(number: int, fraction: float) -> bool:
+    """Decide whether to hold out an item, evenly spread and independent of how many there are."""
+    return int((number + 1) * fraction + 1e-9) > int(number * fraction + 1e-9)
 
 
 def _jobs(
     options: EngravingOptions, pools: dict[bool, tuple[Piece, ...]], folder: Path
-) -> Iterator[Job]:
+) -> Iterator[EngravingJob]:
     for number in range(options.pages):
         held_out = _is_held_out(number, options.val)
-        yield Job(
+        yield EngravingJob(
             number=number,
             held_out=held_out,
             pieces=pools[held_out],
@@ -227,16 +241,16 @@ def _jobs(
         )
 
 
-def write_page(job: Job) -> Written:
-    """Engrave one page and write its image."""
+def write_page(job: EngravingJob) -> WrittenPage:
+    """Engrave one page and write its image and mask."""
     page = engrave_page(job.number, job.pieces, job.options)
     font, work = page.layout.font, page.piece.work
     stem = f"lg-{work}-aug-{font.lower()}-{job.number + 1:06d}--page-{page.number}"
     images.write(page.pixels, job.folder / IMAGES / f"{stem}.png")
     height, width = page.pixels.shape
     if job.segmentation:
-        painted = annotations.segmentation(page.symbols, page.boxes_xyxy, width, height)
-        images.write(painted, job.folder / SEGMENTATION / f"{stem}_seg.png")
+        mask = annotations.segmentation(page.symbols, page.boxes_xyxy, width, height)
+        images.write(mask, job.folder / SEGMENTATION / f"{stem}_seg.png")
     rows = annotations.rows(page.symbols, page.boxes_xyxy, job.number + 1)
     image = {
         "id": job.number + 1,
@@ -246,7 +260,7 @@ def write_page(job: Job) -> Written:
         "ann_ids": [str(annotation_id) for annotation_id, _ in rows],
     }
     encode = msgspec.json.encode
-    return Written(
+    return WrittenPage(
         split="val" if job.held_out else "train",
         image=encode(image),
         annotations=b",\n".join(b'"%d": %s' % (i, encode(row)) for i, row in rows),
@@ -258,26 +272,26 @@ def write_page(job: Job) -> Written:
     )
 
 
-class _Files:
-    """The JSON file of each split, which grow page by page: a large set never is in memory."""
+class _SplitFiles:
+    """JSON files of the splits, spooled to disk page by page to keep memory flat."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._parts: dict[str, tuple[IO[bytes], IO[bytes]]] = {}
 
-    def add(self, written: Written) -> None:
-        """Append a page to the images and to the annotations of its split."""
-        if written.split not in self._parts:
-            self._parts[written.split] = self._spool(), self._spool()
-        rows = written.image, written.annotations
-        for part, text in zip(self._parts[written.split], rows, strict=True):
+    def add(self, page: WrittenPage) -> None:
+        """Append a page to the images and annotations of its split."""
+        if page.split not in self._parts:
+            self._parts[page.split] = self._spool(), self._spool()
+        rows = page.image, page.annotations
+        for part, text in zip(self._parts[page.split], rows, strict=True):
             part.write((b",\n" if part.tell() else b"") + text)
 
     def _spool(self) -> IO[bytes]:
         return cast(IO[bytes], tempfile.TemporaryFile(dir=self._folder))
 
     def close(self) -> None:
-        """Put the files together."""
+        """Assemble the JSON files from the spooled parts."""
         for split, (image_rows, annotation_rows) in self._parts.items():
             head = {"info": {"description": DESCRIPTION, "version": "2.0"}}
             text = msgspec.json.encode({**head, **annotations.vocabulary()})
@@ -296,7 +310,7 @@ def _copy(part: IO[bytes], file: IO[bytes]) -> None:
 
 
 class _Tally:
-    """Counts what was engraved."""
+    """Counts of the engraved pages."""
 
     def __init__(self) -> None:
         self.symbols: dict[str, Counter[str]] = {}
@@ -306,29 +320,29 @@ class _Tally:
         self.collisions = 0
         self.rejected: Counter[str] = Counter()
 
-    def add(self, written: Written) -> None:
+    def add(self, page: WrittenPage) -> None:
         """Count a page."""
-        split = written.split
-        self.pages[split] += 1
-        self.symbols.setdefault(split, Counter()).update(written.counts)
-        self.fonts.setdefault(split, Counter())[written.font] += 1
-        self.works.setdefault(split, set()).add(written.work)
-        self.collisions += written.n_collisions
-        self.rejected.update(written.rejected)
+        self.pages[page.split] += 1
+        self.symbols.setdefault(page.split, Counter()).update(page.counts)
+        self.fonts.setdefault(page.split, Counter())[page.font] += 1
+        self.works.setdefault(page.split, set()).add(page.work)
+        self.collisions += page.n_collisions
+        self.rejected.update(page.rejected)
 
 
 def _manifest(
     options: EngravingOptions, tally: _Tally, pieces: Sequence[Piece], failures: dict[str, str]
 ) -> dict[str, Any]:
-    """What the set was made with and what is in it; equal input gives equal bytes."""
+    """Describe the options and contents of the data set; equal input gives equal bytes."""
     total = sum(tally.symbols.values(), Counter[str]())
     used = set().union(*tally.works.values())
-    asked = asdict(options)
-    asked["page"].pop("engine")  # does not decide on any label
+    settings = asdict(options)
+    rasteriser = settings["page"].pop("rasteriser")
     return {
-        "engraved": asked,
+        "engraved": settings,
         "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces)],
         "versions": installed_versions(TOOLKIT, "verovio", "numpy"),
+        "rasteriser": raster.description(rasteriser),
         "pages": tally.pages.total(),
         "splits": {
             split: {

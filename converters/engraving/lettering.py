@@ -1,4 +1,4 @@
-"""Text as outlines, set from the faces that verovio carries, so that no system font matters."""
+"""Text as outlines, set in the typefaces bundled with verovio, independent of system fonts."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from converters.engraving import smufl, strokes, svg_paths
 from converters.engraving.outlines import Points
 
 Element: TypeAlias = Any
-"""Of lxml, which has no types."""
+"""An lxml element; lxml has no type annotations."""
 
 _BOLD = {"ending", "fing", "reh", "tempo"}
 _ITALIC = {"dir", "dynam", "mNum"}
@@ -22,36 +22,36 @@ _ANCHORS = {"start": 0.0, "middle": -0.5, "end": -1.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Style:
-    """How text is set."""
+class TextStyle:
+    """Typographic style of a text."""
 
     bold: bool = False
     italic: bool = False
     size: float = 0.0
-    """Units to the em."""
+    """Font size in units of the drawing per em."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Letter:
-    """One character, where it stands."""
+    """One character and its position."""
 
     text: str
     contours: list[Points]
-    """Its ink in glyph units around its own origin."""
+    """Outline of the ink in glyph units, relative to its origin."""
     x: float
     y: float
     scale: float
-    """Units of the drawing to a unit of the glyph."""
+    """Units of the drawing per unit of the glyph."""
 
     @property
     def code(self) -> str:
-        """Code point of a music sign, "" for a letter."""
+        """Code point if the character is a music sign, otherwise empty."""
         return f"{ord(self.text):04X}" if ord(self.text) in smufl.PRIVATE_USE else ""
 
 
 @dataclass(slots=True)
 class _Line:
-    """Letters that are placed together: text between two absolute positions."""
+    """Letters that are aligned together: the text between two absolute positions."""
 
     x: float
     y: float
@@ -64,13 +64,16 @@ def letters(element: Element, font: str, groups: set[str]) -> list[Letter]:
     """Set a ``text`` element of verovio's SVG.
 
     Args:
-        element: Of lxml.
-        font: Music font, for music signs among the letters.
-        groups: Names of the groups that it stands in, some of which are bold or italic.
+        element: The lxml element.
+        font: Music font for music signs within the text.
+        groups: Names of the enclosing groups, some of which imply bold or italic type.
+
+    Returns:
+        Letters with positions in units of the drawing.
     """
     lines = [_Line(0.0, 0.0, 0.0, [])]
-    style = Style(bold=bool(groups & _BOLD), italic=bool(groups & _ITALIC))
-    _set(element, style, font, lines)
+    style = TextStyle(bold=bool(groups & _BOLD), italic=bool(groups & _ITALIC))
+    _set_element(element, style, font, lines)
     return [
         replace(letter, x=letter.x + line.x + line.anchor * line.width, y=line.y)
         for line in lines
@@ -78,7 +81,7 @@ def letters(element: Element, font: str, groups: set[str]) -> list[Letter]:
     ]
 
 
-def _set(element: Element, style: Style, font: str, lines: list[_Line]) -> None:
+def _set_element(element: Element, style: TextStyle, font: str, lines: list[_Line]) -> None:
     style = _style(element, style)
     x, y = element.get("x"), element.get("y")
     if x is not None or y is not None:
@@ -91,11 +94,11 @@ def _set(element: Element, style: Style, font: str, lines: list[_Line]) -> None:
     _write(element.text, style, font, lines[-1], spacing)
     for child in element:
         if isinstance(child.tag, str) and not child.tag.endswith("}title"):
-            _set(child, style, font, lines)
+            _set_element(child, style, font, lines)
         _write(child.tail, style, font, lines[-1], spacing)
 
 
-def _style(element: Element, style: Style) -> Style:
+def _style(element: Element, style: TextStyle) -> TextStyle:
     if size := element.get("font-size"):
         style = replace(style, size=float(size.removesuffix("px")))
     if slant := element.get("font-style"):
@@ -105,7 +108,7 @@ def _style(element: Element, style: Style) -> Style:
     return style
 
 
-def _write(text: str | None, style: Style, font: str, line: _Line, spacing: float) -> None:
+def _write(text: str | None, style: TextStyle, font: str, line: _Line, spacing: float) -> None:
     if not text or not style.size or not text.strip("\n\r\t"):
         return
     for character in re.sub(r"[\n\r\t]", "", text):
@@ -117,18 +120,18 @@ def _write(text: str | None, style: Style, font: str, line: _Line, spacing: floa
         line.width += advance * scale + spacing
 
 
-def _character(character: str, style: Style, font: str) -> tuple[list[Points], float, int]:
-    """Contours, advance, and units to the em."""
+def _character(character: str, style: TextStyle, font: str) -> tuple[list[Points], float, int]:
+    """Return the contours and the advance of a character, and its units per em."""
     if ord(character) not in smufl.PRIVATE_USE:
         return *_letter(_face(bold=style.bold, italic=style.italic), character), _UNITS_PER_EM
-    found = smufl.glyph(font, f"{ord(character):04X}")
-    if found is None:
+    glyph = smufl.glyph(font, f"{ord(character):04X}")
+    if glyph is None:
         return [], 0.0, smufl.UNITS_PER_EM
-    return found.contours(), float(found.points_xy[:, 0].max()), smufl.UNITS_PER_EM
+    return glyph.contours(), float(glyph.points_xy[:, 0].max()), smufl.UNITS_PER_EM
 
 
 _UNITS_PER_EM = 2048
-"""Of Liberation Serif."""
+"""Units per em of Liberation Serif."""
 
 
 def _face(*, bold: bool, italic: bool) -> int:
@@ -137,7 +140,7 @@ def _face(*, bold: bool, italic: bool) -> int:
 
 @cache
 def _faces() -> list[Any]:
-    """Liberation Serif: regular, bold, italic, bold italic."""
+    """Load Liberation Serif: regular, bold, italic and bold italic."""
     style = (smufl.resources() / "Liberation.css").read_text(encoding="ascii")
     data = re.findall(r"base64,([^)]*)\)", style)
     return [TTFont(io.BytesIO(base64.b64decode(face))) for face in data]

@@ -1,8 +1,8 @@
-"""The 8 or 15 of an octave clef, which is one glyph with the clef.
+"""The 8 or 15 of an octave clef, which shares one glyph with the clef.
 
-The figure is what the glyph has beyond the plain clef of the same font.
+The figure is the part of the glyph that differs from the plain clef of the same font.
 
-Shapes: N points.
+Shapes: N points of the octave clef, M points of the plain clef.
 """
 
 from functools import cache
@@ -16,19 +16,19 @@ from converters.engraving.outlines import Outline, Points, outline
 from converters.engraving.strokes import signed_area
 
 NEAR = 8.0
-"""Glyph units within which a point lies on the plain clef's edge."""
+"""Distance in glyph units up to which a point counts as part of the plain clef."""
 
 
 @cache
 def parts(font: str, code: str) -> tuple[Outline, Outline] | None:
-    """Take an octave clef apart.
+    """Split an octave clef into the clef and its figure.
 
     Args:
         font: Music font.
-        code: Of an octave clef.
+        code: Code point of an octave clef, four hexadecimal digits.
 
     Returns:
-        The plain clef and the figure, in units of the glyph; None if the font draws them alike.
+        The plain clef and the figure, in glyph units; None if the font draws them alike.
     """
     whole = smufl.glyph(font, code)
     plain = smufl.glyph(font, _plain(code))
@@ -48,16 +48,16 @@ def _plain(code: str) -> str:
 
 
 def _hull(points: Points) -> Points:
-    """The smallest convex contour around points, turning as ink does, shape ``(N, 2)``."""
+    """Compute the convex hull of points, oriented like ink, shape ``(n, 2)``."""
     hull = cv2.convexHull(points.astype(np.float32), clockwise=True)[:, 0].astype(np.float64)
     return hull if signed_area(hull) > 0 else hull[::-1]
 
 
 def _distances(points: Points, ink: Outline) -> Points:
-    """Distance of each point to the nearest edge, shape ``(N,)``."""
+    """Compute the distance of each point to the nearest edge, shape ``(N,)``."""
     starts = np.concatenate(ink.contours())
     steps = np.concatenate([np.roll(c, -1, axis=0) - c for c in ink.contours()])
-    away = points[:, None] - starts  # (N, M, 2)
-    along = (away * steps).sum(2) / np.maximum((steps**2).sum(1), 1e-12)
-    nearest = away - np.clip(along, 0, 1)[..., None] * steps
+    offsets = points[:, None] - starts  # (N, M, 2)
+    along = (offsets * steps).sum(2) / np.maximum((steps**2).sum(1), 1e-12)
+    nearest = offsets - np.clip(along, 0, 1)[..., None] * steps
     return np.asarray(np.hypot(*np.moveaxis(nearest, 2, 0)).min(1))

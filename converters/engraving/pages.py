@@ -1,6 +1,6 @@
 """One engraved page, from its number to its pixels and labels.
 
-Every page is drawn from the seed and its own number alone, so that page k of few is page k of many.
+A page is determined by the seed and its number, so page k is the same in a data set of any size.
 """
 
 import random
@@ -13,11 +13,11 @@ import numpy as np
 
 from class_maps import OmrError
 from converters.boxes import Boxes
-from converters.engraving import degradation, raster, scores, smufl, svg, typesetting, warping
+from converters.engraving import degradation, pieces, raster, smufl, svg, typesetting, warping
 from converters.engraving.outlines import boxes_xyxy
-from converters.engraving.scores import Piece, Style
+from converters.engraving.pieces import NotationStyle, Piece
 from converters.engraving.symbols import Symbol, symbols
-from converters.engraving.typesetting import Layout
+from converters.engraving.typesetting import PageLayout
 from converters.images import Pixels
 from converters.overlaps import overlapping_pairs
 
@@ -25,30 +25,29 @@ COMPACT = re.compile(
     r"notehead|accidental|key|augmentationDot|rest|timeSig|clef[GFCU]|artic|fermata|dynamic[A-Z]$"
     r"|ornament|fingering|keyboardPedal|strings|tuplet\d|segno|coda|caesura|breathMark"
 )
-"""Categories of symbols that fill their boxes: two of them have no business in one place."""
+"""Categories of compact symbols, which fill their boxes and should not overlap."""
 MAX_SHARED = 0.4
-"""Share of the smaller box that another may cover."""
+"""Largest fraction of the smaller box that another compact symbol may cover."""
 MIN_FILLED = 0.35
-"""Share of its height that a page must be filled to, unless the score has no other."""
+"""Smallest fraction of its height to which a page must be filled, if the piece has several."""
 ATTEMPTS = 50
-"""Tries a page gets: some music does not fit a page, some files cannot be set."""
+"""Number of attempts per page: some music does not fit, some files cannot be typeset."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageOptions:
-    """Everything that decides what is on a page, besides its number."""
+    """Everything that determines a page besides its number."""
 
     seed: int = 0
     width: int = 1960
-    """Pixels."""
+    """Width of the page in pixels."""
     height: int = 2772
-    """Pixels."""
+    """Height of the page in pixels."""
     fonts: tuple[str, ...] = smufl.FONTS
     """Music fonts to choose from."""
-    style: Style = "plain"
+    style: NotationStyle = "plain"
     degrade: warping.Capture = "none"
-    engine: raster.Engine = "numpy"
-    """What fills the outlines."""
+    rasteriser: raster.Rasteriser = "blend2d"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -57,76 +56,76 @@ class EngravedPage:
 
     pixels: Pixels
     symbols: list[Symbol]
-    """With their ink where it is on this page."""
+    """Symbols with their ink in pixels of this page."""
     boxes_xyxy: Boxes
-    """Of each symbol, shape ``(N, 4)``."""
-    layout: Layout
+    """Bounding box of each symbol in pixels, shape ``(N, 4)``."""
+    layout: PageLayout
     piece: Piece
     number: int
-    """Which page of the piece it is, from 1."""
+    """Number of the page within the piece, from 1."""
     n_collisions: int
-    """Pairs of symbols that lie on each other and should not."""
+    """Number of pairs of compact symbols that overlap."""
     rejected: Counter[str]
-    """Tries that came to nothing, by reason."""
+    """Number of rejected attempts by reason."""
 
 
-def engrave_page(number: int, pieces: Sequence[Piece], options: PageOptions) -> EngravedPage:
+def engrave_page(number: int, choices: Sequence[Piece], options: PageOptions) -> EngravedPage:
     """Engrave one page.
 
     Args:
-        number: Of the page in the data set, from 0.
-        pieces: Scores to choose from; none: the music is made up.
-        options: Everything else.
+        number: Number of the page in the data set, from 0.
+        choices: Pieces to choose from; empty to compose one.
+        options: Appearance of the page.
 
     Raises:
-        OmrError: No try came to a page.
+        OmrError: All attempts were rejected.
     """
     rejected: Counter[str] = Counter()
     for attempt in range(ATTEMPTS):
         rng = random.Random(f"{options.seed}/{number}/{attempt}")
-        piece = rng.choice(pieces) if pieces else Piece(work=number + 1)
+        piece = rng.choice(choices) if choices else Piece(work=number + 1)
         page = _attempt(piece, options, rng)
         if isinstance(page, EngravedPage):
             return replace(page, rejected=rejected)
         rejected[page] += 1
     reasons = ", ".join(f"{reason} ({n})" for reason, n in sorted(rejected.items()))
     raise OmrError(
-        f"page {number + 1}: none of {ATTEMPTS} tries came to a page: {reasons}; "
+        f"page {number + 1}: all {ATTEMPTS} attempts were rejected: {reasons}; "
         "try a larger --size or other --scores"
     )
 
 
 def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> EngravedPage | str:
-    """Engrave a page of a piece, or say why it is none."""
+    """Engrave a page of a piece, or return the reason why it is rejected."""
     size = options.width, options.height
     layout = typesetting.draw_layout(rng, *size, options.fonts)
-    page = scores.set_piece(piece, layout, size, options.style, rng)
+    page = pieces.set_piece(piece, layout, size, options.style, rng)
     if page is None:
-        return "cannot be set"
+        return "typesetting failed"
     drawing = svg.read(page.svg, layout.font)
-    found = symbols(drawing)
-    boxes = boxes_xyxy([symbol.outline for symbol in found])
-    if not any(symbol.position is not None for symbol in found):
+    labelled = symbols(drawing)
+    boxes = boxes_xyxy([symbol.outline for symbol in labelled])
+    if not any(symbol.position is not None for symbol in labelled):
         return "no notes"
     if (boxes[:, :2] < 0).any() or (boxes[:, 2:] > size).any():
-        return "music that runs off the page"
+        return "music runs off the page"
     if page.n_pages > 1 and boxes[:, 3].max() < MIN_FILLED * size[1]:
-        return "hardly anything on a last page"
+        return "last page almost empty"
     ink = [shape.outline for shape in drawing.shapes]
-    n_collisions = collisions(found, boxes)
+    n_collisions = collisions(labelled, boxes)
     if options.degrade != "none":
         extent = np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))
         warp = warping.draw_warp(
             options.degrade, rng, width=size[0], height=size[1], content_xyxy=extent
         )
-        moved = warping.warped([symbol.outline for symbol in found], warp)
-        found = [replace(s, outline=o) for s, o in zip(found, moved, strict=True)]
+        moved = warping.warped([symbol.outline for symbol in labelled], warp)
+        labelled = [replace(s, outline=o) for s, o in zip(labelled, moved, strict=True)]
         boxes, ink = boxes_xyxy(moved), warping.warped(ink, warp)
-    pixels = raster.rasterise(ink, *size, engine=options.engine)
+    pixels = raster.rasterise(ink, *size, rasteriser=options.rasteriser)
     noise = np.random.default_rng(rng.getrandbits(64))
     return EngravedPage(
         pixels=degradation.degrade(pixels, options.degrade, noise),
-        symbols=found,
+        symbols=labelled,
         boxes_xyxy=boxes,
         layout=layout,
         piece=piece,
@@ -136,16 +135,16 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
     )
 
 
-def collisions(found: Sequence[Symbol], boxes: Boxes) -> int:
-    """Count pairs of compact symbols of which one covers much of the other's box.
+def collisions(labelled: Sequence[Symbol], boxes: Boxes) -> int:
+    """Count pairs of compact symbols where one covers much of the other's box.
 
-    The letters of one dynamic are set close, and so is what else verovio draws in one group.
+    Symbols that verovio draws in the same group may overlap, e.g. the letters of one dynamic.
 
     Args:
-        found: The symbols of a page before it was bent.
-        boxes: Theirs, shape ``(N, 4)``.
+        labelled: Symbols of a page before it is warped.
+        boxes: Bounding boxes of the symbols in pixels, shape ``(N, 4)``.
     """
-    compact = [i for i, symbol in enumerate(found) if COMPACT.match(symbol.category)]
+    compact = [i for i, symbol in enumerate(labelled) if COMPACT.match(symbol.category)]
     pairs = overlapping_pairs(boxes[compact], MAX_SHARED, of="smaller").tolist()
-    groups = [found[i].shapes[0].group for i in compact]
+    groups = [labelled[i].shapes[0].group for i in compact]
     return sum(groups[a] is not groups[b] for a, b in pairs)

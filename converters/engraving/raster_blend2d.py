@@ -1,4 +1,4 @@
-"""Fills outlines with blend2d, an optional package; see :mod:`converters.engraving.raster`."""
+"""Rasterisation with the package blend2d; see :mod:`converters.engraving.raster`."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from converters.engraving.outlines import Outline
 
 
 def fill(outlines: Sequence[Outline], width: int, height: int) -> NDArray[np.uint8]:
-    """A grey page, 255 is white, shape ``(H, W)``."""
+    """Fill outlines with black on white, 255 for white, shape ``(H, W)``."""
     image = blend2d.Image(width, height)
     context = blend2d.Context(image)
     context.set_fill_style_rgba(255, 255, 255)

@@ -1,4 +1,4 @@
-"""What each drawing instruction is, told by the group that verovio draws it in and by its glyph."""
+"""Classification rules for drawing instructions, by verovio's group and by glyph."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -10,142 +10,144 @@ from converters.engraving.staves import Staff, Staves
 from converters.engraving.svg import Shape
 
 SMALL = 0.9
-"""A glyph set at less than this share of its staff's size is small: a grace note's, a cue's."""
+"""Fraction of the staff's size below which a glyph is small, as in grace notes and cues."""
 STEEPEST_SLASH = 0.2
-"""Run over rise below which a stroke at a stem is the stem itself."""
+"""Largest run over rise of a stem; a flatter stroke at a stem is a grace slash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """What a shape is, and which other shapes belong to the same symbol."""
+class Classification:
+    """Category of a shape, and its relation to the other shapes of the same symbol."""
 
     category: str
     key: Hashable = None
-    """Shapes with an equal key are one symbol; None: it is one alone."""
+    """Key shared by the shapes of one symbol; None for a symbol of one shape."""
     staff: Staff | None = None
-    """Where that is not the one that verovio draws it on."""
+    """Staff of the symbol, if it differs from the one that verovio draws the shape in."""
     position: int | None = None
-    """Of a notehead: half spaces above the lowest line of its staff."""
+    """Position of a notehead in half spaces above the lowest line of its staff."""
 
 
-def tell(shape: Shape, staves: Staves) -> Finding:
-    """Say what a shape is; what is not known is of the category ``otherSymbol``."""
+def classify(shape: Shape, staves: Staves) -> Classification:
+    """Determine the category of a shape; unknown shapes become ``otherSymbol``."""
     rule = _RULES.get(shape.group.name)
-    found = rule(shape, staves) if rule else None
-    if found is not None:
-        return found
+    classification = rule(shape, staves) if rule else None
+    if classification is not None:
+        return classification
     if shape.kind == "text":
-        return Finding(category="text", key=("text", id(shape.element)))
+        return Classification(category="text", key=("text", id(shape.element)))
     if shape.element.tag.endswith("}text") and shape.group.name != "dynam":
-        return Finding(category="text", key=("text", id(shape.element)))  # a sign among words
+        return Classification(
+            category="text", key=("text", id(shape.element))
+        )  # a sign within text
     if shape.kind == "glyph":
-        return Finding(category=categories.GLYPHS.get(shape.code, categories.OTHER))
-    return Finding(category=categories.OTHER, key=shape.group)
+        return Classification(category=categories.GLYPHS.get(shape.code, categories.OTHER))
+    return Classification(category=categories.OTHER, key=shape.group)
 
 
-def _notehead(shape: Shape, staves: Staves) -> Finding | None:
+def _notehead(shape: Shape, staves: Staves) -> Classification | None:
     kind = categories.NOTEHEADS.get(shape.code)
     staff = staves.of(shape)
     if kind is None or staff is None or not staff.space:
         return None
     position = round(staff.position(shape.origin_xy[1]))
-    place = "InSpace" if position % 2 else "OnLine"
+    parity = "InSpace" if position % 2 else "OnLine"
     small = "Small" if _is_small(shape, staff) else ""
-    return Finding(category=f"{kind}{place}{small}", staff=staff, position=position)
+    return Classification(category=f"{kind}{parity}{small}", staff=staff, position=position)
 
 
-def _accidental(shape: Shape, staves: Staves) -> Finding | None:
+def _accidental(shape: Shape, staves: Staves) -> Classification | None:
     if (kind := categories.ACCIDENTALS.get(shape.code)) is None:
         return None
     has_small = shape.code in categories.SMALL_ACCIDENTALS
     small = has_small and _is_small(shape, staves.of(shape))
-    return Finding(category=f"accidental{kind}{'Small' if small else ''}")
+    return Classification(category=f"accidental{kind}{'Small' if small else ''}")
 
 
-def _key_accidental(shape: Shape, staves: Staves) -> Finding | None:
+def _key_accidental(shape: Shape, staves: Staves) -> Classification | None:
     if shape.code not in categories.KEY_ACCIDENTALS:
         return None
-    return Finding(category=f"key{categories.ACCIDENTALS[shape.code]}")
+    return Classification(category=f"key{categories.ACCIDENTALS[shape.code]}")
 
 
-def _clef(shape: Shape, staves: Staves) -> Finding | None:
+def _clef(shape: Shape, staves: Staves) -> Classification | None:
     staff = staves.of(shape)
     if shape.code in categories.G_CLEFS:
-        return Finding(category="clefG")
+        return Classification(category="clefG")
     if shape.code in categories.F_CLEFS:
-        return Finding(category="clefF")
+        return Classification(category="clefF")
     if shape.code in categories.PERCUSSION_CLEFS:
-        return Finding(category="clefUnpitchedPercussion")
+        return Classification(category="clefUnpitchedPercussion")
     if shape.code in categories.C_CLEFS and staff is not None and staff.space:
         line = round(staff.position(shape.origin_xy[1]) / 2) + 1
-        return Finding(category=categories.C_CLEF_LINES.get(line, categories.OTHER))
+        return Classification(category=categories.C_CLEF_LINES.get(line, categories.OTHER))
     return None
 
 
-def _meter(shape: Shape, staves: Staves) -> Finding | None:
+def _meter(shape: Shape, staves: Staves) -> Classification | None:
     if shape.code and int(shape.code, 16) in categories.DIGITS:
-        return Finding(category=f"timeSig{shape.code[-1]}")
+        return Classification(category=f"timeSig{shape.code[-1]}")
     return None
 
 
-def _stem(shape: Shape, staves: Staves) -> Finding | None:
+def _stem(shape: Shape, staves: Staves) -> Classification | None:
     if shape.path_xy is None:
         return None
     dx, dy = np.abs(shape.path_xy[1] - shape.path_xy[0]).tolist()
-    return Finding(category="stem" if dx <= STEEPEST_SLASH * dy else "graceSlash")
+    return Classification(category="stem" if dx <= STEEPEST_SLASH * dy else "graceSlash")
 
 
-def _flag(shape: Shape, staves: Staves) -> Finding | None:
+def _flag(shape: Shape, staves: Staves) -> Classification | None:
     category = categories.GLYPHS.get(shape.code, categories.OTHER)
     small = category in categories.SMALL_FLAGS and _is_small(shape, staves.of(shape))
-    return Finding(category=f"{category}Small" if small else category)
+    return Classification(category=f"{category}Small" if small else category)
 
 
-def _tuplet_number(shape: Shape, staves: Staves) -> Finding | None:
+def _tuplet_number(shape: Shape, staves: Staves) -> Classification | None:
     if shape.code and int(shape.code, 16) in categories.TUPLET_DIGITS and shape.code[-1] != "0":
-        return Finding(category=f"tuplet{shape.code[-1]}")
+        return Classification(category=f"tuplet{shape.code[-1]}")
     return None
 
 
-def _bar_line(shape: Shape, staves: Staves) -> Finding | None:
+def _bar_line(shape: Shape, staves: Staves) -> Classification | None:
     if shape.code == categories.REPEAT_DOT:
-        return Finding(category="repeatDot")
+        return Classification(category="repeatDot")
     if shape.code == categories.REPEAT_DOTS:
-        return Finding(category="repeatDots")
-    return Finding(category="barline", key=shape.group) if shape.kind != "glyph" else None
+        return Classification(category="repeatDots")
+    return Classification(category="barline", key=shape.group) if shape.kind != "glyph" else None
 
 
-def _multi_rest(shape: Shape, staves: Staves) -> Finding | None:
-    return Finding(category="restHBar", key=shape.group) if shape.kind != "glyph" else None
+def _multi_rest(shape: Shape, staves: Staves) -> Classification | None:
+    return Classification(category="restHBar", key=shape.group) if shape.kind != "glyph" else None
 
 
-def _fingering(shape: Shape, staves: Staves) -> Finding | None:
+def _fingering(shape: Shape, staves: Staves) -> Classification | None:
     if shape.kind == "text" and shape.text in set("012345"):
-        return Finding(category=f"fingering{shape.text}")
+        return Classification(category=f"fingering{shape.text}")
     return None
 
 
-def _beam(shape: Shape, staves: Staves) -> Finding | None:
-    return Finding(category="beam", key=shape.group) if shape.kind == "polygon" else None
+def _beam(shape: Shape, staves: Staves) -> Classification | None:
+    return Classification(category="beam", key=shape.group) if shape.kind == "polygon" else None
 
 
-def _pedal(shape: Shape, staves: Staves) -> Finding | None:
-    return Finding(category="pedalLine", key=shape.group) if shape.kind != "glyph" else None
+def _pedal(shape: Shape, staves: Staves) -> Classification | None:
+    return Classification(category="pedalLine", key=shape.group) if shape.kind != "glyph" else None
 
 
-def _arpeggio(shape: Shape, staves: Staves) -> Finding | None:
-    """A wave of glyphs; what is drawn without any is the bracket of a chord that is not broken."""
+def _arpeggio(shape: Shape, staves: Staves) -> Classification | None:
+    """Classify the glyphs of a wavy line; without glyphs, it is the bracket of a non-arpeggio."""
     category = "arpeggiato" if shape.kind == "glyph" else categories.OTHER
-    return Finding(category=category, key=shape.group)
+    return Classification(category=category, key=shape.group)
 
 
-def _alone(category: str) -> "Rule":
-    return lambda shape, staves: Finding(category=category)
+def _one_per_shape(category: str) -> "Rule":
+    return lambda shape, staves: Classification(category=category)
 
 
-def _as_one(category: str) -> "Rule":
-    """All that one group draws is one symbol."""
-    return lambda shape, staves: Finding(category=category, key=shape.group)
+def _one_per_group(category: str) -> "Rule":
+    """Make a rule that combines all shapes of a group into one symbol."""
+    return lambda shape, staves: Classification(category=category, key=shape.group)
 
 
 def _is_small(shape: Shape, staff: Staff | None) -> bool:
@@ -154,7 +156,7 @@ def _is_small(shape: Shape, staff: Staff | None) -> bool:
     return shape.scale * smufl.UNITS_PER_STAFF_SPACE < SMALL * staff.space
 
 
-Rule = Callable[[Shape, Staves], Finding | None]
+Rule = Callable[[Shape, Staves], Classification | None]
 _RULES: dict[str, Rule] = {
     "accid": _accidental,
     "arpeg": _arpeggio,
@@ -162,32 +164,32 @@ _RULES: dict[str, Rule] = {
     "beam": _beam,
     "beamSpan": _beam,
     "clef": _clef,
-    "dots": _alone("augmentationDot"),
+    "dots": _one_per_shape("augmentationDot"),
     "fTrem": _beam,
     "fing": _fingering,
     "flag": _flag,
-    "grpSym": _as_one("brace or bracket"),
-    "hairpin": _as_one("hairpin"),
+    "grpSym": _one_per_group("brace or bracket"),
+    "hairpin": _one_per_group("hairpin"),
     "keyAccid": _key_accidental,
-    "ledgerLines": _alone("ledgerLine"),
-    "lv": _as_one("tie"),
+    "ledgerLines": _one_per_shape("ledgerLine"),
+    "lv": _one_per_group("tie"),
     "meterSig": _meter,
     "mordent": _accidental,
     "multiRest": _multi_rest,
-    "multiRestNum": _as_one("restHNr"),
+    "multiRestNum": _one_per_group("restHNr"),
     "notehead": _notehead,
-    "octave": _as_one("ottavaBracket"),
+    "octave": _one_per_group("ottavaBracket"),
     "pedal": _pedal,
-    "phrase": _as_one("slur"),
-    "reh": _as_one("text"),
-    "slur": _as_one("slur"),
+    "phrase": _one_per_group("slur"),
+    "reh": _one_per_group("text"),
+    "slur": _one_per_group("slur"),
     "stem": _stem,
-    "syl": _alone("lyrics"),
-    "system": _alone("systemicBarline"),
-    "tie": _as_one("tie"),
+    "syl": _one_per_shape("lyrics"),
+    "system": _one_per_shape("systemicBarline"),
+    "tie": _one_per_group("tie"),
     "trill": _accidental,
-    "tupletBracket": _as_one("tupletBracket"),
+    "tupletBracket": _one_per_group("tupletBracket"),
     "tupletNum": _tuplet_number,
     "turn": _accidental,
-    "voltaBracket": _as_one("repeatEnding"),
+    "voltaBracket": _one_per_group("repeatEnding"),
 }

@@ -1,7 +1,7 @@
 """Strokes as the outlines of their ink.
 
-All contours turn the same way round their ink (their signed area is positive) and holes the other
-way, so that the ink of several may be added up.
+All contours have the same orientation around ink (positive signed area), holes the opposite one,
+so that the areas of several contours can be summed.
 
 Shapes: N points of a line, M points of an outline.
 """
@@ -16,19 +16,19 @@ import numpy as np
 from converters.engraving.outlines import Points
 
 MITRE_LIMIT = 4.0
-"""A sharper corner is cut off.
+"""Mitre limit beyond which a corner is bevelled.
 
 Source: SVG 1.1, section 11.4, the default of stroke-miterlimit.
 """
 Ends: TypeAlias = Literal["butt", "square", "round"]
-"""Of a stroke: where its middle ends, or half its width further."""
+"""Line caps of a stroke, as in SVG."""
 _ARC_STEP = math.pi / 6
 _CAP = np.linspace(0, math.pi, 9)[1:-1]
-"""Angles of the points of a round end."""
+"""Angles of the points of a round cap."""
 
 
 def signed_area(contour: Points) -> float:
-    """Area of a closed contour, negative if it turns the other way; shape ``(N, 2)``."""
+    """Compute the area of a closed contour of shape ``(N, 2)``; the sign gives its orientation."""
     x, y = contour.T
     return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 
@@ -36,40 +36,40 @@ def signed_area(contour: Points) -> float:
 def dashed(
     line: Points, width: float, dashes: Sequence[float], *, ends: Ends = "butt"
 ) -> list[Points]:
-    """A dashed stroke.
+    """Outline a dashed stroke.
 
     Args:
-        line: Its middle, shape ``(N, 2)``.
-        width: Of the stroke.
-        dashes: Lengths of ink and gap by turns, over and over.
-        ends: Of every dash.
+        line: Centre line, shape ``(N, 2)``.
+        width: Width of the stroke.
+        dashes: Alternating lengths of dashes and gaps, repeated as often as needed.
+        ends: Caps of every dash.
 
     Returns:
-        A contour for each dash, each of shape ``(M, 2)``.
+        A contour per dash, each of shape ``(M, 2)``.
     """
-    walked = np.append(0.0, np.cumsum(np.hypot(*np.diff(line, axis=0).T)))
-    length = float(walked[-1])
+    distances = np.append(0.0, np.cumsum(np.hypot(*np.diff(line, axis=0).T)))
+    length = float(distances[-1])
     if not length or sum(dashes) <= 0:
         return []
     rounds = math.ceil(length / sum(dashes)) + 1
     cuts = [0.0, *accumulate([*dashes] * 2 * rounds)]
     pieces = [(a, min(b, length)) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
-    return [polyline(_between(line, walked, a, b), width, ends=ends) for a, b in pieces if a < b]
+    return [polyline(_between(line, distances, a, b), width, ends=ends) for a, b in pieces if a < b]
 
 
-def _between(line: Points, walked: Points, start: float, end: float) -> Points:
-    """The part of a line between two ways along it."""
-    at = np.concatenate(([start], walked[(walked > start) & (walked < end)], [end]))
-    return np.column_stack([np.interp(at, walked, line[:, axis]) for axis in (0, 1)])
+def _between(line: Points, distances: Points, start: float, end: float) -> Points:
+    """Cut out the part of a line between two distances along it."""
+    at = np.concatenate(([start], distances[(distances > start) & (distances < end)], [end]))
+    return np.column_stack([np.interp(at, distances, line[:, axis]) for axis in (0, 1)])
 
 
 def polyline(line: Points, width: float, *, ends: Ends = "butt") -> Points:
-    """An open stroke with mitred corners as one contour, shape ``(M, 2)``.
+    """Outline an open stroke with mitred corners as one contour, shape ``(M, 2)``.
 
     Args:
-        line: Its middle, shape ``(N, 2)``, at least two points that differ.
-        width: Of the stroke.
-        ends: What it ends in.
+        line: Centre line, shape ``(N, 2)``, with at least two distinct points.
+        width: Width of the stroke.
+        ends: Caps of the stroke.
     """
     line = line[np.append(True, (np.diff(line, axis=0) != 0).any(1))]
     steps = np.diff(line, axis=0)
@@ -89,16 +89,16 @@ def polyline(line: Points, width: float, *, ends: Ends = "butt") -> Points:
 
 
 def _cap(end: Points, unit: Points, half: float) -> list[tuple[float, float]]:
-    """The points of a round end, from the left side to the right one."""
+    """Compute the points of a round cap, from the left side to the right."""
     (x, y), (u, v) = end.tolist(), unit.tolist()
     turns = [(half * math.cos(a), half * math.sin(a)) for a in _CAP]
     return [(x + v * c + u * s, y - u * c + v * s) for c, s in turns]
 
 
 def _side(line: Points, units: Points, half: float) -> list[tuple[float, float]]:
-    """The points that lie ``half`` to the left of a line."""
+    """Compute the points at distance ``half`` to the left of a line."""
     normals = np.column_stack((units[:, 1], -units[:, 0])) * half
-    found = [tuple((line[0] + normals[0]).tolist())]
+    side = [tuple((line[0] + normals[0]).tolist())]
     for corner, (before, after), (u, v) in zip(
         line[1:-1],
         pairwise(normals),
@@ -110,22 +110,22 @@ def _side(line: Points, units: Points, half: float) -> list[tuple[float, float]]
         if cos_half > (1 / MITRE_LIMIT if outside else 1e-3):
             middle = before + after
             mitre = middle / math.hypot(*middle) * half / cos_half
-            found.append(tuple((corner + mitre).tolist()))
+            side.append(tuple((corner + mitre).tolist()))
         else:
-            found += [tuple((corner + before).tolist()), tuple((corner + after).tolist())]
-    found.append(tuple((line[-1] + normals[-1]).tolist()))
-    return found
+            side += [tuple((corner + before).tolist()), tuple((corner + after).tolist())]
+    side.append(tuple((line[-1] + normals[-1]).tolist()))
+    return side
 
 
 def grown(contours: Sequence[Points], by: float) -> list[Points]:
-    """Filled contours whose edge is stroked too: every point goes out, sharp corners are rounded.
+    """Expand filled contours by a stroke along their edges; sharp corners are rounded.
 
     Args:
-        contours: Closed, holes turning against what they lie in, each of shape ``(N, 2)``.
+        contours: Closed contours, each of shape ``(N, 2)``; holes have the opposite orientation.
         by: Half the width of the stroke.
 
     Returns:
-        As many contours, oriented so that their areas add up to more than nothing.
+        Expanded contours without degenerate ones, oriented so that their total area is positive.
     """
     clean = [_without_repeats(contour) for contour in contours]
     clean = [contour for contour in clean if len(contour) > 2]
@@ -135,8 +135,8 @@ def grown(contours: Sequence[Points], by: float) -> list[Points]:
 
 
 def _without_repeats(contour: Points) -> Points:
-    kept: Points = contour[(contour != np.roll(contour, 1, axis=0)).any(1)]
-    return kept
+    distinct: Points = contour[(contour != np.roll(contour, 1, axis=0)).any(1)]
+    return distinct
 
 
 def _grown(contour: Points, by: float) -> Points:
@@ -153,7 +153,7 @@ def _grown(contour: Points, by: float) -> Points:
     cos, sin, (x, y) = np.cos(angle), np.sin(angle), before[index].T
     round_xy = np.column_stack((cos * x - sin * y, sin * x + cos * y))
     inner = (arcs == 0)[index]
-    if inner.any():  # hollow, or hardly a corner: where the two moved edges meet
+    if inner.any():  # at concave or very blunt corners: the intersection of the moved edges
         middle = (before + normals)[index]
         size = np.maximum((middle**2).sum(1), by * by)[:, None]
         round_xy[inner] = (middle * 2 * by * by / size)[inner]

@@ -1,7 +1,7 @@
 """Verovio's SVG as a list of filled outlines in page pixels.
 
-Every drawing instruction becomes one :class:`Shape`. What verovio draws for editors only
-(placeholders) is left out.
+Every drawing instruction becomes one :class:`Shape`. Placeholders that verovio draws for editors
+are skipped.
 
 Shapes: N points.
 """
@@ -19,7 +19,7 @@ from converters.engraving import lettering, smufl, strokes, svg_paths
 from converters.engraving.outlines import Outline, Points, outline
 
 Element: TypeAlias = Any
-"""Of lxml, which has no types."""
+"""An lxml element; lxml has no type annotations."""
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
@@ -31,27 +31,27 @@ _CIRCLE = np.array([(math.cos(a), math.sin(a)) for a in np.linspace(0, 2 * math.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Group:
-    """A ``g`` element: what verovio says that its content is."""
+class SvgGroup:
+    """A ``g`` element, which carries verovio's description of its contents."""
 
     name: str
-    """The first word of its class, such as ``note``."""
+    """First word of its class, such as ``note``."""
     id: str
-    parent: "Group | None"
+    parent: "SvgGroup | None"
     number: str = ""
-    """Of a staff: the one in the encoding, if verovio was asked for it."""
+    """Number of a staff in the encoding, if verovio was asked for it."""
     staff: str = ""
-    """Of a note or chord: the number of the staff that it is moved to."""
+    """Number of the staff that a note or chord crosses to."""
 
-    def up(self) -> "Iterator[Group]":
-        """This group and those around it."""
-        group: Group | None = self
+    def up(self) -> "Iterator[SvgGroup]":
+        """Yield this group and its ancestors."""
+        group: SvgGroup | None = self
         while group is not None:
             yield group
             group = group.parent
 
-    def within(self, *names: str) -> "Group | None":
-        """The innermost group of one of these names, this one included."""
+    def within(self, *names: str) -> "SvgGroup | None":
+        """Find the innermost group with one of these names, including this group."""
         return next((group for group in self.up() if group.name in names), None)
 
 
@@ -60,22 +60,22 @@ class Shape:
     """One drawing instruction."""
 
     kind: str
-    """glyph, line, polyline, polygon, curve, rect, ellipse or text."""
+    """Kind of shape: glyph, line, polyline, polygon, curve, rect, ellipse or text."""
     outline: Outline
-    group: Group
+    group: SvgGroup
     element: Element
-    """The element of lxml that it was read from."""
+    """Element from which the shape was read."""
     code: str = ""
-    """Of a glyph: its code point, such as ``E0A4``."""
+    """Code point of a glyph, such as ``E0A4``."""
     text: str = ""
     origin_xy: tuple[float, float] = (0.0, 0.0)
-    """Of a glyph: where it stands, pixels."""
+    """Origin of a glyph in pixels."""
     scale: float = 1.0
-    """Of a glyph: pixels to a unit of the glyph."""
+    """Pixels per unit of a glyph."""
     path_xy: Points | None = None
-    """Of a line or polyline: its middle, shape ``(N, 2)``, pixels."""
+    """Centre line of a line or polyline, shape ``(N, 2)``, pixels."""
     width: float = 0.0
-    """Of a line or polyline: pixels."""
+    """Width of a line or polyline in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -83,17 +83,17 @@ class Drawing:
     """All ink of one page."""
 
     width: int
-    """Pixels."""
+    """Width of the page in pixels."""
     height: int
-    """Pixels."""
+    """Height of the page in pixels."""
     font: str
     shapes: list[Shape]
-    """In the order of drawing."""
+    """Shapes in drawing order."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    """An affine map of the plane, named as SVG names its numbers."""
+    """An affine map of the plane, with SVG's names for the coefficients."""
 
     a: float = 1.0
     b: float = 0.0
@@ -111,7 +111,7 @@ class _Matrix:
         return self.a * x + self.c * y + self.e, self.b * x + self.d * y + self.f
 
     def after(self, o: "_Matrix") -> "_Matrix":
-        """First ``o``, then this."""
+        """Compose two maps; ``o`` is applied first."""
         return _Matrix(
             self.a * o.a + self.c * o.b,
             self.b * o.a + self.d * o.b,
@@ -129,8 +129,8 @@ def read(text: str, font: str) -> Drawing:
     """Read a page.
 
     Args:
-        text: SVG as verovio writes it.
-        font: Music font that it is set in, one of :data:`smufl.FONTS`.
+        text: SVG as written by verovio.
+        font: Music font of the page, one of :data:`smufl.FONTS`.
     """
     root = etree.fromstring(text.encode(), etree.XMLParser(huge_tree=True))
     width, height = (float(root.get(side).removesuffix("px")) for side in ("width", "height"))
@@ -139,19 +139,19 @@ def read(text: str, font: str) -> Drawing:
     scale = min(width / w, height / h)
     page = _Matrix(scale, 0, 0, scale, (width - w * scale) / 2, (height - h * scale) / 2)
     reader = _Reader(font, root.find(f"{_SVG}defs"))
-    outside = Group(name="", id="", parent=None)
+    outside = SvgGroup(name="", id="", parent=None)
     reader.walk(inner, page.after(_Matrix(e=-x, f=-y)), outside)
     return Drawing(width=round(width), height=round(height), font=font, shapes=reader.shapes)
 
 
 class _Reader:
-    """Walks through the elements and collects shapes."""
+    """Collector of shapes from the elements of a page."""
 
     def __init__(self, font: str, defs: Element) -> None:
         self.font = font
         self.shapes: list[Shape] = []
         self._glyphs = {g.get("id"): g for g in (() if defs is None else defs)}
-        self._draw: dict[str, Callable[[Any, _Matrix, Group], None]] = {
+        self._draw: dict[str, Callable[[Any, _Matrix, SvgGroup], None]] = {
             "use": self._use,
             "path": self._path,
             "polygon": self._polygon,
@@ -161,7 +161,7 @@ class _Reader:
             "text": self._text,
         }
 
-    def walk(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def walk(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         for child in element:
             if not isinstance(child.tag, str):
                 continue
@@ -171,10 +171,10 @@ class _Reader:
             if draw:
                 draw(child, here, group)
             elif child.tag == f"{_SVG}g":
-                words = child.get("class", "").split()
-                if _UNSEEN.isdisjoint(words) and child.get("visibility") != "hidden":
-                    name = words[0] if words else ""
-                    inner = Group(
+                classes = child.get("class", "").split()
+                if _UNSEEN.isdisjoint(classes) and child.get("visibility") != "hidden":
+                    name = classes[0] if classes else ""
+                    inner = SvgGroup(
                         name=name,
                         id=child.get("id", ""),
                         parent=group,
@@ -184,7 +184,7 @@ class _Reader:
                     self.walk(child, here, inner)
 
     def _add(
-        self, kind: str, contours: list[Points], element: Element, group: Group, text: str = ""
+        self, kind: str, contours: list[Points], element: Element, group: SvgGroup, text: str = ""
     ) -> None:
         if contours:
             ink = outline(contours)
@@ -192,7 +192,7 @@ class _Reader:
                 Shape(kind=kind, outline=ink, element=element, group=group, text=text)
             )
 
-    def _use(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def _use(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         source = self._glyphs[element.get(_LINK)[1:]]
         data = " ".join(path.get("d") for path in source)
         if data:
@@ -204,7 +204,7 @@ class _Reader:
         code: str,
         element: Element,
         matrix: _Matrix,
-        group: Group,
+        group: SvgGroup,
     ) -> None:
         self.shapes.append(
             Shape(
@@ -218,7 +218,7 @@ class _Reader:
             )
         )
 
-    def _path(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def _path(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         data = element.get("d")
         if line := _LINE.match(data):
             x0, y0, x1, y1 = map(float, line.groups())
@@ -237,9 +237,9 @@ class _Reader:
         middle: Points,
         element: Element,
         matrix: _Matrix,
-        group: Group,
+        group: SvgGroup,
     ) -> None:
-        """An open stroke; a width of nothing is drawn as a hairline of one unit."""
+        """Add an open stroke; as in SVG, a width of 0 is drawn as a hairline of one unit."""
         width = float(element.get("stroke-width") or 1) * matrix.scale
         ends = element.get("stroke-linecap", "butt")
         if len(middle) < 2 or not (middle != middle[0]).any():
@@ -267,29 +267,29 @@ class _Reader:
         points: Points,
         element: Element,
         matrix: _Matrix,
-        group: Group,
+        group: SvgGroup,
     ) -> None:
-        """A filled shape, whose edge has a stroke too."""
+        """Add a filled shape, whose edge is stroked too."""
         width = float(element.get("stroke-width") or 1) * matrix.scale
         self._add(kind, strokes.grown([matrix(points)], width / 2), element, group)
 
-    def _polygon(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def _polygon(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         self._filled("polygon", _points(element), element, matrix, group)
 
-    def _polyline(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def _polyline(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         points = _points(element)
         if element.get("fill") == "none" or len(points) == 2:
             self._stroke("polyline", matrix(points), element, matrix, group)
         else:
             self._filled("polygon", points, element, matrix, group)
 
-    def _rect(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def _rect(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         x, y, w, h = (float(element.get(key) or 0) for key in ("x", "y", "width", "height"))
         half = float(element.get("stroke-width") or 1) / 2
         outer, inner = (matrix(_corners(x - d, y - d, x + w + d, y + h + d)) for d in (half, -half))
         self._add("rect", [outer, inner[::-1]] if _is_hollow(element) else [outer], element, group)
 
-    def _ellipse(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def _ellipse(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         cx, cy, rx, ry = (float(element.get(key) or 0) for key in ("cx", "cy", "rx", "ry"))
         if rx and ry and _is_hollow(element):
             half = float(element.get("stroke-width") or 1) / 2
@@ -298,23 +298,23 @@ class _Reader:
         elif rx and ry:
             self._filled("ellipse", _CIRCLE * (rx, ry) + (cx, cy), element, matrix, group)
 
-    def _text(self, element: Element, matrix: _Matrix, group: Group) -> None:
+    def _text(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         names = {g.name for g in group.up()}
-        found = lettering.letters(element, self.font, names)
+        letters = lettering.letters(element, self.font, names)
         contours = []
-        for letter in found:
+        for letter in letters:
             s = letter.scale
-            place = matrix.after(_Matrix(s, 0, 0, s, letter.x, letter.y))
+            placed = matrix.after(_Matrix(s, 0, 0, s, letter.x, letter.y))
             if letter.code and letter.contours:
-                self._glyph(outline(letter.contours), letter.code, element, place, group)
+                self._glyph(outline(letter.contours), letter.code, element, placed, group)
             else:
-                contours += [place(points) for points in letter.contours]
-        text = "".join(letter.text for letter in found if not letter.code).strip()
+                contours += [placed(points) for points in letter.contours]
+        text = "".join(letter.text for letter in letters if not letter.code).strip()
         self._add("text", contours, element, group, text=text)
 
 
 def _is_hollow(element: Element) -> bool:
-    """Only its edge is drawn."""
+    """Check whether only the edge of an element is drawn."""
     return bool(element.get("fill") == "none" or element.get("fill-opacity") == "0")
 
 
@@ -327,7 +327,7 @@ def _points(element: Element) -> Points:
 
 
 def _matrix(text: str) -> _Matrix:
-    """What a ``transform`` says."""
+    """Parse a ``transform`` attribute."""
     matrix = _Matrix()
     for name, arguments in _CALL.findall(text):
         numbers = [float(n) for n in _NUMBER.findall(arguments)]

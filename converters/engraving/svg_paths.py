@@ -12,47 +12,47 @@ import numpy as np
 from converters.engraving.outlines import Points
 
 TOLERANCE = 0.25
-"""Units that a polygon may leave its curve by: 0.02 px at the usual staff size."""
+"""Largest distance of a polygon from its curve, in path units: 0.02 px at the usual staff size."""
 
 _TOKEN = re.compile(r"[A-Za-z]|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _LENGTHS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "Z": 0}
 
 
 def contours(data: str) -> list[tuple[Points, bool]]:
-    """Read path data.
+    """Convert path data to polygons.
 
     Args:
-        data: What ``d`` of a path says, without arcs.
+        data: The ``d`` attribute of a path, without arcs.
 
     Returns:
-        Of each sub-path its corners ``(x, y)``, shape ``(N, 2)``, and whether it is closed.
+        Vertices ``(x, y)`` of each subpath, shape ``(N, 2)``, and whether it is closed.
 
     Raises:
-        ValueError: A command is not known.
+        ValueError: The data contains an unknown command.
     """
     pen = _Pen()
-    words = _TOKEN.findall(data)
-    place, command = 0, ""
-    while place < len(words):
-        if words[place].isalpha():
-            command = words[place]
-            place += 1
+    tokens = _TOKEN.findall(data)
+    at, command = 0, ""
+    while at < len(tokens):
+        if tokens[at].isalpha():
+            command = tokens[at]
+            at += 1
         n = _LENGTHS.get(command.upper())
-        if n is None or (n == 0 and place < len(words) and not words[place].isalpha()):
+        if n is None or (n == 0 and at < len(tokens) and not tokens[at].isalpha()):
             raise ValueError(f"path command {command!r} in {data[:60]!r}")
-        pen.draw(command, [float(word) for word in words[place : place + n]])
-        place += n
+        pen.draw(command, [float(token) for token in tokens[at : at + n]])
+        at += n
         if command in "Mm":
             command = "L" if command == "M" else "l"  # further pairs are lines
     pen.end(closed=False)
-    return pen.found
+    return pen.subpaths
 
 
 class _Pen:
-    """Where a path has come to."""
+    """State of a path being drawn."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[Points, bool]] = []
+        self.subpaths: list[tuple[Points, bool]] = []
         self._points: list[tuple[float, float]] = []
         self._here = self._start = self._handle = (0.0, 0.0)
         self._curve = ""  # the kind of curve drawn last, which S and T continue
@@ -73,21 +73,21 @@ class _Pen:
             self.end(closed=False)
             self._start = self._here = points[0]
         else:
-            self._go(kind, points)
+            self._add_segment(kind, points)
 
     def end(self, *, closed: bool) -> None:
-        """Put the pen up; a closed path begins the next one where it began itself."""
+        """End a subpath; after a closed one, the next starts at the same point."""
         if len(self._points) > 1:
-            self.found.append((np.array(self._points), closed))
+            self.subpaths.append((np.array(self._points), closed))
         self._points = []
         if closed:
             self._here = self._start
 
-    def _go(self, kind: str, points: list[tuple[float, float]]) -> None:
+    def _add_segment(self, kind: str, points: list[tuple[float, float]]) -> None:
         if not self._points:
             self._points = [self._here]
         family = "C" if kind in "CS" else "Q" if kind in "QT" else ""
-        if kind in "ST":  # the first handle mirrors the last one of the curve before
+        if kind in "ST":  # the first handle mirrors the last one of the previous curve
             (x, y), (hx, hy) = self._here, self._handle
             points = [(2 * x - hx, 2 * y - hy) if self._curve == family else (x, y), *points]
         if family:
@@ -99,7 +99,7 @@ class _Pen:
 
 
 def _flat(handles: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points on a Bézier curve behind its first, as many as the tolerance needs.
+    """Flatten a Bézier curve to points after its start, as many as the tolerance requires.
 
     Source: Wang's bound; see Goldman, Pyramid Algorithms, 2003, section 5.6.3.
     """
@@ -112,7 +112,7 @@ def _flat(handles: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 @cache
 def _weights(degree: int, n: int) -> Points:
-    """Bernstein polynomials at ``n`` steps, shape ``(n, degree + 1)``."""
+    """Evaluate the Bernstein polynomials at ``n`` steps, shape ``(n, degree + 1)``."""
     t = np.arange(1, n + 1)[:, None] / n
     k = np.arange(degree + 1)
     choose = np.array([math.comb(degree, i) for i in range(degree + 1)])

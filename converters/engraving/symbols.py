@@ -1,7 +1,7 @@
-"""Puts the shapes of a page together into labelled symbols.
+"""Labelled symbols, grouped from the shapes of a page.
 
-Categories are those of the source ``engraved``. Whatever is drawn becomes part of a symbol: what
-has no category of its own is ``otherSymbol``.
+Categories are those of the source ``engraved``. Every shape becomes part of a symbol; a symbol
+without a category of its own is an ``otherSymbol``.
 """
 
 from collections import defaultdict
@@ -16,9 +16,9 @@ from converters.engraving.staves import Staff, Staves
 from converters.engraving.svg import Drawing, Shape
 
 SAME_PX = 0.05
-"""Symbols of a category that lie this close are one piece of ink, such as two voices' unison."""
+"""Largest distance between symbols of one category that are the same ink, as in a unison."""
 BEAM_GAP_PX = 0.5
-"""Pieces of a beam that come this close are one."""
+"""Largest gap between connected pieces of a beam."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,67 +27,73 @@ class Symbol:
 
     category: str
     outline: Outline
-    """Its ink in page pixels."""
+    """Ink of the symbol in page pixels."""
     shapes: tuple[Shape, ...]
-    """What it was drawn with."""
+    """Shapes from which the symbol is drawn."""
     staff: int | None = None
-    """Index of its staff on the page, from the top."""
+    """Index of the staff on the page, from the top, from 0."""
     position: int | None = None
-    """Of a notehead: half spaces above the lowest line of its staff."""
+    """Position of a notehead in half spaces above the lowest line of its staff."""
     ids: tuple[str, ...] = ()
-    """Ids of the encoding's elements that it stands for: two where voices share a notehead."""
+    """Ids of its elements in the encoding: two for a notehead shared by two voices."""
 
 
-Part = tuple[str, Outline, Sequence[Shape]]
+SymbolPart = tuple[str, Outline, Sequence[Shape]]
 """Category, ink and shapes of one symbol."""
 
 
 def symbols(drawing: Drawing) -> list[Symbol]:
     """Label a page.
 
+    Args:
+        drawing: Shapes of the page.
+
     Returns:
-        Staves first, from the top, then the rest in the order of drawing.
+        Staves from top to bottom, followed by the other symbols in drawing order.
     """
     staves = Staves(drawing.shapes)
-    found = [_of(("staff", _ink(s.shapes), s.shapes), s, ()) for s in staves.all]
-    together: dict[Hashable, list[Shape]] = defaultdict(list)
-    findings: dict[Hashable, rules.Finding] = {}
+    labelled = [_symbol(("staff", _ink(s.shapes), s.shapes), s, ()) for s in staves.all]
+    shapes_by_key: dict[Hashable, list[Shape]] = defaultdict(list)
+    classifications: dict[Hashable, rules.Classification] = {}
     for i, shape in enumerate(drawing.shapes):
         if shape.kind == "line" and shape.group.name == "staff":
             continue
-        finding = rules.tell(shape, staves)
-        key: Hashable = i if finding.key is None else (finding.category, finding.key)
-        findings.setdefault(key, finding)
-        together[key].append(shape)
-    for whose, shapes in together.items():
-        found += _symbols(findings[whose], shapes, staves, drawing.font)
-    return _once(found)
+        classification = rules.classify(shape, staves)
+        key: Hashable = (
+            i if classification.key is None else (classification.category, classification.key)
+        )
+        classifications.setdefault(key, classification)
+        shapes_by_key[key].append(shape)
+    for key, shapes in shapes_by_key.items():
+        labelled += _symbols(classifications[key], shapes, staves, drawing.font)
+    return _merge_duplicates(labelled)
 
 
 def _symbols(
-    finding: rules.Finding, shapes: list[Shape], staves: Staves, font: str
+    classification: rules.Classification, shapes: list[Shape], staves: Staves, font: str
 ) -> Iterable[Symbol]:
-    """The symbols that shapes with one key make up: usually one."""
-    staff = finding.staff or staves.of(shapes[0])
-    split = _SPLIT.get(finding.category)
+    """Make the symbols that shapes with the same key form, usually one."""
+    staff = classification.staff or staves.of(shapes[0])
+    category = classification.category
+    split = _SPLIT.get(category)
     if split:
         parts = split(shapes, staff)
-    elif finding.category.startswith("clef") and shapes[0].code in categories.OCTAVE_CLEFS:
-        parts = _octave_clef(finding.category, shapes[0], font)
+    elif category.startswith("clef") and shapes[0].code in categories.OCTAVE_CLEFS:
+        parts = _octave_clef(category, shapes[0], font)
     else:
-        parts = [(finding.category, _ink(shapes), shapes)]
+        parts = [(category, _ink(shapes), shapes)]
     ids = (_id(shapes[0]),)
-    return [replace(_of(part, staff, ids), position=finding.position) for part in parts]
+    return [replace(_symbol(part, staff, ids), position=classification.position) for part in parts]
 
 
-def _of(part: Part, staff: Staff | None, ids: tuple[str, ...]) -> Symbol:
+def _symbol(part: SymbolPart, staff: Staff | None, ids: tuple[str, ...]) -> Symbol:
     category, ink, shapes = part
     index = staff.index if staff else None
     return Symbol(category=category, outline=ink, shapes=tuple(shapes), staff=index, ids=ids)
 
 
 def _id(shape: Shape) -> str:
-    """Of the nearest group that has one: a notehead's is that of its note."""
+    """Return the id of the nearest group that has one; for a notehead, that of its note."""
     return next((group.id for group in shape.group.up() if group.id), "")
 
 
@@ -95,42 +101,42 @@ def _ink(shapes: Sequence[Shape]) -> Outline:
     return shapes[0].outline if len(shapes) == 1 else joined([s.outline for s in shapes])
 
 
-def _once(found: Sequence[Symbol]) -> list[Symbol]:
-    """Make one symbol of those that are the same ink: what two voices share is seen once."""
-    kept: dict[Hashable, Symbol] = {}
-    boxes = np.round(boxes_xyxy([symbol.outline for symbol in found]) / SAME_PX)
-    for symbol, box in zip(found, boxes.tolist(), strict=True):
+def _merge_duplicates(labelled: Sequence[Symbol]) -> list[Symbol]:
+    """Merge symbols with the same ink, such as a notehead shared by two voices."""
+    merged: dict[Hashable, Symbol] = {}
+    boxes = np.round(boxes_xyxy([symbol.outline for symbol in labelled]) / SAME_PX)
+    for symbol, box in zip(labelled, boxes.tolist(), strict=True):
         key = (symbol.category, *box)
-        if key in kept:
-            kept[key] = replace(kept[key], ids=kept[key].ids + symbol.ids)
+        if key in merged:
+            merged[key] = replace(merged[key], ids=merged[key].ids + symbol.ids)
         else:
-            kept[key] = symbol
-    return list(kept.values())
+            merged[key] = symbol
+    return list(merged.values())
 
 
-def _octave_clef(category: str, shape: Shape, font: str) -> list[Part]:
-    """The clef and the figure over or under it, which are one glyph."""
-    found = octave_clefs.parts(font, shape.code)
-    if found is None:
+def _octave_clef(category: str, shape: Shape, font: str) -> list[SymbolPart]:
+    """Split an octave clef into the clef and the figure above or below it."""
+    glyph_parts = octave_clefs.parts(font, shape.code)
+    if glyph_parts is None:
         return [(category, shape.outline, [shape])]
 
-    def place(points_xy: Points) -> Points:
+    def to_page(points_xy: Points) -> Points:
         return points_xy * shape.scale + shape.origin_xy
 
-    clef, figure = (part.moved(place) for part in found)
+    clef, figure = (part.moved(to_page) for part in glyph_parts)
     return [(category, clef, [shape]), (categories.OCTAVE_CLEFS[shape.code], figure, [shape])]
 
 
-def _barline(shapes: list[Shape], staff: Staff | None) -> list[Part]:
+def _barline(shapes: list[Shape], staff: Staff | None) -> list[SymbolPart]:
     space = staff.space if staff else 0.0
     return [(name, _ink(signs), signs) for name, signs in barlines.split(shapes, space)]
 
 
-def _beam(shapes: list[Shape], staff: Staff | None) -> list[Part]:
-    """Join the pieces that verovio draws of one beam: one ends where and as the next begins."""
+def _beam(shapes: list[Shape], staff: Staff | None) -> list[SymbolPart]:
+    """Join the pieces that verovio draws for one beam, where the end of one meets the next."""
     runs: list[list[Shape]] = []
     for shape in shapes:
-        run = next((run for run in runs if _goes_on(run[-1], shape)), None)
+        run = next((run for run in runs if _continues(run[-1], shape)), None)
         if run is None:
             runs.append([shape])
         else:
@@ -138,13 +144,13 @@ def _beam(shapes: list[Shape], staff: Staff | None) -> list[Part]:
     return [("beam", _ink(run), run) for run in runs]
 
 
-def _goes_on(beam: Shape, other: Shape) -> bool:
+def _continues(beam: Shape, other: Shape) -> bool:
     (left, right), (start, _) = _ends(beam), _ends(other)
     return left[0] < right[0] and float(np.abs(right - start).max()) <= BEAM_GAP_PX
 
 
 def _ends(beam: Shape) -> tuple[Points, Points]:
-    """Left and right end of a beam: x, top and bottom."""
+    """Return the left and the right end of a beam as x, top and bottom."""
     points = beam.outline.points_xy
     x0, x1 = points[:, 0].min(), points[:, 0].max()
     middle = (x0 + x1) / 2
@@ -153,8 +159,8 @@ def _ends(beam: Shape) -> tuple[Points, Points]:
     return np.array(left), np.array(right)
 
 
-def _hairpin(shapes: list[Shape], staff: Staff | None) -> list[Part]:
-    """A wedge is open on the right if it grows; one that goes over a system's end has two lines."""
+def _hairpin(shapes: list[Shape], staff: Staff | None) -> list[SymbolPart]:
+    """Classify a hairpin: a crescendo opens to the right; across systems it is two lines."""
     points = np.concatenate(
         [s.outline.points_xy if s.path_xy is None else s.path_xy for s in shapes]
     )
@@ -164,22 +170,22 @@ def _hairpin(shapes: list[Shape], staff: Staff | None) -> list[Part]:
     return [(name, _ink(shapes), shapes)]
 
 
-def _group_symbol(shapes: list[Shape], staff: Staff | None) -> list[Part]:
-    """A brace is a curve or a glyph of its own; a bracket is a stroke with or without hooks."""
+def _group_symbol(shapes: list[Shape], staff: Staff | None) -> list[SymbolPart]:
+    """Distinguish a brace, a curve or glyph, from a bracket, a stroke with or without hooks."""
     is_brace = all(shape.kind == "curve" or shape.code == "E000" for shape in shapes)
     return [("brace" if is_brace else "bracket", _ink(shapes), shapes)]
 
 
-def _repeat_dots(shapes: list[Shape], staff: Staff | None) -> list[Part]:
-    """Both dots of a repeat in one glyph."""
+def _repeat_dots(shapes: list[Shape], staff: Staff | None) -> list[SymbolPart]:
+    """Split the glyph that contains both dots of a repeat."""
     return [("repeatDot", outline([c]), [s]) for s in shapes for c in s.outline.contours()]
 
 
-_SPLIT: dict[str, Callable[[list[Shape], Staff | None], list[Part]]] = {
+_SPLIT: dict[str, Callable[[list[Shape], Staff | None], list[SymbolPart]]] = {
     "barline": _barline,
     "beam": _beam,
     "brace or bracket": _group_symbol,
     "hairpin": _hairpin,
     "repeatDots": _repeat_dots,
 }
-"""What is told apart only when all of its shapes are known."""
+"""Functions that split or classify symbols once all of their shapes are known."""

@@ -1,6 +1,6 @@
-"""Sets scores with verovio, each in a layout of its own.
+"""Typesetting of music with verovio, each page in its own layout.
 
-Verovio measures in units: half of the distance between two staff lines.
+Verovio's unit is half the distance between two staff lines.
 """
 
 import random
@@ -16,17 +16,17 @@ from converters.engraving import smufl
 from converters.engraving.music.decoration import decorate
 
 REFERENCE_WIDTH = 1960
-"""Width in pixels that staff sizes are meant for: that of most pages of DeepScoresV2."""
+"""Page width in pixels to which staff sizes refer: that of most pages of DeepScoresV2."""
 STAFF_SPACE_PX = (10.5, 18.5)
-"""Smallest and largest distance of two staff lines on a page of that width."""
+"""Smallest and largest staff space in pixels on a page of the reference width."""
 LEAST_STAFF_SPACE_PX = 6.0
-"""Below it, no reader and no detector tells a notehead from a dot."""
+"""Smallest staff space in pixels; below it, noteheads and dots are indistinguishable."""
 LEAST_LINE_PX = 1.0
-"""No line is thinner: it would be grey, and gone after a binarisation."""
+"""Smallest line thickness in pixels; thinner lines would be grey and vanish when thresholded."""
 ATTRIBUTES = ["staff@n", "note@staff", "chord@staff", "rest@staff"]
-"""What verovio's SVG is to repeat of the encoding: on which staff a note is that changes staves."""
+"""Attributes of the encoding to copy to the SVG: the staves of notes that cross staves."""
 MARGINS = (0.03, 0.09)
-"""Smallest and largest margin, share of the width."""
+"""Smallest and largest margin as a fraction of the page width."""
 _PX_AT_100 = 18.0
 """Staff space in pixels at verovio's scale of 100 percent."""
 _TRANSPOSITIONS = {
@@ -39,48 +39,48 @@ _TRANSPOSITIONS = {
     "+P4": -1,
     "-P4": 1,
 }
-"""Intervals, and what they add to the sharps of a key."""
+"""Intervals, and the number of sharps that they add to a key."""
 _MOST_SIGNS = 6
-"""Sharps or flats of a key that people write."""
+"""Largest number of sharps or flats in a transposed key."""
 _KEY = re.compile(r'(?:keysig|key\.sig|\bsig)="(\d+)([sf]?)"')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
-    """How a page is set."""
+class PageLayout:
+    """Font, staff size and verovio's options for a page."""
 
     font: str
     staff_space: float
-    """Pixels between staff lines."""
+    """Distance between staff lines in pixels."""
     options: Mapping[str, Any]
-    """Of verovio."""
+    """Options of verovio."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetPage:
-    """One page as verovio draws it."""
+    """One page typeset by verovio."""
 
     svg: str
     number: int
-    """Which page of the score it is, from 1."""
+    """Number of the page within the piece, from 1."""
     n_pages: int
 
 
-def draw_layout(rng: random.Random, width: int, height: int, fonts: Sequence[str]) -> Layout:
-    """Choose a layout.
+def draw_layout(rng: random.Random, width: int, height: int, fonts: Sequence[str]) -> PageLayout:
+    """Draw a layout.
 
     Args:
-        rng: Decides.
-        width: Of the page in pixels.
-        height: Of the page in pixels.
+        rng: Random number generator.
+        width: Width of the page in pixels.
+        height: Height of the page in pixels.
         fonts: Music fonts to choose from.
     """
     font = rng.choice(list(fonts))
-    wanted = rng.uniform(*STAFF_SPACE_PX) * width / REFERENCE_WIDTH
-    scale = max(1, round(100 * max(wanted, LEAST_STAFF_SPACE_PX) / _PX_AT_100))
+    drawn_space = rng.uniform(*STAFF_SPACE_PX) * width / REFERENCE_WIDTH
+    scale = max(1, round(100 * max(drawn_space, LEAST_STAFF_SPACE_PX) / _PX_AT_100))
     space = scale / 100 * _PX_AT_100
     margins = [round(share * width * 100 / scale) for share in MARGINS]
-    return Layout(
+    return PageLayout(
         font=font,
         staff_space=space,
         options={
@@ -108,7 +108,7 @@ _SIDES = ("Left", "Right", "Top", "Bottom")
 
 
 def _spacing(rng: random.Random) -> dict[str, Any]:
-    """Distances, in units; how far notes stand apart; how a page is filled."""
+    """Draw distances in verovio's units, the spacing of notes, and how pages are filled."""
     return {
         "spacingStaff": rng.randint(8, 14),
         "spacingSystem": rng.randint(3, 10),
@@ -122,7 +122,7 @@ def _spacing(rng: random.Random) -> dict[str, Any]:
 
 
 def _lines(rng: random.Random, staff_space: float) -> dict[str, Any]:
-    """Thicknesses, in units, none below the least line."""
+    """Draw line thicknesses in verovio's units, none below the least line."""
     least = LEAST_LINE_PX / (staff_space / 2)
     widths = {
         "staffLineWidth": (0.1, 0.2),
@@ -148,43 +148,43 @@ def _lines(rng: random.Random, staff_space: float) -> dict[str, Any]:
     }
 
 
-def set_score(
-    score: str,
-    layout: Layout,
+def typeset(
+    music: str,
+    layout: PageLayout,
     rng: random.Random,
     *,
     decorated: bool = False,
     transpose: bool = False,
 ) -> SetPage | None:
-    """Set a score and choose one of its pages; None where verovio cannot read it.
+    """Typeset a piece and choose one of its pages; None if verovio cannot read it.
 
     Args:
-        score: MEI, MusicXML or Humdrum text.
-        layout: How.
-        rng: Chooses the page, the decorations and the interval.
-        decorated: Add the rest of the vocabulary.
-        transpose: Set it in another key now and then, for scores that are used more than once.
+        music: MEI, MusicXML or Humdrum text.
+        layout: Layout of the page.
+        rng: Random number generator for the page, the decorations and the transposition.
+        decorated: Whether to add rare symbols.
+        transpose: Whether to transpose at random, for pieces that are used repeatedly.
     """
     options = dict(layout.options)
     if transpose:
-        options["transpose"] = _draw_transposition(score, rng)
-    if decorated:  # transposing what is decorated would lead to keys that nobody writes
+        options["transpose"] = _draw_transposition(music, rng)
+    if decorated:  # decorations are added last: transposing them would lead to unusual keys
         transposition = options.pop("transpose", "")
-        is_mei = "<mei " in score[:1000] and not transposition
-        mei = score if is_mei else to_mei(score, transposition)
+        is_mei = "<mei " in music[:1000] and not transposition
+        mei = music if is_mei else to_mei(music, transposition)
         if mei is None:
             return None
-        score = decorate(mei, rng)
+        music = decorate(mei, rng)
     toolkit = _toolkit(options)
-    if not toolkit.loadData(score) or not (n_pages := toolkit.getPageCount()):
+    if not toolkit.loadData(music) or not (n_pages := toolkit.getPageCount()):
         return None
     number = rng.randint(1, n_pages)
     return SetPage(svg=toolkit.renderToSVG(number), number=number, n_pages=n_pages)
 
 
-def _draw_transposition(score: str, rng: random.Random) -> str:
-    """An interval, or none, that leads to keys that people write."""
-    signs = _KEY.findall(to_mei(score) or "")
+def _draw_transposition(music: str, rng: random.Random) -> str:
+    """Draw an interval, possibly none, that leads to keys with common signatures."""
+    signs = _KEY.findall(to_mei(music) or "")
     keys = {-int(n) if sign == "f" else int(n) for n, sign in signs}
     fitting = [
         interval
@@ -197,34 +197,34 @@ def _draw_transposition(score: str, rng: random.Random) -> str:
 PLAIN_FONT = "Leipzig"
 
 
-def plain_pages(score: str) -> list[str]:
-    """All pages of a score as SVG in a plain layout; none where verovio cannot read it."""
+def plain_pages(music: str) -> list[str]:
+    """Typeset all pages in a plain layout, as SVG; empty if verovio cannot read the music."""
     options = {"font": PLAIN_FONT, "xmlIdSeed": _FIRST_SEED, "svgFormatRaw": True}
     toolkit = _toolkit(options | {"pageWidth": REFERENCE_WIDTH, "scaleToPageSize": True})
-    n_pages = toolkit.getPageCount() if toolkit.loadData(score) else 0
+    n_pages = toolkit.getPageCount() if toolkit.loadData(music) else 0
     return [toolkit.renderToSVG(number) for number in range(1, n_pages + 1)]
 
 
-def to_mei(score: str, transpose: str = "") -> str | None:
-    """Read a score and write it as MEI; None where verovio cannot read it.
+def to_mei(music: str, transpose: str = "") -> str | None:
+    """Convert music to MEI; None if verovio cannot read it.
 
     Args:
-        score: MEI, MusicXML or Humdrum text.
-        transpose: Interval, such as ``-m2``.
+        music: MEI, MusicXML or Humdrum text.
+        transpose: Interval of the transposition, such as ``-m2``; empty for none.
     """
     toolkit = _toolkit({"xmlIdSeed": 1, "outputFormatRaw": True, "transpose": transpose})
-    return str(toolkit.getMEI({"removeIds": False})) if toolkit.loadData(score) else None
+    return str(toolkit.getMEI({"removeIds": False})) if toolkit.loadData(music) else None
 
 
 _FIRST_SEED = 2
-"""Of ids that verovio makes up; those of scores that it has written begin from another one."""
+"""Smallest seed of the ids that verovio generates; :func:`to_mei` uses 1, to avoid duplicates."""
 _prepared = threading.local()
 
 
 def _toolkit(options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """A fresh toolkit: one that has set a score before is not as it was.
+    """Make a fresh toolkit, because one that has typeset music before keeps state.
 
-    Verovio looks for its fonts in a folder that it knows for each thread on its own.
+    Verovio keeps the path to its fonts per thread.
     """
     if not getattr(_prepared, "done", False):
         verovio.setDefaultResourcePath(str(smufl.resources()))

@@ -1,8 +1,8 @@
-"""The geometry of a page that was scanned or photographed, as a map of points.
+"""Geometry of a scanned or photographed page as a map of points.
 
-Paper is never quite flat, and falls back from the glass near a spine; then the page is a little
-turned, sheared and stretched, and a camera is never quite upright. Outlines are moved by the map
-and boxes are taken from the moved outlines, so labels stay exact.
+Paper is never quite flat, and curves away from the glass near a spine. The page is then slightly
+rotated, sheared and stretched, and a camera is slightly tilted. Outlines are moved by the map and
+boxes are computed from the moved outlines, so labels stay exact.
 
 Shapes: N points, K contours, W waves.
 """
@@ -19,40 +19,40 @@ from numpy.typing import NDArray
 from converters.engraving.outlines import Outline, Points, joined, outline
 
 Capture = Literal["none", "scan", "photo"]
-"""How a page became a picture; ``none``: it never was on paper."""
+"""How a page was captured; ``none`` for a clean digital page."""
 Matrix = NDArray[np.float64]
 
 BORDER = 0.001
-"""What stays free around the content, page widths."""
+"""Margin around the content, in page widths."""
 SAMPLES = 64
-"""Points of a side of the content that are followed to see where it comes to lie."""
+"""Number of points per side of the content for which the warp is evaluated to fit it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Bend:
-    """Displacements of a page that is not flat."""
+    """Displacements of the points of a page that is not flat."""
 
     spine: Literal[0, 1]
-    """On the left or on the right."""
+    """Side of the spine: 0 for left, 1 for right."""
     reach: float
-    """How far from the spine its pull falls to 1/e, page widths."""
+    """Distance from the spine at which its pull falls to 1/e, in page widths."""
     pull: float
-    """How far it moves a point at the spine away from it, page widths."""
+    """Displacement of a point at the spine away from it, in page widths."""
     pinch: float
-    """How far it moves the ends of the spine towards its middle, page widths."""
+    """Displacement of the ends of the spine towards its middle, in page widths."""
     waves: NDArray[np.float64]
     """Periods across and down the page, phase in radians, and amplitudes in x and y in page
     widths; shape ``(W, 5)``."""
 
     def displacements(self, across: Points, down: Points) -> Points:
-        """How far points move, shape ``(N, 2)``, page widths.
+        """Compute the displacements of points, shape ``(N, 2)``, in page widths.
 
         Args:
-            across: Places from 0, left, to 1, right, shape ``(N,)``.
-            down: Places from 0, top, to 1, bottom, shape ``(N,)``.
+            across: Horizontal positions from 0 (left) to 1 (right), shape ``(N,)``.
+            down: Vertical positions from 0 (top) to 1 (bottom), shape ``(N,)``.
         """
         from_spine = 1 - across if self.spine else across
-        near = np.exp(-from_spine.clip(-0.5, 1.5) / self.reach)  # ink may lie off the page
+        near = np.exp(-from_spine.clip(-0.5, 1.5) / self.reach)  # ink may be off the page
         sideways = self.pull * near * (1 - 2 * self.spine)
         upright = self.pinch * near * (1 - 2 * down.clip(-0.5, 1.5))
         periods_across, periods_down, phases, *amplitudes = self.waves.T
@@ -64,17 +64,18 @@ class Bend:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Warp:
-    """Where the points of a page lie on a picture of it."""
+    """Map from the points of a page to the points of its picture."""
 
     width: int
+    """Width of the page and of the picture in pixels."""
     height: int
-    """Of the page and of the picture, pixels."""
+    """Height of the page and of the picture in pixels."""
     matrix: Matrix | None
-    """Projective map of ``(x, y, 1)`` in pixels, after the bend, shape ``(3, 3)``."""
+    """Projective map of ``(x, y, 1)`` in pixels, applied after the bend, shape ``(3, 3)``."""
     bend: Bend | None
 
     def __call__(self, points_xy: Points) -> Points:
-        """Move points, from ``(N, 2)`` to ``(N, 2)``."""
+        """Map points from ``(N, 2)`` to ``(N, 2)``."""
         if self.bend is not None:
             unit = points_xy / (self.width, self.height)
             points_xy = points_xy + self.width * self.bend.displacements(*unit.T)
@@ -95,11 +96,11 @@ def draw_warp(
     """Draw the geometry of one picture.
 
     Args:
-        capture: ``none`` moves nothing; a scan is turned by up to 1 degree, a photo by up to 2.
-        rng: What is drawn from.
-        width: Width of the page, pixels.
-        height: Height of the page, pixels.
-        content_xyxy: Extent of what must stay on the page; the page shrinks where it must.
+        capture: ``none`` moves nothing; a scan is rotated by up to 1 degree, a photo by up to 2.
+        rng: Random number generator.
+        width: Width of the page in pixels.
+        height: Height of the page in pixels.
+        content_xyxy: Extent that must stay on the page, in pixels; the page is shrunk to fit it.
     """
     warp = Warp(width=width, height=height, matrix=None, bend=None)
     if capture == "none":
@@ -111,7 +112,7 @@ def draw_warp(
 
 
 def warped(outlines: Sequence[Outline], warp: Warp) -> list[Outline]:
-    """Move outlines; straight edges follow a bend within 0.05 pixels."""
+    """Move outlines; straight edges follow a bend to within 0.05 pixels."""
     if not outlines:
         return []
     whole = joined(outlines)
@@ -125,7 +126,7 @@ def warped(outlines: Sequence[Outline], warp: Warp) -> list[Outline]:
 
 
 def densified(drawn: Outline, max_px: float) -> Outline:
-    """Put points on straight edges so that none is longer than ``max_px``; keep those there."""
+    """Insert points so that no edge is longer than ``max_px``; existing points are kept."""
     ends = np.cumsum(drawn.lengths)
     following = np.arange(1, len(drawn.points_xy) + 1)
     following[ends - 1] = ends - drawn.lengths
@@ -133,15 +134,15 @@ def densified(drawn: Outline, max_px: float) -> Outline:
     pieces = np.ceil(np.hypot(*steps.T) / max_px).clip(1).astype(np.int64)
     edge = np.repeat(np.arange(len(pieces)), pieces)
     first = np.cumsum(pieces) - pieces
-    share = (np.arange(len(edge)) - first[edge]) / pieces[edge]
+    fraction = (np.arange(len(edge)) - first[edge]) / pieces[edge]
     return Outline(
-        points_xy=drawn.points_xy[edge] + steps[edge] * share[:, None],
+        points_xy=drawn.points_xy[edge] + steps[edge] * fraction[:, None],
         lengths=np.add.reduceat(pieces, ends - drawn.lengths),
     )
 
 
 def _scan_bend(rng: Random) -> Bend:
-    """Three of five pages come from a book."""
+    """Draw the bend of a scan; three pages in five come from a book."""
     pull = rng.uniform(0.001, 0.004) if rng.random() < 0.6 else 0.0
     return Bend(
         spine=rng.choice((0, 1)),
@@ -164,7 +165,7 @@ def _photo_bend(rng: Random) -> Bend:
 
 
 def _waves(rng: Random, n: int, amplitude: float) -> NDArray[np.float64]:
-    """Long waves; lines are moved mostly up and down, as paper is when it bulges."""
+    """Draw long waves, which move points mostly vertically, like bulging paper."""
     return np.array(
         [
             (
@@ -195,7 +196,7 @@ def _photo_matrix(rng: Random, width: int, height: int) -> Matrix:
 def _matrix(
     width: int, height: int, turn: float, shear: float, stretch: float, tilt: tuple[float, float]
 ) -> Matrix:
-    """Shear and stretch, turn, then tilt about the middle: the far side is that much smaller."""
+    """Shear, stretch, rotate and tilt about the centre; tilting shrinks the far side."""
     centre = np.array([[1, 0, width / 2], [0, 1, height / 2], [0, 0, 1]])
     cos, sin = math.cos(turn), math.sin(turn)
     turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
@@ -206,7 +207,7 @@ def _matrix(
 
 
 def _fit(warp: Warp, content_xyxy: Sequence[float] | NDArray[np.float64]) -> Matrix:
-    """The least shrinking and shifting that puts the content, once moved, on the page."""
+    """Compute the least scaling and shift that keeps the warped content on the page."""
     x0, y0, x1, y1 = content_xyxy
     frame = outline([np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])])
     frame = densified(frame, max(x1 - x0, y1 - y0, 1) / SAMPLES).moved(warp)

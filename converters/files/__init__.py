@@ -1,1 +1,1 @@
-"""Files and folders that appear whole or not at all, and the pool of worker processes."""
+"""Atomic writing of files and folders, overwrite protection, and the pool of worker processes."""

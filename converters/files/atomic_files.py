@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Atomic writing of files: a file is either complete or keeps its previous content."""
 
 import contextlib
 import os
@@ -8,16 +8,17 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_file(file: Path) -> Iterator[Path]:
-    """Give a file to write, which takes the place of another one when the block ends well.
+    """Yield a temporary file to write, which is renamed to ``file`` if the block succeeds.
 
-    It lies beside the other, so that the last step is a renaming. A process that is killed leaves
-    the old file as it was, and perhaps a ``NAME.part``, which the next write replaces.
+    The temporary file ``NAME.part`` is in the same folder. A process that is killed leaves the old
+    file unchanged, and possibly the temporary one, which the next write replaces.
 
     Args:
-        file: The file to make or to replace; its folder is there.
+        file: File to create or replace; its folder must exist.
 
     Raises:
-        OSError: It cannot be written, say because the disk is full; the old one is kept.
+        OSError: The file cannot be written, for example because the disk is full; the old file is
+            kept.
     """
     part = file.with_name(f"{file.name}.part")
     try:
@@ -28,11 +29,11 @@ def atomic_file(file: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    _flush(file.parent)  # else a power cut could bring back the old name
+    _flush(file.parent)  # so that a power failure does not undo the renaming
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
+    """Wait until a file or folder has been written to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Writes a folder so that it is there whole or not at all."""
+"""Atomic writing of folders: a folder appears complete or not at all."""
 
 import contextlib
 import fcntl
@@ -11,26 +11,26 @@ from class_maps import ConfigError, OmrError
 from converters.files.overwriting import check_folder
 
 MANIFEST = "manifest.json"
-"""Every folder of ours holds one; a folder without is never replaced."""
+"""File in every folder created by omr; folders without it are never replaced."""
 
 
 @contextlib.contextmanager
 def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes ``target`` when the block ends well.
+    """Yield an empty folder to fill, which is renamed to ``target`` if the block succeeds.
 
-    The folder lies beside ``target``, so that the last step is a renaming. What a killed run
-    leaves behind is a hidden ``.NAME.partial``, which the next run for the same target removes.
+    The temporary folder ``.NAME.partial`` is in the same folder as ``target``. A process that is
+    killed leaves it behind; the next one with the same target removes it.
 
     Args:
-        target: The folder to make.
-        force: Replace ``target``, if it is one of ours.
+        target: Folder to create.
+        force: Whether to replace ``target`` if omr created it.
 
     Raises:
-        ConfigError: ``target`` is there already, or is being written by another process.
+        ConfigError: ``target`` must not be replaced, or another process is writing it.
         OmrError: The disk is full, or the folder cannot be written.
     """
     check_target(target, force=force)
-    made = [folder for folder in target.absolute().parents if not folder.exists()]
+    created = [folder for folder in target.absolute().parents if not folder.exists()]
     partial = target.parent / f".{target.name}.partial"
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -43,12 +43,12 @@ def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 with contextlib.suppress(OSError):
-                    for folder in made:
+                    for folder in created:
                         folder.rmdir()
                 raise
     except OSError as error:
-        place, reason = error.filename or target, error.strerror or error
-        raise OmrError(f"{place}: {reason}; nothing was written to {target}") from error
+        path, reason = error.filename or target, error.strerror or error
+        raise OmrError(f"{path}: {reason}; nothing was written to {target}") from error
 
 
 def check_target(target: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
@@ -72,7 +72,7 @@ def check_target(target: Path, *, force: bool, inputs: Iterable[Path] = ()) -> N
 
 @contextlib.contextmanager
 def _locked(folder: Path, target: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process; the system lets go when the process ends."""
+    """Lock ``folder`` for this process; the system releases the lock when the process ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -1,7 +1,7 @@
-"""Runs functions in worker processes, in order and in batches.
+"""Pool of worker processes that apply a function to items, in order and in batches.
 
-The processes are started once and stay for the next call; they begin on their own, without what
-this process has in memory, so that no lock is copied while a thread holds it.
+The processes are started once and reused by later calls. They are not forked, because a fork could
+copy a lock while a thread holds it.
 """
 
 import os
@@ -18,29 +18,34 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 64
-"""Items in memory together, for each worker."""
+"""Items per worker that are in memory at the same time."""
 IDLE_S = 60
-"""Seconds after which processes without work end. With loky's 10 a busy machine often lets them end
-just when the next work comes."""
+"""Seconds after which idle processes end. With loky's default of 10, they often end on a busy
+machine just before new work arrives."""
 PARENT_CHECK_S = 1.0
-"""Seconds until a worker notices that it has been left alone."""
+"""Interval in seconds at which a worker checks that its parent process still exists."""
 
 
 def warm_up(workers: int, module: str) -> None:
-    """Start the processes and let them import ``module`` while this one does something else."""
+    """Start the processes in the background and let them import ``module``."""
     if workers > 1:
         for _ in range(workers):
             _executor(workers).submit(import_module, module)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Yield ``function(item)`` of each item, as the built-in ``map`` does.
+    """Yield ``function(item)`` for each item, in order, like the built-in ``map``.
 
-    A batch of items is complete before it is sent, so that an error of the iterable comes up in
-    this process. A handful of items is not worth a second process.
+    A batch of items is collected before it is sent, so that errors of the iterable are raised in
+    this process. Fewer items than workers are processed without starting any process.
+
+    Args:
+        function: Function to apply; can be pickled.
+        items: Items; can be pickled.
+        workers: Number of processes; 1 to use only this one.
 
     Raises:
-        OmrError: A worker was killed.
+        OmrError: A worker process was killed.
     """
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -56,7 +61,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> It
             batch = list(islice(iterator, BATCH * workers))
     except TerminatedWorkerError as error:
         raise OmrError(
-            "a worker process was killed, perhaps for want of memory; try fewer --workers"
+            "a worker process was killed, possibly because memory ran out; try fewer --workers"
         ) from error
 
 
@@ -67,7 +72,7 @@ def _executor(workers: int) -> Any:  # noqa: ANN401
 
 
 def _end_with_parent() -> None:
-    """Let this worker end when the process that started it is killed; loky's would stay."""
+    """End this worker when its parent process is killed; workers of loky would keep running."""
 
     def watch(parent: int) -> None:
         while os.getppid() == parent:

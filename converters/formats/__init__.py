@@ -1,1 +1,104 @@
-"""Formats of annotated data sets: each module reads or writes one of them."""
+"""Formats of annotated data sets, one module each; this module lists them.
+
+Main path: :func:`sources.open_source` finds the entry of :data:`READERS` that recognises a source
+and opens it; writers are created from :data:`WRITERS`. A new format is a new module with a class
+that implements :class:`AnnotationSource` or :class:`AnnotationWriter`, and one line in a dict.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+
+from class_maps import Source
+from converters.formats import coco, deepscoresv2, yolo
+from converters.formats.parquet import ParquetWriter
+from converters.page import Page
+from converters.tally import Tally
+
+
+class AnnotationSource(Protocol):
+    """An opened annotation file, or one split of a folder of annotation files."""
+
+    @property
+    def path(self) -> Path:
+        """The annotation file, which error messages name."""
+
+    @property
+    def split(self) -> str:
+        """Split of the pages: train, val or test."""
+
+    @property
+    def image_folder(self) -> Path:
+        """Folder that image names are relative to."""
+
+    @property
+    def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
+        """Width and height of each image in pixels."""
+
+    def categories(self, source: Source) -> tuple[str, ...]:
+        """Return the names of the categories in the order of their ids.
+
+        Args:
+            source: Specifies the annotation set, for formats with several.
+        """
+
+    def pages(
+        self,
+        source: Source,
+        labels: Mapping[str, int],
+        counts: Tally,
+        *,
+        clip: bool = False,
+        workers: int = 1,
+    ) -> Iterator[Page]:
+        """Yield the pages in the order of ``images``.
+
+        Args:
+            source: Annotation set to read, and the class of each category.
+            labels: Label of each class.
+            counts: Receives the numbers of symbols read, and of those dropped by the reader.
+            clip: Accept boxes that extend beyond the page; the cleaning clips them.
+            workers: Number of processes, for formats that are decoded in parallel.
+
+        Raises:
+            InputError: The annotations are malformed or inconsistent.
+        """
+
+    def sha256(self) -> str:
+        """Hash the annotations."""
+
+
+class Format(NamedTuple):
+    """A format that can be read."""
+
+    name: str
+    recognises: Callable[[Path], bool]
+    """Check whether a file or folder has this format; raises an InputError if it is damaged."""
+    open: Callable[[Path], Sequence[AnnotationSource]]
+    """Open a file or folder, one source per annotation file or split; may find none."""
+
+
+class AnnotationWriter(Protocol):
+    """Writes the pages of all splits to one folder."""
+
+    def add(self, split: str, page: Page) -> None:
+        """Add one page."""
+
+    def close(self) -> None:
+        """Write everything that has not been written yet."""
+
+
+READERS: dict[str, Format] = {
+    "deepscoresv2": Format("deepscoresv2", deepscoresv2.recognises, deepscoresv2.open_files),
+    "engraved": Format("engraved", deepscoresv2.recognises_engraved, deepscoresv2.open_files),
+    "coco": Format("coco", coco.recognises, coco.open_files),
+    "yolo": Format("yolo", yolo.recognises, yolo.open_splits),
+}
+"""Formats that can be read, by name, in the order in which they are tried."""
+
+WRITERS: dict[str, Callable[[Path, Sequence[str]], AnnotationWriter]] = {
+    "yolo": yolo.YoloWriter,
+    "coco": coco.CocoWriter,
+    "parquet": ParquetWriter,
+}
+"""Writers by format; each is created with the output folder and the names of the classes."""

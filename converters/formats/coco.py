@@ -1,6 +1,6 @@
-"""COCO detection JSON, https://cocodataset.org/#format-data: reads and writes it.
+"""Reader and writer of COCO detection JSON, https://cocodataset.org/#format-data.
 
-Boxes are ``[x, y, width, height]`` in pixels. Written ids count from 1, as pycocotools takes the
+Boxes are ``[x, y, width, height]`` in pixels. Written ids start at 1, because pycocotools uses the
 id 0 for "no match". An oriented box is written as the polygon of its four corners.
 """
 
@@ -16,7 +16,9 @@ import numpy as np
 from class_maps import InputError, Source
 from converters import tally
 from converters.boxes import xywh_to_xyxy, xyxy_to_xywh
-from converters.names import checked_images, several
+from converters.files.hashes import sha256
+from converters.formats.json_files import image_folder, json_files, root_keys, split_of
+from converters.names import checked_images, count_of
 from converters.page import Page
 from converters.tally import Tally
 
@@ -24,7 +26,7 @@ FOLDER = "annotations"
 
 
 class CocoWriter:
-    """Writes ``annotations/instances_<split>.json``, an annotation at a time."""
+    """Writes ``annotations/instances_<split>.json``, one annotation at a time."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder / FOLDER, names
@@ -39,13 +41,13 @@ class CocoWriter:
         self._files[split].add(page)
 
     def close(self) -> None:
-        """Write the images and categories behind the annotations."""
+        """Write the images and categories after the annotations."""
         for file in self._files.values():
             file.close(self._names)
 
 
 class _SplitFile:
-    """Opened for every page anew: nothing is left open when a conversion breaks off."""
+    """The file of one split; opened for each page, so that none stays open after an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,7 +74,13 @@ class _SplitFile:
 
 
 def annotations(page: Page, *, image_id: int, first_id: int) -> Iterator[dict[str, Any]]:
-    """Yield the annotations of a page as COCO has them; the category id is the label + 1."""
+    """Yield the annotations of a page as COCO objects.
+
+    Args:
+        page: Page whose symbols are written; category ids are labels + 1.
+        image_id: Id of the page's image.
+        first_id: Id of the first annotation; the following ones are consecutive.
+    """
     boxes_xywh = xyxy_to_xywh(page.boxes_xyxy).tolist()
     corners = None if page.corners is None else page.corners.reshape(-1, 8).tolist()
     for i, (bbox, label) in enumerate(zip(boxes_xywh, page.labels.tolist(), strict=True)):
@@ -119,15 +127,35 @@ class _File(msgspec.Struct):
     categories: list[_Category]
 
 
-class CocoFile:
-    """One file, decoded.
+def recognises(path: Path) -> bool:
+    """Check whether a file, or the first JSON file in a folder, is COCO JSON.
 
     Raises:
-        InputError: The file is damaged.
+        InputError: The file cannot be read or is not a JSON object.
+    """
+    files = json_files(path)
+    return bool(files) and {"images", "annotations", "categories"} <= root_keys(files[0]).names
+
+
+def open_files(path: Path) -> list["CocoFile"]:
+    """Open a file, or all JSON files in a folder.
+
+    Raises:
+        InputError: A file is not COCO JSON or cannot be read.
+    """
+    return [CocoFile(file) for file in json_files(path)]
+
+
+class CocoFile:
+    """One decoded annotation file; implements :class:`~converters.formats.AnnotationSource`.
+
+    Raises:
+        InputError: The file is not COCO JSON or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.split = split_of(path)
         self._file = _decode(path)
         self._images = checked_images(
             ((i.id, i.file_name, i.width, i.height) for i in self._file.images), path, "file_name"
@@ -136,6 +164,15 @@ class CocoFile:
             image: (width, height) for image, width, height in self._images.values()
         }
         """Width and height of each image in pixels."""
+        self.image_folder = image_folder(path, self.images)
+
+    def sha256(self) -> str:
+        """Hash the file."""
+        return sha256(self.path)
+
+    def categories(self, _source: Source) -> tuple[str, ...]:
+        """Return the names of the categories in the order of their ids."""
+        return tuple(c.name for c in sorted(self._file.categories, key=lambda c: c.id))
 
     def pages(
         self,
@@ -149,15 +186,15 @@ class CocoFile:
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: The class of each category.
+            source: Class of each category.
             labels: Label of each class.
-            counts: Receives what was read, and what was dropped: categories without a class, and
-                crowd regions, whose box holds many objects.
-            clip: Let boxes reach beyond the image; the cleaning cuts them there.
-            workers: Taken as every reader does; the file is decoded already.
+            counts: Receives the numbers of annotations read, and of those dropped: categories
+                without a class, and crowd regions, whose boxes contain many objects.
+            clip: Accept boxes that extend beyond the image; the cleaning clips them.
+            workers: Not used; the file has been decoded already.
 
         Raises:
-            InputError: An annotation belongs to nothing, or its box is none.
+            InputError: An annotation has an unknown image or category, or an invalid box.
         """
         names = {category.id: category.name for category in self._file.categories}
         _check(self._file, names, self.path, clip=clip)
@@ -173,16 +210,16 @@ class CocoFile:
             else:
                 rows[row.image_id].append(row)
         for image_id, (image, width, height) in self._images.items():
-            mine = rows[image_id]
-            classes = [source.class_of[names[row.category_id]] for row in mine]
-            boxes_xywh = np.array([row.bbox for row in mine], np.float64).reshape(-1, 4)
+            image_rows = rows[image_id]
+            classes = [source.class_of[names[row.category_id]] for row in image_rows]
+            boxes_xywh = np.array([row.bbox for row in image_rows], np.float64).reshape(-1, 4)
             yield Page(
                 image=image,
                 width=width,
                 height=height,
                 boxes_xyxy=xywh_to_xyxy(boxes_xywh),
                 labels=np.array([labels[name] for name in classes], np.int64),
-                symbol_ids=np.array([row.id for row in mine], np.int64),
+                symbol_ids=np.array([row.id for row in image_rows], np.int64),
                 n_annotations=n_annotations[image_id],
             )
 
@@ -193,27 +230,27 @@ def _decode(path: Path) -> _File:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     except msgspec.DecodeError as error:
-        raise InputError(f"not COCO: {error}", path=path) from error
+        raise InputError(f"not COCO JSON: {error}", path=path) from error
 
 
 def _check(file: _File, names: Mapping[int, str], path: Path, *, clip: bool) -> None:
     if len(names) < len(file.categories):
-        raise InputError("an id stands twice", path=path, where="categories")
+        raise InputError("duplicate id", path=path, where="categories")
     sizes = {image.id: (image.width, image.height) for image in file.images}
     problems: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for row in file.annotations:
         x, y, w, h = row.bbox
         width, height = sizes.get(row.image_id, (0, 0))
         if row.category_id not in names:
-            problems["category_id", "not in categories: {}"].append(row.id)
+            problems["category_id", "unknown category: {}"].append(row.id)
         elif row.image_id not in sizes:
-            problems["image_id", "no such image: {}"].append(row.id)
+            problems["image_id", "unknown image: {}"].append(row.id)
         elif w < 0 or h < 0:
             problems["bbox", "negative width or height: {}"].append(row.id)
         elif not clip and (x < 0 or y < 0 or x + w > width or y + h > height):
-            out = "out of the image: {}; --clip cuts them at the border"
-            problems["bbox", out].append(row.id)
+            outside = "extends beyond the image: {}; use --clip to clip boxes to the image"
+            problems["bbox", outside].append(row.id)
     if problems:
         (field, reason), ids = next(iter(problems.items()))
         where = f"annotations.{field}"
-        raise InputError(reason.format(several(ids, "annotation")), path=path, where=where)
+        raise InputError(reason.format(count_of(ids, "annotation")), path=path, where=where)

@@ -1,8 +1,8 @@
-"""Decodes the JSON of DeepScoresV2 into arrays, some megabytes of text at a time.
+"""Decoder of DeepScoresV2 JSON into arrays, a few megabytes of text at a time.
 
-The annotations of a dense file are more than half a gigabyte of text. Decoded at once they would
-take several times that; decoded in parts, by several processes, memory stays near the size of the
-numbers alone.
+The annotations of a dense file are more than half a gigabyte of text. Decoding them at once would
+take several times that memory; decoding them in chunks, by several processes, needs little more
+than the arrays.
 
 Shapes: N annotations of a file.
 """
@@ -24,28 +24,27 @@ from numpy.typing import NDArray
 from class_maps import InputError
 from converters.boxes import Boxes
 from converters.files.process_pool import in_order
-from converters.names import several
+from converters.names import count_of
 
 CHUNK_BYTES = 8 << 20
 NO_ID = -(1 << 62)
-"""Stands for a null in ``cat_id``."""
+"""Category id of annotations with a null in ``cat_id``."""
 
 _NEXT_ANNOTATION = re.compile(rb'\}\s*,\s*(?="[^"\\]*"\s*:\s*\{)')
-"""End of one annotation before the next; a string cannot look like this, as its quotes would be
-escaped and a key must follow."""
+"""Boundary between two annotations; it cannot match inside a string, where quotes are escaped."""
 
 Id: TypeAlias = int | str
 
 
-class Category(msgspec.Struct):
-    """One entry of ``categories``, by its id."""
+class CategoryEntry(msgspec.Struct):
+    """One entry of ``categories``, a dict by id."""
 
     name: str
     annotation_set: str
 
 
 class ImageEntry(msgspec.Struct, gc=False):
-    """One entry of ``images``; ``ann_ids`` is a list of ids, not yet decoded."""
+    """One entry of ``images``; ``ann_ids`` is an undecoded list of ids."""
 
     id: Id
     filename: str
@@ -62,16 +61,16 @@ class _Annotation(msgspec.Struct, gc=False):
 
 
 class DeepScoresJson(msgspec.Struct):
-    """A file; ``annotations`` is not yet decoded."""
+    """The root of a file; ``annotations`` is undecoded."""
 
     annotation_sets: list[str]
-    categories: dict[str, Category]
+    categories: dict[str, CategoryEntry]
     images: list[ImageEntry]
     annotations: msgspec.Raw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Table:
+class AnnotationTable:
     """The annotations of a file as parallel arrays, in the order of the file."""
 
     ids: NDArray[np.int64]
@@ -81,40 +80,40 @@ class Table:
     corners: Boxes
     """Shape ``(N, 4, 2)``, pixels."""
     categories: NDArray[np.int64]
-    """Shape ``(N,)``, ids of the file; ``NO_ID`` where the chosen set has none."""
+    """Shape ``(N,)``, category ids of the file; ``NO_ID`` if the annotation set has none."""
     images: NDArray[np.int64]
-    """Shape ``(N,)``, ids of the file."""
+    """Shape ``(N,)``, image ids of the file."""
     gaps: NDArray[np.float64]
-    """Shape ``(N,)``, pixels: the largest difference between a side and the corners' bounds."""
+    """Shape ``(N,)``, pixels: largest difference between the box and the bounds of the corners."""
 
 
 def corner_bounds(corners: Boxes) -> Boxes:
-    """``(N, 4, 2)`` corners to the ``(N, 4)`` boxes_xyxy around them."""
+    """Compute the boxes around corners of shape ``(N, 4, 2)``, as xyxy of shape ``(N, 4)``."""
     x, y = corners.transpose(2, 1, 0)  # (4, N) each: a reduction along N is many times faster
     return np.stack((x.min(0), y.min(0), x.max(0), y.max(0)), axis=1)
 
 
 def open_json(path: Path) -> tuple[DeepScoresJson, int]:
-    """Decode all but the annotations.
+    """Decode everything but the annotations of a file.
 
     Returns:
-        The file, and the byte at which its annotations begin.
+        The decoded file, and the byte offset of its annotations.
 
     Raises:
-        InputError: It is missing, empty, damaged, or of another form.
+        InputError: The file is missing, empty, damaged, or has another format.
     """
     text = _mapped(path)
     try:
         decoded = msgspec.json.decode(text, type=DeepScoresJson)
     except msgspec.ValidationError as error:
-        raise InputError(_said(error), path=path, where=_place(error)) from error
+        raise InputError(_reason(error), path=path, where=_location(error)) from error
     except msgspec.DecodeError as error:
-        if where := _place_of_nan(error, text):
+        if where := _location_of_nan(error, text):
             raise InputError(
-                "expected numbers, got NaN or Infinity", path=path, where=where
+                "expected finite numbers, got NaN or Infinity", path=path, where=where
             ) from None
-        raise InputError(_said(error), path=path) from error
-    # the annotations are a view of the map, which they keep alive
+        raise InputError(_reason(error), path=path) from error
+    # the annotations are a view of the memory map and keep it alive
     return decoded, _address(memoryview(decoded.annotations)) - _address(text)
 
 
@@ -124,7 +123,9 @@ def _mapped(path: Path) -> mmap.mmap:
             if not path.stat().st_size:
                 raise InputError("is empty; expected DeepScoresV2 JSON", path=path)
             if file.read(3) == codecs.BOM_UTF8:
-                raise InputError("begins with a byte order mark; save it without", path=path)
+                raise InputError(
+                    "begins with a byte order mark; save the file without it", path=path
+                )
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
         raise InputError("no such file", path=path) from None
@@ -132,24 +133,25 @@ def _mapped(path: Path) -> mmap.mmap:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
 
 
-def _said(error: msgspec.DecodeError) -> str:
+def _reason(error: msgspec.DecodeError) -> str:
     reason = str(error).split(" - at ")[0]
     if isinstance(error, msgspec.ValidationError):
         return reason[0].lower() + reason[1:]
-    return f"not valid JSON, cut short or damaged: {reason}"
+    return f"not valid JSON, truncated or damaged: {reason}"
 
 
-def _place(error: msgspec.DecodeError) -> str:
-    """``$.images[3].width`` as ``images[3].width``."""
+def _location(error: msgspec.DecodeError) -> str:
+    """Extract the location from an error: ``images[3].width`` from ``$.images[3].width``."""
     return str(error).partition(" - at `")[2].rstrip("`").lstrip("$.")
 
 
-def _place_of_nan(error: msgspec.DecodeError, text: mmap.mmap) -> str:
-    """Where a file has NaN or Infinity, which Python writes and JSON does not know."""
-    found = re.search(r"\(byte (\d+)\)", str(error))
-    if not found or not re.match(rb"NaN|Infinity", text[int(found[1]) : int(found[1]) + 8]):
+def _location_of_nan(error: msgspec.DecodeError, text: mmap.mmap) -> str:
+    """Locate a NaN or Infinity, which Python writes but JSON does not allow."""
+    match = re.search(r"\(byte (\d+)\)", str(error))
+    position = int(match[1]) if match else 0
+    if not match or not re.match(rb"NaN|Infinity", text[position : position + 8]):
         return ""
-    before = text[max(0, int(found[1]) - 4096) : int(found[1])]
+    before = text[max(0, position - 4096) : position]
     entries = re.findall(rb'"([^"\\]+)"\s*:\s*\{', before)
     fields = re.findall(rb'"([^"\\]+)"\s*:', before)
     names = [f"annotations[{key.decode()}]" for key in entries[-1:]]
@@ -158,41 +160,41 @@ def _place_of_nan(error: msgspec.DecodeError, text: mmap.mmap) -> str:
 
 def decode_annotations(
     annotations: msgspec.Raw, offset: int, path: Path, *, position: int, workers: int
-) -> Table:
+) -> AnnotationTable:
     """Decode the annotations of a file.
 
     Args:
-        annotations: Their text.
-        offset: The byte of the file at which it begins.
-        path: The file.
-        position: Of the chosen annotation set in ``cat_id``.
-        workers: Processes that take part.
+        annotations: Undecoded annotations.
+        offset: Byte offset of the annotations in the file.
+        path: Annotation file.
+        position: Index of the chosen annotation set in ``cat_id``.
+        workers: Number of processes.
 
     Raises:
-        InputError: Naming the annotation that is wrong.
+        InputError: An annotation is malformed; the message names it.
     """
     text = memoryview(annotations)
     if bytes(text[:1]) != b"{":
         raise InputError(
-            "expected an object by id; a list is COCO's form, see --source",
+            "expected an object by id, got a list as in COCO; see --source",
             path=path,
             where="annotations",
         )
     chunks = [_Chunk(path.absolute(), offset + a, offset + b, position) for a, b in _bounds(text)]
     try:
         parts = list(in_order(_decode_chunk, chunks, workers))
-    except msgspec.DecodeError:  # say where, or read what is odd but valid
+    except msgspec.DecodeError:  # find the malformed annotation, or decode unusual but valid text
         parts = [_columns(_one_by_one(annotations, path), path, position)]
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in Table.__dataclass_fields__
+        for name in AnnotationTable.__dataclass_fields__
     }
     _check_unique(columns["ids"], path)
-    return Table(**columns)
+    return AnnotationTable(**columns)
 
 
 class _Chunk(msgspec.Struct):
-    """Whole annotations of a file, in the text between two of its bytes."""
+    """A range of bytes of a file that contains complete annotations."""
 
     path: Path
     start: int
@@ -201,53 +203,53 @@ class _Chunk(msgspec.Struct):
 
 
 def _bounds(text: memoryview) -> Iterator[tuple[int, int]]:
-    """Split the text of a JSON object of flat objects into parts of about CHUNK_BYTES."""
+    """Split the text of a JSON object of flat objects into ranges of about CHUNK_BYTES."""
     start, stop = 1, len(text) - 1  # inside the braces
     while True:
-        found = _NEXT_ANNOTATION.search(text, min(start + CHUNK_BYTES, stop), stop)
-        yield start, found.start() + 1 if found else stop
-        if not found:
+        boundary = _NEXT_ANNOTATION.search(text, min(start + CHUNK_BYTES, stop), stop)
+        yield start, boundary.start() + 1 if boundary else stop
+        if not boundary:
             return
-        start = found.end()
+        start = boundary.end()
 
 
 def _address(text: memoryview | mmap.mmap) -> int:
-    """Where a buffer lies in memory."""
+    """Return the memory address of a buffer."""
     return int(np.frombuffer(text, np.uint8).__array_interface__["data"][0])
 
 
-def _decode_chunk(chunk: _Chunk) -> Table:
-    """Decode some annotations; a worker process does this."""
+def _decode_chunk(chunk: _Chunk) -> AnnotationTable:
+    """Decode the annotations of a chunk in a worker process."""
     text = bytearray(chunk.stop - chunk.start + 2)
     text[0], text[-1] = ord("{"), ord("}")
     with chunk.path.open("rb") as file:
         file.seek(chunk.start)
         file.readinto(memoryview(text)[1:-1])
-    gc.disable()  # hundreds of thousands of new tuples and no cycle: looking for one costs a third
+    gc.disable()  # hundreds of thousands of tuples without cycles: collecting takes a third more
     try:
         decoded = msgspec.json.decode(text, type=dict[str, _Annotation])
-        if _n_boxes(text) != len(decoded):  # an id stands twice: JSON keeps the last
-            raise msgspec.DecodeError("an id stands twice")
+        if _n_boxes(text) != len(decoded):  # of duplicate keys, the decoder keeps the last one
+            raise msgspec.DecodeError("duplicate id")
         return _columns(decoded, chunk.path, chunk.position)
     finally:
         gc.enable()
 
 
 def _one_by_one(annotations: msgspec.Raw, path: Path) -> dict[str, _Annotation]:
-    """Decode slowly, to name the annotation that is wrong."""
+    """Decode annotations individually, which is slow but names a malformed one."""
     try:
         raw = msgspec.json.decode(annotations, type=dict[str, msgspec.Raw])
     except msgspec.DecodeError as error:
-        raise InputError(_said(error), path=path, where="annotations") from error
+        raise InputError(_reason(error), path=path, where="annotations") from error
     decoded = {}
     for key, text in raw.items():
         try:
             decoded[key] = msgspec.json.decode(text, type=_Annotation)
         except msgspec.DecodeError as error:
-            where = f"annotations[{key}].{_place(error)}".rstrip(".")
-            raise InputError(_said(error), path=path, where=where) from error
+            where = f"annotations[{key}].{_location(error)}".rstrip(".")
+            raise InputError(_reason(error), path=path, where=where) from error
     if _n_boxes(annotations) != len(decoded):
-        raise InputError("an id stands twice", path=path, where="annotations")
+        raise InputError("duplicate id", path=path, where="annotations")
     return decoded
 
 
@@ -255,12 +257,12 @@ def _n_boxes(text: bytearray | msgspec.Raw) -> int:
     return len(re.findall(rb'"a_bbox"\s*:', text))
 
 
-def _columns(decoded: dict[str, _Annotation], path: Path, position: int) -> Table:
+def _columns(decoded: dict[str, _Annotation], path: Path, position: int) -> AnnotationTable:
     rows, n = list(decoded.values()), len(decoded)
     a_bbox = np.fromiter(chain.from_iterable([row.a_bbox for row in rows]), np.float64, 4 * n)
     o_bbox = np.fromiter(chain.from_iterable([row.o_bbox for row in rows]), np.float64, 8 * n)
     boxes_xyxy, corners = a_bbox.reshape(-1, 4), o_bbox.reshape(-1, 4, 2)
-    return Table(
+    return AnnotationTable(
         ids=_integers(list(decoded), decoded, path, ""),
         boxes_xyxy=boxes_xyxy,
         corners=corners,
@@ -273,7 +275,7 @@ def _columns(decoded: dict[str, _Annotation], path: Path, position: int) -> Tabl
 
 
 def _in_set(cat_id: list[Id | None] | Id | None, position: int) -> Id:
-    """The id of the chosen set; files of proposals hold a plain id."""
+    """Return the category id in the annotation set; files of proposals contain a plain id."""
     if isinstance(cat_id, list):
         cat_id = cat_id[position] if position < len(cat_id) else None
     return NO_ID if cat_id is None else cat_id
@@ -300,4 +302,4 @@ def _integers(
 def _check_unique(ids: NDArray[np.int64], path: Path) -> None:
     values, n = np.unique(ids, return_counts=True)
     if repeated := values[n > 1].tolist():
-        raise InputError(f"{several(repeated, 'id')} twice", path=path, where="annotations")
+        raise InputError(f"duplicate: {count_of(repeated, 'id')}", path=path, where="annotations")

@@ -1,11 +1,12 @@
-"""DeepScoresV2, https://zenodo.org/records/4012193: reads its JSON as labels of one annotation set.
+"""Reader of DeepScoresV2 JSON, https://zenodo.org/records/4012193, for one annotation set.
 
-Pages that the toolkit engraves itself come in the same form, with the one set ``engraved``.
+Pages engraved by omr have the same format and the single annotation set ``engraved``.
 
-A file holds ``annotation_sets``, ``categories`` (a dict by id), ``images`` (a list) and
-``annotations`` (a dict by id). Two things in it mislead. ``a_bbox`` holds corners, not COCO's width
-and height: it is compared with the bounds of ``o_bbox`` for every annotation. ``cat_id`` holds one
-id for each annotation set: only that of the chosen set is read, or every box would come twice.
+A file contains ``annotation_sets``, ``categories`` (a dict by id), ``images`` (a list) and
+``annotations`` (a dict by id). Two fields are easily misread. ``a_bbox`` contains two corners, not
+width and height as in COCO: every ``a_bbox`` is compared with the bounds of its ``o_bbox``.
+``cat_id`` contains one id per annotation set: only that of the chosen set is read, as reading all
+of them would duplicate every box.
 
 Shapes: N annotations of a file.
 """
@@ -14,45 +15,88 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError, Source, catalogue
+from class_maps.catalogues import ENGRAVED
 from converters import tally
 from converters.boxes import Boxes
+from converters.files.hashes import sha256
 from converters.formats.deepscores_json import (
     NO_ID,
-    Category,
+    AnnotationTable,
+    CategoryEntry,
     Id,
     ImageEntry,
-    Table,
     corner_bounds,
     decode_annotations,
     open_json,
 )
-from converters.names import checked_images, several
+from converters.formats.json_files import image_folder, json_files, root_keys, split_of
+from converters.names import checked_images, count_of
 from converters.page import Page
 from converters.tally import Tally
 
 MAX_GAP_PX = 20.0
-"""a_bbox and the bounds of o_bbox differ by about 1 px, by up to 14.5 px on rotated symbols."""
-MAX_GAP_SHARE = 0.001
-"""Share of annotations over MAX_GAP_PX beyond which a file is refused."""
+"""Largest plausible difference between a_bbox and the bounds of o_bbox; it is about 1 px, and up to
+14.5 px for rotated symbols."""
+MAX_GAP_FRACTION = 0.001
+"""Fraction of annotations beyond MAX_GAP_PX from which a file is rejected."""
 STAFF = "staff"
 
 
-class DeepScoresFile:
-    """One file, opened: the images are known, the annotations are not yet decoded.
+def recognises(path: Path) -> bool:
+    """Check whether a file, or the first JSON file in a folder, is from DeepScoresV2.
 
     Raises:
-        InputError: The file is damaged or contradicts itself; see the messages below.
+        InputError: The file cannot be read or is not a JSON object.
+    """
+    return _has_this_form(path) and not recognises_engraved(path)
+
+
+def recognises_engraved(path: Path) -> bool:
+    """Check whether a file, or the first JSON file in a folder, contains pages engraved by omr.
+
+    Raises:
+        InputError: The file cannot be read or is not a JSON object.
+    """
+    return _has_this_form(path) and (
+        root_keys(json_files(path)[0]).annotation_sets == f'["{ENGRAVED}"]'.encode()
+    )
+
+
+def _has_this_form(path: Path) -> bool:
+    files = json_files(path)
+    if not files:
+        return False
+    keys = root_keys(files[0])
+    return "annotation_sets" in keys.names or keys.has_annotations_by_id
+
+
+def open_files(path: Path) -> list["DeepScoresFile"]:
+    """Open a file, or all annotation files in a folder.
+
+    Raises:
+        InputError: A file is damaged or inconsistent.
+    """
+    return [DeepScoresFile(file) for file in json_files(path)]
+
+
+class DeepScoresFile:
+    """One annotation file; implements :class:`~converters.formats.AnnotationSource`.
+
+    Opening it decodes the images and categories, but not the annotations.
+
+    Raises:
+        InputError: The file is damaged or inconsistent.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.split = split_of(path)
         self._file, self._offset = open_json(path)
         images = _images(self._file.images, path)
         self._row_of_image = {image_id: row for row, image_id in enumerate(images)}
@@ -60,13 +104,22 @@ class DeepScoresFile:
             image: (width, height) for image, width, height in images.values()
         }
         """Width and height of each image in pixels."""
+        self.image_folder = image_folder(path, self.images)
+
+    def sha256(self) -> str:
+        """Hash the file."""
+        return sha256(self.path)
 
     def categories(self, source: Source) -> tuple[str, ...]:
-        """Names of the categories of the chosen annotation set, by id, in canonical spelling."""
+        """Return the names of the annotation set's categories, by id, in canonical spelling."""
         known, chosen = catalogue(source.name), source.annotation_set
-        mine = [(k, c.name) for k, c in self._file.categories.items() if c.annotation_set == chosen]
-        mine.sort(key=lambda entry: (len(entry[0]), entry[0]))  # ids are numbers as text
-        return tuple(known.canonical(name, chosen) for _, name in mine)
+        categories = [
+            (key, category.name)
+            for key, category in self._file.categories.items()
+            if category.annotation_set == chosen
+        ]
+        categories.sort(key=lambda entry: (len(entry[0]), entry[0]))  # keys are numbers as text
+        return tuple(known.canonical(name, chosen) for _, name in categories)
 
     def pages(
         self,
@@ -80,19 +133,20 @@ class DeepScoresFile:
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Which annotation set is read, and the class of each category.
+            source: Annotation set to read, and the class of each category.
             labels: Label of each class.
-            counts: Receives what was read, and what was dropped for want of a class.
-            clip: Let boxes reach beyond the page; the cleaning cuts them there.
-            workers: Processes that decode.
+            counts: Receives the numbers of annotations read, and of those dropped because their
+                category has no class.
+            clip: Accept boxes that extend beyond the page; the cleaning clips them.
+            workers: Number of processes that decode the annotations.
 
         Raises:
-            InputError: The annotations are damaged or contradict themselves.
+            InputError: The annotations are damaged or inconsistent.
         """
         if source.annotation_set not in self._file.annotation_sets:
             raise InputError(
-                f"no set {source.annotation_set!r} in {self._file.annotation_sets}; choose one "
-                "with --annotation-set",
+                f"no annotation set {source.annotation_set!r} in {self._file.annotation_sets}; "
+                "choose one with --annotation-set",
                 path=self.path,
                 where="annotation_sets",
             )
@@ -109,7 +163,7 @@ class DeepScoresFile:
         table_labels[has_id] = label_of[table.categories[has_id]]
         counts.read += len(table.ids)
         _count_dropped(table, table_labels, names, counts)
-        _warn_of_other_lists(self._file.images, table, rows, self.path, counts)
+        _warn_of_differing_ids(self._file.images, table, rows, self.path, counts)
         if not clip:
             _check_inside(table, table_labels >= 0, self.images, rows, self.path)
         staff = names.index(STAFF) if STAFF in names else -2
@@ -118,17 +172,17 @@ class DeepScoresFile:
 
 def _grouped(
     images: Mapping[PurePosixPath, tuple[int, int]],
-    table: Table,
+    table: AnnotationTable,
     table_labels: NDArray[np.int64],
     rows: NDArray[np.int64],
     is_staff: NDArray[np.bool_],
 ) -> Iterator[Page]:
-    """Yield each image with its annotations that have a label."""
+    """Yield a page per image, with the annotations that have a label."""
     order = np.argsort(rows, kind="stable")  # (N,) annotations by image
     bounds = np.searchsorted(rows[order], np.arange(len(images) + 1))
     for i, (image, (width, height)) in enumerate(images.items()):
-        mine = order[bounds[i] : bounds[i + 1]]
-        kept = mine[table_labels[mine] >= 0]
+        image_rows = order[bounds[i] : bounds[i + 1]]
+        kept = image_rows[table_labels[image_rows] >= 0]
         yield Page(
             image=image,
             width=width,
@@ -137,46 +191,46 @@ def _grouped(
             labels=table_labels[kept],
             corners=table.corners[kept],
             symbol_ids=table.ids[kept],
-            staff_space=_staff_space(table.boxes_xyxy[mine[is_staff[mine]]]),
-            n_annotations=len(mine),
+            staff_space=_staff_space(table.boxes_xyxy[image_rows[is_staff[image_rows]]]),
+            n_annotations=len(image_rows),
         )
 
 
 def _staff_space(staves_xyxy: Boxes) -> float | None:
-    """A staff is one box over its five lines, so four spaces high."""
+    """Return a quarter of the median height of the staves, whose boxes span five lines."""
     heights = staves_xyxy[:, 3] - staves_xyxy[:, 1]
     heights = heights[heights > 0]
     return float(np.median(heights)) / 4 if len(heights) else None
 
 
-def _check_geometry(table: Table, path: Path) -> None:
-    """Refuse boxes in another format, numbers that are none, and boxes turned round."""
+def _check_geometry(table: AnnotationTable, path: Path) -> None:
+    """Reject boxes in another format, non-finite coordinates, and reversed corners."""
     x0, y0, x1, y1 = table.boxes_xyxy.T
     far = table.gaps > MAX_GAP_PX
-    refused = len(far) > 0 and far.mean() > MAX_GAP_SHARE
+    rejected = len(far) > 0 and far.mean() > MAX_GAP_FRACTION
     as_xywh = np.stack((x0, y0, x0 + x1, y0 + y1), axis=1)[far]
     explained = np.abs(as_xywh - corner_bounds(table.corners[far])).max(1, initial=0) <= MAX_GAP_PX
-    refusal = partial(InputError, path=path, where="annotations.a_bbox")
+    error = partial(InputError, path=path, where="annotations.a_bbox")
     gap = f"{far.sum()} of {len(far)} differ from the bounds of o_bbox by more than {MAX_GAP_PX:g}"
-    if refused and explained.mean() > 0.5:
-        raise refusal(
-            f"{gap} px: a_bbox looks like [x, y, width, height], where DeepScoresV2 has corners; "
-            "put the file right first",
+    if rejected and explained.mean() > 0.5:
+        raise error(
+            f"{gap} px: a_bbox seems to be [x, y, width, height], but DeepScoresV2 has corners; "
+            "correct the file first",
         )
-    for bad, what in (
-        (~np.isfinite(table.gaps), "not a finite number"),
-        ((x1 < x0) | (y1 < y0), "reversed"),
+    for invalid, problem in (
+        (~np.isfinite(table.gaps), "non-finite"),
+        ((x1 < x0) | (y1 < y0), "reversed corners"),
     ):
-        if bad.any():
-            shown = table.boxes_xyxy[bad.argmax()].tolist()
-            raise refusal(
-                f"{what}: {several(table.ids[bad].tolist(), 'annotation')}; "
-                f"the first is {shown}, expected [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1",
+        if invalid.any():
+            example = table.boxes_xyxy[invalid.argmax()].tolist()
+            raise error(
+                f"{problem}: {count_of(table.ids[invalid].tolist(), 'annotation')}; "
+                f"the first is {example}, expected [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1",
             )
-    if refused:
-        raise refusal(
-            f"{gap} px: one of the two is in another format or belongs to another image size; "
-            "put the file right first",
+    if rejected:
+        raise error(
+            f"{gap} px: one of them has another format or is for another image size; correct the "
+            "file first",
         )
 
 
@@ -189,14 +243,16 @@ def _images(entries: list[ImageEntry], path: Path) -> dict[int, tuple[PurePosixP
     return checked_images(rows, path, "filename")
 
 
-def _image_rows(table: Table, row_of_image: dict[int, int], path: Path) -> NDArray[np.int64]:
-    """Row in ``images`` of each annotation, shape ``(N,)``."""
+def _image_rows(
+    table: AnnotationTable, row_of_image: dict[int, int], path: Path
+) -> NDArray[np.int64]:
+    """Return the index in ``images`` of each annotation's image, shape ``(N,)``."""
     ids, inverse = np.unique(table.images, return_inverse=True)
     rows = np.array([row_of_image.get(i, -1) for i in ids.tolist()], np.int64)[inverse]
-    if (lost := rows < 0).any():
+    if (orphaned := rows < 0).any():
         raise InputError(
-            f"no image has the img_id of {several(table.ids[lost].tolist(), 'annotation')}; "
-            f"the first is {table.images[lost][0]}",
+            f"unknown image: {count_of(table.ids[orphaned].tolist(), 'annotation')}; the first has "
+            f"img_id {table.images[orphaned][0]}",
             path=path,
             where="annotations.img_id",
         )
@@ -204,13 +260,16 @@ def _image_rows(table: Table, row_of_image: dict[int, int], path: Path) -> NDArr
 
 
 def _category_names(
-    categories: dict[str, Category], table: Table, source: Source, path: Path
+    categories: dict[str, CategoryEntry], table: AnnotationTable, source: Source, path: Path
 ) -> list[str]:
-    """Canonical name of every category id of the chosen set, at its index; "" for the others."""
+    """Return the canonical names of the annotation set's categories, indexed by id.
+
+    Ids of other annotation sets have an empty name.
+    """
     known = catalogue(source.name)
-    if strange := [key for key in categories if not re.fullmatch(r"\d{1,6}", key)]:
+    if invalid := [key for key in categories if not re.fullmatch(r"\d{1,6}", key)]:
         raise InputError(
-            f"expected numbers below a million as ids, got {strange[0]!r}",
+            f"expected numbers below a million as ids, got {invalid[0]!r}",
             path=path,
             where="categories",
         )
@@ -218,14 +277,14 @@ def _category_names(
     used = np.unique(table.categories[table.categories != NO_ID]).tolist()
     if unknown := [i for i in used if i not in set_of]:
         raise InputError(
-            f"{several(unknown, 'category id')} not in categories",
+            f"not in categories: {count_of(unknown, 'category id')}",
             path=path,
             where="annotations.cat_id",
         )
-    if strangers := [i for i in used if set_of[i] != source.annotation_set]:
+    if misplaced := [i for i in used if set_of[i] != source.annotation_set]:
         raise InputError(
-            f"{several(strangers, 'category id')} of {set_of[strangers[0]]} where annotation_sets "
-            f"puts {source.annotation_set}",
+            f"{count_of(misplaced, 'category id')} of annotation set {set_of[misplaced[0]]} in the "
+            f"position of {source.annotation_set}",
             path=path,
             where="annotations.cat_id",
         )
@@ -236,28 +295,32 @@ def _category_names(
     return names
 
 
-def _warn_of_other_lists(
-    images: list[ImageEntry], table: Table, rows: NDArray[np.int64], path: Path, counts: Tally
+def _warn_of_differing_ids(
+    images: list[ImageEntry],
+    table: AnnotationTable,
+    rows: NDArray[np.int64],
+    path: Path,
+    counts: Tally,
 ) -> None:
-    """Each image lists its annotations too; ``img_id`` is what counts, but say if they differ."""
-    listed = [_listed(image, f"images[{i}].ann_ids", path) for i, image in enumerate(images)]
+    """Warn if the ``ann_ids`` of an image differ from the annotations with its ``img_id``."""
+    listed = [_listed_ids(image, f"images[{i}].ann_ids", path) for i, image in enumerate(images)]
     if not any(listed):
         return
     order = np.lexsort((table.ids, rows))
-    found = np.split(table.ids[order], np.searchsorted(rows[order], np.arange(1, len(images))))
-    differ = [
+    by_image = np.split(table.ids[order], np.searchsorted(rows[order], np.arange(1, len(images))))
+    differing = [
         image.filename
-        for image, ids, mine in zip(images, listed, found, strict=True)
-        if ids != sorted(map(str, mine.tolist()))
+        for image, ids, image_ids in zip(images, listed, by_image, strict=True)
+        if ids != sorted(map(str, image_ids.tolist()))
     ]
-    if differ:
+    if differing:
         counts.warnings.append(
-            f"{path.name}: ann_ids of {several(differ, 'image')} are not the annotations whose "
-            "img_id names it; img_id was followed"
+            f"{path.name}: ann_ids and img_id disagree for {count_of(differing, 'image')}; "
+            "img_id was used"
         )
 
 
-def _listed(image: ImageEntry, where: str, path: Path) -> list[str]:
+def _listed_ids(image: ImageEntry, where: str, path: Path) -> list[str]:
     try:
         return sorted(map(str, msgspec.json.decode(image.ann_ids, type=list[Id])))
     except msgspec.DecodeError as error:
@@ -265,7 +328,7 @@ def _listed(image: ImageEntry, where: str, path: Path) -> list[str]:
 
 
 def _count_dropped(
-    table: Table, table_labels: NDArray[np.int64], names: list[str], counts: Tally
+    table: AnnotationTable, table_labels: NDArray[np.int64], names: list[str], counts: Tally
 ) -> None:
     without_id = int((table.categories == NO_ID).sum())
     if without_id:
@@ -275,7 +338,7 @@ def _count_dropped(
 
 
 def _check_inside(
-    table: Table,
+    table: AnnotationTable,
     mapped: NDArray[np.bool_],
     images: Mapping[PurePosixPath, tuple[int, int]],
     rows: NDArray[np.int64],
@@ -285,21 +348,11 @@ def _check_inside(
     excess = np.maximum(-table.boxes_xyxy[:, :2], table.boxes_xyxy[:, 2:] - size[rows]).max(
         1, initial=0
     )
-    if (out := mapped & (excess > 0)).any():
+    if (outside := mapped & (excess > 0)).any():
         raise InputError(
-            f"out of the page, by up to {excess[out].max():.1f} px: "
-            f"{several(table.ids[out].tolist(), 'annotation')}; --clip cuts them at the border",
+            f"extends beyond the page by up to {excess[outside].max():.1f} px: "
+            f"{count_of(table.ids[outside].tolist(), 'annotation')}; use --clip to clip boxes to "
+            "the page",
             path=path,
             where="annotations.a_bbox",
         )
-
-
-def shards(folder: Path) -> list[Path]:
-    """The JSON files of a folder in which all of DeepScoresV2's lie, by number; may be empty."""
-    found = folder.glob("deepscores*.json")
-    return sorted((p for p in found if p.stem.endswith(("_train", "_test", "_val"))), key=_natural)
-
-
-def _natural(path: Path) -> list[Any]:
-    """Shard 10 comes after shard 9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

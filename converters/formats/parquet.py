@@ -1,7 +1,7 @@
-"""Parquet: one row a symbol, and a table of the images; for analysis with polars or pandas.
+"""Writer of Parquet tables of symbols and images, for analysis with polars or pandas.
 
-``parquet/symbols_<split>/*.parquet`` and ``parquet/images_<split>/*.parquet``: a part is written
-whenever enough rows have come, so that no data set has to fit in memory.
+Tables are ``parquet/symbols_<split>/*.parquet`` and ``parquet/images_<split>/*.parquet``. They are
+written in parts, so that a data set need not fit in memory.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from class_maps import MissingExtraError
 from converters.page import Page
 
 if TYPE_CHECKING:
-    import polars as pl  # a large package, imported where tables are made: no other format needs it
+    import polars as pl  # large: imported only when tables are written
 
 FOLDER = "parquet"
-ROWS_A_PART = 1_000_000
+ROWS_PER_PART = 1_000_000
 
 
 class ParquetWriter:
-    """Gathers pages and writes them in parts.
+    """Collects pages and writes them in parts of about a million symbols.
 
     Raises:
         MissingExtraError: polars is not installed.
@@ -32,28 +32,28 @@ class ParquetWriter:
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         if find_spec("polars") is None:
             raise MissingExtraError(
-                "the parquet format needs polars, which is not installed; pip install polars, or "
-                "choose another --format"
+                "--format parquet: needs polars, which is not installed; pip install polars, or "
+                "choose another format"
             )
         self._folder, self._names = folder / FOLDER, list(names)
-        self._waiting: dict[str, list[Page]] = {}
+        self._pending: dict[str, list[Page]] = {}
         self._rows: dict[str, int] = {}
         self._parts: dict[str, int] = {}
 
     def add(self, split: str, page: Page) -> None:
-        """Take one page; writes a part if enough symbols have gathered."""
-        self._waiting.setdefault(split, []).append(page)
+        """Add one page, and write a part if enough symbols have been collected."""
+        self._pending.setdefault(split, []).append(page)
         self._rows[split] = self._rows.get(split, 0) + len(page.labels)
-        if self._rows[split] >= ROWS_A_PART:
+        if self._rows[split] >= ROWS_PER_PART:
             self._write(split)
 
     def close(self) -> None:
-        """Write what is left."""
-        for split in list(self._waiting):
+        """Write the remaining pages."""
+        for split in list(self._pending):
             self._write(split)
 
     def _write(self, split: str) -> None:
-        pages = self._waiting.pop(split)
+        pages = self._pending.pop(split)
         part = self._parts[split] = self._parts.get(split, -1) + 1
         self._rows[split] = 0
         tables = {"symbols": symbol_table(pages, self._names), "images": image_table(pages)}
@@ -66,15 +66,15 @@ class ParquetWriter:
 
 
 def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
-    """One row a symbol: its image, class, box and oriented box in pixels, origin and cut."""
+    """Return a table with one row per symbol: image, id, class, boxes in pixels, and cut."""
     import polars as pl
 
     sizes = [len(page.labels) for page in pages]
     boxes_xyxy = np.concatenate([page.boxes_xyxy for page in pages])
     labels = np.concatenate([page.labels for page in pages])
-    corners = [_or(page.corners, (len(page.labels), 4, 2), np.nan) for page in pages]
-    ids = [_or(page.symbol_ids, (len(page.labels),), -1) for page in pages]
-    cut = [_or(page.cut, (len(page.labels),), False) for page in pages]
+    corners = [_or_missing(page.corners, (len(page.labels), 4, 2), np.nan) for page in pages]
+    ids = [_or_missing(page.symbol_ids, (len(page.labels),), -1) for page in pages]
+    cut = [_or_missing(page.cut, (len(page.labels),), False) for page in pages]
     return pl.DataFrame(
         {
             "image": np.repeat([page.image.as_posix() for page in pages], sizes),
@@ -92,20 +92,20 @@ def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
 
 
 def image_table(pages: Sequence[Page]) -> "pl.DataFrame":
-    """One row an image: its size, staff space, and where it lies on its page."""
+    """Return a table with one row per image: size, staff space, and position on its page."""
     import polars as pl
 
-    placed = [page.placement for page in pages]
+    placements = [page.placement for page in pages]
     columns = {
         "image": ([page.image.as_posix() for page in pages], pl.String),
         "width": ([page.width for page in pages], pl.Int64),
         "height": ([page.height for page in pages], pl.Int64),
         "staff_space": ([page.staff_space for page in pages], pl.Float64),
-        "page": ([p.page.as_posix() if p else None for p in placed], pl.String),
-        "x": ([p.x if p else None for p in placed], pl.Int64),
-        "y": ([p.y if p else None for p in placed], pl.Int64),
-        "scale_x": ([p.scale_x if p else None for p in placed], pl.Float64),
-        "scale_y": ([p.scale_y if p else None for p in placed], pl.Float64),
+        "page": ([p.page.as_posix() if p else None for p in placements], pl.String),
+        "x": ([p.x if p else None for p in placements], pl.Int64),
+        "y": ([p.y if p else None for p in placements], pl.Int64),
+        "scale_x": ([p.scale_x if p else None for p in placements], pl.Float64),
+        "scale_y": ([p.scale_y if p else None for p in placements], pl.Float64),
     }
     return pl.DataFrame(
         {name: values for name, (values, _) in columns.items()},
@@ -113,5 +113,5 @@ def image_table(pages: Sequence[Page]) -> "pl.DataFrame":
     )
 
 
-def _or(array: np.ndarray | None, shape: tuple[int, ...], missing: float) -> np.ndarray:
+def _or_missing(array: np.ndarray | None, shape: tuple[int, ...], missing: float) -> np.ndarray:
     return np.full(shape, missing) if array is None else array

@@ -1,12 +1,13 @@
-"""The YOLO folder: ``images/<split>``, ``labels/<split>``, ``data.yaml``.
+"""Reader and writer of YOLO folders: ``images/<split>``, ``labels/<split>``, ``data.yaml``.
 
-A label file has a line ``label x_centre y_centre width height`` for each symbol, in shares of the
-image, https://docs.ultralytics.com/datasets/detect/. This is the only place with such numbers.
+A label file has one line ``label x_centre y_centre width height`` per symbol, with coordinates
+normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module uses
+normalised coordinates.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,35 +15,37 @@ from typing import Any
 import numpy as np
 import yaml
 
-from class_maps import InputError
-from converters import images
-from converters.boxes import Boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
-from converters.manifest_reader import Converted, TiledPage, read_converted
-from converters.names import FOLDER
+from class_maps import InputError, Source
+from converters import images, tally
+from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from converters.names import FOLDER, count_of
 from converters.page import Page
+from converters.tally import Tally
 
 IMAGES, LABELS, DATA_YAML = FOLDER, "labels", "data.yaml"
+ROUNDING = 2e-6
+"""Fraction of the image's side by which boxes may extend beyond it because digits were rounded."""
 
 
 def write_labels(page: Page, folder: Path) -> None:
-    """Write the label file of one page into ``folder``, that of its split's labels."""
+    """Write the label file of one page into ``folder``, the label folder of its split."""
     path = folder / page.image.with_suffix(".txt")
     path.write_text(label_lines(page), encoding="ascii")
 
 
 class YoloWriter:
-    """Writes ``data.yaml``; the label files are :func:`write_labels`', page by page."""
+    """Writes ``data.yaml``; workers write the label files with :func:`write_labels`."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder, names
         self._splits: set[str] = set()
 
     def add(self, split: str, page: Page) -> None:
-        """Take note of the split; workers write the labels beside the images."""
+        """Record the split of a page."""
         self._splits.add(split)
 
     def close(self) -> None:
-        """Write ``data.yaml``, whose paths are relative to itself: the folder can be moved."""
+        """Write ``data.yaml`` with paths relative to itself, so that the folder can be moved."""
         val = next(split for split in ("val", "test", "train") if split in self._splits)
         lines = [f"train: {IMAGES}/{'train' if 'train' in self._splits else val}"]
         if len(self._splits) == 1:
@@ -56,13 +59,13 @@ class YoloWriter:
 
 
 def label_lines(page: Page) -> str:
-    """The text of a page's label file, six digits a number; empty for a page without symbols.
+    """Format the label file of a page, with six decimals; empty for a page without symbols.
 
-    The digits are set as an array of characters: a large data set has millions of lines.
+    The text is composed as an array of characters, because large data sets have millions of lines.
     """
     n = len(page.labels)
     sides = [page.width, page.height, page.width, page.height]
-    shares = np.rint(xyxy_to_cxcywh(page.boxes_xyxy) / sides * 1_000_000).astype(np.int32)
+    millionths = np.rint(xyxy_to_cxcywh(page.boxes_xyxy) / sides * 1_000_000).astype(np.int32)
     label_digits = page.labels[:, None] // 10 ** np.arange(5, -1, -1) % 10
     leading = np.cumsum(label_digits, axis=1) == 0  # zeros before the first other digit
     leading[:, -1] = False
@@ -70,153 +73,109 @@ def label_lines(page: Page) -> str:
     text[:, :6] = label_digits + ord("0")
     numbers = text[:, 6:42].reshape(n, 4, 9)  # (N, 4, 9): " 0.123456"
     text[:, -1] = ord("\n")
-    for place in (8, 7, 6, 5, 4, 3, 1):
-        numbers[..., place] = shares % 10 + ord("0")
-        shares //= 10
+    for column in (8, 7, 6, 5, 4, 3, 1):
+        numbers[..., column] = millionths % 10 + ord("0")
+        millionths //= 10
     numbers[..., 2] = ord(".")
     text[:, 6:42] = numbers.reshape(n, 36)
-    shown = np.ones(text.shape, bool)
-    shown[:, :6] = ~leading
-    return text[shown].tobytes().decode("ascii")
+    is_printed = np.ones(text.shape, bool)
+    is_printed[:, :6] = ~leading
+    return text[is_printed].tobytes().decode("ascii")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class YoloDataset:
-    """A YOLO folder, opened for reading."""
+    """An opened YOLO folder."""
 
     root: Path
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``."""
     splits: Mapping[str, Path]
-    """Image folder of each of train, val and test; val may be the same folder as train."""
+    """Image folder of each split (train, val, test); val may be the same folder as train."""
 
     def image_paths(self, split: str) -> list[Path]:
-        """Every image of a split, sorted by name.
+        """List the images of a split, sorted by name.
 
         Raises:
-            InputError: There is no such split, no folder, or no image in it.
+            InputError: The split does not exist, or its folder contains no images.
         """
         if split not in self.splits:
             raise InputError(
-                f"no split {split!r}; it has: {', '.join(self.splits)}", path=self.root / DATA_YAML
+                f"no split {split!r}; available: {', '.join(self.splits)}",
+                path=self.root / DATA_YAML,
             )
         folder = self.splits[split]
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.IMAGE_SUFFIXES)
         if not paths:
-            raise InputError("no images here; convert without --labels-only", path=folder)
+            raise InputError("contains no images; convert without --labels-only", path=folder)
         return paths
 
     def pages(self, split: str) -> Iterator[Page]:
-        """Yield the pages of a split, sorted by name; an image without label file has no symbol.
+        """Yield the pages of a split, sorted by name; an image without label file has no symbols.
 
         Raises:
-            InputError: A label file says something it must not.
+            InputError: A label file is malformed, or an image is damaged.
+        """
+        return (image.page for image in self.labelled_images(split))
+
+    def labelled_images(self, split: str) -> Iterator["LabelledImage"]:
+        """Yield the images of a split with their label files, sorted by name.
+
+        Raises:
+            InputError: A label file is malformed, or an image is damaged.
         """
         folder = self.splits.get(split, self.root)
         for path in self.image_paths(split):
-            image = PurePosixPath(path.relative_to(folder))
             width, height = images.size(path)
-            labels, boxes_cxcywh = _read_labels(_label_path(path), len(self.names))
-            yield Page(
-                image=image,
+            label_path = _label_path(path)
+            content = label_path.read_bytes() if label_path.is_file() else b""
+            rows = _parse_labels(content, label_path, len(self.names))
+            page = Page(
+                image=PurePosixPath(path.relative_to(folder)),
                 width=width,
                 height=height,
-                boxes_xyxy=cxcywh_to_xyxy(boxes_cxcywh * [width, height, width, height]),
-                labels=labels,
+                boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * [width, height, width, height]),
+                labels=rows[:, 0].astype(np.int64),
             )
+            yield LabelledImage(path=path, page=page, rows=rows, content=content)
 
-    def fingerprint(self, split: str) -> str:
-        """Hash the names and sizes of a split's images, and the contents of their label files.
-
-        The images are not read: it takes seconds for 100,000 of them.
-
-        Raises:
-            InputError: There is no such split, no folder, or no image in it.
-        """
-        digest = hashlib.sha256()
-        for path in self.image_paths(split):
-            try:
-                labels = _label_path(path).read_bytes()
-            except FileNotFoundError:
-                labels = b""
-            name = path.relative_to(self.splits[split]).as_posix()
-            digest.update(f"{name}\n{path.stat().st_size} {len(labels)}\n".encode())
-            digest.update(labels)
-        return digest.hexdigest()
-
-    def converted(self) -> Converted:
-        """What its conversion wrote down; all of it is empty where nobody knows of one.
-
-        Raises:
-            InputError: ``manifest.json`` cannot be read.
-        """
-        return read_converted(self.root)
-
-    def tiled_pages(self, split: str) -> dict[PurePosixPath, TiledPage]:
-        """The pages that a split's images were cut from; empty where whole pages were converted.
-
-        Raises:
-            InputError: ``manifest.json`` is damaged.
-        """
-        tiled = self.converted().tiles.get(self._folder_name(split), {})
-        return {PurePosixPath(page): entry for page, entry in tiled.items()}
-
-    def converted_pages(self, split: str) -> "ConvertedPages | None":
-        """The pages that a split's images were made from; None where no conversion tells of them.
-
-        Raises:
-            InputError: ``manifest.json`` is damaged.
-        """
-        converted, name = self.converted(), self._folder_name(split)
-        pages = converted.pages
-        if name not in pages:
-            return None
-        n_pages = sum(pages.values())
-        annotations = converted.annotations.get(name)
-        tiled = converted.tiles.get(name)
-        return ConvertedPages(
-            n_pages=pages[name],
-            mean_annotations=converted.n_read / n_pages if n_pages else None,
-            annotations=tuple(annotations.values()) if annotations else None,
-            symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,
-            are_cut=any(len(page.tiles) > 1 for page in tiled.values()) if tiled else False,
-        )
-
-    def _folder_name(self, split: str) -> str:
+    def folder_name(self, split: str) -> str:
+        """Return the name of a split's image folder; empty if the split does not exist."""
         return self.splits[split].name if split in self.splits else ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvertedPages:
-    """What was read and written of the pages of a split, as ``manifest.json`` tells."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LabelledImage:
+    """One image of a split and its label file."""
 
-    n_pages: int
-    mean_annotations: float | None
-    """Annotations a page over all splits, which older conversions tell as well."""
-    annotations: tuple[int, ...] | None
-    """Annotations of each page, those without a class included; None in older conversions."""
-    symbols: tuple[int, ...] | None
-    """Symbols of each page, each counted once however many tiles show it; None where pages were
-    neither scaled nor cut: their images have the same."""
-    are_cut: bool
-    """Whether a page has more than one tile."""
+    path: Path
+    page: Page
+    rows: np.ndarray[Any, np.dtype[np.float64]]
+    """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
+    content: bytes
+    """Bytes of the label file; empty without one."""
+
+    def fingerprint(self) -> bytes:
+        """Return the image's name and size in bytes and the content of its label file."""
+        header = f"{self.page.image}\n{self.path.stat().st_size} {len(self.content)}\n"
+        return header.encode() + self.content
 
 
 def open_dataset(folder: Path) -> YoloDataset:
-    """Open a folder that has a ``data.yaml``.
+    """Open a YOLO folder.
 
     Args:
-        folder: The folder, or the ``data.yaml`` in it.
+        folder: Folder that contains a ``data.yaml``, or the path of that file.
 
     Raises:
-        InputError: There is none, or it says something it must not.
+        InputError: ``data.yaml`` is missing or malformed, or the folder of a split is missing.
     """
     path = folder if folder.suffix in {".yaml", ".yml"} else folder / DATA_YAML
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            "no such file; give a folder that `omr convert` wrote with --format yolo", path=path
+            "no such file; expected a folder written by `omr convert` with --format yolo", path=path
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot be read: {' '.join(str(error).split())}", path=path) from error
@@ -227,21 +186,134 @@ def open_dataset(folder: Path) -> YoloDataset:
     for split, folder in splits.items():
         if not folder.is_dir():
             raise InputError(
-                f"no folder {folder}; convert without --labels-only", path=path, where=split
+                f"no such folder: {folder}; convert without --labels-only", path=path, where=split
             )
     return YoloDataset(root=path.parent, names=_names(data.get("names"), path), splits=splits)
+
+
+def recognises(path: Path) -> bool:
+    """Check whether a path is a folder with a ``data.yaml``, or a YAML file."""
+    return path.suffix in {".yaml", ".yml"} or (path / DATA_YAML).is_file()
+
+
+def open_splits(path: Path) -> list["YoloSplit"]:
+    """Open the splits of a YOLO folder.
+
+    Splits that share a folder are opened once: as the split with the folder's name, or else as the
+    first one.
+
+    Args:
+        path: Folder that contains a ``data.yaml``, or the path of that file.
+
+    Raises:
+        InputError: ``data.yaml`` is missing or malformed, or a split has no images.
+    """
+    dataset = open_dataset(path)
+    split_of: dict[Path, str] = {}
+    for split, folder in dataset.splits.items():
+        if folder.name == split or folder.resolve() not in split_of:
+            split_of[folder.resolve()] = split
+    return [YoloSplit(dataset, split) for split in split_of.values()]
+
+
+class ImageSizes(Mapping[PurePosixPath, tuple[int, int]]):
+    """Width and height of the images in a folder, each read from its file when accessed."""
+
+    def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
+        self._paths = {PurePosixPath(path.relative_to(folder)): path for path in paths}
+
+    def __getitem__(self, image: PurePosixPath) -> tuple[int, int]:
+        return images.size(self._paths[image])
+
+    def __iter__(self) -> Iterator[PurePosixPath]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+class YoloSplit:
+    """One split of a YOLO folder; implements :class:`~converters.formats.AnnotationSource`.
+
+    Raises:
+        InputError: The split does not exist or has no images.
+    """
+
+    def __init__(self, dataset: YoloDataset, split: str) -> None:
+        paths = dataset.image_paths(split)
+        self.path = dataset.root / DATA_YAML
+        self.split = split
+        self.image_folder = dataset.splits[split]
+        self.images = ImageSizes(self.image_folder, paths)
+        self._dataset = dataset
+
+    def sha256(self) -> str:
+        """Hash the names and sizes of the images, and the contents of their label files."""
+        digest = hashlib.sha256()
+        for image in self._dataset.labelled_images(self.split):
+            digest.update(image.fingerprint())
+        return digest.hexdigest()
+
+    def categories(self, _source: Source) -> tuple[str, ...]:
+        """Return the names in ``data.yaml``."""
+        return self._dataset.names
+
+    def pages(
+        self,
+        source: Source,
+        labels: Mapping[str, int],
+        counts: Tally,
+        *,
+        clip: bool = False,
+        workers: int = 1,
+    ) -> Iterator[Page]:
+        """Yield the pages, sorted by name.
+
+        Args:
+            source: Class of each name in ``data.yaml``.
+            labels: Label of each class.
+            counts: Receives the numbers of labels read, and of those dropped because their name has
+                no class.
+            clip: Accept boxes that extend beyond the image; the cleaning clips them.
+            workers: Not used.
+
+        Raises:
+            InputError: A label file is malformed, or a box extends beyond its image.
+        """
+        names = self._dataset.names
+        label_of = np.array([labels.get(source.class_of.get(name, ""), -1) for name in names])
+        for page in self._dataset.pages(self.split):
+            counts.read += len(page.labels)
+            new_labels = label_of[page.labels]
+            is_mapped = new_labels >= 0
+            counts.drop(tally.NOT_IN_CLASS_MAP, page.labels[~is_mapped], names)
+            page = replace(page, labels=new_labels, n_annotations=len(page.labels)).only(is_mapped)
+            yield page if clip else self._inside(page)
+
+    def _inside(self, page: Page) -> Page:
+        """Clip what rounding of digits moved beyond the image; reject boxes further outside."""
+        size = np.array([page.width, page.height] * 2, np.float64)
+        boxes_xyxy = np.clip(page.boxes_xyxy, 0, size)
+        if (outside := (np.abs(boxes_xyxy - page.boxes_xyxy) > ROUNDING * size).any(axis=1)).any():
+            boxes = page.boxes_xyxy[outside].round(1).tolist()
+            raise InputError(
+                f"extends beyond the image: {count_of(boxes, 'label', most=1)}; use --clip to clip "
+                "boxes to the image",
+                path=_label_path(self.image_folder / page.image),
+            )
+        return replace(page, boxes_xyxy=boxes_xyxy)
 
 
 def _names(names: Any, path: Path) -> tuple[str, ...]:  # noqa: ANN401
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        raise InputError("expected the name of each label from 0 on", path=path, where="names")
+        raise InputError("expected the names of labels 0, 1, 2, ...", path=path, where="names")
     return tuple(names)
 
 
 def _label_path(image: Path) -> Path:
-    """``.../images/train/a.png`` to ``.../labels/train/a.txt``, as Ultralytics does."""
+    """Return an image's label file as Ultralytics does: ``labels/a.txt`` for ``images/a.png``."""
     parts = list(image.parts)
     last = len(parts) - 1 - parts[::-1].index(IMAGES) if IMAGES in parts else None
     if last is not None:
@@ -249,12 +321,11 @@ def _label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Boxes]:
-    """Labels ``(N,)`` and boxes in shares of the image ``(N, 4)``."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        lines = []
+def _parse_labels(
+    content: bytes, path: Path, n_names: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Parse a label file into an array of shape ``(N, 5)``; ``path`` is for error messages."""
+    lines = content.decode("utf-8").splitlines()
     table = _table(lines, n_names)
     if table is None:
         for i, line in enumerate(lines):
@@ -262,14 +333,13 @@ def _read_labels(path: Path, n_names: int) -> tuple[np.ndarray[Any, np.dtype[np.
             if problem:
                 raise InputError(problem, path=path, where=f"line {i + 1}")
         table = np.array([line.split() for line in lines if line.split()], np.float64)
-    table = table.reshape(-1, 5)
-    return table[:, 0].astype(np.int64), table[:, 1:]
+    return table.reshape(-1, 5)
 
 
 def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """All numbers of a file, ``(N, 5)``, or None where lines must be looked at one by one.
+    """Parse all lines of a file, shape ``(N, 5)``; None if a line needs closer inspection.
 
-    A large data set has millions of lines, and nearly all are as :func:`label_lines` writes them.
+    This is fast, because large data sets have millions of lines, nearly all of them valid.
     """
     rows = [line.split() for line in lines]
     if any(len(row) != 5 for row in rows):
@@ -279,14 +349,14 @@ def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.fl
     except ValueError:
         return None
     table = table.reshape(-1, 5)
-    labels, shares = table[:, 0], table[:, 1:]
-    fine = (labels >= 0).all() and (labels < n_names).all()
-    fine = fine and (shares >= 0).all() and (shares <= 1).all()
-    return table if fine else None
+    labels, coordinates = table[:, 0], table[:, 1:]
+    is_valid = (labels >= 0).all() and (labels < n_names).all()
+    is_valid = is_valid and (coordinates >= 0).all() and (coordinates <= 1).all()
+    return table if is_valid else None
 
 
 def _problem(row: list[str], n_names: int) -> str | None:
-    """What is wrong with the words of a line, if anything."""
+    """Describe the problem with a line; None if it is valid."""
     try:
         numbers = [float(word) for word in row]
     except ValueError:
@@ -294,7 +364,7 @@ def _problem(row: list[str], n_names: int) -> str | None:
     if row and len(numbers) != 5:
         return f"expected label, x_centre, y_centre, width, height, got: {' '.join(row)}"
     if row and not 0 <= numbers[0] < n_names:
-        return f"label {row[0]} is not one of the {n_names} names in {DATA_YAML}"
+        return f"label {row[0]} has no name in {DATA_YAML}, which has {n_names} names"
     if row and not all(0 <= number <= 1 for number in numbers[1:]):
-        return f"expected shares of the image from 0 to 1, got: {' '.join(row)}"
+        return f"expected coordinates from 0 to 1, got: {' '.join(row)}"
     return None

@@ -1,6 +1,5 @@
-"""Preparation of pages: one page in, the images with labels made from it out.
+"""Preparation of pages: takes one annotated page and writes the images and labels made from it.
 
-Main path: :mod:`~converters.prepare.preparation` takes a page through
-:mod:`~converters.prepare.cleaning`, scaling and :mod:`~converters.prepare.tiles`;
-:mod:`~converters.prepare.splits` holds pages out.
+Main path: :func:`preparation.prepare` runs :func:`cleaning.clean`, :func:`scaling.scale` and
+:func:`tiles.cut` on a page; :mod:`~converters.prepare.splits` chooses the pages to hold out.
 """

@@ -1,4 +1,4 @@
-"""Repairs and removes the labels that mislead a training; every change is counted.
+"""Cleaning of labels: repairs or removes those that would mislead training, and counts each change.
 
 Shapes: N symbols of a page.
 """
@@ -16,31 +16,35 @@ from converters.page import Page
 from converters.tally import Tally
 
 SAME_BOX_IOU = 0.95
-"""Two symbols of different classes that overlap this much have one box, whatever the options."""
+"""IoU from which symbols of different classes are reported as having the same box."""
 VANISHING = 1e-6
-"""Share of the page's side: a shorter side would be 0 in a label of six digits."""
+"""Fraction of the page's side; a shorter box side would be 0 in a label with six digits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CleaningOptions:
-    """What is done to the labels of a page."""
+    """Settings of the cleaning of labels."""
 
     dedup_iou: float = 0.95
-    """Two symbols of one class that overlap this much are one."""
+    """IoU from which two symbols of the same class are duplicates."""
     min_side: float = 2.0
-    """Pixels given to a box without width or height: a plain line is not nothing."""
+    """Side in pixels given to boxes without width or height, such as those of plain lines."""
     clip: bool = False
-    """Cut boxes at the border of the page; without it such boxes are an error."""
+    """Whether boxes are clipped to the page; otherwise a box beyond the page is an error."""
 
 
 def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Tally) -> Page:
-    """Return the page with its labels put right.
+    """Clip, widen and deduplicate the symbols of a page.
 
     Args:
-        page: As read.
+        page: Page as read from the source.
         names: Names of the classes.
-        options: What is done.
-        counts: Receives what was dropped, changed and found, by class.
+        options: Settings of the cleaning.
+        counts: Receives the numbers of dropped and changed symbols, and of symbols with the same
+            box, by class.
+
+    Returns:
+        The page with the remaining symbols, in the same order.
     """
     if options.clip:
         page = _clip(page, names, counts)
@@ -49,7 +53,7 @@ def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Ta
     pairs = overlapping_pairs(page.boxes_xyxy, options.dedup_iou)
     same = page.labels[pairs[:, 0]] == page.labels[pairs[:, 1]]
     dropped = np.zeros(len(page.labels), bool)
-    dropped[list(_later_ones(pairs[same]))] = True
+    dropped[list(_later_duplicates(pairs[same]))] = True
     page = _drop(page, dropped, tally.NEAR_DUPLICATE, names, counts)
     if len(pairs) > same.sum() or options.dedup_iou > SAME_BOX_IOU:
         counts.two_classes.update(_two_classes(page, names))
@@ -57,7 +61,7 @@ def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Ta
 
 
 def _two_classes(page: Page, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the class names of every pair of symbols with one box."""
+    """Yield the class names of each pair of symbols with the same box and different classes."""
     for i, j in overlapping_pairs(page.boxes_xyxy, SAME_BOX_IOU).tolist():
         a, b = sorted((names[page.labels[i]], names[page.labels[j]]))
         if a != b:
@@ -77,29 +81,30 @@ def _change(
     page: Page,
     boxes_xyxy: Boxes,
     rows: NDArray[np.bool_],
-    what: str,
+    change: str,
     names: Sequence[str],
     counts: Tally,
 ) -> Page:
     if not rows.any():
         return page
     changed = tally.count(page.labels[rows], names)
-    counts.changed.update({(what, name): n for name, n in changed.items()})
+    counts.changed.update({(change, name): n for name, n in changed.items()})
     return replace(page, boxes_xyxy=boxes_xyxy)
 
 
 def _clip(page: Page, names: Sequence[str], counts: Tally) -> Page:
+    """Clip boxes to the page, and drop those that are entirely outside."""
     limit = np.array([page.width, page.height] * 2, np.float64)
-    cut = np.clip(page.boxes_xyxy, 0, limit)
-    moved = (cut != page.boxes_xyxy).any(1)
-    gone: NDArray[np.bool_] = moved & (cut[:, 2:] <= cut[:, :2]).any(1)
-    clipped: NDArray[np.bool_] = moved & ~gone
-    page = _change(page, cut, clipped, tally.CLIPPED, names, counts)
-    return _drop(page, gone, tally.OUTSIDE_PAGE, names, counts)
+    boxes_xyxy = np.clip(page.boxes_xyxy, 0, limit)
+    moved = (boxes_xyxy != page.boxes_xyxy).any(1)
+    outside: NDArray[np.bool_] = moved & (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(1)
+    clipped: NDArray[np.bool_] = moved & ~outside
+    page = _change(page, boxes_xyxy, clipped, tally.CLIPPED, names, counts)
+    return _drop(page, outside, tally.OUTSIDE_PAGE, names, counts)
 
 
 def _widen(page: Page, names: Sequence[str], min_side: float, counts: Tally) -> Page:
-    """Give ``min_side`` to sides of no length, about their middle, inside the page."""
+    """Widen sides of zero length to ``min_side`` around their centre, inside the page."""
     xy_min, xy_max = np.split(page.boxes_xyxy, 2, axis=1)
     size = np.array([page.width, page.height], np.float64)
     flat: NDArray[np.bool_] = xy_max - xy_min <= VANISHING * size  # (N, 2)
@@ -112,7 +117,7 @@ def _widen(page: Page, names: Sequence[str], min_side: float, counts: Tally) -> 
 
 
 def _exact_duplicates(page: Page) -> NDArray[np.bool_]:
-    """Mark symbols whose class and box an earlier one has, shape ``(N,)``."""
+    """Mark symbols with the class and box of an earlier symbol, shape ``(N,)``."""
     columns = (*page.boxes_xyxy.T, page.labels)
     order = np.lexsort(columns)  # stable: equal rows stay in the order of the page
     same = np.ones(max(0, len(order) - 1), bool)
@@ -124,10 +129,10 @@ def _exact_duplicates(page: Page) -> NDArray[np.bool_]:
     return later
 
 
-def _later_ones(pairs: NDArray[np.int64]) -> set[int]:
-    """Of each pair the later row goes, unless the earlier one is gone already."""
-    gone: set[int] = set()
-    for i, j in pairs.tolist():  # sorted by i: whether i stays is known before its pairs come
-        if i not in gone:
-            gone.add(j)
-    return gone
+def _later_duplicates(pairs: NDArray[np.int64]) -> set[int]:
+    """Choose the later row of each pair, unless its earlier row has been chosen already."""
+    dropped: set[int] = set()
+    for i, j in pairs.tolist():  # sorted by i, so whether i stays is known before its pairs
+        if i not in dropped:
+            dropped.add(j)
+    return dropped

@@ -1,4 +1,4 @@
-"""Holds pages out for validation, so that no work stands on both sides."""
+"""Validation split: holds out pages for validation without dividing a work between two splits."""
 
 import hashlib
 from collections import Counter
@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from class_maps import ConfigError
-from converters.names import several, work_of
+from converters.names import count_of, work_of
 
 SplitBy = Literal["work", "page"]
 
@@ -15,20 +15,20 @@ SplitBy = Literal["work", "page"]
 def held_out(
     images: Iterable[PurePosixPath], fraction: float, split_by: SplitBy, seed: int
 ) -> frozenset[str]:
-    """Choose the groups that become the validation set.
+    """Choose the groups of pages that become the validation set.
 
-    Groups are taken in the order of a hash of their name and the seed: which one comes early does
-    not depend on the order of the files, nor on what else there is.
+    Groups are taken in the order of a hash of their name and the seed, so the order of any two
+    groups depends neither on the order of the files nor on the other groups.
 
     Args:
-        images: Names of the training images.
-        fraction: Of the images, above 0 and below 1; whole groups come as close as they can, but
-            at least one is taken and at least one is left.
-        split_by: What may not be divided.
-        seed: Another one gives another choice.
+        images: Image names of the training pages.
+        fraction: Fraction of the images to hold out, between 0 and 1 exclusive. Whole groups
+            approximate it; at least one group is held out and at least one remains.
+        split_by: Whether a group consists of the pages of a work or of a single page.
+        seed: Seed of the choice.
 
     Returns:
-        Names of groups, as :func:`group_of` gives them.
+        Names of the groups as returned by :func:`group_of`.
 
     Raises:
         ConfigError: There are fewer than two groups.
@@ -36,13 +36,14 @@ def held_out(
     sizes = Counter(group_of(image, split_by) for image in images)
     if len(sizes) < 2:
         raise ConfigError(
-            f"--val needs at least two {split_by}s to hold one out, the training set has "
-            f"{len(sizes)}"
+            f"needs at least two {split_by}s to hold one out, but the training set has "
+            f"{len(sizes)}",
+            option="--val",
         )
-    wanted, taken = fraction * sizes.total(), 0
+    target, taken = fraction * sizes.total(), 0
     chosen: list[str] = []
     for group in shuffled(sizes, seed)[: len(sizes) - 1]:
-        if chosen and taken + sizes[group] / 2 > wanted:
+        if chosen and taken + sizes[group] / 2 > target:
             break
         chosen.append(group)
         taken += sizes[group]
@@ -50,32 +51,45 @@ def held_out(
 
 
 def shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """Put names in the order of a hash: which of two comes first depends on nothing else."""
+    """Sort names by a hash of name and seed: the order of two names depends on nothing else."""
     return sorted(names, key=lambda name: _hash(name, seed))
 
 
 def group_of(image: PurePosixPath, split_by: SplitBy) -> str:
-    """Name of the group that must stay on one side.
+    """Return the name of the group of pages that an image belongs to.
+
+    Args:
+        image: Image name of the page.
+        split_by: Whether a group consists of the pages of a work or of a single page.
 
     Raises:
-        ConfigError: The work is wanted and the name does not say it.
+        ConfigError: Groups are works, but the image's name does not contain its work.
     """
     if split_by == "page":
         return image.as_posix()
     work = work_of(image)
     if work is None:
         raise ConfigError(
-            f"{image}: the name does not say which work this is a page of (expected "
-            "lg-<work>-aug-<font>--page-<n>); use --split-by page if no two pages share one"
+            f"{image}: the work is not in the name (expected lg-<work>-aug-<font>--page-<n>); use "
+            "--split-by page if no two pages are of the same work"
         )
     return work
 
 
 def shared_works(works_of: dict[str, set[str]]) -> str | None:
-    """Warn of works that stand in more than one split; ``works_of`` gives each split's."""
+    """Warn about works that occur in several splits.
+
+    Args:
+        works_of: Works by split.
+
+    Returns:
+        The warning; None if no work occurs in two splits.
+    """
     counts = Counter(work for works in works_of.values() for work in works)
     if repeated := sorted(work for work, n in counts.items() if n > 1):
-        return f"in more than one split: {several(repeated, 'work')}; scores there flatter"
+        return (
+            f"in more than one split: {count_of(repeated, 'work')}; scores will be too optimistic"
+        )
     return None
 
 

@@ -1,6 +1,6 @@
-"""Cuts pages into overlapping tiles, and says which symbols belong to which.
+"""Tiling: cuts pages into overlapping tiles, and assigns each symbol to the tiles that show it.
 
-Shapes: N symbols of a page, T tiles.
+Shapes: N symbols of a page.
 """
 
 import math
@@ -11,52 +11,84 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from class_maps import ConfigError
 from converters.boxes import Boxes
 from converters.page import Page, Placement
 
-LONG_SHARE = 0.25
-"""Of the tile's side: with less overlap than this, symbols longer than it count as long."""
+LONG_SIDE_FRACTION = 0.25
+"""Fraction of the tile's side. Tiles that overlap by less use this length, instead of the overlap,
+as the limit above which a symbol counts as long."""
 
 
-def usual_overlap(size: int) -> int:
-    """Pixels that tiles share unless another number is asked for: a fifth of their side."""
+def default_overlap(size: int) -> int:
+    """Return the default overlap in pixels of tiles of ``size`` pixels: a fifth of their side."""
     return size // 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TileOptions:
-    """How pages are cut.
+    """Size and overlap of tiles.
 
-    A symbol no longer than the overlap stands whole in at least one tile, and belongs to every
-    tile that shows ``min_visible`` of its area. Of a longer one (a staff, a slur, a long beam) a
-    tile may never see more than a piece: it is cut at the border, marked so, and belongs to every
-    tile that shows as much of it as would make up ``min_visible`` of the overlap.
+    A symbol no longer than the overlap is complete in at least one tile, and belongs to every tile
+    that shows ``min_visible`` of its area. A longer symbol, such as a staff, a slur or a long beam,
+    may be shown only in part by every tile. It is cut at the tile's border, marked as cut, and
+    belongs to every tile that shows ``min_visible`` of the length of the overlap.
     """
 
     size: int
-    """Pixels a side; a smaller page is one tile."""
+    """Side of the square tiles in pixels; a smaller page is one tile."""
     overlap: int
-    """Pixels that neighbours share at least."""
+    """Minimum overlap of adjacent tiles in pixels."""
     min_visible: float = 0.5
+    """Visible fraction of a symbol from which it belongs to a tile."""
 
     def __post_init__(self) -> None:
-        """Check that tiles move on."""
+        """Check that the overlap is smaller than a tile."""
         if not 0 <= self.overlap < self.size:
             raise ValueError(f"overlap must be from 0 to {self.size - 1}, got {self.overlap}")
 
 
+def tile_options(size: int | None, overlap: int | None, min_visible: float) -> TileOptions | None:
+    """Check the tile options of the command line.
+
+    Args:
+        size: Value of ``--tile``; None to keep whole pages.
+        overlap: Value of ``--overlap``; None for :func:`default_overlap`.
+        min_visible: Value of ``--min-visible``.
+
+    Raises:
+        ConfigError: The overlap was given without tiles, or is not smaller than a tile.
+    """
+    if size is None:
+        if overlap is not None:
+            raise ConfigError("requires --tile", option="--overlap", value=overlap)
+        return None
+    overlap = default_overlap(size) if overlap is None else overlap
+    if overlap >= size:
+        raise ConfigError(f"must be smaller than --tile {size}", option="--overlap", value=overlap)
+    return TileOptions(size=size, overlap=overlap, min_visible=min_visible)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Tile:
-    """A part of a page, and the page's symbols that belong to it."""
+    """A part of a page, with the symbols that belong to it."""
 
     page: Page
-    """The tile as a page of its own; its ``placement`` says where it was cut."""
+    """The tile as a page; its ``placement`` contains the position on the original page."""
     rows: NDArray[np.int64]
-    """Which of the page's symbols these are."""
+    """Indices of the tile's symbols on the original page."""
 
 
 def starts(length: int, options: TileOptions) -> list[int]:
-    """Where tiles begin along a side of ``length`` pixels: evenly, the last at the end."""
+    """List where tiles start along a side of the page.
+
+    Args:
+        length: Length of the side in pixels.
+        options: Size and overlap of the tiles.
+
+    Returns:
+        Evenly spaced positions in pixels; the last tile ends at the end of the side.
+    """
     if length <= options.size:
         return [0]
     n = math.ceil((length - options.overlap) / (options.size - options.overlap))
@@ -64,11 +96,11 @@ def starts(length: int, options: TileOptions) -> list[int]:
 
 
 def cut(page: Page, options: TileOptions) -> Iterator[Tile]:
-    """Yield the tiles of a page, row by row; those without symbols too.
+    """Yield the tiles of a page, row by row, including those without symbols.
 
     Args:
-        page: Cleaned: every box has an area.
-        options: How it is cut.
+        page: Cleaned page; every box has an area.
+        options: Size and overlap of the tiles.
     """
     for y in starts(page.height, options):
         for x in starts(page.width, options):
@@ -76,7 +108,7 @@ def cut(page: Page, options: TileOptions) -> Iterator[Tile]:
 
 
 def tile_name(image: PurePosixPath, x: int, y: int) -> PurePosixPath:
-    """Name of the tile of ``image`` whose corner is at ``x``, ``y``."""
+    """Return the file name of the tile of ``image`` with its top-left corner at ``(x, y)``."""
     return image.with_name(f"{image.stem}__x{x:05d}_y{y:05d}.png")
 
 
@@ -84,9 +116,9 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
     width, height = min(options.size, page.width), min(options.size, page.height)
     shifted = page.boxes_xyxy - [x, y, x, y]
     inside = np.clip(shifted, 0, [width, height, width, height])
-    rows = np.flatnonzero(_visible(shifted, inside, options) >= options.min_visible)
+    rows = np.flatnonzero(_visible_fraction(shifted, inside, options) >= options.min_visible)
     part = page.only(rows)
-    whole = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1, scale_y=1)
+    placement = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1, scale_y=1)
     is_cut: NDArray[np.bool_] = (inside != shifted)[rows].any(axis=1)
     part = replace(
         part,
@@ -96,7 +128,7 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
         boxes_xyxy=inside[rows],
         corners=_corners(part.corners, (x, y), inside[rows], is_cut),
         cut=is_cut,
-        placement=replace(whole, x=x, y=y),
+        placement=replace(placement, x=x, y=y),
     )
     return Tile(page=part, rows=rows)
 
@@ -104,17 +136,19 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
 def _corners(
     corners: Boxes | None, origin: tuple[int, int], boxes_xyxy: Boxes, is_cut: NDArray[np.bool_]
 ) -> Boxes | None:
-    """The oriented boxes on the tile; of what is cut, the upright box of what is left."""
+    """Shift oriented boxes to the tile; cut symbols get the upright box of their visible part."""
     if corners is None:
         return None
     upright = boxes_xyxy[:, [2, 3, 2, 1, 0, 1, 0, 3]].reshape(-1, 4, 2)
     return np.where(is_cut[:, None, None], upright, corners - np.array(origin))
 
 
-def _visible(boxes_xyxy: Boxes, inside_xyxy: Boxes, options: TileOptions) -> NDArray[np.float64]:
-    """How much of each box a tile shows, 0 to 1, shape ``(N,)``; see :class:`TileOptions`."""
-    long = max(options.overlap, LONG_SHARE * options.size)
+def _visible_fraction(
+    boxes_xyxy: Boxes, inside_xyxy: Boxes, options: TileOptions
+) -> NDArray[np.float64]:
+    """Compute the visible fraction of each box as in :class:`TileOptions`, 0 to 1, ``(N,)``."""
+    long = max(options.overlap, LONG_SIDE_FRACTION * options.size)
     whole = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    shown = inside_xyxy[:, 2:] - inside_xyxy[:, :2]
-    shares: NDArray[np.float64] = np.minimum(shown / np.minimum(whole, long), 1)  # (N, 2)
-    return shares[:, 0] * shares[:, 1]
+    visible = inside_xyxy[:, 2:] - inside_xyxy[:, :2]
+    fractions: NDArray[np.float64] = np.minimum(visible / np.minimum(whole, long), 1)  # (N, 2)
+    return fractions[:, 0] * fractions[:, 1]

@@ -265,7 +265,7 @@ def _measure(spec: "StepSpec") -> dict[str, object] | None:
     from dataclasses import replace
 
     from training.memory.batch_search import present_device
-    from training.memory.measured import measure_step
+    from training.memory.profile import profile_step
     from training.memory.step import predict_step
 
     gpu = present_device()
@@ -275,7 +275,7 @@ def _measure(spec: "StepSpec") -> dict[str, object] | None:
     if need > gpu.usable_bytes:
         note(f"not measured: {_mib(need)} MiB do not fit on {gpu.name}; take a smaller --batch")
         return None
-    measured = measure_step(here)
+    measured = profile_step(here)
     predicted = predict_step(replace(here, pairs=measured.pairs))
     n_bytes = predicted.allocated_bytes
     say(

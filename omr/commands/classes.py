@@ -1,4 +1,4 @@
-"""``omr classes list | show | check``."""
+"""The commands ``omr classes list``, ``show`` and ``check``."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ import class_maps
 from omr.console import out, print_json, say, table
 from omr.options import AsJson
 
-app = typer.Typer(no_args_is_help=True, help="Look at class maps: which classes there are.")
+app = typer.Typer(no_args_is_help=True, help="List, show and check class maps.")
 
 
 @app.command("list")
@@ -26,7 +26,7 @@ def list_maps(
         return
     rows = [(m.name, len(m.names), ", ".join(m.sources)) for m in maps]
     table("Class maps", ("name", "classes", "sources"), rows, to=out)
-    say("omr classes show NAME tells more; a copy of one is a good start for your own.")
+    say("See `omr classes show NAME` for details; copy a class map's file to write your own.")
 
 
 @app.command()
@@ -34,7 +34,7 @@ def show(
     name: Annotated[str, typer.Argument(help="Name of a class map, or a .yaml file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show the classes of a map, and what each data set calls them.
+    """Show the classes of a class map, and the categories of each data set that fill them.
 
     Example: omr classes show harmony
     """
@@ -43,7 +43,7 @@ def show(
         {
             "label": label,
             "name": class_name,
-            "sources": {s.name: _origin(s, class_name) for s in class_map.sources.values()},
+            "sources": {s.name: _categories(s, class_name) for s in class_map.sources.values()},
         }
         for label, class_name in enumerate(class_map.names)
     ]
@@ -58,7 +58,7 @@ def show(
     )
 
 
-def _origin(source: class_maps.Source, name: str) -> str:
+def _categories(source: class_maps.Source, name: str) -> str:
     if name in source.unlabelled:
         return "never labelled"
     return ", ".join(c for c, class_name in source.class_of.items() if class_name == name) or "-"
@@ -67,37 +67,38 @@ def _origin(source: class_maps.Source, name: str) -> str:
 @app.command()
 def check(
     name: Annotated[str, typer.Argument(help="Name of a class map, or a .yaml file.")],
-    dataset: Annotated[Path, typer.Argument(help="What `omr convert` would read.")],
+    dataset: Annotated[Path, typer.Argument(help="Data set that `omr convert` reads.")],
     annotation_set: Annotated[
-        str | None, typer.Option(help="Read this set instead of the class map's.")
+        str | None,
+        typer.Option(help="Annotation set to read.", show_default="that of the class map"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what of a data set a class map takes, drops, and leaves without an example.
+    """Count the symbols of a data set that fill each class, and those that would be dropped.
 
     Example: omr classes check harmony ds2_dense
     """
     from converters.class_coverage import coverage
 
     class_map = class_maps.load(name)
-    found = coverage(class_map, dataset, annotation_set)
+    result = coverage(class_map, dataset, annotation_set)
     if as_json:
-        print_json(found)
+        print_json(result)
         return
     table(
         f"{class_map.name} on {dataset}",
         ("class", "symbols", "from"),
         [
             (row["name"], row["count"], ", ".join(row["categories"]) or "-")
-            for row in found["classes"]
+            for row in result["classes"]
         ],
         to=out,
     )
-    table("Dropped", ("category", "symbols"), list(found["dropped"].items()), to=out)
-    for what, names in (
-        ("no symbol here", found["empty"]),
-        ("never labelled by this source, so no negatives either", found["unlabelled"]),
-        ("no source can fill", found["unfillable"]),
+    table("Dropped", ("category", "symbols"), list(result["dropped"].items()), to=out)
+    for problem, names in (
+        ("no symbols in this data set", result["empty"]),
+        ("never labelled in this data set, so no negatives either", result["unlabelled"]),
+        ("not filled by any source", result["unfillable"]),
     ):
         if names:
-            say(f"{what}: {', '.join(names)}", to=out)
+            say(f"{problem}: {', '.join(names)}", to=out)

@@ -1,4 +1,4 @@
-"""``omr engrave``."""
+"""The command ``omr engrave``."""
 
 import re
 from pathlib import Path
@@ -12,56 +12,58 @@ from omr.options import AsJson, Workers, n_processes
 
 
 def engrave(
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    pages: Annotated[int, typer.Option(help="How many.")] = 100,
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    pages: Annotated[int, typer.Option(help="Number of pages.")] = 100,
     scores: Annotated[
         str,
         typer.Option(
-            help="generated: music made up; chorales: Bach's, out of music21; or a file or folder "
-            "of MusicXML, MXL, MEI or Humdrum."
+            help="Music: generated (composed by omr), chorales (Bach's, from music21), or a file "
+            "or folder of MusicXML, MXL, MEI or Humdrum."
         ),
     ] = "generated",
     style: Annotated[
         Literal["plain", "decorated", "mixed"],
         typer.Option(
-            help="plain; decorated: articulation, ornaments, tuplets ... too; mixed: half."
+            help="Symbols: plain (common ones), decorated (also articulations, ornaments, tuplets "
+            "and other rare ones), or mixed (about half of the pages decorated)."
         ),
     ] = "plain",
-    size: Annotated[str, typer.Option(help="Width and height of a page in pixels.")] = "1960x2772",
+    size: Annotated[str, typer.Option(help="Page size in pixels, WIDTHxHEIGHT.")] = "1960x2772",
     fonts: Annotated[
-        str | None, typer.Option(help="Music fonts, by commas.", show_default="all five")
+        str | None,
+        typer.Option(
+            help="Music fonts, comma-separated: Bravura, Gootville, Leipzig, Leland, Petaluma.",
+            show_default="all five",
+        ),
     ] = None,
     degrade: Annotated[
-        Literal["none", "scan", "photo"],
-        typer.Option(help="Make pages look scanned or photographed."),
+        Literal["none", "scan", "photo"], typer.Option(help="Imitation of a scan or a photo.")
     ] = "none",
-    val: Annotated[float, typer.Option(help="Share of the pieces to hold out.")] = 0.0,
+    val: Annotated[float, typer.Option(help="Fraction of the pieces to hold out.")] = 0.0,
     holdout_font: Annotated[
-        str | None, typer.Option(help="Font of the pages held out, and of no other.")
+        str | None, typer.Option(help="Music font used for all held-out pages and no others.")
     ] = None,
     segmentation: Annotated[
-        bool, typer.Option("--segmentation", help="Paint the categories of each page, too.")
+        bool, typer.Option("--segmentation", help="Also write a mask of the categories per page.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Another one gives other pages.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     workers: Workers = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT, if omr made it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if omr created it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Engrave pages of music with exact labels, as a data set in DeepScoresV2's format.
 
-    Page k depends on the seed and on k alone: more pages begin with the same ones. `omr convert`
-    reads OUT, `omr show` draws its boxes, manifest.json counts its symbols.
+    Page k depends only on the seed and on k, so a larger data set starts with the same pages.
+    `omr convert` reads OUT, `omr show` draws its boxes, and manifest.json counts its symbols.
 
     Example: omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
     """
-    from converters.engraving import raster
-    from converters.engraving.dataset import EngravingOptions
-    from converters.engraving.dataset import engrave as run
+    from converters.engraving import dataset, raster, smufl
     from converters.engraving.pages import PageOptions
-    from converters.engraving.smufl import FONTS
 
     width, height = _size(size)
-    options = EngravingOptions(
+    rasteriser = raster.installed_rasteriser()
+    options = dataset.EngravingOptions(
         pages=pages,
         page=PageOptions(
             seed=seed,
@@ -69,20 +71,22 @@ def engrave(
             height=height,
             style=style,
             degrade=degrade,
-            engine=raster.fastest(),
-            fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else FONTS,
+            rasteriser=rasteriser,
+            fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else smufl.FONTS,
         ),
         scores=scores,
         holdout_font=holdout_font,
         val=val,
         segmentation=segmentation,
     )
-    manifest = run(
+    if rasteriser == "numpy":
+        note(raster.FALLBACK_NOTE)
+    manifest = dataset.engrave(
         out,
         options,
         workers=n_processes(workers),
         force=force,
-        track=lambda found, total: progress(found, "Engraving", total),
+        track=lambda written, total: progress(written, "Engraving", total),
     )
     _show(manifest, out)
     if as_json:
@@ -90,9 +94,10 @@ def engrave(
 
 
 def _size(text: str) -> tuple[int, int]:
-    if not (found := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)):
-        raise ConfigError(f"--size must be WIDTHxHEIGHT in pixels, such as 1960x2772, got {text!r}")
-    return int(found[1]), int(found[2])
+    if not (match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)):
+        reason = "malformed; expected WIDTHxHEIGHT in pixels, e.g. 1960x2772"
+        raise ConfigError(reason, option="--size", value=text)
+    return int(match[1]), int(match[2])
 
 
 def _show(manifest: dict[str, Any], out: Path) -> None:
@@ -104,13 +109,12 @@ def _show(manifest: dict[str, Any], out: Path) -> None:
     )
     counts = sorted(manifest["categories"].items(), key=lambda item: -item[1])
     table("Categories", ("category", "symbols"), [row for row in counts if row[1]])
-    absent = sum(1 for _, n in counts if not n)
-    say(f"{absent} other categories have no symbol; manifest.json names them")
-    share = manifest["collisions"] / manifest["symbols"]
-    say(f"symbols that lie on another: {manifest['collisions']} ({share:.2%})")
+    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them")
+    fraction = manifest["collisions"] / manifest["symbols"]
+    say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})")
     for reason, n in manifest["rejected"].items():
-        say(f"drawn anew: {n} for {reason}")
+        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}")
     for name, error in manifest["failures"].items():
         note(f"{name}: {error}")
     if (val := manifest["engraved"]["val"]) and "val" not in splits:
-        note(f"too few pages to hold out {val:g} of them")
+        note(f"--val {val:g}: too few pages to hold any out; all pages are in the training split")

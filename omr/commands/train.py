@@ -13,7 +13,7 @@ from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
-    from training.data.label_counts import LabelCounts
+    from training.data.label_files import LabelCounts
     from training.lr_finder import RangeTest
     from training.trainer import TrainResult
 
@@ -369,8 +369,10 @@ def _job(find_lr: bool) -> "Callable[..., TrainResult | RangeTest]":
 
 
 def _show_test(found: "RangeTest", out: Path) -> None:
-    from training.lr_finder import FIGURES_FILE, PLOT_FILE
+    from omr.lr_plot import write_lr_plot
+    from training.lr_finder import PLOT_FILE, RESULT_FILE
 
+    write_lr_plot(found, out / PLOT_FILE)
     say(f"{len(found.rates)} steps, up to a learning rate of {found.rates[-1]:.2g}")
     if found.suggestion is None:
         note("the loss never fell: look at the data with omr show")
@@ -379,7 +381,7 @@ def _show_test(found: "RangeTest", out: Path) -> None:
             f"the loss falls fastest at {found.steepest:.2g}; "
             f"a tenth of the rate with the lowest loss is {found.tenth_of_lowest:.2g}"
         )
-    say(f"figures: {out / FIGURES_FILE}, drawn: {out / PLOT_FILE}")
+    say(f"figures: {out / RESULT_FILE}, plot: {out / PLOT_FILE}")
     if found.suggestion is not None:
         say(f"go on with --lr {found.suggestion:g} and another --out")
 
@@ -411,7 +413,7 @@ def _show(result: "TrainResult") -> None:
     for folder, labels in result.sources.items():
         if result.sources.keys() != {folder}:
             _show_counts(labels, f"{folder}, ")
-        if silent := result.silent[folder]:
+        if silent := result.unlabelled[folder]:
             say(f"{folder}: says nothing of {len(silent)} classes: {some(silent, MOST_NAMES)}")
     say(f"{result.epochs} epochs in {result.precision}, {result.seconds:.0f} s -> {result.best}")
 

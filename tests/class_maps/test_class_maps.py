@@ -24,7 +24,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_map_from_a_file(tmp_path: Path) -> None:
+def test_a_class_map_from_a_file(tmp_path: Path) -> None:
     class_map = class_maps.load(str(written(tmp_path, GOOD)))
     assert (class_map.name, class_map.names) == ("demo", ("note", "bar"))
     assert class_map.labels == {"note": 0, "bar": 1}
@@ -39,22 +39,22 @@ def test_a_map_from_a_file(tmp_path: Path) -> None:
         pytest.param(GOOD, "", "expected a mapping, got nothing", id="empty"),
         pytest.param(GOOD, "- note", "expected a mapping, got list ['note']", id="list"),
         pytest.param("[note, bar]", "[]", "classes: expected at least one class", id="no classes"),
-        pytest.param("[note, bar]", "[note, bar, note]", "classes: twice: note", id="twice"),
+        pytest.param("[note, bar]", "[note, bar, note]", "classes: duplicate: note", id="duplicate"),
         pytest.param("[note, bar]", "[note, on]", "classes[1]: expected a name, got bool True", id="bool"),
         pytest.param("[note, bar]", "note", "classes: expected a list of names, got str 'note'", id="str"),
         pytest.param("name: demo", "nam: demo", "unknown: nam (did you mean name?); expected: name, classes, sources", id="key"),
         pytest.param("name: demo\n", "", "name: missing", id="no name"),
-        pytest.param("deepscoresv2:", "deepscores2:", "sources: unknown: deepscores2 (did you mean deepscoresv2?); expected: deepscoresv2, engraved, coco", id="source"),
-        pytest.param("annotation_set: deepscores", "annotation_set: muscima", "sources.deepscoresv2.annotation_set: muscima (did you mean muscima++?) is none of deepscores, muscima++", id="set"),
-        pytest.param("noteheadBlackOnLine", "noteheadBlakOnLine", "sources.deepscoresv2.map: not in deepscoresv2, annotation set deepscores: noteheadBlakOnLine (did you mean noteheadBlackOnLine?)", id="category"),
-        pytest.param("InSpace: note", "InSpace: notes", "sources.deepscoresv2.map: not among classes: notes (did you mean note?)", id="target"),
-        pytest.param("noteheadBlackInSpace", "noteheadBlackOnLine", "twice in the mapping at line 7: noteheadBlackOnLine", id="category twice"),
-        pytest.param("[note, bar]", "[note, bar, flag]", "classes: no source can fill: flag; map a category to each, or list it under a source's unlabelled", id="orphan"),
+        pytest.param("deepscoresv2:", "deepscores2:", "sources: unknown: deepscores2 (did you mean deepscoresv2?); expected: deepscoresv2, engraved, coco, yolo", id="source"),
+        pytest.param("annotation_set: deepscores", "annotation_set: muscima", "sources.deepscoresv2.annotation_set: unknown: muscima (did you mean muscima++?); expected one of deepscores, muscima++", id="set"),
+        pytest.param("noteheadBlackOnLine", "noteheadBlakOnLine", "sources.deepscoresv2.map: not in annotation set deepscores of deepscoresv2: noteheadBlakOnLine (did you mean noteheadBlackOnLine?)", id="category"),
+        pytest.param("InSpace: note", "InSpace: notes", "sources.deepscoresv2.map: not in classes: notes (did you mean note?)", id="target"),
+        pytest.param("noteheadBlackInSpace", "noteheadBlackOnLine", "duplicate keys in the mapping at line 7: noteheadBlackOnLine", id="duplicate category"),
+        pytest.param("[note, bar]", "[note, bar, flag]", "classes: not filled by any source: flag; map a category to each, or list it under unlabelled of a source", id="orphan"),
         pytest.param("unlabelled: [bar]", "unlabelled: [bar, note]", "sources.deepscoresv2.unlabelled: also filled by map: note", id="both"),
-        pytest.param("unlabelled: [bar]", "unlabelled: [baa]", "sources.deepscoresv2.unlabelled: not among classes: baa (did you mean bar?)", id="unlabelled"),
+        pytest.param("unlabelled: [bar]", "unlabelled: [baa]", "sources.deepscoresv2.unlabelled: not in classes: baa (did you mean bar?)", id="unlabelled"),
     ],
 )  # fmt: skip
-def test_errors_say_file_place_and_nearest(
+def test_errors_contain_file_location_and_nearest_name(
     old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     assert old in GOOD
@@ -80,23 +80,23 @@ sources:
 ADDED = "    map: {barlineSingle: bar, barlineDouble: bar}\n"
 
 
-def test_a_source_like_another_takes_its_map_and_adds_to_it(tmp_path: Path) -> None:
+def test_like_extends_the_map_of_another_source(tmp_path: Path) -> None:
     class_map = class_maps.load(str(written(tmp_path, LIKE)))
     assert class_map.source("engraved").class_of == {
         "noteheadBlackOnLine": "note",
         "barlineSingle": "bar",
         "barlineDouble": "bar",
     }
-    assert class_map.source("engraved").unlabelled == ()  # what one does not label, another may
+    assert class_map.source("engraved").unlabelled == ()  # another data set may label these classes
     assert class_map.source("deepscoresv2").class_of == {"noteheadBlackOnLine": "note"}
 
 
-def test_a_source_like_another_need_not_add_anything(tmp_path: Path) -> None:
+def test_like_without_a_map(tmp_path: Path) -> None:
     class_map = class_maps.load(str(written(tmp_path, LIKE.replace(ADDED, ""))))
     assert class_map.source("engraved").class_of == {"noteheadBlackOnLine": "note"}
 
 
-def test_the_source_that_is_taken_from_may_stand_below_and_have_the_same_names(
+def test_like_may_refer_to_a_later_source_with_same_names(
     tmp_path: Path,
 ) -> None:
     text = """
@@ -116,18 +116,18 @@ sources:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        pytest.param("like: deepscoresv2", "like: deepscores", "like: deepscores (did you mean deepscoresv2?) is no other source of this class map; it has: deepscoresv2", id="misspelt"),
-        pytest.param("like: deepscoresv2", "like: engraved", "like: engraved is no other source of this class map; it has: deepscoresv2", id="itself"),
-        pytest.param("like: deepscoresv2", "like: coco", "like: coco is no other source of this class map; it has: deepscoresv2", id="not here"),
+        pytest.param("like: deepscoresv2", "like: deepscores", "like: unknown source: deepscores (did you mean deepscoresv2?); expected one of: deepscoresv2", id="misspelled"),
+        pytest.param("like: deepscoresv2", "like: engraved", "like: unknown source: engraved; expected one of: deepscoresv2", id="itself"),
+        pytest.param("like: deepscoresv2", "like: coco", "like: unknown source: coco; expected one of: deepscoresv2", id="missing"),
         pytest.param("like: deepscoresv2", "like: 2", "like: expected a name, got int 2", id="number"),
-        pytest.param("{barlineSingle: bar,", "{barlineSingle: bar, noteheadBlackOnLine: note,", "map: also in the map of deepscoresv2: noteheadBlackOnLine; leave it out here", id="twice"),
-        pytest.param("{barlineSingle: bar,", "{barlineSingl: bar,", "map: not in engraved, annotation set engraved: barlineSingl (did you mean barlineSingle?)", id="category"),
-        pytest.param("{barlineSingle: bar,", "{barlineSingle: baa,", "map: not among classes: baa (did you mean bar?)", id="class"),
+        pytest.param("{barlineSingle: bar,", "{barlineSingle: bar, noteheadBlackOnLine: note,", "map: already in the map of deepscoresv2: noteheadBlackOnLine; omit it here", id="duplicate"),
+        pytest.param("{barlineSingle: bar,", "{barlineSingl: bar,", "map: not in annotation set engraved of engraved: barlineSingl (did you mean barlineSingle?)", id="category"),
+        pytest.param("{barlineSingle: bar,", "{barlineSingle: baa,", "map: not in classes: baa (did you mean bar?)", id="class"),
         pytest.param("map: {barlineSingle: bar, barlineDouble: bar}", "map: same names", "map: expected a mapping, got str 'same names'", id="same names"),
         pytest.param(ADDED, ADDED + "    unlabelled: [note]\n", "unlabelled: also filled by map: note", id="unlabelled"),
     ],
 )  # fmt: skip
-def test_errors_of_a_source_like_another(old: str, new: str, message: str, tmp_path: Path) -> None:
+def test_errors_in_a_source_with_like(old: str, new: str, message: str, tmp_path: Path) -> None:
     assert old in LIKE
     path = written(tmp_path, LIKE.replace(old, new, 1))
     with pytest.raises(InputError) as raised:
@@ -135,14 +135,13 @@ def test_errors_of_a_source_like_another(old: str, new: str, message: str, tmp_p
     assert str(raised.value) == f"{path}: sources.engraved.{message}"
 
 
-def test_a_source_like_one_that_is_like_another(tmp_path: Path) -> None:
+def test_like_must_not_name_a_source_with_like(tmp_path: Path) -> None:
     text = LIKE + "  coco: {like: engraved}\n"
     path = written(tmp_path, text)
     with pytest.raises(InputError) as raised:
         class_maps.load(str(path))
     assert str(raised.value) == (
-        f"{path}: sources.coco.like: engraved is itself like another; name one whose map stands "
-        "there"
+        f"{path}: sources.coco.like: engraved uses like as well; give a source that has its own map"
     )
 
 
@@ -157,23 +156,28 @@ def test_unknown_names() -> None:
     with pytest.raises(ConfigError) as raised:
         class_maps.load("harmoni")
     assert str(raised.value) == (
-        "no class map is called harmoni (did you mean harmony?); "
-        "there are: coco, deepscores, harmony, harmony-core, or give the path of a .yaml file"
+        "unknown class map: harmoni (did you mean harmony?); expected one of coco, deepscores, "
+        "harmony, harmony-core, or the path of a .yaml file"
     )
     with pytest.raises(InputError, match=r"^nowhere\.yaml: no such class map$"):
         class_maps.load("nowhere.yaml")
 
 
-def test_a_source_that_the_map_does_not_know() -> None:
-    with pytest.raises(ConfigError, match="class map coco does not say what deepscoresv2 calls"):
+def test_a_data_set_without_an_entry() -> None:
+    with pytest.raises(ConfigError, match="class map coco has no entry for deepscoresv2 data"):
         class_maps.load("coco").source("deepscoresv2")
 
 
 def test_another_annotation_set_must_have_the_categories() -> None:
     harmony = class_maps.load("harmony")
-    with pytest.raises(InputError, match="not in deepscoresv2, annotation set muscima"):
+    with pytest.raises(
+        InputError, match=r"not in annotation set muscima\+\+ of deepscoresv2: clefC"
+    ):
         harmony.source("deepscoresv2", "muscima++")
-    with pytest.raises(ConfigError, match="no annotation set 'x'; it has: deepscores, muscima"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^--annotation-set x: deepscoresv2 has no such annotation set; available: deepscores, m",
+    ):
         harmony.source("deepscoresv2", "x")
 
 
@@ -189,7 +193,7 @@ def test_size_of_shipped_maps(name: str, size: int) -> None:
     assert len(class_maps.load(name).names) == size
 
 
-def test_every_shipped_map_of_music_can_be_joined_with_coco() -> None:
+def test_every_shipped_music_map_is_disjoint_from_coco() -> None:
     of_coco = set(class_maps.load("coco").names)
     for name in set(class_maps.shipped()) - {"coco"}:
         assert not of_coco & set(class_maps.load(name).names)
@@ -202,7 +206,7 @@ def also(text: str) -> str:
     return f"name: demo\nclasses: [note, bar]\nsources:\n  coco: {text}\n"
 
 
-def test_categories_of_other_names_beside_the_same(tmp_path: Path) -> None:
+def test_categories_with_other_names(tmp_path: Path) -> None:
     text = also("{map: same names, also: {line: bar, dot: note}}")
     assert class_maps.load(str(written(tmp_path, text))).source("coco").class_of == {
         "note": "note",
@@ -215,19 +219,19 @@ def test_categories_of_other_names_beside_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{map: same names, also: {bar: note}}", "also: also one of the classes: bar"),
-        ("{map: same names, also: {line: baa}}", "map: not among classes: baa (did you mean bar?)"),
-        ("{map: {a: note, b: bar}, also: {c: bar}}", "also: goes with map: same names only; put its entries into map"),
+        ("{map: same names, also: {bar: note}}", "also: already mapped by same names: bar"),
+        ("{map: same names, also: {line: baa}}", "map: not in classes: baa (did you mean bar?)"),
+        ("{map: {a: note, b: bar}, also: {c: bar}}", "also: only allowed with map: same names; move its entries to map"),
     ],
 )  # fmt: skip
-def test_categories_of_other_names_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_categories_with_other_names(text: str, message: str, tmp_path: Path) -> None:
     path = written(tmp_path, also(text))
     with pytest.raises(InputError) as raised:
         class_maps.load(str(path))
     assert str(raised.value) == f"{path}: sources.coco.{message}"
 
 
-def test_deepscores_is_the_release_in_its_order() -> None:
+def test_deepscores_has_the_classes_of_the_release_in_order() -> None:
     table = catalogue("deepscoresv2")
     assert class_maps.load("deepscores").names == table.names("deepscores")
     assert [c.id for c in table.categories] == list(range(1, 209))
@@ -243,7 +247,7 @@ def test_harmony_fills_everything_but_barlines_from_deepscores() -> None:
     assert source.unlabelled == ("barlineSingle", "barlineDouble", "barlineFinal")
 
 
-def test_engraved_pages_have_the_words_of_deepscores_and_their_own() -> None:
+def test_engraved_pages_have_the_categories_of_deepscores_and_more() -> None:
     of_release = [
         c for c in catalogue("deepscoresv2").categories if c.annotation_set == "deepscores"
     ]
@@ -253,9 +257,9 @@ def test_engraved_pages_have_the_words_of_deepscores_and_their_own() -> None:
         (c.id, c.name, c.color) for c in of_release
     ]
     assert {c.dense_train_count for c in engraved} == {None}
-    own = engraved[136:]
-    assert [c.id for c in own] == list(range(1001, 1020))
-    assert all(c.meaning for c in own)
+    added = engraved[136:]
+    assert [c.id for c in added] == list(range(1001, 1020))
+    assert all(c.meaning for c in added)
     for what in ("name", "color"):
         assert len({getattr(c, what) for c in engraved}) == len(engraved)
     assert all(1 <= c.color <= 255 for c in engraved)
@@ -281,7 +285,7 @@ def test_engraved_pages_fill_what_the_release_fills(name: str) -> None:
     assert class_map.source("engraved").class_of == class_map.source("deepscoresv2").class_of
 
 
-def test_the_prerelease_spelling_means_the_same() -> None:
+def test_the_prerelease_spelling_is_an_alias() -> None:
     table = catalogue("deepscoresv2")
     assert table.canonical("legerLine", "deepscores") == "ledgerLine"
     assert table.canonical("legerLine", "muscima++") == "legerLine"
@@ -293,9 +297,9 @@ def test_the_table_agrees_with_the_sample() -> None:
     data = json.loads((sample() / "deepscores_sample" / "deepscores_train.json").read_text())
     table = catalogue("deepscoresv2")
     for category in table.categories:
-        found = data["categories"][str(category.id)]
-        name = table.canonical(found["name"], found["annotation_set"])
-        assert (name, found["annotation_set"]) == (category.name, category.annotation_set)
+        row = data["categories"][str(category.id)]
+        name = table.canonical(row["name"], row["annotation_set"])
+        assert (name, row["annotation_set"]) == (category.name, category.annotation_set)
 
 
 def test_nearest() -> None:
@@ -307,7 +311,7 @@ def test_nearest() -> None:
     ("words", "shown"),
     [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")],
 )
-def test_some_of_many_words(words: list[str], shown: str) -> None:
+def test_long_lists_are_shortened(words: list[str], shown: str) -> None:
     assert class_maps.some(words, 2) == shown
 
 

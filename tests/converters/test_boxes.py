@@ -8,7 +8,7 @@ from converters import boxes
 CORNERS = hnp.arrays(np.float64, st.tuples(st.integers(0, 4), st.just(4)), elements=st.floats(0, 9))
 
 
-def test_a_hand_worked_box() -> None:
+def test_a_box_computed_by_hand() -> None:
     box = np.array([[1.0, 2, 5, 4]])
     assert boxes.xyxy_to_xywh(box).tolist() == [[1, 2, 4, 2]]
     assert boxes.xyxy_to_cxcywh(box).tolist() == [[3, 3, 4, 2]]

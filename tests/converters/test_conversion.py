@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo import ConvertedPages, open_dataset
+from converters.formats.yolo import open_dataset
+from converters.manifest import ConvertedPages, converted_pages, read_manifest
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
@@ -66,7 +67,7 @@ def test_a_set_without_symbols_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{path}: no symbol is left for class map harmony: 1 read, 1 not in class map"
+        f"{path}: no symbols left with class map harmony: 1 read, 1 not in class map"
     )
     assert not (tmp_path / "out").exists()
 
@@ -75,19 +76,19 @@ def test_whole_pages(pages: Path, tmp_path: Path) -> None:
     summary = convert(pages, tmp_path / "out", options(formats=("yolo", "coco", "parquet")))
     raw = json.loads((pages / "deepscores_train.json").read_text())
     mapped = class_maps.load("harmony").source("engraved").class_of
-    wanted: dict[str, list[tuple[str, list[float]]]] = {}
+    expected: dict[str, list[tuple[str, list[float]]]] = {}
     for row in raw["annotations"].values():
         if name := mapped.get(raw["categories"][row["cat_id"][0]]["name"]):
-            wanted.setdefault(row["img_id"], []).append((name, row["a_bbox"]))
-    n_wanted, n_read = sum(map(len, wanted.values())), len(raw["annotations"])
-    assert n_read > n_wanted > 100
-    assert (summary["symbols"]["read"], summary["symbols"]["written"]) == (n_read, n_wanted)
-    assert summary["dropped_by_reason"] == {"not in class map": n_read - n_wanted}
+            expected.setdefault(row["img_id"], []).append((name, row["a_bbox"]))
+    n_expected, n_read = sum(map(len, expected.values())), len(raw["annotations"])
+    assert n_read > n_expected > 100
+    assert (summary["symbols"]["read"], summary["symbols"]["written"]) == (n_read, n_expected)
+    assert summary["dropped_by_reason"] == {"not in class map": n_read - n_expected}
     dataset = open_dataset(tmp_path / "out")
-    found = {page.image.name: page for page in dataset.pages("train")}
-    assert found.keys() == {image["filename"] for image in raw["images"]}
+    page_of = {page.image.name: page for page in dataset.pages("train")}
+    assert page_of.keys() == {image["filename"] for image in raw["images"]}
     for image in raw["images"]:
-        page, symbols = found[image["filename"]], wanted[str(image["id"])]
+        page, symbols = page_of[image["filename"]], expected[str(image["id"])]
         assert [dataset.names[label] for label in page.labels] == [name for name, _ in symbols]
         np.testing.assert_allclose(page.boxes_xyxy, [box for _, box in symbols], atol=2e-3)
     for image in dataset.image_paths("train"):
@@ -105,12 +106,12 @@ def test_bytes_are_equal_for_any_number_of_workers(
     assert digests(tmp_path / "one") == digests(tmp_path / "more")
 
 
-def test_tiles_show_the_page_and_lead_back_to_it(pages: Path, tmp_path: Path) -> None:
+def test_tiles_map_back_to_the_page(pages: Path, tmp_path: Path) -> None:
     summary = convert(pages, tmp_path / "out", tiled())
     assert summary["dropped_by_reason"].keys() == {"not in class map"}
     assert summary["symbols"]["labels"] > summary["symbols"]["written"]
     dataset = open_dataset(tmp_path / "out")
-    for name, page in dataset.tiled_pages("train").items():
+    for name, page in read_manifest(dataset.root).tiles["train"].items():
         whole = cv2.imread(str(pages / "images" / name), cv2.IMREAD_GRAYSCALE)
         assert whole is not None
         for tile, (x, y) in page.tiles.items():
@@ -120,7 +121,7 @@ def test_tiles_show_the_page_and_lead_back_to_it(pages: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("tiles", [None, TILES])
-def test_the_manifest_tells_how_full_each_page_was(
+def test_the_manifest_contains_the_counts_of_each_page(
     tiles: TileOptions | None, pages: Path, tmp_path: Path
 ) -> None:
     raw = json.loads((pages / "deepscores_train.json").read_text())
@@ -131,26 +132,26 @@ def test_the_manifest_tells_how_full_each_page_was(
     annotations: list[int] = []
     symbols = 0
     for split in ("train", "val"):
-        found = dataset.converted_pages(split)
-        assert found is not None
-        assert found.annotations is not None
-        assert found.n_pages == len(found.annotations) == 2
-        assert found.mean_annotations == len(raw["annotations"]) / 4
-        assert (found.symbols is None) == (tiles is None)
-        annotations += found.annotations
-        symbols += sum(found.symbols or ())
+        converted = converted_pages(dataset, split)
+        assert converted is not None
+        assert converted.annotations is not None
+        assert converted.n_pages == len(converted.annotations) == 2
+        assert converted.mean_annotations == len(raw["annotations"]) / 4
+        assert (converted.symbols is None) == (tiles is None)
+        annotations += converted.annotations
+        symbols += sum(converted.symbols or ())
     assert sorted(annotations) == sorted(of_images.values())
     assert sum(annotations) == summary["symbols"]["read"]
     assert symbols == (summary["symbols"]["written"] if tiles else 0)
 
 
-def test_the_manifest_of_an_older_conversion_tells_the_mean(pages: Path, tmp_path: Path) -> None:
+def test_the_manifest_of_an_old_version_contains_the_mean(pages: Path, tmp_path: Path) -> None:
     summary = convert(pages, tmp_path / "out", options())
     file = tmp_path / "out" / "manifest.json"
     old = json.loads(file.read_text())
     del old["annotations"]
     file.write_text(json.dumps(old))
-    assert open_dataset(tmp_path / "out").converted_pages("val") == ConvertedPages(
+    assert converted_pages(open_dataset(tmp_path / "out"), "val") == ConvertedPages(
         n_pages=4,
         mean_annotations=summary["symbols"]["read"] / 4,
         annotations=None,
@@ -158,25 +159,25 @@ def test_the_manifest_of_an_older_conversion_tells_the_mean(pages: Path, tmp_pat
         are_cut=False,
     )
     file.unlink()
-    assert open_dataset(tmp_path / "out").converted_pages("val") is None
+    assert converted_pages(open_dataset(tmp_path / "out"), "val") is None
 
 
 @pytest.mark.parametrize(
     ("tiles", "staff_space", "are_cut"),
     [(TILES, None, True), (None, 8.0, False), (TileOptions(size=9000, overlap=9), None, False)],
 )
-def test_pages_are_cut_where_one_has_several_tiles(
+def test_pages_are_cut_if_one_has_several_tiles(
     pages: Path, tmp_path: Path, tiles: TileOptions | None, staff_space: float | None, are_cut: bool
 ) -> None:
     preparation = PreparationOptions(tiles=tiles, staff_space=staff_space)
     convert(pages, tmp_path / "out", options(preparation=preparation))
-    found = open_dataset(tmp_path / "out").converted_pages("val")
-    assert found is not None
-    assert found.are_cut == are_cut
-    assert found.symbols is not None
+    converted = converted_pages(open_dataset(tmp_path / "out"), "val")
+    assert converted is not None
+    assert converted.are_cut == are_cut
+    assert converted.symbols is not None
 
 
-def test_every_box_of_a_tile_holds_ink(pages: Path, tmp_path: Path) -> None:
+def test_every_box_of_a_tile_contains_ink(pages: Path, tmp_path: Path) -> None:
     convert(pages, tmp_path / "out", tiled())
     dataset = open_dataset(tmp_path / "out")
     for page in dataset.pages("train"):
@@ -194,7 +195,7 @@ def test_scaling_to_a_staff_space(tmp_path: Path) -> None:
     half = options(preparation=PreparationOptions(staff_space=8.5), formats=("yolo", "parquet"))
     convert(write(tmp_path / "in", data), tmp_path / "out", half)
     images = pl.read_parquet(tmp_path / "out" / "parquet" / "images_train" / "*.parquet")
-    sizes = [(100, 50), (97, 49)]  # spaces of 17 and of 17.5 px: times 0.5 and 0.4857
+    sizes = [(100, 50), (97, 49)]  # staff spaces of 17 and 17.5 px, scaled by 0.5 and 0.4857
     assert images.select("width", "height").rows() == sizes
     assert images.select("scale_x", "scale_y").rows() == [(w / 200, h / 100) for w, h in sizes]
     for page, (width, height) in zip(
@@ -205,7 +206,7 @@ def test_scaling_to_a_staff_space(tmp_path: Path) -> None:
         np.testing.assert_allclose(page.boxes_xyxy[0], note, atol=1e-3)
 
 
-def test_engraved_staves_come_to_one_size(pages: Path, tmp_path: Path) -> None:
+def test_engraved_staves_are_scaled_to_one_size(pages: Path, tmp_path: Path) -> None:
     convert(pages, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
     dataset = open_dataset(tmp_path / "out")
     for page in dataset.pages("train"):
@@ -214,7 +215,7 @@ def test_engraved_staves_come_to_one_size(pages: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(staves[:, 3] - staves[:, 1], 4 * 8, atol=0.1)
 
 
-def test_what_no_tile_shows_enough_of_is_counted(tmp_path: Path) -> None:
+def test_symbols_that_no_tile_shows_enough_of_are_counted(tmp_path: Path) -> None:
     across = ("25", [54, 20, 74, 36])  # half in each of two tiles
     path = write(tmp_path / "in", content(across, NOTE, size=(128, 64)))
     strict = PreparationOptions(tiles=TileOptions(size=64, overlap=0, min_visible=0.9))
@@ -224,13 +225,13 @@ def test_what_no_tile_shows_enough_of_is_counted(tmp_path: Path) -> None:
 
 
 def test_scaling_needs_a_staff(tmp_path: Path) -> None:
-    flat = ("135", [0, 20, 200, 20])  # a staff without height says nothing
+    flat = ("135", [0, 20, 200, 20])  # a staff without height has no staff space
     path = write(tmp_path / "in", content(NOTE, flat))
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
     assert str(raised.value) == (
-        f"{path.parent}/images/{PAGE}: no staff is labelled on this page, so its staff space is "
-        "not known; convert such pages on their own with --scale native"
+        f"{path.parent}/images/{PAGE}: no labelled staff on this page, so its staff space is "
+        "unknown; convert such pages separately with --scale native"
     )
 
 
@@ -255,7 +256,7 @@ def test_dense_folder_and_held_out_works(tmp_path: Path) -> None:
     assert summary["warnings"] == []
 
 
-def test_one_name_in_two_files_of_a_split(tmp_path: Path) -> None:
+def test_the_same_name_in_two_files_of_a_split(tmp_path: Path) -> None:
     for name in ("deepscores-complete-0_train.json", "deepscores-complete-1_train.json"):
         write(tmp_path / "in", content(NOTE), name)
     with pytest.raises(InputError) as raised:
@@ -264,12 +265,12 @@ def test_one_name_in_two_files_of_a_split(tmp_path: Path) -> None:
     assert str(raised.value) == (
         f"{tmp_path}/in/deepscores-complete-1_train.json: two images would be written to "
         f"train/{stem}: {PAGE} and {PAGE} of {tmp_path}/in/deepscores-complete-0_train.json; "
-        "rename one"
+        "rename one of them"
     )
 
 
-def test_val_may_not_meet_a_page_of_a_val_file(tmp_path: Path) -> None:
-    """Two splits that were apart in the source, and would not be in the target."""
+def test_a_held_out_page_must_not_overwrite_one_of_a_val_file(tmp_path: Path) -> None:
+    """Two splits of the source would be merged in the target."""
     for name in ("deepscores_train.json", "deepscores_val.json"):
         data = content(NOTE)
         data["images"].append(data["images"][0] | {"id": 2, "filename": "b.png", "ann_ids": []})
@@ -291,7 +292,7 @@ def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["images/b.png", "b.png"])
-def test_file_names_may_count_from_the_folder_above(name: str, tmp_path: Path) -> None:
+def test_file_names_may_include_the_image_folder(name: str, tmp_path: Path) -> None:
     data = content(NOTE)
     data["images"][0]["filename"] = "b.png"
     path = write(tmp_path / "in", data)
@@ -314,7 +315,7 @@ def test_names_with_folders(tiles: TileOptions | None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["page", "page.ppm"])
-def test_images_that_readers_would_not_look_for_become_png(name: str, tmp_path: Path) -> None:
+def test_images_with_other_suffixes_become_png(name: str, tmp_path: Path) -> None:
     data = content(NOTE)
     path = write(tmp_path / "in", data)
     image = path.parent / "images" / PAGE
@@ -325,44 +326,43 @@ def test_images_that_readers_would_not_look_for_become_png(name: str, tmp_path: 
     assert (page.image.name, len(page.labels)) == ("page.png", 1)
 
 
-def test_tiles_lead_back_to_the_page_under_its_own_name(tmp_path: Path) -> None:
+def test_tiles_map_back_to_the_original_image_name(tmp_path: Path) -> None:
     path = write(tmp_path / "in", content(NOTE))
     image = path.parent / "images" / PAGE
     image.rename(image.with_name("page.ppm"))
     path.write_text(path.read_text().replace(PAGE, "page.ppm"))
     convert(path, tmp_path / "out", tiled())
-    [name] = open_dataset(tmp_path / "out").tiled_pages("train")
-    assert name.as_posix() == "page.ppm"
+    assert list(read_manifest(tmp_path / "out").tiles["train"]) == ["page.ppm"]
 
 
-def test_a_test_set_alone_is_said_to_be_all_there_is(tmp_path: Path) -> None:
+def test_a_test_set_alone_is_a_warning(tmp_path: Path) -> None:
     write(tmp_path / "in", content(NOTE), "deepscores_test.json")
     summary = convert(tmp_path / "in", tmp_path / "out", options())
     assert summary["warnings"] == [
-        "no page is held out: data.yaml trains and validates on the test pages; --val 0.1 holds "
-        "works out of train"
+        "no page is held out: data.yaml trains and validates on the test pages; use --val 0.1 "
+        "to hold out works"
     ]
 
 
-def test_our_own_output_can_be_read_again(pages: Path, tmp_path: Path) -> None:
+def test_coco_output_can_be_converted(pages: Path, tmp_path: Path) -> None:
     first = convert(pages, tmp_path / "one", options("deepscores", formats=("coco",)))
     (tmp_path / "map.yaml").write_text(
         "name: back\nclasses: [stem, beam]\nsources: {coco: {map: same names}}\n"
     )
-    again = convert(
+    second = convert(
         tmp_path / "one" / "annotations" / "instances_train.json",
         tmp_path / "two",
         options(str(tmp_path / "map.yaml")),
     )
     counts = {row["name"]: row["written"] for row in first["classes"]}
     assert min(counts["stem"], counts["beam"]) > 0
-    assert {row["name"]: row["written"] for row in again["classes"]} == {
+    assert {row["name"]: row["written"] for row in second["classes"]} == {
         "stem": counts["stem"],
         "beam": counts["beam"],
     }
 
 
-def test_labels_only_needs_no_image(pages: Path, tmp_path: Path) -> None:
+def test_labels_only_needs_no_images(pages: Path, tmp_path: Path) -> None:
     (tmp_path / "deepscores_train.json").write_bytes((pages / "deepscores_train.json").read_bytes())
     convert(tmp_path, tmp_path / "bare", options(labels_only=True))
     convert(pages, tmp_path / "full", options())
@@ -370,13 +370,13 @@ def test_labels_only_needs_no_image(pages: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "bare" / "images").exists()
 
 
-def test_what_lies_outside_is_an_error_or_cut(tmp_path: Path) -> None:
+def test_boxes_beyond_the_page_are_errors_or_clipped(tmp_path: Path) -> None:
     path = write(tmp_path / "in", content(("25", [190, 10, 210, 20]), NOTE))
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{path}: annotations.a_bbox: out of the page, by up to 10.0 px: 1 annotation (1); "
-        "--clip cuts them at the border"
+        f"{path}: annotations.a_bbox: extends beyond the page by up to 10.0 px: 1 annotation (1); "
+        "use --clip to clip boxes to the page"
     )
     clip = PreparationOptions(cleaning=CleaningOptions(clip=True))
     summary = convert(path, tmp_path / "out", options(preparation=clip))
@@ -389,26 +389,28 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     image.write_bytes(image.read_bytes()[:-20])
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
-    assert str(raised.value) == f"{image}: is damaged or cut short: Truncated File Read"
+    assert str(raised.value) == f"{image}: is damaged or truncated: Truncated File Read"
     image.unlink()
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
-    assert str(raised.value) == f"{image}: no such image; --labels-only does without images"
+    assert (
+        str(raised.value) == f"{image}: no such image; use --labels-only to convert without images"
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
-def test_an_error_in_a_worker_is_one_line(tmp_path: Path) -> None:
+def test_an_error_in_a_worker_is_a_one_line_error(tmp_path: Path) -> None:
     bad = engraved_pages(tmp_path / "in", pages=6)
     [image] = bad.glob("images/lg-6-*.png")
     image.write_bytes(image.read_bytes()[:-20])
-    with pytest.raises(InputError, match=f"^{re.escape(str(image))}: is damaged or cut short"):
+    with pytest.raises(InputError, match=f"^{re.escape(str(image))}: is damaged or truncated"):
         convert(bad, tmp_path / "out", tiled(), workers=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
 @contextmanager
 def files_of_at_most(n_bytes: int) -> Iterator[None]:
-    """Let the system refuse larger files, as a full disk refuses more bytes."""
+    """Limit the size of files, which fails as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
     try:
@@ -418,7 +420,7 @@ def files_of_at_most(n_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("form", ["yolo", "coco", "parquet"])
-def test_a_disk_that_takes_no_more(form: str, pages: Path, tmp_path: Path) -> None:
+def test_a_full_disk(form: str, pages: Path, tmp_path: Path) -> None:
     with files_of_at_most(2000), pytest.raises(OmrError, match="; nothing was written to "):
         convert(pages, tmp_path / "out", options(formats=(form,), labels_only=form != "yolo"))
     assert list(tmp_path.iterdir()) == []
@@ -435,7 +437,7 @@ def test_a_disk_that_takes_no_more(form: str, pages: Path, tmp_path: Path) -> No
         max_size=30,
     )
 )
-def test_the_sum_closes_and_every_label_is_counted(
+def test_all_symbols_and_labels_are_counted(
     symbols: list[tuple[str, tuple[int, int, int, int]]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -455,10 +457,14 @@ def test_the_sum_closes_and_every_label_is_counted(
     assert counts["labels"] == len(lines)
 
 
-def test_options_that_are_none() -> None:
-    with pytest.raises(ConfigError, match=r"no format is called yollo \(did you mean yolo\?\)"):
+def test_invalid_options() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--format: unknown format: yollo \(did you mean yolo\?\)"
+    ):
         options(formats=("yollo",))
-    with pytest.raises(ConfigError, match="--val must be from 0 to below 1, got 1"):
+    with pytest.raises(
+        ConfigError, match=r"^--val 1: expected a fraction of at least 0 and below 1$"
+    ):
         options(val=1.0)
 
 
@@ -476,7 +482,7 @@ def test_the_sample(tmp_path: Path) -> None:
     name = "lg-5230237-aug-emmentaler--page-2"
     lines = (tmp_path / "out" / "labels" / "train" / f"{name}.txt").read_text().splitlines()
     assert len(lines) == 468
-    # annotation 41408, the first staff, by hand: (128.9027381 + 2578.09496095) / 2 / 2707, ...
+    # annotation 41408, the first staff, computed by hand: (128.9027381 + 2578.09496095) / 2 / 2707, ...
     assert lines[0] == "40 0.500000 0.066724 0.904763 0.024449"
     pixels = cv2.imread(str(tmp_path / "out" / "images" / "train" / f"{name}.png"))
     assert pixels is not None

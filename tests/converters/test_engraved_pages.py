@@ -1,4 +1,4 @@
-"""Pages that the toolkit engraves itself come in DeepScoresV2's form, with names of their own."""
+"""Engraved pages, which have the format of DeepScoresV2 and additional categories."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ BARLINE, LYRICS = ("1001", [60, 10, 62, 60]), ("1012", [60, 70, 70, 80])
 
 
 def file_of(folder: Path, split: str, works: list[int]) -> Path:
-    """A file with a page a work, each with a notehead, a barline and a syllable."""
+    """Write a file with one page per work, each with a notehead, a barline and a syllable."""
     data = engraved(NOTE, BARLINE, LYRICS)
     [image] = data["images"]
     rows = list(data["annotations"].values())
@@ -26,8 +26,8 @@ def file_of(folder: Path, split: str, works: list[int]) -> Path:
         ids = [str(3 * i + k + 1) for k in range(3)]
         changes = {"id": i + 1, "filename": f"lg-{work}-aug-bravura--page-1.png", "ann_ids": ids}
         data["images"].append(image | changes)
-        mine = [row | {"img_id": str(i + 1)} for row in rows]
-        data["annotations"] |= dict(zip(ids, mine, strict=True))
+        page_rows = [row | {"img_id": str(i + 1)} for row in rows]
+        data["annotations"] |= dict(zip(ids, page_rows, strict=True))
     return write(folder, data, f"deepscores_{split}.json")
 
 
@@ -71,15 +71,15 @@ def test_val_is_held_out_of_train_alone_and_added(source: Path, tmp_path: Path) 
 
 
 def test_a_single_file_and_the_format_by_name(source: Path) -> None:
-    for format_name in (None, "engraved"):
-        found, [file] = open_source(source / "deepscores_val.json", format_name)
-        assert (found, file.split, len(file.file.images)) == ("engraved", "val", 1)
+    for chosen in (None, "engraved"):
+        format_name, [file] = open_source(source / "deepscores_val.json", chosen)
+        assert (format_name, file.split, len(file.images)) == ("engraved", "val", 1)
         assert file.image_folder == source / "images"
 
 
-def test_a_class_map_that_does_not_speak_of_them(source: Path, tmp_path: Path) -> None:
+def test_a_class_map_without_an_entry_for_them(source: Path, tmp_path: Path) -> None:
     coco = ConversionOptions(class_map=class_maps.load("coco"))
-    with pytest.raises(ConfigError, match="class map coco does not say what engraved calls its"):
+    with pytest.raises(ConfigError, match="class map coco has no entry for engraved data"):
         convert(source, tmp_path / "out", coco)
 
 
@@ -88,42 +88,42 @@ def test_other_pages_are_not_read_as_engraved_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(), source_format="engraved")
     assert str(raised.value) == (
-        f"{path}: annotation_sets: no set 'engraved' in ['deepscores', 'muscima++']; choose one "
-        "with --annotation-set"
+        f"{path}: annotation_sets: no annotation set 'engraved' in ['deepscores', 'muscima++']; "
+        "choose one with --annotation-set"
     )
 
 
-def test_own_names_are_all_that_the_files_have(source: Path) -> None:
-    found, files = open_source(source)
-    own = identity_map(found, files)
-    assert own.names == class_maps.catalogue("engraved").names("engraved")
-    assert own.source("engraved").class_of == {name: name for name in own.names}
+def test_the_identity_map_has_all_categories_of_the_files(source: Path) -> None:
+    format_name, files = open_source(source)
+    identity = identity_map(format_name, files)
+    assert identity.names == class_maps.catalogue("engraved").names("engraved")
+    assert identity.source("engraved").class_of == {name: name for name in identity.names}
 
 
-def test_own_names_are_the_files_and_not_the_catalogues(tmp_path: Path) -> None:
+def test_the_identity_map_has_no_category_that_is_only_in_the_catalogue(tmp_path: Path) -> None:
     data = content(NOTE)
     data["categories"]["9"] = {"name": "newWord", "annotation_set": "deepscores", "color": 200}
-    found, files = open_source(write(tmp_path, data))
-    assert identity_map(found, files).names == (
+    format_name, files = open_source(write(tmp_path, data))
+    assert identity_map(format_name, files).names == (
         "brace", "ledgerLine", "newWord", "noteheadBlackOnLine", "noteheadBlackInSpace", "stem", "staff",
     )  # fmt: skip
-    assert identity_map(found, files, "muscima++").names == ("legerLine", "noteheadFullSmall")
-    assert identity_map(found, files, "none").names == ()
+    assert identity_map(format_name, files, "muscima++").names == ("legerLine", "noteheadFullSmall")
+    assert identity_map(format_name, files, "none").names == ()
 
 
-def test_own_names_of_coco_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
+def test_the_identity_map_of_coco_is_in_the_order_of_the_ids(tmp_path: Path) -> None:
     path = tmp_path / "coco.json"
     image = {"id": 1, "file_name": "a.png", "width": 9, "height": 9}
     names = {7: "stem", 2: "note", 9: "stem"}
     categories = [{"id": i, "name": name} for i, name in names.items()]
     path.write_text(json.dumps({"images": [image], "annotations": [], "categories": categories}))
-    found, files = open_source(path)
-    own = identity_map(found, files)
-    assert own.names == ("note", "stem")
-    assert own.source("coco").annotation_set is None
+    format_name, files = open_source(path)
+    identity = identity_map(format_name, files)
+    assert identity.names == ("note", "stem")
+    assert identity.source("coco").annotation_set is None
 
 
-def test_categories_of_a_set_that_is_not_there(tmp_path: Path) -> None:
+def test_categories_of_an_unknown_annotation_set(tmp_path: Path) -> None:
     file = DeepScoresFile(write(tmp_path, content()))
     source = class_maps.Source(name="deepscoresv2", annotation_set="x", class_of={})
     assert file.categories(source) == ()

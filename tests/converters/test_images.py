@@ -13,7 +13,7 @@ GREY: Pixels = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
-def test_grey_comes_back(suffix: str, tmp_path: Path) -> None:
+def test_greyscale_round_trip(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     Image.fromarray(GREY).save(path)
     np.testing.assert_array_equal(images.read(path), GREY)
@@ -24,19 +24,19 @@ def test_one_pixel(tmp_path: Path) -> None:
     assert images.read(tmp_path / "a.png").tolist() == [[7]]
 
 
-def test_colour_without_colour_is_grey(tmp_path: Path) -> None:
+def test_grey_colour_images_become_greyscale(tmp_path: Path) -> None:
     Image.fromarray(np.stack([GREY] * 3, axis=2)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(images.read(tmp_path / "a.png"), GREY)
 
 
-def test_colour_stays(tmp_path: Path) -> None:
+def test_colour_is_kept(tmp_path: Path) -> None:
     rgb = np.stack([GREY, GREY, 255 - GREY], axis=2)
     Image.fromarray(rgb).save(tmp_path / "a.png")
     np.testing.assert_array_equal(images.read(tmp_path / "a.png"), rgb[..., ::-1])
 
 
-def test_transparent_ink_lies_on_white(tmp_path: Path) -> None:
-    rgba = np.zeros((2, 2, 4), np.uint8)  # black everywhere, seen in one corner only
+def test_transparency_becomes_white(tmp_path: Path) -> None:
+    rgba = np.zeros((2, 2, 4), np.uint8)  # black everywhere, but opaque in one corner only
     rgba[0, 0, 3] = 255
     Image.fromarray(rgba).save(tmp_path / "a.png")
     assert images.read(tmp_path / "a.png").tolist() == [[0, 255], [255, 255]]
@@ -61,25 +61,27 @@ def test_sixteen_bits_and_one_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("share", [0.5, 0.95])
-def test_an_image_cut_short_is_refused(suffix: str, share: float, tmp_path: Path) -> None:
+def test_a_truncated_image_is_rejected(suffix: str, share: float, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     noise = np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)
     Image.fromarray(noise).save(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match=f"a{suffix}: is damaged or cut short: "):
+    with pytest.raises(InputError, match=f"a{suffix}: is damaged or truncated: "):
         images.read(path)
 
 
-def test_images_that_are_none(tmp_path: Path) -> None:
+def test_files_that_are_not_images(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
-    assert str(raised.value) == f"{path}: no such image; --labels-only does without images"
+    assert (
+        str(raised.value) == f"{path}: no such image; use --labels-only to convert without images"
+    )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
-    assert str(raised.value) == f"{path}: is not an image of a known format"
+    assert str(raised.value) == f"{path}: is not an image in a supported format"
 
 
 def test_an_image_of_another_size(tmp_path: Path) -> None:
@@ -98,14 +100,14 @@ def test_scaling_averages() -> None:
 
 
 def shown_by_opencv(path: Path, flags: int = cv2.IMREAD_COLOR) -> Pixels:
-    """Decode as Ultralytics does, from bytes: from files OpenCV cannot read turned TIFFs."""
+    """Decode bytes as Ultralytics does; OpenCV cannot read rotated TIFFs from files."""
     shown = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     assert shown is not None
     return shown.astype(np.uint8)
 
 
 def turned(path: Path, orientation: int, exif: bytes | None = None) -> Pixels:
-    """Write an image that is to be turned; return what OpenCV shows of it in colour."""
+    """Write an image with an EXIF orientation; return its pixels as OpenCV shows them in colour."""
     tags = Image.Exif()
     tags[0x0112] = orientation
     Image.fromarray(np.stack([GREY, GREY, 255 - GREY], axis=2)).save(
@@ -116,7 +118,7 @@ def turned(path: Path, orientation: int, exif: bytes | None = None) -> Pixels:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
-def test_images_are_as_they_look(suffix: str, orientation: int, tmp_path: Path) -> None:
+def test_images_are_rotated_and_opaque(suffix: str, orientation: int, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     shown = turned(path, orientation)
     assert images.size(path) == shown.shape[1::-1]
@@ -124,7 +126,7 @@ def test_images_are_as_they_look(suffix: str, orientation: int, tmp_path: Path) 
     copied = tmp_path / f"b{suffix}"
     images.copy(path, copied)
     np.testing.assert_array_equal(shown_by_opencv(copied), shown)
-    if suffix == ".png" and orientation > 1:  # not every reader turns it
+    if suffix == ".png" and orientation > 1:  # not every reader applies it
         np.testing.assert_array_equal(shown_by_opencv(copied, cv2.IMREAD_UNCHANGED), shown)
 
 
@@ -135,14 +137,13 @@ def test_labels_of_an_image_as_it_is_stored(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         images.check_size(path, 20, 12)
     assert str(raised.value) == (
-        f"{path}: is 12 x 20 px, but its labels are for 20 x 12 px; it is turned by its EXIF "
-        "orientation"
+        f"{path}: is 12 x 20 px after its EXIF rotation, but its labels are for 20 x 12 px"
     )
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged data
+@pytest.mark.filterwarnings("ignore")  # of Pillow, about damaged data
 @pytest.mark.parametrize("exif", [b"Exif", b"Exif\0\0MM\0*\0\0\0\x08\0", b"Exif\0\0nothing"])
-def test_damaged_exif_turns_nothing(exif: bytes, tmp_path: Path) -> None:
+def test_damaged_exif_is_ignored(exif: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     assert turned(path, 6, exif).shape == (12, 20, 3)
     assert images.size(path) == (20, 12)

@@ -12,39 +12,39 @@ from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
 
 
-def every_pair(boxes_xyxy: Boxes, min_share: float, of: str) -> list[list[int]]:
-    """The plain way, one pair at a time."""
-    found = []
+def every_pair(boxes_xyxy: Boxes, min_overlap: float, of: str) -> list[list[int]]:
+    """Compare one pair of boxes at a time."""
+    pairs = []
     for i, a in enumerate(boxes_xyxy):
         for j, b in enumerate(boxes_xyxy[:i]):
             w, h = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
             shared = max(w, 0) * max(h, 0)
             areas = np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])
             whole = sum(areas) - shared if of == "union" else min(areas)
-            if min(areas) > 0 and shared / whole >= min_share:
-                found.append([j, i])
-    return sorted(found)
+            if min(areas) > 0 and shared / whole >= min_overlap:
+                pairs.append([j, i])
+    return sorted(pairs)
 
 
 @given(
     xywh=hnp.arrays(
         np.float64, st.tuples(st.integers(0, 12), st.just(4)), elements=st.integers(0, 8)
     ),
-    min_share=st.sampled_from([0.01, 0.3, 0.5, 0.95, 1.0]),
+    min_overlap=st.sampled_from([0.01, 0.3, 0.5, 0.95, 1.0]),
     of=st.sampled_from(["union", "smaller"]),
     block=st.sampled_from([1, 3, 1000]),
 )
-def test_equals_comparing_every_pair(
-    xywh: Boxes, min_share: float, of: Literal["union", "smaller"], block: int
+def test_result_equals_that_of_comparing_every_pair(
+    xywh: Boxes, min_overlap: float, of: Literal["union", "smaller"], block: int
 ) -> None:
     boxes_xyxy = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)
     with mock.patch.object(overlaps, "BLOCK_PAIRS", block):
-        found = overlapping_pairs(boxes_xyxy, min_share, of)
-    assert found.tolist() == every_pair(boxes_xyxy, min_share, of)
+        pairs = overlapping_pairs(boxes_xyxy, min_overlap, of)
+    assert pairs.tolist() == every_pair(boxes_xyxy, min_overlap, of)
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_fewer_than_two_boxes_make_no_pair(n: int) -> None:
+def test_fewer_than_two_boxes_have_no_pairs(n: int) -> None:
     assert overlapping_pairs(np.ones((n, 4)), 0.5).shape == (0, 2)
 
 

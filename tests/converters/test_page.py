@@ -43,7 +43,7 @@ def test_a_selection_of_symbols(rows: Rows, ids: list[int]) -> None:
 
 def test_arrays_that_a_page_lacks_stay_absent() -> None:
     page = replace(PAGE, corners=None, symbol_ids=None, cut=None, scores=None).only(slice(1))
-    assert page.corners is page.symbol_ids is page.cut is page.scores is None
+    assert (page.corners, page.symbol_ids, page.cut, page.scores) == (None, None, None, None)
     assert page.labels.tolist() == [4]
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import class_maps
 from class_maps import InputError
-from converters.manifest_reader import read_converted
+from converters.manifest import read_manifest
 from converters.reproduce_command import reproduce_command
 from omr.cli import app
 
@@ -22,11 +22,11 @@ def source(tmp_path: Path) -> Path:
     return write(tmp_path / "in", data)
 
 
-def convert(*words: object) -> dict[str, Any]:
+def convert(*arguments: object) -> dict[str, Any]:
     """Convert from the command line; return the options that were used."""
-    result = CliRunner().invoke(app, ["convert", *map(str, words)])
+    result = CliRunner().invoke(app, ["convert", *map(str, arguments)])
     assert result.exit_code == 0, result.output
-    manifest = json.loads((Path(str(words[1])) / "manifest.json").read_text("utf-8"))
+    manifest = json.loads((Path(str(arguments[1])) / "manifest.json").read_text("utf-8"))
     used: dict[str, Any] = manifest["options"] | {"classes": manifest["class_map"]["name"]}
     return used
 
@@ -46,23 +46,23 @@ UNUSUAL = (
         (("--scale", "staff-space:12.5"), 19),
     ],
 )
-def test_the_same_again_in_other_tiles(
+def test_the_command_recreates_the_data_set_with_other_tiles(
     options: tuple[object, ...], overlap: int, source: Path, tmp_path: Path
 ) -> None:
     first = convert(source, tmp_path / "a", *options)
-    line = reproduce_command(read_converted(tmp_path / "a"), tmp_path / "b", 96)
+    line = reproduce_command(read_manifest(tmp_path / "a"), tmp_path / "b", 96)
     assert line is not None
-    program, name, stands_for, *words = shlex.split(line)
+    program, name, stands_for, *arguments = shlex.split(line)
     assert (program, name, stands_for) == ("omr", "convert", "SOURCE")
-    again = convert(source, *words)
+    second = convert(source, *arguments)
     visible = first["tiles"]["min_visible"] if first["tiles"] else 0.5
-    assert again == first | {"tiles": {"size": 96, "overlap": overlap, "min_visible": visible}}
+    assert second == first | {"tiles": {"size": 96, "overlap": overlap, "min_visible": visible}}
 
 
 def test_another_annotation_set(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "a", "--tile", 64)
     changed(tmp_path / "a", annotation_set="muscima++")
-    line = reproduce_command(read_converted(tmp_path / "a"), Path("b"), 96)
+    line = reproduce_command(read_manifest(tmp_path / "a"), Path("b"), 96)
     assert line is not None
     assert line.endswith(" --annotation-set muscima++")
 
@@ -72,54 +72,54 @@ def changed(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes))
 
 
-def test_no_line_for_a_class_map_that_is_not_ours(source: Path, tmp_path: Path) -> None:
+def test_no_command_for_a_custom_class_map(source: Path, tmp_path: Path) -> None:
     shipped = class_maps.load("harmony").path.read_text("utf-8")
     for name, text in (
-        ("own.yaml", shipped.replace("name: harmony", "name: own")),
+        ("custom.yaml", shipped.replace("name: harmony", "name: custom")),
         ("harmony.yaml", shipped + "# mine\n"),
     ):
         (tmp_path / name).write_text(text, "utf-8")
         convert(source, tmp_path / name[:-5], "--classes", tmp_path / name)
-        assert reproduce_command(read_converted(tmp_path / name[:-5]), Path("b"), 96) is None
+        assert reproduce_command(read_manifest(tmp_path / name[:-5]), Path("b"), 96) is None
 
 
 @pytest.mark.parametrize("gone", ["options", "staff_space", "cleaning", "annotation_set"])
-def test_a_manifest_that_lacks_something(gone: str, source: Path, tmp_path: Path) -> None:
+def test_an_incomplete_manifest(gone: str, source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "a", "--scale", "staff-space:12.5")
     path = tmp_path / "a" / "manifest.json"
     manifest = json.loads(path.read_text("utf-8"))
-    for place in (manifest, manifest["options"]):
-        place.pop(gone, None)
+    for part in (manifest, manifest["options"]):
+        part.pop(gone, None)
     path.write_text(json.dumps(manifest))
-    line = reproduce_command(read_converted(tmp_path / "a"), Path("b"), 96)
+    line = reproduce_command(read_manifest(tmp_path / "a"), Path("b"), 96)
     whole = "omr convert SOURCE b --classes harmony --tile 96 --scale staff-space:12.5"
     assert line == (whole if gone == "annotation_set" else None)
 
 
-def test_no_line_where_nobody_knows_of_a_conversion(tmp_path: Path) -> None:
-    none = read_converted(tmp_path)
+def test_no_command_without_a_manifest(tmp_path: Path) -> None:
+    none = read_manifest(tmp_path)
     assert reproduce_command(none, Path("b"), 96) is None
     assert (none.source, none.pages, none.tiles, none.options) == ("", {}, {}, None)
     for text in ("[]", '{"a', '{"options": 3} 4'):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(InputError, match=r"manifest\.json: damaged: "):
-            read_converted(tmp_path)
+        with pytest.raises(InputError, match=r"manifest\.json: malformed: "):
+            read_manifest(tmp_path)
 
 
-def test_of_a_foreign_manifest_what_is_asked_for_is_read(tmp_path: Path) -> None:
+def test_a_manifest_of_another_program_is_decoded_lazily(tmp_path: Path) -> None:
     text = '{"splits": ["train"], "tiles": {}, "source": 4, "options": {"staff_space": -3}}'
     (tmp_path / "manifest.json").write_text(text)
-    foreign = read_converted(tmp_path)
+    foreign = read_manifest(tmp_path)
     assert (foreign.tiles, foreign.class_map.name, foreign.options) == ({}, "", None)
     assert reproduce_command(foreign, Path("b"), 96) is None
-    with pytest.raises(InputError, match=r"manifest\.json: splits: damaged: Expected `object`"):
+    with pytest.raises(InputError, match=r"manifest\.json: splits: malformed: Expected `object`"):
         _ = foreign.pages
-    with pytest.raises(InputError, match=r"manifest\.json: source: damaged: Expected `str`"):
+    with pytest.raises(InputError, match=r"manifest\.json: source: malformed: Expected `str`"):
         _ = foreign.source
 
 
-def test_a_scale_that_is_none(source: Path, tmp_path: Path) -> None:
+def test_an_invalid_scale(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "a", "--scale", "staff-space:12.5")
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text("utf-8"))
     changed(tmp_path / "a", options=manifest["options"] | {"staff_space": -3})
-    assert read_converted(tmp_path / "a").options is None
+    assert read_manifest(tmp_path / "a").options is None

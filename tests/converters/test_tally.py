@@ -4,12 +4,12 @@ import pytest
 from converters.tally import NEAR_DUPLICATE, Tally, count
 
 
-def test_nothing_read_is_a_sum_that_closes() -> None:
+def test_an_empty_tally_is_consistent() -> None:
     Tally().check()
     assert Tally().by_reason() == {}
 
 
-def test_a_sum_that_does_not_close_is_a_bug() -> None:
+def test_wrong_sums_are_bugs() -> None:
     counts = Tally(read=3)
     counts.written["stem"] += 1
     counts.drop(NEAR_DUPLICATE, np.array([0]), ["stem"])
@@ -19,7 +19,7 @@ def test_a_sum_that_does_not_close_is_a_bug() -> None:
     counts.check()
 
 
-def test_parts_add_up_to_the_whole() -> None:
+def test_tallies_add_up() -> None:
     parts = [Tally(read=2), Tally(read=1)]
     parts[0].drop(NEAR_DUPLICATE, np.array([1, 1]), ["stem", "beam"])
     parts[1].written["beam"] += 1
@@ -32,6 +32,6 @@ def test_parts_add_up_to_the_whole() -> None:
     assert whole.warnings == ["said"]
 
 
-def test_count_leaves_out_what_there_is_not() -> None:
+def test_count_omits_classes_without_labels() -> None:
     assert count(np.array([2, 2, 0]), ["a", "b", "c"]) == {"a": 1, "c": 2}
     assert count(np.empty(0, np.int64), ["a"]) == {}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from omr.cli import app
 from training.engine.precision import Precision
 from training.memory.batch_search import present_device
-from training.memory.measured import measure_step
+from training.memory.profile import profile_step
 from training.memory.step import StepSpec, predict_step
 
 
@@ -26,12 +26,12 @@ def run(*words: object) -> Result:
 
 @pytest.mark.gpu(
     covers=[
-        "training.memory.measured:measure_step",
-        "training.memory.measured:_Training.__init__",
-        "training.memory.measured:_Training.step",
-        "training.memory.measured:_steps",
+        "training.memory.profile:profile_step",
+        "training.memory.profile:_Training.__init__",
+        "training.memory.profile:_Training.step",
+        "training.memory.profile:_run_steps",
         "training.memory.step:StepSpec.__post_init__",
-        "training.memory.step:_at",
+        "training.memory.step:_memory",
         "training.memory.step:_recorded",
         "training.memory.step:_optimize",
         "training.memory.step:_labels",
@@ -39,7 +39,7 @@ def run(*words: object) -> Result:
         "training.memory.step:_autocast",
         "training.engine.precision:resolved",
     ],
-    covers_on_cuda=["training.memory.measured:_on_gpu"],
+    covers_on_cuda=["training.memory.profile:_on_gpu"],
 )
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "boxes"), [("fp32", 120), ("bf16", 121), ("fp16", 122)])
@@ -56,7 +56,7 @@ def test_prediction_is_near_the_measurement(
         precision=used,
         device="cuda" if device.type == "cuda" else "cpu",
     )
-    measured = measure_step(spec)
+    measured = profile_step(spec)
     predicted = predict_step(spec)
     assert measured.total_bytes > 0
     assert measured.reserved_bytes > 0 or device.type == "cpu"
@@ -87,7 +87,7 @@ def test_the_device_is_described(device: torch.device) -> None:
     covers=[
         "training.density.fitting_batch:_precision",
         "training.memory.batch_search:present_device",
-        "training.memory.step:_at",
+        "training.memory.step:_memory",
     ],
     covers_on_cuda=["training.memory.gpus:present_gpu"],
 )

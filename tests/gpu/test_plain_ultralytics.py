@@ -31,7 +31,7 @@ def test_a_plain_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    offline.shut()
+    offline.block_network()
     # For a checkpoint, Ultralytics reads its results with polars, which a GPU machine may lack.
     monkeypatch.setattr(BaseTrainer, "read_results_csv", lambda _trainer: {})
     kinds: list[type] = []

@@ -21,7 +21,8 @@ from device_trainings import (
 )
 
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import Precision, self_test
+from training.engine.precision import Precision
+from training.engine.self_test import self_test
 from training.runtime import distributed
 from training.trainer import ready_trainer
 

@@ -1,4 +1,4 @@
-"""Lists the commands of omr."""
+"""List of all omr commands."""
 
 import typer
 
@@ -6,14 +6,14 @@ from omr.cli import app
 
 
 def commands() -> list[tuple[str, str]]:
-    """Name and docstring of every command, those of groups too."""
+    """Return the name and docstring of every command, including those of command groups."""
     root = typer.main.get_command(app)
-    found = []
-    waiting = [("omr", root)]
-    while waiting:
-        name, command = waiting.pop()
+    leaves = []
+    pending = [("omr", root)]
+    while pending:
+        name, command = pending.pop()
         children = getattr(command, "commands", {})
-        waiting += [(f"{name} {child}", c) for child, c in children.items()]
+        pending += [(f"{name} {child}", c) for child, c in children.items()]
         if not children and command.callback is not None:
-            found.append((name, str(command.callback.__doc__)))
-    return sorted(found)
+            leaves.append((name, str(command.callback.__doc__)))
+    return sorted(leaves)

@@ -1,4 +1,4 @@
-"""Writes small DeepScoresV2 folders, right or wrong in one place."""
+"""Small DeepScoresV2 folders for tests."""
 
 import json
 import os
@@ -26,7 +26,7 @@ NOTE = ("25", [10, 20, 30, 36])
 
 
 def annotation(category: object, box: Sequence[float], image: object = "1") -> dict[str, Any]:
-    """One annotation; ``category`` is put first of two unless it is a whole ``cat_id``."""
+    """Return one annotation; a string is the category of the first of two annotation sets."""
     x0, y0, x1, y1 = box
     return {
         "a_bbox": list(box),
@@ -41,7 +41,7 @@ def annotation(category: object, box: Sequence[float], image: object = "1") -> d
 def content(
     *symbols: tuple[object, Sequence[float]], size: tuple[int, int] = (200, 100)
 ) -> dict[str, Any]:
-    """The JSON of one page, ``size`` is width and height."""
+    """Return the JSON of one page; ``size`` is its width and height."""
     return {
         "annotation_sets": ["deepscores", "muscima++"],
         "categories": dict(CATEGORIES),
@@ -66,15 +66,15 @@ def several_pages(names: Sequence[str], *symbols: tuple[object, Sequence[float]]
     for i, name in enumerate(names):
         ids = [str(len(symbols) * i + k + 1) for k in range(len(symbols))]
         data["images"].append(image | {"id": i + 1, "filename": name, "ann_ids": ids})
-        mine = [annotation(*symbol, image=str(i + 1)) for symbol in symbols]
-        data["annotations"] |= dict(zip(ids, mine, strict=True))
+        rows = [annotation(*symbol, image=str(i + 1)) for symbol in symbols]
+        data["annotations"] |= dict(zip(ids, rows, strict=True))
     return data
 
 
 def engraved(
     *symbols: tuple[str, Sequence[float]], size: tuple[int, int] = (200, 100)
 ) -> dict[str, Any]:
-    """The JSON of one page in the form of those that the toolkit engraves itself."""
+    """Return the JSON of one engraved page."""
     data = content(*(([category], box) for category, box in symbols), size=size)
     data["annotation_sets"] = ["engraved"]
     data["categories"] = {
@@ -85,7 +85,7 @@ def engraved(
 
 
 def write(folder: Path, data: dict[str, Any], name: str = "deepscores_train.json") -> Path:
-    """Write the JSON and a white image for each of its images; returns the JSON's path."""
+    """Write the JSON and its images, all white; return the path of the JSON."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     path = folder / name
     path.write_text(json.dumps(data), encoding="utf-8")
@@ -96,7 +96,7 @@ def write(folder: Path, data: dict[str, Any], name: str = "deepscores_train.json
 
 
 def sample() -> Path:
-    """The folder of real sample data; skips the test where there is none."""
+    """Return the folder of real sample data; skip the test if it does not exist."""
     root = Path(__file__).parents[2]
     folder = Path(os.environ.get("OMR_TEST_DATA", root.parent / "shared" / "data"))
     if not (folder / "deepscores_sample").is_dir():

@@ -86,8 +86,8 @@ def batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
 
 def take_step(trainer: OmrTrainer, batch: dict[str, Any]) -> None:
     """Take a step as Ultralytics' loop does."""
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(trainer.used)
-    trainer.batches_done += 1
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(trainer.state.precision)
+    trainer.state.batches_done += 1
     with torch.autocast(trainer.device.type, dtype=half, enabled=half is not None):
         losses, trainer.loss_items = trainer.model(batch)
         trainer.loss = losses.sum()

@@ -1,4 +1,4 @@
-"""Engraves small pages for tests."""
+"""Small engraved pages for tests."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def engraved_pages(
     height: int = 600,
     **page_options: Any,  # noqa: ANN401
 ) -> Path:
-    """Engrave pages, each of a work of its own, into ``folder`` and return it."""
+    """Engrave pages, each a separate piece, into ``folder`` and return the folder."""
     page = PageOptions(width=width, height=height, **page_options)
     engrave(folder, EngravingOptions(pages=pages, page=page))
     return folder

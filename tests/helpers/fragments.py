@@ -1,4 +1,4 @@
-"""Small scores in MEI, set and labelled."""
+"""Small MEI scores, typeset and labelled."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from converters.engraving import svg, typesetting
 from converters.engraving.svg import Drawing
 from converters.engraving.symbols import Symbol, symbols
-from converters.engraving.typesetting import Layout
+from converters.engraving.typesetting import PageLayout
 
 OPTIONS = {
     "pageWidth": 1000,
@@ -21,7 +21,7 @@ OPTIONS = {
     "svgAdditionalAttribute": typesetting.ATTRIBUTES,
 }
 SPACE_PX = 18.0
-"""Between the staff lines of a fragment."""
+"""Staff space of a fragment in pixels."""
 
 
 def score(
@@ -34,15 +34,15 @@ def score(
     attributes: Sequence[str] = (),
     group: str = "",
 ) -> str:
-    """A score of one staff, or of two if ``lower`` has its bars.
+    """Write a score with one staff, or with two if ``lower`` is given.
 
     Args:
-        bars: What the layer of each bar holds.
-        clef: Of the upper staff.
+        bars: Contents of the layer of each bar.
+        clef: Clef of the upper staff.
         head: Attributes of the ``scoreDef``.
-        lower: What the layer of each bar of a second staff, in the bass clef, holds.
-        controls: What each bar has beside its staves.
-        attributes: Of each ``measure``.
+        lower: Contents of the layer of each bar on a second staff, in bass clef.
+        controls: Control events of each bar, after its staves.
+        attributes: Attributes of each ``measure``.
         group: Attributes of the ``staffGrp``.
     """
     staves = f'<staffDef n="1" lines="5">{clef}</staffDef>'
@@ -54,8 +54,8 @@ def score(
         if lower is not None:
             inside += f'<staff n="2"><layer n="1">{lower[i]}</layer></staff>'
         inside += controls[i] if i < len(controls) else ""
-        words = attributes[i] if i < len(attributes) else ""
-        measures += f'<measure n="{i + 1}" {words}>{inside}</measure>'
+        measure_attributes = attributes[i] if i < len(attributes) else ""
+        measures += f'<measure n="{i + 1}" {measure_attributes}>{inside}</measure>'
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><meiHead><fileDesc>'
@@ -66,22 +66,24 @@ def score(
 
 
 def drawn(mei: str, font: str = "Leipzig", **options: object) -> Drawing:
-    """The first page of a score."""
+    """Typeset the first page of a score."""
     import random
 
-    layout = Layout(font=font, staff_space=SPACE_PX, options={**OPTIONS, "font": font, **options})
-    page = typesetting.set_score(mei, layout, random.Random(0))
+    layout = PageLayout(
+        font=font, staff_space=SPACE_PX, options={**OPTIONS, "font": font, **options}
+    )
+    page = typesetting.typeset(mei, layout, random.Random(0))
     if page is None:
         raise ValueError("verovio cannot read it")
     return svg.read(page.svg, font)
 
 
 def labelled(mei: str, font: str = "Leipzig", **options: object) -> list[Symbol]:
-    """The symbols of the first page of a score."""
+    """Label the first page of a score."""
     return symbols(drawn(mei, font, **options))
 
 
-def counted(found: Sequence[Symbol], *, without: str = "") -> dict[str, int]:
-    """Symbols by category; ``without`` names those that every fragment has."""
-    counts = Counter(symbol.category for symbol in found)
+def counted(labels: Sequence[Symbol], *, without: str = "") -> dict[str, int]:
+    """Count symbols by category; ``without`` lists categories to skip."""
+    counts = Counter(symbol.category for symbol in labels)
     return {name: n for name, n in counts.items() if name not in without.split()}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 OWN = ("omr", "eval", "training", "converters", "class_maps", "benchmarks")
 START = ("omr", "eval", "training", "converters", "class_maps", "benchmarks/gpu", "tests/gpu")
 """Folders whose modules run on the machine, with all that they import."""
-EXTRAS = ("engrave", "fast", "export")
+EXTRAS = ("engrave", "export")
 """Extras of the project that the run uses."""
 MACHINE = {
     "python_version": "3.12",

@@ -1,7 +1,7 @@
-"""Reads MEI the way a musician does, to check what the generator of music writes.
+"""MEI reader that interprets the notation as a musician does, to check the composer's output.
 
-Pitches come from the signature, the accidentals in print and the ties; durations are counted in
-quarter notes. Nothing here knows the generator.
+Pitches are derived from the key signature, printed accidentals and ties; durations are in quarter
+notes. The reader is independent of the composer.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ VALUES = {"breve": Fraction(8)} | {str(2**n): Fraction(4, 2**n) for n in range(6
 
 @dataclass
 class Head:
-    """A note or a rest as it is written."""
+    """A note or a rest as written."""
 
     ident: str
     onset: Fraction
@@ -33,12 +33,12 @@ class Head:
     """Letter of the note; empty for a rest."""
     octave: int = 0
     printed: int | None = None
-    """Alteration in print."""
+    """Printed alteration."""
     caution: bool = False
     encoded: int = 0
-    """Alteration that the encoding says sounds."""
+    """Sounding alteration according to the encoding."""
     alter: int = 0
-    """Alteration that a reader concludes."""
+    """Sounding alteration inferred from the notation."""
     tied_from: "Head | None" = None
 
     @property
@@ -50,7 +50,7 @@ class Head:
         return 12 * (self.octave + 1) + NATURAL[self.name] + self.alter
 
     @property
-    def place(self) -> tuple[str, int]:
+    def pitch_name(self) -> tuple[str, int]:
         return self.name, self.octave
 
 
@@ -60,15 +60,15 @@ class Measure:
 
     onset: Fraction
     length: Fraction
-    """Of what is in it."""
+    """Duration of its contents."""
     metre: Fraction
-    """Of the time signature."""
+    """Duration according to the time signature."""
     beat: Fraction
     fifths: int
     layers: list[Fraction]
     """Length of each layer."""
     counts: bool
-    """Whether it must be as long as its metre says."""
+    """Whether it must have the duration of its time signature."""
     attributes: dict[str, str]
     ending: str
     heads: list[Head] = field(default_factory=list)
@@ -76,41 +76,41 @@ class Measure:
 
 @dataclass
 class Piece:
-    """A piece that was read."""
+    """A piece as read."""
 
     root: etree._Element
     measures: list[Measure]
     voices: list[list[Head]]
-    """Of each voice, upper first, notes and rests in order."""
+    """Notes and rests of each voice in order, upper voices first."""
 
     def sounds(self, voice: int) -> list[tuple[Fraction, Fraction, int | None]]:
-        """Onset, end and MIDI number (None: rest) of what a voice sings, ties joined."""
-        found: list[tuple[Fraction, Fraction, int | None]] = []
+        """List onset, end and MIDI number (None for a rest) of a voice, with tied notes joined."""
+        sounds: list[tuple[Fraction, Fraction, int | None]] = []
         for head in self.voices[voice]:
             pitch = head.midi if head.name else None
-            if found and head.tied_from is not None:
-                found[-1] = (found[-1][0], head.end, pitch)
+            if sounds and head.tied_from is not None:
+                sounds[-1] = (sounds[-1][0], head.end, pitch)
             else:
-                found.append((head.onset, head.end, pitch))
-        return found
+                sounds.append((head.onset, head.end, pitch))
+        return sounds
 
     def beats(self) -> list[Fraction]:
-        """Onsets of all beats."""
-        found: list[Fraction] = []
+        """List the onsets of all beats."""
+        onsets: list[Fraction] = []
         for measure in self.measures:
             start = measure.onset
             if not measure.counts and measure.length < measure.metre / 2:
                 start -= measure.metre - measure.length  # an upbeat
             beat = measure.beat
-            found += [
+            onsets += [
                 start + i * beat
                 for i in range(int(measure.metre / beat))
                 if measure.onset <= start + i * beat < measure.onset + measure.length
             ]
-        return found
+        return onsets
 
     def sonorities(self) -> Iterator[tuple[Fraction, list[int | None], list[bool]]]:
-        """Onset, pitch of every voice, and whether it begins there, wherever one begins."""
+        """Yield onset, pitches and new entries of all voices at every onset of any voice."""
         voices = [self.sounds(voice) for voice in range(len(self.voices))]
         at = [0] * len(voices)
         for onset in sorted({sound[0] for voice in voices for sound in voice}):
@@ -143,10 +143,10 @@ def read(text: str) -> Piece:
         heads.update({head.ident: head for head in measure.heads})
     for tie in root.iter(MEI + "tie"):
         first, last = heads[tie.get("startid", "")[1:]], heads[tie.get("endid", "")[1:]]
-        assert last.tied_from is None, "two ties lead to one note"
+        assert last.tied_from is None, "two ties end on one note"
         last.tied_from = first
     for measure in measures:
-        _conclude(measure)
+        _infer_pitches(measure)
     return Piece(root, measures, _voices(root, measures))
 
 
@@ -212,8 +212,8 @@ def _head(
     return head
 
 
-def _conclude(measure: Measure) -> None:
-    """Find out what sounds, from signature, ties and accidentals in the order of reading."""
+def _infer_pitches(measure: Measure) -> None:
+    """Infer the sounding pitches from signature, ties and accidentals in reading order."""
     count = abs(measure.fifths)
     changed = (SHARPS if measure.fifths > 0 else SHARPS[::-1])[:count]
     sign = 1 if measure.fifths > 0 else -1
@@ -223,16 +223,16 @@ def _conclude(measure: Measure) -> None:
             assert head.printed is None, "an accidental after a tie"
             head.alter = head.tied_from.alter
             continue
-        place = (head.staff, head.name, head.octave)
-        valid = state.get(place, sign if head.name in changed else 0)
+        position = (head.staff, head.name, head.octave)
+        valid = state.get(position, sign if head.name in changed else 0)
         if head.printed is not None:
-            assert head.caution or head.printed != valid, "an accidental says nothing new"
-            state[place] = valid = head.printed
+            assert head.caution or head.printed != valid, "a redundant accidental"
+            state[position] = valid = head.printed
         head.alter = valid
 
 
 def _voices(root: etree._Element, measures: list[Measure]) -> list[list[Head]]:
-    """Follow the voices: in a staff, upper layers and upper notes of a chord come first."""
+    """Follow the voices: upper layers and upper notes of a chord first, per staff."""
     n_staves = len(list(root.iter(MEI + "staffDef")))
     sizes = [
         max(sum(_widths(measure, staff).values()) for measure in measures)
@@ -244,9 +244,9 @@ def _voices(root: etree._Element, measures: list[Measure]) -> list[list[Head]]:
             first = sum(sizes[: staff - 1])
             widths = _widths(measure, staff)
             for layer in sorted(widths):
-                mine = [h for h in measure.heads if (h.staff, h.layer) == (staff, layer)]
-                for onset in sorted({h.onset for h in mine}):
-                    here = [h for h in mine if h.onset == onset]
+                layer_heads = [h for h in measure.heads if (h.staff, h.layer) == (staff, layer)]
+                for onset in sorted({h.onset for h in layer_heads}):
+                    here = [h for h in layer_heads if h.onset == onset]
                     for i in range(sizes[staff - 1] if len(widths) == 1 else widths[layer]):
                         voices[first + i].append(here[min(i, len(here) - 1)])
                 first += widths[layer]
@@ -254,9 +254,9 @@ def _voices(root: etree._Element, measures: list[Measure]) -> list[list[Head]]:
 
 
 def _widths(measure: Measure, staff: int) -> dict[int, int]:
-    """How many voices each layer of a staff has."""
-    found: dict[int, int] = {}
+    """Count the voices in each layer of a staff."""
+    widths: dict[int, int] = {}
     for layer in sorted({h.layer for h in measure.heads if h.staff == staff}):
         onsets = [h.onset for h in measure.heads if (h.staff, h.layer) == (staff, layer)]
-        found[layer] = max(onsets.count(onset) for onset in onsets)
-    return found
+        widths[layer] = max(onsets.count(onset) for onset in onsets)
+    return widths

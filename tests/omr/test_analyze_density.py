@@ -220,7 +220,7 @@ def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
     empty = write(tmp_path / "data", {"a": ""}, ["stem"], (64, 64))
     result = small(empty, "--report", tmp_path / "page.html")
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must lie")
+    assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must be")
     assert f"note: no image has a symbol; nothing could be learnt from {empty}" in result.stderr
     assert "No image of the split train contains symbols." in (tmp_path / "page.html").read_text(
         "utf-8"
@@ -250,12 +250,15 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--gpu", "rtx5091"], "gpu: unknown: rtx5091 (did you mean rtx5090?); there are: "),
-        (["--gpu", "a100"], "gpu: a100 comes in two sizes: take a100-40gb or a100-80gb"),
-        (["--model", "yolo11q"], "model: unknown: yolo11q (did you mean yolo11"),
+        (
+            ["--gpu", "rtx5091"],
+            "--gpu: unknown GPU: rtx5091 (did you mean rtx5090?); expected one of ",
+        ),
+        (["--gpu", "a100"], "--gpu a100: two memory sizes exist; use a100-40gb or a100-80gb"),
+        (["--model", "yolo11q"], "--model: unknown: yolo11q (did you mean yolo11"),
         (
             ["--heads", "harmonie"],
-            "heads: no head config is called harmonie (did you mean harmony?)",
+            "heads: unknown head config: harmonie (did you mean harmony?)",
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
@@ -306,7 +309,7 @@ def test_what_is_too_large_to_predict_is_one_line(
 ) -> None:
     error = run(data, "--model", "yolo11n", "--imgsz", 16_384, "--gpu", "b200").exception
     assert isinstance(error, ConfigError)
-    assert str(error) == ("yolo11n at 16384 px: too large to be predicted; take a smaller --imgsz")
+    assert str(error) == ("yolo11n at 16384 px: too large to predict; use a smaller --imgsz")
     assert capfd.readouterr().err == ""  # of torch
 
 

@@ -7,8 +7,8 @@ from typer.testing import CliRunner, Result
 from omr.cli import app
 
 
-def run(*words: object) -> Result:
-    result = CliRunner().invoke(app, ["classes", *map(str, words)])
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(app, ["classes", *map(str, arguments)])
     assert result.exit_code == 0, result.output
     return result
 
@@ -39,29 +39,29 @@ def test_check(tmp_path: Path) -> None:
     assert "noteheadBlack 2 noteheadBlackOnLine" in shown
     assert "ledgerLine 1" in shown
     assert "so no negatives either: barlineSingle, barlineDouble, barlineFinal" in shown
-    assert "no source can fill" not in shown
-    found = json.loads(run("check", "harmony", path, "--json").stdout)
-    assert found["dropped"] == {"ledgerLine": 1}
-    assert found["unlabelled"] == ["barlineSingle", "barlineDouble", "barlineFinal"]
-    assert "stem" in found["empty"]
+    assert "not filled by any source" not in shown
+    result = json.loads(run("check", "harmony", path, "--json").stdout)
+    assert result["dropped"] == {"ledgerLine": 1}
+    assert result["unlabelled"] == ["barlineSingle", "barlineDouble", "barlineFinal"]
+    assert "stem" in result["empty"]
 
 
-def test_check_names_what_no_source_can_fill(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text(
-        "name: own\nclasses: [note, bar]\nsources:\n  deepscoresv2:\n    annotation_set: deepscores\n"
+def test_check_lists_classes_that_no_source_fills(tmp_path: Path) -> None:
+    custom = tmp_path / "own.yaml"
+    custom.write_text(
+        "name: custom\nclasses: [note, bar]\nsources:\n  deepscoresv2:\n    annotation_set: deepscores\n"
         "    map: {noteheadBlackOnLine: note}\n    unlabelled: [bar]\n"
     )
-    shown = run("check", own, write(tmp_path, content(NOTE))).stdout
-    assert "no source can fill: bar\n" in shown
+    shown = run("check", custom, write(tmp_path, content(NOTE))).stdout
+    assert "not filled by any source: bar\n" in shown
 
 
 def test_check_of_engraved_pages(tmp_path: Path) -> None:
     path = write(tmp_path, engraved(NOTE, ("1001", [1, 1, 3, 9]), ("1012", [5, 5, 9, 9])))
-    found = json.loads(run("check", "harmony", path, "--json").stdout)
-    assert (found["source"], found["annotation_set"]) == ("engraved", "engraved")
-    assert {row["name"]: row["count"] for row in found["classes"] if row["count"]} == {
+    result = json.loads(run("check", "harmony", path, "--json").stdout)
+    assert (result["source"], result["annotation_set"]) == ("engraved", "engraved")
+    assert {row["name"]: row["count"] for row in result["classes"] if row["count"]} == {
         "noteheadBlack": 1,
         "barlineSingle": 1,
     }
-    assert (found["dropped"], found["unlabelled"]) == ({"lyrics": 1}, [])
+    assert (result["dropped"], result["unlabelled"]) == ({"lyrics": 1}, [])

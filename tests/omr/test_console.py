@@ -10,7 +10,7 @@ TEXT = "out of memory on [RTX 5090]: with --batch 32 and 40,000 symbols an image
 
 @pytest.mark.parametrize("show", [console.entry, console.note])
 @pytest.mark.parametrize("terminal", [True, False])
-def test_sentences_break_between_words_on_a_terminal_alone(
+def test_text_is_wrapped_on_a_terminal_only(
     show: Callable[[str], None],
     terminal: bool,
     monkeypatch: pytest.MonkeyPatch,

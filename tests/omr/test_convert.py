@@ -10,8 +10,8 @@ from class_maps import ConfigError
 from omr.cli import app
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["convert", *map(str, words)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def source(tmp_path: Path) -> Path:
     return write(tmp_path / "in", content(NOTE, NOTE, staff, ("2", [1, 1, 9, 9])))
 
 
-def test_json_is_all_that_stands_on_stdout(source: Path, tmp_path: Path) -> None:
+def test_json_is_the_only_output_on_stdout(source: Path, tmp_path: Path) -> None:
     result = run(source, tmp_path / "out", "--json")
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
@@ -31,13 +31,13 @@ def test_json_is_all_that_stands_on_stdout(source: Path, tmp_path: Path) -> None
     assert {name: n for name, n in counts.items() if n} == {"noteheadBlack": 1, "staff": 1}
 
 
-def test_the_closing_table(source: Path, tmp_path: Path) -> None:
+def test_the_summary(source: Path, tmp_path: Path) -> None:
     result = run(source, tmp_path / "out")
     assert result.stdout == ""
     table = " ".join(result.stderr.split())
     for row in ("symbols read 4", "written 2", "dropped: exact duplicate 1", "noteheadBlack 1 1"):
         assert row in table
-    assert "without a symbol: noteheadHalf, " in table
+    assert "classes without symbols: noteheadHalf, " in table
     assert "note: no page is held out: data.yaml trains and validates on the train pages" in table
 
 
@@ -65,27 +65,25 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
-        (["--overlap", "8"], "--overlap says how far tiles overlap; give --tile too"),
-        (["--tile", "64", "--overlap", "64"], "--overlap must be smaller than --tile, got 64 of 64"),
-        (["--scale", "half"], "--scale must be native or staff-space:PX, got 'half'"),
-        (["--scale", "staff-space:0"], "--scale must be native or staff-space:PX, got 'staff-space:0'"),
-        (["--format", "cocoa"], "no format is called cocoa (did you mean coco?); it is yolo, coco, parquet"),
-        (["--source", "coco2"], "no source is called coco2 (did you mean coco?); it is deepscoresv2, engraved, coco"),
-        (["--val", "0.5"], "--val needs at least two works to hold one out, the training set has 1"),
+        (["--overlap", "8"], "--overlap 8: requires --tile"),
+        (["--tile", "64", "--overlap", "64"], "--overlap 64: must be smaller than --tile 64"),
+        (["--scale", "half"], "--scale half: expected native, or staff-space:PX with PX above 0 and below 1000"),
+        (["--scale", "staff-space:0"], "--scale staff-space:0: expected native, or staff-space:PX with PX above 0 and below 1000"),
+        (["--format", "cocoa"], "--format: unknown format: cocoa (did you mean coco?); expected one of yolo, coco, parquet"),
+        (["--source", "coco2"], "--source: unknown format: coco2 (did you mean coco?); expected one of deepscoresv2, engraved, coco, yolo"),
+        (["--val", "0.5"], "--val: needs at least two works to hold one out, but the training set has 1"),
     ],
 )  # fmt: skip
-def test_options_that_are_none(
-    words: list[str], message: str, source: Path, tmp_path: Path
-) -> None:
-    error = run(source, tmp_path / "out", *words).exception
+def test_invalid_options(arguments: list[str], message: str, source: Path, tmp_path: Path) -> None:
+    error = run(source, tmp_path / "out", *arguments).exception
     assert isinstance(error, ConfigError)
     assert str(error) == message
     assert not (tmp_path / "out").exists()
 
 
-def test_out_is_replaced_by_force_alone(source: Path, tmp_path: Path) -> None:
+def test_out_is_replaced_only_with_force(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(source, out).exit_code == 0
     error = run(source, out).exception
@@ -95,8 +93,8 @@ def test_out_is_replaced_by_force_alone(source: Path, tmp_path: Path) -> None:
     assert not (out / "images").exists()
 
 
-def test_ultralytics_accepts_what_is_written(source: Path, tmp_path: Path) -> None:
-    """Its own data set class finds every image and label and drops none."""
+def test_ultralytics_accepts_the_output(source: Path, tmp_path: Path) -> None:
+    """Its data set class finds every image and label."""
     assert run(source, tmp_path / "out").exit_code == 0
     pytest.importorskip("training")
     from ultralytics.data.dataset import YOLODataset

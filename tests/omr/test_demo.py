@@ -9,40 +9,41 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from omr.cli import app
-from omr.commands import demo
+from omr.demo import options as demo
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["demo", *map(str, words)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["demo", *map(str, arguments)])
 
 
-def test_data_that_cannot_be_read_costs_nothing(tmp_path: Path) -> None:
+def test_unreadable_data_keeps_the_last_demo(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     out.mkdir()
     (out / ".omr-demo").touch()
-    (out / "REPORT.md").write_text("the last one")
+    (out / "REPORT.md").write_text("the last demo")
     error = run("--data", tmp_path / "gone", "--out", out, "--force").exception
     assert isinstance(error, InputError)
-    assert (out / "REPORT.md").read_text() == "the last one"
+    assert (out / "REPORT.md").read_text() == "the last demo"
 
 
-def test_data_inside_the_folder_is_not_lost(tmp_path: Path) -> None:
+def test_data_inside_the_demo_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".omr-demo").touch()
     write(tmp_path / "mine", content(NOTE), "deepscores_train.json")
     error = run("--data", tmp_path / "mine", "--out", tmp_path, "--force").exception
     assert isinstance(error, ConfigError)
-    assert (
-        str(error)
-        == f"{tmp_path}/mine lies in {tmp_path}, which is for the demo; choose another --out"
+    assert str(error) == (
+        f"--data {tmp_path}/mine: is inside the demo's folder {tmp_path}; choose another --out"
     )
     assert (tmp_path / "mine" / "deepscores_train.json").is_file()
 
 
-def test_pages_to_test_on_are_not_pages_to_train_on(tmp_path: Path) -> None:
+def test_data_without_training_pages_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "in", content(NOTE), "deepscores_test.json")
     error = run("--data", tmp_path / "in", "--out", tmp_path / "out").exception
     assert isinstance(error, ConfigError)
-    assert str(error) == f"{tmp_path}/in has no training pages; a demo trains: give it some"
+    assert str(error) == (
+        f"--data {tmp_path}/in: contains no training pages; add some, the demo trains on them"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -57,7 +58,7 @@ def test_pages_to_test_on_are_not_pages_to_train_on(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_folder_of_somebody_else_stays(force: list[str], message: str, tmp_path: Path) -> None:
+def test_a_folder_that_no_demo_made_is_kept(force: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("dear")
     error = run("--out", tmp_path, *force).exception
     assert isinstance(error, ConfigError)
@@ -72,9 +73,9 @@ def test_without_data_pages_are_engraved_and_some_held_out(
     out = tmp_path / "demo"
     run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1)
     report = (out / "REPORT.md").read_text()
-    assert "in a font (Petaluma) that no page of the training has" in report
+    assert "in a font (Petaluma) that no training page uses" in report
     assert f"omr engrave {out}/pages --pages 9 --size 800x500 --val 0.12" in report
-    assert "AP50, of classes with 30 truths and more" in report
+    assert "| AP50, macro mean of classes with 30 or more truths |" in report
     engraved = json.loads((out / "pages" / "manifest.json").read_text())
     assert engraved["splits"]["val"]["fonts"] == {"Petaluma": 1}
     converted = json.loads((out / "data" / "manifest.json").read_text())
@@ -82,7 +83,9 @@ def test_without_data_pages_are_engraved_and_some_held_out(
     assert json.loads((out / "score" / "report.json").read_text())["split"] == "val"
 
 
-def test_music_and_shapes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joint_training_on_music_and_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(demo, "SIZE", "800x500")
     monkeypatch.setattr(demo, "SHAPES", {"n_train": 4, "n_val": 2})
     out = tmp_path / "demo"
@@ -90,31 +93,31 @@ def test_music_and_shapes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert result.exit_code == 0, result.exception
     report = (out / "REPORT.md").read_text()
     assert f"omr train {out}/data {out}/coco --sampling-weights 2:1 --true-negatives" in report
-    assert "| AP50 of the drawn shapes, every class counts the same | " in report
+    assert "| AP50 on the drawn shapes, macro mean | " in report
     [row] = [line for line in report.splitlines() if line.startswith("| 1 |")]
     assert row.count("|") == 4
     assert json.loads((out / "coco_score" / "report.json").read_text())["n_truths"] == 8
 
 
-def test_joint_heads_are_for_one_class_map(tmp_path: Path) -> None:
+def test_joint_training_with_another_class_map_is_refused(tmp_path: Path) -> None:
     error = run("--joint", "--classes", "deepscores", "--out", tmp_path / "demo").exception
-    assert str(error) == "--joint needs pages to hold out, and --classes harmony"
+    assert str(error) == "--joint: needs held-out pages and --classes harmony"
     assert not (tmp_path / "demo").exists()
 
 
-def test_too_few_pages_to_hold_one_out_are_refused_before_anything_is_lost(tmp_path: Path) -> None:
+def test_too_few_pages_to_hold_one_out_keep_the_last_demo(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     out.mkdir()
     (out / ".omr-demo").touch()
-    (out / "REPORT.md").write_text("the last one")
-    found = run("--out", out, "--pages", demo.FEWEST_PAGES - 1, "--force")
-    assert found.exit_code == 2
-    assert (out / "REPORT.md").read_text() == "the last one"
+    (out / "REPORT.md").write_text("the last demo")
+    result = run("--out", out, "--pages", demo.FEWEST_PAGES - 1, "--force")
+    assert result.exit_code == 2
+    assert (out / "REPORT.md").read_text() == "the last demo"
 
 
-def test_packages_that_are_missing_are_named_before_anything_is_lost(tmp_path: Path) -> None:
+def test_missing_packages_keep_the_last_demo(tmp_path: Path) -> None:
     (tmp_path / ".omr-demo").touch()
-    (tmp_path / "REPORT.md").write_text("the last one")
+    (tmp_path / "REPORT.md").write_text("the last demo")
     code = (
         "import sys; sys.modules['verovio'] = None; from omr.cli import main; "
         f"sys.argv = ['omr', 'demo', '--out', {str(tmp_path)!r}, '--force']; main()"
@@ -122,7 +125,7 @@ def test_packages_that_are_missing_are_named_before_anything_is_lost(tmp_path: P
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "error: engraving needs verovio, which is not installed; pip install "
-        "'omr-toolkit[engrave]' brings all that it needs"
+        "error: engraving needs verovio, which is not installed; run pip install "
+        "'omr-toolkit[engrave]'"
     )
-    assert (tmp_path / "REPORT.md").read_text() == "the last one"
+    assert (tmp_path / "REPORT.md").read_text() == "the last demo"

@@ -1,10 +1,8 @@
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from class_maps import ConfigError, InputError
 from converters import images
 from converters.formats.yolo import open_dataset
 from converters.page import Page
+from omr import scoring
 from omr.commands.eval import evaluate
 
 NAMES = ("notehead", "stem", "clef")
@@ -23,9 +22,9 @@ NAMES = ("notehead", "stem", "clef")
 
 @dataclass
 class Predictor:
-    """Stands in for training.predict.detector: finds every truth of the split, by its name.
+    """Fake of training.predict.detector: predicts every truth of the split, by class name.
 
-    Before them it finds ``n_strangers`` symbols of each class that the data does not have.
+    Before these it predicts ``n_strangers`` symbols of each class that the data does not have.
     """
 
     names: tuple[str, ...] = NAMES
@@ -60,15 +59,15 @@ class Predictor:
 
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
-    fake, module = Predictor(), ModuleType("training.predict.detector")
-    module.__dict__.update(class_names=fake.class_names, predict=fake.predict)
-    monkeypatch.setitem(sys.modules, "training.predict.detector", module)
+    fake = Predictor()
+    monkeypatch.setattr(scoring, "class_names", fake.class_names)
+    monkeypatch.setattr(scoring, "predict", fake.predict)
     return fake
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """One image a split; two noteheads and a stem for val, nothing for train."""
+    """One image per split; two noteheads and a stem for val, nothing for train."""
     folder = tmp_path / "data"
     labels = {"train": "", "val": "0 .2 .2 .1 .1\n0 .5 .2 .1 .1\n1 .5 .5 .05 .5\n"}
     for split, text in labels.items():
@@ -88,7 +87,7 @@ def run(data: Path, *options: str) -> Result:
     return CliRunner().invoke(app, [str(data.parent / "best.pt"), str(data), *options])
 
 
-def test_split_without_symbols_has_no_figure(data: Path, predictor: Predictor) -> None:
+def test_split_without_symbols_has_no_metrics(data: Path, predictor: Predictor) -> None:
     result = run(data, "--split", "train", "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
@@ -113,43 +112,41 @@ def test_json(data: Path, predictor: Predictor) -> None:
     ]
 
 
-def test_table_says_which_mean_is_which(data: Path, predictor: Predictor) -> None:
+def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     result = run(data)
     assert result.stdout == ""
     table = re.sub(r"[\s│┃]+", " ", result.stderr)
     assert "notehead 2 2 1.000 1.000 1.000" in table
-    assert "neither there nor predicted: clef" in table
+    assert "no truths and no predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
     assert "instance-weighted mean 3 3 1.000" in table
-    assert "training split" not in table
+    assert "training images" not in table
 
 
-def test_scores_on_the_training_split_are_declared(data: Path, predictor: Predictor) -> None:
+def test_scoring_training_images_prints_a_note(data: Path, predictor: Predictor) -> None:
     description = (data / "data.yaml").read_text()
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
     result = run(data, "--json")
     assert json.loads(result.stdout)["is_training_split"] is True
     assert (
-        "note: these are the images of the training split: the figures say how well the model "
-        "remembers, not how well it reads"
+        "note: these are training images: the metrics show how well the model memorised them, "
+        "not how well it generalises"
     ) in " ".join(result.stderr.split())
 
 
-def test_truths_without_area_are_declared(data: Path, predictor: Predictor) -> None:
+def test_truths_of_zero_area_are_counted(data: Path, predictor: Predictor) -> None:
     (data / "labels/val/a.txt").write_text("0 .2 .2 0 .1\n")
-    warning = "note: 1 truths have no area: none can be found"
+    warning = "note: truths of zero area, which no prediction can match: 1"
     assert warning in " ".join(run(data).stderr.split())
 
 
-def test_images_that_fill_the_limit_are_counted(
+def test_images_at_the_detection_limit_are_counted(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "training.predict.max_det.suggested_max_det", lambda max_symbols: max_symbols
-    )
+    monkeypatch.setattr(scoring, "suggested_max_det", lambda max_symbols: max_symbols)
     result = run(data, "--json")
     assert json.loads(result.stdout)["images_at_max_det"] == 1
-    assert "1 images filled the limit of 3 detections" in result.stderr
+    assert "images that reached the limit of 3 detections: 1\n" in result.stderr
 
 
 def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -> None:
@@ -159,8 +156,8 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
     assert images.read(out / "contact_sheet.png").ndim == 3
     message = (
-        f"{out}: already contains report.json and contact_sheet.png; choose another folder, or use "
-        "--force to replace them"
+        f"{out}: already contains report.json and contact_sheet.png; choose another folder, or "
+        "use --force to replace them"
     )
     assert_error(run(data, "--out", str(out)), ConfigError(message))
     assert run(data, "--out", str(out), "--force").exit_code == 0
@@ -173,7 +170,7 @@ def assert_error(result: Result, error: Exception) -> None:
 
 def test_high_conf_is_refused(data: Path, predictor: Predictor) -> None:
     message = (
-        "--conf 0.25 would mislead: an average precision needs the weak candidates too; "
+        "--conf 0.25: too high, average precision also needs predictions of low confidence; "
         "use 0.001 or less"
     )
     assert_error(run(data, "--conf", "0.25"), ConfigError(message))
@@ -186,25 +183,25 @@ def test_high_conf_is_refused(data: Path, predictor: Predictor) -> None:
     [
         pytest.param(
             ("notehead", "clef", "stems"),
-            "unknown to the weights: stem (did you mean stems?)",
+            "not in the weights: stem (did you mean stems?)",
             id="other names",
         ),
-        pytest.param(("notehead", "stem"), "unknown to the weights: clef", id="fewer"),
-        pytest.param((*NAMES, "stem"), "twice in the weights: stem", id="twice"),
+        pytest.param(("notehead", "stem"), "not in the weights: clef", id="fewer"),
+        pytest.param((*NAMES, "stem"), "duplicate names in the weights: stem", id="duplicate"),
     ],
 )
 def test_classes_must_agree(
     data: Path, predictor: Predictor, names: tuple[str, ...], message: str
 ) -> None:
     predictor.names = names
-    error = ConfigError(f"weights and data differ in their classes: {message}")
+    error = ConfigError(f"classes of weights and data differ: {message}")
     assert_error(run(data), error)
 
 
 @pytest.mark.parametrize(
     "names", [("notehead", "clef", "stem"), ("dog", "clef", "stem", "cat", "notehead")]
 )
-def test_the_order_and_other_classes_of_the_weights_change_no_score(
+def test_order_and_extra_classes_of_the_weights_do_not_change_the_metrics(
     data: Path, predictor: Predictor, names: tuple[str, ...], tmp_path: Path
 ) -> None:
     plain = json.loads(run(data, "--json").stdout)
@@ -217,16 +214,14 @@ def test_the_order_and_other_classes_of_the_weights_change_no_score(
         "classes_left_out": others,
         "predictions_left_out": 2 * len(others),
     }
-    said = f"4 predictions left out, of 2 classes that {data} does not have" in result.stderr
-    assert said == bool(others)
+    message = "ignored 4 predictions of 2 classes that the data set does not have"
+    assert (message in result.stderr) == bool(others)
 
 
-def test_other_classes_do_not_fill_the_limit(
+def test_extra_classes_do_not_use_up_the_detection_limit(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "training.predict.max_det.suggested_max_det", lambda max_symbols: max_symbols
-    )
+    monkeypatch.setattr(scoring, "suggested_max_det", lambda max_symbols: max_symbols)
     predictor.names, predictor.n_strangers = (*NAMES, "dog"), 50
     report = json.loads(run(data, "--json").stdout)
     assert predictor.calls[0]["max_det"] > 1000
@@ -236,5 +231,5 @@ def test_other_classes_do_not_fill_the_limit(
 
 
 def test_unknown_split(data: Path, predictor: Predictor) -> None:
-    error = InputError("no split 'test'; it has: train, val", path=data / "data.yaml")
+    error = InputError("no split 'test'; available: train, val", path=data / "data.yaml")
     assert_error(run(data, "--split", "test"), error)

@@ -1,4 +1,4 @@
-"""The examples in the commands' help do what they say, in the order of the README."""
+"""Tests that the examples in the help of all commands work, in the order of the README."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A current folder with the sources that the examples name."""
+    """Working directory with the data sets that the examples use."""
     root = tmp_path_factory.mktemp("examples")
     engraved_pages(root / "ds2_dense", pages=3, width=640, height=640)
     engraved_pages(root / "ds2_sample", pages=1, width=640, height=400)
@@ -50,10 +50,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize("example", examples())
 def test_example(example: str, folder: Path) -> None:
-    words = example
+    command_line = example
     for long, short in SHORTER.items():
-        words = words.replace(long, short)
-    result = CliRunner().invoke(app, shlex.split(words))
+        command_line = command_line.replace(long, short)
+    result = CliRunner().invoke(app, shlex.split(command_line))
     assert result.exit_code == 0, result.output
     if example.startswith("engrave"):
         data = json.loads((folder / "engraved" / "deepscores_val.json").read_text())

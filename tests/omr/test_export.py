@@ -25,10 +25,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def run(*words: object) -> Result:
+def run(*arguments: object) -> Result:
     app = typer.Typer()
     app.command()(export)
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def error_of(result: Result, kind: type[Exception]) -> str:
@@ -36,7 +36,7 @@ def error_of(result: Result, kind: type[Exception]) -> str:
     return str(result.exception)
 
 
-def test_ultralytics_predicts_with_what_is_written(weights: Path, tmp_path: Path) -> None:
+def test_ultralytics_predicts_with_an_exported_checkpoint(weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "yolo.pt"
     result = run(weights, "--format", "ultralytics", "--out", out, "--json")
     assert result.exit_code == 0, result.output
@@ -49,11 +49,11 @@ def test_ultralytics_predicts_with_what_is_written(weights: Path, tmp_path: Path
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(yolo.model(image)[0], load_weights(weights)(image)[0])
-    (found,) = yolo.predict(np.zeros((64, 64, 3), np.uint8), verbose=False, device="cpu")
-    assert found.names == {0: "note", 1: "stem"}
+    (result_of_image,) = yolo.predict(np.zeros((64, 64, 3), np.uint8), verbose=False, device="cpu")
+    assert result_of_image.names == {0: "note", 1: "stem"}
 
 
-def test_onnx_has_the_side_of_the_training(weights: Path, tmp_path: Path) -> None:
+def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     for options, side in (([], 64), (["--imgsz", 96], 96)):
         out = tmp_path / f"{side}.onnx"
@@ -62,7 +62,7 @@ def test_onnx_has_the_side_of_the_training(weights: Path, tmp_path: Path) -> Non
         graph = onnx.load(out).graph
         shape = [axis.dim_value for axis in graph.input[0].type.tensor_type.shape.dim]
         assert shape == [1, 3, side, side]
-        assert sorted(tmp_path.iterdir())[-1].suffix == ".onnx", "nothing else is left"
+        assert sorted(tmp_path.iterdir())[-1].suffix == ".onnx", "no other file is left"
 
 
 def test_without_onnx(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,12 +75,14 @@ def test_without_onnx(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not list(tmp_path.iterdir())
 
 
-def test_settings_that_cannot_be(weights: Path, tmp_path: Path) -> None:
+def test_wrong_options(weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.pt"
     wrong = run(weights, "--format", "onnx", "--out", out)
-    assert error_of(wrong, ConfigError) == f"--out {out}: must end with .onnx for onnx"
+    assert error_of(wrong, ConfigError) == (
+        f"--out {out}: expected a file name ending in .onnx for --format onnx"
+    )
     odd = run(weights, "--format", "onnx", "--out", tmp_path / "m.onnx", "--imgsz", 100)
-    assert error_of(odd, ConfigError) == "imgsz (100): must be a multiple of 32; use 128"
+    assert error_of(odd, ConfigError) == "--imgsz 100: must be a multiple of 32; use 128"
     out.write_text("mine")
     taken = run(weights, "--format", "ultralytics", "--out", out)
     message = f"{out}: already exists; choose another file, or use --force to replace it"
@@ -96,9 +98,9 @@ def test_settings_that_cannot_be(weights: Path, tmp_path: Path) -> None:
     assert error_of(full, ConfigError) == "/dev/null/model.pt: cannot be written: File exists"
 
 
-def test_a_pickle_of_somebody_else_needs_trust(weights: Path, tmp_path: Path) -> None:
-    own = load_weights(weights).fuse(verbose=False)  # not what its description says
-    torch.save({"model": own, "train_args": {}}, tmp_path / "own.pt")
-    words = [tmp_path / "own.pt", "--format", "ultralytics", "--out", tmp_path / "yolo.pt"]
-    assert "give --trust if you trust where it comes from" in error_of(run(*words), InputError)
-    assert run(*words, "--trust").exit_code == 0
+def test_a_foreign_pickle_needs_trust(weights: Path, tmp_path: Path) -> None:
+    fused = load_weights(weights).fuse(verbose=False)  # differs from its description
+    torch.save({"model": fused, "train_args": {}}, tmp_path / "own.pt")
+    arguments = [tmp_path / "own.pt", "--format", "ultralytics", "--out", tmp_path / "yolo.pt"]
+    assert "give --trust if you trust where it comes from" in error_of(run(*arguments), InputError)
+    assert run(*arguments, "--trust").exit_code == 0

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from class_maps import ConfigError, InputError
 from converters import images
 from omr.cli import app
-from omr.commands import heads
+from omr.commands.heads_suggest import suggest as suggest_command
 from training.grouping.suggestion import GroupingOptions, Strategy
 from training.heads import head_config
 
@@ -29,12 +29,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["heads", *map(str, words)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["heads", *map(str, arguments)])
 
 
-def suggest(data: Path, *words: object) -> Result:
-    return run("suggest", data, "--imgsz", 64, "--heads", 3, *words)
+def suggest(data: Path, *arguments: object) -> Result:
+    return run("suggest", data, "--imgsz", 64, "--heads", 3, *arguments)
 
 
 def test_list() -> None:
@@ -49,13 +49,13 @@ def test_list() -> None:
 def test_show(tmp_path: Path) -> None:
     result = run("show", "coco-standard")
     assert result.exit_code == 0, result.output
-    shown = " ".join(result.stdout.split())
-    assert "head_1 20 1.2" in shown
-    assert "head_0: person, backpack, umbrella," in shown
-    assert "box branch: shared (signed); class branches: width 1, depth 2, gate none" in shown
-    own = tmp_path / "own.yaml"
-    own.write_text("groups: [{name: a, classes: [stem], similarity: dilated, beta: 3}]\n")
-    assert "a 1 1 dilated 3" in " ".join(run("show", own).stdout.split())
+    output = " ".join(result.stdout.split())
+    assert "head_1 20 1.2" in output
+    assert "head_0: person, backpack, umbrella," in output
+    assert "box branch: shared (signed); class branches: width 1, depth 2, gate none" in output
+    config_file = tmp_path / "own.yaml"
+    config_file.write_text("groups: [{name: a, classes: [stem], similarity: dilated, beta: 3}]\n")
+    assert "a 1 1 dilated 3" in " ".join(run("show", config_file).stdout.split())
     config = json.loads(run("show", "coco-standard", "--json").stdout)
     assert (config["name"], config["groups"][2]["weight"]) == ("coco-standard", 1.5)
     error = run("show", "coco-standrd").exception
@@ -67,14 +67,14 @@ def test_suggest(data: Path) -> None:
     out = data / "heads.yaml"
     result = suggest(data, "--strategy", "geometry", "--out", out)
     assert result.exit_code == 0, result.output
-    shown = " ".join(result.stdout.split())
-    assert "head_0 2 1 0 0" in shown
-    assert "all 4 3 0 0" in shown
-    assert "head_0: stem, clef head_1: notehead head_2: beam" in shown
-    told = " ".join(result.stderr.split())
-    assert "Without a symbol, put where the fewest classes are: clef" in told
-    assert "own: 100.00 % with a single head, 100.00 % with these" in told
-    assert f"-> {out}" in told
+    output = " ".join(result.stdout.split())
+    assert "head_0 2 1 0 0" in output
+    assert "all 4 3 0 0" in output
+    assert "head_0: stem, clef head_1: notehead head_2: beam" in output
+    messages = " ".join(result.stderr.split())
+    assert "no symbols, added to the smallest heads: clef" in messages
+    assert "their own anchor point: 100.00 % with one head, 100.00 % with these heads" in messages
+    assert f"3 heads -> {out}" in messages
     config = head_config.from_yaml(out)
     assert [group.classes for group in config.groups] == [
         ("stem", "clef"),
@@ -84,17 +84,17 @@ def test_suggest(data: Path) -> None:
 
 
 def test_suggest_json(data: Path) -> None:
-    found = [
+    reports = [
         suggest(data, "--strategy", strategy, "--json").stdout
         for strategy in ("geometry", "hybrid", "collision", "collision")
     ]
-    assert [json.loads(text)["strategy"] for text in found[:3]] == [
+    assert [json.loads(text)["strategy"] for text in reports[:3]] == [
         "geometry",
         "hybrid",
         "collision",
     ]
-    assert found[2] == found[3]
-    report = json.loads(found[2])
+    assert reports[2] == reports[3]
+    report = json.loads(reports[2])
     assert [sorted(head) for head in report["heads"]] == 3 * [
         ["classes", "collisions", "conflicts", "name", "symbols", "within_classes"]
     ]
@@ -106,37 +106,37 @@ def test_suggest_json(data: Path) -> None:
 def test_anti_confusion(data: Path) -> None:
     pairs = data / "pairs.txt"
     pairs.write_text("stem, beam\n")
-    words: tuple[object, ...] = ("--strategy", "anti-confusion", "--heads", 2, "--pairs", pairs)
-    result = suggest(data, *words)
+    arguments: tuple[object, ...] = ("--strategy", "anti-confusion", "--heads", 2, "--pairs", pairs)
+    result = suggest(data, *arguments)
     assert result.exit_code == 0, result.output
     assert "conflicts" in result.stdout
-    assert "box: separate would make use of that" in result.stderr
-    heads_of = json.loads(suggest(data, *words, "--json").stdout)["heads"]
+    assert "box: separate would use the extra anchor points" in result.stderr
+    heads_of = json.loads(suggest(data, *arguments, "--json").stdout)["heads"]
     assert not any({"stem", "beam"} <= set(head["classes"]) for head in heads_of)
     matrix = data / "confusion.csv"
     matrix.write_text(",stem,beam\nstem,5,1\nbeam,2,5\n")
     for threshold, expected in ((2.5, 1), (3, 0)):
-        words = "--strategy", "anti-confusion", "--heads", 1, "--confusion", matrix
-        report = json.loads(suggest(data, *words, "--threshold", threshold, "--json").stdout)
+        arguments = "--strategy", "anti-confusion", "--heads", 1, "--confusion", matrix
+        report = json.loads(suggest(data, *arguments, "--threshold", threshold, "--json").stdout)
         assert [head["conflicts"] for head in report["heads"]] == [expected]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["geometry", "--heads", 0], "heads: must be at least 1, got 0"),
         (["geometry", "--heads", 5], "heads: 4 classes cannot fill 5 heads"),
         (["geometry", "--imgsz", 100], "imgsz (100): must be a multiple of every stride: 8, 16, 32"),
-        (["geometry", "--strides", "8;16"], "--strides: expected numbers such as 8,16,32, got 8;16"),
+        (["geometry", "--strides", "8;16"], "--strides 8;16: expected comma-separated integers such as 8,16,32"),
         (["geometry", "--balance", 1], "balance: only for strategy hybrid, not for geometry"),
-        (["geometry", "--threshold", 1], "--threshold is for --confusion"),
-        (["geometry", "--pairs", "p", "--confusion", "p"], "--pairs and --confusion say the same; give one of them"),
+        (["geometry", "--threshold", 1], "--threshold 1: applies only to a confusion matrix; add --confusion"),
+        (["geometry", "--pairs", "p", "--confusion", "p"], "--pairs and --confusion: both list confused classes; give only one"),
         (["anti-confusion"], "anti-confusion requires pairs of classes or a confusion matrix"),
         (["geometry", "--out", "heads.txt"], "heads.txt: not a YAML file; a head config ends in .yaml or .yml"),
     ],
 )  # fmt: skip
-def test_mistakes(data: Path, words: list[object], message: str) -> None:
-    error = suggest(data, "--strategy", *words).exception
+def test_wrong_options(data: Path, arguments: list[object], message: str) -> None:
+    error = suggest(data, "--strategy", *arguments).exception
     assert isinstance(error, ConfigError)
     assert str(error) == message
 
@@ -145,10 +145,10 @@ def test_no_labels(data: Path) -> None:
     (data / "labels/train/a.txt").unlink()
     error = suggest(data, "--strategy", "geometry").exception
     assert isinstance(error, InputError)
-    assert str(error) == f"{data}: no symbol in any image of train, so nothing to go by"
+    assert str(error) == f"{data}: no symbols in the training images to group classes by"
 
 
-def test_a_file_is_not_replaced(data: Path) -> None:
+def test_a_head_config_is_not_overwritten(data: Path) -> None:
     out = data / "heads.yaml"
     out.write_text("mine")
     error = suggest(data, "--strategy", "geometry", "--out", out).exception
@@ -160,9 +160,9 @@ def test_a_file_is_not_replaced(data: Path) -> None:
 
 
 def test_defaults_are_those_of_the_options() -> None:
-    given = {n: p.default for n, p in inspect.signature(heads.suggest).parameters.items()}
-    wanted = {f.name: f.default for f in fields(GroupingOptions) if f.default is not MISSING}
-    assert given["heads"] == wanted["n_heads"]
-    assert given["strides"] == ",".join(map(str, GroupingOptions(strategy="hybrid").strides))
-    assert (given["balance"], given["seed"]) == (wanted["balance"], wanted["seed"])
-    assert get_args(get_type_hints(heads.suggest)["strategy"]) == get_args(Strategy)
+    actual = {n: p.default for n, p in inspect.signature(suggest_command).parameters.items()}
+    expected = {f.name: f.default for f in fields(GroupingOptions) if f.default is not MISSING}
+    assert actual["heads"] == expected["n_heads"]
+    assert actual["strides"] == ",".join(map(str, GroupingOptions(strategy="hybrid").strides))
+    assert (actual["balance"], actual["seed"]) == (expected["balance"], expected["seed"])
+    assert get_args(get_type_hints(suggest_command)["strategy"]) == get_args(Strategy)

@@ -21,20 +21,20 @@ BARLINE = ("1001", [60, 10, 62, 60])
 PAGE = "lg-7-aug-gonville--page-1.png"
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["show", *map(str, words)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["show", *map(str, arguments)])
 
 
-def shown(*words: object) -> dict[str, object]:
-    result = run(*words, "--json")
+def shown(*arguments: object) -> dict[str, object]:
+    result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    return found
+    description = json.loads(result.stdout)
+    assert isinstance(description, dict)
+    return description
 
 
-def refused(*words: object) -> str:
-    error = run(*words).exception
+def refused(*arguments: object) -> str:
+    error = run(*arguments).exception
     assert isinstance(error, (ConfigError, InputError)), error
     return str(error)
 
@@ -46,11 +46,11 @@ def _current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four pages, and their tiles: those of two pages are held out."""
+    """Four pages, and their tiles, with the tiles of two pages held out."""
     folder = tmp_path_factory.mktemp("data")
     engraved_pages(folder / "pages", pages=4, width=400, height=300, fonts=("Leland",))
-    words = ["convert", folder / "pages", folder / "tiles", "--tile", 200, "--val", 0.5]
-    result = CliRunner().invoke(app, [*map(str, words), "--workers", "1"])
+    arguments = ["convert", folder / "pages", folder / "tiles", "--tile", 200, "--val", 0.5]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--workers", "1"])
     assert result.exit_code == 0, result.output
     return folder
 
@@ -77,10 +77,10 @@ def test_a_page_without_symbols() -> None:
     assert read(f"show-{PAGE}").shape[1] >= 4 * 200
 
 
-def test_a_page_and_its_figures() -> None:
+def test_the_json_of_a_page() -> None:
     data = engraved(NOTE, NOTE, ("1001", [195, 10, 205, 60]), BARLINE)
-    found = shown(write(Path("in"), data))
-    assert found == {
+    description = shown(write(Path("in"), data))
+    assert description == {
         "path": f"show-{PAGE}",
         "image": f"in/images/{PAGE}",
         "split": "train",
@@ -96,25 +96,27 @@ def test_a_page_and_its_figures() -> None:
     }
 
 
-def test_what_should_not_be_overlooked_is_said() -> None:
+def test_problems_are_notes() -> None:
     data = engraved(NOTE, NOTE, NOTE, ("1001", [195, 10, 205, 60]))
     text = run(write(Path("in"), data)).stderr
     assert text.splitlines() == [
         f"symbols: 4, classes: 2 -> show-{PAGE}",
-        "note: on the place of another of the class: 2 symbols (noteheadBlackOnLine [10.0, 20.0, "
-        "30.0, 36.0], noteheadBlackOnLine [10.0, 20.0, 30.0, 36.0])",
-        "note: reaching beyond the page: 1 symbol (barlineSingle [195.0, 10.0, 205.0, 60.0])",
+        "note: duplicate of another symbol of the same class: 2 symbols (noteheadBlackOnLine "
+        "[10.0, 20.0, 30.0, 36.0], noteheadBlackOnLine [10.0, 20.0, 30.0, 36.0])",
+        "note: extends beyond the page: 1 symbol (barlineSingle [195.0, 10.0, 205.0, 60.0])",
     ]
 
 
-def test_symbols_without_room_for_a_text_are_said() -> None:
+def test_boxes_without_text_are_a_note() -> None:
     write(Path("in"), content(*[NOTE] * 99, size=(60, 60)))
     assert shown("in", "--no-names", "--scale", 1)["without_text"] == 0
     result = run("in", "--scale", 1, "--force")
-    assert "boxes, which have only their frame; a larger --scale makes room\n" in result.stderr
+    assert (
+        "boxes have no text for lack of room; use a larger --scale to make room\n" in result.stderr
+    )
 
 
-def test_nothing_is_missing_without_a_class_map() -> None:
+def test_every_category_is_shown_without_a_class_map() -> None:
     data = content(NOTE, ("2", [1, 1, 9, 3]), STEM, (["9", None], [50, 5, 60, 9]))
     data["categories"]["9"] = {"name": "newWord", "annotation_set": "deepscores", "color": 200}
     path = write(Path("in"), data)
@@ -122,13 +124,12 @@ def test_nothing_is_missing_without_a_class_map() -> None:
     assert shown(path)["classes"] == classes
 
 
-def test_with_a_class_map_what_it_drops_is_said() -> None:
+def test_symbols_dropped_by_a_class_map_are_a_note() -> None:
     path = write(Path("in"), content(NOTE, ("2", [1, 1, 9, 3])))
     result = run(path, "--classes", "harmony")
     assert "symbols: 1, classes: 1" in result.stderr
     assert (
-        "note: left out on all pages of deepscores_train.json together: 1 not in class map\n"
-        in result.stderr
+        "note: dropped on all pages of deepscores_train.json: 1 not in class map\n" in result.stderr
     )
 
 
@@ -136,8 +137,10 @@ def test_another_annotation_set() -> None:
     path = write(Path("in"), content((["2", "138"], [10, 10, 20, 20]), NOTE))
     result = run(path, "--annotation-set", "muscima++", "--json")
     assert json.loads(result.stdout)["classes"] == {"legerLine": 1}
-    assert "together: 1 no id in the annotation set" in result.stderr
-    assert "no set 'x' in ['deepscores', 'muscima++']" in refused(path, "--annotation-set", "x")
+    assert "deepscores_train.json: 1 no id in the annotation set" in result.stderr
+    assert "no annotation set 'x' in ['deepscores', 'muscima++']" in refused(
+        path, "--annotation-set", "x"
+    )
 
 
 def test_a_coco_file() -> None:
@@ -146,36 +149,39 @@ def test_a_coco_file() -> None:
     image = {"id": 1, "file_name": PAGE, "width": 200, "height": 100}
     coco = {"images": [image], "annotations": [row], "categories": [{"id": 3, "name": "bar"}]}
     Path("in/val.json").write_text(json.dumps(coco))
-    found = shown("in/val.json")
-    assert (found["classes"], found["split"]) == ({"bar": 1}, "val")
+    description = shown("in/val.json")
+    assert (description["classes"], description["split"]) == ({"bar": 1}, "val")
 
 
-@pytest.mark.parametrize(("words", "label"), [([], 1), (["--classes", "harmony"], 3)])
-def test_only_some_classes(words: list[str], label: int) -> None:
+@pytest.mark.parametrize(("arguments", "label"), [([], 1), (["--classes", "harmony"], 3)])
+def test_only_some_classes(arguments: list[str], label: int) -> None:
     path = write(Path("in"), content(NOTE, STEM, STEM, ("135", [0, 20, 200, 88])))
-    found = shown(path, *words, "--only", "stem", "--only", "staff", "--no-names")
-    assert found["classes"] == {"stem": 2, "staff": 1}
+    description = shown(path, *arguments, "--only", "stem", "--only", "staff", "--no-names")
+    assert description["classes"] == {"stem": 2, "staff": 1}
     names = ["brace", "ledgerLine", "noteheadBlackOnLine", "noteheadBlackInSpace", "stem", "staff"]
-    label = label if words else names.index("stem")
-    picture = read(found["path"])
+    label = label if arguments else names.index("stem")
+    picture = read(description["path"])
     assert has_colour(picture, label)
-    assert not has_colour(picture, 0 if words else names.index("noteheadBlackOnLine"))
+    assert not has_colour(picture, 0 if arguments else names.index("noteheadBlackOnLine"))
 
 
-def test_an_engraved_page_has_all_its_symbols(data: Path) -> None:
+def test_all_symbols_of_an_engraved_page(data: Path) -> None:
     raw = json.loads((data / "pages" / "deepscores_train.json").read_text())
     names = {key: category["name"] for key, category in raw["categories"].items()}
-    mine = [a["cat_id"][0] for a in raw["annotations"].values() if a["img_id"] == "2"]
-    found = shown(data / "pages", "--page", "lg-2-aug-leland")
-    assert found["image"] == f"{data}/pages/images/{raw['images'][1]['filename']}"
-    assert found["classes"] == Counter(names[key] for key in mine)
-    assert (found["repeated"], found["beyond_the_page"]) == ([], [])
+    category_ids = [a["cat_id"][0] for a in raw["annotations"].values() if a["img_id"] == "2"]
+    description = shown(data / "pages", "--page", "lg-2-aug-leland")
+    assert description["image"] == f"{data}/pages/images/{raw['images'][1]['filename']}"
+    assert description["classes"] == Counter(names[key] for key in category_ids)
+    assert (description["repeated"], description["beyond_the_page"]) == ([], [])
 
 
 def test_pages_by_number_and_by_name(works: Path) -> None:
     assert [shown(works, "--page", k, "--force")["page"] for k in (1, 4)] == [1, 4]
-    found = shown(works, "--page", "1001-aug-gonville--page-2", "--force")
-    assert (found["page"], found["path"]) == (4, "show-lg-1001-aug-gonville--page-2.png")
+    description = shown(works, "--page", "1001-aug-gonville--page-2", "--force")
+    assert (description["page"], description["path"]) == (
+        4,
+        "show-lg-1001-aug-gonville--page-2.png",
+    )
     assert shown(works, "--page", "lg-1000-aug-gonville--page-1.png", "--force")["page"] == 1
 
 
@@ -192,74 +198,78 @@ def test_tiles_of_a_converted_folder(data: Path) -> None:
     assert second["classes"] == Counter(names[label] for label in labels)
 
 
-def test_a_folder_whose_splits_are_one_is_counted_once(tmp_path: Path) -> None:
+def test_splits_that_share_a_folder_are_counted_once(tmp_path: Path) -> None:
     write(Path("in"), content(NOTE))
     assert CliRunner().invoke(app, ["convert", "in", "out", "--workers", "1"]).exit_code == 0
-    assert refused("out", "--page", 2) == "out: --page 2: it has pages 1 to 1"
+    assert (
+        refused("out", "--page", 2) == "out: --page 2: no such page; pages are numbered from 1 to 1"
+    )
     assert shown("out", "--split", "val")["split"] == "val"
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
-        (["--page", "5"], "--page 5: it has pages 1 to 4"),
-        (["--page", "0"], "--page 0: it has pages 1 to 4"),
-        (["--page", "page-2"], "--page page-2: it has pages 1 to 4, and that in the names of 2 images (lg-1000-aug-gonville--page-2.png, lg-1001-aug-gonville--page-2.png); say more"),
-        (["--page", "lg-1001-aug-gonville--page-3"], "--page lg-1001-aug-gonville--page-3: it has pages 1 to 4, and none with that in its name; nearest: lg-1001-aug-gonville--page-2.png, lg-1001-aug-gonville--page-1.png, lg-1000-aug-gonville--page-2.png"),
-        (["--split", "val"], "no split 'val'; it has: train"),
+        (["--page", "5"], "--page 5: no such page; pages are numbered from 1 to 4"),
+        (["--page", "0"], "--page 0: no such page; pages are numbered from 1 to 4"),
+        (["--page", "page-2"], "--page page-2: matches 2 images (lg-1000-aug-gonville--page-2.png, lg-1001-aug-gonville--page-2.png), give a longer part of the name; pages are numbered from 1 to 4"),
+        (["--page", "lg-1001-aug-gonville--page-3"], "--page lg-1001-aug-gonville--page-3: matches no image, the nearest names are lg-1001-aug-gonville--page-2.png, lg-1001-aug-gonville--page-1.png, lg-1000-aug-gonville--page-2.png; pages are numbered from 1 to 4"),
+        (["--split", "val"], "no split 'val'; available: train"),
     ],
 )  # fmt: skip
-def test_pages_that_are_none(words: list[str], message: str, works: Path) -> None:
-    assert refused(works, *words) == f"{works}: {message}"
+def test_pages_that_do_not_exist(arguments: list[str], message: str, works: Path) -> None:
+    assert refused(works, *arguments) == f"{works}: {message}"
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
-        (["--only", "stemm"], "--only: no class is called stemm (did you mean stem?)"),
-        (["--out", "page.jpg"], "--out must end in .png, got page.jpg"),
-        (["--classes", "harmoni"], "no class map is called harmoni (did you mean harmony?); there are: coco, deepscores, harmony, harmony-core, or give the path of a .yaml file"),
-        (["--classes", "coco"], "class map coco does not say what engraved calls its classes (it knows: coco); add sources.engraved to a copy of "),
+        (["--only", "stemm"], "--only: unknown class: stemm (did you mean stem?)"),
+        (["--out", "page.jpg"], "--out page.jpg: expected a file name ending in .png"),
+        (["--classes", "harmoni"], "unknown class map: harmoni (did you mean harmony?); expected one of coco, deepscores, harmony, harmony-core, or the path of a .yaml file"),
+        (["--classes", "coco"], "class map coco has no entry for engraved data (available: coco); add sources.engraved to a copy of "),
     ],
 )  # fmt: skip
-def test_options_that_are_none(words: list[str], message: str, data: Path) -> None:
-    assert refused(data / "pages", *words).startswith(message)
+def test_invalid_options(arguments: list[str], message: str, data: Path) -> None:
+    assert refused(data / "pages", *arguments).startswith(message)
     assert list(Path().iterdir()) == []
 
 
-def test_a_converted_folder_has_its_classes(data: Path) -> None:
+def test_options_that_do_not_apply_to_a_converted_folder(data: Path) -> None:
     tiles = data / "tiles"
-    assert refused(tiles, "--classes", "harmony") == (
-        f"{tiles} is converted, its classes stand in its data.yaml: leave out --classes and "
-        "--annotation-set"
+    assert refused(tiles, "--classes", "harmony").startswith(
+        "class map harmony has no entry for yolo data (available: deepscoresv2, engraved); add "
+    )
+    assert refused(tiles, "--annotation-set", "deepscores") == (
+        "--annotation-set deepscores: yolo data have no annotation sets; omit the option"
     )
     assert refused(tiles, "--split", "test") == (
-        f"{tiles}/data.yaml: no split 'test'; it has: train, val"
+        f"{tiles}/data.yaml: no split 'test'; available: train, val"
     )
 
 
-def test_data_that_is_not_there() -> None:
+def test_missing_data() -> None:
     assert refused("nowhere") == "nowhere: no such file or folder"
 
 
-def test_images_that_are_not_there_or_others() -> None:
+def test_missing_images_and_other_sizes() -> None:
     write(Path("in"), content(NOTE))
     image = Path("in/images") / PAGE
     cv2.imwrite(str(image), np.zeros((9, 9), np.uint8))
     assert refused("in") == f"{image}: is 9 x 9 px, but its labels are for 200 x 100 px"
     image.unlink()
-    assert refused("in") == f"{image}: no such image; there is nothing to draw the boxes on"
+    assert refused("in") == f"{image}: no such image, so there is nothing to draw boxes on"
     assert not list(Path().glob("*.png"))
 
 
 def test_a_picture_too_large_to_draw() -> None:
     write(Path("in"), content(size=(2000, 1000)))
     assert refused("in", "--scale", 16) == (
-        "--scale 16 makes a picture of 32000 x 16000 px; choose a smaller one"
+        "--scale 16: the picture would have 32000 x 16000 px; choose a smaller scale"
     )
 
 
-def test_a_picture_is_replaced_by_force_alone_and_the_page_never(data: Path) -> None:
+def test_the_picture_is_replaced_only_with_force_and_the_page_never(data: Path) -> None:
     shutil.copytree(data / "pages", "pages")
     out = Path("new/page.png")
     assert run("pages", "--out", out).exit_code == 0

@@ -23,8 +23,9 @@ from converters.formats.yolo import open_dataset
 from training.assigners.simota import SparseSimOTA
 from training.config import CONFIG_FILE, TrainConfig, read_config, save_config
 from training.data.dataset import OmrDataset
-from training.data.label_counts import count_labels
 from training.engine.omr_trainer import OmrTrainer
+from training.engine.overrides import overrides_of
+from training.engine.run_options import ON_OPTIONS
 from training.heads.distance_bins import has_bins_below_zero
 from training.losses.class_terms import CLASS_TERMS, ClassLoss
 from training.losses.detection import AssignerName, LossOptions
@@ -32,7 +33,7 @@ from training.models.checkpoints import load_weights
 from training.predict.detector import predict
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE
-from training.trainer import TrainResult, _callbacks, _overrides, ready_trainer, train
+from training.trainer import TrainResult, new_trainer, ready_trainer, train
 
 Draw = Callable[..., Path]
 
@@ -98,14 +99,16 @@ def test_a_killed_run_goes_on(
         return datasets[-1]
 
     monkeypatch.setattr(OmrTrainer, "build_dataset", build_and_remember)
-    with pytest.raises(ConfigError, match=f"was started with {dataset}, not with other; give that"):
+    with pytest.raises(
+        ConfigError, match=f"was started with {dataset}, not with other; give these"
+    ):
         train(TrainConfig(data=Path("other"), out=moved, device="cpu", resume=True))
     result = train(TrainConfig(data=dataset, out=moved, device="cpu", resume=True))
     assert result.epochs == 3
     assert sum(counts["seen"] for counts in result.augmented.values()) == 3 * 54
     assert type(datasets[0].transforms.transforms[0]).__name__ == "SourcePerspective"
     assert not config.out.exists()
-    with pytest.raises(ConfigError, match="finished after 3 epochs, nothing to resume; for more"):
+    with pytest.raises(ConfigError, match="already finished after 3 epochs; to train further"):
         train(TrainConfig(data=dataset, out=moved, resume=True))
 
 
@@ -191,7 +194,7 @@ def test_a_save_that_dies_leaves_the_checkpoint_before(
         train(replace(tiny(dataset, tmp_path / "run"), epochs=2))
     assert str(raised.value) == (
         f"{tmp_path}/run/weights: weights of epoch 2 were not written: no space left; "
-        "make room and go on with --resume"
+        "free some space and resume with --resume"
     )
     monkeypatch.undo()
     load_weights(tmp_path / "run" / "weights" / "last.pt")
@@ -256,9 +259,9 @@ def test_a_gpu_is_deterministic_on_request(
     deterministic: bool, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr("training.trainer.resolved", lambda *_: "bf16")
+    monkeypatch.setattr("training.engine.overrides.resolved", lambda *_: "bf16")
     config = replace(tiny(dataset, tmp_path / "run"), device="0", deterministic=deterministic)
-    overrides = _overrides(config, "yolo11n.yaml", count_labels(open_dataset(dataset)))
+    overrides = overrides_of(config, "yolo11n.yaml", 1)
     assert overrides["deterministic"] is deterministic
 
 
@@ -272,15 +275,13 @@ def test_doubled_rows_are_counted(draw: Draw, tmp_path: Path) -> None:
 
 def test_what_other_devices_are_given_can_be_pickled(dataset: Path, tmp_path: Path) -> None:
     config = tiny(dataset, tmp_path / "run")
-    callbacks = _callbacks(config, count_labels(open_dataset(dataset)))
-    overrides = _overrides(config, "yolo11n.yaml", count_labels(open_dataset(dataset)))
-    trainer = OmrTrainer(overrides=overrides, _callbacks=callbacks)
+    trainer = new_trainer(config)
     state = (type(trainer), vars(trainer.args), trainer.callbacks)
     kind, args, found = pickle.loads(pickle.dumps(state))
     assert kind is OmrTrainer
     assert args["max_det"] == 300
-    last = found["on_pretrain_routine_end"][-1]
-    assert last.func.__name__ == "_check_symbols"
+    [apply] = found[ON_OPTIONS]
+    assert apply.__self__ == trainer.options
 
 
 def empty(data: Path) -> None:
@@ -312,11 +313,14 @@ def no_yaml(data: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (empty, "{data}/images/train: no symbols for any of its 2 images; labels/ must lie beside"),
+        (empty, "{data}/images/train: no symbols for any of its 2 images; labels/ must be next to"),
         (no_images, "{data}/images/train: no images"),
         (flat, "{data}/images/train/1.png: 1 symbols have a side of 0, the first in line 2 of"),
         (bad_row, "{data}/labels/train/1.txt: line 1: expected label, x_centre"),
-        (small_image, "{data}/images/train/1.png: cannot be trained on: broken, or below 10 px"),
+        (
+            small_image,
+            "{data}/images/train/1.png: cannot be trained on: broken, or smaller than 10 px",
+        ),
         (no_yaml, "{data}/data.yaml: no such file"),
     ],
 )
@@ -334,7 +338,7 @@ def test_damaged_data_is_an_error(
 
 def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
     config = tiny(dataset, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"model: unknown: yolo11q \(did you mean yolo11"):
+    with pytest.raises(ConfigError, match=r"--model: unknown: yolo11q \(did you mean yolo11"):
         train(replace(config, model="yolo11q"))
     with pytest.raises(InputError, match=r"no\.pt: no such weights"):
         train(replace(config, model="no.pt"))
@@ -356,10 +360,12 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, lr=2)
     with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
         replace(config, imgsz=100)
-    with pytest.raises(ConfigError, match="device: expected cpu, 0, or 0,1 and so on, got gpu"):
+    with pytest.raises(
+        ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"
+    ):
         train(replace(config, device="gpu"))
     wanted = str(torch.cuda.device_count())
-    with pytest.raises(ConfigError, match=f"device: not there: {wanted}; "):
+    with pytest.raises(ConfigError, match=f"--device {wanted}: no CUDA device {wanted}; "):
         train(replace(config, device=wanted))
     assert not config.out.exists()
 
@@ -374,7 +380,7 @@ def test_a_run_folder_that_is_there(dataset: Path, tmp_path: Path) -> None:
     ):
         train(config)
     with pytest.raises(
-        ConfigError, match=r"nothing to resume: no weights/state\.pt; delete it and"
+        ConfigError, match=r"cannot be resumed: no weights/state\.pt; delete it and"
     ):
         train(replace(config, resume=True))
 
@@ -413,7 +419,7 @@ def test_a_last_batch_of_one_small_image_is_refused(dataset: Path, tmp_path: Pat
     with pytest.raises(ConfigError) as raised:
         train(config)
     assert str(raised.value) == (
-        "imgsz (32): too small for a last batch of one image; use 64, or another batch"
+        "--imgsz 32: too small for a last batch of one image; use 64, or another --batch"
     )
     assert not config.out.exists()
 
@@ -442,7 +448,7 @@ def test_a_run_without_its_last_weights_is_not_resumed_and_not_deleted(
     resume_state.write(
         {"version": resume_state.VERSION, "epochs_done": 1}, out / "weights" / "state.pt"
     )
-    with pytest.raises(ConfigError, match=r"weights/last\.pt: is missing; bring it back"):
+    with pytest.raises(ConfigError, match=r"weights/last\.pt: missing; restore the file"):
         train(replace(config, resume=True))
     assert (out / "weights" / "state.pt").is_file()
 
@@ -452,7 +458,7 @@ def test_a_run_that_was_killed_in_its_set_up_can_be_replaced(dataset: Path, tmp_
     killed(config, Kill(trainer, "setup_model"))
     with pytest.raises(ConfigError, match="exists; choose another folder, --force to replace it"):
         train(config)
-    with pytest.raises(ConfigError, match=r"nothing to resume: .*; delete it and start again"):
+    with pytest.raises(ConfigError, match=r"cannot be resumed: .*; delete it and start again"):
         train(replace(config, resume=True))
     assert train(replace(config, validate=False), force=True).epochs == 1
 
@@ -464,7 +470,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(dataset: Path) -> None:
 
 def test_a_halved_batch_is_gathered_twice_as_often(dataset: Path, tmp_path: Path) -> None:
     made = ready_trainer(replace(tiny(dataset, tmp_path / "run"), nominal_batch=8))
-    assert (made.batches_a_step, made.accumulate) == (2, 1)
+    assert (made.state.batches_per_step, made.accumulate) == (2, 1)
     made.batch_size = 2  # what Ultralytics does when it does not fit into memory
     made._build_train_pipeline()
-    assert (made.batches_a_step, made.accumulate) == (4, 1)
+    assert (made.state.batches_per_step, made.accumulate) == (4, 1)

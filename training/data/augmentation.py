@@ -1,9 +1,9 @@
-"""The training's augmentation: small shifts, sizes and brightness, and every symbol kept.
+"""Augmentation of a training: small shifts, sizes and brightness, and no silent loss of symbols.
 
-Ultralytics' own transform (``RandomPerspective.box_candidates``) removes each box that has a
-side of 2 px or less, an aspect over 100, or less than a tenth of its area left: at music's sizes
-that is every stem, barline and ledger line, in training alone and without a word. Here a symbol
-goes only where too little of it is left to be seen, and is counted.
+Ultralytics' own transform (``RandomPerspective.box_candidates``) removes each box with a side of
+2 px or less, an aspect ratio over 100, or less than a tenth of its area left: at the sizes of music
+these are all stems, barlines and ledger lines, in training only and without a message. Here a
+symbol is dropped only if too little of it remains visible, and it is counted.
 
 Shapes: N symbols of an image, C classes, W workers of the data loader.
 """
@@ -19,23 +19,23 @@ from ultralytics.data.augment import RandomPerspective
 from ultralytics.utils.instance import Instances
 
 MIN_VISIBLE = 0.25
-"""Share of a side, width and height each, that must lie in the image for a symbol to be kept."""
+"""Fraction of width and of height that must be inside the image for a symbol to be kept."""
 
 EPOCHS_AHEAD = 8
-"""Epochs that are counted apart. A loader prepares at most four batches a worker, and has no more
+"""Epochs with separate counts. A loader prepares at most four batches per worker, and has no more
 workers than an epoch has batches: it is never more than four epochs ahead."""
 
 
 def visible_share(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Tell how much of each box lies in the image.
+    """Compute how much of each box is inside the image.
 
     Args:
         boxes_xyxy: Pixels, shape ``(N, 4)``, not clipped; a side may be 0.
         size: Width and height of the image in pixels.
 
     Returns:
-        The smaller of the two sides' shares, 0 to 1, shape ``(N,)``. A stem 1 px wide that lies
-        inside has 1; a side of 0 counts as 1 where it is not outside.
+        Smaller fraction of the two sides, 0 to 1, shape ``(N,)``. It is 1 for a stem of 1 px
+        inside the image; a side of 0 counts as 1 unless it is outside.
     """
     boxes = np.asarray(boxes_xyxy, dtype=np.float64)
     limit = np.asarray(size, dtype=np.float64)
@@ -49,14 +49,14 @@ def visible_share(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np
 
 
 def kept_by_ultralytics(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Tell which boxes Ultralytics' own transform would leave.
+    """Find the boxes that Ultralytics' own transform would keep.
 
     Args:
         boxes_xyxy: Pixels, shape ``(N, 4)``, not clipped.
         size: Width and height of the image in pixels.
 
     Returns:
-        Shape ``(N,)``.
+        True for each box that is kept, shape ``(N,)``.
     """
     boxes = np.asarray(boxes_xyxy, dtype=np.float64)
     inside = boxes.clip(0, [*size, *size])
@@ -65,15 +65,14 @@ def kept_by_ultralytics(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDAr
 
 
 class SymbolCounter:
-    """Counts the symbols that augmentation saw and dropped, in all workers of a data loader.
+    """Counter of the symbols seen and dropped by augmentation, in all workers of a data loader.
 
-    Workers are processes of their own: each has its own row in shared memory, so that none has
-    to wait and none overwrites another's count. Workers load ahead, so that each epoch has a place
-    of its own, too.
+    Workers are separate processes: each has its own row in shared memory, so that none has to wait
+    and none overwrites another's count. Workers load ahead, so that each epoch has rows of its own.
     """
 
     epoch = 0
-    """Of the image that is augmented next, in this process."""
+    """Epoch of the image that is augmented next in this process."""
 
     def __init__(self, n_classes: int, n_workers: int) -> None:
         # One row more than workers, for the main process.
@@ -81,27 +80,27 @@ class SymbolCounter:
         self._table = torch.zeros(shape, dtype=torch.int64).share_memory_()
 
     def add(self, labels: NDArray[Any], kept: NDArray[np.bool_]) -> None:
-        """Count one image's symbols.
+        """Count the symbols of one image.
 
         Args:
-            labels: Shape ``(N,)``.
-            kept: Shape ``(N,)``.
+            labels: Labels of the symbols, shape ``(N,)``.
+            kept: Whether each symbol is kept, shape ``(N,)``.
         """
         info = get_worker_info()
         row = 0 if info is None else info.id + 1
         table = self._table[self.epoch % EPOCHS_AHEAD]
         n_classes = table.shape[2]
-        for i, some in enumerate((labels, labels[~kept])):
-            counts = np.bincount(some.astype(np.int64), minlength=n_classes)
+        for i, counted in enumerate((labels, labels[~kept])):
+            counts = np.bincount(counted.astype(np.int64), minlength=n_classes)
             table[i, row] += torch.from_numpy(counts)
 
     def totals(self) -> Tensor:
-        """Add up the workers' counts: symbols seen and dropped of each class, shape ``(2, C)``."""
+        """Add up all workers' counts: symbols seen and dropped per class, shape ``(2, C)``."""
         totals: Tensor = self._table.sum(dim=(0, 2))
         return totals
 
-    def taken(self, epoch: int) -> Tensor:
-        """Add up the counts of an epoch that is over, shape ``(2, C)``, and forget them."""
+    def take(self, epoch: int) -> Tensor:
+        """Add up the counts of a finished epoch, shape ``(2, C)``, and reset them."""
         table = self._table[epoch % EPOCHS_AHEAD]
         counts: Tensor = table.sum(dim=1)
         table.zero_()
@@ -109,11 +108,11 @@ class SymbolCounter:
 
 
 class VisiblePerspective(RandomPerspective):
-    """Ultralytics' affine transform, keeping every box of which enough is visible.
+    """Ultralytics' affine transform, keeping every box that remains sufficiently visible.
 
     Args:
-        counter: Gets the number of symbols seen and dropped.
-        options: Those of ``RandomPerspective``.
+        counter: Counter of the symbols seen and dropped.
+        options: Arguments of ``RandomPerspective``.
     """
 
     def __init__(self, counter: SymbolCounter, **options: object) -> None:
@@ -123,17 +122,17 @@ class VisiblePerspective(RandomPerspective):
     def apply_instances(
         self, labels: dict[str, Any], params: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Move an image's boxes, clip them, and leave out those that are no longer visible.
+        """Move and clip the boxes of an image, and drop those that are no longer visible.
 
         Args:
-            labels: One image: ``instances`` with N boxes, and ``cls``, shape ``(N, 1)``.
-            params: Of the base class: the matrix ``M``, ``orig_shape`` and ``size``.
+            labels: Labels of one image: ``instances`` with N boxes, and ``cls``, shape ``(N, 1)``.
+            params: Parameters of the base class: the matrix ``M``, ``orig_shape`` and ``size``.
 
         Returns:
             The same mapping, with the boxes in pixels.
         """
         if params is None:
-            raise ValueError("params of get_params are needed")
+            raise ValueError("expected the params of get_params")
         instances = labels.pop("instances")
         instances.convert_bbox(format="xyxy")
         instances.denormalize(*params["orig_shape"][::-1])

@@ -1,12 +1,11 @@
-"""What a training loads: images and labels of one data set or several, none left out.
+"""Images and labels of one data set or several as a training loads them, without omissions.
 
 Shapes: B images of a batch, C classes, S sources, N labels of an image.
 """
 
 import math
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from ultralytics.data.build import seed_worker
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
-from class_maps import InputError
 from training.data.allowed_transforms import (
     FreeImages,
     SourcePerspective,
@@ -26,29 +24,33 @@ from training.data.allowed_transforms import (
 )
 from training.data.augmentation import SymbolCounter
 from training.data.device_prefetch import DeviceLoader
+from training.data.label_files import ImageLabels
 from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler, seed_draw
 from training.losses.detection import PairCounter
 
 
 class OmrDataset(YOLODataset):
-    """Images and labels as :mod:`converters.formats.yolo` lists them, none left out.
+    """Images and labels of data sets in YOLO format, all of them.
 
     Args:
-        counter: Gets what augmentation drops; None for validation, which augments nothing.
-        joint: Where the images come from, and which class each label of theirs is.
-        seed: Of the augmentation.
-        pairs: Counts the candidate pairs of each batch; None where nobody would wait for the
-            number, on a CPU.
-        chosen: What a training does to them, beside shifts, sizes and brightness.
-        options: Those of ``YOLODataset``; ``img_path`` is the list of image files.
+        counter: Counter of the symbols that augmentation drops; None for validation, which has no
+            augmentation.
+        multi_dataset: Data sets of the images, and the mapping of their labels.
+        image_labels: Labels of each image, by its file.
+        chosen: Augmentation other than shifts, sizes and brightness.
+        seed: Seed of the augmentation.
+        pairs: Counter of the candidate pairs of each batch; None on a CPU, where no host
+            synchronisation can be saved.
+        options: Arguments of ``YOLODataset``; ``img_path`` is the list of image files.
     """
 
     def __init__(
         self,
         *,
         counter: SymbolCounter | None,
-        joint: MultiDataset,
+        multi_dataset: MultiDataset,
+        image_labels: Mapping[str, ImageLabels],
         chosen: Transforms,
         seed: int = 0,
         pairs: PairCounter | None = None,
@@ -57,17 +59,18 @@ class OmrDataset(YOLODataset):
         self.pairs = pairs
         self.counter = counter
         self.chosen = chosen
-        self.joint = joint
+        self.multi_dataset = multi_dataset
         self.seed = seed
+        self._image_labels = image_labels
         super().__init__(**options)
-        # The images that it would keep decoded are for mosaics, which take them from one source.
+        # Decoded images are kept for mosaics, but ours take images from one source only.
         self.max_buffer_length = 0
 
     def __getitem__(self, index: int | Draw) -> dict[str, Any]:
-        """Load an image and its labels, augmented if this is for training.
+        """Load an image and its labels, augmented for training.
 
         Args:
-            index: Place in the list of images; of a draw the augmentation is its own.
+            index: Index in the list of images, or a draw with its own random augmentation.
         """
         if isinstance(index, Draw):
             seed_draw(self.seed, index.number)
@@ -78,59 +81,55 @@ class OmrDataset(YOLODataset):
         return sample
 
     def collate_fn(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
-        """Join samples to a batch, with ``n_pairs`` for the loss if pairs are counted.
+        """Collate samples, with ``n_pairs`` for the loss if pairs are counted.
 
         Args:
-            batch: Samples, as :meth:`__getitem__` gives them.
+            batch: Samples returned by :meth:`__getitem__`.
         """
-        joined: dict[str, Any] = YOLODataset.collate_fn(batch)
+        collated: dict[str, Any] = YOLODataset.collate_fn(batch)
         if self.pairs is not None:
-            height, width = joined["img"].shape[2:]
-            joined["n_pairs"] = self.pairs.count(joined["bboxes"], (height, width))
-        return joined
+            height, width = collated["img"].shape[2:]
+            collated["n_pairs"] = self.pairs.count(collated["bboxes"], (height, width))
+        return collated
 
     def get_img_files(self, img_path: Sequence[str]) -> list[str]:
-        """Take the list as it is."""
+        """Return the list of image files unchanged."""
         return list(img_path)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Load all labels, and turn those of each source into labels of all classes.
+        """Return the labels of all images in Ultralytics' form, as labels of all classes.
 
-        Raises:
-            InputError: Ultralytics left out an image, which it does with a log line only.
+        Ultralytics itself would open the label files again, and drop images and rows.
         """
-        wanted = list(self.im_files)
-        labels = self.read_labels()
-        left_out = sorted(set(wanted) - {label["im_file"] for label in labels})
-        if left_out:
-            others = f" ({len(left_out) - 1} more like it)" if left_out[1:] else ""
-            raise InputError(
-                f"cannot be trained on: broken, or below 10 px{others}; replace or remove it",
-                path=Path(left_out[0]),
-            )
-        for label in labels:
-            source = self.joint.sources[self.joint.source_of[label["im_file"]]]
-            own = label["cls"]  # (N, 1), float
-            label["cls"] = source.labels[own.astype(np.int64)].astype(own.dtype)
-        return labels
+        return [self._ultralytics_labels(file) for file in self.im_files]
 
-    def read_labels(self) -> list[dict[str, Any]]:
-        """Read the labels of each source as its files have them."""
-        labels: list[dict[str, Any]] = super().get_labels()
-        return labels
+    def _ultralytics_labels(self, file: str) -> dict[str, Any]:
+        image = self._image_labels[file]
+        source = self.multi_dataset.sources[self.multi_dataset.source_of[file]]
+        labels = image.rows[:, :1]  # (N, 1), float
+        return {
+            "im_file": file,
+            "shape": (image.height, image.width),
+            "cls": source.labels[labels.astype(np.int64)].astype(labels.dtype),
+            "bboxes": image.rows[:, 1:],
+            "segments": [],
+            "keypoints": None,
+            "normalized": True,
+            "bbox_format": "xywh",
+        }
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """Shift, resize and brighten for training, and what was chosen; nothing for validation.
+        """Build the augmentation of a training; validation has none.
 
         Args:
             hyp: Ultralytics' arguments: ``translate``, ``scale``, ``hsv_v``.
         """
         if self.counter is None:
             return super().build_transforms(hyp)
-        free = FreeImages(self.joint, allow_music_flips=self.chosen.allow_music_flips)
+        free = FreeImages(self.multi_dataset, allow_music_flips=self.chosen.allow_music_flips)
         return Compose(
             [
-                *transforms_before(self.chosen, self, self.counter, self.joint),
+                *transforms_before(self.chosen, self, self.counter, self.multi_dataset),
                 SourcePerspective(
                     self.counter,
                     free,
@@ -147,38 +146,38 @@ class OmrDataset(YOLODataset):
 
 
 class ClassMasks:
-    """Tells which classes the images of a batch say something of.
+    """Masks of the classes that the images of a batch label.
 
     Args:
-        joint: Where the images come from.
-        device: Where the batches are.
+        multi_dataset: Data sets of the images.
+        device: Device of the batches.
     """
 
-    def __init__(self, joint: MultiDataset, device: torch.device) -> None:
-        self._joint = joint
-        self._of_sources = torch.from_numpy(joint.labelled).to(device)  # (S, C)
-        self._needed = not joint.labelled.all()
+    def __init__(self, multi_dataset: MultiDataset, device: torch.device) -> None:
+        self._source_of = multi_dataset.source_of
+        self._labelled = torch.from_numpy(multi_dataset.labelled).to(device)  # (S, C)
+        self._is_needed = not multi_dataset.labelled.all()
 
     def added(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Add ``class_mask``, bool, shape ``(B, C)``, unless all is labelled everywhere."""
-        if self._needed:
-            sources = torch.tensor([self._joint.source_of[file] for file in batch["im_file"]])
+        """Add ``class_mask``, bool, shape ``(B, C)``, unless every source labels all classes."""
+        if self._is_needed:
+            sources = torch.tensor([self._source_of[file] for file in batch["im_file"]])
             device = batch["img"].device  # with several devices, that of this process
-            # On a GPU an index from the host would be waited for.
+            # On a GPU the host would wait for an index from main memory.
             sources = sources.to(device, non_blocking=True)
-            self._of_sources = self._of_sources.to(device)
-            batch["class_mask"] = self._of_sources[sources]
+            self._labelled = self._labelled.to(device)
+            batch["class_mask"] = self._labelled[sources]
         return batch
 
 
-def mixed_loader(
+def build_loader(
     dataset: OmrDataset,
     sampler: EpochSampler,
     batch_size: int,
     args: IterableSimpleNamespace,
     device: torch.device,
 ) -> DeviceLoader:
-    """Load what a sampler draws, otherwise as Ultralytics' ``build_dataloader`` does."""
+    """Build a loader like Ultralytics' ``build_dataloader``, but with this sampler."""
     batch_size = min(batch_size, len(sampler))
     n_batches = math.ceil(len(sampler) / batch_size)
     n_cores = (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1)

@@ -1,4 +1,4 @@
-"""Batches on the device, each copied there while the step before it is computed."""
+"""Batches on the device, each copied there during the previous step."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ from torch import Tensor
 from ultralytics.data.build import InfiniteDataLoader
 
 Batch = dict[str, Any]
-"""Ultralytics' batch: tensors, and lists of what is not on a device."""
-Source = TypeVar("Source")
+"""Ultralytics' batch: tensors, and lists of values that stay on the host."""
+Item = TypeVar("Item")
 Started = TypeVar("Started")
 Result = TypeVar("Result")
 
 
 def one_ahead(
-    sources: Iterable[Source],
-    start: Callable[[Source], Started],
+    items: Iterable[Item],
+    start: Callable[[Item], Started],
     finish: Callable[[Started], Result],
 ) -> Iterator[Result]:
-    """Start work on each element before its predecessor is used.
+    """Start work on each item before its predecessor is used.
 
     Args:
-        sources: Elements; one more than was asked for is taken from them.
-        start: Starts work on an element, without waiting for it.
-        finish: Makes sure that the result can be used.
+        items: Items; consumed one ahead of the results.
+        start: Function that starts work on an item without waiting for it.
+        finish: Function that makes the result of a started item usable.
 
     Yields:
-        Results in the order of the elements.
+        Results in the order of the items.
     """
     started: list[Started] = []
-    for source in sources:
-        started.append(start(source))
+    for item in items:
+        started.append(start(item))
         if len(started) > 1:
             yield finish(started.pop(0))
     for last in started:
@@ -41,14 +41,14 @@ def one_ahead(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Copy:
-    """A batch that is on its way to the device."""
+    """A batch that is being copied to the device."""
 
     batch: Batch
     done: torch.cuda.Event
 
 
 class SideStream:
-    """CUDA stream on which batches are copied beside the computation.
+    """CUDA stream that copies batches during the computation.
 
     Args:
         device: CUDA device of the training.
@@ -59,7 +59,7 @@ class SideStream:
         self._stream = torch.cuda.Stream(device)
 
     def start(self, batch: Batch) -> _Copy:
-        """Start to copy the tensors of a batch, which lie in pinned memory."""
+        """Start copying the tensors of a batch, which are in pinned memory."""
         with torch.cuda.stream(self._stream):
             copy = {
                 name: value.to(self._device, non_blocking=True)
@@ -70,33 +70,33 @@ class SideStream:
         return _Copy(batch=copy, done=self._stream.record_event())
 
     def finish(self, copy: _Copy) -> Batch:
-        """Let the computation wait for a copy; the host does not wait."""
+        """Make the computation wait for a copy, but not the host."""
         current = torch.cuda.current_stream(self._device)
         current.wait_event(copy.done)
         for value in copy.batch.values():
             if isinstance(value, Tensor):
-                # Allocated on the other stream, it must not be reused before this one is done.
+                # Memory of the other stream must not be reused before this stream is done.
                 value.record_stream(current)
         return copy.batch
 
 
 class DeviceLoader(InfiniteDataLoader):
-    """Ultralytics' loader, with batches on a CUDA device; on others they stay on the host.
+    """Ultralytics' loader with batches on a CUDA device; for other devices they stay on the host.
 
-    The device holds one batch more than is computed: 1.2 MB per image of 640 px.
+    The device holds one additional batch: 1.2 MB per image of 640 px.
 
     Args:
         device: Device of the training.
-        options: Options of the loader.
+        options: Arguments of ``InfiniteDataLoader``.
     """
 
     def __init__(self, *, device: torch.device, **options: object) -> None:
         super().__init__(**options)
-        # One for all epochs: torch's allocator keeps memory apart for every stream.
+        # One for all epochs: torch's allocator has separate memory for every stream.
         self._stream = SideStream(device) if device.type == "cuda" else None
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of an epoch; none of the next epoch is touched."""
+        """Yield the batches of an epoch, without loading any of the next one."""
         batches: Iterator[Batch] = super().__iter__()
         if self._stream is None:
             return batches

@@ -7,6 +7,7 @@ predicts the GPU memory of a step, :mod:`training.density.report` combines both.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from converters.manifest import converted_pages
 from eval.reports.density_report import AnchorCompetition, PipelineStage, SymbolSpread
 from training.config import TrainConfig
 from training.data.multi_dataset import MultiDataset
@@ -83,7 +84,7 @@ def analyze_labels(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> 
         names=names,
         symbols=symbol_spread(crowding.stored),
         stages=pipeline_stages(
-            crowding.stored, crowding.trained, dataset.converted_pages(SPLIT) if dataset else None
+            crowding.stored, crowding.trained, converted_pages(dataset, SPLIT) if dataset else None
         ),
         sizes=rows,
         scale=least_scale(symbols, names),

@@ -5,7 +5,7 @@ from functools import partial
 
 from class_maps import ConfigError, InputError
 from training.config import TrainConfig
-from training.data.label_counts import no_symbols
+from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import HeadForm
 from training.density.crowding import Crowding, read_labels

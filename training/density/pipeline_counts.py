@@ -9,7 +9,7 @@ Shapes: I images or pages of a stage.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from converters.formats.yolo import ConvertedPages
+from converters.manifest import ConvertedPages
 from eval.reports.density_report import PipelineStage, SymbolSpread
 
 AS_LABELLED = "as labelled"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from class_maps import some
 from converters.formats.yolo import YoloDataset
-from converters.manifest_reader import Converted
+from converters.manifest import Manifest, read_manifest
 from converters.reproduce_command import reproduce_command
 from eval.reports.density_report import LargerSymbols, Recommendation
 from training.config import STRIDE, TrainConfig
@@ -66,7 +66,7 @@ def recommend(
     """
     small = _small_classes(config, labels, wanted)
     larger = _larger_symbols(config, small, launch_at) if small.helped else None
-    converted = dataset.converted() if dataset else None
+    converted = read_manifest(dataset.root) if dataset else None
     convert_command = None
     if larger and converted:
         out = _unused_folder(Path(f"{converted.path.resolve().parent.name}-tile{larger.tile}"))
@@ -144,7 +144,7 @@ def _size_reasons(
     imgsz: int,
     small: _SmallClasses,
     larger: LargerSymbols | None,
-    converted: Converted | None,
+    converted: Manifest | None,
     convert_command: str | None,
 ) -> list[str]:
     """List the classes that are too small, each with its remedy."""

@@ -27,7 +27,7 @@ from eval.reports.density_report import (
     TargetGpu,
 )
 from training.config import TrainConfig
-from training.data.label_counts import no_symbols
+from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import LabelAnalysis, analyze_labels, unique_names
 from training.density.crowding import SPLIT
@@ -35,8 +35,8 @@ from training.density.fitting_batch import head_form, step_spec
 from training.density.recommendation import recommend
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
-from training.memory.assigners import dense_assigner_bytes
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
+from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
 from training.memory.step import (
     KINDS,

@@ -35,6 +35,7 @@ from converters.page import Page
 from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import OmrDataset
+from training.data.label_files import ImageLabels, without_duplicates
 from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler
 from training.grouping.statistics import Symbols
@@ -148,9 +149,14 @@ class LabelDataset(OmrDataset):
         files = joint.image_files("train")
         if len(files) != len(pages):
             raise ValueError(f"{len(pages)} pages for {len(files)} images")
+        image_labels = {}
+        for file, page in zip(files, pages, strict=True):
+            page.check_labels(len(joint.sources[joint.source_of[file]].labels))
+            image_labels[file] = _image_labels(page)
         super().__init__(
             counter=SymbolCounter(len(joint.names), 0),
-            joint=joint,
+            multi_dataset=joint,
+            image_labels=image_labels,
             chosen=config.transforms(),
             seed=config.seed,
             img_path=files,
@@ -167,14 +173,6 @@ class LabelDataset(OmrDataset):
             },
             task="detect",
         )
-
-    def read_labels(self) -> list[dict[str, Any]]:
-        """Return the labels of the pages in the form in which Ultralytics reads label files."""
-        labels = []
-        for file, page in zip(self.im_files, self.pages, strict=True):
-            page.check_labels(len(self.joint.sources[self.joint.source_of[file]].labels))
-            labels.append(_label(file, page))
-        return labels
 
     def load_image(
         self, i: int, *_: object, **__: object
@@ -233,23 +231,11 @@ def _remove(labels: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
     return labels
 
 
-def _label(file: str, page: Page) -> dict[str, Any]:
-    """Return a label as Ultralytics' ``verify_image_label`` does, without duplicate rows."""
+def _image_labels(page: Page) -> ImageLabels:
+    """Convert a page to the labels that a training would read from its label file."""
     boxes = xyxy_to_cxcywh(page.boxes_xyxy) / ([page.width, page.height] * 2)
     rows = np.concatenate([page.labels[:, None], boxes], axis=1).astype(np.float32)
-    _, first = np.unique(rows, axis=0, return_index=True)
-    if len(first) < len(rows):
-        rows = rows[first]
-    return {
-        "im_file": file,
-        "shape": (page.height, page.width),
-        "cls": rows[:, :1],
-        "bboxes": rows[:, 1:],
-        "segments": [],
-        "keypoints": None,
-        "normalized": True,
-        "bbox_format": "xywh",
-    }
+    return ImageLabels(height=page.height, width=page.width, rows=without_duplicates(rows))
 
 
 def _blank(height: int, width: int) -> NDArray[np.uint8]:

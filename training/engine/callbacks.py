@@ -1,62 +1,62 @@
-"""What happens around the epochs and steps of a training.
+"""Callbacks around the epochs and steps of a training.
 
-Ultralytics calls these functions, in every process of a training, with its ``OmrTrainer``.
+Ultralytics calls them with its trainer, an ``OmrTrainer``, in every process of a training.
 """
 
 import time
 from collections.abc import Callable
 
 from torch import distributed
-from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
 
 from training.data.sampling import seed_epoch
+from training.engine.running_trainer import RunningTrainer
 
 
-def set_clock(trainer: BaseTrainer) -> None:
-    """Count the time from where the run was cut off."""
-    trainer.train_time_start = time.time() - trainer.earlier["seconds"]
+def set_clock(trainer: RunningTrainer) -> None:
+    """Add the time before an interruption to the training time."""
+    trainer.train_time_start = time.time() - trainer.state.earlier.seconds
 
 
-def start_epoch(trainer: BaseTrainer) -> None:
-    """Freeze, seed and order the images as this epoch, and no other, has them."""
-    trainer.batches_done = trainer.batches_gathered = 0
-    trainer.freeze_as_in(trainer.epoch)
+def start_epoch(trainer: RunningTrainer) -> None:
+    """Freeze layers, seed the generators and order the images for the current epoch."""
+    trainer.state.batches_done = trainer.state.batches_gathered = 0
+    trainer.freeze_for_epoch(trainer.epoch)
     seed_epoch(trainer.args.seed, trainer.epoch, max(RANK, 0))
     trainer.train_loader.sampler.set_epoch(trainer.epoch)
 
 
-def lower_rate(trainer: BaseTrainer) -> None:
-    """Follow the schedule from step to step: in few epochs Ultralytics' own stays high to the end.
+def lower_rate(trainer: RunningTrainer) -> None:
+    """Set the learning rate of every step by the schedule.
 
-    It changes the rate once an epoch, so that the last of two epochs would run at half the rate.
+    Ultralytics changes it once per epoch: the last of two epochs would run at half the rate.
     """
-    epochs_done = trainer.epoch + trainer.batches_done / len(trainer.train_loader)
+    epochs_done = trainer.epoch + trainer.state.batches_done / len(trainer.train_loader)
     for group in trainer.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * trainer.lf(epochs_done)
-    trainer.batches_done += 1
+    trainer.state.batches_done += 1
 
 
-def name_rates(trainer: BaseTrainer) -> None:
-    """Give the rates of layers that are still frozen, too: every epoch has the same columns."""
+def add_frozen_rates(trainer: RunningTrainer) -> None:
+    """Report a rate of 0 for layers that are still frozen: every epoch has the same columns."""
     names = [f"lr/pg{i}" for i in range(trainer.freezing.n_groups)]
     trainer.lr = dict.fromkeys(names, 0.0) | trainer.lr
 
 
-def gather_counts(trainer: BaseTrainer) -> None:
-    """Add up the counts of all devices; every process calls this at the end of an epoch."""
-    counts = trainer.counter.taken(trainer.epoch)
+def add_symbol_counts(trainer: RunningTrainer) -> None:
+    """Add the symbol counts of an epoch on all devices; every process calls this."""
+    counts = trainer.state.counter.take(trainer.epoch)
     if trainer.world_size > 1:
         counts = counts.to(trainer.device)
         distributed.all_reduce(counts)
-    trainer.counts = trainer.counts + counts.cpu()
+    trainer.state.counts = trainer.state.counts + counts.cpu()
 
 
-EVENTS: tuple[tuple[str, Callable[[BaseTrainer], None]], ...] = (
+EVENTS: tuple[tuple[str, Callable[[RunningTrainer], None]], ...] = (
     ("on_train_start", set_clock),
     ("on_train_epoch_start", start_epoch),
     ("on_train_batch_start", lower_rate),
-    ("on_train_epoch_end", gather_counts),
-    ("on_train_epoch_end", name_rates),
+    ("on_train_epoch_end", add_symbol_counts),
+    ("on_train_epoch_end", add_frozen_rates),
 )
-"""Ultralytics' name of each moment, and what happens then."""
+"""Ultralytics' events, and the callbacks that run at each."""

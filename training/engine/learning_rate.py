@@ -1,4 +1,4 @@
-"""Learning rate and warm-up by rules from the batch."""
+"""Learning rate and warm-up, scaled to the batch size."""
 
 import math
 from dataclasses import dataclass
@@ -6,39 +6,39 @@ from dataclasses import dataclass
 from class_maps import ConfigError
 
 BASE_LR = 0.001
-"""Learning rate of a step of ``BASE_BATCH`` images."""
+"""Learning rate for ``BASE_BATCH`` images per step."""
 BASE_BATCH = 16
 LARGE_BATCH = 128
-"""Images a step from which on the rate rises slowly."""
+"""Images per step from which on the warm-up is longer."""
 LARGE_WARMUP = 5.0
-"""Epochs that it then takes at least."""
+"""Shortest warm-up of large batches, in epochs."""
 
 AUTO = {"auto": "sqrt", "auto:sqrt": "sqrt", "auto:linear": "linear"}
-"""Rules by the words that a user writes."""
+"""Scaling rules, by the value of ``--lr``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rate:
-    """A learning rate, and how slowly it rises."""
+    """Learning rate and the length of its warm-up."""
 
     lr: float
     warmup_epochs: float
     rule: str = ""
-    """What it comes from, for a person; empty for a number that was given."""
+    """Description of the scaling; empty if the user gave a number."""
 
 
 def resolved_rate(text: str, *, batch: int, warmup_epochs: float, given: bool = False) -> Rate:
-    """Read a learning rate as a user gives it.
+    """Parse the value of ``--lr``, and scale the rate if it names a rule.
 
     Args:
-        text: A number; ``auto:sqrt``, twice the base rate for four times the base batch, for Adam;
-            ``auto:linear``, four times the rate, for plain descent; ``auto`` is ``auto:sqrt``.
-        batch: Images a step, over all devices.
-        warmup_epochs: Of a number or a small batch.
-        given: Whether a user asked for that warm-up, so that no rule makes it longer.
+        text: Number; or ``auto:sqrt``, twice the base rate for four times the base batch, for Adam;
+            or ``auto:linear``, four times the rate, for plain SGD; ``auto`` is ``auto:sqrt``.
+        batch: Images per step, over all devices.
+        warmup_epochs: Warm-up for a number or a small batch.
+        given: Whether the user set the warm-up, so that no rule makes it longer.
 
     Raises:
-        ConfigError: It is none of those.
+        ConfigError: The text is neither a number nor a rule.
 
     Source: square root: Malladi et al., https://arxiv.org/abs/2205.10287; linear, and the warm-up:
     Goyal et al., https://arxiv.org/abs/1706.02677, section 2.
@@ -48,12 +48,12 @@ def resolved_rate(text: str, *, batch: int, warmup_epochs: float, given: bool = 
         try:
             return Rate(lr=float(text), warmup_epochs=warmup_epochs)
         except ValueError:
-            raise ConfigError(f"lr: {text}: expected a number, {', '.join(AUTO)}") from None
+            raise ConfigError(f"--lr {text}: expected a number, {', '.join(AUTO)}") from None
     factor = batch / BASE_BATCH
     if batch >= LARGE_BATCH and not given:
         warmup_epochs = max(warmup_epochs, LARGE_WARMUP)
     return Rate(
         lr=BASE_LR * (factor if rule == "linear" else math.sqrt(factor)),
         warmup_epochs=warmup_epochs,
-        rule=f"{rule} rule from {BASE_LR:g} at {BASE_BATCH} images a step to {batch}",
+        rule=f"{rule} rule from {BASE_LR:g} at {BASE_BATCH} images per step to {batch}",
     )

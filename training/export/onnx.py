@@ -1,9 +1,9 @@
-"""Turns a trained model into a file for other runtimes.
+"""Export of a trained model to ONNX.
 
-The network, its head and the decoding of boxes are in the file; suppression is not. Every head
-gives what it gives in torch: boxes as cxcywh in pixels and the scores of all classes, shape
-``(1, 4 + C, A)`` for C classes and A anchor points; a head of separate boxes the A best of all
-groups.
+The file contains the network, its head and the decoding of boxes, but no non-maximum suppression.
+Every head has the same output as in torch: boxes as cxcywh in pixels and the scores of all classes,
+shape ``(1, 4 + C, A)`` for C classes and A anchor points; a head with separate boxes outputs the A
+best of all groups.
 """
 
 import contextlib
@@ -24,41 +24,41 @@ from training.runtime.library_loggers import quiet
 
 
 def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
-    """Write a model as ONNX, with what Ultralytics needs to know to predict with it.
+    """Write a model as ONNX, with the metadata that Ultralytics needs for prediction.
 
     Args:
-        model: A detection model with a head of one group or of several; it is left as it is.
-        file: To write; its folder must be there. What is there already is replaced at the end.
+        model: Detection model with one class group or several; not changed.
+        file: File to write, in an existing folder; an existing file is replaced at the end.
         imgsz: Side of the square input in pixels, a multiple of the model's largest stride.
 
     Raises:
-        MissingExtraError: There is no ``onnx``.
+        MissingExtraError: The package ``onnx`` is not installed.
     """
     if importlib.util.find_spec("onnx") is None:
         raise MissingExtraError(
             "ONNX files need onnx, which is not installed; "
             "pip install 'omr-toolkit[export]' brings it"
         )
-    offline.shut()
+    offline.block_network()
     exporter = Exporter(
         overrides={
             "format": "onnx",
             "imgsz": imgsz,
             "batch": 1,
             "device": "cpu",
-            "simplify": False,  # wants one more package
+            "simplify": False,  # would need another package
         }
     )
     model = copy.deepcopy(model).cpu()
-    model.task, model.args = "detect", {"data": ""}  # a folder of this machine tells nobody else
+    model.task, model.args = "detect", {"data": ""}  # paths of this machine mean nothing on others
     with tempfile.TemporaryDirectory(dir=file.parent) as folder, _quiet():
-        model.pt_path = str(Path(folder) / "model.pt")  # the new file's name is made of it
+        model.pt_path = str(Path(folder) / "model.pt")  # determines the name of the new file
         Path(exporter(model)).replace(file)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Say nothing of a file that is moved, nor that tracing, which Ultralytics does, is old."""
+    """Suppress messages about the moved file and the deprecation of tracing."""
     with quiet(level=logging.ERROR), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

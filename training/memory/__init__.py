@@ -1,1 +1,1 @@
-"""What a training step needs of memory: computed without a GPU, or measured."""
+"""Memory of a training step: predicted without a GPU, or measured on the device."""

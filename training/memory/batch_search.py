@@ -1,7 +1,7 @@
-"""What to launch on a GPU: the batch that fits, and what to do where none does.
+"""Largest batch that fits on a GPU, and alternatives when not even one image fits.
 
-The prediction is held against what a GPU has left for tensors, less a margin for what it does not
-know; a batch counts as full as one in a thousand is.
+The predicted memory of a step is compared with the GPU memory available for tensors, less a safety
+margin. The batch is assumed to be as full as the fullest one in a thousand.
 """
 
 import os
@@ -20,49 +20,49 @@ from training.memory.step import StepMemory, StepSpec, memory_over_batch, predic
 from training.runtime.devices import devices_of
 
 HEADROOM = 0.1
-"""Share of the usable memory that is left free: predictions are to be right within so much."""
+"""Fraction of the usable memory that stays free: the tolerance required of predictions."""
 NOMINAL_BATCH = 64
-"""Images a step that are aimed at, as Ultralytics does; a larger batch is not suggested."""
-MOST_WORKERS = 16
-"""Processes that load images, as the training's default."""
+"""Target number of images per optimiser step, as in Ultralytics; also the largest batch tried."""
+MAX_WORKERS = 16
+"""Default number of processes that load images in a training."""
 HOST_RESERVE_BYTES = 1024 * MIB
-"""Of main memory, for Python, torch and the images that are being loaded."""
+"""Main memory reserved for Python, torch and the images being loaded."""
 SIZES = "nsmlx"
-"""Of Ultralytics' models, by size."""
+"""Size suffixes of Ultralytics' models, smallest first."""
 
 StepOf = Callable[[int], StepSpec]
-"""From a number of images to the step of a batch of so many, as full as one in a thousand is."""
+"""Function from a batch size to the step of such a batch, as full as one in a thousand."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """The batch to launch with, and what it needs."""
+    """Batch to train with, and its memory."""
 
     batch: int
-    """Images at a time."""
+    """Images per batch."""
     accumulate: int
-    """Batches a step, so that a step has the nominal batch's images or a little more, and no more
-    batches than an epoch has."""
+    """Batches per optimiser step: enough to reach the nominal batch, but no more than an epoch
+    has."""
     largest: int
-    """Images that would fit."""
+    """Largest batch that fits."""
     memory: StepMemory
-    """Of ``batch``."""
+    """Predicted memory of a step with ``batch`` images."""
 
 
 def present_device(device: str = "") -> Gpu:
-    """Look at what a training would run on here: a CUDA device, or the CPU and the main memory.
+    """Describe the device that a training would run on here: a CUDA device, or the CPU.
 
     Args:
-        device: As ``omr train --device`` takes it; of several the one with the least memory, for
-            each gets as many images.
+        device: Value of ``omr train --device``. Of several devices the one with the least memory
+            is returned, because each gets the same number of images.
 
     Raises:
-        ConfigError: It is not there.
+        ConfigError: The device does not exist.
     """
-    chosen = map(torch.device, devices_of(device))
-    gpus = [present_gpu(found.index) for found in chosen if found.type == "cuda"]
-    if there := [gpu for gpu in gpus if gpu]:
-        return min(there, key=lambda gpu: gpu.usable_bytes)
+    devices = map(torch.device, devices_of(device))
+    gpus = [present_gpu(device.index) for device in devices if device.type == "cuda"]
+    if available := [gpu for gpu in gpus if gpu]:
+        return min(available, key=lambda gpu: gpu.usable_bytes)
     memory = host_memory()
     return Gpu(
         name="this CPU",
@@ -74,7 +74,7 @@ def present_device(device: str = "") -> Gpu:
 
 
 def limit_of(gpu: Gpu) -> int:
-    """Tell how many bytes a step may take on a GPU, so that a margin is left."""
+    """Compute how many bytes a step may take on a GPU, leaving the safety margin."""
     return int(gpu.usable_bytes * (1 - HEADROOM))
 
 
@@ -84,32 +84,33 @@ def find_launch(
     """Find the largest batch that fits on a GPU.
 
     Args:
-        step_of: Gives the step of a batch.
-        gpu: Where it is to run.
-        n_images: Of an epoch: a batch has no more.
-        nominal_batch: Images a step; a larger batch is not suggested.
+        step_of: Function from a batch size to its step.
+        gpu: GPU to fit the batch on.
+        n_images: Images per epoch, an upper bound of the batch size.
+        nominal_batch: Target number of images per optimiser step, another upper bound.
 
     Raises:
-        ConfigError: Not even one image fits; it says what would.
-        InputError: As :func:`training.memory.step.predict_step`.
+        ConfigError: Not even one image fits; the message suggests what would.
+        InputError: See :func:`training.memory.step.predict_step`.
     """
     limit = limit_of(gpu)
     most = max(1, min(n_images, nominal_batch))
-    full = step_of(most)
+    fullest = step_of(most)
 
     def need(batch: int) -> int:
-        return memory_over_batch(full, [batch])[0].total_bytes
+        return memory_over_batch(fullest, [batch])[0].total_bytes
 
     largest = bisect_right(range(1, most + 1), limit, key=need)
-    # A batch of few images is fuller for its size: it is held against its own fullest.
+    # The fullest small batch has more symbols per image than the fullest large one: check it alone.
     while largest and not fits(step_of(largest), gpu):
         largest -= 1
     if not largest:
         raise ConfigError(_too_large(step_of(1), gpu))
     batch = largest
-    # Of few images all go at once. A few less may need a little more, for gaps do not grow evenly.
-    if largest < n_images and fits(step_of(even(largest)), gpu):
-        batch = even(largest)
+    # A data set that fits whole stays whole. A rounded batch may need more memory than a slightly
+    # larger one, because gaps between tensors do not grow evenly.
+    if largest < n_images and fits(step_of(round_batch(largest)), gpu):
+        batch = round_batch(largest)
     return Launch(
         batch=batch,
         accumulate=ceil(most / batch),
@@ -119,39 +120,42 @@ def find_launch(
 
 
 def fits(step: StepSpec, gpu: Gpu) -> bool:
-    """Tell whether a step fits on a GPU, with the margin left."""
+    """Check whether a step fits on a GPU, leaving the safety margin."""
     return predict_step(step).total_bytes <= limit_of(gpu)
 
 
-def even(batch: int) -> int:
-    """Round a batch down to a multiple of 8, or of 2: matrix products like it."""
-    step = 8 if batch >= 8 else 2 if batch >= 2 else 1
-    return batch // step * step
+def round_batch(batch: int) -> int:
+    """Round a batch size down to a multiple of 8, or of 2, which suits matrix products."""
+    multiple = 8 if batch >= 8 else 2 if batch >= 2 else 1
+    return batch // multiple * multiple
 
 
 def workers_for(n_images: int) -> int:
-    """Suggest how many processes load images."""
-    return min(MOST_WORKERS, len(os.sched_getaffinity(0)), max(n_images, 1))
+    """Choose the number of processes that load images: one per core and image, 16 at most."""
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0)), max(n_images, 1))
 
 
 def _too_large(one: StepSpec, gpu: Gpu) -> str:
-    """Say that one image does not fit, and what would."""
+    """Word the error that one image does not fit, with smaller settings that would."""
     limit, need = limit_of(gpu), predict_step(one).total_bytes
-    ways = []
+    options = []
     if imgsz := _largest_side(one, need, gpu):
-        ways.append(f"--imgsz {imgsz}")
+        options.append(f"--imgsz {imgsz}")
     if model := _smaller_model(one, gpu):
-        ways.append(f"--model {model}")
-    help_ = f"it would with {' or '.join(ways)}" if ways else "take a GPU with more memory"
+        options.append(f"--model {model}")
     return (
         f"{one.model} at {one.side} px: not even a batch of 1 fits on {gpu.name}: it needs "
-        f"{need / GIB:.1f} GiB, and {limit / GIB:.1f} GiB of {gpu.usable_bytes / GIB:.1f} "
-        f"may be used; {help_}"
+        f"{need / GIB:.1f} GiB, but only {limit / GIB:.1f} of {gpu.usable_bytes / GIB:.1f} GiB "
+        f"may be used; use {' or '.join(options) or 'a GPU with more memory'}"
     )
 
 
 def _largest_side(one: StepSpec, need: int, gpu: Gpu) -> int | None:
-    """An ``imgsz`` at which one image fits, about the largest; activations grow with its square."""
+    """Find roughly the largest ``imgsz`` with which one image fits; memory grows with its square.
+
+    Returns:
+        Pixels, or None if no size fits.
+    """
     side = int(one.side * sqrt(min(limit_of(gpu) / need, 1))) // STRIDE * STRIDE
     while side >= STRIDE:
         if fits(replace(one, imgsz=side), gpu):
@@ -161,7 +165,7 @@ def _largest_side(one: StepSpec, need: int, gpu: Gpu) -> int | None:
 
 
 def _smaller_model(one: StepSpec, gpu: Gpu) -> str | None:
-    """The largest model of the same family of which one image fits."""
+    """Find the largest smaller model of the same family with which one image fits."""
     family, size = one.model[:-1], one.model[-1:]
     if size not in SIZES or not family.startswith("yolo"):
         return None

@@ -1,8 +1,8 @@
-"""What CUDA takes beside the tensors: torch's allocator, and the libraries' working memory.
+"""CUDA memory besides the tensors: gaps of torch's allocator, and workspaces of libraries.
 
-All numbers here are those of the sources named beside them. None is measured, and none is fitted.
-What the driver needs for a process (the CUDA context with its kernels) is not here: it depends on
-GPU and driver, and no source gives it.
+Every constant comes from the source cited with it; none is measured or fitted. The CUDA context,
+the memory that the driver takes for a process, is not included: it depends on GPU and driver, and
+no source states it.
 """
 
 import math
@@ -15,33 +15,33 @@ from torch import Tensor
 
 MIB = 2**20
 ROUNDING = 512
-"""Every tensor takes a multiple of it; ``kMinBlockSize`` in c10/cuda/CUDACachingAllocator.cpp, as
-the four below."""
+"""Granularity of tensors in bytes; ``kMinBlockSize`` in c10/cuda/CUDACachingAllocator.cpp, like the
+next five."""
 SMALL = 1 * MIB
-"""Tensors up to this size share segments; ``kSmallSize``."""
+"""Largest tensor that shares a small segment; ``kSmallSize``."""
 SMALL_SEGMENT = 2 * MIB
-"""``kSmallBuffer``."""
+"""Size of a segment of small tensors; ``kSmallBuffer``."""
 LARGE_SEGMENT = 20 * MIB
-"""For tensors under ``LEAST_OWN``; ``kLargeBuffer``."""
-LEAST_OWN = 10 * MIB
-"""From here on a segment is made for the tensor; ``kMinLargeAlloc``."""
+"""Size of a segment of tensors below ``MIN_OWN_SEGMENT``; ``kLargeBuffer``."""
+MIN_OWN_SEGMENT = 10 * MIB
+"""Smallest tensor that gets a segment of its own size; ``kMinLargeAlloc``."""
 SEGMENT_ROUNDING = 2 * MIB
-"""Of such a segment; ``kRoundLarge``."""
+"""Granularity of such a segment; ``kRoundLarge``."""
 PRECISION = 0.001
-"""Of :func:`least_reserved`."""
+"""Relative precision of :func:`min_reserved_bytes`."""
 CUBLAS_WORKSPACE = 32 * MIB
-"""Of matrix products. What NVIDIA recommends for Hopper and newer, and torch takes there; older
-GPUs take 4 to 8 MiB. https://docs.nvidia.com/cuda/cublas/index.html#cublassetworkspace"""
+"""Workspace of matrix products: NVIDIA's recommendation for Hopper and newer, which torch follows;
+older GPUs take 4 to 8 MiB. https://docs.nvidia.com/cuda/cublas/index.html#cublassetworkspace"""
 
 
 def cudnn_workspace(tensors: Iterable[Tensor]) -> int:
-    """Estimate the working memory of a convolution in bytes.
+    """Estimate the workspace of a convolution in bytes.
 
-    Tensor cores compute on channels-last tensors (NHWC). cuDNN copies tensors of any other order
-    before and after, also those in single precision: torch lets convolutions use TF32.
+    Tensor cores compute on channels-last tensors (NHWC). cuDNN copies tensors in any other order
+    before and after, single precision included, because torch lets convolutions use TF32.
 
     Args:
-        tensors: Inputs and outputs.
+        tensors: Inputs and outputs of the convolution.
 
     Source: https://docs.nvidia.com/deeplearning/performance/dl-performance-convolutional/, "Tensor
     layouts in memory".
@@ -53,93 +53,99 @@ def cudnn_workspace(tensors: Iterable[Tensor]) -> int:
     )
 
 
-def least_reserved(sizes: Sequence[int], events: Sequence[int]) -> int:
-    """Find with how much memory torch's allocator gets through a step, bytes.
+def min_reserved_bytes(sizes: Sequence[int], events: Sequence[int]) -> int:
+    """Find the least memory with which torch's allocator gets through a step.
 
-    It asks the GPU for segments, and keeps those that are free. When there are no more it gives
-    the free ones back, and fails only if that is not enough: what counts is the least with which
-    it comes through, to a thousandth. Small tensors share segments that stay.
+    The allocator requests segments from the GPU and keeps them when they become free. When the GPU
+    has no memory left it releases the free segments, and fails only if that is not enough. So the
+    least limit that does not fail is searched for. Small tensors share segments that are never
+    released.
 
     Args:
         sizes: Bytes of each storage, multiples of ``ROUNDING``.
-        events: As in :class:`training.memory.timeline.Timeline`.
+        events: Allocations and releases, see :class:`training.memory.timeline.Timeline`.
+
+    Returns:
+        Bytes, to within a thousandth.
     """
     small, large = (
         [e for e in events if (sizes[abs(e) - 1] > SMALL) == big] for big in (False, True)
     )
-    too_little, enough = 0, reserved(sizes, large)
+    too_little, enough = 0, peak_reserved_bytes(sizes, large)
     while enough - too_little > PRECISION * enough:
         limit = (enough + too_little) // 2
         try:
-            reserved(sizes, large, limit)
+            peak_reserved_bytes(sizes, large, limit)
         except MemoryError:
             too_little = limit
         else:
             enough = limit
-    return enough + reserved(sizes, small)
+    return enough + peak_reserved_bytes(sizes, small)
 
 
-def reserved(sizes: Sequence[int], events: Sequence[int], limit: float = math.inf) -> int:
-    """Replay torch's allocator, and give the most bytes that it holds at a time.
+def peak_reserved_bytes(
+    sizes: Sequence[int], events: Sequence[int], limit: float = math.inf
+) -> int:
+    """Replay torch's allocator, and return the most bytes that its segments take at a time.
 
     Args:
         sizes: Bytes of each storage, multiples of ``ROUNDING``.
-        events: As in :class:`training.memory.timeline.Timeline`.
-        limit: Bytes of the GPU.
+        events: Allocations and releases, see :class:`training.memory.timeline.Timeline`.
+        limit: Bytes available on the GPU.
 
     Raises:
-        MemoryError: They are not enough.
+        MemoryError: The limit is exceeded.
     """
-    held = Held(limit)
-    pools = Pool(held, small=True), Pool(held, small=False)
+    segments = Segments(limit)
+    pools = Pool(segments, small=True), Pool(segments, small=False)
     blocks: dict[int, Block] = {}
     for event in events:
-        place = abs(event) - 1
-        size = sizes[place]
+        storage = abs(event) - 1
+        size = sizes[storage]
         if size == 0:
             continue
         pool = pools[size > SMALL]
         if event < 0:
-            pool.give_back(blocks.pop(place))
+            pool.release(blocks.pop(storage))
             continue
-        block = pool.take(size)
-        if block is None:  # it is short
+        block = pool.allocate(size)
+        if block is None:  # out of memory: release all free segments, and try again
             for each in pools:
-                each.empty()
-            block = pool.take(size)
+                each.release_free_segments()
+            block = pool.allocate(size)
         if block is None:
             raise MemoryError(f"{limit} bytes are not enough")
-        blocks[place] = block
-    return held.most
+        blocks[storage] = block
+    return segments.peak
 
 
 @dataclass(slots=True)
-class Held:
-    """Bytes of all segments."""
+class Segments:
+    """Total size of all segments, within a limit."""
 
     limit: float
-    now: int = 0
-    most: int = 0
-    ends: int = 0
-    """Of all segments that there ever were: where the next one begins."""
+    current: int = 0
+    peak: int = 0
+    next_address: int = 0
+    """Address of the next segment, the total size of all segments ever made."""
 
     def add(self, size: int) -> int | None:
-        """Take a segment, and give its address; None if there is no room."""
-        if self.now + size > self.limit:
+        """Make a segment, and return its address; None if the limit would be exceeded."""
+        if self.current + size > self.limit:
             return None
-        self.now += size
-        self.most = max(self.most, self.now)
-        self.ends += size
-        return self.ends - size
+        self.current += size
+        self.peak = max(self.peak, self.current)
+        self.next_address += size
+        return self.next_address - size
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """A piece of a segment."""
+    """Part of a segment, free or in use."""
 
     size: int
-    begin: int
-    """Address; segments never touch."""
+    address: int
+    """Start address; blocks of different segments are never neighbours."""
     before: "Block | None" = None
     after: "Block | None" = None
     free: bool = False
@@ -147,24 +153,28 @@ class Block:
 
 @dataclass(slots=True, eq=False)
 class Pool:
-    """Segments for tensors of like size; the smallest free piece that is large enough is taken."""
+    """Segments of small or of large tensors; allocation takes the smallest free block that fits."""
 
-    held: Held
+    segments: Segments
     small: bool
-    pieces: list[tuple[int, int]] = field(default_factory=list)
-    """Size and address of what is free, in this order."""
-    blocks: dict[int, Block] = field(default_factory=dict)
-    """What is free, by its address."""
+    free_sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Size and address of each free block, sorted."""
+    free_blocks: dict[int, Block] = field(default_factory=dict)
+    """Free blocks by address."""
 
-    def take(self, size: int) -> Block | None:
-        """Find a place for a tensor, None if there is none; a multiple of ``ROUNDING``."""
-        place = bisect_left(self.pieces, (size, 0))
-        if place < len(self.pieces):
-            _, begin = self.pieces.pop(place)
-            block = self.blocks.pop(begin)
+    def allocate(self, size: int) -> Block | None:
+        """Allocate a block for a tensor; None if the GPU has no memory left.
+
+        Args:
+            size: Bytes, a multiple of ``ROUNDING``.
+        """
+        index = bisect_left(self.free_sizes, (size, 0))
+        if index < len(self.free_sizes):
+            _, address = self.free_sizes.pop(index)
+            block = self.free_blocks.pop(address)
             block.free = False
         else:
-            segment = self._segment(size)
+            segment = self._new_segment(size)
             if segment is None:
                 return None
             block = segment
@@ -173,34 +183,34 @@ class Pool:
             self._split(block, size)
         return block
 
-    def give_back(self, block: Block) -> None:
-        """Free a tensor's place, and join it with what is free beside it."""
+    def release(self, block: Block) -> None:
+        """Free a block, and join it with free neighbours."""
         for other in (block.before, block.after):
             if other is not None and other.free:
-                self._drop(other)
+                self._remove(other)
                 _join(block, other)
         self._add(block)
 
-    def empty(self) -> None:
-        """Give back the segments that are free as a whole."""
-        for block in [*self.blocks.values()]:
+    def release_free_segments(self) -> None:
+        """Return entirely free segments to the GPU."""
+        for block in [*self.free_blocks.values()]:
             if block.before is None and block.after is None:
-                self._drop(block)
-                self.held.now -= block.size
+                self._remove(block)
+                self.segments.current -= block.size
 
-    def _segment(self, size: int) -> Block | None:
+    def _new_segment(self, size: int) -> Block | None:
         if self.small:
-            whole = SMALL_SEGMENT
-        elif size < LEAST_OWN:
-            whole = LARGE_SEGMENT
+            segment_size = SMALL_SEGMENT
+        elif size < MIN_OWN_SEGMENT:
+            segment_size = LARGE_SEGMENT
         else:
-            whole = -(-size // SEGMENT_ROUNDING) * SEGMENT_ROUNDING
-        begin = self.held.add(whole)
-        return None if begin is None else Block(size=whole, begin=begin)
+            segment_size = -(-size // SEGMENT_ROUNDING) * SEGMENT_ROUNDING
+        address = self.segments.add(segment_size)
+        return None if address is None else Block(size=segment_size, address=address)
 
     def _split(self, block: Block, size: int) -> None:
         rest = Block(
-            size=block.size - size, begin=block.begin + size, before=block, after=block.after
+            size=block.size - size, address=block.address + size, before=block, after=block.after
         )
         if rest.after is not None:
             rest.after.before = rest
@@ -209,18 +219,18 @@ class Pool:
 
     def _add(self, block: Block) -> None:
         block.free = True
-        self.blocks[block.begin] = block
-        insort(self.pieces, (block.size, block.begin))
+        self.free_blocks[block.address] = block
+        insort(self.free_sizes, (block.size, block.address))
 
-    def _drop(self, block: Block) -> None:
-        del self.blocks[block.begin]
-        self.pieces.pop(bisect_left(self.pieces, (block.size, block.begin)))
+    def _remove(self, block: Block) -> None:
+        del self.free_blocks[block.address]
+        self.free_sizes.pop(bisect_left(self.free_sizes, (block.size, block.address)))
 
 
 def _join(block: Block, other: Block) -> None:
-    """Make one block of two neighbours."""
+    """Extend a block by its neighbour, before or after it."""
     if other is block.before:
-        block.begin, block.before = other.begin, other.before
+        block.address, block.before = other.address, other.before
         if block.before is not None:
             block.before.after = block
     else:

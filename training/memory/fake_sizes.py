@@ -1,7 +1,7 @@
-"""Sizes of tensors that depend on numbers, for a loss that runs on fake tensors.
+"""Tensor sizes that depend on values, for a loss that runs on fake tensors.
 
-Fake tensors have no numbers, so that nobody can count those that are not 0. How many pairs of a box
-and an anchor point a batch has is known, though, or can be said: what asks for a count is told.
+Fake tensors have no values, so their nonzero elements cannot be counted. But the number of
+candidate pairs of a batch is known or assumed: operations that need a count get it from there.
 
 Shapes: B images, P candidate pairs.
 """
@@ -18,39 +18,40 @@ from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import PARTS, Predictions
 from training.memory.timeline import Recorder
 
-TAKEN = 10
-"""Anchor points that a box takes at most; Ultralytics' ``tal_topk``, and ours."""
+MAX_POSITIVES = 10
+"""Most anchor points assigned to a box; ``tal_topk`` in Ultralytics and here."""
 aten = torch.ops.aten
 
 
-class RaggedSizes(TorchDispatchMode):
-    """Tells operations how many numbers they find.
+class FakeSizes(TorchDispatchMode):
+    """Sets the output sizes of operations that count or select elements by value.
 
     Args:
-        n_images: B.
-        n_pairs: P of the batch.
+        n_images: Images per batch, B.
+        n_pairs: Candidate pairs of the batch, P.
     """
 
     def __init__(self, n_images: int, n_pairs: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.n_images = n_images
         self.n_pairs = n_pairs
-        self.found: dict[int, int] = {}
-        """How many of so many are not 0; of other numbers none."""
+        self.n_nonzero: dict[int, int] = {}
+        """Nonzero elements of a mask, by its number of elements; 0 for any other number."""
 
     def expect(self, n_slots: int, n_boxes: int) -> None:
-        """Say what comes.
+        """Set the counts for the next assignment.
 
-        At the worst every pair is of another place, and every box takes all it can. Places are
-        worked through in parts, and every part of an image's must be whole.
+        The worst case is assumed: all pairs are at different anchor points, and each box takes as
+        many points as it can. Anchor points are processed in parts, and each part must contain the
+        same number of points per image.
 
         Args:
             n_slots: Images times groups times anchor points.
-            n_boxes: Of the batch.
+            n_boxes: Boxes of the batch.
         """
-        whole = PARTS * self.n_images
-        places = min(-(-self.n_pairs // whole), n_slots // whole) * whole
-        self.found = {n_slots: places, self.n_pairs: min(places, TAKEN * n_boxes)}
+        multiple = PARTS * self.n_images
+        n_points = min(-(-self.n_pairs // multiple), n_slots // multiple) * multiple
+        self.n_nonzero = {n_slots: n_points, self.n_pairs: min(n_points, MAX_POSITIVES * n_boxes)}
 
     def __torch_dispatch__(
         self,
@@ -60,39 +61,39 @@ class RaggedSizes(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         if func is aten.nonzero.default:
-            return self._places(args[0])
+            return self._nonzero(args[0])
         if func is aten.repeat_interleave.Tensor:
             return args[0].new_empty(self.n_pairs)
-        if func is aten.cumsum.default:  # torch's own way for fake tensors makes a square table
-            own = args[0].dtype
+        if func is aten.cumsum.default:  # torch's decomposition for fake tensors is quadratic
+            dtype = args[0].dtype
             return args[0].new_empty(
-                args[0].shape, dtype=own if own.is_floating_point else torch.int64
+                args[0].shape, dtype=dtype if dtype.is_floating_point else torch.int64
             )
         if func is aten.index.Tensor:
-            chosen = [
-                self._places(index).squeeze(1) if _is_mask(index) else index for index in args[1]
+            indices = [
+                self._nonzero(index).squeeze(1) if _is_mask(index) else index for index in args[1]
             ]
-            return func(args[0], chosen)
+            return func(args[0], indices)
         return func(*args, **(kwargs or {}))
 
-    def _places(self, mask: Tensor) -> Tensor:
-        """Places of what is not 0, int64, shape ``(found, dimensions)``."""
-        n = self.found.get(mask.numel(), 0)
+    def _nonzero(self, mask: Tensor) -> Tensor:
+        """Make the indices of a mask's nonzero elements, int64, shape ``(n, dimensions)``."""
+        n = self.n_nonzero.get(mask.numel(), 0)
         return mask.new_empty((n, mask.dim()), dtype=torch.int64)
 
 
-class NotedAssigner(Assigner):
-    """Assigns as another assigner does, and says so to the recorder.
+class RecordedAssigner(Assigner):
+    """Wraps an assigner so that its tensors are recorded as its own kind.
 
     Args:
-        inner: The other one.
-        recorder: Is told what comes while it assigns.
-        sizes: Is told how much there is to assign.
+        inner: Assigner that does the work.
+        recorder: Recorder of the step.
+        sizes: Fake sizes, set before every assignment.
     """
 
     __slots__ = ("inner", "recorder", "sizes")
 
-    def __init__(self, inner: Assigner, recorder: Recorder, sizes: RaggedSizes) -> None:
+    def __init__(self, inner: Assigner, recorder: Recorder, sizes: FakeSizes) -> None:
         self.inner, self.recorder, self.sizes = inner, recorder, sizes
 
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
@@ -100,9 +101,9 @@ class NotedAssigner(Assigner):
         n_images, n_points, _ = predictions.shape
         self.sizes.expect(n_images * n_points, len(targets))
         self.recorder.kind = "assigner"
-        found = self.inner.assign(predictions, anchors, targets)
+        assignment = self.inner.assign(predictions, anchors, targets)
         self.recorder.kind = "loss"
-        return found
+        return assignment
 
 
 def _is_mask(index: Tensor | None) -> bool:

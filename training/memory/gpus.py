@@ -1,7 +1,7 @@
-"""GPUs by name, and how much of their memory a training can have.
+"""GPUs by name, and the part of their memory that a training can use.
 
-Not all that a GPU is sold with is there for tensors: the driver, the CUDA context and the desktop
-take their part before the first one.
+Not all of a GPU's nominal memory is available for tensors: the driver, the CUDA context and the
+desktop take some first.
 """
 
 import re
@@ -20,20 +20,20 @@ from training.engine.precision import resolved
 
 MIB, GIB = 2**20, 2**30
 DRIVER_BYTES = 700 * MIB
-"""What the driver keeps to itself. Room for what was seen: 494 MiB of an RTX 5090 (torch finds
-31.36 GiB of 32,607 MiB), 599 MiB of an L40S (free with nothing running), 729 MiB of a B200."""
+"""Memory that the driver keeps. Covers what was observed: 494 MiB on an RTX 5090 (torch reports
+31.36 GiB of 32,607 MiB), 599 MiB on an idle L40S, 729 MiB on a B200."""
 CONTEXT_BYTES = 400 * MIB
-"""A process that uses CUDA, with kernels loaded when they are needed.
+"""CUDA context of a process that loads kernels lazily.
 Source: https://github.com/pytorch/pytorch/issues/109888."""
 LIBRARIES_BYTES = 300 * MIB
-"""An allowance for the kernels of cuDNN and cuBLAS, which come with the first steps."""
+"""Allowance for the kernels of cuDNN and cuBLAS, which are loaded in the first steps."""
 DESKTOP_BYTES = 1024 * MIB
-"""Room for a desktop with a browser on the same GPU: prints of nvidia-smi show 850 to 950 MiB."""
+"""Allowance for a desktop with a browser on the same GPU: nvidia-smi shows 850 to 950 MiB."""
 
 _TABLE = Path(__file__).with_name("gpus.yaml")
-_MAKER = re.compile(r"nvidia|geforce|tesla")
-_NO_NAME = re.compile(r"rtx|generation|sxm[2-5]?|pcie?|hbm\de?|[^a-z0-9]")
-"""What may stand in a name or not, and says nothing that the table needs."""
+_BRAND = re.compile(r"nvidia|geforce|tesla")
+_IGNORED = re.compile(r"rtx|generation|sxm[2-5]?|pcie?|hbm\de?|[^a-z0-9]")
+"""Parts of a name that are optional, because the table does not need them to identify a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,17 +42,17 @@ class Gpu:
 
     name: str
     total_bytes: int
-    """As the driver reports it."""
+    """Total memory that the driver reports."""
     usable_bytes: int
-    """What is left for the tensors of a training."""
+    """Memory available for the tensors of a training."""
     bf16: bool
-    """Whether it computes bf16 itself."""
+    """Whether the GPU computes in bf16 natively."""
     device: Literal["cuda", "cpu"] = "cuda"
-    """In torch's words; a CPU stands for one, with the main memory."""
+    """Device type in torch; "cpu" for a CPU with its main memory."""
 
 
 def known_gpus() -> tuple[Gpu, ...]:
-    """List the GPUs of the table; those that come in two sizes have it in their names."""
+    """List the GPUs of the table; the name includes the memory size if there are two."""
     rows = _rows()
     sizes = Counter(row["name"] for row in rows)
     return tuple(_gpu(row, with_size=sizes[row["name"]] > 1) for row in rows)
@@ -62,38 +62,38 @@ def find_gpu(name: str) -> Gpu:
     """Find a GPU by its name.
 
     Args:
-        name: Such as ``rtx5090``, ``RTX 5090``, ``NVIDIA GeForce RTX 5090`` or ``A100-SXM4-40GB``;
-            case, spaces and dashes do not matter.
+        name: Name such as ``rtx5090``, ``RTX 5090``, ``NVIDIA GeForce RTX 5090`` or
+            ``A100-SXM4-40GB``; case, spaces and dashes do not matter.
 
     Raises:
-        ConfigError: It is not in the table, or comes in two sizes and the name has none.
+        ConfigError: The GPU is not in the table, or it has two memory sizes and the name has none.
     """
-    found = [gpu for row, gpu in zip(_rows(), known_gpus(), strict=True) if _is_called(row, name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        sizes = " or ".join(_option(gpu.name) for gpu in found)
-        raise ConfigError(f"gpu: {name} comes in two sizes: take {sizes}")
+    matches = [gpu for row, gpu in zip(_rows(), known_gpus(), strict=True) if _matches(row, name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        sizes = " or ".join(_option(gpu.name) for gpu in matches)
+        raise ConfigError(f"--gpu {name}: two memory sizes exist; use {sizes}")
     known = [_option(gpu.name) for gpu in known_gpus()]
-    asked = with_nearest([_option(name)], known)
-    raise ConfigError(f"gpu: unknown: {asked}; there are: {', '.join(known)}")
+    unknown = with_nearest([_option(name)], known)
+    raise ConfigError(f"--gpu: unknown GPU: {unknown}; expected one of {', '.join(known)}")
 
 
 def present_gpu(index: int = 0) -> Gpu | None:
-    """Look at a CUDA device of this machine.
+    """Describe a CUDA device of this machine.
 
-    Its usable bytes are those that are free now and those that torch holds and does not use: what
-    others have taken is counted as gone.
+    Usable are the bytes that are free now, and those that torch has reserved but does not use.
+    Memory of other processes does not count.
 
     Args:
-        index: Of the device.
+        index: Index of the CUDA device.
 
     Returns:
-        None where there is none.
+        The GPU, or None if CUDA is not available.
     """
     if not torch.cuda.is_available():
         return None
-    free, _ = torch.cuda.mem_get_info(index)  # makes the context, so that its bytes are not free
+    free, _ = torch.cuda.mem_get_info(index)  # creates the context, so that it is not free memory
     idle = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
     device = torch.cuda.get_device_properties(index)
     return Gpu(
@@ -111,27 +111,27 @@ def _rows() -> tuple[Mapping[str, Any], ...]:
 
 def _gpu(row: Mapping[str, Any], *, with_size: bool) -> Gpu:
     total = row["mib"] * MIB
-    taken = DRIVER_BYTES + CONTEXT_BYTES + LIBRARIES_BYTES
+    reserved = DRIVER_BYTES + CONTEXT_BYTES + LIBRARIES_BYTES
     return Gpu(
         name=f"{row['name']} {row['gb']}GB" if with_size else row["name"],
         total_bytes=total,
-        usable_bytes=total - taken - (DESKTOP_BYTES if row["display"] else 0),
+        usable_bytes=total - reserved - (DESKTOP_BYTES if row["display"] else 0),
         bf16=row["bf16"],
     )
 
 
-def _is_called(row: Mapping[str, Any], name: str) -> bool:
+def _matches(row: Mapping[str, Any], name: str) -> bool:
     plain = _plain(row["name"])
     size = str(row["gb"])
     return _plain(name) in {plain, plain + size, f"{plain}{size}g", f"{plain}{size}gb"}
 
 
 def _plain(name: str) -> str:
-    return _NO_NAME.sub("", _MAKER.sub("", name.lower()))
+    return _IGNORED.sub("", _BRAND.sub("", name.lower()))
 
 
 def _option(name: str) -> str:
-    """A name as it is written behind ``--gpu``: ``rtx5090``, ``a100-40gb``."""
-    words = re.split(r"[\s_-]+", _MAKER.sub("", name.lower()).strip())
-    size = f"-{words.pop()}" if words[-1].endswith("gb") else ""
-    return "".join(words) + size
+    """Spell a name as a value of ``--gpu``: ``rtx5090``, ``a100-40gb``."""
+    parts = re.split(r"[\s_-]+", _BRAND.sub("", name.lower()).strip())
+    size = f"-{parts.pop()}" if parts[-1].endswith("gb") else ""
+    return "".join(parts) + size

@@ -1,7 +1,7 @@
-"""Main memory that a training can have: the machine's, or what a container leaves of it.
+"""Main memory available to a training: the machine's, or the limit of its container.
 
-A container, or a job of a cluster, may hold less than the machine, and a process that takes more is
-killed. Linux tells the limits of its groups in files.
+A container or cluster job may have less memory than the machine, and a process that exceeds the
+limit is killed. Linux reports the limits of control groups in files.
 
 Source: https://docs.kernel.org/admin-guide/cgroup-v2.html and
 https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
@@ -17,22 +17,22 @@ import psutil
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostMemory:
-    """Main memory, in bytes."""
+    """Main memory in bytes."""
 
     total: int
     available: int
-    """What programs can still take."""
+    """Bytes that programs can still allocate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Files:
-    """What a version of control groups calls its files."""
+    """File names of a version of control groups."""
 
     folder: str
     limit: str
     usage: str
     cache: str
-    """Line of ``memory.stat``: files that were read, which make room when memory is wanted."""
+    """Line of ``memory.stat`` with the file cache, which is dropped when memory is needed."""
 
 
 _V2 = _Files(folder="", limit="memory.max", usage="memory.current", cache="inactive_file")
@@ -45,10 +45,10 @@ _V1 = _Files(
 
 
 def host_memory(root: Path = Path("/")) -> HostMemory:
-    """Look at the main memory that this process can have.
+    """Read how much main memory this process can use.
 
     Args:
-        root: Where ``proc`` and ``sys`` are.
+        root: Folder that contains ``proc`` and ``sys``.
     """
     memory = psutil.virtual_memory()
     total, available = memory.total, memory.available
@@ -58,28 +58,28 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
 
 
 def _limits(root: Path) -> Iterator[tuple[int, int]]:
-    """Yield the limit of each group that this process is in, and what is left of it."""
+    """Yield limit and remaining bytes of each control group that this process belongs to."""
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for line in lines:
         _, _, rest = line.partition(":")
-        controllers, _, place = rest.partition(":")
+        controllers, _, group = rest.partition(":")
         files = _V2 if not controllers else _V1 if "memory" in controllers.split(",") else None
         if files:
             top = root / "sys/fs/cgroup" / files.folder
-            own = top / place.lstrip("/")
-            # A container may see its own group as the top: then its place is not there.
-            for folder in (own, *own.parents):
-                if found := _limit(folder, files):
-                    yield found
+            group_folder = top / group.lstrip("/")
+            # A container may see its own group as the top; the path then does not exist.
+            for folder in (group_folder, *group_folder.parents):
+                if limit := _limit(folder, files):
+                    yield limit
                 if folder == top:
                     break
 
 
 def _limit(folder: Path, files: _Files) -> tuple[int, int] | None:
-    limit = _number(folder / files.limit)  # "max": there is none
+    limit = _number(folder / files.limit)  # "max": no limit
     if limit is None:
         return None
     used = _number(folder / files.usage) or 0

@@ -1,7 +1,7 @@
-"""Models without numbers: everything about a network but what stands in its weights.
+"""Models as they are at the start of a training, with weights or on torch's ``meta`` device.
 
-Such a model is built with tensors that have a shape and no storage, so that even the largest takes
-no memory and no time for random numbers. Its head gets the form that a training gives it.
+Tensors on the ``meta`` device have a shape but no storage, so that even the largest model takes no
+memory, and no time for random weights. The head gets the form that it has in a training.
 """
 
 import copy
@@ -38,21 +38,21 @@ def trained_model(
     """Build a model as it is at the start of a training.
 
     Args:
-        name: As ``omr train --model`` takes it.
-        n_classes: Of the data.
-        heads: Groups of classes; None for a single head, or for that of the weights.
-        real: With numbers. Without, the weights have shapes only; a file with weights is read, so
-            that its model has numbers in any case.
-        trust: Let a pickle that cannot be read otherwise run its code.
+        name: Value of ``omr train --model``.
+        n_classes: Number of classes in the data.
+        heads: Groups of classes; None for a single head, or for the head of the weights.
+        real: Whether to initialise the weights; False builds a meta model. Weights from a file
+            have values in either case.
+        trust: Load pickled weights even if that executes their code.
 
     Returns:
-        On the CPU, or on torch's ``meta`` device.
+        Model on the CPU, or on the ``meta`` device.
 
     Raises:
-        ConfigError: No such model, or the groups are not of so many classes.
-        InputError: No such file, or no detection model in it.
+        ConfigError: The model is unknown, or the groups have another number of classes.
+        InputError: The weights file is missing or does not contain a detection model.
     """
-    file = model_file(name, trust=trust)
+    file = model_file(name)
     if is_weights(name):
         return _from_weights(load_weights(Path(name), trust=trust), Path(name), n_classes, heads)
     names = _names(n_classes, heads, {})
@@ -60,7 +60,7 @@ def trained_model(
         model = DetectionModel(file, nc=n_classes, verbose=False)
     head = model.model[-1]
     if head.reg_max > 1 and not real:
-        head.dfl = DFL(head.reg_max)  # whose weights are looked at
+        head.dfl = DFL(head.reg_max)  # with values, because set_head reads them
     set_head(model, names, None, signed=heads is None or heads.box_encoding == "signed")
     with nullcontext() if real else _Shapes({torch.tensor, torch.ones}):
         set_head(model, names, heads, signed=False)
@@ -68,19 +68,19 @@ def trained_model(
 
 
 def replace_tensors(model: DetectionModel, made: Callable[[Tensor], Tensor]) -> None:
-    """Give a model other tensors, but for the bins of its distances, which have to be numbers.
+    """Replace a model's tensors, except for the values of its distance bins, which are read later.
 
     Args:
-        model: Changed in place.
-        made: From a parameter or a buffer to what takes its place.
+        model: Model to change in place.
+        made: Function from a parameter or buffer to its replacement.
     """
     bins = getattr(getattr(model.model[-1], "dfl", None), "conv", None)
     for module in model.modules():
         if module is bins:
             continue
-        for name, own in module._parameters.items():
-            if own is not None:
-                new = nn.Parameter(made(own.detach()), requires_grad=own.requires_grad)
+        for name, old in module._parameters.items():
+            if old is not None:
+                new = nn.Parameter(made(old.detach()), requires_grad=old.requires_grad)
                 module._parameters[name] = new
         for name, buffer in module._buffers.items():
             if buffer is not None:
@@ -90,12 +90,12 @@ def replace_tensors(model: DetectionModel, made: Callable[[Tensor], Tensor]) -> 
 def _from_weights(
     source: DetectionModel, file: Path, n_classes: int, heads: HeadConfig | None
 ) -> DetectionModel:
-    """Build what a training from weights starts with."""
+    """Build the model that a training from weights starts with."""
     names = _names(n_classes, heads, source.names)
     if isinstance(source.model[-1], GroupedDetect) and len(source.names) != n_classes:
         raise ConfigError(
-            f"{file}: has heads for {len(source.names)} classes, not for {n_classes}; "
-            "start from a single head's"
+            f"{file}: several heads for {len(source.names)} classes cannot be transferred to "
+            f"{n_classes}; use weights with a single head"
         )
     with quiet(), activation_kept():
         model = DetectionModel(copy.deepcopy(source.yaml), nc=n_classes, verbose=False)
@@ -106,21 +106,21 @@ def _from_weights(
 def _names(
     n_classes: int, heads: HeadConfig | None, of_weights: Mapping[int, str]
 ) -> tuple[str, ...]:
-    """Name the classes: as the groups do, or as the weights do if they are as many."""
+    """Name the classes after the groups, or after the weights if these have as many classes."""
     if heads is None:
         known = len(of_weights) == n_classes
         return tuple(of_weights.values()) if known else tuple(map(str, range(n_classes)))
     names = tuple(name for group in heads.groups for name in group.classes)
     if len(names) != n_classes:
-        raise ConfigError(f"heads: for {len(names)} classes, and there are {n_classes}")
+        raise ConfigError(f"heads: config has {len(names)} classes, but the data has {n_classes}")
     return names
 
 
 class _Shapes(TorchFunctionMode):
-    """Makes new floating tensors without storage.
+    """Creates new floating-point tensors on the ``meta`` device.
 
     Args:
-        real: Functions whose tensors have numbers all the same.
+        real: Functions whose tensors get values nevertheless.
     """
 
     def __init__(self, real: set[Callable[..., Tensor]]) -> None:

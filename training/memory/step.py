@@ -1,9 +1,8 @@
-"""Memory of a training step, computed: nothing is allocated, and no GPU is needed.
+"""Memory of a training step, predicted without allocating it and without a GPU.
 
-The step is the trainer's own: the model with its head, our loss and assigner, backward, the
-optimiser that Ultralytics builds. It is gone through once on tensors that have a size and no
-storage, and every tensor that comes and goes is noted. The peak is the moment at which most bytes
-are there.
+The step is that of a training: model and head, loss and assigner, backward pass, and the optimiser
+that Ultralytics builds. It runs once on fake tensors, which have a size but no storage, while every
+allocation and release is recorded. The peak is the moment with the most allocated bytes.
 """
 
 import gc
@@ -27,11 +26,11 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError, with_nearest
 from training.assigners.predictions import PARTS
 from training.config import STRIDE
-from training.engine.precision import BRANCHES
+from training.engine.self_test import BRANCHES
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions, detection_criterion
 from training.memory import cuda
-from training.memory.fake_sizes import NotedAssigner, RaggedSizes
+from training.memory.fake_sizes import FakeSizes, RecordedAssigner
 from training.memory.meta_model import replace_tensors, trained_model
 from training.memory.timeline import MANY, Recorder, Timeline
 from training.runtime.devices import memory_format_of
@@ -41,163 +40,164 @@ StepPrecision = Literal["fp32", "bf16", "fp16"]
 OPTIMIZERS = (
     "AdamW", "auto", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop",
 )  # fmt: skip
-"""Names that Ultralytics knows."""
-LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Optimisers of Ultralytics."""
+HALF_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 TORCH_LOG = logging.getLogger(FakeTensorMode.__module__)
-"""It writes pages about what is too large."""
-PAIRS_A_BOX = 8
-"""Candidate pairs of a box, where they are not known. In the dense scenes of benchmarks/README.md
-there are 38,163 of 5,000 boxes and 307,561 of 40,000, 7.7 each."""
+"""Logger that prints long stack traces if a fake tensor is too large."""
+PAIRS_PER_BOX = 8
+"""Assumed candidate pairs per box where they are not known. The dense scenes of
+benchmarks/results/assigner.md have 7.7: 38,163 for 5,000 boxes, 307,561 for 40,000."""
 GUARD_STATES = 2
-"""Good states that the guard keeps; while it makes one more, there are three."""
+"""Good states that the NaN guard keeps; there are three while it saves the next one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepSpec:
-    """What the memory of a step depends on.
+    """Everything that the memory of a training step depends on.
 
     Raises:
-        ConfigError: A number is too small, a name is not known, or a CPU is to compute in fp16.
+        ConfigError: A number is too small, a name is unknown, or the device is a CPU with fp16.
     """
 
     model: str
-    """As ``omr train --model`` takes it."""
+    """Value of ``omr train --model``."""
     trust: bool = False
-    """Whether a pickle with weights that cannot be read otherwise may run its code."""
+    """Whether pickled weights may be loaded even if that executes their code."""
     n_classes: int
     heads: HeadConfig | None = None
-    """Groups of classes with a head each; None for a single head, or for that of the weights."""
+    """Groups of classes with a head each; None for a single head, or the head of the weights."""
     imgsz: int = 640
-    """Pixels; the next multiple of 32 counts, which is the one that ``omr train`` asks for."""
+    """Input side in pixels, rounded up to a multiple of 32, which ``omr train`` requires."""
     batch: int = 16
-    """Images on one device."""
+    """Images per device."""
     precision: StepPrecision = "fp32"
     optimizer: str = "AdamW"
-    """As Ultralytics names it."""
+    """Name of an optimiser of Ultralytics."""
     iterations: int = 10_000
-    """Steps of the whole training; Ultralytics' ``auto`` goes by it."""
+    """Steps of the whole training, by which Ultralytics' ``auto`` chooses an optimiser."""
     ema: bool = True
-    """Whether an average of the weights is kept, as every training of ``omr train`` does."""
+    """Whether a moving average of the weights is kept, as in every ``omr train``."""
     guard: bool = True
-    """Whether :class:`training.engine.nan_guard.NanGuard` keeps good states, as it does there."""
+    """Whether the NaN guard of :mod:`training.engine.nan_guard` keeps good states."""
     accumulates: bool = False
-    """Whether gradients of earlier batches are there already."""
+    """Whether gradients of earlier batches exist already."""
     device: Literal["cpu", "cuda"] = "cuda"
     boxes: int = 0
-    """Symbols of the fullest batch."""
+    """Symbols in the fullest batch."""
     boxes_max: int = 0
-    """Symbols of the fullest image; only dense assigners look at it."""
+    """Symbols in the fullest image, on which only dense assigners depend."""
     pairs: int | None = None
-    """Candidate pairs of that batch; None for ``PAIRS_A_BOX`` a symbol."""
+    """Candidate pairs of the fullest batch; None assumes ``PAIRS_PER_BOX`` per symbol."""
     loss: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
         least = {"n_classes": 1, "imgsz": 1, "batch": 1, "iterations": 1, "boxes": 0}
-        wrong = {n: getattr(self, n) for n, low in least.items() if getattr(self, n) < low}
-        if wrong:
-            shown = ", ".join(f"{name} ({value})" for name, value in wrong.items())
-            raise ConfigError(f"too small: {shown}; boxes from 0, all others from 1")
-        known = (*LOW, "fp32")
+        small = {n: getattr(self, n) for n, low in least.items() if getattr(self, n) < low}
+        if small:
+            shown = ", ".join(f"{name} ({value})" for name, value in small.items())
+            raise ConfigError(f"{shown}: too small; expected boxes from 0, all others from 1")
+        known = (*HALF_DTYPES, "fp32")
         if self.precision not in known:
             raise ConfigError(f"precision: {self.precision}: expected one of {', '.join(known)}")
         if self.device == "cpu" and self.precision == "fp16":
-            raise ConfigError("device cpu has no fp16: take bf16 or fp32")
-        if self.optimizer.lower() not in map(str.lower, OPTIMIZERS):  # as Ultralytics reads it
+            raise ConfigError("precision: fp16: not supported on a CPU; use bf16 or fp32")
+        if self.optimizer.lower() not in map(str.lower, OPTIMIZERS):  # Ultralytics ignores case
             unknown = with_nearest([self.optimizer], OPTIMIZERS)
-            raise ConfigError(f"optimizer: unknown: {unknown}; one of {', '.join(OPTIMIZERS)}")
+            raise ConfigError(f"optimizer: {unknown}: expected one of {', '.join(OPTIMIZERS)}")
 
     @property
     def side(self) -> int:
-        """Pixels of the network's input."""
+        """Height and width of the network input in pixels."""
         return -(-self.imgsz // STRIDE) * STRIDE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepMemory:
-    """Bytes of a step: each line at its own highest, and all of them at the peak.
+    """Memory of a step in bytes, by kind: the maximum of each kind, and all kinds at the peak.
 
-    The lines do not add up to the total, because they are not at their highest together: gradients
-    come when activations go. ``at_peak`` adds up to it.
+    The maxima do not add up to the total, because they are reached at different times: gradients
+    are allocated while activations are released. ``at_peak`` adds up to it.
     """
 
     batch: int
     n_anchors: int
-    """Anchor points of an image."""
+    """Anchor points per image."""
     parameters_bytes: int
     gradients_bytes: int
     optimizer_bytes: int
-    """What the optimiser keeps from step to step."""
+    """State of the optimiser."""
     ema_bytes: int
-    """Average of the weights."""
+    """Moving average of the weights."""
     buffers_bytes: int
-    """Statistics of the normalisation, and the guard's copy of them."""
+    """Statistics of normalisation layers, and the guard's copy of them."""
     inputs_bytes: int
-    """Images as whole numbers and as floats."""
+    """Images as bytes and as floats."""
     activations_bytes: int
-    """What is kept of the forward pass for the way back."""
+    """Tensors of the forward pass that the backward pass needs."""
     loss_bytes: int
     assigner_bytes: int
     workspace_bytes: int
-    """What comes and goes within a pass."""
+    """Temporary tensors within a pass."""
     guard_bytes: int
-    """Good states in main memory; on a CPU they are part of the total."""
+    """Good states in main memory, which are part of the total on a CPU only."""
     allocator_bytes: int
-    """CUDA: gaps between tensors that torch's allocator cannot use, even when it is short."""
+    """CUDA: gaps between tensors that torch's allocator cannot use, even if memory runs out."""
     library_bytes: int
-    """CUDA: working memory of matrix products."""
+    """CUDA: workspace of matrix products."""
     total_bytes: int
-    """The peak."""
+    """Peak memory."""
     peak_phase: str
-    """When it is: ``inputs``, ``forward``, ``loss``, ``backward`` or ``optimizer``."""
+    """Phase of the peak: ``inputs``, ``forward``, ``loss``, ``backward`` or ``optimizer``."""
     at_peak: Mapping[str, int]
-    """Bytes of each line at the peak; they add up to the total."""
+    """Bytes of each kind at the peak, adding up to the total."""
 
     @property
     def allocated_bytes(self) -> int:
-        """Bytes in tensors at the peak: what ``torch.cuda.max_memory_allocated`` gives."""
+        """Bytes of tensors at the peak, comparable with ``torch.cuda.max_memory_allocated``."""
         return self.total_bytes - self.allocator_bytes
 
     def to_json(self) -> dict[str, Any]:
-        """Give names and numbers."""
+        """Convert to a dictionary for JSON."""
         return asdict(self) | {"at_peak": dict(self.at_peak)}
 
 
 def predict_step(spec: StepSpec) -> StepMemory:
-    """Compute the peak memory of a training step.
+    """Predict the peak memory of a training step.
 
     Args:
-        spec: What it depends on.
+        spec: Model, batch and everything else that the memory depends on.
 
     Raises:
-        ConfigError: No such model, or its groups are not of so many classes.
-        InputError: No such file with weights, or no detection model in it.
+        ConfigError: The model is unknown or too large, or the groups have another number of
+            classes.
+        InputError: The weights file is missing or does not contain a detection model.
     """
-    return _at(_recorded(_of_many(spec)), spec)
+    return _memory(_recorded(_of_many(spec)), spec)
 
 
 def memory_over_batch(spec: StepSpec, batches: Sequence[int]) -> list[StepMemory]:
-    """Compute the peak memory for several batches; more of them cost next to nothing.
+    """Predict the peak memory for several batch sizes; additional sizes cost next to nothing.
 
     Args:
-        spec: What it depends on; ``boxes`` and ``pairs`` of its batch grow with the batch.
-        batches: Images.
+        spec: Step to predict. Its ``boxes`` and ``pairs`` are scaled with the batch.
+        batches: Batch sizes.
 
     Raises:
-        ConfigError: As :func:`predict_step`, or a batch is below 1.
-        InputError: As :func:`predict_step`.
+        ConfigError: See :func:`predict_step`; or a batch size is below 1.
+        InputError: See :func:`predict_step`.
     """
     specs = [replace(spec, batch=batch) for batch in batches]
     recorded = _recorded(_of_many(spec))
-    return [_at(recorded, own) for own in specs]
+    return [_memory(recorded, of_batch) for of_batch in specs]
 
 
 def _of_many(spec: StepSpec) -> StepSpec:
-    """The same step of a batch so large that its sizes show what grows with the batch."""
+    """Scale a step to the huge batch from whose tensor sizes all other batches are derived."""
     boxes = -(-spec.boxes // spec.batch)
-    pairs = spec.boxes * PAIRS_A_BOX if spec.pairs is None else spec.pairs
-    # Operations are told apart by the length of what they ask about: of boxes, or of pairs.
+    pairs = spec.boxes * PAIRS_PER_BOX if spec.pairs is None else spec.pairs
+    # Fake sizes are looked up by length: the list of pairs must be longer than that of boxes.
     pairs = max(-(-pairs // spec.batch), boxes + 1) if boxes else 0
-    if spec.device == "cuda":  # the list is worked through in parts, and each must be an image's
+    if spec.device == "cuda":  # the list is processed in parts, each with whole pairs per image
         pairs = -(-pairs // PARTS) * PARTS
     return replace(
         spec,
@@ -209,25 +209,25 @@ def _of_many(spec: StepSpec) -> StepSpec:
     )
 
 
-def _at(recorded: tuple[Timeline, int], spec: StepSpec) -> StepMemory:
-    """Read a batch's memory off what :func:`_recorded` gave."""
+def _memory(recorded: tuple[Timeline, int], spec: StepSpec) -> StepMemory:
+    """Compute the memory of one batch size from the result of :func:`_recorded`."""
     timeline, n_anchors = recorded
     on_gpu = spec.device == "cuda"
     all_sizes = timeline.sizes(spec.batch, cuda.ROUNDING if on_gpu else 1)
-    of_kind = {kind: timeline.is_of(kind) for kind in KINDS}
-    highest = {kind: int(timeline.live(all_sizes * own).max()) for kind, own in of_kind.items()}
+    of_kind = {kind: timeline.is_kind(kind) for kind in KINDS}
+    maxima = {kind: int(timeline.live(all_sizes * mask).max()) for kind, mask in of_kind.items()}
     sizes = all_sizes * ~of_kind["guard"] if on_gpu else all_sizes
     live = timeline.live(sizes)
     peak = int(live.argmax())
-    there = timeline.there_after(peak)
-    at_peak = {kind: int(sizes[own & there].sum()) for kind, own in of_kind.items()}
+    is_live = timeline.live_after(peak)
+    at_peak = {kind: int(sizes[mask & is_live].sum()) for kind, mask in of_kind.items()}
     if on_gpu:
-        held = cuda.least_reserved(sizes.tolist(), timeline.events.tolist())
-        at_peak |= {"library": cuda.CUBLAS_WORKSPACE, "allocator": held - int(live[peak])}
+        reserved = cuda.min_reserved_bytes(sizes.tolist(), timeline.events.tolist())
+        at_peak |= {"library": cuda.CUBLAS_WORKSPACE, "allocator": reserved - int(live[peak])}
     return StepMemory(
         batch=spec.batch,
         n_anchors=n_anchors,
-        **{f"{kind}_bytes": highest[kind] for kind in KINDS},
+        **{f"{kind}_bytes": maxima[kind] for kind in KINDS},
         allocator_bytes=at_peak.get("allocator", 0),
         library_bytes=at_peak.get("library", 0),
         total_bytes=sum(at_peak.values()),
@@ -238,56 +238,60 @@ def _at(recorded: tuple[Timeline, int], spec: StepSpec) -> StepMemory:
 
 @lru_cache(maxsize=32)
 def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
-    """Go through a step on tensors without storage; count the anchor points of an image, too."""
+    """Run a step on fake tensors.
+
+    Returns:
+        Timeline of the step, and the number of anchor points per image.
+    """
     model = trained_model(spec.model, spec.n_classes, spec.heads, real=False, trust=spec.trust)
     model.args = get_cfg()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with fake:
         replace_tensors(model, partial(_new, order=_order(spec)))
-    # Outside, so that what it reads of the head are numbers.
+    # Not on fake tensors, because it reads values from the head.
     criterion = detection_criterion(model.train(), spec.loss)
     recorder = Recorder(cuda.cudnn_workspace if spec.device == "cuda" else None)
-    sizes = RaggedSizes(spec.batch, spec.pairs or 0)
+    sizes = FakeSizes(spec.batch, spec.pairs or 0)
     for loss in (criterion, *(getattr(criterion, name, None) for name in BRANCHES)):
         if loss is not None and hasattr(loss, "assigner"):
-            loss.assigner = NotedAssigner(loss.assigner, recorder, sizes)
-    collects = gc.isenabled()
-    gc.disable()  # what it finds would be given back at any time
+            loss.assigner = RecordedAssigner(loss.assigner, recorder, sizes)
+    gc_enabled = gc.isenabled()
+    gc.disable()  # it would release tensors at unpredictable times
     try:
         with quiet(TORCH_LOG, logging.CRITICAL), fake, sizes, recorder:
             optimizer = _optimize(model, spec, recorder)
-            _pass(model, criterion, spec, recorder)
+            _forward_and_backward(model, criterion, spec, recorder)
     except RuntimeError as error:
         if "overflow" not in str(error):
             raise
         raise ConfigError(
-            f"{spec.model} at {spec.side} px: too large to be predicted; take a smaller --imgsz"
+            f"{spec.model} at {spec.side} px: too large to predict; use a smaller --imgsz"
         ) from None
     else:
         timeline = recorder.timeline(always=("optimizer", "guard"))
-        del optimizer  # only now, with what it keeps
+        del optimizer  # only now: releasing its state must not be recorded
     finally:
-        if collects:
+        if gc_enabled:
             gc.enable()
     n_anchors = sum((spec.side // int(stride)) ** 2 for stride in model.stride.tolist())
     return timeline, n_anchors
 
 
 def _order(spec: StepSpec) -> torch.memory_format:
-    """Order in memory that the trainer chooses for weights and images."""
+    """Return the memory format that the trainer chooses for weights and images."""
     return memory_format_of(torch.device(spec.device), training=True)
 
 
 def _new(tensor: Tensor, *, order: torch.memory_format) -> Tensor:
-    """Make a tensor of the same shape; only those of four dimensions have an order of channels."""
-    made = torch.empty(tensor.shape, dtype=tensor.dtype)
-    return made.contiguous(memory_format=order) if tensor.dim() == 4 else made
+    """Make a tensor of the same shape, in a memory format if it has four dimensions."""
+    new = torch.empty(tensor.shape, dtype=tensor.dtype)
+    return new.contiguous(memory_format=order) if tensor.dim() == 4 else new
 
 
 def _optimize(model: DetectionModel, spec: StepSpec, recorder: Recorder) -> Optimizer:
-    """Note what is there in every step, and what a step of the optimiser takes.
+    """Record the tensors that persist between steps, and a step of the optimiser.
 
-    It comes first, with images and gradients of the batch before: steps go round and round.
+    Steps repeat, so the optimiser may come first, with images and gradients of the previous batch.
     """
     recorder.add(model.parameters(), "parameters")
     recorder.add(model.buffers(), "buffers")
@@ -296,22 +300,22 @@ def _optimize(model: DetectionModel, spec: StepSpec, recorder: Recorder) -> Opti
     recorder.add_bytes(of_average, "ema")
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     recorder.begin("optimizer", "inputs")
-    images = _images(spec)  # are there until the next ones come
+    images = _images(spec)  # live until the next batch is loaded
     recorder.kind, recorder.grows = "gradients", False
     for parameter in trained:
         parameter.grad = torch.empty_like(parameter)
     recorder.kind = "workspace"
     torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=10.0)
     optimizer = optimizer_of(model, spec)
-    if spec.device == "cuda":  # one call for all parameters, where there is a choice
+    if spec.device == "cuda":  # one call for all parameters, if the optimiser has that option
         for group in optimizer.param_groups:
             group |= {"foreach": True} if "foreach" in group else {}
     optimizer.step()
-    kept = [value for own in optimizer.state.values() for value in own.values()]
-    kept = [value for value in kept if isinstance(value, Tensor)]
-    recorder.label(kept, "optimizer")
+    values = [value for state in optimizer.state.values() for value in state.values()]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    recorder.label(tensors, "optimizer")
     if spec.guard:
-        state = of_model + of_average + [_bytes(tensor) for tensor in kept]
+        state = of_model + of_average + [_bytes(tensor) for tensor in tensors]
         recorder.add_bytes(state * GUARD_STATES, "guard")
         recorder.add_bytes(state, "guard", stays=False)
         recorder.add_bytes((_bytes(buffer) for buffer in model.buffers()), "buffers")
@@ -322,11 +326,11 @@ def _optimize(model: DetectionModel, spec: StepSpec, recorder: Recorder) -> Opti
 
 
 def optimizer_of(model: DetectionModel, spec: StepSpec) -> Optimizer:
-    """Build the optimiser that Ultralytics' trainer builds.
+    """Build the optimiser as Ultralytics' trainer does.
 
     Args:
-        model: Whose parameters it is for.
-        spec: Names it.
+        model: Model whose parameters are optimised.
+        spec: Step with the name of the optimiser.
     """
     trainer = SimpleNamespace(args=get_cfg(), data={"nc": spec.n_classes})
     with quiet():
@@ -336,8 +340,13 @@ def optimizer_of(model: DetectionModel, spec: StepSpec) -> Optimizer:
     return optimizer
 
 
-def _pass(model: DetectionModel, criterion: Any, spec: StepSpec, recorder: Recorder) -> None:  # noqa: ANN401
-    """Note a way forward and back."""
+def _forward_and_backward(
+    model: DetectionModel,
+    criterion: Any,  # noqa: ANN401
+    spec: StepSpec,
+    recorder: Recorder,
+) -> None:
+    """Record one forward and backward pass."""
     recorder.begin("inputs", "inputs")
     batch = _labels(spec) | {"img": _images(spec)}
     recorder.begin("forward", "workspace")
@@ -355,7 +364,7 @@ def _pass(model: DetectionModel, criterion: Any, spec: StepSpec, recorder: Recor
 
 
 def _images(spec: StepSpec) -> Tensor:
-    """Make floats of the loader's whole numbers, as the trainer does."""
+    """Convert the bytes of the data loader to floats, like the trainer."""
     loaded = torch.empty(spec.batch, 3, spec.side, spec.side, dtype=torch.uint8)
     return (loaded.float() / 255).contiguous(memory_format=_order(spec))
 
@@ -367,27 +376,29 @@ def _labels(spec: StepSpec) -> dict[str, Any]:
         "cls": torch.empty(n, 1),
         "bboxes": torch.empty(n, 4),
     }
-    # On a GPU the loader counts the pairs, so that every table has a size that the host knows.
+    # For a GPU the data loader counts the pairs, so that the host knows the sizes of all tensors.
     return labels | ({"n_pairs": spec.pairs or 0} if spec.device == "cuda" else {})
 
 
 @contextmanager
 def _autocast(spec: StepSpec) -> Iterator[None]:
-    """Compute in half precision as the device does.
+    """Enter autocast with the rules of the step's device.
 
-    Fake tensors of a GPU go no way back without one. So those of a CPU stand for them, and what
-    CUDA keeps in single precision and a CPU does not is turned here.
+    Fake CUDA tensors have no backward pass without a GPU. So fake CPU tensors are used, with a
+    mode for the function that only CUDA computes in single precision.
     """
     if spec.precision == "fp32":
         yield
         return
-    kept = _SoftmaxInSingle() if spec.device == "cuda" else nullcontext()
-    with torch.autocast("cpu", dtype=LOW[spec.precision]), kept:
+    mode = _SoftmaxInSingle() if spec.device == "cuda" else nullcontext()
+    with torch.autocast("cpu", dtype=HALF_DTYPES[spec.precision]), mode:
         yield
 
 
 class _SoftmaxInSingle(TorchFunctionMode):
-    """Computes softmax in single precision, as CUDA's autocast does; nothing else of the models'.
+    """Computes softmax in single precision, as CUDA's autocast does.
+
+    It is the only function of the models on which CUDA and CPU differ.
 
     Source: https://docs.pytorch.org/docs/stable/amp.html, "CUDA Ops that can autocast to float32".
     """
@@ -412,6 +423,6 @@ KINDS = (
     "parameters", "gradients", "optimizer", "ema", "buffers", "inputs", "activations", "loss",
     "assigner", "workspace", "guard",
 )  # fmt: skip
-"""Lines of a step's tensors."""
+"""Kinds of tensors in a step."""
 KINDS_OF_CUDA = "allocator", "library"
-"""Lines that only a GPU has."""
+"""Kinds of memory that only a GPU has."""

@@ -1,10 +1,10 @@
-"""What a step allocates and gives back, in order, for every batch at once.
+"""Timeline of a step's allocations, recorded once for all batch sizes.
 
-Nearly all tensors of a step are of a size that is in proportion to the batch, or does not depend on
-it. So a step is gone through once, on fake tensors and for a batch of 2^28 images: of a tensor of
-``n`` bytes, ``n // 2^28`` are those of an image and ``n % 2^28`` those that come once, like two
-digits of a number. Fake tensors have a size and no storage, so that a step of so many images takes
-no more memory than one of a single image.
+The size of almost every tensor in a step is either proportional to the batch or independent of it.
+So the step is run once on fake tensors, with a batch of 2^28 images: a tensor of ``n`` bytes takes
+``n // 2^28`` bytes per image plus ``n % 2^28`` bytes for any batch, like the two digits of a
+number. Fake tensors have a size but no storage, so that such a step takes no more memory than one
+with a single image.
 
 Shapes: S storages, E events, K kinds.
 """
@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 MANY = 2**28
-"""Images of the fake batch; more than any tensor that does not grow with the batch has bytes."""
+"""Images of the fake batch; exceeds the bytes of any tensor that is independent of the batch."""
 CONVOLUTIONS = (
     torch.ops.aten.convolution.default,
     torch.ops.aten.convolution_backward.default,
@@ -31,135 +31,136 @@ CONVOLUTIONS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Timeline:
-    """Every storage of a step, and when it comes and goes."""
+    """Storages of a step, and the order in which they are allocated and released."""
 
-    once: NDArray[np.int64]
-    """Bytes that do not depend on the batch, of each storage, shape ``(S,)``."""
-    an_image: NDArray[np.int64]
-    """Bytes more for each image of the batch, shape ``(S,)``."""
+    fixed: NDArray[np.int64]
+    """Bytes of each storage that do not depend on the batch, shape ``(S,)``."""
+    per_image: NDArray[np.int64]
+    """Additional bytes of each storage per image of the batch, shape ``(S,)``."""
     kinds: tuple[str, ...]
-    """What each storage is for, length S."""
+    """Purpose of each storage, length S."""
     events: NDArray[np.int64]
-    """Storage s comes, s + 1, or goes, -s - 1, shape ``(E,)``."""
+    """Allocation of storage s as s + 1, or release as -s - 1, shape ``(E,)``."""
     phases: tuple[tuple[str, int], ...]
-    """Parts of the step in turn, and the event that each begins with."""
+    """Phases of the step in order, each with the index of its first event."""
 
     def sizes(self, batch: int, rounding: int = 1) -> NDArray[np.int64]:
-        """Bytes of each storage for a batch, each a multiple of ``rounding``, shape ``(S,)``."""
-        exact = self.once + batch * self.an_image
+        """Compute the bytes of each storage, rounded up to ``rounding``, shape ``(S,)``."""
+        exact = self.fixed + batch * self.per_image
         return -(-exact // rounding) * rounding
 
     def live(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Bytes that are there after each event, shape ``(E,)``."""
-        places = np.abs(self.events) - 1
-        return np.cumsum(np.sign(self.events) * sizes[places])
+        """Compute the allocated bytes after each event, shape ``(E,)``."""
+        storages = np.abs(self.events) - 1
+        return np.cumsum(np.sign(self.events) * sizes[storages])
 
-    def is_of(self, kind: str) -> NDArray[np.bool_]:
-        """Tell which storages are for something, shape ``(S,)``."""
-        return np.array([own == kind for own in self.kinds], dtype=np.bool_)
+    def is_kind(self, kind: str) -> NDArray[np.bool_]:
+        """Mark the storages of a kind, shape ``(S,)``."""
+        return np.array([name == kind for name in self.kinds], dtype=np.bool_)
 
-    def there_after(self, event: int) -> NDArray[np.bool_]:
-        """Tell which storages are there after an event, shape ``(S,)``."""
-        balance = np.zeros(len(self.once), dtype=np.int64)
+    def live_after(self, event: int) -> NDArray[np.bool_]:
+        """Mark the storages that are allocated after an event, shape ``(S,)``."""
+        balance = np.zeros(len(self.fixed), dtype=np.int64)
         before = self.events[: event + 1]
         np.add.at(balance, np.abs(before) - 1, np.sign(before))
         return balance > 0
 
     def phase_of(self, event: int) -> str:
-        """Name the part of the step that an event belongs to."""
+        """Return the phase of the step that an event belongs to."""
         return [name for name, begin in self.phases if begin <= event][-1]
 
 
 class Recorder(TorchDispatchMode):
-    """Notes the storages of all tensors made under it.
+    """Dispatch mode that records the storages of all tensors made under it.
 
     Args:
-        workspace: Bytes that a convolution takes while it runs, from the tensors that go into it
-            and those that come out; None for nothing.
+        workspace: Function from the inputs and outputs of a convolution to the bytes of its
+            workspace; None if convolutions need none.
     """
 
     def __init__(self, workspace: Callable[[Iterable[Tensor]], int] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.workspace = workspace
         self.kind = "base"
-        """What storages that come now are for."""
+        """Kind of the storages that are allocated from now on."""
         self.grows = True
         self.phases: list[tuple[str, int]] = []
         self.sizes: list[tuple[int, int]] = []
-        """Bytes for each image, and once."""
+        """Bytes per image, and fixed bytes, of each storage."""
         self.kinds: list[str] = []
         self.events: list[int] = []
-        self._places: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        """Number of each storage that is allocated now, by its address."""
 
     def begin(self, phase: str, kind: str, *, grows: bool = True) -> None:
-        """Start a part of the step.
+        """Begin a phase of the step.
 
         Args:
-            phase: Its name.
-            kind: What storages that come in it are for.
-            grows: Whether any of them may grow with the batch.
+            phase: Name of the phase.
+            kind: Kind of the storages that are allocated in it.
+            grows: Whether these storages may grow with the batch.
         """
         self.phases.append((phase, len(self.events)))
         self.kind, self.grows = kind, grows
 
     def add(self, tensors: Iterable[Tensor], kind: str) -> None:
-        """Note tensors that are there already; what is known stays what it is."""
+        """Record existing tensors under a kind; storages recorded before keep theirs."""
         before, self.kind = self.kind, kind
         for tensor in tensors:
-            self._note(tensor)
+            self._record(tensor)
         self.kind = before
 
     def label(self, tensors: Iterable[Tensor], kind: str) -> None:
-        """Say what tensors are for, whatever was said when they came."""
+        """Change the kind of recorded tensors."""
         for tensor in tensors:
-            place = self._places.get(tensor.untyped_storage()._cdata)
-            if place is not None:
-                self.kinds[place] = kind
+            number = self._numbers.get(tensor.untyped_storage()._cdata)
+            if number is not None:
+                self.kinds[number] = kind
 
     def add_bytes(self, n_bytes: Iterable[int], kind: str, *, stays: bool = True) -> None:
-        """Note storages that are known by their sizes.
+        """Record storages by their sizes.
 
         Args:
-            n_bytes: Of each storage.
-            kind: What they are for.
-            stays: Whether they are there from now on; else they go at once, all together.
+            n_bytes: Bytes of each storage.
+            kind: Kind of the storages.
+            stays: Whether they remain allocated; False releases them at once, all together.
         """
         begin = len(self.sizes)
         for size in n_bytes:
-            self._come((0, size), kind)
+            self._allocate((0, size), kind)
         if not stays:
-            self.events += [-place - 1 for place in range(begin, len(self.sizes))]
+            self.events += [-number - 1 for number in range(begin, len(self.sizes))]
 
     def rename(self, kind: str, new: str) -> None:
-        """Give what is there now and was for one thing another name."""
-        for place in self._places.values():
-            if self.kinds[place] == kind:
-                self.kinds[place] = new
+        """Change the kind of all storages that are allocated now and have the kind ``kind``."""
+        for number in self._numbers.values():
+            if self.kinds[number] == kind:
+                self.kinds[number] = new
 
     def timeline(self, always: Sequence[str] = ()) -> Timeline:
-        """Give what was noted.
+        """Build the timeline of what was recorded.
 
         Args:
-            always: Kinds of what comes with a first step and stays: in any later step it is there
-                from the beginning.
+            always: Kinds of storages that the first step allocates for good. In later steps they
+                exist from the beginning, so their allocations move there.
         """
-        gone = {-event for event in self.events if event < 0}
+        released = {-event for event in self.events if event < 0}
         early = [
-            place + 1
-            for place, kind in enumerate(self.kinds)
-            if kind in always and place + 1 not in gone
+            number + 1
+            for number, kind in enumerate(self.kinds)
+            if kind in always and number + 1 not in released
         ]
         moved = frozenset(early)
-        kept = np.cumsum([0] + [event not in moved for event in self.events])
-        once, an_image = np.array(self.sizes, dtype=np.int64).reshape(-1, 2).T[::-1]
+        n_unmoved = np.cumsum([0] + [event not in moved for event in self.events])
+        fixed, per_image = np.array(self.sizes, dtype=np.int64).reshape(-1, 2).T[::-1]
         return Timeline(
-            once=once,
-            an_image=an_image,
+            fixed=fixed,
+            per_image=per_image,
             kinds=tuple(self.kinds),
             events=np.array(
                 early + [event for event in self.events if event not in moved], dtype=np.int64
             ),
-            phases=tuple((name, len(early) + int(kept[begin])) for name, begin in self.phases),
+            phases=tuple((name, len(early) + int(n_unmoved[begin])) for name, begin in self.phases),
         )
 
     def __torch_dispatch__(
@@ -171,29 +172,29 @@ class Recorder(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401
         out = func(*args, **(kwargs or {}))
         for tensor in _tensors(out):
-            self._note(tensor)
+            self._record(tensor)
         if self.workspace and func in CONVOLUTIONS:
-            taken = self.workspace((*_tensors(args), *_tensors(out)))
-            self._come(divmod(taken, MANY), "workspace")
+            n_bytes = self.workspace((*_tensors(args), *_tensors(out)))
+            self._allocate(divmod(n_bytes, MANY), "workspace")
             self.events.append(-len(self.sizes))
         return out
 
-    def _note(self, tensor: Tensor) -> None:
+    def _record(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key not in self._places:
-            self._places[key] = len(self.sizes)
+        address = storage._cdata
+        if address not in self._numbers:
+            self._numbers[address] = len(self.sizes)
             n_bytes = storage.nbytes()
-            self._come(divmod(n_bytes, MANY) if self.grows else (0, n_bytes), self.kind)
-            weakref.finalize(storage, self._go, key)
+            self._allocate(divmod(n_bytes, MANY) if self.grows else (0, n_bytes), self.kind)
+            weakref.finalize(storage, self._release, address)
 
-    def _come(self, size: tuple[int, int], kind: str) -> None:
+    def _allocate(self, size: tuple[int, int], kind: str) -> None:
         self.sizes.append(size)
         self.kinds.append(kind)
         self.events.append(len(self.sizes))
 
-    def _go(self, key: int) -> None:
-        self.events.append(-self._places.pop(key) - 1)
+    def _release(self, address: int) -> None:
+        self.events.append(-self._numbers.pop(address) - 1)
 
 
 def _tensors(values: object) -> Iterable[Tensor]:

@@ -1,13 +1,13 @@
-"""Reads and writes the weights of models.
+"""Reading and writing of weights files.
 
-Our own files hold a description in plain words and tensors, and nothing that can run: a ``.pt``,
-which ``torch.load(..., weights_only=True)`` reads, and beside it the same as ``.safetensors``, with
-the description as JSON in its metadata::
+Our own files contain a plain description of the model and its tensors, and no code: a ``.pt`` that
+``torch.load(..., weights_only=True)`` reads, and the same as ``.safetensors``, with the description
+as JSON in its metadata::
 
     format: omr-detector
     version: 1
     model: {nc: 42, scale: n, backbone: [...], head: [...]}   # Ultralytics' model file
-    names: [noteheadBlack, stem, ...]                         # a label is a place in this list
+    names: [noteheadBlack, stem, ...]                         # a label is an index in this list
     heads: {groups: [...], ...}                               # a head config, or null
     stride: [8.0, 16.0, 32.0]
     end2end: false
@@ -15,7 +15,7 @@ the description as JSON in its metadata::
     args: {task: detect, imgsz: 640}
     state_dict: {...}                                         # in single precision; .pt only
 
-Pickled checkpoints of Ultralytics are read too, as :mod:`training.models.safe_pickle` says.
+Pickled checkpoints of Ultralytics are read too, see :mod:`training.models.safe_pickle`.
 """
 
 import io
@@ -47,23 +47,23 @@ from training.models.safe_pickle import (
 FORMAT = "omr-detector"
 VERSION = 1
 SUFFIXES = (".pt", ".safetensors")
-"""Of files with weights."""
+"""Suffixes of weights files."""
 
 
 def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, Any]) -> None:
-    """Write a model as ``.pt`` and as ``.safetensors``, one after the other and each whole.
+    """Write a model as ``.pt`` and as ``.safetensors``, each replaced as a whole.
 
     Args:
-        model: With a single head, or one of several groups. It stays as it is.
-        file: ``.pt`` file; the other one lies beside it.
-        train_args: Ultralytics' arguments; those that prediction needs are kept.
+        model: Model with a single head or with several class groups; not changed.
+        file: ``.pt`` file; the other one has the same path apart from its suffix.
+        train_args: Ultralytics' arguments; those needed for prediction are saved.
 
     Raises:
-        OSError: They cannot be written; what was there before is still there.
+        OSError: A file cannot be written; an existing file is kept.
     """
     content = _to_dict(describe(model, train_args))
-    state = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
-    buffer = io.BytesIO()  # torch and safetensors say of a full disk each something else
+    state = {name: _stored(tensor) for name, tensor in model.state_dict().items()}
+    buffer = io.BytesIO()  # torch and safetensors raise different errors if the disk is full
     torch.save(content | {"state_dict": state}, buffer)
     with atomic_file(file) as part:
         part.write_bytes(buffer.getvalue())
@@ -73,41 +73,41 @@ def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, 
 
 
 def is_weights(name: str) -> bool:
-    """Tell a file with weights from the name of a model."""
+    """Return whether a name is that of a weights file rather than of a model."""
     return name.endswith(SUFFIXES)
 
 
 def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
-    """Read a model, of our own or of Ultralytics.
+    """Read a model from one of our files or a checkpoint of Ultralytics.
 
     Args:
-        file: ``.pt`` or ``.safetensors``.
-        trust: Let a pickle that cannot be read otherwise run its code.
+        file: ``.pt`` or ``.safetensors`` file.
+        trust: Whether a pickle that cannot be read otherwise may execute its code.
 
     Returns:
-        The model on the CPU in single precision, for prediction, with ``names`` and ``args``.
+        Model on the CPU in single precision, for prediction, with ``names`` and ``args``.
 
     Raises:
-        InputError: The file is missing, damaged, or holds no detection model; or it would run code,
-            without ``trust``.
+        InputError: The file is missing, damaged, or contains no detection model; or reading it
+            would execute code and ``trust`` is not set.
     """
     if not file.is_file():
         raise InputError("no such weights; give a run's weights/best.pt", path=file)
     if file.suffix == ".safetensors":
-        content, state = _read_safetensors(file)
-        return _own(content, state, file)
+        description, state = _read_safetensors(file)
+        return _rebuild(description, state, file)
     if file.suffix != ".pt" or not is_pickle(file):
         raise no_model(file)
-    found = _read_pickle(file, trust=trust)
-    if isinstance(found, DetectionModel):
-        return found
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    content = _read_pickle(file, trust=trust)
+    if isinstance(content, DetectionModel):
+        return content
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise no_model(file)
-    return _own(found, found.get("state_dict"), file)
+    return _rebuild(content, content.get("state_dict"), file)
 
 
 def _read_pickle(file: Path, *, trust: bool) -> object:
-    """Read a ``.pt`` file: the model of a foreign one, the content of one of ours."""
+    """Read a ``.pt`` file: the model of a foreign checkpoint, or the content of our own."""
     try:
         content, foreign = read_plain(file)
         return rebuilt(content) if foreign else content
@@ -115,14 +115,14 @@ def _read_pickle(file: Path, *, trust: bool) -> object:
         raise no_model(file) from error
     except (*UNREADABLE, InputError) as error:
         if is_damaged(file):
-            raise _damaged(file, "its sums are wrong") from error
+            raise _damaged(file, "wrong checksums") from error
         if trust:
             return run_pickle(file)
         raise _refused(file) from error
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """Bring a tensor into the form in which it is stored."""
+def _stored(tensor: Tensor) -> Tensor:
+    """Convert a tensor to the form in which it is stored."""
     tensor = tensor.detach().cpu().contiguous()
     return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -142,14 +142,14 @@ def _to_dict(description: ModelDescription) -> dict[str, Any]:
     }
 
 
-def _own(content: object, state: object, file: Path) -> DetectionModel:
-    """Build the model of one of our own files."""
+def _rebuild(content: object, state: object, file: Path) -> DetectionModel:
+    """Build the model of one of our files."""
     if not isinstance(content, dict):
         raise no_model(file)
     if content.get("version") != VERSION:
         raise InputError(
-            f"of version {content.get('version')} of the format, where this omr knows {VERSION}; "
-            "take a newer one",
+            f"version {content.get('version')} of the format is not supported, expected {VERSION}; "
+            "update omr",
             path=file,
         )
     try:
@@ -171,7 +171,7 @@ def _own(content: object, state: object, file: Path) -> DetectionModel:
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read description and tensors."""
+    """Read the description and the tensors."""
     try:
         with safetensors.safe_open(file, framework="pt") as stored:
             content = json.loads((stored.metadata() or {})[FORMAT])
@@ -183,12 +183,11 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _damaged(file: Path, reason: str) -> InputError:
-    return InputError(f"damaged: {reason}; take another copy of it", path=file)
+    return InputError(f"damaged: {reason}; use another copy of the file", path=file)
 
 
 def _refused(file: Path) -> InputError:
     return InputError(
-        "is a pickle that can run code when it is loaded; give --trust if you trust where it "
-        "comes from",
+        "a pickle that can execute code when it is loaded; give --trust if you trust its source",
         path=file,
     )

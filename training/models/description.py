@@ -1,8 +1,8 @@
-"""Describes a detection model in plain words, and builds it again from them.
+"""Plain descriptions of detection models, and models rebuilt from them.
 
-A description is data: dicts, lists, words and numbers. But Ultralytics looks up the names of layers
-among everything that one of its modules holds, and runs the activation as code. So only layers are
-let through, and only an activation with plain numbers.
+A description consists of dicts, lists, strings and numbers. But Ultralytics looks up the names of
+layers among all attributes of one of its modules, and evaluates the activation as code. Therefore
+only layers are accepted, and only an activation with plain numbers.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_
 from training.heads.head_config import HeadConfig
 
 HEADS = Detect, v10Detect
-"""Ultralytics' heads that find boxes and nothing else."""
+"""Ultralytics' heads that predict only boxes and classes."""
 FETCHING = {"TorchVision"}
-"""Layers that may ask the network for their weights."""
+"""Layers that may download weights."""
 ACTIVATION = re.compile(r"(torch\.)?nn\.(?P<name>\w+)\(([\w\s.,=-]*)\)")
 KEPT_ARGS = ("task", "imgsz", "single_cls")
-"""What of a training's arguments Ultralytics reads again when it predicts."""
+"""Training arguments that Ultralytics reads again for prediction."""
 
 UNBUILDABLE = (
     ArithmeticError,
@@ -45,46 +45,46 @@ UNBUILDABLE = (
     TypeError,
     ValueError,
 )
-"""What layers with senseless arguments, or tensors of another model, can raise."""
+"""Errors of layers with invalid arguments, or of tensors of another model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ModelDescription:
-    """Everything about a model but the values of its tensors."""
+    """Description of a model without the values of its tensors."""
 
     yaml: dict[str, Any]
-    """What stands in Ultralytics' model file."""
+    """Content of Ultralytics' model file."""
     names: tuple[str, ...]
-    """Of the classes; a label is a place in this list."""
+    """Class names; the index is the label."""
     stride: tuple[float, ...]
     """Pixels per cell of each level, finest first."""
     heads: HeadConfig | None = None
     """Groups of classes with a head each; None for a single head."""
     end2end: bool = False
-    """Whether it predicts with the branch that needs no suppression."""
+    """Whether it predicts with the branch that needs no non-maximum suppression."""
     max_det: int = 300
-    """Most symbols that the branch without suppression gives for an image."""
+    """Largest number of symbols per image in the branch without suppression."""
     args: dict[str, Any]
-    """Arguments of its training, those of ``KEPT_ARGS``."""
+    """Training arguments listed in ``KEPT_ARGS``."""
 
     def __post_init__(self) -> None:
         imgsz = self.args.get("imgsz", 1)
         numbers = {"max_det": self.max_det, "imgsz": imgsz}
-        wrong = [f"{name} is {n}" for name, n in numbers.items() if type(n) is not int or n < 1]
-        if wrong or type(self.end2end) is not bool:
-            raise ValueError(", ".join(wrong) or f"end2end is {self.end2end}")
+        invalid = [f"{name} is {n}" for name, n in numbers.items() if type(n) is not int or n < 1]
+        if invalid or type(self.end2end) is not bool:
+            raise ValueError(", ".join(invalid) or f"end2end is {self.end2end}")
 
 
 def describe(model: DetectionModel, train_args: Mapping[str, Any]) -> ModelDescription:
     """Describe a model.
 
     Args:
-        model: With a single head, or one of several groups.
-        train_args: Ultralytics' arguments; those that prediction needs are kept.
+        model: Model with a single head or with several class groups.
+        train_args: Ultralytics' arguments; those needed for prediction are kept.
     """
     head = model.model[-1]
     plain = json.loads(json.dumps(model.yaml))
-    if "yaml_file" in plain:  # a path of the machine that it was trained on
+    if "yaml_file" in plain:  # remove the path, which is specific to the machine
         plain["yaml_file"] = Path(plain["yaml_file"]).name
     return ModelDescription(
         yaml=plain,
@@ -101,14 +101,14 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
     """Build a model from its description.
 
     Args:
-        description: Of the model.
-        state: All its tensors, by their names in the model.
+        description: Description of the model.
+        state: All tensors of the model, by their names in it.
 
     Returns:
-        The model on the CPU in single precision, for prediction.
+        Model on the CPU in single precision, for prediction.
 
     Raises:
-        ValueError: A layer that is none, or the tensors are not those of such a model.
+        ValueError: A layer is unknown, or the tensors do not match the description.
     """
     _check_layers(description.yaml)
     yaml, names = copy.deepcopy(description.yaml), description.names
@@ -125,9 +125,11 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
             raise ValueError(" ".join(str(error).split())) from error
     bins = bin_values(model.model[-1])
     if not (bins.isfinite().all() and (bins.diff() > 0).all()):
-        raise ValueError("bins of distances that do not rise")
+        raise ValueError("distance bins that do not increase")
     if tuple(model.stride.tolist()) != description.stride:
-        raise ValueError(f"strides of {model.stride.tolist()}, not {list(description.stride)}")
+        raise ValueError(
+            f"expected strides {list(description.stride)}, got {model.stride.tolist()}"
+        )
     model.names = dict(enumerate(names))
     if model.end2end != description.end2end:
         model.end2end = description.end2end
@@ -138,9 +140,9 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
 
 @contextlib.contextmanager
 def activation_kept() -> Iterator[None]:
-    """Let a model file name an activation for its own model only.
+    """Limit the activation named in a model file to its own model.
 
-    The oldest Ultralytics gives it to every model that the process builds from then on.
+    The oldest Ultralytics uses it for every model that the process builds afterwards.
     """
     before = Conv.default_act
     try:
@@ -150,32 +152,32 @@ def activation_kept() -> Iterator[None]:
 
 
 def _fit_head(model: DetectionModel, heads: HeadConfig | None, state: Mapping[str, Tensor]) -> None:
-    """Give a new single head the bins and the width of class branches that the tensors have."""
-    head, place = model.model[-1], f"model.{len(model.model) - 1}"
-    values = state.get(f"{place}.dfl.conv.weight")
+    """Give a new single head the bins and the width of class branches of the tensors."""
+    head, prefix = model.model[-1], f"model.{len(model.model) - 1}"
+    values = state.get(f"{prefix}.dfl.conv.weight")
     if values is not None and not torch.equal(values.flatten().float(), bin_values(head)):
         set_bins(head, values.flatten().float())
     last = len(head.cv3[0]) - 1
     tower = ".towers.0" if heads else ""
     if heads is None or clones_towers(head.cv3[0], heads):
-        widen_towers(head, state[f"{place}.cv3.0{tower}.{last}.weight"].shape[1])
+        widen_towers(head, state[f"{prefix}.cv3.0{tower}.{last}.weight"].shape[1])
 
 
 def _check_layers(yaml: Mapping[str, Any]) -> None:
-    """Make sure that a model file names nothing but layers.
+    """Check that a model file contains only known layers.
 
     Raises:
-        ValueError: It does, or is no model file of a detection model.
+        ValueError: A layer is unknown, or the model is not a detection model.
     """
     try:
         rows = [row[2] for row in (*yaml["backbone"], *yaml["head"])]
     except (KeyError, TypeError, IndexError):
         raise ValueError("no layers") from None
     known = _known_layers()
-    if wrong := sorted({str(name) for name in rows if name not in known}):
-        raise ValueError(f"unknown layers: {', '.join(wrong)}")
+    if unknown := sorted({str(name) for name in rows if name not in known}):
+        raise ValueError(f"unknown layers: {', '.join(unknown)}")
     if rows[-1] not in {head.__name__ for head in HEADS}:
-        raise ValueError(f"no detection head: {rows[-1]}")
+        raise ValueError(f"expected a detection head, got {rows[-1]}")
     activation = yaml.get("activation")
     if activation:
         match = ACTIVATION.fullmatch(str(activation))
@@ -185,7 +187,7 @@ def _check_layers(yaml: Mapping[str, Any]) -> None:
 
 @cache
 def _known_layers() -> frozenset[str]:
-    """Names of layers, as they stand in a model file."""
+    """Return the names of layers that a model file may contain."""
     return frozenset(
         f"{prefix}{name}"
         for prefix, module in (("", layers), ("nn.", nn))

@@ -1,10 +1,10 @@
-"""Reads the models in pickled checkpoints without running what stands in them.
+"""Models from pickled checkpoints, read without executing their code.
 
-A pickle names classes and functions, and calls them when it is loaded. Here every one of them that
-torch does not know as plain data is replaced by a stand-in which keeps what it is given and does
-nothing; torch reads the file with ``weights_only=True``. From the stand-ins the description and the
-tensors of an Ultralytics model are taken, and the model is built anew. A model that is not rebuilt
-out of its description (layers of somebody's own, fused layers) cannot be read like that.
+A pickle names classes and functions, and calls them when it is loaded. Here each of them that torch
+does not accept as plain data is replaced by a placeholder that stores its arguments and does
+nothing; torch reads the file with ``weights_only=True``. The placeholders yield the description and
+the tensors of an Ultralytics model, from which the model is rebuilt. Models with custom or fused
+layers cannot be rebuilt from their description, and are rejected.
 """
 
 import copy
@@ -30,96 +30,96 @@ from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
 
 KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
-"""Those derived from them give more than boxes and scores."""
+"""Accepted heads; classes derived from them output more than boxes and scores."""
 UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
-"""What torch, and reading of what is not there, raise for a file that is not a checkpoint."""
+"""Errors of torch, and of missing content, for a file that is not a checkpoint."""
 
 
-class StandIn:
-    """Takes the place of a class or function, and only keeps what it is given."""
+class Placeholder:
+    """Replacement of a class or function that only stores its state."""
 
     called = ""
-    """Name of what it stands for."""
+    """Name of the class or function it replaces."""
     state: Any = None
 
-    def __new__(cls, *_args: object, **_options: object) -> "StandIn":
-        """Take any arguments."""
+    def __new__(cls, *_args: object, **_options: object) -> "Placeholder":
+        """Accept any arguments."""
         return object.__new__(cls)
 
     def __setstate__(self, state: object) -> None:
-        """Keep the attributes."""
+        """Store the attributes."""
         self.state = state
 
 
 def read_plain(file: Path) -> tuple[Any, set[str]]:
-    """Read a file that torch wrote, with stand-ins for everything that is no plain data.
+    """Read a file of torch, with placeholders for everything that is not plain data.
 
     Returns:
-        What it holds, and what stand-ins were made for.
+        Content of the file, and the names that placeholders replace.
 
     Raises:
-        pickle.UnpicklingError: It names what torch never allows. Other errors of ``UNREADABLE``: it
-            is no file of torch.
+        pickle.UnpicklingError: The file uses a name that torch never allows. Other errors of
+            ``UNREADABLE``: it is not a file of torch.
     """
     names = torch.serialization.get_unsafe_globals_in_checkpoint(str(file))
-    stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-        (type("Named", (StandIn,), {"called": name.rpartition(".")[2]}), name) for name in names
+    placeholders: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (type("Named", (Placeholder,), {"called": name.rpartition(".")[2]}), name) for name in names
     ]
-    with torch.serialization.safe_globals(stand_ins):
+    with torch.serialization.safe_globals(placeholders):
         return torch.load(file, map_location="cpu", weights_only=True), set(names)
 
 
 def rebuilt(content: dict[str, Any]) -> DetectionModel:
-    """Build the model of an Ultralytics checkpoint anew.
+    """Rebuild the model of an Ultralytics checkpoint.
 
     Args:
-        content: The checkpoint, with stand-ins.
+        content: Content of the checkpoint, with placeholders.
 
     Raises:
-        ValueError: It is another one than its description says. Other errors of ``UNREADABLE``:
-            there is none.
+        ValueError: The model differs from its description. Other errors of ``UNREADABLE``: there is
+            no model.
     """
-    of_model = content.get("ema") or content["model"]
-    kind = type(of_model).called
+    stored = content.get("ema") or content["model"]
+    kind = type(stored).called
     if hasattr(tasks, kind) and kind != DetectionModel.__name__:
         raise NotImplementedError(f"a {kind}")
-    own = of_model.state
-    head = _head(of_model)
+    state = stored.state
+    head = _head(stored)
     args = content.get("train_args") or {}
-    heads = own["yaml"].get("heads")
+    heads = state["yaml"].get("heads")
     description = ModelDescription(
-        yaml=own["yaml"],
-        names=tuple(str(own["names"][label]) for label in range(len(own["names"]))),
-        stride=tuple(own["stride"].tolist()),
+        yaml=state["yaml"],
+        names=tuple(str(state["names"][label]) for label in range(len(state["names"]))),
+        stride=tuple(state["stride"].tolist()),
         heads=head_config.from_dict(heads, Path("heads")) if heads else None,
         end2end=bool(head.get("_end2end", False)),
         max_det=head.get("max_det", 300),
         args={name: args[name] for name in KEPT_ARGS if isinstance(args.get(name), str | int)},
     )
-    model = rebuild(description, dict(_tensors(of_model, "")))
-    places = model.named_modules(remove_duplicate=False)
-    kinds = {place: type(module).__name__ for place, module in places}
+    model = rebuild(description, dict(_tensors(stored, "")))
+    modules = model.named_modules(remove_duplicate=False)
+    kinds = {name: type(module).__name__ for name, module in modules}
     if others := [
-        f"{place} is a {kind}" for place, kind in _kinds(of_model, "") if kinds.get(place) != kind
+        f"{name} is a {kind}" for name, kind in _kinds(stored, "") if kinds.get(name) != kind
     ]:
-        raise ValueError(f"another model than it says: {others[0]}")
+        raise ValueError(f"the model differs from its description: {others[0]}")
     return model
 
 
 def write_pickle(model: DetectionModel, file: Path) -> None:
     """Write an ordinary Ultralytics checkpoint, which ``YOLO(FILE)`` reads.
 
-    It is a pickle: whoever loads it needs Ultralytics, and for several groups this package, too.
+    It is a pickle: loading it requires Ultralytics, and for several class groups this package too.
 
     Args:
-        model: Of :func:`training.models.checkpoints.load_weights`; it stays as it is.
-        file: To make or to replace; its folder is there.
+        model: Model returned by :func:`training.models.checkpoints.load_weights`; not changed.
+        file: File to write, in an existing folder.
 
     Raises:
-        OSError: It cannot be written; what was there before is still there.
+        OSError: The file cannot be written; an existing file is kept.
     """
     model = copy.deepcopy(model)
-    if isinstance(model.model[-1], GroupedDetect):  # for us, when we read it back
+    if isinstance(model.model[-1], GroupedDetect):  # read by rebuilt()
         model.yaml["heads"] = head_config.to_dict(model.model[-1].config)
     content = {"model": model, "train_args": model.args, "epoch": -1, "version": __version__}
     buffer = io.BytesIO()
@@ -129,25 +129,25 @@ def write_pickle(model: DetectionModel, file: Path) -> None:
 
 
 def is_pickle(file: Path) -> bool:
-    """Tell whether a file may be a pickle, in torch's archive or bare."""
+    """Return whether a file may be a pickle, in an archive of torch or bare."""
     with file.open("rb") as stream:
         return zipfile.is_zipfile(file) or stream.read(1) == pickle.PROTO
 
 
 def is_damaged(file: Path) -> bool:
-    """Tell whether parts of torch's archive do not have the sums that they were written with."""
+    """Return whether an archive of torch has wrong checksums."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is not None
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, zlib.error):
-        return zipfile.is_zipfile(file)  # a bare pickle has no sums
+        return zipfile.is_zipfile(file)  # a bare pickle has no checksums
 
 
 def run_pickle(file: Path) -> DetectionModel:
-    """Load a pickled checkpoint with Ultralytics: code in it runs.
+    """Load a pickled checkpoint with Ultralytics, which executes its code.
 
     Raises:
-        InputError: It holds no detection model.
+        InputError: The file contains no detection model.
     """
     try:
         model, _ = load_checkpoint(str(file))
@@ -159,36 +159,36 @@ def run_pickle(file: Path) -> DetectionModel:
 
 
 def no_model(file: Path) -> InputError:
-    """Make the error of a file that is nothing of ours."""
+    """Return the error for a file without a detection model."""
     return InputError(
-        "holds no Ultralytics detection model; give a run's weights/best.pt", path=file
+        "contains no Ultralytics detection model; give the weights/best.pt of a run", path=file
     )
 
 
-def _head(model: StandIn) -> dict[str, Any]:
-    """Attributes of the last layer."""
+def _head(model: Placeholder) -> dict[str, Any]:
+    """Return the attributes of the last layer."""
     layers = model.state["_modules"]["model"].state["_modules"]
     attributes: dict[str, Any] = layers[next(reversed(layers))].state
     return attributes
 
 
-def _tensors(module: StandIn, place: str) -> Iterator[tuple[str, Tensor]]:
-    """List what would stand in a module's state."""
-    own = module.state
-    for name, tensor in own["_parameters"].items():
+def _tensors(module: Placeholder, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the entries of a module's state dict."""
+    attributes = module.state
+    for name, tensor in attributes["_parameters"].items():
         if tensor is not None:
-            yield place + name, tensor.detach()
-    for name, tensor in own["_buffers"].items():
-        if tensor is not None and name not in own.get("_non_persistent_buffers_set", ()):
-            yield place + name, tensor
-    for name, child in own["_modules"].items():
+            yield prefix + name, tensor.detach()
+    for name, tensor in attributes["_buffers"].items():
+        if tensor is not None and name not in attributes.get("_non_persistent_buffers_set", ()):
+            yield prefix + name, tensor
+    for name, child in attributes["_modules"].items():
         if child is not None:
-            yield from _tensors(child, f"{place}{name}.")
+            yield from _tensors(child, f"{prefix}{name}.")
 
 
-def _kinds(module: StandIn, place: str) -> Iterator[tuple[str, str]]:
-    """List the places of all modules inside one, and the names of their classes."""
+def _kinds(module: Placeholder, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the class name of every submodule."""
     for name, child in module.state["_modules"].items():
         if child is not None and name != "criterion":
-            yield f"{place}{name}", child.called
-            yield from _kinds(child, f"{place}{name}.")
+            yield f"{prefix}{name}", child.called
+            yield from _kinds(child, f"{prefix}{name}.")

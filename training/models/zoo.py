@@ -1,4 +1,4 @@
-"""Models by name and by weights."""
+"""Models, by name or by weights file."""
 
 import re
 from pathlib import Path
@@ -7,17 +7,17 @@ import yaml
 from ultralytics.utils import ROOT
 
 from class_maps import ConfigError, InputError, with_nearest
-from training.models.checkpoints import is_weights, load_weights
+from training.models.checkpoints import is_weights
 
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
-"""Ultralytics' model files that have a plain detection head."""
-OWN = Path(__file__).parent / "architectures"
-"""Model files of this package."""
+"""Names of Ultralytics' model files with a plain detection head."""
+ARCHITECTURES = Path(__file__).parent / "architectures"
+"""Folder with the model files of this package."""
 
 
 def known_models() -> list[str]:
     """List the names that can be trained from scratch, such as ``omr-tiny`` and ``yolov8s-p2``."""
-    names = sorted(file.stem for file in OWN.glob("*.yaml"))
+    names = sorted(file.stem for file in ARCHITECTURES.glob("*.yaml"))
     for file in sorted((Path(ROOT) / "cfg" / "models").rglob("*.yaml")):
         match = FAMILIES.fullmatch(file.stem)
         if match:
@@ -27,33 +27,31 @@ def known_models() -> list[str]:
     return names
 
 
-def model_file(model: str, *, trust: bool = False) -> str:
-    """Find what a model is built from; weights are never downloaded.
+def model_file(model: str) -> str:
+    """Find the file that a model is built from; nothing is downloaded.
 
     Args:
-        model: A name of :func:`known_models`, or the path of a file with weights.
-        trust: Let a pickle that cannot be read otherwise run its code.
+        model: Name from :func:`known_models`, or path of a weights file.
 
     Returns:
-        ``NAME.yaml``, the path of our own, as Ultralytics takes it, or the path of the weights.
+        Path of our model file, name of Ultralytics' model file, or path of the weights.
 
     Raises:
-        ConfigError: No such model.
-        InputError: No such file, or no detection model in it.
+        ConfigError: The name is unknown.
+        InputError: The weights file is missing.
     """
     if is_weights(model):
         if not Path(model).is_file():
             raise InputError(
                 "no such weights; a name without .pt trains from scratch", path=Path(model)
             )
-        load_weights(Path(model), trust=trust)
         return model
     names = known_models()
     if model not in names:
         raise ConfigError(
-            f"model: unknown: {with_nearest([model], names)}; "
-            "take yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, omr-tiny, "
+            f"--model: unknown: {with_nearest([model], names)}; "
+            "use yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, omr-tiny, "
             "yolov7-tiny, or a .pt file"
         )
-    own = OWN / f"{model}.yaml"
-    return str(own) if own.is_file() else own.name
+    own_file = ARCHITECTURES / f"{model}.yaml"
+    return str(own_file) if own_file.is_file() else own_file.name

@@ -1,4 +1,4 @@
-"""Detections in a network's output: thresholded, and without duplicates.
+"""Detections in the output of a network, thresholded and without duplicates.
 
 Shapes: B images of a batch, A anchor points, C classes, P candidates (a box with one of its
 classes), N detections of an image.
@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 NMS_IOU_THRESH = 0.7
-"""Highest overlap of two boxes of a class that both stay; as in the validation."""
+"""Largest IoU of two boxes of a class that are both kept, as in validation."""
 MAX_CANDIDATES = 30_000
 """Candidates of an image that non-maximum suppression on a device compares with each other, the
 best first: a matrix of 112 MB of bits. The number is that of Ultralytics (``max_nms``)."""
@@ -44,8 +44,8 @@ def detections(output: Tensor, *, score_thresh: float, max_det: int) -> list[Det
     Args:
         output: Centre, width and height in pixels and C scores of every anchor point, shape
             ``(B, 4 + C, A)``.
-        score_thresh: Scores must be above it, 0 to 1.
-        max_det: Highest number of detections per image.
+        score_thresh: Lower limit of scores (exclusive), 0 to 1.
+        max_det: Largest number of detections per image.
 
     Returns:
         Detections of each image, on the host. Equal scores are in the order of anchor points, then

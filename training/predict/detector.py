@@ -1,4 +1,4 @@
-"""Prediction: finds the symbols of images with a trained model.
+"""Prediction of the symbols on images with a trained model.
 
 Image files are read in threads while the device computes, travel to it as bytes, and only the
 detections that remain come back.
@@ -26,14 +26,14 @@ from training.runtime.devices import check_device, exact_fp32, memory_format_of
 
 
 def class_names(weights: Path, *, trust: bool = False) -> tuple[str, ...]:
-    """Read the names of a model's classes; the position is the label.
+    """Read the class names of a model; the index is the label.
 
     Args:
         weights: A run's ``weights/best.pt``.
-        trust: Let a pickle that cannot be read otherwise run its code.
+        trust: Whether loading the weights may execute their code.
 
     Raises:
-        InputError: The file is missing, or no checkpoint of a detection model.
+        InputError: The file is missing, or does not contain a detection model.
     """
     model = load_weights(weights, trust=trust)
     return tuple(model.names[label] for label in range(len(model.names)))
@@ -61,10 +61,10 @@ def predict(
         imgsz: Longer side to which an image is resized, in pixels.
         batch: Images per batch.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
-        score_thresh: Scores must be above it, 0 to 1.
-        max_det: Highest number of symbols per image; those of the highest scores stay.
-        trust: Load a pickle even if that executes its code.
-        memory_format: Order of weights and images in memory; None for the device's default.
+        score_thresh: Lower limit of scores (exclusive), 0 to 1.
+        max_det: Largest number of symbols per image; those with the highest scores are kept.
+        trust: Whether loading the weights may execute their code.
+        memory_format: Memory format of weights and images; None for the device's default.
 
     Yields:
         A page for each image, in the same order, with ``scores``, highest first. Boxes are in
@@ -84,7 +84,7 @@ def predict(
     target = torch.device(check_device(device))
     order = memory_format or memory_format_of(target, training=False)
     model = load_weights(weights, trust=trust)
-    # Of a head with two branches, the one that is made for non-maximum suppression.
+    # A head with two branches then predicts with the one that needs non-maximum suppression.
     model.end2end = False
     model.to(target, memory_format=order)
     stride = int(model.stride.max())

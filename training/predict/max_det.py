@@ -1,20 +1,20 @@
-"""How many detections to keep an image."""
+"""Limit of detections per image."""
 
 from math import ceil
 
 MIN_MAX_DET = 300
-"""Ultralytics' default: never suggest less."""
+"""Ultralytics' default, and the smallest suggestion."""
 MAX_DET_HEADROOM = 1.5
 
 
 def suggested_max_det(max_symbols: int) -> int:
-    """Say how many detections to keep an image, so that no symbol is cut off.
+    """Suggest how many detections to keep per image, so that no symbol is lost.
 
-    A detector ranks false candidates of one class above true ones of another, and a page to come
-    may be fuller than any seen, so there is room for half as many again as the fullest image has
-    symbols, in whole hundreds, and never for fewer than Ultralytics' default of 300.
+    A detector ranks false candidates of one class above true ones of another, and later pages may
+    be fuller than any page seen. The limit is therefore one and a half times the number of symbols
+    in the fullest image, in whole hundreds, and at least Ultralytics' default of 300.
 
     Args:
-        max_symbols: Symbols of the fullest image, 0 where there is none.
+        max_symbols: Symbols of the fullest image; 0 without images.
     """
     return max(MIN_MAX_DET, ceil(MAX_DET_HEADROOM * max_symbols / 100) * 100)

@@ -1,9 +1,8 @@
-"""What a run's folder has after each epoch: weights, a report, and the state to go on from."""
+"""Files that a run folder gains after each epoch: weights, a report, and the resume state."""
 
 import json
 from pathlib import Path
 
-from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -11,33 +10,46 @@ from class_maps import ConfigError
 from converters.files.atomic_files import atomic_file
 from training.models.checkpoints import save_weights
 from training.runs import resume_state
+from training.runs.run_state import RunState
+from training.runs.ultralytics_trainer import UltralyticsTrainer
 
 REPORT_FILE = "augmentation.json"
-"""In the run folder: epochs done, and what augmentation saw and dropped."""
+"""Report in the run folder: finished epochs, and symbols seen and dropped by augmentation."""
 
 
-def save_epoch(trainer: BaseTrainer) -> None:
-    """Save so that a run that is killed meanwhile still has its last whole files.
+def save_epoch(trainer: UltralyticsTrainer, state: RunState, *, guard: dict[str, int]) -> None:
+    """Save an epoch; a run killed meanwhile keeps its previous files.
 
     Args:
-        trainer: A ``OmrTrainer`` after an epoch.
+        trainer: Trainer after an epoch.
+        state: State of the training.
+        guard: History of the guard against non-finite losses; empty without one.
 
     Raises:
-        ConfigError: The weights cannot be written, say because the disk is full.
+        ConfigError: The weights cannot be written, for example because the disk is full.
     """
     try:
         _write_weights(trainer)
-        _write_report(trainer)
+        _write_report(trainer, state)
     except OSError as error:
-        way = "go on with --resume" if trainer.state_file.exists() else "start again"
+        advice = "resume with --resume" if state.state_file.exists() else "start again"
         raise ConfigError(
             f"{trainer.wdir}: weights of epoch {trainer.epoch + 1} were not written: "
-            f"{resume_state.reason(error)}; make room and {way}"
+            f"{resume_state.reason(error)}; free some space and {advice}"
         ) from None
-    write_state(trainer)
+    write_state(trainer, state, guard)
 
 
-def _write_weights(trainer: BaseTrainer) -> None:
+def finish_run(weights: Path) -> None:
+    """Remove the resume state of a finished run, if it still exists.
+
+    Args:
+        weights: Folder ``weights`` of the run.
+    """
+    (weights / resume_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
+
+
+def _write_weights(trainer: UltralyticsTrainer) -> None:
     """Write ``last.pt``, and ``best.pt`` if this epoch is the best."""
     model = unwrap_model(trainer.ema.ema)
     save_weights(model, trainer.last, train_args=vars(trainer.args))
@@ -45,16 +57,15 @@ def _write_weights(trainer: BaseTrainer) -> None:
         save_weights(model, trainer.best, train_args=vars(trainer.args))
 
 
-def _write_report(trainer: BaseTrainer) -> None:
+def _write_report(trainer: UltralyticsTrainer, state: RunState) -> None:
     names = trainer.data["names"].values()
-    totals = trainer.counts.T.tolist()
     report = {
         "epochs": trainer.epoch + 1,
-        "precision": trainer.used,
-        "priors": None if trainer.priors is None else trainer.priors.tolist(),
+        "precision": state.precision,
+        "priors": None if state.priors is None else state.priors.tolist(),
         "augmented": {
             name: {"seen": seen, "dropped": dropped}
-            for name, (seen, dropped) in zip(names, totals, strict=True)
+            for name, (seen, dropped) in zip(names, state.counts.T.tolist(), strict=True)
             if seen
         },
     }
@@ -62,33 +73,20 @@ def _write_report(trainer: BaseTrainer) -> None:
         part.write_text(json.dumps(report, indent=1), "utf-8")
 
 
-def write_state(trainer: BaseTrainer) -> None:
-    """Write what ``--resume`` goes on from; without room for it the training goes on.
-
-    Args:
-        trainer: A ``OmrTrainer`` after an epoch.
-    """
-    own = {
-        "counts": trainer.counts,
-        "priors": trainer.priors,
-        "used": trainer.used,
-        "guard": trainer.guard.history() if trainer.guard else {},
+def write_state(trainer: UltralyticsTrainer, state: RunState, guard: dict[str, int]) -> None:
+    """Write the resume state; if there is no room for it, warn and continue training."""
+    additions = {
+        "counts": state.counts,
+        "priors": state.priors,
+        "used": state.precision,
+        "guard": guard,
     }
-    file = trainer.state_file
+    file = state.state_file
     try:
-        resume_state.write(resume_state.captured(trainer) | own, file)
+        resume_state.write(resume_state.capture(trainer) | additions, file)
     except OSError as error:
-        kept = "the one before is kept" if file.exists() else "there is none yet"
+        consequence = "the previous state is kept" if file.exists() else "there is none yet"
         LOGGER.warning(
-            f"{file}: epoch {trainer.epoch + 1} was not written, {kept}: "
-            f"{resume_state.reason(error)}; --resume goes on from the last one written"
+            f"{file}: epoch {trainer.epoch + 1} was not written, {consequence}: "
+            f"{resume_state.reason(error)}; --resume uses the last state written"
         )
-
-
-def finish_run(weights: Path) -> None:
-    """Remove what only a resumed training needs; to do it again does no harm.
-
-    Args:
-        weights: The run's folder of that name.
-    """
-    (weights / resume_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model

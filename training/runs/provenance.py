@@ -1,6 +1,6 @@
-"""What a run was made from: data, classes, heads, command, versions and device, in its folder.
+"""Provenance of a run: data, classes, heads, command, versions and device, in its folder.
 
-A run that is resumed with other data would be neither the old run nor a new one: it is refused.
+Resuming a run with other data is refused, because the result would be neither run.
 """
 
 import hashlib
@@ -8,6 +8,7 @@ import json
 import platform
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,106 +16,115 @@ from typing import Any
 import numpy as np
 import torch
 import ultralytics
-from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils.torch_utils import get_cpu_info, unwrap_model
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
 from converters.files.atomic_folder import MANIFEST
-from converters.manifest import sha256
+from converters.files.hashes import sha256
 from converters.versions import TOOLKIT, installed_versions
+from training.data.label_files import SplitLabels
 from training.data.multi_dataset import MultiDataset
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
+from training.runs.ultralytics_trainer import UltralyticsTrainer
+from training.runtime.distributed import is_first
 
 RECORD_FILE = "run.json"
 HEADS_FILE = "heads.yaml"
-"""In the run folder: the head config, where there are several heads."""
+"""Head config in the run folder, for models with several heads."""
 
-PARTS = {"classes": "its classes", "train": "images or labels of train", "val": "those of val"}
-"""What may not have changed when a run goes on, and what to call it."""
+PARTS = {"classes": "classes", "train": "images or labels of train", "val": "those of val"}
+"""Parts of a data set that must not change between the calls of a run, and their descriptions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataHashes:
-    """One data set as it was when a run was started, each part as a SHA-256."""
+    """SHA-256 hashes of a data set as it was when a run was started."""
 
     folder: str
     manifest: str | None
-    """Of ``manifest.json``; None for a data set that somebody else made."""
+    """Hash of ``manifest.json``; None for a data set without one."""
     classes: str
-    """Names of its classes, and which of the run's classes it says nothing of."""
+    """Hash of its class names and of the classes that it does not label."""
     train: str
-    """Names and sizes of the images, and contents of their label files."""
+    """Hash of the names and sizes of the images and the contents of their label files."""
     val: str
+    """Hash like that of ``train``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """What is known before a training starts."""
+    """Facts about a run that are known before it starts."""
 
     data: tuple[DataHashes, ...]
     command: str
 
 
-def record_of(joint: MultiDataset) -> Provenance:
-    """Hash the data sets, and take down how this process was started."""
-    return Provenance(data=_hashes(joint), command=shlex.join(sys.argv))
+def record_of(
+    multi_dataset: MultiDataset, labels: Sequence[Mapping[str, SplitLabels]]
+) -> Provenance:
+    """Record the hashes of the data sets and the command line of this process.
 
-
-def _hashes(joint: MultiDataset) -> tuple[DataHashes, ...]:
-    silent = joint.silent()
+    Args:
+        multi_dataset: Data sets of the run.
+        labels: Labels of ``train`` and ``val`` of each data set.
+    """
+    unlabelled = multi_dataset.unlabelled()
     hashes = []
-    for folder, source in zip(joint.options.folders, joint.sources, strict=True):
-        dataset = source.dataset
-        manifest = dataset.root / MANIFEST
-        classes = json.dumps([dataset.names, silent[str(folder)]])
+    triples = zip(multi_dataset.options.folders, multi_dataset.sources, labels, strict=True)
+    for folder, source, splits in triples:
+        manifest = source.dataset.root / MANIFEST
+        classes = json.dumps([source.dataset.names, unlabelled[str(folder)]])
         hashes.append(
             DataHashes(
                 folder=str(folder.absolute()),
                 manifest=sha256(manifest) if manifest.is_file() else None,
                 classes=hashlib.sha256(classes.encode()).hexdigest(),
-                train=dataset.fingerprint("train"),
-                val=dataset.fingerprint("val"),
+                train=splits["train"].digest,
+                val=splits["val"].digest,
             )
         )
-    return tuple(hashes)
+    return Provenance(data=tuple(hashes), command=shlex.join(sys.argv))
 
 
 def check_same_data(out: Path, record: Provenance) -> None:
-    """Make sure that a run goes on with the data it was started with.
+    """Check that a run resumes with the data it was started with.
 
     Args:
-        out: The run's folder.
-        record: Of this call; the data sets may lie elsewhere.
+        out: Run folder.
+        record: Provenance of this call; the data sets may have been moved.
 
     Raises:
-        ConfigError: Something of them has changed.
-        InputError: The run has no record, or a damaged one.
+        ConfigError: A data set has changed.
+        InputError: The run has no provenance record, or a damaged one.
     """
     before = _read(out / RECORD_FILE)["data"]
-    changed = []
+    changes = []
     for old, new in zip(before, map(asdict, record.data), strict=True):
-        parts = [word for part, word in PARTS.items() if old.get(part) != new[part]]
+        parts = [text for part, text in PARTS.items() if old.get(part) != new[part]]
         if parts:
-            changed.append(f"{new['folder']}: {', '.join(parts)}")
-    if changed:
+            changes.append(f"{new['folder']}: {', '.join(parts)}")
+    if changes:
         raise ConfigError(
-            f"{out}: the data have changed since it was started: {'; '.join(changed)}; put them "
-            "back as they were, or start a new run with --model weights/last.pt"
+            f"{out}: the data have changed since the run was started: {'; '.join(changes)}; "
+            "restore them, or start a new run with --model weights/last.pt"
         )
 
 
-def write_record(record: Provenance, trainer: BaseTrainer) -> None:
-    """Write ``run.json``, and ``heads.yaml`` where the model has several heads.
+def write_record(record: Provenance, trainer: UltralyticsTrainer) -> None:
+    """Write ``run.json``, and ``heads.yaml`` if the model has several heads.
 
-    A resumed run keeps what was there, and adds how it was started this time.
+    A resumed run keeps the content and appends how it was started this time. Only the first
+    process of a training writes.
 
     Args:
-        record: Of :func:`record_of`.
-        trainer: Set up, so that its model and device are chosen.
+        record: Result of :func:`record_of`.
+        trainer: Trainer after its set-up, with its model and device.
     """
-    file: Path = trainer.save_dir / RECORD_FILE
+    if not is_first():
+        return
+    file = trainer.save_dir / RECORD_FILE
     content = _read(file) if trainer.resume else {"starts": []}
     start = {
         "command": record.command,
@@ -135,14 +145,14 @@ def write_record(record: Provenance, trainer: BaseTrainer) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Read a record.
+    """Read a provenance record.
 
     Raises:
-        InputError: It is missing or damaged.
+        InputError: The file is missing or damaged.
     """
     hint = "start a new run with --model weights/last.pt"
     if not file.is_file():
-        raise InputError(f"no such file, so nobody knows the data of this run; {hint}", path=file)
+        raise InputError(f"no such file, so the data of this run are unknown; {hint}", path=file)
     try:
         content: dict[str, Any] = json.loads(file.read_text("utf-8"))
         if not all(isinstance(content[key], list) for key in ("data", "starts")):

@@ -1,41 +1,42 @@
-"""The whole state of a training after an epoch: what a run that was cut off goes on from exactly.
+"""Complete state of a training after an epoch, from which an interrupted run resumes exactly.
 
-A checkpoint of Ultralytics holds the averaged weights in half precision and no weights of the
-model itself, so that a resumed run is another one. Here everything is kept as it is. Random
-generators need no keeping: every epoch has seeds of its own, :mod:`training.data.sampling`.
+A checkpoint of Ultralytics contains the averaged weights in half precision and not the weights of
+the model itself, so that a resumed run differs from an uninterrupted one. Here everything is stored
+unchanged. Random generators need no storing: every epoch has its own seeds, see
+:mod:`training.data.sampling`.
 
-The file holds nothing but numbers, names and tensors: ``torch.load(weights_only=True)`` reads it.
+The file contains only numbers, names and tensors: ``torch.load(weights_only=True)`` reads it.
 """
 
 import os
 import pickle
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
-from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.files.atomic_files import atomic_file
+from training.runs.ultralytics_trainer import UltralyticsTrainer
 
 STATE_FILE = "state.pt"
-"""In the run's ``weights``, until the run is finished."""
+"""File in the run's ``weights`` folder, until the run is finished."""
 VERSION = 1
 
 State = dict[str, Any]
 """Plain values and tensors by name."""
 
-SHIFTED = "updates", "o2m", "o2o"
-"""What a loss of two branches changes from epoch to epoch."""
+CRITERION_VALUES = "updates", "o2m", "o2o"
+"""Attributes of a loss with two branches that change from epoch to epoch."""
 
 
-def captured(trainer: BaseTrainer) -> State:
+def capture(trainer: UltralyticsTrainer) -> State:
     """Collect the state after an epoch.
 
     Returns:
-        The tensors are those of the trainer, not copies.
+        State whose tensors are those of the trainer, not copies.
     """
     model = unwrap_model(trainer.model)
     criterion = vars(model.criterion)
@@ -48,7 +49,7 @@ def captured(trainer: BaseTrainer) -> State:
         "updates": trainer.ema.updates,
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.scaler.state_dict(),
-        "criterion": {name: criterion[name] for name in SHIFTED if name in criterion},
+        "criterion": {name: criterion[name] for name in CRITERION_VALUES if name in criterion},
         "best_fitness": _plain(trainer.best_fitness),
         "fitness": _plain(trainer.fitness),
         "stopper": {
@@ -58,26 +59,26 @@ def captured(trainer: BaseTrainer) -> State:
     }
 
 
-def _plain(number: object) -> float | None:
-    """A number of Python's, where Ultralytics has one of NumPy's."""
-    return None if number is None else float(number)  # type: ignore[arg-type]
+def _plain(number: SupportsFloat | None) -> float | None:
+    """Convert one of NumPy's numbers to a Python float."""
+    return None if number is None else float(number)
 
 
-def restore(trainer: BaseTrainer, state: State) -> None:
-    """Set a trainer that has just been set up to the state after an epoch.
+def restore(trainer: UltralyticsTrainer, state: State) -> None:
+    """Restore the state after an epoch in a trainer that has just been set up.
 
     Args:
-        trainer: Its model, EMA and optimizer are those of the same run.
-        state: Of :func:`captured`.
+        trainer: Trainer with the model, average and optimiser of the same run.
+        state: State returned by :func:`capture`.
     """
     unwrap_model(trainer.model).load_state_dict(state["model"])
     trainer.ema.ema.load_state_dict(state["ema"])
     trainer.ema.updates = state["updates"]
     groups = zip(state["optimizer"]["param_groups"], trainer.optimizer.param_groups, strict=True)
-    for kept, group in groups:  # the device at hand says how it is computed
-        kept["fused"] = group.get("fused")
+    for saved, group in groups:  # depends on the device of this call
+        saved["fused"] = group.get("fused")
     trainer.optimizer.load_state_dict(state["optimizer"])
-    if state["scaler"]:  # empty where precision is not mixed
+    if state["scaler"]:  # empty without mixed precision
         trainer.scaler.load_state_dict(state["scaler"])
     trainer.best_fitness, trainer.fitness = state["best_fitness"], state["fitness"]
     vars(trainer.stopper).update(state["stopper"])
@@ -85,10 +86,10 @@ def restore(trainer: BaseTrainer, state: State) -> None:
 
 
 def write(state: State, file: Path) -> None:
-    """Write a state so that a killed process leaves a whole one.
+    """Write a state; a process killed meanwhile leaves the previous file intact.
 
     Raises:
-        OSError: It cannot be written; the one that was there is kept.
+        OSError: The state cannot be written; the previous file is kept.
     """
     with atomic_file(file) as part, part.open("wb") as stream:
         torch.save(state, stream)
@@ -98,11 +99,11 @@ def read(file: Path, *, mapped: bool = False) -> State:
     """Read a state onto the CPU.
 
     Args:
-        file: That of :func:`write`.
-        mapped: Leave the tensors in the file; for a look at the numbers.
+        file: File written by :func:`write`.
+        mapped: Whether tensors stay in the file, for callers that need the other values only.
 
     Raises:
-        InputError: It is missing, damaged, or of another version.
+        InputError: The file is missing, damaged, or from another version.
     """
     if not file.is_file():
         raise InputError("no such file; start the run again", path=file)
@@ -111,17 +112,17 @@ def read(file: Path, *, mapped: bool = False) -> State:
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         raise InputError("damaged; start the run again", path=file) from None
     if not isinstance(state, dict) or state.get("version") != VERSION:
-        raise InputError("of another version of omr; start the run again", path=file)
+        raise InputError("written by another version of omr; start the run again", path=file)
     checked: State = state
     return checked
 
 
 def cut_results(file: Path, epochs_done: int) -> None:
-    """Take the rows out of ``results.csv`` that a run wrote after its last state.
+    """Remove the rows of ``results.csv`` that a run wrote after its last saved state.
 
     Args:
-        file: There may be none.
-        epochs_done: Rows of later ones go.
+        file: ``results.csv``, which may be missing.
+        epochs_done: Number of epochs in the saved state; rows of later ones are removed.
     """
     if not file.is_file():
         return
@@ -132,5 +133,5 @@ def cut_results(file: Path, epochs_done: int) -> None:
 
 
 def reason(error: OSError) -> str:
-    """Say in a few words why a file could not be written."""
+    """Return why a file could not be written, in a few words."""
     return os.strerror(error.errno) if error.errno else str(error)

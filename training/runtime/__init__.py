@@ -1,1 +1,1 @@
-"""Process-wide matters of a training: devices, ranks, library loggers, and no network access."""
+"""Process-wide settings of a training: devices, processes, library loggers, network access."""

@@ -1,8 +1,8 @@
-"""Devices: their names on the command line, the order of tensors in memory, and exact fp32.
+"""Devices: their names on the command line, the memory format of tensors, and exact fp32.
 
 cuDNN's search for the fastest convolution (``torch.backends.cudnn.benchmark``) stays off: it would
-run again for every new input shape, of which a validation has many, and take working memory that
-no prediction of memory knows.
+run again for every new input shape, of which a validation has many, and use memory that cannot be
+predicted.
 """
 
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ import torch
 from class_maps import ConfigError
 
 NEW_SWITCH: tuple[str, Any, Any] = ("fp32_precision", "tf32", "ieee")
-"""Attribute that switches the TF32 of convolutions, its value with TF32 and without."""
+"""Attribute that controls the TF32 of convolutions, and its values with TF32 and without."""
 OLD_SWITCH: tuple[str, Any, Any] = ("allow_tf32", True, False)
-"""The same of torch before 2.9."""
+"""Attribute and values in torch before 2.9."""
 
 
 def memory_format_of(device: torch.device, *, training: bool) -> torch.memory_format:
     """Choose the order of a model's weights and images in memory.
 
-    Channels last (NHWC) is what tensor cores compute on. Ultralytics trains so on CUDA, and
+    Tensor cores compute in channels last (NHWC). Ultralytics trains in it on CUDA, and
     measured 1.2 times the throughput of NCHW for yolo11 and yolo26 on a Tesla T4 with AMP
     (https://github.com/ultralytics/ultralytics/pull/25362); it also suits a CPU's training.
-    Prediction computes in exact fp32, which has no tensor cores, and stays NCHW.
+    Prediction computes in exact fp32, without tensor cores, and stays NCHW.
 
     Args:
         device: Device of the model.
-        training: Whether the model is trained, or only predicts.
+        training: Whether the model is trained rather than used for prediction.
     """
     if training and device.type in {"cpu", "cuda"}:
         return torch.channels_last
@@ -40,19 +40,19 @@ def is_deterministic(device: torch.device, *, asked: bool) -> bool:
     """Decide whether a training is restricted to torch's deterministic algorithms.
 
     On CUDA they sort the indices of every scatter and exclude the fastest convolutions, and some
-    operations have none. Only a CPU promises that a resumed run ends with the same bits, so a GPU
-    uses them on request.
+    operations have no deterministic algorithm. Only on a CPU a resumed run is guaranteed to end
+    with the same bits, so a GPU uses them on request.
 
     Args:
         device: Device of the model.
-        asked: Whether the user asked for them.
+        asked: Whether the user requested them.
     """
     return asked or device.type != "cuda"
 
 
 @contextmanager
 def exact_fp32() -> Iterator[None]:
-    """Compute fp32 convolutions on CUDA with all their digits instead of in TF32.
+    """Compute fp32 convolutions on CUDA in full precision instead of TF32.
 
     By default torch rounds the inputs of fp32 convolutions to the 10 bits of TF32 on Ampere and
     newer GPUs, but not those of matrix products. A training in fp32 keeps that default, which is
@@ -75,37 +75,38 @@ def exact_fp32() -> Iterator[None]:
 
 
 def check_device(device: str) -> str:
-    """Make sure that the devices of a training are there; give the first of them.
+    """Check that the devices of a training exist, and return the first of them.
 
     Args:
-        device: As :func:`devices_of` takes it.
+        device: Devices in the form of :func:`devices_of`.
 
     Raises:
-        ConfigError: As :func:`devices_of` does.
+        ConfigError: The format is invalid, or a device does not exist.
     """
     return devices_of(device)[0]
 
 
 def devices_of(device: str) -> tuple[str, ...]:
-    """Make sure that the devices of a training are there; give all of them, in torch's words.
+    """Check that the devices of a training exist, and return torch's names of all of them.
 
     Args:
         device: ``cpu``, ``mps``, ``0``, ``0,1`` ...; empty for the first CUDA device, or the CPU.
 
     Raises:
-        ConfigError: It is not written like that, or not there.
+        ConfigError: The format is invalid, or a device does not exist.
     """
-    here = torch.cuda.device_count()
+    n_available = torch.cuda.device_count()
     if not device:
-        return ("cuda:0" if here else "cpu",)
+        return ("cuda:0" if n_available else "cpu",)
     if device in {"cpu", "mps"}:
         return (device,)
     numbers = [number.strip() for number in device.split(",")]
     if not all(number.isdigit() for number in numbers):
-        raise ConfigError(f"device: expected cpu, 0, or 0,1 and so on, got {device}")
-    missing = [number for number in numbers if int(number) >= here]
+        raise ConfigError(f"--device {device}: expected cpu, or numbers such as 0 or 0,1")
+    missing = [number for number in numbers if int(number) >= n_available]
     if missing:
         raise ConfigError(
-            f"device: not there: {', '.join(missing)}; {here} CUDA devices found, try cpu"
+            f"--device {device}: no CUDA device {', '.join(missing)}; {n_available} available, or "
+            "use cpu"
         )
     return tuple(f"cuda:{number}" for number in numbers)

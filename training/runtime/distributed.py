@@ -1,7 +1,7 @@
-"""The processes of a training on several devices, one for each, called ranks.
+"""Processes of a training on several devices, one per device, called ranks.
 
-Ultralytics starts them itself for CUDA devices. ``torchrun`` starts them as well, and then CPUs
-will do: two processes on one machine train as two GPUs do.
+Ultralytics starts them itself for CUDA devices. ``torchrun`` can start them too, also on a CPU: two
+processes on one machine train like two GPUs.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from class_maps import ConfigError
 from training.runtime.multiples import check_multiple
 
 LONGEST_WAIT = timedelta(hours=3)
-"""For another rank, as Ultralytics has it: one may read labels while the others wait."""
+"""Timeout for another rank, as in Ultralytics: one may read labels while the others wait."""
 
 
 def n_started() -> int:
@@ -30,51 +30,52 @@ def n_devices(device: str) -> int:
     """Count the devices of a training.
 
     Args:
-        device: As the user wrote it.
+        device: Value of ``--device``.
     """
     return n_started() or len(device.split(","))
 
 
 def is_first() -> bool:
-    """Whether this process writes the files and speaks; of one process it is that one."""
+    """Return whether this process writes files and logs (rank 0, or the only process)."""
     return RANK in {-1, 0}
 
 
 def are_joined() -> bool:
-    """Whether this process talks to others about a training."""
+    """Return whether this process communicates with others."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def check_ranks(device: str, batch: int) -> None:
-    """Make sure that the processes, the devices and the batch fit each other.
+    """Check that processes, devices and batch match.
 
     Args:
-        device: As the user wrote it.
-        batch: Images a step, over all devices.
+        device: Value of ``--device``.
+        batch: Images per step, over all devices.
 
     Raises:
-        ConfigError: They do not.
+        ConfigError: ``torchrun`` started another number of processes than there are devices, or the
+            batch cannot be divided among them.
     """
     n_processes = n_started()
     named = device.split(",")
     if n_processes == 1:
-        raise ConfigError("torchrun started one process: start omr train without it")
+        raise ConfigError("torchrun started a single process; run omr train without it")
     if n_processes and device != "cpu" and len(named) != n_processes:
         raise ConfigError(
-            f"torchrun started {n_processes} processes, and --device names {len(named)} devices: "
-            "name as many, or cpu"
+            f"--device {device}: expected {n_processes} devices, one per process of torchrun, or "
+            "cpu"
         )
     n_ranks = n_devices(device)
     check_multiple("batch", batch, n_ranks, f"the {n_ranks} devices")
 
 
 def join_on_cpu() -> None:
-    """Let the processes that ``torchrun`` started talk to each other."""
+    """Connect the processes that ``torchrun`` started."""
     distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
 
 
 def leave() -> None:
-    """Wait until every rank is done, then end what :func:`join_on_cpu` or Ultralytics began."""
+    """Wait until every rank is done, then close the connection between them."""
     if are_joined():
         on_cpu = distributed.get_backend() == "gloo"
         distributed.barrier(device_ids=None if on_cpu else [torch.cuda.current_device()])
@@ -83,14 +84,14 @@ def leave() -> None:
 
 @contextlib.contextmanager
 def cpu_wrapper() -> Iterator[None]:
-    """Let Ultralytics wrap a model on the CPU: it names a device number, and a CPU has none."""
-    place: Any = nn.parallel
-    stock = place.DistributedDataParallel
-    place.DistributedDataParallel = _CpuParallel
+    """Let Ultralytics wrap a model on the CPU, although it passes the number of a device."""
+    module: Any = nn.parallel
+    stock = module.DistributedDataParallel
+    module.DistributedDataParallel = _CpuParallel
     try:
         yield
     finally:
-        place.DistributedDataParallel = stock
+        module.DistributedDataParallel = stock
 
 
 class _CpuParallel(nn.parallel.DistributedDataParallel):
@@ -100,17 +101,17 @@ class _CpuParallel(nn.parallel.DistributedDataParallel):
 
 
 def total_a_rank(total: Tensor, *, least: float) -> Tensor:
-    """The mean over all ranks of a sum over a batch, in a training; else the sum itself.
+    """Return the mean over all ranks of a sum over a batch; outside of training, the sum itself.
 
     Ranks average their gradients, and Ultralytics multiplies each rank's loss by their number.
-    Divided by this mean, the losses of the ranks give the gradient of the joined batch; divided by
-    a sum of its own, each rank would count its symbols the more, the fewer it has.
+    Divided by this mean, the losses of the ranks give the gradient of the whole batch; divided by
+    its own sum, each rank would weight its symbols more, the fewer it has.
 
     Args:
-        total: This rank's sum, one number.
-        least: What the sum over all ranks counts as at least.
+        total: Sum of this rank, a single number.
+        least: Lower limit of the sum over all ranks.
     """
-    # A validation is no step that ranks take together: one may have a batch more than another.
+    # Ranks do not validate in step: one may have a batch more than another.
     if not torch.is_grad_enabled() or not are_joined():
         return total.clamp(min=least)
     total = total.detach().clone()

@@ -1,4 +1,4 @@
-"""Logs of libraries, which say what a command says better itself."""
+"""Silences library loggers while a command prints its own summary."""
 
 import logging
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from ultralytics.utils import LOGGER
 
 @contextmanager
 def quiet(log: logging.Logger = LOGGER, level: int = logging.WARNING) -> Iterator[None]:
-    """Keep a log from what is less than a level.
+    """Suppress the messages of a logger below a level.
 
     Args:
-        log: Ultralytics' says what it builds.
-        level: Of what is still said.
+        log: Logger to silence; Ultralytics' by default.
+        level: Lowest level that is still logged.
     """
     before = log.level
     log.setLevel(level)

@@ -1,20 +1,20 @@
-"""Numbers that must be a multiple of another."""
+"""Check of numbers that must be a multiple of another."""
 
 from class_maps import ConfigError
 
 
-def check_multiple(name: str, value: int, of: int, what: str) -> None:
-    """Make sure that a number is a multiple of another; 0 is one.
+def check_multiple(name: str, value: int, of: int, description: str) -> None:
+    """Check that a number is a multiple of another; 0 is one.
 
     Args:
-        name: What the user calls the number.
-        value: Its value.
-        of: The other one, above 0.
-        what: What the other one is, in words.
+        name: Name of the option.
+        value: Value of the option.
+        of: Divisor, above 0.
+        description: Description of the divisor.
 
     Raises:
-        ConfigError: It is none, or below 0; it says the next one.
+        ConfigError: The value is negative or not a multiple; the message suggests the next one.
     """
     if value < 0 or value % of:
         larger = max(-(-value // of), 1) * of
-        raise ConfigError(f"{name} ({value}): must be a multiple of {what}; use {larger}")
+        raise ConfigError(f"{name} ({value}): must be a multiple of {description}; use {larger}")

@@ -1,15 +1,15 @@
-"""Keeps Ultralytics away from the network.
+"""Blocks Ultralytics' access to the network.
 
-What it asks for in a training or a prediction, and what happens here instead:
+Requests during training and prediction, and their replacements:
 
-* a DNS look-up on import, to learn whether it is online ....... told that it is not
+* DNS query on import, to detect whether it is online ......... skipped: it counts as offline
 * Arial.ttf, when a data set is read .......................... no font: nothing is drawn
-* yolo26n.pt, to try mixed precision on a CUDA device ......... the device's name is looked at
+* yolo26n.pt, to try mixed precision on a CUDA device ......... decided by the device's name
 * usage statistics after a training or a validation ........... off
-* Platform, ClearML, Comet, MLflow, Weights & Biases, ......... off: results are in the run folder
+* Platform, ClearML, Comet, MLflow, Weights & Biases .......... off: results are in the run folder
 * pip, when a package is missing .............................. an ordinary ImportError
 
-:func:`shut` may run before or after somebody else imported Ultralytics.
+:func:`block_network` may run before or after other code imports Ultralytics.
 """
 
 import contextlib
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONFIG_FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "omr"
-"""Where Ultralytics keeps its settings, away from a person's own; YOLO_CONFIG_DIR overrides it."""
+"""Folder of Ultralytics' settings, separate from the user's own; YOLO_CONFIG_DIR overrides it."""
 
-# Half precision gives NaN losses on these, says Ultralytics' own check (utils/checks.py).
+# GPUs with NaN losses in half precision, from Ultralytics' own check (utils/checks.py).
 NO_AMP = re.compile(
     r"\b(GTX 16\d0|T400|T550|T600|T1000|T1200|T2000|K40m|Quadro T\d000)\b", re.IGNORECASE
 )
 
 
-def shut() -> None:
-    """Close every way to the network that Ultralytics knows; calling it again does no harm."""
+def block_network() -> None:
+    """Disable every network access of Ultralytics; repeated calls have no further effect."""
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ.setdefault("YOLO_CONFIG_DIR", str(CONFIG_FOLDER))
-    # After the environment is set, not at the head of the file: reading it is the first thing
-    # that this import does. What it prints is not a command's result.
+    # Not at the top of the file: this import reads the environment, so that must be set first. Its
+    # output must not mix with a command's result.
     plain_open = Image.open
     with contextlib.redirect_stdout(sys.stderr):
         from ultralytics.data import utils as data_utils
         from ultralytics.engine import trainer
         from ultralytics.utils import callbacks, checks, downloads, events, patches
 
-    # Ultralytics' own asks for pi_heif, and for pip, whenever a file is no image.
+    # Ultralytics' replacement imports pi_heif, and runs pip, whenever a file is not an image.
     Image.open = getattr(patches, "_image_open", plain_open)
     checks.ONLINE = False
     events.ONLINE = False
     events.events.enabled = False
-    downloads.is_online = _no
+    downloads.is_online = _is_offline
     for module in (checks, data_utils):
         module.check_font = _no_font
     trainer.check_amp = amp_works
-    callbacks.add_integration_callbacks = _add_nothing
+    callbacks.add_integration_callbacks = _add_no_callbacks
     logger = logging.getLogger("ultralytics")
     for handler in list(logger.handlers):
-        if type(handler) is logging.StreamHandler:  # not a file, nor what a caller added
+        if type(handler) is logging.StreamHandler:  # neither a file nor a handler of the caller
             replacement = _Stderr(handler.level)
             replacement.setFormatter(handler.formatter)
             logger.removeHandler(handler)
@@ -67,10 +67,10 @@ def shut() -> None:
 
 
 def amp_works(model: "nn.Module") -> bool:
-    """Tell whether the model's device can train in half precision, by its name alone.
+    """Return whether the model's device can train in half precision, judged by its name alone.
 
     Args:
-        model: A module; the device of its first parameter counts.
+        model: Module whose first parameter is on the device.
     """
     import torch
 
@@ -81,7 +81,7 @@ def amp_works(model: "nn.Module") -> bool:
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever stderr is at that moment: stdout belongs to a command's results."""
+    """Handler that writes to the current stderr: stdout is for a command's results."""
 
     def __init__(self, level: int) -> None:
         logging.Handler.__init__(self, level)
@@ -96,7 +96,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
         raise AttributeError("always stderr")
 
 
-def _no() -> bool:
+def _is_offline() -> bool:
     return False
 
 
@@ -104,5 +104,5 @@ def _no_font(_font: str = "") -> None:
     return None
 
 
-def _add_nothing(_instance: object) -> None:
+def _add_no_callbacks(_instance: object) -> None:
     return None

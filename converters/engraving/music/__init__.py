@@ -1,1 +1,1 @@
-"""Music to engrave: composed from a seed, and the signs that decorate it."""
+"""Music to engrave, composed from a seed, and the signs that decorate it."""

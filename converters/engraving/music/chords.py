@@ -1,7 +1,7 @@
-"""Chords by their Roman numerals, spelled in a key.
+"""Chords given by Roman numerals, spelled in a key.
 
-A name is a numeral, figures of the inversion and, for a chord borrowed from the key of another
-degree, that degree: ``I``, ``ii65``, ``V42/IV``. ``K64`` is the six-four chord of a cadence.
+A name consists of a numeral, the figures of the inversion and, for an applied chord, the degree
+whose key it is borrowed from: ``I``, ``ii65``, ``V42/IV``. ``K64`` is the cadential six-four chord.
 """
 
 import re
@@ -20,10 +20,10 @@ QUALITIES = {
     "half-diminished": (3, 6, 10),
     "fully diminished": (3, 6, 9),
 }
-"""Semitones of third, fifth and seventh above the root."""
+"""Semitones of the third, fifth and seventh above the root."""
 
 FIGURES = {"": 0, "6": 1, "64": 2, "7": 0, "65": 1, "43": 2, "42": 3}
-"""Which tone is in the bass."""
+"""Index of the tone in the bass by figures."""
 
 _MAJOR: dict[str, tuple[int, int, str]] = {
     "I": (0, 0, "major"),
@@ -66,23 +66,23 @@ _NAME = re.compile(r"([bivIVKN]+o?)(64|65|6|7|43|42)?(?:/([ivIV]+)o?)?")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chord:
-    """A chord, spelled; there is one of each, so that it is quick to look up."""
+    """A spelled chord; instances are cached so that they hash quickly."""
 
     name: str
     tones: tuple[Spelling, ...]
-    """Root, third, fifth and, if there is one, seventh."""
+    """Root, third, fifth and, in seventh chords, seventh."""
     bass: int
-    """Which of the tones is in the bass."""
+    """Index of the tone in the bass."""
     rising: int | None
-    """Which tone is a leading tone, if there is one."""
+    """Index of the leading tone, if the chord contains it."""
     rare: tuple[int, ...]
-    """Tones that only one voice may have."""
+    """Indices of the tones that must not be doubled."""
     doubled: int
-    """The tone that two voices should have."""
+    """Index of the tone to double."""
 
     @property
     def has_seventh(self) -> bool:
-        """Whether there is a fourth tone, which falls."""
+        """Whether the chord has a seventh, which resolves downwards."""
         return len(self.tones) == 4
 
 
@@ -91,15 +91,15 @@ def chord(name: str, key: Key) -> Chord:
     """Spell a chord.
 
     Args:
-        name: See the head of this module.
-        key: Where it is used.
+        name: Name of the chord, as described in this module's docstring.
+        key: Key of the chord.
 
     Raises:
-        ValueError: There is no such chord in the key's mode.
+        ValueError: The name is malformed, or the chord does not exist in the mode of the key.
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise ValueError(f"{name}: not a name of a chord")
+        raise ValueError(f"{name}: not the name of a chord")
     numeral, figures, target = match[1], match[2] or "", match[3]
     seventh = "7" if figures in ("7", "65", "43", "42") else ""
     root, quality = _root(numeral + seventh, target, key)
@@ -113,7 +113,7 @@ def chord(name: str, key: Key) -> Chord:
 
 
 def _root(numeral: str, target: str | None, key: Key) -> tuple[Spelling, str]:
-    """Spelling of the root, and the quality."""
+    """Determine the spelling of the root, and the quality."""
     mode: Mode = key.mode
     tonic = key.degree(0)
     if target is not None:
@@ -122,7 +122,7 @@ def _root(numeral: str, target: str | None, key: Key) -> tuple[Spelling, str]:
         tonic = (letter, natural + alter)
         mode = "minor" if quality in ("minor", "diminished") else "major"
         if numeral == "viio7":
-            mode = "minor"  # the fully diminished one leads to major degrees too
+            mode = "minor"  # the fully diminished chord is applied to major degrees too
     degree, alter, quality = _numeral(numeral, mode)
     if target is None:
         letter, natural = key.degree(degree)
@@ -133,19 +133,19 @@ def _root(numeral: str, target: str | None, key: Key) -> tuple[Spelling, str]:
 
 
 def _numeral(numeral: str, mode: Mode) -> tuple[int, int, str]:
-    found = _NUMERALS[mode].get(numeral)
-    if found is None:
+    entry = _NUMERALS[mode].get(numeral)
+    if entry is None:
         raise ValueError(f"{numeral}: no such chord in {mode}")
-    return found
+    return entry
 
 
 def _doubled(numeral: str, inversion: int) -> int:
-    """The bass of a diminished triad, of a Neapolitan and of a six-four chord, else the root."""
+    """Return the tone to double: bass of diminished, Neapolitan and six-four chords, else root."""
     if numeral in ("viio", "iio", "N"):
         return 1
     return 2 if inversion == 2 else 0
 
 
 def spells(tone: Spelling, other: Spelling) -> bool:
-    """Whether two notes have the same letter and differ in their alteration."""
+    """Check whether two tones have the same letter but different alterations."""
     return tone[0] == other[0] and semitone(tone) != semitone(other)

@@ -1,4 +1,4 @@
-"""Composes pieces of four-part harmony: music that belongs to nobody, drawn from a seed."""
+"""Composition of pieces in four-part harmony from a seed; the music is free of copyright."""
 
 import random
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from converters.engraving.music.figuration import decorate
 from converters.engraving.music.harmonisation import Sonority, harmonise
 from converters.engraving.music.keys import Key
 from converters.engraving.music.lyrics import Language, Syllable, draw_line
-from converters.engraving.music.mei import Layout, Score, Staff, write
+from converters.engraving.music.mei import MeiPiece, MeiStaff, ScoreLayout, write
 from converters.engraving.music.notation import (
     Bar,
     Line,
@@ -40,10 +40,10 @@ def compose(
     """Compose a piece.
 
     Args:
-        rng: Source of chance; the same state gives the same piece.
-        bars: About how long the piece is, at least 1.
-        key: Of its end; drawn if None.
-        n_staves: 2 or 4; drawn if None. A song has two.
+        rng: Random number generator; the same state gives the same piece.
+        bars: Approximate length of the piece in bars, at least 1.
+        key: Key in which the piece ends; drawn if None.
+        n_staves: Number of staves, 2 or 4; drawn if None. A song always has 2.
         style: Name of one of :data:`styles.STYLES`; drawn if None.
         metre: Name of one of :data:`metres.METRES`; drawn if None.
 
@@ -57,7 +57,7 @@ def compose(
         raise ValueError(f"bars must be at least 1, got {bars}")
     plan = draw_plan(rng, bars, key=key, n_staves=n_staves, style=style, metre=metre)
     sonorities = harmonise(rng, plan)
-    while sonorities is None:  # one in thousands: what cannot be set is planned anew
+    while sonorities is None:  # one in thousands: a plan that cannot be harmonised is redrawn
         plan = draw_plan(rng, bars, key=key, n_staves=n_staves, style=style, metre=metre)
         sonorities = harmonise(rng, plan)
     enter_late(rng, sonorities, plan)
@@ -71,7 +71,7 @@ def compose(
     layout = _draw_layout(rng, plan)
     _set_accidentals(voices, bar_list, layout)
     verses = _draw_verses(rng, plan, sonorities, voices)
-    score = Score(
+    piece = MeiPiece(
         title=_draw_title(rng),
         layout=layout,
         bars=bar_list,
@@ -81,16 +81,16 @@ def compose(
         slurs=_slurs(voices, verses),
         fermatas=_fermatas(sonorities),
     )
-    return write(score)
+    return write(piece)
 
 
 def _draw_title(rng: random.Random) -> str:
-    """Draw the name of a tune: one made-up word."""
+    """Draw the title: one made-up word."""
     return "".join(syllable.text for syllable in draw_line(rng, 4, "latin", "")).capitalize()
 
 
 def _free_voices(plan: Plan) -> Sequence[int]:
-    """Voices that may have figures: where three share stems, the inner ones keep together."""
+    """List the voices that may be ornamented: if three share stems, only the outer ones."""
     if plan.style.broken:
         return (0,)
     return (0, 3) if max(map(len, plan.staves)) > 2 else range(4)
@@ -100,8 +100,8 @@ def _fermatas(sonorities: Sequence[Sonority]) -> set[int]:
     return {i for i in last_of_phrases(sonorities) if sonorities[i].phrase.fermata}
 
 
-def _draw_layout(rng: random.Random, plan: Plan) -> Layout:
-    """Draw clefs, labels and how stems and beams are set."""
+def _draw_layout(rng: random.Random, plan: Plan) -> ScoreLayout:
+    """Draw clefs, labels and the conventions for stems and beams."""
     if len(plan.staves) == 4:
         labels = ("Soprano", "Alto", "Tenor", "Bass") if rng.random() < 0.6 else ("",) * 4
         clefs = rng.choice(
@@ -113,16 +113,16 @@ def _draw_layout(rng: random.Random, plan: Plan) -> Layout:
             )
         )
         staves = tuple(
-            Staff(voices=(v,), clef=clefs[v], label=labels[v], short_label=labels[v][:1])
+            MeiStaff(voices=(v,), clef=clefs[v], label=labels[v], short_label=labels[v][:1])
             for v in range(4)
         )
     else:
         upper, lower = plan.staves
         staves = (
-            Staff(voices=upper, clef=("G", 2, 0)),
-            Staff(voices=lower, clef=("F", 4, 0)),
+            MeiStaff(voices=upper, clef=("G", 2, 0)),
+            MeiStaff(voices=lower, clef=("F", 4, 0)),
         )
-    return Layout(
+    return ScoreLayout(
         staves=staves,
         brace=len(plan.staves) == 2,
         joined_bars=len(plan.staves) == 2 or rng.random() < 0.3,
@@ -135,7 +135,7 @@ def _draw_layout(rng: random.Random, plan: Plan) -> Layout:
     )
 
 
-def _set_accidentals(voices: list[list[Line]], bars: Sequence[Bar], layout: Layout) -> None:
+def _set_accidentals(voices: list[list[Line]], bars: Sequence[Bar], layout: ScoreLayout) -> None:
     for staff in layout.staves:
         altered: dict[int, int] = {}
         for i, bar in enumerate(bars):
@@ -149,36 +149,38 @@ def _draw_verses(
     sonorities: Sequence[Sonority],
     voices: list[list[Line]],
 ) -> dict[int, list[list[Syllable | None]]]:
-    """Draw the text; between two staves it stands under the soprano, in open score everywhere."""
+    """Draw the lyrics: below the soprano on two staves, below every voice in open score."""
     if plan.n_verses == 0:
         return {}
     language: Language = rng.choice(("latin", "english"))
     singing = range(4) if len(plan.staves) == 4 else (0,)
     sung = {v: {x.chord for line in voices[v] for x in line if x.sung} for v in singing}
-    found: dict[int, list[list[Syllable | None]]] = {v: [] for v in singing}
+    verses: dict[int, list[list[Syllable | None]]] = {v: [] for v in singing}
     for _ in range(plan.n_verses):
         texts = _draw_text(rng, sonorities, language)
         for v in singing:
-            found[v].append([s if i in sung[v] else None for i, s in enumerate(texts)])
-    return found
+            verses[v].append([s if i in sung[v] else None for i, s in enumerate(texts)])
+    return verses
 
 
 def _draw_text(
     rng: random.Random, sonorities: Sequence[Sonority], language: Language
 ) -> list[Syllable]:
-    """Draw a syllable for each chord, a line of verse for each phrase."""
-    found: list[Syllable] = []
+    """Draw a syllable for each chord, and a line of verse for each phrase."""
+    syllables: list[Syllable] = []
     for i in last_of_phrases(sonorities):
         ending = rng.choice((",", ",", ";", ".", "", "!")) if i < len(sonorities) - 1 else "."
-        entries = [j for j in range(len(found) + 1, i) if _enters(sonorities, j)]
-        for end in entries:  # who comes in late begins with a word
-            found += draw_line(rng, end - len(found), language, "", capital=end == entries[0])
-        found += draw_line(rng, i + 1 - len(found), language, ending, capital=not entries)
-    return found
+        entries = [j for j in range(len(syllables) + 1, i) if _enters(sonorities, j)]
+        for end in entries:  # a voice that enters late starts with a new word
+            syllables += draw_line(
+                rng, end - len(syllables), language, "", capital=end == entries[0]
+            )
+        syllables += draw_line(rng, i + 1 - len(syllables), language, ending, capital=not entries)
+    return syllables
 
 
 def _enters(sonorities: Sequence[Sonority], i: int) -> bool:
-    """Whether a voice begins to sing with a sonority."""
+    """Check whether a voice starts to sing with a sonority."""
     before, here = sonorities[i - 1].notes, sonorities[i].notes
     return any(a is None and b is not None for a, b in zip(before, here, strict=True))
 
@@ -186,13 +188,13 @@ def _enters(sonorities: Sequence[Sonority], i: int) -> bool:
 def _slurs(
     voices: list[list[Line]], verses: dict[int, list[list[Syllable | None]]]
 ) -> list[tuple[Note, Note]]:
-    """Slurs over the notes of one syllable."""
-    found: list[tuple[Note, Note]] = []
+    """List the slurs over notes that share a syllable."""
+    slurs: list[tuple[Note, Note]] = []
     for voice in verses:
         notes = [x for line in voices[voice] for x in line if x.pitch is not None]
         starts = [i for i, x in enumerate(notes) if x.sung]
         for start, end in pairwise([*starts, len(notes)]):
             run = [x for x in notes[start:end] if x.chord == notes[start].chord]
             if sum(x.first for x in run) > 1:
-                found.append((run[0], run[-1]))
-    return found
+                slurs.append((run[0], run[-1]))
+    return slurs

@@ -1,4 +1,4 @@
-"""The decorated style: the rest of the vocabulary on the notes of a score, and between its bars."""
+"""The decorated style: rare symbols on the notes of a score, and passages between its bars."""
 
 import random
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ from converters.engraving.music.decorations.mei import Pen, tag
 from converters.engraving.music.decorations.passages import insert_passages, renumber
 
 _KINDS = {grace: 0.12} | LINES | MARKS
-"""What is put on the notes of a layer in a bar, with its probability at density 1."""
+"""Functions that decorate the notes of a layer in a bar, with their probabilities at density 1."""
 
 
 def decorate(mei: str, rng: random.Random, *, density: float = 0.5) -> str:
     """Add marks and passages to a score, so that rare symbols occur.
 
-    Its own notes stay, in their order; only their clefs may change. Nothing is added to a score
-    without notes.
+    The notes of the score stay in order; only their clefs may change. A score without notes is
+    returned unchanged.
 
     Args:
-        mei: An MEI score, as :func:`converters.engraving.music.composition.compose` or verovio
+        mei: MEI score, as :func:`converters.engraving.music.composition.compose` or verovio
             writes it.
-        rng: Source of all choices.
-        density: How much is added, from 0 (nothing) to 1 (a page black with signs).
+        rng: Random number generator.
+        density: Amount of decoration, from 0 (none) to 1 (a page black with signs).
 
     Returns:
-        The score as MEI; it is to be drawn with verovio's option ``dynamSingleGlyphs``.
+        The score as MEI, to be typeset with verovio's option ``dynamSingleGlyphs``.
 
     Raises:
         ValueError: The density is out of range, or the text is not XML.

@@ -1,7 +1,7 @@
-"""Decorates the voices between their chords: passing and neighbour notes, suspensions.
+"""Figuration: passing notes, neighbour notes and suspensions between chords.
 
-Nothing is added that makes parallel fifths or octaves between two sonorities in a row, crosses a
-voice, or clashes with another alteration of the same letter.
+A figure is rejected if it creates parallel fifths or octaves between two consecutive sonorities,
+crosses a voice, or clashes with another alteration of the same letter.
 """
 
 import random
@@ -12,65 +12,65 @@ from converters.engraving.music.harmonisation import Sonority
 from converters.engraving.music.keys import Key, Pitch
 from converters.engraving.music.metres import QUARTER, VALUES, Metre
 from converters.engraving.music.plans import Plan
-from converters.engraving.music.styles import Style
-from converters.engraving.music.voicing import BASS, SOPRANO, Setting, is_parallel
+from converters.engraving.music.styles import MusicStyle
+from converters.engraving.music.voicing import BASS, SOPRANO, VoicingRules, is_parallel
 
 
 @dataclass(slots=True)
-class Sound:
-    """A part of a voice that has one pitch."""
+class VoiceEvent:
+    """Part of a voice with a constant pitch."""
 
     ticks: int
     pitch: Pitch | None
-    """None for silence."""
+    """Pitch of the note; None for silence."""
     held: bool = False
-    """Whether it goes on from the sound before."""
+    """Whether it is tied to the previous event."""
 
 
-Part = list[Sound]
-"""What one voice has during one chord."""
+Part = list[VoiceEvent]
+"""Events of one voice during one chord."""
 
 
 def decorate(
     rng: random.Random, sonorities: Sequence[Sonority], plan: Plan, free: Sequence[int]
 ) -> list[list[Part]]:
-    """Decorate the voices.
+    """Ornament the voices.
 
     Args:
-        rng: Source of chance.
-        sonorities: Of the piece.
-        plan: Of the piece; its style says how often what comes.
-        free: Voices that may have figures; the others keep to the chords.
+        rng: Random number generator.
+        sonorities: Chords of the piece.
+        plan: Plan of the piece; its style determines how frequent each figure is.
+        free: Voices that may be ornamented; the others keep to the chords.
 
     Returns:
-        The parts of each voice, soprano first, one for each sonority.
+        Parts of each voice, one per sonority, soprano first.
     """
-    found = [[[Sound(s.slot.ticks, s.notes[voice])] for s in sonorities] for voice in range(4)]
-    weave = _Weave(sonorities, found, plan.setting)
+    parts = [[[VoiceEvent(s.slot.ticks, s.notes[voice])] for s in sonorities] for voice in range(4)]
+    voices = _Voices(sonorities, parts, plan.rules)
     style = plan.style
     metres = [s.metre for s in plan.sections for p in s.phrases for _ in p.slots]
     for i in range(len(sonorities) - 1):
         if sonorities[i].phrase is not sonorities[i + 1].phrase:
-            continue  # what ends a phrase is left alone
+            continue  # the last chord of a phrase is not ornamented
         metre = metres[i]
         for voice in rng.sample(free, len(free)):
             draw = rng.random()
-            if voice != SOPRANO and draw < style.suspension and weave.suspend(i + 1, voice, metre):
+            if voice != SOPRANO and draw < style.suspension and voices.suspend(i + 1, voice, metre):
                 continue
-            _fill(rng, weave, i, voice, metre, style)
+            _fill(rng, voices, i, voice, metre, style)
     texted = len(plan.staves) == 4 and plan.n_verses > 0
-    _hold(rng, found, sonorities, style.holding, () if texted else free)
-    return found
+    _hold(rng, parts, sonorities, style.holding, () if texted else free)
+    return parts
 
 
 def _hold(
     rng: random.Random,
     parts: list[list[Part]],
     sonorities: Sequence[Sonority],
-    share: float,
+    probability: float,
     free: Sequence[int],
 ) -> None:
-    """Let lower voices hold notes that would be repeated."""
+    """Let lower voices hold notes instead of repeating them."""
     for voice in free:
         for i in range(1, len(sonorities)):
             before, here = sonorities[i - 1], sonorities[i]
@@ -78,36 +78,36 @@ def _hold(
             joined = before.phrase is here.phrase and last.pitch == first.pitch is not None
             joined = joined and len(parts[voice][i - 1]) == 1
             lighter = here.slot.weight < min(before.slot.weight, 3)
-            if voice != SOPRANO and joined and lighter and rng.random() < share:
+            if voice != SOPRANO and joined and lighter and rng.random() < probability:
                 first.held = True
 
 
 def _fill(
-    rng: random.Random, weave: "_Weave", i: int, voice: int, metre: Metre, style: Style
+    rng: random.Random, voices: "_Voices", i: int, voice: int, metre: Metre, style: MusicStyle
 ) -> None:
-    """Fill the way to the next note, if chance and the laws allow it."""
-    note, following = weave.sonorities[i].notes[voice], weave.sonorities[i + 1].notes[voice]
-    if note is None or following is None or len(weave.parts[voice][i]) > 1:
+    """Ornament the interval to the next note, if drawn and permitted by the rules."""
+    note, following = voices.sonorities[i].notes[voice], voices.sonorities[i + 1].notes[voice]
+    if note is None or following is None or len(voices.parts[voice][i]) > 1:
         return
-    figure = _draw_figure(rng, weave.sonorities[i], note, following, style)
+    figure = _draw_figure(rng, voices.sonorities[i], note, following, style)
     if not figure:
         return
-    shape = _shape(rng, metre, weave.sonorities[i].slot.ticks, len(figure), style.short)
+    shape = _shape(rng, metre, voices.sonorities[i].slot.ticks, len(figure), style.short)
     if shape is None:
         return
-    part = [Sound(n, p) for n, p in zip(shape, (note, *figure), strict=True)]
-    weave.replace(i, voice, part, clear=True)
+    part = [VoiceEvent(n, p) for n, p in zip(shape, (note, *figure), strict=True)]
+    voices.replace(i, voice, part, clear=True)
 
 
 def _draw_figure(
-    rng: random.Random, sonority: Sonority, note: Pitch, following: Pitch, style: Style
+    rng: random.Random, sonority: Sonority, note: Pitch, following: Pitch, style: MusicStyle
 ) -> list[Pitch]:
-    """Draw what comes between two notes: passing notes, a neighbour, another note of the chord."""
+    """Draw passing notes, a neighbour note or another chord tone between two notes."""
     by = following.step - note.step
     if abs(by) <= 1 and rng.random() < style.skips:
         return _skip(rng, sonority, note, following)
-    share = {2: style.passing, 3: style.passing * 0.3, 0: style.neighbour}.get(abs(by), 0.0)
-    if rng.random() >= share:
+    probability = {2: style.passing, 3: style.passing * 0.3, 0: style.neighbour}.get(abs(by), 0.0)
+    if rng.random() >= probability:
         return []
     if by == 0:
         return _spell(sonority.key, note, [note.step + rng.choice((-1, -1, 1))], following)
@@ -117,7 +117,7 @@ def _draw_figure(
 
 
 def _skip(rng: random.Random, sonority: Sonority, note: Pitch, following: Pitch) -> list[Pitch]:
-    """Draw another note of the chord, near both notes; what must be resolved takes no part."""
+    """Draw another chord tone near both notes, unless the note must be resolved."""
     chord = sonority.chord
     free = [tone for i, tone in enumerate(chord.tones) if i not in chord.rare]
     if note.spelling not in free:
@@ -139,7 +139,7 @@ def _skip(rng: random.Random, sonority: Sonority, note: Pitch, following: Pitch)
 
 
 def _is_singable(first: Pitch, second: Pitch) -> bool:
-    """Whether an interval is neither a tritone nor an augmented second."""
+    """Check that an interval is neither a tritone nor an augmented second."""
     steps, semitones = abs(first.step - second.step), abs(first.midi - second.midi)
     return semitones < 6 and not (steps == 1 and semitones == 3)
 
@@ -147,7 +147,7 @@ def _is_singable(first: Pitch, second: Pitch) -> bool:
 def _shape(
     rng: random.Random, metre: Metre, ticks: int, n_added: int, short: float
 ) -> tuple[int, ...] | None:
-    """Ticks of a note and of what is added to it, or None if there is no room."""
+    """Divide a note into itself and the added notes, in ticks; None if it is too short."""
     if _has_three_parts(metre, ticks):
         parts = (2, 1) if n_added == 1 else (1, 1, 1)
     elif _is_plain(metre, ticks):
@@ -157,37 +157,37 @@ def _shape(
         return None
     unit, rest = divmod(ticks, sum(parts))
     shortest = QUARTER // 4 if rng.random() < short and ticks >= QUARTER else QUARTER // 2
-    found = tuple(part * unit for part in parts)
-    good = rest == 0 and unit >= shortest and all(n in VALUES for n in found)
-    return found if good else None
+    lengths = tuple(part * unit for part in parts)
+    good = rest == 0 and unit >= shortest and all(n in VALUES for n in lengths)
+    return lengths if good else None
 
 
 def _is_plain(metre: Metre, ticks: int) -> bool:
-    """Whether a length is halved where its metre would halve it."""
+    """Check that a length is halved where the metre would halve it."""
     if metre.compound:
         return ticks in (metre.unit_ticks, 2 * metre.unit_ticks)
     return ticks % metre.beat == 0 or metre.beat % ticks == 0
 
 
 def _has_three_parts(metre: Metre, ticks: int) -> bool:
-    """Whether a length is three beats, a beat and a half, or a beat of three parts."""
+    """Check that a length is three beats, one and a half beats, or a beat of three parts."""
     if metre.compound:
         return ticks == metre.beat
     return ticks * 2 in (3 * metre.beat, 6 * metre.beat)
 
 
 def _spell(key: Key, note: Pitch, steps: Sequence[int], following: Pitch) -> list[Pitch]:
-    """Give notes between two others the alterations that make whole and half steps, or none."""
-    found: list[Pitch] = []
+    """Spell notes between two others in whole and half steps; empty if that is impossible."""
+    spelled: list[Pitch] = []
     for i, step in enumerate(steps):
-        before = found[-1] if found else note
+        before = spelled[-1] if spelled else note
         after = following if i == len(steps) - 1 else None
         plain = key.diatonic(step)
         options = [plain]
         if key.mode == "minor" and (step - key.tonic) % 7 in (5, 6):
             options.append(Pitch(step, plain.alter + 1))
         if before.step == following.step and (step - key.tonic) % 7 == 6:
-            options.reverse()  # below the tonic, its leading tone
+            options.reverse()  # the leading tone below the tonic
         fitting = [
             p
             for p in options
@@ -197,40 +197,40 @@ def _spell(key: Key, note: Pitch, steps: Sequence[int], following: Pitch) -> lis
         ]
         if not fitting:
             return []
-        found.append(fitting[0])
-    if len(steps) > 1 and not _is_step(found[-1], following):
+        spelled.append(fitting[0])
+    if len(steps) > 1 and not _is_step(spelled[-1], following):
         return []
-    return found
+    return spelled
 
 
 def _is_step(first: Pitch, second: Pitch) -> bool:
     return first.step != second.step and abs(first.midi - second.midi) in (1, 2)
 
 
-class _Weave:
-    """The voices as they are so far; refuses what breaks a law."""
+class _Voices:
+    """Current state of the four voices, which rejects changes that break a rule."""
 
     def __init__(
-        self, sonorities: Sequence[Sonority], parts: list[list[Part]], setting: Setting
+        self, sonorities: Sequence[Sonority], parts: list[list[Part]], rules: VoicingRules
     ) -> None:
         self.sonorities = sonorities
-        self.setting = setting
+        self.rules = rules
         self.parts = parts
 
     def replace(self, i: int, voice: int, part: Part, *, clear: bool = False) -> bool:
-        """Put a part in a place, if nothing speaks against it; ``clear`` of the other voices."""
-        low, high = self.setting.lowest[voice], self.setting.highest[voice]
-        if not all(sound.pitch and low <= sound.pitch.midi <= high for sound in part):
+        """Replace a part unless that breaks a rule; ``clear`` also avoids clashes of figures."""
+        low, high = self.rules.lowest[voice], self.rules.highest[voice]
+        if not all(event.pitch and low <= event.pitch.midi <= high for event in part):
             return False
         old = self.parts[voice][i]
         self.parts[voice][i] = part
-        if self._lawful(i, voice) and not (clear and self._clashes(i, voice)):
+        if self._is_permitted(i, voice) and not (clear and self._clashes(i, voice)):
             return True
         self.parts[voice][i] = old
         return False
 
     def suspend(self, i: int, voice: int, metre: Metre) -> bool:
-        """Hold the note before over into chord ``i``, if it is a proper suspension."""
+        """Hold the previous note over into chord ``i``, if that makes a proper suspension."""
         before, here = self.sonorities[i - 1], self.sonorities[i]
         held, goal = before.notes[voice], here.notes[voice]
         if held is None or goal is None or len(self.parts[voice][i - 1]) > 1:
@@ -248,33 +248,35 @@ class _Weave:
             first = metre.beat
         else:
             first = ticks * 2 // 3 if _has_three_parts(metre, ticks) else ticks // 2
-        return self.replace(i, voice, [Sound(first, held, held=True), Sound(ticks - first, goal)])
+        return self.replace(
+            i, voice, [VoiceEvent(first, held, held=True), VoiceEvent(ticks - first, goal)]
+        )
 
     def _next_is_new_phrase(self, i: int) -> bool:
         following = self.sonorities[i + 1 : i + 2]
         return not following or following[0].phrase is not self.sonorities[i].phrase
 
-    def _lawful(self, i: int, voice: int) -> bool:
-        """Whether a voice, as it now is at ``i``, goes with the others."""
+    def _is_permitted(self, i: int, voice: int) -> bool:
+        """Check the current part of a voice at ``i`` against the other voices."""
         first, last = max(i - 1, 0), min(i + 1, len(self.sonorities) - 1)
-        mine = self._sounds(voice, first, last)
+        line = self._onsets(voice, first, last)
         for other in range(4):
             if other == voice:
                 continue
-            theirs = self._sounds(other, first, last)
-            upper, lower = (mine, theirs) if voice < other else (theirs, mine)
-            if not _go_together(upper, lower):
+            other_line = self._onsets(other, first, last)
+            upper, lower = (line, other_line) if voice < other else (other_line, line)
+            if not _are_compatible(upper, lower):
                 return False
         return True
 
     def _clashes(self, i: int, voice: int) -> bool:
-        """Whether added notes come too near another voice, or meet added notes badly."""
-        mine = self._sounds(voice, i, i)
+        """Check whether added notes are too close to another voice or dissonant with its figure."""
+        line = self._onsets(voice, i, i)
         for other in range(4):
-            theirs = self._sounds(other, i, i)
-            added = {onset for onset, _ in theirs[1:]}
-            for onset, pitch in mine[1:] if other != voice else ():
-                sounding = [p for at, p in theirs if at <= onset][-1]
+            other_line = self._onsets(other, i, i)
+            added = {onset for onset, _ in other_line[1:]}
+            for onset, pitch in line[1:] if other != voice else ():
+                sounding = [p for at, p in other_line if at <= onset][-1]
                 if pitch is None or sounding is None:
                     continue
                 gap = abs(pitch.midi - sounding.midi)
@@ -282,19 +284,19 @@ class _Weave:
                     return True
         return False
 
-    def _sounds(self, voice: int, first: int, last: int) -> list[tuple[int, Pitch | None]]:
-        """Onset and pitch of what a voice sings from one sonority to another."""
-        found: list[tuple[int, Pitch | None]] = []
+    def _onsets(self, voice: int, first: int, last: int) -> list[tuple[int, Pitch | None]]:
+        """List the onsets and pitches of a voice from one sonority to another, inclusive."""
+        onsets: list[tuple[int, Pitch | None]] = []
         for i in range(first, last + 1):
             onset = self.sonorities[i].slot.onset
-            for sound in self.parts[voice][i]:
-                found.append((onset, sound.pitch))
-                onset += sound.ticks
-        return found
+            for event in self.parts[voice][i]:
+                onsets.append((onset, event.pitch))
+                onset += event.ticks
+        return onsets
 
 
 def _is_dissonant(held: Pitch, goal: Pitch, notes: Sequence[Pitch | None], voice: int) -> bool:
-    """Whether a held note makes a fourth, seventh or ninth that resolves, and doubles nothing."""
+    """Check that a held note forms a fourth, seventh or ninth to resolve, and is not doubled."""
     others = [p for v, p in enumerate(notes) if v != voice and p is not None]
     bass = notes[BASS]
     if bass is None:
@@ -310,13 +312,13 @@ def _is_dissonant(held: Pitch, goal: Pitch, notes: Sequence[Pitch | None], voice
     return interval in (5, 10, 11) and not doubled
 
 
-def _go_together(
+def _are_compatible(
     upper: Sequence[tuple[int, Pitch | None]],
     lower: Sequence[tuple[int, Pitch | None]],
 ) -> bool:
-    """Whether two voices neither cross, clash nor run in fifths or octaves."""
+    """Check that two voices do not cross, clash, or move in parallel fifths or octaves."""
     previous: tuple[Pitch, Pitch] | None = None
-    for high, low in _together(upper, lower):
+    for high, low in _simultaneous(upper, lower):
         if high is None or low is None:
             previous = None
             continue
@@ -331,10 +333,10 @@ def _go_together(
     return True
 
 
-def _together(
+def _simultaneous(
     upper: Sequence[tuple[int, Pitch | None]], lower: Sequence[tuple[int, Pitch | None]]
 ) -> Iterator[tuple[Pitch | None, Pitch | None]]:
-    """What two voices have at every onset of either."""
+    """Yield the pitches of two voices at every onset of either voice."""
     i = j = 0
     while True:
         yield upper[i][1], lower[j][1]

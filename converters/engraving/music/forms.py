@@ -1,4 +1,4 @@
-"""Forms: how many phrases a piece has, which are alike, and how each of them closes."""
+"""Musical forms: number of phrases, which of them are alike, and how each closes."""
 
 import random
 
@@ -8,14 +8,14 @@ from converters.engraving.music.progressions import Cadence
 
 
 def draw_key(rng: random.Random) -> Key:
-    """Draw a key; simple signatures come more often, and all of them come."""
+    """Draw a key; all keys occur, those with few accidentals more often."""
     fifths = rng.choices(range(-7, 8), [10 - abs(f) for f in range(-7, 8)])[0]
     mode: Mode = "minor" if rng.random() < 0.38 else "major"
     return Key(fifths, mode)
 
 
 def phrase_lengths(rng: random.Random, bars: int, usual: int) -> list[int]:
-    """Divide bars into phrases of about the usual length."""
+    """Divide bars into phrases of approximately the usual length."""
     if bars < 2 * usual:
         return [bars] if bars < 6 else [bars - bars // 2, bars // 2]
     n, rest = divmod(bars, usual)
@@ -28,7 +28,7 @@ def phrase_lengths(rng: random.Random, bars: int, usual: int) -> list[int]:
 
 
 def draw_groups(rng: random.Random, lengths: list[int]) -> list[list[int]]:
-    """Divide phrases into sections of two or more."""
+    """Divide phrases into sections of at least two phrases."""
     if len(lengths) < 4 or rng.random() < 0.45:
         return [lengths]
     cut = 2 * rng.randint(1, (len(lengths) - 2) // 2)
@@ -39,19 +39,19 @@ def draw_groups(rng: random.Random, lengths: list[int]) -> list[list[int]]:
 
 
 def draw_letters(rng: random.Random, lengths: list[int]) -> list[str]:
-    """Name the phrases; only those of the same length can be alike."""
+    """Assign letters to phrases; only phrases of the same length can share one."""
     forms = {1: ("A",), 2: ("AB", "AA", "AB"), 3: ("AAB", "ABA", "ABC")}
     four = ("ABAC", "AABA", "ABCD", "AABC", "ABCB", "ABAB")
-    found: list[str] = []
+    letters: list[str] = []
     for first in range(0, len(lengths), 4):
         part = lengths[first : first + 4]
         form = rng.choice(forms.get(len(part), four))
-        found += [f"{form[i]}{first if first % 8 else ''}.{n}" for i, n in enumerate(part)]
-    return found
+        letters += [f"{form[i]}{first if first % 8 else ''}.{n}" for i, n in enumerate(part)]
+    return letters
 
 
 def section_keys(rng: random.Random, home: Key, n: int) -> list[Key]:
-    """Keys of the sections; the last is home."""
+    """Draw the keys of the sections; the last section is in the home key."""
     keys = [home] * n
     near = [
         Key(fifths, mode)
@@ -59,7 +59,7 @@ def section_keys(rng: random.Random, home: Key, n: int) -> list[Key]:
             (home.fifths + 1, home.mode),
             (home.fifths - 1, home.mode),
             (home.fifths, "minor" if home.mode == "major" else "major"),
-            (home.fifths + (-3 if home.mode == "major" else 3), _other(home.mode)),
+            (home.fifths + (-3 if home.mode == "major" else 3), _opposite(home.mode)),
         )
         if abs(fifths) <= 7
     ]
@@ -73,14 +73,14 @@ def section_keys(rng: random.Random, home: Key, n: int) -> list[Key]:
 def draw_cadence(
     rng: random.Random, key: Key, i: int, *, closes: bool, ends: bool
 ) -> tuple[Cadence, Key]:
-    """Draw how a phrase closes and in which key."""
+    """Draw the cadence of a phrase and the key in which it closes."""
     if ends:
         return ("plagal" if rng.random() < 0.12 else "authentic"), key
     if closes:
         return "authentic", key
     near = [
         Key(fifths, mode)
-        for fifths, mode in ((key.fifths, _other(key.mode)), (key.fifths + 1, key.mode))
+        for fifths, mode in ((key.fifths, _opposite(key.mode)), (key.fifths + 1, key.mode))
         if abs(fifths) <= 7
     ]
     if near and rng.random() < (0.28 if i % 2 else 0.18):
@@ -101,5 +101,5 @@ def draw_pickup(rng: random.Random, metre: Metre) -> int:
     return rng.choice((metre.beat, metre.beat // 2))
 
 
-def _other(mode: Mode) -> Mode:
+def _opposite(mode: Mode) -> Mode:
     return "minor" if mode == "major" else "major"

@@ -1,4 +1,4 @@
-"""From a plan to chords for four voices: progressions, a melody, and the voices under it."""
+"""Harmonisation: from a plan to chord progressions, a melody, and the four voices."""
 
 import random
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from converters.engraving.music.progressions import progression, walk
 from converters.engraving.music.rhythms import Slot
 from converters.engraving.music.voicing import (
     Costs,
-    Setting,
+    VoicingRules,
     broken_at,
     is_parallel,
     smoothest,
@@ -28,52 +28,52 @@ _PIVOTS = {
     ("minor", "dominant"): (("i", "iv"), ("i6", "iv6"), ("III", "VI")),
     ("minor", "relative"): (("i", "vi"), ("iv", "ii"), ("VI", "IV"), ("III", "I")),
 }
-"""The names of a chord in two keys, by the mode of the first and what the second is to it."""
+"""Names of pivot chords in the old and the new key, by the old mode and the new key's relation."""
 
 TRIES = 30
 AVOIDED = 40.0
-"""Cost of a setting that turned out to be wrong where it stands."""
+"""Cost added to a voicing that causes parallels in its context."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sonority:
-    """A chord in its place."""
+    """A chord at a position in the piece."""
 
     slot: Slot
     chord: Chord
     key: Key
-    """That the chord is heard in."""
+    """Key in which the chord is heard."""
     phrase: Phrase
     notes: tuple[Pitch | None, ...]
-    """Of each voice, soprano first; None for a voice that is silent."""
+    """Note of each voice, soprano first; None for a silent voice."""
 
 
 Harmony = list[tuple[str, Key]]
-"""Name of each chord of a phrase, and the key it is in."""
+"""Name and key of each chord of a phrase."""
 
 
 def harmonise(rng: random.Random, plan: Plan) -> list[Sonority] | None:
-    """Set a plan for four voices; None where no setting without a broken law was found."""
+    """Harmonise a plan for four voices; None if all attempts break a rule of voice leading."""
     phrases = [phrase for section in plan.sections for phrase in section.phrases]
-    where = [(i, phrase, slot) for i, phrase in enumerate(phrases) for slot in phrase.slots]
-    settings = [_setting(plan, phrase) for _, phrase, _ in where]
+    places = [(i, phrase, slot) for i, phrase in enumerate(phrases) for slot in phrase.slots]
+    rules = [_rules(plan, phrase) for _, phrase, _ in places]
     known: dict[_Kind, Harmony] = {}
     for _ in range(TRIES):
         harmonies = _harmonies(rng, plan, known)
         melodies = _melodies(rng, plan, harmonies)
         names = [name for harmony in harmonies for name in harmony]
-        chords = list(zip((chord(*name) for name in names), settings, strict=True))
-        wishes = [_wish(*c, note) for c, note in zip(chords, melodies, strict=True)]
-        found, broken = _set([slot for _, _, slot in where], chords, wishes)
+        chords = list(zip((chord(*name) for name in names), rules, strict=True))
+        wishes = [_melody_costs(*c, note) for c, note in zip(chords, melodies, strict=True)]
+        voiced, broken = _voice([slot for _, _, slot in places], chords, wishes)
         if not broken:
             return [
                 Sonority(slot=slot, chord=c, key=key, phrase=phrase, notes=notes)
                 for (_, phrase, slot), (c, _), (_, key), notes in zip(
-                    where, chords, names, found, strict=True
+                    places, chords, names, voiced, strict=True
                 )
             ]
-        for i in broken:  # draw the phrases anew that cannot be set
-            for at in (where[i - 1][0], where[i][0]):
+        for i in broken:  # redraw the phrases that could not be voiced
+            for at in (places[i - 1][0], places[i][0]):
                 known.pop(_kind(plan, phrases[at]), None)
     return None
 
@@ -81,34 +81,34 @@ def harmonise(rng: random.Random, plan: Plan) -> list[Sonority] | None:
 _Notes = tuple[Pitch | None, ...]
 
 
-def _set(
-    slots: Sequence[Slot], chords: Sequence[tuple[Chord, Setting]], wishes: list[Costs]
+def _voice(
+    slots: Sequence[Slot], chords: Sequence[tuple[Chord, VoicingRules]], wishes: list[Costs]
 ) -> tuple[list[_Notes], list[int]]:
-    """Set chords for voices; also gives the numbers of those that cannot be set.
+    """Voice the chords; also return the indices of those that could not be voiced.
 
-    Fifths from beat to beat are found afterwards: the chord they lead to is then set in another
-    way, by a change of ``wishes``.
+    Parallel fifths from beat to beat are only detected afterwards. The chord to which they lead is
+    then voiced differently, by adding a cost to ``wishes``.
     """
     weights = [slot.weight for slot in slots]
-    found: list[_Notes] = []
-    hidden: list[int] = []
+    voiced: list[_Notes] = []
+    parallels: list[int] = []
     for _ in range(TRIES):
         rows = smoothest(chords, wishes)
-        found = [voicings(*c).pitches(row) for c, row in zip(chords, rows, strict=True)]
-        hidden = _hidden(weights, found)
-        if not hidden:
-            return found, broken_at(chords, rows)
-        for i in hidden:
+        voiced = [voicings(*c).pitches(row) for c, row in zip(chords, rows, strict=True)]
+        parallels = _beat_parallels(weights, voiced)
+        if not parallels:
+            return voiced, broken_at(chords, rows)
+        for i in parallels:
             wishes[i][rows[i]] += AVOIDED
-    return found, hidden
+    return voiced, parallels
 
 
-def _hidden(weights: Sequence[int], notes: Sequence[_Notes]) -> list[int]:
-    """Chords on a beat that follow in fifths or octaves on the beat before.
+def _beat_parallels(weights: Sequence[int], notes: Sequence[_Notes]) -> list[int]:
+    """Find chords on beats that form parallel fifths or octaves with the previous beat.
 
-    Only where one of the voices does not move in between, and the other does not excuse it.
+    They only count if one of the two voices does not move in between.
     """
-    found: list[int] = []
+    indices: list[int] = []
     before = 0
     for i in range(1, len(notes)):
         if weights[i] < 2:
@@ -121,44 +121,43 @@ def _hidden(weights: Sequence[int], notes: Sequence[_Notes]) -> list[int]:
             )
             a, b, c, d = (notes[at][v] for at in (before, i) for v in (upper, lower))
             if stays and a and b and c and d and is_parallel((a, b), (c, d)):
-                found.append(i)
+                indices.append(i)
         before = i
-    return found
+    return indices
 
 
 _Kind = tuple[int, str, str, Key]
 
 
 def _kind(plan: Plan, phrase: Phrase) -> _Kind:
-    """What phrases have in common that have the same chords."""
+    """Return the key by which phrases share their chords."""
     section = max(s.onset for s in plan.sections if s.onset - s.pickup <= phrase.onset)
     return section, phrase.letter, phrase.cadence, phrase.key
 
 
-def _setting(plan: Plan, phrase: Phrase) -> Setting:
-    own = plan.setting
-    if phrase.voices == own.voices:
-        return own
-    return replace(own, voices=phrase.voices)
+def _rules(plan: Plan, phrase: Phrase) -> VoicingRules:
+    if phrase.voices == plan.rules.voices:
+        return plan.rules
+    return replace(plan.rules, voices=phrase.voices)
 
 
 def _harmonies(rng: random.Random, plan: Plan, known: dict[_Kind, Harmony]) -> list[Harmony]:
-    """Chords of every phrase; those that are alike have the same. ``known`` is filled."""
-    found: list[Harmony] = []
+    """Draw the chords of every phrase; phrases of the same kind share them through ``known``."""
+    harmonies: list[Harmony] = []
     for section in plan.sections:
         for phrase in section.phrases:
             kind = _kind(plan, phrase)
             if kind not in known:
-                before = found[-1][-1] if found else None
+                before = harmonies[-1][-1] if harmonies else None
                 known[kind] = _harmony(rng, phrase, before)
-            found.append(known[kind])
-    return found
+            harmonies.append(known[kind])
+    return harmonies
 
 
 def _harmony(rng: random.Random, phrase: Phrase, before: tuple[str, Key] | None) -> Harmony:
     """Draw the chords of a phrase."""
-    places = _places(rng, phrase.slots)
-    weights = [slot.weight for slot, own in zip(phrase.slots, places, strict=True) if own]
+    changes = _chord_changes(rng, phrase.slots)
+    weights = [slot.weight for slot, new in zip(phrase.slots, changes, strict=True) if new]
     name = before[0] if before is not None and before[1] == phrase.home else None
     drawn = None
     if phrase.key != phrase.home and len(weights) >= 5:
@@ -168,24 +167,24 @@ def _harmony(rng: random.Random, phrase: Phrase, before: tuple[str, Key] | None)
         drawn = [(n, phrase.home) for n in names]
     following = iter(drawn)
     harmony: Harmony = []
-    for own in places:
-        harmony.append(next(following) if own else harmony[-1])
+    for new in changes:
+        harmony.append(next(following) if new else harmony[-1])
     return harmony
 
 
-def _places(rng: random.Random, slots: Sequence[Slot]) -> list[bool]:
-    """Which slots have a chord of their own; short ones on light places mostly have not."""
-    found = []
+def _chord_changes(rng: random.Random, slots: Sequence[Slot]) -> list[bool]:
+    """Draw which slots have a new chord; short slots on weak positions mostly do not."""
+    changes = []
     for i, slot in enumerate(slots):
         light = slot.weight <= 1 and 0 < i < len(slots) - 1 and slot.ticks < slots[i - 1].ticks * 2
-        found.append(not (light and rng.random() < 0.7))
-    return found
+        changes.append(not (light and rng.random() < 0.7))
+    return changes
 
 
 def _modulation(
     rng: random.Random, phrase: Phrase, weights: Sequence[int], before: str | None
 ) -> Harmony | None:
-    """Draw chords that lead to another key over one that both have."""
+    """Draw chords that lead to another key by way of a pivot chord."""
     relation = "relative" if phrase.key.mode != phrase.home.mode else "dominant"
     n = len(weights)
     for _ in range(6):
@@ -196,7 +195,12 @@ def _modulation(
             continue
         try:
             rest = progression(
-                rng, phrase.key.mode, weights[at + 1 :], "authentic", before=new_name, goes_on=True
+                rng,
+                phrase.key.mode,
+                weights[at + 1 :],
+                "authentic",
+                before=new_name,
+                continues=True,
             )
         except ValueError:
             continue
@@ -205,9 +209,9 @@ def _modulation(
 
 
 def _melodies(rng: random.Random, plan: Plan, harmonies: Sequence[Harmony]) -> list[Pitch]:
-    """The melody that is wished for, of all phrases in a row."""
-    setting = plan.setting
-    found: list[Pitch] = []
+    """Draw the desired melody of all phrases, concatenated."""
+    rules = plan.rules
+    melody: list[Pitch] = []
     phrases = [(section, p) for section in plan.sections for p in section.phrases]
     contours: dict[tuple[int, str], list[float]] = {}
     known: dict[tuple[Chord, ...], list[Pitch]] = {}
@@ -218,20 +222,20 @@ def _melodies(rng: random.Random, plan: Plan, harmonies: Sequence[Harmony]) -> l
             contours[shape] = draw_contour(rng, len(chords))
         if chords not in known:
             top = min(phrase.voices)
-            middle = _step_near((setting.lowest[top] + setting.highest[top]) // 2)
+            middle = _step_near((rules.lowest[top] + rules.highest[top]) // 2)
             closing = (0,) if phrase.cadence in ("authentic", "plagal") else (1, 2, 0)
             known[chords] = draw_melody(
                 rng, chords, contours[shape], middle=middle, closing=closing
             )
-        found += known[chords]
-    return found
+        melody += known[chords]
+    return melody
 
 
 def _step_near(midi: int) -> int:
     return round((midi - 12) * 7 / 12)
 
 
-def _wish(of: Chord, setting: Setting, note: Pitch) -> Costs:
-    """What it costs to leave the wished melody."""
-    away = np.abs(voicings(of, setting).steps[:, min(setting.voices)] - note.step)
-    return np.where(away == 0, 0, 1.5 + 0.4 * away).astype(np.float32)
+def _melody_costs(of: Chord, rules: VoicingRules, note: Pitch) -> Costs:
+    """Compute the cost of each voicing for leaving the desired melody."""
+    deviation = np.abs(voicings(of, rules).steps[:, min(rules.voices)] - note.step)
+    return np.where(deviation == 0, 0, 1.5 + 0.4 * deviation).astype(np.float32)

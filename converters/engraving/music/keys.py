@@ -1,15 +1,15 @@
-"""Pitches with their spelling, and the keys they come from."""
+"""Spelled pitches, and keys."""
 
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
 LETTERS = "cdefgab"
-"""A letter is a number from 0 (c) to 6 (b) everywhere else."""
+"""Letters in order; other code numbers them from 0 (c) to 6 (b)."""
 NATURAL = (0, 2, 4, 5, 7, 9, 11)
 """Semitones of the letters above c."""
 SHARPS = (3, 0, 4, 1, 5, 2, 6)
-"""Letters in the order in which a signature sharpens them; flats come the other way round."""
+"""Letters in the order of sharps in a key signature; flats are added in reverse order."""
 
 Mode = Literal["major", "minor"]
 Spelling = tuple[int, int]
@@ -20,30 +20,30 @@ class Pitch(NamedTuple):
     """A spelled pitch."""
 
     step: int
-    """Octave times seven plus the letter; 28 is c4, the middle one."""
+    """Seven times the octave plus the letter; 28 is c4, middle C."""
     alter: int
 
     @property
     def midi(self) -> int:
-        """Number of the key on the keyboard; 60 is c4."""
+        """MIDI note number; 60 is c4."""
         return 12 * (self.step // 7 + 1) + NATURAL[self.step % 7] + self.alter
 
     @property
     def spelling(self) -> Spelling:
-        """The pitch without its octave."""
+        """Letter and alteration, without the octave."""
         return self.step % 7, self.alter
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key: its signature, and which note of it is the tonic."""
+    """A key: signature and mode."""
 
     fifths: int
-    """Sharps of the signature, or flats as a negative number; -7 to 7."""
+    """Number of sharps in the signature, negative for flats; -7 to 7."""
     mode: Mode = "major"
 
     def __post_init__(self) -> None:
-        """Check that there is such a signature."""
+        """Check the number of sharps or flats."""
         if not -7 <= self.fifths <= 7:
             raise ValueError(f"fifths must be from -7 to 7, got {self.fifths}")
 
@@ -54,28 +54,28 @@ class Key:
 
     @property
     def signature(self) -> tuple[int, ...]:
-        """Alteration of each letter."""
+        """Alteration of each letter, from c to b."""
         return _signature(self.fifths)
 
     def degree(self, degree: int) -> Spelling:
-        """Spell a degree of the (natural) scale, 0 for the tonic; it may be past the octave."""
+        """Spell a degree of the natural scale, 0 for the tonic; it may exceed the octave."""
         letter = (self.tonic + degree) % 7
         return letter, self.signature[letter]
 
     def diatonic(self, step: int) -> Pitch:
-        """The pitch that the signature makes of a step."""
+        """Return the pitch of a step under the key signature."""
         return Pitch(step, self.signature[step % 7])
 
 
 def above(spelling: Spelling, steps: int, semitones: int) -> Spelling:
-    """Spell the note that many steps and semitones higher."""
+    """Spell the note that is higher by the given numbers of steps and semitones."""
     letter, alter = spelling
-    octaves, found = divmod(letter + steps, 7)
-    return found, NATURAL[letter] + alter + semitones - NATURAL[found] - 12 * octaves
+    octaves, target = divmod(letter + steps, 7)
+    return target, NATURAL[letter] + alter + semitones - NATURAL[target] - 12 * octaves
 
 
 def semitone(spelling: Spelling) -> int:
-    """Pitch class, from 0 (c) to 11."""
+    """Compute the pitch class, from 0 (c) to 11."""
     letter, alter = spelling
     return (NATURAL[letter] + alter) % 12
 

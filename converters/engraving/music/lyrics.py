@@ -1,6 +1,6 @@
-"""Words to sing: lines of plain Latin or English words, divided into syllables.
+"""Lyrics: lines of plain Latin or English words, divided into syllables.
 
-The words stand in no order that means anything.
+The words are in random order and make no sense together.
 """
 
 import random
@@ -25,7 +25,8 @@ wa-ter mer-cy glo-ry peo-ple chil-dren fa-ther moth-er har-vest bright-ness sil-
 e-ter-nal e-ter-ni-ty har-mo-ny med-i-tate com-pan-ion wan-der-er re-mem-ber for-ev-er
 """
 
-Place = Literal["", "i", "m", "t"]
+WordPosition = Literal["", "i", "m", "t"]
+"""Position of a syllable in its word, as MEI encodes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +34,27 @@ class Syllable:
     """A syllable of a verse."""
 
     text: str
-    place: Place
-    """Where in its word: first, middle or last; empty for a word of one syllable."""
+    position: WordPosition
+    """Initial, medial or terminal; empty for a word of one syllable."""
 
     @property
-    def goes_on(self) -> bool:
-        """Whether its word does, so that a hyphen follows."""
-        return self.place in ("i", "m")
+    def is_hyphenated(self) -> bool:
+        """Whether a hyphen follows, because the word continues."""
+        return self.position in ("i", "m")
 
 
-def _places(n: int) -> list[Place]:
-    """Places of the syllables of a word."""
+def _positions(n: int) -> list[WordPosition]:
+    """List the positions of the syllables of a word of ``n`` syllables."""
     if n == 1:
         return [""]
-    inner: list[Place] = ["m"] * (n - 2)
+    inner: list[WordPosition] = ["m"] * (n - 2)
     return ["i", *inner, "t"]
 
 
 def _by_length(text: str) -> dict[int, list[list[str]]]:
-    words = [word.split("-") for word in text.split()]
-    return {n: [w for w in words if len(w) == n] for n in range(1, max(map(len, words)) + 1)}
+    divided = [word.split("-") for word in text.split()]
+    longest = max(map(len, divided))
+    return {n: [word for word in divided if len(word) == n] for n in range(1, longest + 1)}
 
 
 _WORDS = {"latin": _by_length(_LATIN), "english": _by_length(_ENGLISH)}
@@ -66,27 +68,27 @@ def draw_line(
     """Draw a line of verse.
 
     Args:
-        rng: Source of chance.
-        n: How many syllables it has.
-        language: Of its words.
-        ending: Mark after the last word.
-        capital: Whether it begins with a capital letter.
+        rng: Random number generator.
+        n: Number of syllables.
+        language: Language of the words.
+        ending: Punctuation after the last word.
+        capital: Whether the line starts with a capital letter.
 
     Returns:
-        The syllables; the line ends with a word.
+        Syllables of the line, which ends with the end of a word.
     """
-    found: list[Syllable] = []
-    words = _WORDS[language]
-    while len(found) < n:
-        lengths = [length for length in words if length <= n - len(found)]
+    syllables: list[Syllable] = []
+    vocabulary = _WORDS[language]
+    while len(syllables) < n:
+        lengths = [length for length in vocabulary if length <= n - len(syllables)]
         weights = [{1: 4, 2: 5, 3: 2}.get(length, 1) for length in lengths]
-        parts = rng.choice(words[rng.choices(lengths, weights)[0]])
-        if len(parts) == 1 and found and found[-1].text.lower() == parts[0]:
+        parts = rng.choice(vocabulary[rng.choices(lengths, weights)[0]])
+        if len(parts) == 1 and syllables and syllables[-1].text.lower() == parts[0]:
             continue
-        places = _places(len(parts))
-        found += [Syllable(p, place) for p, place in zip(parts, places, strict=True)]
-    if found:
-        first = found[0]
-        found[0] = Syllable(first.text.capitalize() if capital else first.text, first.place)
-        found[-1] = Syllable(found[-1].text + ending, found[-1].place)
-    return found
+        positions = _positions(len(parts))
+        syllables += [Syllable(p, position) for p, position in zip(parts, positions, strict=True)]
+    if syllables:
+        first = syllables[0]
+        syllables[0] = Syllable(first.text.capitalize() if capital else first.text, first.position)
+        syllables[-1] = Syllable(syllables[-1].text + ending, syllables[-1].position)
+    return syllables

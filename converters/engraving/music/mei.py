@@ -1,4 +1,4 @@
-"""Writes a piece as MEI 5."""
+"""MEI 5 writer for composed pieces."""
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
@@ -12,101 +12,101 @@ from converters.engraving.music.metres import VALUES, Metre
 from converters.engraving.music.notation import Bar, Line, Note, beam_group, beams
 
 ACCIDENTALS = {-2: "ff", -1: "f", 0: "n", 1: "s", 2: "x"}
-"""MEI's words for alterations in print."""
+"""Values of MEI's ``accid``, for printed accidentals."""
 SOUNDING = {-2: "ff", -1: "f", 1: "s", 2: "ss"}
-"""MEI's words for alterations that are not printed; a natural needs none."""
+"""Values of MEI's ``accid.ges``, for alterations that are not printed; naturals need none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Staff:
+class MeiStaff:
     """A staff of a score."""
 
     voices: tuple[int, ...]
-    """Its voices, upper first."""
+    """Voices on the staff, upper first."""
     clef: tuple[str, int, int]
-    """Shape, line, and by how many notes it is moved down: 8 or 0."""
+    """Shape, line, and octave transposition: 8 for an octave lower, or 0."""
     label: str = ""
     short_label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
-    """How a score looks apart from its notes."""
+class ScoreLayout:
+    """Layout of a score apart from its notes."""
 
-    staves: tuple[Staff, ...]
+    staves: tuple[MeiStaff, ...]
     brace: bool
-    """A brace joins the staves, else a bracket."""
+    """Whether a brace joins the staves; otherwise a bracket does."""
     joined_bars: bool
-    """Whether bar lines go through from staff to staff."""
+    """Whether barlines connect the staves."""
     shared_stems: bool = False
-    """Whether voices of the same rhythm share a stem."""
+    """Whether voices with the same rhythm share stems."""
     wide_beams: bool = False
     """Whether beams may span half a bar."""
     beams_by_syllable: bool = False
-    """Whether every syllable begins a new beam."""
+    """Whether every syllable starts a new beam."""
     courtesy: bool = False
-    """Whether altered notes are recalled after a bar line."""
+    """Whether courtesy accidentals are printed after a barline."""
     merged_rests: bool = False
-    """Whether voices that are silent together have one rest in the middle of the staff."""
+    """Whether voices that are silent together share one rest in the middle of the staff."""
     brackets: bool = False
-    """Whether such reminders stand in brackets."""
+    """Whether courtesy accidentals are in parentheses."""
 
 
 @dataclass(kw_only=True, slots=True)
-class Score:
-    """Everything that is written."""
+class MeiPiece:
+    """A piece as it is written to MEI."""
 
     title: str
-    layout: Layout
+    layout: ScoreLayout
     bars: list[Bar]
     voices: list[list[Line]]
-    """Of each voice, a line for each bar."""
+    """Lines of each voice, one per bar."""
     tempo: str = ""
     verses: dict[int, list[list[Syllable | None]]] = field(default_factory=dict)
-    """By voice: of each verse, a syllable for each sonority, or None."""
+    """Verses by voice, each with a syllable or None per sonority."""
     slurs: list[tuple[Note, Note]] = field(default_factory=list)
     fermatas: set[int] = field(default_factory=set)
-    """Numbers of the sonorities that have a fermata."""
+    """Indices of the sonorities with a fermata."""
 
 
-def write(score: Score) -> str:
-    """Write a score as MEI.
+def write(piece: MeiPiece) -> str:
+    """Write a piece as MEI.
 
     Args:
-        score: Its notes are numbered here.
+        piece: Piece to write; numbers are assigned to its notes.
 
     Returns:
-        A document; every element of the music has an identity that depends only on its place.
+        MEI document; the ``xml:id`` of an element depends only on its position.
     """
-    return _Writer(score).document()
+    return _Writer(piece).document()
 
 
 class _Writer:
-    """Collects the lines of a document."""
+    """Writer that collects the lines of a document."""
 
-    def __init__(self, score: Score) -> None:
-        self.score = score
+    def __init__(self, piece: MeiPiece) -> None:
+        self.piece = piece
         self.out: list[str] = []
         self.counts: Counter[str] = Counter()
         self.marks: dict[int, list[str]] = {}
-        """Ties, slurs and fermatas by number of the note they begin on."""
+        """Ties, slurs and fermatas by the number of their first note."""
         self._number_notes()
         self._mark_spans()
 
     def document(self) -> str:
-        """Write it all."""
-        score, first = self.score, self.score.bars[0].section
+        """Write the document."""
+        piece, first = self.piece, self.piece.bars[0].section
         self.out += [
             '<?xml version="1.0" encoding="UTF-8"?>',
             '<mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0">',
-            f"<meiHead><fileDesc><titleStmt><title>{escape(score.title)}</title></titleStmt>"
+            f"<meiHead><fileDesc><titleStmt><title>{escape(piece.title)}</title></titleStmt>"
             "<pubStmt/></fileDesc></meiHead>",
             "<music><body><mdiv><score>",
             self._score_def(first.key, first.metre, staves=True),
             "<section>",
         ]
-        for i, bar in enumerate(score.bars):
-            here, before = bar.section, score.bars[max(i - 1, 0)].section
+        for i, bar in enumerate(piece.bars):
+            here, before = bar.section, piece.bars[max(i - 1, 0)].section
             key = here.key if here.key.fifths != before.key.fifths else None
             metre = here.metre if here.metre != before.metre else None
             if key or metre:
@@ -120,21 +120,21 @@ class _Writer:
 
     def _number_notes(self) -> None:
         number = 0
-        for i in range(len(self.score.bars)):
-            for staff in self.score.layout.staves:
+        for i in range(len(self.piece.bars)):
+            for staff in self.piece.layout.staves:
                 for voice in staff.voices:
-                    for note in self.score.voices[voice][i]:
+                    for note in self.piece.voices[voice][i]:
                         number += 1
                         note.number = number
 
     def _mark_spans(self) -> None:
-        """Write the ties, and the slurs, before the notes."""
-        for voice in self.score.voices:
+        """Write ties and slurs, before the notes."""
+        for voice in self.piece.voices:
             notes = [note for line in voice for note in line]
             for note, following in pairwise(notes):
                 if note.pitch is not None and not note.last:
                     self._mark(note, f"<tie {self._id('tie')} {_span(note, following)}/>")
-        for first, last in self.score.slurs:
+        for first, last in self.piece.slurs:
             self._mark(first, f"<slur {self._id('slur')} {_span(first, last)}/>")
 
     def _mark(self, note: Note, text: str) -> None:
@@ -145,7 +145,7 @@ class _Writer:
         return f'xml:id="{kind}{self.counts[kind]}"'
 
     def _score_def(self, key: Key | None, metre: Metre | None, *, staves: bool) -> str:
-        """Write signatures, at the start with the staves."""
+        """Write the signatures and, at the start, the staves."""
         attributes = [self._id("scoredef")]
         if key is not None:
             attributes.append(f'keysig="{_signature(key)}"')
@@ -155,7 +155,7 @@ class _Writer:
                 attributes.append(f'meter.sym="{metre.symbol}"')
         if not staves:
             return f"<scoreDef {' '.join(attributes)}/>"
-        layout = self.score.layout
+        layout = self.piece.layout
         symbol, through = "brace" if layout.brace else "bracket", str(layout.joined_bars).lower()
         inner = "".join(self._staff_def(n, staff) for n, staff in enumerate(layout.staves, 1))
         return (
@@ -163,8 +163,8 @@ class _Writer:
             f'symbol="{symbol}" bar.thru="{through}">{inner}</staffGrp></scoreDef>'
         )
 
-    def _staff_def(self, n: int, staff: Staff) -> str:
-        """Write a staff's clef and label."""
+    def _staff_def(self, n: int, staff: MeiStaff) -> str:
+        """Write the clef and label of a staff."""
         shape, line, moved = staff.clef
         clef = f'<clef {self._id("clef")} shape="{shape}" line="{line}"'
         clef += f' dis="{moved}" dis.place="below"/>' if moved else "/>"
@@ -174,31 +174,31 @@ class _Writer:
         return f'<staffDef {self._id("staffdef")} n="{n}" lines="5">{label}{clef}</staffDef>'
 
     def _bar(self, i: int, bar: Bar) -> None:
-        """Write a measure and what hangs on its notes."""
+        """Write a measure and the marks on its notes."""
         attributes = [self._id("m"), f'n="{bar.number}"']
         attributes += [f'left="{bar.left}"'] if bar.left else []
         attributes += [f'right="{bar.right}"'] if bar.right else []
         attributes += [] if bar.whole else ['metcon="false"']
         self.out.append(f"<measure {' '.join(attributes)}>")
         marks: list[str] = []
-        for n, staff in enumerate(self.score.layout.staves, 1):
-            lines = {voice: self.score.voices[voice][i] for voice in staff.voices}
+        for n, staff in enumerate(self.piece.layout.staves, 1):
+            lines = {voice: self.piece.voices[voice][i] for voice in staff.voices}
             self._staff(n, lines, bar)
             marks += self._fermatas(n, lines) if bar.ending != "1" else []
             marks += [
                 m for line in lines.values() for x in line for m in self.marks.get(x.number, ())
             ]
-        if i == 0 and self.score.tempo:
+        if i == 0 and self.piece.tempo:
             marks.append(
                 f'<tempo {self._id("tempo")} staff="1" tstamp="1" place="above">'
-                f"{escape(self.score.tempo)}</tempo>"
+                f"{escape(self.piece.tempo)}</tempo>"
             )
         self.out += [*marks, "</measure>"]
 
     def _staff(self, n: int, lines: dict[int, Line], bar: Bar) -> None:
-        """Write a staff of a measure, its voices in layers."""
-        layers = _layers(lines, self.score.layout.shared_stems)
-        merge = self.score.layout.merged_rests and len(layers) == 2
+        """Write a staff of a measure, with its voices in layers."""
+        layers = _layers(lines, self.piece.layout.shared_stems)
+        merge = self.piece.layout.merged_rests and len(layers) == 2
         merged = _common_rests(lines) if merge else set()
         self.out.append(f'<staff {self._id("s")} n="{n}">')
         for number, voices in enumerate(layers, 1):
@@ -218,17 +218,17 @@ class _Writer:
         self.out.append("</staff>")
 
     def _groups(self, line: Line, bar: Bar, voice: int) -> Iterator[range]:
-        """Numbers of the notes of a line, those under one beam together."""
-        layout = self.score.layout
+        """Yield the indices of the notes of a line, grouped by beam."""
+        layout = self.piece.layout
         span = beam_group(bar.section.metre, layout.wide_beams)
-        by_syllable = layout.beams_by_syllable and voice in self.score.verses
+        by_syllable = layout.beams_by_syllable and voice in self.piece.verses
         at = 0
         for group in beams(line, bar, span, by_syllable):
             yield range(at, at + len(group))
             at += len(group)
 
     def _event(self, notes: Sequence[Note], voice: int, stem: str, common: Container[int]) -> str:
-        """Write a rest, a note, or the notes on one stem; ``common``: onsets of shared rests."""
+        """Write a rest, a note or a chord; ``common`` lists the onsets of shared rests."""
         first = notes[0]
         name, dots = VALUES[first.ticks] if not first.whole_bar else ("", 0)
         value = f' dur="{name}" dots="{dots}"' if dots else f' dur="{name}"'
@@ -236,8 +236,8 @@ class _Writer:
             return f'<mRest xml:id="n{first.number}"/>'
         if first.pitch is None and first.onset in common:
             upper = stem.endswith('"up"')
-            kind, place = ("rest", ' loc="4"') if upper else ("space", "")
-            return f'<{kind} xml:id="n{first.number}"{value}{place}/>'
+            kind, loc = ("rest", ' loc="4"') if upper else ("space", "")
+            return f'<{kind} xml:id="n{first.number}"{value}{loc}/>'
         if first.pitch is None:
             return f'<rest xml:id="n{first.number}"{value}/>'
         if len(notes) == 1:
@@ -246,13 +246,13 @@ class _Writer:
         return f"<chord {self._id('chord')}{value}{stem}>{inner}</chord>"
 
     def _note(self, note: Note, attributes: str, inner: str) -> str:
-        """Write a note; ``attributes`` say its value, ``inner`` is its text."""
+        """Write a note with attributes for its duration and inner text for its syllables."""
         assert note.pitch is not None
         step, alter = note.pitch
         where = f'pname="{LETTERS[step % 7]}" oct="{step // 7}"'
         if note.accidental is not None:
             more = ' func="caution"' if note.courtesy else ""
-            if note.courtesy and self.score.layout.brackets:
+            if note.courtesy and self.piece.layout.brackets:
                 more += ' enclose="paren"'
             inner = f'<accid {self._id("accid")} accid="{ACCIDENTALS[alter]}"{more}/>{inner}'
         elif alter:
@@ -261,46 +261,45 @@ class _Writer:
         return f"{start}>{inner}</note>" if inner else f"{start}/>"
 
     def _verses(self, note: Note, voice: int) -> str:
-        """Write the syllables under a note."""
-        if not note.sung or voice not in self.score.verses:
+        """Write the syllables below a note."""
+        if not note.sung or voice not in self.piece.verses:
             return ""
         drawn_out = (
             any("<slur" in mark for mark in self.marks.get(note.number, ())) or not note.last
         )
         texts = []
-        for n, verse in enumerate(self.score.verses[voice], 1):
+        for n, verse in enumerate(self.piece.verses[voice], 1):
             syllable = verse[note.chord]
             if syllable is None:
                 continue
-            joined = ' con="d"' if syllable.goes_on else ' con="u"' if drawn_out else ""
-            place = f' wordpos="{syllable.place}"' if syllable.place else ""
+            joined = ' con="d"' if syllable.is_hyphenated else ' con="u"' if drawn_out else ""
+            wordpos = f' wordpos="{syllable.position}"' if syllable.position else ""
             texts.append(
                 f'<verse {self._id("verse")} n="{n}">'
-                f"<syl {self._id('syl')}{place}{joined}>{escape(syllable.text)}</syl></verse>"
+                f"<syl {self._id('syl')}{wordpos}{joined}>{escape(syllable.text)}</syl></verse>"
             )
         return "".join(texts)
 
     def _fermatas(self, n: int, lines: dict[int, Line]) -> list[str]:
-        """Write the fermatas of a staff: over the upper voice, on a lower staff under the lower."""
-        below = self.score.layout.brace and n > 1
+        """Write the fermatas of a staff: above the upper voice, or below the lower voice."""
+        below = self.piece.layout.brace and n > 1
         line = lines[max(lines)] if below else lines[min(lines)]
-        place = "below" if below else "above"
+        side = "below" if below else "above"
         return [
-            f'<fermata {self._id("fermata")} staff="{n}" place="{place}" '
-            f'startid="#n{note.number}"/>'
+            f'<fermata {self._id("fermata")} staff="{n}" place="{side}" startid="#n{note.number}"/>'
             for note in line
-            if note.pitch is not None and note.last and note.chord in self.score.fermatas
+            if note.pitch is not None and note.last and note.chord in self.piece.fermatas
         ]
 
 
 def _common_rests(lines: dict[int, Line]) -> set[int]:
-    """Onsets of the rests that all voices of a staff have, if they are more than one."""
+    """Find the onsets of rests shared by all voices of a staff with several voices."""
     rests = [{(x.onset, x.ticks) for x in line if x.pitch is None} for line in lines.values()]
     return {onset for onset, _ in set.intersection(*rests)} if len(rests) > 1 else set()
 
 
 def _layers(lines: dict[int, Line], shared_stems: bool) -> list[list[int]]:
-    """Divide the voices of a staff in layers; the voices of a layer share their stems."""
+    """Divide the voices of a staff into layers; the voices of a layer share their stems."""
     voices = list(lines)
     if all(note.whole_bar for line in lines.values() for note in line):
         return [voices[:1]]

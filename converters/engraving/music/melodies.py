@@ -1,6 +1,6 @@
-"""Melodies: a line for the soprano over given chords, to which the voices are then set.
+"""Melodies: a soprano line over given chords, to which the other voices are added.
 
-Shapes: N notes that the soprano can have over one chord, at most :data:`KEPT`.
+Shapes: N notes available to the soprano over one chord, at most :data:`KEPT`.
 """
 
 import math
@@ -14,12 +14,12 @@ from converters.engraving.music.chords import Chord
 from converters.engraving.music.keys import Pitch, semitone
 
 KEPT = 9
-"""Notes considered over a chord."""
+"""Maximum number of notes considered over a chord."""
 Floats = NDArray[np.float32]
 
 
 def draw_contour(rng: random.Random, n: int) -> list[float]:
-    """Draw the shape of a phrase: steps above the middle of the range, one for each of n places."""
+    """Draw the contour of a phrase as ``n`` heights in steps above the middle of the range."""
     height = rng.uniform(1.5, 3.5)
     kind = rng.choice(("arch", "arch", "fall", "rise", "wave", "valley"))
     places = [i / max(n - 1, 1) for i in range(n)]
@@ -41,30 +41,30 @@ def draw_melody(
     middle: int,
     closing: Sequence[int],
 ) -> list[Pitch]:
-    """Draw a singable line through chords.
+    """Draw a singable line over chords.
 
     Args:
-        rng: Source of chance.
-        chords: Of a phrase.
-        contour: Steps above ``middle`` that the line should be near, one for each chord.
-        middle: Step around which the line lies.
-        closing: Tones of the last chord that the line may end on, best first; 0 is the root.
+        rng: Random number generator.
+        chords: Chords of a phrase.
+        contour: Target height of each note, in steps above ``middle``.
+        middle: Step around which the line moves.
+        closing: Tones of the last chord on which the line may end, best first; 0 is the root.
 
     Returns:
-        A note for each chord.
+        A note per chord.
     """
     if not chords:
         return []
     notes = [_notes(chord, middle) for chord in chords]
-    own = [
+    cost = [
         (0.1 * (n[0] - middle - y) ** 2 + _noise(rng, len(n[0]))).astype(np.float32)
         for n, y in zip(notes, contour, strict=True)
     ]
-    own[0] += 1.5 * (notes[0][2] == 3)
-    own[-1] += _closing_cost(notes[-1][2], closing)
+    cost[0] += 1.5 * (notes[0][2] == 3)
+    cost[-1] += _closing_cost(notes[-1][2], closing)
     if len(chords) == 1:
-        return [_pitch(notes[0], int(own[0].argmin()))]
-    total = own[0][:, None] + own[1][None, :] + _pair_cost(chords, notes, 0)
+        return [_pitch(notes[0], int(cost[0].argmin()))]
+    total = cost[0][:, None] + cost[1][None, :] + _pair_cost(chords, notes, 0)
     back: list[NDArray[np.int64]] = []
     for i in range(2, len(chords)):
         first, second = notes[i - 2][0], notes[i - 1][0]
@@ -76,7 +76,7 @@ def draw_melody(
         best = reached.argmin(0)
         back.append(best)
         reached = np.take_along_axis(reached, best[None], 0)[0]
-        total = reached + _pair_cost(chords, notes, i - 1) + own[i][None, :]
+        total = reached + _pair_cost(chords, notes, i - 1) + cost[i][None, :]
     last = np.unravel_index(int(total.argmin()), total.shape)
     rows = [int(last[1]), int(last[0])]
     for best in reversed(back):
@@ -86,7 +86,7 @@ def draw_melody(
 
 
 def _noise(rng: random.Random, n: int) -> list[float]:
-    """Draw from Gumbel's distribution: the least cost is then a draw by weight."""
+    """Draw Gumbel noise, which turns choosing the least cost into drawing by weight."""
     return [-0.45 * math.log(-math.log(rng.random() or 0.5)) for _ in range(n)]
 
 
@@ -94,16 +94,16 @@ Notes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def _notes(chord: Chord, middle: int) -> Notes:
-    """Steps, MIDI numbers and tones of the notes near the middle, from low to high."""
-    found = sorted(
+    """List steps, MIDI numbers and chord tones of the notes near the middle, ascending."""
+    notes = sorted(
         (step, Pitch(step, alter).midi, tone)
         for tone, (letter, alter) in enumerate(chord.tones)
         for step in range(letter, 70, 7)
         if abs(step - middle) <= 6
     )
-    while len(found) > KEPT:
-        found.remove(max(found, key=lambda note: abs(note[0] - middle)))
-    steps, midi, tones = np.array(found, np.int64).T
+    while len(notes) > KEPT:
+        notes.remove(max(notes, key=lambda note: abs(note[0] - middle)))
+    steps, midi, tones = np.array(notes, np.int64).T
     return steps, midi, tones
 
 
@@ -120,7 +120,7 @@ def _closing_cost(tones: NDArray[np.int64], closing: Sequence[int]) -> Floats:
 
 
 def _pair_cost(chords: Sequence[Chord], notes: Sequence[Notes], i: int) -> Floats:
-    """Cost of the interval from each note over chord ``i`` to each over the next, ``(N, N')``."""
+    """Compute the cost of the intervals from chord ``i`` to the next, shape ``(N, N')``."""
     (steps, midi, tones), (next_steps, next_midi, _) = notes[i], notes[i + 1]
     first, second = chords[i], chords[i + 1]
     by = next_steps[None, :] - steps[:, None]
@@ -131,7 +131,7 @@ def _pair_cost(chords: Sequence[Chord], notes: Sequence[Notes], i: int) -> Float
         cost += 6.0 * ((tones == first.rising)[:, None] & (by != 1) & (by != 0))
     cost += 6.0 * ((tones == 3)[:, None] & (by != -1) & (by != 0))
     bass, next_bass = semitone(first.tones[first.bass]), semitone(second.tones[second.bass])
-    if bass != next_bass:  # the outer voices must not run in fifths or octaves
+    if bass != next_bass:  # avoid parallel fifths and octaves between the outer voices
         before, after = (midi - bass) % 12, (next_midi - next_bass) % 12
         same = (before[:, None] == after[None, :]) & ((after == 0) | (after == 7))[None, :]
         cost += 8.0 * (same & (by != 0))
@@ -146,7 +146,7 @@ def _interval_table() -> Floats:
 
 
 def _turn_table() -> Floats:
-    """Cost of one interval after another: what was leapt is filled, nothing is said thrice."""
+    """Tabulate the cost of consecutive intervals: leaps should be filled, repetitions avoided."""
     table = np.zeros((49, 49), np.float32)
     for i in range(-24, 25):
         for j in range(-24, 25):

@@ -1,6 +1,6 @@
-"""Metres: beats and their weight, and how long notes are written in them.
+"""Metres: metrical weights, and the durations in which notes are written.
 
-Time is counted in ticks, :data:`QUARTER` to the quarter note.
+Time is counted in ticks, :data:`QUARTER` per quarter note.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ VALUES = {
     )
     for dots in (0, 1)
 }
-"""Written duration (MEI's word, number of dots) by ticks."""
+"""Written durations (MEI's name, number of dots) by ticks."""
 
 
 Symbol = Literal["", "common", "cut"]
@@ -36,36 +36,36 @@ class Metre:
 
     @cached_property
     def bar(self) -> int:
-        """Ticks of a bar."""
+        """Length of a bar in ticks."""
         return self.count * self.unit_ticks
 
     @cached_property
     def unit_ticks(self) -> int:
-        """Ticks of what the lower number names."""
+        """Length in ticks of the note value given by the lower number."""
         return 4 * QUARTER // self.unit
 
     @cached_property
     def compound(self) -> bool:
-        """Whether a beat has three parts."""
+        """Whether a beat is divided into three."""
         return self.count % 3 == 0 and self.count > 3
 
     @cached_property
     def beat(self) -> int:
-        """Ticks of a beat."""
+        """Length of a beat in ticks."""
         return self.unit_ticks * (3 if self.compound else 1)
 
     @cached_property
     def beats(self) -> int:
-        """Beats of a bar."""
+        """Number of beats in a bar."""
         return self.bar // self.beat
 
     @cached_property
     def felt(self) -> int:
-        """Beats that are felt: in three-eight time a bar is one."""
+        """Number of perceived beats in a bar: one in 3/8."""
         return 1 if self.unit == 8 and not self.compound else self.beats
 
     def weight(self, onset: int) -> int:
-        """Weight of a place in the bar: 4 its start, 3 its middle, 2 a beat, 1 half a beat, 0."""
+        """Return the metrical weight: 4 downbeat, 3 mid-bar, 2 beat, 1 half beat, 0 weaker."""
         onset %= self.bar
         if onset == 0:
             return 4
@@ -96,15 +96,18 @@ METRES = {
 
 @lru_cache(maxsize=4096)
 def written(metre: Metre, onset: int, ticks: int) -> tuple[int, ...]:
-    """Divide a note inside a bar into values that can be written, to be tied.
+    """Divide a note within a bar into tied values that can be written.
 
     Args:
-        metre: Of the bar.
-        onset: Ticks from the start of the (whole) bar.
-        ticks: How long it sounds; it ends with the bar at the latest.
+        metre: Metre of the bar.
+        onset: Ticks from the start of the full bar.
+        ticks: Duration of the note, which must not extend beyond the bar.
 
     Returns:
         Ticks of each value, in order.
+
+    Raises:
+        ValueError: The duration is too short to be written.
     """
     if ticks in VALUES and _reads_well(metre, onset, ticks):
         return (ticks,)
@@ -112,28 +115,28 @@ def written(metre: Metre, onset: int, ticks: int) -> tuple[int, ...]:
     inner = [at for at in range(onset + 1, end) if (at * 4) % QUARTER == 0]
     if not inner:
         raise ValueError(f"{ticks} ticks at {onset} of {metre.count}/{metre.unit}: too short")
-    # Cut at the heaviest place; of equals, at the last from which the rest can be written.
+    # Cut at the strongest position; among equals, prefer a single value before it, then the last.
     cut = max(inner, key=lambda at: (_depth(metre, at), at - onset in VALUES, at))
     return written(metre, onset, cut - onset) + written(metre, cut, end - cut)
 
 
 @lru_cache(maxsize=4096)
 def rests(metre: Metre, onset: int, ticks: int) -> tuple[int, ...]:
-    """Divide a silence inside a bar into rests: no rest hides a beat it does not start on."""
-    end, found = onset + ticks, []
+    """Divide a silence within a bar into rests that do not obscure the beats."""
+    end, values = onset + ticks, []
     while onset < end:
         fitting = [
             n
             for n, (_, dots) in VALUES.items()
             if n <= end - onset and (onset % n == 0 or dots) and _rest_reads_well(metre, onset, n)
         ]
-        found.append(max(fitting, default=min(end - onset, QUARTER // 4)))
-        onset += found[-1]
-    return tuple(found)
+        values.append(max(fitting, default=min(end - onset, QUARTER // 4)))
+        onset += values[-1]
+    return tuple(values)
 
 
 def _depth(metre: Metre, onset: int) -> float:
-    """Weight of a place, finer than :meth:`Metre.weight` below the half beat."""
+    """Return the metrical weight like :meth:`Metre.weight`, but graded below the half beat."""
     weight = float(metre.weight(onset))
     if weight == 0:
         part = metre.unit_ticks if metre.compound else metre.beat // 2
@@ -144,7 +147,7 @@ def _depth(metre: Metre, onset: int) -> float:
 
 
 def _reads_well(metre: Metre, onset: int, ticks: int) -> bool:
-    """Whether one value shows where the beats are."""
+    """Check whether a single value keeps the beats recognisable."""
     if onset % metre.bar == 0:
         return _fills(metre, ticks)
     end = onset + ticks
@@ -154,7 +157,7 @@ def _reads_well(metre: Metre, onset: int, ticks: int) -> bool:
         return _fills(metre, ticks)
     if metre.compound:
         return heaviest < 2
-    # A syncopation: begins on a beat (or its half) and lasts two of them.
+    # A syncopation starts on a beat (or half beat) and lasts for two of them.
     on_beat = onset % metre.beat == 0
     if on_beat and ticks % metre.beat == 0 and heaviest <= 3:
         return metre.beats > 2 or heaviest < 3
@@ -162,14 +165,14 @@ def _reads_well(metre: Metre, onset: int, ticks: int) -> bool:
 
 
 def _fills(metre: Metre, ticks: int) -> bool:
-    """Whether a note from a heavy place ends where a reader of the metre expects."""
+    """Check whether a note from a strong position ends where the metre suggests."""
     if metre.compound and ticks > metre.beat:
         return ticks % metre.beat == 0
     return True
 
 
 def _rest_reads_well(metre: Metre, onset: int, ticks: int) -> bool:
-    """Whether a rest keeps to the division of the bar."""
+    """Check whether a rest respects the division of the bar."""
     if metre.compound:
         if ticks == metre.beat or ticks == 2 * metre.beat:
             return onset % ticks == 0

@@ -1,4 +1,4 @@
-"""From what sounds to what is written: bars, tied values, accidentals and beams."""
+"""From sounding events to notation: bars, tied values, accidentals and beams."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,62 +13,63 @@ from converters.engraving.music.plans import Plan, Section
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """A measure as it is written: a whole bar, or a part of one."""
+    """A measure as written: a full bar or a part of one."""
 
     onset: int
     ticks: int
     section: Section
     number: int
     left: str = ""
-    """MEI's word for the line before it, if that is not a single one."""
+    """MEI's ``left``: type of the barline before the measure, empty for the default."""
     right: str = ""
+    """MEI's ``right``: type of the barline after the measure, empty for the default."""
     ending: str = ""
-    """Number of the ending it is, if its section has two."""
+    """Number of the volta ending, if its section has two."""
 
     @property
     def offset(self) -> int:
-        """Ticks into the whole bar at which it begins."""
+        """Ticks from the start of the full bar to the start of the measure."""
         return (self.onset - self.section.onset) % self.section.metre.bar
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether the measure is a full bar."""
         return self.ticks == self.section.metre.bar
 
 
 @dataclass(slots=True)
 class Note:
-    """What is written with one notehead, or one rest."""
+    """One notehead, or one rest."""
 
     onset: int
     ticks: int
     pitch: Pitch | None
-    """None for a rest."""
+    """Pitch of the note; None for a rest."""
     chord: int
-    """Number of the sonority in which it begins to sound."""
+    """Index of the sonority in which the note starts to sound."""
     first: bool
-    """Whether it is the first value of a sound, not tied to one before."""
+    """Whether this is the first value of an event, not tied to a previous one."""
     last: bool
-    """Whether it is the last value of a sound, not tied to one after."""
+    """Whether this is the last value of an event, not tied to a following one."""
     sung: bool = False
-    """Whether a syllable begins here."""
+    """Whether a syllable starts here."""
     accidental: int | None = None
-    """Alteration that is printed before it."""
+    """Alteration printed before the note."""
     courtesy: bool = False
-    """Whether the accidental is only a reminder."""
+    """Whether the accidental is a courtesy accidental."""
     whole_bar: bool = False
-    """Whether it is the rest of a whole bar."""
+    """Whether this is a whole-bar rest."""
     number: int = field(default=0)
-    """Of the note in the piece; 0 before it is given one."""
+    """Number of the note in the piece; 0 if not assigned yet."""
 
 
 Line = list[Note]
-"""What one voice has in one bar."""
+"""Notes and rests of one voice in one bar."""
 
 
 def bars_of(plan: Plan) -> list[Bar]:
-    """Lay out the bars of a piece; a bound between sections divides the bar of an upbeat."""
-    found: list[Bar] = []
+    """Lay out the bars of a piece; section boundaries divide the bar of an upbeat."""
+    bars: list[Bar] = []
     number = 0
     for section in plan.sections:
         length, onset = section.metre.bar, section.onset
@@ -77,14 +78,14 @@ def bars_of(plan: Plan) -> list[Bar]:
             starts.insert(0, onset - section.pickup)
         for start, end in pairwise([*starts, section.end]):
             number += start >= onset
-            found.append(Bar(onset=start, ticks=end - start, section=section, number=number))
+            bars.append(Bar(onset=start, ticks=end - start, section=section, number=number))
         is_first, is_last = section is plan.sections[0], section is plan.sections[-1]
-        opening = found[-len(starts)]
+        opening = bars[-len(starts)]
         if section.repeated and not is_first:
-            found[-len(starts)] = replace(opening, left="rptstart")
+            bars[-len(starts)] = replace(opening, left="rptstart")
         right = "rptend" if section.repeated else "end" if is_last else "dbl"
-        found[-1] = replace(found[-1], right=right)
-    return found
+        bars[-1] = replace(bars[-1], right=right)
+    return bars
 
 
 def write_voice(
@@ -93,12 +94,12 @@ def write_voice(
     """Write a voice bar by bar.
 
     Args:
-        parts: What it has during each sonority.
-        sonorities: Of the piece.
-        bars: Of the piece.
+        parts: Events of the voice during each sonority.
+        sonorities: Sonorities of the piece.
+        bars: Bars of the piece.
 
     Returns:
-        A line for each bar; its values fill the bar.
+        A line per bar, whose values fill the bar.
     """
     events = _events(parts, sonorities)
     lines: list[Line] = []
@@ -112,84 +113,82 @@ def write_voice(
             if event.onset + event.ticks > end:
                 break
             at += 1
-        lines.append(_silence(line, bar))
+        lines.append(_with_bar_rest(line, bar))
     return lines
 
 
 def _events(parts: Sequence[Part], sonorities: Sequence[Sonority]) -> list[Note]:
-    """The sounds and silences of a voice, whole."""
-    found: list[Note] = []
+    """List the notes and rests of a voice, undivided."""
+    events: list[Note] = []
     for i, (part, sonority) in enumerate(zip(parts, sonorities, strict=True)):
         onset = sonority.slot.onset
         sung = True
-        for sound in part:
-            sung = sung and sound.pitch is not None
-            goes_on = found and found[-1].pitch == sound.pitch
-            if goes_on and (sound.held or sound.pitch is None):
-                found[-1].ticks += sound.ticks
+        for event in part:
+            sung = sung and event.pitch is not None
+            repeats = events and events[-1].pitch == event.pitch
+            if repeats and (event.held or event.pitch is None):
+                events[-1].ticks += event.ticks
             else:
-                found.append(Note(onset, sound.ticks, sound.pitch, i, True, True, sung))
+                events.append(Note(onset, event.ticks, event.pitch, i, True, True, sung))
                 sung = False
-            onset += sound.ticks
-    return found
+            onset += event.ticks
+    return events
 
 
 def _values(event: Note, bar: Bar) -> Line:
-    """What of a sound is in a bar, in values that can be written."""
+    """Divide the part of an event that is within a bar into values that can be written."""
     start = max(event.onset, bar.onset)
     end = min(event.onset + event.ticks, bar.onset + bar.ticks)
     at = start - bar.onset + bar.offset
     divide = rests if event.pitch is None else written
-    found: Line = []
+    line: Line = []
     for ticks in divide(bar.section.metre, at, end - start):
         first = start == event.onset
         last = start + ticks == event.onset + event.ticks
-        found.append(
-            Note(start, ticks, event.pitch, event.chord, first, last, event.sung and first)
-        )
+        line.append(Note(start, ticks, event.pitch, event.chord, first, last, event.sung and first))
         start += ticks
-    return found
+    return line
 
 
-def _silence(line: Line, bar: Bar) -> Line:
-    """Write a bar that is all rests with the one rest that means a bar."""
+def _with_bar_rest(line: Line, bar: Bar) -> Line:
+    """Replace the rests of a silent bar by a single whole-bar rest."""
     if bar.whole and all(note.pitch is None for note in line):
         return [Note(bar.onset, bar.ticks, None, line[0].chord, True, True, whole_bar=True)]
     return line
 
 
 def with_endings(bars: Sequence[Bar], voices: Sequence[list[Line]]) -> list[Bar]:
-    """Write the last bar of some sections twice, as first and second ending.
+    """Duplicate the last bar of sections with two endings, as first and second ending.
 
     Args:
-        bars: Of the piece.
-        voices: Of each voice, a line for each bar; the second endings are inserted.
+        bars: Bars of the piece.
+        voices: Lines of each voice, one per bar; the second endings are inserted in place.
 
     Returns:
-        The bars with the second endings.
+        Bars including the second endings.
     """
-    found: list[Bar] = []
+    written_bars: list[Bar] = []
     added = 0
     for bar in bars:
-        at = len(found)
+        at = len(written_bars)
         bar = replace(bar, number=bar.number + added)
         is_last = bar.onset + bar.ticks == bar.section.end
         tied = any(not voice[at][0].first for voice in voices)
         if not (is_last and bar.section.two_endings) or tied:
-            found.append(bar)
+            written_bars.append(bar)
             continue
         final = "end" if bar.section.end == bars[-1].section.end else "dbl"
-        found.append(replace(bar, ending="1"))
-        found.append(replace(bar, ending="2", number=bar.number + 1, right=final, left=""))
+        written_bars.append(replace(bar, ending="1"))
+        written_bars.append(replace(bar, ending="2", number=bar.number + 1, right=final, left=""))
         added += 1
         for voice in voices:
             voice.insert(at + 1, [replace(note) for note in voice[at]])
             _shorten(voice[at], bar)
-    return found
+    return written_bars
 
 
 def _shorten(line: Line, bar: Bar) -> None:
-    """Let the one note of a bar end with a rest, in place."""
+    """Replace the end of a bar's only note by a rest, in place."""
     metre = bar.section.metre
     if len(line) > 1 or line[0].pitch is None or metre.beats < 2:
         return
@@ -207,24 +206,24 @@ def set_accidentals(
     """Decide which accidentals are printed in a bar of a staff.
 
     Args:
-        lines: Of the voices on the staff, upper first.
-        key: Whose signature holds.
-        altered: Steps that were altered in the bar before, and how.
-        courtesy: Whether a plain note is marked when it was altered in the bar before.
+        lines: Lines of the voices on the staff, upper first; modified in place.
+        key: Key whose signature is in force.
+        altered: Alteration in the previous bar, by step.
+        courtesy: Whether to print courtesy accidentals for alterations in the previous bar.
 
     Returns:
-        Steps that are altered in this bar, and how.
+        Alteration in this bar, by step.
     """
     signature = key.signature
     state: dict[int, int] = {}
-    found: dict[int, int] = {}
+    altered_here: dict[int, int] = {}
     notes = [n for line in lines for n in line if n.pitch is not None]
-    for note in sorted(notes, key=lambda n: n.onset):  # upper voices first where they meet
+    for note in sorted(notes, key=lambda n: n.onset):  # upper voices first at equal onsets
         assert note.pitch is not None
         step, alter = note.pitch
         plain = signature[step % 7]
         if alter != plain:
-            found[step] = alter
+            altered_here[step] = alter
         if not note.first:
             continue
         if state.get(step, plain) != alter:
@@ -233,37 +232,37 @@ def set_accidentals(
         elif courtesy and step not in state and altered.get(step, alter) != alter:
             note.accidental, note.courtesy = alter, True
             state[step] = alter
-    return found
+    return altered_here
 
 
 def beams(line: Line, bar: Bar, group: int, by_syllable: bool) -> list[list[Note]]:
-    """Group the notes of a line: those that share a beam, the others alone.
+    """Group the notes of a line by beam; unbeamed notes form groups of one.
 
     Args:
-        line: Of a voice.
-        bar: In which it is.
-        group: Ticks that a beam may span.
-        by_syllable: Whether a new syllable begins a new beam.
+        line: Line of a voice.
+        bar: Bar of the line.
+        group: Largest span of a beam in ticks.
+        by_syllable: Whether a new syllable starts a new beam.
     """
-    found: list[list[Note]] = []
+    groups: list[list[Note]] = []
     for note in line:
         joins = (
-            bool(found)
+            bool(groups)
             and _has_flag(note)
-            and _has_flag(found[-1][-1])
+            and _has_flag(groups[-1][-1])
             and (note.onset - bar.onset + bar.offset) // group
-            == (found[-1][-1].onset - bar.onset + bar.offset) // group
+            == (groups[-1][-1].onset - bar.onset + bar.offset) // group
             and not (by_syllable and note.sung)
         )
         if joins:
-            found[-1].append(note)
+            groups[-1].append(note)
         else:
-            found.append([note])
-    return found
+            groups.append([note])
+    return groups
 
 
 def beam_group(metre: Metre, wide: bool) -> int:
-    """Ticks that a beam may span."""
+    """Return the largest span of a beam in ticks."""
     if metre.compound:
         return metre.beat if metre.unit == 8 else metre.unit_ticks
     if metre.unit == 8:

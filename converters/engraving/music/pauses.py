@@ -1,10 +1,10 @@
-"""Rests: voices that come in late, and a breath between phrases."""
+"""Rests: delayed entries of voices, and breaths between phrases."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from converters.engraving.music.figuration import Part, Sound
+from converters.engraving.music.figuration import Part, VoiceEvent
 from converters.engraving.music.harmonisation import Sonority
 from converters.engraving.music.plans import Plan
 from converters.engraving.music.voicing import ALTO, SOPRANO, TENOR
@@ -13,7 +13,7 @@ _LATECOMERS = ((TENOR,), (ALTO,), (SOPRANO,), (ALTO, TENOR), (SOPRANO, ALTO))
 
 
 def last_of_phrases(sonorities: Sequence[Sonority]) -> list[int]:
-    """Numbers of the sonorities with which phrases end."""
+    """Find the indices of the sonorities that end phrases."""
     n = len(sonorities)
     return [
         i for i in range(n) if i == n - 1 or sonorities[i + 1].phrase is not sonorities[i].phrase
@@ -23,7 +23,7 @@ def last_of_phrases(sonorities: Sequence[Sonority]) -> list[int]:
 def enter_late(rng: random.Random, sonorities: list[Sonority], plan: Plan) -> None:
     """Silence upper voices at the start of some phrases, in place.
 
-    The bass is never silenced: the chords keep their inversion.
+    The bass is never silenced, so that the chords keep their inversion.
     """
     metres = {id(p): s.metre for s in plan.sections for p in s.phrases}
     start = 0
@@ -42,11 +42,11 @@ def enter_late(rng: random.Random, sonorities: list[Sonority], plan: Plan) -> No
 
 
 def breathe(parts: list[list[Part]], sonorities: Sequence[Sonority]) -> None:
-    """Let phrases end with a rest where the plan says so, in place."""
+    """Shorten the last chord of phrases by a rest where the plan requires it, in place."""
     for i in last_of_phrases(sonorities):
         silent = sonorities[i].phrase.silent_before
         too_short = any(voice[i][-1].ticks <= silent for voice in parts)
         for voice in parts:
             if silent and not too_short:
                 voice[i][-1].ticks -= silent
-                voice[i].append(Sound(silent, None))
+                voice[i].append(VoiceEvent(silent, None))

@@ -1,7 +1,7 @@
-"""Plans of pieces: sections, phrases, cadences and keys, before there is a note.
+"""Plans of pieces: sections, phrases, cadences and keys, before there are notes.
 
-A piece is a row of sections, a section a row of phrases, and phrases that bear the same letter are
-alike. Time runs in ticks from the first full bar of the piece.
+A piece is a sequence of sections, and a section is a sequence of phrases; phrases with the same
+letter are alike. Time is counted in ticks from the first full bar of the piece.
 """
 
 import random
@@ -25,70 +25,78 @@ from converters.engraving.music.rhythms import (
     draw_last_onset,
     phrase_slots,
 )
-from converters.engraving.music.styles import CHOIR, SONG, STYLES, THREE_AND_ONE, TWO_AND_TWO, Style
-from converters.engraving.music.voicing import Setting
+from converters.engraving.music.styles import (
+    CHOIR,
+    SONG,
+    STYLES,
+    THREE_AND_ONE,
+    TWO_AND_TWO,
+    MusicStyle,
+)
+from converters.engraving.music.voicing import VoicingRules
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phrase:
-    """A stretch of music that ends with a cadence."""
+    """A unit of music that ends with a cadence."""
 
     letter: str
-    """Phrases of a section with the same letter share rhythm, chords and melody."""
+    """Letter of the phrase; phrases of a section with the same letter share their music."""
     key: Key
-    """Where it ends."""
+    """Key in which the phrase ends."""
     home: Key
-    """Where it begins: the key of its section."""
+    """Key in which the phrase starts: that of its section."""
     cadence: Cadence
     slots: tuple[Slot, ...]
-    """Places of its chords; their onsets count from the piece's start."""
+    """Positions of its chords; onsets are relative to the start of the piece."""
     silent_before: int = 0
-    """Ticks of its last chord that are silent, to breathe."""
+    """Ticks of silence at the end of its last chord, for a breath."""
     voices: tuple[int, ...] = (0, 1, 2, 3)
-    """Which voices sing."""
+    """Voices that sing."""
     fermata: bool = False
 
     @property
     def onset(self) -> int:
-        """Where it begins, with its pickup."""
+        """Start in ticks, including the upbeat."""
         return self.slots[0].onset
 
     @property
     def end(self) -> int:
-        """Where it ends."""
+        """End in ticks."""
         return self.slots[-1].end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """Phrases under one signature, between heavier bar lines."""
+    """Phrases under one key and time signature, between double barlines."""
 
     key: Key
     metre: Metre
     onset: int
-    """Of its first full bar."""
+    """Start of its first full bar in ticks."""
     n_bars: int
     pickup: int
+    """Length of its upbeat in ticks."""
     phrases: tuple[Phrase, ...]
     repeated: bool = False
     two_endings: bool = False
-    """Whether its last bar is different the second time."""
+    """Whether its last bar has first and second endings."""
 
     @property
     def end(self) -> int:
-        """Where its last phrase ends."""
+        """End of its last phrase in ticks."""
         return self.onset + self.n_bars * self.metre.bar - self.pickup
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a piece will be."""
+    """Plan of a piece."""
 
-    style: Style
+    style: MusicStyle
     staves: tuple[tuple[int, ...], ...]
     """Voices of each staff, upper first."""
-    setting: Setting
-    """What the voices may do."""
+    rules: VoicingRules
+    """Ranges and spacing of the voices."""
     n_verses: int
     sections: tuple[Section, ...]
 
@@ -102,15 +110,15 @@ def draw_plan(
     style: str | None = None,
     metre: str | None = None,
 ) -> Plan:
-    """Draw what a piece will be.
+    """Draw the plan of a piece.
 
     Args:
-        rng: Source of chance.
-        bars: How many bars it has, at least 1.
-        key: Of its last section, unless that is to be drawn too.
-        n_staves: 2 or 4, likewise; a song has two.
-        style: Name of its style, likewise.
-        metre: Name of its first metre, likewise.
+        rng: Random number generator.
+        bars: Number of bars, at least 1.
+        key: Key of the last section; drawn if None.
+        n_staves: Number of staves, 2 or 4; drawn if None. A song always has 2.
+        style: Name of the style; drawn if None.
+        metre: Name of the first metre; drawn if None.
     """
     drawn = _draw_style(rng, style)
     staves = _draw_staves(rng, drawn, n_staves)
@@ -128,27 +136,29 @@ def draw_plan(
     )
     sections: list[Section] = []
     onset = 0
-    for own, group in zip(section_keys(rng, home, len(groups)), groups, strict=True):
+    for section_key, group in zip(section_keys(rng, home, len(groups)), groups, strict=True):
         here = sections[-1].metre if sections else first
         if sections and not traits.pickup and rng.random() < 0.2:
             other = METRES[rng.choices(names, weights)[0]]
             if other.unit == here.unit and other.count != here.count:
-                here = other  # the beat stays
+                here = other  # the beat stays the same
         ends = len(sections) == len(groups) - 1
-        section = _draw_section(rng, traits, own, here, onset=onset, lengths=group, ends=ends)
+        section = _draw_section(
+            rng, traits, section_key, here, onset=onset, lengths=group, ends=ends
+        )
         sections.append(section)
         onset += section.n_bars * here.bar
     return Plan(
         style=drawn,
         staves=staves,
-        setting=_setting(drawn, staves),
+        rules=_rules(drawn, staves),
         n_verses=rng.choices(range(len(drawn.verses)), drawn.verses)[0],
         sections=tuple(sections),
     )
 
 
-def _setting(style: Style, staves: tuple[tuple[int, ...], ...]) -> Setting:
-    """What the voices may do."""
+def _rules(style: MusicStyle, staves: tuple[tuple[int, ...], ...]) -> VoicingRules:
+    """Choose the ranges and spacing of the voices."""
     if style.broken:
         return SONG
     if not style.keyboard:
@@ -158,16 +168,16 @@ def _setting(style: Style, staves: tuple[tuple[int, ...], ...]) -> Setting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Traits:
-    """What all sections of a piece share."""
+    """Traits shared by all sections of a piece."""
 
-    style: Style
+    style: MusicStyle
     pickup: int
     divided_pickup: bool
     fermatas: bool
     breath: bool
 
 
-def _draw_style(rng: random.Random, name: str | None) -> Style:
+def _draw_style(rng: random.Random, name: str | None) -> MusicStyle:
     drawn = rng.choices([s for _, s in STYLES], [weight for weight, _ in STYLES])[0]
     if name is None:
         return drawn
@@ -175,9 +185,9 @@ def _draw_style(rng: random.Random, name: str | None) -> Style:
 
 
 def _draw_staves(
-    rng: random.Random, style: Style, n_staves: int | None
+    rng: random.Random, style: MusicStyle, n_staves: int | None
 ) -> tuple[tuple[int, ...], ...]:
-    """Draw which voices stand on which staff."""
+    """Draw the voices of each staff."""
     if style.broken:
         return ((0,), (1,))
     if n_staves is None:
@@ -197,7 +207,7 @@ def _draw_section(
     lengths: list[int],
     ends: bool,
 ) -> Section:
-    """Draw a section of phrases of so many bars; ``ends``: it is the last."""
+    """Draw a section with phrases of the given lengths; ``ends`` marks the last section."""
     letters = draw_letters(rng, lengths)
     templates = _draw_templates(rng, traits, metre, letters, lengths)
     phrases: list[Phrase] = []
@@ -235,39 +245,39 @@ def _draw_section(
 
 
 def _breath(traits: _Traits, metre: Metre, last: Slot) -> int:
-    """Ticks of the last chord that are silent; enough of it is left."""
+    """Return the ticks of silence at the end of the last chord, leaving enough of the chord."""
     if traits.breath and last.ticks > metre.beat * 3 // 2:
         return metre.beat
     rest = last.ticks - max(n for n in VALUES if n <= last.ticks)
-    return rest if rest < metre.beat else 0  # rather a short rest than a tie
+    return rest if rest < metre.beat else 0  # prefer a short rest to a tie
 
 
 def _draw_templates(
     rng: random.Random, traits: _Traits, metre: Metre, letters: list[str], lengths: list[int]
 ) -> dict[str, list[Slot]]:
-    """Draw the rhythm of each kind of phrase: mostly of two kinds of bars that recur."""
+    """Draw the rhythm of each kind of phrase, mostly from two recurring kinds of bars."""
     style = traits.style
     pool = [draw_cell(rng, metre, style.variety, broad=style.broad) for _ in range(2)]
-    found: dict[str, list[Slot]] = {}
+    templates: dict[str, list[Slot]] = {}
     for letter, n_bars in zip(letters, lengths, strict=True):
-        if letter in found:
+        if letter in templates:
             continue
         pattern = rng.choice(((0, 0, 0, 0), (0, 1, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
         cells = [pool[pattern[i % 4]] for i in range(n_bars)]
         if n_bars > 2 and rng.random() < 0.3:
             cells[-2] = draw_cell(rng, metre, style.variety, broad=style.broad)
-        found[letter] = phrase_slots(
+        templates[letter] = phrase_slots(
             metre,
             cells,
             pickup=traits.pickup,
             last_onset=draw_last_onset(rng, metre, traits.pickup, n_bars),
             divided_pickup=traits.divided_pickup,
         )
-    return found
+    return templates
 
 
-def _draw_voices(rng: random.Random, style: Style) -> tuple[int, ...]:
-    """Draw which voices sing a phrase."""
+def _draw_voices(rng: random.Random, style: MusicStyle) -> tuple[int, ...]:
+    """Draw the voices that sing a phrase."""
     if rng.random() >= style.trios:
         return (0, 1, 2, 3)
     return rng.choice(((0, 1, 2), (1, 2, 3)))

@@ -1,4 +1,4 @@
-"""Functional progressions: a walk from chord to chord that arrives at a cadence."""
+"""Functional progressions: random walks from chord to chord that reach a cadence."""
 
 import random
 from collections.abc import Sequence
@@ -127,7 +127,7 @@ _FORMULAS: dict[Mode, dict[Cadence, tuple[tuple[float, str], ...]]] = {
         "plagal": ((2, "V i iv I"), (2, "i6 iv i"), (1, "i iv I")),
     },
 }
-"""Weight and chords of the ways to close a phrase."""
+"""Weight and chords of each way to close a phrase, by mode and cadence."""
 
 
 def progression(
@@ -137,21 +137,25 @@ def progression(
     cadence: Cadence,
     *,
     before: str | None = None,
-    goes_on: bool = False,
+    continues: bool = False,
 ) -> list[str]:
     """Draw the chords of a phrase.
 
     Args:
-        rng: Source of chance.
-        mode: Of the key of the phrase.
-        weights: Metrical weight of the place of each chord, as :meth:`Metre.weight` gives it; the
-            last is the place of the cadence's last chord.
-        cadence: How the phrase closes.
-        before: Name of the chord in the same key that the phrase follows, or None at the start.
-        goes_on: Whether that chord belongs to the same phrase, so that the first must follow it.
+        rng: Random number generator.
+        mode: Mode of the key of the phrase.
+        weights: Metrical weight of the position of each chord, as returned by
+            :meth:`Metre.weight`; the last is the position of the cadence's last chord.
+        cadence: Kind of cadence that closes the phrase.
+        before: Name of the previous chord in the same key; None at the start.
+        continues: Whether that chord belongs to the same phrase, so that the first chord must be
+            able to follow it.
 
     Returns:
-        A name for each place; see :mod:`chords`.
+        Name of the chord at each position; see :mod:`chords`.
+
+    Raises:
+        ValueError: No progression of this length reaches the cadence.
     """
     n = len(weights)
     if n == 0:
@@ -161,9 +165,11 @@ def progression(
         head = n - len(formula)
         if head <= 0:
             return formula[-n:]
-        found = walk(rng, mode, weights[: head + 1], formula[0], before=before, goes_on=goes_on)
-        if found is not None:
-            return found[:-1] + formula
+        chords = walk(
+            rng, mode, weights[: head + 1], formula[0], before=before, continues=continues
+        )
+        if chords is not None:
+            return chords[:-1] + formula
     raise ValueError(f"no progression of {n} chords to a cadence: {cadence} in {mode}")
 
 
@@ -174,53 +180,53 @@ def walk(
     goal: str,
     *,
     before: str | None = None,
-    goes_on: bool = False,
+    continues: bool = False,
 ) -> list[str] | None:
-    """Walk from chord to chord to ``goal``, which comes last; None if there is no way.
+    """Walk from chord to chord to ``goal``, the last chord; None if no path exists.
 
     The arguments are those of :func:`progression`.
     """
     n = len(weights)
     following = graph(mode)
     reaching = _levels(mode, goal, n)
-    found: list[str] = []
+    names: list[str] = []
     for i in range(n):
-        previous = found[-1] if found else before
-        options = following.get(previous or "", {}) if i or goes_on else {}
-        if i == 0 and not goes_on:
+        previous = names[-1] if names else before
+        options = following.get(previous or "", {}) if i or continues else {}
+        if i == 0 and not continues:
             options = {**following.get(before or "", {}), **_openings(mode)}
         fitting = {
-            name: weight * _fits(name, previous if i or goes_on else None, weights, i)
+            name: weight * _fits(name, previous if i or continues else None, weights, i)
             for name, weight in options.items()
             if name in reaching[n - 1 - i]
         }
-        names = [name for name, weight in fitting.items() if weight > 0]
-        if not names:
+        possible = [name for name, weight in fitting.items() if weight > 0]
+        if not possible:
             return None
-        found.append(rng.choices(names, [fitting[name] for name in names])[0])
-    return found
+        names.append(rng.choices(possible, [fitting[name] for name in possible])[0])
+    return names
 
 
 @cache
 def tonic(mode: Mode) -> str:
-    """Name of the tonic chord."""
+    """Return the name of the tonic chord."""
     return "I" if mode == "major" else "i"
 
 
 @cache
 def graph(mode: Mode) -> dict[str, dict[str, float]]:
-    """What may follow each chord, and how often."""
-    found: dict[str, dict[str, float]] = {}
+    """Parse the transitions: the chords that may follow each chord, with their weights."""
+    transitions: dict[str, dict[str, float]] = {}
     text = (_NEXT_MAJOR if mode == "major" else _NEXT_MINOR).replace("\n   ", " ")
     for line in text.strip().splitlines():
         name, _, followers = line.partition(":")
         pairs = (part.split() for part in followers.split(","))
-        found[name] = {follower: float(weight) for follower, weight in pairs}
-    return found
+        transitions[name] = {follower: float(weight) for follower, weight in pairs}
+    return transitions
 
 
 def _formula(rng: random.Random, mode: Mode, cadence: Cadence, weights: Sequence[int]) -> list[str]:
-    """Draw a way to close, one whose six-four chord is on a heavier place than what follows."""
+    """Draw a cadence formula, preferably with its six-four chord on a stronger position."""
     choices = [(weight, formula.split()) for weight, formula in _FORMULAS[mode][cadence]]
     good = [(w, names) for w, names in choices if _six_four_is_heavy(names, weights)]
     names = [names for _, names in good or choices]
@@ -235,13 +241,13 @@ def _six_four_is_heavy(names: list[str], weights: Sequence[int]) -> bool:
 
 
 def _openings(mode: Mode) -> dict[str, float]:
-    """Chords that a phrase may begin with whatever came before."""
+    """Return chords that may start a phrase after any chord, with their weights."""
     return {tonic(mode): 6.0, f"{tonic(mode)}6": 0.7, "V": 0.8}
 
 
 @lru_cache(maxsize=4096)
 def _levels(mode: Mode, goal: str, n: int) -> list[frozenset[str]]:
-    """Chords from which ``goal`` can be reached in exactly 0, 1, ... n - 1 steps."""
+    """Find the chords from which ``goal`` is reached in exactly 0, 1, ... n - 1 steps."""
     levels = [frozenset({goal})]
     for _ in range(n - 1):
         later = levels[-1]
@@ -251,7 +257,7 @@ def _levels(mode: Mode, goal: str, n: int) -> list[frozenset[str]]:
 
 
 def _fits(name: str, previous: str | None, weights: Sequence[int], i: int) -> float:
-    """How well a chord suits the weight of its place."""
+    """Rate how well a chord suits its metrical position, as a factor."""
     weight, last = weights[i], i == len(weights) - 1
     if name == "K64":
         return 1.0 if weight >= 2 and not last and weight > weights[i + 1] else 0.0

@@ -1,4 +1,4 @@
-"""Rhythms of phrases, in which all voices move before they are decorated."""
+"""Rhythms of phrases, in which all voices move before they are ornamented."""
 
 import random
 from collections.abc import Sequence
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from converters.engraving.music.metres import Metre
 
 Cell = tuple[float, ...]
-"""Beats of each note of a bar."""
+"""Length in beats of each note of a bar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for a chord."""
+    """A position for a chord."""
 
     onset: int
-    """Ticks from the first bar's start; before it in a pickup."""
+    """Ticks from the start of the first bar; negative in an upbeat."""
     ticks: int
     weight: int
-    """Weight of the place; see :meth:`Metre.weight`."""
+    """Metrical weight; see :meth:`Metre.weight`."""
 
     @property
     def end(self) -> int:
-        """Tick after the last."""
+        """End in ticks, exclusive."""
         return self.onset + self.ticks
 
 
@@ -52,14 +52,14 @@ SIMPLE: dict[int, tuple[tuple[float, Cell], ...]] = {
         (0.5, (2, 1.5, 0.5)),
     ),
 }
-"""Weight and rhythm of bars of two, three and four undivided beats."""
+"""Weight and rhythm of bars of two, three and four simple beats."""
 
 BROAD: dict[int, tuple[tuple[float, Cell], ...]] = {
     2: ((3, (2,)), (2, (1, 1))),
     3: ((3, (3,)), (3, (2, 1)), (1, (1, 1, 1))),
     4: ((4, (2, 2)), (2, (2, 1, 1)), (1, (3, 1)), (1, (4,))),
 }
-"""The same for chords that last longer than a beat."""
+"""Weight and rhythm of bars with chords longer than a beat, by number of beats."""
 
 THIRD = 1 / 3
 COMPOUND: tuple[tuple[float, Cell], ...] = (
@@ -68,23 +68,23 @@ COMPOUND: tuple[tuple[float, Cell], ...] = (
     (2, (THIRD, THIRD, THIRD)),
     (0.6, (0.5, 0.5 * THIRD, THIRD)),
 )
-"""Weight and rhythm of beats of three parts."""
+"""Weight and rhythm of compound beats."""
 ALONE: tuple[tuple[float, Cell], ...] = (
     (5, (2 * THIRD, THIRD)),
     (3, (THIRD, THIRD, THIRD)),
     (1, (0.5, 0.5 * THIRD, THIRD)),
     (0.7, (1,)),
 )
-"""The same where a bar is one such beat."""
+"""Weight and rhythm of bars that consist of one compound beat."""
 
 
 def draw_cell(rng: random.Random, metre: Metre, variety: float, *, broad: bool = False) -> Cell:
     """Draw the rhythm of a bar.
 
     Args:
-        rng: Source of chance.
-        metre: Of the bar.
-        variety: Share of bars that do not just move in beats.
+        rng: Random number generator.
+        metre: Metre of the bar.
+        variety: Fraction of bars that do not simply move in beats.
         broad: Whether notes should be longer than a beat.
     """
     if broad and metre.compound:
@@ -109,18 +109,17 @@ def phrase_slots(
     last_onset: int,
     divided_pickup: bool,
 ) -> list[Slot]:
-    """Lay out the places of a phrase's chords.
+    """Lay out the positions of a phrase's chords.
 
     Args:
-        metre: Of the phrase.
-        cells: Rhythm of each bar; of the last, the part before the last chord is used.
-        pickup: Ticks before the first bar that belong to the phrase, and of the last bar that do
-            not.
-        last_onset: Ticks into the last bar where the last chord begins.
-        divided_pickup: Whether a pickup of a beat has two notes.
+        metre: Metre of the phrase.
+        cells: Rhythm of each bar; of the last bar, only the part before the last chord is used.
+        pickup: Length of the upbeat in ticks; the last bar is shortened by as much.
+        last_onset: Onset of the last chord in ticks from the start of the last bar.
+        divided_pickup: Whether an upbeat of one beat is divided into two notes.
 
     Returns:
-        The places without a gap; the first begins ``pickup`` before tick 0.
+        Positions without gaps; the first starts ``pickup`` ticks before tick 0.
     """
     onsets = _pickup_onsets(metre, pickup, divided_pickup)
     for i, cell in enumerate(cells):
@@ -139,7 +138,7 @@ def phrase_slots(
 
 
 def draw_last_onset(rng: random.Random, metre: Metre, pickup: int, n_bars: int) -> int:
-    """Draw where in the last bar of a phrase its last chord begins, in ticks."""
+    """Draw the onset of a phrase's last chord in its last bar, in ticks."""
     beat, beats = metre.beat, metre.beats
     choices = {2: (0, 0, 1), 3: (0, 0, 0, 1, 2), 4: (0, 0, 2, 2, 2)}.get(beats, (0,))
     if n_bars == 1 and not metre.compound and beats > 1:

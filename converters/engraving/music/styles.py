@@ -1,81 +1,81 @@
-"""Kinds of pieces: how often which metre, rhythm, figure and layout comes."""
+"""Kinds of pieces: frequencies of metres, rhythms, figures and layouts."""
 
 from dataclasses import dataclass, field
 
-from converters.engraving.music.voicing import Setting
+from converters.engraving.music.voicing import VoicingRules
 
-CHOIR = Setting()
-"""Four singers."""
-THREE_AND_ONE = Setting(
+CHOIR = VoicingRules()
+"""Rules for four singers."""
+THREE_AND_ONE = VoicingRules(
     lowest=(64, 60, 55, 38),
     highest=(81, 76, 72, 60),
     spacing=(9, 9, 24),
     span=14,
     unisons=False,
 )
-"""Two hands, of which the right one has three notes."""
-TWO_AND_TWO = Setting(
+"""Rules for two hands, three notes in the right one."""
+TWO_AND_TWO = VoicingRules(
     lowest=(64, 57, 48, 40), highest=(81, 76, 67, 60), spacing=(12, 16, 14), unisons=False
 )
-"""Two hands with two notes each."""
+"""Rules for two hands with two notes each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Style:
-    """A kind of piece; shares are from 0 to 1."""
+class MusicStyle:
+    """A kind of piece; fractions are from 0 to 1."""
 
     name: str
     metres: tuple[tuple[float, str], ...]
     """Weight and name of each metre."""
     variety: float
-    """Share of bars that do not just move in beats."""
+    """Fraction of bars that do not simply move in beats."""
     passing: float
-    """Share of thirds that are filled."""
+    """Fraction of thirds filled by a passing note."""
     neighbour: float
-    """Share of repeated notes that are ornamented."""
+    """Fraction of repeated notes ornamented by a neighbour note."""
     suspension: float
-    """Share of falling steps that are delayed."""
+    """Fraction of falling steps delayed by a suspension."""
     skips: float = 0.0
-    """Share of steps and repeated notes before which there is another note of the chord."""
+    """Fraction of steps and repeated notes preceded by another chord tone."""
     short: float = 0.1
-    """Share of figures that have sixteenths or a dot."""
+    """Fraction of figures with sixteenths or dotted notes."""
     fermatas: float = 0.0
-    """Share of pieces in which phrases end with a fermata."""
+    """Fraction of pieces whose phrases end with a fermata."""
     four_staves: float = 0.0
-    """Share of pieces in open score."""
+    """Fraction of pieces in open score."""
     verses: tuple[float, ...] = (1.0,)
-    """Weight of having 0, 1, ... verses of text."""
+    """Weight of 0, 1, ... verses of lyrics."""
     pickup: float = 0.5
-    """Share of pieces with an upbeat."""
+    """Fraction of pieces with an upbeat."""
     trios: float = 0.0
-    """Share of phrases in which one voice is silent."""
+    """Fraction of phrases in which one voice is silent."""
     late: float = 0.0
-    """Share of phrases in which a voice comes in late."""
+    """Fraction of phrases in which a voice enters late."""
     breath: float = 0.0
-    """Share of pieces in which phrases end with a rest."""
+    """Fraction of pieces whose phrases end with a rest."""
     holding: float = 0.0
-    """Share of repeated notes in lower voices that are held instead."""
+    """Fraction of repeated notes in lower voices that are held instead."""
     broad: bool = False
     """Whether chords last longer than a beat."""
     broken: bool = False
-    """Whether the lower voices are broken chords in one line."""
+    """Whether the lower voices play broken chords in one line."""
     keyboard: bool = False
-    """Whether voices of the same rhythm share a stem."""
+    """Whether voices with the same rhythm share stems."""
     phrase_bars: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """Usual lengths of a phrase in bars, by the beats that are felt in one."""
+    """Usual lengths of a phrase in bars, by the number of perceived beats per bar."""
 
 
-SONG = Setting(
+SONG = VoicingRules(
     lowest=(67, 52, 47, 40), highest=(84, 67, 62, 55), spacing=(24, 9, 12), unisons=False
 )
-"""A melody over broken chords that lie under the left hand."""
+"""Rules for a melody over broken chords that the left hand can reach."""
 
 _PHRASES = {1: (8, 4), 2: (4,), 3: (4,), 4: (4, 2, 4)}
 
 STYLES = (
     (
         3.0,
-        Style(
+        MusicStyle(
             name="hymn",
             metres=(
                 (5, "4/4"),
@@ -100,7 +100,7 @@ STYLES = (
     ),
     (
         3.0,
-        Style(
+        MusicStyle(
             name="chorale",
             metres=((4, "4/4"), (5, "C"), (2, "3/4"), (0.5, "3/2")),
             variety=0.15,
@@ -117,7 +117,7 @@ STYLES = (
     ),
     (
         1.5,
-        Style(
+        MusicStyle(
             name="lilt",
             metres=((5, "6/8"), (1.5, "9/8"), (1.5, "12/8"), (1.5, "6/4"), (1, "3/8")),
             variety=1.0,
@@ -134,7 +134,7 @@ STYLES = (
     ),
     (
         1.5,
-        Style(
+        MusicStyle(
             name="motet",
             metres=((3, "cut"), (2, "2/2"), (2, "3/2"), (1, "4/2"), (2, "4/4"), (1, "3/4")),
             variety=0.7,
@@ -154,7 +154,7 @@ STYLES = (
     ),
     (
         1.5,
-        Style(
+        MusicStyle(
             name="keyboard",
             metres=((4, "4/4"), (4, "3/4"), (2, "2/4"), (2, "6/8"), (1, "3/8"), (1, "C")),
             variety=0.7,
@@ -172,7 +172,7 @@ STYLES = (
     ),
     (
         0.8,
-        Style(
+        MusicStyle(
             name="song",
             metres=((4, "4/4"), (4, "3/4"), (2, "2/4"), (3, "6/8"), (1, "C"), (1, "9/8")),
             variety=1.0,
@@ -189,4 +189,4 @@ STYLES = (
         ),
     ),
 )
-"""Weight and description of each kind."""
+"""Weight and description of each kind of piece."""

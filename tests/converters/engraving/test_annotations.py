@@ -1,4 +1,4 @@
-"""Annotations in DeepScoresV2's words, against hand-worked ones and OpenCV's drawing."""
+"""Annotations compared with examples worked out by hand and with OpenCV."""
 
 import math
 
@@ -26,13 +26,13 @@ def symbol(
     return Symbol(category=category, outline=ink, shapes=(), position=position, staff=staff)
 
 
-def test_no_symbols_no_rows() -> None:
+def test_no_symbols_give_no_annotations() -> None:
     assert annotations.rows([], np.empty((0, 4)), 1) == []
     assert not annotations.segmentation([], np.empty((0, 4)), 3, 2).any()
     assert annotations.segmentation([], np.empty((0, 4)), 3, 2).shape == (2, 3)
 
 
-def test_a_row() -> None:
+def test_annotation_of_a_notehead() -> None:
     head = symbol(SQUARE, "noteheadBlackOnLine", position=2, staff=3)
     [(annotation_id, row)] = annotations.rows([head], np.array([[10, 20, 30, 60.0]]), 7)
     assert annotation_id == 700_001
@@ -46,14 +46,14 @@ def test_a_row() -> None:
     }
 
 
-def test_a_hole_is_no_ink() -> None:
+def test_holes_do_not_count_as_ink() -> None:
     hole = (SQUARE[::-1] - (20, 40)) / 2 + (20, 40)
     assert annotations.area(outline([SQUARE])) == 800
     assert annotations.area(outline([SQUARE, hole])) == 600
 
 
 @given(st.floats(-89, 89), st.floats(5, 40), st.floats(1, 4))
-def test_a_turned_box_begins_at_the_bottom_right_and_goes_up(
+def test_rotated_box_starts_at_the_bottom_right_and_goes_up(
     degrees: float, length: float, width: float
 ) -> None:
     turn = math.radians(degrees)
@@ -61,18 +61,18 @@ def test_a_turned_box_begins_at_the_bottom_right_and_goes_up(
     matrix = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     points = half @ matrix + (100, 200)
     box = [*points.min(0), *points.max(0)]
-    found = np.array(annotations.turned_box(outline([points]), box)).reshape(4, 2)
-    gaps = np.linalg.norm(found[:, None] - points, axis=2).min(1)
+    result = np.array(annotations.rotated_box(outline([points]), box)).reshape(4, 2)
+    gaps = np.linalg.norm(result[:, None] - points, axis=2).min(1)
     assert gaps.max() < 0.01
-    assert found.sum(1).argmax() == 0
-    (ax, ay), (bx, by), (cx, cy), _ = found
-    assert (bx - ax) * (cy - by) - (by - ay) * (cx - bx) < 0  # against the clock, y downwards
+    assert result.sum(1).argmax() == 0
+    (ax, ay), (bx, by), (cx, cy), _ = result
+    assert (bx - ax) * (cy - by) - (by - ay) * (cx - bx) < 0  # counter-clockwise, as y points down
 
 
-def test_a_box_that_would_stick_out_far_stays_upright() -> None:
+def test_rotated_box_is_upright_if_it_would_extend_far() -> None:
     plump = np.array([[0, 0], [100, 30], [130, 130], [30, 100.0]])
     box = [0.0, 0.0, 130.0, 130.0]
-    assert annotations.turned_box(outline([plump]), box) == [130, 130, 130, 0, 0, 0, 0, 130]
+    assert annotations.rotated_box(outline([plump]), box) == [130, 130, 130, 0, 0, 0, 0, 130]
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_a_box_that_would_stick_out_far_stays_upright() -> None:
         ([1.95, 2.0, 2.99, 4.0], [2, 2, 3, 4]),
     ],
 )
-def test_rounding_leaves_out_a_tenth_of_a_pixel_at_most(
+def test_rounding_cuts_off_at_most_a_tenth_of_a_pixel(
     box: list[float], expected: list[int]
 ) -> None:
     assert annotations.rounded(np.array([box])).tolist() == [expected]
 
 
-def test_segmentation_fills_the_ink_like_opencv() -> None:
-    found = symbol(SQUARE + 0.01)
-    image = annotations.segmentation([found], np.array([[10.01, 20.01, 30.01, 60.01]]), 50, 80)
+def test_segmentation_agrees_with_opencv() -> None:
+    result = symbol(SQUARE + 0.01)
+    image = annotations.segmentation([result], np.array([[10.01, 20.01, 30.01, 60.01]]), 50, 80)
     [colour] = [c.color for c in catalogue("engraved").categories if c.name == "stem"]
     expected = np.zeros((80, 50), np.uint8)
     cv2.rectangle(expected, (10, 20), (29, 59), colour, cv2.FILLED)

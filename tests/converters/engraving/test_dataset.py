@@ -1,4 +1,4 @@
-"""Whole data sets: what is in the folder, that it does not depend on workers, what goes wrong."""
+"""Complete data sets: contents, reproducibility and errors."""
 
 import errno
 import hashlib
@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import class_maps
 from class_maps import ConfigError, InputError, OmrError, catalogue
 from converters import images
 from converters.conversion import ConversionOptions, convert
-from converters.engraving import child, dataset, score_files, scores, typesetting
+from converters.engraving import child, dataset, music_files, typesetting
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
+from converters.engraving.pieces import number_pieces
 
 SMALL = PageOptions(width=700, height=600)
 PAGES = 6
@@ -34,13 +36,13 @@ def options(**more: Any) -> EngravingOptions:  # noqa: ANN401
 
 
 def labels(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for path in sorted(folder.glob("deepscores_*.json")):
         data = json.loads(path.read_text())
         name_of = {str(image["id"]): image["filename"] for image in data["images"]}
         for annotation in data["annotations"].values():
-            found.setdefault(name_of[annotation["img_id"]], []).append(annotation)
-    return found
+            result.setdefault(name_of[annotation["img_id"]], []).append(annotation)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_folder_is_whole(made: Path) -> None:
+def test_folder_is_complete(made: Path) -> None:
     assert sorted(p.name for p in made.iterdir()) == [
         "deepscores_train.json",
         "deepscores_val.json",
@@ -67,7 +69,7 @@ def test_the_folder_is_whole(made: Path) -> None:
         assert {a for image in part["images"] for a in image["ann_ids"]} == set(part["annotations"])
 
 
-def test_an_annotation_says_what_deepscoresv2_says(made: Path) -> None:
+def test_annotations_have_the_fields_of_deepscoresv2(made: Path) -> None:
     data = json.loads((made / "deepscores_train.json").read_text())
     for annotation in data["annotations"].values():
         x0, y0, x1, y1 = annotation["a_bbox"]
@@ -82,16 +84,18 @@ def test_an_annotation_says_what_deepscoresv2_says(made: Path) -> None:
             assert "rel_position:" in annotation["comments"]
 
 
-def test_font_and_pieces_held_out(made: Path) -> None:
+def test_font_and_pieces_are_held_out(made: Path) -> None:
     manifest = json.loads((made / "manifest.json").read_text())
     assert manifest["splits"]["val"]["fonts"] == {"Petaluma": 2}
     assert "Petaluma" not in manifest["splits"]["train"]["fonts"]
     assert manifest["splits"]["train"]["pages"] == 4
     total = sum(len(annotations) for annotations in labels(made).values())
+    assert manifest["rasteriser"] == f"blend2d {version('blend2d-py')}"
+    assert "rasteriser" not in manifest["engraved"]["page"]
     assert manifest["symbols"] == total == sum(manifest["categories"].values())
 
 
-def test_segmentation_paints_the_categories_where_they_are(made: Path) -> None:
+def test_segmentation_agrees_with_the_annotations(made: Path) -> None:
     colour = {c.id: c.color for c in catalogue("engraved").categories}
     for name, annotations in labels(made).items():
         path = made / "segmentation" / name.replace(".png", "_seg.png")
@@ -102,7 +106,7 @@ def test_segmentation_paints_the_categories_where_they_are(made: Path) -> None:
                 assert colour[int(annotation["cat_id"][0])] in painted[y0:y1, x0:x1]
 
 
-def test_convert_reads_it_and_every_symbol_closes(made: Path, tmp_path: Path) -> None:
+def test_convert_reads_every_symbol(made: Path, tmp_path: Path) -> None:
     for name in ("harmony", "deepscores"):
         out = tmp_path / name
         summary = convert(made, out, ConversionOptions(class_map=class_maps.load(name)))
@@ -112,17 +116,17 @@ def test_convert_reads_it_and_every_symbol_closes(made: Path, tmp_path: Path) ->
         assert set(summary["dropped_by_reason"]) <= {"not in class map"}
 
 
-def test_page_k_is_the_same_for_any_workers_number_and_order(made: Path, tmp_path: Path) -> None:
+def test_pages_do_not_depend_on_workers_number_or_order(made: Path, tmp_path: Path) -> None:
     more = options(pages=PAGES + 2, val=0.34, holdout_font="Petaluma")
     engrave(tmp_path / "out", more, workers=2)
-    ours, theirs = labels(made), labels(tmp_path / "out")
-    assert ours == {name: theirs[name] for name in ours}
-    for name in ours:
+    smaller, larger = labels(made), labels(tmp_path / "out")
+    assert smaller == {name: larger[name] for name in smaller}
+    for name in smaller:
         image = (made / "images" / name).read_bytes()
         assert image == (tmp_path / "out" / "images" / name).read_bytes()
 
 
-def test_another_seed_gives_other_pages(made: Path, tmp_path: Path) -> None:
+def test_other_seeds_give_other_pages(made: Path, tmp_path: Path) -> None:
     engrave(tmp_path / "out", options(pages=1, page=PageOptions(width=700, height=600, seed=1)))
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
 
@@ -131,56 +135,68 @@ GOLDEN = "08cfaf9359984ceae7923be2911b56e6013aa0a6cf61305bc6d9320a44f5f2f9"
 GOLDEN_VEROVIO = "6.4.1"
 
 
-@pytest.mark.skipif(version("verovio") != GOLDEN_VEROVIO, reason="another verovio sets otherwise")
-def test_labels_are_those_of_every_other_machine(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    version("verovio") != GOLDEN_VEROVIO, reason="layouts depend on the version of verovio"
+)
+def test_labels_are_the_same_on_every_machine(tmp_path: Path) -> None:
     page = PageOptions(width=700, height=600, seed=7, style="mixed", degrade="scan")
     engrave(tmp_path / "out", options(pages=4, page=page))
-    words = [
+    rows = [
         (name, annotation["cat_id"], [round(side, 1) for side in annotation["a_bbox"]])
         for name, annotations in sorted(labels(tmp_path / "out").items())
         for annotation in annotations
     ]
-    assert hashlib.sha256(json.dumps(words).encode()).hexdigest() == GOLDEN
+    assert hashlib.sha256(json.dumps(rows).encode()).hexdigest() == GOLDEN
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pages": 0}, "--pages must be at least 1, got 0"),
-        ({"val": 1.0}, "--val must be from 0 to below 1, got 1"),
+        ({"pages": 0}, "--pages 0: too few; expected at least 1"),
+        ({"val": 1.0}, "--val 1: out of range; expected 0 <= VAL < 1"),
         (
             {"holdout_font": "Leland"},
-            "--holdout-font needs pages that are held out; give --val too",
+            "--holdout-font Leland: no pages are held out; set --val too",
         ),
         (
             {"page": PageOptions(fonts=("Bravur",))},
-            "no font is called Bravur (did you mean Bravura?); there are Bravura, Gootville, "
+            "--fonts: no such font: Bravur (did you mean Bravura?); expected Bravura, Gootville, "
             "Leipzig, Leland, Petaluma",
         ),
         (
             {"page": PageOptions(fonts=("Leland",)), "holdout_font": "Leland", "val": 0.5},
-            "no font is left to train on; give --fonts more of them",
+            "--holdout-font Leland: no font is left for the training pages; list more in --fonts",
         ),
-        ({"page": PageOptions(width=60000)}, "--size must be from 200 to 20000 pixels a side"),
+        (
+            {"holdout_font": "Lelan", "val": 0.5},
+            "--holdout-font: no such font: Lelan (did you mean Leland?); expected Bravura, "
+            "Gootville, Leipzig, Leland, Petaluma",
+        ),
+        (
+            {"page": PageOptions(width=60000)},
+            "--size 60000x2772: out of range; expected 200 to 20000 pixels for both sides",
+        ),
         (
             {"page": PageOptions(width=50, height=3000)},
-            "--size must be from 200 to 20000 pixels a side",
+            "--size 50x3000: out of range; expected 200 to 20000 pixels for both sides",
         ),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+def test_invalid_options(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         options(**settings)
     assert str(error.value) == message
 
 
-def test_a_page_that_nothing_fits_on_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OmrError, match="page 1: none of 50 tries came to a page: music that runs"):
+def test_too_small_a_page_is_a_one_line_error_and_leaves_no_files(tmp_path: Path) -> None:
+    with pytest.raises(
+        OmrError, match="page 1: all 50 attempts were rejected: music runs off the page"
+    ):
         engrave(tmp_path / "out", options(page=PageOptions(width=3000, height=200)))
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- files -------------------------------------------------------------------------------------
+# ---- music files as input -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -200,13 +216,13 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) -> None:
+def test_usable_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) -> None:
     manifest = engrave(tmp_path / "out", options(pages=4, scores=str(folder), val=0.5), workers=2)
     assert manifest["failures"] == {
-        "broken.musicxml": "not XML, cut short or damaged: Premature end of data in tag part line "
+        "broken.musicxml": "not XML, truncated or damaged: Premature end of data in tag part line "
         "1, line 1, column 23 (<string>, line 1)",
         "empty.krn": "verovio cannot read it",
-        "silent.mei": "a score without notes",
+        "silent.mei": "contains no notes",
         "torn.mxl": "cannot be read: File is not a zip file",
     }
     assert manifest["works"] == {"2": "deep/better.mei, deep/copy.mei", "5": "good.mei"}
@@ -218,11 +234,11 @@ def test_files_are_used_and_failures_are_listed(folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        ([], "no scores: expected .krn, .mei, .musicxml, .mxl, .xml"),
-        (["silent.mei"], "no score can be used; silent.mei: a score without notes"),
+        ([], "no scores; expected .krn, .mei, .musicxml, .mxl, .xml"),
+        (["silent.mei"], "no file can be used; silent.mei: contains no notes"),
     ],
 )
-def test_no_score_at_all(folder: Path, tmp_path: Path, keep: list[str], message: str) -> None:
+def test_no_usable_files(folder: Path, tmp_path: Path, keep: list[str], message: str) -> None:
     for path in folder.rglob("*.*"):
         if path.name not in keep:
             path.unlink()
@@ -232,13 +248,16 @@ def test_no_score_at_all(folder: Path, tmp_path: Path, keep: list[str], message:
     assert not (tmp_path / "out").exists()
 
 
-def test_one_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
+def test_a_single_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "deep")
-    with pytest.raises(ConfigError, match=r"--val 0\.5 of 1 pieces leaves none on one side"):
+    with pytest.raises(
+        ConfigError,
+        match=r"--val 0\.5: leaves no pieces on one side of the split of 1; provide more files",
+    ):
         engrave(tmp_path / "out", options(scores=str(folder), val=0.5))
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such file or folder of scores"):
         engrave(tmp_path / "out", options(scores=str(tmp_path / "nowhere")))
 
@@ -246,11 +265,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ("import os; os.abort()", r"verovio stopped while reading it \(exit status -6\)"),
+        ("import os; os.abort()", r"verovio crashed while reading it \(exit status -6\)"),
         ("import time; time.sleep(60)", "not read within 1 s"),
     ],
 )
-def test_a_child_that_aborts_or_hangs(
+def test_aborting_or_hanging_child(
     program: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "broken_child.py").write_text(program)
@@ -261,34 +280,34 @@ def test_a_child_that_aborts_or_hangs(
     assert re.fullmatch(message, error)
 
 
-def test_a_child_cannot_take_all_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_child_is_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MEMORY_LIMIT_BYTES", 100 << 20)
-    assert child.examine(folder / "good.mei").error  # which of them notices is chance
+    assert child.examine(folder / "good.mei").error  # the message depends on who fails first
 
 
-# ---- reading scores ----------------------------------------------------------------------------
+# ---- reading music files ----------------------------------------------------------------------------
 
 
-def test_scores_in_other_encodings(tmp_path: Path) -> None:
+def test_music_files_in_other_encodings(tmp_path: Path) -> None:
     text = score([NOTES])
     for name, encoding in (("a.mei", "utf-8"), ("b.mei", "utf-16"), ("c.mei", "utf-8-sig")):
         (tmp_path / name).write_bytes(text.encode(encoding))
-        assert score_files.read(tmp_path / name) == text
+        assert music_files.read(tmp_path / name) == text
     latin = text.replace("UTF-8", "latin-1").replace("<title/>", "<title>Bär</title>")
     (tmp_path / "d.mei").write_bytes(latin.encode("latin-1"))
-    assert "Bär" in score_files.read(tmp_path / "d.mei")
+    assert "Bär" in music_files.read(tmp_path / "d.mei")
 
 
-def test_a_score_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_files, "MAX_BYTES", 100 << 10)
+def test_too_large_a_music_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(music_files, "MAX_BYTES", 100 << 10)
     path = tmp_path / "bomb.mxl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("score.xml", b" " * (200 << 10))
-    with pytest.raises(InputError, match=r"bomb\.mxl: larger than 0 MB: no score"):
-        score_files.read(path)
+    with pytest.raises(InputError, match=r"bomb\.mxl: larger than 0 MB; not a score"):
+        music_files.read(path)
 
 
-def test_the_score_of_an_archive_is_the_one_that_its_container_names(tmp_path: Path) -> None:
+def test_archives_are_read_from_the_root_file_of_their_container(tmp_path: Path) -> None:
     path = tmp_path / "a.mxl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("__MACOSX/._a.xml", b"\xff\x00")
@@ -296,39 +315,43 @@ def test_the_score_of_an_archive_is_the_one_that_its_container_names(tmp_path: P
         archive.writestr("a.xml", "<score-partwise><part/></score-partwise>")
         rootfile = '<rootfiles><rootfile full-path="a.xml"/></rootfiles>'
         archive.writestr("META-INF/container.xml", f"<container>{rootfile}</container>")
-    assert score_files.read(path) == "<score-partwise><part/></score-partwise>"
+    assert music_files.read(path) == "<score-partwise><part/></score-partwise>"
 
 
-def test_copies_of_music_are_found_whatever_their_titles() -> None:
+def test_copies_with_other_titles_have_the_same_pitch_hash() -> None:
     one = score([NOTES], head='keysig="2s"')
-    assert score_files.music(one) == score_files.music(one.replace("<title/>", "<title>A</title>"))
-    assert score_files.music(one) != score_files.music(score([NOTES.replace("c", "d", 1)]))
-    assert score_files.music("") != score_files.music("**kern\n4c")
+    assert music_files.pitch_hash(one) == music_files.pitch_hash(
+        one.replace("<title/>", "<title>A</title>")
+    )
+    assert music_files.pitch_hash(one) != music_files.pitch_hash(
+        score([NOTES.replace("c", "d", 1)])
+    )
+    assert music_files.pitch_hash("") != music_files.pitch_hash("**kern\n4c")
 
 
 @pytest.mark.parametrize("key", ["0", "3s", "6s", "7s", "5f", "7f"])
-def test_no_transposition_leads_to_keys_that_nobody_writes(key: str) -> None:
+def test_transpositions_lead_to_common_keys(key: str) -> None:
     mei = score([NOTES], head=f'keysig="{key}"')
     drawn = {typesetting._draw_transposition(mei, random.Random(i)) for i in range(100)}
     sharps = -int(key[0]) if key.endswith("f") else int(key[0])
     for interval in drawn - {""}:
-        found = typesetting.to_mei(mei, interval)
-        assert found is not None
-        [(n, sign)] = set(typesetting._KEY.findall(found)) or {("0", "")}
+        result = typesetting.to_mei(mei, interval)
+        assert result is not None
+        [(n, sign)] = set(typesetting._KEY.findall(result)) or {("0", "")}
         moved = -int(n) if sign == "f" else int(n)
         assert moved == sharps + typesetting._TRANSPOSITIONS[interval]
         assert abs(moved) <= 6
     assert len(drawn) > 2
 
 
-def test_scores_in_the_folder_to_make_are_not_lost(folder: Path) -> None:
+def test_music_files_in_the_output_folder_are_not_deleted(folder: Path) -> None:
     (folder / "manifest.json").write_text("{}")
     with pytest.raises(ConfigError, match="which would be replaced; choose another output folder"):
         engrave(folder, options(scores=str(folder)), force=True)
     assert (folder / "good.mei").is_file()
 
 
-def test_a_folder_may_be_called_what_the_scores_are(
+def test_output_folder_may_have_the_name_of_a_music_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -336,7 +359,7 @@ def test_a_folder_may_be_called_what_the_scores_are(
     assert (tmp_path / "generated" / "manifest.json").is_file()
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(
+def test_full_disk_is_a_one_line_error_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(pixels: object, path: Path) -> None:
@@ -360,33 +383,48 @@ MUSICXML = (
     ("name", "text"),
     [("a.musicxml", MUSICXML), ("a.xml", MUSICXML), ("a.krn", "**kern\n*clefG2\n1cc\n*-\n")],
 )
-def test_one_note_in_every_format(name: str, text: str, tmp_path: Path) -> None:
+def test_single_note_in_every_format(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     manifest = engrave(tmp_path / "out", options(pages=1, scores=str(tmp_path / name)))
     assert sum(n for c, n in manifest["categories"].items() if c.startswith("notehead")) == 1
 
 
-def test_one_file_is_enough(folder: Path, tmp_path: Path) -> None:
+def test_a_single_file_suffices(folder: Path, tmp_path: Path) -> None:
     manifest = engrave(tmp_path / "out", options(pages=1, scores=str(folder / "good.mei")))
     assert manifest["works"] == {"1": "good.mei"}
 
 
-def test_chorales_are_found_and_set(tmp_path: Path) -> None:
-    found = score_files.chorales(score_files.chorale_folder())
-    assert len(found) > 300
+def test_chorales_are_typeset(tmp_path: Path) -> None:
+    result = music_files.chorales(music_files.chorale_folder())
+    assert len(result) > 300
     manifest = engrave(tmp_path / "out", options(pages=2, scores="chorales"))
     assert manifest["licence"] == dataset.CHORALES_CAVEAT
     assert manifest["failures"] == {}
 
 
-def test_pieces_are_numbered_by_their_order_and_copies_are_one_work() -> None:
+def test_pieces_are_numbered_in_order_and_copies_are_one_work() -> None:
     files = [Path("x/b"), Path("x/c"), Path("x/y/a")]
-    found = scores.pieces(files, Path("x"), ["1", "2", "1"], trusted=False)
-    assert [(p.work, p.name) for p in found] == [(1, "b"), (2, "c"), (1, "y/a")]
+    result = number_pieces(files, Path("x"), ["1", "2", "1"], trusted=False)
+    assert [(p.work, p.name) for p in result] == [(1, "b"), (2, "c"), (1, "y/a")]
 
 
-def test_the_share_held_out_does_not_depend_on_the_number_of_pages() -> None:
+def test_held_out_items_do_not_depend_on_their_number() -> None:
     for share in (0.0, 0.1, 0.25, 0.34, 0.5, 0.99):
         held = [dataset._is_held_out(i, share) for i in range(1000)]
         assert sum(held) == round(1000 * share)
         assert np.abs(np.cumsum(held) - share * np.arange(1, 1001)).max() <= 1
+
+
+def test_fallback_rasteriser_is_recorded_and_changes_no_labels(tmp_path: Path) -> None:
+    for rasteriser in ("blend2d", "numpy"):
+        page = replace(SMALL, rasteriser=rasteriser)
+        engrave(tmp_path / rasteriser, options(pages=1, page=page, segmentation=True))
+    fallback = json.loads((tmp_path / "numpy" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "blend2d" / "manifest.json").read_text())
+    assert fallback.pop("rasteriser") == f"numpy {version('numpy')}"
+    assert manifest.pop("rasteriser") == f"blend2d {version('blend2d-py')}"
+    assert fallback == manifest
+    assert labels(tmp_path / "numpy") == labels(tmp_path / "blend2d")
+    [name] = labels(tmp_path / "numpy")
+    mask = f"segmentation/{name.replace('.png', '_seg.png')}"
+    assert (tmp_path / "numpy" / mask).read_bytes() == (tmp_path / "blend2d" / mask).read_bytes()

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from converters.engraving.degradation import (
     Look,
+    apply_look,
     degrade,
     photo_look,
-    pictured,
     scan_look,
 )
 from converters.engraving.outlines import outline
@@ -55,14 +55,14 @@ def bar(x0: float, y0: float, x1: float, y1: float) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def page() -> NDArray[np.uint8]:
-    """Lines of one pixel at four places between pixels, and a bar."""
+    """Draw lines of one pixel at four subpixel offsets, and a bar."""
     ink = [bar(20, y, 380, y + 1) for y in LINES_Y] + [bar(50, 200.3, 350, 240.3)]
-    return rasterise([outline([contour]) for contour in ink], 400, 300)
+    return rasterise([outline([contour]) for contour in ink], 400, 300, rasteriser="numpy")
 
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """Put the number of threads back."""
+    """Restore the number of threads."""
     before = cv2.getNumThreads()
     yield
     cv2.setNumThreads(before)
@@ -71,9 +71,7 @@ def threads() -> Iterator[None]:
 @pytest.mark.parametrize("capture", get_args(Capture))
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 2), (33, 65)])
 @pytest.mark.parametrize("level", [0, 255])
-def test_pages_of_one_level_and_any_size(
-    capture: Capture, shape: tuple[int, int], level: int
-) -> None:
+def test_uniform_pages_of_any_size(capture: Capture, shape: tuple[int, int], level: int) -> None:
     for seed in range(4):
         clean = np.full(shape, level, np.uint8)
         picture = degrade(clean, capture, np.random.default_rng(seed))
@@ -83,7 +81,7 @@ def test_pages_of_one_level_and_any_size(
 
 
 @given(page=arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
-def test_none_changes_nothing(page: NDArray[np.uint8]) -> None:
+def test_none_returns_the_page_unchanged(page: NDArray[np.uint8]) -> None:
     rng = np.random.default_rng(1)
     assert degrade(page, "none", rng).tobytes() == page.tobytes()
     assert rng.random() == np.random.default_rng(1).random()
@@ -91,7 +89,7 @@ def test_none_changes_nothing(page: NDArray[np.uint8]) -> None:
 
 @pytest.mark.usefixtures("threads")
 @every_capture
-def test_a_seed_gives_one_picture_with_any_number_of_threads(
+def test_seed_determines_the_picture_for_any_number_of_threads(
     capture: Capture, page: NDArray[np.uint8]
 ) -> None:
     large = np.tile(page, (3, 3))
@@ -107,17 +105,17 @@ def test_a_seed_gives_one_picture_with_any_number_of_threads(
 
 
 def dark_share(picture: NDArray[np.uint8]) -> float:
-    """Share of the columns of the lines that are clearly darker than the paper near by."""
-    found = []
+    """Compute the fraction of line columns that are clearly darker than the paper nearby."""
+    result = []
     for y in map(int, LINES_Y):
         line = picture[y - 1 : y + 3, 25:375].min(0).astype(int)
         paper = np.median(np.concatenate((picture[y - 7 : y - 3], picture[y + 5 : y + 9])), axis=0)
-        found.append((paper[25:375] - line >= 12).mean())
-    return float(np.mean(found))
+        result.append((paper[25:375] - line >= 12).mean())
+    return float(np.mean(result))
 
 
 @every_capture
-def test_thin_lines_remain(capture: Capture, page: NDArray[np.uint8]) -> None:
+def test_thin_lines_remain_visible(capture: Capture, page: NDArray[np.uint8]) -> None:
     shares = [dark_share(degrade(page, capture, np.random.default_rng(s))) for s in range(100)]
     assert dark_share(page) == 1
     assert min(shares) > 0.5
@@ -125,8 +123,8 @@ def test_thin_lines_remain(capture: Capture, page: NDArray[np.uint8]) -> None:
 
 
 @every_capture
-def test_edges_stay_where_they_were(capture: Capture, page: NDArray[np.uint8]) -> None:
-    """The bar's upper and lower edge, at half of its contrast, averaged over its columns."""
+def test_edges_stay_in_place(capture: Capture, page: NDArray[np.uint8]) -> None:
+    """Locate the upper and lower edge of the bar at half contrast, averaged over columns."""
     for seed in range(100):
         rows = degrade(page, capture, np.random.default_rng(seed))[190:250, 80:320].mean(1)
         half = (rows[20:40].mean() + (rows[:4].mean() + rows[-4:].mean()) / 2) / 2
@@ -138,10 +136,10 @@ def test_edges_stay_where_they_were(capture: Capture, page: NDArray[np.uint8]) -
         assert (upper + lower) / 2 == pytest.approx(220.3, abs=0.35)
 
 
-def test_a_plain_look_leaves_the_page(page: NDArray[np.uint8]) -> None:
+def test_plain_look_keeps_the_page(page: NDArray[np.uint8]) -> None:
     blank = np.full_like(page, 255)
-    assert (pictured(blank, PLAIN, np.random.default_rng(1)) == 255).all()
-    same = pictured(page, PLAIN, np.random.default_rng(1))
+    assert (apply_look(blank, PLAIN, np.random.default_rng(1)) == 255).all()
+    same = apply_look(page, PLAIN, np.random.default_rng(1))
     assert ((same == 255) == (page == 255)).all()
     assert ((same == 0) == (page == 0)).all()
 
@@ -158,35 +156,35 @@ def test_a_plain_look_leaves_the_page(page: NDArray[np.uint8]) -> None:
         ({"gamma": 1.5, "paper": 0.8}, 0.25),
     ],
 )
-def test_what_darkens_a_blank_page(change: dict[str, float], darker: float) -> None:
+def test_looks_that_darken_a_blank_page(change: dict[str, float], darker: float) -> None:
     look = replace(PLAIN, **change)  # type: ignore[arg-type]
     blank = np.full((300, 400), 255, np.uint8)
-    picture = pictured(blank, look, np.random.default_rng(2))
+    picture = apply_look(blank, look, np.random.default_rng(2))
     assert 0.6 > 1 - picture.mean() / 255 >= darker - 0.002
 
 
-def test_the_other_side_shows_through_mirrored() -> None:
-    page = rasterise([outline([bar(40, 120, 100, 180)])], 400, 300)
-    picture = pictured(page, replace(PLAIN, show_through=0.2), np.random.default_rng(2))
+def test_verso_shows_through_mirrored() -> None:
+    page = rasterise([outline([bar(40, 120, 100, 180)])], 400, 300, rasteriser="numpy")
+    picture = apply_look(page, replace(PLAIN, show_through=0.2), np.random.default_rng(2))
     rows, columns = np.nonzero((picture < 230) & (picture > 150))
     assert columns.mean() == pytest.approx(330, abs=0.06 * 400)
     assert rows.mean() == pytest.approx(150, abs=0.06 * 300)
     assert picture[:, 200:].min() == pytest.approx(255 * 0.8, abs=2)
 
 
-def test_noise_and_grain_have_the_deviation_asked_for() -> None:
+def test_noise_and_grain_have_the_requested_deviation() -> None:
     blank = np.full((300, 400), 255, np.uint8)
-    noisy = pictured(blank, replace(PLAIN, paper=0.6, noise=5), np.random.default_rng(1))
+    noisy = apply_look(blank, replace(PLAIN, paper=0.6, noise=5), np.random.default_rng(1))
     assert noisy.std() == pytest.approx(5, rel=0.05)
     assert noisy.mean() == pytest.approx(0.6 * 255, abs=0.5)
-    grained = pictured(blank, replace(PLAIN, paper=0.6, grain=0.02), np.random.default_rng(1))
-    assert grained.std() == pytest.approx(0.02 * 255, rel=0.4)  # enlarging takes some of it
+    grained = apply_look(blank, replace(PLAIN, paper=0.6, grain=0.02), np.random.default_rng(1))
+    assert grained.std() == pytest.approx(0.02 * 255, rel=0.4)  # enlarging reduces it
 
 
 def test_motion_blurs_but_moves_nothing(page: NDArray[np.uint8]) -> None:
     for seed in range(10):
-        moved = pictured(page, replace(PLAIN, motion_px=3), np.random.default_rng(seed))
-        still = pictured(page, PLAIN, np.random.default_rng(seed))
+        moved = apply_look(page, replace(PLAIN, motion_px=3), np.random.default_rng(seed))
+        still = apply_look(page, PLAIN, np.random.default_rng(seed))
         assert not np.array_equal(moved, still)
         rows = [
             (255.0 - p[190:250]).sum(1) @ np.arange(60) / (255.0 - p[190:250]).sum()
@@ -201,8 +199,8 @@ def test_one_scan_in_four_is_black_and_white() -> None:
     assert not any(photo_look(np.random.default_rng(s)).black_and_white for s in range(50))
 
 
-def test_black_and_white_has_two_levels_whatever_the_light(page: NDArray[np.uint8]) -> None:
+def test_thresholded_pages_have_two_levels_in_any_light(page: NDArray[np.uint8]) -> None:
     look = replace(PLAIN, black_and_white=1e6, threshold=0.4, shade=0.4, gutter=0.4, noise=3)
-    picture = pictured(page, replace(look, blur_px=0.5, ink=0.2), np.random.default_rng(1))
+    picture = apply_look(page, replace(look, blur_px=0.5, ink=0.2), np.random.default_rng(1))
     assert np.unique(picture).tolist() == [0, 255]
     assert ((picture < 128) != (page < 128)).mean() < 0.03

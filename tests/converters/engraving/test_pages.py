@@ -1,4 +1,4 @@
-"""Whole pages against what resvg draws, against their pixels, and against their encoding."""
+"""Complete pages compared with resvg, with their pixels and with their encoding."""
 
 import random
 import re
@@ -25,8 +25,8 @@ from converters.engraving.symbols import Symbol, symbols
 MEI = "{http://www.music-encoding.org/ns/mei}"
 ID = "{http://www.w3.org/XML/1998/namespace}id"
 WIDTH, HEIGHT = 1960, 2772
-OURS = {"text", "lyrics"}
-"""Set by us from verovio's fonts: resvg spaces letters in another way."""
+SET_BY_OMR = {"text", "lyrics"}
+"""Categories that omr sets itself from verovio's typefaces; resvg spaces letters differently."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,14 @@ def sheet(seed: int, font: str, *, decorated: bool) -> Sheet:
     if decorated:
         mei = decorate(mei, rng)
     layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, [font])
-    page = typesetting.set_score(mei, layout, rng)
+    page = typesetting.typeset(mei, layout, rng)
     assert page is not None
     drawing = svg.read(page.svg, font)
     return Sheet(mei=mei, drawing=drawing, symbols=symbols(drawing))
 
 
 def sheets(n: int) -> Iterator[Sheet]:
-    """``n`` pages of every font, every other one decorated."""
+    """Yield ``n`` pages in every font, every other one decorated."""
     for font in smufl.FONTS:
         for seed in range(n):
             yield sheet(seed, font, decorated=seed % 2 == 0)
@@ -67,10 +67,10 @@ MEAN_PX, WORST_PX = 0.1, 0.3
 
 
 def compare(n_pages: int, n_each: int, degrees: float) -> set[str]:
-    """Hold up to ``n_each`` symbols of every category and page against resvg's picture of them.
+    """Compare up to ``n_each`` symbols per category and page with resvg's rendering.
 
     Returns:
-        The categories that were.
+        Categories that were compared.
     """
     rng = random.Random(degrees)
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -81,10 +81,10 @@ def compare(n_pages: int, n_each: int, degrees: float) -> set[str]:
     for page in sheets(n_pages):
         by_category: dict[str, list[Symbol]] = defaultdict(list)
         for symbol in _with_whole_glyphs(page.symbols):
-            if symbol.category not in OURS:
+            if symbol.category not in SET_BY_OMR:
                 by_category[symbol.category].append(symbol)
-        for category, found in by_category.items():
-            for symbol in rng.sample(found, min(n_each, len(found))):
+        for category, result in by_category.items():
+            for symbol in rng.sample(result, min(n_each, len(result))):
                 moved = symbol.outline.moved(lambda points: points @ turn + matrix[4:])
                 box = moved.box_xyxy()
                 truth = ink_box(symbol, box, matrix)
@@ -97,10 +97,10 @@ def compare(n_pages: int, n_each: int, degrees: float) -> set[str]:
     return set(gaps)
 
 
-def _with_whole_glyphs(found: list[Symbol]) -> Iterator[Symbol]:
-    """Symbols, but an octave clef and its figure as one: no one can draw the parts of a glyph."""
+def _with_whole_glyphs(result: list[Symbol]) -> Iterator[Symbol]:
+    """Yield symbols, with an octave clef and its figure joined because they are one glyph."""
     parts: dict[int, list[Symbol]] = defaultdict(list)
-    for symbol in found:
+    for symbol in result:
         if symbol.shapes[0].code in categories.OCTAVE_CLEFS:
             parts[id(symbol.shapes[0])].append(symbol)
         else:
@@ -111,12 +111,12 @@ def _with_whole_glyphs(found: list[Symbol]) -> Iterator[Symbol]:
 
 
 @pytest.mark.parametrize("degrees", [0.0, 2.0, -1.3])
-def test_boxes_are_where_resvg_draws_the_ink(degrees: float) -> None:
+def test_boxes_agree_with_resvg(degrees: float) -> None:
     assert len(compare(2, 1, degrees)) >= 100
 
 
 @pytest.mark.slow
-def test_boxes_are_where_resvg_draws_the_ink_of_many_pages() -> None:
+def test_boxes_agree_with_resvg_on_many_pages() -> None:
     compared = compare(5, 2, 0.7)
     assert "octave clef" in compared
     assert len(compared) >= 120
@@ -126,18 +126,19 @@ def test_boxes_are_where_resvg_draws_the_ink_of_many_pages() -> None:
 
 
 @pytest.mark.parametrize("capture", ["none", "photo"])
-def test_every_box_holds_ink_up_to_its_edges(capture: warping.Capture) -> None:
+def test_every_box_contains_ink_up_to_its_edges(capture: warping.Capture) -> None:
     empty = loose = total = 0
     for page in sheets(2):
         shapes = [shape.outline for shape in page.drawing.shapes]
-        found = [symbol.outline for symbol in page.symbols]
+        result = [symbol.outline for symbol in page.symbols]
         boxes = page.boxes()
         extent = [*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]
         warp = warping.draw_warp(
             capture, random.Random(1), width=WIDTH, height=HEIGHT, content_xyxy=extent
         )
-        ink = raster.rasterise(warping.warped(shapes, warp), WIDTH, HEIGHT) < 250
-        moved = np.array([o.box_xyxy() for o in warping.warped(found, warp)])
+        drawn = warping.warped(shapes, warp)
+        ink = raster.rasterise(drawn, WIDTH, HEIGHT, rasteriser="numpy") < 250
+        moved = np.array([o.box_xyxy() for o in warping.warped(result, warp)])
         for x0, y0, x1, y1 in annotations.rounded(moved).tolist():
             inside = ink[y0:y1, x0:x1]
             total += 1
@@ -153,20 +154,20 @@ def test_every_box_holds_ink_up_to_its_edges(capture: warping.Capture) -> None:
 
 
 def elements(page: Sheet) -> dict[str, etree._Element]:
-    """Elements of the encoding that are on this page, by id."""
+    """Map ids to the elements of the encoding that are on this page."""
     drawn = {group.id for shape in page.drawing.shapes for group in shape.group.up()}
     root = etree.fromstring(page.mei.encode())
     return {e.get(ID): e for e in root.iter() if e.get(ID) in drawn}
 
 
 def count(page: Sheet, pattern: str) -> int:
-    """Symbols of categories that match, each as often as it is encoded."""
+    """Count the encoded elements of symbols whose category matches."""
     return sum(len(s.ids) for s in page.symbols if re.fullmatch(pattern, s.category))
 
 
 @pytest.mark.parametrize("decorated", [False, True])
 @pytest.mark.parametrize("font", smufl.FONTS)
-def test_counts_are_those_of_the_encoding(font: str, decorated: bool) -> None:
+def test_counts_match_the_encoding(font: str, decorated: bool) -> None:
     for seed in range(3):
         page = sheet(seed + 10, font, decorated=decorated)
         encoded = elements(page)
@@ -183,14 +184,14 @@ def test_counts_are_those_of_the_encoding(font: str, decorated: bool) -> None:
 
 
 def _dots(element: etree._Element) -> int:
-    """Dots that an element brings: a chord's, one for each of its notes."""
+    """Count the augmentation dots of an element; a chord has them for each of its notes."""
     if element.getparent() is not None and element.getparent().tag == f"{MEI}chord":
         return 0
     return int(element.get("dots", 0)) * max(1, len(element.findall(f"{MEI}note")))
 
 
 def _printed(note: etree._Element) -> Iterator[str]:
-    """Accidentals that a note shows."""
+    """Yield the printed accidentals of a note."""
     for element in (note, *note.iter(f"{MEI}accid")):
         if element.get("accid"):
             yield element.get("accid")
@@ -198,14 +199,14 @@ def _printed(note: etree._Element) -> Iterator[str]:
 
 STEPS = "cdefgab"
 CLEFS = {"G": (4, 4), "F": (3, 3), "C": (0, 4)}
-"""Step and octave of the pitch on the line of a clef."""
+"""Step and octave of the pitch on a clef's line."""
 SHARE = {False: 0.99, True: 0.9}
-"""Least share of the noteheads that are held against their pitch."""
+"""Smallest fraction of noteheads whose position is compared, by decorated."""
 
 
 @pytest.mark.parametrize("decorated", [False, True])
 @pytest.mark.parametrize("font", smufl.FONTS)
-def test_noteheads_lie_where_pitch_and_clef_put_them(font: str, decorated: bool) -> None:
+def test_noteheads_are_where_pitch_and_clef_place_them(font: str, decorated: bool) -> None:
     compared = total = 0
     for seed in range(3):
         page = sheet(seed + 20, font, decorated=decorated)
@@ -225,13 +226,13 @@ def test_noteheads_lie_where_pitch_and_clef_put_them(font: str, decorated: bool)
 
 
 def positions(root: etree._Element) -> dict[str, int]:
-    """Half spaces above the lowest line of every note, by the clef before it.
+    """Compute the half spaces above the lowest line of every note from the clef before it.
 
-    Left out are notes whose clef depends on when they sound, because another voice of the bar
-    brings a new one, and notes of bars under an ottava, which are written elsewhere.
+    Notes are skipped if their clef depends on their onset, because another voice of the bar changes
+    it, and in bars under an ottava, which are written at a different height.
     """
     clefs: dict[str, etree._Element] = {}
-    found: dict[str, int] = {}
+    result: dict[str, int] = {}
     changed: dict[etree._Element, etree._Element] = {}
     shifted = set(_under_ottava(root))
     for element in root.iter(f"{MEI}staffDef", f"{MEI}clef", f"{MEI}note"):
@@ -247,8 +248,8 @@ def positions(root: etree._Element) -> dict[str, int]:
         elif changed.get(staff, _layer(element)) is _layer(element) and staff not in shifted:
             clef = clefs[staff.get("n")]
             if clef.get("shape") in CLEFS and not element.get("staff"):
-                found[element.get(ID)] = _position(element, clef)
-    return found
+                result[element.get(ID)] = _position(element, clef)
+    return result
 
 
 def _layer(element: etree._Element) -> etree._Element | None:
@@ -256,7 +257,7 @@ def _layer(element: etree._Element) -> etree._Element | None:
 
 
 def _under_ottava(root: etree._Element) -> Iterator[etree._Element]:
-    """Staves of the bars from where an ottava begins to where it ends."""
+    """Yield the staves of the bars from the start to the end of an ottava."""
     staff_of = {e.get(ID): s for s in root.iter(f"{MEI}staff") for e in s.iter() if e.get(ID)}
     staves = list(root.iter(f"{MEI}staff"))
     for octave in root.iter(f"{MEI}octave"):
@@ -276,7 +277,7 @@ def _position(note: etree._Element, clef: etree._Element) -> int:
 # ---- pages -------------------------------------------------------------------------------------
 
 
-def test_a_page_has_notes_lies_within_its_borders_and_has_few_collisions() -> None:
+def test_pages_have_notes_and_few_collisions_within_their_bounds() -> None:
     n_symbols = n_collisions = 0
     for number in range(6):
         options = PageOptions(seed=3, style="mixed")
@@ -291,13 +292,13 @@ def test_a_page_has_notes_lies_within_its_borders_and_has_few_collisions() -> No
 
 def test_every_category_is_in_the_catalogue() -> None:
     known = {category.name for category in catalogue("engraved").categories}
-    found = {symbol.category for page in sheets(4) for symbol in page.symbols}
-    assert found <= known
-    assert len(found) > 80
+    result = {symbol.category for page in sheets(4) for symbol in page.symbols}
+    assert result <= known
+    assert len(result) > 80
 
 
 @pytest.mark.parametrize("degrade", ["none", "scan", "photo"])
-def test_a_page_depends_on_its_number_and_seed_alone(degrade: str) -> None:
+def test_pages_depend_only_on_number_and_seed(degrade: str) -> None:
     options = PageOptions(seed=5, width=800, height=700, degrade=degrade, style="mixed")  # type: ignore[arg-type]
     one, again = (engrave_page(2, (), options) for _ in range(2))
     assert np.array_equal(one.boxes_xyxy, again.boxes_xyxy)
@@ -306,10 +307,11 @@ def test_a_page_depends_on_its_number_and_seed_alone(degrade: str) -> None:
     assert not np.array_equal(one.boxes_xyxy, other.boxes_xyxy)
 
 
-def test_labels_do_not_depend_on_what_fills_the_page() -> None:
+def test_labels_do_not_depend_on_the_rasteriser() -> None:
     options = PageOptions(width=800, height=700)
     one, other = (
-        engrave_page(1, (), replace(options, engine=engine)) for engine in ("numpy", "blend2d")
+        engrave_page(1, (), replace(options, rasteriser=rasteriser))
+        for rasteriser in ("numpy", "blend2d")
     )
     assert np.array_equal(one.boxes_xyxy, other.boxes_xyxy)
     assert [s.category for s in one.symbols] == [s.category for s in other.symbols]

@@ -1,4 +1,4 @@
-"""Path data against points worked out by hand."""
+"""Path data compared with points worked out by hand."""
 
 import numpy as np
 import pytest
@@ -23,11 +23,11 @@ from converters.engraving.svg_paths import TOLERANCE, contours
     ids=lambda case: case if isinstance(case, str) else "",
 )
 def test_lines(data: str, expected: list[tuple[list[tuple[float, float]], bool]]) -> None:
-    found = [([tuple(p) for p in points.tolist()], closed) for points, closed in contours(data)]
-    assert found == expected
+    result = [([tuple(p) for p in points.tolist()], closed) for points, closed in contours(data)]
+    assert result == expected
 
 
-def test_a_command_that_is_not_known_is_an_error() -> None:
+def test_unknown_command() -> None:
     with pytest.raises(ValueError, match="path command 'A'"):
         contours("M0 0A1 1 0 0 0 2 2")
 
@@ -37,15 +37,15 @@ handles = st.tuples(*[st.tuples(numbers, numbers)] * 4)
 
 
 @given(handles)
-def test_a_cubic_stays_within_the_tolerance(corners: tuple[tuple[float, float], ...]) -> None:
+def test_cubics_stay_within_the_tolerance(corners: tuple[tuple[float, float], ...]) -> None:
     p = np.array(corners)
     text = " ".join(f"{x} {y}" for x, y in corners[1:])
-    found = contours(f"M{corners[0][0]} {corners[0][1]}C{text}")
+    result = contours(f"M{corners[0][0]} {corners[0][1]}C{text}")
     t = np.linspace(0, 1, 400)[:, None]
     exact = (1 - t) ** 3 * p[0] + 3 * (1 - t) ** 2 * t * p[1] + 3 * (1 - t) * t**2 * p[2]
     exact = exact + t**3 * p[3]
     for point in exact:
-        assert _distance(point, found[0][0]) <= TOLERANCE + 1e-6
+        assert _distance(point, result[0][0]) <= TOLERANCE + 1e-6
 
 
 def _distance(point: np.ndarray, line: np.ndarray) -> float:
@@ -55,12 +55,12 @@ def _distance(point: np.ndarray, line: np.ndarray) -> float:
     return float(np.hypot(*(point - nearest).T).min())
 
 
-def test_smooth_curves_go_on_as_the_curve_before_came() -> None:
+def test_smooth_curves_mirror_the_previous_handle() -> None:
     smooth = contours("M0 0C0 10 10 10 10 0S20-10 20 0Q25 5 30 0T40 0")
     plain = contours("M0 0C0 10 10 10 10 0C10-10 20-10 20 0Q25 5 30 0Q35-5 40 0")
     assert np.allclose(smooth[0][0], plain[0][0])
 
 
-def test_smooth_after_a_line_begins_at_the_point_itself() -> None:
+def test_smooth_curve_after_a_line_has_no_previous_handle() -> None:
     smooth, plain = contours("M0 0L5 0S9 9 20 0"), contours("M0 0L5 0C5 0 9 9 20 0")
     assert np.allclose(smooth[0][0], plain[0][0])

@@ -1,4 +1,4 @@
-"""Labels of small fragments, each worked out by reading the score."""
+"""Labels of small fragments, worked out from the music by hand."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ ALWAYS = "staff clefG clefF barlineSingle systemicBarline stem"
 
 
 def note(pname: str = "c", octave: int = 5, dur: str = "4", inside: str = "", **more: str) -> str:
-    words = "".join(f' {name.replace("_", ".")}="{value}"' for name, value in more.items())
-    return f'<note pname="{pname}" oct="{octave}" dur="{dur}"{words}>{inside}</note>'
+    attributes = "".join(f' {name.replace("_", ".")}="{value}"' for name, value in more.items())
+    return f'<note pname="{pname}" oct="{octave}" dur="{dur}"{attributes}>{inside}</note>'
 
 
-def test_a_drawing_without_ink() -> None:
+def test_drawing_without_ink() -> None:
     assert symbols(Drawing(width=100, height=100, font="Leipzig", shapes=[])) == []
 
 
@@ -69,7 +69,7 @@ def test_a_drawing_without_ink() -> None:
         ),
     ],
 )
-def test_what_a_bar_holds(bar: str, expected: dict[str, int]) -> None:
+def test_symbols_of_a_bar(bar: str, expected: dict[str, int]) -> None:
     assert counted(labelled(score([bar])), without=ALWAYS) == expected
 
 
@@ -81,9 +81,7 @@ def test_what_a_bar_holds(bar: str, expected: dict[str, int]) -> None:
         pytest.param(
             note("c", 5, "16") * 4, 2, id="the pieces between notes are one beam, not three"
         ),
-        pytest.param(
-            note("c", 5, "8", dots="1") + note("d", 5, "16"), 2, id="a beam and a short one"
-        ),
+        pytest.param(note("c", 5, "8", dots="1") + note("d", 5, "16"), 2, id="a beam and a stub"),
     ],
 )
 def test_beams(inner: str, n: int) -> None:
@@ -109,30 +107,30 @@ def test_beams(inner: str, n: int) -> None:
 )
 @pytest.mark.parametrize("font", smufl.FONTS)
 def test_clefs(clef: str, expected: dict[str, int], font: str) -> None:
-    found = labelled(score(["<mRest/>"], clef=clef), font)
-    assert counted(found, without="staff barlineSingle restWhole systemicBarline") == expected
+    result = labelled(score(["<mRest/>"], clef=clef), font)
+    assert counted(result, without="staff barlineSingle restWhole systemicBarline") == expected
 
 
 @pytest.mark.parametrize("font", smufl.FONTS)
 @pytest.mark.parametrize(("place", "above"), [("above", True), ("below", False)])
-def test_the_figure_of_a_clef_is_on_its_side(font: str, place: str, above: bool) -> None:
+def test_figure_of_an_octave_clef_is_above_or_below(font: str, place: str, above: bool) -> None:
     clef = f'<clef shape="G" line="2" dis="8" dis.place="{place}"/>'
-    found = {
+    result = {
         s.category: s.outline.box_xyxy() for s in labelled(score(["<mRest/>"], clef=clef), font)
     }
     plain = {s.category: s.outline.box_xyxy() for s in labelled(score(["<mRest/>"]), font)}
-    size = found["clefG"][2:] - found["clefG"][:2]
+    size = result["clefG"][2:] - result["clefG"][:2]
     assert np.allclose(size, plain["clefG"][2:] - plain["clefG"][:2])
-    figure = found["clef8"]
+    figure = result["clef8"]
     middle = figure[[1, 3]].mean()
-    assert (middle < found["clefG"][1] + SPACE_PX) == above
-    assert (middle > found["clefG"][3] - SPACE_PX) == (not above)
+    assert (middle < result["clefG"][1] + SPACE_PX) == above
+    assert (middle > result["clefG"][3] - SPACE_PX) == (not above)
     assert 0.5 * SPACE_PX < figure[2] - figure[0] < 1.2 * SPACE_PX
 
 
-def test_key_and_metre() -> None:
-    found = labelled(score(["<mRest/>"], head='keysig="3f" meter.count="12" meter.unit="8"'))
-    assert counted(found, without=ALWAYS) == {
+def test_key_and_time_signature() -> None:
+    result = labelled(score(["<mRest/>"], head='keysig="3f" meter.count="12" meter.unit="8"'))
+    assert counted(result, without=ALWAYS) == {
         "keyFlat": 3,
         "timeSig1": 1,
         "timeSig2": 1,
@@ -159,12 +157,12 @@ def test_key_and_metre() -> None:
     ],
 )
 @pytest.mark.parametrize("distance", [8, 9, 10, 11, 13, 14])
-def test_a_barline_through_two_staves_is_one(
+def test_barline_through_two_staves_is_one_symbol(
     left_right: str, expected: dict[str, int], distance: int
 ) -> None:
     mei = score(["<mRest/>"], lower=["<mRest/>"], attributes=[left_right], group='bar.thru="true"')
-    found = labelled(mei, spacingStaff=distance)
-    assert counted(found, without="staff clefG clefF restWhole systemicBarline") == expected
+    result = labelled(mei, spacingStaff=distance)
+    assert counted(result, without="staff clefG clefF restWhole systemicBarline") == expected
 
 
 @pytest.mark.parametrize(
@@ -177,30 +175,28 @@ def test_a_barline_through_two_staves_is_one(
         ("rptboth", {"barlineRepeatBoth": 2, "repeatDot": 8}),
     ],
 )
-def test_barlines_that_do_not_go_through_are_one_a_staff(
-    form: str, expected: dict[str, int]
-) -> None:
-    found = labelled(score(["<mRest/>"], lower=["<mRest/>"], attributes=[f'right="{form}"']))
-    assert counted(found, without="staff clefG clefF restWhole systemicBarline") == expected
+def test_interrupted_barlines_are_one_symbol_per_staff(form: str, expected: dict[str, int]) -> None:
+    result = labelled(score(["<mRest/>"], lower=["<mRest/>"], attributes=[f'right="{form}"']))
+    assert counted(result, without="staff clefG clefF restWhole systemicBarline") == expected
 
 
 @pytest.mark.parametrize(
     ("form", "category"),
     [("single", "barlineSingle"), ("end", "barlineFinal"), ("dotted", "barlineDashed")],
 )
-def test_barlines_of_a_staff_of_one_line(form: str, category: str) -> None:
+def test_barlines_on_a_staff_of_one_line(form: str, category: str) -> None:
     mei = score(["<mRest/>"], clef='<clef shape="perc"/>', attributes=[f'right="{form}"'])
-    found = labelled(mei.replace('lines="5"', 'lines="1"'))
-    assert counted(found, without="staff restWhole clefUnpitchedPercussion") == {category: 1}
+    result = labelled(mei.replace('lines="5"', 'lines="1"'))
+    assert counted(result, without="staff restWhole clefUnpitchedPercussion") == {category: 1}
 
 
 @pytest.mark.parametrize(("symbol", "category"), [("brace", "brace"), ("bracket", "bracket")])
 @pytest.mark.parametrize("glyph", [True, False])
-def test_a_system_s_brace_and_bracket(symbol: str, category: str, glyph: bool) -> None:
+def test_brace_and_bracket_of_a_system(symbol: str, category: str, glyph: bool) -> None:
     mei = score(["<mRest/>"], lower=["<mRest/>"], group=f'symbol="{symbol}"')
-    [found] = [s for s in labelled(mei, useBraceGlyph=glyph) if s.category == category]
+    [result] = [s for s in labelled(mei, useBraceGlyph=glyph) if s.category == category]
     staves = [s.outline.box_xyxy() for s in labelled(mei) if s.category == "staff"]
-    box = found.outline.box_xyxy()
+    box = result.outline.box_xyxy()
     assert box[1] < staves[0][1] + 2
     assert box[3] > staves[1][3] - 2
 
@@ -214,11 +210,11 @@ def test_hairpins(form: str, category: str, more: str) -> None:
     bar = note(xml_id="a") + note(xml_id="b")
     bar = bar.replace("xml.id", "xml:id")
     hairpin = f'<hairpin form="{form}" {more} startid="#a" endid="#b" place="below"/>'
-    found = labelled(score([bar], controls=[hairpin]))
-    assert counted(found, without=f"{ALWAYS} noteheadBlackInSpace") == {category: 1}
+    result = labelled(score([bar], controls=[hairpin]))
+    assert counted(result, without=f"{ALWAYS} noteheadBlackInSpace") == {category: 1}
 
 
-def test_the_ring_of_a_hairpin_is_hollow() -> None:
+def test_ring_of_a_niente_hairpin_is_hollow() -> None:
     bar = (note(xml_id="a") + note(xml_id="b")).replace("xml.id", "xml:id")
     hairpin = '<hairpin form="cres" niente="true" startid="#a" endid="#b"/>'
     drawing = drawn(score([bar], controls=[hairpin]))
@@ -263,49 +259,49 @@ def test_the_ring_of_a_hairpin_is_hollow() -> None:
         ('<reh tstamp="1"><rend rend="box">A</rend></reh>', {"text": 1}),
     ],
 )
-def test_what_hangs_on_notes(control: str, expected: dict[str, int]) -> None:
+def test_marks_on_notes(control: str, expected: dict[str, int]) -> None:
     bar = note(xml_id="a") + note(xml_id="b")
-    found = labelled(score([bar.replace("xml.id", "xml:id")], controls=[control]))
-    assert counted(found, without=f"{ALWAYS} noteheadBlackInSpace") == expected
+    result = labelled(score([bar.replace("xml.id", "xml:id")], controls=[control]))
+    assert counted(result, without=f"{ALWAYS} noteheadBlackInSpace") == expected
 
 
 @pytest.mark.parametrize("place", ["above", "below"])
 @pytest.mark.parametrize(("bow", "category"), [("upbow", "Up"), ("dnbow", "Down")])
-def test_bows_over_and_under_notes(bow: str, category: str, place: str) -> None:
-    found = labelled(score([note(inside=f'<artic artic="{bow}" place="{place}"/>')]))
-    assert counted(found)[f"strings{category}Bow"] == 1
+def test_bow_marks_above_and_below_notes(bow: str, category: str, place: str) -> None:
+    result = labelled(score([note(inside=f'<artic artic="{bow}" place="{place}"/>')]))
+    assert counted(result)[f"strings{category}Bow"] == 1
 
 
-def test_the_bracket_of_an_unbroken_chord_is_no_wave() -> None:
+def test_bracket_of_a_non_arpeggio_is_not_an_arpeggio() -> None:
     chord = '<chord xml:id="a" dur="2">' + note("c", 4) + note("c", 5) + "</chord>"
-    found = labelled(score([chord], controls=['<arpeg order="nonarp" startid="#a"/>']))
-    [bracket] = [s for s in found if s.category == "otherSymbol"]
+    result = labelled(score([chord], controls=['<arpeg order="nonarp" startid="#a"/>']))
+    [bracket] = [s for s in result if s.category == "otherSymbol"]
     assert len(bracket.shapes) == 3
-    assert "arpeggiato" not in counted(found)
+    assert "arpeggiato" not in counted(result)
 
 
-def test_an_arpeggio_of_many_pieces_is_one_symbol() -> None:
+def test_arpeggio_is_one_symbol() -> None:
     chord = '<chord xml:id="a" dur="2">' + note("c", 4) + note("c", 5) + "</chord>"
-    found = labelled(score([chord], controls=['<arpeg startid="#a"/>']))
-    [wave] = [s for s in found if s.category == "arpeggiato"]
+    result = labelled(score([chord], controls=['<arpeg startid="#a"/>']))
+    [wave] = [s for s in result if s.category == "arpeggiato"]
     assert len(wave.shapes) > 2
 
 
-def test_a_syllable_and_its_hyphen_are_lyrics() -> None:
+def test_syllables_and_hyphens_are_lyrics() -> None:
     first = note(inside='<verse n="1"><syl con="d" wordpos="i">Al</syl></verse>')
     second = note(inside='<verse n="1"><syl wordpos="t">le</syl></verse>')
-    found = [s for s in labelled(score([first + second])) if s.category == "lyrics"]
-    assert [s.shapes[0].text for s in found if s.shapes[0].text] == ["Al", "le"]
-    assert len(found) == 3
+    result = [s for s in labelled(score([first + second])) if s.category == "lyrics"]
+    assert [s.shapes[0].text for s in result if s.shapes[0].text] == ["Al", "le"]
+    assert len(result) == 3
 
 
-def test_two_voices_unison_is_one_notehead_that_stands_for_both() -> None:
+def test_unison_of_two_voices_is_one_notehead_with_both_ids() -> None:
     voice = note(xml_id="{}", stem_dir="{}").replace("xml.id", "xml:id")
     bar = voice.format("a", "up") + '</layer><layer n="2">' + voice.format("b", "down")
-    found = labelled(score([bar]))
-    [head] = [s for s in found if s.category.startswith("notehead")]
+    result = labelled(score([bar]))
+    [head] = [s for s in result if s.category.startswith("notehead")]
     assert head.ids == ("a", "b")
-    assert counted(found)["stem"] == 2
+    assert counted(result)["stem"] == 2
 
 
 def test_positions_count_half_spaces_from_the_lowest_line() -> None:
@@ -315,7 +311,7 @@ def test_positions_count_half_spaces_from_the_lowest_line() -> None:
 
 
 @pytest.mark.parametrize("distance", range(8, 15))
-def test_notes_on_the_other_staff_are_counted_from_its_lines(distance: int) -> None:
+def test_positions_of_cross_staff_notes_refer_to_their_staff(distance: int) -> None:
     moved = note("c", 3, staff="2") + note("a", 3, staff="2")
     chord = f'<chord dur="4" staff="2">{note("c", 3)}{note("e", 4)}</chord>'
     across = f'<chord dur="4">{note("a", 2, staff="2")}{note("g", 4)}</chord>'
@@ -337,7 +333,7 @@ def test_notes_on_the_other_staff_are_counted_from_its_lines(distance: int) -> N
 
 
 @pytest.mark.parametrize("names", ["1234", "5678", "4321"])
-def test_staves_of_a_note_s_system_are_found_by_number(names: str) -> None:
+def test_staves_of_cross_staff_notes_are_found_by_number(names: str) -> None:
     bar = "".join(note("c", 4, staff=other) for other in names[1:])
     mei = score([bar], lower=["<mRest/>"])
     define = '<staffDef n="{}" lines="5"><clef shape="F" line="{}"/></staffDef>'
@@ -348,31 +344,31 @@ def test_staves_of_a_note_s_system_are_found_by_number(names: str) -> None:
         for tag in ("staff ", "staffDef "):
             mei = mei.replace(f'<{tag}n="{i + 1}"', f'<{tag}n="_{name}"')
     options = ["note@staff", "chord@staff", "staff@n"]
-    found = labelled(mei.replace("_", ""), svgAdditionalAttribute=options, spacingStaff=9)
-    heads = [s for s in found if s.category.startswith("notehead")]
+    result = labelled(mei.replace("_", ""), svgAdditionalAttribute=options, spacingStaff=9)
+    heads = [s for s in result if s.category.startswith("notehead")]
     assert [(s.staff, s.position) for s in heads] == [(1, 10), (2, 8), (3, 12)]
 
 
 def test_staves_of_a_system_are_numbered_from_the_top() -> None:
     mei = score(["<mRest/>"] * 30, lower=[note("d", 3, "1")] * 30)
-    found = labelled(mei, pageHeight=3000)
-    staves = [s for s in found if s.category == "staff"]
+    result = labelled(mei, pageHeight=3000)
+    staves = [s for s in result if s.category == "staff"]
     tops = [s.outline.box_xyxy()[1] for s in staves]
     assert len(staves) >= 4
     assert tops == sorted(tops)
-    for symbol in found:
+    for symbol in result:
         if symbol.category.startswith(("rest", "notehead")) and symbol.staff is not None:
             assert symbol.staff % 2 == symbol.category.startswith("notehead")
 
 
-def test_a_staff_is_one_symbol_over_all_bars() -> None:
+def test_staff_is_one_symbol_across_bars() -> None:
     [staff] = [s for s in labelled(score([note()] * 3)) if s.category == "staff"]
     box = staff.outline.box_xyxy()
     assert box[3] - box[1] == pytest.approx(4 * SPACE_PX + 1.35, abs=0.1)
     assert len(staff.shapes) == 15
 
 
-def test_placeholders_of_editors_are_not_drawn() -> None:
+def test_editorial_placeholders_are_skipped() -> None:
     mei = score(["<mRest/>", "<mRest/>"]).replace(
         '<measure n="2"', '<scoreDef meter.count="4" meter.unit="4"/><measure n="2"'
     )
@@ -381,9 +377,9 @@ def test_placeholders_of_editors_are_not_drawn() -> None:
 
 
 EXOTIC = {
-    "x and slash heads": '<note loc="4" dur="4" head.shape="x"/>'
+    "x and slash noteheads": '<note loc="4" dur="4" head.shape="x"/>'
     '<note loc="4" dur="2" head.shape="slash"/>',
-    "a head of a shape of its own": '<note loc="4" dur="4" head.shape="diamond"/>',
+    "a diamond notehead": '<note loc="4" dur="4" head.shape="diamond"/>',
     "a cluster": '<chord dur="4" cluster="white"><note pname="c" oct="4"/>'
     '<note pname="g" oct="4"/></chord>',
     "repeated bars": "<mRpt/>",
@@ -391,7 +387,7 @@ EXOTIC = {
     "quarter tones": note(inside='<accid accid="1qs"/>'),
     "an editor's accidental": note(inside='<accid accid="s" func="edit"/>'),
     "a stemless note": note(stem_visible="false"),
-    "bars' rests": '<multiRest num="3" block="false"/>',
+    "multi-bar rests without a block": '<multiRest num="3" block="false"/>',
     "a breve and a longa": note(dur="breve") + note(dur="long"),
 }
 CONTROLS = (
@@ -420,7 +416,7 @@ CONTROLS = (
     ("lines", "right"),
     [(5, "single"), (5, "dbldotted"), (4, "dblsegno"), (1, "dotted"), (1, "dashed"), (0, "single")],
 )
-def test_every_ink_belongs_to_a_symbol(bar: str, control: str, lines: int, right: str) -> None:
+def test_every_shape_belongs_to_a_symbol(bar: str, control: str, lines: int, right: str) -> None:
     ends = (note(xml_id="first") + note(xml_id="last")).replace("xml.id", "xml:id")
     mei = score([ends + bar], controls=[control], attributes=[f'right="{right}"'])
     drawing = drawn(mei.replace('lines="5"', f'lines="{lines}"'))
@@ -430,10 +426,10 @@ def test_every_ink_belongs_to_a_symbol(bar: str, control: str, lines: int, right
 
 
 @pytest.mark.parametrize("control", CONTROLS)
-def test_strokes_are_where_resvg_draws_them(control: str) -> None:
+def test_strokes_agree_with_resvg(control: str) -> None:
     ends = (note(xml_id="first") + note(xml_id="last")).replace("xml.id", "xml:id")
-    found = labelled(score([ends], controls=[control], attributes=['right="dotted"']))
-    for symbol in found:
+    result = labelled(score([ends], controls=[control], attributes=['right="dotted"']))
+    for symbol in result:
         if symbol.category != "text":
             box = symbol.outline.box_xyxy()
             assert ink_box(symbol, box) == pytest.approx(box, abs=0.3), symbol.category

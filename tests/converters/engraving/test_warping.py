@@ -44,7 +44,7 @@ def area(drawn: Outline) -> float:
         for values in drawn.points_xy.T
     )
     ends = np.cumsum(drawn.lengths + 1)[:-1] - 1
-    steps = np.delete(x[:-1] * y[1:] - x[1:] * y[:-1], ends)  # not from contour to contour
+    steps = np.delete(x[:-1] * y[1:] - x[1:] * y[:-1], ends)  # skip the steps between contours
     return float(steps.sum() / 2)
 
 
@@ -64,7 +64,7 @@ def test_none_moves_nothing() -> None:
 
 
 @given(capture=captures, seed=seeds)
-def test_a_seed_gives_one_warp(capture: Capture, seed: int) -> None:
+def test_seed_determines_the_warp(capture: Capture, seed: int) -> None:
     points_xy = np.array([[10.0, 20], [1900, 2700]])
     one, two = warp_of(capture, seed)(points_xy), warp_of(capture, seed)(points_xy)
     assert one.tobytes() == two.tobytes()
@@ -72,12 +72,12 @@ def test_a_seed_gives_one_warp(capture: Capture, seed: int) -> None:
 
 
 def jacobians(warp: Warp, points_xy: Points) -> NDArray[np.float64]:
-    """How steps of a pixel in x and in y are moved, shape ``(N, 2, 2)``."""
+    """Compute how steps of one pixel in x and in y are mapped, shape ``(N, 2, 2)``."""
     return np.stack([warp(points_xy + step) - warp(points_xy) for step in np.eye(2)], axis=2)
 
 
 @given(capture=captures, seed=seeds)
-def test_a_page_keeps_its_orientation_and_roughly_its_shape(capture: Capture, seed: int) -> None:
+def test_warps_keep_orientation_and_approximate_shape(capture: Capture, seed: int) -> None:
     grid = np.stack(np.meshgrid(np.linspace(0, WIDTH, 40), np.linspace(0, HEIGHT, 40)), axis=2)
     stretches = np.linalg.svd(jacobians(warp_of(capture, seed), grid.reshape(-1, 2)))[1]
     assert (np.linalg.det(jacobians(warp_of(capture, seed), grid.reshape(-1, 2))) > 0).all()
@@ -86,7 +86,7 @@ def test_a_page_keeps_its_orientation_and_roughly_its_shape(capture: Capture, se
 
 
 @given(capture=captures, seed=seeds)
-def test_a_page_is_turned_a_little(capture: Capture, seed: int) -> None:
+def test_warps_rotate_slightly(capture: Capture, seed: int) -> None:
     left, right = warp_of(capture, seed)(np.array([[200.0, 1386], [1760, 1386]]))
     degrees = math.degrees(math.atan2(*(right - left)[::-1]))
     assert abs(degrees) < {"scan": 1.3, "photo": 3.5}[capture]  # shear and bend add to the turn
@@ -98,9 +98,7 @@ boxes = st.tuples(
 
 
 @given(capture=captures, seed=seeds, content=boxes)
-def test_the_content_stays_on_the_page(
-    capture: Capture, seed: int, content: tuple[float, ...]
-) -> None:
+def test_content_stays_on_the_page(capture: Capture, seed: int, content: tuple[float, ...]) -> None:
     warp = warp_of(capture, seed, content)
     x0, y0, x1, y1 = content
     grid = np.stack(np.meshgrid(np.linspace(x0, x1, 83), np.linspace(y0, y1, 83)), axis=2)
@@ -109,7 +107,7 @@ def test_the_content_stays_on_the_page(
     assert (moved <= [WIDTH, HEIGHT]).all()
 
 
-def test_a_page_with_wide_borders_is_not_shrunk() -> None:
+def test_pages_with_wide_margins_are_not_shrunk() -> None:
     middle = rectangle(800, 1300, 1000, 1500)
     for seed in range(20):
         box = outline([warp_of("scan", seed, (700, 1200, 1100, 1600))(middle)]).box_xyxy()
@@ -117,12 +115,12 @@ def test_a_page_with_wide_borders_is_not_shrunk() -> None:
 
 
 @pytest.mark.parametrize("capture", get_args(Capture))
-def test_a_page_of_one_pixel_and_content_of_no_size(capture: Capture) -> None:
+def test_page_of_one_pixel_with_empty_content(capture: Capture) -> None:
     warp = draw_warp(capture, Random(1), width=1, height=1, content_xyxy=(0.5, 0.5, 0.5, 0.5))
     assert warp(np.array([[0.5, 0.5]])) == pytest.approx(0.5, abs=0.02)
 
 
-def test_the_box_of_what_was_turned() -> None:
+def test_box_of_a_rotated_outline() -> None:
     [moved] = warped([outline([rectangle(0, 0, 100, 10)])], turned(30))
     cos, sin = math.sqrt(3) / 2, 1 / 2
     expected = [-10 * sin, 0, 100 * cos, 100 * sin + 10 * cos]
@@ -131,7 +129,7 @@ def test_the_box_of_what_was_turned() -> None:
 
 
 @given(drawn=st.lists(drawings, min_size=1, max_size=4), seed=seeds, capture=captures)
-def test_outlines_are_moved_each_for_itself(
+def test_outlines_are_moved_independently(
     drawn: list[Outline], seed: int, capture: Capture
 ) -> None:
     warp = warp_of(capture, seed)
@@ -143,8 +141,8 @@ def test_outlines_are_moved_each_for_itself(
         np.testing.assert_allclose(moved.points_xy, alone.points_xy, rtol=0, atol=1e-9)
 
 
-def test_straight_edges_follow_the_bend() -> None:
-    """The points of a moved staff line against those of one drawn with many more."""
+def test_straight_edges_follow_a_bend() -> None:
+    """Compare a warped staff line with one drawn with many more points."""
     line = outline([rectangle(100, 500, 1860, 502)])
     farthest = 0.0
     for seed in range(30):
@@ -158,7 +156,7 @@ def test_straight_edges_follow_the_bend() -> None:
 
 
 @given(drawn=drawings, max_px=st.floats(1, 300))
-def test_densified_keeps_points_extent_and_area(drawn: Outline, max_px: float) -> None:
+def test_densifying_keeps_points_extent_and_area(drawn: Outline, max_px: float) -> None:
     dense = densified(drawn, max_px)
     assert len(dense.lengths) == len(drawn.lengths)
     assert dense.lengths.sum() == len(dense.points_xy)
@@ -170,7 +168,7 @@ def test_densified_keeps_points_extent_and_area(drawn: Outline, max_px: float) -
         assert (np.hypot(*steps.T) <= max_px * (1 + 1e-9)).all()
 
 
-def test_densified_leaves_short_edges() -> None:
+def test_densifying_keeps_short_edges() -> None:
     drawn = outline([rectangle(0, 0, 10, 4), rectangle(5, 5, 6, 30)])
     assert densified(drawn, 25).points_xy.tolist() == drawn.points_xy.tolist()
     dense = densified(drawn, 5)
@@ -178,7 +176,7 @@ def test_densified_leaves_short_edges() -> None:
     assert dense.points_xy[:6].tolist() == [[0, 0], [5, 0], [10, 0], [10, 4], [5, 4], [0, 4]]
 
 
-def test_the_spine_pulls_what_is_near() -> None:
+def test_spine_pulls_nearby_points() -> None:
     bend = Bend(spine=1, reach=0.1, pull=0.004, pinch=0.002, waves=np.zeros((0, 5)))
     warp = Warp(width=1000, height=2000, matrix=None, bend=bend)
     points_xy = np.array([[1000.0, 0], [1000, 1000], [900, 2000], [0, 0]])

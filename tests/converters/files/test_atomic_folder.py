@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_folder_is_there_when_the_block_has_ended(tmp_path: Path) -> None:
+def test_a_folder_appears_at_the_end_of_the_block(tmp_path: Path) -> None:
     target = tmp_path / "a" / "out"
     with atomic_folder(target) as folder:
         (folder / "x").write_text("x")
@@ -33,20 +33,20 @@ def test_a_folder_is_there_when_the_block_has_ended(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a/out/x": "x"}
 
 
-def test_an_empty_folder_may_stand_there(tmp_path: Path) -> None:
+def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     fill(tmp_path / "out")
     assert contents(tmp_path) == {"out/manifest.json": "new"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_nothing_is_left_of_a_block_that_fails(error: type[BaseException], tmp_path: Path) -> None:
+def test_a_failed_block_leaves_nothing(error: type[BaseException], tmp_path: Path) -> None:
     with pytest.raises(error):
         break_off(tmp_path / "out", error("broken"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folders_made_on_the_way_go_again(tmp_path: Path) -> None:
+def test_a_failed_block_removes_parent_folders_that_it_created(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="broken"):
         break_off(tmp_path / "a" / "b" / "out", ValueError("broken"))
     assert list(tmp_path.iterdir()) == []
@@ -67,7 +67,7 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
         fill(tmp_path / ("x" * 300))
 
 
-def test_what_was_there_stays_if_the_new_one_fails(tmp_path: Path) -> None:
+def test_a_failed_block_keeps_the_old_folder(tmp_path: Path) -> None:
     fill(tmp_path / "out", "old")
     with pytest.raises(ValueError, match="broken"):
         break_off(tmp_path / "out", ValueError("broken"), force=True)
@@ -89,7 +89,7 @@ def test_without_force_nothing_is_replaced(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"out/manifest.json": "old"}
 
 
-def test_force_does_not_replace_what_is_not_ours(tmp_path: Path) -> None:
+def test_force_does_not_replace_folders_of_other_programs(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("dear")
     message = "contains no manifest.json, so omr did not create it and will not replace it; choose"
     with pytest.raises(ConfigError, match=re.escape(message)):
@@ -97,7 +97,7 @@ def test_force_does_not_replace_what_is_not_ours(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"thesis.tex": "dear"}
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_one_line_error_and_leaves_nothing(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "x.png")
     message = f"x.png: No space left on device; nothing was written to {tmp_path}/out"
     with pytest.raises(OmrError, match=f"^{re.escape(message)}$"):
@@ -115,7 +115,7 @@ with atomic_folder(Path(sys.argv[1])) as folder:
 """
 
 
-def test_a_killed_process_leaves_no_target_and_the_next_clears_up(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_target_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     target = tmp_path / "out"
     assert subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False).returncode < 0
     assert contents(tmp_path) == {".out.partial/half": "half"}
@@ -123,7 +123,7 @@ def test_a_killed_process_leaves_no_target_and_the_next_clears_up(tmp_path: Path
     assert contents(tmp_path) == {"out/manifest.json": "new"}
 
 
-def test_two_at_once(tmp_path: Path) -> None:
+def test_two_writers_of_the_same_folder(tmp_path: Path) -> None:
     message = f"{tmp_path}/out: is being written by another process"
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "x").write_text("first")

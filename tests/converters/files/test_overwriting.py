@@ -1,4 +1,4 @@
-"""Messages of refused output folders are in test_atomic_folder and in the tests of the commands."""
+"""Overwrite protection; full messages about folders are in the tests of the commands."""
 
 import re
 from pathlib import Path

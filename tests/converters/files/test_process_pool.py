@@ -26,7 +26,7 @@ def test_results_come_in_the_order_of_the_items(n: int, workers: int) -> None:
     assert list(in_order(square, range(n), workers)) == [i * i for i in range(n)]
 
 
-def test_an_error_of_the_items_comes_up() -> None:
+def test_an_error_of_the_iterable_is_raised() -> None:
     def items() -> Iterator[int]:
         yield from range(300)
         raise KeyError("broken")
@@ -35,14 +35,14 @@ def test_an_error_of_the_items_comes_up() -> None:
         list(in_order(square, items(), 2))
 
 
-def test_a_killed_worker_is_one_line() -> None:
+def test_a_killed_worker_is_a_one_line_error() -> None:
     with pytest.raises(
-        OmrError, match=r"^a worker process was killed, perhaps for want of memory;"
+        OmrError, match=r"^a worker process was killed, possibly because memory ran out;"
     ):
         list(in_order(die, range(9), 2))
 
 
-LEFT_ALONE = """
+ORPHANED = """
 import os, sys
 from converters.files.process_pool import _executor
 print(_executor(1).submit(os.getpid).result(), flush=True)
@@ -51,7 +51,7 @@ sys.stdin.read()
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
-    command = [sys.executable, "-c", LEFT_ALONE]
+    command = [sys.executable, "-c", ORPHANED]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:

@@ -1,4 +1,4 @@
-"""Writing and reading again gives back the start, for every format."""
+"""Round trips: reading a written page returns the page, for every format."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -14,8 +14,9 @@ from class_maps import ConfigError, InputError, Source
 from converters import images
 from converters.formats import yolo
 from converters.formats.coco import CocoFile, CocoWriter
+from converters.formats.json_files import split_of
 from converters.formats.parquet import ParquetWriter
-from converters.formats.sources import _split, format_of, open_source
+from converters.formats.sources import format_of, open_source
 from converters.formats.yolo import YoloWriter, label_lines, open_dataset, write_labels
 from converters.page import Page
 from converters.tally import Tally
@@ -72,7 +73,7 @@ def test_yolo(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
     [page] = dataset.pages("train")
     assert dataset.names == NAMES
     assert (page.image, page.width, page.height) == (written.image, written.width, written.height)
-    tolerance = 1e-6 * max(written.width, written.height)  # six digits of the image's side
+    tolerance = 1e-6 * max(written.width, written.height)  # six decimals
     np.testing.assert_allclose(page.boxes_xyxy, written.boxes_xyxy, atol=tolerance)
     np.testing.assert_array_equal(page.labels, written.labels)
 
@@ -86,10 +87,12 @@ def test_label_lines_are_what_python_formats(page: Page) -> None:
 
     labelled = zip(page.labels.tolist(), page.boxes_xyxy.tolist(), strict=True)
     expected = [line(label, *box) for label, box in labelled]
-    for found, wanted in zip(label_lines(page).splitlines(keepends=True), expected, strict=True):
-        words = zip(found.split(), wanted.split(), strict=True)
-        assert all(a == b or abs(float(a) - float(b)) < 1.5e-6 for a, b in words)
-        assert len(found) == len(wanted)
+    for actual, formatted in zip(
+        label_lines(page).splitlines(keepends=True), expected, strict=True
+    ):
+        numbers = zip(actual.split(), formatted.split(), strict=True)
+        assert all(a == b or abs(float(a) - float(b)) < 1.5e-6 for a, b in numbers)
+        assert len(actual) == len(formatted)
 
 
 @given(written=pages())
@@ -130,7 +133,7 @@ def test_oriented_boxes_are_kept(tmp_path: Path) -> None:
     assert symbols["cut"].to_list() == [True]
 
 
-def test_pycocotools_loads_what_is_written(
+def test_pycocotools_loads_written_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     writer = CocoWriter(tmp_path, NAMES)
@@ -143,7 +146,7 @@ def test_pycocotools_loads_what_is_written(
 
 
 def test_parquet_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converters.formats.parquet.ROWS_A_PART", 1)
+    monkeypatch.setattr("converters.formats.parquet.ROWS_PER_PART", 1)
     writer = ParquetWriter(tmp_path, NAMES)
     one = Page(
         image=PurePosixPath("b.png"),
@@ -168,7 +171,7 @@ def test_parquet_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["train", "test", "val"], "images/val", False),
     ],
 )
-def test_what_data_yaml_validates_on(
+def test_the_validation_split_in_data_yaml(
     splits: list[str], val: str, noted: bool, tmp_path: Path
 ) -> None:
     writer = YoloWriter(tmp_path, NAMES)
@@ -185,14 +188,14 @@ def test_what_data_yaml_validates_on(
     [
         ("0 0.5 0.5 0.1", "expected label, x_centre, y_centre, width, height, got: 0 0.5 0.5 0.1"),
         ("a 0.5 0.5 0.1 0.1", "expected label, x_centre, y_centre, width, height, got: a 0.5 0.5 0.1 0.1"),
-        ("2 0.5 0.5 0.1 0.1", "label 2 is not one of the 2 names in data.yaml"),
-        ("0 0.5 nan 0.1 0.1", "expected shares of the image from 0 to 1, got: 0 0.5 nan 0.1 0.1"),
-        ("0 50 50 10 10", "expected shares of the image from 0 to 1, got: 0 50 50 10 10"),
+        ("2 0.5 0.5 0.1 0.1", "label 2 has no name in data.yaml, which has 2 names"),
+        ("0 0.5 nan 0.1 0.1", "expected coordinates from 0 to 1, got: 0 0.5 nan 0.1 0.1"),
+        ("0 50 50 10 10", "expected coordinates from 0 to 1, got: 0 50 50 10 10"),
         ("0 0.5 0.5 0.1\n0 0.5 0.5 0.1 0.1 0", "expected label, x_centre, y_centre, width, height, got: 0 0.5 0.5 0.1"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("before", ["", "0 0.5 0.5 0.1 0.1"])
-def test_a_label_line_that_is_none(line: str, message: str, before: str, tmp_path: Path) -> None:
+def test_an_invalid_label_line(line: str, message: str, before: str, tmp_path: Path) -> None:
     write_yolo(tmp_path, empty_page())
     path = tmp_path / "labels" / "train" / "a.txt"
     path.write_text(f"{before}\n{line}\n")
@@ -222,14 +225,14 @@ def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "data.yaml: no such file; give a folder that `omr convert` wrote"),
+        (None, "data.yaml: no such file; expected a folder written by `omr convert`"),
         ("", "data.yaml: expected a mapping with train, val and names"),
         ("names: [", "data.yaml: cannot be read: while parsing"),
-        ("names: {1: a}", "data.yaml: names: expected the name of each label from 0 on"),
-        ("train: nowhere\nnames: [a]", "data.yaml: train: no folder "),
+        ("names: {1: a}", "data.yaml: names: expected the names of labels 0, 1, 2, ..."),
+        ("train: nowhere\nnames: [a]", "data.yaml: train: no such folder: "),
     ],
 )
-def test_a_folder_that_is_none(text: str | None, message: str, tmp_path: Path) -> None:
+def test_an_invalid_yolo_folder(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(InputError) as raised:
@@ -241,13 +244,13 @@ def test_splits_without_images(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "data.yaml").write_text("train: train\nnames: [a]")
     dataset = open_dataset(tmp_path)
-    with pytest.raises(InputError, match=r"data\.yaml: no split 'val'; it has: train$"):
+    with pytest.raises(InputError, match=r"data\.yaml: no split 'val'; available: train$"):
         list(dataset.pages("val"))
-    with pytest.raises(InputError, match="no images here; convert without --labels-only"):
+    with pytest.raises(InputError, match="contains no images; convert without --labels-only"):
         list(dataset.pages("train"))
 
 
-def test_labels_lie_where_ultralytics_looks() -> None:
+def test_label_paths_are_those_of_ultralytics() -> None:
     path = yolo._label_path(Path("/a/images/b/images/train/sub/x.y.png"))
     assert path == Path("/a/images/b/labels/train/sub/x.y.txt")
 
@@ -255,15 +258,15 @@ def test_labels_lie_where_ultralytics_looks() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("category_id", 9, "annotations.category_id: not in categories: 1 annotation (1)"),
-        ("image_id", 9, "annotations.image_id: no such image: 1 annotation (1)"),
+        ("category_id", 9, "annotations.category_id: unknown category: 1 annotation (1)"),
+        ("image_id", 9, "annotations.image_id: unknown image: 1 annotation (1)"),
         ("bbox", [1, 1, -1, 1], "annotations.bbox: negative width or height: 1 annotation (1)"),
-        ("bbox", [1, 1, 99, 1], "annotations.bbox: out of the image: 1 annotation (1); --clip cuts them at the border"),
-        ("id", "x", "not COCO: Expected `int`, got `str` - at `$.annotations[0].id`"),
-        ("bbox", "x", "not COCO: Expected `array`, got `str` - at `$.annotations[0].bbox`"),
+        ("bbox", [1, 1, 99, 1], "annotations.bbox: extends beyond the image: 1 annotation (1); use --clip to clip boxes to the image"),
+        ("id", "x", "not COCO JSON: Expected `int`, got `str` - at `$.annotations[0].id`"),
+        ("bbox", "x", "not COCO JSON: Expected `array`, got `str` - at `$.annotations[0].bbox`"),
     ],
 )  # fmt: skip
-def test_coco_that_contradicts_itself(
+def test_inconsistent_coco_annotations(
     field: str, value: object, message: str, tmp_path: Path
 ) -> None:
     row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]} | {field: value}
@@ -280,13 +283,17 @@ def test_coco_that_contradicts_itself(
 @pytest.mark.parametrize(
     ("images_of", "categories", "message"),
     [
-        ([("a.png", 1), ("b.png", 1)], [1], "images[1].id: id 1 stands twice"),
-        ([("a.png", 1), ("a.png", 2)], [1], "images: 1 file (a.png) twice"),
-        ([("../a.png", 1)], [1], "images[0].file_name: leaves the image folder: '../a.png'"),
-        ([("a.png", 1)], [1, 1], "categories: an id stands twice"),
+        ([("a.png", 1), ("b.png", 1)], [1], "images[1].id: duplicate id: 1"),
+        ([("a.png", 1), ("a.png", 2)], [1], "images: duplicate: 1 file (a.png)"),
+        (
+            [("../a.png", 1)],
+            [1],
+            "images[0].file_name: points outside the image folder: '../a.png'",
+        ),
+        ([("a.png", 1)], [1, 1], "categories: duplicate id"),
     ],
 )
-def test_coco_lists_that_are_none(
+def test_invalid_coco_images_and_categories(
     images_of: list[tuple[str, int]], categories: list[int], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "annotations" / "instances_train.json"
@@ -313,7 +320,7 @@ def test_coco_lists_that_are_none(
     ],
 )
 def test_the_split_is_a_word_of_the_name(name: str, split: str) -> None:
-    assert _split(Path(f"{name}.json")) == split
+    assert split_of(Path(f"{name}.json")) == split
 
 
 def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
@@ -331,7 +338,7 @@ def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ('{"annotation_sets": [], "annotations": {}}', "deepscoresv2"),
         ('{"images": [], "annotations": {}}', "deepscoresv2"),
@@ -343,32 +350,34 @@ def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
         (f'{{"info": "{" " * 5000}", "annotation_sets": ["engraved"], "annotations": {{}}}}', "engraved"),
         (f'{{"info": "{" " * 4060}", "annotation_sets": ["engraved"], "annotations": {{}}}}', "engraved"),
         ('{"images": [], "annotations": [], "categories": []}', "coco"),
-        ("{}", "neither DeepScoresV2 nor COCO: it has no keys; expected annotation_sets, images, categories, annotations"),
+        ("{}", "neither DeepScoresV2 nor COCO: its keys are none; expected annotation_sets, images, categories, annotations"),
         ("[]", "expected a JSON object with images and annotations at the root"),
         ("", "is empty or cannot be read; expected JSON"),
-        ('{"a', "not valid JSON, cut short or damaged: Input data was truncated"),
+        ('{"a', "not valid JSON, truncated or damaged: Input data was truncated"),
     ],
 )  # fmt: skip
-def test_the_format_is_found_by_looking(text: str, found: str, tmp_path: Path) -> None:
+def test_the_format_is_recognised(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
     try:
-        assert format_of(path) == found
+        assert format_of(path).name == expected
     except InputError as error:
-        assert str(error) == f"{path}: {found}"  # noqa: PT017
+        assert str(error) == f"{path}: {expected}"  # noqa: PT017
 
 
-def test_sources_that_are_none(tmp_path: Path) -> None:
+def test_invalid_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         open_source(tmp_path / "gone")
     assert str(raised.value) == f"{tmp_path}/gone: no such file or folder"
-    with pytest.raises(InputError, match=r"no annotations: expected deepscores_train\.json or"):
+    with pytest.raises(InputError, match=r"no annotations; expected deepscores_train\.json or"):
         open_source(tmp_path)
-    with pytest.raises(ConfigError, match=r"no source is called cocoa \(did you mean coco\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"^--source: unknown format: cocoa \(did you mean coco\?\)"
+    ):
         open_source(tmp_path, "cocoa")
     (tmp_path / "deepscores_train.json").write_text(
         '{"annotation_sets": [], "categories": {}, "images": [], "annotations": {}}'
     )
     with pytest.raises(InputError) as raised:
         open_source(tmp_path)
-    assert str(raised.value) == f"{tmp_path}: no images: an empty set"
+    assert str(raised.value) == f"{tmp_path}: contains no images"

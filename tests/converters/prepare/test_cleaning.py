@@ -49,7 +49,7 @@ BOX = [10, 10, 30, 30]
             [(0, BOX), (0, [10, 10, 30, 29.2]), (0, [10, 10, 30, 28.4])],
             [0, 2],
             {"near duplicate": 1},
-            id="chain: the third is near the second only, which is gone",
+            id="chain: the third is near the second only, which was dropped",
         ),
         pytest.param([(0, [5, 5, 5, 5]), (0, [5, 5, 5, 5])], [0], {"exact duplicate": 1}, id="points"),
     ],
@@ -74,7 +74,7 @@ def test_one_box_under_two_classes_is_reported_by_its_classes() -> None:
         pytest.param([10, 10, 10, 20], [9, 10, 11, 20], id="no width"),
         pytest.param([10, 10, 20, 10], [10, 9, 20, 11], id="no height"),
         pytest.param([10, 10, 10, 10], [9, 9, 11, 11], id="a point"),
-        pytest.param([10, 10, 10.00004, 20], [9.00002, 10, 11.00002, 20], id="next to no width"),
+        pytest.param([10, 10, 10.00004, 20], [9.00002, 10, 11.00002, 20], id="almost no width"),
         pytest.param([0, 0, 0, 5], [0, 0, 2, 5], id="at the left edge"),
         pytest.param([100, 0, 100, 5], [98, 0, 100, 5], id="at the right edge"),
     ],
@@ -85,7 +85,7 @@ def test_flat_boxes_are_widened_inside_the_page(box: list[float], widened: list[
     assert counts.changed == {("widened to min-side", "stem"): 1}
 
 
-def test_what_counts_as_one_box_under_two_classes_does_not_depend_on_the_options() -> None:
+def test_reports_of_one_box_under_two_classes_do_not_depend_on_options() -> None:
     half = (1, [10, 10, 30, 22])
     _, counts = cleaned(page_of((0, BOX), half), dedup_iou=0.5)
     assert counts.two_classes == {}
@@ -99,7 +99,7 @@ def test_a_thin_box_stays_thin() -> None:
     assert not counts.changed
 
 
-def test_clipping_is_counted_and_what_lies_outside_is_dropped() -> None:
+def test_clipped_boxes_are_counted_and_boxes_outside_are_dropped() -> None:
     page, counts = cleaned(page_of((0, [-5, 10, 5, 20]), (1, [120, 10, 130, 20])), clip=True)
     assert page.boxes_xyxy.tolist() == [[0, 10, 5, 20]]
     assert counts.changed == {("clipped to the page", "note"): 1}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from class_maps import ConfigError
-from converters.names import several
+from converters.names import count_of
 from converters.prepare.splits import group_of, held_out, shared_works
 
 
@@ -19,7 +19,7 @@ def pages_of(*sizes: int) -> list[PurePosixPath]:
 
 @pytest.mark.parametrize("images", [[], pages_of(5)])
 def test_fewer_than_two_works_cannot_be_split(images: list[PurePosixPath]) -> None:
-    with pytest.raises(ConfigError, match="--val needs at least two works to hold one out, the"):
+    with pytest.raises(ConfigError, match=r"^--val: needs at least two works to hold one out, but"):
         held_out(images, 0.1, "work", 0)
 
 
@@ -42,21 +42,21 @@ def test_another_seed_gives_another_choice() -> None:
     assert held_out(images, 0.5, "work", 0) != held_out(images, 0.5, "work", 1)
 
 
-def test_a_name_that_does_not_tell_its_work() -> None:
+def test_a_name_without_a_work() -> None:
     page = PurePosixPath("scan-7.png")
-    with pytest.raises(ConfigError, match=r"^scan-7.png: the name does not say which work this"):
+    with pytest.raises(ConfigError, match=r"^scan-7.png: the work is not in the name"):
         group_of(page, "work")
     assert group_of(page, "page") == "scan-7.png"
 
 
-def test_works_on_both_sides_are_said() -> None:
+def test_works_in_several_splits_are_a_warning() -> None:
     assert shared_works({"train": {"1", "2"}, "val": {"3"}}) is None
     assert shared_works({"train": {"1", "2"}, "test": {"2"}}) == (
-        "in more than one split: 1 work (2); scores there flatter"
+        "in more than one split: 1 work (2); scores will be too optimistic"
     )
 
 
-def test_several() -> None:
-    assert several([], "page") == "0 pages ()"
-    assert several([1], "category") == "1 category (1)"
-    assert several([1, 2, 3, 4], "category") == "4 categories (1, 2, 3, ...)"
+def test_count_of() -> None:
+    assert count_of([], "page") == "0 pages ()"
+    assert count_of([1], "category") == "1 category (1)"
+    assert count_of([1, 2, 3, 4], "category") == "4 categories (1, 2, 3, ...)"

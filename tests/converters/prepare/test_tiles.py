@@ -25,7 +25,7 @@ def page_of(*boxes: list[float], width: int = 1000, height: int = 100) -> Page:
 
 
 def clean_pages() -> st.SearchStrategy[Page]:
-    """Pages whose boxes have an area, as they are before they are cut."""
+    """Draw cleaned pages, whose boxes have an area."""
     return pages(max_symbols=8).map(lambda p: clean(p, ("a", "b"), CleaningOptions(), Tally()))
 
 
@@ -34,17 +34,17 @@ def clean_pages() -> st.SearchStrategy[Page]:
     [(1, [0]), (100, [0]), (101, [0, 1]), (180, [0, 80]), (181, [0, 40, 81]), (1000, None)],
 )
 def test_starts(length: int, expected: list[int] | None) -> None:
-    found = starts(length, TileOptions(size=100, overlap=20))
-    assert expected is None or found == expected
+    positions = starts(length, TileOptions(size=100, overlap=20))
+    assert expected is None or positions == expected
 
 
 @given(length=st.integers(1, 5000), size=st.integers(1, 700), share=st.floats(0, 0.99))
 def test_tiles_cover_the_page_and_share_the_overlap(length: int, size: int, share: float) -> None:
     overlap = int(size * share)
-    found = starts(length, TileOptions(size=size, overlap=overlap))
-    assert found[0] == 0
-    assert found[-1] + size == max(length, size)
-    assert all(b - a <= size - overlap for a, b in pairwise(found))
+    positions = starts(length, TileOptions(size=size, overlap=overlap))
+    assert positions[0] == 0
+    assert positions[-1] + size == max(length, size)
+    assert all(b - a <= size - overlap for a, b in pairwise(positions))
 
 
 def test_a_page_without_symbols_gives_tiles_without_symbols() -> None:
@@ -62,19 +62,19 @@ def test_a_page_of_one_pixel() -> None:
 @pytest.mark.parametrize(
     ("box", "belongs"),
     [
-        pytest.param([90, 10, 110, 20], True, id="half of it is seen"),
+        pytest.param([90, 10, 110, 20], True, id="half of it is visible"),
         pytest.param([91, 10, 111, 20], False, id="less than half"),
-        pytest.param([0, 10, 1000, 20], True, id="long: a piece as wide as the tile"),
-        pytest.param([88, 10, 1000, 20], False, id="long: a piece under half of the long length"),
-        pytest.param([87, 10, 1000, 20], True, id="long: just enough of a piece"),
+        pytest.param([0, 10, 1000, 20], True, id="long: visible part as wide as the tile"),
+        pytest.param([88, 10, 1000, 20], False, id="long: visible part too short"),
+        pytest.param([87, 10, 1000, 20], True, id="long: visible part just long enough"),
     ],
 )
-def test_what_belongs_to_the_first_tile(box: list[float], belongs: bool) -> None:
+def test_symbols_of_the_first_tile(box: list[float], belongs: bool) -> None:
     first = next(cut(page_of(box), TileOptions(size=100, overlap=20)))
     assert len(first.page.labels) == belongs
 
 
-def test_what_is_cut_is_marked() -> None:
+def test_cut_symbols_are_marked() -> None:
     tiles = list(
         cut(page_of([0, 10, 1000, 20], [10, 10, 20, 20]), TileOptions(size=100, overlap=20))
     )
@@ -89,7 +89,9 @@ def test_what_is_cut_is_marked() -> None:
 
 
 @given(page=clean_pages(), size=st.integers(300, 900))
-def test_every_symbol_no_longer_than_the_overlap_is_whole_somewhere(page: Page, size: int) -> None:
+def test_every_symbol_no_longer_than_the_overlap_is_complete_in_a_tile(
+    page: Page, size: int
+) -> None:
     options = TileOptions(size=size, overlap=size // 3)
     whole = {
         row
@@ -103,7 +105,7 @@ def test_every_symbol_no_longer_than_the_overlap_is_whole_somewhere(page: Page, 
 
 
 @given(page=clean_pages(), size=st.integers(300, 900))
-def test_boxes_lead_back_to_the_page(page: Page, size: int) -> None:
+def test_boxes_map_back_to_the_page(page: Page, size: int) -> None:
     for tile in cut(page, TileOptions(size=size, overlap=size // 5)):
         placed = tile.page.placement
         assert placed is not None
@@ -114,7 +116,7 @@ def test_boxes_lead_back_to_the_page(page: Page, size: int) -> None:
         np.testing.assert_array_equal(back[~tile.page.cut], original[~tile.page.cut])
 
 
-def test_the_oriented_box_of_what_is_cut_is_what_is_left() -> None:
+def test_the_oriented_box_of_a_cut_symbol_is_its_visible_part() -> None:
     page = page_of([0, 10, 1000, 20], [10, 10, 20, 20])
     corners = np.array(
         [[[1000, 20], [1000, 10], [0, 10], [0, 20]], [[20, 16], [14, 10], [10, 14], [16, 20]]]
@@ -125,6 +127,6 @@ def test_the_oriented_box_of_what_is_cut_is_what_is_left() -> None:
     assert first.tolist() == [[[100, 20], [100, 10], [0, 10], [0, 20]], corners[1].tolist()]
 
 
-def test_tiles_must_move_on() -> None:
+def test_the_overlap_must_be_smaller_than_a_tile() -> None:
     with pytest.raises(ValueError, match="overlap must be from 0 to 99, got 100"):
         TileOptions(size=100, overlap=100)

@@ -227,7 +227,7 @@ def test_unknown_assigners_are_refused() -> None:
 
 def losses_of(dataset: Path, out: Path, model: str, expected: type = TaskAlignedAssigner) -> Tensor:
     """What a plain ``yolo train`` loses in each of four steps, shape ``(4, 3)``."""
-    offline.shut()
+    offline.block_network()
     trainer = DetectionTrainer(
         overrides={
             "model": f"{model}.yaml",

@@ -27,6 +27,7 @@ from training.data.allowed_transforms import (
 )
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import OmrDataset
+from training.data.label_files import ImageLabels
 from training.data.multi_dataset import DatasetOptions, MultiDataset, join
 from training.trainer import train
 
@@ -68,12 +69,24 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> MultiDataset:
     return join(DatasetOptions(folders=(music, photographs(root / "photographs"))))
 
 
+def labels_of(joint: MultiDataset) -> dict[str, ImageLabels]:
+    """Labels of all training images by their files."""
+    return {
+        str(image.path.absolute()): ImageLabels(
+            height=image.page.height, width=image.page.width, rows=image.rows.astype(np.float32)
+        )
+        for source in joint.sources
+        for image in source.dataset.labelled_images("train")
+    }
+
+
 def dataset_of(joint: MultiDataset, **options: Any) -> OmrDataset:  # noqa: ANN401
     hyp = IterableSimpleNamespace(**vars(DEFAULT_CFG))
     hyp.translate = hyp.scale = hyp.hsv_v = 0.0
     return OmrDataset(
         counter=SymbolCounter(len(joint.names), 0),
-        joint=joint,
+        multi_dataset=joint,
+        image_labels=labels_of(joint),
         chosen=Transforms(**options),
         img_path=joint.image_files("train"),
         imgsz=SIDE,
@@ -93,7 +106,7 @@ def sides_of(dataset: OmrDataset) -> dict[int, list[tuple[float, float]]]:
         x, y = sample["bboxes"][0, :2].tolist()
         dark = (sample["img"].max(dim=0).values == 0).nonzero().float().mean(dim=0) + 0.5
         assert dark.tolist() == pytest.approx([y * SIDE, x * SIDE], abs=0.6), "pixels and box agree"
-        found.setdefault(dataset.joint.source_of[sample["im_file"]], []).append(
+        found.setdefault(dataset.multi_dataset.source_of[sample["im_file"]], []).append(
             (round(x, 3), round(y, 3))
         )
     return found
@@ -153,7 +166,7 @@ def test_music_is_turned_a_degree_at_most(both: MultiDataset) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"fliplr": 0.5}, "fliplr: a mirrored note is another note"),
+        ({"fliplr": 0.5}, "--fliplr: a mirrored note is another note"),
         ({"flipud": 0.1}, "flipud: a note upside down is another note"),
         ({"degrees": 1.1}, "degrees: more than 1 makes beams, ties and stems something else"),
     ],
@@ -167,7 +180,7 @@ def test_music_alone_is_refused(
         train(config)
     assert (
         str(error.value)
-        == f"{reason}, and {dataset} is music; leave it out, or --allow-music-flips"
+        == f"{reason}, and {dataset} is music; omit it, or give --allow-music-flips"
     )
     assert not out.exists()
 

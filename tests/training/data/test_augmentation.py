@@ -112,5 +112,5 @@ def test_all_workers_counts_are_added(n_workers: int) -> None:
     assert (rows > 0).tolist() == [n_workers == 0] + [True] * n_workers, "each its own row"
     operation.counter.epoch = 1
     operation(image([*STEMS]))
-    assert operation.counter.taken(0).tolist() == [[40 * 17], [40]], "not of the second epoch"
+    assert operation.counter.take(0).tolist() == [[40 * 17], [40]], "not of the second epoch"
     assert operation.counter.totals().tolist() == [[16], [0]]

@@ -58,9 +58,9 @@ def test_a_batch_without_symbols_has_no_pairs(trainer: OmrTrainer) -> None:
 def test_a_gpu_counts_them(trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "device", torch.device("cuda"))
     for mode in ("train", "val"):
-        files = trainer.joint.image_files(mode)
+        files = trainer.multi_dataset.image_files(mode)
         dataset = trainer.build_dataset(files, mode, 2)
         assert dataset.pairs == PairCounter.of_loss(
-            trainer.loss_options, trainer.model.stride.tolist()
+            trainer.options.loss, trainer.model.stride.tolist()
         )
         assert dataset.collate_fn([dataset[0]])["n_pairs"] > 0

@@ -22,22 +22,19 @@ from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
-from omr.commands.eval import _of_data
+from omr.scoring import relabel
 from training.config import TrainConfig, read_config, save_config
 from training.data.multi_dataset import (
     DatasetOptions,
     WeightedSampler,
-    count_sources,
-    divided,
+    apportion,
     join,
-    total,
 )
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.validator import OF_SOURCE, OmrValidator, source_names
+from training.engine.validator import SOURCE_METRIC, OmrValidator, source_names
 from training.models.checkpoints import load_weights
-from training.models.zoo import model_file
 from training.predict.detector import class_names, predict
-from training.trainer import _callbacks, _overrides, train
+from training.trainer import new_trainer, ready_trainer, train
 
 Draw = Callable[..., Path]
 MUSIC = ("notehead", "stem", "beam")
@@ -74,11 +71,7 @@ def permuted(data: Path, out: Path, order: Sequence[int]) -> Path:
 
 def make(config: TrainConfig) -> OmrTrainer:
     """A trainer that has trained no epoch."""
-    labels = total(count_sources(join(config.sources())))
-    overrides = _overrides(config, model_file(config.model), labels)
-    trainer = OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
-    trainer._setup_train()
-    return trainer
+    return ready_trainer(config)
 
 
 def config_of(out: Path, *folders: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
@@ -104,7 +97,7 @@ def test_the_union_is_by_name_in_order_of_appearance(tmp_path: Path) -> None:
     assert joint.names == ("x", "y", "z", "w")
     assert [source.labels.tolist() for source in joint.sources] == [[0, 1], [2, 1, 3]]
     assert joint.labelled.tolist() == [[True, True, False, False], [False, True, True, False]]
-    assert joint.silent() == {str(first): ("z", "w"), str(second): ("x", "w")}
+    assert joint.unlabelled() == {str(first): ("z", "w"), str(second): ("x", "w")}
 
 
 def test_true_negatives_are_of_absent_classes_only(tmp_path: Path) -> None:
@@ -128,9 +121,8 @@ def test_one_data_set_says_nothing_of_what_its_class_map_could_not_fill(tmp_path
 
 
 CLASH = (
-    "{a} and {b}: not converted with one class map, and both have: tie; --merge-classes all if every name "
-    "means the same in both, --merge-classes a,b if some do; rename the others in a class map and convert "
-    "again"
+    "{a} and {b}: converted with different class maps, but share the names tie; use --merge-classes all or a "
+    "list of names if they mean the same, otherwise rename them in a class map and convert again"
 )
 
 
@@ -155,7 +147,7 @@ def test_a_name_that_may_mean_something_else_is_asked_for(
     for same in (("tie",), ("all",)):
         assert join(DatasetOptions(folders=folders, merge_classes=same)).names == ("a", "tie", "b")
     with pytest.raises(
-        ConfigError, match=r"^merge_classes: in no two of the data sets: ti \(did you mean"
+        ConfigError, match=r"^--merge-classes: not a class of two data sets: ti \(did you mean"
     ):
         join(DatasetOptions(folders=folders, merge_classes=("ti",)))
 
@@ -165,11 +157,11 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         join(DatasetOptions(folders=(b, a)))
     assert str(raised.value) == (
-        f"{a}/data.yaml: names: twice: x; classes of several data sets are joined by name"
+        f"{a}/data.yaml: names: duplicate: x; classes of several data sets are merged by name"
     )
     (b / "manifest.json").write_text('{"class_map": 3}')
     with pytest.raises(
-        InputError, match=r"b/manifest\.json: class_map: damaged: Expected `object`, got `int`"
+        InputError, match=r"b/manifest\.json: class_map: malformed: Expected `object`, got `int`"
     ):
         join(DatasetOptions(folders=(b,)))
 
@@ -179,16 +171,16 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
     [
         (
             {"sampling_weights": (1.0,)},
-            "sampling_weights: 1: expected a weight for each of 2 data sets, got 1",
+            "--sampling-weights 1: expected a weight for each of 2 data sets, got 1",
         ),
         (
             {"sampling_weights": (1.0, 2, 3)},
-            "sampling_weights: 1:2:3: expected a weight for each of 2 data sets, got 3",
+            "--sampling-weights 1:2:3: expected a weight for each of 2 data sets, got 3",
         ),
-        ({"sampling_weights": (1.0, 0)}, "sampling_weights: 1:0: every weight must be above 0"),
+        ({"sampling_weights": (1.0, 0)}, "--sampling-weights 1:0: expected weights above 0"),
         (
             {"sampling_weights": (1.0, float("nan"))},
-            "sampling_weights: 1:nan: every weight must be above 0",
+            "--sampling-weights 1:nan: expected weights above 0",
         ),
     ],
 )
@@ -209,11 +201,10 @@ def test_one_data_set_cannot_be_mixed() -> None:
             TrainConfig(data=Path("a"), out=Path("run"), **{name: value})
         option = f"--{name.replace('_', '-')}"
         assert str(raised.value) == (
-            f"{option} needs several data sets, and there is one; give another, or leave out "
-            f"{option}"
+            f"{option}: needs several data sets, got one; add a data set or omit {option}"
         )
     with pytest.raises(
-        ConfigError, match=r"^data: given twice: a/\.\./a; --sampling-weights gives it more"
+        ConfigError, match=r"^data: duplicate: a/\.\./a; use --sampling-weights to weight"
     ):
         TrainConfig(data=Path("a"), joint=(Path("b"), Path("a/../a")), out=Path("run"))
 
@@ -314,9 +305,9 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
 
 
 def test_a_light_source_comes_at_all() -> None:
-    assert divided(10, [1000, 1]) == [10, 1]
-    assert divided(7, [1, 1, 1]) == [3, 2, 2]
-    assert divided(10, [0.3, 0.3, 0.4]) == [3, 3, 4]
+    assert apportion(10, [1000, 1]) == [10, 1]
+    assert apportion(7, [1, 1, 1]) == [3, 2, 2]
+    assert apportion(10, [0.3, 0.3, 0.4]) == [3, 3, 4]
 
 
 def test_the_trainer_draws_by_weight(dataset: Path, shapes: Path, tmp_path: Path) -> None:
@@ -331,16 +322,12 @@ def test_every_process_of_several_devices_joins_the_same(
     dataset: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(tmp_path, dataset, shapes, sampling_weights=(3.0, 1.0))
-    labels = total(count_sources(join(config.sources())))
-    first = OmrTrainer(
-        overrides=_overrides(config, model_file(config.model), labels),
-        _callbacks=_callbacks(config, labels),
-    )
+    first = new_trainer(config)
     args, callbacks = pickle.loads(pickle.dumps((vars(first.args), first.callbacks)))
     monkeypatch.setattr("ultralytics.engine.trainer.RANK", 1)  # not the first
     other = OmrTrainer(overrides=args, _callbacks=callbacks)
     assert other.data == first.data
-    assert other.joint.options == first.joint.options == config.sources()
+    assert other.multi_dataset.options == first.multi_dataset.options == config.sources()
 
 
 # ---- labels and masks
@@ -353,13 +340,13 @@ def test_labels_are_joined_by_name(dataset: Path, shapes: Path, tmp_path: Path) 
         make(config_of(tmp_path / name, data, shapes))
         for name, data in (("a", dataset), ("b", other))
     )
-    assert plain.joint.names[:3] == MUSIC
-    assert changed.joint.names[:3] == tuple(MUSIC[label] for label in order)
+    assert plain.multi_dataset.names[:3] == MUSIC
+    assert changed.multi_dataset.names[:3] == tuple(MUSIC[label] for label in order)
     for before, after in zip(
         plain.train_loader.dataset.labels, changed.train_loader.dataset.labels, strict=True
     ):
         names = [
-            [trainer.joint.names[int(label)] for label in row["cls"][:, 0]]
+            [trainer.multi_dataset.names[int(label)] for label in row["cls"][:, 0]]
             for trainer, row in ((plain, before), (changed, after))
         ]
         assert Path(before["im_file"]).name == Path(after["im_file"]).name
@@ -369,7 +356,7 @@ def test_labels_are_joined_by_name(dataset: Path, shapes: Path, tmp_path: Path) 
     assert totals == [12, 12]
     labels = np.concatenate([row["cls"] for row in plain.train_loader.dataset.labels])
     assert set(labels[:, 0]) > {0, 1, 2}
-    assert "sports ball" in {plain.joint.names[int(label)] for label in labels[:, 0]}
+    assert "sports ball" in {plain.multi_dataset.names[int(label)] for label in labels[:, 0]}
 
 
 def slopes(trainer: OmrTrainer, folder: Path) -> torch.Tensor:
@@ -397,7 +384,7 @@ def test_what_a_source_does_not_label_gets_no_slope_from_it(
     trainer = make(config_of(tmp_path, dataset, shapes, **options))
     for source, folder in enumerate((dataset, shapes)):
         moved = slopes(trainer, folder) > 0
-        own = np.arange(len(trainer.joint.names)) < len(MUSIC)
+        own = np.arange(len(trainer.multi_dataset.names)) < len(MUSIC)
         own = own if source == 0 else ~own
         assert moved[torch.from_numpy(own)].all()
         assert moved[torch.from_numpy(~own)].any() == true_negatives
@@ -426,7 +413,7 @@ def test_validation_does_not_count_what_a_source_says_nothing_of(
     validator = trainer.get_validator()
     validator.device, validator.end2end = torch.device("cpu"), False
     batches = [validator.preprocess(batch) for batch in trainer.test_loader]
-    n_classes = len(trainer.joint.names)
+    n_classes = len(trainer.multi_dataset.names)
     for batch in batches:
         validator.preprocess(batch | {"img": (batch["img"] * 255).byte()})
         every = torch.zeros(len(batch["im_file"]), 4 + n_classes, n_classes)
@@ -478,7 +465,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
     with pytest.raises(ConfigError) as raised:
         train(alone)
     assert str(raised.value) == (
-        f"{config.out}: was started with {dataset} {shapes}, not with {dataset}; give that, or "
+        f"{config.out}: was started with {dataset} {shapes}, not with {dataset}; give these, or "
         "start a new run with --model weights/last.pt"
     )
     moved = tmp_path / "moved"
@@ -493,7 +480,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
     assert sum(seen[name] for name in MUSIC) == 3 * parts[0], "each image once an epoch"
     assert sum(seen.values()) == 3 * sum(parts)
     assert {"sports ball", "necktie"} < seen.keys()
-    assert len(result.silent[str(dataset)]) == 80
+    assert len(result.unlabelled[str(dataset)]) == 80
     assert list(load_weights(result.last).names.values())[:4] == [*MUSIC, "person"]
 
 
@@ -506,7 +493,7 @@ def scores(weights: Path, folder: Path) -> float:
     truths = list(data.pages("val"))
     files = [(data.splits["val"] / page.image, page.image) for page in truths]
     found = predict(weights, files, imgsz=96, device="cpu", max_det=10**6)
-    pages = [_of_data(page, class_names(weights), data.names) for page in found]
+    pages = [relabel(page, class_names(weights), data.names) for page in found]
     score = evaluate(truths, pages, data.names).macro.ap50
     assert score is not None
     return score
@@ -566,15 +553,15 @@ def test_each_source_is_validated_on_its_own(
     monkeypatch.setattr(OmrValidator, "postprocess", guess)
     both = trainer.get_validator()(trainer)
     of_sources = {"music": music, shapes.name: shapes}
-    assert {name for name in both if name.startswith(OF_SOURCE.format(""))} == {
-        *map(OF_SOURCE.format, of_sources)
+    assert {name for name in both if name.startswith(SOURCE_METRIC.format(""))} == {
+        *map(SOURCE_METRIC.format, of_sources)
     }
-    for source, name in zip(trainer.joint.sources, of_sources, strict=True):
+    for source, name in zip(trainer.multi_dataset.sources, of_sources, strict=True):
         files = [str(file) for file in source.dataset.image_paths("val")]
         trainer.test_loader = trainer.get_dataloader(files, mode="val")
         alone = trainer.get_validator()(trainer)["metrics/mAP50(B)"]
         assert 0.1 < alone < 0.99
-        assert both[OF_SOURCE.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
+        assert both[SOURCE_METRIC.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
 
 
 def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:

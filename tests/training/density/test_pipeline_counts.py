@@ -1,6 +1,6 @@
 import pytest
 
-from converters.formats.yolo import ConvertedPages
+from converters.manifest import ConvertedPages
 from eval.reports.density_report import PipelineStage, SymbolSpread
 from training.density.pipeline_counts import pipeline_stage, pipeline_stages, symbol_spread
 

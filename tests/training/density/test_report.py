@@ -104,7 +104,7 @@ def test_no_image_has_a_symbol(tmp_path: Path) -> None:
     assert [row["start"] for row in plain["classes"]] == [None] * 3
     assert plain["recommendation"] is None
     assert plain["problem"] == (
-        "no symbols for any of its 2 images; labels/ must lie beside images/; "
+        "no symbols for any of its 2 images; labels/ must be next to images/; "
         "convert the data set again"
     )
 

@@ -15,6 +15,7 @@ from converters.boxes import cxcywh_to_xyxy
 from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import OmrDataset
+from training.data.label_files import read_labels
 from training.data.multi_dataset import MultiDataset, join
 from training.data.sampling import Draw
 from training.density.simulated_augmentation import (
@@ -74,7 +75,12 @@ def with_pixels(config: TrainConfig, joint: MultiDataset) -> OmrDataset:
     hyp.translate, hyp.scale, hyp.hsv_v = config.translate, config.scale, config.brightness
     return OmrDataset(
         counter=SymbolCounter(len(joint.names), 0),
-        joint=joint,
+        multi_dataset=joint,
+        image_labels={
+            file: labels
+            for source in joint.sources
+            for file, labels in read_labels(source.dataset)["train"].images.items()
+        },
         seed=config.seed,
         chosen=config.transforms(),
         img_path=joint.image_files("train"),
@@ -135,8 +141,8 @@ def test_the_same_batches_as_a_trainer(folders: tuple[Path, Path], tmp_path: Pat
     assert found.symbols.labels.tolist() == labels
     boxes_xyxy = cxcywh_to_xyxy(np.concatenate(boxes).astype(np.float64) * config.imgsz)
     np.testing.assert_array_equal(found.symbols.boxes_xyxy, boxes_xyxy)
-    np.testing.assert_array_equal(found.seen, trainer.counter.totals()[0])
-    np.testing.assert_array_equal(found.dropped, trainer.counter.totals()[1])
+    np.testing.assert_array_equal(found.seen, trainer.state.counter.totals()[0])
+    np.testing.assert_array_equal(found.dropped, trainer.state.counter.totals()[1])
 
 
 def test_counts(folders: tuple[Path, Path], tmp_path: Path) -> None:

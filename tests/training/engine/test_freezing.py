@@ -16,13 +16,13 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
-from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config, save_config
-from training.data.label_counts import count_labels
 from training.engine.freezing import FreezeOptions, check_freezing, n_layers
+from training.engine.inputs import open_inputs
 from training.engine.omr_trainer import OmrTrainer
+from training.models.checkpoints import load_weights
 from training.runs import resume_state
-from training.trainer import TrainResult, _callbacks, _overrides, train
+from training.trainer import TrainResult, build_trainer, run_options, train
 
 HEADS = """
 groups:
@@ -44,14 +44,14 @@ def tiny(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
     return TrainConfig(data=data, out=out, **common | options)
 
 
-def trainer_of(config: TrainConfig, model: str = "yolo11n.yaml") -> OmrTrainer:
-    labels = count_labels(open_dataset(config.data))
-    overrides = _overrides(config, model, labels)
-    return OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
+def trainer_of(config: TrainConfig) -> OmrTrainer:
+    """Build a trainer without the checks: from scratch, with frozen layers."""
+    options = run_options(config)
+    return build_trainer(config, options, open_inputs(options))
 
 
-def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> OmrTrainer:
-    made = trainer_of(config, model)
+def set_up(config: TrainConfig) -> OmrTrainer:
+    made = trainer_of(config)
     made._setup_train()
     return made
 
@@ -76,34 +76,37 @@ def in_optimizer(trainer: OmrTrainer) -> set[str]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"freeze": "head"}, "freeze: head: expected backbone, neck, or a number of layers"),
-        ({"freeze": "0"}, "freeze: 0: expected backbone, neck, or a number of layers"),
+        ({"freeze": "head"}, "--freeze head: expected backbone, neck, or a number of layers"),
+        ({"freeze": "0"}, "--freeze 0: expected backbone, neck, or a number of layers"),
         (
             {"unfreeze_at": (3,)},
-            "unfreeze_at: nothing is frozen; add freeze, or leave it out",
+            "--unfreeze-at: no layers are frozen; add --freeze",
         ),
         (
             {"freeze": "neck", "unfreeze_at": (3, 3)},
-            "unfreeze_at: 3,3: must rise, from 1 on",
+            "--unfreeze-at 3,3: expected increasing epochs from 1 on",
         ),
-        ({"freeze": "neck", "unfreeze_at": (0,)}, "unfreeze_at: 0: must rise, from 1 on"),
+        (
+            {"freeze": "neck", "unfreeze_at": (0,)},
+            "--unfreeze-at 0: expected increasing epochs from 1 on",
+        ),
         (
             {"freeze": "1", "unfreeze_at": (1, 2)},
-            "unfreeze_at: 2 steps for 1 layers; give fewer",
+            "--unfreeze-at: 2 steps for 1 frozen layers; give fewer epochs",
         ),
         (
             {"freeze": "neck", "lr_scale": (0.1,)},
-            "lr_scale: no layer comes back; add unfreeze_at, or leave it out",
+            "--lr-scale: no layers are unfrozen; add --unfreeze-at",
         ),
         (
             {"freeze": "neck", "unfreeze_at": (1, 2, 3), "lr_scale": (0.1, 0.2)},
-            "lr_scale: 2 rates for 3 steps; give one, or one for each",
+            "--lr-scale: 2 values for 3 steps; give one value, or one per step",
         ),
         (
             {"freeze": "neck", "unfreeze_at": (1,), "lr_scale": (0.0,)},
-            "lr_scale: 0: must be above 0",
+            "--lr-scale 0: expected values above 0",
         ),
-        ({"warmup_epochs": -1.0}, "unfreeze_warmup: -1: must be 0 or above"),
+        ({"warmup_epochs": -1.0}, "--unfreeze-warmup -1: expected 0 or more"),
     ],
 )
 def test_what_cannot_be_frozen_is_said(options: dict[str, Any], message: str) -> None:
@@ -134,23 +137,28 @@ def test_the_parts_of_a_model_are_counted() -> None:
     architecture = {"backbone": [0] * 11, "head": [0] * 13}
     counted = [n_layers(freeze, architecture) for freeze in ("", "backbone", "neck", "4", "23")]
     assert counted == [0, 11, 23, 4, 23]
-    with pytest.raises(ConfigError, match=r"^freeze: 24: the model has 23 layers before its head$"):
+    with pytest.raises(
+        ConfigError, match=r"^--freeze 24: the model has only 23 layers before its head$"
+    ):
         n_layers("24", architecture)
 
 
 def test_only_what_has_learnt_is_frozen(trained: TrainResult) -> None:
     options = FreezeOptions(freeze="neck", unfreeze_at=(2, 5))
-    check_freezing(options, weights=str(trained.last), epochs=6)
-    check_freezing(FreezeOptions(), weights="yolo11n.yaml", epochs=1)
+    weights = load_weights(trained.last)
+    check_freezing(options, weights=weights, epochs=6)
+    check_freezing(FreezeOptions(), weights=None, epochs=1)
     with pytest.raises(ConfigError) as late:
-        check_freezing(options, weights=str(trained.last), epochs=5)
-    assert str(late.value) == "unfreeze_at: 5: the training ends after 5 epochs; give less"
-    with pytest.raises(ConfigError, match="the model has 23 layers before its head"):
-        check_freezing(FreezeOptions(freeze="99"), weights=str(trained.last), epochs=5)
+        check_freezing(options, weights=weights, epochs=5)
+    assert (
+        str(late.value) == "--unfreeze-at 5: the training ends after 5 epochs; give smaller numbers"
+    )
+    with pytest.raises(ConfigError, match="the model has only 23 layers before its head"):
+        check_freezing(FreezeOptions(freeze="99"), weights=weights, epochs=5)
     with pytest.raises(ConfigError) as new:
-        check_freezing(options, weights="yolo11n.yaml", epochs=6)
+        check_freezing(options, weights=None, epochs=6)
     assert str(new.value) == (
-        "freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt"
+        "--freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt"
     )
 
 
@@ -193,7 +201,7 @@ def test_the_average_of_what_is_frozen_is_not_rounded(dataset: Path, tmp_path: P
     average = copy_of(trainer.ema.ema)
     trainer.guard = None  # it wants to see the loss
     trainer._model_train()
-    trainer.epoch, trainer.batches_done = 0, 1
+    trainer.epoch, trainer.state.batches_done = 0, 1
     with torch.no_grad():  # rounded more than any average would
         for value in trainer.ema.ema.parameters():
             value.mul_(1.5)
@@ -224,7 +232,7 @@ def test_layers_come_back_with_ultralytics_own_weight_decay(
     )
     wanted = {names[p]: g for g in stock.param_groups for p in g["params"]}
     for epoch, first in ((0, 23), (2, 15), (4, 7), (6, 0)):
-        trainer.freeze_as_in(epoch)
+        trainer.freeze_for_epoch(epoch)
         trained = in_optimizer(trainer)
         assert layers(trained) == {i for i in layers(set(wanted)) if i >= first}
         assert trained == {n for n, p in model.named_parameters() if p.requires_grad}
@@ -307,14 +315,14 @@ def test_a_run_that_was_cut_off_goes_on_in_its_schedule(
 def test_a_state_of_an_earlier_epoch_can_be_loaded(dataset: Path, tmp_path: Path) -> None:
     trainer = set_up(tiny(dataset, tmp_path, freeze="backbone", unfreeze_at=(1,)))
     frozen, state = in_optimizer(trainer), trainer.optimizer.state_dict()
-    trainer.freeze_as_in(1)
+    trainer.freeze_for_epoch(1)
     trainer._model_train()
     trainer.model(trainer.preprocess_batch(next(iter(trainer.train_loader))))[0].sum().backward()
     trainer.optimizer.step()
     weight = trainer.model.model[0].conv.weight
     assert weight in trainer.optimizer.state
     assert trainer.model.model[0].bn.training
-    trainer.freeze_as_in(0)
+    trainer.freeze_for_epoch(0)
     assert weight not in trainer.optimizer.state
     trainer.optimizer.load_state_dict(state)
     trainer._model_train()
@@ -323,7 +331,7 @@ def test_a_state_of_an_earlier_epoch_can_be_loaded(dataset: Path, tmp_path: Path
     assert weight.grad is None
     assert not trainer.model.model[0].bn.training
     trainer.scheduler.step()
-    trainer.freeze_as_in(1)
+    trainer.freeze_for_epoch(1)
     trainer.scheduler.step()
     assert len(trainer.optimizer.param_groups) == trainer.freezing.n_groups == 6
 
@@ -359,7 +367,7 @@ def trained(model, wrapped, images, scale):
     freezing = Freezing(model, optimizer, options)
     seen = []
     for epoch in range(4):
-        freezing.go_to(epoch)
+        freezing.set_epoch(epoch)
         (wrapped(images).square().sum() * scale).backward()
         seen.append([None if p.grad is None else p.grad.clone() for p in model.parameters()])
         optimizer.step()

@@ -16,7 +16,6 @@ from training.engine.learning_rate import Rate, resolved_rate
 from training.engine.omr_trainer import OmrTrainer
 from training.lr_finder import (
     RangeTest,
-    draw,
     find_rate,
     range_test,
     rising_rates,
@@ -62,14 +61,14 @@ def test_a_warm_up_that_was_asked_for_stays() -> None:
 def test_a_rule_says_what_it_did() -> None:
     assert resolved_rate("0.01", batch=64, warmup_epochs=3.0) == Rate(lr=0.01, warmup_epochs=3.0)
     rule = resolved_rate("auto", batch=64, warmup_epochs=3.0).rule
-    assert rule == "sqrt rule from 0.001 at 16 images a step to 64"
+    assert rule == "sqrt rule from 0.001 at 16 images per step to 64"
 
 
 @pytest.mark.parametrize("text", ["", "fast", "auto:", "auto:cube", "linear"])
 def test_a_rate_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError) as error:
         resolved_rate(text, batch=16, warmup_epochs=3.0)
-    assert str(error.value) == (f"lr: {text}: expected a number, auto, auto:sqrt, auto:linear")
+    assert str(error.value) == (f"--lr {text}: expected a number, auto, auto:sqrt, auto:linear")
 
 
 @pytest.mark.parametrize(("nominal", "larger"), [(20, 32), (4, 16), (-16, 16)])
@@ -120,7 +119,7 @@ def test_gathered_gradients_are_those_of_the_joined_batch(dataset: Path, tmp_pat
     shares = first / both * 2, second / both * 2
     torch.testing.assert_close(whole, parts[0] * shares[0] + parts[1] * shares[1])
     weights = [value.clone() for value in trainer.model.parameters()]
-    trainer.epoch, trainer.batches_done = 0, 1
+    trainer.epoch, trainer.state.batches_done = 0, 1
     backward(trainer, one)
     trainer.optimizer_step()
     same = zip(weights, trainer.model.parameters(), strict=True)
@@ -206,7 +205,7 @@ def test_a_test_ends_where_the_loss_is_no_number(end: float) -> None:
     assert found.losses == (3, 2)
     assert found.rates == (0.1, 0.2)
     with pytest.raises(
-        ConfigError, match=r"^the loss of the first step is not finite: no learning"
+        ConfigError, match=r"^--find-lr: the loss of the first step is not finite; check"
     ):
         range_test(lambda _rate: end, [0.1])
 
@@ -233,13 +232,6 @@ def test_the_suggestion_of_a_known_curve() -> None:
     assert found.suggestion == float(f"{found.steepest:.1e}")
 
 
-def test_a_drawing_has_both_marks_or_none(tmp_path: Path) -> None:
-    for name, losses in (("fell", (3.0, 2.0, 1.0)), ("rose", (1.0, 2.0, 3.0))):
-        draw(RangeTest(rates=(0.1, 0.2, 0.4), losses=losses), tmp_path / f"{name}.png")
-        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "fell.png").stat().st_size > (tmp_path / "rose.png").stat().st_size
-
-
 def test_finding_a_rate_leaves_figures_and_no_run(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +239,7 @@ def test_finding_a_rate_leaves_figures_and_no_run(
     out = tmp_path / "rate"
     config = tiny(dataset, out, nominal_batch=4, epochs=1)
     found = find_rate(config)
-    assert {file.name for file in out.iterdir()} == {"lr.json", "lr.png"}
+    assert {file.name for file in out.iterdir()} == {"lr.json"}
     assert json.loads((out / "lr.json").read_text()) == json.loads(json.dumps(found.to_json()))
     assert len(found.rates) == 5
     assert all(map(math.isfinite, found.losses))
@@ -255,15 +247,14 @@ def test_finding_a_rate_leaves_figures_and_no_run(
     with pytest.raises(ConfigError) as again:
         find_rate(config)
     assert str(again.value) == (
-        f"{out}: already contains lr.json and lr.png; choose another folder, or use --force to "
-        "replace them"
+        f"{out}: already contains lr.json; choose another folder, or use --force to replace it"
     )
     assert find_rate(config, force=True).losses == found.losses
     (out / "mine").touch()
     with pytest.raises(ConfigError) as full:
         find_rate(config, force=True)
     assert str(full.value) == (
-        f"{out}: contains files other than lr.json and lr.png; choose another folder"
+        f"{out}: contains files other than lr.json and lr.html; choose another folder"
     )
 
 
@@ -272,5 +263,5 @@ def test_a_rate_is_not_found_on_several_devices(dataset: Path, tmp_path: Path) -
     with pytest.raises(ConfigError) as error:
         find_rate(config)
     assert str(error.value) == (
-        "a learning rate is sought on one device: name one, without torchrun"
+        "--find-lr: runs on one device; give one --device, without torchrun"
     )

@@ -13,14 +13,11 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from class_maps import ConfigError
-from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
-from training.data.label_counts import count_labels
 from training.engine import nan_guard
 from training.engine.nan_guard import NanGuard, on_host
 from training.engine.omr_trainer import OmrTrainer
-from training.models.zoo import model_file
-from training.trainer import _callbacks, _overrides, train
+from training.trainer import new_trainer, ready_trainer, train
 
 
 def config(data: Path, out: Path) -> TrainConfig:
@@ -37,17 +34,10 @@ def config(data: Path, out: Path) -> TrainConfig:
     )
 
 
-def make(config: TrainConfig) -> OmrTrainer:
-    labels = count_labels(open_dataset(config.data))
-    overrides = _overrides(config, model_file(config.model), labels)
-    return OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
-
-
 @pytest.fixture
 def trainer(dataset: Path, tmp_path: Path) -> OmrTrainer:
     """Before its first step."""
-    made = make(config(dataset, tmp_path / "run"))
-    made._setup_train()
+    made = ready_trainer(config(dataset, tmp_path / "run"))
     made.epoch, made.tloss = 0, None
     made.model.train()
     return made
@@ -63,7 +53,7 @@ def go(trainer: OmrTrainer, *, bad: bool = False, step: Callable[[], None] | Non
     batch = trainer.preprocess_batch(next(iter(trainer.train_loader)))
     if bad:
         batch["img"][0, 0, 0, 0] = math.inf
-    trainer.batches_done += 1
+    trainer.state.batches_done += 1
     loss, trainer.loss_items = trainer.model(batch)
     trainer.loss = loss.sum()
     trainer.tloss = trainer.loss_items
@@ -142,14 +132,14 @@ def test_a_bad_batch_leaves_no_trace(
     assert all(p.grad is None for p in trainer.model.parameters())
     assert trainer.tloss is losses, "the epoch's mean is of the good batches"
     assert guard_of(trainer).skipped == 1
-    line = "epoch 1, batch 2: loss or gradient not finite, step left out: "
+    line = "epoch 1, batch 2: loss or gradient not finite, step skipped: "
     assert line in capsys.readouterr().err
 
 
 def test_good_steps_are_those_of_ultralytics(
     dataset: Path, tmp_path: Path, trainer: OmrTrainer
 ) -> None:
-    stock = make(config(dataset, tmp_path / "stock"))
+    stock = new_trainer(config(dataset, tmp_path / "stock"))
     stock._setup_train()
     stock.epoch, stock.tloss = 0, None
     stock.model.train()
@@ -175,7 +165,7 @@ def test_a_training_goes_on_after_a_bad_batch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     poisoned(monkeypatch, {1, 3, 6})  # the first of all, and the last of an epoch
-    made = make(config(dataset, tmp_path / "run"))
+    made = new_trainer(config(dataset, tmp_path / "run"))
     made.train()
     assert guard_of(made).skipped == 3
     assert guard_of(made).returns == 0
@@ -184,7 +174,7 @@ def test_a_training_goes_on_after_a_bad_batch(
     rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
     assert len(rows) == 3, "no epoch twice"
     assert "nan" not in "".join(rows).lower()
-    assert capsys.readouterr().err.count("step left out") == 3
+    assert capsys.readouterr().err.count("step skipped") == 3
 
 
 def test_three_bad_batches_in_a_row_return_to_the_last_good_state(
@@ -211,8 +201,8 @@ def test_three_bad_batches_in_a_row_return_to_the_last_good_state(
     assert trainer.optimizer.param_groups[0]["initial_lr"] == 0.0005
     assert trainer.scheduler.base_lrs == [0.0005] * len(rates)
     line = (
-        "epoch 1, batch 6: loss, gradient or weights not finite: back to the last good state, "
-        "with half the learning rate (1 of 3 times), step left out: "
+        "epoch 1, batch 6: loss, gradient or weights not finite: restored the last good state "
+        "with half the learning rate (1 of 3 times), step skipped: "
     )
     assert line in capsys.readouterr().err
     go(trainer)
@@ -221,7 +211,7 @@ def test_three_bad_batches_in_a_row_return_to_the_last_good_state(
 
 
 def test_lost_weights_return_at_once(trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nan_guard, "STEPS_APART", 1)
+    monkeypatch.setattr(nan_guard, "STEPS_BETWEEN_STATES", 1)
     go(trainer)
     go(trainer)
     before = everything(trainer)
@@ -238,8 +228,8 @@ def test_lost_weights_return_at_once(trainer: OmrTrainer, monkeypatch: pytest.Mo
 def test_what_did_not_help_is_not_returned_to_again(
     trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nan_guard, "STEPS_APART", 1)
-    monkeypatch.setattr(nan_guard, "MOST_SKIPPED", 1)
+    monkeypatch.setattr(nan_guard, "STEPS_BETWEEN_STATES", 1)
+    monkeypatch.setattr(nan_guard, "MAX_SKIPPED", 1)
     weight = trainer.model.model[3].conv.weight
     stood = []
     for _ in range(3):
@@ -259,24 +249,26 @@ def test_when_every_batch_is_bad_the_first_error_says_so(
         train(config(dataset, out))
     message = str(error.value)
     assert message.startswith(
-        "epoch 1, batch 3: no batch so far has a finite loss and gradient, step left out: "
+        "epoch 1, batch 3: no batch so far has a finite loss and gradient, step skipped: "
     )
-    assert message.endswith("; look at the images; try a lower --lr, or --precision fp32")
-    named = message.split("left out: ")[1].split(";")[0].split(", ")
+    assert message.endswith("; check these images, and try a lower --lr or --precision fp32")
+    named = message.split("skipped: ")[1].split(";")[0].split(", ")
     assert len(named) == 2
     assert all(Path(name).parent == dataset / "images" / "train" for name in named)
     assert not out.exists()
 
 
 def test_a_rate_that_is_far_too_high_is_given_up(dataset: Path, tmp_path: Path) -> None:
-    made = make(replace(config(dataset, tmp_path / "run"), epochs=9))
+    made = new_trainer(replace(config(dataset, tmp_path / "run"), epochs=9))
 
     def raise_rate(trainer: OmrTrainer) -> None:
         for group in trainer.optimizer.param_groups:
             group["initial_lr"] = 1e30
 
     made.add_callback("on_train_start", raise_rate)
-    with pytest.raises(ConfigError, match=r"not finite after 3 returns to a good state, step left"):
+    with pytest.raises(
+        ConfigError, match=r"not finite after restoring a good state 3 times, step skipped"
+    ):
         made.train()
     assert all(torch.isfinite(v).all() for v in made.ema.ema.state_dict().values())
 
@@ -306,8 +298,8 @@ def test_statistics_that_no_loss_shows_are_put_back(trainer: OmrTrainer) -> None
 
 
 def test_a_message_names_few_files(trainer: OmrTrainer) -> None:
-    trainer.files = [f"{i}.png" for i in range(6)]
-    assert nan_guard._left_out(trainer) == ("step left out: 0.png, 1.png, 2.png, 3.png and 2 more")
+    trainer.state.files = [f"{i}.png" for i in range(6)]
+    assert nan_guard._skipped(trainer) == ("step skipped: 0.png, 1.png, 2.png, 3.png and 2 more")
 
 
 def test_other_devices_bad_steps_count(
@@ -332,9 +324,9 @@ def test_other_devices_bad_steps_count(
 
 
 def test_a_guard_has_no_files_of_the_test_before(trainer: OmrTrainer) -> None:
-    trainer.files = ["0.png"]
+    trainer.state.files = ["0.png"]
     NanGuard(trainer)
-    assert trainer.files == []
+    assert trainer.state.files == []
 
 
 def test_what_was_halved_stays_halved_in_a_run_that_goes_on(

@@ -14,39 +14,27 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
-from class_maps import InputError
 from converters.formats.yolo import open_dataset
 from training.assigners.similarity import EPS, LEAST_SCORE, overlap
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.config import TrainConfig
-from training.data.label_counts import count_labels
 from training.engine.callbacks import lower_rate, start_epoch
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.validator import OmrValidator
 from training.heads.distance_bins import CLOSED, has_bins_below_zero
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
-from training.models.zoo import model_file
-from training.trainer import _callbacks, _check_symbols, _overrides
+from training.trainer import new_trainer, ready_trainer
 
 
 def small(data: Path, out: Path) -> TrainConfig:
     return TrainConfig(data=data, out=out, imgsz=96, batch=4, device="cpu")
 
 
-def set_up(config: TrainConfig, model: str = "yolo11n.yaml") -> OmrTrainer:
-    """Make a trainer that has trained no epoch."""
-    labels = count_labels(open_dataset(config.data))
-    overrides = _overrides(config, model, labels)
-    made = OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
-    made._setup_train()
-    return made
-
-
 @pytest.fixture(scope="module")
 def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> OmrTrainer:
-    return set_up(small(dataset, tmp_path_factory.mktemp("run")))
+    return ready_trainer(small(dataset, tmp_path_factory.mktemp("run")))
 
 
 def test_every_process_of_several_devices_has_the_options(
@@ -54,25 +42,24 @@ def test_every_process_of_several_devices_has_the_options(
 ) -> None:
     monkeypatch.setattr("ultralytics.engine.trainer.RANK", 1)  # not the first
     config = replace(small(dataset, tmp_path), assigner="simota", size_prior=False)
-    labels = count_labels(open_dataset(dataset))
-    overrides = _overrides(config, "yolo11n.yaml", labels)
-    made = OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
-    assert made.loss_options.assigner == "simota"
-    assert not made.size_prior
+    first = new_trainer(config)
+    made = OmrTrainer(overrides=vars(first.args), _callbacks=first.callbacks)
+    assert made.options.loss.assigner == "simota"
+    assert not made.options.size_prior
 
 
 def test_another_memory_format_can_be_chosen(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OmrTrainer, "memory_format", torch.contiguous_format)
-    made = set_up(small(dataset, tmp_path), model_file("omr-tiny"))
+    made = ready_trainer(replace(small(dataset, tmp_path), model="omr-tiny"))
     batch = made.preprocess_batch(next(iter(made.train_loader)))
     for tensor in (batch["img"], *unwrap_model(made.model).parameters()):
         assert tensor.is_contiguous()
 
 
 def test_no_new_tensor_is_filled(dataset: Path, tmp_path: Path) -> None:
-    set_up(small(dataset, tmp_path), model_file("omr-tiny"))
+    ready_trainer(replace(small(dataset, tmp_path), model="omr-tiny"))
     assert torch.are_deterministic_algorithms_enabled()
     deterministic: Any = torch.utils.deterministic
     assert not deterministic.fill_uninitialized_memory
@@ -118,8 +105,8 @@ def test_both_copies_of_the_model_have_signed_distances(trainer: OmrTrainer) -> 
 
 
 def test_a_start_without_sizes_predicts_as_ultralytics_does(dataset: Path, tmp_path: Path) -> None:
-    made = set_up(replace(small(dataset, tmp_path), size_prior=False))
-    assert made.priors is None
+    made = ready_trainer(replace(small(dataset, tmp_path), size_prior=False))
+    assert made.state.priors is None
     for model in (unwrap_model(made.model), made.ema.ema):
         assert model.criterion.bins.tolist() == [*range(-2, 16)]
         last = model.model[-1].cv2[0][-1]
@@ -134,7 +121,7 @@ def test_a_head_config_can_ask_for_ultralytics_bins(dataset: Path, tmp_path: Pat
     file = tmp_path / "heads.yaml"
     group = {"name": "all", "classes": list(names)}
     file.write_text(yaml.safe_dump({"groups": [group], "box_encoding": "stock"}), "utf-8")
-    made = set_up(replace(small(dataset, tmp_path / "run"), heads=str(file)))
+    made = ready_trainer(replace(small(dataset, tmp_path / "run"), heads=str(file)))
     for model in (unwrap_model(made.model), made.ema.ema):
         assert has_bins_below_zero(model.model[-1]) == 0
         assert model.criterion.bins.tolist() == [*range(16)]
@@ -142,7 +129,7 @@ def test_a_head_config_can_ask_for_ultralytics_bins(dataset: Path, tmp_path: Pat
 
 def test_the_configuration_reaches_every_branch_of_the_loss(dataset: Path, tmp_path: Path) -> None:
     config = replace(small(dataset, tmp_path), assigner="static", class_loss="varifocal")
-    made = set_up(config, "yolo26n.yaml")
+    made = ready_trainer(replace(config, model="yolo26n"))
     for model in (unwrap_model(made.model), made.ema.ema):
         assert isinstance(model.criterion, E2ELoss)
         both = model.criterion.one2many, model.criterion.one2one
@@ -166,9 +153,8 @@ def test_the_rate_falls_with_every_step(trainer: OmrTrainer) -> None:
 
 
 def test_the_threads_stay_as_they_were(dataset: Path, tmp_path: Path) -> None:
-    labels = count_labels(open_dataset(dataset))
     torch.set_num_threads(3)
-    OmrTrainer(overrides=_overrides(small(dataset, tmp_path), "yolo11n.yaml", labels))
+    new_trainer(small(dataset, tmp_path))
     assert torch.get_num_threads() == 3
 
 
@@ -193,7 +179,7 @@ def test_a_cpu_has_its_own_order_in_memory(trainer: OmrTrainer) -> None:
 
 
 def test_the_average_starts_at_the_prior_too(trainer: OmrTrainer) -> None:
-    assert trainer.priors is not None
+    assert trainer.state.priors is not None
     own, average = (model.model[-1].cv2[0][-1] for model in (trainer.model, trainer.ema.ema))
     assert torch.equal(own.bias, average.bias)
     assert not torch.allclose(own.bias, torch.ones_like(own.bias))
@@ -210,9 +196,3 @@ def test_validation_loses_no_image_to_a_clock(
     box = torch.tensor([50.0, 50, 10, 10, 0.9, 0, 0])
     found = validator.postprocess(box[None, :, None].repeat(3, 1, 1))
     assert [len(image["conf"]) for image in found] == [1, 1, 1]
-
-
-def test_ultralytics_must_load_what_was_counted(trainer: OmrTrainer) -> None:
-    _check_symbols(54, trainer)
-    with pytest.raises(InputError, match="55 symbols in the label files, but 54 were loaded; del"):
-        _check_symbols(55, trainer)

@@ -12,14 +12,13 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.modules.conv import Conv
 
 from class_maps import ConfigError
-from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config
-from training.data.label_counts import count_labels
 from training.engine import precision
+from training.engine import self_test as self_test_module
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import Precision, SelfTest, amp_argument, resolved, self_test
-from training.models.zoo import model_file
-from training.trainer import _callbacks, _overrides, train
+from training.engine.precision import Precision, amp_argument, resolved
+from training.engine.self_test import SelfTest, self_test
+from training.trainer import ready_trainer, train
 
 PASSED = SelfTest(loss=1, low_loss=1, cosine=1)
 CPU = torch.device("cpu")
@@ -38,18 +37,9 @@ def config(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN40
     return TrainConfig(data=data, out=out, **settings | options)
 
 
-def make(config: TrainConfig) -> OmrTrainer:
-    """A trainer that is not set up."""
-    labels = count_labels(open_dataset(config.data))
-    overrides = _overrides(config, model_file(config.model), labels)
-    return OmrTrainer(overrides=overrides, _callbacks=_callbacks(config, labels))
-
-
 @pytest.fixture(scope="module")
 def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> OmrTrainer:
-    made = make(config(dataset, tmp_path_factory.mktemp("run") / "run"))
-    made._setup_train()
-    return made
+    return ready_trainer(config(dataset, tmp_path_factory.mktemp("run") / "run"))
 
 
 @pytest.fixture
@@ -94,9 +84,9 @@ def test_auto_is_single_precision_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("asked", "device", "message"),
     [
-        ("bf16", CUDA, "device cuda:0 has no bf16: --precision fp16 or fp32"),
-        ("fp16", CPU, "device cpu has no fp16: --precision bf16 or fp32"),
-        ("fp16", MPS, "device mps has no fp16: --precision fp32"),
+        ("bf16", CUDA, "--precision bf16: not supported by device cuda:0; use fp16 or fp32"),
+        ("fp16", CPU, "--precision fp16: not supported by device cpu; use bf16 or fp32"),
+        ("fp16", MPS, "--precision fp16: not supported by device mps; use fp32"),
     ],
 )
 def test_what_a_device_cannot_do(
@@ -109,7 +99,9 @@ def test_what_a_device_cannot_do(
 
 
 def test_nothing_is_made_where_the_device_cannot(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="device cpu has no fp16: --precision bf16 or fp32"):
+    with pytest.raises(
+        ConfigError, match="--precision fp16: not supported by device cpu; use bf16 or fp32"
+    ):
         train(config(dataset, tmp_path / "run", precision="fp16"))
     assert not (tmp_path / "run").exists()
 
@@ -183,7 +175,7 @@ def test_boxes_go_to_the_same_points_in_both(trainer: OmrTrainer) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(trainer.model.criterion.assigner), "assign", count)
-        self_test(trainer.model, precision._test_batch(trainer))
+        self_test(trainer.model, self_test_module._test_batch(trainer))
     assert n == 1
 
 
@@ -196,7 +188,7 @@ def test_a_frozen_trunk_leaves_the_heads_gradients() -> None:
 def test_a_real_network_passes_and_stays_as_it_is(trainer: OmrTrainer) -> None:
     before = deepcopy(trainer.model.state_dict())
     states = torch.get_rng_state(), random.getstate()
-    found = self_test(trainer.model, precision._test_batch(trainer))
+    found = self_test(trainer.model, self_test_module._test_batch(trainer))
     assert found.passed
     assert 0.9 < found.cosine < 1, "bf16 is another computation"
     assert found.loss != found.low_loss
@@ -215,7 +207,7 @@ def test_a_network_that_bf16_breaks_does_not_pass(trainer: OmrTrainer) -> None:
     model = deepcopy(trainer.model)
     conv = model.model[1].conv
     model.model[1].conv = nn.Sequential(conv, Broken())
-    assert not self_test(model, precision._test_batch(trainer)).passed
+    assert not self_test(model, self_test_module._test_batch(trainer)).passed
 
 
 @pytest.fixture
@@ -239,7 +231,7 @@ def test_bf16_trains_on_a_cpu_and_validates_in_fp32(
     dtypes: list[tuple[bool, torch.dtype]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(precision, "self_test", lambda _model, _batch: PASSED)
+    monkeypatch.setattr(self_test_module, "self_test", lambda _model, _batch: PASSED)
     result = train(config(dataset, tmp_path / "run", precision="bf16"))
     assert result.precision == "bf16"
     assert set(dtypes) == {(True, torch.bfloat16), (False, torch.float32)}
@@ -250,9 +242,9 @@ def test_bf16_trains_on_a_cpu_and_validates_in_fp32(
 def test_a_validation_after_bf16_is_in_fp32(
     used: str, amp: bool, trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "used", used)
+    monkeypatch.setattr(trainer.state, "precision", used)
     monkeypatch.setattr(trainer, "amp", True)
-    with precision.fp32_after_bf16(trainer):
+    with self_test_module.fp32_after_bf16(trainer):
         assert trainer.amp is amp, "Ultralytics' validator looks here, and takes fp16"
     assert trainer.amp is True
 
@@ -264,15 +256,15 @@ def test_auto_goes_back_where_the_test_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(precision, "resolved", lambda _asked, _device: "bf16")
+    monkeypatch.setattr(self_test_module, "resolved", lambda _asked, _device: "bf16")
     failed = SelfTest(loss=10, low_loss=12, cosine=0.8)
-    monkeypatch.setattr(precision, "self_test", lambda _model, _batch: failed)
+    monkeypatch.setattr(self_test_module, "self_test", lambda _model, _batch: failed)
     result = train(config(dataset, tmp_path / "run"))
     assert result.precision == "fp32"
     assert {dtype for _, dtype in dtypes} == {torch.float32}
     line = (
         "bf16: loss 12 in bf16 and 10 in fp32, cosine of the gradients 0.800 (at least 0.4): "
-        "too far from fp32; trains in fp32"
+        "too far from fp32; training in fp32"
     )
     assert line in capsys.readouterr().err
 
@@ -284,26 +276,25 @@ def test_what_was_asked_for_is_kept_with_a_warning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     failed = SelfTest(loss=10, low_loss=10, cosine=0.1)
-    monkeypatch.setattr(precision, "self_test", lambda _model, _batch: failed)
-    made = make(config(dataset, tmp_path / "run", precision="bf16"))
-    made._setup_train()
-    assert (made.used, made.amp) == ("bf16", True)
-    assert "too far from fp32; kept, as was asked for" in capsys.readouterr().err
+    monkeypatch.setattr(self_test_module, "self_test", lambda _model, _batch: failed)
+    made = ready_trainer(config(dataset, tmp_path / "run", precision="bf16"))
+    assert (made.state.precision, made.amp) == ("bf16", True)
+    assert "too far from fp32; kept as requested" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("amp", "used"), [(False, "fp32"), ("bf16", "bf16")])
 def test_a_run_that_goes_on_keeps_what_its_test_came_to(
     amp: str | bool, used: str, trainer: OmrTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "resolved", lambda _asked, _device: "bf16")
+    monkeypatch.setattr(self_test_module, "resolved", lambda _asked, _device: "bf16")
     monkeypatch.setattr(trainer, "resume", True)
     monkeypatch.setattr(trainer.args, "amp", amp)
-    assert precision.start_precision(trainer) == used
+    assert self_test_module.start_precision(trainer) == used
 
 
 def test_one_device_that_fails_fails_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert precision._everywhere(True)
-    assert not precision._everywhere(False)
+    assert self_test_module._passed_everywhere(True)
+    assert not self_test_module._passed_everywhere(False)
 
     def gather(of_all: list[bool], own: bool) -> None:
         of_all[:] = [own, False]
@@ -311,12 +302,11 @@ def test_one_device_that_fails_fails_for_all(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
-    assert not precision._everywhere(True)
+    assert not self_test_module._passed_everywhere(True)
 
 
 def test_ultralytics_has_no_say(dataset: Path, tmp_path: Path) -> None:
-    made = make(replace(config(dataset, tmp_path / "run"), precision="fp32"))
-    made._setup_train()
+    made = ready_trainer(replace(config(dataset, tmp_path / "run"), precision="fp32"))
     assert isinstance(made, BaseTrainer)
-    assert (made.used, made.amp, made.args.amp) == ("fp32", False, False)
+    assert (made.state.precision, made.amp, made.args.amp) == ("fp32", False, False)
     assert not made.scaler.is_enabled()

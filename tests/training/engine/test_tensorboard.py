@@ -9,12 +9,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from class_maps import MissingExtraError
-from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
-from training.data.label_counts import count_labels
-from training.engine.omr_trainer import ON_OPTIONS, OmrTrainer
+from training.engine.omr_trainer import OmrTrainer
+from training.engine.run_options import ON_OPTIONS
 from training.engine.tensorboard import check_tensorboard
-from training.trainer import _callbacks, train
+from training.trainer import new_trainer, train
 
 Scalars = dict[str, list[tuple[int, float]]]
 
@@ -116,8 +115,7 @@ def test_the_package_is_asked_for(
 
 
 def test_the_options_of_several_devices_travel(dataset: Path, tmp_path: Path) -> None:
-    labels = count_labels(open_dataset(dataset))
-    callbacks = _callbacks(config(dataset, tmp_path), labels)
+    callbacks = new_trainer(config(dataset, tmp_path)).callbacks
     # As Ultralytics hands them to the process of each device.
     there = cloudpickle.loads(cloudpickle.dumps(callbacks))
 
@@ -127,6 +125,6 @@ def test_the_options_of_several_devices_travel(dataset: Path, tmp_path: Path) ->
     trainer = Trainer()
     for choose in there[ON_OPTIONS]:
         choose(trainer)
-    assert vars(trainer)["tensorboard"] is True
-    assert vars(trainer)["precision"] == "auto"
-    assert vars(trainer)["transforms"].fliplr == 0
+    assert vars(trainer)["options"].tensorboard is True
+    assert vars(trainer)["options"].precision == "auto"
+    assert vars(trainer)["options"].transforms.fliplr == 0

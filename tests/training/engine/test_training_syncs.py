@@ -7,13 +7,9 @@ import torch
 from host_syncs import HostSync, HostSyncs
 from ultralytics.engine.trainer import BaseTrainer
 
-from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
-from training.data.label_counts import count_labels
-from training.engine.omr_trainer import OmrTrainer
 from training.engine.validator import labelled
-from training.models.zoo import model_file
-from training.trainer import _callbacks, _overrides
+from training.trainer import new_trainer
 
 LOSS = "training/losses/", "training/assigners/", "training/heads/"
 """Folders of the loss, whose synchronisations are counted by its own tests."""
@@ -31,12 +27,10 @@ def steps_of(config: TrainConfig) -> list[list[HostSync]]:
     def end(_trainer: BaseTrainer) -> None:
         blocks[-1].__exit__(None, None, None)
 
-    labels = count_labels(open_dataset(config.data))
-    callbacks = _callbacks(config, labels)
-    callbacks["on_train_batch_start"].append(begin)
-    callbacks["on_train_batch_end"].append(end)
-    overrides = _overrides(config, model_file(config.model), labels)
-    OmrTrainer(overrides=overrides, _callbacks=callbacks).train()
+    trainer = new_trainer(config)
+    trainer.add_callback("on_train_batch_start", begin)
+    trainer.add_callback("on_train_batch_end", end)
+    trainer.train()
     return [
         [record for record in block.records if not record.place.startswith(LOSS)]
         for block in blocks

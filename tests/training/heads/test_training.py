@@ -112,7 +112,7 @@ def test_groups_that_do_not_fit_are_refused_before_anything_is_made(
     config = config_of(dataset, tmp_path, heads="harmony")
     with pytest.raises(ConfigError, match="heads: not in the data"):
         train(config)
-    with pytest.raises(ConfigError, match="no head config is called nothing"):
+    with pytest.raises(ConfigError, match="unknown head config: nothing"):
         train(replace(config, heads="nothing"))
     missing = heads_file(tmp_path, text=HEADS.replace(", stem", ""))
     with pytest.raises(ConfigError, match="heads: in no group: stem"):

@@ -6,7 +6,13 @@ import pytest
 
 from class_maps import ConfigError
 from training.memory import batch_search
-from training.memory.batch_search import even, find_launch, limit_of, present_device, workers_for
+from training.memory.batch_search import (
+    find_launch,
+    limit_of,
+    present_device,
+    round_batch,
+    workers_for,
+)
 from training.memory.gpus import GIB, Gpu
 from training.memory.step import StepSpec
 
@@ -24,7 +30,7 @@ def step_of(batch: int) -> StepSpec:
 
 @pytest.fixture
 def predicts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Need], None]:
-    """Put a formula in place of the memory of a step; symbols grow with the batch there as here."""
+    """Replace the memory of a step by a formula; symbols are scaled with the batch as usual."""
 
     def set_to(need: Need) -> None:
         def of_step(spec: StepSpec) -> SimpleNamespace:
@@ -41,8 +47,8 @@ def predicts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Need], None]:
 
 
 @pytest.mark.parametrize(
-    ("once", "n_images", "nominal", "found"),
-    [  # 10 bytes an image, and 90 that may be taken: batch, batches a step, largest
+    ("fixed", "n_images", "nominal", "expected"),
+    [  # 10 bytes per image, 90 available: batch, batches per optimiser step, largest batch
         pytest.param(0, 0, 64, (1, 1, 1), id="no image"),
         pytest.param(0, 1, 64, (1, 1, 1), id="one image"),
         pytest.param(80, 1000, 64, (1, 64, 1), id="one fits to the byte"),
@@ -56,80 +62,84 @@ def predicts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Need], None]:
     ],
 )
 def test_the_largest_batch_that_fits(
-    once: int,
+    fixed: int,
     n_images: int,
     nominal: int,
-    found: tuple[int, int, int],
+    expected: tuple[int, int, int],
     predicts: Callable[[Need], None],
 ) -> None:
-    predicts(lambda spec: once + 10 * spec.batch)
+    predicts(lambda spec: fixed + 10 * spec.batch)
     launch = find_launch(step_of, gpu_of(100), n_images, nominal)
-    assert (launch.batch, launch.accumulate, launch.largest) == found
-    assert launch.memory.total_bytes == once + 10 * launch.batch <= limit_of(gpu_of(100))
+    assert (launch.batch, launch.accumulate, launch.largest) == expected
+    assert launch.memory.total_bytes == fixed + 10 * launch.batch <= limit_of(gpu_of(100))
 
 
 def test_a_smaller_batch_may_be_fuller_for_its_size(predicts: Callable[[Need], None]) -> None:
     predicts(lambda spec: spec.boxes)
-    # 64 images have 655 symbols: 8 of them would have 88. But 8 drawn alone have 95.
+    # 64 images have 655 symbols, so 8 are expected to have 88; but the fullest 8 have 95.
     launch = find_launch(lambda n: replace(SPEC, batch=n, boxes=10 * n + 15), gpu_of(100), 1000)
     assert (launch.batch, launch.largest) == (6, 7)
 
 
-def test_a_batch_of_eights_that_needs_more_is_not_taken(predicts: Callable[[Need], None]) -> None:
+def test_a_rounded_batch_that_needs_more_memory_is_not_taken(
+    predicts: Callable[[Need], None],
+) -> None:
     predicts(lambda spec: 91 if spec.batch == 16 or spec.batch > 17 else spec.batch)
     assert find_launch(step_of, gpu_of(100), 1000, nominal_batch=21).batch == 17
 
 
-def test_nothing_fits_and_what_would(predicts: Callable[[Need], None]) -> None:
+def test_an_error_suggests_what_would_fit(predicts: Callable[[Need], None]) -> None:
     weight = {"yolo11n": 1, "yolo11s": 3, "yolo11m": 8}
     predicts(lambda spec: weight[spec.model] * spec.side**2 * 1024)  # 3.1 GiB
-    start = "yolo11m at 640 px: not even a batch of 1 fits on small: it needs 3.1 GiB, and "
+    start = "yolo11m at 640 px: not even a batch of 1 fits on small: it needs 3.1 GiB, but only "
     with pytest.raises(ConfigError) as error:
         find_launch(step_of, gpu_of(2 * GIB), 9)
     # 640 * sqrt(1.8 / 3.125) = 485.7; s: 1.17 GiB
     assert str(error.value) == (
-        f"{start}1.8 GiB of 2.0 may be used; it would with --imgsz 480 or --model yolo11s"
+        f"{start}1.8 of 2.0 GiB may be used; use --imgsz 480 or --model yolo11s"
     )
     with pytest.raises(ConfigError) as error:
         find_launch(step_of, gpu_of(2**20), 9)  # m: at 10 px
-    assert str(error.value) == (f"{start}0.0 GiB of 0.0 may be used; take a GPU with more memory")
+    assert str(error.value) == f"{start}0.0 of 0.0 GiB may be used; use a GPU with more memory"
 
 
 @pytest.mark.parametrize("model", ["omr-tiny", "yolov7-tiny", "yolo11n", "here/best.pt"])
 def test_models_without_a_smaller_one(model: str, predicts: Callable[[Need], None]) -> None:
     predicts(lambda spec: spec.side**2)
-    with pytest.raises(ConfigError, match=r"it would with --imgsz 96$"):
+    with pytest.raises(ConfigError, match=r"use --imgsz 96$"):
         find_launch(lambda n: replace(SPEC, model=model, batch=n), gpu_of(10_300), 9)
 
 
-def test_no_memory_at_all(predicts: Callable[[Need], None]) -> None:
+def test_a_gpu_without_free_memory(predicts: Callable[[Need], None]) -> None:
     predicts(lambda spec: spec.batch)
-    with pytest.raises(ConfigError, match=r"take a GPU with more memory$"):
+    with pytest.raises(ConfigError, match=r"use a GPU with more memory$"):
         find_launch(lambda n: replace(SPEC, model="omr-tiny", batch=n), gpu_of(0), 9)
 
 
 @pytest.mark.parametrize(("batch", "rounded"), [(1, 1), (2, 2), (3, 2), (7, 6), (8, 8), (31, 24)])
-def test_even(batch: int, rounded: int) -> None:
-    assert even(batch) == rounded
+def test_batches_are_rounded_down(batch: int, rounded: int) -> None:
+    assert round_batch(batch) == rounded
 
 
-def test_a_process_for_each_core_and_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_loader_process_per_core_and_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
     assert [workers_for(n) for n in (0, 1, 5, 100)] == [1, 1, 5, 16]
 
 
-def test_a_cpu_stands_for_a_gpu_with_the_main_memory() -> None:
-    found = present_device("cpu")
-    assert (found.device, found.bf16, found.name) == ("cpu", False, "this CPU")
-    assert 0 <= found.usable_bytes < found.total_bytes
+def test_a_cpu_is_described_by_its_main_memory() -> None:
+    device = present_device("cpu")
+    assert (device.device, device.bf16, device.name) == ("cpu", False, "this CPU")
+    assert 0 <= device.usable_bytes < device.total_bytes
 
 
-def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="device: not there: 99"):
+def test_a_missing_device_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="--device 99: no CUDA device 99"):
         present_device("99")
 
 
-def test_of_several_devices_the_one_with_the_least_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_devices_are_limited_by_the_one_with_the_least_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     free = {0: 8, 1: 3, 2: 5}
     monkeypatch.setattr("torch.cuda.device_count", lambda: len(free))
     monkeypatch.setattr(

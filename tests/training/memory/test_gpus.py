@@ -42,11 +42,11 @@ GIB = 2**30
         ("NVIDIA B200", "B200"),
     ],
 )
-def test_a_gpu_is_found_however_it_is_written(written: str, name: str) -> None:
+def test_a_gpu_is_found_in_any_spelling(written: str, name: str) -> None:
     assert find_gpu(written).name == name
 
 
-def test_every_gpu_is_found_by_its_own_name() -> None:
+def test_every_gpu_is_found_by_its_name() -> None:
     assert len({gpu.name for gpu in known_gpus()}) == len(known_gpus())
     for gpu in known_gpus():
         assert find_gpu(gpu.name) == gpu
@@ -55,14 +55,23 @@ def test_every_gpu_is_found_by_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("written", "start"),
     [
-        ("", "gpu: unknown: ; there are: rtx3060, rtx3060ti, "),
-        ("rtx5091", "gpu: unknown: rtx5091 (did you mean rtx5090?); there are: rtx3060, "),
-        ("NVIDIA GeForce RTX 4095", "gpu: unknown: rtx4095 (did you mean rtx4090?); there are: "),
-        ("RTX 3085 Ti", "gpu: unknown: rtx3085ti (did you mean rtx3080ti?); there are: "),
-        ("toaster", "gpu: unknown: toaster; there are: "),
+        ("", "--gpu: unknown GPU: ; expected one of rtx3060, rtx3060ti, "),
+        (
+            "rtx5091",
+            "--gpu: unknown GPU: rtx5091 (did you mean rtx5090?); expected one of rtx3060, ",
+        ),
+        (
+            "NVIDIA GeForce RTX 4095",
+            "--gpu: unknown GPU: rtx4095 (did you mean rtx4090?); expected one of ",
+        ),
+        (
+            "RTX 3085 Ti",
+            "--gpu: unknown GPU: rtx3085ti (did you mean rtx3080ti?); expected one of ",
+        ),
+        ("toaster", "--gpu: unknown GPU: toaster; expected one of "),
     ],
 )
-def test_an_unknown_gpu_is_an_error_with_the_nearest(written: str, start: str) -> None:
+def test_an_unknown_gpu_is_an_error_with_the_nearest_name(written: str, start: str) -> None:
     with pytest.raises(ConfigError) as error:
         find_gpu(written)
     assert str(error.value).startswith(start)
@@ -72,11 +81,11 @@ def test_an_unknown_gpu_is_an_error_with_the_nearest(written: str, start: str) -
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("a100", "gpu: a100 comes in two sizes: take a100-40gb or a100-80gb"),
-        ("RTX 3080", "gpu: RTX 3080 comes in two sizes: take rtx3080-10gb or rtx3080-12gb"),
+        ("a100", "--gpu a100: two memory sizes exist; use a100-40gb or a100-80gb"),
+        ("RTX 3080", "--gpu RTX 3080: two memory sizes exist; use rtx3080-10gb or rtx3080-12gb"),
     ],
 )
-def test_a_gpu_of_two_sizes_needs_its_size(written: str, message: str) -> None:
+def test_a_gpu_with_two_sizes_needs_its_size(written: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         find_gpu(written)
     assert str(error.value) == message
@@ -85,13 +94,13 @@ def test_a_gpu_of_two_sizes_needs_its_size(written: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "total", "usable", "bf16"),
     [
-        # nvidia-smi: 32607 MiB; less 700 + 400 + 300, and 1024 for a desktop
+        # nvidia-smi: 32607 MiB, less 700 + 400 + 300, and 1024 for a desktop
         ("rtx5090", 32607, 30183, True),
         ("t4", 15360, 13960, False),  # no desktop, no bf16
         ("h200", 143771, 142371, True),
     ],
 )
-def test_usable_is_what_driver_context_and_desktop_leave(
+def test_usable_memory_excludes_driver_context_and_desktop(
     name: str, total: int, usable: int, bf16: bool
 ) -> None:
     gpu = find_gpu(name)
@@ -106,7 +115,7 @@ def test_every_row_is_plausible() -> None:
     assert DESKTOP_BYTES == GIB
 
 
-def test_no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cuda_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert present_gpu() is None
 
@@ -115,7 +124,7 @@ def test_no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
     ("free", "usable"),
     [(10 * GIB, 11 * GIB - LIBRARIES_BYTES), (0, GIB - LIBRARIES_BYTES)],
 )
-def test_the_present_gpu_has_what_is_free_and_what_torch_does_not_use(
+def test_usable_memory_is_free_or_reserved_but_unused(
     monkeypatch: pytest.MonkeyPatch, free: int, usable: int
 ) -> None:
     device = SimpleNamespace(name="NVIDIA Test", total_memory=16 * GIB)
@@ -132,10 +141,10 @@ def test_the_present_gpu_has_what_is_free_and_what_torch_does_not_use(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_real_gpu_lends_what_it_says() -> None:
+def test_usable_memory_of_a_real_gpu_can_be_allocated() -> None:
     gpu = present_gpu()
     assert gpu is not None
-    held = torch.empty(gpu.usable_bytes // 2, dtype=torch.uint8, device="cuda")
+    tensor = torch.empty(gpu.usable_bytes // 2, dtype=torch.uint8, device="cuda")
     later = present_gpu()
     assert later is not None
-    assert later.usable_bytes <= gpu.usable_bytes - held.numel() + LIBRARIES_BYTES
+    assert later.usable_bytes <= gpu.usable_bytes - tensor.numel() + LIBRARIES_BYTES

@@ -12,8 +12,8 @@ from class_maps import ConfigError
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import AssignerName, LossOptions
 from training.memory import step
-from training.memory.measured import measure_step
 from training.memory.meta_model import replace_tensors, trained_model
+from training.memory.profile import profile_step
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, optimizer_of, predict_step
 from training.memory.timeline import Recorder
 from training.models.checkpoints import save_weights
@@ -27,7 +27,7 @@ HEADS = HeadConfig(
 
 @contextmanager
 def cuda_autocast() -> Iterator[None]:
-    """Without a GPU ``torch.autocast`` would leave it out."""
+    """Enable CUDA autocast, which ``torch.autocast`` ignores without a GPU."""
     torch.set_autocast_dtype("cuda", torch.bfloat16)
     torch.set_autocast_enabled("cuda", True)
     torch.autocast_increment_nesting()
@@ -48,7 +48,7 @@ def memory() -> StepMemory:
     return predict_step(SMALL)
 
 
-def test_lines_are_what_a_real_model_has(memory: StepMemory) -> None:
+def test_kinds_match_a_real_model(memory: StepMemory) -> None:
     model = trained_model("omr-tiny", 3)
     trained = [p for p in model.parameters() if p.requires_grad]
 
@@ -62,29 +62,29 @@ def test_lines_are_what_a_real_model_has(memory: StepMemory) -> None:
 @pytest.mark.parametrize(
     ("boxes", "pairs"), [(0, 0), (0, None), (1, 0), (1, 1), (1, 9), (2, 2), (2, None)]
 )
-def test_a_batch_with_hardly_a_symbol(memory: StepMemory, boxes: int, pairs: int | None) -> None:
+def test_a_batch_with_few_symbols(memory: StepMemory, boxes: int, pairs: int | None) -> None:
     few = predict_step(replace(SMALL, boxes=boxes, pairs=pairs))
     assert 0 < few.total_bytes <= memory.total_bytes
 
 
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "MuSGD"])
-def test_optimizer_is_what_a_real_one_keeps(memory: StepMemory, name: str) -> None:
+def test_optimizer_matches_the_state_of_a_real_one(memory: StepMemory, name: str) -> None:
     spec = replace(SMALL, optimizer=name)
     model = trained_model("omr-tiny", 3)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     optimizer = optimizer_of(model, spec)
     optimizer.step()
-    kept = n_bytes(value for own in optimizer.state.values() for value in own.values())
+    state_bytes = n_bytes(v for state in optimizer.state.values() for v in state.values())
 
-    found = memory if name == "AdamW" else predict_step(spec)
+    predicted = memory if name == "AdamW" else predict_step(spec)
 
     assert type(optimizer).__name__ == name
-    assert found.optimizer_bytes == kept
-    assert found.guard_bytes == 3 * (2 * n_bytes(model.state_dict().values()) + kept)
+    assert predicted.optimizer_bytes == state_bytes
+    assert predicted.guard_bytes == 3 * (2 * n_bytes(model.state_dict().values()) + state_bytes)
 
 
-def test_auto_is_chosen_by_the_length_of_the_training() -> None:
+def test_auto_depends_on_the_length_of_the_training() -> None:
     model = trained_model("omr-tiny", 3)
 
     kinds = [
@@ -104,9 +104,9 @@ def test_auto_is_chosen_by_the_length_of_the_training() -> None:
     ],
     ids=["fp32", "bf16, two heads", "no boxes"],
 )
-def test_prediction_is_near_what_a_real_step_takes(changed: dict[str, Any]) -> None:
+def test_prediction_matches_a_real_step(changed: dict[str, Any]) -> None:
     spec = replace(SMALL, **changed)
-    measured = measure_step(spec)
+    measured = profile_step(spec)
 
     predicted = predict_step(replace(spec, pairs=measured.pairs))
 
@@ -114,46 +114,48 @@ def test_prediction_is_near_what_a_real_step_takes(changed: dict[str, Any]) -> N
     assert sum(predicted.at_peak.values()) == predicted.total_bytes
 
 
-def test_more_images_and_larger_ones_take_more(memory: StepMemory) -> None:
+def test_memory_grows_with_batch_and_image_size(memory: StepMemory) -> None:
     over_batch = memory_over_batch(SMALL, [1, 2, 3, 64])
 
-    totals = [found.total_bytes for found in over_batch]
+    totals = [memory.total_bytes for memory in over_batch]
     assert totals == sorted(set(totals))
     assert over_batch[1] == memory
-    assert [found.batch for found in over_batch] == [1, 2, 3, 64]
+    assert [memory.batch for memory in over_batch] == [1, 2, 3, 64]
     assert predict_step(replace(SMALL, imgsz=128)).activations_bytes > memory.activations_bytes
 
 
-def test_the_curve_is_free(monkeypatch: pytest.MonkeyPatch, memory: StepMemory) -> None:
-    monkeypatch.setattr(step, "trained_model", None)  # whoever built another would fall
+def test_more_batch_sizes_need_no_other_model(
+    monkeypatch: pytest.MonkeyPatch, memory: StepMemory
+) -> None:
+    monkeypatch.setattr(step, "trained_model", None)  # building a model would fail
 
     assert len(memory_over_batch(SMALL, range(1, 100))) == 99
 
 
-def test_many_images_are_as_many_single_ones(memory: StepMemory) -> None:
-    """A step that is gone through for the batch itself."""
-    pairs = SMALL.boxes * step.PAIRS_A_BOX
-    own, _ = step._recorded(replace(SMALL, pairs=pairs))
+def test_a_derived_batch_equals_the_batch_itself(memory: StepMemory) -> None:
+    """Run the step for the batch itself, instead of deriving it from a huge batch."""
+    pairs = SMALL.boxes * step.PAIRS_PER_BOX
+    timeline, _ = step._recorded(replace(SMALL, pairs=pairs))
 
-    assert own.live(own.sizes(1)).max() == memory.total_bytes
+    assert timeline.live(timeline.sizes(1)).max() == memory.total_bytes
 
 
-def test_a_side_between_counts_as_the_next_multiple_of_32() -> None:
+def test_imgsz_is_rounded_up_to_a_multiple_of_32() -> None:
     spec = replace(SMALL, imgsz=65)
 
     assert spec.side == 96
     assert predict_step(spec) == predict_step(SMALL)
 
 
-def test_earlier_gradients_lie_there_through_the_step(memory: StepMemory) -> None:
-    gathered = predict_step(replace(SMALL, accumulates=True, guard=False))
+def test_accumulated_gradients_persist_through_the_step(memory: StepMemory) -> None:
+    accumulated = predict_step(replace(SMALL, accumulates=True, guard=False))
     single = predict_step(replace(SMALL, guard=False))
 
-    more = gathered.total_bytes - single.total_bytes
+    more = accumulated.total_bytes - single.total_bytes
     assert memory.gradients_bytes / 2 < more <= memory.gradients_bytes
 
 
-def test_on_a_gpu_the_guard_does_not_count(memory: StepMemory) -> None:
+def test_on_a_gpu_the_guard_is_not_part_of_the_total(memory: StepMemory) -> None:
     spec = replace(SMALL, device="cuda", precision="fp16")
     found = predict_step(spec)
 
@@ -164,12 +166,12 @@ def test_on_a_gpu_the_guard_does_not_count(memory: StepMemory) -> None:
     assert found.at_peak["library"] == found.library_bytes == 32 * 2**20
 
 
-def test_tensors_of_a_cpu_stand_for_those_of_a_gpu() -> None:
-    """Forwards, what is kept is the same as on fake tensors of a GPU, which has softmax in fp32."""
+def test_fake_tensors_of_a_cpu_match_those_of_a_gpu() -> None:
+    """Compare the forward pass with fake CUDA tensors, on which autocast keeps softmax in fp32."""
     spec = StepSpec(model="yolo11n", n_classes=3, batch=2, precision="bf16")
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     model = trained_model("yolo11n", 3, real=False).train()
-    kept = []
+    live_bytes = []
     for device in ("cuda", "cpu"):
         with mode:
             replace_tensors(model, lambda t: torch.empty(t.shape, dtype=t.dtype, device=device))  # noqa: B023
@@ -178,10 +180,10 @@ def test_tensors_of_a_cpu_stand_for_those_of_a_gpu() -> None:
             with Recorder() as recorder, half:
                 outputs = model(images)
         timeline = recorder.timeline()
-        kept.append(int(timeline.live(timeline.sizes(1))[-1]))
+        live_bytes.append(int(timeline.live(timeline.sizes(1))[-1]))
         del outputs
 
-    assert kept[0] == pytest.approx(kept[1], rel=0.002)
+    assert live_bytes[0] == pytest.approx(live_bytes[1], rel=0.002)
 
 
 @pytest.mark.parametrize("model", ["yolo26n", "omr-tiny-p2", "yolov7-tiny"])
@@ -191,7 +193,7 @@ def test_other_models(model: str) -> None:
     assert found.activations_bytes > found.batch * 2**20
 
 
-def test_weights_are_the_model_that_they_are_of(tmp_path: Path, memory: StepMemory) -> None:
+def test_weights_have_the_memory_of_their_model(tmp_path: Path, memory: StepMemory) -> None:
     model = trained_model("omr-tiny", 3)
     model.names = dict(enumerate("abc"))
     save_weights(model, tmp_path / "best.pt", train_args={})
@@ -211,35 +213,35 @@ def test_other_assigners(assigner: AssignerName) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch": 0, "imgsz": -1}, "too small: imgsz (-1), batch (0); boxes from 0, all others from 1"),
+        ({"batch": 0, "imgsz": -1}, "imgsz (-1), batch (0): too small; expected boxes from 0, all others from 1"),
         ({"precision": "fp8"}, "precision: fp8: expected one of bf16, fp16, fp32"),
-        ({"precision": "fp16"}, "device cpu has no fp16: take bf16 or fp32"),
+        ({"precision": "fp16"}, "precision: fp16: not supported on a CPU; use bf16 or fp32"),
         (
             {"optimizer": "adamx"},
-            "optimizer: unknown: adamx (did you mean Adamax?); one of AdamW, auto, SGD, MuSGD, Adam, Adamax, NAdam, RAdam, RMSprop",
+            "optimizer: adamx (did you mean Adamax?): expected one of AdamW, auto, SGD, MuSGD, Adam, Adamax, NAdam, RAdam, RMSprop",
         ),
     ],
 )  # fmt: skip
-def test_senseless_specs(changed: dict[str, Any], message: str) -> None:
+def test_invalid_specs(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as info:
         replace(SMALL, **changed)
 
     assert str(info.value) == message
 
 
-def test_unknown_model_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"^model: unknown: yolo11q \(did you mean yolo11x\?\)"):
+def test_an_unknown_model_suggests_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"^--model: unknown: yolo11q \(did you mean yolo11x\?\)"):
         predict_step(replace(SMALL, model="yolo11q"))
 
 
-def test_groups_of_other_classes() -> None:
-    with pytest.raises(ConfigError, match=r"^heads: for 3 classes, and there are 4$"):
+def test_groups_for_another_number_of_classes() -> None:
+    with pytest.raises(ConfigError, match=r"^heads: config has 3 classes, but the data has 4$"):
         predict_step(replace(SMALL, heads=HEADS, n_classes=4))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_no_gpu_to_measure_on() -> None:
+def test_measuring_needs_the_device() -> None:
     with pytest.raises(ConfigError) as info:
-        measure_step(replace(SMALL, device="cuda"))
+        profile_step(replace(SMALL, device="cuda"))
 
-    assert str(info.value) == "no CUDA device here to measure on; leave --measure out, or use a CPU"
+    assert str(info.value) == "--measure: no CUDA device available; omit it, or use --device cpu"

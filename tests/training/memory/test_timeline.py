@@ -10,7 +10,7 @@ from training.memory.timeline import MANY, Recorder, Timeline
 
 
 def recorded(n_images: int) -> Timeline:
-    """Take two layers forward and back, on tensors without storage."""
+    """Record a forward and backward pass of two layers on fake tensors."""
     with FakeTensorMode():
         net = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
         recorder = Recorder()
@@ -33,10 +33,10 @@ def timeline() -> Timeline:
 
 
 def of_kind(timeline: Timeline, kind: str, batch: int) -> int:
-    return int(timeline.live(timeline.sizes(batch) * timeline.is_of(kind)).max())
+    return int(timeline.live(timeline.sizes(batch) * timeline.is_kind(kind)).max())
 
 
-def test_nothing_was_noted() -> None:
+def test_an_empty_recording() -> None:
     empty = Recorder().timeline()
 
     assert empty.sizes(4).shape == empty.live(empty.sizes(4)).shape == (0,)
@@ -48,7 +48,7 @@ def test_two_layers_by_hand(timeline: Timeline, batch: int) -> None:
 
     assert of_kind(timeline, "parameters", batch) == 4 * numbers
     assert of_kind(timeline, "gradients", batch) == 4 * numbers
-    # The images, what the first layer gives after the bend, and what the second gives.
+    # The images, the first layer's output after the ReLU, and the second layer's output.
     assert of_kind(timeline, "activations", batch) == batch * 4 * (10 + 20 + 5)
 
 
@@ -56,24 +56,24 @@ def test_peak_of_two_layers_by_hand(timeline: Timeline) -> None:
     forward, backward = (begin for _, begin in timeline.phases)
     live = timeline.live(timeline.sizes(100))
 
-    # Before and after the bend at once, beside images and parameters.
+    # Input and output of the ReLU at the same time, plus images and parameters.
     assert live[forward:backward].max() == 100 * 4 * (10 + 20 + 20) + 4 * 325
-    # On the way back so are the slopes, beside all that was kept, the last layer's gradients, the
-    # loss and its slope.
+    # So are their gradients in the backward pass, plus all saved activations, the last layer's
+    # gradients, the loss and its gradient.
     last_layer = 20 * 5 + 5
-    kept = 100 * 4 * (10 + 20 + 5) + 4 * (325 + last_layer + 2)
-    assert live.max() == kept + 100 * 4 * (20 + 20)
+    saved = 100 * 4 * (10 + 20 + 5) + 4 * (325 + last_layer + 2)
+    assert live.max() == saved + 100 * 4 * (20 + 20)
     assert timeline.phase_of(int(live.argmax())) == "backward"
-    assert timeline.there_after(int(live.argmax())).sum() == 4 + 3 + 2 + 2 + 2
+    assert timeline.live_after(int(live.argmax())).sum() == 4 + 3 + 2 + 2 + 2
 
 
 @pytest.mark.parametrize("batch", [2, 3])
-def test_a_batch_read_off_many_images_is_that_batch(timeline: Timeline, batch: int) -> None:
-    own = recorded(batch)
+def test_a_batch_derived_from_many_images_equals_that_batch(timeline: Timeline, batch: int) -> None:
+    expected = recorded(batch)
 
-    assert own.kinds == timeline.kinds
-    np.testing.assert_array_equal(own.events, timeline.events)
-    np.testing.assert_array_equal(own.sizes(1), timeline.sizes(batch))
+    assert expected.kinds == timeline.kinds
+    np.testing.assert_array_equal(expected.events, timeline.events)
+    np.testing.assert_array_equal(expected.sizes(1), timeline.sizes(batch))
 
 
 def test_sizes_are_rounded_up() -> None:
@@ -83,7 +83,7 @@ def test_sizes_are_rounded_up() -> None:
     assert recorder.timeline().sizes(1, rounding=512).tolist() == [0, 512, 512, 1024]
 
 
-def test_what_a_first_step_leaves_is_there_from_the_beginning() -> None:
+def test_state_of_the_first_step_exists_from_the_beginning() -> None:
     recorder = Recorder()
     recorder.begin("optimizer", "workspace")
     recorder.add_bytes([10], "workspace", stays=False)
@@ -96,12 +96,12 @@ def test_what_a_first_step_leaves_is_there_from_the_beginning() -> None:
     assert timeline.phases == (("optimizer", 1), ("forward", 3))
 
 
-def test_a_convolution_takes_memory_while_it_runs() -> None:
+def test_a_convolution_has_a_workspace_while_it_runs() -> None:
     with FakeTensorMode():
         layer = nn.Conv2d(3, 8, 1, bias=False)
         with Recorder(workspace=lambda _tensors: 1000) as recorder:
-            kept = layer(torch.empty(1, 3, 4, 4))
+            output = layer(torch.empty(1, 3, 4, 4))
     timeline = recorder.timeline()
 
     assert timeline.live(timeline.sizes(0)).tolist()[-2:] == [1000 + 704, 704]
-    assert kept.shape == (1, 8, 4, 4)
+    assert output.shape == (1, 8, 4, 4)

@@ -25,7 +25,7 @@ from training.models.zoo import model_file
 NAMES = ("notehead", "stem", "beam")
 ARGS = {"task": "detect", "imgsz": 96, "data": "/home/somebody/data.yaml", "lr0": 0.01}
 GROUPS = (Group(name="heads", classes=("notehead",)), Group(name="lines", classes=("beam", "stem")))
-TRUST = "is a pickle that can run code when it is loaded; give --trust if you trust where it comes"
+TRUST = "a pickle that can execute code when it is loaded; give --trust if you trust its source"
 
 
 def new_model(name: str = "omr-tiny", **options: Any) -> DetectionModel:  # noqa: ANN401
@@ -204,8 +204,8 @@ def test_what_is_not_its_description_is_trusted_or_refused(
     with pytest.raises(InputError) as raised:
         load_weights(file)
     assert str(raised.value) == (
-        f"{file}: is a pickle that can run code when it is loaded; give --trust if you trust "
-        "where it comes from"
+        f"{file}: a pickle that can execute code when it is loaded; give --trust if you trust "
+        "its source"
     )
     assert torch.equal(outputs(load_weights(file, trust=True)), outputs(model))
 
@@ -215,7 +215,7 @@ def test_models_of_another_task_are_refused(trust: bool, tmp_path: Path) -> None
     file = tmp_path / "other.pt"
     model = SegmentationModel("yolo11n-seg.yaml", nc=2, verbose=False)
     torch.save({"model": model, "train_args": {}}, file)
-    with pytest.raises(InputError, match=r"other\.pt: holds no Ultralytics detection model"):
+    with pytest.raises(InputError, match=r"other\.pt: contains no Ultralytics detection model"):
         load_weights(file, trust=trust)
 
 
@@ -234,14 +234,16 @@ def test_a_damaged_file_is_not_to_be_trusted(kind: str, tmp_path: Path) -> None:
     for trust in (False, True):
         with pytest.raises(InputError) as raised:
             load_weights(file, trust=trust)
-        assert str(raised.value) == f"{file}: damaged: its sums are wrong; take another copy of it"
+        assert (
+            str(raised.value) == f"{file}: damaged: wrong checksums; use another copy of the file"
+        )
 
 
 @pytest.mark.parametrize("content", ["[1]", "null", '"abc"'])
 def test_a_description_that_is_none(content: str, tmp_path: Path) -> None:
     file = tmp_path / "best.safetensors"
     file.write_bytes(safetensors.torch.save({"w": torch.ones(1)}, {"omr-detector": content}))
-    with pytest.raises(InputError, match="holds no Ultralytics detection model"):
+    with pytest.raises(InputError, match="contains no Ultralytics detection model"):
         load_weights(file)
 
 
@@ -257,7 +259,7 @@ def test_a_description_that_is_none(content: str, tmp_path: Path) -> None:
 def test_a_description_with_wrong_values(
     content: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=f"damaged: {reason}; take another copy"):
+    with pytest.raises(InputError, match=f"damaged: {reason}; use another copy"):
         load_weights(changed(tmp_path, **content))
 
 
@@ -266,7 +268,7 @@ def test_bins_must_rise(tmp_path: Path) -> None:
     with torch.no_grad():
         model.model[-1].dfl.conv.weight.zero_()
     save_weights(model, tmp_path / "best.pt", train_args={})
-    with pytest.raises(InputError, match="damaged: bins of distances that do not rise"):
+    with pytest.raises(InputError, match="damaged: distance bins that do not increase"):
         load_weights(tmp_path / "best.pt")
 
 
@@ -331,11 +333,17 @@ def fetching(folder: Path) -> Path:
     ("make", "message"),
     [
         (not_there, "no such weights; give a run's weights/best.pt"),
-        (empty, "holds no Ultralytics detection model; give a run's weights/best.pt"),
-        (tensors_only, "holds no Ultralytics detection model; give a run's weights/best.pt"),
-        (foreign_safetensors, "holds no Ultralytics detection model; give a run's weights/best.pt"),
+        (empty, "contains no Ultralytics detection model; give the weights/best.pt of a run"),
+        (
+            tensors_only,
+            "contains no Ultralytics detection model; give the weights/best.pt of a run",
+        ),
+        (
+            foreign_safetensors,
+            "contains no Ultralytics detection model; give the weights/best.pt of a run",
+        ),
         (cut_safetensors, "damaged: "),
-        (newer, "of version 2 of the format, where this omr knows 1; take a newer one"),
+        (newer, "version 2 of the format is not supported, expected 1; update omr"),
         (
             other_classes,
             "damaged: Error(s) in loading state_dict for DetectionModel: size mismatch",
@@ -344,8 +352,8 @@ def fetching(folder: Path) -> Path:
             running_code,
             "damaged: unknown activation: __import__('os').system('false'); take another",
         ),
-        (calling, "damaged: unknown layers: load_checkpoint; take another copy of it"),
-        (fetching, "damaged: unknown layers: TorchVision; take another copy of it"),
+        (calling, "damaged: unknown layers: load_checkpoint; use another copy of the file"),
+        (fetching, "damaged: unknown layers: TorchVision; use another copy of the file"),
     ],
 )
 def test_files_that_are_not_read(

@@ -196,8 +196,10 @@ def test_weights_of_another_model_are_refused() -> None:
         with pytest.raises(InputError) as raised:
             check_fit(source, build(name), file, name)
         message = str(raised.value)
-        assert message.startswith("x.pt: of another model: ")
-        assert message.endswith(f"tensors fit {name}; give the --model that it was trained with")
+        assert message.startswith("x.pt: weights of another model: ")
+        assert message.endswith(
+            f"tensors match {name}; give the --model that they were trained with"
+        )
 
 
 def config_of(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
@@ -257,7 +259,9 @@ def test_what_cannot_be_taken_over_is_said_before_anything_is_made(
     with pytest.raises(ConfigError) as raised:
         replace(config, model=str(weights))
     assert str(raised.value) == f"--weights: --model {weights} has weights already; give one"
-    with pytest.raises(InputError, match=r"of another model: .* tensors fit yolo11n; give the"):
+    with pytest.raises(
+        InputError, match=r"weights of another model: .* tensors match yolo11n; give the"
+    ):
         train(replace(config, model="yolo11n"))
     with pytest.raises(InputError, match=r"gone\.pt: no such weights"):
         train(replace(config, weights="gone.pt"))
@@ -265,7 +269,9 @@ def test_what_cannot_be_taken_over_is_said_before_anything_is_made(
     grouped = build("omr-tiny", ("a", "b", "c"))
     transfer(build("omr-tiny"), grouped, ("a", "b", "c"), groups(("a", "b"), ("c",)))
     save_weights(grouped, file, train_args={})
-    with pytest.raises(ConfigError, match=r"has heads for other classes than .*; start from a"):
+    with pytest.raises(
+        ConfigError, match=r"has heads for other classes than .*; start from weights with a"
+    ):
         train(replace(config, weights=str(file)))
     assert not config.out.exists()
 
@@ -284,9 +290,9 @@ def test_a_training_gives_new_boxes_the_sizes_of_its_data(dataset: Path, tmp_pat
     save_weights(source_of("yolo26n"), file, train_args={})
     config = config_of(dataset, tmp_path / "run", model="yolo11n", weights=str(file))
     trainer = ready_trainer(config)
-    assert trainer.priors is not None
-    assert trainer.transferred is not None
-    assert trainer.transferred.copied
+    assert trainer.state.priors is not None
+    assert trainer.state.transferred is not None
+    assert trainer.state.transferred.copied
 
 
 def test_heads_that_do_not_fit_have_no_class_of_the_weights() -> None:
@@ -315,5 +321,6 @@ def test_what_the_assigner_does_not_look_at_is_refused(
     with pytest.raises(ConfigError) as raised:
         train(config)
     assert str(raised.value) == (
-        f"--heads: all: {said}: --assigner {assigner} looks at no such thing; leave it out"
+        f"--heads: all: {said}: not used by --assigner {assigner}; omit "
+        f"{'them' if ' and ' in said else 'it'}"
     )

@@ -6,8 +6,9 @@ from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
+from training.models.checkpoints import load_weights
 from training.models.description import activation_kept
-from training.models.zoo import OWN, known_models, model_file
+from training.models.zoo import ARCHITECTURES, known_models, model_file
 from training.trainer import TrainResult
 
 
@@ -24,13 +25,15 @@ def test_a_name_becomes_a_description_not_weights(trained: TrainResult, tmp_path
     assert model_file(str(trained.best)) == str(trained.best)
     weights = tmp_path / "best.pt"
     weights.touch()
-    with pytest.raises(InputError, match=r"best\.pt: holds no Ultralytics detection model; give a"):
-        model_file(str(weights))
+    with pytest.raises(
+        InputError, match=r"best\.pt: contains no Ultralytics detection model; give the"
+    ):
+        load_weights(weights)
 
 
 @pytest.mark.parametrize(("name", "millions"), [("omr-tiny", 1.0), ("yolov7-tiny", 5.2)])
 def test_every_model_of_our_own_can_be_built(name: str, millions: float) -> None:
-    names = sorted(file.stem for file in OWN.glob("*.yaml"))
+    names = sorted(file.stem for file in ARCHITECTURES.glob("*.yaml"))
     assert names == ["omr-tiny", "omr-tiny-p2", "yolov7-tiny"]
     model = built(name)
     assert model.stride.tolist() == [8, 16, 32]
@@ -78,10 +81,10 @@ def n_weights(module: nn.Module) -> int:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("", "model: unknown: ; take yolov8, yolo11"),
-        ("yolo11", "model: unknown: yolo11 (did you mean yolo11"),
-        ("yolov11n", "model: unknown: yolov11n (did you mean yolo11n?); take yolov8"),
-        ("resnet50", "model: unknown: resnet50; take yolov8"),
+        ("", "--model: unknown: ; use yolov8, yolo11"),
+        ("yolo11", "--model: unknown: yolo11 (did you mean yolo11"),
+        ("yolov11n", "--model: unknown: yolov11n (did you mean yolo11n?); use yolov8"),
+        ("resnet50", "--model: unknown: resnet50; use yolov8"),
     ],
 )
 def test_unknown_models(model: str, message: str) -> None:

@@ -185,10 +185,10 @@ def other_suffix(tmp: Path) -> Path:
     ("make", "reason"),
     [
         (not_there, "no such weights; give a run's weights/best.pt"),
-        (text, "holds no Ultralytics detection model"),
-        (nothing, "holds no Ultralytics detection model"),
-        (tensors, "holds no Ultralytics detection model"),
-        (other_suffix, "holds no Ultralytics detection model"),
+        (text, "contains no Ultralytics detection model"),
+        (nothing, "contains no Ultralytics detection model"),
+        (tensors, "contains no Ultralytics detection model"),
+        (other_suffix, "contains no Ultralytics detection model"),
     ],
 )
 def test_foreign_weights(make: Callable[[Path], Path], reason: str, tmp_path: Path) -> None:
@@ -205,5 +205,5 @@ def test_errors(trained: TrainResult, tmp_path: Path) -> None:
             list(predict(trained.last, [(tmp_path / name, PurePosixPath(name))], imgsz=96))
     with pytest.raises(ConfigError, match=r"must be above 0: imgsz \(0\), batch \(-1\)"):
         list(predict(trained.last, [], imgsz=0, batch=-1))
-    with pytest.raises(ConfigError, match="device: expected cpu"):
+    with pytest.raises(ConfigError, match="--device tpu: expected cpu"):
         list(predict(trained.last, [], imgsz=96, device="tpu"))

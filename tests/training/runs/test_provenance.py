@@ -13,6 +13,7 @@ import ultralytics
 from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config
+from training.data.label_files import read_labels
 from training.data.multi_dataset import DatasetOptions, join
 from training.engine.omr_trainer import OmrTrainer
 from training.heads import head_config
@@ -35,9 +36,9 @@ def data(draw: Draw, tmp_path: Path) -> Path:
 
 
 def record(*folders: Path) -> Provenance:
-    return record_of(
-        join(DatasetOptions(folders=folders, merge_classes=("all",) if folders[1:] else ()))
-    )
+    options = DatasetOptions(folders=folders, merge_classes=("all",) if folders[1:] else ())
+    joint = join(options)
+    return record_of(joint, [read_labels(source.dataset) for source in joint.sources])
 
 
 def kept(out: Path, was: Provenance) -> Path:
@@ -85,8 +86,8 @@ def a_manifest(data: Path) -> None:
         (change_a_label, "images or labels of train"),
         (lose_an_image, "those of val"),
         (lose_a_label_file, "those of val"),
-        (swap_names, "its classes"),
-        (leave_a_class_out, "its classes"),
+        (swap_names, "classes"),
+        (leave_a_class_out, "classes"),
     ],
 )
 def test_a_run_goes_on_with_the_same_data_only(
@@ -102,8 +103,8 @@ def test_a_run_goes_on_with_the_same_data_only(
     with pytest.raises(ConfigError) as raised:
         check_same_data(out, record(moved))
     assert str(raised.value) == (
-        f"{out}: the data have changed since it was started: {moved}: {changed}; put them back as "
-        "they were, or start a new run with --model weights/last.pt"
+        f"{out}: the data have changed since the run was started: {moved}: {changed}; restore "
+        "them, or start a new run with --model weights/last.pt"
     )
 
 
@@ -122,19 +123,19 @@ def test_every_changed_data_set_is_named(data: Path, draw: Draw, tmp_path: Path)
 
 def test_a_fingerprint_is_of_names_sizes_and_labels(data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(data)
-    before = dataset.fingerprint("train")
-    assert dataset.fingerprint("train") == before
-    assert dataset.fingerprint("val") != before
+    before = read_labels(dataset)["train"].digest
+    assert read_labels(dataset)["train"].digest == before
+    assert read_labels(dataset)["val"].digest != before
     image = data / "images" / "train" / "0.png"
     image.write_bytes(image.read_bytes() + b" ")
-    assert open_dataset(data).fingerprint("train") != before
+    assert read_labels(open_dataset(data))["train"].digest != before
     image.write_bytes(image.read_bytes()[:-1])
-    assert open_dataset(data).fingerprint("train") == before
+    assert read_labels(open_dataset(data))["train"].digest == before
     label = data / "labels" / "train" / "0.txt"
     label.rename(tmp_path / "0.txt")
     image.rename(image.with_name("9.png"))
     shutil.move(tmp_path / "0.txt", label.with_name("9.txt"))
-    assert open_dataset(data).fingerprint("train") != before
+    assert read_labels(open_dataset(data))["train"].digest != before
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"data": 1, "starts": []}'])
@@ -174,7 +175,7 @@ def test_a_run_keeps_what_it_was_made_from(
     label = data / "labels" / "train" / "1.txt"
     text = label.read_text()
     change_a_label(data)
-    with pytest.raises(ConfigError, match=r"images or labels of train; put them back as they were"):
+    with pytest.raises(ConfigError, match=r"images or labels of train; restore them"):
         train(resumed)
     label.write_text(text)
     train(resumed)

@@ -103,7 +103,7 @@ def test_before_the_first_state_there_is_nothing_to_go_on_from(
     with pytest.raises(ConfigError) as raised:
         train(replace(config, resume=True))
     assert str(raised.value) == (
-        f"{config.out}: nothing to resume: no weights/state.pt; delete it and start again"
+        f"{config.out}: cannot be resumed: no weights/state.pt; delete it and start again"
     )
 
 
@@ -166,7 +166,7 @@ def test_a_run_that_was_killed_before_it_finished_is_finished(
     killed(config, Kill(module, "finish_run"))
     weights = config.out / "weights"
     shutil.copy(weights / STATE_FILE, config.out / "end.pt")
-    with pytest.raises(ConfigError, match="finished after 3 epochs, nothing to resume; for more"):
+    with pytest.raises(ConfigError, match="already finished after 3 epochs; to train further"):
         train(replace(config, resume=True))
     for part in weights.glob("*.part"):
         part.unlink()
@@ -201,7 +201,7 @@ def test_a_training_without_room_for_its_state_goes_on(
     assert len(said) == 1
     assert said[0].endswith(
         f"{tmp_path}/run/weights/state.pt: epoch 1 was not written, there is none yet: "
-        "No space left on device; --resume goes on from the last one written"
+        "No space left on device; --resume uses the last state written"
     )
 
 
@@ -226,7 +226,7 @@ def test_a_state_that_cannot_be_read(content: bytes | None, problem: str, tmp_pa
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     file = tmp_path / STATE_FILE
     resume_state.write({"version": 0}, file)
-    with pytest.raises(InputError, match="of another version of omr; start the run again"):
+    with pytest.raises(InputError, match="written by another version of omr; start the run again"):
         resume_state.read(file)
 
 

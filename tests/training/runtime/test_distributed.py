@@ -73,12 +73,12 @@ def test_one_process_counts_for_itself() -> None:
         (2, "0,1", 4, None),
         (0, "0,1", 5, "batch (5): must be a multiple of the 2 devices; use 6"),
         (2, "cpu", 1, "batch (1): must be a multiple of the 2 devices; use 2"),
-        (1, "cpu", 4, "torchrun started one process: start omr train without it"),
+        (1, "cpu", 4, "torchrun started a single process; run omr train without it"),
         (
             2,
             "0",
             4,
-            "torchrun started 2 processes, and --device names 1 devices: name as many, or cpu",
+            "--device 0: expected 2 devices, one per process of torchrun, or cpu",
         ),
     ],
 )

@@ -91,7 +91,7 @@ def test_importing_the_package_is_enough() -> None:
 
 def test_shutting_twice_does_no_harm() -> None:
     before = list(logging.getLogger("ultralytics").handlers)
-    offline.shut()
+    offline.block_network()
     assert logging.getLogger("ultralytics").handlers == before
 
 
@@ -127,7 +127,7 @@ class _OnCuda:
 
 def test_a_file_that_is_no_image_is_only_that(tmp_path: Path) -> None:
     """Ultralytics puts a function in PIL's place that asks for another package."""
-    offline.shut()
+    offline.block_network()
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(UnidentifiedImageError):
         Image.open(tmp_path / "a.png")

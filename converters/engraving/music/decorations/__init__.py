@@ -1,1 +1,1 @@
-"""What the decorated style adds to a score: marks on its notes, and passages between its bars."""
+"""Decorations of a score: marks on its notes, and passages between its bars."""

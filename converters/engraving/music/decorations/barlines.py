@@ -1,10 +1,10 @@
-"""Signs that belong to a bar as a whole: repeats, endings, segno and coda, words."""
+"""Signs that belong to a whole bar: repeats, endings, segno and coda, directions."""
 
 from collections.abc import Callable, Sequence
 
 from lxml.etree import _Element as Element
 
-from converters.engraving.music.decorations.bars import Bar
+from converters.engraving.music.decorations.bars import MeiBar
 from converters.engraving.music.decorations.marker import Marker
 from converters.engraving.music.decorations.mei import name, tag
 
@@ -48,12 +48,12 @@ TEMPI = (
     "Vivace",
 )
 REPEATS_PER_BAR = 0.08
-"""Probability that a repeat begins at a bar, at density 1."""
+"""Probability that a repeat starts at a bar, at density 1."""
 _SIGNS = ("dir", "tempo", "repeatMark")
 
 
-def add_repeats(bars: Sequence[Bar], marker: Marker, density: float) -> None:
-    """Have some of the bars repeated, with or without two endings."""
+def add_repeats(bars: Sequence[MeiBar], marker: Marker, density: float) -> None:
+    """Add repeats around some of the bars, with or without two endings."""
     i = 0
     while i < len(bars):
         length = marker.rng.randint(2, 8)
@@ -69,8 +69,8 @@ def add_repeats(bars: Sequence[Bar], marker: Marker, density: float) -> None:
         i += 1
 
 
-def mark_bar(bar: Bar, marker: Marker, density: float) -> None:
-    """Put a sign or a word above a bar, or a double bar after it; a bar has one at most."""
+def mark_bar(bar: MeiBar, marker: Marker, density: float) -> None:
+    """Add a sign or direction above a bar, or a double barline after it; at most one per bar."""
     has_one = next(bar.measure.iterchildren(*map(tag, _SIGNS)), None) is not None
     if has_one or not bar.staves:
         return
@@ -80,42 +80,42 @@ def mark_bar(bar: Bar, marker: Marker, density: float) -> None:
             return
 
 
-def _sign(bar: Bar, marker: Marker) -> None:
+def _sign(bar: MeiBar, marker: Marker) -> None:
     kind = marker.rng.choice(("segno", "coda"))
     _above(bar, marker, "repeatMark", {"func": kind})
 
 
-def _word(bar: Bar, marker: Marker) -> None:
+def _word(bar: MeiBar, marker: Marker) -> None:
     _above(bar, marker, "dir", {}).text = marker.rng.choice(WORDS)
 
 
-def _tempo(bar: Bar, marker: Marker) -> None:
+def _tempo(bar: MeiBar, marker: Marker) -> None:
     _above(bar, marker, "tempo", {}).text = marker.rng.choice(TEMPI)
 
 
-def _double_bar(bar: Bar, marker: Marker) -> None:
+def _double_bar(bar: MeiBar, marker: Marker) -> None:
     if bar.measure.get("right") is None:
         bar.measure.set("right", "dbl")
 
 
-BAR_MARKS: dict[Callable[[Bar, Marker], None], float] = {
+BAR_MARKS: dict[Callable[[MeiBar, Marker], None], float] = {
     _sign: 0.04,
     _word: 0.06,
     _tempo: 0.02,
     _double_bar: 0.03,
 }
-"""Kinds of signs, each with its probability for a bar at density 1."""
+"""Functions that mark a bar, with their probabilities at density 1."""
 
 
-def _above(bar: Bar, marker: Marker, sign: str, attributes: dict[str, str]) -> Element:
+def _above(bar: MeiBar, marker: Marker, sign: str, attributes: dict[str, str]) -> Element:
     where = {"staff": next(iter(bar.staves)), "tstamp": "1", "place": "above"}
     element = marker.pen.write(sign, where | attributes)
     bar.measure.append(element)
     return element
 
 
-def _is_plain(bars: Sequence[Bar], *, by_right: bool = True) -> bool:
-    """Whether bars stand side by side in a section, without special barlines between them."""
+def _is_plain(bars: Sequence[MeiBar], *, by_right: bool = True) -> bool:
+    """Check that bars are adjacent in a section, without special barlines between them."""
     measures = [bar.measure for bar in bars]
     parent = measures[0].getparent()
     return name(parent) == "section" and all(

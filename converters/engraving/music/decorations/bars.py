@@ -1,4 +1,4 @@
-"""The bars of a score, and what is in force where each begins."""
+"""Bars of a score, with the clefs, key and metre at the start of each."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -8,37 +8,37 @@ from lxml.etree import _Element as Element
 from converters.engraving.music.decorations.mei import ID, inside, name, tag
 
 WHOLE = 128
-"""Parts of a whole note: time is counted in 128th notes."""
+"""Time units per whole note: time is counted in 128th notes."""
 _STEPS = {"C": 28, "F": 24, "G": 32}
 _OCTAVES = {"8": 1, "15": 2, "22": 3}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clef:
-    """A clef on its line; ``perc`` names no pitch."""
+    """A clef and its line; the shape ``perc`` has no pitch."""
 
     shape: str
     line: int
     octaves: int = 0
-    """Up, or down as a negative number; never without 8 or 15 at the clef."""
+    """Octave transposition, negative for down, as shown by an 8 or 15 at the clef."""
 
     @property
     def bottom(self) -> int:
-        """What the lowest line means, in steps above C0: 30 in the treble clef."""
+        """Pitch of the lowest line in steps above C0: 30 in the treble clef."""
         return _STEPS.get(self.shape, _STEPS["G"]) - 2 * (self.line - 1) + 7 * self.octaves
 
     def attributes(self) -> dict[str, str]:
-        """As MEI writes it."""
-        written = {"shape": self.shape, "line": str(self.line)}
+        """Return the clef as MEI attributes."""
+        attributes = {"shape": self.shape, "line": str(self.line)}
         if self.octaves:
-            written["dis"] = str(7 * abs(self.octaves) + 1)
-            written["dis.place"] = "above" if self.octaves > 0 else "below"
-        return written
+            attributes["dis"] = str(7 * abs(self.octaves) + 1)
+            attributes["dis.place"] = "above" if self.octaves > 0 else "below"
+        return attributes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Metre:
-    """A time signature."""
+class MeiMetre:
+    """A time signature, as in the score."""
 
     count: int
     unit: int
@@ -46,40 +46,43 @@ class Metre:
 
     @property
     def length(self) -> int:
-        """Length of a bar."""
+        """Length of a bar in 128th notes."""
         return self.count * WHOLE // self.unit
 
     def attributes(self) -> dict[str, str]:
-        """As MEI writes it on a ``scoreDef``."""
-        written = {"meter.count": str(self.count), "meter.unit": str(self.unit)}
-        return written | ({"meter.sym": self.symbol} if self.symbol else {})
+        """Return the metre as attributes of MEI's ``scoreDef``."""
+        attributes = {"meter.count": str(self.count), "meter.unit": str(self.unit)}
+        return attributes | ({"meter.sym": self.symbol} if self.symbol else {})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Bar:
-    """A measure, and what is in force where it begins."""
+class MeiBar:
+    """A measure, with the clefs, key and metre at its start."""
 
     measure: Element
     staves: dict[str, Element]
-    """By their ``n``, from the top."""
+    """Staves by their ``n``, from the top."""
     clefs: dict[str, Clef]
+    """Clefs by the ``n`` of their staves."""
     fifths: int | None
-    """Sharps of the key signature, flats below 0; None if the staves disagree or it is special."""
-    metre: Metre | None
-    """None if there is none, or one that a single fraction does not say."""
+    """Sharps of the key signature, negative for flats; None if it varies or is irregular."""
+    metre: MeiMetre | None
+    """Time signature; None if it is missing or not a single fraction."""
 
 
 @dataclass(slots=True)
-class _State:
+class _BarState:
+    """Clefs, keys and metre at the current position of the reader."""
+
     clefs: dict[str, Clef] = field(default_factory=dict)
     fifths: dict[str, int | None] = field(default_factory=dict)
-    metre: Metre | None = None
+    metre: MeiMetre | None = None
 
 
-def read_bars(root: Element) -> list[Bar]:
-    """Find the measures of a score in their order."""
-    state = _State()
-    bars: list[Bar] = []
+def read_bars(root: Element) -> list[MeiBar]:
+    """List the measures of a score in order."""
+    state = _BarState()
+    bars: list[MeiBar] = []
     for element in root.iter(*map(tag, _READERS), tag("measure")):
         if name(element) == "measure":
             bars.append(_bar(element, state))
@@ -88,37 +91,37 @@ def read_bars(root: Element) -> list[Bar]:
     return bars
 
 
-def joined(bars: list[Bar]) -> list[bool]:
-    """Tell for every bar whether something reaches from it into the next one.
+def joined(bars: list[MeiBar]) -> list[bool]:
+    """Determine for every bar whether something connects it to the next one.
 
-    Ties, slurs and other lines, beams, and words that are cut by the barline.
+    Ties, slurs and other lines, beams, and words divided by the barline count.
     """
-    where = {
+    bar_of = {
         element.get(ID): i
         for i, bar in enumerate(bars)
         for element in bar.measure.iter(tag("note"), tag("chord"), tag("rest"))
     }
-    found = [any(_open_ended(staff) for staff in bar.staves.values()) for bar in bars]
+    connected = [any(_open_ended(staff) for staff in bar.staves.values()) for bar in bars]
     for i, bar in enumerate(bars):
         for line in bar.measure:
-            ends = [where.get((line.get(end) or "#")[1:], i) for end in ("startid", "endid")] + [
+            ends = [bar_of.get((line.get(end) or "#")[1:], i) for end in ("startid", "endid")] + [
                 i + _later_bars(line)
             ]
             for k in range(min(ends), min(max(ends), len(bars))):
-                found[k] = True
-    return found
+                connected[k] = True
+    return connected
 
 
 def layers(staff: Element) -> list[Element]:
-    """The layers of a staff in a bar."""
+    """List the layers of a staff in a bar."""
     return list(staff.iterchildren(tag("layer")))
 
 
-def _bar(measure: Element, state: _State) -> Bar:
+def _bar(measure: Element, state: _BarState) -> MeiBar:
     staves = {s.get("n") or str(i): s for i, s in enumerate(measure.iterchildren(tag("staff")), 1)}
     fifths = {state.fifths.get(n, state.fifths.get("", 0)) for n in staves}
     treble = Clef(shape="G", line=2)
-    return Bar(
+    return MeiBar(
         measure=measure,
         staves=staves,
         clefs={n: state.clefs.get(n, state.clefs.get("", treble)) for n in staves},
@@ -127,8 +130,8 @@ def _bar(measure: Element, state: _State) -> Bar:
     )
 
 
-def _read_definition(element: Element, state: _State) -> None:
-    """Take what a ``scoreDef`` or ``staffDef`` says in attributes."""
+def _read_definition(element: Element, state: _BarState) -> None:
+    """Read the attributes of a ``scoreDef`` or ``staffDef``."""
     staff = element.get("n", "") if name(element) == "staffDef" else ""
     if shape := element.get("clef.shape"):
         _set_clef(state, staff, shape, element, "clef.")
@@ -138,25 +141,25 @@ def _read_definition(element: Element, state: _State) -> None:
         state.metre = _metre(element, "meter.")
 
 
-def _read_clef(element: Element, state: _State) -> None:
+def _read_clef(element: Element, state: _BarState) -> None:
     if element.get("sameas") is None and (shape := element.get("shape")):
         _set_clef(state, _staff_of(element), shape, element, "")
 
 
-def _read_key(element: Element, state: _State) -> None:
+def _read_key(element: Element, state: _BarState) -> None:
     _set_key(state, _staff_of(element), element.get("sig") or "mixed")
 
 
-def _read_metre(element: Element, state: _State) -> None:
+def _read_metre(element: Element, state: _BarState) -> None:
     if not inside(element, "meterSigGrp"):
         state.metre = _metre(element, "")
 
 
-def _read_metre_group(_: Element, state: _State) -> None:
+def _read_metre_group(_: Element, state: _BarState) -> None:
     state.metre = None
 
 
-_READERS: dict[str, Callable[[Element, _State], None]] = {
+_READERS: dict[str, Callable[[Element, _BarState], None]] = {
     "scoreDef": _read_definition,
     "staffDef": _read_definition,
     "clef": _read_clef,
@@ -167,12 +170,12 @@ _READERS: dict[str, Callable[[Element, _State], None]] = {
 
 
 def _staff_of(element: Element) -> str:
-    """Number of the staff that a clef or a signature belongs to; nothing if to all."""
+    """Return the number of the staff of a clef or signature; empty if it applies to all staves."""
     owner = next(element.iterancestors(tag("staffDef"), tag("staff")), None)
     return owner.get("n") or "" if owner is not None else ""
 
 
-def _set_clef(state: _State, staff: str, shape: str, element: Element, prefix: str) -> None:
+def _set_clef(state: _BarState, staff: str, shape: str, element: Element, prefix: str) -> None:
     octaves = _OCTAVES.get(element.get(prefix + "dis") or "", 0)
     line = element.get(prefix + "line") or {"G": "2", "F": "4"}.get(shape, "3")
     clef = Clef(shape=shape, line=int(line), octaves=octaves)
@@ -183,7 +186,7 @@ def _set_clef(state: _State, staff: str, shape: str, element: Element, prefix: s
     state.clefs[staff] = clef
 
 
-def _set_key(state: _State, staff: str, signature: str) -> None:
+def _set_key(state: _BarState, staff: str, signature: str) -> None:
     number, sign = signature[:-1], signature[-1:]
     if signature == "0":
         fifths: int | None = 0
@@ -196,7 +199,7 @@ def _set_key(state: _State, staff: str, signature: str) -> None:
     state.fifths[staff] = fifths
 
 
-def _metre(element: Element, prefix: str) -> Metre | None:
+def _metre(element: Element, prefix: str) -> MeiMetre | None:
     symbol = element.get(prefix + "sym")
     by_symbol = {"common": ("4", "4"), "cut": ("2", "2")}.get(symbol or "", ("", ""))
     count = element.get(prefix + "count") or by_symbol[0]
@@ -205,17 +208,17 @@ def _metre(element: Element, prefix: str) -> Metre | None:
         return None
     if not int(count) or not int(unit) or WHOLE % int(unit):
         return None
-    return Metre(count=int(count), unit=int(unit), symbol=symbol)
+    return MeiMetre(count=int(count), unit=int(unit), symbol=symbol)
 
 
 def _later_bars(line: Element) -> int:
-    """Bars that a line ends later, by its ``tstamp2``."""
+    """Return the number of bars after which a line ends, according to its ``tstamp2``."""
     bars, is_later, _ = (line.get("tstamp2") or "").partition("m+")
     return int(bars) if is_later and bars.isdecimal() else 0
 
 
 def _open_ended(staff: Element) -> bool:
-    """Whether a tie, a slur or a word goes on after the last note of a layer."""
+    """Check whether a tie, slur or word continues after the last note of a layer."""
     for layer in layers(staff):
         last = next(_from_end(layer), None)
         if last is None:

@@ -1,28 +1,30 @@
-"""Other clefs for the score's own notes, where these stay on or near the staff."""
+"""Clef changes that keep the notes of the score on or near the staff."""
 
 from collections.abc import Sequence
 from statistics import median
 
 from lxml.etree import _Element as Element
 
-from converters.engraving.music.decorations.bars import Bar, Clef, layers
+from converters.engraving.music.decorations.bars import Clef, MeiBar, layers
 from converters.engraving.music.decorations.marker import Marker
 from converters.engraving.music.decorations.mei import inside, name, tag
 from converters.engraving.music.decorations.passages import CLEFS
 from converters.engraving.music.keys import LETTERS
 
 WHOLE_STAFF, SOME_BARS = 0.25, 0.3
-"""Probabilities for a staff at density 1: another clef for all of it, or for a few bars."""
+"""Probabilities per staff at density 1 of another clef throughout, or for a few bars."""
 _OFF_MIDDLE = 4
-"""Staff positions that the median of the notes may lie above or below the middle line."""
+"""Largest distance of the median of the notes from the middle line, in staff positions."""
 
 
-def change_clefs(root: Element, bars: Sequence[Bar], marker: Marker, density: float) -> None:
-    """Write some staves, or some bars of them, in clefs that fit their notes as well."""
+def change_clefs(root: Element, bars: Sequence[MeiBar], marker: Marker, density: float) -> None:
+    """Rewrite some staves, or some of their bars, in clefs that suit their notes as well."""
     if not bars or _has_changes(root):
         return
     for staff, clef in bars[0].clefs.items():
-        if marker.happens(WHOLE_STAFF * density) and (other := _other(bars, staff, clef, marker)):
+        if marker.happens(WHOLE_STAFF * density) and (
+            other := _draw_clef(bars, staff, clef, marker)
+        ):
             for definition in root.iter(tag("staffDef")):
                 if definition.get("n") == staff:
                     _define(definition, other, marker)
@@ -30,19 +32,19 @@ def change_clefs(root: Element, bars: Sequence[Bar], marker: Marker, density: fl
         elif marker.happens(SOME_BARS * density) and len(bars) > 3:
             start = marker.rng.randint(1, len(bars) - 2)
             part = bars[start : start + marker.rng.randint(2, 4)]
-            if other := _other(part, staff, clef, marker):
+            if other := _draw_clef(part, staff, clef, marker):
                 _change(bars[start - 1], staff, other, marker)
                 _change(part[-1], staff, clef, marker)
                 _free_stems(part, staff)
 
 
 def _has_changes(root: Element) -> bool:
-    """Whether a clef changes within the score."""
+    """Check whether a clef changes within the score."""
     return any(inside(clef, "measure") for clef in root.iter(tag("clef")))
 
 
-def _other(bars: Sequence[Bar], staff: str, clef: Clef, marker: Marker) -> Clef | None:
-    """Another clef in which the notes lie well, None if there is none."""
+def _draw_clef(bars: Sequence[MeiBar], staff: str, clef: Clef, marker: Marker) -> Clef | None:
+    """Draw another clef that suits the notes; None if no other clef does."""
     steps = [step for bar in bars if staff in bar.staves for step in _steps(bar.staves[staff])]
     if not steps:
         return None
@@ -62,7 +64,7 @@ def _other(bars: Sequence[Bar], staff: str, clef: Clef, marker: Marker) -> Clef 
 
 
 def _steps(staff: Element) -> list[int]:
-    """Steps above C0 of the notes of a staff."""
+    """List the notes of a staff, in steps above C0."""
     return [
         LETTERS.index(note.get("pname")) + 7 * int(note.get("oct"))
         for note in staff.iter(tag("note"))
@@ -71,7 +73,7 @@ def _steps(staff: Element) -> list[int]:
 
 
 def _define(definition: Element, clef: Clef, marker: Marker) -> None:
-    """Give a staff another clef, whether it has it as a child or in attributes."""
+    """Set the initial clef of a staff, which may be encoded as a child or as attributes."""
     for attribute in ("clef.shape", "clef.line", "clef.dis", "clef.dis.place"):
         definition.attrib.pop(attribute, None)
     old = definition.find(tag("clef"))
@@ -84,15 +86,15 @@ def _define(definition: Element, clef: Clef, marker: Marker) -> None:
         definition.remove(old)
 
 
-def _change(bar: Bar, staff: str, clef: Clef, marker: Marker) -> None:
+def _change(bar: MeiBar, staff: str, clef: Clef, marker: Marker) -> None:
     """Change the clef at the end of a bar."""
-    if staff in bar.staves and (found := layers(bar.staves[staff])):
-        found[0].append(marker.pen.write("clef", clef.attributes()))
+    if staff in bar.staves and (staff_layers := layers(bar.staves[staff])):
+        staff_layers[0].append(marker.pen.write("clef", clef.attributes()))
 
 
-def _free_stems(bars: Sequence[Bar], staff: str) -> None:
-    """Let the stems of a single layer turn as the new clef wants it."""
+def _free_stems(bars: Sequence[MeiBar], staff: str) -> None:
+    """Remove the stem directions of single layers, so that they suit the new clef."""
     for bar in bars:
-        if staff in bar.staves and len(found := layers(bar.staves[staff])) == 1:
-            for element in found[0].iter(tag("note"), tag("chord")):
+        if staff in bar.staves and len(staff_layers := layers(bar.staves[staff])) == 1:
+            for element in staff_layers[0].iter(tag("note"), tag("chord")):
                 element.attrib.pop("stem.dir", None)

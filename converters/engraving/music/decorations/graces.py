@@ -11,11 +11,11 @@ _KINDS = {"slashed": 45, "8": 22, "16": 4, "4": 8, "2": 6, "run": 15}
 
 
 def grace(lane: Lane, marker: Marker) -> None:
-    """A grace note, or a run of them, before a note."""
-    found = [(spot, anchor) for spot in lane.spots if (anchor := _anchor(spot)) is not None]
-    if not found:
+    """Add a grace note, or a run of grace notes, before a note."""
+    candidates = [(spot, anchor) for spot in lane.spots if (anchor := _anchor(spot)) is not None]
+    if not candidates:
         return
-    spot, anchor = marker.rng.choice(found)
+    spot, anchor = marker.rng.choice(candidates)
     step = _step(spot.element)
     if step is None:
         return
@@ -41,7 +41,7 @@ def _single(lane: Lane, marker: Marker, step: int, kind: str) -> Element:
 
 
 def _run(lane: Lane, marker: Marker, step: int) -> Element:
-    """Two to four grace notes under a beam that lead to a step."""
+    """Write a beamed run of two to four grace notes that leads to a step."""
     direction, n = marker.rng.choice((-1, 1)), marker.rng.randint(2, 4)
     attributes = {"grace": "unacc", "dur": marker.rng.choice(("16", "16", "32"))}
     attributes |= _stem(lane, marker)
@@ -57,13 +57,13 @@ def _note(marker: Marker, step: int, attributes: dict[str, str]) -> Element:
 
 
 def _stem(lane: Lane, marker: Marker) -> dict[str, str]:
-    """Grace notes have their stems up, but below another layer down."""
+    """Point the stems of grace notes up, or down in the lower of two layers."""
     is_down = lane.sides == ("below",) or (len(lane.sides) > 1 and marker.happens(0.15))
     return {"stem.dir": "down" if is_down else "up"}
 
 
 def _anchor(spot: Spot) -> Element | None:
-    """What grace notes go before: the note, or the beam that it begins; None if neither."""
+    """Find the element before which grace notes go, the note or its beam; None if impossible."""
     if spot.taken & {"before", "tied"}:
         return None
     element = spot.element
@@ -73,7 +73,7 @@ def _anchor(spot: Spot) -> Element | None:
 
 
 def _step(element: Element) -> int | None:
-    """Steps above C0 of a note, or of the last note of a chord; None if it has no pitch."""
+    """Return the steps above C0 of a note, or of a chord's last note; None if unpitched."""
     notes = [element, *element.iterchildren(tag("note"))]
     letter, octave = notes[-1].get("pname"), notes[-1].get("oct")
     if letter not in set(LETTERS) or octave is None:

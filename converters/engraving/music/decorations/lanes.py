@@ -1,4 +1,4 @@
-"""Lanes: the notes of a layer in a bar, and where there is still room for marks."""
+"""Lanes: the notes of a layer in a bar, and where there is room for marks."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,12 @@ from typing import Literal
 
 from lxml.etree import _Element as Element
 
-from converters.engraving.music.decorations.bars import WHOLE, Bar, layers
+from converters.engraving.music.decorations.bars import WHOLE, MeiBar, layers
 from converters.engraving.music.decorations.mei import ID, inside, name, tag
 
 Side = Literal["above", "below"]
 _CROWDED = 24
-"""A lane of more notes than this gets no marks."""
+"""Largest number of notes in a lane with marks."""
 _BARS_SHARED = 4
 _LENGTHS = {"breve": 2 * WHOLE, "long": 4 * WHOLE, "maxima": 8 * WHOLE}
 _NO_SPOTS = ("chord", "fTrem", "graceGrp")
@@ -21,33 +21,33 @@ _SPANS = frozenset({"slur", "tie", "hairpin", "octave", "beamSpan", "lv", "gliss
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Spot:
-    """A note or chord that marks can be put on."""
+    """A note or chord that can carry marks."""
 
     element: Element
     length: int
-    """As written without dots, in 128th notes."""
+    """Written length without dots, in 128th notes."""
     taken: set[str] = field(default_factory=set)
-    """Where there is no more room: above, below, before; also ``slur`` and ``tied``."""
+    """Occupied places: above, below, before, stem, artic; also ``slur`` and ``tied``."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Lane:
-    """The notes of a layer in a bar; of more than two layers, the inner ones have no lane."""
+    """The notes of a layer in a bar; inner layers of more than two have no lane."""
 
     measure: Element
     staff: str
     sides: tuple[Side, ...]
-    """Where its marks go: alone on its staff on both sides, otherwise on the outer one."""
+    """Sides of its marks: both if it is alone on its staff, otherwise the outer one."""
     is_vocal: bool
-    """Whether words are sung to it."""
+    """Whether the lane has lyrics."""
     spots: list[Spot]
     is_lowest: bool = False
-    """Whether it is the lowest of the bar."""
+    """Whether the lane is the lowest of the bar."""
     following: "Lane | None" = None
-    """The same in the next bar."""
+    """The same lane in the next bar."""
 
     def room(self, side: str, shortest: int = 1) -> list[int]:
-        """Indices of the spots that are free on a side, and long enough."""
+        """List the indices of spots that are free on a side and long enough."""
         return [
             i
             for i, spot in enumerate(self.spots)
@@ -55,22 +55,22 @@ class Lane:
         ]
 
     def run(self, start: int, side: str, longest: int) -> list[Spot]:
-        """Spots that are free on a side, from one on."""
-        found: list[Spot] = []
+        """List consecutive free spots on a side, from ``start``."""
+        spots: list[Spot] = []
         for spot in self.spots[start : start + longest]:
             if side in spot.taken:
                 break
-            found.append(spot)
-        return found
+            spots.append(spot)
+        return spots
 
 
-def read_lanes(bars: Sequence[Bar], rng: random.Random) -> list[list[Lane]]:
-    """The lanes of every bar, from the top.
+def read_lanes(bars: Sequence[MeiBar], rng: random.Random) -> list[list[Lane]]:
+    """Read the lanes of every bar, from the top.
 
-    Marks of two staves would meet between them: for a few bars at a time only one of the two has
-    room there. Marks that the score has already take their room.
+    Marks of adjacent staves would collide between them, so only one of the two staves has room
+    there, for a few bars at a time. Existing marks of the score occupy their places.
     """
-    found: list[list[Lane]] = []
+    lanes_by_bar: list[list[Lane]] = []
     last: dict[tuple[str, tuple[Side, ...]], Lane] = {}
     for bar in bars:
         lanes = _lanes(bar)
@@ -79,20 +79,22 @@ def read_lanes(bars: Sequence[Bar], rng: random.Random) -> list[list[Lane]]:
             if key in last:
                 last[key].following = lane
         last = current
-        found.append(lanes)
-    _reserve(bars, found)
+        lanes_by_bar.append(lanes)
+    _reserve(bars, lanes_by_bar)
     for gap in range(max((len(bar.staves) for bar in bars), default=0) - 1):
-        _share_out(bars, found, gap, rng)
-    return found
+        _assign_gap(bars, lanes_by_bar, gap, rng)
+    return lanes_by_bar
 
 
-def _lanes(bar: Bar) -> list[Lane]:
+def _lanes(bar: MeiBar) -> list[Lane]:
     lanes: list[Lane] = []
     for staff, element in bar.staves.items():
-        found = layers(element)
-        both: dict[tuple[Side, ...], Element] = {("above", "below"): found[0]} if found else {}
-        if len(found) > 1:
-            both = {("above",): found[0], ("below",): found[-1]}
+        staff_layers = layers(element)
+        layer_of: dict[tuple[Side, ...], Element] = (
+            {("above", "below"): staff_layers[0]} if staff_layers else {}
+        )
+        if len(staff_layers) > 1:
+            layer_of = {("above",): staff_layers[0], ("below",): staff_layers[-1]}
         is_vocal = next(element.iter(tag("verse")), None) is not None
         lanes += [
             Lane(
@@ -102,7 +104,7 @@ def _lanes(bar: Bar) -> list[Lane]:
                 is_vocal=is_vocal,
                 spots=_spots(layer),
             )
-            for sides, layer in both.items()
+            for sides, layer in layer_of.items()
         ]
     if lanes:
         lanes[-1].is_lowest = True
@@ -110,15 +112,15 @@ def _lanes(bar: Bar) -> list[Lane]:
 
 
 def _spots(layer: Element) -> list[Spot]:
-    found: list[Spot] = []
+    spots: list[Spot] = []
     for element in layer.iter(tag("note"), tag("chord")):
         if element.get("grace") or element.get("cue") or inside(element, *_NO_SPOTS):
             continue
         spot = Spot(element=element, length=_length(element))
         if _is_tied(element):
             spot.taken.add("tied")
-        found.append(spot)
-    return found if len(found) <= _CROWDED else []
+        spots.append(spot)
+    return spots if len(spots) <= _CROWDED else []
 
 
 def _length(element: Element) -> int:
@@ -130,8 +132,8 @@ def _is_tied(element: Element) -> bool:
     return any(e.get("tie") in {"m", "t"} for e in (element, *element.iterchildren(tag("note"))))
 
 
-def _reserve(bars: Sequence[Bar], lanes: Sequence[Iterable[Lane]]) -> None:
-    """Leave room for the marks that the score has already."""
+def _reserve(bars: Sequence[MeiBar], lanes: Sequence[Iterable[Lane]]) -> None:
+    """Mark the places of the score's existing marks as occupied."""
     spots = {
         id_: spot
         for of_bar in lanes
@@ -152,10 +154,10 @@ def _reserve(bars: Sequence[Bar], lanes: Sequence[Iterable[Lane]]) -> None:
                 start.taken.add("below" if mark.get("place") == "below" else "above")
 
 
-def _share_out(
-    bars: Sequence[Bar], lanes: Sequence[Iterable[Lane]], gap: int, rng: random.Random
+def _assign_gap(
+    bars: Sequence[MeiBar], lanes: Sequence[Iterable[Lane]], gap: int, rng: random.Random
 ) -> None:
-    """Leave what is between a staff and the next one to the marks of either."""
+    """Assign the gap between a staff and the next one to the marks of either."""
     is_lower = False
     for i, (bar, of_bar) in enumerate(zip(bars, lanes, strict=True)):
         if i % _BARS_SHARED == 0:

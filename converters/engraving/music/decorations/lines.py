@@ -1,4 +1,4 @@
-"""Lines over several notes: slurs, hairpins, octave brackets, pedals."""
+"""Lines over several notes: slurs, hairpins, octave brackets, pedal marks."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from converters.engraving.music.decorations.marks import DYNAMICS
 
 
 def slur(lane: Lane, marker: Marker) -> None:
-    """A slur over two notes or more, sometimes into the next bar."""
+    """Draw a slur over at least two notes, sometimes into the next bar."""
     run = _run(lane, marker, "slur", marker.rng.randint(2, 8))
     if run:
         curve = {"curvedir": lane.sides[0]} if len(lane.sides) == 1 else {}
@@ -17,13 +17,13 @@ def slur(lane: Lane, marker: Marker) -> None:
 
 
 def hairpin(lane: Lane, marker: Marker) -> None:
-    """A hairpin, often between two letters."""
+    """Draw a hairpin, sometimes after a dynamic."""
     side = lane.sides[0] if lane.is_vocal else lane.sides[-1]
     run = _run(lane, marker, side, marker.rng.randint(2, 7))
     if not run:
         return
     start, end = run[0], run[-1]
-    if len(run) > 2 and marker.happens(0.4):  # the letter stands before the hairpin
+    if len(run) > 2 and marker.happens(0.4):  # the dynamic precedes the hairpin
         marker.put(lane, "dynam", start, side, text=marker.choose(DYNAMICS))
     form = marker.rng.choice(("cres", "dim"))
     marker.draw(lane, "hairpin", start, end, form=form, place=side)
@@ -31,7 +31,7 @@ def hairpin(lane: Lane, marker: Marker) -> None:
 
 
 def octave(lane: Lane, marker: Marker) -> None:
-    """An octave bracket over all notes of the bar, sometimes of the next one too."""
+    """Draw an octave bracket over all notes of a bar, sometimes into the next one."""
     spots = list(lane.spots)
     if lane.following and marker.happens(0.3):
         spots += lane.following.spots
@@ -44,7 +44,7 @@ def octave(lane: Lane, marker: Marker) -> None:
 
 
 def pedal(lane: Lane, marker: Marker) -> None:
-    """A pedal pressed, and released some notes later."""
+    """Mark a pedal that is pressed and released a few notes later."""
     if not lane.is_lowest or lane.is_vocal:
         return
     run = _run(lane, marker, "below", marker.rng.randint(3, 8))
@@ -55,7 +55,7 @@ def pedal(lane: Lane, marker: Marker) -> None:
 
 
 def _run(lane: Lane, marker: Marker, side: str, longest: int) -> list[Spot]:
-    """Two free notes or more, or none; as many as fit from a chosen one on."""
+    """Choose at least two consecutive free notes; empty if impossible."""
     starts = [i for i in lane.room(side) if len(lane.run(i, side, 2)) == 2]
     reaches = lane.following is not None and len(lane.spots) - 1 in lane.room(side)
     if not starts and not reaches:
@@ -78,4 +78,4 @@ LINES: dict[Callable[[Lane, Marker], None], float] = {
     pedal: 0.15,
     slur: 0.3,
 }
-"""Kinds of lines, each with its probability for a lane at density 1."""
+"""Functions that draw lines, with their probabilities per lane at density 1."""

@@ -1,4 +1,4 @@
-"""Puts marks and lines on notes."""
+"""Writer for marks and lines on notes."""
 
 import random
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from converters.engraving.music.decorations.mei import Pen
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Marker:
-    """What marks are written with."""
+    """Pen and random number generator for marks."""
 
     pen: Pen
     rng: random.Random
 
     def put(self, lane: Lane, mark: str, spot: Spot, side: Side, **more: str) -> None:
-        """Put a mark above or below a note; ``text`` is its text, the rest are attributes."""
+        """Add a mark above or below a note; ``text`` is its content, the rest are attributes."""
         text = more.pop("text", None)
         attributes = {"startid": self.reference(spot), "staff": lane.staff, "place": side}
         element = self.pen.write(mark, attributes | more)
@@ -25,19 +25,19 @@ class Marker:
         spot.taken.add(side)
 
     def draw(self, lane: Lane, line: str, start: Spot, end: Spot, **attributes: str) -> None:
-        """Draw a line from a note to a later one; an underscore in a name stands for a dot."""
+        """Draw a line between two notes; underscores in attribute names become dots."""
         ends = {"startid": self.reference(start), "endid": self.reference(end)}
         more = {key.replace("_", "."): value for key, value in attributes.items()}
         lane.measure.append(self.pen.write(line, ends | {"staff": lane.staff} | more))
 
     def reference(self, spot: Spot) -> str:
-        """What other elements call a note."""
+        """Return the URI fragment that refers to a note."""
         return "#" + self.pen.id_of(spot.element)
 
     def choose(self, weights: Mapping[str, float]) -> str:
-        """Choose by weight."""
+        """Choose a key by weight."""
         return self.rng.choices(list(weights), list(weights.values()))[0]
 
     def happens(self, probability: float) -> bool:
-        """Throw a coin."""
+        """Draw whether something with this probability happens."""
         return self.rng.random() < probability

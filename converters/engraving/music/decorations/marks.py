@@ -1,4 +1,4 @@
-"""Marks on single notes: articulations, dynamics, ornaments, fingerings, tremolos, holds."""
+"""Marks on single notes: articulations, dynamics, ornaments, fingerings, tremolos, fermatas."""
 
 from collections.abc import Callable
 
@@ -33,48 +33,48 @@ ORNAMENTS = {
     "mordent lower": 3,
     "mordent upper": 2,
 }
-"""Elements, with their ``form`` if they have one."""
+"""MEI elements, with their ``form`` if they have one."""
 
 
 def articulate(lane: Lane, marker: Marker) -> None:
-    """The same articulation on a few notes that follow each other."""
+    """Add the same articulation to a few consecutive notes."""
     sign = marker.choose(ARTICULATIONS)
     longest = 1 if sign == "marc" else marker.rng.randint(1, 4)
     _articulate(lane, marker, [sign] * longest, None)
 
 
 def bow(lane: Lane, marker: Marker) -> None:
-    """Bows in turn, above the notes."""
+    """Add alternating bow marks above the notes."""
     if "above" in lane.sides:
         bows = marker.rng.choice((["dnbow", "upbow"], ["upbow", "dnbow"]))
         _articulate(lane, marker, (bows * 2)[: marker.rng.randint(1, 4)], "above")
 
 
-def _articulate(lane: Lane, marker: Marker, signs: list[str], place: str | None) -> None:
+def _articulate(lane: Lane, marker: Marker, signs: list[str], side: str | None) -> None:
     start = _start(lane, marker, "artic", EIGHTH)
     if start is None:
         return
-    if place is None:  # between two layers there is no room
+    if side is None:  # a layer that shares its staff only has room on the outer side
         sides = (*lane.sides, None) if len(lane.sides) > 1 else lane.sides
-        place = marker.rng.choice(sides)
+        side = marker.rng.choice(sides)
     for spot, sign in zip(lane.run(start, "artic", len(signs)), signs, strict=False):
         if spot.length < SIXTEENTH:
             break
-        artic = marker.pen.write("artic", {"artic": sign} | ({"place": place} if place else {}))
+        artic = marker.pen.write("artic", {"artic": sign} | ({"place": side} if side else {}))
         spot.element.append(artic)
         spot.taken.add("artic")
 
 
 def dynamic(lane: Lane, marker: Marker) -> None:
-    """A letter at one of the first notes; singers have it above the staff."""
+    """Add a dynamic near the start; above the staff for singers."""
     side = lane.sides[0] if lane.is_vocal else lane.sides[-1]
-    if found := lane.room(side, SIXTEENTH):
-        at = found[0] if marker.happens(0.6) else marker.rng.choice(found)
+    if free := lane.room(side, SIXTEENTH):
+        at = free[0] if marker.happens(0.6) else marker.rng.choice(free)
         marker.put(lane, "dynam", lane.spots[at], side, text=marker.choose(DYNAMICS))
 
 
 def ornament(lane: Lane, marker: Marker) -> None:
-    """An ornament on a note that is long enough for it."""
+    """Add an ornament to a note that is long enough."""
     start = _start(lane, marker, lane.sides[0], EIGHTH)
     if start is not None:
         kind, _, form = marker.choose(ORNAMENTS).partition(" ")
@@ -83,7 +83,7 @@ def ornament(lane: Lane, marker: Marker) -> None:
 
 
 def finger(lane: Lane, marker: Marker) -> None:
-    """Fingers on a few notes that follow each other."""
+    """Add fingerings to a few consecutive notes."""
     side = lane.sides[0]
     start = _start(lane, marker, side, SIXTEENTH)
     if start is not None:
@@ -94,14 +94,14 @@ def finger(lane: Lane, marker: Marker) -> None:
 
 
 def hold(lane: Lane, marker: Marker) -> None:
-    """A fermata on a long note, or on the last one."""
+    """Add a fermata to the last note that is long enough."""
     side = marker.rng.choice(lane.sides)
-    if found := lane.room(side, QUARTER):
-        marker.put(lane, "fermata", lane.spots[found[-1]], side)
+    if free := lane.room(side, QUARTER):
+        marker.put(lane, "fermata", lane.spots[free[-1]], side)
 
 
 def breathe(lane: Lane, marker: Marker) -> None:
-    """A breath mark or a caesura after the last note."""
+    """Add a breath mark or a caesura after the last note."""
     if "above" in lane.sides and lane.spots and "above" not in lane.spots[-1].taken:
         marker.put(
             lane, marker.rng.choice(("breath", "caesura", "caesura")), lane.spots[-1], "above"
@@ -109,7 +109,7 @@ def breathe(lane: Lane, marker: Marker) -> None:
 
 
 def tremble(lane: Lane, marker: Marker) -> None:
-    """Tremolo strokes on the stems of a few notes."""
+    """Add tremolo strokes to the stems of a few notes."""
     start = _start(lane, marker, "stem", QUARTER)
     if start is None:
         return
@@ -123,20 +123,20 @@ def tremble(lane: Lane, marker: Marker) -> None:
 
 
 def arpeggiate(lane: Lane, marker: Marker) -> None:
-    """Break the chords of three and more notes."""
-    broken = {e.get("startid") for e in lane.measure.iterchildren(tag("arpeg"))}
+    """Arpeggiate chords of at least three notes."""
+    arpeggiated = {e.get("startid") for e in lane.measure.iterchildren(tag("arpeg"))}
     for spot in lane.spots:
         if len(list(spot.element.iterchildren(tag("note")))) < 3 or "before" in spot.taken:
             continue
-        if marker.reference(spot) not in broken and marker.happens(0.5):
+        if marker.reference(spot) not in arpeggiated and marker.happens(0.5):
             attributes = {"startid": marker.reference(spot), "staff": lane.staff}
             lane.measure.append(marker.pen.write("arpeg", attributes))
             spot.taken.add("before")
 
 
 def _start(lane: Lane, marker: Marker, side: str, shortest: int) -> int | None:
-    found = lane.room(side, shortest)
-    return marker.rng.choice(found) if found else None
+    free = lane.room(side, shortest)
+    return marker.rng.choice(free) if free else None
 
 
 MARKS: dict[Callable[[Lane, Marker], None], float] = {
@@ -150,4 +150,4 @@ MARKS: dict[Callable[[Lane, Marker], None], float] = {
     tremble: 0.05,
     arpeggiate: 0.5,
 }
-"""Kinds of marks, each with its probability for a lane at density 1."""
+"""Functions that add marks, with their probabilities per lane at density 1."""

@@ -1,4 +1,4 @@
-"""MEI as a tree: names, and new elements."""
+"""MEI as a tree: tags, ids and new elements."""
 
 from collections.abc import Mapping
 
@@ -10,38 +10,38 @@ ID = "{http://www.w3.org/XML/1998/namespace}id"
 
 
 def tag(name: str) -> str:
-    """Tag of an MEI element as lxml gives it."""
+    """Return the tag of an MEI element as used by lxml."""
     return _NAMESPACE + name
 
 
 def name(element: Element) -> str:
-    """Name of an MEI element; of a comment or a processing instruction, nothing."""
+    """Return the name of an MEI element; empty for comments and processing instructions."""
     return element.tag.removeprefix(_NAMESPACE) if isinstance(element.tag, str) else ""
 
 
 def inside(element: Element, *names: str) -> bool:
-    """Whether the element stands somewhere in one with such a name."""
+    """Check whether an element has an ancestor with one of these names."""
     return next(element.iterancestors(*map(tag, names)), None) is not None
 
 
 class Pen:
-    """Writes new elements, each with an ``xml:id`` that the score does not have yet."""
+    """Writer of new elements, each with an ``xml:id`` that is unique in the score."""
 
     def __init__(self, root: Element) -> None:
-        """Take note of the ids of the score."""
+        """Collect the ids of the score."""
         self._taken = {element.get(ID) for element in root.iter(etree.Element)}
         self._n = 0
 
     def write(
         self, name: str, attributes: Mapping[str, str] | None = None, *children: Element
     ) -> Element:
-        """Make an MEI element that stands nowhere yet."""
+        """Create an MEI element without a parent."""
         element = etree.Element(tag(name), {ID: self._id(), **(attributes or {})})
         element.extend(children)
         return element
 
     def id_of(self, element: Element) -> str:
-        """The ``xml:id`` of an element; one that has none is given one."""
+        """Return the ``xml:id`` of an element, adding one if needed."""
         if element.get(ID) is None:
             element.set(ID, self._id())
         return str(element.get(ID))

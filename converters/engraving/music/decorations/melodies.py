@@ -1,4 +1,4 @@
-"""Melodies: rhythms become notes on a staff, spelled in a key."""
+"""Melodies: rhythms turned into notes on a staff, spelled in a key."""
 
 import random
 from collections.abc import Sequence
@@ -8,7 +8,13 @@ from lxml.etree import _Element as Element
 
 from converters.engraving.music.decorations.bars import WHOLE, Clef
 from converters.engraving.music.decorations.mei import Pen
-from converters.engraving.music.decorations.rhythms import QUARTER, Group, Rhythm, Sound, written
+from converters.engraving.music.decorations.rhythms import (
+    QUARTER,
+    Rhythm,
+    RhythmEvent,
+    RhythmGroup,
+    written,
+)
 from converters.engraving.music.keys import LETTERS, Key
 
 ACCIDENTALS = {-2: "ff", -1: "f", 0: "n", 1: "s", 2: "x"}
@@ -19,23 +25,24 @@ _CHORDS = (*_WIDE_CHORDS, (0, 1, 4))
 
 @dataclass(kw_only=True, slots=True)
 class Melody:
-    """A line that wanders over a staff, bar by bar."""
+    """A random line on a staff, written bar by bar."""
 
     pen: Pen
     rng: random.Random
     clef: Clef
     key: Key
     chromatic: float = 0.1
-    """Share of the notes that are raised or lowered."""
+    """Fraction of notes that are raised or lowered."""
     extreme: float = 0.1
-    """Share of those that are moved by two semitones, so far as the signs go."""
+    """Fraction of altered notes that move by two semitones, if an accidental for it exists."""
     chords: float = 0.0
-    """Share of the notes from a quarter on that are chords."""
+    """Fraction of notes that are chords, among quarter notes and longer ones."""
     is_cue: bool = False
-    """Whether all is written small."""
+    """Whether all notes are cue-sized."""
     low: int = -2
+    """Lowest staff position: 0 is the lowest staff line, 1 the space above it."""
     high: int = 10
-    """Bounds of the line in staff positions: 0 is the lowest staff line, 1 the space above it."""
+    """Highest staff position."""
     _position: int = 4
     _altered: dict[int, int] = field(default_factory=dict)
 
@@ -45,7 +52,7 @@ class Melody:
         self._position = self.rng.randint(self.low, self.high)
         return [element for group in rhythm for element in self._group(group)]
 
-    def _group(self, group: Group) -> list[Element]:
+    def _group(self, group: RhythmGroup) -> list[Element]:
         elements = [self._sound(sound) for sound in group.sounds]
         if group.beamed:
             elements = self._beams(elements, group.sounds)
@@ -59,25 +66,25 @@ class Melody:
             attributes["num.format"] = "ratio"
         return [self.pen.write("tuplet", attributes, *elements)]
 
-    def _beams(self, elements: Sequence[Element], sounds: Sequence[Sound]) -> list[Element]:
-        """Put runs of notes with flags under beams."""
-        written_: list[Element] = []
+    def _beams(self, elements: Sequence[Element], sounds: Sequence[RhythmEvent]) -> list[Element]:
+        """Group runs of notes with flags under beams."""
+        beamed: list[Element] = []
         run: list[Element] = []
         for element, sound in zip(elements, sounds, strict=True):
             if sound.length < QUARTER and not sound.is_rest:
                 run.append(element)
                 continue
-            written_ += self._beam(run)
-            written_.append(element)
+            beamed += self._beam(run)
+            beamed.append(element)
             run = []
-        return written_ + self._beam(run)
+        return beamed + self._beam(run)
 
     def _beam(self, run: Sequence[Element]) -> list[Element]:
         if len(run) < 2:
             return list(run)
         return [self.pen.write("beam", {"cue": "true"} if self.is_cue else {}, *run)]
 
-    def _sound(self, sound: Sound) -> Element:
+    def _sound(self, sound: RhythmEvent) -> Element:
         value, dots = written(sound.length)
         attributes = {"dur": value} | ({"dots": str(dots)} if dots else {})
         if self.is_cue:
@@ -88,15 +95,15 @@ class Melody:
             attributes["stem.mod"] = f"{sound.strokes}slash"
         self._move()
         element = self._chord(attributes) if self._is_chord(sound) else self._note(attributes)
-        if sound.strokes and sound.length >= WHOLE:  # there is no stem to put the strokes on
+        if sound.strokes and sound.length >= WHOLE:  # no stem to carry the strokes
             return self.pen.write("bTrem", {}, element)
         return element
 
-    def _is_chord(self, sound: Sound) -> bool:
+    def _is_chord(self, sound: RhythmEvent) -> bool:
         return sound.length >= QUARTER and self.rng.random() < self.chords
 
     def _chord(self, attributes: dict[str, str]) -> Element:
-        is_breve = attributes["dur"] == "breve"  # verovio lets two breves a second apart overlap
+        is_breve = attributes["dur"] == "breve"  # in verovio, breves a second apart overlap
         chord = self.rng.choice(_WIDE_CHORDS if is_breve else _CHORDS)
         notes = [self._pitched(self._position + up, {}) for up in chord]
         return self.pen.write("chord", attributes, *notes)
@@ -120,13 +127,13 @@ class Melody:
         return self.pen.write("note", pitch | attributes)
 
     def _accidental(self, step: int) -> str:
-        """The sign that the next note on a step needs, nothing if none."""
-        own = self.key.signature[step % 7]
-        alter = own
+        """Draw the accidental of the next note on a step; empty if none is needed."""
+        signature_alter = self.key.signature[step % 7]
+        alter = signature_alter
         if self.rng.random() < self.chromatic:
             far = 2 if self.rng.random() < self.extreme else 1
-            alter = max(-2, min(2, own + self.rng.choice((-far, far))))
-        if alter == self._altered.get(step, own):
+            alter = max(-2, min(2, signature_alter + self.rng.choice((-far, far))))
+        if alter == self._altered.get(step, signature_alter):
             return ""
         self._altered[step] = alter
         return ACCIDENTALS[alter]

@@ -1,4 +1,4 @@
-"""Passages: a few bars that a composer could have written, each kind for some of the symbols."""
+"""Passages: inserted bars, each kind of which contains certain rare symbols."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -6,14 +6,14 @@ from functools import partial
 
 from lxml.etree import _Element as Element
 
-from converters.engraving.music.decorations.bars import Bar, Clef, Metre, joined
+from converters.engraving.music.decorations.bars import Clef, MeiBar, MeiMetre, joined
 from converters.engraving.music.decorations.mei import Pen, name, tag
 from converters.engraving.music.decorations.rhythms import (
     EIGHTH,
     QUARTER,
     SIXTEENTH,
-    Group,
-    Sound,
+    RhythmEvent,
+    RhythmGroup,
     broad,
     flagged,
     flowing,
@@ -23,23 +23,23 @@ from converters.engraving.music.decorations.rhythms import (
 from converters.engraving.music.decorations.scenes import Scene
 
 PER_BOUNDARY = 0.45
-"""Passages for each barline that allows one, at density 1."""
+"""Passages per barline that allows one, at density 1."""
 
 METRES = (
-    *(Metre(count=count, unit=2) for count in (2, 3, 4)),
-    *(Metre(count=count, unit=4) for count in (1, 2, 3, 5, 6, 7)),
-    *(Metre(count=count, unit=8) for count in (3, 5, 6, 7, 7, 8, 9, 9, 10, 11, 12)),
-    *(Metre(count=count, unit=16) for count in (5, 6, 7, 9, 10, 11, 13, 15)),
-    *(Metre(count=4, unit=4, symbol="common"),) * 2,
-    *(Metre(count=2, unit=2, symbol="cut"),) * 3,
+    *(MeiMetre(count=count, unit=2) for count in (2, 3, 4)),
+    *(MeiMetre(count=count, unit=4) for count in (1, 2, 3, 5, 6, 7)),
+    *(MeiMetre(count=count, unit=8) for count in (3, 5, 6, 7, 7, 8, 9, 9, 10, 11, 12)),
+    *(MeiMetre(count=count, unit=16) for count in (5, 6, 7, 9, 10, 11, 13, 15)),
+    *(MeiMetre(count=4, unit=4, symbol="common"),) * 2,
+    *(MeiMetre(count=2, unit=2, symbol="cut"),) * 3,
 )
 BROAD_METRES = (
-    Metre(count=4, unit=2),
-    Metre(count=4, unit=2),
-    Metre(count=6, unit=2),
-    Metre(count=8, unit=4),
-    Metre(count=2, unit=1),
-    Metre(count=3, unit=1),
+    MeiMetre(count=4, unit=2),
+    MeiMetre(count=4, unit=2),
+    MeiMetre(count=6, unit=2),
+    MeiMetre(count=8, unit=4),
+    MeiMetre(count=2, unit=1),
+    MeiMetre(count=3, unit=1),
 )
 TREBLE, BASS = Clef(shape="G", line=2), Clef(shape="F", line=4)
 CLEFS = {
@@ -54,14 +54,14 @@ CLEFS = {
     TREBLE: 1,
     BASS: 1,
 }
-"""Clefs that a passage changes to, with their weights."""
+"""Clefs for passages, with their weights."""
 PLAYERS = ("Fl.", "Ob.", "Cl.", "Fg.", "Cor.", "Tr.", "Vl.", "Vla.", "Vc.", "Solo")
 
 
-def insert_passages(bars: Sequence[Bar], pen: Pen, rng: random.Random, density: float) -> None:
-    """Put passages between bars of a score, of all kinds as evenly as it goes.
+def insert_passages(bars: Sequence[MeiBar], pen: Pen, rng: random.Random, density: float) -> None:
+    """Insert passages between bars of a score, with all kinds about equally frequent.
 
-    No two stand at the same barline, and none where something reaches over it.
+    A barline gets at most one passage, and none if something extends across it.
     """
     places = _places(list(bars))
     n = int(PER_BOUNDARY * density * len(places) + rng.random())
@@ -74,7 +74,7 @@ def insert_passages(bars: Sequence[Bar], pen: Pen, rng: random.Random, density: 
 
 
 def renumber(measures: Sequence[Element]) -> None:
-    """Number measures that have no number yet, and move the numbers of those that follow."""
+    """Number new measures, and shift the numbers of the following ones."""
     last = shift = 0
     for measure in measures:
         number = measure.get("n")
@@ -92,13 +92,13 @@ def renumber(measures: Sequence[Element]) -> None:
             last += silent - 1
 
 
-def _places(bars: list[Bar]) -> list[int]:
-    """Bars before which a passage may stand."""
-    across = joined(bars)
+def _places(bars: list[MeiBar]) -> list[int]:
+    """List the bars before which a passage can be inserted."""
+    connected = joined(bars)
     return [
         i
         for i in range(1, len(bars))
-        if not across[i - 1]
+        if not connected[i - 1]
         and name(bars[i].measure.getparent()) == "section"
         and list(bars[i].staves) == list(bars[i - 1].staves) != []
         and (bars[i - 1].measure.get("metcon") != "false" or bars[i - 1].measure.get("right"))
@@ -107,7 +107,7 @@ def _places(bars: list[Bar]) -> list[int]:
 
 
 def _order(rng: random.Random, n: int) -> list[Callable[[Scene], None]]:
-    """Kinds of n passages, none twice before all have been there."""
+    """Draw the kinds of n passages; a kind only repeats once all have occurred."""
     kinds: list[Callable[[Scene], None]] = []
     while len(kinds) < n:
         drawn = {kind: rng.random() ** (1 / weight) for kind, weight in PASSAGES.items()}
@@ -116,7 +116,7 @@ def _order(rng: random.Random, n: int) -> list[Callable[[Scene], None]]:
 
 
 def _flags(scene: Scene) -> None:
-    """Notes with flags, down to a value that differs from bar to bar."""
+    """Write notes with flags, down to a value that varies from bar to bar."""
     melodies = scene.melodies()
     for _ in range(scene.rng.randint(1, 2)):
         shortest = scene.rng.choice((1, 1, 2, 2, 4, 4, 8, 16))
@@ -124,7 +124,7 @@ def _flags(scene: Scene) -> None:
 
 
 def _points(scene: Scene) -> None:
-    """Single notes between rests."""
+    """Write single notes between rests."""
     melodies = scene.melodies()
     for _ in range(scene.rng.randint(1, 2)):
         shortest = scene.rng.choice((1, 2, 4, 8))
@@ -134,16 +134,16 @@ def _points(scene: Scene) -> None:
 def _tuplets(scene: Scene) -> None:
     kind = scene.rng.random()
     if kind < 0.4:
-        scene.set_metre(Metre(count=scene.rng.choice((3, 3, 2, 4)), unit=4))
+        scene.set_metre(MeiMetre(count=scene.rng.choice((3, 3, 2, 4)), unit=4))
     elif kind < 0.75:
-        scene.set_metre(Metre(count=scene.rng.choice((3, 6, 9)), unit=8))
+        scene.set_metre(MeiMetre(count=scene.rng.choice((3, 6, 9)), unit=8))
     melodies = scene.melodies()
     for _ in range(scene.rng.randint(1, 2)):
         scene.play(melodies, partial(tuplets, scene.rng, scene.metre))
 
 
 def _broad(scene: Scene) -> None:
-    """Breves and whole notes."""
+    """Write breves and whole notes."""
     scene.set_metre(scene.rng.choice(BROAD_METRES))
     melodies = {n: scene.melody(n) for n in scene.staves}
     for _ in range(scene.rng.randint(1, 3)):
@@ -151,7 +151,7 @@ def _broad(scene: Scene) -> None:
 
 
 def _cues(scene: Scene) -> None:
-    """Small notes on one staff, in long or in short values."""
+    """Write cue notes on one staff, in long or short values."""
     is_broad = scene.rng.random() < 0.6
     if is_broad and scene.rng.random() < 0.85:
         scene.set_metre(scene.rng.choice(BROAD_METRES[:4]))
@@ -169,7 +169,7 @@ def _cues(scene: Scene) -> None:
 
 
 def _silence(scene: Scene) -> None:
-    """A rest of many bars in all staves; not of four, which would be drawn as a longa rest."""
+    """Write a multi-bar rest in all staves; not of four bars, which is drawn as a longa rest."""
     few, many = scene.rng.choice((2, 3, 5, 6, 7, 8, 9)), scene.rng.randint(10, 99)
     n = scene.rng.choice((few, few, many))
     rests = {staff: [scene.pen.write("multiRest", {"num": str(n)})] for staff in scene.staves}
@@ -177,7 +177,7 @@ def _silence(scene: Scene) -> None:
 
 
 def _metres(scene: Scene) -> None:
-    """A new metre in every bar."""
+    """Write bars with different metres."""
     melodies = scene.melodies()
     for _ in range(scene.rng.randint(2, 4)):
         scene.set_metre(scene.rng.choice(METRES))
@@ -185,7 +185,7 @@ def _metres(scene: Scene) -> None:
 
 
 def _keys(scene: Scene) -> None:
-    """A distant key, and sometimes another."""
+    """Write a bar in a distant key, sometimes followed by another."""
     if scene.before.measure.get("right") is None and scene.rng.random() < 0.6:
         scene.before.measure.set("right", "dbl")
     for _ in range(scene.rng.randint(1, 2)):
@@ -198,7 +198,7 @@ def _keys(scene: Scene) -> None:
 
 
 def _chromatic(scene: Scene) -> None:
-    """Many accidentals, double ones among them."""
+    """Write many accidentals, including double ones."""
     melodies = scene.melodies()
     for melody in melodies.values():
         melody.chromatic, melody.extreme = 0.5, 0.4
@@ -207,7 +207,7 @@ def _chromatic(scene: Scene) -> None:
 
 
 def _clefs(scene: Scene) -> None:
-    """Another clef on one staff, and sometimes a third within the bar."""
+    """Change the clef of one staff, sometimes again within a bar."""
     staff = scene.rng.choice(scene.staves)
     home = scene.home.clefs[staff]
     first, second = _other_clef(scene.rng, home), _other_clef(scene.rng, home)
@@ -234,7 +234,7 @@ def _tremolos(scene: Scene) -> None:
 
 
 def _chords(scene: Scene) -> None:
-    """Chords, some of them broken."""
+    """Write chords, some of them arpeggiated."""
     melodies = scene.melodies()
     for melody in melodies.values():
         melody.chords, melody.low, melody.high = 0.8, -2, 5
@@ -245,17 +245,19 @@ def _chords(scene: Scene) -> None:
 
 
 def _cadenza(scene: Scene) -> None:
-    """A run of small notes outside the metre, from one long note to another."""
+    """Write an unmetred run of small notes between two long notes."""
     staff = scene.rng.choice(scene.staves)
     melody = scene.melody(staff)
-    held = (Group(sounds=(Sound(length=2 * QUARTER),)),)
-    voice = melody.bar(held)
+    long_note = (RhythmGroup(sounds=(RhythmEvent(length=2 * QUARTER),)),)
+    voice = melody.bar(long_note)
     melody.is_cue, melody.chromatic = True, 0.25
     value = scene.rng.choice((SIXTEENTH, SIXTEENTH, SIXTEENTH // 2))
     for _ in range(scene.rng.randint(2, 4)):
-        voice += melody.bar([Group(sounds=(Sound(length=value),) * scene.rng.randint(3, 7))])
+        voice += melody.bar(
+            [RhythmGroup(sounds=(RhythmEvent(length=value),) * scene.rng.randint(3, 7))]
+        )
     melody.is_cue = False
-    voice += melody.bar(held)
+    voice += melody.bar(long_note)
     text = scene.rng.choice(("ad lib.", "Cadenza", "rapido", "liberamente"))
     word = _direction(scene, staff, text)
     scene.bar({staff: voice}, [word], {"metcon": "false"})
@@ -276,7 +278,7 @@ PASSAGES: dict[Callable[[Scene], None], float] = {
     _chords: 2,
     _cadenza: 1.5,
 }
-"""Kinds of passages with their weights."""
+"""Functions that write passages, with their weights."""
 
 
 def _direction(scene: Scene, staff: str, text: str) -> Element:

@@ -1,4 +1,4 @@
-"""Rhythms: how the beats of a bar are divided.
+"""Rhythms: divisions of the beats of a bar.
 
 Time is counted in 128th notes, as in :mod:`converters.engraving.music.decorations.bars`.
 """
@@ -7,13 +7,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from converters.engraving.music.decorations.bars import WHOLE, Metre
+from converters.engraving.music.decorations.bars import WHOLE, MeiMetre
 
 HALF, QUARTER, EIGHTH, SIXTEENTH = 64, 32, 16, 8
 
 _NAMES = {2 * WHOLE: "breve"} | {WHOLE // n: str(n) for n in (1, 2, 4, 8, 16, 32, 64, 128)}
 _HELD = sorted((3 * n // d for n in _NAMES for d in (2, 3) if n > 1 or d == 3), reverse=True)
-"""Lengths that are written with one dot or none, the longest first."""
+"""Lengths written with at most one dot, in descending order."""
 
 _SIMPLE = {
     HALF: (
@@ -57,82 +57,82 @@ _COMPOUND = {
     3 * SIXTEENTH: ((2, 3, SIXTEENTH), (4, 3, SIXTEENTH)),
 }
 _TUPLETS = _SIMPLE | _COMPOUND
-"""By the time that a tuplet takes: its notes, how many they replace, what one is written as.
+"""Tuplets by the time that they take: number of notes, number replaced, written length of each.
 
-What stands there several times is chosen as much more often.
+Repeated entries are chosen more often.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sound:
-    """A note, a chord or a rest."""
+class RhythmEvent:
+    """A note, chord or rest of a rhythm."""
 
     length: int
-    """As written: inside a tuplet it takes less time."""
+    """Written length; within a tuplet, it sounds shorter."""
     is_rest: bool = False
     strokes: int = 0
-    """Tremolo strokes."""
+    """Number of tremolo strokes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
-    """What belongs together: a beat, a tuplet or a single long sound."""
+class RhythmGroup:
+    """A beat, a tuplet or a single long event."""
 
-    sounds: tuple[Sound, ...]
+    sounds: tuple[RhythmEvent, ...]
     beamed: bool = True
     ratio: tuple[int, int] | None = None
-    """Of a tuplet: its notes, and how many they replace."""
+    """Number of notes in a tuplet, and the number that they replace."""
 
 
-Rhythm = Sequence[Group]
+Rhythm = Sequence[RhythmGroup]
 
 
 def written(length: int) -> tuple[str, int]:
-    """Name of a note value, and its dots.
+    """Return the name of a note value and its number of dots.
 
     Raises:
-        ValueError: No note with up to two dots is that long.
+        ValueError: No note value with up to two dots has this length.
     """
     for dots, parts in enumerate((1, 3, 7)):
         base, rest = divmod(length << dots, parts)
         if not rest and base in _NAMES:
             return _NAMES[base], dots
-    raise ValueError(f"no note is {length} 128ths long")
+    raise ValueError(f"no note value is {length} 128ths long")
 
 
-def beats(rng: random.Random, metre: Metre) -> list[int]:
-    """Lengths of the beats of a bar; those of an odd metre come in any order."""
+def beats(rng: random.Random, metre: MeiMetre) -> list[int]:
+    """Return the lengths of the beats of a bar; unequal beats are shuffled."""
     unit = WHOLE // metre.unit
     if metre.unit <= 4:
         return [unit] * metre.count
     if metre.count % 3 == 0:
         return [3 * unit] * (metre.count // 3)
     twos = (-metre.count) % 3 or 3
-    if metre.count < 2 * twos:  # 1, 2 and 4 have no room for a three
+    if metre.count < 2 * twos:  # counts of 1, 2 and 4 cannot contain a group of three
         return [2 * unit] * (metre.count // 2) + [unit] * (metre.count % 2)
     groups = [2 * unit] * twos + [3 * unit] * ((metre.count - 2 * twos) // 3)
     rng.shuffle(groups)
     return groups
 
 
-def flowing(rng: random.Random, metre: Metre, shortest: int = SIXTEENTH) -> Rhythm:
-    """Beats of ordinary values under beams."""
+def flowing(rng: random.Random, metre: MeiMetre, shortest: int = SIXTEENTH) -> Rhythm:
+    """Draw beats of ordinary values under beams."""
     return [_beat(divided(rng, beat, shortest)) for beat in beats(rng, metre)]
 
 
-def flagged(rng: random.Random, metre: Metre, shortest: int, rest_share: float) -> Rhythm:
-    """Values down to ``shortest``, each with flags of its own, broken by rests."""
+def flagged(rng: random.Random, metre: MeiMetre, shortest: int, rest_fraction: float) -> Rhythm:
+    """Draw unbeamed values down to ``shortest``, interspersed with rests."""
     lengths = beats(rng, metre)
     deep = set(rng.sample(range(len(lengths)), min(len(lengths), 2)))
     divisions = [
         divided(rng, length, shortest if i in deep else SIXTEENTH)
         for i, length in enumerate(lengths)
     ]
-    return [_with_rests(rng, _beat(division), rest_share) for division in divisions]
+    return [_with_rests(rng, _beat(division), rest_fraction) for division in divisions]
 
 
-def tuplets(rng: random.Random, metre: Metre) -> Rhythm:
-    """Beats, or in slow triple time whole bars, that are divided unusually."""
+def tuplets(rng: random.Random, metre: MeiMetre) -> Rhythm:
+    """Draw tuplets on beats, or on whole bars in slow triple time."""
     if metre.length in _COMPOUND and rng.random() < 0.6:
         return [_tuplet(rng, metre.length)]
     lengths = beats(rng, metre)
@@ -146,39 +146,41 @@ def tuplets(rng: random.Random, metre: Metre) -> Rhythm:
     ]
 
 
-def broad(rng: random.Random, metre: Metre, rest_share: float = 0.25) -> Rhythm:
-    """Notes and rests from the half note on, as far as they fill the bar."""
+def broad(rng: random.Random, metre: MeiMetre, rest_fraction: float = 0.25) -> Rhythm:
+    """Draw notes and rests of at least a half note, as far as they fill the bar."""
     lengths: list[int] = []
     while (left := metre.length - sum(lengths)) > 0:
         fitting = [n for n in _HELD if n <= left]
         long = [n for n in fitting if n >= HALF] or fitting[:1]
         lengths.append(rng.choice(long[:2] if rng.random() < 0.4 else long))
     rng.shuffle(lengths)
-    sounds = [Sound(length=length, is_rest=rng.random() < rest_share) for length in lengths]
-    return [Group(sounds=(sound,)) for sound in sounds]
+    sounds = [
+        RhythmEvent(length=length, is_rest=rng.random() < rest_fraction) for length in lengths
+    ]
+    return [RhythmGroup(sounds=(sound,)) for sound in sounds]
 
 
-def held(metre: Metre) -> Rhythm:
-    """As few notes as fill the bar."""
+def sustained(metre: MeiMetre) -> Rhythm:
+    """Fill the bar with as few notes as possible."""
     lengths: list[int] = []
     while (left := metre.length - sum(lengths)) > 0:
         lengths.append(next(n for n in _HELD if n <= left))
-    return [Group(sounds=(Sound(length=length),)) for length in lengths]
+    return [RhythmGroup(sounds=(RhythmEvent(length=length),)) for length in lengths]
 
 
-def trembling(rng: random.Random, metre: Metre) -> Rhythm:
-    """Tremolos on quarter, half and whole notes, all with as many strokes."""
+def trembling(rng: random.Random, metre: MeiMetre) -> Rhythm:
+    """Draw tremolos on quarter, half and whole notes, all with the same number of strokes."""
     strokes = rng.choices((1, 2, 3, 4, 5), (3, 3, 4, 2, 2))[0]
     return [
         replace(group, sounds=tuple(replace(s, strokes=strokes) for s in group.sounds))
         if group.sounds[0].length >= QUARTER
         else group
-        for group in broad(rng, metre, rest_share=0)
+        for group in broad(rng, metre, rest_fraction=0)
     ]
 
 
 def divided(rng: random.Random, length: int, shortest: int, *, deep: bool = True) -> list[int]:
-    """Divide a length into notes; where it is ``deep``, one of them is about the shortest."""
+    """Divide a length into notes; if ``deep``, one of them is about as short as ``shortest``."""
     parts = _parts(rng, length)
     if min(parts) < shortest or (not deep and rng.random() < 0.6):
         return [length]
@@ -191,7 +193,7 @@ def divided(rng: random.Random, length: int, shortest: int, *, deep: bool = True
 
 
 def _parts(rng: random.Random, length: int) -> tuple[int, ...]:
-    """Ways to divide a length into parts that can be written and divided again."""
+    """Draw a division of a length into parts that can be written and divided further."""
     if length % 3 == 0:
         third = length // 3
         return rng.choice(((third, third, third), (2 * third, third), (third, 2 * third)))
@@ -200,23 +202,23 @@ def _parts(rng: random.Random, length: int) -> tuple[int, ...]:
     return rng.choice(((3 * length // 4, length // 4), (length // 4, 3 * length // 4)))
 
 
-def _beat(lengths: Sequence[int]) -> Group:
-    return Group(sounds=tuple(Sound(length=length) for length in lengths))
+def _beat(lengths: Sequence[int]) -> RhythmGroup:
+    return RhythmGroup(sounds=tuple(RhythmEvent(length=length) for length in lengths))
 
 
-def _with_rests(rng: random.Random, group: Group, share: float) -> Group:
-    """The group without beams, and with some of its notes, but not all, replaced by rests."""
-    sounds = [replace(s, is_rest=rng.random() < share) for s in group.sounds]
+def _with_rests(rng: random.Random, group: RhythmGroup, fraction: float) -> RhythmGroup:
+    """Remove the beams of a group, and replace some of its notes, but not all, by rests."""
+    sounds = [replace(s, is_rest=rng.random() < fraction) for s in group.sounds]
     if all(s.is_rest for s in sounds):
         k = rng.randrange(len(sounds))
         sounds[k] = replace(sounds[k], is_rest=False)
-    return Group(sounds=tuple(sounds), beamed=False)
+    return RhythmGroup(sounds=tuple(sounds), beamed=False)
 
 
-def _tuplet(rng: random.Random, length: int) -> Group:
+def _tuplet(rng: random.Random, length: int) -> RhythmGroup:
     n, replaced, value = rng.choice(_TUPLETS[length])
     lengths = [value] * n
-    if value >= SIXTEENTH and n <= 6 and rng.random() < 0.3:  # two of the notes become one
+    if value >= SIXTEENTH and n <= 6 and rng.random() < 0.3:  # merge two of the notes
         k = rng.randrange(n - 1)
         lengths[k : k + 2] = [2 * value]
     group = replace(_beat(lengths), ratio=(n, replaced), beamed=rng.random() < 0.8)

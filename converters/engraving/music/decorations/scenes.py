@@ -1,4 +1,4 @@
-"""Inserted bars: they change what is in force, and put it back at their end."""
+"""Inserted bars, which may change clef, key and metre, and restore them at their end."""
 
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -6,26 +6,26 @@ from dataclasses import dataclass, field
 
 from lxml.etree import _Element as Element
 
-from converters.engraving.music.decorations.bars import Bar, Clef, Metre, layers
+from converters.engraving.music.decorations.bars import Clef, MeiBar, MeiMetre, layers
 from converters.engraving.music.decorations.mei import Pen, name
 from converters.engraving.music.decorations.melodies import Melody
-from converters.engraving.music.decorations.rhythms import Rhythm, held
+from converters.engraving.music.decorations.rhythms import Rhythm, sustained
 from converters.engraving.music.keys import Key
 
 
 @dataclass(kw_only=True, slots=True)
 class Scene:
-    """Bars that are written one after the other, to stand before a bar of the score."""
+    """A sequence of new bars to be inserted before a bar of the score."""
 
     pen: Pen
     rng: random.Random
-    home: Bar
-    """The bar that follows."""
-    before: Bar
-    """The bar that goes before."""
+    home: MeiBar
+    """Bar after the new ones."""
+    before: MeiBar
+    """Bar before the new ones."""
     elements: list[Element] = field(default_factory=list)
-    """The measures, and the ``scoreDef`` before one that changes something."""
-    _metre: Metre | None = None
+    """Measures, and ``scoreDef`` elements before those that change key or metre."""
+    _metre: MeiMetre | None = None
     _fifths: int | None = None
     _announced: dict[str, str] = field(default_factory=dict)
     _signature: list[Element] = field(default_factory=list)
@@ -36,23 +36,23 @@ class Scene:
         return list(self.home.staves)
 
     @property
-    def metre(self) -> Metre:
-        """The metre in force; where the score has none, bars are as long as in 4/4."""
-        return self._metre or self.home.metre or Metre(count=4, unit=4)
+    def metre(self) -> MeiMetre:
+        """Current metre; 4/4 if the score has none."""
+        return self._metre or self.home.metre or MeiMetre(count=4, unit=4)
 
     @property
     def key(self) -> Key:
-        """The key in force; where staves have keys of their own, signs are set as in C major."""
+        """Current key; C major if the staves have different keys."""
         return Key(self._fifths if self._fifths is not None else self.home.fifths or 0)
 
-    def set_metre(self, metre: Metre) -> None:
-        """Change the metre from the next bar on; where there is none, none is begun."""
+    def set_metre(self, metre: MeiMetre) -> None:
+        """Change the metre from the next bar on, unless the score has none."""
         if self.home.metre is not None and metre != self.metre:
             self._metre = metre
             self._announced = metre.attributes()
 
     def set_key(self, fifths: int) -> None:
-        """Change the key from the next bar on; where it cannot be put back, it stays."""
+        """Change the key from the next bar on, unless it could not be restored."""
         if self.home.fifths is None or fifths == self.key.fifths:
             return
         self._fifths = fifths
@@ -78,19 +78,19 @@ class Scene:
         self.elements.append(write("measure", {**free, **(attributes or {})}, *staves, *marks))
 
     def play(self, melodies: Mapping[str, Melody], rhythm: Callable[[], Rhythm]) -> None:
-        """Write a bar in which some staves play, in one rhythm or each in its own.
+        """Write a bar in which some staves play, with a common rhythm or one each.
 
-        The others rest or hold a note.
+        The other staves rest or hold a note.
         """
         shared = rhythm() if self.rng.random() < 0.5 else None
         voices = {n: melody.bar(shared or rhythm()) for n, melody in melodies.items()}
         for staff in self.staves:
             if staff not in voices and self.rng.random() < 0.25:
-                voices[staff] = self.melody(staff).bar(held(self.metre))
+                voices[staff] = self.melody(staff).bar(sustained(self.metre))
         self.bar(voices)
 
     def melody(self, staff: str, clef: Clef | None = None) -> Melody:
-        """Begin a line in the key in force."""
+        """Start a line in the current key."""
         low, high = self.rng.choice(((-3, 4), (-2, 10), (-2, 10), (3, 11)))
         return Melody(
             pen=self.pen,
@@ -102,7 +102,7 @@ class Scene:
         )
 
     def cast(self) -> list[str]:
-        """Choose who plays: often one staff, sometimes all."""
+        """Choose the staves that play: often one, sometimes all."""
         kind = self.rng.random()
         if kind < 0.5:
             return [self.rng.choice(self.staves)]
@@ -111,21 +111,21 @@ class Scene:
         return self.rng.sample(self.staves, self.rng.randint(1, len(self.staves)))
 
     def melodies(self) -> dict[str, Melody]:
-        """Begin lines on the staves that play."""
+        """Start lines on the staves that play."""
         return {n: self.melody(n) for n in self.cast()}
 
     def clef_at_end(self, staff: str, clef: Clef) -> None:
         """Change a clef before the last barline so far."""
         measure = self.elements[-1] if self.elements else self.before.measure
         for element in measure:
-            if element.get("n") == staff and (found := layers(element)):
-                for last in found[0][-1:]:  # two clefs would stand on each other
+            if element.get("n") == staff and (staff_layers := layers(element)):
+                for last in staff_layers[0][-1:]:  # two clefs would overlap
                     if name(last) == "clef":
-                        found[0].remove(last)
-                found[0].append(self.pen.write("clef", clef.attributes()))
+                        staff_layers[0].remove(last)
+                staff_layers[0].append(self.pen.write("clef", clef.attributes()))
 
     def close(self) -> list[Element]:
-        """Put metre and key back, and give what was written."""
+        """Restore metre and key, and return the elements to insert."""
         if self.home.metre is not None:
             self.set_metre(self.home.metre)
         if self.home.fifths is not None:

@@ -39,7 +39,7 @@ def test_bars_are_full(seed: int, bars: int, style: str) -> None:
         assert set(measure.layers) == {measure.length}
         assert measure.length == measure.metre or not measure.counts
     short = [m for m in piece.measures if not m.counts]
-    # What an upbeat takes from the first bar, the last bar before the next upbeat gives back.
+    # The last bar before the next upbeat is shortened by the length of the upbeat.
     assert len(short) % 2 == 0
     for first, second in zip(short[::2], short[1::2], strict=True):
         assert first.length + second.length == first.metre
@@ -48,7 +48,7 @@ def test_bars_are_full(seed: int, bars: int, style: str) -> None:
 
 @given(seed=seeds, bars=lengths, style=names, key=keys)
 @settings(max_examples=60, deadline=None)
-def test_a_reader_of_the_accidentals_finds_the_notes(
+def test_printed_accidentals_yield_the_sounding_pitches(
     seed: int, bars: int, style: str, key: Key
 ) -> None:
     piece = piece_of(seed, bars, key, style)
@@ -72,8 +72,8 @@ def test_voices_keep_their_order_and_range(seed: int, bars: int, style: str, key
 def parallels(
     sonorities: list[tuple[Fraction, list[int | None], list[bool]]],
 ) -> list[tuple[Fraction, int, int]]:
-    """Onsets at which two voices go on in fifths, octaves or unisons, and which voices."""
-    found = []
+    """List the onsets and voices of parallel fifths, octaves and unisons."""
+    result = []
     for (_, before, _), (onset, after, _) in pairwise(sonorities):
         for upper, lower in combinations(range(4), 2):
             notes = before[upper], before[lower], after[upper], after[lower]
@@ -81,21 +81,23 @@ def parallels(
                 continue
             a, b, c, d = (int(n or 0) for n in notes)
             if a != c and b != d and (a - b) % 12 == (c - d) % 12 in (0, 7):
-                found.append((onset, upper, lower))
-    return found
+                result.append((onset, upper, lower))
+    return result
 
 
 @given(seed=seeds, bars=lengths, style=chordal, key=keys)
 @settings(max_examples=120, deadline=None)
-def test_no_two_voices_run_in_fifths_or_octaves(seed: int, bars: int, style: str, key: Key) -> None:
+def test_no_parallel_fifths_or_octaves(seed: int, bars: int, style: str, key: Key) -> None:
     piece = piece_of(seed, bars, key, style)
     assert parallels(list(piece.sonorities())) == []
 
 
 @given(seed=seeds, bars=lengths, style=chordal, key=keys)
 @settings(max_examples=80, deadline=None)
-def test_figures_do_not_hide_fifths_or_octaves(seed: int, bars: int, style: str, key: Key) -> None:
-    """From beat to beat: where two voices begin on both, and one of them holds in between."""
+def test_no_parallel_fifths_or_octaves_from_beat_to_beat(
+    seed: int, bars: int, style: str, key: Key
+) -> None:
+    """Check pairs of beats on which two voices start, if one of them holds in between."""
     piece = piece_of(seed, bars, key, style)
     following = dict(pairwise(piece.beats()))
     sonorities = list(piece.sonorities())
@@ -113,7 +115,7 @@ def test_figures_do_not_hide_fifths_or_octaves(seed: int, bars: int, style: str,
 
 @given(seed=seeds, bars=lengths, style=chordal, key=keys)
 @settings(max_examples=80, deadline=None)
-def test_the_end_is_a_cadence_on_the_tonic(seed: int, bars: int, style: str, key: Key) -> None:
+def test_pieces_end_with_a_cadence_on_the_tonic(seed: int, bars: int, style: str, key: Key) -> None:
     piece = piece_of(seed, bars, key, style)
     assert piece.measures[-1].attributes["right"] in ("end", "rptend")
     chords = [s for s in piece.sonorities() if None not in s[1]]
@@ -132,7 +134,7 @@ def test_the_end_is_a_cadence_on_the_tonic(seed: int, bars: int, style: str, key
 
 @given(seed=seeds, bars=lengths, style=names)
 @settings(max_examples=60, deadline=None)
-def test_ties_and_identities(seed: int, bars: int, style: str) -> None:
+def test_ties_and_ids(seed: int, bars: int, style: str) -> None:
     piece = piece_of(seed, bars, style=style)
     identities = [e.get(ID) for e in piece.root.iter() if e.get(ID) is not None]
     assert len(identities) == len(set(identities))
@@ -145,23 +147,23 @@ def test_ties_and_identities(seed: int, bars: int, style: str) -> None:
         for before, head in pairwise(voice):
             if head.tied_from is not None:
                 assert head.tied_from is before
-                assert head.place == before.place
+                assert head.pitch_name == before.pitch_name
                 assert head.onset == before.end or piece.measures[head.bar].ending == "2"
 
 
 @given(seed=seeds, bars=lengths)
 @settings(max_examples=20, deadline=None)
-def test_equal_chance_gives_equal_music(seed: int, bars: int) -> None:
+def test_equal_seeds_give_equal_music(seed: int, bars: int) -> None:
     assert compose(random.Random(seed), bars=bars) == compose(random.Random(seed), bars=bars)
 
 
-def test_all_keys_come() -> None:
+def test_all_keys_occur() -> None:
     rng = random.Random(1)
     assert {draw_key(rng) for _ in range(1500)} == set(KEYS)
 
 
 @pytest.mark.parametrize("bars", [0, -3])
-def test_there_is_no_piece_without_a_bar(bars: int) -> None:
+def test_a_piece_needs_at_least_one_bar(bars: int) -> None:
     with pytest.raises(ValueError, match=f"bars must be at least 1, got {bars}"):
         compose(random.Random(0), bars=bars)
 
@@ -179,12 +181,12 @@ def test_verovio_engraves_every_note(seed: int, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == ""
 
 
-def test_a_corpus_has_everything() -> None:
-    found: Counter[str] = Counter()
+def test_a_corpus_contains_every_feature() -> None:
+    result: Counter[str] = Counter()
     for seed in range(250):
         text = compose(random.Random(seed), bars=24)
-        found.update({part for part in WANTED if part in text})
-    assert [part for part in WANTED if not found[part]] == []
+        result.update({part for part in WANTED if part in text})
+    assert [part for part in WANTED if not result[part]] == []
 
 
 WANTED = (

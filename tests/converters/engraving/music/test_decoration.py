@@ -13,7 +13,7 @@ from lxml import etree
 from class_maps import load
 from converters.engraving import smufl, svg
 from converters.engraving.music.decoration import decorate
-from converters.engraving.music.decorations.bars import WHOLE, Bar, read_bars
+from converters.engraving.music.decorations.bars import WHOLE, MeiBar, read_bars
 from converters.engraving.music.decorations.mei import ID, name, tag
 from converters.engraving.symbols import symbols
 
@@ -27,13 +27,13 @@ COMPOSITES = {
     for kind in ("Acciaccatura", "Appoggiatura")
     for way in ("Up", "Down")
 }
-"""Whole grace notes: of these symbols and their parts, only the parts are drawn as glyphs."""
+"""Composite grace notes, of which only the parts are drawn as glyphs."""
 
 
 def piece(
     *, staves: int = 2, layers: int = 1, bars: int = 8, sung: bool = False, tied: bool = False
 ) -> str:
-    """Four quarters a bar in 4/4, D major; the note ids count up."""
+    """Write bars of four quarter notes in 4/4 and D major, with consecutive note ids."""
     clefs = (
         [("G", 2, 4), ("F", 4, 3)] if staves == 2 else [("G", 2, 4), ("G", 2, 4), ("F", 4, 3)] * 2
     )
@@ -82,7 +82,7 @@ def toolkit(**options: object) -> Any:  # noqa: ANN401
 
 
 def by_verovio(mei: str) -> str:
-    """The same score as verovio writes it."""
+    """Return the same score as written by verovio."""
     reader = toolkit(xmlIdSeed=99)
     assert reader.loadData(mei)
     return str(reader.getMEI({"removeIds": False}))
@@ -102,14 +102,14 @@ scores = pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
 
 @pytest.fixture
 def warnings(capfd: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    """Verovio's messages, which it writes past Python."""
+    """Capture verovio's messages, which bypass Python's streams."""
     verovio.enableLog(verovio.LOG_WARNING)
     yield capfd
     verovio.enableLog(verovio.LOG_OFF)
 
 
 def length(element: Any, metre: Fraction) -> Fraction:  # noqa: ANN401
-    """Part of a whole note that a layer or something in it takes."""
+    """Compute the duration of a layer or an element in it, in whole notes."""
     kind = name(element)
     if element.get("grace"):
         return Fraction(0)
@@ -125,28 +125,28 @@ def length(element: Any, metre: Fraction) -> Fraction:  # noqa: ANN401
     return inner
 
 
-def bars_of(mei: str) -> list[Bar]:
+def bars_of(mei: str) -> list[MeiBar]:
     return read_bars(etree.fromstring(mei.encode()))
 
 
 @pytest.mark.parametrize("bars", [0, 1])
-def test_a_score_without_notes_is_left_alone(bars: int) -> None:
+def test_score_without_notes_is_unchanged(bars: int) -> None:
     empty = re.sub("<note.*?</note>", "", piece(bars=bars))
     assert decorate(empty, random.Random(1), density=1) == empty
 
 
 @scores
-def test_at_density_0_nothing_is_added(score: str) -> None:
+def test_density_0_adds_nothing(score: str) -> None:
     assert decorate(score, random.Random(1), density=0) == score
 
 
 @pytest.mark.parametrize("density", [-0.1, 1.1, float("nan")])
-def test_density_is_a_share(density: float) -> None:
+def test_density_is_a_fraction(density: float) -> None:
     with pytest.raises(ValueError, match=f"density must be from 0 to 1, got {density}"):
         decorate(piece(), random.Random(1), density=density)
 
 
-def test_what_is_not_xml() -> None:
+def test_text_that_is_not_xml() -> None:
     with pytest.raises(ValueError, match="mei: not XML: "):
         decorate("**kern", random.Random(1))
 
@@ -176,10 +176,10 @@ def test_bars_are_full_and_ids_are_unique(score: str, seed: int, density: float)
 @scores
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_the_notes_of_the_score_stay_as_they_are(score: str, seed: int) -> None:
+def test_notes_of_the_score_are_unchanged(score: str, seed: int) -> None:
     def notes(mei: str) -> list[tuple[str | None, ...]]:
-        found = etree.fromstring(mei.encode()).iter(tag("note"))
-        return [tuple(map(n.get, (ID, "pname", "oct", "dur", "dots", "grace"))) for n in found]
+        result = etree.fromstring(mei.encode()).iter(tag("note"))
+        return [tuple(map(n.get, (ID, "pname", "oct", "dur", "dots", "grace"))) for n in result]
 
     own = notes(score)
     kept = set(own)
@@ -189,7 +189,7 @@ def test_the_notes_of_the_score_stay_as_they_are(score: str, seed: int) -> None:
 @scores
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_nothing_comes_between_tied_notes(score: str, seed: int) -> None:
+def test_nothing_is_inserted_between_tied_notes(score: str, seed: int) -> None:
     bars = bars_of(decorate(score, random.Random(seed), density=1))
     where = {n.get(ID): i for i, bar in enumerate(bars) for n in bar.measure.iter(tag("note"))}
     ties = [tie for bar in bars for tie in bar.measure.iter(tag("tie"))]
@@ -197,8 +197,8 @@ def test_nothing_comes_between_tied_notes(score: str, seed: int) -> None:
 
 
 @scores
-def test_what_is_in_force_is_put_back(score: str) -> None:
-    """Clefs may differ from the score's own: its notes may have been given others."""
+def test_clef_key_and_metre_are_restored(score: str) -> None:
+    """Clefs may differ from the original ones, because the score's own notes may have new clefs."""
     own_notes = {n.get(ID) for bar in bars_of(score) for n in bar.measure.iter(tag("note"))}
     for seed in range(10):
         for bar in bars_of(decorate(score, random.Random(seed), density=1)):
@@ -216,7 +216,7 @@ def test_what_is_in_force_is_put_back(score: str) -> None:
                     assert -5 <= min(positions) <= max(positions) <= 13
 
 
-def test_ids_of_the_score_may_repeat() -> None:
+def test_duplicate_ids_in_the_score() -> None:
     repeated = piece().replace('xml:id="n2"', 'xml:id="n1"')
     assert "<artic" in decorate(repeated, random.Random(1), density=1)
 
@@ -230,7 +230,7 @@ def test_a_decorated_score_can_be_decorated_again() -> None:
 
 
 @scores
-def test_verovio_has_nothing_to_say(score: str, warnings: pytest.CaptureFixture[str]) -> None:
+def test_verovio_prints_no_warnings(score: str, warnings: pytest.CaptureFixture[str]) -> None:
     for seed in range(8):
         made = toolkit()
         assert made.loadData(decorate(score, random.Random(seed), density=1))
@@ -239,15 +239,15 @@ def test_verovio_has_nothing_to_say(score: str, warnings: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
-def test_all_classes_are_drawn() -> None:
+def test_all_classes_occur() -> None:
     missing = set(load("deepscores").names) - COMPOSITES
     for seed in range(100):
         score = piece(layers=2, bars=16, tied=seed % 4 == 0)
         made = toolkit(footer="none", header="none")
         assert made.loadData(decorate(score, random.Random(seed), density=1))
         for page in range(1, made.getPageCount() + 1):
-            found = symbols(svg.read(made.renderToSVG(page), "Leipzig"))
-            missing -= {symbol.category for symbol in found}
+            result = symbols(svg.read(made.renderToSVG(page), "Leipzig"))
+            missing -= {symbol.category for symbol in result}
         if not missing:
             break
     assert missing == set()

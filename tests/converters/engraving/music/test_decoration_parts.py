@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from converters.engraving.music.decorations import rhythms
-from converters.engraving.music.decorations.bars import Clef, Metre, joined, read_bars
+from converters.engraving.music.decorations.bars import Clef, MeiMetre, joined, read_bars
 from converters.engraving.music.decorations.lanes import read_lanes
 from converters.engraving.music.decorations.mei import ID, Pen, tag
 from converters.engraving.music.decorations.melodies import Melody
 from converters.engraving.music.decorations.passages import BROAD_METRES, CLEFS, METRES, renumber
-from converters.engraving.music.decorations.rhythms import Group, Rhythm, Sound
+from converters.engraving.music.decorations.rhythms import Rhythm, RhythmEvent, RhythmGroup
 from converters.engraving.music.decorations.scenes import Scene
 from converters.engraving.music.keys import Key
 
-KINDS: dict[str, Callable[[random.Random, Metre], Rhythm]] = {
+KINDS: dict[str, Callable[[random.Random, MeiMetre], Rhythm]] = {
     "broad": rhythms.broad,
-    "flagged": partial(rhythms.flagged, shortest=1, rest_share=0.5),
+    "flagged": partial(rhythms.flagged, shortest=1, rest_fraction=0.5),
     "flowing": rhythms.flowing,
-    "held": lambda rng, metre: rhythms.held(metre),
+    "held": lambda rng, metre: rhythms.sustained(metre),
     "trembling": rhythms.trembling,
     "tuplets": rhythms.tuplets,
 }
@@ -53,14 +53,14 @@ def taken(rhythm: Rhythm) -> Fraction:
 
 
 metres = st.sampled_from([*METRES, *BROAD_METRES]) | st.builds(
-    Metre, count=st.integers(1, 20), unit=st.sampled_from((1, 2, 4, 8, 16))
+    MeiMetre, count=st.integers(1, 20), unit=st.sampled_from((1, 2, 4, 8, 16))
 )
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @given(metre=metres, seed=st.integers(0, 10**6))
-def test_a_rhythm_fills_the_bar_with_notes_that_can_be_written(
-    kind: Callable[[random.Random, Metre], Rhythm], metre: Metre, seed: int
+def test_rhythms_fill_the_bar_with_writable_notes(
+    kind: Callable[[random.Random, MeiMetre], Rhythm], metre: MeiMetre, seed: int
 ) -> None:
     rhythm = kind(random.Random(seed), metre)
     assert taken(rhythm) == metre.length
@@ -68,7 +68,7 @@ def test_a_rhythm_fills_the_bar_with_notes_that_can_be_written(
 
 
 @given(metre=metres, seed=st.integers(0, 10**6))
-def test_beats_fill_the_bar(metre: Metre, seed: int) -> None:
+def test_beats_fill_the_bar(metre: MeiMetre, seed: int) -> None:
     assert sum(rhythms.beats(random.Random(seed), metre)) == metre.length
 
 
@@ -89,37 +89,35 @@ def test_note_values(length: int, expected: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 5, 9, 1024])
-def test_what_no_note_is_as_long_as(length: int) -> None:
-    with pytest.raises(ValueError, match=f"no note is {length} 128ths long"):
+def test_lengths_without_a_note_value(length: int) -> None:
+    with pytest.raises(ValueError, match=f"no note value is {length} 128ths long"):
         rhythms.written(length)
 
 
-def test_a_rhythm_goes_down_to_the_value_asked_for() -> None:
+def test_flagged_rhythms_reach_the_shortest_value() -> None:
     for shortest in (1, 2, 4, 8):
-        rhythm = rhythms.flagged(random.Random(1), Metre(count=4, unit=4), shortest, 0.2)
+        rhythm = rhythms.flagged(random.Random(1), MeiMetre(count=4, unit=4), shortest, 0.2)
         assert min(sound.length for group in rhythm for sound in group.sounds) == shortest
 
 
 @given(seed=st.integers(0, 10**6), clef=st.sampled_from(list(CLEFS)), fifths=st.integers(-7, 7))
-def test_accidentals_are_written_where_the_pitch_changes_and_only_there(
-    seed: int, clef: Clef, fifths: int
-) -> None:
+def test_accidentals_are_written_only_where_needed(seed: int, clef: Clef, fifths: int) -> None:
     root = score("")
     rng = random.Random(seed)
     melody = Melody(
         pen=Pen(root), rng=rng, clef=clef, key=Key(fifths), chromatic=0.5, extreme=0.5, chords=0.5
     )
-    bar = melody.bar([Group(sounds=(Sound(length=32),))] * 12)
+    bar = melody.bar([RhythmGroup(sounds=(RhythmEvent(length=32),))] * 12)
     signs = {"ff": -2, "f": -1, "n": 0, "s": 1, "x": 2}
     state: dict[tuple[str, str], int] = {}
     for element in bar:
-        for found in element.iter(tag("note")):
-            if found.get("loc") is not None:
+        for result in element.iter(tag("note")):
+            if result.get("loc") is not None:
                 assert clef.shape == "perc"
                 continue
-            step = found.get("pname"), found.get("oct")
+            step = result.get("pname"), result.get("oct")
             signature = Key(fifths).signature["cdefgab".index(step[0])]
-            if sign := found.get("accid"):
+            if sign := result.get("accid"):
                 assert signs[sign] != state.get(step, signature)
                 state[step] = signs[sign]
 
@@ -131,7 +129,7 @@ def test_no_bars() -> None:
     renumber([])
 
 
-def test_what_is_in_force() -> None:
+def test_clef_key_and_metre_of_each_bar() -> None:
     definition = (
         '<staffGrp><staffDef n="1" keysig="3f" clef.shape="C" clef.line="4"/>'
         '<staffDef n="2"><clef shape="F" line="4" dis="8" dis.place="below"/></staffDef></staffGrp>'
@@ -150,10 +148,10 @@ def test_what_is_in_force() -> None:
     low_bass = Clef(shape="F", line=4, octaves=-1)
     assert first.clefs == {"1": Clef(shape="C", line=4), "2": low_bass}
     assert (first.fifths, first.metre) == (None, None)
-    assert (second.fifths, second.metre) == (1, Metre(count=2, unit=2, symbol="cut"))
+    assert (second.fifths, second.metre) == (1, MeiMetre(count=2, unit=2, symbol="cut"))
     assert third.clefs == {"1": Clef(shape="perc", line=3), "2": low_bass}
     assert (third.fifths, third.metre) == (1, None)
-    assert (fourth.fifths, fourth.metre) == (0, Metre(count=3, unit=8))
+    assert (fourth.fifths, fourth.metre) == (0, MeiMetre(count=3, unit=8))
 
 
 @pytest.mark.parametrize(
@@ -164,10 +162,10 @@ def test_what_is_in_force() -> None:
         ('meter.count="4" meter.unit="0"', None),
         ('meter.count="4" meter.unit="3"', None),
         ('meter.count="4" meter.unit="4" meter.form="invis"', None),
-        ('meter.sym="common"', Metre(count=4, unit=4, symbol="common")),
+        ('meter.sym="common"', MeiMetre(count=4, unit=4, symbol="common")),
     ],
 )
-def test_metres_that_cannot_be_put_back(attributes: str, expected: Metre | None) -> None:
+def test_metres_that_cannot_be_restored(attributes: str, expected: MeiMetre | None) -> None:
     [bar] = read_bars(score(f'<scoreDef {attributes}/><measure><staff n="1"/></measure>'))
     assert bar.metre == expected
 
@@ -182,7 +180,7 @@ def test_metres_that_cannot_be_put_back(attributes: str, expected: Metre | None)
         (Clef(shape="C", line=4), 22),
     ],
 )
-def test_the_lowest_line(clef: Clef, bottom: int) -> None:
+def test_pitch_of_the_lowest_line(clef: Clef, bottom: int) -> None:
     assert clef.bottom == bottom
 
 
@@ -199,11 +197,11 @@ def test_the_lowest_line(clef: Clef, bottom: int) -> None:
         pytest.param(measure(note("a", inner='<verse><syl wordpos="t"/></verse>')), False, id="its end"),
     ],
 )  # fmt: skip
-def test_what_reaches_over_a_barline(first: str, reaches: bool) -> None:
+def test_connections_across_a_barline(first: str, reaches: bool) -> None:
     assert joined(read_bars(score(first + measure(note("b"))))) == [reaches, False]
 
 
-def test_new_bars_are_numbered_and_the_others_move_on() -> None:
+def test_new_bars_are_numbered_and_later_numbers_shift() -> None:
     rest = '<multiRest num="5"/>'
     root = score(
         measure(attributes='n="0"')
@@ -220,17 +218,17 @@ def test_new_bars_are_numbered_and_the_others_move_on() -> None:
     assert [m.get("n") for m in measures] == ["0", "1", "2", "3", "4", "9", "3a", "10"]
 
 
-def test_lanes_of_one_layer_have_both_sides_and_of_more_the_outer_ones() -> None:
+def test_lanes_of_several_layers_only_have_the_outer_sides() -> None:
     alone = measure(note("a") + note("b", 'grace="acc"') + note("c", 'cue="true"'))
     three = measure(note("d"), note("e"), note("f"))
     [lane], [upper, lower] = read_lanes(read_bars(score(alone + three)), random.Random(1))
     assert (lane.sides, upper.sides, lower.sides) == (("above", "below"), ("above",), ("below",))
-    ids = [[s.element.get(ID) for s in found.spots] for found in (lane, upper, lower)]
+    ids = [[s.element.get(ID) for s in result.spots] for result in (lane, upper, lower)]
     assert ids == [["a"], ["d"], ["f"]]
     assert (lane.is_lowest, upper.is_lowest, lower.is_lowest) == (True, False, True)
 
 
-def test_marks_of_the_score_take_their_room() -> None:
+def test_existing_marks_occupy_their_places() -> None:
     marks = (
         '<fermata startid="#a" place="below"/><dynam startid="#b"/><tie startid="#a" endid="#b"/>'
     )
@@ -240,7 +238,7 @@ def test_marks_of_the_score_take_their_room() -> None:
     assert [spot.taken for spot in lane.spots] == [{"below"}, {"above", "tied"}]
 
 
-def test_between_two_staves_only_one_has_room() -> None:
+def test_only_one_of_two_staves_has_room_between_them() -> None:
     staves = "".join(f'<staff n="{n}"><layer><note dur="4"/></layer></staff>' for n in (1, 2))
     bars = read_bars(score(f"<measure>{staves}</measure>" * 40))
     sides = {
@@ -250,12 +248,12 @@ def test_between_two_staves_only_one_has_room() -> None:
     assert sides == {(("below",), ()), ((), ("above",))}
 
 
-def test_new_ids_are_new() -> None:
+def test_new_ids_are_unique() -> None:
     pen = Pen(score('<measure xml:id="d0"/><measure xml:id="d2"/>'))
     assert [pen.write("note").get(ID) for _ in range(3)] == ["d1", "d3", "d4"]
 
 
-def test_a_clef_at_the_end_of_a_bar_takes_the_place_of_another() -> None:
+def test_clef_at_the_end_of_a_bar_replaces_another() -> None:
     clef = '<clef shape="F" line="4"/>'
     root = score(measure(note("a") + clef) + measure(note("b")))
     before, home = read_bars(root)

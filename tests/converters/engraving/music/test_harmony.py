@@ -12,7 +12,7 @@ from converters.engraving.music.lyrics import Language, draw_line
 from converters.engraving.music.melodies import draw_melody
 from converters.engraving.music.metres import METRES, VALUES, Metre, rests, written
 from converters.engraving.music.progressions import Cadence, graph, progression
-from converters.engraving.music.voicing import Setting, broken_at, smoothest, voicings
+from converters.engraving.music.voicing import VoicingRules, broken_at, smoothest, voicings
 
 
 def spelled(name: str, key: Key) -> str:
@@ -36,7 +36,7 @@ def test_tonics(fifths: int, mode: Mode, tonic: tuple[int, int]) -> None:
     assert Key(fifths, mode).degree(0) == tonic
 
 
-def test_there_are_seven_accidentals() -> None:
+def test_keys_have_at_most_seven_accidentals() -> None:
     with pytest.raises(ValueError, match="fifths must be from -7 to 7, got 8"):
         Key(8)
 
@@ -62,8 +62,8 @@ def test_chords_are_spelled(name: str, key: Key, expected: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["H7", "", "I/", "xvi"])
-def test_not_a_chord(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: not a name of a chord"):
+def test_malformed_chord_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: not the name of a chord"):
         chord(name, Key(0))
 
 
@@ -71,7 +71,7 @@ def test_not_a_chord(name: str) -> None:
 def test_every_chord_is_spelled_in_every_key(mode: Mode) -> None:
     names = graph(mode)
     for name in names.keys() | {n for following in names.values() for n in following}:
-        assert name in names  # something follows it
+        assert name in names  # a chord can follow it
         for fifths in range(-7, 8):
             tones = chord(name, Key(fifths, mode)).tones
             assert all(-2 <= alter <= 2 for _, alter in tones)
@@ -79,10 +79,10 @@ def test_every_chord_is_spelled_in_every_key(mode: Mode) -> None:
 
 
 @given(st.integers(0, 6), st.integers(-1, 1), st.integers(0, 6), st.integers(0, 11))
-def test_above_goes_so_many_semitones_up(letter: int, alter: int, steps: int, n: int) -> None:
-    found = above((letter, alter), steps, n)
-    assert found[0] == (letter + steps) % 7
-    assert semitone(found) == (semitone((letter, alter)) + n) % 12
+def test_above_adds_semitones(letter: int, alter: int, steps: int, n: int) -> None:
+    result = above((letter, alter), steps, n)
+    assert result[0] == (letter + steps) % 7
+    assert semitone(result) == (semitone((letter, alter)) + n) % 12
 
 
 def test_midi_numbers() -> None:
@@ -90,7 +90,7 @@ def test_midi_numbers() -> None:
 
 
 @pytest.mark.parametrize("metre", METRES.values(), ids=METRES)
-def test_values_fill_their_time(metre: Metre) -> None:
+def test_values_fill_the_duration(metre: Metre) -> None:
     for onset in range(0, metre.bar, 6):
         for ticks in range(6, metre.bar - onset + 1, 6):
             for divide in (written, rests):
@@ -147,7 +147,7 @@ def test_rests_show_the_beats(
     cadence=st.sampled_from(["authentic", "imperfect", "half", "deceptive", "plagal"]),
     n=st.integers(0, 20),
 )
-def test_progressions_arrive(seed: int, mode: Mode, cadence: Cadence, n: int) -> None:
+def test_progressions_reach_their_cadence(seed: int, mode: Mode, cadence: Cadence, n: int) -> None:
     weights = [(4, 2, 3, 2)[i % 4] for i in range(n)]
     names = progression(random.Random(seed), mode, weights, cadence)
     assert len(names) == n
@@ -159,7 +159,7 @@ def test_progressions_arrive(seed: int, mode: Mode, cadence: Cadence, n: int) ->
             assert weights[i] > weights[i + 1] or n < 5
 
 
-def test_nothing_to_set() -> None:
+def test_no_chords() -> None:
     assert smoothest([], []) == []
     assert draw_melody(random.Random(0), [], [], middle=33, closing=(0,)) == []
 
@@ -176,8 +176,8 @@ def test_nothing_to_set() -> None:
         pytest.param("V7", (65, 65, 59, 55), 0, id="two sevenths"),
     ],
 )
-def test_what_may_sound_together(name: str, notes: tuple[int, int, int, int], n: int) -> None:
-    assert len(voicings(chord(name, Key(0)), Setting(lowest=notes, highest=notes)).cost) == n
+def test_number_of_permitted_voicings(name: str, notes: tuple[int, int, int, int], n: int) -> None:
+    assert len(voicings(chord(name, Key(0)), VoicingRules(lowest=notes, highest=notes)).cost) == n
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_what_may_sound_together(name: str, notes: tuple[int, int, int, int], n:
         pytest.param("I", (67, 64, 60, 48), "vi", (72, 69, 64, 45), True, id="voices overlap"),
     ],
 )
-def test_laws_of_voice_leading(
+def test_rules_of_voice_leading(
     first: str,
     notes: tuple[int, int, int, int],
     second: str,
@@ -202,8 +202,8 @@ def test_laws_of_voice_leading(
 ) -> None:
     chords = []
     for name, only in ((first, notes), (second, following)):
-        setting = Setting(lowest=only, highest=only, spacing=(24, 24, 24))
-        chords.append((chord(name, Key(0)), setting))
+        rules = VoicingRules(lowest=only, highest=only, spacing=(24, 24, 24))
+        chords.append((chord(name, Key(0)), rules))
     rows = smoothest(chords, [np.zeros(1, np.float32)] * 2)
     assert rows == [0, 0]
     assert broken_at(chords, rows) == ([1] if broken else [])
@@ -214,12 +214,12 @@ def test_laws_of_voice_leading(
     n=st.integers(0, 30),
     language=st.sampled_from(["latin", "english"]),
 )
-def test_lines_of_verse_end_with_a_word(seed: int, n: int, language: Language) -> None:
+def test_lines_of_verse_end_with_a_whole_word(seed: int, n: int, language: Language) -> None:
     line = draw_line(random.Random(seed), n, language, ".")
     assert len(line) == n
     if n:
         assert line[0].text[0].isupper()
         assert line[-1].text.endswith(".")
-        assert not line[-1].goes_on
+        assert not line[-1].is_hyphenated
     for before, syllable in pairwise(line):
-        assert before.goes_on == (syllable.place in ("m", "t"))
+        assert before.is_hyphenated == (syllable.position in ("m", "t"))

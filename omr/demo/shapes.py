@@ -1,6 +1,6 @@
-"""Draws a small data set in COCO's form: coloured shapes that stand for some of COCO's classes.
+"""Small data set in COCO format: images of coloured shapes that represent a few COCO classes.
 
-It is for trying out what music and COCO have together where COCO itself is not at hand.
+The demo uses it to train on music and COCO together without downloading COCO.
 """
 
 import json
@@ -13,32 +13,32 @@ import numpy as np
 from converters.images import Pixels
 
 CLASSES = ("tie", "sports ball", "kite", "book")
-"""COCO's own words: a tall triangle, a disc, a rhombus and a rectangle."""
+"""COCO classes that are drawn as a tall triangle, a disc, a rhombus and a rectangle."""
 SIZES = {"tie": (16, 36), "sports ball": (22, 22), "kite": (30, 30), "book": (36, 24)}
-"""Width and height in pixels."""
+"""Width and height of each shape in pixels."""
 
 
 def draw_shapes(
     folder: Path, *, n_train: int, n_val: int, side: int, n_shapes: int = 4, seed: int = 1
 ) -> Path:
-    """Draw ``train`` and ``val``: images, and a file of annotations for each.
+    """Draw a training and a validation split: images, and an annotation file for each split.
 
-    Shapes may overlap, as things in photographs do.
+    Shapes may overlap, like objects in photographs.
 
     Args:
-        folder: To make.
-        n_train: Images to train on.
-        n_val: Images held out.
-        side: Of the images in pixels, 36 or more.
-        n_shapes: Of an image.
-        seed: Of everything that is drawn.
+        folder: Folder to create.
+        n_train: Number of training images.
+        n_val: Number of validation images.
+        side: Side of the images in pixels, at least 36.
+        n_shapes: Shapes per image.
+        seed: Random seed.
 
     Returns:
-        The folder of the annotations, which ``omr convert`` reads.
+        Folder of the annotation files, which ``omr convert`` reads.
     """
     rng = np.random.default_rng(seed)
-    place = folder / "annotations"
-    place.mkdir(parents=True)
+    annotation_folder = folder / "annotations"
+    annotation_folder.mkdir(parents=True)
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
     for split, n_images in (("train", n_train), ("val", n_val)):
         (folder / split).mkdir()
@@ -61,14 +61,15 @@ def draw_shapes(
                     }
                 )
         content = {"images": images, "annotations": annotations, "categories": categories}
-        (place / f"instances_{split}.json").write_text(json.dumps(content), "utf-8")
-    return place
+        file_name = f"instances_{split}.json"
+        (annotation_folder / file_name).write_text(json.dumps(content), encoding="utf-8")
+    return annotation_folder
 
 
 def _draw_image(
     rng: np.random.Generator, side: int, n_shapes: int
 ) -> tuple[Pixels, list[tuple[int, tuple[int, int, int, int]]]]:
-    """Draw one image; give it with the category and the xywh box of each shape."""
+    """Draw one image; return it with the category id and the xywh box of each shape."""
     image = np.full((side, side, 3), rng.integers(90, 160, 3), np.uint8)
     boxes = []
     for category in rng.integers(1, len(CLASSES) + 1, n_shapes).tolist():
@@ -84,7 +85,7 @@ def _draw_image(
 def _draw(
     image: Pixels, name: str, box_xywh: tuple[int, int, int, int], colour: tuple[int, ...]
 ) -> None:
-    """Fill a shape that touches all four sides of its box."""
+    """Draw a filled shape that touches all four sides of its box."""
     x, y, width, height = box_xywh
     right, bottom, middle = x + width - 1, y + height - 1, x + width // 2
     if name == "sports ball":

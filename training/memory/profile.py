@@ -1,7 +1,7 @@
-"""Memory of a training step, measured: real steps on the present device, with random content.
+"""Memory of a training step, measured on the device with random images and boxes.
 
-The steps are the trainer's: the model, our loss, backward, the guard, the optimiser and the average
-of the weights. What the measured step finds is what any step after the first ones finds.
+The steps are those of a training: model, loss, backward pass, NaN guard, optimiser and weight
+average. The measured step follows some others, so it is like any later step of a training.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,73 +24,73 @@ from training.engine.nan_guard import NanGuard
 from training.engine.precision import resolved
 from training.losses.detection import PairCounter, detection_criterion
 from training.memory.meta_model import trained_model
-from training.memory.step import LOW, StepSpec, optimizer_of
+from training.memory.step import HALF_DTYPES, StepSpec, optimizer_of
 from training.runtime.devices import memory_format_of
 
-EARLIER_STEPS = 3
-"""After them the optimiser has its states, and the guard two of its own."""
-EARLIER_SIDE = 64
-"""Pixels of their images on a CPU: what they leave behind does not depend on it."""
+WARMUP_STEPS = 3
+"""Steps after which the optimiser has its state, and the guard has saved two states."""
+WARMUP_SIDE = 64
+"""Image side of the warm-up steps on a CPU in pixels, on which their state does not depend."""
 SIDES = 0.01, 0.05
-"""Least side of a random box, and how much longer it may be, as shares of the image."""
+"""Shortest side of a random box, and range above it, as fractions of the image side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MeasuredStep:
-    """What a real step needed."""
+class ProfiledStep:
+    """Measured memory of a training step."""
 
     device: str
     total_bytes: int
-    """The peak in tensors. On a CPU those of the profiler, the guard's included; on a GPU
+    """Peak of the tensors. On a CPU as profiled, including the guard; on a GPU
     ``torch.cuda.max_memory_allocated``."""
     reserved_bytes: int
-    """CUDA: what torch's allocator held at most; else 0."""
+    """Peak of the memory that torch's CUDA allocator reserved; 0 on a CPU."""
     peak_phase: str
-    """Part of the step with the peak; empty on a GPU, which does not say."""
+    """Phase of the step with the peak; empty on a GPU, where it is not known."""
     peaks: dict[str, int]
-    """Highest in each part of the step, on a CPU; else empty."""
+    """Peak of each phase on a CPU; empty on a GPU."""
     pairs: int
-    """Candidate pairs of the random boxes, to predict the same step."""
+    """Candidate pairs of the random boxes, with which the same step can be predicted."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give names and numbers."""
+        """Convert to a dictionary for JSON."""
         return asdict(self)
 
 
-def measure_step(spec: StepSpec, *, seed: int = 0) -> MeasuredStep:
-    """Train a few steps on random pixels and boxes, and measure the last.
+def profile_step(spec: StepSpec, *, seed: int = 0) -> ProfiledStep:
+    """Train a few steps on random pixels and boxes, and measure the memory of the last.
 
     Args:
-        spec: What to train; ``accumulates`` is not looked at.
-        seed: Of weights, pixels and boxes.
+        spec: Step to measure; ``accumulates`` is ignored.
+        seed: Seed of weights, pixels and boxes.
 
     Raises:
-        ConfigError: No such model or device, or the device has no such precision.
-        InputError: No such file with weights, or no detection model in it.
+        ConfigError: The model is unknown, or the device does not exist or lacks the precision.
+        InputError: The weights file is missing or does not contain a detection model.
     """
     if spec.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device here to measure on; leave --measure out, or use a CPU")
+        raise ConfigError("--measure: no CUDA device available; omit it, or use --device cpu")
     resolved(spec.precision, torch.device(spec.device))
     with torch.random.fork_rng(devices=[0] if spec.device == "cuda" else []):
         torch.manual_seed(seed)
         return _on_gpu(spec) if spec.device == "cuda" else _on_cpu(spec)
 
 
-def _on_cpu(spec: StepSpec) -> MeasuredStep:
+def _on_cpu(spec: StepSpec) -> ProfiledStep:
     profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
-    with _silent():
+    with _muted_stderr():
         profiler.start()
     begins: list[tuple[int, str]] = []
 
-    def part(name: str) -> None:
-        begins.append((time.time_ns(), name))
+    def begin(phase: str) -> None:
+        begins.append((time.time_ns(), phase))
 
-    pairs = _steps(spec, part)
-    with _silent():
+    pairs = _run_steps(spec, begin)
+    with _muted_stderr():
         profiler.stop()
     peaks = _peaks(profiler.profiler.kineto_results.events(), begins)  # type: ignore[union-attr]
     peak_phase = max(peaks, key=lambda name: peaks[name])
-    return MeasuredStep(
+    return ProfiledStep(
         device="cpu",
         total_bytes=peaks[peak_phase],
         reserved_bytes=0,
@@ -101,33 +101,33 @@ def _on_cpu(spec: StepSpec) -> MeasuredStep:
 
 
 def _peaks(events: Iterable[Any], begins: Sequence[tuple[int, str]]) -> dict[str, int]:
-    """Highest sum of what was allocated and given back, in each part of a step."""
+    """Compute the peak of the allocated bytes in each phase of a step."""
     memory = [event for event in events if event.name() == "[memory]"]
     changes = sorted((event.start_ns(), event.nbytes()) for event in memory)
-    times = [when for when, _ in begins]
-    peaks, live = {name: 0 for _, name in begins}, 0
-    for when, n_bytes in changes:
+    times = [time_ns for time_ns, _ in begins]
+    peaks, live = {phase: 0 for _, phase in begins}, 0
+    for time_ns, n_bytes in changes:
         live += n_bytes
-        place = bisect_right(times, when)
-        if place:
-            name = begins[place - 1][1]
-            peaks[name] = max(peaks[name], live)
+        n_begun = bisect_right(times, time_ns)
+        if n_begun:
+            phase = begins[n_begun - 1][1]
+            peaks[phase] = max(peaks[phase], live)
     return peaks
 
 
-def _on_gpu(spec: StepSpec) -> MeasuredStep:
-    # The workspace of matrix products stays from step to step; each step counts its own.
+def _on_gpu(spec: StepSpec) -> ProfiledStep:
+    # The workspace of matrix products persists between steps; free it, so that this one counts it.
     getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
 
-    def part(name: str) -> None:
-        if name == "inputs":
+    def begin(phase: str) -> None:
+        if phase == "inputs":
             torch.cuda.reset_peak_memory_stats()
 
-    pairs = _steps(spec, part)
+    pairs = _run_steps(spec, begin)
     torch.cuda.synchronize()
-    return MeasuredStep(
+    return ProfiledStep(
         device=torch.cuda.get_device_name(),
         total_bytes=torch.cuda.max_memory_allocated() - before[0],
         reserved_bytes=torch.cuda.max_memory_reserved() - before[1],
@@ -138,7 +138,7 @@ def _on_gpu(spec: StepSpec) -> MeasuredStep:
 
 
 class _Training:
-    """A trainer, as far as a step and the guard look at it."""
+    """The attributes of a trainer that a step and the NaN guard use."""
 
     def __init__(self, spec: StepSpec) -> None:
         self.spec, self.device = spec, torch.device(spec.device)
@@ -148,43 +148,43 @@ class _Training:
         self.model = model.to(memory_format=self.order)
         self.model.args = get_cfg()
         self.optimizer = optimizer_of(self.model, spec)
-        # One without tensors where there is to be none.
+        # The guard expects a weight average; without one, it gets a model without tensors.
         self.ema = ModelEMA(self.model) if spec.ema else SimpleNamespace(ema=nn.Module(), updates=0)
         self.criterion = detection_criterion(self.model.train(), spec.loss)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "fp16")
-        self.files: list[str] = []
+        self.state = SimpleNamespace(files=[], batches_done=0)
         self.loss = torch.zeros((), device=self.device)
         self.tloss: dict[str, Tensor] = {}
-        self.guard = NanGuard(self, steps_apart=1) if spec.guard else None
+        self.guard = NanGuard(cast("Any", self), steps_between_states=1) if spec.guard else None
 
     def count_pairs(self, labels: dict[str, Tensor], side: int) -> int:
-        """Count the candidate pairs of the boxes on images of this side in pixels."""
+        """Count the candidate pairs of the boxes; ``side`` is that of the images in pixels."""
         counter = PairCounter.of_loss(self.spec.loss, self.model.stride.tolist())
         return counter.count(labels["bboxes"], (side, side))
 
-    def step(self, labels: dict[str, Tensor], side: int, part: Callable[[str], None]) -> None:
-        """Take a step on random pixels, and say when a part of it begins."""
-        part("inputs")
+    def step(self, labels: dict[str, Tensor], side: int, begin: Callable[[str], None]) -> None:
+        """Train a step on random pixels, and call ``begin`` with the name of each phase."""
+        begin("inputs")
         shape = self.spec.batch, 3, side, side
         batch: dict[str, Any] = labels | {"img": torch.randint(0, 256, shape, dtype=torch.uint8)}
-        batch = {name: own.to(self.device) for name, own in batch.items()}
-        if self.spec.device == "cuda":  # as the loader of a training does
+        batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        if self.spec.device == "cuda":  # like the data loader of a training
             batch["n_pairs"] = self.count_pairs(labels, side)
         images = batch["img"].float() / 255
         batch["img"] = images.contiguous(memory_format=self.order)
         del images
-        part("forward")
-        half = LOW.get(self.spec.precision)
+        begin("forward")
+        half = HALF_DTYPES.get(self.spec.precision)
         with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
             outputs = self.model(batch["img"])
-            part("loss")
+            begin("loss")
             losses, self.tloss = self.criterion(outputs, batch)
             self.loss = losses.sum()
             del outputs, losses
-        part("backward")
+        begin("backward")
         self.scaler.scale(self.loss).backward()
-        part("optimizer")
-        if self.guard is None or self.guard.allows_step(self):
+        begin("optimizer")
+        if self.guard is None or self.guard.allows_step(cast("Any", self)):
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=10.0)
             self.scaler.step(self.optimizer)
@@ -194,19 +194,19 @@ class _Training:
             self.ema.update(self.model)
 
 
-def _steps(spec: StepSpec, part: Callable[[str], None]) -> int:
-    """Take the steps, tell the parts of the last one, and count its boxes' candidate pairs."""
+def _run_steps(spec: StepSpec, begin: Callable[[str], None]) -> int:
+    """Train all steps, report the phases of the last one, and count its candidate pairs."""
     training = _Training(spec)
     labels = _random_labels(spec)
-    small = min(EARLIER_SIDE, spec.side) if spec.device == "cpu" else spec.side
-    for _ in range(EARLIER_STEPS):
-        training.step(labels, small, lambda _name: None)
-    training.step(labels, spec.side, part)
+    warmup_side = min(WARMUP_SIDE, spec.side) if spec.device == "cpu" else spec.side
+    for _ in range(WARMUP_STEPS):
+        training.step(labels, warmup_side, lambda _phase: None)
+    training.step(labels, spec.side, begin)
     return training.count_pairs(labels, spec.side)
 
 
 def _random_labels(spec: StepSpec) -> dict[str, Tensor]:
-    """Deal out boxes of 1 to 6 % of a side to the images in turn."""
+    """Draw boxes of 1 to 6 % of the image side, and distribute them evenly over the images."""
     n = spec.boxes
     return {
         "batch_idx": torch.arange(n).remainder(spec.batch).float(),
@@ -216,13 +216,13 @@ def _random_labels(spec: StepSpec) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the profiler's library from writing to the terminal when it starts and stops."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
-        os.dup2(nothing.fileno(), 2)
+def _muted_stderr() -> Iterator[None]:
+    """Suppress the terminal output of the profiler's library when it starts and stops."""
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)

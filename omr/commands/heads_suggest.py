@@ -1,0 +1,120 @@
+"""``omr heads suggest``."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from class_maps import ConfigError
+from omr.console import out, print_json, progress, say, say_names, say_written, table
+from omr.options import AsJson
+
+if TYPE_CHECKING:
+    from training.grouping.suggestion import Suggestion
+
+
+def suggest(
+    data: Annotated[Path, typer.Argument(help="Folder written by omr convert.", exists=True)],
+    strategy: Annotated[
+        Literal["geometry", "hybrid", "anti-confusion", "collision"],
+        typer.Option(
+            help="Criterion. geometry: group classes of similar shape; hybrid: of similar shape "
+            "in the same images; anti-confusion: separate classes that are confused with each "
+            "other; collision: separate classes that compete for anchor points."
+        ),
+    ],
+    heads: Annotated[int, typer.Option(help="Number of heads.")] = 4,
+    imgsz: Annotated[int, typer.Option(help="Side of the network input in pixels.", min=1)] = 640,
+    strides: Annotated[str, typer.Option(help="Strides in pixels, finest first.")] = "8,16,32",
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Confused classes for anti-confusion: lines of NAME,NAME, or YAML."),
+    ] = None,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(help="Confusion matrix for anti-confusion: CSV or JSON with class names."),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(help="Sum of both matrix entries above which classes conflict.", min=0),
+    ] = 0.0,
+    balance: Annotated[
+        int | None,
+        typer.Option(help="Largest deviation from the mean number of classes; hybrid only."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of hybrid and collision.")] = 0,
+    write_to: Annotated[Path | None, typer.Option("--out", help="YAML file to write.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Suggest how to divide the classes of a data set into heads.
+
+    Example: omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
+    """
+    from omr.head_suggestion import ConflictFiles, suggest_heads
+    from training.grouping.suggestion import GroupingOptions
+
+    options = GroupingOptions(
+        strategy=strategy, n_heads=heads, strides=_strides(strides), balance=balance, seed=seed
+    )
+    suggestion = suggest_heads(
+        data,
+        options,
+        imgsz=imgsz,
+        conflict_files=ConflictFiles(pairs=pairs, confusion=confusion, threshold=threshold),
+        out=write_to,
+        force=force,
+        track=lambda pages, total: progress(pages, "Reading", total),
+    )
+    if as_json:
+        print_json(suggestion.to_json())
+    else:
+        _show(suggestion)
+    if write_to:
+        say_written(write_to, f"{len(suggestion.heads)} heads")
+
+
+def _strides(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(stride) for stride in text.split(","))
+    except ValueError:
+        reason = "expected comma-separated integers such as 8,16,32"
+        raise ConfigError(reason, option="--strides", value=text) from None
+
+
+def _show(suggestion: "Suggestion") -> None:
+    heads = suggestion.heads
+    columns = {
+        "classes": [len(head.classes) for head in heads],
+        "symbols": [head.symbols for head in heads],
+        "collisions": [head.collisions for head in heads],
+        "within classes": [head.within_classes for head in heads],
+    }
+    if conflicts := [head.conflicts for head in heads if head.conflicts is not None]:
+        columns["conflicts"] = conflicts
+    rows = zip((head.name for head in heads), *columns.values(), strict=True)
+    totals = ("all", *map(sum, columns.values()))
+    title = f"Heads by {suggestion.strategy} at {suggestion.imgsz} px"
+    table(title, ("head", *columns), rows, [totals], to=out)
+    for head in heads:
+        say_names(head.name, head.classes, to=out)
+    say_names("\nno symbols, added to the smallest heads", suggestion.absent)
+    say(
+        "\nCollisions: anchor points claimed by two classes of one head, summed over pairs of "
+        f"classes; one head for all classes: {suggestion.single_head_collisions:,}. "
+        "Within classes: anchor points claimed by several boxes of one class."
+    )
+    say(
+        "Boxes that can get their own anchor point: "
+        f"{_percent(suggestion.single_head)} with one head, "
+        f"{_percent(suggestion.these_heads)} with these heads and separate box branches; "
+        f"{_percent(1 - suggestion.without_candidate)} have a candidate point."
+    )
+    if suggestion.box == "shared":
+        say("The config has a shared box branch; box: separate would use the extra anchor points.")
+
+
+def _percent(share: float) -> str:
+    """Format a share as a percentage, rounded down so that only 1 becomes 100 %."""
+    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f} %"

@@ -1,0 +1,41 @@
+"""Summary of a conversion on the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from omr.console import note, say, table
+
+
+def print_summary(summary: dict[str, Any], out: Path) -> None:
+    """Print the numbers of symbols read, written and dropped as tables, and all warnings.
+
+    Args:
+        summary: Counts as returned by :func:`converters.conversion.convert`.
+        out: Folder that was written.
+    """
+    symbols = summary["symbols"]
+    rows = [
+        ("pages", summary["pages"]),
+        ("images", summary["images"]),
+        ("symbols read", symbols["read"]),
+        ("  written", symbols["written"]),
+        *((f"  dropped: {reason}", n) for reason, n in summary["dropped_by_reason"].items()),
+        ("labels in all images", symbols["labels"]),
+        ("  cut at the border of a tile", symbols["cut"]),
+        *((change, sum(by_class.values())) for change, by_class in summary["changed"].items()),
+        *(
+            (f"same box, two classes: {classes}", n)
+            for classes, n in summary["same_box_two_classes"].items()
+        ),
+    ]
+    table(f"Converted to {out}", ("", "count"), [row for row in rows if row[1]])
+    present = [row for row in summary["classes"] if row["written"]]
+    table(
+        "Classes",
+        ("class", "symbols", "labels"),
+        [(row["name"], row["written"], row["labels"]) for row in present],
+    )
+    if absent := [row["name"] for row in summary["classes"] if not row["written"]]:
+        say(f"classes without symbols: {', '.join(absent)}")
+    for warning in summary["warnings"]:
+        note(warning)

@@ -1,0 +1,79 @@
+"""Folder of a demo: its layout, and its preparation for a new demo."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.files.overwriting import check_folder
+
+MARKER_FILE = ".omr-demo"
+"""Empty file in every folder that a demo made; only folders that contain it are replaced."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoFolder:
+    """Paths of everything that a demo writes."""
+
+    root: Path
+
+    @property
+    def pages(self) -> Path:
+        """Engraved pages."""
+        return self.root / "pages"
+
+    @property
+    def data(self) -> Path:
+        """Converted pages."""
+        return self.root / "data"
+
+    @property
+    def shapes(self) -> Path:
+        """Drawn shapes in COCO format."""
+        return self.root / "shapes"
+
+    @property
+    def coco(self) -> Path:
+        """Converted shapes."""
+        return self.root / "coco"
+
+    @property
+    def run(self) -> Path:
+        """Training run."""
+        return self.root / "run"
+
+    @property
+    def weights(self) -> Path:
+        """Checkpoint that is scored."""
+        return self.run / "weights" / "last.pt"
+
+    @property
+    def score(self) -> Path:
+        """Scores on the pages."""
+        return self.root / "score"
+
+    @property
+    def coco_score(self) -> Path:
+        """Scores on the shapes."""
+        return self.root / "coco_score"
+
+    @property
+    def report(self) -> Path:
+        """Summary in Markdown."""
+        return self.root / "REPORT.md"
+
+    def prepare(self, *, force: bool) -> None:
+        """Make an empty folder, removing the contents of an earlier demo.
+
+        Args:
+            force: Replace the folder, if a demo made it.
+
+        Raises:
+            ConfigError: The folder is not empty and may not be replaced.
+        """
+        check_folder(self.root, marker=MARKER_FILE, force=force)
+        folders = self.pages, self.data, self.shapes, self.coco, self.run
+        for folder in (*folders, self.score, self.coco_score):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.report.unlink(missing_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / MARKER_FILE).touch()

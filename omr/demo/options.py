@@ -1,0 +1,51 @@
+"""Options of the demo and fixed settings of its commands, importable without heavy packages."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+STEPS = 1330
+"""Training steps: about five minutes on two cores."""
+MODEL = "omr-tiny"
+BATCH = 8
+OPTIMISATION = ("--lr", 0.005, "--warmup-epochs", 0.1)
+TILE = 320
+"""Side of a tile in pixels."""
+STAFF_SPACE = 12
+"""Staff space in pixels: large enough for stems 1.5 px wide, with whole bars in a tile."""
+PAGES = 120
+"""Pages to engrave: tiles for three epochs. More pages teach more than more epochs."""
+SIZE = "1960x1500"
+"""Size of an engraved page in pixels, lower than a sheet so that less of it stays empty."""
+VAL = 0.12
+"""Share of the works to hold out."""
+FEWEST_PAGES = math.ceil(1 / VAL)
+"""Fewest pages of which one is held out."""
+HOLDOUT_FONT = "Petaluma"
+"""Music font of the held-out pages, the one that looks least like the others."""
+JOINT_HEADS, JOINT_CLASSES = "harmony+coco", "harmony"
+"""Head config of a joint training, and the class map of its music."""
+SHAPES = {"n_train": 400, "n_val": 50}
+"""Images of drawn shapes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoOptions:
+    """Options of ``omr demo``."""
+
+    out: Path
+    """Folder to write."""
+    data: Path | None = None
+    """Data set that ``omr convert`` reads; None to engrave pages."""
+    pages: int = PAGES
+    """Pages to engrave without ``data``."""
+    classes: str = "harmony"
+    """Class map: a name or a YAML file."""
+    joint: bool = False
+    """Whether to train on drawn shapes in COCO format as well."""
+    steps: int = STEPS
+    device: str = ""
+    """``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU."""
+    seed: int = 0
+    force: bool = False
+    """Whether to replace ``out``, if a demo made it."""

@@ -1,0 +1,84 @@
+"""Export: writes a trained model in the format of another program."""
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ultralytics.nn.tasks import DetectionModel
+
+from class_maps import ConfigError
+from converters.files.overwriting import check_files
+from training.export.onnx import export_onnx
+from training.models.checkpoints import load_weights
+from training.models.safe_pickle import write_pickle
+
+ExportFormat: TypeAlias = Literal["onnx", "ultralytics"]
+
+SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "ultralytics": ".pt"}
+"""File name suffix of each format."""
+DEFAULT_IMGSZ = 640
+"""Side of the network input in pixels for weights that do not record theirs."""
+
+
+def export_model(
+    weights: Path,
+    out: Path,
+    export_format: ExportFormat,
+    *,
+    imgsz: int | None = None,
+    trust: bool = False,
+    force: bool = False,
+) -> tuple[str, ...]:
+    """Write a model for another program.
+
+    Args:
+        weights: Checkpoint of a detection model.
+        out: File to write; missing folders are created.
+        export_format: ``onnx``, or ``ultralytics`` for a checkpoint that ``YOLO(FILE)`` loads.
+        imgsz: Side of the square input of an ONNX file in pixels; None for that of the training.
+        trust: Load pickled weights even if that executes their code.
+        force: Overwrite ``out``.
+
+    Returns:
+        Class names by label.
+
+    Raises:
+        ConfigError: ``out`` has the wrong suffix, must not be overwritten or cannot be written, or
+            ``imgsz`` is not a multiple of the model's largest stride.
+        InputError: The weights cannot be read.
+        MissingExtraError: The ``onnx`` package is not installed.
+    """
+    _check_out(out, export_format, weights, force=force)
+    model = load_weights(weights, trust=trust)
+    side = imgsz or int(model.args.get("imgsz", DEFAULT_IMGSZ))
+    _check_imgsz(side, int(model.stride.max()))
+    _write(model, out, export_format, side)
+    return tuple(model.names.values())
+
+
+def _check_out(out: Path, export_format: ExportFormat, weights: Path, *, force: bool) -> None:
+    suffix = SUFFIXES[export_format]
+    if out.suffix != suffix:
+        reason = f"expected a file name ending in {suffix} for --format {export_format}"
+        raise ConfigError(reason, option="--out", value=out)
+    check_files(out, force=force, inputs=[weights])
+    if out.exists() and out.with_suffix(".safetensors").exists():
+        reason = "contains the weights of a run; choose another file"
+        raise ConfigError(reason, option="--out", value=out)
+
+
+def _check_imgsz(imgsz: int, largest_stride: int) -> None:
+    if imgsz % largest_stride:
+        multiple = -(-imgsz // largest_stride) * largest_stride
+        reason = f"must be a multiple of {largest_stride}; use {multiple}"
+        raise ConfigError(reason, option="--imgsz", value=imgsz)
+
+
+def _write(model: DetectionModel, out: Path, export_format: ExportFormat, imgsz: int) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if export_format == "onnx":
+            export_onnx(model, out, imgsz=imgsz)
+        else:
+            write_pickle(model, out)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error

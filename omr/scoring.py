@@ -1,0 +1,243 @@
+"""Scoring: runs a model on a split of a data set and computes its detection metrics.
+
+Main path: :func:`score_model` predicts with :mod:`training.predict.detector`, computes the metrics
+with :mod:`eval.metrics.coco`, and writes a report and a contact sheet.
+
+Shapes: C classes of the data set, K classes of the weights.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from class_maps import ConfigError, with_nearest
+from converters import images
+from converters.files.overwriting import check_files
+from converters.formats.yolo import YoloDataset, open_dataset
+from converters.page import Page
+from eval.metrics.coco import MAX_CONF, evaluate
+from eval.pictures.contact_sheet import compare
+from eval.reports.detection import DetectionReport
+from omr.tracking import TrackPages, untracked
+from training.predict.detector import class_names, predict
+from training.predict.max_det import suggested_max_det
+
+REPORT_FILE = "report.json"
+CONTACT_SHEET_FILE = "contact_sheet.png"
+UNLIMITED = 10**6
+"""Limit on detections per image that no image reaches."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringResult:
+    """Metrics of a model on one split, with the settings that they were computed with."""
+
+    split: str
+    is_training_split: bool
+    """Whether the model may have been trained on the images of this split."""
+    imgsz: int
+    """Longer side of the network input in pixels."""
+    conf: float
+    """Confidence above which predictions were kept."""
+    max_det: int
+    """Highest number of detections per image."""
+    images_at_max_det: int
+    """Images with ``max_det`` detections, some of which may have been cut off."""
+    classes_left_out: tuple[str, ...]
+    """Classes of the weights that the data set does not have."""
+    predictions_left_out: int
+    """Predictions of these classes, which do not count."""
+    report: DetectionReport
+    """Average precision per class, and its means."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return nested dicts, lists and numbers, the report's fields on the top level."""
+        return {
+            "split": self.split,
+            "is_training_split": self.is_training_split,
+            "imgsz": self.imgsz,
+            "conf": self.conf,
+            "max_det": self.max_det,
+            "images_at_max_det": self.images_at_max_det,
+            "classes_left_out": list(self.classes_left_out),
+            "predictions_left_out": self.predictions_left_out,
+            **self.report.to_json(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Predictions:
+    """Predictions for the pages of a split, with the labels of the data set."""
+
+    pages: list[Page]
+    """One page per image, with at most ``max_det`` symbols."""
+    max_det: int
+    classes_left_out: tuple[str, ...]
+    n_left_out: int
+
+    @property
+    def n_at_max_det(self) -> int:
+        """Number of images with ``max_det`` symbols."""
+        return sum(len(page.labels) >= self.max_det for page in self.pages)
+
+
+def score_model(
+    weights: Path,
+    data: Path,
+    *,
+    imgsz: int = 640,
+    batch: int = 16,
+    device: str = "",
+    split: str = "val",
+    conf: float = MAX_CONF,
+    out: Path | None = None,
+    trust: bool = False,
+    force: bool = False,
+    track: TrackPages = untracked,
+) -> ScoringResult:
+    """Score a model on a split of a data set with the COCO detection metrics.
+
+    Classes are matched by name. Classes that only the weights have do not count.
+
+    Args:
+        weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
+        data: YOLO folder as :func:`converters.conversion.convert` writes it.
+        imgsz: Longer side to which images are resized, in pixels.
+        batch: Images per batch.
+        device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
+        split: Split to score.
+        conf: Confidence above which predictions are kept, at most ``MAX_CONF``.
+        out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
+        trust: Load pickled weights even if that executes their code.
+        force: Overwrite a report in ``out``.
+        track: Wrapper of the predicted pages that shows progress.
+
+    Raises:
+        ConfigError: ``conf`` is too high, ``out`` contains a report and ``force`` is not set, the
+            weights lack a class of the data, a class name is duplicated, or the device is missing.
+        InputError: The data set has no such split, or weights, labels or an image cannot be read.
+    """
+    _check_options(conf, out, force=force)
+    dataset = open_dataset(data)
+    names = class_names(weights, trust=trust)
+    _check_names(names, dataset.names)
+    truths = list(dataset.pages(split))
+    folder = dataset.splits[split]
+    predict_pages = partial(
+        predict,
+        weights,
+        [(folder / truth.image, truth.image) for truth in truths],
+        imgsz=imgsz,
+        batch=batch,
+        device=device,
+        score_thresh=conf,
+        trust=trust,
+    )
+    predictions = _predictions(predict_pages, truths, names, dataset.names, track)
+    result = ScoringResult(
+        split=split,
+        is_training_split=_is_training_split(dataset, split),
+        imgsz=imgsz,
+        conf=conf,
+        max_det=predictions.max_det,
+        images_at_max_det=predictions.n_at_max_det,
+        classes_left_out=predictions.classes_left_out,
+        predictions_left_out=predictions.n_left_out,
+        report=evaluate(truths, predictions.pages, dataset.names),
+    )
+    if out is not None:
+        _write(out, result, compare(folder, truths, predictions.pages, dataset.names))
+    return result
+
+
+def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) -> Page:
+    """Return a prediction with the labels of a data set, without classes that the set lacks.
+
+    Args:
+        page: Predicted symbols, with labels of the weights.
+        weight_names: Names of the weights' classes by label, length K.
+        data_names: Names of the data set's classes by label, length C.
+    """
+    if tuple(weight_names) == tuple(data_names):
+        return page
+    label_of = {name: label for label, name in enumerate(data_names)}
+    new_labels = np.array([label_of.get(name, -1) for name in weight_names], dtype=np.int64)  # (K,)
+    labels = new_labels[page.labels]
+    return replace(page, labels=labels).only(labels >= 0)
+
+
+def _predictions(
+    predict_pages: Callable[..., Iterable[Page]],
+    truths: Sequence[Page],
+    weight_names: Sequence[str],
+    data_names: Sequence[str],
+    track: TrackPages,
+) -> _Predictions:
+    """Predict all pages, limit their detections, and give them the data set's labels.
+
+    Args:
+        predict_pages: Function that predicts the pages in the order of ``truths``, highest
+            confidence first, with at most ``max_det`` symbols each.
+        truths: Ground truth of the split.
+        weight_names: Names of the weights' classes, length K.
+        data_names: Names of the data set's classes, length C.
+        track: Wrapper of the predicted pages that shows progress.
+    """
+    left_out = tuple(name for name in weight_names if name not in data_names)
+    max_det = suggested_max_det(max(len(page.labels) for page in truths))
+    pages, n_left_out = [], 0
+    # Classes that the data does not have must not use up the limit.
+    predicted = predict_pages(max_det=UNLIMITED if left_out else max_det)
+    for page in track(predicted, len(truths)):
+        kept = relabel(page, weight_names, data_names)
+        n_left_out += len(page.labels) - len(kept.labels)
+        pages.append(kept.only(slice(max_det)))
+    return _Predictions(
+        pages=pages, max_det=max_det, classes_left_out=left_out, n_left_out=n_left_out
+    )
+
+
+def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
+    if conf > MAX_CONF:
+        reason = "too high, average precision also needs predictions of low confidence"
+        raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
+    if out is not None:
+        check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
+
+
+def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:
+    """Check that each class of the data is a class of the weights, and that no name is duplicated.
+
+    Raises:
+        ConfigError: A class is missing, or a name is duplicated.
+    """
+    if tuple(weight_names) == tuple(data_names):
+        return
+    problems = [
+        f"duplicate names in the {origin}: {', '.join(duplicates)}"
+        for origin, names in (("weights", weight_names), ("data", data_names))
+        if (duplicates := sorted(name for name, n in Counter(names).items() if n > 1))
+    ]
+    if missing := set(data_names) - set(weight_names):
+        problems.append(f"not in the weights: {with_nearest(sorted(missing), weight_names)}")
+    if problems:
+        raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
+
+
+def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    report = json.dumps(result.to_json(), indent=1) + "\n"
+    (out / REPORT_FILE).write_text(report, encoding="utf-8")
+    images.write(contact_sheet, out / CONTACT_SHEET_FILE)
+
+
+def _is_training_split(dataset: YoloDataset, split: str) -> bool:
+    """Return whether a split uses the folder of the training images, as small data sets may."""
+    train = dataset.splits.get("train")
+    return train is not None and dataset.splits[split].resolve() == train.resolve()

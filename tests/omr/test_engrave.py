@@ -1,0 +1,73 @@
+import inspect
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from class_maps import ConfigError
+from converters.engraving.smufl import FONTS
+from omr.cli import app
+from omr.commands.engrave import engrave
+
+NOTE = (
+    "note: blend2d is not installed; pages are rasterised with NumPy, which is slower and changes "
+    "pixels by a few grey levels. Run pip install 'omr-toolkit[engrave]' to install it."
+)
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["engrave", *map(str, words)])
+
+
+def rasteriser(folder: Path) -> str:
+    return str(json.loads((folder / "manifest.json").read_text())["rasteriser"])
+
+
+def test_pages_are_rasterised_with_blend2d_by_default(tmp_path: Path) -> None:
+    result = run(tmp_path / "out", "--pages", 1, "--size", "400x300")
+    assert result.exit_code == 0, result.output
+    assert "blend2d" not in result.stderr
+    assert rasteriser(tmp_path / "out") == f"blend2d {version('blend2d-py')}"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_fallback_without_blend2d_is_noted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr("converters.engraving.raster.find_spec", lambda name: None)
+    result = run(
+        tmp_path / "out", "--pages", 3, "--size", "400x300", "--workers", workers, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[0] == NOTE
+    assert result.stderr.count("blend2d") == 1
+    assert json.loads(result.stdout)["rasteriser"] == f"numpy {version('numpy')}"
+    assert rasteriser(tmp_path / "out") == f"numpy {version('numpy')}"
+
+
+def test_the_closing_summary(tmp_path: Path) -> None:
+    result = run(tmp_path / "out", "--pages", 1, "--size", "400x300", "--val", 0.1)
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    n_absent = list(json.loads((tmp_path / "out/manifest.json").read_text())["categories"].values())
+    assert f"{n_absent.count(0)} categories do not occur; manifest.json lists them" in lines
+    assert "overlapping symbols: 0 (0.00%)" in lines
+    assert lines[-1] == (
+        "note: --val 0.1: too few pages to hold any out; all pages are in the training split"
+    )
+
+
+@pytest.mark.parametrize("size", ["", "400", "400x", "400X300", "0x400000"])
+def test_a_malformed_size(tmp_path: Path, size: str) -> None:
+    error = run(tmp_path / "out", "--size", size).exception
+    assert isinstance(error, ConfigError)
+    assert (
+        str(error) == f"--size {size}: malformed; expected WIDTHxHEIGHT in pixels, e.g. 1960x2772"
+    )
+
+
+def test_help_lists_every_music_font() -> None:
+    [option] = inspect.signature(engrave, eval_str=True).parameters["fonts"].annotation.__metadata__
+    assert option.help == f"Music fonts, comma-separated: {', '.join(FONTS)}."

@@ -1,0 +1,46 @@
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+
+from converters.page import Page
+from omr.scoring import relabel
+
+
+def prediction(labels: Sequence[int]) -> Page:
+    n = len(labels)
+    return Page(
+        image=PurePosixPath("a.png"),
+        width=100,
+        height=100,
+        boxes_xyxy=np.arange(4.0 * n).reshape(n, 4),
+        labels=np.array(labels, dtype=np.int64),
+        scores=np.linspace(0.9, 0.5, n),
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "weight_names", "data_names", "rows", "new_labels"),
+    [
+        pytest.param([], ("stem", "clef"), ("clef",), [], [], id="no symbols"),
+        pytest.param([1, 0], ("stem", "clef"), ("stem", "clef"), [0, 1], [1, 0], id="same"),
+        pytest.param([1, 0], ("stem", "clef"), ("clef", "stem"), [0, 1], [0, 1], id="reordered"),
+        pytest.param([2, 1, 0], ("dog", "stem", "cat"), ("stem",), [1], [0], id="other classes"),
+        pytest.param([0], ("dog",), ("stem",), [], [], id="nothing in common"),
+    ],
+)
+def test_relabel(
+    labels: list[int],
+    weight_names: tuple[str, ...],
+    data_names: tuple[str, ...],
+    rows: list[int],
+    new_labels: list[int],
+) -> None:
+    page = prediction(labels)
+    relabelled = relabel(page, weight_names, data_names)
+    assert relabelled.labels.tolist() == new_labels
+    assert page.scores is not None
+    assert relabelled.scores is not None
+    assert np.array_equal(relabelled.boxes_xyxy, page.boxes_xyxy[rows])
+    assert np.array_equal(relabelled.scores, page.scores[rows])

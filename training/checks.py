@@ -1,0 +1,136 @@
+"""Checks of a training before it writes anything: configuration, inputs, and run folder."""
+
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from class_maps import ConfigError, MissingExtraError
+from converters.files.overwriting import check_folder, is_free
+from training.config import CONFIG_FILE, STRIDE, TrainConfig
+from training.data.label_files import check_images
+from training.engine.freezing import check_freezing
+from training.engine.inputs import TrainingInputs
+from training.engine.precision import resolved
+from training.engine.run_options import RunOptions
+from training.engine.tensorboard import check_tensorboard
+from training.heads.distance_bins import has_bins_below_zero
+from training.heads.grouped import GroupedDetect
+from training.heads.head_config import HeadConfig
+from training.losses.detection import UNUSED, AssignerName
+from training.models.description import activation_kept
+from training.models.transfer import check_fit
+from training.runtime.devices import check_device
+from training.runtime.distributed import check_ranks, is_first
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Check devices, precision and packages, before any input is opened.
+
+    Raises:
+        ConfigError: A device is missing, does not support the precision, or does not fit the batch.
+        MissingExtraError: A package is not installed.
+    """
+    resolved(config.precision, torch.device(check_device(config.device)))
+    check_ranks(config.device, config.batch)
+    if config.tensorboard:
+        check_tensorboard()
+    if "," in config.device and importlib.util.find_spec("cloudpickle") is None:
+        raise MissingExtraError("several devices need cloudpickle: pip install cloudpickle")
+
+
+def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
+    """Check that data sets, weights and settings of a training match.
+
+    Raises:
+        ConfigError: Music would be mirrored; class groups, frozen layers or the last batch do not
+            match the data or the weights.
+        InputError: The weights are of another model, or an image cannot be trained on.
+    """
+    options.transforms.check(inputs.data)
+    check_heads(config, options, inputs)
+    check_freezing(options.freezing, weights=inputs.model, epochs=config.epochs)
+    _check_last_batch(config, inputs.counts["train"].images)
+    if is_first():
+        check_images(inputs.image_labels("train") | inputs.image_labels("val"))
+
+
+def check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
+    """Check that the class groups match the data, and that the weights match both.
+
+    Raises:
+        ConfigError: The groups have other classes than the data or the weights.
+        InputError: The weights are of another model.
+    """
+    heads, names, weights = options.heads, inputs.data.names, inputs.model
+    if heads:
+        heads.labels(names)
+        _check_group_settings(heads, config.assigner)
+    if config.resume or weights is None:
+        return
+    file = options.weights_file or Path()
+    if str(file) != options.model:
+        with activation_kept():
+            new = DetectionModel(options.model, nc=len(names), verbose=False)
+        check_fit(weights, new, file, config.model)
+    if heads and heads.box_encoding == "stock" and has_bins_below_zero(weights.model[-1]):
+        raise ConfigError(
+            f"--heads: box_encoding: stock, but {file} has distance bins below zero; omit "
+            "box_encoding, or start from other weights"
+        )
+    if isinstance(weights.model[-1], GroupedDetect):
+        _check_grouped_weights(options, weights, names)
+
+
+def _check_grouped_weights(
+    options: RunOptions, weights: DetectionModel, names: Sequence[str]
+) -> None:
+    file = options.weights_file
+    if options.heads:
+        raise ConfigError(f"--heads: {file} already has several heads; omit --heads")
+    if sorted(weights.names.values()) != sorted(names):
+        folders = " ".join(map(str, options.datasets.folders))
+        raise ConfigError(
+            f"{file}: has heads for other classes than {folders}; start from weights with a single "
+            "head"
+        )
+
+
+def _check_group_settings(heads: HeadConfig, assigner: AssignerName) -> None:
+    """Check that the assigner uses every setting of the class groups."""
+    for group in heads.groups:
+        if unused := [name for name in UNUSED[assigner] if getattr(group, name) is not None]:
+            raise ConfigError(
+                f"--heads: {group.name}: {' and '.join(unused)}: not used by --assigner "
+                f"{assigner}; omit {'it' if len(unused) == 1 else 'them'}"
+            )
+
+
+def _check_last_batch(config: TrainConfig, n_images: int) -> None:
+    """Check the last batch: of one image this small BatchNorm sees one value per channel."""
+    if config.imgsz < 2 * STRIDE and n_images % config.batch == 1:
+        raise ConfigError(
+            f"--imgsz {config.imgsz}: too small for a last batch of one image; use {2 * STRIDE}, "
+            "or another --batch"
+        )
+
+
+def make_room(config: TrainConfig, *, force: bool) -> None:
+    """Check that the run folder is free, and remove the run in it if it may be replaced.
+
+    Raises:
+        ConfigError: The folder exists and may not be replaced, or contains inputs of the training.
+    """
+    out = config.out
+    files = (Path(file) for file in (config.model, config.weights, config.heads) if file)
+    inputs = (config.data, *config.joint, *files)
+    check_folder(out, marker=CONFIG_FILE, force=force, inputs=inputs, resumable=True)
+    if is_free(out):
+        return
+    for old in out.iterdir():
+        if old.name != CONFIG_FILE:  # removed last, so that an interrupted removal can be repeated
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    shutil.rmtree(out)

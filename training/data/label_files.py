@@ -1,0 +1,169 @@
+"""Label files of a training: read once, checked, counted and hashed.
+
+Ultralytics drops an image with one invalid row, and every duplicate row, and only logs it. Here an
+invalid row is an error and duplicates are counted. The rows that were read are the rows that are
+trained on: Ultralytics does not open a label file itself.
+
+Shapes: N symbols of an image.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from ultralytics.data.utils import verify_image_label
+from ultralytics.utils import NUM_THREADS
+
+from class_maps import InputError
+from converters.formats.yolo import LabelledImage, YoloDataset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelCounts:
+    """Counts of the images and symbols of one split."""
+
+    images: int
+    symbols: int
+    """Rows of the label files, duplicates counted once."""
+    duplicates: int
+    """Rows that repeat an earlier row of the same file; each is trained on once."""
+    without_labels: int
+    """Images without a symbol."""
+    most: int
+    """Symbols of the fullest image."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ImageLabels:
+    """Size of one image and the rows of its label file."""
+
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    rows: NDArray[np.float32]
+    """Label, then centre, width and height as fractions of the image, without duplicates, shape
+    ``(N, 5)``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SplitLabels:
+    """Labels of one split of a data set."""
+
+    counts: LabelCounts
+    digest: str
+    """SHA-256 of the names and sizes of the images and the contents of their label files."""
+    images: Mapping[str, ImageLabels]
+    """Labels of each image, by its absolute path."""
+
+
+def read_labels(dataset: YoloDataset) -> dict[str, SplitLabels]:
+    """Read each label file of a data set once.
+
+    Returns:
+        Labels of ``train`` and ``val``.
+
+    Raises:
+        InputError: A split is missing or has no images, an image or a label file cannot be read, a
+            label is not a whole number, a symbol has a side of 0, or ``train`` has no symbols.
+    """
+    splits = {"train": _read_split(dataset, "train")}
+    is_same = dataset.splits.get("val") == dataset.splits["train"]
+    splits["val"] = splits["train"] if is_same else _read_split(dataset, "val")
+    if not splits["train"].counts.symbols:
+        n_images = splits["train"].counts.images
+        raise InputError(no_symbols(n_images), path=dataset.splits["train"])
+    return splits
+
+
+def no_symbols(n_images: int) -> str:
+    """Return the message about a split without a single symbol."""
+    return (
+        f"no symbols for any of its {n_images} images; "
+        "labels/ must be next to images/; convert the data set again"
+    )
+
+
+def total(counts: Iterable[LabelCounts]) -> LabelCounts:
+    """Add up the counts of several data sets."""
+    parts = [*counts]
+    return LabelCounts(
+        images=sum(part.images for part in parts),
+        symbols=sum(part.symbols for part in parts),
+        duplicates=sum(part.duplicates for part in parts),
+        without_labels=sum(part.without_labels for part in parts),
+        most=max(part.most for part in parts),
+    )
+
+
+def check_images(files: Iterable[str]) -> None:
+    """Check that Ultralytics can train on every image, and let it repair truncated JPEG files.
+
+    Raises:
+        InputError: An image is broken or smaller than 10 px.
+    """
+    with ThreadPool(NUM_THREADS) as pool:
+        broken = sorted(file for file, ok in pool.imap(_check_image, files) if not ok)
+    if broken:
+        others = f" ({len(broken) - 1} more like it)" if broken[1:] else ""
+        raise InputError(
+            f"cannot be trained on: broken, or smaller than 10 px{others}; replace or remove it",
+            path=Path(broken[0]),
+        )
+
+
+def without_duplicates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Remove duplicate rows; the order changes only if there are any, as in Ultralytics."""
+    first = np.unique(rows, axis=0, return_index=True)[1]
+    return rows if len(first) == len(rows) else rows[first]
+
+
+def _check_image(file: str) -> tuple[str, bool]:
+    no_label_file = ""
+    return file, verify_image_label((file, no_label_file, "", False, 1, 0, 0, False))[0] is not None
+
+
+def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
+    digest = hashlib.sha256()
+    images: dict[str, ImageLabels] = {}
+    duplicates = 0
+    for image in dataset.labelled_images(split):
+        digest.update(image.fingerprint())
+        _check_rows(image)
+        rows = without_duplicates(image.rows.astype(np.float32))
+        duplicates += len(image.rows) - len(rows)
+        page = image.page
+        images[str(image.path.absolute())] = ImageLabels(
+            height=page.height, width=page.width, rows=rows
+        )
+    n_symbols = [len(labels.rows) for labels in images.values()]
+    counts = LabelCounts(
+        images=len(n_symbols),
+        symbols=sum(n_symbols),
+        duplicates=duplicates,
+        without_labels=n_symbols.count(0),
+        most=max(n_symbols, default=0),
+    )
+    return SplitLabels(counts=counts, digest=digest.hexdigest(), images=images)
+
+
+def _check_rows(image: LabelledImage) -> None:
+    fractional = image.rows[:, 0] % 1 != 0
+    if fractional.any():
+        raise InputError(
+            f"label {image.rows[fractional.argmax(), 0]:g} is not a whole number; convert the data "
+            "set again",
+            path=image.path,
+        )
+    boxes_xyxy = image.page.boxes_xyxy
+    flat = (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
+    if flat.any():
+        raise InputError(
+            f"{flat.sum()} symbols have a side of 0, the first in line {flat.argmax() + 1} of its "
+            "label file; convert the data set again",
+            path=image.path,
+        )

@@ -1,0 +1,90 @@
+"""Ultralytics' arguments for a configuration."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from training.engine.precision import amp_argument, resolved
+from training.models.checkpoints import is_weights
+from training.predict.max_det import suggested_max_det
+from training.runs.resume_state import STATE_FILE, read
+from training.runtime.devices import check_device, is_deterministic
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+NOT_USED = (
+    *("hsv_h", "hsv_s", "shear", "perspective", "mixup", "cutmix", "copy_paste"),
+    *("close_mosaic", "erasing", "multi_scale"),
+)
+"""Ultralytics' augmentation that is always off."""
+
+
+def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[str, Any]:
+    """Translate a configuration into Ultralytics' arguments.
+
+    Args:
+        config: Configuration of the training.
+        model: Ultralytics' model file, or a file with weights.
+        max_symbols: Symbols of the fullest image.
+
+    Raises:
+        ConfigError: The device is missing or does not support the precision.
+        InputError: The state of a resumed run cannot be read.
+    """
+    out = config.out.absolute()
+    device = torch.device(check_device(config.device))
+    overrides: dict[str, Any] = {
+        "task": "detect",
+        "mode": "train",
+        "model": model,
+        "data": str(config.data.absolute()),
+        "project": str(out.parent),
+        "name": out.name,
+        "save_dir": str(out),  # a resumed run may have been moved
+        "exist_ok": True,
+        "epochs": config.epochs,
+        "imgsz": config.imgsz,
+        "batch": config.batch,
+        "device": config.device or None,
+        "workers": config.workers,
+        "seed": config.seed,
+        "deterministic": is_deterministic(device, asked=config.deterministic),
+        "val": config.validate,
+        "patience": 0,  # no early stopping: the configuration sets the number of epochs
+        "plots": False,
+        "pretrained": is_weights(model),  # False would discard the weights of a resumed run, too
+        "max_det": suggested_max_det(max_symbols),
+    }
+    overrides |= _optimisation(config, device) | _augmentation(config)
+    if config.resume:
+        overrides["resume"] = model
+        state = read(out / "weights" / STATE_FILE, mapped=True)
+        overrides["amp"] = amp_argument(state["used"], device)  # the result of its self-test
+    return overrides
+
+
+def _optimisation(config: "TrainConfig", device: torch.device) -> dict[str, Any]:
+    return {
+        "optimizer": config.optimizer,
+        "lr0": config.lr,
+        "lrf": config.final_lr,
+        "weight_decay": config.weight_decay,
+        "warmup_epochs": config.warmup_epochs,
+        # The default of 0.1 would let Adam undo the size prior in the first steps.
+        "warmup_bias_lr": 0.0,
+        # To Ultralytics every batch is a step; OmrTrainer accumulates gradients itself.
+        "nbs": config.batch,
+        "amp": amp_argument(resolved(config.precision, device), device),
+    }
+
+
+def _augmentation(config: "TrainConfig") -> dict[str, Any]:
+    return {
+        "translate": config.translate,
+        "scale": config.scale,
+        "hsv_v": config.brightness,
+        # The transforms take these from the run options; here they are recorded.
+        **{name: getattr(config, name) for name in ("fliplr", "flipud", "degrees", "mosaic")},
+        **dict.fromkeys(NOT_USED, 0),
+    }

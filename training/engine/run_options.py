@@ -1,0 +1,61 @@
+"""Settings of a training that Ultralytics' own arguments do not cover."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.data.allowed_transforms import Transforms
+from training.data.multi_dataset import DatasetOptions
+from training.engine.freezing import FreezeOptions
+from training.engine.precision import Precision
+from training.heads.head_config import HeadConfig
+from training.losses.detection import LossOptions
+from training.models.checkpoints import is_weights
+
+ON_OPTIONS = "on_options"
+"""Callbacks that :class:`~training.engine.omr_trainer.OmrTrainer` runs in its constructor before it
+opens the data, in the processes of all devices: Ultralytics runs ``on_pretrain_routine_start`` in
+the first one only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """Settings that a trainer takes besides Ultralytics' arguments.
+
+    They reach the processes of several devices as a pickled callback, :meth:`apply`.
+    """
+
+    model: str
+    """Ultralytics' model file, or a file with weights that also describes the model."""
+    datasets: DatasetOptions
+    """Data sets, and how they are combined."""
+    weights: str
+    """File with weights to initialise a new ``model`` from; empty for none."""
+    trust: bool
+    """Whether loading weights may execute their code."""
+    size_prior: bool
+    """Whether a new head starts from the symbol sizes of the data."""
+    loss: LossOptions
+    """Label assignment and loss weights."""
+    transforms: Transforms
+    """Augmentation other than shifts, sizes and brightness."""
+    precision: Precision
+    """Requested precision; ``RunState.precision`` is the one in use."""
+    tensorboard: bool
+    """Whether to write TensorBoard event files."""
+    heads: HeadConfig | None
+    """Groups of classes with a head each; None for a single head, or for that of the weights."""
+    freezing: FreezeOptions
+    """Frozen layers, and when they are unfrozen."""
+    nominal_batch: int
+    """Images per optimiser step over all devices; gradients of smaller batches are accumulated."""
+
+    @property
+    def weights_file(self) -> Path | None:
+        """File that the weights are read from; None to train from scratch."""
+        file = self.model if is_weights(self.model) else self.weights
+        return Path(file) if file else None
+
+    def apply(self, trainer: Any) -> None:  # noqa: ANN401
+        """Give these settings to a trainer; a callback of ``ON_OPTIONS``."""
+        trainer.options = self

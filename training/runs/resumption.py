@@ -1,0 +1,81 @@
+"""Configuration of a resumed run: its own settings, with the device and workers of this call."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from class_maps import ConfigError
+from training.config import TrainConfig, read_config
+from training.runs.checkpoint_files import REPORT_FILE, finish_run
+from training.runs.provenance import HEADS_FILE
+from training.runs.resume_state import STATE_FILE, read
+
+
+def resumed_config(config: TrainConfig) -> TrainConfig:
+    """Return the configuration that a run was started with, adapted to this call.
+
+    Args:
+        config: Configuration of this call; ``data``, ``joint``, ``out``, ``device`` and ``workers``
+            are used.
+
+    Raises:
+        ConfigError: The run was started with other data sets, is finished, or cannot be resumed.
+        InputError: The configuration or state of the run cannot be read.
+    """
+    weights = config.out / "weights"
+    no_state = ConfigError(
+        f"{config.out}: cannot be resumed: no weights/{STATE_FILE}; delete it and start again"
+    )
+    if not weights.is_dir():
+        raise no_state
+    stored = read_config(config.out)
+    _check_folders(stored, config)
+    if _epochs_done(config.out) >= stored.epochs:
+        finish_run(weights)  # in case it was killed after its last epoch
+        raise ConfigError(
+            f"{config.out}: already finished after {stored.epochs} epochs; to train further, start "
+            "a new run with --model weights/last.pt"
+        )
+    if not (weights / STATE_FILE).is_file():
+        raise no_state
+    if not (weights / "last.pt").is_file():
+        raise ConfigError(f"{weights}/last.pt: missing; restore the file, or start again")
+    return replace(
+        stored,
+        data=config.data,
+        joint=config.joint,
+        out=config.out,
+        # The file that the run was started with may no longer exist.
+        heads=str(config.out / HEADS_FILE) if stored.heads else "",
+        device=config.device,
+        workers=config.workers,
+        resume=True,
+    )
+
+
+def _check_folders(stored: TrainConfig, config: TrainConfig) -> None:
+    """Check that a run resumes with its own data sets, which may have been moved."""
+    before, now = stored.sources().folders, config.sources().folders
+    pairs = zip(before, now, strict=False)
+    differ = [old.exists() and old.resolve() != new.resolve() for old, new in pairs]
+    if len(before) != len(now) or any(differ):
+        raise ConfigError(
+            f"{config.out}: was started with {_listed(before)}, not with {_listed(now)}; give "
+            "these, or start a new run with --model weights/last.pt"
+        )
+
+
+def _epochs_done(out: Path) -> int:
+    """Count the finished epochs of a run."""
+    state, report = out / "weights" / STATE_FILE, out / REPORT_FILE
+    if state.is_file():
+        n_saved: int = read(state, mapped=True)["epochs_done"]
+        return n_saved
+    if not report.is_file():
+        return 0
+    n_reported: int = json.loads(report.read_text("utf-8"))["epochs"]
+    return n_reported
+
+
+def _listed(folders: tuple[Path, ...]) -> str:
+    return " ".join(map(str, folders))

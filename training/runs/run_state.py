@@ -1,0 +1,50 @@
+"""Mutable state of a training beyond what Ultralytics' trainer holds."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from training.data.augmentation import SymbolCounter
+from training.engine.precision import Precision
+from training.models.transfer import TransferReport
+
+
+@dataclass(kw_only=True, slots=True)
+class RunState:
+    """Counters and results of a training, updated as it proceeds."""
+
+    state_file: Path
+    """File with the resume state."""
+    counts: Tensor
+    """Symbols seen and dropped by augmentation in all finished epochs, int64, shape ``(2, C)``."""
+    counter: SymbolCounter = field(default_factory=lambda: SymbolCounter(0, 0))
+    """Counts of the epochs in progress."""
+    precision: Precision = "fp32"
+    """Precision in use: ``bf16``, ``fp16`` or ``fp32``."""
+    priors: Tensor | None = None
+    """Box size that each level started from, or None if the head did not start from sizes."""
+    transferred: TransferReport | None = None
+    """Weights that the model was initialised from; None for a model from scratch."""
+    files: list[str] = field(default_factory=list)
+    """Images of the batches since the last optimiser step."""
+    batches_done: int = 0
+    """Batches of this epoch."""
+    batches_gathered: int = 0
+    """Batches since the last optimiser step."""
+    batches_per_step: int = 1
+    """Batches whose gradients make up one optimiser step."""
+    earlier: "EarlierRun" = field(default_factory=lambda: EarlierRun())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlierRun:
+    """Saved values that a resumed run restores once its trainer is set up."""
+
+    seconds: float = 0.0
+    """Training time so far."""
+    criterion: dict[str, Any] = field(default_factory=dict)
+    """Values of the loss that change from epoch to epoch."""
+    guard: dict[str, int] = field(default_factory=dict)
+    """History of the guard against non-finite losses."""

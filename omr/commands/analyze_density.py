@@ -12,9 +12,10 @@ from omr.options import AsJson
 from omr.settings_options import add_options, chosen_settings, option_name, require
 
 if TYPE_CHECKING:
+    from eval.reports.density_report import DensityReport
     from training.config import TrainConfig
-    from training.density.initial_weights import ColdStart
-    from training.density.report import DensityReport
+    from training.density.initial_weights import InitialWeightAnalysis
+    from training.density.report import DensityAnalysis
     from training.memory.step import StepSpec
 
 SETTINGS = (
@@ -86,11 +87,12 @@ def analyze_density(
     if found.config.batch < batch:
         note(f"batch {found.config.batch}, not {batch}: there are no more images")
     _show(found)
-    plain = found.to_json()
+    density = found.report()
+    plain = density.to_json()
     if measure:
         plain["measured"] = _measure(found.spec)
     if report:
-        _write(plain, report)
+        _write(density, report)
     if as_json:
         print_json(plain)
     if found.problem:
@@ -110,23 +112,23 @@ def _config(context: typer.Context) -> "TrainConfig":
     return TrainConfig(**values)
 
 
-def _write(plain: dict[str, object], file: Path) -> None:
+def _write(density: "DensityReport", file: Path) -> None:
     from eval.reports.density import write_density_report
 
     try:
-        write_density_report(plain, file)
+        write_density_report(density, file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
     say(f"plots, all classes: {file}")
 
 
-def _show(found: "DensityReport") -> None:
+def _show(found: "DensityAnalysis") -> None:
     from converters.reproduce_command import TO_CUT
 
     _show_symbols(found)
     _show_classes(found)
     _show_memory(found)
-    if suggest := found.suggest:
+    if suggest := found.recommendation:
         say("\nWhat to launch:")
         for reason in suggest.reasons:
             entry(reason)
@@ -136,8 +138,8 @@ def _show(found: "DensityReport") -> None:
         say(f"\n{suggest.command}")
 
 
-def _show_symbols(found: "DensityReport") -> None:
-    survey, batch = found.survey, found.config.batch
+def _show_symbols(found: "DensityAnalysis") -> None:
+    survey, batch = found.labels, found.config.batch
     table(
         "Symbols an image (P95: 95 of 100 images have no more)",
         ("", "images", "mean", "P50", "P95", "P99", "max"),
@@ -148,23 +150,23 @@ def _show_symbols(found: "DensityReport") -> None:
             for stage in survey.stages
         ],
     )
-    fullest, whole = survey.fullness.fullest_image(batch), survey.fullness.whole_batch(batch)
+    fullest, whole = survey.crowding.fullest_image(batch), survey.crowding.whole_batch(batch)
     if fullest and whole:
         entry(
             f"a batch of {batch}: {whole.expected:,.0f} symbols, {whole.p999:,} at most in 999 of "
             f"1,000; its fullest image: {fullest.expected:,.0f}, {fullest.p999:,}"
         )
-    if batch < survey.n_images and (most := survey.fullness.of_epoch(batch)):
+    if batch < survey.n_images and (most := survey.crowding.epoch_max(batch)):
         entry(f"the fullest of an epoch: a batch {most.batch:,.0f}, an image {most.image:,.0f}")
     if not survey.n_symbols:
         note(f"no image has a symbol; nothing could be learnt from {found.config.data}")
 
 
-def _show_classes(found: "DensityReport") -> None:
+def _show_classes(found: "DensityAnalysis") -> None:
     """Say what is wrong with which classes; all of them are in the report."""
     from training.density.recommendation import MOST_NAMES
 
-    survey, start = found.survey, found.survey.start
+    survey, start = found.labels, found.labels.initial_weights
     present = sorted((row for row in survey.sizes if row.count), key=lambda row: -row.count)
     if not present:
         return
@@ -173,30 +175,30 @@ def _show_classes(found: "DensityReport") -> None:
         ("others have no symbol", [row.name for row in survey.sizes if not row.count]),
         ("mostly under 2 px", [r.name for r in present if (r.under_2px or 0) > MOST]),
         ("mostly dropped by Ultralytics' augmentation", start.dropped_stock),
-        ("without weight in the loss when Ultralytics' head starts", start.cold_stock),
-        ("mostly dropped by that of omr train", start.dropped_own),
-        ("without weight when the head of omr train starts", start.cold_own),
+        ("without weight in the loss when Ultralytics' head starts", start.zero_weight_stock),
+        ("mostly dropped by that of omr train", start.dropped_ours),
+        ("without weight when the head of omr train starts", start.zero_weight_ours),
     )
     for what, names in told:
         if shown := list(names):
             entry(f"{len(shown)} {what}: {some(shown, MOST_NAMES)}")
     if start.priors:
         entry(f"first boxes of omr train: {some(_first_boxes(start), MOST_NAMES)}")
-    contest = survey.contest
-    if contest.ceiling_single is not None:
+    contest = survey.competition
+    if contest.max_recall_single_head is not None:
         heads = ""
-        if found.heads and contest.ceiling_heads is not None:
-            heads = f", {contest.ceiling_heads:.2%} with these heads"
-        entry(f"{contest.ceiling_single:.2%} of the symbols find an anchor point{heads}")
+        if found.heads and contest.max_recall_heads is not None:
+            heads = f", {contest.max_recall_heads:.2%} with these heads"
+        entry(f"{contest.max_recall_single_head:.2%} of the symbols find an anchor point{heads}")
     said = [
         f"{reach.iou50:.1%} {name.replace(',', '')}"
-        for name, reach in survey.ceilings.overall.items()
+        for name, reach in survey.maximum_recall.overall.items()
         if reach
     ]
     entry(f"boxes that a head can say at IoU .5: {', '.join(said)}")
 
 
-def _first_boxes(start: "ColdStart") -> list[str]:
+def _first_boxes(start: "InitialWeightAnalysis") -> list[str]:
     """Tell what each box branch begins with: a size for each stride, rising."""
     sizes: dict[str | None, list[str]] = {}
     for prior in start.priors:
@@ -204,7 +206,7 @@ def _first_boxes(start: "ColdStart") -> list[str]:
     return [(f"{group} " if group else "") + f"{', '.join(own)} px" for group, own in sizes.items()]
 
 
-def _show_memory(found: "DensityReport") -> None:
+def _show_memory(found: "DensityAnalysis") -> None:
     from eval.html.number_format import share
 
     memory, gpu = found.memory, found.gpu

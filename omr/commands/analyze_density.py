@@ -2,19 +2,27 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from class_maps import ConfigError, some
 from omr.console import entry, note, print_json, say, table
-from omr.options import AsJson, Trust
+from omr.options import AsJson
+from omr.settings_options import add_options, chosen_settings, option_name, require
 
 if TYPE_CHECKING:
-    from training.density.initial_weights import ColdStart
-    from training.density.report import DensityReport
+    from eval.reports.density_report import DensityReport
+    from training.config import TrainConfig
+    from training.density.initial_weights import InitialWeightAnalysis
+    from training.density.report import DensityAnalysis
     from training.memory.step import StepSpec
 
+SETTINGS = (
+    *("model", "trust", "heads", "imgsz", "batch", "precision", "seed"),
+    *("mosaic", "sampling_weights", "merge_classes"),
+)
+"""Settings of a training that the analysis depends on and that have an option here."""
 MOST = 0.5
 """Share of a class's symbols."""
 MIB = 2**20
@@ -34,72 +42,44 @@ LINES = (
 """Lines of the table, and what is in each."""
 
 
+@add_options(SETTINGS)
 def analyze_density(
-    data: Annotated[
-        list[Path],
-        typer.Argument(help="Folders that omr convert wrote, trained on together.", exists=True),
-    ],
-    model: Annotated[str, typer.Option(help="As omr train takes it.")] = "yolo11n",
-    heads: Annotated[str, typer.Option(help="Head config: a name or a .yaml file.")] = "",
-    imgsz: Annotated[int, typer.Option(help="Side of the network input, pixels.", min=32)] = 640,
-    batch: Annotated[int, typer.Option(help="Images at a time.", min=1)] = 16,
-    precision: Annotated[
-        Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="As omr train takes it.")
-    ] = "auto",
+    context: typer.Context,
     gpu: Annotated[
-        str, typer.Option(help="Such as rtx5090, a100-80gb.", show_default="what is here")
+        str,
+        typer.Option(
+            help="GPU to plan for, e.g. rtx5090 or a100-80gb.", show_default="the local device"
+        ),
     ] = "",
     wanted: Annotated[
         str,
-        typer.Option(help="Classes that must be large enough: a,b.", show_default="all"),
+        typer.Option(
+            help="Classes whose symbols must be large enough, e.g. stem,tie.", show_default="all"
+        ),
     ] = "",
-    mosaic: Annotated[float, typer.Option(help="As omr train takes it.", min=0, max=1)] = 0.0,
-    sampling_weights: Annotated[
-        str | None, typer.Option(help="Of several DATA, as omr train takes it.")
-    ] = None,
-    merge_classes: Annotated[
-        str, typer.Option(help="Of several DATA, as omr train takes it.")
-    ] = "",
-    seed: Annotated[int, typer.Option(help="Of order and augmentation.")] = 0,
-    trust: Trust = False,
     report: Annotated[
-        Path | None, typer.Option(help="Web page to write: plots, all classes.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Web page to write, with plots and all classes.", dir_okay=False),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Run real steps here, and compare.")
+        bool,
+        typer.Option("--measure", help="Run real steps on this machine and compare their memory."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say before a launch how dense the data is, what a step needs, and what to launch.
+    """Report how dense the data is, how much memory a step needs, and which command to launch.
 
-    Nothing is trained and no pixel is read; the GPU need not be there.
+    Nothing is trained and no image is decoded; the GPU need not be present.
 
     With plots: omr analyze-density data --gpu rtx5090 --report page.html
 
     Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
     """
-    from omr.commands.train import mix_weights
-    from training.config import TrainConfig
     from training.density.report import analyze
     from training.memory.gpus import find_gpu
 
-    config = TrainConfig(
-        data=data[0],
-        joint=tuple(data[1:]),
-        sampling_weights=mix_weights(sampling_weights),
-        merge_classes=tuple(name.strip() for name in merge_classes.split(","))
-        if merge_classes
-        else (),
-        out=Path("run"),
-        model=model,
-        heads=heads,
-        imgsz=imgsz,
-        batch=batch,
-        precision=precision,
-        mosaic=mosaic,
-        seed=seed,
-        trust=trust,
-    )
+    config = _config(context)
+    batch = config.batch
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if report and not report.parent.is_dir():
         raise ConfigError(f"{report.parent}: no such folder; make it, or choose another --report")
@@ -107,34 +87,48 @@ def analyze_density(
     if found.config.batch < batch:
         note(f"batch {found.config.batch}, not {batch}: there are no more images")
     _show(found)
-    plain = found.to_json()
+    density = found.report()
+    plain = density.to_json()
     if measure:
         plain["measured"] = _measure(found.spec)
     if report:
-        _write(plain, report)
+        _write(density, report)
     if as_json:
         print_json(plain)
     if found.problem:
         raise ConfigError(found.problem)
 
 
-def _write(plain: dict[str, object], file: Path) -> None:
+def _config(context: typer.Context) -> "TrainConfig":
+    """Build the configuration to analyse; the run folder may be left open."""
+    values = {"out": Path("run")} | chosen_settings(context)
+    require(context, values, "data")
+    for name in ("batch", "lr"):
+        if isinstance(values.get(name), str):
+            raise ConfigError("expected a number", option=option_name(name), value=values[name])
+
+    from training.config import TrainConfig
+
+    return TrainConfig(**values)
+
+
+def _write(density: "DensityReport", file: Path) -> None:
     from eval.reports.density import write_density_report
 
     try:
-        write_density_report(plain, file)
+        write_density_report(density, file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
     say(f"plots, all classes: {file}")
 
 
-def _show(found: "DensityReport") -> None:
+def _show(found: "DensityAnalysis") -> None:
     from converters.reproduce_command import TO_CUT
 
     _show_symbols(found)
     _show_classes(found)
     _show_memory(found)
-    if suggest := found.suggest:
+    if suggest := found.recommendation:
         say("\nWhat to launch:")
         for reason in suggest.reasons:
             entry(reason)
@@ -144,8 +138,8 @@ def _show(found: "DensityReport") -> None:
         say(f"\n{suggest.command}")
 
 
-def _show_symbols(found: "DensityReport") -> None:
-    survey, batch = found.survey, found.config.batch
+def _show_symbols(found: "DensityAnalysis") -> None:
+    survey, batch = found.labels, found.config.batch
     table(
         "Symbols an image (P95: 95 of 100 images have no more)",
         ("", "images", "mean", "P50", "P95", "P99", "max"),
@@ -156,23 +150,23 @@ def _show_symbols(found: "DensityReport") -> None:
             for stage in survey.stages
         ],
     )
-    fullest, whole = survey.fullness.fullest_image(batch), survey.fullness.whole_batch(batch)
+    fullest, whole = survey.crowding.fullest_image(batch), survey.crowding.whole_batch(batch)
     if fullest and whole:
         entry(
             f"a batch of {batch}: {whole.expected:,.0f} symbols, {whole.p999:,} at most in 999 of "
             f"1,000; its fullest image: {fullest.expected:,.0f}, {fullest.p999:,}"
         )
-    if batch < survey.n_images and (most := survey.fullness.of_epoch(batch)):
+    if batch < survey.n_images and (most := survey.crowding.epoch_max(batch)):
         entry(f"the fullest of an epoch: a batch {most.batch:,.0f}, an image {most.image:,.0f}")
     if not survey.n_symbols:
         note(f"no image has a symbol; nothing could be learnt from {found.config.data}")
 
 
-def _show_classes(found: "DensityReport") -> None:
+def _show_classes(found: "DensityAnalysis") -> None:
     """Say what is wrong with which classes; all of them are in the report."""
     from training.density.recommendation import MOST_NAMES
 
-    survey, start = found.survey, found.survey.start
+    survey, start = found.labels, found.labels.initial_weights
     present = sorted((row for row in survey.sizes if row.count), key=lambda row: -row.count)
     if not present:
         return
@@ -181,30 +175,30 @@ def _show_classes(found: "DensityReport") -> None:
         ("others have no symbol", [row.name for row in survey.sizes if not row.count]),
         ("mostly under 2 px", [r.name for r in present if (r.under_2px or 0) > MOST]),
         ("mostly dropped by Ultralytics' augmentation", start.dropped_stock),
-        ("without weight in the loss when Ultralytics' head starts", start.cold_stock),
-        ("mostly dropped by that of omr train", start.dropped_own),
-        ("without weight when the head of omr train starts", start.cold_own),
+        ("without weight in the loss when Ultralytics' head starts", start.zero_weight_stock),
+        ("mostly dropped by that of omr train", start.dropped_ours),
+        ("without weight when the head of omr train starts", start.zero_weight_ours),
     )
     for what, names in told:
         if shown := list(names):
             entry(f"{len(shown)} {what}: {some(shown, MOST_NAMES)}")
     if start.priors:
         entry(f"first boxes of omr train: {some(_first_boxes(start), MOST_NAMES)}")
-    contest = survey.contest
-    if contest.ceiling_single is not None:
+    contest = survey.competition
+    if contest.max_recall_single_head is not None:
         heads = ""
-        if found.heads and contest.ceiling_heads is not None:
-            heads = f", {contest.ceiling_heads:.2%} with these heads"
-        entry(f"{contest.ceiling_single:.2%} of the symbols find an anchor point{heads}")
+        if found.heads and contest.max_recall_heads is not None:
+            heads = f", {contest.max_recall_heads:.2%} with these heads"
+        entry(f"{contest.max_recall_single_head:.2%} of the symbols find an anchor point{heads}")
     said = [
         f"{reach.iou50:.1%} {name.replace(',', '')}"
-        for name, reach in survey.ceilings.overall.items()
+        for name, reach in survey.maximum_recall.overall.items()
         if reach
     ]
     entry(f"boxes that a head can say at IoU .5: {', '.join(said)}")
 
 
-def _first_boxes(start: "ColdStart") -> list[str]:
+def _first_boxes(start: "InitialWeightAnalysis") -> list[str]:
     """Tell what each box branch begins with: a size for each stride, rising."""
     sizes: dict[str | None, list[str]] = {}
     for prior in start.priors:
@@ -212,7 +206,7 @@ def _first_boxes(start: "ColdStart") -> list[str]:
     return [(f"{group} " if group else "") + f"{', '.join(own)} px" for group, own in sizes.items()]
 
 
-def _show_memory(found: "DensityReport") -> None:
+def _show_memory(found: "DensityAnalysis") -> None:
     from eval.html.number_format import share
 
     memory, gpu = found.memory, found.gpu

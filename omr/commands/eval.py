@@ -9,7 +9,7 @@ from omr.console import note, print_json, progress, say, say_names, say_written,
 from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
-    from eval.metrics.coco import ClassScore, MeanScore
+    from eval.reports.detection import ClassMetrics, MeanMetrics
     from omr.scoring import ScoringResult
 
 
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def _show(result: "ScoringResult") -> None:
-    from eval.metrics.coco import FREQUENT
+    from eval.reports.detection import FREQUENT
 
     report = result.report
     present = [row for row in report.classes if row.n_truths or row.n_predictions]
@@ -94,7 +94,7 @@ def _show(result: "ScoringResult") -> None:
         )
 
 
-def _metrics(score: "ClassScore | MeanScore") -> list[str]:
+def _metrics(score: "ClassMetrics | MeanMetrics") -> list[str]:
     """Format the metrics of a table row; a dash where there are no truths."""
     return [
         "-" if metric is None else f"{metric:.3f}"

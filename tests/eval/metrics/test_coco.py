@@ -17,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics import coco
-from eval.metrics.coco import FREQUENT, DetectionReport, MeanScore, evaluate
+from eval.metrics.coco import evaluate
+from eval.reports.detection import FREQUENT, DetectionReport, MeanMetrics
 
 NAMES = ("notehead", "stem", "clef")
 Symbol = tuple[list[float], int]
@@ -42,8 +43,8 @@ def predicted(symbols: Sequence[Found] = (), image: str = "a.png") -> Page:
     return replace(page, scores=np.array([score for *_, score in symbols], dtype=np.float64))
 
 
-NOTHING = MeanScore(ap50=None, ap75=None, ap=None, recall50=None)
-ZERO = MeanScore(ap50=0.0, ap75=0.0, ap=0.0, recall50=0.0)
+NOTHING = MeanMetrics(ap50=None, ap75=None, ap=None, recall50=None)
+ZERO = MeanMetrics(ap50=0.0, ap75=0.0, ap=0.0, recall50=0.0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,9 @@ ZERO = MeanScore(ap50=0.0, ap75=0.0, ap=0.0, recall50=0.0)
         ),
     ],
 )
-def test_empty_and_unmatched(truths: list[Page], predictions: list[Page], macro: MeanScore) -> None:
+def test_empty_and_unmatched(
+    truths: list[Page], predictions: list[Page], macro: MeanMetrics
+) -> None:
     report = evaluate(truths, predictions, NAMES)
     assert report.macro == report.instance_weighted == macro
     assert report.n_images == len(truths)
@@ -195,24 +198,24 @@ def test_to_json_survives_json() -> None:
             id="many missing",
         ),
         pytest.param(
-            [], [predicted()], "predictions for images not in the truth: a.png", id="unknown"
+            [], [predicted()], "predictions for images without truth: a.png", id="unknown"
         ),
         pytest.param(
             [truth(), truth()],
             [predicted()],
             "images with more than one truth page: a.png",
-            id="truth twice",
+            id="duplicate truth",
         ),
         pytest.param(
             [truth()],
             [predicted(), predicted()],
             "images with more than one prediction page: a.png",
-            id="prediction twice",
+            id="duplicate prediction",
         ),
         pytest.param(
             [truth()],
             [replace(predicted(), width=640)],
-            "truth and prediction give different sizes: a.png",
+            "images with different sizes in truth and prediction: a.png",
             id="size",
         ),
     ],
@@ -238,13 +241,13 @@ def test_pages_must_pair(truths: list[Page], predictions: list[Page], message: s
         pytest.param(
             truth(),
             predicted([(BOX[0], 0, float("nan"))]),
-            "box or score that is not a finite number: a.png",
+            "non-finite box or score: a.png",
             id="nan",
         ),
         pytest.param(
             truth([([5, 0, 4, 9], 0)]),
             predicted(),
-            "box that ends before it begins: a.png",
+            "box with a negative side: a.png",
             id="inverted",
         ),
     ],
@@ -261,9 +264,7 @@ def test_max_det_must_be_positive() -> None:
 
 def test_a_lost_truth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco, "_EVERY_AREA", [0.0, 50.0])  # COCOeval ignores larger truths
-    message = (
-        r"^the evaluator counted 0 truths, the data has 1; no figure of this run can be trusted$"
-    )
+    message = r"^the evaluator counted 0 truths, but the data contain 1; the metrics are not valid$"
     with pytest.raises(RuntimeError, match=message):
         evaluate([truth([(BOX[0], 0)])], [predicted()], NAMES)
 

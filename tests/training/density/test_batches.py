@@ -8,15 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from eval.reports.density_report import BatchMax, BatchSum, EpochMax
 from training.density import batches
-from training.density.batches import (
-    BatchMax,
-    BatchSum,
-    EpochMost,
-    batch_max,
-    batch_sum,
-    epoch_most,
-)
+from training.density.batches import batch_max, batch_sum, epoch_max
 
 Ints = NDArray[np.int64]
 N_BATCHES = 10_000
@@ -61,7 +55,7 @@ def test_batch_max_lies_between_mean_and_max(counts: list[int], batch: int) -> N
     assert found.p999 in counts
 
 
-# ---- each image once an epoch
+# ---- each image once per epoch
 
 
 @pytest.mark.parametrize(
@@ -112,15 +106,15 @@ def test_batch_sum_once(counts: list[int], batch: int, total: BatchSum | None) -
     ("counts", "batch", "most"),
     [
         pytest.param([], 4, None, id="no images"),
-        pytest.param([5], 4, EpochMost(image=5, batch=5), id="one image"),
-        pytest.param([0, 0], 1, EpochMost(image=0, batch=0), id="no symbols"),
-        pytest.param([1, 2, 9], 1, EpochMost(image=9, batch=9), id="batch of one"),
-        pytest.param([1, 2, 9], 8, EpochMost(image=9, batch=12), id="one batch"),
-        pytest.param([4] * 9, 3, EpochMost(image=4, batch=12), id="all equal"),
+        pytest.param([5], 4, EpochMax(image=5, batch=5), id="one image"),
+        pytest.param([0, 0], 1, EpochMax(image=0, batch=0), id="no symbols"),
+        pytest.param([1, 2, 9], 1, EpochMax(image=9, batch=9), id="batch of one"),
+        pytest.param([1, 2, 9], 8, EpochMax(image=9, batch=12), id="one batch"),
+        pytest.param([4] * 9, 3, EpochMax(image=4, batch=12), id="all equal"),
     ],
 )
-def test_epoch_most(counts: list[int], batch: int, most: EpochMost | None) -> None:
-    found = epoch_most(counts, batch, range(len(counts)))
+def test_epoch_max(counts: list[int], batch: int, most: EpochMax | None) -> None:
+    found = epoch_max(counts, batch, range(len(counts)))
     if found is None or most is None:
         assert found == most
     else:
@@ -129,17 +123,17 @@ def test_epoch_most(counts: list[int], batch: int, most: EpochMost | None) -> No
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=7), st.integers(1, 9))
-def test_once_agrees_with_every_batch_there_is(counts: list[int], batch: int) -> None:
+def test_once_matches_all_possible_batches(counts: list[int], batch: int) -> None:
     every = list(combinations(counts, min(batch, len(counts))))
     largest = batch_max(counts, batch, range(len(counts)))
     total = batch_sum(counts, batch, range(len(counts)))
     assert largest is not None
     assert total is not None
-    assert largest.expected == pytest.approx(np.mean([max(some) for some in every]))
-    assert total.expected == pytest.approx(np.mean([sum(some) for some in every]))
-    # Of at most 35 batches each is one in a thousand and more.
+    assert largest.expected == pytest.approx(np.mean([max(batch_counts) for batch_counts in every]))
+    assert total.expected == pytest.approx(np.mean([sum(batch_counts) for batch_counts in every]))
+    # There are at most 35 batches, so each occurs more than once in a thousand.
     assert largest.p999 == max(counts)
-    assert total.p999 == pytest.approx(max(sum(some) for some in every), abs=1)
+    assert total.p999 == pytest.approx(max(sum(batch_counts) for batch_counts in every), abs=1)
 
 
 @settings(max_examples=30)
@@ -160,7 +154,7 @@ def test_independent_sums_are_a_convolution(counts: list[int], batch: int) -> No
 
 
 def full(n: int) -> Ints:
-    """Pages some of which are three times as full as the mean."""
+    """Return symbol counts of pages, some of which are three times as full as the mean."""
     rng = np.random.default_rng(n)
     return np.exp(rng.normal(6.3, 0.4, n)).clip(20, 3000).astype(np.int64)
 
@@ -172,12 +166,12 @@ def one_very_full(n: int) -> Ints:
 
 
 def once(n: int, counts: Ints) -> tuple[Ints, Ints]:
-    """Each image as it is."""
+    """Return one draw per image."""
     return counts, np.arange(n)
 
 
 def several(n: int, counts: Ints) -> tuple[Ints, Ints]:
-    """Six draws of each image, of which augmentation leaves more or less."""
+    """Return six draws per image, with random losses by augmentation."""
     images = np.repeat(np.arange(n), 6)
     left = np.random.default_rng(1).uniform(0.5, 1.2, 6 * n).clip(0, 1)
     return (counts[images] * left).astype(np.int64), images
@@ -199,7 +193,7 @@ def test_once_agrees_with_simulated_epochs(
     largest, total, most = simulated_epochs(counts.reshape(n, -1), min(batch, n))
     found_max = batch_max(counts, batch, images)
     found_sum = batch_sum(counts, batch, images)
-    found_most = epoch_most(counts, batch, images)
+    found_most = epoch_max(counts, batch, images)
     assert found_max is not None
     assert found_sum is not None
     assert found_most is not None
@@ -211,15 +205,15 @@ def test_once_agrees_with_simulated_epochs(
 
 
 def simulated_epochs(drawn: Ints, batch: int) -> tuple[Ints, Ints, tuple[float, float]]:
-    """Shuffle images and choose a draw of each, epoch after epoch.
+    """Simulate epochs with shuffled images and a random draw of each.
 
     Args:
-        drawn: Symbols of each draw of each image.
-        batch: Images a batch.
+        drawn: Symbols per image and draw.
+        batch: Images per batch.
 
     Returns:
-        The fullest image and the sum of each of 10,000 batches; and of an epoch the fullest image
-        and the largest sum, on average.
+        Fullest image and sum of each of 10,000 batches, and the mean fullest image and mean
+        largest sum of an epoch.
     """
     rng = np.random.default_rng(0)
     n = len(drawn)
@@ -253,16 +247,16 @@ def test_independent_images_agree_with_simulation(
     assert total.p999 == pytest.approx(np.quantile(drawn.sum(axis=1), 0.999), rel=0.02)
 
 
-def test_large_batches_are_rounded_a_little() -> None:
+def test_sums_of_large_batches_are_rounded() -> None:
     counts = full(2000)
     drawn = np.random.default_rng(0).choice(counts, (2000, 1024)).sum(axis=1)
     found = batch_sum(counts, 1024)
     assert found is not None
-    assert len(batches._sums(counts, 1024)[0]) <= batches.MAX_BINS + 1024
+    assert len(batches._sum_distribution(counts, 1024)[0]) <= batches.MAX_BINS + 1024
     assert found.p999 == pytest.approx(np.quantile(drawn, 0.999), rel=0.01)
 
 
-def test_as_many_images_as_numbers() -> None:
-    message = "2 numbers of symbols, but of 1 images"
+def test_counts_and_images_must_have_the_same_length() -> None:
+    message = "2 symbol counts for 1 image indices"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         batch_sum([1, 2], 1, [0])

@@ -8,7 +8,8 @@ import typer
 from class_maps import ConfigError
 from omr.console import note, print_json, say
 from omr.options import AsJson
-from omr.settings_options import add_options, chosen_settings, option_name, require
+from omr.settings_options import add_options, chosen_settings, require
+from settings.training import AUTO
 
 if TYPE_CHECKING:
     from eval.reports.density_report import DensityReport
@@ -83,9 +84,16 @@ def _config(context: typer.Context) -> "TrainConfig":
     """Build the configuration to analyse; the run folder may be left open."""
     values = {"out": Path("run")} | chosen_settings(context)
     require(context, values, "data")
-    for name in ("batch", "lr"):
-        if isinstance(values.get(name), str):
-            raise ConfigError("expected a number", option=option_name(name), value=values[name])
+    if values.get("batch") == AUTO:
+        raise ConfigError(
+            "expected an integer; the analysis recommends the batch that fits",
+            option="--batch",
+            value=AUTO,
+        )
+    if isinstance(values.get("lr"), str):  # the rules need the batch of the launch
+        del values["lr"]
+    if file := context.params["config"]:
+        note(f"add --config {file} to the recommended command, which omits its other settings")
 
     from training.config import TrainConfig
 

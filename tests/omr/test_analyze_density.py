@@ -284,6 +284,22 @@ def test_a_mistake_is_one_line(words: list[str], message: str, data: Path) -> No
     assert "\n" not in str(error)
 
 
+def test_settings_of_a_file(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"data: {data}\nmodel: omr-tiny\nimgsz: 64\nbatch: 1\nlr: auto\nscale: 0.5\n")
+    result = run("--config", file, "--gpu", "t4", "--batch", 2, "--json")
+    assert result.exit_code == 0, result.output
+    command = accepted(json.loads(result.stdout)["recommendation"]["command"])
+    assert (command["data"], command["model"], command["batch"]) == ([data], "omr-tiny", "2")
+    assert f"note: add --config {file} to the recommended command" in result.stderr
+    file.write_text("batch: auto\n")
+    error = run(data, "--config", file).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "--batch auto: expected an integer; the analysis recommends the batch that fits"
+    )
+
+
 def test_a_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():

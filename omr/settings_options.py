@@ -108,7 +108,7 @@ def _converted(declared: Setting, value: Any) -> Any:  # noqa: ANN401
 
 def _is_text(declared: Setting) -> bool:
     """Whether the option takes text that :meth:`Setting.from_flag` converts."""
-    return declared.is_list or bool(declared.declared.words)
+    return declared.is_list or bool(declared.declared.keywords)
 
 
 def _parameters(names: Collection[str]) -> Iterator[inspect.Parameter]:

@@ -41,8 +41,8 @@ class Declaration:
     """Largest valid value."""
     above: float | None = None
     """Value that a valid one exceeds."""
-    words: tuple[str, ...] = ()
-    """Words that stand for a value computed later, such as ``auto``."""
+    keywords: tuple[str, ...] = ()
+    """Keywords that stand for a value computed later, such as ``auto``."""
     separator: str = ","
     """Separator of a list's elements in a flag."""
     example: str = ""
@@ -54,7 +54,7 @@ class Declaration:
 
 
 def setting(default: T, **declaration: Any) -> T:  # noqa: ANN401
-    """Declare a field with a default; the keywords are those of :class:`Declaration`."""
+    """Declare a field with a default; the arguments are the fields of :class:`Declaration`."""
     return field(default=default, metadata={KEY: Declaration(**declaration)})
 
 
@@ -79,19 +79,19 @@ class Setting:
         """Option on the command line, such as ``--warmup-epochs``."""
         return f"--{self.name.replace('_', '-')}"
 
-    def expected(self, *, words: bool = True) -> str:
+    def expected(self, *, keywords: bool = True) -> str:
         """Describe the valid values for a message, such as ``a number from 0 to 1``.
 
         Args:
-            words: Include words that stand for a value computed later.
+            keywords: Include keywords that stand for a value computed later.
         """
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         singular, plural = NOUNS[self.type]
         noun = f"a list of {plural}" if self.is_list else singular
         alternatives = [" ".join(filter(None, (noun, self._limits())))]
-        if words:
-            alternatives += [", ".join(self.declared.words)] if self.declared.words else []
+        if keywords:
+            alternatives += [", ".join(self.declared.keywords)] if self.declared.keywords else []
         return " or ".join(alternatives)
 
     def _limits(self) -> str:
@@ -108,7 +108,7 @@ class Setting:
         """Whether a value of the right type is within the limits; a list always is."""
         if self.choices:
             return value in self.choices
-        if self.is_list or value in self.declared.words:
+        if self.is_list or value in self.declared.keywords:
             return True
         limits = self.declared
         return not (
@@ -145,7 +145,7 @@ class Setting:
 
     def _element(self, value: Any) -> Any:  # noqa: ANN401
         """Convert one value; text of a number counts as the number, as YAML 1.1 reads 1e-3."""
-        if isinstance(value, str) and (value in self.declared.words or self.type is str):
+        if isinstance(value, str) and (value in self.declared.keywords or self.type is str):
             return value
         accepted: dict[object, tuple[type, ...]] = {
             bool: (bool,),

@@ -120,7 +120,7 @@ class TrainingSettings:
         "64 per device.",
         metavar="<int or auto>",
         minimum=1,
-        words=(AUTO,),
+        keywords=(AUTO,),
         group=OPTIMISATION,
     )
     nominal_batch: int = setting(
@@ -137,7 +137,7 @@ class TrainingSettings:
         metavar="<float or auto>",
         above=0,
         maximum=1,
-        words=LR_RULES,
+        keywords=LR_RULES,
         group=OPTIMISATION,
     )
     final_lr: float = setting(
@@ -299,7 +299,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         problems = [
             ConfigError(
-                f"expected {declared.expected(words=False)}",
+                f"expected {declared.expected(keywords=False)}",
                 option=declared.flag,
                 value=getattr(self, name),
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,17 +55,20 @@ def train(
     require(context, values, "data", "out")
 
     from omr.train_output import show_range_test, show_result
+    from training import lr_finder, trainer
     from training.runtime.distributed import is_first
-    from training.trainer import TrainResult
 
     config = _resolved(values)
-    result = _job(find_lr)(config, force=force)
+    result: RangeTest | TrainResult
+    if find_lr:
+        result = rates = lr_finder.find_rate(config, force=force)
+        show: Callable[[], None] = partial(show_range_test, rates, config.out)
+    else:
+        result = trained = trainer.train(config, force=force)
+        show = partial(show_result, trained)
     if not is_first():  # with torchrun, only the first process prints
         return
-    if isinstance(result, TrainResult):
-        show_result(result)
-    else:
-        show_range_test(result, config.out)
+    show()
     if as_json:
         print_json(result.to_json())
 
@@ -112,14 +116,3 @@ def _with_fitting_batch(config: "TrainConfig") -> "TrainConfig":
     batch = fitting.batch * n_devices(config.device)
     say(f"batch {batch}: {fitting.memory.total_bytes / GIB:.1f} GiB per device predicted")
     return replace(config, batch=batch)
-
-
-def _job(find_lr: bool) -> "Callable[..., TrainResult | RangeTest]":
-    """Return the function that trains, or the one that runs a range test."""
-    if find_lr:
-        from training.lr_finder import find_rate
-
-        return find_rate
-    from training.trainer import train
-
-    return train

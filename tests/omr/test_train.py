@@ -88,7 +88,7 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
     auto = ["--model", "omr-tiny", "--epochs", 1, "--lr", "auto:linear", "--nominal-batch", 128]
     result = run(data, "--out", tmp_path / "first", *words, *auto)
     assert result.exit_code == 0, result.output
-    rule = "linear rule from 0.001 at 16 images a step to 128"
+    rule = "linear rule from 0.001 at 16 images per step to 128"
     assert f"lr 0.008, warm-up of 5 epochs: {rule}" in result.stderr
     first = read_config(tmp_path / "first")
     assert (first.lr, first.warmup_epochs, first.nominal_batch) == (0.008, 5.0, 128)

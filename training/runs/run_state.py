@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from settings.training import Precision
 from training.data.augmentation import SymbolCounter
-from training.engine.precision import Precision
 from training.models.transfer import TransferReport
 
 

@@ -52,14 +52,14 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
         InputError: The weights are of another model, or an image cannot be trained on.
     """
     options.transforms.check(inputs.data)
-    check_heads(config, options, inputs)
+    _check_heads(config, options, inputs)
     check_freezing(options.freezing, weights=inputs.model, epochs=config.epochs)
     _check_last_batch(config, inputs.counts["train"].images)
     if is_first():
         check_images(inputs.image_labels("train") | inputs.image_labels("val"))
 
 
-def check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
+def _check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
     """Check that the class groups match the data, and that the weights match both.
 
     Raises:

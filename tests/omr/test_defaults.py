@@ -16,7 +16,7 @@ from converters.prepare.tiles import TileOptions
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
 from settings.training import LR_RULES, ClassLoss, SimilarityName
-from training.assigners.similarity import OVERLAPS
+from training.assigners.similarity import SIMILARITIES
 from training.config import TrainConfig
 from training.data.allowed_transforms import Transforms
 from training.engine.freezing import FreezeOptions
@@ -68,5 +68,5 @@ def test_the_options_of_the_loss_and_of_the_command_line_have_the_same_defaults(
     assert config.freeze_options() == FreezeOptions()
     assert config.transforms() == Transforms()
     assert tuple(CLASS_TERMS) == get_args(ClassLoss)
-    assert tuple(OVERLAPS) == get_args(SimilarityName)
+    assert tuple(SIMILARITIES) == get_args(SimilarityName)
     assert tuple(AUTO) == LR_RULES

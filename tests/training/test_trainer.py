@@ -146,7 +146,7 @@ def test_a_resumed_run_has_the_loss_it_was_started_with(
     for criterion in criteria:
         for loss, most in ((criterion.one2many, None), (criterion.one2one, 1)):
             assert isinstance(loss.assigner, SparseSimOTA)
-            assert loss.assigner.most == most
+            assert loss.assigner.max_points == most
             assert loss.class_term is CLASS_TERMS["focal"]
     trained = criteria[0]
     assert trained.updates == 2, "one for each epoch done"

@@ -57,5 +57,5 @@ class RunOptions:
         return Path(file) if file else None
 
     def apply(self, trainer: Any) -> None:  # noqa: ANN401
-        """Give these settings to a trainer; a callback of ``ON_OPTIONS``."""
+        """Set ``trainer.options``; registered as a callback of ``ON_OPTIONS``."""
         trainer.options = self

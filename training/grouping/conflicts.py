@@ -43,16 +43,16 @@ def read_pairs(path: Path, names: Sequence[str]) -> Conflicts:
     """
     text = _text(path)
     pairs = _yaml_pairs(text, path) if path.suffix in {".yaml", ".yml"} else _lines(text)
-    for where, words in pairs:
-        if len(words) != 2:
-            content = ", ".join(map(str, words)) or "nothing"
+    for where, pair in pairs:
+        if len(pair) != 2:
+            content = ", ".join(map(str, pair)) or "nothing"
             raise InputError(f"expected two names, got: {content}", path=path, where=where)
-        if words[0] == words[1]:
-            reason = f"{words[0]} is paired with itself; give two classes"
+        if pair[0] == pair[1]:
+            reason = f"{pair[0]} is paired with itself; give two classes"
             raise InputError(reason, path=path, where=where)
     if not pairs:
         raise InputError("contains no pairs of names", path=path)
-    _check_names([name for _, words in pairs for name in words], names, path)
+    _check_names([name for _, pair in pairs for name in pair], names, path)
     label = {name: i for i, name in enumerate(names)}
     conflicts = np.zeros((len(names), len(names)), np.bool_)
     for _, (one, other) in pairs:
@@ -95,8 +95,8 @@ def _text(path: Path) -> str:
         raise InputError(f"cannot be read: {error}", path=path) from error
 
 
-def _check_names(words: Sequence[str], names: Sequence[str], path: Path) -> None:
-    if unknown := set(words) - set(names):
+def _check_names(file_names: Sequence[str], names: Sequence[str], path: Path) -> None:
+    if unknown := set(file_names) - set(names):
         raise InputError(f"not a class of the data: {with_nearest(unknown, names)}", path=path)
 
 
@@ -120,8 +120,8 @@ def _lines(text: str) -> list[tuple[str, list[str]]]:
         line = raw.split("#")[0].strip()
         delimiter = next((mark for mark in ",\t" if mark in line), None)
         if line:
-            words = next(csv.reader([line], delimiter=delimiter)) if delimiter else line.split()
-            pairs.append((f"line {i + 1}", [word.strip() for word in words]))
+            pair = next(csv.reader([line], delimiter=delimiter)) if delimiter else line.split()
+            pairs.append((f"line {i + 1}", [name.strip() for name in pair]))
     return pairs
 
 

@@ -40,10 +40,10 @@ def points_of_ultralytics(of: Symbols, strides: Sequence[int]) -> np.ndarray:
     boxes = torch.from_numpy(of.boxes_xyxy).float()[None]  # (1, N, 4)
     assigner = TaskAlignedAssigner(num_classes=N_CLASSES, stride=list(strides))
     mask = torch.ones(1, len(of), 1)
-    found: np.ndarray = assigner.select_candidates_in_gts(points * stride_of, boxes, mask)[
+    result: np.ndarray = assigner.select_candidates_in_gts(points * stride_of, boxes, mask)[
         0
     ].numpy()
-    return found.astype(bool)
+    return result.astype(bool)
 
 
 @given(symbols(most=12), st.sampled_from(LEVELS))
@@ -90,9 +90,9 @@ def test_shares_of_symbols_without_a_point() -> None:
 
 def test_no_symbols() -> None:
     assert anchor_rows(symbols_at([]), ["a"], (8,))[0].candidates is None
-    found = anchor_competition(symbols_at([]), ["a"], (8,))
-    assert found.contested_share is None
-    assert asdict(found) == {
+    result = anchor_competition(symbols_at([]), ["a"], (8,))
+    assert result.contested_share is None
+    assert asdict(result) == {
         "points": 0,
         "contested": 0,
         "without_candidate": 0,
@@ -134,8 +134,8 @@ def test_four_dots_at_one_point() -> None:
 
 def test_pairs_that_share_most_come_first() -> None:
     dots = [[4, 4, 6, 6], [4, 4, 6, 6], [36, 4, 38, 6], [36, 4, 38, 6], [36, 36, 38, 38]]
-    found = anchor_competition(symbols_at([*dots, dots[4]], [0, 1, 1, 2, 1, 2]), NAMES, (32,))
-    assert found.collisions == (
+    result = anchor_competition(symbols_at([*dots, dots[4]], [0, 1, 1, 2, 1, 2]), NAMES, (32,))
+    assert result.collisions == (
         ClassCollision(a="b", b="c", points=2),
         ClassCollision(a="a", b="b", points=1),
     )
@@ -166,23 +166,23 @@ def test_competition_matches_exhaustive_search(of: Symbols, groups: tuple[str, .
         {int(image) * 1000 + int(point) for point in np.flatnonzero(row)}
         for image, row in zip(of.images, inside, strict=True)
     ]
-    found = anchor_competition(of, NAMES, strides, heads_of("separate", *groups))
+    result = anchor_competition(of, NAMES, strides, heads_of("separate", *groups))
     takers = Counter(point for own in wanted for point in own)
-    assert found.points == len(takers)
-    assert found.contested == sum(n > 1 for n in takers.values())
-    assert found.without_candidate == sum(not own for own in wanted)
+    assert result.points == len(takers)
+    assert result.contested == sum(n > 1 for n in takers.values())
+    assert result.without_candidate == sum(not own for own in wanted)
     most = most_matched(wanted)
     of_groups = sum(
         most_matched([p for p, label in zip(wanted, of.labels, strict=True) if NAMES[label] in own])
         for own in groups
     )
     n = len(of)
-    assert found.max_recall_single_head == (pytest.approx(most / n) if n else None)
-    assert found.max_recall_heads == (pytest.approx(of_groups / n) if n else None)
+    assert result.max_recall_single_head == (pytest.approx(most / n) if n else None)
+    assert result.max_recall_heads == (pytest.approx(of_groups / n) if n else None)
     both: dict[tuple[int, int], set[int]] = {}
     for (i, first), (k, second) in combinations(list(enumerate(wanted)), 2):
         pair = tuple(sorted((int(of.labels[i]), int(of.labels[k]))))
         both.setdefault((pair[0], pair[1]), set()).update(first & second)
     assert {
-        (NAMES.index(pair.a), NAMES.index(pair.b)): pair.points for pair in found.collisions
+        (NAMES.index(pair.a), NAMES.index(pair.b)): pair.points for pair in result.collisions
     } == {pair: len(points) for pair, points in both.items() if points}

@@ -28,31 +28,31 @@ N_BATCHES = 10_000
     ],
 )
 def test_batch_max(counts: list[int], batch: int, largest: BatchMax | None) -> None:
-    found = batch_max(counts, batch)
-    if found is None or largest is None:
-        assert found == largest
+    result = batch_max(counts, batch)
+    if result is None or largest is None:
+        assert result == largest
     else:
-        assert found.expected == pytest.approx(largest.expected, abs=1e-3)
-        assert found.p999 == largest.p999
+        assert result.expected == pytest.approx(largest.expected, abs=1e-3)
+        assert result.p999 == largest.p999
 
 
 def test_batch_max_agrees_with_simulation() -> None:
     rng = np.random.default_rng(0)
     counts = rng.poisson(40, 200)
     drawn = rng.choice(counts, (50_000, 8)).max(axis=1)
-    found = batch_max(counts, 8)
-    assert found is not None
-    assert found.expected == pytest.approx(drawn.mean(), rel=0.005)
-    assert (drawn > found.p999).mean() <= 0.002
-    assert (drawn >= found.p999).mean() > 0.001
+    result = batch_max(counts, 8)
+    assert result is not None
+    assert result.expected == pytest.approx(drawn.mean(), rel=0.005)
+    assert (drawn > result.p999).mean() <= 0.002
+    assert (drawn >= result.p999).mean() > 0.001
 
 
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=30), st.integers(1, 64))
 def test_batch_max_lies_between_mean_and_max(counts: list[int], batch: int) -> None:
-    found = batch_max(counts, batch)
-    assert found is not None
-    assert np.mean(counts) - 1e-6 <= found.expected <= max(counts) + 1e-6
-    assert found.p999 in counts
+    result = batch_max(counts, batch)
+    assert result is not None
+    assert np.mean(counts) - 1e-6 <= result.expected <= max(counts) + 1e-6
+    assert result.p999 in counts
 
 
 # ---- each image once per epoch
@@ -72,12 +72,12 @@ def test_batch_max_lies_between_mean_and_max(counts: list[int], batch: int) -> N
     ],
 )
 def test_batch_max_once(counts: list[int], batch: int, largest: BatchMax | None) -> None:
-    found = batch_max(counts, batch, range(len(counts)))
-    if found is None or largest is None:
-        assert found == largest
+    result = batch_max(counts, batch, range(len(counts)))
+    if result is None or largest is None:
+        assert result == largest
     else:
-        assert found.expected == pytest.approx(largest.expected)
-        assert found.p999 == largest.p999
+        assert result.expected == pytest.approx(largest.expected)
+        assert result.p999 == largest.p999
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_batch_max_once(counts: list[int], batch: int, largest: BatchMax | None)
     ],
 )
 def test_batch_sum_once(counts: list[int], batch: int, total: BatchSum | None) -> None:
-    found = batch_sum(counts, batch, range(len(counts)))
-    if found is None or total is None:
-        assert found == total
+    result = batch_sum(counts, batch, range(len(counts)))
+    if result is None or total is None:
+        assert result == total
     else:
-        assert found.expected == pytest.approx(total.expected)
-        assert found.p999 == total.p999
+        assert result.expected == pytest.approx(total.expected)
+        assert result.p999 == total.p999
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_batch_sum_once(counts: list[int], batch: int, total: BatchSum | None) -
     ],
 )
 def test_epoch_max(counts: list[int], batch: int, most: EpochMax | None) -> None:
-    found = epoch_max(counts, batch, range(len(counts)))
-    if found is None or most is None:
-        assert found == most
+    result = epoch_max(counts, batch, range(len(counts)))
+    if result is None or most is None:
+        assert result == most
     else:
-        assert (found.image, found.batch) == pytest.approx((most.image, most.batch))
+        assert (result.image, result.batch) == pytest.approx((most.image, most.batch))
 
 
 @settings(max_examples=50)
@@ -143,11 +143,11 @@ def test_independent_sums_are_a_convolution(counts: list[int], batch: int) -> No
     density = np.ones(1)
     for _ in range(batch):
         density = np.convolve(density, one)
-    found = batch_sum(counts, batch)
-    assert found is not None
-    assert found.expected == pytest.approx(density @ np.arange(len(density)))
-    assert density[: found.p999 + 1].sum() >= 0.999 - 1e-6
-    assert density[: found.p999].sum() <= 0.999 + 1e-6
+    result = batch_sum(counts, batch)
+    assert result is not None
+    assert result.expected == pytest.approx(density @ np.arange(len(density)))
+    assert density[: result.p999 + 1].sum() >= 0.999 - 1e-6
+    assert density[: result.p999].sum() <= 0.999 + 1e-6
 
 
 # ---- against simulation
@@ -250,10 +250,10 @@ def test_independent_images_agree_with_simulation(
 def test_sums_of_large_batches_are_rounded() -> None:
     counts = full(2000)
     drawn = np.random.default_rng(0).choice(counts, (2000, 1024)).sum(axis=1)
-    found = batch_sum(counts, 1024)
-    assert found is not None
+    result = batch_sum(counts, 1024)
+    assert result is not None
     assert len(batches._sum_distribution(counts, 1024)[0]) <= batches.MAX_BINS + 1024
-    assert found.p999 == pytest.approx(np.quantile(drawn, 0.999), rel=0.01)
+    assert result.p999 == pytest.approx(np.quantile(drawn, 0.999), rel=0.01)
 
 
 def test_counts_and_images_must_have_the_same_length() -> None:

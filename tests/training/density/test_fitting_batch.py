@@ -72,23 +72,23 @@ def with_nominal(config: TrainConfig, nominal_batch: int, device: str = "") -> T
 
 
 def test_all_images_at_once_where_they_fit(config: TrainConfig) -> None:
-    found = auto_batch(config)  # this machine
-    assert (found.batch, found.accumulate) == (9, 1)
+    result = auto_batch(config)  # this machine
+    assert (result.batch, result.accumulate) == (9, 1)
 
 
 def test_a_batch_fits_and_divides_the_nominal_one(config: TrainConfig, holds: SetGpu) -> None:
     gpu = holds(4)
     for nominal, batch in ((0, 4), (14, 2), (7, 1)):
-        found = auto_batch(with_nominal(config, nominal))
-        assert (found.batch, found.accumulate) == (batch, nominal // batch or 1)
-        assert found.memory.batch == batch
-        assert found.memory.total_bytes <= limit_of(gpu)
+        result = auto_batch(with_nominal(config, nominal))
+        assert (result.batch, result.accumulate) == (batch, nominal // batch or 1)
+        assert result.memory.batch == batch
+        assert result.memory.total_bytes <= limit_of(gpu)
 
 
 def test_several_devices_share_a_nominal_batch(config: TrainConfig, holds: SetGpu) -> None:
     holds(64)
-    found = auto_batch(with_nominal(config, 8, "0,1"))
-    assert (found.batch, found.accumulate) == (4, 1)  # on each: 4 of its 4 images
+    result = auto_batch(with_nominal(config, 8, "0,1"))
+    assert (result.batch, result.accumulate) == (4, 1)  # on each: 4 of its 4 images
     assert auto_batch(with_nominal(config, 16, "0,1")).batch == 4
     with pytest.raises(ConfigError) as error:
         auto_batch(with_nominal(config, 7, "0,1"))
@@ -115,13 +115,13 @@ def test_torchrun_needs_a_number(config: TrainConfig, monkeypatch: pytest.Monkey
 def test_the_form_of_a_models_head(
     config: TrainConfig, model: str, strides: tuple[int, ...], reg_max: int
 ) -> None:
-    found = head_form(TrainConfig(data=config.data, out=config.out, model=model), 3, None)
-    assert (found.strides, found.reg_max, found.heads) == (strides, reg_max, None)
+    result = head_form(TrainConfig(data=config.data, out=config.out, model=model), 3, None)
+    assert (result.strides, result.reg_max, result.heads) == (strides, reg_max, None)
 
 
 def test_groups_of_classes_are_part_of_the_form(config: TrainConfig) -> None:
     assert head_form(config, 3, HEADS).heads == HEADS
-    with pytest.raises(ConfigError, match="heads: for 3 classes, and there are 4"):
+    with pytest.raises(ConfigError, match="heads: config has 3 classes, but the data has 4"):
         head_form(config, 4, HEADS)
 
 

@@ -54,23 +54,23 @@ def heads_of(box: BoxBranch, **options: str) -> HeadConfig:
     return HeadConfig(groups=groups, box=box)
 
 
-def weights_of(found: InitialWeightAnalysis, name: str) -> ClassInitialWeights:
-    return next(row for row in found.classes if row.name == name)
+def weights_of(result: InitialWeightAnalysis, name: str) -> ClassInitialWeights:
+    return next(row for row in result.classes if row.name == name)
 
 
 @pytest.mark.parametrize("names", [(), ("stem",), NAMES])
 def test_no_symbols(names: tuple[str, ...]) -> None:
-    found = initial_weights(rows([], names), STRIDES)
-    assert [row.name for row in found.classes] == list(names)
-    assert all((r.width, r.height, r.stock, r.ours) == (None,) * 4 for r in found.classes)
+    result = initial_weights(rows([], names), STRIDES)
+    assert [row.name for row in result.classes] == list(names)
+    assert all((r.width, r.height, r.stock, r.ours) == (None,) * 4 for r in result.classes)
     assert (
-        found.zero_weight_stock
-        == found.zero_weight_ours
-        == found.dropped_stock
-        == found.dropped_ours
+        result.zero_weight_stock
+        == result.zero_weight_ours
+        == result.dropped_stock
+        == result.dropped_ours
         == ()
     )
-    assert found.priors == ()
+    assert result.priors == ()
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolov8n-p2", "yolo26n", "omr-tiny"])
@@ -81,8 +81,8 @@ def test_a_narrow_head_starts_as_the_models_do(name: str) -> None:
     half = starting_distances(head)
     assert half.shape == (1, len(head.stride), 4)
     assert half.flatten().tolist() == pytest.approx([7.5 if reg_max == 16 else 2.0] * half.numel())
-    found = initial_weights(ROWS, [int(s) for s in head.stride], reg_max=reg_max)
-    start = weights_of(found, "notehead").stock
+    result = initial_weights(ROWS, [int(s) for s in head.stride], reg_max=reg_max)
+    start = weights_of(result, "notehead").stock
     assert start is not None
     side = 2 * float(half[0, 0, 0]) * start.stride
     assert (start.width_px, start.height_px) == pytest.approx((side, side))
@@ -95,10 +95,10 @@ def test_a_narrow_head_starts_as_the_models_do(name: str) -> None:
 
 def test_known_starts() -> None:
     """With a stock head, noteheads and stems get no weight and stems are dropped."""
-    found = initial_weights(ROWS, STRIDES)
-    assert (found.zero_weight_stock, found.dropped_stock) == (("notehead", "stem"), ("stem",))
-    assert (found.zero_weight_ours, found.dropped_ours) == ((), ())
-    notehead, stem = weights_of(found, "notehead"), weights_of(found, "stem")
+    result = initial_weights(ROWS, STRIDES)
+    assert (result.zero_weight_stock, result.dropped_stock) == (("notehead", "stem"), ("stem",))
+    assert (result.zero_weight_ours, result.dropped_ours) == ((), ())
+    notehead, stem = weights_of(result, "notehead"), weights_of(result, "stem")
     assert notehead.stock is not None
     assert notehead.stock.iou == pytest.approx(72 / 120**2, rel=1e-4)
     assert notehead.stock.metric is not None
@@ -106,15 +106,15 @@ def test_known_starts() -> None:
     assert stem.stock is not None
     assert stem.ours is not None
     assert (stem.stock.dropped, stem.ours.dropped) == (1, 0)
-    json.dumps(asdict(found))
+    json.dumps(asdict(result))
 
 
 def test_classes_that_augmentation_drops() -> None:
-    found = initial_weights(
+    result = initial_weights(
         [replace(row, dropped=0.6, dropped_by_ultralytics=0.4) for row in ROWS], STRIDES
     )
-    assert (found.dropped_ours, found.dropped_stock) == (NAMES, ())
-    assert (found.zero_weight_ours, found.zero_weight_stock) == ((), ("notehead", "stem"))
+    assert (result.dropped_ours, result.dropped_stock) == (NAMES, ())
+    assert (result.zero_weight_ours, result.zero_weight_stock) == ((), ("notehead", "stem"))
 
 
 @pytest.mark.parametrize("reg_max", [16, 1])
@@ -149,18 +149,18 @@ def test_stock_weight_matches_ultralytics(name: str, reg_max: int) -> None:
     [
         LossOptions(),
         LossOptions(similarity="ciou"),
-        LossOptions(similarity="nwd", beta=2.0, least_score=0.0),
+        LossOptions(similarity="nwd", beta=2.0, min_score=0.0),
     ],
 )
 @pytest.mark.parametrize("box", [None, "shared", "separate"])
 def test_our_weight_matches_omr_train(options: LossOptions, box: BoxBranch | None) -> None:
 
     heads = heads_of(box) if box else None
-    found = initial_weights(ROWS, (8,), heads=heads, options=options)
+    result = initial_weights(ROWS, (8,), heads=heads, options=options)
     assigner = make_assigner(options, Detect(nc=N_CLASSES, ch=(16,)), 10, None)
     anchors = Anchors.of_image((640, 640), (8,))
     for label, name in enumerate(NAMES):
-        start = weights_of(found, name).ours
+        start = weights_of(result, name).ours
         assert start is not None
         half = torch.tensor([start.width_px, start.height_px]) / 2
         true = torch.tensor(SIDES[name]) / 2
@@ -188,23 +188,23 @@ def test_each_group_has_its_own_priors() -> None:
     shared = initial_weights(ROWS, STRIDES, heads=heads_of("shared"))
     assert shared.priors == initial_weights(ROWS, STRIDES).priors
     assert [prior.group for prior in shared.priors] == [""] * 3
-    found = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
-    assert [(prior.group, prior.stride) for prior in found.priors] == [
+    result = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
+    assert [(prior.group, prior.stride) for prior in result.priors] == [
         (group, stride) for group in ("small", "large") for stride in STRIDES
     ]
-    small = {(round(p.width_px, 1), round(p.height_px, 1)) for p in found.priors[:3]}
+    small = {(round(p.width_px, 1), round(p.height_px, 1)) for p in result.priors[:3]}
     assert small == {(9, 8), (1.4, 26)}
-    stem = weights_of(found, "stem").ours
+    stem = weights_of(result, "stem").ours
     assert stem is not None
     assert (stem.width_px, stem.height_px) == pytest.approx((1.4, 26), abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["clef", "staff"])
 def test_a_class_starts_from_the_boxes_of_its_group(name: str) -> None:
-    found = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
-    start = weights_of(found, name).ours
+    result = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
+    start = weights_of(result, name).ours
     assert start is not None
-    priors = {prior.stride: prior for prior in found.priors if prior.group == "large"}
+    priors = {prior.stride: prior for prior in result.priors if prior.group == "large"}
     prior = priors[start.stride]
     assert (start.width_px, start.height_px) == pytest.approx((prior.width_px, prior.height_px))
 
@@ -213,8 +213,8 @@ def test_a_level_without_an_anchor_point_does_not_count() -> None:
     """The coarsest level starts at the size of the stem but rarely has a point near one."""
     sides = [(9, 8)] * 59 + [(1.4, 26)] * 36 + [(30, 84)] * 56 + [(5, 5)]
     labels = np.arange(4).repeat([59, 36, 56, 1])
-    found = initial_weights(size_rows(sized(sides, labels, imgsz=640), NAMES), STRIDES)
-    stem, prior = found.classes[1].ours, found.priors[2]
+    result = initial_weights(size_rows(sized(sides, labels, imgsz=640), NAMES), STRIDES)
+    stem, prior = result.classes[1].ours, result.priors[2]
     assert (prior.width_px, prior.height_px) == pytest.approx((1.4, 26), abs=0.5)
     assert stem is not None
     assert stem.stride == 8
@@ -232,18 +232,18 @@ def test_a_group_has_its_own_overlap() -> None:
 
 @pytest.mark.parametrize("assigner", ["simota", "static"])
 def test_other_assigners_have_no_such_weight(assigner: str) -> None:
-    found = initial_weights(ROWS, STRIDES, options=LossOptions(assigner=assigner))  # type: ignore[arg-type]
-    start = weights_of(found, "notehead").ours
+    result = initial_weights(ROWS, STRIDES, options=LossOptions(assigner=assigner))  # type: ignore[arg-type]
+    start = weights_of(result, "notehead").ours
     assert start is not None
     assert (start.metric, start.overlap, start.weight) == (None, None, None)
     assert not start.zero_weight
-    assert found.zero_weight_ours == ()
+    assert result.zero_weight_ours == ()
 
 
 def test_without_a_prior_boxes_start_as_stock() -> None:
-    found = initial_weights(ROWS, STRIDES, size_prior=False)
-    assert found.priors == ()
-    for row in found.classes:
+    result = initial_weights(ROWS, STRIDES, size_prior=False)
+    assert result.priors == ()
+    for row in result.classes:
         assert row.ours is not None
         assert row.stock is not None
         assert (row.ours.width_px, row.ours.height_px) == pytest.approx(
@@ -253,9 +253,9 @@ def test_without_a_prior_boxes_start_as_stock() -> None:
 
 def test_the_smallest_and_the_largest() -> None:
     """A dot of a hundredth of a pixel starts from a box of 1 px, so their overlap is 0."""
-    found = initial_weights(rows([(0.01, 0.01), (3000, 2000)], ("dot", "page")), STRIDES)
-    dot, page = found.classes
-    assert (found.zero_weight_ours, found.dropped_ours) == (("dot",), ("page",))
+    result = initial_weights(rows([(0.01, 0.01), (3000, 2000)], ("dot", "page")), STRIDES)
+    dot, page = result.classes
+    assert (result.zero_weight_ours, result.dropped_ours) == (("dot",), ("page",))
     assert dot.ours is not None
     assert dot.ours.metric == 0
     assert page.ours is not None
@@ -280,7 +280,7 @@ def test_priors_are_those_of_a_training(trained: TrainResult, dataset: Path) -> 
     report = json.loads((trained.last.parent.parent / REPORT_FILE).read_text())
     data = open_dataset(dataset)
     symbols = symbols_of(data.pages("train"), len(data.names), 96)
-    found = initial_weights(size_rows(symbols, data.names), STRIDES)
+    result = initial_weights(size_rows(symbols, data.names), STRIDES)
     assert np.allclose(
-        [(prior.width_px, prior.height_px) for prior in found.priors], report["priors"], atol=0.05
+        [(prior.width_px, prior.height_px) for prior in result.priors], report["priors"], atol=0.05
     )

@@ -90,12 +90,12 @@ def memory_known(report: DensityAnalysis, monkeypatch: pytest.MonkeyPatch) -> No
     """Skip the memory prediction in tests that do not need it."""
     launch = Launch(batch=2, accumulate=1, largest=2, memory=report.memory)
     for name, value in (("find_launch", launch), ("memory_over_batch", report.memory_over_batch)):
-        monkeypatch.setattr(f"training.density.report.{name}", lambda *_, found=value: found)
+        monkeypatch.setattr(f"training.density.report.{name}", lambda *_, result=value: result)
 
 
 def test_no_image_has_a_symbol(tmp_path: Path) -> None:
-    found = analysis_of(written(tmp_path / "data", [(64, 64, []), (64, 32, [])]), wanted=["stem"])
-    plain = strict(found)
+    result = analysis_of(written(tmp_path / "data", [(64, 64, []), (64, 32, [])]), wanted=["stem"])
+    plain = strict(result)
     assert (plain["n_images"], plain["n_symbols"], plain["anchor_competition"]) == (2, 0, None)
     assert plain["symbols"] == {"mean": 0, "p50": 0, "p95": 0, "p99": 0, "max": 0}
     assert plain["batch_max"] == {"expected": 0, "p999": 0}
@@ -202,29 +202,29 @@ def test_tiles_give_symbols_their_size(
     too_small: tuple[str, ...],
     tmp_path: Path,
 ) -> None:
-    found = analysis_of(written(tmp_path / "d", images), imgsz=imgsz, wanted=wanted)
-    assert found.recommendation is not None
-    assert (found.recommendation.tile, found.recommendation.too_small) == (tile, too_small)
-    reasons = " ".join(found.recommendation.reasons)
+    result = analysis_of(written(tmp_path / "d", images), imgsz=imgsz, wanted=wanted)
+    assert result.recommendation is not None
+    assert (result.recommendation.tile, result.recommendation.too_small) == (tile, too_small)
+    reasons = " ".join(result.recommendation.reasons)
     assert (f"tiles of {tile} px" in reasons) == (tile is not None)
     assert ("under 4 px in the stored images; images " in reasons) == bool(too_small)
-    assert (found.recommendation.larger is None) == (tile is None)
-    assert found.recommendation.convert_command is None
+    assert (result.recommendation.larger is None) == (tile is None)
+    assert result.recommendation.convert_command is None
 
 
 @pytest.mark.parametrize(("usable", "batch"), [(2**30, 2), (350 * 2**20, 1), (150 * 2**20, 0)])
 def test_a_larger_input_is_held_against_the_memory(usable: int, batch: int, tmp_path: Path) -> None:
     # 5.4 px of 1280 are 1.35 of 320: 4 need 2.96 times as much, so a side of 960.
     data = written(tmp_path / "d", [(1280, 1280, [(0, 5.4, 99)])] * 2)
-    found = analysis_of(data, imgsz=320, batch=1, gpu=replace(GPU, usable_bytes=usable))
-    assert found.recommendation is not None
+    result = analysis_of(data, imgsz=320, batch=1, gpu=replace(GPU, usable_bytes=usable))
+    assert result.recommendation is not None
     accumulate = 2 // batch if batch else 0
-    assert found.recommendation.larger == LargerSymbols(
+    assert result.recommendation.larger == LargerSymbols(
         tile=416, imgsz=960, batch=batch, accumulate=accumulate
     )
     more = " --nominal-batch 2" if batch == 1 else ""
     larger = f"--imgsz 960 --batch {batch}{more}, or " if batch else ""
-    assert found.recommendation.reasons[1] == (
+    assert result.recommendation.reasons[1] == (
         f"4 px for 95% of stem: {larger}tiles of 416 px (cut the pages with omr convert --tile 416)"
     )
     if batch:
@@ -251,11 +251,11 @@ def test_a_larger_input_has_more_candidate_pairs(
 
 @pytest.mark.usefixtures("memory_known")
 def test_classes_that_need_larger_images(tmp_path: Path) -> None:
-    found = analysis_of(
+    result = analysis_of(
         written(tmp_path / "d", [(1280, 1280, [(0, 3, 99), (1, 9, 3.5)])]), imgsz=320
     )
-    assert found.recommendation is not None
-    assert found.recommendation.reasons[1] == (
+    assert result.recommendation is not None
+    assert result.recommendation.reasons[1] == (
         "stem, notehead: under 4 px in the stored images; images 1.4 times as large, in tiles of "
         "320 px, would help"
     )
@@ -263,10 +263,12 @@ def test_classes_that_need_larger_images(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("memory_known")
 def test_boxes_without_width_ask_for_other_labels(tmp_path: Path) -> None:
-    found = analysis_of(written(tmp_path / "d", [(64, 64, [(0, 0, 9), (1, 9, 8)])]))
-    assert found.recommendation is not None
-    assert (found.recommendation.without_area, found.recommendation.too_small) == (("stem",), ())
-    assert "stem: boxes of zero width or height; correct the labels" in found.recommendation.reasons
+    result = analysis_of(written(tmp_path / "d", [(64, 64, [(0, 0, 9), (1, 9, 8)])]))
+    assert result.recommendation is not None
+    assert (result.recommendation.without_area, result.recommendation.too_small) == (("stem",), ())
+    assert (
+        "stem: boxes of zero width or height; correct the labels" in result.recommendation.reasons
+    )
 
 
 def scaled_page(tmp_path: Path, staff_space: float) -> Path:
@@ -328,11 +330,11 @@ def test_without_a_convert_command_the_scale_is_given(tmp_path: Path) -> None:
 def test_images_of_very_different_sizes(tmp_path: Path) -> None:
     # Small images are drawn larger: there 3 px are 6. Of the large ones 10 px are 2.5.
     images = [(320, 320, [(0, 3, 99)])] * 10 + [(2560, 2560, [(0, 10, 99)])] * 10
-    found = analysis_of(written(tmp_path / "d", images), imgsz=640)
-    assert found.recommendation is not None
-    assert (found.recommendation.tile, found.recommendation.too_small) == (1600, ())
-    assert found.recommendation.larger is not None
-    assert found.recommendation.larger.imgsz == 1024
+    result = analysis_of(written(tmp_path / "d", images), imgsz=640)
+    assert result.recommendation is not None
+    assert (result.recommendation.tile, result.recommendation.too_small) == (1600, ())
+    assert result.recommendation.larger is not None
+    assert result.recommendation.larger.imgsz == 1024
 
 
 @pytest.mark.usefixtures("memory_known")
@@ -350,18 +352,18 @@ def test_an_existing_run_folder_is_not_reused(
 
 def test_not_even_one_image_fits(data: Path) -> None:
     tiny = replace(GPU, name="tiny", usable_bytes=10 * 2**20)
-    found = analysis_of(data, gpu=tiny)
-    plain = strict(found)
+    result = analysis_of(data, gpu=tiny)
+    plain = strict(result)
     assert plain["recommendation"] is None
-    assert plain["problem"] == found.problem
-    assert found.problem.startswith("omr-tiny at 64 px: not even a batch of 1 fits on tiny: it ")
+    assert plain["problem"] == result.problem
+    assert result.problem.startswith("omr-tiny at 64 px: not even a batch of 1 fits on tiny: it ")
     assert plain["memory"]["total_bytes"] > 0
     assert [row["batch"] for row in plain["memory_over_batch"]] == [1, 2]
 
 
 def test_the_command_repeats_the_request(data: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "more & more", [(64, 64, [(0, 9, 9)])], ("stem", "fermata"))
-    found = analysis_of(
+    result = analysis_of(
         data,
         joint=(other,),
         sampling_weights=(2, 1),
@@ -370,14 +372,14 @@ def test_the_command_repeats_the_request(data: Path, tmp_path: Path) -> None:
         seed=3,
         mosaic=0.5,
     )
-    assert found.recommendation is not None
-    assert shlex.split(found.recommendation.command) == [
+    assert result.recommendation is not None
+    assert shlex.split(result.recommendation.command) == [
         "omr", "train", str(data), str(other), "--sampling-weights", "2:1",
         "--merge-classes", "stem", "--model",
         "omr-tiny", "--precision", "fp32", "--mosaic", "0.5", "--seed", "3", "--imgsz", "64",
         "--batch", "4", "--out", "run",
     ]  # fmt: skip
-    plain = strict(found)
+    plain = strict(result)
     assert (plain["n_images"], plain["n_symbols"]) == (4, 9)
     assert [row["name"] for row in plain["classes"]] == ["notehead", "stem", "clef", "fermata"]
     assert [stage["name"] for stage in plain["stages"]] == ["as stored", "as trained"]
@@ -385,27 +387,27 @@ def test_the_command_repeats_the_request(data: Path, tmp_path: Path) -> None:
 
 def test_accumulated_gradients_are_counted(data: Path) -> None:
     small = replace(GPU, usable_bytes=round(68e6 / 0.9))  # for 2 of 3 images
-    found = analysis_of(data, gpu=small, imgsz=160, batch=1)
-    assert found.recommendation is not None
-    again = found.recommendation.batch * found.recommendation.accumulate
-    assert found.recommendation.accumulate > 1
-    assert found.recommendation.command.endswith(f"--nominal-batch {again} --out run")
+    result = analysis_of(data, gpu=small, imgsz=160, batch=1)
+    assert result.recommendation is not None
+    again = result.recommendation.batch * result.recommendation.accumulate
+    assert result.recommendation.accumulate > 1
+    assert result.recommendation.command.endswith(f"--nominal-batch {again} --out run")
     assert (
-        f"{found.recommendation.accumulate} batches per step, {again} images"
-        in found.recommendation.reasons[0]
+        f"{result.recommendation.accumulate} batches per step, {again} images"
+        in result.recommendation.reasons[0]
     )
-    rows = {row.batch: row for row in found.memory_over_batch}
-    launched = rows[found.recommendation.batch]
+    rows = {row.batch: row for row in result.memory_over_batch}
+    launched = rows[result.recommendation.batch]
     assert launched.at_peak["gradients"] == launched.gradients_bytes
 
 
 @pytest.mark.usefixtures("memory_known")
 def test_duplicate_class_names_get_their_label(tmp_path: Path) -> None:
     twice = written(tmp_path / "data", [(64, 64, [(0, 9, 9), (2, 1, 9)])], ("dot", "clef", "dot"))
-    found = analysis_of(twice, wanted=["dot (2)"])
-    assert {row["name"] for row in strict(found)["classes"]} == {"dot (0)", "clef", "dot (2)"}
-    assert found.recommendation is not None
-    assert found.recommendation.too_small == ("dot (2)",)
+    result = analysis_of(twice, wanted=["dot (2)"])
+    assert {row["name"] for row in strict(result)["classes"]} == {"dot (0)", "clef", "dot (2)"}
+    assert result.recommendation is not None
+    assert result.recommendation.too_small == ("dot (2)",)
     with pytest.raises(ConfigError, match=r"^wanted: unknown: dot \(did you mean dot \("):
         analysis_of(twice, wanted=["dot"])
 
@@ -454,9 +456,9 @@ def test_heads_of_a_file_and_of_weights(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("memory_known")
 def test_a_head_without_distance_bins(data: Path) -> None:
-    found = analysis_of(data, model="yolo26n")
-    assert set(found.labels.maximum_recall.overall) == {"free", "free, P2"}
-    notehead = strict(found)["classes"][0]["representation"]
+    result = analysis_of(data, model="yolo26n")
+    assert set(result.labels.maximum_recall.overall) == {"free", "free, P2"}
+    notehead = strict(result)["classes"][0]["representation"]
     assert set(notehead) == {"stock", "signed", "stock_p2", "signed_p2"}
     assert notehead["stock"] == notehead["signed"]
 

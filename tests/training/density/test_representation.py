@@ -94,9 +94,9 @@ def test_worked_by_hand(box: list[float], stock: float, signed: float) -> None:
 
 
 def test_no_symbols() -> None:
-    found = maximum_recall(symbols_at([]), ["a"], [STOCK])
-    assert found.overall == {"stock": None}
-    assert [asdict(row) for row in found.classes] == [
+    result = maximum_recall(symbols_at([]), ["a"], [STOCK])
+    assert result.overall == {"stock": None}
+    assert [asdict(row) for row in result.classes] == [
         {"name": "a", "count": 0, "settings": {"stock": None}}
     ]
 
@@ -119,22 +119,22 @@ def test_stems_match_the_formula(width: float) -> None:
             kind: HeadSetting(name=kind, strides=(stride,), low=low, high=15)
             for kind, low in (("stock", 0), ("signed", -2))
         }
-        found = maximum_recall(stems(width), ["stem"], list(kinds.values())).classes[0].settings
-        assert found["signed"] == RecallAtIou(iou50=1, iou75=1, iou90=1)
+        result = maximum_recall(stems(width), ["stem"], list(kinds.values())).classes[0].settings
+        assert result["signed"] == RecallAtIou(iou50=1, iou75=1, iou90=1)
         for factor, name in names.items():
             expected = min(factor * width / (stride / 2), 1)
-            assert getattr(found["stock"], name) == pytest.approx(expected, abs=0.045)
+            assert getattr(result["stock"], name) == pytest.approx(expected, abs=0.045)
 
 
 def test_thin_stems_on_a_full_page() -> None:
     """The stock head represents about a fifth, twice that with P2, all with signed distances."""
-    found = maximum_recall(stems(0.5, height=14), NAMES[:1], head_settings((8, 16, 32)))
-    at_50 = {name: bound.iou50 for name, bound in found.overall.items() if bound}
+    result = maximum_recall(stems(0.5, height=14), NAMES[:1], head_settings((8, 16, 32)))
+    at_50 = {name: bound.iou50 for name, bound in result.overall.items() if bound}
     assert 0.15 < at_50["stock"] < 0.35
     assert 0.35 < at_50["stock, P2"] < 0.75
     assert at_50["signed"] == at_50["signed, P2"] == 1
-    assert found.classes[0].settings == found.overall
-    json.dumps(asdict(found))
+    assert result.classes[0].settings == result.overall
+    json.dumps(asdict(result))
 
 
 def best_by_trial(of: Symbols, setting: HeadSetting) -> list[float]:

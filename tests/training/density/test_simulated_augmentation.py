@@ -116,12 +116,12 @@ def test_the_same_labels_as_with_pixels(
     assert real.counter is not None
     for number in range(40):
         draw = Draw(number * 5 % len(real), epoch=0, number=number)
-        truth, found = real[draw], without[draw]
-        assert torch.equal(found["cls"], truth["cls"])
-        assert torch.equal(found["bboxes"], truth["bboxes"])
-        assert found["im_file"] == truth["im_file"]
+        truth, result = real[draw], without[draw]
+        assert torch.equal(result["cls"], truth["cls"])
+        assert torch.equal(result["bboxes"], truth["bboxes"])
+        assert result["im_file"] == truth["im_file"]
         assert truth["img"].shape[1:] == (config.imgsz, config.imgsz)
-        assert "img" not in found
+        assert "img" not in result
     assert torch.equal(without.counter.totals(), real.counter.totals())
 
 
@@ -135,32 +135,34 @@ def test_the_same_batches_as_a_trainer(folders: tuple[Path, Path], tmp_path: Pat
             files += batch["im_file"]
             labels += batch["cls"][:, 0].tolist()
             boxes.append(batch["bboxes"].numpy())
-    found = simulate_draws(config, joint, pages_of(joint), n_draws=len(files))
+    result = simulate_draws(config, joint, pages_of(joint), n_draws=len(files))
     assert len(files) == 2 * 2 * len(SIZES)
-    assert [joint.image_files("train")[i] for i in found.images] == files
-    assert found.symbols.labels.tolist() == labels
+    assert [joint.image_files("train")[i] for i in result.images] == files
+    assert result.symbols.labels.tolist() == labels
     boxes_xyxy = cxcywh_to_xyxy(np.concatenate(boxes).astype(np.float64) * config.imgsz)
-    np.testing.assert_array_equal(found.symbols.boxes_xyxy, boxes_xyxy)
-    np.testing.assert_array_equal(found.seen, trainer.state.counter.totals()[0])
-    np.testing.assert_array_equal(found.dropped, trainer.state.counter.totals()[1])
+    np.testing.assert_array_equal(result.symbols.boxes_xyxy, boxes_xyxy)
+    np.testing.assert_array_equal(result.seen, trainer.state.counter.totals()[0])
+    np.testing.assert_array_equal(result.dropped, trainer.state.counter.totals()[1])
 
 
 def test_counts(folders: tuple[Path, Path], tmp_path: Path) -> None:
     config = config_of(tmp_path, folders[0], scale=0.9, translate=0.5)
     joint = opened(config)
-    found = simulate_draws(config, joint, pages_of(joint), n_draws=50)
-    assert len(found.n_symbols) == len(found.images) == 50
-    np.testing.assert_array_equal(found.n_symbols, np.bincount(found.symbols.images, minlength=50))
-    assert (found.n_symbols[found.images == 1] == 0).all(), "an image without symbols"
-    kept = np.bincount(found.symbols.labels, minlength=3)
-    np.testing.assert_array_equal(kept, found.seen - found.dropped)
-    assert found.dropped.sum() > 0
-    assert found.symbols.boxes_xyxy.min() >= -1e-5
-    assert found.symbols.boxes_xyxy.max() <= 64 + 1e-5, (
+    result = simulate_draws(config, joint, pages_of(joint), n_draws=50)
+    assert len(result.n_symbols) == len(result.images) == 50
+    np.testing.assert_array_equal(
+        result.n_symbols, np.bincount(result.symbols.images, minlength=50)
+    )
+    assert (result.n_symbols[result.images == 1] == 0).all(), "an image without symbols"
+    kept = np.bincount(result.symbols.labels, minlength=3)
+    np.testing.assert_array_equal(kept, result.seen - result.dropped)
+    assert result.dropped.sum() > 0
+    assert result.symbols.boxes_xyxy.min() >= -1e-5
+    assert result.symbols.boxes_xyxy.max() <= 64 + 1e-5, (
         "clipped, as centre and size in single precision"
     )
     # Six images come nine times, and then two of them once more.
-    assert sorted(np.bincount(found.images).tolist()) == [8, 8, 8, 8, 9, 9]
+    assert sorted(np.bincount(result.images).tolist()) == [8, 8, 8, 8, 9, 9]
 
 
 def test_without_augmentation_labels_are_unchanged(
@@ -169,12 +171,12 @@ def test_without_augmentation_labels_are_unchanged(
     config = config_of(tmp_path, folders[0], scale=0.0, translate=0.0)
     joint = opened(config)
     pages = pages_of(joint)
-    found = simulate_draws(config, joint, pages, n_draws=6)
-    expected = [len(pages[i].labels) for i in found.images]
-    expected[found.images.tolist().index(3)] -= 1  # a duplicate row
-    assert found.n_symbols.tolist() == expected
-    first = found.images.tolist().index(0)
-    boxes_xyxy = found.symbols.boxes_xyxy[found.symbols.images == first]
+    result = simulate_draws(config, joint, pages, n_draws=6)
+    expected = [len(pages[i].labels) for i in result.images]
+    expected[result.images.tolist().index(3)] -= 1  # a duplicate row
+    assert result.n_symbols.tolist() == expected
+    first = result.images.tolist().index(0)
+    boxes_xyxy = result.symbols.boxes_xyxy[result.symbols.images == first]
     np.testing.assert_allclose(boxes_xyxy, pages[0].boxes_xyxy, atol=1e-4)
 
 
@@ -215,11 +217,11 @@ def test_no_labels_at_all(tmp_path: Path) -> None:
         file.unlink()
     config = config_of(tmp_path / "run", root, mosaic=0.5)
     joint = opened(config)
-    found = simulate_draws(config, joint, pages_of(joint), n_draws=10)
-    assert len(found.symbols) == 0
-    assert found.symbols.boxes_xyxy.shape == (0, 4)
-    assert found.n_symbols.tolist() == [0] * 10
-    assert found.seen.tolist() == found.dropped.tolist() == [0, 0, 0]
+    result = simulate_draws(config, joint, pages_of(joint), n_draws=10)
+    assert len(result.symbols) == 0
+    assert result.symbols.boxes_xyxy.shape == (0, 4)
+    assert result.n_symbols.tolist() == [0] * 10
+    assert result.seen.tolist() == result.dropped.tolist() == [0, 0, 0]
 
 
 def test_no_pixels_are_read(folders: tuple[Path, Path], tmp_path: Path) -> None:

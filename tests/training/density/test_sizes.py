@@ -114,19 +114,19 @@ def test_ultralytics_keeps_nothing_without_boxes() -> None:
     ],
 )
 def test_least_scale(sides: list[float], factor: float | None) -> None:
-    found = least_scale(sized([(side, 50) for side in sides]), ["stem"])
-    assert found == {"stem": None if factor is None else pytest.approx(factor * NEARLY)}
+    result = least_scale(sized([(side, 50) for side in sides]), ["stem"])
+    assert result == {"stem": None if factor is None else pytest.approx(factor * NEARLY)}
 
 
 def test_shares_tolerate_rounding() -> None:
     """A tenth of ten symbols is one, although 1 - 0.9 is slightly less than a tenth."""
-    found = least_scale(sized([(side, 50) for side in [1] + [2] * 9]), ["stem"], 4, 0.9)
-    assert found == {"stem": pytest.approx(2 * NEARLY)}
+    result = least_scale(sized([(side, 50) for side in [1] + [2] * 9]), ["stem"], 4, 0.9)
+    assert result == {"stem": pytest.approx(2 * NEARLY)}
 
 
 def test_each_class_has_its_own_factor() -> None:
-    found = least_scale(sized([(2, 9), (9, 1), (0, 3)], [0, 1, 2]), NAMES)
-    assert found == {"a": pytest.approx(2 * NEARLY), "b": pytest.approx(4 * NEARLY), "c": None}
+    result = least_scale(sized([(2, 9), (9, 1), (0, 3)], [0, 1, 2]), NAMES)
+    assert result == {"a": pytest.approx(2 * NEARLY), "b": pytest.approx(4 * NEARLY), "c": None}
 
 
 @pytest.mark.parametrize(("wanted_px", "share"), [(0, 0.5), (4, -0.1), (4, 1.1)])
@@ -140,10 +140,10 @@ def test_invalid_arguments(wanted_px: float, share: float) -> None:
 def test_the_factor_is_the_smallest_that_suffices(
     of: Symbols, wanted_px: float, share: float
 ) -> None:
-    found = least_scale(of, NAMES, wanted_px, share)
+    result = least_scale(of, NAMES, wanted_px, share)
     for label, name in enumerate(NAMES):
         smaller = sides_of(of)[of.labels == label].min(axis=1)
-        factor = found.get(name)
+        factor = result.get(name)
         if factor is not None:
             wanted = wanted_px * NEARLY
             assert (smaller * factor * 1.0001 >= wanted).mean() >= share - 1e-9
@@ -167,18 +167,18 @@ def test_the_factor_is_the_smallest_that_suffices(
 )
 def test_largest_tile(sides: list[tuple[float, float]], tile: float) -> None:
     seen, stored = zip(*sides, strict=True)
-    found = largest_tile(
+    result = largest_tile(
         replace(sized([(side, 50) for side in seen]), imgsz=640),
         replace(sized([(side, 50) for side in stored]), imgsz=640),
         ["stem"],
     )
-    assert found == {"stem": pytest.approx(tile / NEARLY)}
+    assert result == {"stem": pytest.approx(tile / NEARLY)}
 
 
 @given(symbols(most=60))
 @settings(max_examples=30, deadline=None)
 def test_members(of: Symbols) -> None:
-    found = members(of.labels, len(NAMES) + 1)
-    assert [own.tolist() for own in found] == [
+    result = members(of.labels, len(NAMES) + 1)
+    assert [own.tolist() for own in result] == [
         np.flatnonzero(of.labels == label).tolist() for label in range(len(NAMES) + 1)
     ]

@@ -50,11 +50,11 @@ def points_of_boxes(of: Symbols) -> list[set[tuple[int, int]]]:
         labels=torch.from_numpy(of.labels),
         boxes_xyxy=torch.from_numpy(of.boxes_xyxy),
     )
-    found: list[set[tuple[int, int]]] = [set() for _ in of.images]
+    result: list[set[tuple[int, int]]] = [set() for _ in of.images]
     boxes, points = candidate_pairs(Anchors.of_image((IMGSZ, IMGSZ), STRIDES), targets)
     for box, point in zip(boxes.tolist(), points.tolist(), strict=True):
-        found[box].add((int(of.images[box]), point))
-    return found
+        result[box].add((int(of.images[box]), point))
+    return result
 
 
 def largest_matching(points: list[set[tuple[int, int]]]) -> int:
@@ -68,12 +68,12 @@ def largest_matching(points: list[set[tuple[int, int]]]) -> int:
 
 
 def test_symbols_are_scaled_and_centred() -> None:
-    found = symbols_of(
+    result = symbols_of(
         [page([], []), page([[10, 0, 30, 100]], [2], width=50, height=100)], 3, imgsz=200
     )
-    assert found.images.tolist() == [1]
-    assert found.labels.tolist() == [2]
-    assert found.boxes_xyxy.tolist() == [[70, 0, 110, 200]]
+    assert result.images.tolist() == [1]
+    assert result.labels.tolist() == [2]
+    assert result.boxes_xyxy.tolist() == [[70, 0, 110, 200]]
     assert len(symbols_of([], 3, imgsz=200)) == 0
 
 
@@ -93,21 +93,21 @@ def test_measures_by_hand() -> None:
         page([[0, 0, 8, 8]], [0]),
         page([], []),
     ]
-    found = measure(symbols_of(pages, 3, 64), NAMES, (8,))
-    assert found.n_symbols.tolist() == [3, 0, 1]
+    result = measure(symbols_of(pages, 3, 64), NAMES, (8,))
+    assert result.n_symbols.tolist() == [3, 0, 1]
     np.testing.assert_allclose(
-        found.shapes, [(np.log(2) + np.log(0.5) + 0) / 3, np.nan, np.log(0.1 / 4)]
+        result.shapes, [(np.log(2) + np.log(0.5) + 0) / 3, np.nan, np.log(0.1 / 4)]
     )
-    assert found.n_images.tolist() == [[2, 0, 1], [0, 0, 0], [1, 0, 1]]
-    assert not found.collisions.any()
+    assert result.n_images.tolist() == [[2, 0, 1], [0, 0, 0], [1, 0, 1]]
+    assert not result.collisions.any()
 
 
 def test_collisions_by_hand() -> None:
     """The first box has the points of two cells of stride 8, the others those of one."""
     two, one = [0.0, 0, 16, 8], [0.0, 0, 8, 8]
     pages = [page([two, one, one], [0, 1, 1]), page([two, two], [0, 2]), page([one], [1])]
-    found = measure(symbols_of(pages, 3, 64), NAMES, (8,))
-    assert found.collisions.tolist() == [[0, 1, 2], [1, 1, 0], [2, 0, 0]]
+    result = measure(symbols_of(pages, 3, 64), NAMES, (8,))
+    assert result.collisions.tolist() == [[0, 1, 2], [1, 1, 0], [2, 0, 0]]
 
 
 @given(symbols(), st.integers(1, 9))
@@ -125,9 +125,9 @@ def test_collisions_match_a_count_box_by_box(of: Symbols, at_once: int) -> None:
         expected[i, j] = expected[j, i] = both
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "__defaults__", (at_once,))
-        found = measure(of, NAMES, STRIDES)
+        result = measure(of, NAMES, STRIDES)
         single = capacity(of, np.zeros(N_CLASSES, np.int64), STRIDES)
-    assert (found.collisions == expected).all()
+    assert (result.collisions == expected).all()
     assert single == capacity(of, np.zeros(N_CLASSES, np.int64), STRIDES)
 
 
@@ -163,9 +163,9 @@ def test_no_boxes() -> None:
 def test_matching_is_valid_and_maximum(points: list[set[int]]) -> None:
     wanted = [own for own in points if own]
     boxes = np.array([i for i, own in enumerate(wanted) for _ in own], np.int64)
-    found = maximum_matching(boxes, np.array([p for own in wanted for p in sorted(own)], np.int64))
-    assert all(p == NONE or p in own for p, own in zip(found.tolist(), wanted, strict=True))
-    taken = found[found != NONE]
+    result = maximum_matching(boxes, np.array([p for own in wanted for p in sorted(own)], np.int64))
+    assert all(p == NONE or p in own for p, own in zip(result.tolist(), wanted, strict=True))
+    taken = result[result != NONE]
     assert len(np.unique(taken)) == len(taken)
     assert len(taken) == largest_matching([{(0, p) for p in own} for own in wanted])
 

@@ -169,10 +169,10 @@ def hostile(
 def test_geometry_gives_the_known_heads_of_coco() -> None:
     expected = of_coco("coco-geometry")
     shapes = spread(expected, [-0.9, -0.1, 0.4, 1.1], 0.15)
-    found = divide(
+    result = divide(
         statistics(COCO_SYMBOLS, shapes=shapes, names=COCO), GroupingOptions(strategy="geometry")
     )
-    assert groups(found) == expected
+    assert groups(result) == expected
 
 
 def test_anti_confusion_gives_the_known_heads_of_coco() -> None:
@@ -193,7 +193,7 @@ def test_hybrid_follows_images_and_shapes(by: str) -> None:
     """Images, shapes or both lead to the documented standard heads."""
     expected = of_coco("coco-standard")
     middles = [-1.0, -0.9, -0.8, -0.7] if by == "images" else [-3.0, -1.0, 1.0, 3.0]
-    found = divide(
+    result = divide(
         statistics(
             COCO_SYMBOLS,
             shapes=spread(expected, middles, 0.02),
@@ -202,7 +202,7 @@ def test_hybrid_follows_images_and_shapes(by: str) -> None:
         ),
         GroupingOptions(strategy="hybrid"),
     )
-    assert groups(found) == expected
+    assert groups(result) == expected
 
 
 def test_similarity_is_half_of_shapes_and_half_of_images() -> None:
@@ -215,12 +215,12 @@ def test_similarity_is_half_of_shapes_and_half_of_images() -> None:
 def test_anti_confusion_by_hand() -> None:
     # 9 | 8, then 7 beside 8, then 6 would go beside 9, with which it conflicts; 5 with both.
     conflicts = hostile(5, [(0, 3), (4, 0), (4, 1)])
-    found = divide(
+    result = divide(
         statistics([9, 8, 7, 6, 5]),
         GroupingOptions(strategy="anti-confusion", n_heads=2),
         conflicts,
     )
-    assert found.tolist() == [0, 1, 1, 1, 0]
+    assert result.tolist() == [0, 1, 1, 1, 0]
 
 
 weight_lists = st.integers(1, 7).flatmap(
@@ -235,32 +235,32 @@ def test_partition_is_as_good_as_the_best(drawn: tuple[int, list[int]], n_parts:
     half = np.array(entries).reshape(n, n)
     weights = half + half.T
     n_parts = min(n_parts, n)
-    found = partition(weights, np.ones(n, np.int64), n_parts)
-    assert len(set(found.tolist())) == n_parts
+    result = partition(weights, np.ones(n, np.int64), n_parts)
+    assert len(set(result.tolist())) == n_parts
     everyone = (np.array(parts) for parts in product(range(n_parts), repeat=n))
-    assert inner_weight(weights, found) == min(inner_weight(weights, parts) for parts in everyone)
+    assert inner_weight(weights, result) == min(inner_weight(weights, parts) for parts in everyone)
 
 
 @pytest.mark.parametrize("seed", [259, 264, 268, 288])
 def test_random_orders_improve_on_the_order_by_weight(seed: int) -> None:
     weights = np.random.default_rng(seed).integers(0, 10, (8, 8))
     weights = weights + weights.T
-    found = partition(weights, np.ones(8, np.int64), 3)
+    result = partition(weights, np.ones(8, np.int64), 3)
     every = (np.array(parts) for parts in product(range(3), repeat=8))
-    assert inner_weight(weights, found) == min(inner_weight(weights, parts) for parts in every)
+    assert inner_weight(weights, result) == min(inner_weight(weights, parts) for parts in every)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_no_move_and_no_swap_makes_a_large_partition_better(seed: int) -> None:
     weights = np.random.default_rng(seed).integers(0, 10, (16, 16))
     weights = weights + weights.T
-    found = partition(weights, np.ones(16, np.int64), 4)
-    changed = [np.where(np.arange(16) == i, part, found) for i in range(16) for part in range(4)]
+    result = partition(weights, np.ones(16, np.int64), 4)
+    changed = [np.where(np.arange(16) == i, part, result) for i in range(16) for part in range(4)]
     for i, j in combinations(range(16), 2):
-        swapped = found.copy()
-        swapped[[i, j]] = found[[j, i]]
+        swapped = result.copy()
+        swapped[[i, j]] = result[[j, i]]
         changed.append(swapped)
-    assert inner_weight(weights, found) == min(inner_weight(weights, parts) for parts in changed)
+    assert inner_weight(weights, result) == min(inner_weight(weights, parts) for parts in changed)
 
 
 def test_the_embedding_separates_components() -> None:
@@ -273,8 +273,8 @@ def test_the_embedding_separates_components() -> None:
 
 
 def test_without_collisions_heads_have_similar_sizes() -> None:
-    found = partition(np.zeros((6, 6), np.int64), np.array([9, 1, 5, 4, 3, 2]), 3)
-    assert sorted(np.bincount(found, [9, 1, 5, 4, 3, 2]).tolist()) == [7, 8, 9]
+    result = partition(np.zeros((6, 6), np.int64), np.array([9, 1, 5, 4, 3, 2]), 3)
+    assert sorted(np.bincount(result, [9, 1, 5, 4, 3, 2]).tolist()) == [7, 8, 9]
 
 
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=7), st.integers(1, 4))
@@ -287,11 +287,11 @@ def test_kmeans_1d_is_the_best(numbers: list[int], n_clusters: int) -> None:
         own = [values[clusters == k] for k in range(n_clusters)]
         return sum(float(((v - v.mean()) ** 2).sum()) for v in own if len(v))
 
-    found = kmeans_1d(values, n_clusters)
-    assert set(found.tolist()) == set(range(n_clusters))
-    assert (np.diff(found[np.argsort(values, kind="stable")]) >= 0).all()
+    result = kmeans_1d(values, n_clusters)
+    assert set(result.tolist()) == set(range(n_clusters))
+    assert (np.diff(result[np.argsort(values, kind="stable")]) >= 0).all()
     every = (np.array(c) for c in product(range(n_clusters), repeat=len(values)))
-    assert inertia(found) == pytest.approx(min(map(inertia, every)), abs=1e-9)
+    assert inertia(result) == pytest.approx(min(map(inertia, every)), abs=1e-9)
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 5), st.integers(0, 3))

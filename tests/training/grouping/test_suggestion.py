@@ -53,15 +53,15 @@ def test_what_is_written_is_read_back(tmp_path: Path, strategy: Strategy) -> Non
 def test_by_collision() -> None:
     """One head predicts the staff elsewhere and one of the three boxes in the cell; four heads predict all."""
     options = GroupingOptions(strategy="collision", n_heads=4, strides=(8,))
-    found = suggest(crowded(), NAMES, options)
-    assert [sum(head.classes != ("no",) for head in found.heads)] == [4]
-    assert sorted(len(head.classes) for head in found.heads) == [1, 1, 1, 2]
-    assert [head.collisions for head in found.heads] == [0, 0, 0, 0]
-    assert [head.symbols for head in found.heads] == [2, 2, 2, 2]
-    assert found.absent == ("no",)
-    assert found.single_head_collisions == 12
-    assert (found.single_head, found.these_heads, found.without_candidate) == (0.5, 1, 0)
-    assert found.to_json()["heads"][0]["name"] == "head_0"
+    result = suggest(crowded(), NAMES, options)
+    assert [sum(head.classes != ("no",) for head in result.heads)] == [4]
+    assert sorted(len(head.classes) for head in result.heads) == [1, 1, 1, 2]
+    assert [head.collisions for head in result.heads] == [0, 0, 0, 0]
+    assert [head.symbols for head in result.heads] == [2, 2, 2, 2]
+    assert result.absent == ("no",)
+    assert result.single_head_collisions == 12
+    assert (result.single_head, result.these_heads, result.without_candidate) == (0.5, 1, 0)
+    assert result.to_json()["heads"][0]["name"] == "head_0"
 
 
 def test_heads_of_one_class_each_still_share_points_within_it() -> None:
@@ -69,11 +69,11 @@ def test_heads_of_one_class_each_still_share_points_within_it() -> None:
     symbols = Symbols(
         imgsz=64, images=np.zeros(4, np.int64), labels=np.array([0, 0, 1, 1]), boxes_xyxy=boxes
     )
-    found = suggest(
+    result = suggest(
         symbols, ("a", "b"), GroupingOptions(strategy="geometry", n_heads=2, strides=(8,))
     )
-    assert (found.single_head, found.these_heads, found.without_candidate) == (0.25, 0.5, 0.25)
-    assert sorted(head.within_classes for head in found.heads) == [0, 1]
+    assert (result.single_head, result.these_heads, result.without_candidate) == (0.25, 0.5, 0.25)
+    assert sorted(head.within_classes for head in result.heads) == [0, 1]
 
 
 def test_no_symbols() -> None:

@@ -102,8 +102,8 @@ def test_batch_auto_trains(device: torch.device, dataset: Path, tmp_path: Path) 
 @pytest.mark.gpu(
     covers=[
         "eval.reports.density_memory:_table_by_purpose",
-        "omr.commands.analyze_density:_show_memory",
-        "omr.commands.analyze_density:_measure",
+        "omr.density_output:_show_memory",
+        "omr.density_output:show_measured_step",
         "training.density.recommendation:recommend",
         "training.density.fitting_batch:_precision",
     ]

@@ -18,6 +18,7 @@ from browser import Measurements, open_pages
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
+from converters.reproduce_command import TO_CUT
 from omr.cli import app
 from training.memory.gpus import Gpu
 from training.memory.meta_model import trained_model
@@ -171,7 +172,7 @@ def test_the_line_that_cuts_tiles_says_what_it_wants(tmp_path: Path) -> None:
     words = ["convert", str(source), str(tmp_path / "pages")]
     assert CliRunner().invoke(app, words).exit_code == 0
     said = small(tmp_path / "pages").stderr.splitlines()
-    line = said.index("To cut the tiles; SOURCE is what the data were converted from:") + 1
+    line = said.index(TO_CUT) + 1
     parsed = accepted(said[line])
     assert (parsed["source"], parsed["out"]) == (Path("SOURCE"), Path("pages-tile256"))
     assert (parsed["tile"], parsed["classes"]) == (256, "harmony")
@@ -265,7 +266,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
         (["--imgsz", "100"], "imgsz (100): must be a multiple of 32; use 128"),
-        (["--sampling-weights", "1:2"], "--sampling-weights needs several data sets"),
+        (["--sampling-weights", "1:2"], "--sampling-weights: needs several data sets"),
         (
             ["--gpu", "t4", "--precision", "bf16"],
             "--precision bf16: not supported by T4; use fp16 or fp32",
@@ -335,7 +336,7 @@ def test_what_does_not_fit_here_is_not_measured(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = Gpu(name="this CPU", total_bytes=1, usable_bytes=1, bf16=False, device="cpu")
-    monkeypatch.setattr("training.memory.batch_search.present_device", lambda: here)
+    monkeypatch.setattr("omr.density_output.present_device", lambda: here)
     result = small(data, "--measure", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measured"] is None
@@ -346,7 +347,7 @@ def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> No
     own = trained_model("omr-tiny", 2).fuse(verbose=False)  # not what its description says
     torch.save({"model": own, "train_args": {}}, tmp_path / "own.pt")
     words = [data, "--model", tmp_path / "own.pt", "--imgsz", 64, "--gpu", "t4"]
-    assert "give --trust if you trust where it comes from" in str(run(*words).exception)
+    assert "give --trust if you trust its source" in str(run(*words).exception)
     result = run(*words, "--trust")
     assert result.exit_code == 0, result.output
     assert " --trust " in result.stderr.splitlines()[-1]

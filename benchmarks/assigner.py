@@ -1,8 +1,8 @@
-"""Times the assigners and the losses and measures their memory: ``python -m benchmarks.assigner``.
+"""Time and memory of assigners and losses: ``python -m benchmarks.assigner``.
 
-Every task of a case runs in a process of its own, and the tasks take turns. Time is that of the
-fastest call; memory is the most that a call adds, on a CPU to the process (RSS), on a CUDA device
-to torch's tensors. Options: see ``--help``.
+Every task of a case runs in a separate process, and the tasks take turns. Time is that of the
+fastest call. Memory is the peak that a call adds, on a CPU to the process (RSS), on a CUDA device
+to torch's tensors. See ``--help`` for the options.
 """
 
 import argparse
@@ -31,19 +31,19 @@ CASES = (
     "32x100x20x320",
     "384x100x20x320",
 )
-"""Images, mean boxes of an image, classes, pixels a side; the first has COCO's density."""
+"""Images, mean boxes per image, classes, image side in pixels; the first has COCO's density."""
 CUDA_CASES = (*CASES, "256x1250x136x640xbf16")
 ONLY = {
     "384x100x20x320": ("ultralytics", "sparse_tal", "sparse_simota", "plain_simota"),
     "256x1250x136x640xbf16": ("loss_tal",),
 }
-"""Tasks of a case that is not for all."""
+"""Tasks of cases that do not run all tasks."""
 
-Found = Mapping[str, Cost | TooLarge]
+Costs = Mapping[str, Cost | TooLarge]
 
 
 def table_head(device: str) -> str:
-    """Head of the table."""
+    """Format the head of the table."""
     titles = [
         "images x boxes, classes, px",
         "pairs",
@@ -59,13 +59,13 @@ def table_head(device: str) -> str:
     return f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}"
 
 
-def table_row(case: Case, task: str, found: Found, device: str) -> str:
-    """Lay out what a task took."""
-    cost = found[task]
+def table_row(case: Case, task: str, costs: Costs, device: str) -> str:
+    """Format the cost of a task."""
+    cost = costs[task]
     if isinstance(cost, TooLarge):
         cells = [str(case), "", task, "", "-", "-", "-", f"- ({cost})", "-"]
         return f"| {' | '.join(cells + ([] if device == 'cpu' else ['-'] * 3))} |"
-    dense, sparse = (_cost(found, peer) for peer in peers(task))
+    dense, sparse = (_cost(costs, peer) for peer in peers(task))
     n_boxes = max(int(case.counts.sum()), 1)
     cells = [
         str(case),
@@ -83,8 +83,8 @@ def table_row(case: Case, task: str, found: Found, device: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cost(found: Found, task: str) -> Cost | None:
-    cost = found.get(task)
+def _cost(costs: Costs, task: str) -> Cost | None:
+    cost = costs.get(task)
     return cost if isinstance(cost, Cost) else None
 
 
@@ -93,7 +93,7 @@ def _ratio(above: float, below: float) -> str:
 
 
 def machine(threads: int, device: str, module: str = "assigner") -> str:
-    """Tell what was run, on what."""
+    """Describe machine, versions and command."""
     versions = installed_versions("torch", "ultralytics", TOOLKIT)
     lines = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
     models = [line.split(":", 1)[1].strip() for line in lines.splitlines() if "model name" in line]
@@ -103,7 +103,7 @@ def machine(threads: int, device: str, module: str = "assigner") -> str:
         f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {gpu}",
         f"Python {platform.python_version()}",
         *(f"{name} {version}" for name, version in versions.items()),
-        f"{threads} threads that wait {policy.lower()}",
+        f"{threads} threads, wait policy {policy.lower()}",
     ]
     command = shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
     return f"{'; '.join(parts)}.\nCommand: `{command}`"
@@ -113,26 +113,26 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--largest", type=int, help="only the first so many cases, or of each sweep"
+        "--largest", type=int, help="number of cases, or of cases per sweep (default: all)"
     )
     parser.add_argument(
         "--cases", nargs="+", type=Case.parse, metavar="IMAGESxBOXESxCLASSESxPX[xbf16]"
     )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
-    parser.add_argument("--repeats", type=int, default=5, help="turns after the call to warm up")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds after the warm-up call")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--most-gb",
         type=float,
         default=12,
-        help="memory that a task may add; what is reckoned to need more is left out",
+        help="memory limit of a task; tasks with a higher estimate are skipped",
     )
-    parser.add_argument("--growth", action="store_true", help="over boxes and over image size")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the growth")
+    parser.add_argument("--growth", action="store_true", help="sweep boxes and image size")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="plot of --growth")
     options = parser.parse_args(arguments)
     if options.plot and not options.growth:
-        parser.error("--plot: goes with --growth")
+        parser.error("--plot: requires --growth")
     return options
 
 
@@ -141,7 +141,7 @@ def main() -> None:
     options = options_of()
     device = options.device
     if device == "cuda" and not torch.cuda.is_available():
-        sys.exit("benchmarks.assigner: --device cuda: torch sees no CUDA device here")
+        sys.exit("benchmarks.assigner: --device cuda: no CUDA device available")
     torch.set_num_threads(options.threads)
     limits = options.repeats, device, options.most_gb
     if options.growth:
@@ -152,8 +152,8 @@ def main() -> None:
         threads = {cost.threads for point in points for cost in point.costs.values()}
     else:
         threads = tables(options.cases, options.tasks, options.largest, limits)
-    turns = f"{options.repeats} turns of {TURN_S} s, of one call at least"
-    print(f"\nTime: the fastest call of {turns}; the first and only one from {LONG_S:.0f} s.")
+    rounds = f"{options.repeats} rounds of {TURN_S} s"
+    print(f"\nTime: the fastest call of {rounds}, or the first if it takes over {LONG_S:.0f} s.")
     print(machine(max(threads, default=0), device))
 
 
@@ -163,21 +163,21 @@ def tables(
     largest: int | None,
     limits: tuple[int, str, float],
 ) -> set[int]:
-    """Measure and print case after case.
+    """Measure and print all cases.
 
     Returns:
-        Numbers of threads that were used.
+        Thread counts of the processes.
     """
     _, device, _ = limits
     known = [Case.parse(text) for text in (CASES if device == "cpu" else CUDA_CASES)]
     threads = set()
     print(table_head(device))
     for case in cases or known[:largest]:
-        wanted = [task for task in ONLY.get(case.text, TASKS) if task in (tasks or TASKS)]
-        found = measure(case, wanted, *limits)
-        for task in wanted:
-            print(table_row(case, task, found, device), flush=True)
-        threads |= {cost.threads for cost in found.values() if isinstance(cost, Cost)}
+        selected = [task for task in ONLY.get(case.text, TASKS) if task in (tasks or TASKS)]
+        costs = measure(case, selected, *limits)
+        for task in selected:
+            print(table_row(case, task, costs, device), flush=True)
+        threads |= {cost.threads for cost in costs.values() if isinstance(cost, Cost)}
     return threads
 
 

@@ -1,4 +1,4 @@
-"""What a call costs on a CUDA device: memory, kernels launched, words to the host."""
+"""Cost of a call on a CUDA device: memory, kernel launches and host synchronisations."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,12 +14,12 @@ KINDS = {
     "syncs": ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"),
     "copies": ("Memcpy DtoH",),
 }
-"""Beginnings of names in a profile: kernels launched, waits of the host for the device, and copies
-from the device to the host."""
+"""Prefixes of event names in a profile: kernel launches, host synchronisations, and copies from the
+device to the host."""
 
 
 def added_mb(call: Callable[[], Result]) -> tuple[float, Result]:
-    """MB that a call adds to torch's tensors at most, and its result."""
+    """Measure the peak in MB that a call adds to torch's tensors, and return its result."""
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -29,19 +29,19 @@ def added_mb(call: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def counts(call: Callable[[], object]) -> dict[str, int]:
-    """Count the kernels, waits and copies of a call; those of the profiler itself are taken off."""
-    _profiled(call)  # what is set up at the first use of a profiler or a kernel is no one's cost
-    found, own = _profiled(call), _profiled(lambda: None)
-    return {kind: found[kind] - own[kind] for kind in KINDS}
+    """Count the kernels, synchronisations and copies of a call, less those of the profiler."""
+    _profiled(call)  # the first use of the profiler and the kernels has additional events
+    events, of_profiler = _profiled(call), _profiled(lambda: None)
+    return {kind: events[kind] - of_profiler[kind] for kind in KINDS}
 
 
 def _profiled(call: Callable[[], object]) -> Counter[str]:
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         call()
-    found: Counter[str] = Counter()
+    events: Counter[str] = Counter()
     for event in profiled.key_averages():
         for kind, names in KINDS.items():
             if event.key.startswith(names):
-                found[kind] += event.count
-    return found
+                events[kind] += event.count
+    return events

@@ -1,4 +1,4 @@
-"""How time and memory grow with the boxes of an image and with its size."""
+"""Growth of time and memory with the number of boxes and with the image size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,8 +33,8 @@ class Point:
     too_large: dict[str, TooLarge] = field(default_factory=dict)
 
     @property
-    def along(self) -> int:
-        """What is swept: mean boxes of an image, or its side in pixels."""
+    def value(self) -> int:
+        """Swept quantity: mean boxes per image, or image side in pixels."""
         return self.case.n_boxes if self.sweep == "boxes" else self.case.side
 
 
@@ -44,23 +44,23 @@ def growth(
     """Measure both sweeps.
 
     Args:
-        tasks: Names; all of this module if None.
-        largest: Number of cases of each sweep; all if None.
-        limits: The last three arguments of ``measure``.
+        tasks: Task names; None for all of this module.
+        largest: Number of cases per sweep; None for all.
+        limits: Last three arguments of ``measure``.
     """
     points = []
     sweeps: tuple[tuple[Sweep, tuple[Case, ...]], ...] = (("boxes", OVER_BOXES), ("px", OVER_SIZE))
     for sweep, cases in sweeps:
         for case in cases[:largest]:
-            found = measure(case, tasks or TASKS, *limits)
-            costs = {task: cost for task, cost in found.items() if isinstance(cost, Cost)}
-            left = {task: cost for task, cost in found.items() if isinstance(cost, TooLarge)}
-            points.append(Point(sweep=sweep, case=case, costs=costs, too_large=left))
+            results = measure(case, tasks or TASKS, *limits)
+            costs = {task: cost for task, cost in results.items() if isinstance(cost, Cost)}
+            skipped = {task: cost for task, cost in results.items() if isinstance(cost, TooLarge)}
+            points.append(Point(sweep=sweep, case=case, costs=costs, too_large=skipped))
     return points
 
 
 def growth_table(points: Sequence[Point]) -> str:
-    """Lay out both sweeps."""
+    """Format both sweeps as a table."""
     lines = ["| images x boxes, classes, px | over | pairs | task | s | MB |", "|" + "---|" * 6]
     for point in points:
         start = f"| {point.case} | {point.sweep} |"
@@ -68,15 +68,15 @@ def growth_table(points: Sequence[Point]) -> str:
             f"{start} {cost.pairs:,} | {task} | {cost.s:.4f} | {cost.mb:.1f} |"
             for task, cost in point.costs.items()
         ]
-        lines += [f"{start} | {task} | - | - ({left}) |" for task, left in point.too_large.items()]
+        lines += [f"{start} | {task} | - | - ({why}) |" for task, why in point.too_large.items()]
     return "\n".join(lines)
 
 
 def plot(points: Sequence[Point], path: Path) -> None:
-    """Draw both sweeps, time above memory, as an image 1,800 px wide.
+    """Plot both sweeps, time above memory, as a 1,800 px wide image.
 
     Args:
-        points: At least one of each sweep.
+        points: At least one point of each sweep.
         path: Image to write.
     """
     figure = Figure(figsize=(9, 7), layout="constrained")
@@ -86,29 +86,29 @@ def plot(points: Sequence[Point], path: Path) -> None:
         _lines(axes[0, column], of_sweep, lambda cost: cost.s)
         _lines(axes[1, column], of_sweep, lambda cost: max(cost.mb, LEAST_MB))
         case = of_sweep[0].case
-        fixed = f"{case.side} px" if sweep == "boxes" else f"{case.n_boxes} boxes an image"
+        fixed = f"{case.side} px" if sweep == "boxes" else f"{case.n_boxes} boxes per image"
         axes[0, column].set_title(f"{case.n_images} images, {case.n_classes} classes, {fixed}")
-    axes[1, 0].set_xlabel("boxes an image, on average")
-    axes[1, 1].set_xlabel("side of the image, px")
-    axes[0, 0].set_ylabel("time of a call, s")
-    axes[1, 0].set_ylabel(f"memory that a call adds, MB (from {LEAST_MB:g})")
+    axes[1, 0].set_xlabel("mean boxes per image")
+    axes[1, 1].set_xlabel("image side, px")
+    axes[0, 0].set_ylabel("time per call, s")
+    axes[1, 0].set_ylabel(f"memory per call, MB (from {LEAST_MB:g})")
     axes[0, 0].legend()
     figure.savefig(path, dpi=200)
 
 
-def _lines(axis: Axes, points: Sequence[Point], value: Callable[[Cost], float]) -> None:
-    """Draw a line for each task, over what is swept."""
+def _lines(axis: Axes, points: Sequence[Point], measured: Callable[[Cost], float]) -> None:
+    """Draw a line for each task over the swept quantity."""
     for task in dict.fromkeys(task for point in points for task in point.costs):
         known = [point for point in points if task in point.costs]
         axis.plot(
-            [point.along for point in known],
-            [value(point.costs[task]) for point in known],
+            [point.value for point in known],
+            [measured(point.costs[task]) for point in known],
             "--" if task.startswith("ultralytics") else "-",
             marker="s" if "loss" in task else "o",
             label=task,
         )
     axis.set(xscale="log", yscale="log")
-    axis.xaxis.set_major_locator(FixedLocator([point.along for point in points]))
+    axis.xaxis.set_major_locator(FixedLocator([point.value for point in points]))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_locator(NullLocator())
     axis.grid(alpha=0.3)

@@ -1,8 +1,8 @@
-"""Measures tasks, each in a process of its own that stays alive between its turns.
+"""Measurement of tasks, each in a separate process that stays alive between its rounds.
 
-``python -m benchmarks.assigner_measuring TASK CASE DEVICE GB`` draws the case, says so, and takes a
-turn for every line it is sent. The first is one call, to warm up and for the memory; on a CUDA
-device it is a few, for memory, kernels and words to the host.
+``python -m benchmarks.assigner_measuring TASK CASE DEVICE GB`` draws the case, reports that it is
+ready, and runs a round for every line of input. The first round is one call, for warm-up and
+memory; on a CUDA device a few calls, for memory, kernels and host synchronisations.
 """
 
 import json
@@ -26,28 +26,27 @@ from training.assigners.assignment import candidate_pairs
 
 MODULE = "benchmarks.assigner_measuring"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep, unless the environment says otherwise. Where another
-process has one of the cores, threads that spin wait until the scheduler's next tick at every
-operation: a call of 10 ms takes 1.5 s."""
+"""Makes waiting threads sleep, unless the environment overrides it. If another process uses a core,
+spinning threads lose a scheduler tick at every operation: a call of 10 ms takes 1.5 s."""
 LONG_S = 5.0
-"""Seconds from which a call is made once."""
+"""Duration in seconds from which a call is not repeated."""
 LEAST_MB = 1.0
-"""Memory below which a call's is lost in that of its process."""
+"""Smallest memory of a call that can be measured."""
 TURN_S = 0.3
-"""Seconds that a task repeats a short call for when it is its turn."""
+"""Duration of a round in seconds, in which short calls are repeated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What a task took."""
+    """Time and memory of a task."""
 
     pairs: int
-    """Candidates of the task-aligned assigner, of the whole batch."""
+    """Candidate pairs of the task-aligned assigner in the whole batch."""
     s: float
-    """Seconds of the fastest call."""
+    """Time of the fastest call in seconds."""
     mb: float
     positives: int | None
-    """Anchor points assigned, of an assigner."""
+    """Number of assigned anchor points; None for a loss."""
     threads: int
     launches: int | None = None
     syncs: int | None = None
@@ -56,10 +55,10 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TooLarge:
-    """A task that was not measured."""
+    """A task that was not measured because it needs too much memory."""
 
     gb: float
-    """Memory that it would take, reckoned; of a task that was tried and failed, what it had."""
+    """Estimated memory; the limit if the task was tried and failed."""
     tried: bool
 
     def __str__(self) -> str:
@@ -69,41 +68,41 @@ class TooLarge:
 def measure(
     case: Case, tasks: Iterable[str], repeats: int, device: str, most_gb: float
 ) -> dict[str, Cost | TooLarge]:
-    """Measure the tasks of a case in rounds, so that load on the machine is shared by all.
+    """Measure the tasks of a case in rounds, so that other load affects all of them equally.
 
     Args:
         case: Size of the batch.
-        tasks: Names.
-        repeats: Rounds after the first one.
-        device: Of torch.
-        most_gb: Memory that a task may add; one that is reckoned to need more is left out.
+        tasks: Task names.
+        repeats: Number of rounds after the first one.
+        device: Device type in torch.
+        most_gb: Memory limit of a task; tasks with a higher estimate are skipped.
 
     Returns:
-        Of each task, in this order.
+        Result of each task, in the given order.
     """
-    found: dict[str, Cost | TooLarge] = {}
+    costs: dict[str, Cost | TooLarge] = {}
     with ExitStack() as stack:
         workers = {}
         for task in tasks:
             gb = estimated_gb(task, case)
             if gb > most_gb:
-                found[task] = TooLarge(gb=gb, tried=False)
+                costs[task] = TooLarge(gb=gb, tried=False)
             else:
                 workers[task] = stack.enter_context(Worker(task, case, device, most_gb))
         for worker in workers.values():
             worker.wait()
         for task, worker in workers.items():
-            found[task] = worker.first()
+            costs[task] = worker.first()
         for _ in range(repeats):
             for task, worker in workers.items():
-                before = found[task]
+                before = costs[task]
                 if isinstance(before, Cost) and before.s < LONG_S:
-                    found[task] = replace(before, s=min(before.s, worker.again()))
-    return {task: found[task] for task in tasks}
+                    costs[task] = replace(before, s=min(before.s, worker.again()))
+    return {task: costs[task] for task in tasks}
 
 
 class Worker:
-    """A process with one task and one case."""
+    """Process that runs one task on one case."""
 
     def __init__(self, task: str, case: Case, device: str, most_gb: float) -> None:
         command = [sys.executable, "-m", MODULE, task, case.text, device, str(most_gb)]
@@ -133,12 +132,12 @@ class Worker:
         self._answer()
 
     def first(self) -> Cost | TooLarge:
-        """Make the first call."""
+        """Run the first round."""
         answer = self._ask()
         return Cost(**answer) if answer else TooLarge(gb=self._most_gb, tried=True)
 
     def again(self) -> float:
-        """Seconds of the fastest call of one more turn."""
+        """Run another round, and return the time of its fastest call in seconds."""
         return float(self._ask()["s"])
 
     def _ask(self) -> dict[str, Any]:
@@ -150,14 +149,14 @@ class Worker:
 
     def _answer(self) -> dict[str, Any]:
         for line in self._process.stdout or ():
-            if line.startswith("{"):  # Ultralytics may have something to say in between
+            if line.startswith("{"):  # Ultralytics may print lines in between
                 answer: dict[str, Any] = json.loads(line)
                 return answer
         sys.exit(f"{' '.join(map(str, self._process.args))} failed")  # type: ignore[arg-type]
 
 
 def timed(call: Callable[[], object], device: str) -> tuple[float, object]:
-    """Seconds of one call, and its result."""
+    """Time one call in seconds, and return its result too."""
     started = time.perf_counter()
     result = call()
     if device != "cpu":
@@ -166,7 +165,7 @@ def timed(call: Callable[[], object], device: str) -> tuple[float, object]:
 
 
 def fastest(call: Callable[[], object], device: str) -> float:
-    """Seconds of the fastest of as many calls as fit into a turn, of one at least."""
+    """Repeat a call for the duration of a round, and return the fastest time in seconds."""
     best, until = math.inf, time.perf_counter() + TURN_S
     while best == math.inf or time.perf_counter() < until:
         best = min(best, timed(call, device)[0])
@@ -174,8 +173,8 @@ def fastest(call: Callable[[], object], device: str) -> float:
 
 
 def serve(task: str, case: Case, device: str, most_gb: float) -> None:
-    """Take a turn for every line of the input, and answer each with a line of JSON."""
-    # What torch sets up at its first use is no one's cost.
+    """Run a round for every line of input, and answer each with a line of JSON."""
+    # Let torch finish its one-time initialisation first.
     small = Case(n_images=1, n_boxes=2, n_classes=2, side=64)
     TASKS[task](draw(small).to(device))()
     scene = draw(case).to(device)
@@ -198,7 +197,7 @@ def serve(task: str, case: Case, device: str, most_gb: float) -> None:
 
 
 def first_cost(call: Callable[[], object], device: str) -> dict[str, float | None]:
-    """All that is measured once: memory, and seconds in case there is no second time."""
+    """Measure memory, and the time in case there is no other round."""
     if device == "cpu":
         mb, (seconds, result) = assigner_memory.added_mb(lambda: timed(call, device))
         return {"s": seconds, "mb": mb, "positives": n_positives(result)}

@@ -1,4 +1,4 @@
-"""Memory that a call adds, on a CPU: the peak of the process (RSS) less what it held before."""
+"""Memory that a call adds on a CPU: the peak of the process (RSS) less its size before."""
 
 import ctypes
 import gc
@@ -14,25 +14,25 @@ Result = TypeVar("Result")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's ``mallopt``."""
 USUAL = 32 * 2**20
-"""Bytes at which glibc's moving threshold ends up in a process that works with large tensors."""
+"""Bytes at which glibc's dynamic threshold settles in a process with large tensors."""
 SMALL = 64 * 2**10
 
 
 def added_mb(call: Callable[[], Result]) -> tuple[float, Result]:
-    """MB that a call adds at most, and its result.
+    """Measure the peak in MB that a call adds, and return its result.
 
-    Where the C library is glibc every tensor above 64 kB is given back as soon as it is freed, so
-    that what lies about from earlier work neither hides nor adds anything.
+    With glibc, tensors above 64 kB are returned to the system as soon as they are freed, so that
+    memory from earlier work does not distort the result.
     """
     gc.collect()
-    with _giving_back():
+    with _eager_release():
         before = _start_peak()
         result = call()
         return (_peak() - before) / 2**20, result
 
 
 @contextmanager
-def _giving_back() -> Iterator[None]:
+def _eager_release() -> Iterator[None]:
     try:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:
@@ -48,14 +48,14 @@ def _giving_back() -> Iterator[None]:
 
 
 def _start_peak() -> int:
-    """Forget the peak so far, where that can be done, and tell what is held now, bytes."""
+    """Reset the peak where the system allows it, and return the current one in bytes."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _peak()
 
 
 def _peak() -> int:
-    """Peak of this process in bytes, since the last :func:`_start_peak` on Linux."""
+    """Return the peak of this process in bytes, on Linux since the last :func:`_start_peak`."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -65,7 +65,7 @@ def _peak() -> int:
 
 
 def limit_gb(more: float) -> None:
-    """Let this process take only so much more memory, so that a shared machine stays alive."""
+    """Limit the additional memory of this process, to protect a shared machine."""
     if sys.platform != "linux":
         return
     pages = int(Path("/proc/self/statm").read_text().split()[0])

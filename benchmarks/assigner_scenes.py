@@ -1,4 +1,4 @@
-"""Seeded batches for the assigners and the losses: symbols, and what a half-trained head says.
+"""Seeded batches for assigners and losses: symbols, and predictions of a half-trained head.
 
 Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-truth boxes of all
 images, P candidate pairs.
@@ -15,9 +15,9 @@ from training.assigners.assignment import Anchors, Targets, candidate_pairs
 STRIDES = (8, 16, 32)
 BINS = 16
 PEAK = 2.0
-"""Logits that a bin loses for each stride from the side."""
+"""Decrease of a bin's logit per stride of distance from the side."""
 LARGE = 50
-"""Mean boxes from which they are drawn as symbols on a page, not as things on a photograph."""
+"""Mean boxes per image from which they are drawn like symbols on a page, not objects on a photo."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,12 +26,12 @@ class Case:
 
     n_images: int
     n_boxes: int
-    """Of an image, on average."""
+    """Mean boxes per image."""
     n_classes: int
     side: int
-    """Pixels."""
+    """Image side in pixels."""
     half: bool = False
-    """The head's outputs are bfloat16."""
+    """Whether the head's outputs are bfloat16."""
 
     def __str__(self) -> str:
         kind = ", bf16" if self.half else ""
@@ -39,10 +39,10 @@ class Case:
 
     @classmethod
     def parse(cls, text: str) -> "Case":
-        """Read ``IMAGESxBOXESxCLASSESxPX``, with ``xbf16`` behind it or without.
+        """Parse ``IMAGESxBOXESxCLASSESxPX`` with an optional suffix ``xbf16``.
 
         Raises:
-            ValueError: It is something else.
+            ValueError: The text has another format.
         """
         numbers = text.removesuffix("xbf16").split("x")
         if len(numbers) != 4:
@@ -58,24 +58,24 @@ class Case:
 
     @property
     def text(self) -> str:
-        """What :meth:`parse` reads."""
+        """Text that :meth:`parse` reads."""
         numbers = f"{self.n_images}x{self.n_boxes}x{self.n_classes}x{self.side}"
         return numbers + ("xbf16" if self.half else "")
 
     @property
     def counts(self) -> Tensor:
-        """Boxes of each image: the fullest has 1.6 times the mean, the emptiest .4 times."""
+        """Boxes of each image, from 0.4 to 1.6 times the mean."""
         return (self.n_boxes * torch.linspace(0.4, 1.6, self.n_images)).round().long()
 
     @property
     def n_points(self) -> int:
-        """Anchor points of an image."""
+        """Anchor points per image."""
         return sum((self.side // stride) ** 2 for stride in STRIDES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Scene:
-    """A batch."""
+    """Ground truth and predictions of a batch."""
 
     case: Case
     anchors: Anchors
@@ -104,10 +104,10 @@ class Scene:
 
 @torch.no_grad()
 def draw(case: Case) -> Scene:
-    """Draw a batch, the same one every time.
+    """Draw a batch, always the same for a case.
 
-    An anchor point inside a box predicts that box, more or less well, and its class; a point inside
-    several predicts one of them. All others predict some box about themselves, and hardly a class.
+    An anchor point inside a box predicts that box with some noise, and its class; a point inside
+    several boxes predicts one of them. All others predict a box around themselves with low scores.
     """
     torch.manual_seed(0)
     anchors = Anchors.of_image((case.side, case.side), STRIDES)
@@ -119,16 +119,16 @@ def draw(case: Case) -> Scene:
     owners = torch.full((case.n_images * len(anchors),), -1)
     owners.scatter_reduce_(0, targets.images[gts] * len(anchors) + points, gts, "amax")
     owned = (owners >= 0).nonzero().squeeze(1)
-    gts, places = owners[owned], (owned // len(anchors), owned % len(anchors))
-    boxes.index_put_(places, _jittered(targets.boxes_xyxy[gts]))
-    scores.index_put_((*places, targets.labels[gts]), torch.rand(len(gts)) * 0.9 + 0.05)
+    gts, slots = owners[owned], (owned // len(anchors), owned % len(anchors))
+    boxes.index_put_(slots, _jittered(targets.boxes_xyxy[gts]))
+    scores.index_put_((*slots, targets.labels[gts]), torch.rand(len(gts)) * 0.9 + 0.05)
     return Scene(
         case=case, anchors=anchors, targets=targets, pred_scores=scores, pred_boxes_xyxy=boxes
     )
 
 
 def _symbols(case: Case) -> Targets:
-    """Draw the truth: noteheads, and one in twenty a slur or a beam; few boxes are large."""
+    """Draw ground truth: noteheads, with a slur or beam for every twentieth."""
     counts = case.counts
     n = int(counts.sum())
     centre = torch.rand(n, 2) * case.side
@@ -145,7 +145,7 @@ def _symbols(case: Case) -> Targets:
 
 
 def _jittered(boxes_xyxy: Tensor) -> Tensor:
-    """Move and stretch each box by up to a third of its size, some hardly: ``(P, 4)``."""
+    """Move and scale each box by a random amount up to a third of its size, ``(P, 4)``."""
     size = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     amount = torch.rand(len(size), 1) / 3 * size  # (P, 2)
     centre = (boxes_xyxy[:, 2:] + boxes_xyxy[:, :2]) / 2 + amount * (torch.rand_like(size) - 0.5)
@@ -155,15 +155,15 @@ def _jittered(boxes_xyxy: Tensor) -> Tensor:
 
 @torch.no_grad()
 def padded(targets: Targets, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay out targets as Ultralytics' assigner takes them.
+    """Convert targets to the padded format of Ultralytics' assigner.
 
     Args:
-        targets: Image after image.
+        targets: Ground truth, sorted by image.
         counts: Boxes of each image, on the CPU, shape ``(B,)``.
 
     Returns:
-        Labels, boxes and whether there is one, shape ``(B, most, 1)``, ``(B, most, 4)`` and
-        ``(B, most, 1)``.
+        Labels, boxes and mask, shape ``(B, N, 1)``, ``(B, N, 4)`` and ``(B, N, 1)``, where N is the
+        number of boxes of the fullest image.
     """
     counts = counts.to(targets.images.device)
     mask = torch.arange(int(counts.max()), device=counts.device) < counts[:, None]
@@ -175,11 +175,11 @@ def padded(targets: Targets, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def head_outputs(scene: Scene) -> dict[str, Tensor | list[Tensor]]:
-    """Say what a head would have to say for these predictions.
+    """Compute the head outputs that decode to the predictions of a scene.
 
     Returns:
-        ``scores``, logits, ``(B, C, A)``, and ``boxes``, ``(B, 4 * R, A)``, leaves with a gradient;
-        and ``feats``, maps that are looked at for their sizes only.
+        Dictionary with ``scores``, logits, ``(B, C, A)``, and ``boxes``, ``(B, 4 * R, A)``, leaves
+        with a gradient; and ``feats``, feature maps of which only the sizes matter.
     """
     dtype = torch.bfloat16 if scene.case.half else torch.float32
     n_images, device = scene.case.n_images, scene.pred_scores.device
@@ -188,7 +188,7 @@ def head_outputs(scene: Scene) -> dict[str, Tensor | list[Tensor]]:
     bins = torch.arange(BINS, device=device)[:, None]
     points = torch.cat((scene.anchors.points_xy, -scene.anchors.points_xy), dim=1)  # (A, 4)
     corners = torch.tensor([1, 1, -1, -1], device=device)
-    for image in range(n_images):  # the whole table several times over would be too much
+    for image in range(n_images):  # several copies of the whole table would take too much memory
         pixels = points - scene.pred_boxes_xyxy[image] * corners
         distances = (pixels / scene.anchors.strides[:, None]).clamp_(0, BINS - 1.01)  # (A, 4)
         peaks = (bins - distances.T[:, None]).abs_().mul_(-PEAK)  # (4, R, A)

@@ -1,4 +1,4 @@
-"""What is timed: assigners, and whole losses forward and backward, each as a call by its name."""
+"""Tasks that are timed, by name: assigners, and whole losses forward and backward."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,26 +14,20 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 
 from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padded
 from benchmarks.plain_simota import plain_simota
+from settings.training import AssignerName, SimilarityName
 from training.assigners.assignment import Assignment, candidate_counts
 from training.assigners.predictions import DensePredictions
-from training.assigners.similarity import SimilarityName
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.assigners.ultralytics_drop_in import SparseDropIn
-from training.losses.detection import (
-    STOCK,
-    AssignerName,
-    DetectionLoss,
-    LossOptions,
-    PairCounter,
-)
+from training.losses.detection import STOCK, DetectionLoss, LossOptions, PairCounter
 
 Call = Callable[[], object]
 
 CELL_BYTES = 17
-"""Ultralytics' assigner, at its peak, for each box of the fullest image times each anchor point of
-each image; measured, torch 2.15 on a CPU, Ultralytics 8.4.190."""
+"""Peak bytes of Ultralytics' assigner per box of the fullest image and anchor point of each image;
+measured with torch 2.15 on a CPU and Ultralytics 8.4.190."""
 
 
 def _dense(scene: Scene, kind: Callable[..., TaskAlignedAssigner]) -> Call:
@@ -48,7 +42,7 @@ def _sparse(
     scene: Scene, assigner: SparseTaskAlignedAssigner | SparseSimOTA | StaticAssigner
 ) -> Call:
     targets, on_gpu = scene.targets, scene.pred_scores.is_cuda
-    if on_gpu:  # in a training, the loader has counted the pairs by then
+    if on_gpu:  # like in a training, where the data loader counts the pairs
         reach = assigner.reach(STRIDES)
         counts = candidate_counts(scene.anchors.levels, targets.boxes_xyxy, *reach)
         targets = replace(targets, n_pairs=int(counts.sum()))
@@ -66,7 +60,7 @@ def _plain_simota(scene: Scene) -> Call:
 def _loss(
     scene: Scene, make: Callable[[DetectionModel], Any], counted: LossOptions | None = None
 ) -> Call:
-    """Forward and backward, down to the head's outputs; with pairs that are counted on a GPU."""
+    """Run a loss forward and backward to the head's outputs, with counted pairs on a GPU."""
     targets, device = scene.targets, scene.pred_scores.device
     model = DetectionModel("yolo11n.yaml", nc=scene.case.n_classes, verbose=False).to(device)
     model.args = get_cfg()
@@ -90,7 +84,7 @@ def _loss(
     return call
 
 
-def _own_loss(assigner: AssignerName) -> Callable[[Scene], Call]:
+def _omr_loss(assigner: AssignerName) -> Callable[[Scene], Call]:
     similarity: SimilarityName = "iou" if assigner == "simota" else "ciou"
     options = replace(STOCK, assigner=assigner, similarity=similarity)
     return lambda scene: _loss(scene, lambda model: DetectionLoss(model, options=options), options)
@@ -106,20 +100,20 @@ TASKS: dict[str, Callable[[Scene], Call]] = {
     "static": lambda scene: _sparse(scene, StaticAssigner()),
     "plain_simota": _plain_simota,
     "ultralytics_loss": lambda scene: _loss(scene, v8DetectionLoss),
-    "loss_tal": _own_loss("tal"),
-    "loss_simota": _own_loss("simota"),
-    "loss_static": _own_loss("static"),
+    "loss_tal": _omr_loss("tal"),
+    "loss_simota": _omr_loss("simota"),
+    "loss_static": _omr_loss("static"),
 }
-"""From a batch to a call."""
+"""Functions that prepare a call for a scene, by task name."""
 
 
 def peers(task: str) -> tuple[str, str]:
-    """Tasks that a task's time is compared with: Ultralytics' and the sparse one."""
+    """Return the tasks that a task is compared with: Ultralytics' and the sparse one."""
     return ("ultralytics_loss", "loss_tal") if "loss" in task else ("ultralytics", "sparse_tal")
 
 
 def estimated_gb(task: str, case: Case) -> float:
-    """Reckon the memory of a task that lays out all boxes against all anchor points; else 0."""
+    """Estimate the memory of a task with dense tables; 0 for all others."""
     if not task.startswith("ultralytics"):
         return 0.0
     cells = case.n_images * int(case.counts.max()) * case.n_points
@@ -127,7 +121,7 @@ def estimated_gb(task: str, case: Case) -> float:
 
 
 def n_positives(result: object) -> int | None:
-    """Count what an assigner assigned; None for a loss."""
+    """Count the positives of an assigner's result; None for a loss."""
     if isinstance(result, Assignment):
         return int((result.weights > 0).sum())
     return int(result[3].sum()) if isinstance(result, tuple) else None

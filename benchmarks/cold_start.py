@@ -1,16 +1,18 @@
-"""How soon small symbols are learnt: a stock start of the boxes against one at the data's sizes.
+"""How soon small symbols are learned from scratch, with stock options and with those of omr.
 
     python -m benchmarks.cold_start DATA --steps 160 240 --imgsz 320 --batch 8
 
-Trains from scratch once for each start and number of steps, and prints AP50 on the training
-images as a Markdown table: whether a symbol is learnt at all, not how well it would be read on
-another page. All of them keep every label.
+Trains once per start and number of steps, and prints AP50 on the training images as a table. It
+shows whether a symbol is learned at all, not how well the model would work on other pages. All
+trainings keep every label.
 
-* stock: Ultralytics' own head and assigner
-* sizes: the boxes start at the data's sizes
-* nearness: the assigner gives weight to a box that misses its symbol narrowly
-* signed: a box need not contain its anchor point
-* least: the best anchor of every symbol counts for a fair part; all four: what ``omr train`` does
+* stock: head and assigner of Ultralytics
+* sizes: boxes start at the sizes of the data
+* nwd: the similarity ``ciou+nwd``, with which a box that narrowly misses its symbol has weight
+* signed: bins below zero, so that a box need not contain its anchor point
+* min-score: a minimum score for the best anchor point of every symbol
+
+All four together are the defaults of ``omr train``.
 """
 
 import argparse
@@ -33,7 +35,7 @@ from converters.formats.yolo import YoloDataset, open_dataset
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from eval.reports.detection import DetectionReport
-from training.assigners.similarity import EPS, LEAST_SCORE
+from training.assigners.similarity import EPS, MIN_SCORE
 from training.config import TrainConfig
 from training.losses.detection import STOCK, LossOptions
 from training.predict.detector import predict
@@ -42,17 +44,17 @@ from training.trainer import train
 STARTS = (
     "stock",
     "sizes",
-    "sizes, nearness",
-    "sizes, nearness, signed",
-    "sizes, nearness, signed, least",
+    "sizes, nwd",
+    "sizes, nwd, signed",
+    "sizes, nwd, signed, min-score",
 )
 SHOWN = 12
-"""Classes in the table, the most frequent ones."""
+"""Number of classes in the table, most frequent first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One training and what it learnt."""
+    """One training and its scores."""
 
     start: str
     steps: int
@@ -61,7 +63,7 @@ class Row:
 
 
 def main() -> None:
-    """Read the command line, train, print the table."""
+    """Parse the command line, train, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder that omr convert wrote")
     parser.add_argument("--steps", type=int, nargs="+", default=[160, 240])
@@ -71,7 +73,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--model", default="yolo11n")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2, help="of the CPU")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     dataset = open_dataset(options.data)
@@ -94,11 +96,11 @@ def run(
     steps: int,
     options: argparse.Namespace,
 ) -> Row:
-    """Train once and score the training images."""
+    """Train once, and score the training images."""
     epoch_steps = math.ceil(len(truths) / options.batch)
     epochs = max(round(steps / epoch_steps), 1)
     images = [(dataset.splits["train"] / page.image, page.image) for page in truths]
-    with tempfile.TemporaryDirectory() as folder, _without_the_rest(start):
+    with tempfile.TemporaryDirectory() as folder, _only(start):
         begin = time.monotonic()
         result = train(
             TrainConfig(
@@ -114,37 +116,37 @@ def run(
                 translate=0.05,
                 scale=0.1,
                 size_prior="sizes" in start,
-                similarity="ciou+nwd" if "nearness" in start else "ciou",
+                similarity="ciou+nwd" if "nwd" in start else "ciou",
                 validate=False,
             )
         )
         seconds = time.monotonic() - begin
-        found = list(predict(result.last, images, imgsz=options.imgsz, device=options.device))
+        pages = list(predict(result.last, images, imgsz=options.imgsz, device=options.device))
     return Row(
         start=start,
         steps=epochs * epoch_steps,
         seconds=seconds,
-        report=evaluate(truths, found, dataset.names),
+        report=evaluate(truths, pages, dataset.names),
     )
 
 
 @contextlib.contextmanager
-def _without_the_rest(start: str) -> Iterator[None]:
-    """Switch off what ``start`` does not name: mocks in place of what would do it."""
+def _only(start: str) -> Iterator[None]:
+    """Disable all options that ``start`` does not name, with mocks."""
     with contextlib.ExitStack() as stack:
         if "signed" not in start:
             stack.enter_context(mock.patch("training.models.transfer.allow_below_zero"))
         options = partial(
             LossOptions,
-            eps=EPS if "nearness" in start else STOCK.eps,
-            least_score=LEAST_SCORE if "least" in start else 0.0,
+            eps=EPS if "nwd" in start else STOCK.eps,
+            min_score=MIN_SCORE if "min-score" in start else 0.0,
         )
         stack.enter_context(mock.patch("training.config.LossOptions", options))
         yield
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """Print AP50 of the most frequent classes, a line for each training."""
+    """Print AP50 of the most frequent classes, with a row per training."""
     present = [score for score in rows[0].report.classes if score.n_truths]
     shown = sorted(present, key=lambda score: -score.n_truths)[:SHOWN]
     head = ["start", "steps", "seconds", "weighted", "macro"]

@@ -1,10 +1,10 @@
-"""Times ``omr convert`` beside named peers, in one run, on the same labels.
+"""Time and memory of ``omr convert``, compared with other tools on the same labels.
 
-    python -m benchmarks.convert                 labels of the dense set's size, then tiles
-    python -m benchmarks.convert --pages 136     a tenth of it, to try
+    python -m benchmarks.convert                 labels like DeepScoresV2 dense, then tiles
+    python -m benchmarks.convert --pages 136     a tenth of the labels
 
-Every row is a command of its own. Tasks take turns and the seconds are the median of their
-repetitions: these machines are shared.
+Every row is a separate command. Tasks take turns, and times are medians over rounds, because the
+machine may be shared.
 """
 
 import argparse
@@ -22,23 +22,23 @@ from benchmarks.measuring import measure
 
 TILE, OVERLAP = 640, 128
 TILE_PAGES = 60
-"""Pages of 1960 x 2772 px that the tiles are cut from."""
+"""Number of pages of 1960 x 2772 px from which tiles are cut."""
 
 
 def json_load(work: Path) -> None:
-    """Only decode the text, the standard library's way."""
+    """Parse the JSON with the standard library, and do nothing else."""
     json.loads((work / "dense" / "deepscores_train.json").read_bytes())
 
 
 def ultralytics_convert_coco(work: Path) -> None:
-    """The usual tool, on the same boxes written as COCO."""
+    """Convert the same labels in COCO format with Ultralytics' tool."""
     from ultralytics.data.converter import convert_coco
 
     convert_coco(str(work / "coco" / "annotations"), save_dir=str(_fresh(work)), cls91to80=False)
 
 
 def opencv_tiles(work: Path) -> None:
-    """Bare OpenCV, one process: read each page, write the same tiles."""
+    """Read each page and write the same tiles with OpenCV alone, in one process."""
     import cv2
 
     from converters.prepare.tiles import TileOptions, starts
@@ -55,7 +55,7 @@ def opencv_tiles(work: Path) -> None:
 
 
 def opencv_tiles_grey(work: Path) -> None:
-    """The same, told that the pages are grey."""
+    """Write the same tiles, reading and writing greyscale."""
     import cv2
 
     plain = cv2.imread
@@ -68,18 +68,18 @@ TILES = ("opencv_tiles", "opencv_tiles_grey", "omr_tiles", "omr_tiles_2")
 
 
 def _command(task: str, work: Path) -> list[str]:
-    """The command of a task: of omr its own, of the others this module's."""
+    """Build the command of a task: ``omr convert``, or this module with ``--task``."""
     labels = ("--classes", "deepscores", "--labels-only")
     tiles = ("--tile", TILE, "--overlap", OVERLAP, "--workers")
-    words: dict[str, tuple[object, ...]] = {
+    arguments: dict[str, tuple[object, ...]] = {
         "omr_convert": ("dense", *labels),
         "omr_convert_half": ("half", *labels),
         "omr_tiles": ("pages", *tiles, 1),
         "omr_tiles_2": ("pages", *tiles, 2),
     }
-    if task not in words:
+    if task not in arguments:
         return [sys.executable, "-m", "benchmarks.convert", "--work", str(work), "--task", task]
-    source, *options = map(str, words[task])
+    source, *options = map(str, arguments[task])
     return [sys.executable, "-m", "omr", "convert", str(work / source), str(work / "out"), *options]
 
 
@@ -89,7 +89,7 @@ def _fresh(work: Path) -> Path:
 
 
 def _measure(task: str, work: Path) -> tuple[float, float]:
-    """Seconds and peak MB of one task."""
+    """Measure time in seconds and peak MB of a task."""
     _fresh(work)
     return measure(_command(task, work))
 
@@ -128,9 +128,9 @@ def _table(tasks: tuple[str, ...], work: Path, repeat: int, peer: str) -> None:
 
 
 def main() -> None:
-    """Prepare the data, run the tasks, print the tables."""
+    """Prepare the data, run the tasks, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", type=int, default=0, help="0: as many as the dense set")
+    parser.add_argument("--pages", type=int, default=0, help="0: as many as DeepScoresV2 dense")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--task")
@@ -138,8 +138,8 @@ def main() -> None:
     if arguments.task:
         _run_task(arguments.task, arguments.work, arguments.pages)
         return
-    words = " ".join(["python -m benchmarks.convert", *sys.argv[1:]])
-    print(f"`{words}`, Python {platform.python_version()}, {os.cpu_count()} cores")
+    command_line = " ".join(["python -m benchmarks.convert", *sys.argv[1:]])
+    print(f"`{command_line}`, Python {platform.python_version()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         command = [*_command(_prepare.__name__, work), "--pages", str(arguments.pages)]

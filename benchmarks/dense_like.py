@@ -1,9 +1,9 @@
-"""Writes a seeded data set of DeepScoresV2's dense size and shape, labels only.
+"""Synthetic data set with the size and structure of DeepScoresV2 dense, labels only.
 
-The real one may not be shipped. What decides the speed of a conversion is kept: the number of
-pages and annotations, the mix of classes, the length of an annotation's text, some pages three
-times as full as the mean, oriented boxes a pixel smaller than the upright ones, a few exact
-duplicates and boxes without width.
+The real data set may not be redistributed. Everything that affects the speed of a conversion is
+reproduced: the number of pages and annotations, class frequencies, the text length of annotations,
+pages three times as full as the mean, oriented boxes a pixel smaller than the upright ones, exact
+duplicates, and boxes without width.
 """
 
 import json
@@ -25,7 +25,7 @@ from converters.tally import Tally
 DENSE_PAGES, DENSE_ANNOTATIONS = 1_362, 889_833
 """Size of the dense train set; Zenodo 4012193."""
 WIDTH, HEIGHT = 1960, 2772
-"""Pixels: three quarters of the dense pages."""
+"""Page size in pixels of three quarters of the dense pages."""
 
 
 def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
@@ -103,7 +103,7 @@ def _boxes(rng: np.random.Generator, category: np.ndarray) -> np.ndarray:
 
 
 def write_as_coco(source: Path, target: Path) -> None:
-    """Write the same labels as COCO, with omr's own writer: oriented boxes as polygons."""
+    """Write the same labels in COCO format with omr's writer, oriented boxes as polygons."""
     class_map = load("deepscores")
     writer, counts = CocoWriter(target, class_map.names), Tally()
     file = DeepScoresFile(source)
@@ -113,7 +113,7 @@ def write_as_coco(source: Path, target: Path) -> None:
 
 
 def write_pages(folder: Path, *, pages: int) -> None:
-    """Engrave pages, of the commonest size, for the tiles."""
+    """Engrave pages of the most common size for the tiles."""
     page = PageOptions(width=WIDTH, height=HEIGHT)
     engrave(folder, EngravingOptions(pages=pages, page=page))
 
@@ -121,14 +121,14 @@ def write_pages(folder: Path, *, pages: int) -> None:
 def write_as_yolo(
     folder: Path, *, pages: int, annotations: int, n_classes: int | None = None, seed: int = 0
 ) -> None:
-    """Write such labels as a YOLO folder, beside blank images that take no room.
+    """Write such labels as a YOLO folder with small blank images.
 
     Args:
-        folder: To make.
-        pages: How many.
-        annotations: Of all pages.
-        n_classes: Only the most frequent ones; None for all.
-        seed: Of everything.
+        folder: Folder to create.
+        pages: Number of pages.
+        annotations: Number of annotations on all pages.
+        n_classes: Number of classes, most frequent first; None for all.
+        seed: Seed of the random numbers.
     """
     rng = np.random.default_rng(seed)
     categories = sorted(
@@ -141,21 +141,21 @@ def write_as_yolo(
     order = np.argsort(page, kind="stable")
     bounds = np.searchsorted(page[order], np.arange(pages + 1))
     boxes = _boxes(rng, labels)
-    boxes[:, 2] = np.maximum(boxes[:, 2], boxes[:, 0] + 1)  # such widths are no label for training
+    boxes[:, 2] = np.maximum(boxes[:, 2], boxes[:, 0] + 1)  # training requires a width
     _, blank = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 255, np.uint8))
     names = [category.name for category in categories]
     writer = YoloWriter(folder, names)
     for kind in (IMAGES, LABELS):
         (folder / kind / "train").mkdir(parents=True)
     for i in range(pages):
-        mine = order[bounds[i] : bounds[i + 1]]
+        indices = order[bounds[i] : bounds[i + 1]]
         image = PurePosixPath(f"{i}.png")
         made = Page(
             image=image,
             width=WIDTH,
             height=HEIGHT,
-            boxes_xyxy=boxes[mine],
-            labels=labels[mine],
+            boxes_xyxy=boxes[indices],
+            labels=labels[indices],
         )
         write_labels(made, folder / LABELS / "train")
         (folder / IMAGES / "train" / image).write_bytes(blank.tobytes())

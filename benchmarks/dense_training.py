@@ -1,10 +1,10 @@
-"""Trains on the fullest pages there are, whole, with every class, and says what memory that takes.
+"""Time and memory of a training on the fullest pages, whole and with all classes.
 
     python -m benchmarks.dense_training FOLDER --pages 300 --keep 64 --batch 32
 
 Engraves pages into FOLDER, keeps the fullest, trains yolo11n on them at 640 px with DeepScoresV2's
-136 classes, once with ``omr train`` and once with the same trainer and Ultralytics' own loss. That
-one may use ``--limit-gb`` of memory: beyond it torch is refused more, and the training ends.
+136 classes: once with ``omr train``, and once with the same trainer and Ultralytics' loss. The
+latter has a memory limit, ``--limit-gb``, beyond which allocations and the training fail.
 """
 
 import argparse
@@ -27,14 +27,14 @@ IMGSZ = 640
 
 
 def main() -> None:
-    """Prepare the pages, train on them, print the table."""
+    """Prepare the pages, train on them, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="folder to make, or pages made before")
-    parser.add_argument("--pages", type=int, default=300, help="to engrave")
-    parser.add_argument("--keep", type=int, default=64, help="the fullest of them")
+    parser.add_argument("folder", type=Path, help="folder to create, or one of an earlier run")
+    parser.add_argument("--pages", type=int, default=300, help="pages to engrave")
+    parser.add_argument("--keep", type=int, default=64, help="fullest pages to keep")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--limit-gb", type=float, default=20.0, help="of the stock loss")
+    parser.add_argument("--limit-gb", type=float, default=20.0, help="limit of the stock loss")
     parser.add_argument("--stock", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stock:
@@ -44,7 +44,7 @@ def main() -> None:
     if not data.exists():
         prepare(options.folder, data, options.pages, options.keep)
     n_symbols = show_density(data)
-    print("| loss | s | peak MB | symbols seen | result |\n|---|---|---|---|---|")
+    print("| loss | s | peak MB | symbols used | result |\n|---|---|---|---|---|")
     ours = options.folder / "run_omr"
     train = ["train", str(data), "--out", str(ours), "--imgsz", str(IMGSZ), "--no-validate"]
     train += ["--epochs", str(options.epochs), "--batch", str(options.batch), "--force"]
@@ -52,7 +52,9 @@ def main() -> None:
     report = json.loads((ours / "augmentation.json").read_text("utf-8"))
     seen = sum(row["seen"] for row in report["augmented"].values())
     if seen != n_symbols * options.epochs:
-        sys.exit(f"{seen} symbols were seen in {options.epochs} epochs, of {n_symbols} a page set")
+        sys.exit(
+            f"{seen} symbols were used in {options.epochs} epochs; expected {n_symbols} per epoch"
+        )
     print(f"| omr train | {seconds:.0f} | {peak:.0f} | {seen:,}, all | trained |", flush=True)
     stock = [sys.executable, "-m", "benchmarks.dense_training", *sys.argv[1:]]
     stock += ["--stock", str(options.folder / "run_stock")]
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, data: Path, pages: int, keep: int) -> None:
-    """Engrave, convert, and leave only the fullest pages."""
+    """Engrave and convert pages, and delete all but the fullest."""
     made = folder / "pages"
     for command in (
         ["engrave", made, "--pages", pages, "--style", "mixed"],
@@ -79,7 +81,7 @@ def prepare(folder: Path, data: Path, pages: int, keep: int) -> None:
 
 
 def show_density(data: Path) -> int:
-    """Say how full the pages are, and return how many symbols they have."""
+    """Print the density of the pages, and return the number of symbols."""
     dataset = open_dataset(data)
     pages = list(dataset.pages("train"))
     symbols = symbol_spread([len(page.labels) for page in pages])
@@ -87,14 +89,14 @@ def show_density(data: Path) -> int:
         sys.exit(f"{data}: no pages")
     occur = len(np.unique(np.concatenate([page.labels for page in pages])))
     print(
-        f"{len(pages)} pages, {symbols.mean:.0f} symbols each, {symbols.max} at most; "
-        f"{len(dataset.names)} classes, {occur} of which occur\n"
+        f"{len(pages)} pages, {symbols.mean:.0f} symbols per page, at most {symbols.max}; "
+        f"{occur} of {len(dataset.names)} classes occur\n"
     )
     return sum(len(page.labels) for page in pages)
 
 
 def train_stock(options: argparse.Namespace) -> None:
-    """Train with the loss that the model comes with, in limited memory, and write what became."""
+    """Train with the model's stock loss in limited memory, and write the outcome to a file."""
     from training.config import TrainConfig
     from training.trainer import train
 

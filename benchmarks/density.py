@@ -1,11 +1,11 @@
-"""Times what ``omr analyze-density`` does, step by step, on labels of a dense set's size.
+"""Time of each step of ``omr analyze-density``, on labels as numerous as a dense data set's.
 
     python -m benchmarks.density                 1,714 pages with 1.1 million symbols
-    python -m benchmarks.density --pages 171     a tenth of it, to try
-    python -m benchmarks.density --mosaic 1      with four pages in one image
+    python -m benchmarks.density --pages 171     a tenth of them
+    python -m benchmarks.density --mosaic 1      with four pages per image
 
-Steps are those of the command, timed while it runs, in one process; ``OMP_NUM_THREADS=1`` keeps it
-to one core. The memory is that of yolo11n.
+The steps of the command are timed while it runs, in one process; ``OMP_NUM_THREADS=1`` limits it to
+one core. The memory prediction is for yolo11n.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 PAGES, SYMBOLS = 1714, 1_100_000
-"""About the size of DeepScoresV2 dense, train and test together; Zenodo 4012193."""
+"""Approximate size of DeepScoresV2 dense, train and test; Zenodo 4012193."""
 BATCH = 16
 GPU = "rtx5090"
 
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Print how long something takes, and the highest memory of the process until then."""
+    """Print the time of a step, and the peak memory of the process so far."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -38,7 +38,7 @@ def step(name: str) -> Iterator[None]:
 
 
 def steps(data: Path, mosaic: float) -> None:
-    """Do what the command does, and print a row for each step when it is done."""
+    """Run the command, and print a row after each step."""
     print("| step | s | CPU s | peak MB |\n|---|---|---|---|")
     with step("imports"):
         from eval.reports.density import density_page
@@ -55,9 +55,9 @@ def steps(data: Path, mosaic: float) -> None:
             setattr(module, name, _timed(name, getattr(module, name)))
     config = TrainConfig(data=data, out=data / "run", mosaic=mosaic, batch=BATCH)
     with step("all of analyze"):
-        found = report.analyze(config, find_gpu(GPU))
+        analysed = report.analyze(config, find_gpu(GPU))
     with step("page"):
-        density_page(found.report())
+        density_page(analysed.report())
 
 
 def _timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,16 +69,16 @@ def _timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main() -> None:
-    """Write the data, or time the steps on it."""
+    """Write the data, and time the steps on it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=PAGES)
     parser.add_argument("--mosaic", type=float, default=0.0)
     arguments = parser.parse_args()
-    words = " ".join(["python -m benchmarks.density", *sys.argv[1:]])
-    print(f"`{words}`, Python {platform.python_version()}, {os.cpu_count()} cores")
+    command = " ".join(["python -m benchmarks.density", *sys.argv[1:]])
+    print(f"`{command}`, Python {platform.python_version()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        # In a process of its own: its memory does not count, nor what it imports.
+        # In a separate process, whose memory and imports do not count.
         writer = get_context("spawn").Process(target=_write, args=(data, arguments.pages))
         writer.start()
         writer.join()

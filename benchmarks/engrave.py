@@ -1,11 +1,11 @@
-"""Times ``omr engrave`` beside a named peer, in one run, and counts what is on its pages.
+"""Speed and memory of ``omr engrave``, compared with another renderer, and counts of its symbols.
 
-    python -m benchmarks.engrave                 speed, memory over many pages, table of categories
-    python -m benchmarks.engrave --pages 20 --many 40       to try
+    python -m benchmarks.engrave                            speed, memory and table of categories
+    python -m benchmarks.engrave --pages 20 --many 40       a short run
 
-The peer makes pictures of the same scores without any label: verovio sets them, resvg draws them.
-Speed is what one process does besides its start: the time for the pages less the time for one page.
-Tasks take turns and the figures are medians of their repetitions: these machines are shared.
+The reference draws the same scores without labels: verovio typesets and resvg rasterises them.
+Speed excludes the start of the process: the time for all pages less the time for the first ones.
+Tasks take turns, and figures are medians over rounds, because the machine may be shared.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from benchmarks.measuring import measure
 WIDTH, HEIGHT = 1960, 2772
 TASKS = ("verovio_resvg", "omr_numpy", "omr_blend2d", "omr_numpy_2", "omr_blend2d_2")
 DEEPSCORES = 136
-"""Ids up to this one are DeepScoresV2's own classes."""
+"""Number of DeepScoresV2's classes, which come first in the list of categories."""
 
 
 def verovio_resvg(target: Path, pages: int) -> None:
-    """The same scores and layouts, drawn by resvg out of verovio's SVG: no labels."""
+    """Draw the same scores in the same layouts with resvg from verovio's SVG, without labels."""
     from resvg import render, usvg
 
     from converters.engraving import smufl, typesetting
@@ -69,10 +69,10 @@ def _run(task: str, target: Path, pages: int) -> None:
 
 
 def _measure(task: str, pages: int, work: Path) -> tuple[float, float, Path]:
-    """Seconds, peak MB and folder of a task."""
+    """Run a task, and return its time in seconds, peak MB and output folder."""
     target = Path(tempfile.mkdtemp(dir=work)) / "out"
-    words = ["--task", task, "--target", str(target), "--pages", str(pages)]
-    seconds, peak = measure([sys.executable, "-m", "benchmarks.engrave", *words])
+    options = ["--task", task, "--target", str(target), "--pages", str(pages)]
+    seconds, peak = measure([sys.executable, "-m", "benchmarks.engrave", *options])
     return seconds, peak, target
 
 
@@ -85,8 +85,8 @@ def _speed(pages: int, repeat: int, work: Path) -> None:
             rates.setdefault(task, []).append((pages - 2) / (seconds - start))
     peer = statistics.median(rates[TASKS[0]])
     print(f"| task | pages/s | this / {TASKS[0]} |\n|---|---|---|")
-    for task, found in rates.items():
-        rate = statistics.median(found)
+    for task, values in rates.items():
+        rate = statistics.median(values)
         print(f"| {task} | {rate:.2f} | {rate / peer:.2f} |")
     print()
 
@@ -102,15 +102,15 @@ def _memory_and_categories(many: int, work: Path) -> None:
     deepscores = sum(1 for n in list(counts.values())[:DEEPSCORES] if n)
     print(f"\n{manifest['symbols']} symbols on {many} pages, about half of them decorated;")
     print(f"{deepscores} of DeepScoresV2's {DEEPSCORES} classes, {sum(map(bool, counts.values()))}")
-    print(f"categories in all; {manifest['collisions']} symbols lie on another;")
-    print(f"drawn anew: {manifest['rejected']}\n")
-    print("| category | a 1,000 pages |\n|---|---|")
+    print(f"categories in total; {manifest['collisions']} symbols overlap another;")
+    print(f"re-drawn: {manifest['rejected']}\n")
+    print("| category | per 1,000 pages |\n|---|---|")
     for name, n in sorted(counts.items(), key=lambda item: -item[1]):
         print(f"| {name} | {n * 1000 / many:.0f} |")
 
 
 def main() -> None:
-    """Run the tasks, print the tables."""
+    """Run the tasks, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=100)
     parser.add_argument("--many", type=int, default=1000)
@@ -121,8 +121,8 @@ def main() -> None:
     if arguments.task:
         _run(arguments.task, arguments.target, arguments.pages)
         return
-    words = " ".join(["python -m benchmarks.engrave", *sys.argv[1:]])
-    print(f"`{words}`, Python {platform.python_version()}, {os.cpu_count()} cores\n")
+    command_line = " ".join(["python -m benchmarks.engrave", *sys.argv[1:]])
+    print(f"`{command_line}`, Python {platform.python_version()}, {os.cpu_count()} cores\n")
     with tempfile.TemporaryDirectory() as folder:
         _speed(arguments.pages, arguments.repeat, Path(folder))
         _memory_and_categories(arguments.many, Path(folder))

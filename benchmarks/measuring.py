@@ -1,4 +1,4 @@
-"""Runs a command and says how long it took and how much memory it held."""
+"""Time and peak memory of a command."""
 
 import os
 import subprocess
@@ -11,10 +11,10 @@ import psutil
 
 
 def measure(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds and peak MB of a command, from its start to its end.
+    """Run a command, and return its time in seconds and its peak memory in MB.
 
-    Memory is the highest sum over the process and its children (RSS, looked at ten times a
-    second). A command that fails ends this one too, with what it said.
+    Memory is the highest sum over the process and its children (RSS, sampled ten times per
+    second). If the command fails, this process exits with its output.
     """
     peak, started = 0, time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
@@ -32,7 +32,7 @@ def measure(command: Sequence[str]) -> tuple[float, float]:
 
 
 def _rss(process: psutil.Process) -> int:
-    """Bytes of memory, mapped files included; 0 if the process has just ended."""
+    """Return the RSS of a process in bytes; 0 if it has just ended."""
     try:
         return int(process.memory_info().rss)
     except psutil.Error:

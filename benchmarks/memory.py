@@ -1,9 +1,8 @@
-"""Memory of a training step, predicted against measured: ``python -m benchmarks.memory``.
+"""Memory of a training step, predicted and measured: ``python -m benchmarks.memory``.
 
-A line of the results is a step that was measured on random pixels and boxes, or one call of
-Ultralytics' assigner; what stands in the file is not measured again. The prediction is made anew
-each time, so that the tables show what the code says now. On a machine with a GPU
-``--device cuda`` measures there.
+Each line of the results file is a measured step on random pixels and boxes, or one call of
+Ultralytics' assigner. Existing lines are not measured again, but predictions are always computed,
+so that the tables are those of the current code. ``--device cuda`` measures on a GPU.
 """
 
 import argparse
@@ -36,48 +35,55 @@ SIDES = (320, 640)
 BATCHES = (1, 2, 4)
 PRECISIONS = ("fp32", "bf16")
 HEADS = "harmony"
-"""Head config of the several heads; with a box branch for each group."""
+"""Head config for several heads, used with a box branch per group."""
 N_CLASSES = 20
-"""Of a single head."""
+"""Classes of a single head."""
 BOXES = 300
-"""Of an image."""
+"""Boxes per image."""
 DENSE = ((2, 300, 8400, 20), (4, 1250, 8400, 20), (4, 2000, 2100, 136), (2, 20, 8400, 208))
-"""Images, boxes of the fullest, anchor points and classes; measured where a table fits."""
+"""Images, boxes of the fullest image, anchor points and classes."""
 FITTED = ("yolo11n", "yolo11s")
 NO_MEMORY = "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS", "unable to find an engine"
-"""Errors of cuBLAS and cuDNN when they run out of memory."""
+"""Out-of-memory errors of cuBLAS and cuDNN."""
 BEYOND = 1.3
-"""Times the largest batch that is said to fit: that is to be too much."""
+"""Factor of the largest batch that fits at which the memory should be exceeded."""
 MOST_IMAGES = 10_000
-"""Of a batch; so many that the memory sets the limit."""
+"""Upper bound of a batch, high enough for the memory to be the limit."""
 TIMED = (("yolo11n", 640), ("yolo11x", 1280))
 MB, GIB = 2**20, 2**30
 
 
 def main() -> None:
-    """Measure what is not there yet, and print the tables."""
+    """Measure missing rows, and print the tables."""
     options = options_of()
     print(f"{_steps(options)}\n\n{_fitting(options)}\n\n{_dense(options)}\n\n{_times()}\n")
     print(machine(torch.get_num_threads(), options.device, "memory"))
 
 
 def options_of() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/memory.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/memory.jsonl"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
-        "--models", nargs="+", default=MODELS, help="without heads, or 'X, 4 heads'"
+        "--models",
+        nargs="+",
+        default=MODELS,
+        help="model names; with suffix ', 4 heads' for several heads",
     )
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="pixels")
-    parser.add_argument("--most", type=float, default=4.0, help="GiB that a step may take")
-    parser.add_argument("--budget", type=float, default=2.0, help="GiB, for the batch that fits")
+    parser.add_argument(
+        "--most", type=float, default=4.0, help="largest predicted step to measure, GiB"
+    )
+    parser.add_argument(
+        "--budget", type=float, default=2.0, help="memory for the batch that fits, GiB"
+    )
     return parser.parse_args()
 
 
 def specs_of(options: argparse.Namespace) -> Iterator[tuple[str, StepSpec]]:
-    """List what is compared, with its name."""
+    """Yield the compared steps with their model names."""
     for model in options.models:
         for imgsz in options.sides:
             for precision in PRECISIONS:
@@ -93,8 +99,8 @@ def specs_of(options: argparse.Namespace) -> Iterator[tuple[str, StepSpec]]:
 
 def spec_of(model: str, imgsz: int, precision: str, batch: int, device: str) -> StepSpec:
     """Describe a step with ``BOXES`` symbols per image; ``model`` may end with ``, 4 heads``."""
-    name, _, several = model.partition(", ")
-    heads = replace(head_config.load(HEADS), box="separate") if several else None
+    name, _, suffix = model.partition(", ")
+    heads = replace(head_config.load(HEADS), box="separate") if suffix else None
     return StepSpec(
         model=name,
         n_classes=sum(len(group.classes) for group in heads.groups) if heads else N_CLASSES,
@@ -104,7 +110,7 @@ def spec_of(model: str, imgsz: int, precision: str, batch: int, device: str) -> 
         precision=precision,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type]
         boxes=BOXES * batch,
-        guard=False,  # it would make up half of a small step
+        guard=False,  # it would be half of a small step
     )
 
 
@@ -140,18 +146,18 @@ def _row(name: str, spec: StepSpec, predicted: StepMemory, line: dict[str, Any] 
 
 
 def _measured(results: Path, key: list[Any], spec: StepSpec) -> dict[str, Any]:
-    """Measure in a process of its own."""
+    """Measure a step in a separate process."""
     begin = time.monotonic()
     with get_context("spawn").Pool(1) as pool:
-        found = pool.apply(profile_step, (spec,))
-    return _append(results, key, found.to_json() | {"seconds": time.monotonic() - begin})
+        step = pool.apply(profile_step, (spec,))
+    return _append(results, key, step.to_json() | {"seconds": time.monotonic() - begin})
 
 
 def _fitting(options: argparse.Namespace) -> str:
-    """Hold the largest batch that is said to fit, and 1.3 times it, against a limited memory."""
+    """Compare the predicted largest batch, and 1.3 times that batch, with limited memory."""
     rows = [
-        "| model | px | precision | GiB allowed | batch | measured MB | it | 1.3 times | "
-        "measured MB | it |",
+        "| model | px | precision | GiB allowed | batch | measured MB | outcome | 1.3 times | "
+        "measured MB | outcome |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     budget = int(options.budget * GIB)
@@ -171,12 +177,12 @@ def _fitting(options: argparse.Namespace) -> str:
 
 
 def with_batch(spec: StepSpec, batch: int) -> StepSpec:
-    """Describe the same step for another number of images."""
+    """Describe the same step with another batch size."""
     return replace(spec, batch=batch, boxes=BOXES * batch)
 
 
 def _tried(results: Path, spec: StepSpec, budget: int) -> tuple[str, str]:
-    """Tell what a step took, and whether it is within the limit: on a GPU torch keeps to it."""
+    """Return the memory of a step in MB, and whether it fits; on a GPU torch enforces the limit."""
     key = ["fits", spec.model, spec.imgsz, spec.batch, spec.precision, spec.device, budget]
     line = _line(results, key)
     if line is None:
@@ -185,13 +191,13 @@ def _tried(results: Path, spec: StepSpec, budget: int) -> tuple[str, str]:
     total = line["total_bytes"]
     if total is None:
         return "", "out of memory"
-    return f"{total / MB:.0f}", "runs" if line["runs"] else "is more"
+    return f"{total / MB:.0f}", "runs" if line["runs"] else "exceeds"
 
 
 def within(spec: StepSpec, budget: int) -> dict[str, Any]:
-    """Take real steps with limited memory.
+    """Run real steps with limited memory.
 
-    On a CPU nothing limits tensors alone: there the step is held against the limit afterwards.
+    On a CPU the memory of tensors cannot be limited, so it is compared with the limit afterwards.
     """
     if spec.device == "cuda":
         torch.cuda.empty_cache()
@@ -233,31 +239,31 @@ def _dense(options: argparse.Namespace) -> str:
 
 
 def dense_peak(n_images: int, n_boxes: int, n_points: int, n_classes: int) -> int:
-    """Bytes that Ultralytics' assigner takes for boxes of 5 to 30 px on a page of 640."""
+    """Measure the peak bytes of Ultralytics' assigner for boxes of 5 to 30 px on 640 px images."""
     torch.manual_seed(0)
     assigner = TaskAlignedAssigner(
         topk=10, num_classes=n_classes, alpha=0.5, beta=6.0, stride=[8, 16, 32]
     )
     corners = torch.rand(n_images, n_boxes, 2) * 600
     boxes = torch.cat((corners, corners + 5 + 25 * torch.rand(n_images, n_boxes, 2)), dim=2)
-    found = torch.rand(n_images, n_points, 2) * 600
-    given = (
+    pred_corners = torch.rand(n_images, n_points, 2) * 600
+    inputs = (
         torch.rand(n_images, n_points, n_classes),
-        torch.cat((found, found + 20), dim=2),
+        torch.cat((pred_corners, pred_corners + 20), dim=2),
         torch.rand(n_points, 2) * 640,
         torch.randint(0, n_classes, (n_images, n_boxes, 1)).float(),
         boxes,
         torch.ones(n_images, n_boxes, 1),
     )
     with LiveTensors() as live:
-        assigner(*given)
+        assigner(*inputs)
     peak: int = live.peak
     return peak
 
 
 def _times() -> str:
     rows = [
-        "| model | px | CPU s of the first prediction | ms of another batch |",
+        "| model | px | first prediction, CPU s | another batch, ms |",
         "|---|---|---|---|",
     ]
     for model, imgsz in TIMED:

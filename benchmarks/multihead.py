@@ -1,21 +1,22 @@
-"""One head against several: ``python -m benchmarks.multihead TILES PAGES --results FILE``.
+"""One and several heads compared: ``python -m benchmarks.multihead TILES PAGES --results FILE``.
 
-TILES is what ``omr convert --tile`` wrote, with pages held out, and PAGES the same pages, whole, of
-the same scale. Every head is trained from nothing with the same data, steps and seeds, and scored
-on the pages held out, by tiles and by whole pages:
+TILES is the output of ``omr convert --tile`` with held-out pages, and PAGES the same pages, whole
+and with the same scale. Every head is trained from scratch with the same data, steps and seeds, and
+scored on the held-out pages, by tile and by whole page:
 
 * single: one head
-* wide: one head whose class branch is so much wider that it costs as much as the separate heads
-* grouped: a class branch for each group, one box branch
-* separate: a box branch for each group, too, which starts at the sizes of its own classes
-* random: separate, the classes dealt out to as many groups by chance
+* wide: one head whose class branch is so wide that it costs as much as the separate heads
+* grouped: a class branch per group, one box branch
+* separate: also a box branch per group, which starts at the sizes of the group's classes
+* random: separate, with randomly assigned classes
 
-The rest varies the separate heads: boxes that start at 15 strides as in Ultralytics, at the sizes
-of all classes, or at each group's own, with bins from -2 to 15 strides or from 0; and what stands
-in the way of thin symbols: an augmentation that drops them, an assigner that gives them no weight.
+Further comparisons vary the separate heads: boxes that start at 15 strides as in Ultralytics, at
+the sizes of all classes, or at those of each group, with bins from -2 to 15 strides or from 0; and
+obstacles to thin symbols, such as an augmentation that drops them, or an assigner that gives them
+no weight.
 
-A line of the results is a training. What stands in the file is not trained again, so that a
-comparison of many hours can be cut off, or shared out among processes.
+Each line of the results file is a training. Existing lines are not trained again, so that a
+comparison of many hours can be interrupted, or distributed over processes.
 """
 
 import argparse
@@ -57,15 +58,15 @@ WALLS = (
     "480 px",
 )
 COMPARED = {"heads": HEADS, "starts": STARTS, "walls": WALLS}
-LEARNT = 0.5
-"""AP50 from which a class counts as learnt."""
+LEARNED = 0.5
+"""AP50 from which a class counts as learned."""
 STRIDES = (8, 16, 32)
 FULL_PAGE = 640
-"""Pixels."""
+"""Input side for whole pages in pixels."""
 
 
 def main() -> None:
-    """Train what is not there yet, and print the tables."""
+    """Run missing trainings, and print the tables."""
     options = options_of()
     rig = Rig(
         tiles=open_dataset(options.tiles),
@@ -93,21 +94,21 @@ def main() -> None:
 
 
 def options_of() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tiles", type=Path, help="folder that omr convert --tile wrote")
-    parser.add_argument("pages", type=Path, help="the same pages, whole, of the same scale")
-    parser.add_argument("--results", type=Path, required=True, help="file of one line a training")
+    parser.add_argument("pages", type=Path, help="the same pages, whole, with the same scale")
+    parser.add_argument("--results", type=Path, required=True, help="file with a line per training")
     parser.add_argument("--compare", choices=COMPARED, default="heads")
-    parser.add_argument("--only", nargs="+", help="some of them, or others")
-    parser.add_argument("--groups", default="harmony", help="head config whose groups are taken")
+    parser.add_argument("--only", nargs="+", help="names of the variants to compare")
+    parser.add_argument("--groups", default="harmony", help="head config that defines the groups")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--model", default="omr-tiny")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--imgsz", type=int, default=320, help="pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=0.005)
-    parser.add_argument("--steps", type=int, default=111, help="from one look to the next")
+    parser.add_argument("--steps", type=int, default=111, help="steps between evaluations")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 
@@ -128,7 +129,7 @@ def _append(results: Path, figures: dict[str, Any]) -> None:
 
 
 def table(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
-    """Lay out mean and range over the seeds, in points."""
+    """Format mean and range over the seeds in points."""
     columns: dict[str, Figure] = {
         "AP, pages": lambda line: line["pages"]["macro"]["ap"],
         "AP by instances, pages": lambda line: line["pages"]["instance_weighted"]["ap"],
@@ -142,19 +143,20 @@ def table(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
     titles = ["", "seeds", *columns, "steps to AP50 .5", "thin", "small", "GFLOPs", "s"]
     rows = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for name in shown:
-        own = [line for line in lines if line["name"] == name]
-        cells = [name, str(len(own))]
-        cells += [spread([figure(line) for line in own]) for figure in columns.values()]
-        cells += [_steps(own, None), _steps(own, THIN), _steps(own, SMALL)]
-        cells += [f"{own[0]['gigaflops']:.2f}", f"{statistics.mean(x['seconds'] for x in own):.0f}"]
+        runs = [line for line in lines if line["name"] == name]
+        cells = [name, str(len(runs))]
+        cells += [spread([figure(line) for line in runs]) for figure in columns.values()]
+        cells += [_steps(runs, None), _steps(runs, THIN), _steps(runs, SMALL)]
+        seconds = statistics.mean(line["seconds"] for line in runs)
+        cells += [f"{runs[0]['gigaflops']:.2f}", f"{seconds:.0f}"]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def _mean_of(line: dict[str, Any], names: Sequence[str]) -> float | None:
     of_classes = line["pages"]["classes"]
-    own = [of_classes[name]["ap50"] for name in names if name in of_classes]
-    return statistics.mean(own) if own else None
+    values = [of_classes[name]["ap50"] for name in names if name in of_classes]
+    return statistics.mean(values) if values else None
 
 
 def _class(name: str) -> Figure:
@@ -162,11 +164,11 @@ def _class(name: str) -> Figure:
 
 
 def _steps(lines: Sequence[dict[str, Any]], names: Sequence[str] | None) -> str:
-    """Steps after which classes are learnt: the median over them, and the seeds' range.
+    """Format the steps after which classes are learned: their median, and its range over seeds.
 
     Args:
-        lines: Trainings.
-        names: Classes; None for all frequent ones.
+        lines: Trainings that differ in their seed.
+        names: Class names; None for all frequent classes.
     """
     medians = [_median_steps(line, names) for line in lines]
     if len(medians) == 1:
@@ -175,20 +177,20 @@ def _steps(lines: Sequence[dict[str, Any]], names: Sequence[str] | None) -> str:
 
 
 def _median_steps(line: dict[str, Any], names: Sequence[str] | None) -> float:
-    first = [_learnt_after(line, name) for name in names or _frequent(line) if _has(line, name)]
+    first = [_learned_after(line, name) for name in names or _frequent(line) if _has(line, name)]
     return statistics.median_high(first) if first else float("inf")
 
 
 def class_steps(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
-    """Lay out the steps after which each frequent class is learnt, the median over the seeds."""
+    """Format the steps after which each frequent class is learned, the median over the seeds."""
     names = list(dict.fromkeys(name for line in lines for name in _frequent(line)))
     rows = [f"| steps to AP50 .5 | {' | '.join(shown)} |", f"|{'---|' * (len(shown) + 1)}"]
     for name in names:
         cells = [
             statistics.median_high(
-                _learnt_after(line, name) for line in lines if line["name"] == what
+                _learned_after(line, name) for line in lines if line["name"] == variant
             )
-            for what in shown
+            for variant in shown
         ]
         rows.append(f"| {name} | {' | '.join(map(_step, cells))} |")
     return "\n".join(rows)
@@ -203,9 +205,9 @@ def _has(line: dict[str, Any], name: str) -> bool:
     return name in line["tiles"]["classes"]
 
 
-def _learnt_after(line: dict[str, Any], name: str) -> float:
-    """Steps after which a class had an AP50 of ``LEARNT`` for the first time."""
-    steps = (int(step) for step, ap50 in line["curve"].items() if ap50.get(name, 0) >= LEARNT)
+def _learned_after(line: dict[str, Any], name: str) -> float:
+    """Return the first step at which a class had an AP50 of ``LEARNED``."""
+    steps = (int(step) for step, ap50 in line["curve"].items() if ap50.get(name, 0) >= LEARNED)
     return min(steps, default=float("inf"))
 
 
@@ -214,7 +216,7 @@ def _step(value: float) -> str:
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Mean and range in points, a single figure as it is, a dash where there is none."""
+    """Format mean and range in points, a single value alone, or a dash without values."""
     known = [100 * value for value in values if value is not None]
     if len(known) < 2:
         return f"{known[0]:.1f}" if known else "-"
@@ -222,9 +224,9 @@ def spread(values: Sequence[float | None]) -> str:
 
 
 def ceilings(rig: Rig, compared: Mapping[str, Variant]) -> str:
-    """Lay out the share of symbols that can each have an anchor point of their own."""
+    """Format the fraction of symbols that can each have a separate anchor point."""
     rows = [f"| input | symbols | {' | '.join(compared)} |", f"|---|---|{'---|' * len(compared)}"]
-    for what, data, imgsz in (
+    for title, data, imgsz in (
         (f"whole pages at {FULL_PAGE} px", rig.pages, FULL_PAGE),
         (f"tiles at {rig.imgsz} px, 1:1", rig.tiles, rig.imgsz),
     ):
@@ -233,7 +235,7 @@ def ceilings(rig: Rig, compared: Mapping[str, Variant]) -> str:
             capacity(symbols, _heads_of(data.names, variant), STRIDES)[0] / len(symbols)
             for variant in compared.values()
         ]
-        cells = [what, str(len(symbols)), *(f"{100 * share:.2f} %" for share in shares)]
+        cells = [title, str(len(symbols)), *(f"{100 * share:.2f} %" for share in shares)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -245,8 +247,8 @@ def _symbols(data: YoloDataset, imgsz: int) -> Symbols:
 
 def _heads_of(names: Sequence[str], variant: Variant) -> np.ndarray[Any, np.dtype[np.int64]]:
     heads = np.empty(len(names), np.int64)
-    for number, own in enumerate(variant.heads.labels(names)):
-        heads[list(own)] = number
+    for number, labels in enumerate(variant.heads.labels(names)):
+        heads[list(labels)] = number
     return heads
 
 

@@ -1,7 +1,7 @@
-"""Memory of a validation step: one head, grouped heads, and separate heads of four groups.
+"""Memory of a validation step with one head, grouped heads, and separate heads for four groups.
 
-A step is what Ultralytics' validator does with a batch in a training: the network, the loss of what
-it says, and suppression, while all that it has said is kept. Each row is a process of its own.
+A step is that of Ultralytics' validator during a training: network, loss and NMS, while all outputs
+are kept. Each row runs in a separate process.
 
     python -m benchmarks.multihead_memory [--model NAME] [--classes N]... [--batch N] [--imgsz PX]
 """
@@ -14,7 +14,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 
 import torch
-import torchvision  # noqa: F401  # Ultralytics suppresses with it only if somebody has imported it
+import torchvision  # noqa: F401  # Ultralytics' NMS uses it only if it has been imported
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -32,13 +32,13 @@ from training.models.zoo import model_file
 KINDS = ("single", "shared", "separate")
 N_GROUPS = 4
 N_SYMBOLS = 300
-"""Of an image."""
+"""Symbols per image."""
 BIAS = -6.8
-"""Of all classes: scores of 0.0011 pass the validator's 0.001, so that suppression looks at all."""
+"""Bias of all classes, whose scores of 0.0011 exceed the validator's threshold of 0.001."""
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of all tensors made under it that are still there."""
+    """Dispatch mode that counts the live bytes of all tensors made under it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -59,7 +59,7 @@ class LiveTensors(TorchDispatchMode):
         return out
 
     def peak_mb(self) -> float:
-        """MB at the highest since this was last asked."""
+        """Return the peak in MB since the last call."""
         peak, self.peak = self.peak, self.live
         return peak / 2**20
 
@@ -76,7 +76,7 @@ class LiveTensors(TorchDispatchMode):
 
 
 def model_of(name: str, n_classes: int, kind: str) -> DetectionModel:
-    """Build a model whose classes are dealt out to the groups in turn."""
+    """Build a model whose classes are assigned to the groups in turn."""
     torch.manual_seed(0)
     model = DetectionModel(model_file(name), nc=n_classes, verbose=False)
     model.args = get_cfg()
@@ -87,14 +87,14 @@ def model_of(name: str, n_classes: int, kind: str) -> DetectionModel:
         torch.nn.init.constant_(branch[-1].bias, BIAS)
     if kind != "single":
         labels = [range(group, n_classes, N_GROUPS) for group in range(N_GROUPS)]
-        groups = tuple(Group(name=str(own[0]), classes=tuple(map(str, own))) for own in labels)
+        groups = tuple(Group(name=str(g[0]), classes=tuple(map(str, g))) for g in labels)
         config = HeadConfig(groups=groups, box="separate" if kind == "separate" else "shared")
         model.model[-1] = divided(head, labels, config)
     return model.eval()
 
 
 def batch_of(n_images: int, n_classes: int) -> dict[str, Tensor]:
-    """Place symbols of 1 to 6 % of an image's side at random."""
+    """Draw symbols of 1 to 6 % of the image side at random positions."""
     n = n_images * N_SYMBOLS
     return {
         "batch_idx": torch.arange(n_images).repeat_interleave(N_SYMBOLS).float(),
@@ -107,7 +107,7 @@ def batch_of(n_images: int, n_classes: int) -> dict[str, Tensor]:
 def step(
     model: DetectionModel, images: Tensor, batch: dict[str, Tensor], note: Callable[[], float]
 ) -> Iterator[float]:
-    """Do a validation step; give what ``note`` says after each of its three parts."""
+    """Run a validation step, and yield the result of ``note`` after each of its three phases."""
     criterion = detection_criterion(model, LossOptions())
     note()
     outputs = model(images)
@@ -121,7 +121,7 @@ def step(
 
 
 def row(name: str, n_classes: int, kind: str, n_images: int, imgsz: int) -> tuple[float, ...]:
-    """Peak MB of tensors in each part, MB that the process adds, and CPU seconds of each part."""
+    """Measure peak MB of tensors per phase, MB added to the process, and CPU seconds per phase."""
     torch.set_num_threads(1)
     model, batch = model_of(name, n_classes, kind), batch_of(n_images, n_classes)
     images = torch.rand(n_images, 3, imgsz, imgsz)
@@ -145,10 +145,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--imgsz", type=int, default=640)
     options = parser.parse_args()
-    print(
-        "| model | classes | head | network MB | loss MB | suppression MB | peak / single |", end=""
-    )
-    print(" process MB | / single | network s | loss s | suppression s |")
+    print("| model | classes | head | network MB | loss MB | NMS MB | peak / single |", end="")
+    print(" process MB | / single | network s | loss s | NMS s |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for n_classes in options.classes:
         first: tuple[float, float] = (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Trainings of :mod:`benchmarks.multihead`: what is compared, one run of it, and its figures."""
+"""Variants of :mod:`benchmarks.multihead`, a training of each, and its figures."""
 
 import random
 import re
@@ -43,21 +43,21 @@ from training.trainer import train
 THIN = ("stem", "barlineSingle", "tie", "beam")
 SMALL = ("augmentationDot", "repeatDot")
 EVERY = 3
-"""Of the tiles held out, each third one is looked at while a training goes on."""
+"""Interval of the held-out tiles that are evaluated during a training."""
 TILE_NAME = re.compile(r"(.+)__x(\d+)_y(\d+)")
 OVERLAP = 0.2
-"""Of tiles, as a share of their side."""
+"""Overlap of tiles as a fraction of their side."""
 BORDER = 1.5
-"""Pixels from a tile's border at which a box counts as cut by it."""
+"""Distance in pixels from a tile's border within which a box counts as cut."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rig:
-    """What all trainings have in common."""
+    """Common settings of all trainings."""
 
     tiles: YoloDataset
     pages: YoloDataset
-    """The same pages, of the same scale, whole."""
+    """The same pages, whole, with the same scale."""
     model: str
     epochs: int
     imgsz: int
@@ -65,33 +65,33 @@ class Rig:
     lr: float
     device: str
     steps: int
-    """Steps from one look at the tiles held out to the next."""
+    """Steps between evaluations."""
     threads: int
 
     def settings(self) -> dict[str, Any]:
-        """Give what a figure depends on, besides head and seed."""
+        """List the settings that figures depend on, besides head and seed."""
         names = "model", "epochs", "imgsz", "batch", "lr", "device", "steps", "threads"
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """One of the things that are compared."""
+    """Variant of a training."""
 
     heads: HeadConfig
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of ``TrainConfig``."""
     patched: tuple[tuple[object, str, object], ...] = ()
-    """What is replaced while it trains: of which object, by what name, and with what."""
+    """Attributes replaced during the training: object, attribute name and replacement."""
 
 
 def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
-    """Make everything that can be compared.
+    """Create all variants.
 
     Args:
         names: Class names of the data.
-        groups: Name or file of the head config whose groups are taken.
-        rig: For the widths of equal cost.
+        groups: Name or file of the head config that defines the groups.
+        rig: Settings, which determine the width of equal cost.
     """
     separate = replace(head_config.load(groups), box="separate")
     separate.labels(names)
@@ -132,24 +132,24 @@ def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
     }
 
 
-def of_stems(config: HeadConfig, **own: Any) -> HeadConfig:  # noqa: ANN401
-    """Make the assigner treat the group that stems are in differently."""
+def of_stems(config: HeadConfig, **changes: Any) -> HeadConfig:  # noqa: ANN401
+    """Change assigner options of the group that contains stems."""
     groups = (
-        replace(group, **own) if "stem" in group.classes else group for group in config.groups
+        replace(group, **changes) if "stem" in group.classes else group for group in config.groups
     )
     return replace(config, groups=tuple(groups))
 
 
 def equal_width(names: Sequence[str], separate: HeadConfig, rig: Rig) -> float:
-    """Find the width from which one class branch costs as much as the separate heads."""
+    """Find the width at which one class branch costs as much as the separate heads."""
     whole = HeadConfig(groups=(Group(name="all", classes=tuple(names)),))
     widths = [1 + step / 8 for step in range(80)]
-    place = bisect_left(
+    index = bisect_left(
         widths,
         cost(names, separate, rig),
         key=lambda width: cost(names, replace(whole, tower_width=width), rig),
     )
-    return widths[place]
+    return widths[index]
 
 
 def cost(names: Sequence[str], config: HeadConfig, rig: Rig) -> int:
@@ -162,7 +162,7 @@ def cost(names: Sequence[str], config: HeadConfig, rig: Rig) -> int:
         counts.append(layer.weight[0].numel() * output[0].numel())  # type: ignore[index]
 
     for part in model.modules():
-        if isinstance(part, nn.Conv2d):  # activations are shared by all models
+        if isinstance(part, nn.Conv2d):  # activations cost the same in all models
             part.register_forward_hook(count)
     model.train()
     with torch.no_grad():
@@ -171,26 +171,28 @@ def cost(names: Sequence[str], config: HeadConfig, rig: Rig) -> int:
 
 
 def run(name: str, variant: Variant, seed: int, rig: Rig) -> dict[str, Any]:
-    """Train once; look at some tiles on the way, at all tiles and at whole pages at the end.
+    """Train once; evaluate some tiles during the training, and all tiles and whole pages after it.
 
     Returns:
-        Plain figures, as a line of the results has them.
+        Figures for a line of the results file.
     """
-    given = {name: variant.options[name] for name in ("model", "imgsz") if name in variant.options}
-    rig = replace(rig, **given)
+    changed = {
+        name: variant.options[name] for name in ("model", "imgsz") if name in variant.options
+    }
+    rig = replace(rig, **changed)
     truths = list(rig.tiles.pages("val"))
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        kept: list[tuple[int, Path]] = []
-        with trained_so(variant, place, kept, rig.steps):
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        saved: list[tuple[int, Path]] = []
+        with saving_weights(variant, folder, saved, rig.steps):
             begin = time.monotonic()
-            train(_config(variant, place, seed, rig))
+            train(_config(variant, folder, seed, rig))
             seconds = time.monotonic() - begin
-        curve = {step: _score(rig, truths[::EVERY], file) for step, file in kept}
-        found = _found(rig, truths, kept[-1][1])
-    tiles = evaluate(truths, found, rig.tiles.names)
+        curve = {step: _score(rig, truths[::EVERY], file) for step, file in saved}
+        predictions = _predictions(rig, truths, saved[-1][1])
+    tiles = evaluate(truths, predictions, rig.tiles.names)
     whole_pages = list(rig.pages.pages("val"))
-    pages = evaluate(whole_pages, joined(found, whole_pages), rig.pages.names)
+    pages = evaluate(whole_pages, merged(predictions, whole_pages), rig.pages.names)
     return {
         "name": name,
         "seed": seed,
@@ -203,12 +205,12 @@ def run(name: str, variant: Variant, seed: int, rig: Rig) -> dict[str, Any]:
     }
 
 
-def _config(variant: Variant, place: Path, seed: int, rig: Rig) -> TrainConfig:
-    heads = place / "heads.yaml"
+def _config(variant: Variant, folder: Path, seed: int, rig: Rig) -> TrainConfig:
+    heads = folder / "heads.yaml"
     heads.write_text(head_config.to_yaml(variant.heads), "utf-8")
     common: dict[str, Any] = {
         "data": rig.tiles.root,
-        "out": place / "run",
+        "out": folder / "run",
         "model": rig.model,
         "heads": str(heads),
         "epochs": rig.epochs,
@@ -224,69 +226,69 @@ def _config(variant: Variant, place: Path, seed: int, rig: Rig) -> TrainConfig:
 
 
 @contextmanager
-def trained_so(
-    variant: Variant, place: Path, kept: list[tuple[int, Path]], steps: int
+def saving_weights(
+    variant: Variant, folder: Path, saved: list[tuple[int, Path]], steps: int
 ) -> Iterator[None]:
-    """Keep the averaged weights of every so many steps, and of the last one."""
+    """Apply a variant, and save the averaged weights every ``steps`` steps and at the end."""
     step, finish = OmrTrainer.optimizer_step, OmrTrainer.final_eval
     done = 0
 
-    def keep(trainer: OmrTrainer) -> None:
-        file = place / f"{done}.pt"
+    def save(trainer: OmrTrainer) -> None:
+        file = folder / f"{done}.pt"
         save_weights(unwrap_model(trainer.ema.ema), file, train_args={})
-        kept.append((done, file))
+        saved.append((done, file))
 
-    def step_and_keep(trainer: OmrTrainer) -> None:
+    def step_and_save(trainer: OmrTrainer) -> None:
         nonlocal done
         step(trainer)
         done += 1
         if done % steps == 0:
-            keep(trainer)
+            save(trainer)
 
-    def keep_and_finish(trainer: OmrTrainer) -> None:
-        if not kept or kept[-1][0] != done:
-            keep(trainer)
+    def save_and_finish(trainer: OmrTrainer) -> None:
+        if not saved or saved[-1][0] != done:
+            save(trainer)
         finish(trainer)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(OmrTrainer, "optimizer_step", step_and_keep))
-        stack.enter_context(mock.patch.object(OmrTrainer, "final_eval", keep_and_finish))
-        for owner, name, other in variant.patched:
-            stack.enter_context(mock.patch.object(owner, name, other))
+        stack.enter_context(mock.patch.object(OmrTrainer, "optimizer_step", step_and_save))
+        stack.enter_context(mock.patch.object(OmrTrainer, "final_eval", save_and_finish))
+        for owner, name, replacement in variant.patched:
+            stack.enter_context(mock.patch.object(owner, name, replacement))
         yield
 
 
 def shared_priors(head: Detect, sizes: Sequence[ClassSize]) -> Tensor:
-    """Start every group from the sizes of all classes, in place of ``head_priors``."""
+    """Start every group from the sizes of all classes; replaces ``head_priors``."""
     of_all = level_priors(sizes, head.stride.tolist(), reach_of(head))
     n_groups = len(head.labels) if isinstance(head, SeparateDetect) else 1
     return of_all.repeat(n_groups, 1, 1)
 
 
-def _found(rig: Rig, truths: Sequence[Page], weights: Path) -> list[Page]:
+def _predictions(rig: Rig, truths: Sequence[Page], weights: Path) -> list[Page]:
     images = [(rig.tiles.splits["val"] / page.image, page.image) for page in truths]
     return list(predict(weights, images, imgsz=rig.imgsz, device=rig.device))
 
 
 def _score(rig: Rig, truths: Sequence[Page], weights: Path) -> DetectionReport:
-    return evaluate(truths, _found(rig, truths, weights), rig.tiles.names)
+    return evaluate(truths, _predictions(rig, truths, weights), rig.tiles.names)
 
 
-def joined(found: Sequence[Page], pages: Sequence[Page]) -> Iterator[Page]:
-    """Put what was found in tiles together on their pages.
+def merged(tiles: Sequence[Page], pages: Sequence[Page]) -> Iterator[Page]:
+    """Merge predictions on tiles to predictions on their pages.
 
-    A box that touches a border inside the page goes if it is shorter than the overlap of tiles: the
-    next tile shows it whole. Of what two tiles show, the best of a class stays.
+    A box that touches a border inside the page is dropped if it is shorter than the overlap of
+    tiles, because the next tile contains it whole. Duplicates are removed by NMS per class.
 
     Args:
-        found: Tiles with scores.
-        pages: The pages that they were cut from.
+        tiles: Predictions on tiles.
+        pages: Pages that the tiles were cut from.
     """
     of_page = defaultdict(list)
-    for page in found:
+    for page in tiles:
         match = TILE_NAME.fullmatch(page.image.stem)
         if not match:
-            raise ValueError(f"{page.image}: not the name of a tile")
+            raise ValueError(f"{page.image}: not a tile name")
         of_page[match[1]].append((int(match[2]), int(match[3]), page))
     for page in pages:
         parts = [
@@ -296,28 +298,28 @@ def joined(found: Sequence[Page], pages: Sequence[Page]) -> Iterator[Page]:
         boxes, labels, scores = (
             torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True)
         )
-        kept = batched_nms(boxes, scores, labels, NMS_IOU_THRESH).numpy()
+        selected = batched_nms(boxes, scores, labels, NMS_IOU_THRESH).numpy()
         yield Page(
             image=PurePosixPath(page.image),
             width=page.width,
             height=page.height,
-            boxes_xyxy=boxes.numpy()[kept],
-            labels=labels.numpy()[kept],
-            scores=scores.numpy()[kept],
+            boxes_xyxy=boxes.numpy()[selected],
+            labels=labels.numpy()[selected],
+            scores=scores.numpy()[selected],
         )
 
 
 def _shifted(part: Page, corner: tuple[int, int], size: tuple[int, int]) -> tuple[Any, Any, Any]:
-    """Boxes, labels and scores of a tile on its page, without those cut by an inner border."""
+    """Move a tile's boxes, labels and scores to its page, without boxes cut by an inner border."""
     low, high = part.boxes_xyxy[:, :2], part.boxes_xyxy[:, 2:]
     tile = np.array([part.width, part.height])
     starts, ends = np.array(corner) > 0, np.array(corner) + tile < np.array(size)
     cut = ((low < BORDER) & starts) | ((high > tile - BORDER) & ends)
     short = high - low < tile * OVERLAP
-    kept = ~(cut & short).any(axis=1)
+    whole = ~(cut & short).any(axis=1)
     shift = np.array([*corner, *corner])
     assert part.scores is not None
-    return part.boxes_xyxy[kept] + shift, part.labels[kept], part.scores[kept]
+    return part.boxes_xyxy[whole] + shift, part.labels[whole], part.scores[whole]
 
 
 def _figures(report: DetectionReport) -> dict[str, Any]:

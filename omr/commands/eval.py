@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 def evaluate(
     weights: Annotated[
-        Path, typer.Argument(help="Checkpoint to score.", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(metavar="WEIGHTS", help="Checkpoint to score.", exists=True, dir_okay=False),
     ],
-    data: Annotated[Path, typer.Argument(help="Folder written by omr convert.", exists=True)],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder written by omr convert.", exists=True)
+    ],
     imgsz: Annotated[
         int, typer.Option(help="Longer side of the network input in pixels.", min=1)
     ] = 640,

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Targets
-from training.assigners.similarity import OVERLAPS, OverlapByClass
+from training.assigners.similarity import SIMILARITIES, SimilarityByClass
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -61,12 +61,14 @@ def tal(device: torch.device, **options: Any) -> Assigner:  # noqa: ANN401
 
 
 def tal_by_class(device: torch.device, **options: Any) -> Assigner:  # noqa: ANN401
-    """Assign with an overlap and a power of its own for each class, as groups of heads do."""
-    overlaps = tuple(OVERLAPS.values())
+    """Assign with a separate similarity and beta for each class, as for groups of heads."""
+    measures = tuple(SIMILARITIES.values())
     choice = torch.tensor([0, 1, 3], device=device)
     beta = torch.tensor([6.0, 4.0, 2.5], device=device)
-    own = OverlapByClass(overlaps=overlaps, choice=choice)
-    return SparseTaskAlignedAssigner(num_classes=N_CLASSES, beta=beta, overlap=own, **options)
+    by_class = SimilarityByClass(measures=measures, choice=choice)
+    return SparseTaskAlignedAssigner(
+        num_classes=N_CLASSES, beta=beta, similarity=by_class, **options
+    )
 
 
 def simota(device: torch.device, **options: Any) -> Assigner:  # noqa: ANN401
@@ -78,14 +80,17 @@ def static(device: torch.device, **options: Any) -> Assigner:  # noqa: ANN401
 
 
 CASES: dict[str, tuple[Callable[..., Assigner], dict[str, Any]]] = {
-    **{f"tal {name}": (tal, {"overlap": overlap}) for name, overlap in OVERLAPS.items()},
-    **{f"simota {name}": (simota, {"overlap": overlap}) for name, overlap in OVERLAPS.items()},
+    **{f"tal {name}": (tal, {"similarity": measure}) for name, measure in SIMILARITIES.items()},
+    **{
+        f"simota {name}": (simota, {"similarity": measure})
+        for name, measure in SIMILARITIES.items()
+    },
     "tal, one point": (tal, {"topk": 7, "topk2": 1}),
-    "tal, three points": (tal, {"topk": 7, "topk2": 3, "least_score": 0.25, "eps": 1e-16}),
+    "tal, three points": (tal, {"topk": 7, "topk2": 3, "min_score": 0.25, "eps": 1e-16}),
     "tal by class": (tal_by_class, {}),
-    "simota, one point": (simota, {"most": 1}),
+    "simota, one point": (simota, {"max_points": 1}),
     "static": (static, {}),
-    "static, one point": (static, {"most": 1}),
+    "static, one point": (static, {"max_points": 1}),
 }
 
 
@@ -107,7 +112,7 @@ def test_positives(case: str, counts: list[int], dtype: torch.dtype, device: tor
     assert_same_positives(case, found, expected)
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(covers=["training.assigners.torch_ties:TorchTiesAssigner.select"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("topk2", [None, 1])
 @pytest.mark.parametrize("counts", [[0, 0], [1], [9, 0, 30, 1]], ids=str)

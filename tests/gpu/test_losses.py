@@ -24,10 +24,10 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.training import ClassLoss
 from training.assigners.assignment import Assignment
-from training.assigners.similarity import OVERLAPS
+from training.assigners.similarity import SIMILARITIES
 from training.heads.head_config import BoxBranch
-from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, LossOptions, PairCounter, detection_criterion
 
 Results = tuple[dict[str, Tensor], list[Assignment]]
@@ -43,10 +43,10 @@ MODELS = (
 )
 """A head with bins, one with two branches and none, and a larger one."""
 OPTIONS = [
-    LossOptions(assigner=assigner, similarity=overlap)
+    LossOptions(assigner=assigner, similarity=similarity)
     for assigner in UNUSED
-    for overlap in OVERLAPS
-    if overlap == "ciou+nwd" or "similarity" not in UNUSED[assigner]
+    for similarity in SIMILARITIES
+    if similarity == "ciou+nwd" or "similarity" not in UNUSED[assigner]
 ] + [
     LossOptions(assigner=assigner, class_loss=class_loss)
     for assigner in UNUSED
@@ -103,7 +103,7 @@ def results_on(
     gradients = {f"gradient of {name}": leaf.grad for name, leaf in leaves_of(outputs).items()}
     results = {"losses": losses} | {f"{name}": value for name, value in parts.items()} | gradients
     found = [assignment for branch in kept for assignment in branch.results]
-    return results, [assignment.without_filling() for assignment in found]
+    return results, [assignment.without_padding() for assignment in found]
 
 
 @contextmanager
@@ -153,7 +153,6 @@ def assert_same_results(found: Results, reference: Results, *, has_labels: bool)
 
 @pytest.mark.gpu(
     covers=[
-        "training.assigners.candidate_pairs:CandidatePairs.best",
         "training.assigners.assignment:on_device",
     ]
 )

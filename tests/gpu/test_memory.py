@@ -10,7 +10,7 @@ from device_trainings import available, losses_in, option_of
 from typer.testing import CliRunner, Result
 
 from omr.cli import app
-from training.engine.precision import Precision
+from settings.training import Precision
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
 from training.memory.step import StepSpec, predict_step

@@ -22,8 +22,8 @@ from drawn_data import make_dataset
 from interrupted import interrupted
 from torch import Tensor
 
+from settings.training import Precision
 from training.config import read_config
-from training.engine.precision import Precision
 from training.heads.grouped import SeparateDetect
 from training.models.checkpoints import load_weights
 from training.runs.provenance import RECORD_FILE
@@ -49,7 +49,6 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.engine.omr_trainer:OmrTrainer.__init__",
         "training.engine.omr_trainer:OmrTrainer.build_dataset",
         "training.engine.omr_trainer:OmrTrainer._setup_train",
-        "training.assigners.candidate_pairs:CandidatePairs.best",
         "training.assigners.assignment:on_device",
         "training.data.device_prefetch:DeviceLoader.__init__",
         "training.runtime.devices:is_deterministic",

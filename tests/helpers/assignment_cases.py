@@ -1,4 +1,4 @@
-"""Drawn predictions and ground truth that assigners are tested on, and laws that all keep."""
+"""Random predictions and ground truth for tests of assigners, and laws that all of them keep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import DensePredictions
-from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.assigners.torch_ties import TorchTiesAssigner
 
 IMGSZ = ((32, 64), (96, 64), (160, 320))
 STRIDES = ([8, 16, 32], [16], [32, 8], [4, 8, 16, 32])
@@ -19,7 +19,7 @@ STRIDES = ([8, 16, 32], [16], [32, 8], [4, 8, 16, 32])
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Predictions and padded ground truth, as Ultralytics takes them."""
+    """Predictions and padded ground truth in the format of Ultralytics."""
 
     strides: list[int]
     anchors: Anchors
@@ -49,7 +49,7 @@ class Case:
         )
 
     def of_type(self, dtype: torch.dtype) -> "Case":
-        """Predictions in another precision."""
+        """Convert the predictions to another precision."""
         return replace(
             self,
             pred_scores=self.pred_scores.to(dtype),
@@ -68,8 +68,9 @@ class Case:
         )
 
     @property
-    def assigner(self) -> SparseTaskAlignedAssigner:
-        return SparseTaskAlignedAssigner(
+    def assigner(self) -> TorchTiesAssigner:
+        """Assigner that decides ties like Ultralytics."""
+        return TorchTiesAssigner(
             topk=self.topk,
             topk2=self.topk2,
             num_classes=self.pred_scores.shape[2],
@@ -82,7 +83,7 @@ class Case:
         return assigner(self.pred_scores, self.pred_boxes_xyxy, self.anchors, self.targets)
 
     def dense(self, assigner: type = TaskAlignedAssigner, eps: float = 1e-9) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = assigner(
+        result: tuple[Tensor, ...] = assigner(
             topk=self.topk,
             topk2=self.topk2,
             num_classes=self.pred_scores.shape[2],
@@ -98,13 +99,13 @@ class Case:
             self.gt_boxes_xyxy,
             self.mask[..., None].float(),
         )
-        return found
+        return result
 
 
 def draw_boxes(
     generator: torch.Generator, n: int, imgsz: tuple[int, int], *, whole: bool, copies: bool
 ) -> Tensor:
-    """Tiny to huge boxes, partly or wholly off the image, some touching, some identical."""
+    """Draw tiny to huge boxes: some outside the image, some touching, some identical."""
     height, width = imgsz
     centre = (torch.rand(n, 2, generator=generator) * 1.4 - 0.2) * torch.tensor([width, height])
     size = 2 ** (torch.rand(n, 2, generator=generator) * 12 - 3)
@@ -122,7 +123,7 @@ def draw_boxes(
 
 
 def fit(boxes_xyxy: Tensor, anchors: Anchors, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Predict about the box whose centre is nearest: centres and sides, ``(B, A, 2)`` each."""
+    """Predict roughly the nearest box at each point: centres and sides, ``(B, A, 2)`` each."""
     centre = (boxes_xyxy[..., :2] + boxes_xyxy[..., 2:]) / 2  # (B, G, 2)
     side = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
     nearest = torch.cdist(anchors.points_xy[None], centre).argmin(dim=2)  # (B, A)
@@ -178,8 +179,8 @@ def cases(
 
 
 def alike(first: Assignment, second: Assignment) -> None:
-    """Compare but for the order, and for the last bit of a score, which hangs on its place."""
-    orders = [(found.images * 10**6 + found.anchors).argsort() for found in (first, second)]
+    """Compare except for the order, and for the last bit of a score, which depends on it."""
+    orders = [(each.images * 10**6 + each.anchors).argsort() for each in (first, second)]
     for name in ("images", "anchors", "gts"):
         assert torch.equal(getattr(first, name)[orders[0]], getattr(second, name)[orders[1]])
     for name in ("scores", "weights"):
@@ -193,7 +194,7 @@ def identical(first: Assignment, second: Assignment) -> None:
 
 
 def in_any_order(assigner: Assigner, case: Case, seed: int, *, within_images: bool = True) -> None:
-    """Check that the order of the boxes does not matter, or only that within each image."""
+    """Check that the order of boxes does not matter; ``within_images=False`` keeps it per image."""
     targets = case.targets
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
     if not within_images:
@@ -203,32 +204,32 @@ def in_any_order(assigner: Assigner, case: Case, seed: int, *, within_images: bo
         labels=targets.labels[order],
         boxes_xyxy=targets.boxes_xyxy[order],
     )
-    found = assigner.assign(case.predictions, case.anchors, shuffled)
+    result = assigner.assign(case.predictions, case.anchors, shuffled)
     expected = assigner.assign(case.predictions, case.anchors, targets)
-    alike(expected, replace(found, gts=order[found.gts]))
+    alike(expected, replace(result, gts=order[result.gts]))
 
 
 def one_by_one(assigner: Assigner, case: Case) -> None:
-    """Check that the images of a batch do not matter to each other."""
+    """Check that the images of a batch do not affect each other."""
     whole = assigner.assign(case.predictions, case.anchors, case.targets)
-    first = 0
+    first_gt = 0
     for image in range(len(case.mask)):
         alone, here = case.of_image(image), whole.images == image
         alike(
             Assignment(
                 images=whole.images[here] - image,
                 anchors=whole.anchors[here],
-                gts=whole.gts[here] - first,
+                gts=whole.gts[here] - first_gt,
                 scores=whole.scores[here],
                 weights=whole.weights[here],
             ),
             assigner.assign(alone.predictions, alone.anchors, alone.targets),
         )
-        first += int(case.mask[image].sum())
+        first_gt += int(case.mask[image].sum())
 
 
-def one_box_a_point(found: Assignment, anchors: Anchors, targets: Targets) -> None:
-    """Check that no point has two boxes, nor a box of another image."""
-    slots = found.images * len(anchors) + found.anchors
+def one_box_per_point(result: Assignment, anchors: Anchors, targets: Targets) -> None:
+    """Check that no point has two boxes or a box of another image."""
+    slots = result.images * len(anchors) + result.anchors
     assert len(slots.unique()) == len(slots)
-    assert torch.equal(targets.images[found.gts], found.images)
+    assert torch.equal(targets.images[result.gts], result.images)

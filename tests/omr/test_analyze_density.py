@@ -158,7 +158,7 @@ def test_json_has_what_is_promised_and_no_number_that_is_none(seed: Looked) -> N
 def test_the_first_boxes_and_the_fullest_of_an_epoch_are_those_of_the_report(seed: Looked) -> None:
     sizes = [f"{p['width_px']:.0f} x {p['height_px']:.0f}" for p in seed.report["priors"]]
     assert len(sizes) == 3
-    assert f"- first boxes of omr train: {', '.join(sizes)} px\n" in seed.said
+    assert f"- initial boxes of omr train: {', '.join(sizes)} px\n" in seed.said
     # A batch of all images is an epoch.
     expected = {name: seed.report[f"batch_{name}"]["expected"] for name in ("max", "sum")}
     assert seed.report["epoch_max"]["image"] == pytest.approx(expected["max"], rel=0.01)
@@ -179,9 +179,9 @@ def test_the_line_that_cuts_tiles_says_what_it_wants(tmp_path: Path) -> None:
 
 
 def test_it_fits_a_screen(seed: Looked) -> None:
-    lines = [line for line in seed.said.splitlines() if not line.startswith("plots, all")]
+    lines = [line for line in seed.said.splitlines() if not line.startswith("plots and all")]
     assert len(lines) <= 48
-    assert lines[0].startswith("Symbols an image")
+    assert lines[0].startswith("Symbols per image")
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_an_image_without_a_symbol_and_one_with(data: Path) -> None:
 
 
 def test_the_fullest_of_an_epoch_is_news_where_it_has_several_batches(data: Path) -> None:
-    said = "- the fullest of an epoch: a batch "
+    said = "- fullest batch of an epoch: "
     assert said in small(data, "--batch", 1).stderr
     assert said not in small(data, "--batch", 2).stderr
 
@@ -221,7 +221,7 @@ def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
     result = small(empty, "--report", tmp_path / "page.html")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must be")
-    assert f"note: no image has a symbol; nothing could be learnt from {empty}" in result.stderr
+    assert f"note: no image contains a symbol; a model cannot learn from {empty}" in result.stderr
     assert "No image of the split train contains symbols." in (tmp_path / "page.html").read_text(
         "utf-8"
     )
@@ -244,7 +244,9 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
     assert result.exit_code == 0, result.output
     measured = json.loads(result.stdout)["measured"]
     assert measured["predicted_bytes"] > 0
-    assert re.search(r"Measured here \(.*\): \d+ MiB; predicted \d+ MiB, [+-]", result.stderr)
+    assert re.search(
+        r"Measured on this machine \(.*\): \d+ MiB; predicted \d+ MiB, [+-]", result.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
             ["--gpu", "t4", "--precision", "bf16"],
             "--precision bf16: not supported by T4; use fp16 or fp32",
         ),
-        (["--report", "gone/page.html"], "gone: no such folder; make it, or choose another"),
+        (["--report", "gone/page.html"], "gone: no such folder; create it, or choose another"),
         (
             ["--model", "gone.pt"],
             "gone.pt: no such weights; a name without .pt trains from scratch",
@@ -280,6 +282,22 @@ def test_a_mistake_is_one_line(words: list[str], message: str, data: Path) -> No
     assert isinstance(error, ConfigError | InputError)
     assert str(error).startswith(message)
     assert "\n" not in str(error)
+
+
+def test_settings_of_a_file(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"data: {data}\nmodel: omr-tiny\nimgsz: 64\nbatch: 1\nlr: auto\nscale: 0.5\n")
+    result = run("--config", file, "--gpu", "t4", "--batch", 2, "--json")
+    assert result.exit_code == 0, result.output
+    command = accepted(json.loads(result.stdout)["recommendation"]["command"])
+    assert (command["data"], command["model"], command["batch"]) == ([data], "omr-tiny", "2")
+    assert f"note: add --config {file} to the recommended command" in result.stderr
+    file.write_text("batch: auto\n")
+    error = run(data, "--config", file).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "--batch auto: expected an integer; the analysis recommends the batch that fits"
+    )
 
 
 def test_a_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
@@ -321,7 +339,7 @@ def test_what_does_not_fit_here_is_not_measured(
     result = small(data, "--measure", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measured"] is None
-    assert "MiB do not fit on this CPU; take a smaller --batch" in result.stderr
+    assert "MiB do not fit on this CPU; choose a smaller --batch" in result.stderr
 
 
 def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Which anchor point of a detector is to predict which symbol, without maps of all against all."""
+"""Label assignment: which anchor point predicts which symbol, from lists of candidate pairs."""

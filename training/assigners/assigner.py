@@ -1,4 +1,4 @@
-"""What every assigner can do.
+"""Interface of all assigners.
 
 Shapes: B images, A anchor points, C classes.
 """
@@ -12,7 +12,7 @@ from training.assigners.predictions import DensePredictions, Predictions
 
 
 class Assigner(ABC):
-    """Decides which anchor point is to predict which box."""
+    """Assigns anchor points to ground-truth boxes."""
 
     __slots__ = ()
 
@@ -21,13 +21,13 @@ class Assigner(ABC):
         """Assign anchor points to the boxes of a batch.
 
         Args:
-            predictions: Asked for what stands at candidate pairs only.
+            predictions: Network output, which is read at candidate pairs only.
             anchors: Anchor points of every image.
-            targets: Ground truth. Boxes of one image that an anchor point suits alike are served
-                in their order.
+            targets: Ground truth. If an anchor point suits several boxes of an image equally well,
+                the first of them gets it.
 
         Returns:
-            The positives, in the order of their boxes.
+            The positives, sorted by box.
 
         Raises:
             ValueError: The predictions are for other anchor points or classes.
@@ -36,19 +36,19 @@ class Assigner(ABC):
     def __call__(
         self, pred_scores: Tensor, pred_boxes_xyxy: Tensor, anchors: Anchors, targets: Targets
     ) -> Assignment:
-        """Assign anchor points to the boxes of a batch, from tables of all predictions.
+        """Assign anchor points to the boxes of a batch, given predictions at all anchor points.
 
         Args:
-            pred_scores: Probabilities, shape ``(B, A, C)``, of any floating type.
-            pred_boxes_xyxy: Pixels, shape ``(B, A, 4)``, of any floating type.
+            pred_scores: Probabilities, shape ``(B, A, C)``, any floating-point type.
+            pred_boxes_xyxy: Boxes in pixels, shape ``(B, A, 4)``, any floating-point type.
             anchors: Anchor points of every image.
             targets: Ground truth.
 
         Returns:
-            What :meth:`assign` returns.
+            The positives, see :meth:`assign`.
 
         Raises:
-            ValueError: The predictions are not of these shapes.
+            ValueError: The predictions do not have these shapes.
         """
         dense = DensePredictions(table_scores=pred_scores, table_boxes_xyxy=pred_boxes_xyxy)
         return self.assign(dense, anchors, targets)

@@ -1,11 +1,11 @@
-"""Which anchor points could be responsible for which symbol, as flat lists.
+"""Anchor points, ground truth and assignments as flat lists, and the candidates of each box.
 
-A page holds a thousand small symbols, and a map of every box against every anchor point is nearly
-empty. A box covers a run of columns and a run of rows of each level's grid, so its cells can be
-counted and listed straight from its corners: some ten for a notehead, whatever the page's size.
+A page contains a thousand small symbols, and a table of all boxes and anchor points is almost
+empty. A box covers consecutive columns and rows of each level's grid, so the cells inside it can be
+counted and listed from its corners: about ten for a notehead, whatever the size of the page.
 
 Shapes: A anchor points, L levels, G ground-truth boxes of all images of a batch, P candidate pairs
-of a box and an anchor point, M pairs that were chosen.
+of a box and an anchor point, M positives.
 """
 
 import math
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 SmallBoxes = Literal["ultralytics", "none"] | Sequence[float]
-"""How far around a small box its anchor points are looked for: shorter sides are taken as this
-long, about the box's centre. One length in pixels for each level; ``ultralytics``, that of
-Ultralytics 8.4.145 and later: the second stride, or the only one, on every level; or ``none``."""
+"""Minimum side of a box when its candidates are searched: shorter sides are extended to it, around
+the box's centre. Pixels per level; ``ultralytics`` for the rule of Ultralytics 8.4.145 and later,
+the second stride (or the only one) on every level; or ``none``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,29 +27,29 @@ class Level:
     """Grid of anchor points, one at the centre of each cell."""
 
     height: int
-    """Cells."""
+    """Number of rows."""
     width: int
-    """Cells."""
+    """Number of columns."""
     stride: float
     """Pixels per cell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Anchors:
-    """Anchor points of an image: level after level, row after row."""
+    """Anchor points of an image, sorted by level, row and column."""
 
     points_xy: Tensor
-    """Pixels, shape ``(A, 2)``."""
+    """Coordinates in pixels, shape ``(A, 2)``."""
     strides: Tensor
-    """Pixels per cell of each point, shape ``(A,)``."""
+    """Stride of each point's level in pixels, shape ``(A,)``."""
     levels: tuple[Level, ...]
 
     def __post_init__(self) -> None:
         n = sum(level.height * level.width for level in self.levels)
         if self.points_xy.shape != (n, 2) or self.strides.shape != (n,):
             raise ValueError(
-                f"anchor points: the levels have {n} cells, points_xy is of shape "
-                f"{tuple(self.points_xy.shape)} and strides of {tuple(self.strides.shape)}"
+                f"anchor points: the levels have {n} cells, but points_xy has shape "
+                f"{tuple(self.points_xy.shape)} and strides {tuple(self.strides.shape)}"
             )
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Anchors:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Width and height of the image, pixels."""
+        """Width and height of the image in pixels."""
         first = self.levels[0]
         return first.width * first.stride, first.height * first.stride
 
@@ -65,12 +65,12 @@ class Anchors:
     def of_image(
         cls, imgsz: tuple[int, int], strides: Sequence[float], device: torch.device | str = "cpu"
     ) -> "Anchors":
-        """Place the anchor points of a network's input.
+        """Create the anchor points for a network input.
 
         Args:
             imgsz: Height and width in pixels, multiples of every stride.
-            strides: Pixels per cell of each level, in the head's order.
-            device: Where the tensors are to lie.
+            strides: Pixels per cell of each level, in the order of the head.
+            device: Device of the tensors.
 
         Raises:
             ValueError: A side is not a multiple of a stride.
@@ -81,11 +81,11 @@ class Anchors:
 
     @classmethod
     def of_levels(cls, levels: Sequence[Level], device: torch.device | str = "cpu") -> "Anchors":
-        """Place the anchor points of grids that are known cell by cell.
+        """Create the anchor points of given grids.
 
         Args:
-            levels: In the head's order.
-            device: Where the tensors are to lie.
+            levels: Grids, in the order of the head.
+            device: Device of the tensors.
         """
         points, strides = [torch.empty(0, 2, device=device)], [torch.empty(0, device=device)]
         for level in levels:
@@ -101,26 +101,26 @@ class Anchors:
 class Targets:
     """Ground truth of a batch, without padding.
 
-    That the images and labels are there is not checked: on a GPU every look costs a wait.
+    Image indices and labels are not range-checked, because the host would wait for the GPU.
     """
 
     images: Tensor
-    """Image that each box is of, int64, shape ``(G,)``, in any order."""
+    """Image index of each box, int64, shape ``(G,)``, in any order."""
     labels: Tensor
-    """int64, shape ``(G,)``."""
+    """Class of each box, int64, shape ``(G,)``."""
     boxes_xyxy: Tensor
-    """Pixels of the network's input, shape ``(G, 4)``; they may lie beyond the image."""
+    """Boxes in pixels of the network input, shape ``(G, 4)``; they may exceed the image."""
     n_pairs: int | None = None
-    """Number of candidate pairs, counted where the boxes were in main memory. With it no step of
-    an assignment waits for the device: every shape follows from numbers that the host knows. None
-    to ask the device."""
+    """Number of candidate pairs, counted while the boxes were in main memory. If given, an
+    assignment never waits for the device, because the host can compute all shapes. None to count
+    them on the device."""
 
     def __post_init__(self) -> None:
         n = len(self.images)
         shapes = self.images.shape, self.labels.shape, self.boxes_xyxy.shape
         if shapes != ((n,), (n,), (n, 4)):
             raise ValueError(
-                "targets: images, labels and boxes_xyxy are of shape "
+                "targets: images, labels and boxes_xyxy have shapes "
                 + ", ".join(str(tuple(shape)) for shape in shapes)
             )
 
@@ -130,35 +130,34 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Assignment:
-    """Anchor points that are to predict a box; every other one is background.
+    """Anchor points that are to predict a box (positives); all others are background.
 
-    Each anchor point of an image occurs once at most. With a known ``n_pairs`` the length of the
-    list is one that the host knows, and entries of weight 0 fill it up.
+    Each anchor point of an image occurs at most once. If the targets have ``n_pairs``, the list has
+    a fixed length that the host knows, and is padded with entries of weight 0.
     """
 
     images: Tensor
-    """int64, shape ``(M,)``."""
+    """Image index, int64, shape ``(M,)``."""
     anchors: Tensor
-    """Anchor point, int64, shape ``(M,)``."""
+    """Anchor point index, int64, shape ``(M,)``."""
     gts: Tensor
-    """Box, as its place in the targets, int64, shape ``(M,)``."""
+    """Index of the box in the targets, int64, shape ``(M,)``."""
     scores: Tensor
-    """What the point is to predict for the box's class, 0 to 1, float32, shape ``(M,)``."""
+    """Target score for the class of the box, 0 to 1, float32, shape ``(M,)``."""
     weights: Tensor
-    """Weight of the point in the loss of the boxes, above 0, float32, shape ``(M,)``; 0 marks an
-    entry that only fills the list."""
+    """Weight in the box loss, above 0, float32, shape ``(M,)``; 0 marks padding."""
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def without_filling(self) -> "Assignment":
-        """Drop the entries of weight 0; waits for the device."""
-        kept = (self.weights > 0).nonzero().squeeze(1)
-        return Assignment(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
+    def without_padding(self) -> "Assignment":
+        """Remove the entries of weight 0, which makes the host wait for the device."""
+        real = (self.weights > 0).nonzero().squeeze(1)
+        return Assignment(**{field.name: getattr(self, field.name)[real] for field in fields(self)})
 
 
 def levels_of(imgsz: tuple[int, int], strides: Sequence[float]) -> list[Level]:
-    """Describe the grids of a network's input, in the order of the strides.
+    """Compute the grids of a network input, in the order of the strides.
 
     Args:
         imgsz: Height and width in pixels, multiples of every stride.
@@ -172,10 +171,10 @@ def levels_of(imgsz: tuple[int, int], strides: Sequence[float]) -> list[Level]:
 
 
 def check_small_boxes(small_boxes: object) -> None:
-    """Refuse what is no policy for small boxes.
+    """Check that a value is a valid policy for small boxes.
 
     Raises:
-        ValueError: It is neither a known name nor lengths from 0.
+        ValueError: The value is neither a known name nor a sequence of lengths from 0.
     """
     if isinstance(small_boxes, str):
         known = small_boxes in get_args(get_args(SmallBoxes)[0])
@@ -183,40 +182,42 @@ def check_small_boxes(small_boxes: object) -> None:
         known = isinstance(small_boxes, Sequence) and all(side >= 0 for side in small_boxes)
     if not known:
         raise ValueError(
-            f'small_boxes: {small_boxes!r} is neither "ultralytics" nor "none" nor lengths from 0, '
-            "one for each level"
+            f'small_boxes: {small_boxes!r}: expected "ultralytics", "none" or a length from 0 per '
+            "level"
         )
 
 
-def least_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[float, ...]:
-    """Spell out a policy for small boxes.
+def min_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[float, ...]:
+    """Convert a policy for small boxes to lengths.
 
     Args:
-        small_boxes: The policy.
-        strides: Pixels per cell of each level, in the head's order.
+        small_boxes: Policy for small boxes.
+        strides: Pixels per cell of each level, in the order of the head.
 
     Returns:
-        Pixels that a box counts as wide and high at least, for each level.
+        Minimum width and height of a box in pixels, for each level.
 
     Raises:
-        ValueError: There is not a length for each level, or no such policy.
+        ValueError: The policy is invalid, or does not have one length per level.
     """
     check_small_boxes(small_boxes)
     if isinstance(small_boxes, str):
         second = strides[min(1, len(strides) - 1)] if strides else 0.0
         return (second if small_boxes == "ultralytics" else 0.0,) * len(strides)
     if len(small_boxes) != len(strides):
-        raise ValueError(f"small_boxes: {len(small_boxes)} lengths for {len(strides)} levels")
+        raise ValueError(
+            f"small_boxes: {len(small_boxes)} lengths; expected one per level ({len(strides)})"
+        )
     return tuple(small_boxes)
 
 
 def on_device(values: Sequence[object], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Copy a few numbers to where another tensor is, without waiting for the device.
+    """Copy a few numbers to the device of another tensor, without waiting for it.
 
     Args:
         values: Numbers, or rows of numbers.
-        like: Tensor whose device is used, and whose type unless ``dtype`` is given.
-        dtype: Type of the numbers.
+        like: Tensor whose device is used, and whose type if ``dtype`` is None.
+        dtype: Type of the new tensor.
     """
     return torch.tensor(values, dtype=dtype or like.dtype).to(like.device, non_blocking=True)
 
@@ -230,26 +231,26 @@ def candidate_pairs(
 ) -> tuple[Tensor, Tensor]:
     """List the anchor points inside each box.
 
-    Time and memory grow with the pairs, not with boxes times anchor points.
+    Time and memory grow with the number of pairs, not with boxes times anchor points.
 
     Args:
         anchors: Anchor points of every image of the batch.
         targets: Ground truth.
-        small_boxes: How far around a small box to look.
-        radius: Strides from its centre, to each side, up to which to look in a large one.
+        small_boxes: Minimum side of a box for this search.
+        radius: Maximum distance from the box's centre in strides, along x and along y.
 
     Returns:
-        Box and anchor point of each pair, int64, shape ``(P,)`` each: box after box, and the
-        points of a box in their order.
+        Box and anchor point of each pair, int64, shape ``(P,)`` each, sorted by box and then by
+        anchor point.
     """
     sizes = [(level.width, level.height * level.width) for level in anchors.levels]
     sizes_of_levels = on_device(sizes, targets.boxes_xyxy, torch.int64).reshape(-1, 2)  # (L, 2)
     widths, cells = sizes_of_levels.unbind(1)
-    begin, n_cells = _covered(anchors.levels, targets.boxes_xyxy, small_boxes, radius)
+    begin, n_cells = _cells_inside(anchors.levels, targets.boxes_xyxy, small_boxes, radius)
     n_columns, n_rows = n_cells.unbind(2)  # (G, L) each
     first_of_level = cells.cumsum(0) - cells  # (L,)
     first = (first_of_level + begin[..., 1] * widths + begin[..., 0]).flatten()  # (G * L,)
-    # From the last cell of a row to the first of the next are the level's width less the box's.
+    # The next row starts a level's width after this one, of which the box covers n_columns cells.
     skips = (widths - n_columns).flatten()
     runs, within = ragged_arange((n_columns * n_rows).flatten(), targets.n_pairs)  # (P,) each
     rows = within.div(n_columns.flatten().index_select(0, runs), rounding_mode="floor")
@@ -266,71 +267,72 @@ def candidate_counts(
     small_boxes: SmallBoxes = "ultralytics",
     radius: float = math.inf,
 ) -> Tensor:
-    """Count the pairs that :func:`candidate_pairs` would list, without listing them.
+    """Count the pairs that :func:`candidate_pairs` would list.
 
     Args:
         levels: Grids of the anchor points of an image.
-        boxes_xyxy: Pixels, shape ``(G, 4)``.
-        small_boxes: How far around a small box to look.
-        radius: Strides from its centre, to each side, up to which to look in a large one.
+        boxes_xyxy: Ground-truth boxes in pixels, shape ``(G, 4)``.
+        small_boxes: Minimum side of a box for this search.
+        radius: Maximum distance from the box's centre in strides, along x and along y.
 
     Returns:
-        Anchor points of each level inside each box, int64, shape ``(G, L)``.
+        Anchor points inside each box on each level, int64, shape ``(G, L)``.
     """
-    _, n_cells = _covered(levels, boxes_xyxy, small_boxes, radius)
+    _, n_cells = _cells_inside(levels, boxes_xyxy, small_boxes, radius)
     return n_cells[..., 0] * n_cells[..., 1]
 
 
 def ragged_arange(counts: Tensor, total: int | None = None) -> tuple[Tensor, Tensor]:
-    """Count from 0 in each of several runs.
+    """Concatenate the ranges ``0, 1, ... n - 1`` for several lengths n.
 
     Args:
-        counts: Length of each run, int64, shape ``(N,)``.
-        total: Sum of ``counts`` if the host knows it, which then does not wait for the device. It
-            was computed on a CPU, whose rounding may differ in the last bit, so a total that is
-            slightly off is accepted: extra elements repeat the last one, missing ones are the last.
+        counts: Length of each range, int64, shape ``(N,)``.
+        total: Sum of ``counts`` if the host knows it, so that it need not wait for the device. A
+            total computed on a CPU may differ slightly, because rounding may differ in the last
+            bit: surplus elements repeat the last one, and missing ones are cut off at the end.
 
     Returns:
-        Run of each element, and its place in the run, shape ``(sum of counts,)`` each.
+        Index of the range that each element belongs to, and the element, shape
+        ``(sum of counts,)`` each.
     """
     ends = counts.cumsum(0)  # (N,)
     if total is None:
         runs = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-        places = torch.arange(len(runs), device=counts.device)
+        indices = torch.arange(len(runs), device=counts.device)
     else:
-        places = torch.arange(total, device=counts.device)
-        places = torch.minimum(places, (ends[-1:] - 1).clamp_(min=0)) if len(counts) else places
-        runs = torch.searchsorted(ends, places, right=True).clamp_(max=max(len(counts) - 1, 0))
-    return runs, places - (ends - counts).index_select(0, runs)
+        indices = torch.arange(total, device=counts.device)
+        indices = torch.minimum(indices, (ends[-1:] - 1).clamp_(min=0)) if len(counts) else indices
+        runs = torch.searchsorted(ends, indices, right=True).clamp_(max=max(len(counts) - 1, 0))
+    return runs, indices - (ends - counts).index_select(0, runs)
 
 
-def _covered(
+def _cells_inside(
     levels: Sequence[Level], boxes_xyxy: Tensor, small_boxes: SmallBoxes, radius: float
 ) -> tuple[Tensor, Tensor]:
-    """First cell inside each box along x and y, and how many there are, ``(G, L, 2)`` each.
+    """Compute the first cell inside each box along x and y, and their number, ``(G, L, 2)`` each.
 
-    A point on a side is outside. Ultralytics counts points within 1e-9 px of a side as on it, but
-    no two coordinates in single precision are that close. So the cells inside follow from rounding
-    the sides' positions in the grid, which double precision does exactly.
+    A point on a side is outside. Ultralytics also excludes points within 1e-9 px of a side, but two
+    different coordinates in single precision are never that close. So the cells inside follow from
+    rounding the sides' positions in the grid, which double precision does exactly.
     """
     grids = [(level.stride, level.width, level.height) for level in levels]
     table = on_device(grids, boxes_xyxy, torch.float64).reshape(-1, 3)  # (L, 3)
     strides, n_cells = table[:, :1], table[:, 1:]  # (L, 1), (L, 2)
-    # In single precision, as Ultralytics does it: a last bit decides about a point on a side.
+    # In single precision like Ultralytics, because the last bit decides on a point on a side.
     low, high = boxes_xyxy.float()[:, None].split(2, dim=2)  # (G, 1, 2) each
     centre, sides = (low + high) / 2, high - low
-    least = least_sides(small_boxes, [level.stride for level in levels])
-    if len(set(least)) == 1:
-        sides = torch.where(sides < least[0], least[0], sides)
-    elif least:
-        of_levels = on_device(least, sides)[:, None]  # (L, 1)
-        sides = torch.where(sides < of_levels, of_levels, sides)  # (G, L, 2)
+    lengths = min_sides(small_boxes, [level.stride for level in levels])
+    if len(set(lengths)) == 1:
+        sides = torch.where(sides < lengths[0], lengths[0], sides)
+    elif lengths:
+        shortest = on_device(lengths, sides)[:, None]  # (L, 1)
+        sides = torch.where(sides < shortest, shortest, sides)  # (G, L, 2)
     if math.isfinite(radius):
         sides = torch.minimum(sides, (2 * radius * strides).float())
     half = sides / 2
     begin = ((centre - half).double() / strides + 0.5).floor_()  # (G, L, 2)
     end = ((centre + half).double() / strides - 0.5).ceil_()
     begin, end = begin.clamp_(min=0).minimum(n_cells), end.clamp_(min=0).minimum(n_cells)
-    # The sides of an infinite box are NaN; no point is inside.
+    # The sides of an infinite box are NaN: no point is inside.
     n_inside = (end - begin).clamp_(min=0).nan_to_num_(0.0)
     return begin.nan_to_num_(0.0).long(), n_inside.long()

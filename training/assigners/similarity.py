@@ -1,76 +1,77 @@
-"""Overlaps of true and predicted boxes, among them one that a thin box does not lose at once.
+"""Similarity of true and predicted boxes, also for thin boxes that do not overlap.
 
-The task-aligned assigner weighs an anchor by ``score^.5 * overlap^6``. Its overlap is CIoU, which
-is 0 as soon as a predicted box misses a stem by the stem's own width, or has another shape: such a
-symbol is given no weight, no gradient, and is never learnt. The overlap here falls off with the
-distance between two boxes in proportion to their size, and gives way to CIoU once that is larger.
+The task-aligned assigner ranks anchor points by ``score^.5 * similarity^6``. Its usual similarity,
+CIoU, is 0 as soon as a predicted box misses a stem by the stem's width, or has a different shape:
+such a symbol gets no weight and no gradient, and is never learned. NWD decreases with the distance
+of two boxes relative to their size instead. Combined with CIoU it only counts where CIoU is low.
 
-What an anchor is to predict as its score is that overlap, too, and the box is learnt in proportion
-to it. A dot of 5 px that starts from a box of a notehead's size has an overlap of .04, and next to
-a page of noteheads that is nothing. So the best anchors of every symbol count for a fair part.
+The similarity also becomes the target score and the weight in the box loss. A dot of 5 px that
+starts with a box of a notehead's size has a similarity of 0.04, which is negligible on a page of
+noteheads. So the best anchor points of every symbol get a minimum score.
 
 Shapes: P pairs of a true and a predicted box, C classes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from ultralytics.utils.metrics import bbox_iou
 
-Overlap = Callable[[Tensor, Tensor], Tensor]
-"""From true and predicted boxes, in pixels, shape ``(P, 4)`` each, to 0 or more, ``(P,)``."""
+from settings.training import SimilarityName
 
-NEARNESS_WEIGHT = 0.5
-"""Most that nearness can count: a prediction over this CIoU is ranked by CIoU alone."""
-LEAST_SCORE = 0.25
-"""Score that the best anchor of a symbol is to predict, however badly its box fits."""
+Similarity = Callable[[Tensor, Tensor], Tensor]
+"""Function from true and predicted boxes in pixels, ``(P, 4)`` each, to values from 0, ``(P,)``."""
+
+NWD_WEIGHT = 0.5
+"""Weight of NWD, combined with CIoU: predictions with a higher CIoU are ranked by CIoU alone."""
+MIN_SCORE = 0.25
+"""Target score of a symbol's best anchor point if its box hardly fits."""
 DILATION_PX = 4.0
 """Pixels by which :func:`dilated_iou` moves every side outwards: half a cell of stride 8."""
 EPS = 1e-16
-"""Smallest sum of weights that still counts; Ultralytics' 1e-9 is above what a new model gives."""
+"""Added to the best metric; Ultralytics' 1e-9 exceeds the metrics of an untrained model."""
 
 
 def iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
-    """Intersection over union.
+    """Compute the intersection over union.
 
     Args:
-        gt_boxes_xyxy: Pixels, shape ``(P, 4)``.
-        pred_boxes_xyxy: Pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
-        0 to 1, shape ``(P,)``.
+        Values from 0 to 1, shape ``(P,)``.
     """
     value: Tensor = bbox_iou(gt_boxes_xyxy, pred_boxes_xyxy, xywh=False).squeeze(-1)
     return value.clamp_(0)
 
 
 def ciou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
-    """Complete IoU, 0 where it is below.
+    """Compute the complete IoU, with negative values clamped to 0.
 
     Args:
-        gt_boxes_xyxy: Pixels, shape ``(P, 4)``.
-        pred_boxes_xyxy: Pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
-        0 to 1, shape ``(P,)``.
+        Values from 0 to 1, shape ``(P,)``.
     """
     value: Tensor = bbox_iou(gt_boxes_xyxy, pred_boxes_xyxy, xywh=False, CIoU=True).squeeze(-1)
     return value.clamp_(0)
 
 
-def ciou_nwd(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
-    """Tell how near one box is to another, in position and size.
+def nwd(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
+    """Compute the similarity by normalised Wasserstein distance (NWD).
 
     Args:
-        gt_boxes_xyxy: Pixels, shape ``(P, 4)``.
-        pred_boxes_xyxy: Pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
-        ``exp(-d / k)``, 0 to 1, shape ``(P,)``: d is the Wasserstein distance of the two boxes
-        taken as Gaussians, k half the diagonal of the true one.
+        ``exp(-d / k)``, 0 to 1, shape ``(P,)``, where d is the Wasserstein distance of the boxes as
+        Gaussians, and k half the diagonal of the true box.
 
     Source: A Normalized Gaussian Wasserstein Distance for Tiny Object Detection,
     https://arxiv.org/abs/2110.13389, equations 5 and 8, with k per box.
@@ -85,32 +86,33 @@ def ciou_nwd(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     return torch.exp(-distance / half_diagonal.clamp(min=1e-6))
 
 
-def overlap(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
-    """Measure how well predictions fit their boxes, above 0 also where they do not touch.
+def ciou_nwd(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
+    """Compute the larger of CIoU and weighted NWD, which is above 0 for disjoint boxes too.
 
     Args:
-        gt_boxes_xyxy: Pixels, shape ``(P, 4)``.
-        pred_boxes_xyxy: Pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
-        The larger of CIoU and the weighted nearness, 0 to 1, shape ``(P,)``.
+        Values from 0 to 1, shape ``(P,)``.
     """
-    near = NEARNESS_WEIGHT * ciou_nwd(gt_boxes_xyxy, pred_boxes_xyxy)
+    weighted = NWD_WEIGHT * nwd(gt_boxes_xyxy, pred_boxes_xyxy)
     complete = ciou(gt_boxes_xyxy, pred_boxes_xyxy)
-    return torch.maximum(complete, near.to(complete.dtype))
+    return torch.maximum(complete, weighted.to(complete.dtype))
 
 
 def dilated_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
-    """Intersection over union of boxes whose sides are all moved outwards by 4 px.
+    """Compute the intersection over union of boxes with every side moved outwards by 4 px.
 
-    Two stems of 1.5 px that lie 3 px apart share nothing, but more than half of 9.5 px.
+    Two stems of 1.5 px that are 3 px apart do not overlap, but share more than half of the 9.5 px
+    of their dilated boxes.
 
     Args:
-        gt_boxes_xyxy: Pixels, shape ``(P, 4)``.
-        pred_boxes_xyxy: Pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
-        0 to 1, shape ``(P,)``.
+        Values from 0 to 1, shape ``(P,)``.
     """
     gt, pred = (
         torch.cat((boxes[:, :2] - DILATION_PX, boxes[:, 2:] + DILATION_PX), dim=1)
@@ -119,46 +121,45 @@ def dilated_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     return iou(gt, pred)
 
 
-SimilarityName = Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"]
-OVERLAPS: dict[SimilarityName, Overlap] = {
-    "ciou+nwd": overlap,
+SIMILARITIES: dict[SimilarityName, Similarity] = {
+    "ciou+nwd": ciou_nwd,
     "ciou": ciou,
     "iou": iou,
-    "nwd": ciou_nwd,
+    "nwd": nwd,
     "dilated": dilated_iou,
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class OverlapByClass:
-    """Measures the boxes of each class in a way of their own."""
+class SimilarityByClass:
+    """Separate similarity for each class."""
 
-    overlaps: tuple[Overlap, ...]
+    measures: tuple[Similarity, ...]
     choice: Tensor
-    """Place in ``overlaps`` for each class, int64, shape ``(C,)``."""
+    """Index into ``measures`` for each class, int64, shape ``(C,)``."""
 
-    def at(self, labels: Tensor) -> Overlap:
-        """Give the measure for pairs whose true boxes are of these classes, shape ``(P,)``."""
+    def at(self, labels: Tensor) -> Similarity:
+        """Return the similarity for pairs whose true boxes have these labels, shape ``(P,)``."""
 
-        def measured(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
-            wanted = self.choice.index_select(0, labels)
+        def by_label(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
+            choices = self.choice.index_select(0, labels)
             values = gt_boxes_xyxy.new_zeros(len(gt_boxes_xyxy))
-            for place, measure in enumerate(self.overlaps):
+            for index, measure in enumerate(self.measures):
                 value = measure(gt_boxes_xyxy, pred_boxes_xyxy).to(values.dtype)
-                values = torch.where(wanted == place, value, values)
+                values = torch.where(choices == index, value, values)
             return values
 
-        return measured
+        return by_label
 
 
-def lift(overlaps: Tensor, least: float) -> Tensor:
-    """Make a least score of an overlap just above 0; that of 1 stays 1, and between it is even.
+def raise_scores(similarities: Tensor, min_score: float) -> Tensor:
+    """Map similarities in (0, 1] linearly to (``min_score``, 1].
 
     Args:
-        overlaps: Any shape ``(...)``.
-        least: 0 to 1.
+        similarities: Values from 0 to 1, any shape ``(...)``.
+        min_score: Score of a similarity just above 0.
 
     Returns:
-        Shape ``(...)``; 0 where the overlap is 0.
+        Scores, shape ``(...)``; 0 where the similarity is 0.
     """
-    return torch.where(overlaps > 0, least + (1 - least) * overlaps, overlaps)
+    return torch.where(similarities > 0, min_score + (1 - min_score) * similarities, similarities)

@@ -1,11 +1,13 @@
-"""Task-aligned assignment over the pairs of a box and an anchor point that can matter.
+"""Task-aligned assignment over candidate pairs.
 
-Chooses what Ultralytics' ``TaskAlignedAssigner`` chooses, and gives it the same scores to the last
-bit, without its maps of all boxes of the fullest image against all anchor points.
+Selects the same anchor points as Ultralytics' ``TaskAlignedAssigner``, with the same scores to the
+last bit, but without its tables of all anchor points and all boxes, padded to the fullest image.
+Only exactly equal metrics may be decided otherwise; :mod:`training.assigners.torch_ties` decides
+them alike.
 
 Shapes: B images, A anchor points, C classes, G ground-truth boxes of all images, P candidate pairs.
 
-Source: TOOD, https://arxiv.org/abs/2108.07755, section 3.2, as Ultralytics reads it.
+Source: TOOD, https://arxiv.org/abs/2108.07755, section 3.2, as implemented by Ultralytics.
 """
 
 import math
@@ -25,34 +27,38 @@ from training.assigners.assignment import (
 )
 from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.predictions import Predictions, check_shape
-from training.assigners.similarity import Overlap, OverlapByClass, ciou, lift
+from training.assigners.similarity import (
+    Similarity,
+    SimilarityByClass,
+    ciou,
+    raise_scores,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SparseTaskAlignedAssigner(Assigner):
-    """Gives every box the anchor points that already predict its class and place best.
+    """Assigns each box the anchor points that predict its class and position best.
 
-    A pair's metric is ``score^alpha * overlap^beta``. Each box takes its ``topk`` best pairs. An
-    anchor point that several boxes take goes to the one of all its candidates that it overlaps
-    most. The best point of a box is to predict its overlap, the others less in proportion to
-    their metric.
+    The metric of a pair is ``score^alpha * similarity^beta``. Each box selects its ``topk`` best
+    pairs. An anchor point that several boxes select goes to the most similar of all its candidates.
+    The target score of a box's best point is their similarity; the scores of its other points are
+    lower in proportion to their metric.
     """
 
     topk: int = 10
-    """Points that a box takes at most."""
+    """Most points that a box selects."""
     topk2: int | None = None
-    """Points that it keeps at most, after the quarrels about them; as many as it has if None or
-    equal to ``topk``."""
+    """Most points that a box keeps after conflicts; no limit if None or equal to ``topk``."""
     num_classes: int
     alpha: float = 0.5
     beta: float | Tensor = 6.0
-    """One number, or one for each class, shape ``(C,)``."""
+    """Exponent of the similarity: one number, or one per class, shape ``(C,)``."""
     eps: float = 1e-9
-    """Added to a box's best metric before it divides."""
+    """Added to the best metric of a box before dividing by it."""
     small_boxes: SmallBoxes = "ultralytics"
-    overlap: Overlap | OverlapByClass = ciou
-    least_score: float = 0.0
-    """Score for an overlap just above 0; that for 1 is 1, and in between it grows evenly."""
+    similarity: Similarity | SimilarityByClass = ciou
+    min_score: float = 0.0
+    """Score for a similarity just above 0, from which it grows linearly to 1."""
 
     def __post_init__(self) -> None:
         check_small_boxes(self.small_boxes)
@@ -60,45 +66,48 @@ class SparseTaskAlignedAssigner(Assigner):
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 
     def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Look everywhere inside each box.
-
-        Returns:
-            ``small_boxes`` and ``radius``, as :func:`candidate_pairs` takes them.
-        """
+        """Return ``small_boxes`` and ``radius`` for :func:`candidate_pairs`: the whole box."""
         return self.small_boxes, math.inf
+
+    def select(self, pairs: CandidatePairs, metrics: Tensor, k: int) -> Tensor:
+        """Mark the k best pairs of each box, shape ``(P,)``."""
+        return pairs.stable_topk(metrics, k)
 
     @torch.no_grad()
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        """Take the best points of each box; see :class:`Assigner`.
+        """Assign the best points of each box; see :class:`Assigner`.
 
-        What has no score, because nothing of it overlaps, is left out.
+        Pairs whose target score is 0, because their similarity is 0, are not positive.
         """
         check_shape(predictions, len(anchors), self.num_classes)
         strides = [level.stride for level in anchors.levels]
         pairs = CandidatePairs.of(predictions.shape[0], anchors, targets, *self.reach(strides))
         scores = predictions.scores(pairs.images, pairs.points, pairs.labels)
-        found = predictions.boxes_xyxy(pairs.images, pairs.points)
-        overlaps = pairs.overlaps(self.overlap, found).float()
+        pred_boxes_xyxy = predictions.boxes_xyxy(pairs.images, pairs.points)
+        similarities = pairs.similarities(self.similarity, pred_boxes_xyxy).float()
         beta = self.beta
         if isinstance(beta, Tensor):
             beta = beta.index_select(0, pairs.labels)
-        metrics = scores.pow(self.alpha) * overlaps.pow(beta)
-        if self.least_score:
-            overlaps = lift(overlaps, self.least_score)
-        positive = pairs.settled(pairs.best(metrics, self.topk), overlaps)
+        metrics = scores.pow(self.alpha) * similarities.pow(beta)
+        if self.min_score:
+            similarities = raise_scores(similarities, self.min_score)
+        positive = pairs.resolve_conflicts(self.select(pairs, metrics, self.topk), similarities)
+        max_per_gt = min(self.topk, self.topk2 or self.topk)
         if self.topk2 not in (None, self.topk):
-            positive &= pairs.best(torch.where(positive, metrics, 0), self.topk2 or self.topk)
-        target_scores = self._normalised(metrics, overlaps, positive, pairs)
-        most = min(self.topk, self.topk2 or self.topk)
-        return pairs.assignment(target_scores != 0, target_scores, target_scores, most)
+            positive &= self.select(
+                pairs, torch.where(positive, metrics, 0), self.topk2 or self.topk
+            )
+        target_scores = self._target_scores(metrics, similarities, positive, pairs)
+        return pairs.assignment(target_scores != 0, target_scores, target_scores, max_per_gt)
 
-    def _normalised(
-        self, metrics: Tensor, overlaps: Tensor, positive: Tensor, pairs: CandidatePairs
+    def _target_scores(
+        self, metrics: Tensor, similarities: Tensor, positive: Tensor, pairs: CandidatePairs
     ) -> Tensor:
-        """Target score of each pair, 0 where it is no positive, shape ``(P,)``."""
-        metrics, overlaps = torch.where(positive, metrics, 0), torch.where(positive, overlaps, 0)
-        most = metrics.new_zeros(2, len(pairs.targets))  # (2, G)
-        most[0].scatter_reduce_(0, pairs.gts, metrics, "amax")
-        most[1].scatter_reduce_(0, pairs.gts, overlaps, "amax")
-        best_metric, best_overlap = most.index_select(1, pairs.gts)  # (P,) each
-        return metrics.mul_(best_overlap).div_(best_metric + self.eps)
+        """Compute the target score of each pair, 0 if it is not positive, shape ``(P,)``."""
+        metrics = torch.where(positive, metrics, 0)
+        similarities = torch.where(positive, similarities, 0)
+        highest = metrics.new_zeros(2, len(pairs.targets))  # (2, G)
+        highest[0].scatter_reduce_(0, pairs.gts, metrics, "amax")
+        highest[1].scatter_reduce_(0, pairs.gts, similarities, "amax")
+        best_metric, best_similarity = highest.index_select(1, pairs.gts)  # (P,) each
+        return metrics.mul_(best_similarity).div_(best_metric + self.eps)

@@ -18,29 +18,29 @@ from class_maps import ConfigError
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Level, Targets
 from training.assigners.simota import SparseSimOTA
-from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.assigners.torch_ties import TorchTiesAssigner
 
 DenseAssignment = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""Target labels ``(B, A)``, boxes ``(B, A, 4)`` and scores ``(B, A, C)``, whether a point is a
-positive ``(B, A)``, and the box of its image that each point is assigned to ``(B, A)``."""
+"""Target labels ``(B, A)``, boxes ``(B, A, 4)`` and scores ``(B, A, C)``, the mask of positives
+``(B, A)``, and the index of the box that each point is assigned to ``(B, A)``."""
 
 
 class SparseDropIn(TaskAlignedAssigner):
-    """Takes and returns what its parent does, and assigns by candidate pairs.
+    """Replacement of ``TaskAlignedAssigner`` that uses candidate pairs internally.
 
-    Scores, and the labels and boxes of all points with a score, are the parent's. A point that it
-    calls a positive with a score of 0, which no loss counts, is background here. Predictions of
-    half precision are worked on in single precision. For a detection loss only: what is chosen by
-    masks, key points or rotated boxes overlaps otherwise.
+    Scores, and the labels and boxes of all points with a score, equal those of the parent, which
+    includes the order of ties. Points that the parent marks as positive with a score of 0, which no
+    loss counts, are background here. Half-precision predictions are processed in single precision.
+    For detection losses only: for masks, keypoints and rotated boxes the overlap differs.
 
     Args:
-        args: Those of the parent.
-        options: Likewise.
+        args: Arguments of the parent.
+        options: Keyword arguments of the parent.
     """
 
-    def flat(self) -> Assigner:
+    def sparse_assigner(self) -> Assigner:
         """Build the assigner that does the work."""
-        return SparseTaskAlignedAssigner(
+        return TorchTiesAssigner(
             topk=self.topk,
             topk2=self.topk2,
             num_classes=self.num_classes,
@@ -65,99 +65,100 @@ class SparseDropIn(TaskAlignedAssigner):
         Args:
             pd_scores: Probabilities, shape ``(B, A, C)``.
             pd_bboxes: Predicted boxes, xyxy in pixels, shape ``(B, A, 4)``.
-            anc_points: Pixels, shape ``(A, 2)``: level after level of the strides given to the
-                constructor, row after row.
-            gt_labels: Shape ``(B, G, 1)``.
+            anc_points: Anchor points in pixels, shape ``(A, 2)``, sorted by level (in the order of
+                the constructor's strides), row and column.
+            gt_labels: Classes of the true boxes, shape ``(B, G, 1)``.
             gt_bboxes: True boxes, xyxy in pixels, shape ``(B, G, 4)``.
-            mask_gt: Not 0 where there is a box, shape ``(B, G, 1)``.
+            mask_gt: Nonzero for real boxes, 0 for padding, shape ``(B, G, 1)``.
 
         Returns:
-            Dense targets; background has the label and box of the image's first box, as it has
-            with the parent.
+            Dense targets. Background has the label and box of the image's first box, as in the
+            parent.
 
         Raises:
-            ValueError: The anchor points are no grids of these strides.
+            ValueError: The anchor points do not form grids of these strides.
         """
         if not gt_bboxes.shape[1]:
             empty: DenseAssignment = super().forward(
                 pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt
             )
             return empty
-        images, places = mask_gt.squeeze(-1).bool().nonzero(as_tuple=True)  # (N,) each
+        images, columns = mask_gt.squeeze(-1).bool().nonzero(as_tuple=True)  # (N,) each
         targets = Targets(
             images=images,
-            labels=gt_labels[images, places, 0].long(),
-            boxes_xyxy=gt_bboxes[images, places],
+            labels=gt_labels[images, columns, 0].long(),
+            boxes_xyxy=gt_bboxes[images, columns],
         )
-        grid = grid_of(anc_points, self.stride)
-        found = self.flat()(pd_scores, pd_bboxes, grid, targets)
-        where = found.images, found.anchors
-        chosen = torch.zeros(pd_scores.shape[:2], dtype=torch.int64, device=images.device)
-        chosen[where] = places[found.gts]
+        anchors = anchors_from_points(anc_points, self.stride)
+        assignment = self.sparse_assigner()(pd_scores, pd_bboxes, anchors, targets)
+        slots = assignment.images, assignment.anchors
+        gt_index = torch.zeros(pd_scores.shape[:2], dtype=torch.int64, device=images.device)
+        gt_index[slots] = columns[assignment.gts]
         batch = torch.arange(len(pd_scores), device=images.device)[:, None]
         scores = pd_scores.new_zeros(pd_scores.shape, dtype=torch.float32)
-        scores[(*where, targets.labels[found.gts])] = found.scores
-        positive = torch.zeros_like(chosen, dtype=torch.bool)
-        positive[where] = True
-        labels = gt_labels[batch, chosen, 0].long().clamp_(0)
-        return labels, gt_bboxes[batch, chosen], scores, positive, chosen
+        scores[(*slots, targets.labels[assignment.gts])] = assignment.scores
+        positive = torch.zeros_like(gt_index, dtype=torch.bool)
+        positive[slots] = True
+        labels = gt_labels[batch, gt_index, 0].long().clamp_(0)
+        return labels, gt_bboxes[batch, gt_index], scores, positive, gt_index
 
 
 class SparseSimOTADropIn(SparseDropIn):
-    """SimOTA in the place of the task-aligned assigner.
+    """SimOTA as a replacement of ``TaskAlignedAssigner``.
 
-    Of the constructor's arguments ``alpha``, ``beta`` and ``eps`` mean nothing to it. Ultralytics
-    weighs the loss of a box by its score: that of a box which overlaps nothing counts 0.
+    The constructor's arguments ``alpha``, ``beta`` and ``eps`` are ignored. Ultralytics weights the
+    loss of a box by its score, so that a box without overlap has weight 0.
     """
 
-    def flat(self) -> Assigner:
+    def sparse_assigner(self) -> Assigner:
         """Build the assigner that does the work."""
         return SparseSimOTA(
             topk=self.topk,
-            most=self.topk2,
+            max_points=self.topk2,
             num_classes=self.num_classes,
             small_boxes=(self.stride_val,) * len(self.stride),
         )
 
 
-def grid_of(points_xy: Tensor, strides: Sequence[float]) -> Anchors:
-    """Find the grids that anchor points form.
+def anchors_from_points(points_xy: Tensor, strides: Sequence[float]) -> Anchors:
+    """Reconstruct the grids of the levels from their anchor points.
 
     Args:
-        points_xy: Pixels, shape ``(A, 2)``.
+        points_xy: Anchor points in pixels, shape ``(A, 2)``.
         strides: Pixels per cell of each level.
 
     Raises:
-        ValueError: They form no grids of these strides.
+        ValueError: The points do not form grids of these strides.
     """
     first, finest = strides[0], min(strides)
-    # Half precision cannot tell the cells of a large image apart, but the first row it can.
-    cells = int((points_xy[:, 1] == points_xy[:1, 1]).int().cumprod(0).sum())
-    for width in _down(cells * first, (cells - 1) * first, finest):
+    # In half precision many cells of a large image coincide, but those of the first row do not.
+    n_columns = int((points_xy[:, 1] == points_xy[:1, 1]).int().cumprod(0).sum())
+    for width in _descending(n_columns * first, (n_columns - 1) * first, finest):
         levels: list[Level] = []
         height = 0.0
         while sum(level.height * level.width for level in levels) < len(points_xy):
             height += finest
             levels = _levels_of(strides, height, width)
-        grid = Anchors.of_levels(levels, points_xy.device)
+        anchors = Anchors.of_levels(levels, points_xy.device)
         rounding = finest / 2 + torch.finfo(points_xy.dtype).eps * max(width, height)
-        if len(grid) == len(points_xy) and (grid.points_xy - points_xy).abs().max() < rounding:
-            return grid
+        n_points = len(points_xy)
+        if len(anchors) == n_points and (anchors.points_xy - points_xy).abs().max() < rounding:
+            return anchors
     raise ValueError(
-        f"anchor points: {len(points_xy)} points, {cells} in the first row, are no grids of the "
-        f"strides {list(strides)}"
+        f"anchor points: {len(points_xy)} points, {n_columns} in the first row, do not form grids "
+        f"of strides {list(strides)}"
     )
 
 
-def _down(high: float, low: float, step: float) -> Iterator[float]:
-    """Count from ``high`` down to what is still above ``low``."""
+def _descending(high: float, low: float, step: float) -> Iterator[float]:
+    """Yield ``high``, ``high - step`` and so on, as long as they are above ``low``."""
     while high > low:
         yield high
         high -= step
 
 
 def _levels_of(strides: Sequence[float], height: float, width: float) -> list[Level]:
-    """Levels of an image of this size in pixels."""
+    """Compute the levels for an image of this size in pixels."""
     return [
         Level(height=math.ceil(height / stride), width=math.ceil(width / stride), stride=stride)
         for stride in strides
@@ -169,17 +170,16 @@ _STOCK_INIT = loss.v8DetectionLoss.__init__
 
 
 def patch_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> None:
-    """Make every detection loss that Ultralytics builds from now on assign by candidate pairs.
+    """Make Ultralytics' detection losses in this process assign by candidate pairs.
 
-    For a plain ``YOLO(...).train(...)`` in this process; losses that exist already stay as they
-    are, and one is built with the first batch. Those of segmentation, pose and oriented boxes stay
-    as they are, too.
+    Affects losses that are built from now on, such as in ``YOLO(...).train(...)``, which builds one
+    with the first batch. Losses for segmentation, pose and oriented boxes do not change.
 
     Args:
-        assigner: ``tal`` changes no loss in single precision; ``simota`` does.
+        assigner: ``tal`` for the same losses (in single precision), or ``simota`` for SimOTA.
 
     Raises:
-        ConfigError: There is no such assigner.
+        ConfigError: The assigner is unknown.
     """
     if assigner not in _DROP_INS:
         raise ConfigError(f"assigner: {assigner}: expected one of {', '.join(_DROP_INS)}")
@@ -188,7 +188,7 @@ def patch_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> None:
     @functools.wraps(_STOCK_INIT)
     def init(self: loss.v8DetectionLoss, *args: object, **options: object) -> None:
         _STOCK_INIT(self, *args, **options)
-        if type(self) is loss.v8DetectionLoss:  # others' masks and key points go by every positive
+        if type(self) is loss.v8DetectionLoss:  # masks and keypoints also use positives of score 0
             stock = self.assigner
             self.assigner = kind(
                 topk=stock.topk,
@@ -210,7 +210,7 @@ def unpatch_ultralytics() -> None:
 
 @contextlib.contextmanager
 def patched_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> Iterator[None]:
-    """Patch Ultralytics within a ``with`` block, which has to hold the training."""
+    """Patch Ultralytics within a ``with`` block, which must contain the training."""
     before = loss.v8DetectionLoss.__init__
     patch_ultralytics(assigner)
     try:

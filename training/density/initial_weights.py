@@ -23,8 +23,8 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from eval.reports.density_report import InitialWeight, StartingBox
-from training.assigners.assignment import least_sides
-from training.assigners.similarity import OverlapByClass, iou, lift
+from training.assigners.assignment import min_sides
+from training.assigners.similarity import SimilarityByClass, iou, raise_scores
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.density.representation import STOCK_BINS
 from training.density.sizes import ClassSizes
@@ -212,7 +212,7 @@ def _weights_by_label(
     Returns:
         Initial weights by label.
     """
-    strides, least = head.stride, least_sides(options.small_boxes, head.stride.tolist())
+    strides, least = head.stride, min_sides(options.small_boxes, head.stride.tolist())
     assigner = make_assigner(options, head, TOPK, None)
     tal = assigner if isinstance(assigner, SparseTaskAlignedAssigner) else None
     branch = getattr(head, "group_of", torch.zeros(head.nc, dtype=torch.int64))
@@ -276,14 +276,14 @@ def _tal_figures(
     scores: Tensor,
 ) -> dict[str, Tensor]:
     """Compute overlap, metric and weight of one anchor point per level, shape ``(L,)`` each."""
-    measure, beta = assigner.overlap, assigner.beta
-    if isinstance(measure, OverlapByClass):
+    measure, beta = assigner.similarity, assigner.beta
+    if isinstance(measure, SimilarityByClass):
         measure = measure.at(torch.full((len(true),), label))
     overlaps = measure(true, predicted).float()
     metrics = scores.pow(assigner.alpha) * overlaps.pow(
         beta[label] if isinstance(beta, Tensor) else beta
     )
-    targets = lift(overlaps, assigner.least_score) if assigner.least_score else overlaps
+    targets = raise_scores(overlaps, assigner.min_score) if assigner.min_score else overlaps
     return {
         "overlap": overlaps,
         "metric": metrics,

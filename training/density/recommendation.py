@@ -11,7 +11,8 @@ from converters.formats.yolo import YoloDataset
 from converters.manifest import Manifest, read_manifest
 from converters.reproduce_command import reproduce_command
 from eval.reports.density_report import LargerSymbols, Recommendation
-from training.config import STRIDE, TrainConfig
+from settings.training import STRIDE
+from training.config import TrainConfig
 from training.density.analysis import LabelAnalysis
 from training.density.sizes import WANTED_PX, WANTED_SHARE
 from training.memory.batch_search import HEADROOM, Launch, workers_for

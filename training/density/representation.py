@@ -27,7 +27,7 @@ from eval.reports.density_report import RecallAtIou
 from training.density.anchors import points_by_level
 from training.density.sizes import members
 from training.grouping.statistics import Floats, Ints, Symbols
-from training.heads.distance_bins import BESIDE
+from training.heads.distance_bins import STRIDES_BELOW_ZERO
 
 STOCK_BINS = 16
 """Ultralytics' ``reg_max``: bins for 0, 1, ... 15 strides."""
@@ -80,7 +80,7 @@ def head_settings(strides: Sequence[int], reg_max: int = STOCK_BINS) -> tuple[He
     """
     coarse = tuple(stride for stride in strides if stride > P2_STRIDE)
     fine = (P2_STRIDE, *coarse)
-    ranges = {"stock": (0.0, reg_max - 1.0), "signed": (-float(BESIDE), reg_max - 1.0)}
+    ranges = {"stock": (0.0, reg_max - 1.0), "signed": (-float(STRIDES_BELOW_ZERO), reg_max - 1.0)}
     if reg_max == 1:
         ranges = {"free": (-math.inf, math.inf)}
     return tuple(

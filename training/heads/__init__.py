@@ -1,1 +1,1 @@
-"""Detection heads of several groups of classes on one backbone."""
+"""Detection heads for several groups of classes on one backbone."""

@@ -1,12 +1,12 @@
 """Detection heads whose classes are divided into groups.
 
-``GroupedDetect`` has one box branch, and a class branch for each group whose logits are put back
-into the order of all classes: to loss, suppression, validation and export it is a single head.
-``SeparateDetect`` has a box branch for each group as well, so that one anchor point can predict a
-symbol of each group.
+``GroupedDetect`` has one box branch and a class branch per group. The logits are returned in the
+order of all classes, so that loss, NMS, validation and export treat it as a single head.
+``SeparateDetect`` also has a box branch per group, so that an anchor point can predict a symbol of
+each group.
 
-Both are made out of a single head, which they equal at first: its class branch is cloned into
-every group, and the rows of the last layer are divided among them.
+Both are made from a single head and have the same outputs at first: its class branch is cloned for
+every group, and the rows of the last layer are divided among the clones.
 
 Shapes: B images, C classes, G groups, A anchor points, R bins of a distance, K channels, H and W
 cells of a level.
@@ -26,14 +26,14 @@ from training.heads.box_maps import BoxMaps
 from training.heads.head_config import HeadConfig
 
 Labels = Sequence[Sequence[int]]
-"""The labels of each group; every class is in one of them."""
+"""Labels of each group; every class belongs to exactly one group."""
 
 
 class Gate(nn.Module):
-    """Attention over channels and places that begins as nothing: a new gate changes no output.
+    """Attention over channels and positions, which is initially the identity.
 
     Args:
-        channels: K.
+        channels: Number of channels, K.
     """
 
     def __init__(self, channels: int) -> None:
@@ -42,18 +42,18 @@ class Gate(nn.Module):
         self.share = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix a map with what the attention leaves of it, shape ``(B, K, H, W)``."""
+        """Interpolate between a map and the attention's output, shape ``(B, K, H, W)``."""
         mixed: Tensor = x + self.share * (self.attention(x) - x)
         return mixed
 
 
 class ClassTowers(nn.Module):
-    """The class branches of all groups at one level.
+    """Class branches of all groups at one level.
 
     Args:
-        branch: A single head's, which ends with a convolution to C logits.
-        labels: Of each group.
-        config: Width and depth of the branches, and their gate.
+        branch: Class branch of a single head, which ends with a convolution to C logits.
+        labels: Labels of each group.
+        config: Head config with width, depth and gate of the branches.
     """
 
     places: Tensor
@@ -63,23 +63,23 @@ class ClassTowers(nn.Module):
         channels = _convolutions(branch)[0].in_channels
         gate = config.gate == "cbam"
         self.gates = nn.ModuleList(Gate(channels) if gate else nn.Identity() for _ in labels)
-        self.towers = nn.ModuleList(_tower(branch, own, config) for own in labels)
-        in_turn = torch.tensor([label for own in labels for label in own])
-        self.register_buffer("places", in_turn.argsort(), persistent=False)
+        self.towers = nn.ModuleList(_tower(branch, group, config) for group in labels)
+        by_group = torch.tensor([label for group in labels for label in group])
+        self.register_buffer("places", by_group.argsort(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Turn a level's map into the logits of all classes, shape ``(B, C, H, W)``."""
+        """Compute the logits of all classes from a level's map, shape ``(B, C, H, W)``."""
         branches = zip(self.gates, self.towers, strict=True)
-        in_turn = torch.cat([tower(gate(x)) for gate, tower in branches], dim=1)
-        return in_turn.index_select(1, self.places)
+        by_group = torch.cat([tower(gate(x)) for gate, tower in branches], dim=1)
+        return by_group.index_select(1, self.places)
 
 
 class BoxBranches(nn.Module):
-    """The box branches of all groups at one level.
+    """Box branches of all groups at one level.
 
     Args:
-        branch: A single head's.
-        n_groups: G.
+        branch: Box branch of a single head.
+        n_groups: Number of groups, G.
     """
 
     def __init__(self, branch: nn.Sequential, n_groups: int) -> None:
@@ -87,24 +87,24 @@ class BoxBranches(nn.Module):
         self.branches = nn.ModuleList(copy.deepcopy(branch) for _ in range(n_groups))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Turn a level's map into logits of the sides, ``(B, G * 4 * R, H, W)``."""
+        """Compute the logits of the sides from a level's map, ``(B, G * 4 * R, H, W)``."""
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
 class GroupedDetect(Detect):
-    """A head with a class branch for each group; make it with :func:`divided`."""
+    """Head with a class branch per group, made by :func:`divided`."""
 
     labels: tuple[tuple[int, ...], ...]
     config: HeadConfig
     gains: Tensor
-    """Weight of each class's losses, that of its group, shape ``(C,)``."""
+    """Loss weight of each class, which is that of its group, shape ``(C,)``."""
 
     def divide(self, labels: Labels, config: HeadConfig) -> None:
-        """Clone the branches of a single head into every group."""
+        """Clone the class branches of a single head for every group."""
         self.labels, self.config = tuple(map(tuple, labels)), config
         gains = torch.ones(self.nc)
-        for own, group in zip(labels, config.groups, strict=True):
-            gains[list(own)] = group.weight
+        for group_labels, group in zip(labels, config.groups, strict=True):
+            gains[list(group_labels)] = group.weight
         self.register_buffer("gains", gains, persistent=False)
         for name in ("cv3", "one2one_cv3"):
             branches = getattr(self, name, None)
@@ -114,14 +114,14 @@ class GroupedDetect(Detect):
 
 
 class SeparateDetect(GroupedDetect):
-    """A head with a box branch for each group, too; make it with :func:`divided`."""
+    """Head with a class branch and a box branch per group, made by :func:`divided`."""
 
     def divide(self, labels: Labels, config: HeadConfig) -> None:
-        """Clone the branches of a single head into every group."""
+        """Clone the class and box branches of a single head for every group."""
         super().divide(labels, config)
         group_of = torch.empty(self.nc, dtype=torch.int64)
-        for group, own in enumerate(labels):
-            group_of[list(own)] = group
+        for group, group_labels in enumerate(labels):
+            group_of[list(group_labels)] = group
         self.register_buffer("group_of", group_of, persistent=False)
         for name in ("cv2", "one2one_cv2"):
             branches = getattr(self, name, None)
@@ -138,13 +138,13 @@ class SeparateDetect(GroupedDetect):
         """Apply the branches to all levels.
 
         Args:
-            x: Map of each level, shape ``(B, K, H, W)``.
+            x: Feature map of each level, shape ``(B, K, H, W)``.
             box_head: Box branches of each level; None after fusing.
-            cls_head: Class branches of each level.
+            cls_head: Class branches of each level; None after fusing.
 
         Returns:
-            ``boxes``, ``(B, G * 4 * R, A)``, outside of training as :class:`BoxMaps`;
-            ``scores``, logits ``(B, C, A)``; and ``feats``.
+            Dictionary with ``boxes``, ``(B, G * 4 * R, A)``, or :class:`BoxMaps` outside of
+            training; ``scores``, logits ``(B, C, A)``; and ``feats``, the feature maps.
         """
         if box_head is None or cls_head is None:
             return {}
@@ -156,19 +156,19 @@ class SeparateDetect(GroupedDetect):
         return {"boxes": boxes, "scores": _of_all_levels(cls_head, x), "feats": x}
 
     def _inference(self, x: dict[str, Any]) -> Tensor:
-        """Give the A best of all groups' predictions, in a single head's form.
+        """Return the A best predictions of all groups, in the format of a single head.
 
-        A prediction is an anchor point's box of one group with the scores of that group's classes;
-        the others' are 0. There are G times A of them. Those that are left out score less, in
-        their best class, than A others: suppression looks at 30,000 at most in any case.
+        Each of the G times A predictions is an anchor point's box for one group with the scores of
+        that group's classes, and 0 for all other classes. The discarded predictions score lower
+        than A others in their best class; NMS reads at most 30,000 in any case.
 
         Returns:
-            Box and scores, shape ``(B, 4 + C, A)``.
+            Boxes and scores, shape ``(B, 4 + C, A)``.
         """
         of_groups = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
         scores = x["scores"].sigmoid()  # (B, C, A)
         n_images, _, n_points = scores.shape
-        best = torch.stack([scores[:, list(own)].amax(dim=1) for own in self.labels], dim=1)
+        best = torch.stack([scores[:, list(group)].amax(dim=1) for group in self.labels], dim=1)
         chosen = best.flatten(1).topk(n_points, dim=1).indices  # (B, A) of G * A
         groups, points = chosen // n_points, chosen % n_points
         boxes = of_groups.gather(2, chosen[:, None].expand(n_images, 4, n_points))
@@ -178,18 +178,20 @@ class SeparateDetect(GroupedDetect):
 
     def _boxes_of_groups(self, x: dict[str, Any]) -> Tensor:
         """Decode the boxes of every group, shape ``(B, 4, G, A)``."""
-        sides = map(x["boxes"].of_group, range(len(self.labels)))  # (B, 4 * R, A) each, in turn
-        return torch.stack([self._get_decode_boxes(x | {"boxes": own}) for own in sides], dim=2)
+        groups = map(x["boxes"].of_group, range(len(self.labels)))  # (B, 4 * R, A) each, lazily
+        return torch.stack(
+            [self._get_decode_boxes(x | {"boxes": sides}) for sides in groups], dim=2
+        )
 
 
 def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
-    """Make a head of several groups out of a single one, which gives the same outputs.
+    """Make a head of several groups from a single head, with the same outputs.
 
     Args:
-        head: Ultralytics' ``Detect``; its branches are taken over or cloned.
-        labels: Of each group, as :meth:`HeadConfig.labels` gives them.
-        config: What the branches look like. Towers of another width or depth than the single
-            head's are new, and the outputs are not the same.
+        head: Ultralytics' ``Detect``, whose branches are reused or cloned.
+        labels: Labels of each group, see :meth:`HeadConfig.labels`.
+        config: Structure of the branches. Towers with another width or depth than those of the
+            single head are new, and the outputs then differ.
     """
     kind = SeparateDetect if config.box == "separate" else GroupedDetect
     new = kind.__new__(kind)
@@ -201,7 +203,7 @@ def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
 
 
 def box_branches(head: Detect) -> Iterator[Any]:
-    """List the box branches of a head, by level and group; then those without suppression.
+    """Yield the box branches of a head, by level and group; then those that need no NMS.
 
     Each is an ``nn.Sequential`` that ends with a convolution.
     """
@@ -211,25 +213,25 @@ def box_branches(head: Detect) -> Iterator[Any]:
 
 
 def _of_all_levels(branches: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
-    """Run a branch on each level, and put what comes out side by side, ``(B, K, A)``."""
+    """Apply the branch of each level, and concatenate the outputs, ``(B, K, A)``."""
     levels = zip(branches, maps, strict=True)
     return torch.cat([branch(level).flatten(2) for branch, level in levels], dim=2)
 
 
 def clones_towers(branch: nn.Sequential, config: HeadConfig) -> bool:
-    """Tell whether the groups' class branches look like a single head's, and can be its clones."""
+    """Check whether the class branches of a config can be clones of a single head's branch."""
     return (config.tower_width, config.tower_depth) == (1, len(branch) - 1)
 
 
 def widen_towers(head: Detect, channels: int) -> None:
-    """Make the class branches of a single head new ones of another width.
+    """Replace the class branches of a single head by new ones of another width.
 
-    Ultralytics chooses the width from the number of classes: that of weights for other classes may
-    differ. The last layers keep their bias, and so the frequency at which classes start.
+    Ultralytics derives the width from the number of classes, so that weights for other classes may
+    have another width. The last layers keep their bias, and with it the initial class frequencies.
 
     Args:
-        head: Ultralytics' ``Detect``; one of this width is left as it is.
-        channels: Of every block.
+        head: Ultralytics' ``Detect``; unchanged if it already has this width.
+        channels: Channels of every block.
     """
     for name in ("cv3", "one2one_cv3"):
         for level, branch in enumerate(getattr(head, name, None) or ()):
@@ -241,7 +243,7 @@ def widen_towers(head: Detect, channels: int) -> None:
 
 
 def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> nn.Sequential:
-    """A class branch for some of the classes."""
+    """Make a class branch for the classes of a group."""
     last = _convolutions(branch)[-1]
     if clones_towers(branch, config):
         blocks = copy.deepcopy(branch[:-1])
@@ -258,20 +260,20 @@ def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> 
 
 
 def _new_blocks(branch: nn.Sequential, width: int, depth: int) -> nn.Sequential:
-    """Blocks of the kind that a branch has, in another number and width."""
+    """Make new blocks of the same kind as those of a branch, with another depth and width."""
     channels = _convolutions(branch)[0].in_channels
     act = next(part.act for part in branch.modules() if isinstance(part, Conv))
     blocks: list[nn.Module] = []
     for _ in range(depth):
-        if isinstance(branch[0], Conv):  # as in YOLOv8
+        if isinstance(branch[0], Conv):  # YOLOv8
             blocks.append(Conv(channels, width, 3, act=act))
         else:
             depthwise = DWConv(channels, channels, 3, act=act)
             blocks.append(nn.Sequential(depthwise, Conv(channels, width, 1, act=act)))
         channels = width
-    made = nn.Sequential(*blocks)
-    initialize_weights(made)  # as Ultralytics does with every model
-    return made
+    new = nn.Sequential(*blocks)
+    initialize_weights(new)  # as for every model of Ultralytics
+    return new
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:

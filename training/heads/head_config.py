@@ -1,21 +1,21 @@
-"""Reads which classes share a head, from YAML.
+"""Head configs: YAML files that define which classes share a head.
 
-A head config is a file like this::
+Example::
 
-    groups:                          # every class of the data in one of them
+    groups:                          # every class of the data belongs to one group
     - name: noteheads
       classes: [noteheadBlack, noteheadHalf]
-      weight: 1.0                    # of this group's losses
+      weight: 1.0                    # loss weight of this group
     - name: stems
       classes: [stem, beam]
       similarity: nwd                # box similarity: ciou+nwd, ciou, iou, nwd, dilated
-      beta: 3                        # power of the overlap in the metric of the assigner tal
+      beta: 3                        # exponent of the similarity in the metric of the assigner tal
     box: separate                    # shared: one box branch for all groups
-    tower: {width: 1.0, depth: 2}    # of each group's class branch, against a single head's
-    gate: none                       # cbam: attention before each tower
-    box_encoding: signed             # stock: a box holds its anchor point
+    tower: {width: 1.0, depth: 2}    # class branch of each group; width relative to a single head
+    gate: none                       # cbam: attention before each class branch
+    box_encoding: signed             # stock: a box contains its anchor point
 
-Only ``groups`` must be there.
+Only ``groups`` is required.
 """
 
 from collections import Counter
@@ -28,10 +28,10 @@ import yaml
 
 from class_maps import ConfigError, and_more, some, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
-from training.assigners.similarity import SimilarityName
+from settings.training import SimilarityName
 
 SHOWN = 5
-"""Classes that an error names; with the wrong config they are all wrong."""
+"""Number of classes listed in an error; with the wrong config all of them would be."""
 
 BoxBranch = Literal["shared", "separate"]
 Gate = Literal["none", "cbam"]
@@ -45,39 +45,40 @@ class Group:
     name: str
     classes: tuple[str, ...]
     weight: float = 1.0
-    """Of its losses, against other groups'."""
+    """Loss weight relative to other groups."""
     similarity: SimilarityName | None = None
-    """How the assigner measures the fit of its boxes; as the training says if None."""
+    """Box similarity that the assigner uses; None for that of the training."""
     beta: float | None = None
-    """Power of the overlap in the metric of ``tal``; as the training says if None."""
+    """Exponent of the similarity in the metric of ``tal``; None for that of the training."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadConfig:
-    """Groups of classes, and what the branches of each look like."""
+    """Groups of classes, and the structure of their branches."""
 
     groups: tuple[Group, ...]
     box: BoxBranch = "shared"
-    """``shared``: a box branch for all; ``separate``: one for each group, so that an anchor point
-    can predict a box of each."""
+    """``shared``: one box branch for all groups; ``separate``: one per group, so that an anchor
+    point can predict a box of each group."""
     tower_width: float = 1.0
-    """Channels of a group's class branch, as a share of a single head's."""
+    """Channels of a group's class branch, relative to those of a single head."""
     tower_depth: int = 2
     """Blocks of a group's class branch before its last layer."""
     gate: Gate = "none"
     box_encoding: BoxEncoding = "signed"
 
     def labels(self, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Find each group's classes among those of a data set.
+        """Look up the labels of each group's classes in a data set.
 
         Args:
-            names: Class names; a label is a place in this list.
+            names: Class names of the data set, in the order of their labels.
 
         Returns:
-            The labels of each group.
+            Labels of each group.
 
         Raises:
-            ConfigError: A class of the data is in no group, or a group has one that is not there.
+            ConfigError: A class of the data belongs to no group, or a group contains a class that
+                the data does not have.
         """
         grouped = [name for group in self.groups for name in group.classes]
         if unknown := [name for name in grouped if name not in names]:
@@ -90,7 +91,7 @@ class HeadConfig:
 
 
 def shipped() -> tuple[str, ...]:
-    """Names of the head configs that come with the package."""
+    """List the names of the head configs that come with the package."""
     return yaml_files.shipped("training.heads", "configs")
 
 
@@ -98,11 +99,11 @@ def load(name: str) -> HeadConfig:
     """Read a head config.
 
     Args:
-        name: Of a shipped one, or the path of a YAML file.
+        name: Name of a shipped config, or path of a YAML file.
 
     Raises:
-        ConfigError: There is no shipped one of this name.
-        InputError: The file cannot be read, or says something it must not.
+        ConfigError: No shipped config has this name.
+        InputError: The file cannot be read, is malformed or contains an invalid value.
     """
     return from_yaml(
         yaml_files.find(name, "training.heads", "configs", "head config", option="heads: ")
@@ -110,32 +111,32 @@ def load(name: str) -> HeadConfig:
 
 
 def from_yaml(path: Path) -> HeadConfig:
-    """Read the head config in the file ``path``.
+    """Read a head config from a YAML file.
 
     Raises:
-        InputError: Naming the place in the file.
+        InputError: The file cannot be read, is malformed or contains an invalid value.
     """
     return _config(read(path, "head config"))
 
 
 def from_dict(content: object, path: Path) -> HeadConfig:
-    """Read what :func:`to_dict` wrote.
+    """Convert the result of :func:`to_dict` back to a head config.
 
     Args:
-        content: What stands in the file.
-        path: The file, for an error message.
+        content: Parsed content of a file.
+        path: Path of the file, for error messages.
 
     Raises:
-        InputError: Naming the place in the file.
+        InputError: The content is malformed or contains an invalid value.
     """
     return _config(Checked(content, path, "heads"))
 
 
 def to_dict(config: HeadConfig) -> dict[str, Any]:
-    """Say in plain words what a head config says, as it would stand in its file."""
+    """Convert a head config to plain data with the structure of its file."""
     groups = [asdict(group) | {"classes": list(group.classes)} for group in config.groups]
     return {
-        # What is None is left to the training.
+        # Options that are None are not written.
         "groups": [{k: v for k, v in group.items() if v is not None} for group in groups],
         "box": config.box,
         "tower": {"width": config.tower_width, "depth": config.tower_depth},
@@ -145,12 +146,12 @@ def to_dict(config: HeadConfig) -> dict[str, Any]:
 
 
 def to_yaml(config: HeadConfig) -> str:
-    """Write a head config so that :func:`from_yaml` reads it back."""
+    """Convert a head config to YAML that :func:`from_yaml` can read."""
     return yaml.safe_dump(
         to_dict(config),
         sort_keys=False,
         allow_unicode=True,
-        default_flow_style=None,  # a list of names fills lines, as in the shipped configs
+        default_flow_style=None,  # several class names per line, as in the shipped configs
         width=100,
     )
 
@@ -160,12 +161,12 @@ def _config(data: Checked) -> HeadConfig:
     groups = tuple(_group(entry) for entry in data.mappings("groups"))
     if not groups:
         raise data.error("expected at least one group", "groups")
-    for what, found in (
+    for kind, names in (
         ("groups", [group.name for group in groups]),
         ("classes", [name for group in groups for name in group.classes]),
     ):
-        if repeated := sorted(name for name, n in Counter(found).items() if n > 1):
-            raise data.error(f"{what} twice: {', '.join(repeated)}", "groups")
+        if repeated := sorted(name for name, n in Counter(names).items() if n > 1):
+            raise data.error(f"duplicate {kind}: {', '.join(repeated)}", "groups")
     width, depth = _tower(data)
     return HeadConfig(
         groups=groups,

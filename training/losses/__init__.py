@@ -1,1 +1,1 @@
-"""What a detector's output is worth against its symbols."""
+"""Losses of a detection head, from flat assignments."""

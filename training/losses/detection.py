@@ -1,7 +1,7 @@
 """Loss of a detection head from a flat assignment.
 
-What Ultralytics' ``v8DetectionLoss`` comes to, without its tables of all boxes of the fullest image
-against all anchor points, of all target scores and of all decoded boxes: the memory is that of the
+Computes the same loss as Ultralytics' ``v8DetectionLoss`` without its tables of all anchor points:
+boxes padded to the fullest image, target scores, and decoded boxes. The memory is that of the
 candidate pairs and of one table of logits.
 
 Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-truth boxes of all
@@ -11,7 +11,7 @@ images, M positives.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.tal import bbox2dist
 
 from class_maps import ConfigError
+from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import (
     Anchors,
@@ -36,46 +37,50 @@ from training.assigners.assignment import (
     levels_of,
     on_device,
 )
-from training.assigners.similarity import EPS, LEAST_SCORE, OVERLAPS, OverlapByClass, SimilarityName
+from training.assigners.similarity import (
+    EPS,
+    MIN_SCORE,
+    SIMILARITIES,
+    SimilarityByClass,
+)
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.distance_bins import bin_values
 from training.heads.grouped import GroupedDetect
-from training.losses.class_terms import CLASS_TERMS, ClassLoss
+from training.losses.class_terms import CLASS_TERMS
 from training.losses.head_outputs import HeadOutputs
 from training.runtime.distributed import total_a_rank
 
-AssignerName = Literal["tal", "simota", "static"]
 UNUSED: dict[AssignerName, tuple[str, ...]] = {
     "tal": (),
     "simota": ("beta",),
     "static": ("similarity", "beta"),
 }
-"""Options of measuring, also of a group, that an assigner does not look at."""
+"""Options of the loss, and of a group, that an assigner ignores."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossOptions:
-    """How a training assigns and weighs; ``static`` looks at nothing below ``class_loss``.
+    """Options of loss and label assignment; ``static`` ignores those after ``class_loss``.
 
     Raises:
-        ConfigError: A name is none of those there are.
-        ValueError: ``small_boxes`` is no policy.
+        ConfigError: A name is unknown.
+        ValueError: ``small_boxes`` is invalid.
     """
 
     assigner: AssignerName = "tal"
     class_loss: ClassLoss = "bce"
     similarity: SimilarityName = "ciou+nwd"
-    """How a prediction's fit is measured: ``ciou+nwd``, the larger of CIoU and half the nearness;
-    ``ciou``, ``iou``, ``nwd``, the nearness alone, or ``dilated``. A group of a head
-    config may have its own."""
+    """Box similarity: ``ciou+nwd`` (the larger of CIoU and half the normalised Wasserstein
+    distance), ``ciou``, ``iou``, ``nwd`` or ``dilated``. Groups of a head config may override
+    it."""
     beta: float = 6.0
-    """Power of the overlap in the metric of ``tal``; a group may have its own."""
-    least_score: float = LEAST_SCORE
-    """What the best point of a symbol is to predict, however badly its box fits."""
+    """Exponent of the similarity in the metric of ``tal``; groups may override it."""
+    min_score: float = MIN_SCORE
+    """Target score of a symbol's best anchor point if its box hardly fits."""
     eps: float = EPS
-    """Added to a symbol's best metric of ``tal`` before it divides."""
+    """Added to the best metric of a symbol before dividing by it, for ``tal``."""
     small_boxes: SmallBoxes = "ultralytics"
 
     def __post_init__(self) -> None:
@@ -91,22 +96,22 @@ class LossOptions:
                 raise ConfigError(f"{name}: {value}: expected one of {', '.join(get_args(known))}")
 
 
-STOCK = LossOptions(similarity="ciou", least_score=0.0, eps=1e-9)
-"""The numbers of Ultralytics' own loss."""
+STOCK = LossOptions(similarity="ciou", min_score=0.0, eps=1e-9)
+"""Options with which the loss equals that of Ultralytics."""
 
 
 class DetectionLoss:
-    """Loss of boxes, classes and distances; takes and returns what ``v8DetectionLoss`` does.
+    """Loss of boxes, classes and distances with the interface of ``v8DetectionLoss``.
 
-    A batch may have ``class_mask``, bool, shape ``(B, C)``: False where an image's labels say
-    nothing of a class. What is predicted of that class there, right or wrong, costs nothing.
+    A batch may have ``class_mask``, bool, shape ``(B, C)``: False for classes that an image does
+    not label. Predictions of such a class do not contribute to the loss.
 
     Args:
-        model: Its head is a ``Detect``, and it has its ``args`` set; a ``class_weights`` of shape
-            ``(C,)`` is used if it has one.
-        tal_topk: Anchor points that a box takes at most, where the assigner has such a number.
-        tal_topk2: Anchor points that a box keeps at most; 1 for a head without suppression.
-        options: How to assign and weigh.
+        model: Model with a ``Detect`` head and its ``args`` set. Its ``class_weights``, shape
+            ``(C,)``, are used if it has any.
+        tal_topk: Most anchor points that a box selects, if the assigner has such a limit.
+        tal_topk2: Most anchor points that a box keeps; 1 for a head without NMS.
+        options: Options of loss and label assignment.
     """
 
     def __init__(
@@ -136,41 +141,42 @@ class DetectionLoss:
     def __call__(
         self, preds: dict[str, Any] | tuple[Tensor, dict[str, Any]], batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare a head's output with the labels.
+        """Compute the loss of a head's output.
 
         Args:
-            preds: ``boxes``, shape ``(B, 4 * R, A)``, ``scores``, logits, ``(B, C, A)``, and
-                ``feats``, the maps of the levels; in a validation, after what the head predicts.
-            batch: ``batch_idx`` ``(G,)``, ``cls`` ``(G, 1)``, ``bboxes``, xywh as shares of the
-                image, ``(G, 4)``; perhaps ``class_mask``; perhaps ``n_pairs``, the number of
-                candidate pairs as :class:`PairCounter` gives it, with which nothing here waits for
-                the device.
+            preds: Dictionary with ``boxes``, shape ``(B, 4 * R, A)``, ``scores``, logits
+                ``(B, C, A)``, and ``feats``, the feature maps of the levels; in validation a tuple
+                of the predictions and this dictionary.
+            batch: Dictionary with ``batch_idx`` ``(G,)``, ``cls`` ``(G, 1)`` and ``bboxes``, xywh
+                as fractions of the image, ``(G, 4)``. Optional: ``class_mask``; and ``n_pairs``,
+                the number of candidate pairs from :class:`PairCounter`, with which the host never
+                waits for the device.
 
         Returns:
-            Losses of boxes, classes and distances, each times B, shape ``(3,)``; and each by its
-            name, not times B and without a gradient.
+            Losses of boxes, classes and distances times B, shape ``(3,)``; and a dictionary of the
+            detached losses by name, not times B.
         """
         return self.loss(self.parse_output(preds), batch)
 
     def parse_output(self, preds: dict[str, Any] | tuple[Tensor, dict[str, Any]]) -> dict[str, Any]:
-        """Take what the loss is of, which in a validation comes after what the head predicts."""
+        """Extract the dictionary of head outputs, which validation passes with predictions."""
         return preds[1] if isinstance(preds, tuple) else preds
 
     def loss(
         self, preds: dict[str, Any], batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Do what a call does, for an output that is parsed already."""
-        # Half precision has neither the range for squares of pixels nor for sums of thousands.
+        """Compute the loss from the dictionary of head outputs; see :meth:`__call__`."""
+        # Half precision has too little range for squares of pixels and sums of thousands.
         with torch.autocast(self.device.type, enabled=False):
             outputs = self._outputs(preds, batch)
             targets = self._targets(outputs, batch)
-            found = self.assigner.assign(outputs, outputs.anchors, targets)
-            total = total_a_rank(found.weights.sum(), least=1)
-            box, distance = self._boxes(outputs, targets, found)
+            assignment = self.assigner.assign(outputs, outputs.anchors, targets)
+            total = total_a_rank(assignment.weights.sum(), least=1)
+            box, distance = self._box_losses(outputs, targets, assignment)
             parts = torch.stack(
                 (
                     box * self.hyp.box,
-                    self._classes(outputs, targets, found, batch) * self.hyp.cls,
+                    self._class_loss(outputs, targets, assignment, batch) * self.hyp.cls,
                     distance * self.hyp.dfl,
                 )
             )
@@ -191,7 +197,11 @@ class DetectionLoss:
         )
 
     def _anchors_of(self, sizes: Sequence[tuple[int, int]]) -> Anchors:
-        """Place the anchor points for grids of these heights and widths, or reuse the last ones."""
+        """Create the anchor points for grids of these heights and widths, or reuse the last ones.
+
+        Args:
+            sizes: Rows and columns of each level.
+        """
         levels = tuple(
             Level(height=height, width=width, stride=stride)
             for (height, width), stride in zip(sizes, self.strides, strict=True)
@@ -199,12 +209,12 @@ class DetectionLoss:
         if self._anchors is not None and self._anchors.levels == levels:
             return self._anchors
         anchors = Anchors.of_levels(levels, self.device)
-        if not torch.is_inference_mode_enabled():  # such tensors could take no part in a training
+        if not torch.is_inference_mode_enabled():  # inference tensors cannot be used in training
             self._anchors = anchors
         return anchors
 
     def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Any]) -> Targets:
-        """Labels in pixels; a box of no size at the origin counts as none, as padding does."""
+        """Convert labels to pixels; empty boxes at the origin count as padding."""
         boxes = boxes_in_pixels(batch["bboxes"].to(self.device), outputs.anchors.size)
         labels = batch["cls"].to(self.device).long().flatten()
         images = batch["batch_idx"].to(self.device).long().flatten()
@@ -212,11 +222,11 @@ class DetectionLoss:
             images = images * outputs.n_groups + self.group_of[labels]
         return Targets(images=images, labels=labels, boxes_xyxy=boxes, n_pairs=batch.get("n_pairs"))
 
-    def _classes(
+    def _class_loss(
         self,
         outputs: HeadOutputs,
         targets: Targets,
-        found: Assignment,
+        assignment: Assignment,
         batch: Mapping[str, Tensor],
     ) -> Tensor:
         weights = self.gains.expand(outputs.logits.shape[:2])
@@ -224,43 +234,45 @@ class DetectionLoss:
             weights = weights * self.class_weights
         if "class_mask" in batch:
             weights = weights * batch["class_mask"].to(self.device)
-        where = outputs.images_of(found.images), targets.labels[found.gts], found.anchors
-        counts = None if outputs.waits else found.weights > 0
-        return self.class_term.total(outputs.logits, where, found.scores, weights, counts)
+        labels = targets.labels[assignment.gts]
+        where = outputs.images_of(assignment.images), labels, assignment.anchors
+        counts = None if outputs.waits else assignment.weights > 0
+        return self.class_term.total(outputs.logits, where, assignment.scores, weights, counts)
 
-    def _boxes(
-        self, outputs: HeadOutputs, targets: Targets, found: Assignment
+    def _box_losses(
+        self, outputs: HeadOutputs, targets: Targets, assignment: Assignment
     ) -> tuple[Tensor, Tensor]:
-        """Losses of overlap and distances at the positives, weighted and summed up."""
-        sides = outputs.sides_at(found.images, found.anchors)  # (M, 4, R)
-        strides = outputs.anchors.strides[found.anchors, None]  # (M, 1)
-        wanted = targets.boxes_xyxy[found.gts] / strides  # (M, 4)
-        if not outputs.waits:  # 0 times the NaN of a blank box would be NaN
-            wanted = torch.where(found.weights[:, None] > 0, wanted, 0.0)
-        boxes = outputs.decoded(sides, found.anchors)
-        fit = bbox_iou(boxes, wanted, xywh=False, CIoU=True).squeeze(1)  # (M,)
-        distances = bbox2dist(outputs.centres(found.anchors), wanted)  # (M, 4) in strides
+        """Sum the weighted losses of IoU and distances over the positives."""
+        points, gts = assignment.anchors, assignment.gts
+        sides = outputs.sides_at(assignment.images, points)  # (M, 4, R)
+        strides = outputs.anchors.strides[points, None]  # (M, 1)
+        gt_boxes = targets.boxes_xyxy[gts] / strides  # (M, 4)
+        if not outputs.waits:  # weight 0 times the NaN of an empty box would be NaN
+            gt_boxes = torch.where(assignment.weights[:, None] > 0, gt_boxes, 0.0)
+        pred_boxes = outputs.decoded(sides, points)
+        iou = bbox_iou(pred_boxes, gt_boxes, xywh=False, CIoU=True).squeeze(1)  # (M,)
+        distances = bbox2dist(outputs.centres(points), gt_boxes)  # (M, 4) in strides
         if self.dfl:
-            of_sides = self.dfl(sides.flatten(0, 1), distances - self.bins[0])  # (M, 1)
+            side_losses = self.dfl(sides.flatten(0, 1), distances - self.bins[0])  # (M, 1)
         else:
-            # Shares of the image, as Ultralytics counts them where there are no bins.
-            shares = strides / on_device([*outputs.anchors.size] * 2, strides)
-            found_shares = sides[..., 0] * shares  # (M, 4)
-            of_sides = functional.l1_loss(found_shares, distances * shares, reduction="none")
-        weights = found.weights * self.gains[targets.labels[found.gts]]
-        return ((1 - fit) * weights).sum(), (of_sides.mean(dim=1) * weights).sum()
+            # Without bins Ultralytics compares fractions of the image.
+            scale = strides / on_device([*outputs.anchors.size] * 2, strides)
+            fractions = sides[..., 0] * scale  # (M, 4)
+            side_losses = functional.l1_loss(fractions, distances * scale, reduction="none")
+        weights = assignment.weights * self.gains[targets.labels[gts]]
+        return ((1 - iou) * weights).sum(), (side_losses.mean(dim=1) * weights).sum()
 
 
 def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
-    """Turn the boxes of a batch into the form that assigners take.
+    """Convert the boxes of a batch to the format of assigners.
 
     Args:
-        boxes_xywh: Shares of the image, shape ``(G, 4)``.
+        boxes_xywh: Boxes as fractions of the image, shape ``(G, 4)``.
         size: Width and height of the image in pixels.
 
     Returns:
-        xyxy in pixels, float32, shape ``(G, 4)``; NaN for a box of no size at the origin. No anchor
-        point is inside NaN, and to leave such boxes out the host would wait for the device.
+        Boxes xyxy in pixels, float32, shape ``(G, 4)``; NaN for an empty box at the origin. No
+        anchor point is inside NaN; to remove such boxes, the host would wait for the device.
     """
     boxes = boxes_xywh.float()
     boxes_xyxy: Tensor = xywh2xyxy(boxes * on_device([*size] * 2, boxes))
@@ -269,10 +281,9 @@ def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairCounter:
-    """Counts the candidate pairs of a batch in main memory, before it goes to a GPU.
+    """Counts the candidate pairs of a batch in main memory, before it is copied to a GPU.
 
-    Everything about a batch is known where it is loaded; on the GPU, the host would have to wait to
-    learn how long the list of pairs is.
+    On the GPU the host would have to wait for the length of the list of pairs.
     """
 
     strides: tuple[float, ...]
@@ -282,16 +293,16 @@ class PairCounter:
 
     @classmethod
     def of_loss(cls, options: LossOptions, strides: Sequence[float]) -> "PairCounter":
-        """Count what the assigner of a loss looks at.
+        """Create a counter for the assigner of a loss.
 
         Args:
-            options: Those of the loss.
+            options: Options of the loss.
             strides: Pixels per cell of each level.
         """
-        inside: dict[str, Any] = {"num_classes": 1, "small_boxes": options.small_boxes}
+        common: dict[str, Any] = {"num_classes": 1, "small_boxes": options.small_boxes}
         assigners: dict[str, SparseTaskAlignedAssigner | SparseSimOTA | StaticAssigner] = {
-            "tal": SparseTaskAlignedAssigner(**inside),
-            "simota": SparseSimOTA(**inside),
+            "tal": SparseTaskAlignedAssigner(**common),
+            "simota": SparseSimOTA(**common),
             "static": StaticAssigner(),
         }
         small_boxes, radius = assigners[options.assigner].reach(strides)
@@ -301,7 +312,7 @@ class PairCounter:
         """Count the pairs of a batch.
 
         Args:
-            boxes_xywh: Shares of the image, shape ``(G, 4)``, in main memory.
+            boxes_xywh: Boxes as fractions of the image, shape ``(G, 4)``, in main memory.
             imgsz: Height and width of the images in pixels, multiples of every stride.
         """
         boxes = boxes_in_pixels(boxes_xywh, imgsz[::-1])
@@ -310,42 +321,42 @@ class PairCounter:
 
 
 def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | None) -> Assigner:
-    """Build an assigner by its name.
+    """Build the assigner of a loss.
 
     Args:
-        options: Which one, and how it measures.
-        head: Whose classes these are, perhaps in groups that measure in their own way.
-        topk: Points that a box takes at most, for ``tal``.
-        topk2: Points that a box keeps at most.
+        options: Options of the loss.
+        head: Head with the classes, whose groups may override similarity and beta.
+        topk: Most points that a box selects, for ``tal``.
+        topk2: Most points that a box keeps.
     """
     if options.assigner == "static":
-        return StaticAssigner(most=topk2)
+        return StaticAssigner(max_points=topk2)
     device = next(head.parameters()).device
     names = _by_class(head, "similarity", options.similarity)
     common: dict[str, Any] = {
         "num_classes": head.nc,
         "small_boxes": options.small_boxes,
-        "least_score": options.least_score,
-        "overlap": OVERLAPS[names[0]],
+        "min_score": options.min_score,
+        "similarity": SIMILARITIES[names[0]],
     }
     if len(set(names)) > 1:
         order = sorted(set(names))
         choice = torch.tensor([order.index(name) for name in names], device=device)
-        overlaps = tuple(OVERLAPS[name] for name in order)
-        common["overlap"] = OverlapByClass(overlaps=overlaps, choice=choice)
+        measures = tuple(SIMILARITIES[name] for name in order)
+        common["similarity"] = SimilarityByClass(measures=measures, choice=choice)
     if options.assigner == "simota":
-        return SparseSimOTA(most=topk2, **common)
+        return SparseSimOTA(max_points=topk2, **common)
     betas = _by_class(head, "beta", options.beta)
     beta = betas[0] if len(set(betas)) == 1 else torch.tensor(betas, device=device)
     return SparseTaskAlignedAssigner(topk=topk, topk2=topk2, beta=beta, eps=options.eps, **common)
 
 
 def _by_class(head: Detect, name: str, default: Any) -> list[Any]:  # noqa: ANN401
-    """Give each class what its group says of something, or else the default."""
+    """List an option for each class: the value of its group, or the default."""
     values = [default] * head.nc
     if isinstance(head, GroupedDetect):
-        for own, group in zip(head.labels, head.config.groups, strict=True):
-            for label in own:
+        for labels, group in zip(head.labels, head.config.groups, strict=True):
+            for label in labels:
                 values[label] = getattr(group, name) or default
     return values
 
@@ -353,15 +364,15 @@ def _by_class(head: Detect, name: str, default: Any) -> list[Any]:  # noqa: ANN4
 def detection_criterion(
     model: DetectionModel, options: LossOptions = STOCK
 ) -> DetectionLoss | E2ELoss:
-    """Build the loss that a model is trained with.
+    """Build the training loss of a model.
 
     Args:
-        model: Its head is a ``Detect``, and it has its ``args`` set.
-        options: How to assign and weigh.
+        model: Model with a ``Detect`` head and its ``args`` set.
+        options: Options of loss and label assignment.
 
     Returns:
-        A :class:`DetectionLoss`; for a head with a branch that needs no suppression two of them,
-        in Ultralytics' ``E2ELoss``, which shifts the weight from one to the other.
+        A :class:`DetectionLoss`. For a head with an additional branch that needs no NMS,
+        Ultralytics' ``E2ELoss`` with two of them, which shifts the weight from one to the other.
     """
     loss = partial(DetectionLoss, options=options)
     two_branches = getattr(model.model[-1], "one2one_cv2", None) is not None

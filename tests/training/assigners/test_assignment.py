@@ -14,7 +14,7 @@ from training.assigners.assignment import (
     SmallBoxes,
     Targets,
     candidate_pairs,
-    least_sides,
+    min_sides,
     ragged_arange,
 )
 from training.assigners.simota import SparseSimOTA
@@ -78,25 +78,25 @@ def test_a_length_for_each_level() -> None:
         ([5, 6.5], [8, 16], (5, 6.5)),
     ],
 )
-def test_least_sides(
+def test_min_sides(
     small_boxes: SmallBoxes, strides: list[float], expected: tuple[float, ...]
 ) -> None:
-    assert least_sides(small_boxes, strides) == expected
+    assert min_sides(small_boxes, strides) == expected
 
 
 @pytest.mark.parametrize("small_boxes", ["some", "", [8.0, -1.0], -1])
 def test_other_policies_are_refused(small_boxes: SmallBoxes) -> None:
-    with pytest.raises(ValueError, match=r"^small_boxes: .* is neither .* one for each level$"):
-        least_sides(small_boxes, [8, 16])
-    with pytest.raises(ValueError, match=r"^small_boxes: .* is neither"):
+    with pytest.raises(ValueError, match=r"^small_boxes: .*: expected .* per level$"):
+        min_sides(small_boxes, [8, 16])
+    with pytest.raises(ValueError, match=r"^small_boxes: .*: expected "):
         SparseTaskAlignedAssigner(num_classes=1, small_boxes=small_boxes)
-    with pytest.raises(ValueError, match=r"^small_boxes: .* is neither"):
+    with pytest.raises(ValueError, match=r"^small_boxes: .*: expected "):
         SparseSimOTA(num_classes=1, small_boxes=small_boxes)
 
 
 def test_a_length_is_missing() -> None:
-    with pytest.raises(ValueError, match=r"^small_boxes: 1 lengths for 2 levels$"):
-        least_sides([8.0], [8, 16])
+    with pytest.raises(ValueError, match=r"^small_boxes: 1 lengths; expected one per level \(2\)$"):
+        min_sides([8.0], [8, 16])
 
 
 numbers = st.one_of(st.floats(-400, 400, width=32), st.integers(-100, 100).map(lambda i: i * 4.0))
@@ -202,14 +202,14 @@ def test_sides_that_are_no_multiples_are_refused() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"the levels have 6 cells, points_xy is of shape \(5, 2\)"
+        ValueError, match=r"the levels have 6 cells, but points_xy has shape \(5, 2\)"
     ):
         Anchors(
             points_xy=torch.zeros(5, 2),
             strides=torch.zeros(5),
             levels=(Level(height=2, width=3, stride=8),),
         )
-    with pytest.raises(ValueError, match=r"^targets: .* of shape \(2,\), \(1,\), \(2, 4\)$"):
+    with pytest.raises(ValueError, match=r"^targets: .* have shapes \(2,\), \(1,\), \(2, 4\)$"):
         Targets(
             images=torch.zeros(2, dtype=torch.int64),
             labels=torch.zeros(1, dtype=torch.int64),

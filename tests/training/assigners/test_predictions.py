@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from training.assigners.predictions import PARTS, DensePredictions, check_shape, once_each
+from training.assigners.predictions import PARTS, DensePredictions, check_shape, per_distinct_slot
 
 places = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=40)
 """Of 3 images with 7 anchor points, in any order, some of them several times."""
@@ -27,7 +27,7 @@ def test_every_place_is_worked_out_once(rows: list[tuple[int, int]]) -> None:
         return torch.stack((slots // 7, slots % 7), dim=1)  # (N, 2)
 
     images, points = columns_of(rows)
-    found = once_each(compute, images, points, (3, 7, 99))
+    found = per_distinct_slot(compute, images, points, (3, 7, 99))
     assert torch.equal(found, torch.stack((images, points), dim=1))
     assert asked == sorted({image * 7 + point for image, point in rows})
 
@@ -35,7 +35,9 @@ def test_every_place_is_worked_out_once(rows: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize("n_images", [0, 1])
 def test_no_places(n_images: int) -> None:
     images, points = columns_of([])
-    found = once_each(lambda slots: torch.zeros(len(slots), 5), images, points, (n_images, 4))
+    found = per_distinct_slot(
+        lambda slots: torch.zeros(len(slots), 5), images, points, (n_images, 4)
+    )
     assert found.shape == (0, 5)
 
 
@@ -47,7 +49,9 @@ def test_a_large_table_is_worked_through_in_parts() -> None:
         return slots
 
     points = torch.arange(1000).flip(0)
-    assert torch.equal(once_each(compute, torch.zeros_like(points), points, (1, 1000)), points)
+    assert torch.equal(
+        per_distinct_slot(compute, torch.zeros_like(points), points, (1, 1000)), points
+    )
     assert len(sizes) == PARTS
     assert max(sizes) <= 1000 / PARTS
 
@@ -112,7 +116,7 @@ def test_nothing_is_asked_for() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 6, 4), (2, 7, 4), (3, 7, 5), (3, 7)])
 def test_tables_that_do_not_go_together_are_refused(shape: tuple[int, ...]) -> None:
-    message = f"predictions: scores are of shape (3, 7, 2) and boxes of {shape}"
+    message = f"predictions: scores have shape (3, 7, 2), but boxes {shape}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         DensePredictions(table_scores=torch.zeros(3, 7, 2), table_boxes_xyxy=torch.zeros(shape))
 
@@ -120,6 +124,6 @@ def test_tables_that_do_not_go_together_are_refused(shape: tuple[int, ...]) -> N
 def test_check_shape() -> None:
     check_shape(tables(), 7, 3)
     for n_points, n_classes in ((8, 3), (7, 2)):
-        message = f"for 7 anchor points and 3 classes, expected {n_points} and {n_classes}$"
+        message = f"7 anchor points and 3 classes; expected {n_points} and {n_classes}$"
         with pytest.raises(ValueError, match=f"^predictions: {message}"):
             check_shape(tables(), n_points, n_classes)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from dense_nearness import NearnessAssigner
+from dense_similarity import SimilarityAssigner
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -9,17 +9,17 @@ from ultralytics.utils.metrics import bbox_iou
 
 from training.assigners.similarity import (
     EPS,
-    LEAST_SCORE,
-    NEARNESS_WEIGHT,
-    OVERLAPS,
-    Overlap,
-    OverlapByClass,
+    MIN_SCORE,
+    NWD_WEIGHT,
+    SIMILARITIES,
+    Similarity,
+    SimilarityByClass,
     ciou,
     ciou_nwd,
     dilated_iou,
     iou,
-    lift,
-    overlap,
+    nwd,
+    raise_scores,
 )
 
 numbers = st.floats(0, 500)
@@ -28,8 +28,8 @@ box = st.tuples(numbers, numbers, st.floats(0.5, 300), st.floats(0.5, 300)).map(
 )
 
 
-@pytest.mark.parametrize("measure", OVERLAPS.values())
-def test_no_pairs(measure: Overlap) -> None:
+@pytest.mark.parametrize("measure", SIMILARITIES.values())
+def test_no_pairs(measure: Similarity) -> None:
     assert measure(torch.empty(0, 4), torch.empty(0, 4)).shape == (0,)
 
 
@@ -77,9 +77,9 @@ def test_each_class_by_its_own_measure() -> None:
     gt = torch.tensor([[10.0, 10, 12, 50]]).expand(4, 4)
     pred = torch.tensor([[11.0, 10, 14, 50]]).expand(4, 4)
     labels = torch.tensor([2, 0, 1, 2])
-    measures = OverlapByClass(overlaps=(ciou, ciou_nwd), choice=torch.tensor([1, 0, 0]))
+    measures = SimilarityByClass(measures=(ciou, nwd), choice=torch.tensor([1, 0, 0]))
     found = measures.at(labels)(gt, pred)
-    near, complete = ciou_nwd(gt, pred)[0], ciou(gt, pred)[0]
+    near, complete = nwd(gt, pred)[0], ciou(gt, pred)[0]
     assert torch.equal(found, torch.stack((complete, near, complete, complete)))
     assert near != complete
     assert measures.at(labels[:0])(gt[:0], pred[:0]).shape == (0,)
@@ -88,9 +88,9 @@ def test_each_class_by_its_own_measure() -> None:
 def test_lift() -> None:
     overlaps = torch.tensor([[0.0, 1e-30, 0.5], [1.0, 0.25, 0.0]])
     expected = torch.tensor([[0.0, 0.2, 0.6], [1.0, 0.4, 0.0]])
-    torch.testing.assert_close(lift(overlaps, 0.2), expected)
-    assert torch.equal(lift(overlaps, 0.0), overlaps)
-    assert lift(torch.empty(0), 0.2).shape == (0,)
+    torch.testing.assert_close(raise_scores(overlaps, 0.2), expected)
+    assert torch.equal(raise_scores(overlaps, 0.0), overlaps)
+    assert raise_scores(torch.empty(0), 0.2).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_lift() -> None:
 )
 def test_nearness(pred: list[float], value: float) -> None:
     stem = torch.tensor([[10.0, 10, 13, 50]])
-    assert ciou_nwd(stem, torch.tensor([pred])).item() == pytest.approx(value, abs=1e-3)
+    assert nwd(stem, torch.tensor([pred])).item() == pytest.approx(value, abs=1e-3)
 
 
 @given(first=box, second=box, factor=st.floats(0.5, 4))
@@ -111,27 +111,29 @@ def test_overlap_is_a_share_and_knows_no_scale(
     first: list[float], second: list[float], factor: float
 ) -> None:
     pair = torch.tensor([first]), torch.tensor([second])
-    value = overlap(*pair).item()
+    value = ciou_nwd(*pair).item()
     assert 0 <= value <= 1 + 1e-5
-    scaled = overlap(pair[0] * factor, pair[1] * factor).item()
+    scaled = ciou_nwd(pair[0] * factor, pair[1] * factor).item()
     assert scaled == pytest.approx(value, abs=2e-3)
     ciou = bbox_iou(*pair, xywh=False, CIoU=True).item()
     assert value >= ciou
-    if ciou > NEARNESS_WEIGHT:
+    if ciou > NWD_WEIGHT:
         assert value == ciou
 
 
 def test_a_stem_beside_a_notehead_shaped_box_still_counts() -> None:
     stem, pred = torch.tensor([[50.0, 20, 53, 95]]), torch.tensor([[40.0, 45, 60, 62]])
     assert bbox_iou(stem, pred, xywh=False, CIoU=True).item() < 0.04
-    assert overlap(stem, pred).item() > 0.2
+    assert ciou_nwd(stem, pred).item() > 0.2
 
 
 def assigned(gt_boxes_xyxy: list[list[float]], pred_boxes_xyxy: list[list[float]]) -> Tensor:
     """Target scores (A,) of one class, for anchor points at the predictions' centres."""
     gt = torch.tensor([gt_boxes_xyxy], dtype=torch.float32).reshape(1, -1, 4)
     pred = torch.tensor([pred_boxes_xyxy], dtype=torch.float32)
-    assigner = NearnessAssigner(topk=2, num_classes=1, alpha=0.5, beta=6.0, stride=[8, 16], eps=EPS)
+    assigner = SimilarityAssigner(
+        topk=2, num_classes=1, alpha=0.5, beta=6.0, stride=[8, 16], eps=EPS
+    )
     _, _, scores, chosen, _ = assigner(
         torch.full((1, pred.shape[1], 1), 0.01),
         pred,
@@ -155,13 +157,13 @@ def test_a_dot_counts_beside_noteheads() -> None:
     far_off = [100.0, 100, 116, 112]
     scores = assigned([notehead, dot], [notehead, a_notehead_at_the_dot, far_off])
     assert scores[0] == pytest.approx(1)
-    assert LEAST_SCORE < scores[1] < LEAST_SCORE + 0.15
+    assert MIN_SCORE < scores[1] < MIN_SCORE + 0.15
     assert scores[2] == 0
 
 
 def test_the_better_box_has_the_better_score() -> None:
     stem, good = [50.0, 20, 53, 60], [50.0, 21, 53, 59]
     scores = assigned([stem], [good, [49, 25, 56, 60]])
-    fit = overlap(torch.tensor([stem]), torch.tensor([good])).item()
-    assert scores[0].item() == pytest.approx(LEAST_SCORE + (1 - LEAST_SCORE) * fit)
+    fit = ciou_nwd(torch.tensor([stem]), torch.tensor([good])).item()
+    assert scores[0].item() == pytest.approx(MIN_SCORE + (1 - MIN_SCORE) * fit)
     assert 0 < scores[1] < scores[0] < 1

@@ -4,14 +4,14 @@ from typing import Literal
 
 import pytest
 import torch
-from assignment_cases import Case, cases, identical, in_any_order, one_box_a_point, one_by_one
+from assignment_cases import Case, cases, identical, in_any_order, one_box_per_point, one_by_one
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.plain_simota import box_iou, candidates, class_costs, plain_simota
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.assigners.similarity import overlap
+from training.assigners.similarity import ciou_nwd
 from training.assigners.simota import SparseSimOTA
 
 SMALL: tuple[Literal["ultralytics", "none"], ...] = ("ultralytics", "none")
@@ -19,7 +19,7 @@ SMALL: tuple[Literal["ultralytics", "none"], ...] = ("ultralytics", "none")
 
 def assigner_of(case: Case, radius: float = 2.5) -> SparseSimOTA:
     return SparseSimOTA(
-        num_classes=case.pred_scores.shape[2], topk=case.topk, most=case.topk2, radius=radius
+        num_classes=case.pred_scores.shape[2], topk=case.topk, max_points=case.topk2, radius=radius
     )
 
 
@@ -36,9 +36,9 @@ def plain(case: Case, assigner: SparseSimOTA) -> Assignment:
         case.targets,
         radius=assigner.radius,
         topk=assigner.topk,
-        most=assigner.most,
+        max_points=assigner.max_points,
         iou_weight=assigner.iou_weight,
-        least_side=0.0 if assigner.small_boxes == "none" else None,
+        min_side=0.0 if assigner.small_boxes == "none" else None,
     )
 
 
@@ -81,7 +81,7 @@ class Tables:
         for inside, overlaps in zip(self.inside, self.overlaps, strict=True):
             most = int(inside.sum())
             largest = overlaps[inside].topk(min(assigner.topk, most)).values
-            most = most if assigner.most is None else min(most, assigner.most)
+            most = most if assigner.max_points is None else min(most, assigner.max_points)
             total = float(largest.sum())
             numbers.append(min(max(int(total), 1), most))
             # Halves and quarters add up to a whole number in any precision.
@@ -144,9 +144,9 @@ def test_same_as_written_plainly(
 
 
 @settings(max_examples=40, deadline=None)
-@given(case=cases(fitting=True), most=st.sampled_from([None, 1, 4]))
-def test_same_where_boxes_take_many_points(case: Case, most: int | None) -> None:
-    same(case, replace(assigner_of(case), most=most))
+@given(case=cases(fitting=True), max_points=st.sampled_from([None, 1, 4]))
+def test_same_where_boxes_take_many_points(case: Case, max_points: int | None) -> None:
+    same(case, replace(assigner_of(case), max_points=max_points))
 
 
 @settings(max_examples=4, deadline=None)
@@ -192,7 +192,7 @@ def dots(
         table_boxes[None],
         anchors,
         targets,
-        least_side=0,
+        min_side=0,
         **options,  # type: ignore[arg-type]
     )
     rows = [
@@ -222,7 +222,7 @@ def test_overlaps_add_up_to_the_number_of_points() -> None:
 def test_no_more_points_than_allowed() -> None:
     preds = dict.fromkeys((0, 1, 4, 5), QUAD)
     assert [row[0] for row in dots([QUAD], preds)] == [0, 1, 4, 5]
-    assert [row[0] for row in dots([QUAD], preds, most=3)] == [0, 1, 4]
+    assert [row[0] for row in dots([QUAD], preds, max_points=3)] == [0, 1, 4]
     assert [row[0] for row in dots([QUAD], preds, topk=2)] == [0, 1]
     del preds[0], preds[4]
     assert [row[0] for row in dots([QUAD], preds, topk=2)] == [1, 5]
@@ -244,9 +244,11 @@ def test_scores_of_other_classes_cost() -> None:
 def test_an_overlap_counts_three_times_a_class() -> None:
     preds = {0: [0.0, 0, 32, 32], 5: [0.0, 0, 16, 32]}
     # An overlap of .5 costs 3 ln 2 = 2.08 more; ln .5 / .07 = 1.97 is less, ln .5 / .05 more.
-    assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, most=1) == [(0, 0, 1.0)]
-    assert dots([QUAD], preds, scores={0: [0.05, 0.5]}, most=1) == [(5, 0, 0.5)]
-    assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, most=1, iou_weight=1.0) == [(5, 0, 0.5)]
+    assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, max_points=1) == [(0, 0, 1.0)]
+    assert dots([QUAD], preds, scores={0: [0.05, 0.5]}, max_points=1) == [(5, 0, 0.5)]
+    assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, max_points=1, iou_weight=1.0) == [
+        (5, 0, 0.5)
+    ]
 
 
 def test_a_contested_point_goes_to_the_cheapest_box() -> None:
@@ -313,7 +315,7 @@ def test_boxes_and_predictions_beyond_measure(values: list[float], n_classes: in
     labels = torch.randint(0, n_classes, (30,), generator=generator)
     targets = Targets(images=torch.zeros_like(labels), labels=labels, boxes_xyxy=boxes)
     found = SparseSimOTA(num_classes=n_classes)(scores, pred_boxes, anchors, targets)
-    one_box_a_point(found, anchors, targets)
+    one_box_per_point(found, anchors, targets)
     assert len(found) > 5
     assert ((found.scores >= 0) & (found.scores <= 1)).all()
 
@@ -322,7 +324,7 @@ def test_boxes_and_predictions_beyond_measure(values: list[float], n_classes: in
 @given(case=cases())
 def test_no_point_has_two_boxes_and_each_is_a_candidate(case: Case) -> None:
     found = sparse(case, assigner_of(case))
-    one_box_a_point(found, case.anchors, case.targets)
+    one_box_per_point(found, case.anchors, case.targets)
     pairs = torch.stack(candidate_pairs(case.anchors, case.targets, radius=2.5), dim=1).tolist()
     chosen = zip(found.gts.tolist(), found.anchors.tolist(), strict=True)
     assert {tuple(pair) for pair in pairs} >= set(chosen)
@@ -368,11 +370,11 @@ def test_half_precision_is_worked_on_in_single(dtype: torch.dtype, case: Case) -
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_another_overlap_and_a_least_score(case: Case) -> None:
-    assigner = replace(assigner_of(case), overlap=overlap)
-    found, lifted = sparse(case, assigner), sparse(case, replace(assigner, least_score=0.25))
+def test_another_similarity_and_a_minimum_score(case: Case) -> None:
+    assigner = replace(assigner_of(case), similarity=ciou_nwd)
+    found, lifted = sparse(case, assigner), sparse(case, replace(assigner, min_score=0.25))
     boxes = case.pred_boxes_xyxy[found.images, found.anchors]
-    expected = overlap(case.targets.boxes_xyxy[found.gts], boxes)
+    expected = ciou_nwd(case.targets.boxes_xyxy[found.gts], boxes)
     torch.testing.assert_close(found.scores, expected, rtol=1e-5, atol=1e-7)
     assert torch.equal(lifted.anchors, found.anchors)
     above = 0.25 + 0.75 * found.scores
@@ -380,7 +382,8 @@ def test_another_overlap_and_a_least_score(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"topk": 0}, {"most": 0}, {"num_classes": 0}, {"radius": 0.0}, {"radius": -1.0}]
+    "options",
+    [{"topk": 0}, {"max_points": 0}, {"num_classes": 0}, {"radius": 0.0}, {"radius": -1.0}],
 )
 def test_options_that_cannot_be(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must be 1 or more; radius: above 0$"):
@@ -390,5 +393,5 @@ def test_options_that_cannot_be(options: dict[str, float]) -> None:
 def test_predictions_of_other_shapes_are_refused() -> None:
     anchors, none = Anchors.of_image((64, 64), [16]), torch.empty(0, dtype=torch.int64)
     targets = Targets(images=none, labels=none, boxes_xyxy=torch.empty(0, 4))
-    with pytest.raises(ValueError, match="for 9 anchor points and 2 classes, expected 16 and 2"):
+    with pytest.raises(ValueError, match="9 anchor points and 2 classes; expected 16 and 2"):
         SparseSimOTA(num_classes=2)(torch.rand(1, 9, 2), torch.rand(1, 9, 4), anchors, targets)

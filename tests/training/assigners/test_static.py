@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from assignment_cases import Case, cases, in_any_order, one_box_a_point, one_by_one
+from assignment_cases import Case, cases, in_any_order, one_box_per_point, one_by_one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ assigners = st.builds(
     StaticAssigner,
     radius=st.sampled_from([0.4, 1.0, 1.5, 2.5]),
     level_size=st.sampled_from([1.0, 4.0, 16.0]),
-    most=st.sampled_from([None, 1, 3]),
+    max_points=st.sampled_from([None, 1, 3]),
 )
 
 
@@ -42,7 +42,7 @@ def plain(case: Case, assigner: StaticAssigner) -> dict[tuple[int, int], int]:
             distances = ((points[inside] - centre) ** 2).sum(axis=1)
             for point, distance in zip(inside.tolist(), distances, strict=True):
                 claims.setdefault(point, []).append((distance, box))
-            for place in np.argsort(distances, kind="stable")[: assigner.most]:
+            for place in np.argsort(distances, kind="stable")[: assigner.max_points]:
                 takers.setdefault(int(inside[place]), []).append(box)
         won: dict[int, list[tuple[np.float32, int]]] = {}
         for point, boxes in takers.items():
@@ -50,7 +50,7 @@ def plain(case: Case, assigner: StaticAssigner) -> dict[tuple[int, int], int]:
             distance = next(d for d, claimant in claims[point] if claimant == box)
             won.setdefault(box, []).append((distance, point))
         for box, places in won.items():
-            owners |= {(image, point): box for _, point in sorted(places)[: assigner.most]}
+            owners |= {(image, point): box for _, point in sorted(places)[: assigner.max_points]}
     return owners
 
 
@@ -68,7 +68,7 @@ def test_same_as_written_plainly(case: Case, assigner: StaticAssigner) -> None:
 @settings(max_examples=15, deadline=None)
 @given(case=cases(), assigner=assigners)
 def test_no_point_has_two_boxes(case: Case, assigner: StaticAssigner) -> None:
-    one_box_a_point(of_case(case, assigner), case.anchors, case.targets)
+    one_box_per_point(of_case(case, assigner), case.anchors, case.targets)
 
 
 @settings(max_examples=15, deadline=None)
@@ -123,14 +123,14 @@ CORNER = [28.0, 30, 36, 34]
     ("boxes", "options", "expected"),
     [
         pytest.param([CORNER], {}, [(5, 0), (6, 0), (9, 0), (10, 0)], id="centre on a corner"),
-        pytest.param([CORNER], {"most": 1}, [(5, 0)], id="one of four that are as near"),
-        pytest.param([CORNER], {"most": 3}, [(5, 0), (6, 0), (9, 0)], id="three of them"),
+        pytest.param([CORNER], {"max_points": 1}, [(5, 0)], id="one of four that are as near"),
+        pytest.param([CORNER], {"max_points": 3}, [(5, 0), (6, 0), (9, 0)], id="three of them"),
         pytest.param([CORNER], {"radius": 0.5}, [], id="points at the radius are outside"),
         pytest.param([CORNER], {"radius": 0.51}, [(5, 0), (6, 0), (9, 0), (10, 0)], id="beyond"),
         pytest.param([[24, 24, 24, 24]], {}, [(5, 0)], id="on a point, no size"),
         pytest.param([[-900, -900, 948, 948]], {}, [(5, 0)], id="on a point, huge"),
         pytest.param([[20, 22, 30, 28]], {}, [(5, 0), (6, 0), (9, 0), (10, 0)], id="beside it"),
-        pytest.param([[20, 22, 30, 28]], {"most": 2}, [(5, 0), (6, 0)], id="the nearest two"),
+        pytest.param([[20, 22, 30, 28]], {"max_points": 2}, [(5, 0), (6, 0)], id="the nearest two"),
         pytest.param([[-8, -8, 4, 4]], {}, [(0, 0)], id="centre a little off the image"),
         pytest.param([[-20, -20, 3, 3]], {}, [], id="centre off the image"),
         pytest.param([[60, 60, 84, 62]], {}, [], id="centre off the image to the right"),
@@ -144,7 +144,7 @@ CORNER = [28.0, 30, 36, 34]
             id="the same centre: the first has all",
         ),
         pytest.param(
-            [CORNER, CORNER], {"most": 1}, [(5, 0)], id="and the second has no other choice"
+            [CORNER, CORNER], {"max_points": 1}, [(5, 0)], id="and the second has no other choice"
         ),
         pytest.param(
             [[16, 24, 30, 24], [16, 24, 32, 24]],
@@ -156,7 +156,7 @@ CORNER = [28.0, 30, 36, 34]
             # Centres at 22, 26 and 23.9: the third is nearest to point 5, but took 9, to which
             # nobody is as near along y.
             [[22, 24, 22, 24], [26, 24, 26, 24], [24.5, 33, 24.5, 33]],
-            {"most": 1},
+            {"max_points": 1},
             [(5, 0), (9, 2)],
             id="of equals the first box",
         ),
@@ -204,8 +204,8 @@ def test_boxes_of_two_levels_do_not_quarrel() -> None:
     assert found == [(4, 0), (0, 1), (1, 1), (2, 1), (3, 1)]
 
 
-@pytest.mark.parametrize("name", ["radius", "level_size", "most"])
+@pytest.mark.parametrize("name", ["radius", "level_size", "max_points"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_options_that_cannot_be(name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=r"^radius, level_size and most: must be above 0$"):
+    with pytest.raises(ValueError, match=r"^radius, level_size and max_points: must be above 0$"):
         StaticAssigner(**{name: value})

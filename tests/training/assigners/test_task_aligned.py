@@ -4,8 +4,8 @@ from unittest import mock
 
 import pytest
 import torch
-from assignment_cases import Case, cases, identical, in_any_order, one_box_a_point, one_by_one
-from dense_nearness import NearnessAssigner
+from assignment_cases import Case, cases, identical, in_any_order, one_box_per_point, one_by_one
+from dense_similarity import SimilarityAssigner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -14,37 +14,38 @@ from training.assigners.assignment import Anchors, Assignment, Targets, candidat
 from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.similarity import (
     EPS,
-    LEAST_SCORE,
-    OverlapByClass,
+    MIN_SCORE,
+    SimilarityByClass,
     ciou,
     ciou_nwd,
     iou,
-    overlap,
+    nwd,
 )
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.assigners.torch_ties import TorchTiesAssigner
 
 
-def scattered(found: Assignment, case: Case) -> tuple[Tensor, Tensor, Tensor]:
+def scattered(result: Assignment, case: Case) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (B, A, C), boxes (B, A, 4) and labels (B, A); 0 for background."""
     targets, shape = case.targets, case.pred_scores.shape
-    where = found.images, found.anchors
+    where = result.images, result.anchors
     scores, boxes = torch.zeros(shape), torch.zeros(*shape[:2], 4)
     labels = torch.zeros(shape[:2], dtype=torch.int64)
-    scores[(*where, targets.labels[found.gts])] = found.scores
-    boxes[where], labels[where] = targets.boxes_xyxy[found.gts], targets.labels[found.gts]
+    scores[(*where, targets.labels[result.gts])] = result.scores
+    boxes[where], labels[where] = targets.boxes_xyxy[result.gts], targets.labels[result.gts]
     return scores, boxes, labels
 
 
-def same(case: Case, found: Assignment, dense: tuple[Tensor, ...]) -> None:
-    """Compare what has a score: to the last bit."""
+def same(case: Case, result: Assignment, dense: tuple[Tensor, ...]) -> None:
+    """Compare all points with a score, to the last bit."""
     labels, boxes, scores, positive, _ = dense
     weight = scores.sum(-1) > 0
     assert (positive | ~weight).all()
-    got_scores, got_boxes, got_labels = scattered(found, case)
+    got_scores, got_boxes, got_labels = scattered(result, case)
     assert torch.equal(got_scores, scores.float())
     assert torch.equal(got_boxes[weight], boxes[weight])
     assert torch.equal(got_labels[weight], labels[weight])
-    assert len(found) == int(weight.sum())
+    assert len(result) == int(weight.sum())
 
 
 def one_image(gt_boxes_xyxy: list[list[float]], num_classes: int = 1) -> Assignment:
@@ -72,27 +73,27 @@ def one_image(gt_boxes_xyxy: list[list[float]], num_classes: int = 1) -> Assignm
     ],
 )
 def test_one_image(boxes: list[list[float]], expected: list[tuple[int, int, float]]) -> None:
-    found = one_image(boxes)
-    triples = zip(found.anchors.tolist(), found.gts.tolist(), found.scores.tolist(), strict=True)
+    result = one_image(boxes)
+    triples = zip(result.anchors.tolist(), result.gts.tolist(), result.scores.tolist(), strict=True)
     assert list(triples) == [pytest.approx(row, abs=1e-4) for row in expected]
-    assert not found.images.any()
-    assert found.scores.dtype == torch.float32
+    assert not result.images.any()
+    assert result.scores.dtype == torch.float32
 
 
 def test_no_images() -> None:
     anchors = Anchors.of_image((64, 64), [8, 16])
     none = torch.empty(0, dtype=torch.int64)
-    found = SparseTaskAlignedAssigner(num_classes=5)(
+    result = SparseTaskAlignedAssigner(num_classes=5)(
         torch.empty(0, len(anchors), 5),
         torch.empty(0, len(anchors), 4),
         anchors,
         Targets(images=none, labels=none, boxes_xyxy=torch.empty(0, 4)),
     )
-    assert len(found) == 0
+    assert len(result) == 0
 
 
 def test_predictions_of_other_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="for 16 anchor points and 1 classes, expected 16 and 2"):
+    with pytest.raises(ValueError, match="16 anchor points and 1 classes; expected 16 and 2"):
         one_image([[0, 0, 9, 9]], num_classes=2)
 
 
@@ -116,7 +117,7 @@ def test_a_thousand_classes(case: Case) -> None:
 
 
 def page() -> Case:
-    """Noteheads, stems and slurs in the hundreds, a tenth of them twice, and an empty second image."""
+    """Draw 500 noteheads, stems and slurs, a tenth of them duplicated, and an empty second image."""
     generator = torch.Generator().manual_seed(3)
     anchors, n_boxes, n_classes = Anchors.of_image((256, 320), [8, 16, 32]), 500, 20
     centre = torch.rand(n_boxes, 2, generator=generator) * torch.tensor([320, 256])
@@ -142,20 +143,20 @@ def page() -> Case:
 
 def test_a_page() -> None:
     case = page()
-    found = case.sparse()
-    same(case, found, case.dense())
-    assert len(found) > 500
-    assert len(found.gts.unique()) > 250
+    result = case.sparse()
+    same(case, result, case.dense())
+    assert len(result) > 500
+    assert len(result.gts.unique()) > 250
 
 
 @settings(max_examples=20, deadline=None)
 @given(case=cases(), largest=st.sampled_from([1, 1500]))
-def test_same_where_ties_are_decided_in_parts(case: Case, largest: int) -> None:
-    with mock.patch("training.assigners.candidate_pairs.LARGEST", largest):
+def test_ties_decided_in_parts_equal_ultralytics(case: Case, largest: int) -> None:
+    with mock.patch("training.assigners.torch_ties.MAX_ELEMENTS", largest):
         same(case, case.sparse(), case.dense())
 
 
-def test_one_huge_box_does_not_make_a_long_row_of_every_tie() -> None:
+def test_one_huge_box_does_not_lengthen_the_rows_of_other_ties() -> None:
     anchors = Anchors.of_image((640, 640), [8, 16, 32])
     corner = torch.rand(800, 2, generator=torch.Generator().manual_seed(0)) * 600
     boxes = torch.cat((torch.cat((corner, corner + 12), dim=1), torch.tensor([[0.0, 0, 640, 640]])))
@@ -168,7 +169,7 @@ def test_one_huge_box_does_not_make_a_long_row_of_every_tie() -> None:
         return new_zeros(tensor, *size, **options)
 
     with mock.patch.object(Tensor, "new_zeros", remembered):
-        SparseTaskAlignedAssigner(num_classes=1, topk2=1)(
+        TorchTiesAssigner(num_classes=1, topk2=1)(
             torch.full((1, len(anchors), 1), 0.5),
             anchors.points_xy.repeat(1, 2)[None] + torch.tensor([-9.0, -9, 9, 9]),
             anchors,
@@ -180,17 +181,30 @@ def test_one_huge_box_does_not_make_a_long_row_of_every_tie() -> None:
 
 
 @settings(max_examples=15, deadline=None)
+@given(case=cases(ties=False, fitting=True))
+def test_without_ties_the_order_does_not_matter(case: Case) -> None:
+    stable = SparseTaskAlignedAssigner(
+        topk=case.topk,
+        topk2=case.topk2,
+        num_classes=case.pred_scores.shape[2],
+        alpha=case.alpha,
+        beta=case.beta,
+    )
+    identical(case.sparse(stable), case.sparse())
+
+
+@settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_nearness_can_be_expressed(case: Case) -> None:
-    assigner = replace(case.assigner, overlap=overlap, least_score=LEAST_SCORE, eps=EPS)
-    found = case.sparse(assigner)
-    same(case, found, case.dense(NearnessAssigner, eps=EPS))
+def test_another_similarity_equals_a_dense_assigner_with_it(case: Case) -> None:
+    assigner = replace(case.assigner, similarity=ciou_nwd, min_score=MIN_SCORE, eps=EPS)
+    result = case.sparse(assigner)
+    same(case, result, case.dense(SimilarityAssigner, eps=EPS))
 
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases(), k=st.integers(1, 12))
-def test_equals_go_by_their_anchor_point_on_other_devices(case: Case, k: int) -> None:
-    """There ``torch.topk`` takes the first of equals; here a sort of whole rows stands for it."""
+def test_of_equal_metrics_the_first_anchor_points_are_selected(case: Case, k: int) -> None:
+    """Compare with a stable sort of dense rows, which is also the order of ``topk`` on a GPU."""
     targets, n_points = case.targets, len(case.anchors)
     gts, points = candidate_pairs(case.anchors, targets)
     metrics = case.pred_scores[targets.images[gts], points, 0].round(decimals=1)
@@ -199,17 +213,17 @@ def test_equals_go_by_their_anchor_point_on_other_devices(case: Case, k: int) ->
     first = rows.argsort(dim=1, descending=True, stable=True)[:, :k]
     best = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, first, True)
     pairs = CandidatePairs.of(len(case.mask), case.anchors, targets, "ultralytics")
-    assert torch.equal(pairs.first_best(metrics, k), best[gts, points])
+    assert torch.equal(pairs.stable_topk(metrics, k), best[gts, points])
 
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_no_point_has_two_boxes_and_no_box_too_many(case: Case) -> None:
-    found = case.sparse()
-    one_box_a_point(found, case.anchors, case.targets)
-    if case.topk2 not in (None, case.topk) and len(found):
-        assert found.gts.bincount().max() <= case.topk2
-    assert (found.scores > 0).all()
+def test_no_point_has_two_boxes_and_no_box_too_many_points(case: Case) -> None:
+    result = case.sparse()
+    one_box_per_point(result, case.anchors, case.targets)
+    if case.topk2 not in (None, case.topk) and len(result):
+        assert result.gts.bincount().max() <= case.topk2
+    assert (result.scores > 0).all()
 
 
 @settings(max_examples=15, deadline=None)
@@ -226,59 +240,59 @@ def test_images_may_be_mixed(case: Case, seed: int) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_images_do_not_matter_to_each_other(case: Case) -> None:
+def test_images_do_not_affect_each_other(case: Case) -> None:
     one_by_one(case.assigner, case)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_half_precision_is_worked_on_in_single(dtype: torch.dtype, case: Case) -> None:
+def test_half_precision_is_processed_in_single_precision(dtype: torch.dtype, case: Case) -> None:
     half = case.of_type(dtype)
-    found = half.sparse()
-    assert found.scores.isfinite().all()
-    identical(found, half.of_type(torch.float32).sparse())
+    result = half.sparse()
+    assert result.scores.isfinite().all()
+    identical(result, half.of_type(torch.float32).sparse())
 
 
 def test_large_half_precision_boxes_are_finite() -> None:
-    """65,504 is the largest number of float16: the square of 300 px is above."""
+    """The square of 300 px exceeds 65,504, the largest number of float16."""
     anchors = Anchors.of_image((640, 640), [8, 16, 32])
     zero = torch.zeros(1, dtype=torch.int64)
-    found = SparseTaskAlignedAssigner(num_classes=1)(
+    result = SparseTaskAlignedAssigner(num_classes=1)(
         torch.full((1, len(anchors), 1), 0.5, dtype=torch.float16),
         torch.tensor([20.0, 20, 600, 620]).half().expand(1, len(anchors), 4),
         anchors,
         Targets(images=zero, labels=zero, boxes_xyxy=torch.tensor([[10.0, 10, 630, 630]])),
     )
-    assert len(found) == 10
-    assert found.scores.isfinite().all()
+    assert len(result) == 10
+    assert result.scores.isfinite().all()
 
 
 @settings(max_examples=20)
 @given(case=cases())
-def test_one_measure_and_power_for_all_classes_may_be_said_class_by_class(case: Case) -> None:
+def test_one_similarity_and_beta_may_be_given_per_class(case: Case) -> None:
     n_classes = case.pred_scores.shape[2]
-    plain = SparseTaskAlignedAssigner(num_classes=n_classes, beta=5.0, overlap=iou)
+    plain = SparseTaskAlignedAssigner(num_classes=n_classes, beta=5.0, similarity=iou)
     by_class = replace(
         plain,
         beta=torch.full((n_classes,), 5.0),
-        overlap=OverlapByClass(overlaps=(ciou, iou), choice=torch.ones(n_classes).long()),
+        similarity=SimilarityByClass(measures=(ciou, iou), choice=torch.ones(n_classes).long()),
     )
-    found = [
+    result = [
         each.assign(case.predictions, case.anchors, case.targets) for each in (plain, by_class)
     ]
-    identical(*found)
+    identical(*result)
 
 
-def test_each_class_has_its_own_power() -> None:
+def test_each_class_has_its_beta() -> None:
     anchors = Anchors.of_image((64, 64), [16])
     points = anchors.points_xy
     boxes = torch.tensor([[-12.0, -12, 28, 28], [31.0, 31, 61, 61]])
     targets = Targets(
         images=torch.zeros(2, dtype=torch.int64), labels=torch.tensor([0, 1]), boxes_xyxy=boxes
     )
-    found = SparseTaskAlignedAssigner(
-        num_classes=2, beta=torch.tensor([6.0, 1.0]), overlap=ciou_nwd, eps=0
+    result = SparseTaskAlignedAssigner(
+        num_classes=2, beta=torch.tensor([6.0, 1.0]), similarity=nwd, eps=0
     )(
         torch.full((1, len(anchors), 2), 0.25),
         torch.cat((points - 12, points + 12), dim=1)[None],
@@ -286,11 +300,11 @@ def test_each_class_has_its_own_power() -> None:
         targets,
     )
     for gt, beta in enumerate([6.0, 1.0]):
-        own = found.gts == gt
-        centres = points[found.anchors[own]]
-        near = ciou_nwd(
+        of_gt = result.gts == gt
+        centres = points[result.anchors[of_gt]]
+        similarities = nwd(
             boxes[gt].expand(len(centres), 4), torch.cat((centres - 12, centres + 12), 1)
         )
-        expected = (near / near.max()) ** beta * near.max()
-        torch.testing.assert_close(found.scores[own], expected)
-        assert own.sum() > 1
+        expected = (similarities / similarities.max()) ** beta * similarities.max()
+        torch.testing.assert_close(result.scores[of_gt], expected)
+        assert of_gt.sum() > 1

@@ -18,7 +18,7 @@ from training.assigners.simota import SparseSimOTA
 from training.assigners.ultralytics_drop_in import (
     SparseDropIn,
     SparseSimOTADropIn,
-    grid_of,
+    anchors_from_points,
     patch_ultralytics,
     patched_ultralytics,
     unpatch_ultralytics,
@@ -78,7 +78,7 @@ def test_all_five_tensors_are_those_of_simota(counts: list[int], topk2: int | No
     targets = Targets(
         images=images, labels=gt_labels[images, rows, 0].long(), boxes_xyxy=gt_boxes[images, rows]
     )
-    flat = SparseSimOTA(topk=7, most=topk2, num_classes=3)(
+    flat = SparseSimOTA(topk=7, max_points=topk2, num_classes=3)(
         scores, boxes, Anchors.of_image((96, 160), [8, 16, 32]), targets
     )
     assert len(flat) > 0 or not any(counts)
@@ -212,8 +212,8 @@ def test_patch_with_simota() -> None:
     with patched_ultralytics("simota"):
         criteria = [criterion_of(model) for model in models]
     assert [kinds_of(criterion) for criterion in criteria] == [{SparseSimOTADropIn}] * 2
-    one2one = criteria[1].one2one.assigner.flat()
-    assert (one2one.topk, one2one.most) == (7, 1)
+    one2one = criteria[1].one2one.assigner.sparse_assigner()
+    assert (one2one.topk, one2one.max_points) == (7, 1)
     assert one2one.num_classes == 3
     assert loss.v8DetectionLoss.__init__ is STOCK_INIT
 
@@ -288,7 +288,9 @@ def test_grid_of(sides: list[tuple[int, int]], *, backwards: bool) -> None:
         for (height, width), stride in list(zip(sides, [8, 16, 32], strict=True))[::step]
     ]
     grid = Anchors.of_levels(levels)
-    assert grid_of(grid.points_xy, [level.stride for level in levels]).levels == tuple(levels)
+    assert anchors_from_points(grid.points_xy, [level.stride for level in levels]).levels == tuple(
+        levels
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -300,7 +302,10 @@ def test_points_of_half_precision(
 ) -> None:
     maps = [torch.zeros(1, 1, *(int(side // s) for side in imgsz), dtype=dtype) for s in strides]
     points, of_points = make_anchors(maps, torch.tensor(strides), 0.5)
-    assert grid_of(points * of_points, strides).levels == Anchors.of_image(imgsz, strides).levels
+    assert (
+        anchors_from_points(points * of_points, strides).levels
+        == Anchors.of_image(imgsz, strides).levels
+    )
 
 
 @pytest.mark.parametrize("name", ["yolo11n-seg", "yolo11n-pose", "yolo26n-seg", "yolo11n-obb"])
@@ -315,6 +320,6 @@ def test_other_losses_stay_as_they_are(name: str) -> None:
 def test_points_of_other_grids_are_refused(strides: list[float]) -> None:
     points = Anchors.of_image((96, 160), [8, 16, 32]).points_xy
     with pytest.raises(
-        ValueError, match=r"^anchor points: 315 points, 20 in the first row, are no grids"
+        ValueError, match=r"^anchor points: 315 points, 20 in the first row, do not form grids"
     ):
-        grid_of(points, strides)
+        anchors_from_points(points, strides)

@@ -149,7 +149,7 @@ def test_stock_weight_matches_ultralytics(name: str, reg_max: int) -> None:
     [
         LossOptions(),
         LossOptions(similarity="ciou"),
-        LossOptions(similarity="nwd", beta=2.0, least_score=0.0),
+        LossOptions(similarity="nwd", beta=2.0, min_score=0.0),
     ],
 )
 @pytest.mark.parametrize("box", [None, "shared", "separate"])

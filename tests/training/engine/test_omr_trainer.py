@@ -15,7 +15,7 @@ from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from converters.formats.yolo import open_dataset
-from training.assigners.similarity import EPS, LEAST_SCORE, overlap
+from training.assigners.similarity import EPS, MIN_SCORE, ciou_nwd
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.config import TrainConfig
@@ -93,7 +93,7 @@ def test_both_copies_of_the_model_have_the_loss(trainer: OmrTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
         assert isinstance(model.criterion, DetectionLoss)
         assert model.criterion.assigner == SparseTaskAlignedAssigner(
-            num_classes=3, overlap=overlap, eps=EPS, least_score=LEAST_SCORE
+            num_classes=3, similarity=ciou_nwd, eps=EPS, min_score=MIN_SCORE
         )
         assert model.criterion.class_term is CLASS_TERMS["bce"]
 
@@ -134,7 +134,7 @@ def test_the_configuration_reaches_every_branch_of_the_loss(dataset: Path, tmp_p
         assert isinstance(model.criterion, E2ELoss)
         both = model.criterion.one2many, model.criterion.one2one
         assert [type(loss) for loss in both] == [DetectionLoss] * 2
-        assert [loss.assigner for loss in both] == [StaticAssigner(), StaticAssigner(most=1)]
+        assert [loss.assigner for loss in both] == [StaticAssigner(), StaticAssigner(max_points=1)]
         assert all(loss.class_term is CLASS_TERMS["varifocal"] for loss in both)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.similarity import OverlapByClass, ciou, ciou_nwd, iou, overlap
+from training.assigners.similarity import SimilarityByClass, ciou, ciou_nwd, iou, nwd
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig
@@ -160,13 +160,13 @@ def test_a_group_measures_fit_in_its_own_way() -> None:
     groups = config().groups
     own = HeadConfig(groups=tuple(replace(g, **w) for g, w in zip(groups, ways, strict=True)))
     assigner = assigner_of(own, similarity="ciou")
-    assert isinstance(assigner.overlap, OverlapByClass)
+    assert isinstance(assigner.similarity, SimilarityByClass)
     assert isinstance(assigner.beta, Tensor)
-    chosen = [assigner.overlap.overlaps[i] for i in assigner.overlap.choice.tolist()]
-    assert chosen == [ciou_nwd, ciou, iou, ciou, ciou_nwd]  # LABELS
+    chosen = [assigner.similarity.measures[i] for i in assigner.similarity.choice.tolist()]
+    assert chosen == [nwd, ciou, iou, ciou, nwd]  # LABELS
     assert assigner.beta.tolist() == [2, 6, 6, 6, 2]
     plain = assigner_of(config(), beta=4)
-    assert (plain.overlap, plain.beta) == (overlap, 4)
+    assert (plain.similarity, plain.beta) == (ciou_nwd, 4)
 
 
 def test_the_weight_of_a_group_is_that_of_its_losses() -> None:

@@ -53,8 +53,10 @@ def test_only_groups_must_be_there(tmp_path: Path) -> None:
             "groups: [{name: a, classes: []}]", r"classes: expected at least one", id="empty group"
         ),
         pytest.param("groups: [{classes: [x]}]", r"groups\[0\].name: missing", id="no name"),
-        pytest.param(TWO.replace("stem", "dot"), "groups: classes twice: dot", id="class twice"),
-        pytest.param(TWO.replace("b,", "a,"), "groups: groups twice: a", id="group twice"),
+        pytest.param(
+            TWO.replace("stem", "dot"), "groups: duplicate classes: dot", id="class twice"
+        ),
+        pytest.param(TWO.replace("b,", "a,"), "groups: duplicate groups: a", id="group twice"),
         pytest.param(TWO + "boxes: shared", r"boxes \(did you mean box\?\)", id="unknown key"),
         pytest.param(TWO + "box: both", "box: expected one of shared, separate", id="no such box"),
         pytest.param(TWO + "gate: true", "gate: expected one of none, cbam, got bool", id="gate"),

@@ -1,12 +1,12 @@
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pytest
 import torch
-from dense_signed import branches_of, use_nearness, use_signed
+from dense_below_zero import branches_of, use_bins_below_zero, use_similarity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,20 +20,15 @@ from ultralytics.utils.metrics import bbox_iou
 from ultralytics.utils.tal import bbox2dist, dist2bbox
 
 from class_maps import ConfigError
+from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
 from training.assigners.predictions import Predictions
-from training.assigners.similarity import OVERLAPS, SimilarityName
+from training.assigners.similarity import SIMILARITIES
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
+from training.assigners.torch_ties import TorchTiesAssigner
 from training.heads.distance_bins import allow_below_zero
-from training.losses.class_terms import ClassLoss
-from training.losses.detection import (
-    STOCK,
-    AssignerName,
-    DetectionLoss,
-    LossOptions,
-    detection_criterion,
-)
+from training.losses.detection import STOCK, DetectionLoss, LossOptions, detection_criterion
 from training.models.zoo import model_file
 
 Batch = dict[str, Tensor]
@@ -127,6 +122,18 @@ def alike(found: list[Tensor], expected: list[Tensor], share: float = 1e-6) -> N
         torch.testing.assert_close(got, wanted, rtol=share, atol=share * float(wanted.abs().max()))
 
 
+def with_torch_ties(model: DetectionModel, options: LossOptions = STOCK) -> Any:  # noqa: ANN401
+    """Build a loss that decides ties like Ultralytics; random outputs have many metrics of 0."""
+    criterion = detection_criterion(model, options)
+    for loss in branches_of(criterion):
+        stable = loss.assigner
+        assert isinstance(stable, SparseTaskAlignedAssigner)
+        loss.assigner = TorchTiesAssigner(
+            **{f.name: getattr(stable, f.name) for f in fields(stable)}
+        )
+    return criterion
+
+
 def weighted(model: DetectionModel, seed: int) -> DetectionModel:
     """A copy, with the same parameters, that weighs its classes."""
     model = copy.copy(model)
@@ -146,7 +153,7 @@ def test_same_as_ultralytics_for_few_and_many_boxes(name: str, counts: list[int]
     case = Case(model=model_of(name), counts=counts)
     found, expected = (
         case.results(criterion)
-        for criterion in (detection_criterion(case.model), case.model.init_criterion())
+        for criterion in (with_torch_ties(case.model), case.model.init_criterion())
     )
     alike(found, expected)
     assert expected[0].min() > 0 or sum(counts) < 2
@@ -174,7 +181,7 @@ def test_same_as_ultralytics(
     if class_weights:
         model = weighted(model, seed)
     case = Case(model=model, counts=counts, imgsz=imgsz, seed=seed)
-    alike(case.results(detection_criterion(model)), case.results(model.init_criterion()))
+    alike(case.results(with_torch_ties(model)), case.results(model.init_criterion()))
 
 
 @settings(max_examples=25)
@@ -185,7 +192,7 @@ def test_same_as_ultralytics(
     imgsz=st.sampled_from([(64, 96), (128, 128)]),
     seed=st.integers(0, 2**32),
 )
-def test_nearness_and_signed_bins_are_those_of_the_dense_loss(
+def test_similarity_and_bins_below_zero_equal_a_dense_loss_with_them(
     name: str,
     signed: bool,
     counts: list[int],
@@ -194,10 +201,10 @@ def test_nearness_and_signed_bins_are_those_of_the_dense_loss(
 ) -> None:
     model = model_of(name, signed=signed)
     dense = model.init_criterion()
-    use_nearness(dense)
-    use_signed(dense, model.model[-1])
+    use_similarity(dense)
+    use_bins_below_zero(dense, model.model[-1])
     case = Case(model=model, counts=counts, imgsz=imgsz, seed=seed)
-    alike(case.results(detection_criterion(model, LossOptions())), case.results(dense))
+    alike(case.results(with_torch_ties(model, LossOptions())), case.results(dense))
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
@@ -288,11 +295,11 @@ def test_the_loss_is_what_the_assignment_comes_to(
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-@pytest.mark.parametrize("overlap", OVERLAPS)
+@pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("assigner", ["simota", "static"])
-def test_other_assigners(assigner: AssignerName, overlap: SimilarityName, name: str) -> None:
+def test_other_assigners(assigner: AssignerName, similarity: SimilarityName, name: str) -> None:
     case = Case(model=model_of(name), counts=[40, 0, 9])
-    options = LossOptions(assigner=assigner, similarity=overlap)
+    options = LossOptions(assigner=assigner, similarity=similarity)
     criterion, assigners = remembering(case.model, options)
     for result in case.results(criterion):
         assert result.isfinite().all()
@@ -370,7 +377,7 @@ def test_masked_classes_cost_nothing_and_change_nothing_else(
 ) -> None:
     model = weighted(model_of(name), seed)
     case = Case(model=model, counts=counts, seed=seed)
-    criterion = detection_criterion(model, LossOptions())
+    criterion = with_torch_ties(model, LossOptions())
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(len(counts), 3, generator=generator) < 0.5
     masked, plain = case.results(criterion, class_mask=mask), case.results(criterion)
@@ -381,7 +388,7 @@ def test_masked_classes_cost_nothing_and_change_nothing_else(
         assert torch.equal(of_masked, of_plain)
     assert torch.equal(masked[0][[0, 2]], plain[0][[0, 2]])
     stock = model.init_criterion()
-    use_nearness(stock)
+    use_similarity(stock)
     for loss in branches_of(stock):
         loss.class_weights = loss.class_weights * mask[:, None]  # (B, 1, C)
     alike(masked, case.results(stock))
@@ -415,7 +422,7 @@ def test_a_masked_class_is_as_if_the_head_had_no_logits_for_it() -> None:
 def test_a_model_under_autocast_has_finite_gradients(name: str, counts: list[int]) -> None:
     model = copy.deepcopy(model_of(name, signed=True))
     batch = labels_of(counts, 3, torch.Generator().manual_seed(0))
-    criterion = detection_criterion(model, LossOptions())
+    criterion = with_torch_ties(model, LossOptions())
     torch.manual_seed(0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         preds = model(torch.rand(2, 3, 64, 64))
@@ -507,7 +514,7 @@ def test_boxes_without_a_size_are_looked_for_around_their_place(name: str) -> No
         assert all(result.isfinite().all() for result in results)
         assert results[0].all() or options is STOCK
     stock = case.results(case.model.init_criterion(), bboxes=boxes)
-    alike(case.results(detection_criterion(case.model), bboxes=boxes), stock)
+    alike(case.results(with_torch_ties(case.model), bboxes=boxes), stock)
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
@@ -517,7 +524,7 @@ def test_all_labels_of_one_class(name: str) -> None:
         zeros = torch.zeros(39, 1)
         found, expected = (
             case.results(criterion, cls=zeros)
-            for criterion in (detection_criterion(case.model), case.model.init_criterion())
+            for criterion in (with_torch_ties(case.model), case.model.init_criterion())
         )
         alike(found, expected)
 

@@ -1,7 +1,6 @@
 """The loss with a known number of pairs, whose host never waits for the device."""
 
 import functools
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast, get_args
 
@@ -16,18 +15,11 @@ from torch.utils._pytree import tree_map
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.candidate_pairs import CandidatePairs
-from training.assigners.similarity import OverlapByClass, SimilarityName
+from settings.training import AssignerName, ClassLoss, SimilarityName
+from training.assigners.similarity import SimilarityByClass
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
-from training.losses.class_terms import ClassLoss
-from training.losses.detection import (
-    AssignerName,
-    DetectionLoss,
-    LossOptions,
-    PairCounter,
-    detection_criterion,
-)
+from training.losses.detection import DetectionLoss, LossOptions, PairCounter, detection_criterion
 from training.models.zoo import model_file
 
 IMGSZ = (64, 96)
@@ -35,14 +27,6 @@ N_CLASSES = 4
 NAMES = ["yolo11n", "yolo26n", "yolov8n-p2", "separate"]
 ASSIGNERS = get_args(AssignerName)
 COUNTS = [[0], [0, 0], [1], [0, 1], [3, 0, 40], [90, 60]]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _ties_as_on_a_gpu() -> Iterator[None]:
-    """Let the first of equal points win, also where a CPU's ``torch.topk`` would take another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CandidatePairs, "_retied", lambda _pairs, chosen, _metrics, _k: chosen)
-        yield
 
 
 @functools.cache
@@ -115,8 +99,8 @@ def results(
     return [value.detach(), torch.stack([*items.values()]), *slopes]
 
 
-def options_of(assigner: AssignerName, overlap: SimilarityName, loss: ClassLoss) -> LossOptions:
-    own = {} if assigner == "static" else {"similarity": overlap}
+def options_of(assigner: AssignerName, similarity: SimilarityName, loss: ClassLoss) -> LossOptions:
+    own = {} if assigner == "static" else {"similarity": similarity}
     return LossOptions(assigner=assigner, class_loss=loss, **own)  # type: ignore[arg-type]
 
 
@@ -142,7 +126,7 @@ def test_same_loss_as_with_waiting(name: str, assigner: AssignerName, counts: li
 @given(
     name=st.sampled_from(NAMES),
     assigner=st.sampled_from(ASSIGNERS),
-    overlap=st.sampled_from(get_args(SimilarityName)),
+    similarity=st.sampled_from(get_args(SimilarityName)),
     class_loss=st.sampled_from(get_args(ClassLoss)),
     counts=st.lists(st.integers(0, 70), min_size=1, max_size=4),
     masked=st.booleans(),
@@ -151,13 +135,13 @@ def test_same_loss_as_with_waiting(name: str, assigner: AssignerName, counts: li
 def test_same_loss_for_every_option(
     name: str,
     assigner: AssignerName,
-    overlap: SimilarityName,
+    similarity: SimilarityName,
     class_loss: ClassLoss,
     counts: list[int],
     masked: bool,
     seed: int,
 ) -> None:
-    model, options = model_of(name), options_of(assigner, overlap, class_loss)
+    model, options = model_of(name), options_of(assigner, similarity, class_loss)
     batch = batch_of(counts, seed, masked=masked)
     n_pairs = pairs_of(model, options, batch)
     waiting = results(model, options, counts, batch, seed)
@@ -175,12 +159,12 @@ def test_host_never_waits(name: str, assigner: AssignerName, counts: list[int]) 
 
 
 @pytest.mark.parametrize("assigner", ["tal", "simota"])
-@pytest.mark.parametrize("overlap", get_args(SimilarityName))
+@pytest.mark.parametrize("similarity", get_args(SimilarityName))
 @pytest.mark.parametrize("class_loss", get_args(ClassLoss))
 def test_host_never_waits_for_any_option(
-    assigner: AssignerName, overlap: SimilarityName, class_loss: ClassLoss
+    assigner: AssignerName, similarity: SimilarityName, class_loss: ClassLoss
 ) -> None:
-    never_waits("separate", options_of(assigner, overlap, class_loss), [30, 0, 25])
+    never_waits("separate", options_of(assigner, similarity, class_loss), [30, 0, 25])
 
 
 def never_waits(name: str, options: LossOptions, counts: list[int]) -> None:
@@ -238,9 +222,9 @@ def _move_loss(loss: object, moved: Any) -> None:  # noqa: ANN401
     for name, value in vars(loss).items():
         setattr(loss, name, moved(value))
     fields: dict[str, Any] = {}
-    overlap = getattr(loss.assigner, "overlap", None)
-    if isinstance(overlap, OverlapByClass):
-        fields["overlap"] = replace(overlap, choice=moved(overlap.choice))
+    similarity = getattr(loss.assigner, "similarity", None)
+    if isinstance(similarity, SimilarityByClass):
+        fields["similarity"] = replace(similarity, choice=moved(similarity.choice))
     if isinstance(beta := getattr(loss.assigner, "beta", None), Tensor):
         fields["beta"] = moved(beta)
     loss.assigner = replace(cast(Any, loss.assigner), **fields)

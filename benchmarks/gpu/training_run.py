@@ -43,7 +43,7 @@ class Window:
         warm_up: Steps before the window.
         steps: Steps of the window.
         max_seconds: Seconds after which the window ends early.
-        clock: Function that returns the time in seconds, with ``sync`` after waiting for the device.
+        clock: Function that returns the time in seconds; ``sync`` waits for the device first.
     """
 
     def __init__(

@@ -14,20 +14,14 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 
 from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padded
 from benchmarks.plain_simota import plain_simota
+from settings.training import AssignerName, SimilarityName
 from training.assigners.assignment import Assignment, candidate_counts
 from training.assigners.predictions import DensePredictions
-from training.assigners.similarity import SimilarityName
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.assigners.ultralytics_drop_in import SparseDropIn
-from training.losses.detection import (
-    STOCK,
-    AssignerName,
-    DetectionLoss,
-    LossOptions,
-    PairCounter,
-)
+from training.losses.detection import STOCK, DetectionLoss, LossOptions, PairCounter
 
 Call = Callable[[], object]
 

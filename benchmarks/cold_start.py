@@ -33,7 +33,8 @@ import torch
 
 from converters.formats.yolo import YoloDataset, open_dataset
 from converters.page import Page
-from eval.metrics.coco import DetectionReport, evaluate
+from eval.metrics.coco import evaluate
+from eval.reports.detection import DetectionReport
 from training.assigners.similarity import EPS, MIN_SCORE
 from training.config import TrainConfig
 from training.losses.detection import STOCK, LossOptions

@@ -21,7 +21,7 @@ import torch
 from benchmarks.assigner import machine
 from benchmarks.measuring import measure
 from converters.formats.yolo import open_dataset
-from training.density.pipeline_counts import spread
+from training.density.pipeline_counts import symbol_spread
 
 IMGSZ = 640
 
@@ -84,7 +84,7 @@ def show_density(data: Path) -> int:
     """Print the density of the pages, and return the number of symbols."""
     dataset = open_dataset(data)
     pages = list(dataset.pages("train"))
-    symbols = spread([len(page.labels) for page in pages])
+    symbols = symbol_spread([len(page.labels) for page in pages])
     if symbols is None:
         sys.exit(f"{data}: no pages")
     occur = len(np.unique(np.concatenate([page.labels for page in pages])))

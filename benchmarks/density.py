@@ -46,10 +46,10 @@ def steps(data: Path, mosaic: float) -> None:
         from training.density import analysis, crowding, report
         from training.memory.gpus import find_gpu
     for module, names in (
-        (crowding, ("pages_of", "as_trained", "symbols_of", "points_by_level")),
+        (crowding, ("pages_of", "simulate_draws", "symbols_of", "points_by_level")),
         (analysis, ("size_rows", "least_scale", "largest_tile", "anchor_rows")),
-        (analysis, ("contest", "ceilings", "cold_start")),
-        (report, ("form_of", "find_launch", "memory_over_batch")),
+        (analysis, ("anchor_competition", "maximum_recall", "initial_weights")),
+        (report, ("head_form", "find_launch", "memory_over_batch")),
     ):
         for name in names:
             setattr(module, name, _timed(name, getattr(module, name)))
@@ -57,7 +57,7 @@ def steps(data: Path, mosaic: float) -> None:
     with step("all of analyze"):
         analysed = report.analyze(config, find_gpu(GPU))
     with step("page"):
-        density_page(analysed.to_json())
+        density_page(analysed.report())
 
 
 def _timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:

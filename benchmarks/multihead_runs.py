@@ -23,7 +23,8 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from converters.formats.yolo import YoloDataset
 from converters.page import Page
-from eval.metrics.coco import DetectionReport, evaluate
+from eval.metrics.coco import evaluate
+from eval.reports.detection import DetectionReport
 from training.config import TrainConfig
 from training.data import augmentation
 from training.engine import omr_trainer

@@ -82,7 +82,7 @@ def _marks(x: svg.Log, result: "RangeTest") -> list[str]:
         (result.steepest, "steepest descent"),
         (result.tenth_of_lowest, "a tenth of the rate with the lowest loss"),
     )
-    shapes = []
+    shapes: list[str] = []
     for row, (rate, name) in enumerate(marks):
         if rate is not None:
             position, height = x(rate), 20 + 24 * row

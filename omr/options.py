@@ -1,4 +1,4 @@
-"""Options that mean the same in every command."""
+"""Options that several commands share."""
 
 import os
 from typing import Annotated, TypeAlias
@@ -8,31 +8,42 @@ import typer
 from class_maps import ConfigError
 
 AsJson: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print the result on stdout, for machines.")
+    bool, typer.Option("--json", help="Print the result as JSON on stdout.")
 ]
 Device: TypeAlias = Annotated[
-    str, typer.Option(help="cpu, 0, 0,1 ...", show_default="the first GPU, or the CPU")
+    str,
+    typer.Option(
+        help="Device: cpu, or the index of a GPU; 0,1 for several GPUs.",
+        show_default="the first GPU, or the CPU",
+    ),
 ]
 Trust: TypeAlias = Annotated[
     bool,
-    typer.Option("--trust", help="Let a pickle with weights run its code, if nothing else helps."),
+    typer.Option("--trust", help="Load pickled weights even if that executes their code."),
 ]
 Workers: TypeAlias = Annotated[
-    int, typer.Option(help="Processes; 0: one a core. The result is the same.", min=0)
+    int,
+    typer.Option(help="Worker processes; 0 = one per core. Does not change the output.", min=0),
 ]
-MOST_A_CORE = 16
-"""Processes that may share a core: more of them would only wait, and fill the memory."""
+MAX_PER_CORE = 16
+"""Most worker processes per core; more would only wait and use memory."""
 
 
 def n_processes(workers: int = 0) -> int:
-    """What ``--workers`` asks for.
+    """Return the number of worker processes.
+
+    Args:
+        workers: Value of ``--workers``; 0 for one process per core.
 
     Raises:
-        ConfigError: It is out of all proportion to the machine.
+        ConfigError: The machine has far fewer cores.
     """
     cores = len(os.sched_getaffinity(0))
-    if workers > MOST_A_CORE * cores:
+    if workers > MAX_PER_CORE * cores:
         raise ConfigError(
-            f"--workers {workers} is too many for {cores} cores; 0 takes as many as there are"
+            f"too many for {cores} cores; expected {MAX_PER_CORE * cores} or less, or 0 for one "
+            "process per core",
+            option="--workers",
+            value=workers,
         )
     return workers or cores

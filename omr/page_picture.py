@@ -13,7 +13,7 @@ from converters.files.overwriting import check_files
 from converters.find_page import FoundPage
 from converters.page import Page
 from converters.tally import count
-from eval.pictures.contact_sheet import AnnotatedPage, annotated_page
+from eval.pictures.annotated_page import AnnotatedPage, annotated_page
 
 ENLARGED_SIDE_PX = 1600
 """Side up to which small images are enlarged by default, by a whole number."""
@@ -120,7 +120,7 @@ def _description(
         "classes": count(page.labels, chosen.names),
         "repeated": _symbols(page, chosen.names, picture.repeated),
         "beyond_the_page": _symbols(page, chosen.names, np.flatnonzero(is_beyond).tolist()),
-        "without_text": picture.n_untold,
+        "without_text": picture.n_unlabelled,
     }
 
 

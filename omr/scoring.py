@@ -21,8 +21,9 @@ from converters import images
 from converters.files.overwriting import check_files
 from converters.formats.yolo import YoloDataset, open_dataset
 from converters.page import Page
-from eval.metrics.coco import MAX_CONF, DetectionReport, evaluate
+from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
+from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
 from training.predict.detector import class_names, predict
 from training.predict.max_det import suggested_max_det

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")])
-PACKAGES = "omr|eval|training|converters|class_maps|benchmarks|tests"
+PACKAGES = "omr|eval|training|converters|settings|class_maps|benchmarks|tests"
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MODULE = re.compile(rf"`((?:{PACKAGES})/[\w./-]+\.(?:py|yaml|json|jsonl|sh|txt|md))`")

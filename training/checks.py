@@ -10,7 +10,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, MissingExtraError
 from converters.files.overwriting import check_folder, is_free
-from training.config import CONFIG_FILE, STRIDE, TrainConfig
+from settings.training import STRIDE, AssignerName
+from training.config import CONFIG_FILE, TrainConfig
 from training.data.label_files import check_images
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
@@ -20,7 +21,7 @@ from training.engine.tensorboard import check_tensorboard
 from training.heads.distance_bins import has_bins_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.losses.detection import UNUSED, AssignerName
+from training.losses.detection import UNUSED
 from training.models.description import activation_kept
 from training.models.transfer import check_fit
 from training.runtime.devices import check_device
@@ -51,14 +52,14 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
         InputError: The weights are of another model, or an image cannot be trained on.
     """
     options.transforms.check(inputs.data)
-    check_heads(config, options, inputs)
+    _check_heads(config, options, inputs)
     check_freezing(options.freezing, weights=inputs.model, epochs=config.epochs)
     _check_last_batch(config, inputs.counts["train"].images)
     if is_first():
         check_images(inputs.image_labels("train") | inputs.image_labels("val"))
 
 
-def check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
+def _check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
     """Check that the class groups match the data, and that the weights match both.
 
     Raises:

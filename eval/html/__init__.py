@@ -1,1 +1,1 @@
-"""Building blocks of HTML reports: page, plots, SVG shapes, number format."""
+"""HTML reports: page templates, plots, SVG shapes and number formats."""

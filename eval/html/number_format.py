@@ -1,12 +1,12 @@
-"""Numbers as people read them; what is None is a dash."""
+"""Number formats for readers; None becomes a dash."""
 
 MIB, GIB = 2**20, 2**30
 NONE = "-"
-_SPACE = "\u00a0"  # no line ends here
+_SPACE = "\u00a0"  # prevents a line break
 
 
 def memory(n_bytes: float | None) -> str:
-    """Write bytes in the unit that ``nvidia-smi`` counts in: ``19.3 GiB`` or ``312 MiB``."""
+    """Format bytes in the units of ``nvidia-smi``: ``19.3 GiB`` or ``312 MiB``."""
     if n_bytes is None:
         return NONE
     if n_bytes >= GIB:
@@ -17,7 +17,7 @@ def memory(n_bytes: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """Write a share from 0 to 1 as per cent; only none is 0 %, only all is 100 %."""
+    """Format a fraction from 0 to 1 as a percentage; only exact values become 0% and 100%."""
     if value is None:
         return NONE
     if 0 < value < 0.0005:
@@ -28,7 +28,7 @@ def share(value: float | None) -> str:
 
 
 def amount(value: int | float | None) -> str:
-    """Write a number of things: ``1,234`` or, for a small mean, ``12.5``."""
+    """Format a count such as ``1,234``, or a small mean such as ``12.5``."""
     if value is None:
         return NONE
     whole = isinstance(value, int) or value >= 100
@@ -36,12 +36,12 @@ def amount(value: int | float | None) -> str:
 
 
 def counted(n: int, one: str, many: str) -> str:
-    """Write a number with its noun: ``1 image``, ``1,714 images``."""
+    """Format a count with its noun: ``1 image``, ``1,714 images``."""
     return f"{amount(n)} {one if n == 1 else many}"
 
 
 def pixels(value: float | None) -> str:
-    """Write a length in pixels without its unit."""
+    """Format a length in pixels, without its unit."""
     if value is None:
         return NONE
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"

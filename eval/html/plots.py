@@ -1,110 +1,113 @@
-"""Plots of an HTML page that stands alone: histogram, stack, ranges, dots, heat map.
+"""Plots of an HTML report as inline SVG: histogram, stacked bars, ranges, dots, heat map.
 
-Each is the text of an inline SVG. What it shows is also said in words: ``label`` is read out, and a
-pointer that rests on a mark shows what it stands for. The page needs
-:data:`eval.html.svg.STYLE` once.
+Every plot has a description for screen readers, and tooltips that give the value of each mark.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from math import ceil
+
+from markupsafe import Markup
 
 from eval.html import svg
 from eval.html.svg import LEFT, RIGHT, Linear, Log
 
 N_COLOURS = 6
-_LABELLED_LEFT = 43.0
-"""Where it begins to the right of names."""
+_MATRIX_LEFT = 43.0
+"""Left edge of a heat map in per cent, right of the row names."""
 _SCALE = 8.0
-"""Room for the numbers of a vertical scale, per cent of the width."""
+"""Width of a vertical scale in per cent."""
 _BAR_SHARE = 0.72
 _ROW_PX, _CELL_PX, _CELL_NAMES_PX = 48, 24, 140
 _DOT_ROW_PX = 42
 _PLOT_PX = 230
 _NAME_LETTERS, _ROW_LETTERS = 17, 22
-"""What has room on a phone: beside a heat map, and above a row with its figures behind."""
+"""Maximum length of names next to a heat map and above a row, chosen to fit a phone."""
+_RANGE_COLOURS = (0, 3)
+_DOT_COLOURS = (4, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """The values of one colour."""
+    """Values of one colour."""
 
     name: str
     values: Sequence[float]
-    """One for each category."""
+    """One value per category."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Level:
-    """A horizontal line across the bars, at the same height for all of them."""
+class ReferenceLine:
+    """Horizontal line across all bars."""
 
     name: str
-    """Stands behind the value: its unit, and what it is."""
+    """Text after the value: its unit and meaning."""
     value: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RangeRow:
-    """A name with bars from low to high."""
+    """Row of a range plot."""
 
     name: str
     ranges: Sequence[tuple[float, float, float]]
-    """Low, middle and high of each colour; above 0."""
+    """Low, middle and high of each colour; positive."""
     note: str = ""
-    """Stands behind the name."""
+    """Text after the name."""
     warning: str = ""
-    """Stands behind the note."""
+    """Text after the note."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DotRow:
-    """A name with a dot for each colour, the first of them hollow."""
+    """Row of a dot plot, with one dot per colour, the first of them hollow."""
 
     name: str
     values: Sequence[float]
-    """Shares, 0 to 1."""
+    """Fractions, 0 to 1."""
 
 
-def histogram(plot: str, label: str, counts: Sequence[tuple[int, int]], *, n_bins: int = 24) -> str:
-    """Draw how often whole numbers occur.
+def histogram(
+    plot: str, label: str, counts: Sequence[tuple[int, int]], *, n_bins: int = 24
+) -> Markup:
+    """Draw the frequencies of whole numbers.
 
     Args:
-        plot: The id of the plot in its page.
-        label: What it shows, in words.
-        counts: Numbers and how often each occurs.
-        n_bins: Bars at most; they are equally wide and hold whole numbers.
+        plot: Element id of the plot, unique within its page.
+        label: Description for screen readers.
+        counts: Pairs of a number and its frequency.
+        n_bins: Maximum number of bars; all bars are equally wide.
     """
     bins = binned(counts, n_bins)
     if not bins:
-        return svg.picture(plot, label, 40, _nothing())
+        return svg.picture(plot, label, 40, [_empty_plot()])
     top = max(n for _, _, n in bins)
     first, last = bins[0][0], bins[-1][1] + 1
     x = Linear(first, last, LEFT, RIGHT)
-    body = [svg.across(_PLOT_PX - 40), svg.text(0, 16, f"{top:,}", "tick")]
+    shapes = [svg.grid_line(_PLOT_PX - 40), svg.text(0, 16, f"{top:,}", "tick")]
     for low, high, n in bins:
         height = (_PLOT_PX - 70) * n / top
-        title = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        interval = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         left, right = x(low), x(high + 1)
-        rect = svg.rect(left, _PLOT_PX - 40 - height, right - left, height, "bar s0")
-        body.append(svg.titled(rect, f"{title}: {n:,}"))
+        bar = svg.rect(left, _PLOT_PX - 40 - height, right - left, height, "bar s0")
+        shapes.append(svg.with_tooltip(bar, f"{interval}: {n:,}"))
     for tick in svg.ticks(first, last - 1):
         at = x(tick)
-        body.append(svg.text(at, _PLOT_PX - 20, f"{tick:,}", "tick", svg.anchor(at)))
-    return svg.picture(plot, label, _PLOT_PX - 10, "".join(body))
+        shapes.append(svg.text(at, _PLOT_PX - 20, f"{tick:,}", "tick", svg.anchor_inside(at)))
+    return svg.picture(plot, label, _PLOT_PX - 10, shapes)
 
 
 def binned(counts: Sequence[tuple[int, int]], n_bins: int) -> list[tuple[int, int, int]]:
-    """Put whole numbers into equally wide bins.
+    """Group whole numbers into equally wide bins.
 
     Args:
-        counts: Numbers and how often each occurs.
-        n_bins: Bins at most.
+        counts: Pairs of a number and its frequency.
+        n_bins: Maximum number of bins.
 
     Returns:
-        First and last number of each bin and how many there are; every bin from the smallest
-        number to the largest, empty ones too.
+        First number, last number and frequency of each bin from the smallest number to the
+        largest, including empty bins.
     """
     if not counts:
         return []
@@ -124,43 +127,44 @@ def stacked_bars(
     categories: Sequence[str],
     series: Sequence[Series],
     *,
-    level: Level | None = None,
+    reference: ReferenceLine | None = None,
     dashed: Series | None = None,
     marked: str | None = None,
     top: float | None = None,
-) -> str:
-    """Draw one bar a category, its series on top of each other.
+) -> Markup:
+    """Draw one bar per category, with the series stacked.
 
     Args:
-        plot: The id of the plot in its page.
-        label: What it shows, in words.
-        categories: What stands under the bars.
-        series: Bottom first, :data:`N_COLOURS` at most.
-        level: A line across.
-        dashed: A value a category, joined by a dashed line.
-        marked: The category to point out.
-        top: Where the plot ends; what is higher is cut off, and marked with an arrow.
+        plot: Element id of the plot, unique within its page.
+        label: Description for screen readers.
+        categories: Labels of the bars.
+        series: Stacked series, bottom first, at most :data:`N_COLOURS`.
+        reference: Horizontal line across the bars.
+        dashed: Series drawn as a dashed line.
+        marked: Category to highlight.
+        top: Upper limit of the vertical scale; higher values are clipped and get an arrow.
     """
     if not categories:
-        return svg.picture(plot, label, 40, _nothing())
+        return svg.picture(plot, label, 40, [_empty_plot()])
     totals = [sum(one.values[i] for one in series) for i in range(len(categories))]
-    highest = top or max([*totals, level.value if level else 0, *(dashed.values if dashed else ())])
+    highest = top or max(
+        [*totals, reference.value if reference else 0, *(dashed.values if dashed else ())]
+    )
     y = Linear(0, highest or 1, _PLOT_PX + 30, 40)
     step = (RIGHT - LEFT - _SCALE) / len(categories)
     lefts = [LEFT + _SCALE + i * step for i in range(len(categories))]
     width = step * _BAR_SHARE
-    body = [
-        svg.across(y(tick)) + svg.text(0, y(tick) - 4, f"{tick:g}", "tick")
-        for tick in svg.ticks(0, y.end)
-    ]
+    shapes = []
+    for tick in svg.ticks(0, y.end):
+        shapes += [svg.grid_line(y(tick)), svg.text(0, y(tick) - 4, f"{tick:g}", "tick")]
     for i, (category, left) in enumerate(zip(categories, lefts, strict=True)):
         column = _Column(left=left, width=width, y=y, marked=category == marked)
-        body.append(column.drawn(category, [(one.name, one.values[i]) for one in series]))
+        shapes += column.shapes(category, [(one.name, one.values[i]) for one in series])
     if dashed:
-        body.append(_dashes([left + width / 2 for left in lefts], dashed, y))
-    if level:
-        body.append(_level(level, y))
-    return svg.picture(plot, label, _PLOT_PX + 60, "".join(body))
+        shapes += _dashed_line([left + width / 2 for left in lefts], dashed, y)
+    if reference:
+        shapes += _reference_line(reference, y)
+    return svg.picture(plot, label, _PLOT_PX + 60, shapes)
 
 
 def ranges(
@@ -170,164 +174,146 @@ def ranges(
     *,
     limits: tuple[float, float],
     lines: Sequence[float] = (),
-) -> str:
-    """Draw bars from low to high on a logarithmic axis, each under its name.
+) -> Markup:
+    """Draw bars from low to high on a logarithmic axis, below the name of each row.
 
     Args:
-        plot: The id of the plot in its page.
-        label: What it shows, in words.
-        rows: Top first.
-        limits: Where the axis begins and ends; above 0.
-        lines: Values to draw a line at.
+        plot: Element id of the plot, unique within its page.
+        label: Description for screen readers.
+        rows: Rows of the plot, top first.
+        limits: Ends of the axis; positive.
+        lines: Values that get a vertical line.
     """
     x = Log(*limits)
     height = 30 + _ROW_PX * len(rows)
     ticks = sorted({*lines, *(10.0**n for n in range(-1, 5))})
-    body = []
+    shapes = []
     for tick in (tick for tick in ticks if limits[0] <= tick <= limits[1]):
         style = "faint" if tick in lines else "grid"
-        body.append(svg.line(x(tick), 22, x(tick), height, style))
-        body.append(svg.text(x(tick), 14, f"{tick:g}", "tick", svg.anchor(x(tick))))
+        shapes.append(svg.line(x(tick), 22, x(tick), height, style))
+        shapes.append(svg.text(x(tick), 14, f"{tick:g}", "tick", svg.anchor_inside(x(tick))))
     for i, row in enumerate(rows):
         top = 30 + i * _ROW_PX
-        body.append(_name(row.name, top + 15, row.note, row.warning))
+        name = shortened(row.name, _ROW_LETTERS)
+        shapes.append(svg.row_name(top + 15, name, row.note, row.warning))
         for colour, (low, middle, high) in enumerate(row.ranges):
             at = top + 25 + colour * 9
             bar = svg.line(x(low), at, x(high), at, f"range s{_RANGE_COLOURS[colour]}")
-            tip = f"{row.name}: {low:.3g} to {high:.3g}, median {middle:.3g}"
-            body.append(svg.titled(bar, tip))
-            body.append(svg.line(x(middle), at - 5, x(middle), at + 5, "median"))
-    return svg.picture(plot, label, height, "".join(body))
+            tooltip = f"{row.name}: {low:.3g} to {high:.3g}, median {middle:.3g}"
+            shapes.append(svg.with_tooltip(bar, tooltip))
+            shapes.append(svg.line(x(middle), at - 5, x(middle), at + 5, "median"))
+    return svg.picture(plot, label, height, shapes)
 
 
-def dots(plot: str, label: str, rows: Sequence[DotRow]) -> str:
-    """Draw shares as dots from 0 to 100 %, each row under its name.
+def dots(plot: str, label: str, rows: Sequence[DotRow]) -> Markup:
+    """Draw fractions as dots between 0 and 100 %, below the name of each row.
 
     Args:
-        plot: The id of the plot in its page.
-        label: What it shows, in words.
-        rows: Top first.
+        plot: Element id of the plot, unique within its page.
+        label: Description for screen readers.
+        rows: Rows of the plot, top first.
     """
     x = Linear(0, 1, LEFT, RIGHT)
     height = 30 + _DOT_ROW_PX * len(rows)
-    body = []
+    shapes = []
     for tick in (0, 0.25, 0.5, 0.75, 1):
-        body.append(svg.line(x(tick), 22, x(tick), height, "grid"))
-        body.append(svg.text(x(tick), 14, f"{tick:.0%}", "tick", svg.anchor(x(tick))))
+        shapes.append(svg.line(x(tick), 22, x(tick), height, "grid"))
+        shapes.append(svg.text(x(tick), 14, f"{tick:.0%}", "tick", svg.anchor_inside(x(tick))))
     for i, row in enumerate(rows):
         top = 30 + i * _DOT_ROW_PX
-        body.append(_name(row.name, top + 15, " / ".join(f"{v:.0%}" for v in row.values)))
-        body.append(svg.line(x(min(row.values)), top + 27, x(max(row.values)), top + 27, "link"))
+        note = " / ".join(f"{v:.0%}" for v in row.values)
+        shapes.append(svg.row_name(top + 15, shortened(row.name, _ROW_LETTERS), note))
+        shapes.append(svg.line(x(min(row.values)), top + 27, x(max(row.values)), top + 27, "link"))
         for colour, value in reversed(list(enumerate(row.values))):
             style, radius = (f"s{_DOT_COLOURS[colour]}", 5) if colour else ("s4 hollow", 7)
-            dot = f'<circle cx="{x(value):.2f}%" cy="{top + 27}" r="{radius}" class="{style}"/>'
-            body.append(svg.titled(dot, f"{row.name}: {value:.1%}"))
-    return svg.picture(plot, label, height, "".join(body))
+            dot = svg.circle(x(value), top + 27, radius, style)
+            shapes.append(svg.with_tooltip(dot, f"{row.name}: {value:.1%}"))
+    return svg.picture(plot, label, height, shapes)
 
 
-def heat_map(plot: str, label: str, names: Sequence[str], values: Sequence[Sequence[int]]) -> str:
-    """Draw a table of numbers as squares, the darker the larger.
+def heat_map(
+    plot: str, label: str, names: Sequence[str], values: Sequence[Sequence[int]]
+) -> Markup:
+    """Draw a matrix as squares whose darkness follows the value.
 
     Args:
-        plot: The id of the plot in its page.
-        label: What it shows, in words.
-        names: Of the rows, and of the columns.
-        values: Rows of numbers from 0.
+        plot: Element id of the plot, unique within its page.
+        label: Description for screen readers.
+        names: Names of both rows and columns.
+        values: Rows of non-negative numbers.
     """
     most = max((value for row in values for value in row), default=0)
-    step = (RIGHT - _LABELLED_LEFT) / max(1, len(names))
-    body = []
+    step = (RIGHT - _MATRIX_LEFT) / max(1, len(names))
+    shapes = []
     for i, name in enumerate(names):
-        left, top = _LABELLED_LEFT + i * step, _CELL_NAMES_PX + i * _CELL_PX
-        body.append(_upright(left + step / 2, _CELL_NAMES_PX - 6, name))
-        row_name = svg.text(_LABELLED_LEFT, top + 17, shortened(name, _NAME_LETTERS), "", "end", -6)
-        body.append(svg.titled(row_name, name))
+        left, top = _MATRIX_LEFT + i * step, _CELL_NAMES_PX + i * _CELL_PX
+        short_name = shortened(name, _NAME_LETTERS)
+        shapes.append(svg.upright_text(left + step / 2, _CELL_NAMES_PX - 6, short_name))
+        row_name = svg.text(_MATRIX_LEFT, top + 17, short_name, "", "end", -6)
+        shapes.append(svg.with_tooltip(row_name, name))
         for j, value in enumerate(values[i]):
-            at = _LABELLED_LEFT + j * step
-            # The root keeps pairs visible that share little; letters on the darkest can be read.
-            shade = f' fill-opacity="{0.08 + 0.57 * (value / most) ** 0.5 if value else 0.04:.2f}"'
-            cell = svg.rect(at, top, step, _CELL_PX, "bar s0", extra=shade)
-            body.append(svg.titled(cell, f"{name}, {names[j]}: {value:,}"))
+            at = _MATRIX_LEFT + j * step
+            # The square root keeps small values visible; the limit keeps dark cells readable.
+            opacity = 0.08 + 0.57 * (value / most) ** 0.5 if value else 0.04
+            cell = svg.rect(at, top, step, _CELL_PX, "bar s0", opacity)
+            shapes.append(svg.with_tooltip(cell, f"{name}, {names[j]}: {value:,}"))
             if value:
-                shown = _short_number(value)
-                body.append(svg.text(at + step / 2, top + 17, shown, "roomy", "middle"))
-    return svg.picture(plot, label, _CELL_NAMES_PX + _CELL_PX * len(names) + 4, "".join(body))
-
-
-def legend(entries: Iterable[tuple[str, str]]) -> str:
-    """Explain colours.
-
-    Args:
-        entries: A class of the style sheet, such as ``s0``, and what it stands for.
-    """
-    keys = "".join(
-        f'<span><i class="key {style}"></i>{escape(name)}</span>' for style, name in entries
-    )
-    return f'<p class="legend">{keys}</p>'
+                short = _short_number(value)
+                shapes.append(svg.text(at + step / 2, top + 17, short, "roomy", "middle"))
+    return svg.picture(plot, label, _CELL_NAMES_PX + _CELL_PX * len(names) + 4, shapes)
 
 
 def shortened(name: str, letters: int) -> str:
-    """Take letters out of the middle of a name: classes differ at both ends."""
+    """Replace the middle of a long name by an ellipsis: class names differ at both ends."""
     if len(name) <= letters:
         return name
     head = (letters - 1) // 2
     return f"{name[:head]}…{name[len(name) - (letters - 1 - head) :]}"
 
 
-_RANGE_COLOURS = (0, 3)
-_DOT_COLOURS = (4, 0)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Column:
-    """One bar of a stack."""
+    """Bar of a stacked plot."""
 
     left: float
     width: float
     y: Linear
     marked: bool
 
-    def drawn(self, category: str, parts: Sequence[tuple[str, float]]) -> str:
+    def shapes(self, category: str, parts: Sequence[tuple[str, float]]) -> Iterable[Markup]:
         middle, floor_px = self.left + self.width / 2, self.y.low
-        body = []
         if self.marked:
-            body.append(svg.rect(self.left - 1, 0, self.width + 2, floor_px + 26, "band"))
+            yield svg.rect(self.left - 1, 0, self.width + 2, floor_px + 26, "band")
         below = 0.0
         for colour, (name, value) in enumerate(parts):
             height = self.y(below) - self.y(below + value)
             rect = svg.rect(self.left, self.y(below + value), self.width, height, f"part s{colour}")
-            body.append(svg.titled(rect, f"{category}: {name} {value:.3g}"))
+            yield svg.with_tooltip(rect, f"{category}: {name} {value:.3g}")
             below += value
-        cut_off = below > self.y.end
-        if self.marked or cut_off:
-            at = self.y.high + 20 if cut_off else self.y(below) - 6
+        clipped = below > self.y.end
+        if self.marked or clipped:
+            at = self.y.high + 20 if clipped else self.y(below) - 6
             style = "halo strong" if self.marked else "halo roomy"
-            words = f"{'↑' if cut_off else ''}{below:.3g}"
-            body.append(svg.text(middle, at, words, style, "middle"))
-        body.append(svg.text(middle, floor_px + 19, category, "", "middle"))
-        return "".join(body)
+            yield svg.text(middle, at, f"{'↑' if clipped else ''}{below:.3g}", style, "middle")
+        yield svg.text(middle, floor_px + 19, category, "", "middle")
 
 
-def _dashes(middles: Sequence[float], series: Series, y: Linear) -> str:
+def _dashed_line(middles: Sequence[float], series: Series, y: Linear) -> Iterable[Markup]:
     points = list(zip(middles, series.values, strict=True))
-    body = [
-        svg.line(x0, y(v0), x1, y(v1), "dashed")
-        for (x0, v0), (x1, v1) in pairwise(points)
-        if min(v0, v1) < y.end  # a line along the upper edge would look like a value
-    ]
+    for (x0, v0), (x1, v1) in pairwise(points):
+        if min(v0, v1) < y.end:  # a line along the upper edge would look like a value
+            yield svg.line(x0, y(v0), x1, y(v1), "dashed")
     for x, value in points:
-        dot = f'<circle cx="{x:.2f}%" cy="{y(value):.1f}" r="4" class="s4"/>'
-        body.append(svg.titled(dot, f"{series.name}: {value:.3g}"))
+        yield svg.with_tooltip(svg.circle(x, y(value), 4, "s4"), f"{series.name}: {value:.3g}")
         if value > y.end:
-            body.append(svg.text(x, y.high - 12, f"↑{value:.3g}", "halo roomy", "middle"))
-    return "".join(body)
+            yield svg.text(x, y.high - 12, f"↑{value:.3g}", "halo roomy", "middle")
 
 
-def _level(level: Level, y: Linear) -> str:
-    at = y(level.value)
-    words = f"{level.value:.3g} {level.name}"
-    # Bars grow to the right: there is room on the left.
-    return svg.line(0, at, 100, at, "mark") + svg.text(_SCALE, at - 7, words, "halo strong")
+def _reference_line(reference: ReferenceLine, y: Linear) -> Iterable[Markup]:
+    at = y(reference.value)
+    yield svg.line(0, at, 100, at, "reference")
+    # Bars grow to the right, so there is room on the left.
+    yield svg.text(_SCALE, at - 7, f"{reference.value:.3g} {reference.name}", "halo strong")
 
 
 def _short_number(value: int) -> str:
@@ -336,22 +322,5 @@ def _short_number(value: int) -> str:
     return f"{value / 1000:.1f}k" if value < 9950 else f"{value / 1000:.0f}k"
 
 
-def _nothing() -> str:
+def _empty_plot() -> Markup:
     return svg.text(0, 24, "nothing to show", "tick")
-
-
-def _upright(x: float, y: float, name: str) -> str:
-    """A name read from below, its end at the point; only inside its own SVG can it be turned."""
-    text = f'<text transform="rotate(-90)" y="5">{escape(shortened(name, _NAME_LETTERS))}'
-    return f'<svg x="{x:.2f}%" y="{y}" width="1" height="1">{text}</text></svg>'
-
-
-def _name(name: str, y: float, note: str, warning: str = "") -> str:
-    behind = "".join(
-        f'<tspan class="{style}" dx="8">{escape(words)}</tspan>'
-        for style, words in (("note", note), ("warning", warning))
-        if words
-    )
-    return (
-        f'<text x="0" y="{y}" class="name">{escape(shortened(name, _ROW_LETTERS))}{behind}</text>'
-    )

@@ -1,57 +1,23 @@
-"""Shapes of SVG as text, and the scales that place them.
+"""SVG shapes as markup, and the scales that place them.
 
-Places along x are per cents of the width and places along y are pixels, so that a plot is as wide
-as its column on a phone and on a desktop while its letters keep their size. Colours come from
-:data:`STYLE`, which follows the reader's light or dark scheme; series tell themselves apart for
-colour-blind readers too.
-
-Source of the colours: M. Okabe, K. Ito, Color Universal Design, https://jfly.uni-koeln.de/color/.
+Horizontal positions are percentages of the width, vertical positions are pixels: a plot fills its
+column on a phone and on a desktop while its text keeps its size. Colours and fonts come from
+``report.css``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 from math import ceil, floor, log10
 
-STYLE = """
-:root { --bg: #fff; --fg: #1b1f24; --muted: #57606a; --line: #d0d7de; --card: #f6f8fa;
-  --s0: #0072b2; --s1: #009e73; --s2: #56b4e9; --s3: #e69f00; --s4: #d55e00; --s5: #cc79a7; }
-@media (prefers-color-scheme: dark) {
-  :root { --bg: #0f1419; --fg: #e6edf3; --muted: #9aa7b4; --line: #38424d; --card: #1a2129;
-    --s0: #3d9bd9; --s1: #20b88d; --s2: #8ccff5; --s3: #f0b62e; --s4: #f0743a; --s5: #dd9cc0; } }
-svg { display: block; overflow: visible; }
-svg text { font-size: 14px; fill: var(--fg); font-family: inherit; }
-svg text.name { font-size: 16px; }
-svg text.tick, svg .note { fill: var(--muted); font-size: 14px; }
-svg .warning { fill: var(--s4); font-weight: 700; }
-svg .halo, svg .name { paint-order: stroke; stroke: var(--bg); stroke-width: 4px; }
-svg .strong { font-weight: 650; }
-svg .grid { stroke: var(--line); } svg .mark { stroke: var(--fg); stroke-width: 2; }
-svg .faint { stroke: var(--fg); stroke-opacity: .3; stroke-width: 2; }
-svg .dashed { stroke: var(--s4); stroke-width: 2.5; stroke-dasharray: 7 4; }
-svg .band { fill: var(--fg); fill-opacity: .09; }
-svg .range { stroke-width: 7; stroke-linecap: round; }
-svg .median { stroke: var(--fg); stroke-width: 3; }
-svg .link { stroke: var(--muted); stroke-width: 2; }
-.s0 { fill: var(--s0); stroke: var(--s0); background: var(--s0); }
-.s1 { fill: var(--s1); stroke: var(--s1); background: var(--s1); }
-.s2 { fill: var(--s2); stroke: var(--s2); background: var(--s2); }
-.s3 { fill: var(--s3); stroke: var(--s3); background: var(--s3); }
-.s4 { fill: var(--s4); stroke: var(--s4); background: var(--s4); }
-.s5 { fill: var(--s5); stroke: var(--s5); background: var(--s5); }
-svg .bar { stroke: var(--bg); stroke-width: 1; }
-svg .part { stroke: none; shape-rendering: crispEdges; }
-svg .hollow { fill: none; stroke-width: 3; }
-@media (max-width: 700px) { svg .roomy { display: none; } }
-"""
-"""What the plots of a page need, once."""
+from markupsafe import Markup
 
 LEFT, RIGHT = 1.5, 97.0
-"""Where the plotted area begins and ends, per cent of the width."""
+"""Left and right edge of the plotted area, in per cent of the width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A linear scale; what is outside stays at its ends."""
+    """Linear scale that clips values to its ends."""
 
     start: float
     end: float
@@ -59,72 +25,121 @@ class Linear:
     high: float
 
     def __call__(self, value: float) -> float:
-        """Give the place of a value."""
-        share = (value - self.start) / ((self.end - self.start) or 1)
-        return self.low + (self.high - self.low) * min(1.0, max(0.0, share))
+        """Return the position of a value."""
+        fraction = (value - self.start) / ((self.end - self.start) or 1)
+        return self.low + (self.high - self.low) * min(1.0, max(0.0, fraction))
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A logarithmic scale over the plotted area."""
+    """Logarithmic scale over the plotted area."""
 
     start: float
     end: float
 
     def __call__(self, value: float) -> float:
-        """Give the place of a value, per cent."""
+        """Return the position of a value in per cent."""
         inner = Linear(log10(self.start), log10(self.end), LEFT, RIGHT)
         return inner(log10(max(value, self.start)))
 
 
-def picture(plot: str, label: str, height: float, body: str) -> str:
-    """Frame a plot; ``label`` says in words what it shows."""
-    return (
-        f'<svg id="{escape(plot)}" role="img" aria-label="{escape(label)}" '
-        f'width="100%" height="{height:.0f}">{body}</svg>'
+def element(tag: str, attributes: dict[str, str], *children: str) -> Markup:
+    """Return an element; attribute values and text are escaped, markup is not."""
+    pairs = Markup("").join(
+        Markup(' {}="{}"').format(name, value) for name, value in attributes.items()
+    )
+    return Markup("<{tag}{pairs}>{content}</{tag}>").format(
+        tag=tag, pairs=pairs, content=Markup("").join(children)
     )
 
 
-def rect(left: float, top: float, width: float, height: float, style: str, extra: str = "") -> str:
-    """Draw a rectangle; places along x are per cents, along y pixels, as in all that follow."""
-    return (
-        f'<rect x="{left:.2f}%" y="{top:.1f}" width="{width:.2f}%" height="{max(0, height):.1f}" '
-        f'class="{style}"{extra}/>'
-    )
+def picture(plot: str, label: str, height: float, shapes: Iterable[Markup]) -> Markup:
+    """Return a plot.
+
+    Args:
+        plot: Element id, unique within the page.
+        label: Description for screen readers.
+        height: Height in pixels.
+        shapes: Shapes of the plot, bottom layer first.
+    """
+    attributes = {
+        "id": plot, "role": "img", "aria-label": label, "width": "100%", "height": f"{height:.0f}",
+    }  # fmt: skip
+    return element("svg", attributes, *shapes)
 
 
-def line(x0: float, y0: float, x1: float, y1: float, style: str, extra: str = "") -> str:
-    """Draw a line."""
-    return (
-        f'<line x1="{x0:.2f}%" y1="{y0:.1f}" x2="{x1:.2f}%" y2="{y1:.1f}" class="{style}"{extra}/>'
-    )
+def rect(
+    left: float, top: float, width: float, height: float, style: str, opacity: float | None = None
+) -> Markup:
+    """Return a rectangle; horizontal values are in per cent, vertical values in pixels."""
+    attributes = {
+        "x": f"{left:.2f}%", "y": f"{top:.1f}", "width": f"{width:.2f}%",
+        "height": f"{max(0, height):.1f}", "class": style,
+    }  # fmt: skip
+    if opacity is not None:
+        attributes["fill-opacity"] = f"{opacity:.2f}"
+    return element("rect", attributes)
 
 
-def across(y: float) -> str:
-    """Draw a line of the grid."""
+def line(x0: float, y0: float, x1: float, y1: float, style: str) -> Markup:
+    """Return a line; horizontal values are in per cent, vertical values in pixels."""
+    ends = {"x1": f"{x0:.2f}%", "y1": f"{y0:.1f}", "x2": f"{x1:.2f}%", "y2": f"{y1:.1f}"}
+    return element("line", ends | {"class": style})
+
+
+def grid_line(y: float) -> Markup:
+    """Return a horizontal grid line."""
     return line(0, y, 100, y, "grid")
 
 
-def text(x: float, y: float, words: str, style: str, anchor: str = "start", dx: int = 0) -> str:
-    """Write words, ``dx`` pixels beside a place."""
-    return (
-        f'<text x="{x:.2f}%" y="{y:.1f}" dx="{dx}" text-anchor="{anchor}" class="{style}">'
-        f"{escape(words)}</text>"
-    )
+def circle(x: float, y: float, radius: int, style: str) -> Markup:
+    """Return a circle; x is in per cent, all else in pixels."""
+    attributes = {"cx": f"{x:.2f}%", "cy": f"{y:.1f}", "r": f"{radius}", "class": style}
+    return element("circle", attributes)
 
 
-def titled(shape: str, title: str) -> str:
-    """Give a shape words that a pointer resting on it shows."""
-    return f"<g><title>{escape(title)}</title>{shape}</g>"
+def text(
+    x: float, y: float, content: str, style: str, anchor: str = "start", dx: int = 0
+) -> Markup:
+    """Return a text at a position in per cent and pixels, shifted right by ``dx`` pixels."""
+    attributes = {
+        "x": f"{x:.2f}%", "y": f"{y:.1f}", "dx": f"{dx}", "text-anchor": anchor, "class": style,
+    }  # fmt: skip
+    return element("text", attributes, content)
 
 
-def anchor(percent: float) -> str:
-    """Keep a text at the edge inside."""
+def upright_text(x: float, y: float, content: str) -> Markup:
+    """Return a text that reads upwards and ends at a position.
+
+    Rotation needs a coordinate system in pixels, so the text has its own ``svg`` element.
+    """
+    rotated = element("text", {"transform": "rotate(-90)", "y": "5"}, content)
+    attributes = {"x": f"{x:.2f}%", "y": f"{y:.1f}", "width": "1", "height": "1"}
+    return element("svg", attributes, rotated)
+
+
+def row_name(y: float, name: str, note: str, warning: str = "") -> Markup:
+    """Return the name of a row, followed by a note and a warning."""
+    spans = [
+        element("tspan", {"class": style, "dx": "8"}, content)
+        for style, content in (("note", note), ("warning", warning))
+        if content
+    ]
+    return element("text", {"x": "0", "y": f"{y:.1f}", "class": "name"}, name, *spans)
+
+
+def with_tooltip(shape: Markup, tooltip: str) -> Markup:
+    """Return a shape with a text that appears when the pointer rests on it."""
+    return element("g", {}, element("title", {}, tooltip), shape)
+
+
+def anchor_inside(percent: float) -> str:
+    """Return the text anchor that keeps a text inside the plot."""
     return "start" if percent < 4 else "end" if percent > 94 else "middle"
 
 
 def ticks(first: float, last: float, most: int = 5) -> list[int | float]:
-    """Round numbers from the first to the last, both inside."""
+    """Return round numbers between two values, inclusive."""
     span = last - first
     if span <= 0:
         return [first]

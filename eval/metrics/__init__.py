@@ -1,1 +1,1 @@
-"""Detection metrics: average precision per class, by pycocotools."""
+"""Detection metrics: average precision per class, computed by pycocotools."""

@@ -1,11 +1,11 @@
 """Average precision of predicted symbols, computed by pycocotools.
 
-Several means of the classes' figures are in use, and on music they differ by up to 0.3, because a
-few classes (noteheads, stems) hold most symbols. This module gives three and names them:
+Several averages over classes are in use. On music they differ by up to 0.3, because a few classes
+(noteheads, stems) contain most of the symbols. This module computes and names three of them:
 
-* macro: every class that has a truth counts the same; what COCO and Ultralytics print.
-* frequent macro: the same of classes with many truths; that of a rare one is a matter of luck.
-* instance weighted: every class counts by its number of truths.
+* macro: all classes with truths weigh the same, as printed by COCO and Ultralytics.
+* frequent macro: same mean over classes with many truths only; rare classes vary by chance.
+* instance weighted: classes weigh by their number of truths.
 
 Shapes: T IoU thresholds, R recall thresholds, C classes.
 """
@@ -13,9 +13,7 @@ Shapes: T IoU thresholds, R recall thresholds, C classes.
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from itertools import chain
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,73 +21,20 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from class_maps import ConfigError
 from converters.boxes import xyxy_to_xywh
 from converters.page import Page
+from eval.metrics.matching import pair_pages
+from eval.reports.detection import FREQUENT, ClassMetrics, DetectionReport, MeanMetrics
 
 MAX_CONF = 0.001
-"""Highest confidence cut that leaves an AP alone.
+"""Highest confidence threshold that does not affect an AP.
 
-A cut at 0.25 takes the low-precision end off the curve: recall falls, and evaluators that join
-the curve's end to (recall 1, precision 0) even report a higher AP than without it.
+A threshold of 0.25 cuts off the low-precision end of the curve: recall drops, and evaluators that
+connect the end of the curve to (recall 1, precision 0) even report a higher AP.
 """
 
-FREQUENT = 30
-"""Truths from which a class counts in the frequent macro mean."""
-
-_AT_50, _AT_75 = 0, 5  # places of IoU .5 and .75 in COCO's .5:.05:.95
+_AT_50, _AT_75 = 0, 5  # indices of IoU .5 and .75 in COCO's .5:.05:.95
 _EVERY_AREA = [0.0, float("inf")]  # COCO's own "all" ends at 1e10 square pixels
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassScore:
-    """The figures of one class; None where the class has no truth, which is not the same as 0."""
-
-    name: str
-    n_truths: int
-    n_predictions: int
-    ap50: float | None
-    """COCO's 101-point mean of the interpolated precision at IoU .5."""
-    ap75: float | None
-    ap: float | None
-    """Mean over IoU .5:.05:.95."""
-    recall50: float | None
-    """Share of the truths that any prediction reaches at IoU .5, whatever its score."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MeanScore:
-    """One way of averaging the classes; None where no class has a truth."""
-
-    ap50: float | None
-    ap75: float | None
-    ap: float | None
-    recall50: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DetectionReport:
-    """What :func:`evaluate` found."""
-
-    n_images: int
-    n_truths: int
-    n_predictions: int
-    n_zero_area_truths: int
-    """Truths without width or height: they count, but no prediction can ever reach them."""
-    max_det_per_class: int
-    """Predictions kept for each pair of image and class; high enough to cut none, unless asked."""
-    classes: tuple[ClassScore, ...]
-    """In the order of the class names."""
-    macro: MeanScore
-    """Every class that has a truth counts the same."""
-    frequent_macro: MeanScore
-    """Every class with at least :data:`FREQUENT` truths counts the same."""
-    instance_weighted: MeanScore
-    """Every class counts by its number of truths."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Give nested dicts, lists and numbers; None stands for "no truth"."""
-        return asdict(self) | {"classes": [asdict(score) for score in self.classes]}
 
 
 def evaluate(
@@ -99,32 +44,30 @@ def evaluate(
     *,
     max_det: int | None = None,
 ) -> DetectionReport:
-    """Score predictions against ground truth.
+    """Compute the metrics of predictions against ground truth.
 
-    The order of pages, truths and predictions changes nothing, not even among equal scores.
+    The result does not depend on the order of pages, truths and predictions, even for equal scores.
 
     Args:
-        truths: Pages with symbols; each image once.
-        predictions: Pages with scores, one for each truth page, without symbols where none was
-            found; pages are matched by ``image``.
-        names: Class names; a label is a place in this list.
-        max_det: Keep so many best predictions for each pair of image and class (not for each
-            image as in Ultralytics); None keeps all.
+        truths: Pages with ground truth, one per image.
+        predictions: Pages with scores, one per image of ``truths``, possibly without symbols; pages
+            are matched by ``image``.
+        names: Class names, indexed by label.
+        max_det: Number of best predictions to keep per image and class (not per image as in
+            Ultralytics); None to keep all.
 
     Returns:
-        One score for each class, and the means.
+        Metrics per class and their means.
 
     Raises:
-        ConfigError: Truths and predictions do not hold the same images once each, or give one
-            image two sizes.
-        ValueError: A label is not in ``names``, a prediction page has no scores, a number is not
-            finite, a box ends before it begins, or ``max_det`` is below 1.
+        ConfigError: Truths and predictions are not for the same images, contain an image more than
+            once, or disagree about the size of an image.
+        ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
+            is not finite, a box has a negative side, or ``max_det`` is below 1.
 
     Source: COCO detection metrics, https://cocodataset.org/#detection-eval.
     """
-    pairs = _paired(truths, predictions)
-    for page in chain.from_iterable(pairs):
-        _check(page, len(names))
+    pairs = pair_pages(truths, predictions, len(names))
     if max_det is None:
         max_det = max((len(page.labels) for page in chain.from_iterable(pairs)), default=0) or 1
     if max_det < 1:
@@ -132,7 +75,7 @@ def evaluate(
     n_truths = _counts((truth for truth, _ in pairs), len(names))  # (C,)
     n_predictions = _counts((prediction for _, prediction in pairs), len(names))  # (C,)
     precision, recall = _coco_curves(pairs, len(names), max_det, n_truths)
-    classes = _class_scores(names, n_truths, n_predictions, precision, recall)
+    classes = _class_metrics(names, n_truths, n_predictions, precision, recall)
     return DetectionReport(
         n_images=len(pairs),
         n_truths=int(n_truths.sum()),
@@ -146,53 +89,8 @@ def evaluate(
     )
 
 
-def _paired(truths: Iterable[Page], predictions: Iterable[Page]) -> list[tuple[Page, Page]]:
-    """Put each truth beside its prediction, in the order of the images' names."""
-    truth_of = _by_image(truths, "truth")
-    prediction_of = _by_image(predictions, "prediction")
-    _refuse(truth_of.keys() - prediction_of.keys(), "images without a prediction page")
-    _refuse(prediction_of.keys() - truth_of.keys(), "predictions for images not in the truth")
-    pairs = [(truth_of[image], prediction_of[image]) for image in sorted(truth_of)]
-    _refuse(
-        {t.image for t, p in pairs if (t.width, t.height) != (p.width, p.height)},
-        "truth and prediction give different sizes",
-    )
-    for _, prediction in pairs:
-        if prediction.scores is None:
-            raise ValueError(f"prediction page without scores: {prediction.image}")
-    return pairs
-
-
-def _by_image(pages: Iterable[Page], what: str) -> dict[PurePosixPath, Page]:
-    page_of: dict[PurePosixPath, Page] = {}
-    twice = set()
-    for page in pages:
-        if page.image in page_of:
-            twice.add(page.image)
-        page_of[page.image] = page
-    _refuse(twice, f"images with more than one {what} page")
-    return page_of
-
-
-def _refuse(images: set[PurePosixPath], reason: str) -> None:
-    """Raise where ``images`` is not empty; shows five and counts the rest."""
-    if images:
-        shown = [str(image) for image in sorted(images)[:5]]
-        more = f" and {len(images) - len(shown)} more" if len(images) > len(shown) else ""
-        raise ConfigError(f"{reason}: {', '.join(shown)}{more}")
-
-
-def _check(page: Page, n_classes: int) -> None:
-    page.check_labels(n_classes)
-    numbers = [page.boxes_xyxy] if page.scores is None else [page.boxes_xyxy, page.scores]
-    if not all(np.isfinite(array).all() for array in numbers):
-        raise ValueError(f"box or score that is not a finite number: {page.image}")
-    if (page.boxes_xyxy[:, 2:] < page.boxes_xyxy[:, :2]).any():
-        raise ValueError(f"box that ends before it begins: {page.image}")
-
-
 def _counts(pages: Iterable[Page], n_classes: int) -> NDArray[np.int64]:
-    """Symbols of each class, shape ``(C,)``."""
+    """Count the symbols of each class, shape ``(C,)``."""
     counts = np.zeros(n_classes, dtype=np.int64)
     for page in pages:
         counts += np.bincount(page.labels, minlength=n_classes)
@@ -207,17 +105,18 @@ def _n_zero_area(page: Page) -> int:
 def _coco_curves(
     pairs: Sequence[tuple[Page, Page]], n_classes: int, max_det: int, n_truths: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Run COCOeval and check that it saw every truth.
+    """Run COCOeval and check that it counted every truth.
+
+    The curves are read from ``eval``, because ``summarize`` only supports a ``maxDets`` of 100.
 
     Returns:
         Interpolated precision, shape ``(T, R, C)``, and recall, shape ``(T, C)``; -1 for a class
-        without truth. Read from ``eval`` directly, because ``summarize`` looks up a ``maxDets``
-        of 100 by value and gives -1 where the list lacks it.
+        without truths.
 
     Raises:
-        RuntimeError: A truth was lost on the way.
+        RuntimeError: COCOeval lost a truth.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps
+    with contextlib.redirect_stdout(io.StringIO()):  # suppresses its progress output
         coco_eval = COCOeval(
             _coco((truth for truth, _ in pairs), n_classes),
             _coco((prediction for _, prediction in pairs), n_classes),
@@ -233,14 +132,14 @@ def _coco_curves(
         counted[match["category_id"]] += len(match["gtIgnore"]) - int(sum(match["gtIgnore"]))
     if not np.array_equal(counted, n_truths):
         raise RuntimeError(
-            f"the evaluator counted {counted.sum()} truths, the data has {n_truths.sum()}; "
-            "no figure of this run can be trusted"
+            f"the evaluator counted {counted.sum()} truths, but the data contain "
+            f"{n_truths.sum()}; the metrics are not valid"
         )
     return coco_eval.eval["precision"][:, :, :, 0, 0], coco_eval.eval["recall"][:, :, 0, 0]
 
 
 def _coco(pages: Iterable[Page], n_classes: int) -> COCO:
-    """Give ``pages`` the form that COCOeval reads, image ids in the pages' order."""
+    """Convert pages to COCOeval's input, with image ids in the order of the pages."""
     annotations: list[dict[str, Any]] = []
     n_images = 0
     for page in pages:
@@ -255,7 +154,7 @@ def _coco(pages: Iterable[Page], n_classes: int) -> COCO:
         for box_xywh, label, score in rows:
             annotations.append(
                 {
-                    "id": len(annotations) + 1,  # COCOeval takes a match with id 0 for no match
+                    "id": len(annotations) + 1,  # COCOeval treats a match with id 0 as no match
                     "image_id": n_images,
                     "category_id": label,
                     "bbox": box_xywh,
@@ -276,17 +175,17 @@ def _coco(pages: Iterable[Page], n_classes: int) -> COCO:
 
 
 def _canonical_order(page: Page) -> NDArray[np.intp]:
-    """Sort symbols by label and box: COCOeval breaks ties between equal scores by place."""
+    """Return an order by label and box: COCOeval breaks ties between equal scores by position."""
     return np.lexsort((*page.boxes_xyxy.T[::-1], page.labels))
 
 
-def _class_scores(
+def _class_metrics(
     names: Sequence[str],
     n_truths: NDArray[np.int64],
     n_predictions: NDArray[np.int64],
     precision: NDArray[np.float64],
     recall: NDArray[np.float64],
-) -> tuple[ClassScore, ...]:
+) -> tuple[ClassMetrics, ...]:
     columns = {
         "ap50": precision[_AT_50].mean(axis=0),  # (C,)
         "ap75": precision[_AT_75].mean(axis=0),  # (C,)
@@ -294,7 +193,7 @@ def _class_scores(
         "recall50": recall[_AT_50],  # (C,)
     }
     return tuple(
-        ClassScore(
+        ClassMetrics(
             name=name,
             n_truths=int(n_truths[i]),
             n_predictions=int(n_predictions[i]),
@@ -304,13 +203,15 @@ def _class_scores(
     )
 
 
-def _mean(classes: Sequence[ClassScore], weights: NDArray[np.int64]) -> MeanScore:
-    """Average the classes that have a truth; ``weights`` is 0 for the others, shape ``(C,)``."""
+def _mean(classes: Sequence[ClassMetrics], weights: NDArray[np.int64]) -> MeanMetrics:
+    """Average the class metrics with weights of shape ``(C,)``, 0 for classes without truths."""
 
-    def mean(figure: str) -> float | None:
+    def mean(metric: str) -> float | None:
         if not weights.any():
             return None
-        values = [getattr(score, figure) or 0.0 for score in classes]  # None only where weight 0
+        values = [getattr(row, metric) or 0.0 for row in classes]  # None only for weight 0
         return float(np.average(values, weights=weights))
 
-    return MeanScore(ap50=mean("ap50"), ap75=mean("ap75"), ap=mean("ap"), recall50=mean("recall50"))
+    return MeanMetrics(
+        ap50=mean("ap50"), ap75=mean("ap75"), ap=mean("ap"), recall50=mean("recall50")
+    )

@@ -1,1 +1,1 @@
-"""Pictures of pages with their boxes, for people to look at."""
+"""Pictures of pages with their boxes."""

@@ -1,4 +1,4 @@
-"""Finds room for a short text beside every box of a crowded picture.
+"""Places a short text next to every box of a crowded picture.
 
 Shapes: N boxes on a picture of H x W pixels.
 """
@@ -14,14 +14,14 @@ Rectangle: TypeAlias = tuple[int, int, int, int]
 """``(x_min, y_min, x_max, y_max)`` in whole pixels, half open."""
 
 _NEAR_PX = 3
-"""From a box to its text: beyond the frame."""
+"""Distance from a box to its text, beyond the frame."""
 _FAR_PX = 11
-"""Where the place near by is taken."""
+"""Distance from a box to a number that finds no room nearby."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tag:
-    """A text and the rectangle that it fills."""
+class PlacedText:
+    """Text and the rectangle that it fills."""
 
     text: str
     left: int
@@ -30,91 +30,95 @@ class Tag:
     height: int
 
 
-def place(
+def place_labels(
     rectangles: Sequence[Rectangle],
     names: Sequence[str],
     numbers: Sequence[str],
-    taken: NDArray[np.bool_],
+    ink: NDArray[np.bool_],
     measure: Callable[[str], tuple[int, int]],
-) -> list[Tag | None]:
-    """Give every box its number, and instead of it its name where that hides nothing.
+) -> list[PlacedText | None]:
+    """Place the name of every box where it hides nothing, or else its number.
 
-    Small boxes choose first: large ones have more room around them.
+    Small boxes choose first, because large boxes have more room around them.
 
     Args:
-        rectangles: N boxes.
-        names: A name for each; the rarer ones are written out first.
-        numbers: A short text for each.
-        taken: Shape ``(H, W)``: pixels that a text had better leave free.
-        measure: Width and height of a text in pixels.
+        rectangles: Boxes, N of them.
+        names: Name of each box; rare names are placed first.
+        numbers: Number of each box.
+        ink: Pixels that texts should not hide, shape ``(H, W)``.
+        measure: Function that returns width and height of a text in pixels.
 
     Returns:
-        The text of each box; None where even a number would lie on another text.
+        Text of each box; None if even a number would overlap another text.
     """
-    room = _Room(taken)
+    room = _Room(ink)
     order = sorted(range(len(rectangles)), key=lambda i: (_area(rectangles[i]), i))
-    tags: list[Tag | None] = [None] * len(rectangles)
+    placed: list[PlacedText | None] = [None] * len(rectangles)
     for i in order:
-        tags[i] = room.best(rectangles[i], numbers[i], measure(numbers[i]))
+        placed[i] = room.occupy_best(rectangles[i], numbers[i], measure(numbers[i]))
     frequency = {name: names.count(name) for name in set(names)}
     for i in sorted(order, key=lambda i: frequency[names[i]]):
-        number = tags[i]
+        number = placed[i]
         if number:
-            room.leave(number)
-        tag = room.free(rectangles[i], names[i], measure(names[i])) or number
-        if tag:
-            room.take(tag)
-        tags[i] = tag
-    return tags
+            room.vacate(number)
+        text = room.find_free(rectangles[i], names[i], measure(names[i])) or number
+        if text:
+            room.occupy(text)
+        placed[i] = text
+    return placed
 
 
 class _Room:
-    """What of a picture is taken, by ink and by texts."""
+    """Pixels of a picture that ink and texts occupy."""
 
-    def __init__(self, taken: NDArray[np.bool_]) -> None:
-        self._ink = taken
-        self._texts = np.zeros_like(taken)
+    def __init__(self, ink: NDArray[np.bool_]) -> None:
+        self._ink = ink
+        self._texts = np.zeros_like(ink)
 
-    def free(self, box: Rectangle, text: str, size: tuple[int, int]) -> Tag | None:
-        """The first place near the box where nothing is hidden."""
-        for tag in self._candidates(box, text, size, _NEAR_PX):
-            if not self._hidden(tag):
-                return tag
+    def find_free(self, box: Rectangle, text: str, size: tuple[int, int]) -> PlacedText | None:
+        """Return the first position near the box that hides nothing."""
+        for candidate in self._candidates(box, text, size, _NEAR_PX):
+            if not self._n_hidden(candidate):
+                return candidate
         return None
 
-    def best(self, box: Rectangle, text: str, size: tuple[int, int]) -> Tag | None:
-        """The place where least is hidden, taken at once."""
-        tags = [t for d in (_NEAR_PX, _FAR_PX) for t in self._candidates(box, text, size, d)]
-        tag = min(tags, key=self._hidden, default=None)
-        if tag:
-            self.take(tag)
-        return tag
+    def occupy_best(self, box: Rectangle, text: str, size: tuple[int, int]) -> PlacedText | None:
+        """Occupy and return the position that hides least ink."""
+        candidates = [
+            candidate
+            for distance in (_NEAR_PX, _FAR_PX)
+            for candidate in self._candidates(box, text, size, distance)
+        ]
+        best = min(candidates, key=self._n_hidden, default=None)
+        if best:
+            self.occupy(best)
+        return best
 
-    def take(self, tag: Tag) -> None:
-        self._texts[_window(tag)] = True
+    def occupy(self, text: PlacedText) -> None:
+        self._texts[_window(text)] = True
 
-    def leave(self, tag: Tag) -> None:
-        self._texts[_window(tag)] = False
+    def vacate(self, text: PlacedText) -> None:
+        self._texts[_window(text)] = False
 
-    def _hidden(self, tag: Tag) -> int:
-        return int(np.count_nonzero(self._ink[_window(tag)]))
+    def _n_hidden(self, text: PlacedText) -> int:
+        return int(np.count_nonzero(self._ink[_window(text)]))
 
     def _candidates(
         self, box: Rectangle, text: str, size: tuple[int, int], distance: int
-    ) -> Iterator[Tag]:
-        """Places around the box that are on the picture and on no other text."""
+    ) -> Iterator[PlacedText]:
+        """Yield positions around the box that are inside the picture and overlap no text."""
         width, height = size
-        for left, top in _around(box, width, height, distance):
-            tag = Tag(text=text, left=left, top=top, width=width, height=height)
+        for left, top in _positions(box, width, height, distance):
+            candidate = PlacedText(text=text, left=left, top=top, width=width, height=height)
             right, bottom = left + width, top + height
             inside = left >= 0 and top >= 0
             inside = inside and right <= self._ink.shape[1] and bottom <= self._ink.shape[0]
-            if inside and not self._texts[_window(tag)].any():
-                yield tag
+            if inside and not self._texts[_window(candidate)].any():
+                yield candidate
 
 
-def _around(box: Rectangle, width: int, height: int, distance: int) -> Iterator[tuple[int, int]]:
-    """Left upper corners of a text beside, above and below a box."""
+def _positions(box: Rectangle, width: int, height: int, distance: int) -> Iterator[tuple[int, int]]:
+    """Yield the top left corners of a text right of, above, below and left of a box."""
     x0, y0, x1, y1 = box
     rows = (y0, y1 - height, (y0 + y1 - height) // 2)
     columns = (x0, x1 - width, (x0 + x1 - width) // 2)
@@ -124,8 +128,8 @@ def _around(box: Rectangle, width: int, height: int, distance: int) -> Iterator[
     yield from ((x0 - distance - width, top) for top in rows)
 
 
-def _window(tag: Tag) -> tuple[slice, slice]:
-    return slice(tag.top, tag.top + tag.height), slice(tag.left, tag.left + tag.width)
+def _window(text: PlacedText) -> tuple[slice, slice]:
+    return slice(text.top, text.top + text.height), slice(text.left, text.left + text.width)
 
 
 def _area(box: Rectangle) -> int:

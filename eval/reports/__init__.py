@@ -1,1 +1,1 @@
-"""Reports, each made from the dataclass that it shows."""
+"""Reports: the figures of each as dataclasses, and the pages drawn from them."""

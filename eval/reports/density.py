@@ -1,239 +1,214 @@
-"""Writes what ``omr analyze-density`` found as a web page in one file.
+"""Draws the report of ``omr analyze-density`` as a self-contained web page.
 
-The answer comes first: what to launch, and whether it fits. Then the plots that show why. Parts of
-the report that are None or empty are said to be missing, in a line.
+The page starts with the answer, what to launch and whether it fits, and then shows the reasons.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from class_maps import some
 from converters.reproduce_command import TO_CUT
 from eval.html.number_format import amount, counted, memory, share
+from eval.html.page import Fact, Plot, Table, render
 from eval.html.plots import histogram
-from eval.html.web_page import (
-    bullets,
-    code,
-    facts,
-    page,
-    paragraph,
-    section,
-    side_by_side,
-    subheading,
-    table,
-    verdict,
+from eval.reports.density_classes import (
+    class_sections,
+    classes_that_do_not_learn,
+    competition_section,
+    prior_table,
 )
-from eval.reports.density_classes import class_sections, left_out
 from eval.reports.density_memory import memory_section
-
-Report: TypeAlias = Mapping[str, Any]
-"""What ``omr analyze-density --json`` prints, or a part of it."""
+from eval.reports.density_report import BatchMemory, DensityReport, PipelineStage
 
 _NAMED = 10
-"""Classes that a sentence names."""
+"""Maximum number of class names per sentence."""
 
 
-def write_density_report(report: Report, file: Path) -> None:
-    """Write the page; it needs no network, and no other file.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Verdict:
+    """Answer at the top of the page."""
+
+    fits: bool
+    answer: str
+    subject: str
+    """Training that the answer is about."""
+    details: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Stages:
+    """Histograms and table of the pipeline stages."""
+
+    plots: Sequence[Plot]
+    table: Table
+
+
+def write_density_report(report: DensityReport, file: Path) -> None:
+    """Write the page of a report; it needs no network and no other file.
 
     Args:
-        report: What ``omr analyze-density --json`` prints. Rows and columns of the collisions'
-            matrix are in the order of ``classes``.
-        file: The page to write; its folder is there.
+        report: Report to draw.
+        file: HTML file to write, in an existing folder.
 
     Raises:
-        OSError: It cannot be written.
-        ValueError: The matrix of collisions is not one of these classes.
+        OSError: The file cannot be written.
     """
     file.write_text(density_page(report), encoding="utf-8")
 
 
-def density_page(report: Report) -> str:
-    """Make the page of a report, as :func:`write_density_report` writes it."""
-    parts = (
-        _head(report),
-        _numbers(report),
-        _suggestion(report),
-        memory_section(report),
-        _symbols(report),
-        class_sections(report),
+def density_page(report: DensityReport) -> str:
+    """Return the HTML page of a report."""
+    return render(
+        "density.html.j2",
+        report=report,
+        verdict=_verdict(report),
+        figures=_figures(report),
+        settings=_settings(report),
+        to_cut=TO_CUT,
+        memory=memory_section(report),
+        stages=_stages(report.stages),
+        classes=class_sections(report),
+        competition=competition_section(report),
+        priors=prior_table(report.priors),
     )
-    return page(f"Density of {report['data']}", "".join(parts))
 
 
-def _head(report: Report) -> str:
-    kind, answer = _answer(report)
-    heads = f", heads {report['heads']}" if report["heads"] else ""
-    about = (
-        f"{report['model']}{heads}, {report['imgsz']} px, batch {report['batch']}, "
-        f"{report['precision']}, split {report['split']} of {report['data']}"
+def _verdict(report: DensityReport) -> _Verdict:
+    fits, answer = _answer(report)
+    heads = f", heads {report.heads}" if report.heads else ""
+    subject = (
+        f"{report.model}{heads}, {report.imgsz} px, batch {report.batch}, {report.precision}, "
+        f"split {report.split} of {report.data}"
     )
-    suggest = report["suggest"]
-    command = code(suggest["command"]) if suggest else ""
-    problem = paragraph(report["problem"]) if report["problem"] else ""
-    said = problem + "".join(paragraph(entry) for entry in _fits(report))
-    lines = paragraph(about, "muted") + said
-    return verdict(kind, answer, lines + command)
+    problem = [report.problem] if report.problem else []
+    details = [*problem, *_memory_sentences(report), *_learning_sentences(report)]
+    return _Verdict(fits=fits, answer=answer, subject=subject, details=details)
 
 
-def _answer(report: Report) -> tuple[str, str]:
-    """Say in one line what to do, and whether that is good, bad or open."""
-    suggest, gpu = report["suggest"], report["gpu"]
-    if not report["n_images"]:
-        return "bad", f"There is no image in the split {report['split']}."
-    if not report["n_symbols"]:
-        return "bad", f"No image of the split {report['split']} has a symbol."
-    if not suggest:
-        if report["problem"]:
-            where = f" on {gpu['name']}" if gpu else ""
-            return "bad", f"There is nothing to launch{where}."
-        return "open", "There is no suggestion."
-    launch = f"batch {suggest['batch']} at {suggest['imgsz']} px"
-    need = _need(report)
-    if not gpu:
-        return "open", f"Launch with {launch}; no GPU was named to hold it against."
-    if need is None:
-        return "open", f"Launch with {launch}; its memory is not known."
-    if need["total_bytes"] > gpu["usable_bytes"]:
-        return "bad", f"{launch[0].upper()}{launch[1:]} does not fit on {gpu['name']}."
-    return "good", f"Launch with {launch}: it fits on {gpu['name']}."
+def _answer(report: DensityReport) -> tuple[bool, str]:
+    """Return whether there is something to launch, and what, in one sentence."""
+    recommendation, gpu = report.recommendation, report.gpu
+    if not report.n_images:
+        return False, f"The split {report.split} contains no images."
+    if not report.n_symbols:
+        return False, f"No image of the split {report.split} contains symbols."
+    if not recommendation:
+        return False, f"Nothing can be launched on {gpu.name}."
+    launch = f"batch {recommendation.batch} at {recommendation.imgsz} px"
+    if _launched(report).total_bytes > gpu.usable_bytes:
+        return False, f"{launch[0].upper()}{launch[1:]} does not fit on {gpu.name}."
+    return True, f"Launch with {launch}: it fits on {gpu.name}."
 
 
-def _need(report: Report) -> Report | None:
-    """What the suggested batch needs, or the one that was asked about."""
-    batch = (report["suggest"] or report)["batch"]
-    rows = [row for row in report["memory_over_batch"] if row["batch"] == batch]
-    if rows:
-        return dict(rows[0])
-    need: Report | None = report["memory"]
-    return need if batch == report["batch"] else None
+def _launched(report: DensityReport) -> BatchMemory:
+    """Return the memory of the recommended batch, or of the requested one."""
+    batch = (report.recommendation or report).batch
+    return next(row for row in report.memory_over_batch if row.batch == batch)
 
 
-def _fits(report: Report) -> list[str]:
-    gpu, need = report["gpu"], _need(report)
-    said = []
-    if need:
-        said.append(f"A step needs {memory(need['total_bytes'])}")
-        if gpu:
-            usable = gpu["usable_bytes"]
-            said[0] += (
-                f": {share(need['total_bytes'] / usable)} of the {memory(usable)} that "
-                f"{gpu['name']} has for it (of {memory(gpu['total_bytes'])})"
-            )
-        said[0] += "."
-    if need:
-        said += _assigners(report, need)
-    if stock := left_out(report["classes"], "stock"):
-        classes = counted(_present(report), "class", "classes")
-        said.append(
-            f"At Ultralytics' start {len(stock)} of {classes} have no weight in the loss, or lose "
-            "most labels."
+def _memory_sentences(report: DensityReport) -> list[str]:
+    """Compare the memory of a step with the device, and our assigner with Ultralytics'."""
+    gpu, need = report.gpu, _launched(report)
+    usable = memory(gpu.usable_bytes)
+    sentences = [
+        f"A step needs {memory(need.total_bytes)}: {share(need.total_bytes / gpu.usable_bytes)} of "
+        f"the {usable} usable on {gpu.name} ({memory(gpu.total_bytes)} in total).",
+        f"The assigner needs {memory(need.assigner_bytes)} of it.",
+    ]
+    by_version = {"": need.ultralytics_assigner_bytes}
+    if need.batch == report.batch:
+        by_version = dict(report.ultralytics_assigner_by_version)
+    rest = need.total_bytes - need.assigner_bytes
+    for version, n_bytes in by_version.items():
+        name = f"Ultralytics {version}".strip()
+        fits = rest + n_bytes <= gpu.usable_bytes
+        sentences.append(
+            f"The assigner of {name} would need {memory(n_bytes)}, and the step "
+            f"{memory(rest + n_bytes)}{'' if fits else ': out of memory'}."
         )
-    if own := left_out(report["classes"], "ours"):
-        said.append(f"At the start of omr train so it is with {some(own, _NAMED)}.")
-    return said
+    return sentences
 
 
-def _assigners(report: Report, need: Report) -> list[str]:
-    """Hold our assigner against those of Ultralytics."""
-    rest = need["total_bytes"] - need["assigner_bytes"]
-    stock = {"": need.get("ultralytics_assigner_bytes")}
-    if need["batch"] == report["batch"]:
-        stock = report["ultralytics_assigner_by_version"] or stock
-    said = [f"The assigner takes {memory(need['assigner_bytes'])} of it."]
-    usable = report["gpu"]["usable_bytes"] if report["gpu"] else None
-    for version, n_bytes in stock.items():
-        if n_bytes is not None:
-            name = f"Ultralytics {version}".strip()
-            line = f"That of {name} would take {memory(n_bytes)}, and the step "
-            line += memory(rest + n_bytes)
-            said.append(line + (": out of memory." if usable and rest + n_bytes > usable else "."))
-    return said
+def _learning_sentences(report: DensityReport) -> list[str]:
+    """Count the classes that an untrained head does not learn."""
+    sentences = []
+    if stock := classes_that_do_not_learn(report.classes, "stock"):
+        sentences.append(
+            f"With Ultralytics, {len(stock)} of {_n_present(report)} start without weight in the "
+            "loss, or lose most of their labels."
+        )
+    if ours := classes_that_do_not_learn(report.classes, "ours"):
+        sentences.append(f"With omr train, this applies to {some(ours, _NAMED)}.")
+    return sentences
 
 
-def _present(report: Report) -> int:
-    return sum(1 for row in report["classes"] if row["count"])
+def _n_present(report: DensityReport) -> str:
+    return counted(sum(1 for row in report.classes if row.count), "class", "classes")
 
 
-def _numbers(report: Report) -> str:
-    spread, batch = report["symbols"], report["batch"]
-    classes = counted(_present(report), "class", "classes")
-    entries = [
-        ("images", amount(report["n_images"]), ""),
-        ("symbols", amount(report["n_symbols"]), f"of {classes}"),
+def _figures(report: DensityReport) -> list[Fact]:
+    spread, batch = report.symbols, report.batch
+    facts = [
+        Fact(label="images", figure=amount(report.n_images)),
+        Fact(label="symbols", figure=amount(report.n_symbols), note=f"of {_n_present(report)}"),
     ]
     if spread:
-        more = f"P99 {amount(spread['p99'])}, most {amount(spread['max'])}"
-        entries.append(("symbols an image", amount(spread["mean"]), more))
-    for key, what in (
-        ("batch_max", f"fullest image in a batch of {batch}"),
-        ("batch_sum", f"symbols in a batch of {batch}"),
+        note = f"P99 {amount(spread.p99)}, max {amount(spread.max)}"
+        facts.append(Fact(label="symbols per image", figure=amount(spread.mean), note=note))
+    for figures, label in (
+        (report.batch_max, f"symbols in the fullest image of a batch of {batch}"),
+        (report.batch_sum, f"symbols in a batch of {batch}"),
     ):
-        if found := report[key]:
-            more = f"at most {amount(found['p999'])} in 999 of 1,000"
-            entries.append((what, amount(found["expected"]), more))
-    if most := report["epoch_most"]:
-        more = f"fullest image {amount(most['image'])}"
-        entries.append(("symbols in an epoch's fullest batch", amount(most["batch"]), more))
-    return facts(entries)
+        if figures:
+            note = f"at most {amount(figures.p999)} in 999 of 1,000 batches"
+            facts.append(Fact(label=label, figure=amount(figures.expected), note=note))
+    if report.epoch_max:
+        label = "symbols in the fullest batch of an epoch"
+        note = f"fullest image {amount(report.epoch_max.image)}"
+        facts.append(Fact(label=label, figure=amount(report.epoch_max.batch), note=note))
+    return facts
 
 
-def _suggestion(report: Report) -> str:
-    suggest = report["suggest"]
-    if not suggest:
-        return section("suggestion", "Settings", paragraph("None: see above why."))
-    together = suggest["batch"] * suggest["accumulate"]
-    settings = (
-        ("batch", str(suggest["batch"]), ""),
-        (
-            "accumulate",
-            str(suggest["accumulate"]),
-            f"{counted(together, 'image', 'images')} an update",
+def _settings(report: DensityReport) -> list[Fact]:
+    recommendation = report.recommendation
+    if not recommendation:
+        return []
+    images = counted(recommendation.batch * recommendation.accumulate, "image", "images")
+    tile = f"{recommendation.tile} px" if recommendation.tile else "none"
+    return [
+        Fact(label="batch", figure=str(recommendation.batch)),
+        Fact(
+            label="accumulate",
+            figure=str(recommendation.accumulate),
+            note=f"{images} per optimiser step",
         ),
-        ("imgsz", f"{suggest['imgsz']} px", ""),
-        ("tile", f"{suggest['tile']} px" if suggest["tile"] else "none", ""),
-        ("max_det", amount(suggest["max_det"]), "detections an image"),
-        ("workers", str(suggest["workers"]), ""),
-    )
-    cut = ""
-    if suggest["convert_command"]:
-        cut = paragraph(TO_CUT) + code(suggest["convert_command"], "convert-command")
-    return section("suggestion", "Settings", facts(settings) + bullets(suggest["reasons"]) + cut)
-
-
-def _symbols(report: Report) -> str:
-    stages = report["stages"]
-    if not any(stage["symbols"] for stage in stages):
-        return section("symbols", "Symbols an image", paragraph("No image, so nothing to count."))
-    pictures = []
-    for i, stage in enumerate(stages):
-        if stage["mean"] is not None and not stage["histogram"]:
-            continue  # only the mean is known: it stands in the table
-        said = f"{stage['name']}, {counted(stage['n_images'], 'image', 'images')}"
-        if spread := stage["symbols"]:
-            said += f": mean {amount(spread['mean'])}, P95 {amount(spread['p95'])}"
-        counts = [(n_symbols, n_images) for n_symbols, n_images in stage["histogram"]]
-        picture = histogram(f"plot-stage-{i}", f"Symbols an image {said}", counts)
-        pictures.append(subheading(said) + picture)
-    body = (
-        paragraph("How many images hold how many symbols. Each plot has scales of its own.")
-        + side_by_side("plot-stages", pictures)
-        + _stage_table(stages)
-    )
-    return section("symbols", "Symbols an image", body)
-
-
-def _stage_table(stages: list[Report]) -> str:
-    columns = ("p50", "p95", "p99", "max")
-    rows = [
-        (
-            stage["name"],
-            amount(stage["n_images"]),
-            amount(stage["mean"]),
-            *(amount((stage["symbols"] or {}).get(column)) for column in columns),
-        )
-        for stage in stages
+        Fact(label="imgsz", figure=f"{recommendation.imgsz} px"),
+        Fact(label="tile", figure=tile),
+        Fact(label="max_det", figure=amount(recommendation.max_det), note="detections per image"),
+        Fact(label="workers", figure=str(recommendation.workers)),
     ]
-    headings = ("stage", "images", "mean", "P50", "P95", "P99", "most")
-    return table("Symbols an image at each stage", headings, rows)
+
+
+def _stages(stages: Sequence[PipelineStage]) -> _Stages:
+    plots = []
+    for i, stage in enumerate(stages):
+        if stage.mean is not None and not stage.histogram:
+            continue  # only the mean is known, and shown in the table
+        title = f"{stage.name}, {counted(stage.n_images, 'image', 'images')}"
+        if stage.symbols:
+            title += f": mean {amount(stage.symbols.mean)}, P95 {amount(stage.symbols.p95)}"
+        svg = histogram(f"plot-stage-{i}", f"Symbols per image {title}", stage.histogram)
+        plots.append(Plot(title=title, svg=svg))
+    table = Table(
+        label="Symbols per image at each stage",
+        columns=("stage", "images", "mean", "P50", "P95", "P99", "max"),
+        rows=[_stage_row(stage) for stage in stages],
+    )
+    return _Stages(plots=plots, table=table)
+
+
+def _stage_row(stage: PipelineStage) -> list[str]:
+    spread = stage.symbols
+    percentiles = (spread.p50, spread.p95, spread.p99, spread.max) if spread else (None,) * 4
+    return [stage.name, amount(stage.n_images), amount(stage.mean), *map(amount, percentiles)]

@@ -1,292 +1,283 @@
-"""The part of a density report that shows its classes: sizes, ceilings, collisions, a table."""
+"""Class sections of a density report: sizes, maximum recall, competition, table of all figures."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from markupsafe import Markup
 
 from eval.html.number_format import NONE, amount, counted, pixels, share
-from eval.html.plots import DotRow, RangeRow, dots, heat_map, legend, ranges
-from eval.html.web_page import folded, narrow, paragraph, section, side_by_side, table
+from eval.html.page import Plot, PlotGroup, Table
+from eval.html.plots import DotRow, RangeRow, dots, heat_map, ranges
+from eval.reports.density_report import (
+    AnchorCompetition,
+    ClassDensity,
+    DensityReport,
+    RecallAtIou,
+    SideSpread,
+    StartingBox,
+)
 
-Report: TypeAlias = Mapping[str, Any]
 Row = TypeVar("Row")
+Configuration = Literal["stock", "ours"]
+"""Ultralytics' training, or that of ``omr train``."""
 
-_A_PLOT = 15
-"""Rows of a plot: longer ones lose their axis on a phone."""
-_AT_ONCE = 30
-"""Rows that are shown without a click."""
+_ROWS_PER_PLOT = 15
+"""Maximum number of rows per plot; longer plots lose sight of their axis on a phone."""
+_VISIBLE_PLOTS = 2
+"""Plots that are visible without a click."""
 _MAPPED = 12
-"""Classes of the heat map, as many as have room for their names on a phone."""
+"""Classes of the heat map; their names fit a phone."""
 _THIN_PX = (1.0, 2.0, 4.0)
-_IOUS = ("0.5", "0.75", "0.9")
-_SIDES = ("width_px", "height_px")
-_FEW_PX = 0.05
-"""Where the axis of sizes begins at the latest: a box without a side has no logarithm."""
+_MIN_PX = 0.05
+"""Lower limit of the size axis: a side of 0 has no logarithm."""
 
 
-def class_sections(report: Report) -> str:
-    """Show sizes, ceilings, collisions and all figures of the classes.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassSections:
+    """Plots and tables of the classes."""
 
-    Args:
-        report: What ``omr analyze-density --json`` prints.
+    present: bool
+    """Whether any class has symbols; if not, all plots and tables are empty."""
+    sizes: PlotGroup
+    max_recall: PlotGroup
+    max_recall_note: str
+    max_recall_table: Table
+    table: Table
+    absent: Sequence[str]
+    """Names of classes without symbols."""
 
-    Raises:
-        ValueError: The matrix of collisions is not one of these classes.
-    """
-    rows = [row for row in report["classes"] if row["count"]]
-    return (
-        section("sizes", f"Size of each class at {report['imgsz']} px", _sizes(rows))
-        + section("representation", "What a head can say at best", _representation(rows))
-        + section("collisions", "Classes that want the same anchor points", _collisions(report))
-        + section("priors", "Sizes that the heads start from", _priors(report))
-        + section("classes", "All classes", _classes(report, rows))
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompetitionSection:
+    """Plot and table of the competition for anchor points."""
+
+    summary: str
+    heat_map_note: str
+    heat_map: Markup
+    pairs: Table
+
+
+def class_sections(report: DensityReport) -> ClassSections:
+    """Describe sizes, maximum recall and all further figures of the classes."""
+    rows = [row for row in report.classes if row.count]
+    recall_rows, n_complete = _max_recall_rows(rows)
+    note = "Lowest first."
+    if n_complete:
+        note += f" Not shown: {counted(n_complete, 'class', 'classes')} at 100% with both."
+    return ClassSections(
+        present=bool(rows),
+        sizes=_size_plots(rows),
+        max_recall=_plot_group("plot-max-recall", recall_rows, _dot_plot),
+        max_recall_note=note,
+        max_recall_table=_max_recall_table(rows),
+        table=Table(
+            label="All classes",
+            columns=[title for title, _ in _COLUMNS],
+            rows=[[cell(row) for _, cell in _COLUMNS] for row in rows],
+            tall=True,
+        ),
+        absent=[row.name for row in report.classes if not row.count],
     )
 
 
-def left_out(classes: Sequence[Report], start: str) -> list[str]:
-    """Name the classes that have no weight at a start, or lose most labels.
+def classes_that_do_not_learn(
+    classes: Sequence[ClassDensity], configuration: Configuration
+) -> list[str]:
+    """Return the names of classes without initial weight, or with few labels left.
 
     Args:
-        classes: As in the report.
-        start: ``stock`` or ``ours``.
+        classes: Classes of a report.
+        configuration: Training to examine.
     """
-    return [row["name"] for row in classes if _waits(row, start)]
+    return [row.name for row in classes if not _learns(row, configuration)]
 
 
-def _waits(row: Report, start: str) -> bool:
-    found = (row["start"] or {}).get(start)
-    return bool(row["count"] and found and not found["learns"])
+def _learns(row: ClassDensity, configuration: Configuration) -> bool:
+    if not row.count or not row.start:
+        return True
+    return (row.start.stock if configuration == "stock" else row.start.ours).learns
 
 
-def _sizes(rows: Sequence[Report]) -> str:
-    sized = [row for row in rows if row["width_px"] and row["height_px"]]
-    if not sized:
-        return paragraph("No symbol, so no size.")
-    sized.sort(key=lambda row: min(row["width_px"]["p50"], row["height_px"]["p50"]))
-    values = [row[side][p] for row in sized for side in _SIDES for p in ("p5", "p95")]
-    limits = max(_FEW_PX, min(0.8, *values)) * 0.9, max(5.0, *values) * 1.1
-    words = (
-        "From the 5th to the 95th of 100 symbols, with the median as a tick, pixels, smallest "
-        "class first. The lines are at 1, 2 and 4 px. ▲ no weight in the loss at Ultralytics' "
-        "start, or most labels dropped; omr train starts from sizes of the data. ✕ there too."
-    )
-    keys = legend([("s0", "width"), ("s3", "height"), ("mark", "median")])
+def _size_plots(rows: Sequence[ClassDensity]) -> PlotGroup:
+    sized = [(row, row.width_px, row.height_px) for row in rows if row.width_px and row.height_px]
+    sized.sort(key=lambda entry: min(entry[1].p50, entry[2].p50))
+    values = [p for _, *sides in sized for side in sides for p in (side.p5, side.p95)]
+    limits = max(_MIN_PX, min([0.8, *values])) * 0.9, max([5.0, *values]) * 1.1
     shown = [
         RangeRow(
-            name=row["name"],
-            ranges=[(row[side]["p5"], row[side]["p50"], row[side]["p95"]) for side in _SIDES],
-            note=" x ".join(pixels(row[side]["p50"]) for side in _SIDES),
+            name=row.name,
+            ranges=[(side.p5, side.p50, side.p95) for side in sides],
+            note=" x ".join(pixels(side.p50) for side in sides),
             warning=_warning(row),
         )
-        for row in sized
+        for row, *sides in sized
     ]
 
-    def picture(plot: str, part: Sequence[RangeRow]) -> str:
-        told = "; ".join(
+    def draw(plot: str, part: Sequence[RangeRow]) -> Markup:
+        medians = "; ".join(
             f"{row.name} {row.ranges[0][1]:.1f} by {row.ranges[1][1]:.1f}" for row in part
         )
-        label = f"Median width and height of classes in pixels: {told}"
+        label = f"Median width and height of classes in pixels: {medians}"
         return ranges(plot, label, part, limits=limits, lines=_THIN_PX)
 
-    return paragraph(words) + keys + _in_parts("plot-sizes", shown, picture)
+    return _plot_group("plot-sizes", shown, draw)
 
 
-def _warning(row: Report) -> str:
-    if _waits(row, "ours"):
+def _warning(row: ClassDensity) -> str:
+    if not _learns(row, "ours"):
         return "✕"
-    return "▲" if _waits(row, "stock") else ""
+    return "" if _learns(row, "stock") else "▲"
 
 
-def _representation(rows: Sequence[Report]) -> str:
-    known = [row for row in rows if row["representation"]]
+def _max_recall_rows(rows: Sequence[ClassDensity]) -> tuple[list[DotRow], int]:
+    """Return the rows below 100 %, lowest first, and the number of further rows."""
+    known = sorted(
+        (row.representation.stock.iou50, row.name, row.representation.signed.iou50)
+        for row in rows
+        if row.representation
+    )
+    shown = [
+        DotRow(name=name, values=[stock, signed])
+        for stock, name, signed in known
+        if min(stock, signed) < 1
+    ]
+    return shown, len(known) - len(shown)
+
+
+def _dot_plot(plot: str, rows: Sequence[DotRow]) -> Markup:
+    values = "; ".join(
+        f"{row.name} {share(row.values[0])} and {share(row.values[1])}" for row in rows
+    )
+    return dots(plot, f"Maximum recall at IoU 0.5, stock and signed: {values}", rows)
+
+
+def _max_recall_table(rows: Sequence[ClassDensity]) -> Table:
+    encodings = ("stock", "signed", "stock, P2", "signed, P2")
+    ious = ("0.5", "0.75", "0.9")
+    return Table(
+        label="Maximum recall of each class at IoU 0.5, 0.75 and 0.9",
+        columns=["class", *(f"{encoding} {iou}" for encoding in encodings for iou in ious)],
+        rows=[[row.name, *map(share, bounds)] for row in rows if (bounds := _recall_bounds(row))],
+        tall=True,
+    )
+
+
+def _recall_bounds(row: ClassDensity) -> list[float]:
+    """Return the bounds by encoding and IoU, or nothing if they are unknown."""
+    known = row.representation
     if not known:
-        return paragraph("Not computed.")
-    known.sort(key=lambda row: (row["representation"]["stock"]["0.5"], row["name"]))
-    words = (
-        "The share of a class's boxes that some candidate anchor point can match at IoU .5: no "
-        "training can find more of them. A stock head predicts distances of 0 and more, so that "
-        "its boxes hold their anchor point; a signed one predicts distances below 0 too."
-    )
-    return (
-        paragraph(words)
-        + _ceiling_plots(known)
-        + folded("The ceilings at IoU .5, .75 and .9, with P2 and without", _ceiling_table(known))
-    )
+        return []
+    bounds: tuple[RecallAtIou, ...] = (
+        known.stock, known.signed, known.stock_p2, known.signed_p2
+    )  # fmt: skip
+    return [value for bound in bounds for value in (bound.iou50, bound.iou75, bound.iou90)]
 
 
-def _ceiling_plots(known: Sequence[Report]) -> str:
-    rows = [
-        DotRow(
-            name=row["name"],
-            values=[row["representation"][way]["0.5"] for way in ("stock", "signed")],
-        )
-        for row in known
-    ]
-    shown = [row for row in rows if min(row.values) < 1]
-
-    def picture(plot: str, part: Sequence[DotRow]) -> str:
-        told = "; ".join(
-            f"{row.name} {share(row.values[0])} and {share(row.values[1])}" for row in part
-        )
-        return dots(plot, f"Ceiling of recall at IoU .5, stock and signed: {told}", part)
-
-    reached = len(rows) - len(shown)
-    words = "Lowest first."
-    if reached:
-        words += f" Left out: {counted(reached, 'class', 'classes')} at 100% with both."
-    keys = legend([("s4 hollow", "stock"), ("s0 round", "signed")])
-    return paragraph(words) + keys + _in_parts("plot-representation", shown, picture)
-
-
-def _ceiling_table(known: Sequence[Report]) -> str:
-    ways = {
-        "stock": "stock",
-        "signed": "signed",
-        "stock_p2": "stock, P2",
-        "signed_p2": "signed, P2",
-    }
-    columns = ["class", *(f"{title} .{iou[2:]}" for title in ways.values() for iou in _IOUS)]
-    figures = [
-        (
-            row["name"],
-            *(
-                share((row["representation"].get(way) or {}).get(iou))
-                for way in ways
-                for iou in _IOUS
-            ),
-        )
-        for row in known
-    ]
-    return table("Ceilings of each class at IoU .5, .75 and .9", columns, figures, tall=True)
-
-
-def _in_parts(name: str, rows: Sequence[Row], picture: Callable[[str, Sequence[Row]], str]) -> str:
-    """Show many rows as several plots of the same scale, and the last of them on demand.
+def _plot_group(
+    name: str, rows: Sequence[Row], draw: Callable[[str, Sequence[Row]], Markup]
+) -> PlotGroup:
+    """Distribute many rows over several plots of one scale.
 
     Args:
-        name: The id of all of them; each has a number behind it.
-        rows: Of the plots.
-        picture: Draws some of the rows under an id.
+        name: Element id of the group; the ids of its plots have a number appended.
+        rows: Rows of all plots.
+        draw: Function that draws rows as a plot with an id.
     """
-    parts = [rows[i : i + _A_PLOT] for i in range(0, len(rows), _A_PLOT)]
-    drawn = [picture(f"{name}-{i}", part) for i, part in enumerate(parts)]
-    at_once = _AT_ONCE // _A_PLOT
-    shown = side_by_side(name, drawn[:at_once])
-    if len(drawn) <= at_once:
-        return shown
-    more = side_by_side(f"{name}-more", drawn[at_once:])
-    return shown + folded(f"{counted(len(rows) - _AT_ONCE, 'class', 'classes')} more", more)
-
-
-def _collisions(report: Report) -> str:
-    contest = report["contest"]
-    if not contest:
-        return paragraph("Not computed.")
-    points, contested = contest["points"], contest["contested"]
-    words = (
-        f"{amount(contested)} of {amount(points)} anchor points "
-        f"({share(contested / max(1, points))}) are wanted by more than one box, and each serves "
-        "one box a head. At best "
-        f"{share(contest['ceiling_single'])} of the boxes get a point of their own with one head"
+    parts = [rows[i : i + _ROWS_PER_PLOT] for i in range(0, len(rows), _ROWS_PER_PLOT)]
+    plots = [Plot(svg=draw(f"{name}-{i}", part)) for i, part in enumerate(parts)]
+    n_hidden = max(0, len(rows) - _VISIBLE_PLOTS * _ROWS_PER_PLOT)
+    return PlotGroup(
+        name=name,
+        plots=plots[:_VISIBLE_PLOTS],
+        hidden=plots[_VISIBLE_PLOTS:],
+        hidden_title=f"{counted(n_hidden, 'class', 'classes')} more",
     )
-    if contest["ceiling_heads"] is not None:
-        words += f", and {share(contest['ceiling_heads'])} with the given heads"
-    said = paragraph(words + ".")
-    pairs = contest["collisions"]
-    if not pairs:
-        return said + paragraph("No two boxes want the same point.")
-    figures = [(f"{pair['a']} / {pair['b']}", amount(pair["points"])) for pair in pairs]
-    listed = table("Pairs of classes by the points they share", ("pair", "points"), figures)
-    return said + _heat_map(report) + folded("The pairs that share most, in figures", listed)
 
 
-def _heat_map(report: Report) -> str:
-    shared = _matrix(report)
-    names = [row["name"] for row in report["classes"]]
-    order = sorted(range(len(names)), key=lambda i: -sum(shared[i]))
-    shown = [i for i in order[:_MAPPED] if any(shared[i])]
-    values = [[shared[i][j] for j in shown] for i in shown]
-    pairs = ", ".join(
-        f"{pair['a']} and {pair['b']} {amount(pair['points'])}"
-        for pair in report["contest"]["collisions"][:10]
+def competition_section(report: DensityReport) -> CompetitionSection | None:
+    """Describe the competition for anchor points; None without symbols."""
+    competition = report.anchor_competition
+    if not competition:
+        return None
+    names = [row.name for row in report.classes]
+    matrix = competition.matrix
+    order = sorted(range(len(names)), key=lambda i: -sum(matrix[i]))
+    shown = [i for i in order[:_MAPPED] if any(matrix[i])]
+    note = f"Anchor points shared by two classes, for the {len(shown)} classes that share most."
+    top_pairs = ", ".join(
+        f"{pair.a} and {pair.b} {amount(pair.points)}" for pair in competition.collisions[:10]
     )
-    words = f"Points that two classes share, for the {len(shown)} classes that share most."
-    picture = heat_map("plot-collisions", f"{words} {pairs}", [names[i] for i in shown], values)
-    return paragraph(words) + narrow(picture)
+    return CompetitionSection(
+        summary=_competition_summary(competition),
+        heat_map_note=note,
+        heat_map=heat_map(
+            "plot-collisions",
+            f"{note} {top_pairs}",
+            [names[i] for i in shown],
+            [[matrix[i][j] for j in shown] for i in shown],
+        ),
+        pairs=Table(
+            label="Pairs of classes by number of shared anchor points",
+            columns=("pair", "points"),
+            rows=[(f"{pair.a} / {pair.b}", amount(pair.points)) for pair in competition.collisions],
+        ),
+    )
 
 
-def _matrix(report: Report) -> list[list[int]]:
-    """Points that each pair of classes shares, the same from both sides.
+def _competition_summary(competition: AnchorCompetition) -> str:
+    summary = (
+        f"{amount(competition.contested)} of {amount(competition.points)} anchor points "
+        f"({share(competition.contested_share or 0)}) are candidates of several boxes, but each "
+        "predicts one box per head. At most "
+        f"{share(competition.max_recall_single_head)} of the boxes can have an anchor point to "
+        "themselves with a single head"
+    )
+    if competition.max_recall_heads is not None:
+        summary += f", and {share(competition.max_recall_heads)} with the given heads"
+    return summary + "."
 
-    Raises:
-        ValueError: It is not one of these classes.
-    """
-    place = {row["name"]: i for i, row in enumerate(report["classes"])}
-    half = report["contest"]["matrix"]
-    if len(half) != len(place) or any(len(row) != len(place) for row in half):
-        raise ValueError(f"the matrix of collisions must be of {len(place)} classes a side")
-    whole = [[max(half[i][j], half[j][i]) for j in range(len(half))] for i in range(len(half))]
-    for pair in report["contest"]["collisions"]:
-        a, b, points = pair["a"], pair["b"], pair["points"]
-        if whole[place[a]][place[b]] != points:
-            raise ValueError(
-                f"the matrix of collisions is not in the order of the classes: {a} and {b} share "
-                f"{points} points, and it says {whole[place[a]][place[b]]}"
+
+def prior_table(priors: Sequence[StartingBox]) -> Table:
+    """List the initial box sizes by group and stride."""
+    return Table(
+        label="Initial box sizes",
+        columns=("group", "stride", "pixels"),
+        rows=[
+            (
+                prior.group,
+                f"{prior.stride:g}",
+                f"{pixels(prior.width_px)} x {pixels(prior.height_px)}",
             )
-    return whole
+            for prior in priors
+        ],
+    )
 
 
-def _priors(report: Report) -> str:
-    if not report["priors"]:
-        return paragraph("None: no size was taken from the data.")
-    figures = [
-        (
-            prior["group"],
-            str(prior["stride"]),
-            f"{pixels(prior['width_px'])} x {pixels(prior['height_px'])}",
-        )
-        for prior in report["priors"]
-    ]
-    words = "omr train sets the heads so that their first boxes have these sizes."
-    return paragraph(words) + table("Starting boxes", ("group", "stride", "pixels"), figures)
+def _span(side: SideSpread | None) -> str:
+    return f"{pixels(side.p50)} ({pixels(side.p5)} to {pixels(side.p95)})" if side else NONE
 
 
-def _classes(report: Report, rows: Sequence[Report]) -> str:
-    absent = [row["name"] for row in report["classes"] if not row["count"]]
-    said = paragraph(f"Without a symbol: {', '.join(absent)}.") if absent else ""
-    if not rows:
-        return said or paragraph("There is no class.")
-    columns = [title for title, _ in _COLUMNS]
-    figures = [[cell(row) for _, cell in _COLUMNS] for row in rows]
-    return table("All classes", columns, figures, tall=True) + said
-
-
-def _span(row: Report, side: str) -> str:
-    size = row[side]
-    if not size:
+def _start(row: ClassDensity, configuration: Configuration) -> str:
+    if not row.start:
         return NONE
-    return f"{pixels(size['p50'])} ({pixels(size['p5'])} to {pixels(size['p95'])})"
+    weight = row.start.stock if configuration == "stock" else row.start.ours
+    return f"{'yes' if weight.learns else 'NO'} (IoU {weight.iou:.3f})"
 
 
-def _start(row: Report, start: str) -> str:
-    found = (row["start"] or {}).get(start)
-    if not found:
-        return NONE
-    return f"{'yes' if found['learns'] else 'NO'} (IoU {found['iou']:.3f})"
-
-
-_COLUMNS: tuple[tuple[str, Callable[[Report], str]], ...] = (
-    ("class", lambda row: str(row["name"])),
-    ("symbols", lambda row: amount(row["count"])),
-    ("share", lambda row: share(row["share"])),
-    ("width px (P5 to P95)", lambda row: _span(row, "width_px")),
-    ("height px (P5 to P95)", lambda row: _span(row, "height_px")),
-    ("under 1 px", lambda row: share(row["under_1px"])),
-    ("under 2 px", lambda row: share(row["under_2px"])),
-    ("under 4 px", lambda row: share(row["under_4px"])),
-    ("no candidate", lambda row: share(row["no_candidate"])),
-    ("1 candidate", lambda row: share(row["one_candidate"])),
-    ("2 candidates", lambda row: share(row["two_candidates"])),
-    ("dropped by the stock filter", lambda row: share(row["dropped_by_stock_filter"])),
-    ("weight at Ultralytics' start", lambda row: _start(row, "stock")),
-    ("at that of omr train", lambda row: _start(row, "ours")),
+_COLUMNS: tuple[tuple[str, Callable[[ClassDensity], str]], ...] = (
+    ("class", lambda row: row.name),
+    ("symbols", lambda row: amount(row.count)),
+    ("share", lambda row: share(row.share)),
+    ("width px (P5 to P95)", lambda row: _span(row.width_px)),
+    ("height px (P5 to P95)", lambda row: _span(row.height_px)),
+    ("under 1 px", lambda row: share(row.under_1px)),
+    ("under 2 px", lambda row: share(row.under_2px)),
+    ("under 4 px", lambda row: share(row.under_4px)),
+    ("no candidate", lambda row: share(row.no_candidate)),
+    ("1 candidate", lambda row: share(row.one_candidate)),
+    ("2 candidates", lambda row: share(row.two_candidates)),
+    ("dropped by Ultralytics", lambda row: share(row.dropped_by_stock_filter)),
+    ("initial weight in Ultralytics", lambda row: _start(row, "stock")),
+    ("initial weight in omr train", lambda row: _start(row, "ours")),
 )

@@ -1,140 +1,126 @@
-"""The part of a density report that shows what a training step needs of a GPU's memory."""
+"""Memory section of a density report."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from eval.html.number_format import GIB, NONE, memory
-from eval.html.plots import Level, Series, legend, stacked_bars
-from eval.html.web_page import paragraph, section, table
+from eval.html.page import Table
+from eval.html.plots import ReferenceLine, Series, stacked_bars
+from eval.reports.density_report import BatchMemory, DensityReport
 
-Report: TypeAlias = Mapping[str, Any]
-
-_PARTS = (
+_PURPOSES = (
     ("parameters", "parameters"),
     ("gradients", "gradients"),
-    ("optimizer", "optimizer"),
-    ("ema", "averaged copy (EMA)"),
-    ("buffers", "statistics of normalisation"),
+    ("optimizer", "optimiser state"),
+    ("ema", "averaged weights (EMA)"),
+    ("buffers", "normalisation statistics"),
     ("inputs", "images"),
     ("activations", "saved activations"),
     ("loss", "loss"),
     ("assigner", "assigner"),
-    ("workspace", "workspace of the kernels"),
-    ("guard", "good states, kept against NaNs"),
-    ("allocator", "gaps of the allocator"),
-    ("library", "libraries"),
+    ("workspace", "temporary tensors"),
+    ("guard", "states saved against NaN and Inf"),
+    ("allocator", "allocator fragmentation"),
+    ("library", "CUDA libraries"),
 )
 _ON_CPU_ONLY = "guard"
-"""Of a GPU's training it lies in main memory."""
+"""Purpose whose memory is in main memory when a GPU trains."""
 _STACK = (
     (
-        "parameters, gradients, optimizer, EMA",
+        "parameters, gradients, optimiser, EMA",
         ("parameters", "gradients", "optimizer", "ema", "buffers", "guard"),
     ),
     ("images", ("inputs",)),
     ("saved activations", ("activations",)),
     ("loss", ("loss",)),
     ("assigner", ("assigner",)),
-    ("workspace, gaps, libraries", ("workspace", "allocator", "library")),
+    ("temporary, fragmentation, libraries", ("workspace", "allocator", "library")),
 )
-"""What has a colour of its own: more than six cannot be told apart."""
+"""Purposes per colour; more than six colours are hard to distinguish."""
 _HEADROOM = 1.3
+"""Minimum upper limit of the plot, relative to the usable memory."""
 _HIGHEST = 2.0
-"""Of the usable memory: where the plot of memory ends."""
+"""Maximum upper limit of the plot, relative to the usable memory."""
 
 
-def memory_section(report: Report) -> str:
-    """Show what a step needs over the batch, and what of it goes where.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemorySection:
+    """Plot and tables of the memory that a training step needs."""
 
-    Args:
-        report: What ``omr analyze-density --json`` prints.
-    """
-    body = _over_batch(report) + _parts(report)
-    return section("memory", "Memory of a training step", body)
+    plot: Markup
+    legend: Sequence[tuple[str, str]]
+    """CSS class and name of each colour."""
+    by_batch: Table
+    by_purpose: Table
 
 
-def _parts(report: Report) -> str:
-    need = report["memory"]
-    if not need:
-        return paragraph("The memory of a step was not computed.")
-    peak = need["at_peak"]
-    on_cpu = bool(report["gpu"]) and report["gpu"]["device"] == "cpu"
-    rows = [
-        (what, memory(peak.get(key, 0)), memory(need[f"{key}_bytes"]))
-        for key, what in _PARTS
-        if need[f"{key}_bytes"] and (on_cpu or key != _ON_CPU_ONLY)
-    ]
-    rows.append(("all", memory(need["total_bytes"]), NONE))
-    rest = need["total_bytes"] - peak.get("assigner", 0)
-    for version, n_bytes in (report["ultralytics_assigner_by_version"] or {}).items():
-        what = f"all, with the assigner of Ultralytics {version}"
-        rows.append((what, memory(rest + n_bytes), memory(n_bytes)))
-    words = (
-        "Lines are not at their highest together: gradients come when activations go. So the "
-        "peak is less than the sum of the second column. Beside an assigner of Ultralytics that "
-        "column is the assigner alone."
+def memory_section(report: DensityReport) -> MemorySection:
+    """Describe the memory of a training step by batch and by purpose."""
+    legend = [(f"s{i}", name) for i, (name, _) in enumerate(_STACK)]
+    return MemorySection(
+        plot=_plot(report),
+        legend=[*legend, ("dash", "total with Ultralytics' dense assigner")],
+        by_batch=_table_by_batch(report.memory_over_batch),
+        by_purpose=_table_by_purpose(report),
     )
-    headings = f"batch {report['batch']}", "at the peak", "at its highest"
-    return paragraph(words) + table("Memory of a step", headings, rows)
 
 
-def _over_batch(report: Report) -> str:
-    rows, gpu, suggest = report["memory_over_batch"], report["gpu"], report["suggest"]
-    if not rows:
-        return ""
-    dense = [
-        row["total_bytes"] - row["assigner_bytes"] + row["ultralytics_assigner_bytes"]
-        for row in rows
-    ]
-    level = (
-        Level(name=f"GiB usable on {gpu['name']}", value=gpu["usable_bytes"] / GIB) if gpu else None
-    )
-    told = ", ".join(f"batch {row['batch']} {memory(row['total_bytes'])}" for row in rows)
-    picture = stacked_bars(
+def _plot(report: DensityReport) -> Markup:
+    rows, gpu, recommendation = report.memory_over_batch, report.gpu, report.recommendation
+    usable = gpu.usable_bytes / GIB
+    dense = [row.ultralytics_total_bytes / GIB for row in rows]
+    description = ", ".join(f"batch {row.batch} {memory(row.total_bytes)}" for row in rows)
+    highest = max(*(row.total_bytes / GIB for row in rows), *dense)
+    return stacked_bars(
         "plot-memory",
-        f"Memory of a step over the batch: {told}",
-        [str(row["batch"]) for row in rows],
+        f"Memory of a step by batch: {description}",
+        [str(row.batch) for row in rows],
         [
-            Series(name=name, values=[_sum(row, keys) / GIB for row in rows])
-            for name, keys in _STACK
+            Series(name=name, values=[_sum(row, purposes) / GIB for row in rows])
+            for name, purposes in _STACK
         ],
-        level=level,
-        dashed=Series(name="with Ultralytics' assigner", values=[n / GIB for n in dense]),
-        marked=str(suggest["batch"]) if suggest else None,
-        top=_top([row["total_bytes"] / GIB for row in rows], [n / GIB for n in dense], level),
+        reference=ReferenceLine(name=f"GiB usable on {gpu.name}", value=usable),
+        dashed=Series(name="with Ultralytics' assigner", values=dense),
+        marked=str(recommendation.batch) if recommendation else None,
+        # The line of the device stays in the middle, whatever the bars need.
+        top=max(_HEADROOM * usable, min(highest, _HIGHEST * usable) * 1.05),
     )
-    keys = [(f"s{i}", name) for i, (name, _) in enumerate(_STACK)]
-    keys.append(("dash", "all, with Ultralytics' dense assigner"))
-    words = "GiB over images a batch. An arrow marks what is higher than the plot."
-    if suggest and suggest["batch"] in [row["batch"] for row in rows]:
-        words += f" The shaded batch is the suggested one, {suggest['batch']}."
-    return paragraph(words) + legend(keys) + picture + _over_batch_table(rows, dense)
 
 
-def _sum(row: Report, keys: Sequence[str]) -> int:
-    return sum(row[f"{key}_bytes"] for key in keys)
+def _sum(row: BatchMemory, purposes: Sequence[str]) -> int:
+    return sum(row.by_purpose(purpose) for purpose in purposes)
 
 
-def _over_batch_table(rows: list[Report], dense: list[int]) -> str:
-    return table(
-        "Memory over the batch",
-        ("batch", "all", "assigner", "Ultralytics' assigner", "all with that"),
-        [
+def _table_by_batch(rows: Sequence[BatchMemory]) -> Table:
+    return Table(
+        label="Memory by batch",
+        columns=("batch", "total", "assigner", "Ultralytics' assigner", "total with it"),
+        rows=[
             (
-                str(row["batch"]),
-                memory(row["total_bytes"]),
-                memory(row["assigner_bytes"]),
-                memory(row["ultralytics_assigner_bytes"]),
-                memory(total),
+                str(row.batch),
+                memory(row.total_bytes),
+                memory(row.assigner_bytes),
+                memory(row.ultralytics_assigner_bytes),
+                memory(row.ultralytics_total_bytes),
             )
-            for row, total in zip(rows, dense, strict=True)
+            for row in rows
         ],
     )
 
 
-def _top(totals: list[float], dense: list[float], level: Level | None) -> float:
-    """Where the plot ends: the GPU's line stays in the middle, whatever others need."""
-    highest = max(*totals, *dense)
-    if level is None:
-        return min(highest, _HIGHEST * max(totals)) * 1.05
-    return max(_HEADROOM * level.value, min(highest, _HIGHEST * level.value) * 1.05)
+def _table_by_purpose(report: DensityReport) -> Table:
+    need = report.memory
+    rows = [
+        (name, memory(need.at_peak.get(purpose, 0)), memory(need.by_purpose(purpose)))
+        for purpose, name in _PURPOSES
+        if need.by_purpose(purpose) and (report.gpu.device == "cpu" or purpose != _ON_CPU_ONLY)
+    ]
+    rows.append(("total", memory(need.total_bytes), NONE))
+    rest = need.total_bytes - need.at_peak.get("assigner", 0)
+    for version, n_bytes in report.ultralytics_assigner_by_version.items():
+        name = f"total with the assigner of Ultralytics {version}"
+        rows.append((name, memory(rest + n_bytes), memory(n_bytes)))
+    columns = f"batch {report.batch}", "at the peak", "maximum"
+    return Table(label="Memory of a step by purpose", columns=columns, rows=rows)

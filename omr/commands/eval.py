@@ -9,15 +9,18 @@ from omr.console import note, print_json, progress, say, say_names, say_written,
 from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
-    from eval.metrics.coco import ClassScore, MeanScore
+    from eval.reports.detection import ClassMetrics, MeanMetrics
     from omr.scoring import ScoringResult
 
 
 def evaluate(
     weights: Annotated[
-        Path, typer.Argument(help="Checkpoint to score.", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(metavar="WEIGHTS", help="Checkpoint to score.", exists=True, dir_okay=False),
     ],
-    data: Annotated[Path, typer.Argument(help="Folder written by omr convert.", exists=True)],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder written by omr convert.", exists=True)
+    ],
     imgsz: Annotated[
         int, typer.Option(help="Longer side of the network input in pixels.", min=1)
     ] = 640,
@@ -62,7 +65,7 @@ def evaluate(
 
 
 def _show(result: "ScoringResult") -> None:
-    from eval.metrics.coco import FREQUENT
+    from eval.reports.detection import FREQUENT
 
     report = result.report
     present = [row for row in report.classes if row.n_truths or row.n_predictions]
@@ -94,7 +97,7 @@ def _show(result: "ScoringResult") -> None:
         )
 
 
-def _metrics(score: "ClassScore | MeanScore") -> list[str]:
+def _metrics(score: "ClassMetrics | MeanMetrics") -> list[str]:
     """Format the metrics of a table row; a dash where there are no truths."""
     return [
         "-" if metric is None else f"{metric:.3f}"

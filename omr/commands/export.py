@@ -11,7 +11,10 @@ from omr.options import AsJson, Trust
 
 def export(
     weights: Annotated[
-        Path, typer.Argument(help="Checkpoint to export.", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS", help="Checkpoint to export.", exists=True, dir_okay=False
+        ),
     ],
     export_format: Annotated[
         Literal["onnx", "ultralytics"],

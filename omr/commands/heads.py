@@ -40,7 +40,9 @@ def list_configs(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Head config: a name or a .yaml file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Head config: a name or a .yaml file.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show the classes and branches of each head.

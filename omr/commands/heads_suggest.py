@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def suggest(
-    data: Annotated[Path, typer.Argument(help="Folder written by omr convert.", exists=True)],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder written by omr convert.", exists=True)
+    ],
     strategy: Annotated[
         Literal["geometry", "hybrid", "anti-confusion", "collision"],
         typer.Option(
@@ -28,12 +30,10 @@ def suggest(
     imgsz: Annotated[int, typer.Option(help="Side of the network input in pixels.", min=1)] = 640,
     strides: Annotated[str, typer.Option(help="Strides in pixels, finest first.")] = "8,16,32",
     pairs: Annotated[
-        Path | None,
-        typer.Option(help="Confused classes for anti-confusion: lines of NAME,NAME, or YAML."),
+        Path | None, typer.Option(help="Pairs for anti-confusion: NAME,NAME per line, or YAML.")
     ] = None,
     confusion: Annotated[
-        Path | None,
-        typer.Option(help="Confusion matrix for anti-confusion: CSV or JSON with class names."),
+        Path | None, typer.Option(help="Confusion matrix for anti-confusion: CSV or JSON.")
     ] = None,
     threshold: Annotated[
         float,

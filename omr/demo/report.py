@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.files.atomic_folder import MANIFEST
-from eval.metrics.coco import FREQUENT
+from eval.reports.detection import FREQUENT
 from omr.demo.folder import DemoFolder
 from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE
 from training.engine.validator import SOURCE_METRIC

@@ -24,10 +24,10 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.training import ClassLoss
 from training.assigners.assignment import Assignment
 from training.assigners.similarity import SIMILARITIES
 from training.heads.head_config import BoxBranch
-from training.losses.class_terms import ClassLoss
 from training.losses.detection import UNUSED, LossOptions, PairCounter, detection_criterion
 
 Results = tuple[dict[str, Tensor], list[Assignment]]

@@ -10,7 +10,7 @@ from device_trainings import available, losses_in, option_of
 from typer.testing import CliRunner, Result
 
 from omr.cli import app
-from training.engine.precision import Precision
+from settings.training import Precision
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
 from training.memory.step import StepSpec, predict_step
@@ -101,15 +101,19 @@ def test_batch_auto_trains(device: torch.device, dataset: Path, tmp_path: Path) 
 
 @pytest.mark.gpu(
     covers=[
+        "eval.reports.density_memory:_table_by_purpose",
         "omr.commands.analyze_density:_show_memory",
         "omr.commands.analyze_density:_measure",
-        "training.density.recommendation:suggestion",
+        "training.density.recommendation:recommend",
         "training.density.fitting_batch:_precision",
     ]
 )
 @pytest.mark.slow
-def test_analysis_measures_on_the_device(device: torch.device, dataset: Path) -> None:
+def test_analysis_measures_on_the_device(
+    device: torch.device, dataset: Path, tmp_path: Path
+) -> None:
     words = ["analyze-density", dataset, "--model", "omr-tiny", "--imgsz", 96, "--batch", 4]
+    words += ["--report", tmp_path / "page.html"]
     measured = json.loads(run(*words, "--measure", "--json").stdout)["measured"]
     assert measured["total_bytes"] > 0
     assert measured["device"].startswith(

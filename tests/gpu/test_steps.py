@@ -20,8 +20,8 @@ from device_trainings import (
     weights_of,
 )
 
+from settings.training import Precision
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import Precision
 from training.engine.self_test import self_test
 from training.runtime import distributed
 from training.trainer import ready_trainer

@@ -22,8 +22,8 @@ from drawn_data import make_dataset
 from interrupted import interrupted
 from torch import Tensor
 
+from settings.training import Precision
 from training.config import read_config
-from training.engine.precision import Precision
 from training.heads.grouped import SeparateDetect
 from training.models.checkpoints import load_weights
 from training.runs.provenance import RECORD_FILE

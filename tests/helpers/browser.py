@@ -1,4 +1,4 @@
-"""Opens pages in headless Chromium and measures them; nothing goes over the network."""
+"""Opens pages in headless Chromium, without network access, and measures them."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-# Each page stands in a frame of its own width, as it would on a screen so wide; the window's own
-# width has a lower limit. The page itself is as it was written: only the frame around it measures.
+# Each page is shown unchanged in a frame of the requested width, because the width of the window has
+# a lower limit; the script of the surrounding page takes the measurements.
 _MEASURE = """
 const seen = {};
 for (const frame of document.querySelectorAll('iframe')) {
@@ -54,22 +54,24 @@ document.body.textContent = 'MEASURED' + JSON.stringify(seen) + 'END';
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """What a browser made of some pages."""
+class Measurements:
+    """Measurements of pages in a browser."""
 
     pages: dict[str, dict[str, Any]]
-    """Measures of each."""
+    """Measurements by name of the page."""
     console: list[str]
-    """Whatever it complained of."""
+    """Lines of the browser's console."""
 
 
-def open_pages(pages: Mapping[str, tuple[str, int]], folder: Path, *, dark: bool = False) -> Seen:
-    """Open pages, all at once.
+def open_pages(
+    pages: Mapping[str, tuple[str, int]], folder: Path, *, dark: bool = False
+) -> Measurements:
+    """Open several pages at once and measure them.
 
     Args:
-        pages: Names, with the text of each page and its width in pixels.
-        folder: An empty one, for the browser.
-        dark: Whether the reader prefers dark pages.
+        pages: HTML and width in pixels of each page, by name.
+        folder: Empty folder for the browser.
+        dark: Whether to prefer a dark colour scheme.
     """
     browser = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None
@@ -106,10 +108,10 @@ def open_pages(pages: Mapping[str, tuple[str, int]], folder: Path, *, dark: bool
         timeout=120,
         check=True,
     )
-    found = re.search("MEASURED(.*)END", done.stdout, re.DOTALL)
-    assert found, done.stdout[-2000:] + done.stderr[-2000:]
-    measures = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", "\u00a0")
-    return Seen(
+    match = re.search("MEASURED(.*)END", done.stdout, re.DOTALL)
+    assert match, done.stdout[-2000:] + done.stderr[-2000:]
+    measures = match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", "\u00a0")
+    return Measurements(
         pages=json.loads(measures.replace("&amp;", "&")),
         console=[line for line in done.stderr.splitlines() if "CONSOLE" in line],
     )

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from settings.training import Precision
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import Precision
 
 HEADS = """groups:
 - name: heads

@@ -13,8 +13,17 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-OWN = ("omr", "eval", "training", "converters", "class_maps", "benchmarks")
-START = ("omr", "eval", "training", "converters", "class_maps", "benchmarks/gpu", "tests/gpu")
+OWN = ("omr", "eval", "training", "converters", "settings", "class_maps", "benchmarks")
+START = (
+    "omr",
+    "eval",
+    "training",
+    "converters",
+    "settings",
+    "class_maps",
+    "benchmarks/gpu",
+    "tests/gpu",
+)
 """Folders whose modules run on the machine, with all that they import."""
 EXTRAS = ("engrave", "export")
 """Extras of the project that the run uses."""

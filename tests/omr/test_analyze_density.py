@@ -14,7 +14,7 @@ import pytest
 import torch
 import typer
 import yaml
-from browser import Seen, open_pages
+from browser import Measurements, open_pages
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
@@ -132,7 +132,7 @@ def test_the_seed_case_ran_out_of_memory_and_does_not_here(seed: Looked) -> None
 
 
 def test_the_line_is_one_that_omr_train_takes(seed: Looked) -> None:
-    suggest = seed.report["suggest"]
+    suggest = seed.report["recommendation"]
     assert seed.said.splitlines().count(suggest["command"]) == 1
     parsed = accepted(suggest["command"])
     assert (parsed["batch"], parsed["imgsz"]) == ("32", 640)
@@ -149,20 +149,20 @@ def test_json_has_what_is_promised_and_no_number_that_is_none(seed: Looked) -> N
     assert all(report["memory"][f"{kind}_bytes"] > 0 for kind in kinds)
     assert report["memory_ultralytics_assigner_bytes"] > report["memory"]["assigner_bytes"]
     promised = {"batch", "accumulate", "imgsz", "tile", "max_det", "command"}
-    assert promised <= report["suggest"].keys()
+    assert promised <= report["recommendation"].keys()
     assert len(report["classes"]) == CLASSES
-    assert report["suggest"]["max_det"] >= 1.5 * report["symbols"]["max"]
+    assert report["recommendation"]["max_det"] >= 1.5 * report["symbols"]["max"]
     assert all(math.isfinite(number) for number in numbers(report))
 
 
 def test_the_first_boxes_and_the_fullest_of_an_epoch_are_those_of_the_report(seed: Looked) -> None:
     sizes = [f"{p['width_px']:.0f} x {p['height_px']:.0f}" for p in seed.report["priors"]]
     assert len(sizes) == 3
-    assert f"- first boxes of omr train: {', '.join(sizes)} px\n" in seed.said
+    assert f"- initial boxes of omr train: {', '.join(sizes)} px\n" in seed.said
     # A batch of all images is an epoch.
     expected = {name: seed.report[f"batch_{name}"]["expected"] for name in ("max", "sum")}
-    assert seed.report["epoch_most"]["image"] == pytest.approx(expected["max"], rel=0.01)
-    assert seed.report["epoch_most"]["batch"] == pytest.approx(expected["sum"], rel=0.01)
+    assert seed.report["epoch_max"]["image"] == pytest.approx(expected["max"], rel=0.01)
+    assert seed.report["epoch_max"]["batch"] == pytest.approx(expected["sum"], rel=0.01)
 
 
 def test_the_line_that_cuts_tiles_says_what_it_wants(tmp_path: Path) -> None:
@@ -179,19 +179,19 @@ def test_the_line_that_cuts_tiles_says_what_it_wants(tmp_path: Path) -> None:
 
 
 def test_it_fits_a_screen(seed: Looked) -> None:
-    lines = [line for line in seed.said.splitlines() if not line.startswith("plots, all")]
+    lines = [line for line in seed.said.splitlines() if not line.startswith("plots and all")]
     assert len(lines) <= 48
-    assert lines[0].startswith("Symbols an image")
+    assert lines[0].startswith("Symbols per image")
 
 
 @pytest.fixture(scope="module")
-def seen(seed: Looked, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(seed: Looked, tmp_path_factory: pytest.TempPathFactory) -> Measurements:
     pages = {"phone": (seed.page, 390), "desktop": (seed.page, 1280)}
     return open_pages(pages, tmp_path_factory.mktemp("browser"))
 
 
 @pytest.mark.parametrize("page", ["phone", "desktop"])
-def test_its_page_opens_in_a_browser(seen: Seen, page: str) -> None:
+def test_its_page_opens_in_a_browser(seen: Measurements, page: str) -> None:
     found = seen.pages[page]
     assert seen.console == []
     assert (found["overflow"], found["outside"], found["overlaps"]) == (0, [], [])
@@ -207,11 +207,11 @@ def test_an_image_without_a_symbol_and_one_with(data: Path) -> None:
     report = json.loads(result.stdout)
     assert report["symbols"] == {"mean": 0.5, "p50": 0, "p95": 1, "p99": 1, "max": 1}
     assert report["precision"] == "fp16"
-    assert accepted(report["suggest"]["command"])["batch"] == "2"
+    assert accepted(report["recommendation"]["command"])["batch"] == "2"
 
 
 def test_the_fullest_of_an_epoch_is_news_where_it_has_several_batches(data: Path) -> None:
-    said = "- the fullest of an epoch: a batch "
+    said = "- fullest batch of an epoch: "
     assert said in small(data, "--batch", 1).stderr
     assert said not in small(data, "--batch", 2).stderr
 
@@ -221,8 +221,8 @@ def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
     result = small(empty, "--report", tmp_path / "page.html")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must be")
-    assert f"note: no image has a symbol; nothing could be learnt from {empty}" in result.stderr
-    assert "No image of the split train has a symbol." in (tmp_path / "page.html").read_text(
+    assert f"note: no image contains a symbol; a model cannot learn from {empty}" in result.stderr
+    assert "No image of the split train contains symbols." in (tmp_path / "page.html").read_text(
         "utf-8"
     )
 
@@ -235,7 +235,7 @@ def test_what_does_not_fit_is_said_last_and_is_an_error(
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("omr-tiny at 64 px: not even a batch of 1 fits on T4:")
     report = json.loads(result.stdout)
-    assert (report["suggest"], report["problem"]) == (None, str(result.exception))
+    assert (report["recommendation"], report["problem"]) == (None, str(result.exception))
     assert "omr train" not in result.stderr.partition("usable on")[2]
 
 
@@ -244,7 +244,9 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
     assert result.exit_code == 0, result.output
     measured = json.loads(result.stdout)["measured"]
     assert measured["predicted_bytes"] > 0
-    assert re.search(r"Measured here \(.*\): \d+ MiB; predicted \d+ MiB, [+-]", result.stderr)
+    assert re.search(
+        r"Measured on this machine \(.*\): \d+ MiB; predicted \d+ MiB, [+-]", result.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -264,8 +266,11 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
         (["--imgsz", "100"], "imgsz (100): must be a multiple of 32; use 128"),
         (["--sampling-weights", "1:2"], "--sampling-weights needs several data sets"),
-        (["--gpu", "t4", "--precision", "bf16"], "T4 has no bf16: --precision fp16 or fp32"),
-        (["--report", "gone/page.html"], "gone: no such folder; make it, or choose another"),
+        (
+            ["--gpu", "t4", "--precision", "bf16"],
+            "--precision bf16: not supported by T4; use fp16 or fp32",
+        ),
+        (["--report", "gone/page.html"], "gone: no such folder; create it, or choose another"),
         (
             ["--model", "gone.pt"],
             "gone.pt: no such weights; a name without .pt trains from scratch",
@@ -277,6 +282,22 @@ def test_a_mistake_is_one_line(words: list[str], message: str, data: Path) -> No
     assert isinstance(error, ConfigError | InputError)
     assert str(error).startswith(message)
     assert "\n" not in str(error)
+
+
+def test_settings_of_a_file(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"data: {data}\nmodel: omr-tiny\nimgsz: 64\nbatch: 1\nlr: auto\nscale: 0.5\n")
+    result = run("--config", file, "--gpu", "t4", "--batch", 2, "--json")
+    assert result.exit_code == 0, result.output
+    command = accepted(json.loads(result.stdout)["recommendation"]["command"])
+    assert (command["data"], command["model"], command["batch"]) == ([data], "omr-tiny", "2")
+    assert f"note: add --config {file} to the recommended command" in result.stderr
+    file.write_text("batch: auto\n")
+    error = run(data, "--config", file).exception
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "--batch auto: expected an integer; the analysis recommends the batch that fits"
+    )
 
 
 def test_a_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
@@ -318,7 +339,7 @@ def test_what_does_not_fit_here_is_not_measured(
     result = small(data, "--measure", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measured"] is None
-    assert "MiB do not fit on this CPU; take a smaller --batch" in result.stderr
+    assert "MiB do not fit on this CPU; choose a smaller --batch" in result.stderr
 
 
 def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> None:

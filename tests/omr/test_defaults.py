@@ -1,9 +1,10 @@
-"""Defaults stand in the commands too, which must not import what they belong to: they agree."""
+"""Defaults that a command repeats, so that it need not import the module they belong to."""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from typing import Any, get_args, get_type_hints
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -12,14 +13,16 @@ from converters.engraving.dataset import EngravingOptions
 from converters.engraving.pages import PageOptions
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.tiles import TileOptions
-from omr.commands.analyze_density import analyze_density
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
-from omr.commands.train import train
+from settings.training import LR_RULES, ClassLoss, SimilarityName
+from training.assigners.similarity import SIMILARITIES
 from training.config import TrainConfig
-from training.engine.precision import Precision
-from training.losses.class_terms import CLASS_TERMS, ClassLoss
-from training.losses.detection import AssignerName
+from training.data.allowed_transforms import Transforms
+from training.engine.freezing import FreezeOptions
+from training.engine.learning_rate import AUTO
+from training.losses.class_terms import CLASS_TERMS
+from training.losses.detection import LossOptions
 
 
 @pytest.mark.parametrize(
@@ -30,21 +33,6 @@ from training.losses.detection import AssignerName
         (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
         (engrave, EngravingOptions, {"scores", "holdout_font", "val", "segmentation"}),
         (engrave, PageOptions, {"seed", "style", "degrade"}),
-        (
-            train,
-            TrainConfig,
-            {"model", "epochs", "imgsz", "batch", "device", "lr", "warmup_epochs", "validate"}
-            | {"resume", "seed", "workers", "size_prior", "assigner", "class_loss", "heads"}
-            | {"true_negatives", "similarity", "beta", "weights", "trust", "precision"}
-            | {"nominal_batch", "freeze", "unfreeze_warmup", "translate", "scale", "brightness"}
-            | {"fliplr", "flipud", "degrees", "mosaic", "allow_music_flips", "tensorboard"}
-            | {"deterministic"},
-        ),
-        (
-            analyze_density,
-            TrainConfig,
-            {"model", "heads", "imgsz", "batch", "precision", "mosaic", "seed", "trust"},
-        ),
     ],
 )
 def test_a_commands_default_is_that_of_what_it_calls(
@@ -63,10 +51,6 @@ def test_a_commands_default_is_that_of_what_it_calls(
         "lr_scale",
     ):
         of_command.pop(name, None)
-    if "lr" in of_command:  # text, for it may be the name of a rule
-        of_command["lr"] = float(of_command["lr"])
-    if isinstance(of_command.get("batch"), str):  # or auto
-        of_command["batch"] = int(of_command["batch"])
     of_options = {f.name: f.default for f in fields(options) if f.default is not MISSING}
     assert of_command.keys() & of_options.keys() == shared
     assert {n: of_command[n] for n in shared} == {n: of_options[n] for n in shared}
@@ -78,9 +62,11 @@ def test_the_default_size_of_a_page_stands_in_one_text() -> None:
     assert size == f"{options.width}x{options.height}"
 
 
-def test_a_command_offers_every_name_that_there_is() -> None:
-    offered = get_type_hints(train)
-    assert get_args(offered["assigner"]) == get_args(AssignerName)
-    assert get_args(offered["precision"]) == get_args(Precision)
-    assert get_args(get_type_hints(analyze_density)["precision"]) == get_args(Precision)
-    assert get_args(offered["class_loss"]) == get_args(ClassLoss) == tuple(CLASS_TERMS)
+def test_the_options_of_the_loss_and_of_the_command_line_have_the_same_defaults() -> None:
+    config = TrainConfig(data=Path("data"), out=Path("run"))
+    assert config.loss_options() == LossOptions()
+    assert config.freeze_options() == FreezeOptions()
+    assert config.transforms() == Transforms()
+    assert tuple(CLASS_TERMS) == get_args(ClassLoss)
+    assert tuple(SIMILARITIES) == get_args(SimilarityName)
+    assert tuple(AUTO) == LR_RULES

@@ -102,5 +102,5 @@ def test_a_foreign_pickle_needs_trust(weights: Path, tmp_path: Path) -> None:
     fused = load_weights(weights).fuse(verbose=False)  # differs from its description
     torch.save({"model": fused, "train_args": {}}, tmp_path / "own.pt")
     arguments = [tmp_path / "own.pt", "--format", "ultralytics", "--out", tmp_path / "yolo.pt"]
-    assert "give --trust if you trust where it comes from" in error_of(run(*arguments), InputError)
+    assert "give --trust if you trust its source" in error_of(run(*arguments), InputError)
     assert run(*arguments, "--trust").exit_code == 0

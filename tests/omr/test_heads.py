@@ -128,11 +128,11 @@ def test_anti_confusion(data: Path) -> None:
         (["geometry", "--heads", 5], "heads: 4 classes cannot fill 5 heads"),
         (["geometry", "--imgsz", 100], "imgsz (100): must be a multiple of every stride: 8, 16, 32"),
         (["geometry", "--strides", "8;16"], "--strides 8;16: expected comma-separated integers such as 8,16,32"),
-        (["geometry", "--balance", 1], "balance: is for hybrid, not for geometry"),
+        (["geometry", "--balance", 1], "balance: only for strategy hybrid, not for geometry"),
         (["geometry", "--threshold", 1], "--threshold 1: applies only to a confusion matrix; add --confusion"),
         (["geometry", "--pairs", "p", "--confusion", "p"], "--pairs and --confusion: both list confused classes; give only one"),
-        (["anti-confusion"], "anti-confusion needs pairs of classes or a confusion matrix"),
-        (["geometry", "--out", "heads.txt"], "heads.txt: a head config is a .yaml file"),
+        (["anti-confusion"], "anti-confusion requires pairs of classes or a confusion matrix"),
+        (["geometry", "--out", "heads.txt"], "heads.txt: not a YAML file; a head config ends in .yaml or .yml"),
     ],
 )  # fmt: skip
 def test_wrong_options(data: Path, arguments: list[object], message: str) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
 from converters.images import Pixels
-from eval.pictures.contact_sheet import class_colour
+from eval.pictures.drawing import class_colour
 from omr.cli import app
 
 STEM = ("42", [40, 10, 42, 60])

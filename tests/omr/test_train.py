@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -68,7 +69,7 @@ def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path:
     assert not (out / "old").exists()
     error = run(data, "--out", out, "--resume", "--epochs", 9, "--device", "cpu").exception
     assert isinstance(error, ConfigError)
-    assert str(error) == "--resume goes on with the run's own settings; leave out --epochs"
+    assert str(error) == "--resume: the run keeps the settings it was started with; drop --epochs"
 
 
 def test_the_loss_that_is_asked_for_is_trained_with(data: Path, tmp_path: Path) -> None:
@@ -104,17 +105,20 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--lr", "cube"], "--lr cube: expected a number, auto, auto:sqrt, auto:linear"),
-        (["--unfreeze-at", "1,x"], "unfreeze_at: 1,x: expected a number, or several: 1,2"),
-        (["--unfreeze-at", "1.5"], "unfreeze_at: 1.5: expected a number, or several: 1,2"),
-        (["--lr-scale", ""], "lr_scale: : expected a number, or several: 1,2"),
+        (
+            ["--lr", "cube"],
+            "--lr cube: expected a number above 0 and at most 1 or auto, auto:sqrt, auto:linear",
+        ),
+        (["--unfreeze-at", "1,x"], "--unfreeze-at 1,x: expected integers such as 3,6,9"),
+        (["--unfreeze-at", "1.5"], "--unfreeze-at 1.5: expected integers such as 3,6,9"),
+        (["--lr-scale", ""], "--lr-scale '': expected numbers such as 0.1,0.05"),
         (
             ["--freeze", "neck"],
-            "freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt",
+            "--freeze: the layers of a model from scratch have learnt nothing; give --weights FILE.pt",
         ),
         (
             ["--resume", "--find-lr"],
-            "--resume goes on with the run's own settings; leave out --find-lr",
+            "--resume: the run keeps the settings it was started with; drop --find-lr",
         ),
     ],
 )
@@ -140,7 +144,7 @@ def test_a_found_rate_is_printed(
     assert found == json.loads((tmp_path / "rate/lr.json").read_text())
     assert "8 steps, up to a learning rate of 0.01" in result.stderr
     assert found["suggestion"] > 0
-    assert f"go on with --lr {found['suggestion']:g} and another --out" in result.stderr
+    assert f"continue with --lr {found['suggestion']:g} and another --out" in result.stderr
 
 
 def test_what_is_done_to_images_is_on_record(data: Path, tmp_path: Path) -> None:
@@ -169,12 +173,26 @@ def test_what_is_done_to_images_is_on_record(data: Path, tmp_path: Path) -> None
     assert (config.scale, config.translate, config.brightness) == (0.1, 0, 0)
 
 
+def test_the_configuration_of_a_run_is_taken_by_another(data: Path, tmp_path: Path) -> None:
+    words = ["--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny"]
+    words += ["--epochs", 1, "--no-validate", "--mosaic", 0.5, "--lr", "auto"]
+    assert run(data, "--out", tmp_path / "first", *words).exit_code == 0
+    file = tmp_path / "first/omr.yaml"
+    again = run("--config", file, "--out", tmp_path / "second", "--mosaic", 0)
+    assert again.exit_code == 0, again.output
+    first, second = read_config(tmp_path / "first"), read_config(tmp_path / "second")
+    assert replace(first, out=second.out, mosaic=0.0) == second
+    refused = run(data, "--out", tmp_path / "first", "--resume", "--config", file).exception
+    assert isinstance(refused, ConfigError)
+    assert str(refused) == "--resume: the run keeps the settings it was started with; drop --config"
+
+
 def test_resume_takes_no_other_loss(data: Path, tmp_path: Path) -> None:
     words = ["--resume", "--assigner", "static", "--class-loss", "bce"]
     error = run(data, "--out", tmp_path / "run", *words).exception
     assert isinstance(error, ConfigError)
     assert str(error) == (
-        "--resume goes on with the run's own settings; leave out --assigner, --class-loss"
+        "--resume: the run keeps the settings it was started with; drop --assigner, --class-loss"
     )
 
 
@@ -211,7 +229,7 @@ def test_the_batch_that_fits_is_trained_with(
     words += ["--no-validate", "--batch", "auto"]
     result = run(data, "--out", out, *words)
     assert result.exit_code == 0, result.output
-    assert re.search(r"^batch 2: 0\.\d GiB a device, as predicted$", result.stderr, re.MULTILINE)
+    assert re.search(r"^batch 2: 0\.\d GiB per device predicted$", result.stderr, re.MULTILINE)
     assert (read_config(out).batch, read_config(out).nominal_batch) == (2, 0)
     nominal = run(data, "--out", tmp_path / "again", *words, "--nominal-batch", 5)
     assert nominal.exit_code == 0, nominal.output
@@ -230,7 +248,9 @@ def test_the_batch_that_fits_is_trained_with(
 def test_a_batch_is_a_number_or_auto(batch: str, data: Path, tmp_path: Path) -> None:
     error = run(data, "--out", tmp_path / "run", "--batch", batch).exception
     assert isinstance(error, ConfigError)
-    assert str(error) == f"batch: {batch}: expected a number, or auto"
+    assert (
+        str(error) == f"--batch {batch or repr(batch)}: expected an integer of at least 1 or auto"
+    )
 
 
 def test_help_has_an_example() -> None:

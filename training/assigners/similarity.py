@@ -14,11 +14,12 @@ Shapes: P pairs of a true and a predicted box, C classes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from ultralytics.utils.metrics import bbox_iou
+
+from settings.training import SimilarityName
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 """Function from true and predicted boxes in pixels, ``(P, 4)`` each, to values from 0, ``(P,)``."""
@@ -120,7 +121,6 @@ def dilated_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     return iou(gt, pred)
 
 
-SimilarityName = Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"]
 SIMILARITIES: dict[SimilarityName, Similarity] = {
     "ciou+nwd": ciou_nwd,
     "ciou": ciou,

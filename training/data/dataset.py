@@ -63,6 +63,7 @@ class OmrDataset(YOLODataset):
         self.seed = seed
         self._image_labels = image_labels
         super().__init__(**options)
+        self._image_labels = {}  # now in self.labels; workers need no second copy
         # Decoded images are kept for mosaics, but ours take images from one source only.
         self.max_buffer_length = 0
 

@@ -2,7 +2,7 @@
 
 Ultralytics drops an image with one invalid row, and every duplicate row, and only logs it. Here an
 invalid row is an error and duplicates are counted. The rows that were read are the rows that are
-trained on: Ultralytics does not open a label file itself.
+trained on: Ultralytics opens no label file itself.
 
 Shapes: N symbols of an image.
 """

@@ -1,1 +1,1 @@
-"""How dense and how small the data is as the network sees it, and what no training can reach."""
+"""Density analysis: how crowded and how small the symbols of a data set are for the network."""

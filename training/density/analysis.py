@@ -1,98 +1,100 @@
-"""Looks at a training's data as the network will see it: how full, how small, what cannot be.
+"""Analyses the labels of a planned training: crowding, symbol sizes, upper bounds on recall.
 
-Everything here follows from the labels and the form of the model's head. What a training step needs
-of a GPU is :mod:`training.memory`'s, and both come together in :mod:`training.density.report`.
+All figures follow from the labels and the shape of the model's head. :mod:`training.memory`
+predicts the GPU memory of a step, :mod:`training.density.report` combines both.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from converters.manifest import converted_pages
+from eval.reports.density_report import AnchorCompetition, PipelineStage, SymbolSpread
 from training.config import TrainConfig
 from training.data.multi_dataset import MultiDataset
-from training.density.anchors import ClassAnchors, Contest, anchor_rows, contest
-from training.density.crowding import SPLIT, Fullness, read_labels
-from training.density.initial_weights import ColdStart, cold_start
-from training.density.pipeline_counts import Spread, Stage, spread, stages
-from training.density.representation import Ceilings, ceilings, settings
+from training.density.anchors import ClassAnchors, anchor_competition, anchor_rows
+from training.density.crowding import SPLIT, Crowding, read_labels
+from training.density.initial_weights import InitialWeightAnalysis, initial_weights
+from training.density.pipeline_counts import pipeline_stages, symbol_spread
+from training.density.representation import MaximumRecall, head_settings, maximum_recall
 from training.density.sizes import ClassSizes, largest_tile, least_scale, size_rows
 from training.heads.head_config import HeadConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadForm:
-    """What of a model's head its boxes depend on."""
+    """Properties of a model's head that determine its boxes."""
 
     strides: tuple[int, ...]
     """Pixels per cell of each level, finest first."""
     reg_max: int
-    """Bins of a distance in Ultralytics' head; 1 for a head without distributions."""
+    """Number of distance bins in Ultralytics' head; 1 for a head without distance bins."""
     heads: HeadConfig | None = None
     """Groups of classes; None for a single head."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Survey:
-    """What the labels of a training say; None where there is no image or symbol to tell it."""
+class LabelAnalysis:
+    """Analysis of a training's labels; sequences over classes are in the order of the names."""
 
     names: tuple[str, ...]
-    symbols: Spread | None
-    """Of the images as they are stored: tiles, where the data set is tiled."""
-    stages: tuple[Stage, ...]
+    symbols: SymbolSpread | None
+    """Symbols per stored image, that is, per tile of a tiled data set; None without images."""
+    stages: tuple[PipelineStage, ...]
     sizes: tuple[ClassSizes, ...]
-    """Of each class, in the order of the names, as are all that follow."""
     scale: Mapping[str, float | None]
-    """Factor by which the network would have to see a class larger, as
-    :func:`training.density.sizes.least_scale` gives it."""
+    """Required magnification by class, see :func:`training.density.sizes.least_scale`."""
     tiles: Mapping[str, float]
-    """Tiles that do it, as :func:`training.density.sizes.largest_tile` gives them."""
+    """Required tile side by class, see :func:`training.density.sizes.largest_tile`."""
     anchors: tuple[ClassAnchors, ...]
-    contest: Contest
-    ceilings: Ceilings
-    start: ColdStart
-    fullness: Fullness
+    competition: AnchorCompetition
+    """Competition for anchor points, its matrix in the order of the names."""
+    maximum_recall: MaximumRecall
+    initial_weights: InitialWeightAnalysis
+    crowding: Crowding
 
     @property
     def n_images(self) -> int:
-        """Images of the split, as they are stored."""
-        return len(self.fullness.stored)
+        """Number of stored images in the split."""
+        return len(self.crowding.stored)
 
     @property
     def n_symbols(self) -> int:
-        """Symbols of all images, as they are stored."""
+        """Number of symbols in all stored images."""
         return sum(row.count for row in self.sizes)
 
 
-def survey(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> Survey:
-    """Look at the images of ``train``.
+def analyze_labels(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> LabelAnalysis:
+    """Analyse the labels of the ``train`` split.
 
     Args:
-        config: Of the training that is planned.
-        joint: Its data sets.
-        form: Of its model's head.
+        config: Configuration of the planned training.
+        joint: Data sets of the training.
+        form: Properties of the model's head.
 
     Raises:
-        ConfigError: The groups are not of these classes.
-        InputError: A data set cannot be read, or a label is none of its classes.
+        ConfigError: The groups do not match the classes.
+        InputError: A data set cannot be read, or contains an unknown label.
     """
-    names = told_apart(joint.names)
+    names = unique_names(joint.names)
     labels = read_labels(config, joint, form.strides)
-    symbols, full, points = labels.symbols, labels.fullness, labels.points
+    symbols, crowding, points = labels.symbols, labels.crowding, labels.points
     rows = size_rows(symbols, names)
-    alone = joint.sources[0].dataset if len(joint.sources) == 1 else None
-    return Survey(
+    dataset = joint.sources[0].dataset if len(joint.sources) == 1 else None
+    return LabelAnalysis(
         names=names,
-        symbols=spread(full.stored),
-        stages=stages(full.stored, full.trained, converted_pages(alone, SPLIT) if alone else None),
+        symbols=symbol_spread(crowding.stored),
+        stages=pipeline_stages(
+            crowding.stored, crowding.trained, converted_pages(dataset, SPLIT) if dataset else None
+        ),
         sizes=rows,
         scale=least_scale(symbols, names),
         tiles=largest_tile(symbols, labels.stored, names),
         anchors=anchor_rows(symbols, names, form.strides, points),
-        contest=contest(symbols, names, form.strides, form.heads),
-        ceilings=ceilings(
-            symbols, names, settings(form.strides, form.reg_max), {form.strides: points}
+        competition=anchor_competition(symbols, names, form.strides, form.heads),
+        maximum_recall=maximum_recall(
+            symbols, names, head_settings(form.strides, form.reg_max), {form.strides: points}
         ),
-        start=cold_start(
+        initial_weights=initial_weights(
             rows,
             form.strides,
             heads=form.heads,
@@ -100,15 +102,15 @@ def survey(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> Survey:
             reg_max=form.reg_max,
             size_prior=config.size_prior,
         ),
-        fullness=full,
+        crowding=crowding,
     )
 
 
-def told_apart(names: Sequence[str]) -> tuple[str, ...]:
-    """Tell classes apart that have one name, as data of other makers may have.
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Append the label to class names that occur more than once.
 
     Args:
-        names: Class names; a label is a place in this list.
+        names: Class names, indexed by label.
     """
     return tuple(
         f"{name} ({label})" if names.count(name) > 1 else name for label, name in enumerate(names)

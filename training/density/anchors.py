@@ -1,8 +1,8 @@
-"""Which symbols have an anchor point, and which have to share one.
+"""Candidate anchor points of symbols, and the competition for them.
 
-A head predicts one box at each anchor point. A symbol that no point lies in or near is never
-learnt, and of two symbols with the same single point one is not. Both bound the recall of any
-training, whatever the model.
+A head predicts one box per anchor point. A symbol without an anchor point inside or near it is
+never learnt, and of two symbols with the same single point only one is. Both effects bound the
+recall of any training, whatever the model.
 
 Shapes: N symbols, C classes, L levels, P candidate pairs.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eval.reports.density_report import AnchorCompetition, ClassCollision
 from training.assigners.assignment import Anchors, SmallBoxes, candidate_counts
 from training.density.sizes import members
 from training.grouping.matching import capacity_of
@@ -29,13 +30,14 @@ from training.grouping.statistics import (
 from training.heads.head_config import HeadConfig
 
 BOXES_AT_ONCE = 100_000
-"""Boxes whose corners are worked on together."""
+"""Boxes per chunk when candidates are counted."""
 TOP_PAIRS = 20
+"""Pairs of classes to list."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateShares:
-    """Shares of a class's symbols by the number of their candidate anchor points, 0 to 1."""
+    """Fractions of a class's symbols with zero, one and two candidate anchor points, 0 to 1."""
 
     none: float
     one: float
@@ -44,46 +46,14 @@ class CandidateShares:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassAnchors:
-    """The candidate anchor points of a class's symbols; None where there are none."""
+    """Candidate anchor points of a class's symbols; shares are None for a class without symbols."""
 
     name: str
     count: int
     candidates: CandidateShares | None
-    """As the assigner looks for them: a short side counts as one stride of the second level."""
+    """Shares under the assigner's rule, where a short side counts as one stride of level 2."""
     inside: CandidateShares | None
-    """If only points inside a symbol counted, as in Ultralytics 8.3."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassPair:
-    """Two classes, or one twice, and the anchor points that symbols of both want."""
-
-    first: str
-    second: str
-    points: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Contest:
-    """How much symbols quarrel about anchor points."""
-
-    points: int
-    """Anchor points, of all images, that are a candidate of a symbol."""
-    contested: int
-    """Those that are a candidate of several."""
-    contested_share: float | None
-    """Of ``points``, 0 to 1; None where there is no point."""
-    without_candidate: int
-    """Symbols that no anchor point could predict."""
-    ceiling_single: float | None
-    """Share of symbols that can each have a point of their own, with one box branch."""
-    ceiling_heads: float | None
-    """The same with the given heads: every group with a box branch has points of its own."""
-    top_pairs: tuple[ClassPair, ...]
-    """Most points first; a pair that shares none is left out."""
-    collisions: tuple[tuple[int, ...], ...]
-    """Points that two classes want, in the order of the names, ``C`` by ``C``; on the diagonal
-    those that several symbols of the class want."""
+    """Shares if only points inside a symbol counted, as in Ultralytics 8.3."""
 
 
 def anchor_rows(
@@ -95,107 +65,106 @@ def anchor_rows(
     """Count the candidate anchor points of each class's symbols.
 
     Args:
-        symbols: Of all images.
-        names: Class names; a label is a place in this list.
+        symbols: Symbols of all images.
+        names: Class names, indexed by label.
         strides: Pixels per cell of each level, finest first.
-        n_points: What :func:`points_by_level` gives, if known.
+        n_points: Result of :func:`points_by_level`; None to compute it.
 
     Returns:
-        A row for each name, in their order.
+        One row per class, in the order of the names.
 
     Raises:
-        ValueError: The size of the input is not a multiple of a stride.
+        ValueError: The input size is not a multiple of every stride.
     """
     reached = (points_by_level(symbols, strides) if n_points is None else n_points).sum(axis=1)
     inside = points_by_level(symbols, strides, "none").sum(axis=1)
     return tuple(
         ClassAnchors(
             name=name,
-            count=len(own),
-            candidates=_shares(reached[own]),
-            inside=_shares(inside[own]),
+            count=len(indices),
+            candidates=_shares(reached[indices]),
+            inside=_shares(inside[indices]),
         )
-        for name, own in zip(names, members(symbols.labels, len(names)), strict=True)
+        for name, indices in zip(names, members(symbols.labels, len(names)), strict=True)
     )
 
 
-def contest(
+def anchor_competition(
     symbols: Symbols,
     names: Sequence[str],
     strides: Sequence[int],
     heads: HeadConfig | None = None,
-) -> Contest:
-    """Let all symbols look for an anchor point of their own.
+) -> AnchorCompetition:
+    """Measure how strongly symbols compete for anchor points.
 
     Args:
-        symbols: Of all images.
-        names: Class names; a label is a place in this list.
+        symbols: Symbols of all images.
+        names: Class names, indexed by label.
         strides: Pixels per cell of each level, finest first.
-        heads: Groups of classes; a single head if None.
+        heads: Groups of classes; None for a single head.
 
     Raises:
-        ConfigError: The groups are not of these classes.
-        ValueError: The size of the input is not a multiple of a stride.
+        ConfigError: The groups do not match the classes.
+        ValueError: The input size is not a multiple of every stride.
     """
-    single, of_heads = np.zeros(len(names), np.int64), head_of_class(names, heads)
-    total = np.zeros((len(names), len(names)), np.int64)
+    single, branches = np.zeros(len(names), np.int64), box_branch_of_class(names, heads)
+    matrix = np.zeros((len(names), len(names)), np.int64)
     counts = np.zeros(5, np.int64)
-    for some in candidates(symbols, strides):
-        total += collisions(some, symbols.labels, len(names))
-        matched, covered = capacity_of(some, single[symbols.labels], 1)
+    for pairs in candidates(symbols, strides):
+        matrix += collisions(pairs, symbols.labels, len(names))
+        matched, covered = capacity_of(pairs, single[symbols.labels], 1)
         matched_heads = matched
-        if of_heads.any():
-            n_heads = int(of_heads.max()) + 1
-            matched_heads = capacity_of(some, of_heads[symbols.labels], n_heads)[0]
-        counts += [*_points(some), covered, matched, matched_heads]
+        if branches.any():
+            n_branches = int(branches.max()) + 1
+            matched_heads = capacity_of(pairs, branches[symbols.labels], n_branches)[0]
+        counts += [*_count_points(pairs), covered, matched, matched_heads]
     points, contested, covered, matched, matched_heads = counts.tolist()
-    return Contest(
+    return AnchorCompetition(
         points=points,
         contested=contested,
-        contested_share=contested / points if points else None,
         without_candidate=len(symbols) - covered,
-        ceiling_single=matched / len(symbols) if len(symbols) else None,
-        ceiling_heads=matched_heads / len(symbols) if len(symbols) else None,
-        top_pairs=_top_pairs(total, names),
-        collisions=tuple(tuple(row) for row in total.tolist()),
+        max_recall_single_head=matched / len(symbols) if len(symbols) else None,
+        max_recall_heads=matched_heads / len(symbols) if len(symbols) else None,
+        collisions=_top_collisions(matrix, names),
+        matrix=tuple(tuple(row) for row in matrix.tolist()),
     )
 
 
-def head_of_class(names: Sequence[str], heads: HeadConfig | None) -> Ints:
-    """Tell which box branch predicts each class.
+def box_branch_of_class(names: Sequence[str], heads: HeadConfig | None) -> Ints:
+    """Return the index of the box branch that predicts each class.
 
     Args:
-        names: Class names; a label is a place in this list.
-        heads: Groups of classes; a single head if None.
+        names: Class names, indexed by label.
+        heads: Groups of classes; None for a single head.
 
     Returns:
-        From 0 on, shape ``(C,)``; all 0 where there is a single box branch.
+        Indices from 0, shape ``(C,)``; all 0 for a single box branch.
 
     Raises:
-        ConfigError: The groups are not of these classes.
+        ConfigError: The groups do not match the classes.
     """
-    branch = np.zeros(len(names), np.int64)
+    branches = np.zeros(len(names), np.int64)
     if heads is not None:
-        for group, own in enumerate(heads.labels(names)):  # also checked where it changes nothing
-            branch[list(own)] = group if heads.box == "separate" else 0
-    return branch
+        for group, labels in enumerate(heads.labels(names)):  # checks the classes in any case
+            branches[list(labels)] = group if heads.box == "separate" else 0
+    return branches
 
 
 def points_by_level(
     symbols: Symbols, strides: Sequence[int], small_boxes: SmallBoxes = "ultralytics"
 ) -> Ints:
-    """Count the candidate anchor points of each symbol.
+    """Count the candidate anchor points of each symbol at each level.
 
     Args:
-        symbols: Of all images.
+        symbols: Symbols of all images.
         strides: Pixels per cell of each level, finest first.
-        small_boxes: How far around a small box to look.
+        small_boxes: Search area around small boxes.
 
     Returns:
-        Shape ``(N, L)``.
+        Counts, shape ``(N, L)``.
 
     Raises:
-        ValueError: The size of the input is not a multiple of a stride.
+        ValueError: The input size is not a multiple of every stride.
     """
     anchors = Anchors.of_image((symbols.imgsz, symbols.imgsz), strides)
     boxes = torch.from_numpy(symbols.boxes_xyxy)
@@ -214,19 +183,19 @@ def _shares(n_points: Ints) -> CandidateShares | None:
     return CandidateShares(none=none, one=one, two=two)
 
 
-def _points(some: Candidates) -> tuple[int, int]:
-    """Count the points that a symbol wants, and those that several want."""
-    points = np.sort(some.points)
-    new = np.diff(points, prepend=-1) > 0
-    return int(new.sum()), int((new[:-1] & ~new[1:]).sum())
+def _count_points(pairs: Candidates) -> tuple[int, int]:
+    """Count the points that are candidates of any symbol, and of several symbols."""
+    points = np.sort(pairs.points)
+    is_first = np.diff(points, prepend=-1) > 0
+    return int(is_first.sum()), int((is_first[:-1] & ~is_first[1:]).sum())
 
 
-def _top_pairs(total: NDArray[Any], names: Sequence[str]) -> tuple[ClassPair, ...]:
+def _top_collisions(matrix: NDArray[Any], names: Sequence[str]) -> tuple[ClassCollision, ...]:
     first, second = np.triu_indices(len(names))
-    points = total[first, second]
+    points = matrix[first, second]
     order = np.argsort(-points, kind="stable")[:TOP_PAIRS]
     return tuple(
-        ClassPair(first=names[first[i]], second=names[second[i]], points=int(points[i]))
+        ClassCollision(a=names[first[i]], b=names[second[i]], points=int(points[i]))
         for i in order
         if points[i]
     )

@@ -1,4 +1,4 @@
-"""How full a training's batches will be.
+"""Crowding of a training's images and batches.
 
 Shapes: D draws of an image, N symbols of all images, L levels.
 """
@@ -9,91 +9,85 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.reports.density_report import BatchMax, BatchSum, EpochMax
 from training.config import TrainConfig
 from training.data.multi_dataset import MultiDataset
 from training.density.anchors import points_by_level
-from training.density.batches import (
-    BatchMax,
-    BatchSum,
-    EpochMost,
-    batch_max,
-    batch_sum,
-    epoch_most,
-)
-from training.density.simulated_augmentation import as_trained, pages_of
+from training.density.batches import batch_max, batch_sum, epoch_max
+from training.density.simulated_augmentation import pages_of, simulate_draws
 from training.grouping.statistics import Symbols, symbols_of
 
 SPLIT = "train"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Fullness:
-    """Symbols of what a training draws, and what they ask of an assigner."""
+class Crowding:
+    """Symbol counts of the images that a training draws, and their demand on the assigner."""
 
     trained: NDArray[np.int64]
-    """Symbols of each draw, shape ``(D,)``."""
+    """Symbols per draw, after augmentation, shape ``(D,)``."""
     drawn: NDArray[np.int64]
-    """The image of each draw, shape ``(D,)``."""
+    """Index of the image of each draw, shape ``(D,)``."""
     stored: NDArray[np.int64]
-    """Symbols of each image as it is stored."""
-    pairs_a_box: float
-    """Candidate pairs that a symbol has on average."""
+    """Symbols per stored image."""
+    pairs_per_box: float
+    """Mean number of candidate pairs per symbol."""
 
     def fullest_image(self, batch: int) -> BatchMax | None:
-        """Predict the fullest image of a batch, as trained."""
+        """Predict the symbols in the fullest image of a batch, after augmentation."""
         return batch_max(self.trained, batch, self.drawn)
 
     def whole_batch(self, batch: int) -> BatchSum | None:
-        """Predict the symbols of a whole batch, as trained."""
+        """Predict the total number of symbols in a batch, after augmentation."""
         return batch_sum(self.trained, batch, self.drawn)
 
-    def of_epoch(self, batch: int) -> EpochMost | None:
-        """Predict the fullest of an epoch, as trained."""
-        return epoch_most(self.trained, batch, self.drawn)
+    def epoch_max(self, batch: int) -> EpochMax | None:
+        """Predict the fullest image and the fullest batch of an epoch, after augmentation."""
+        return epoch_max(self.trained, batch, self.drawn)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Labels:
-    """The labels of a training's images."""
+    """Labels of a training's images."""
 
     symbols: Symbols
-    """As the network sees them, without augmentation."""
+    """Symbols in pixels of the network input, without augmentation."""
     stored: Symbols
-    """The same in pixels of the images as they are stored."""
+    """Same symbols in pixels of the stored images."""
     points: NDArray[np.int64]
-    """Candidate anchor points of each symbol at each level, shape ``(N, L)``."""
-    fullness: Fullness
+    """Candidate anchor points per symbol and level, shape ``(N, L)``."""
+    crowding: Crowding
 
 
 def read_labels(config: TrainConfig, joint: MultiDataset, strides: Sequence[int]) -> Labels:
-    """Read the labels of ``train``, and see how full its batches will be.
+    """Read the labels of the ``train`` split and measure how crowded its batches are.
 
     Args:
-        config: Of the training.
-        joint: Its data sets.
-        strides: Pixels per cell of each level of its model, finest first.
+        config: Configuration of the training.
+        joint: Data sets of the training.
+        strides: Pixels per cell of each level of the model, finest first.
 
     Raises:
-        InputError: A data set cannot be read, or a label is none of its classes.
+        InputError: A data set cannot be read, or contains an unknown label.
     """
-    found = pages_of(joint)
-    drawn = as_trained(config, joint, found)
+    source_pages = pages_of(joint)
+    draws = simulate_draws(config, joint, source_pages)
     pages = [
         replace(page, labels=joint.sources[joint.source_of[file]].labels[page.labels])
-        for page, file in zip(found, joint.image_files(SPLIT), strict=True)
+        for page, file in zip(source_pages, joint.image_files(SPLIT), strict=True)
     ]
     symbols = symbols_of(pages, len(joint.names), config.imgsz)
     points = points_by_level(symbols, strides)
-    corners = [page.boxes_xyxy for page in pages]
-    fullness = Fullness(
-        trained=drawn.n_symbols,
-        drawn=drawn.images,
+    boxes_xyxy = [page.boxes_xyxy for page in pages]
+    crowding = Crowding(
+        trained=draws.n_symbols,
+        drawn=draws.images,
         stored=np.array([len(page.labels) for page in pages]),
-        pairs_a_box=float(points.sum() / max(len(symbols), 1)),
+        pairs_per_box=float(points.sum() / max(len(symbols), 1)),
     )
     return Labels(
         symbols=symbols,
-        stored=replace(symbols, boxes_xyxy=np.concatenate(corners)),
+        stored=replace(symbols, boxes_xyxy=np.concatenate(boxes_xyxy)),
         points=points,
-        fullness=fullness,
+        crowding=crowding,
     )

@@ -1,4 +1,4 @@
-"""The batch that fits on a GPU, for the data at hand: what ``omr train --batch auto`` takes."""
+"""Chooses the batch that fits on a GPU for a given data set, as ``omr train --batch auto`` does."""
 
 from dataclasses import replace
 from functools import partial
@@ -8,7 +8,7 @@ from training.config import TrainConfig
 from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import HeadForm
-from training.density.crowding import Fullness, read_labels
+from training.density.crowding import Crowding, read_labels
 from training.heads import head_config
 from training.heads.distance_bins import has_bins_below_zero
 from training.heads.grouped import GroupedDetect
@@ -22,53 +22,56 @@ from training.runtime.multiples import check_multiple
 
 
 def auto_batch(config: TrainConfig) -> Launch:
-    """Find the largest batch that fits on what is here, up to the nominal one.
+    """Find the largest batch that fits on the local device, up to the nominal batch.
 
     Args:
-        config: Of the training; its batch is not looked at.
+        config: Configuration of the training; its batch is ignored.
 
     Returns:
-        Of one device; ``batch`` times their number divides the nominal batch, if one was asked for.
+        Settings for one device; ``batch`` times the number of devices divides the nominal batch,
+        if one is configured.
 
     Raises:
-        ConfigError: Not even one image fits, processes of ``torchrun`` would have to agree, or the
-            nominal batch cannot be shared among the devices.
-        InputError: Something is wrong with the data set or the weights.
+        ConfigError: Not even one image fits, ``torchrun`` started several processes, or the
+            devices cannot share the nominal batch equally.
+        InputError: The data set or the weights are invalid.
     """
     if n_started():
-        raise ConfigError("--batch auto: the processes of torchrun could not agree; give a number")
+        raise ConfigError("--batch auto: not available under torchrun; give a number")
     devices = n_devices(config.device)
     check_multiple("nominal_batch", config.nominal_batch, devices, f"the {devices} devices")
     gpu = present_device(config.device)
     joint = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
-    strides = form_of(config, len(joint.names), heads).strides
-    fullness = read_labels(config, joint, strides).fullness
-    if not fullness.stored.any():
-        raise InputError(no_symbols(len(fullness.stored)), path=config.data)
-    asked = config.nominal_batch // devices
-    step = partial(step_of, config, gpu, heads, len(joint.names), fullness, nominal_batch=asked)
-    nominal = asked or NOMINAL_BATCH
-    found = find_launch(step, gpu, max(len(fullness.stored) // devices, 1), nominal)
-    if not asked:
-        return replace(found, accumulate=1)
-    batch = max(n for n in range(1, found.largest + 1) if nominal % n == 0)
+    strides = head_form(config, len(joint.names), heads).strides
+    crowding = read_labels(config, joint, strides).crowding
+    if not crowding.stored.any():
+        raise InputError(no_symbols(len(crowding.stored)), path=config.data)
+    requested = config.nominal_batch // devices
+    step = partial(
+        step_spec, config, gpu, heads, len(joint.names), crowding, nominal_batch=requested
+    )
+    nominal = requested or NOMINAL_BATCH
+    launch = find_launch(step, gpu, max(len(crowding.stored) // devices, 1), nominal)
+    if not requested:
+        return replace(launch, accumulate=1)
+    batch = max(n for n in range(1, launch.largest + 1) if nominal % n == 0)
     return replace(
-        found, batch=batch, accumulate=nominal // batch, memory=predict_step(step(batch))
+        launch, batch=batch, accumulate=nominal // batch, memory=predict_step(step(batch))
     )
 
 
-def form_of(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> HeadForm:
-    """Tell what of a model's head its boxes depend on.
+def head_form(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> HeadForm:
+    """Determine the properties of a model's head on which its boxes depend.
 
     Args:
-        config: Of the training.
-        n_classes: Of its data.
-        heads: Groups of classes; a single head if None, or that of the weights.
+        config: Configuration of the training.
+        n_classes: Number of classes of the data.
+        heads: Groups of classes; None for a single head, or for the heads of the weights.
 
     Raises:
-        ConfigError: No such model, or the groups are not of so many classes.
-        InputError: No such file, or no detection model in it.
+        ConfigError: The model does not exist, or the groups are for another number of classes.
+        InputError: The weights file does not exist or does not contain a detection model.
     """
     model = trained_model(config.model, n_classes, heads, real=False, trust=config.trust)
     head = model.model[-1]
@@ -79,31 +82,31 @@ def form_of(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> He
     )
 
 
-def step_of(
+def step_spec(
     config: TrainConfig,
     gpu: Gpu,
     heads: HeadConfig | None,
     n_classes: int,
-    fullness: Fullness,
+    crowding: Crowding,
     batch: int,
     *,
     nominal_batch: int = 0,
 ) -> StepSpec:
-    """Say what a step of a training takes with a batch as full as one in a thousand is.
+    """Specify a training step whose batch is as crowded as the fullest in a thousand.
 
     Args:
-        config: Of the training.
-        gpu: Where it is to run.
-        heads: Groups of classes; a single head if None.
-        n_classes: Of its data.
-        fullness: Of its data.
-        batch: Images at a time, on one device.
-        nominal_batch: Images a step, on one device; 0 for ``batch``.
+        config: Configuration of the training.
+        gpu: Device of the training.
+        heads: Groups of classes; None for a single head.
+        n_classes: Number of classes of the data.
+        crowding: Crowding of the data.
+        batch: Images per forward pass on one device.
+        nominal_batch: Images per optimiser step on one device; 0 for ``batch``.
 
     Raises:
-        ConfigError: The device cannot do the precision that is asked for.
+        ConfigError: The device does not support the requested precision.
     """
-    whole, fullest = fullness.whole_batch(batch), fullness.fullest_image(batch)
+    whole, fullest = crowding.whole_batch(batch), crowding.fullest_image(batch)
     boxes = whole.p999 if whole else 0
     return StepSpec(
         model=config.model,
@@ -118,16 +121,16 @@ def step_of(
         device=gpu.device,
         boxes=boxes,
         boxes_max=fullest.p999 if fullest else 0,
-        pairs=round(boxes * fullness.pairs_a_box),
+        pairs=round(boxes * crowding.pairs_per_box),
         loss=config.loss_options(),
     )
 
 
 def _precision(config: TrainConfig, gpu: Gpu) -> StepPrecision:
-    """What a training on this GPU comes to, wherever this runs."""
-    asked = config.precision
-    if asked == "auto":
+    """Return the precision that a training uses on a device, which need not be the local one."""
+    requested = config.precision
+    if requested == "auto":
         return "fp32" if gpu.device == "cpu" else "bf16" if gpu.bf16 else "fp16"
-    if asked == "bf16" and gpu.device == "cuda" and not gpu.bf16:
-        raise ConfigError(f"{gpu.name} has no bf16: --precision fp16 or fp32")
-    return asked
+    if requested == "bf16" and gpu.device == "cuda" and not gpu.bf16:
+        raise ConfigError(f"--precision bf16: not supported by {gpu.name}; use fp16 or fp32")
+    return requested

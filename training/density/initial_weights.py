@@ -1,14 +1,15 @@
-"""Which classes get no weight from a new head.
+"""Classes to which an untrained head gives no weight in the loss.
 
-The task-aligned assigner weighs an anchor point by ``score^alpha * overlap^beta``, and divides by
-a box's best weight plus a small number, eps. A new head of Ultralytics predicts boxes of 15
-strides at every point. Against a notehead of 9 px their overlap is .005, to the power of 6 far
-below eps: the point counts for nothing, and its box does not shrink by itself. Such a class waits
-until others, which share its box branch, have moved the boxes; a rare or thin one waits in vain.
-Here that is worked out for the median box of each class, for Ultralytics' start and for ours.
+The task-aligned assigner scores an anchor point by ``score^alpha * overlap^beta`` and divides by
+the best such metric of a box plus a small eps. An untrained head of Ultralytics predicts boxes of
+15 strides at every point. Against a notehead of 9 px their overlap is .005; to the power of 6 that
+is far below eps, so the point gets no weight and its box does not shrink. Such a class has to wait
+until other classes, which share its box branch, have moved the boxes; a rare or thin class may wait
+in vain. This module computes the weights for the median box of each class, with the initial boxes
+of Ultralytics and of ``omr train``.
 
-All numbers come from heads that are really built, only with a few channels: the boxes and the
-scores that they start from are the biases of their last layers.
+All figures come from real heads with few channels: their initial boxes and scores are the biases of
+their last layers.
 
 Shapes: C classes, G groups with a box branch each, L levels, R bins of a distance.
 """
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
+from eval.reports.density_report import InitialWeight, StartingBox
 from training.assigners.assignment import min_sides
 from training.assigners.similarity import SimilarityByClass, iou, raise_scores
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -33,88 +35,53 @@ from training.heads.size_prior import ClassSize, head_priors, set_size_prior
 from training.losses.detection import STOCK, LossOptions, make_assigner
 
 MOST_DROPPED = 0.5
-"""Share of a class's symbols that the augmentation may take out."""
+"""Fraction of a class's symbols that the augmentation may drop."""
 CHANNELS = 16
-"""Of the narrow heads; what they start from does not depend on it."""
+"""Channels of the narrow heads; the initial predictions do not depend on them."""
 TOPK = 10
-"""Anchor points that a box takes at most; Ultralytics' number."""
+"""Maximum number of anchor points per box, as in Ultralytics."""
 OFFSET = 0.25
-"""Strides, to the right and down, from a symbol's centre to the anchor point: the mean distance
-of the nearest one in each direction."""
+"""Offset in strides, right and down, from the centre of a symbol to its anchor point: the mean
+distance of the nearest point in each direction."""
 LEAST_CHANCE = 0.5
-"""That a level has an anchor point in the median box; one with less is not looked at."""
+"""Minimum probability that a level has an anchor point inside the median box."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
-    """How a class's median box and a new head meet, at the level where they meet best."""
-
-    stride: float
-    """Of the level, pixels."""
-    width_px: float
-    """Of the box that the head starts from."""
-    height_px: float
-    iou: float
-    """Of the two boxes, the anchor point a quarter of a stride off the centre, in x and in y."""
-    dropped: float
-    """Share of the class's symbols that the augmentation takes out, 0 to 1."""
-    overlap: float | None = None
-    """The two boxes in the measure of the assigner; None for another one than ``tal``."""
-    metric: float | None = None
-    """``score^alpha * overlap^beta``; None for another assigner than ``tal``."""
-    weight: float | None = None
-    """What the class's best anchor point is to predict and counts in the loss; None likewise."""
-    cold: bool
-    """Whether the metric is not above eps: the class has no weight until others move the boxes."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassStart:
-    """How a class starts; everything but the name and count is None without symbols."""
+class ClassInitialWeights:
+    """Initial weights of a class; all but name and count are None for a class without symbols."""
 
     name: str
     count: int
     width: float | None
-    """Median, pixels."""
+    """Median width in pixels."""
     height: float | None
-    """Median, pixels."""
-    stock: Start | None
-    """With Ultralytics' head, assigner and augmentation."""
-    own: Start | None
-    """With those of ``omr train``."""
+    """Median height in pixels."""
+    stock: InitialWeight | None
+    """Result for Ultralytics' head, assigner and augmentation."""
+    ours: InitialWeight | None
+    """Result for the head, assigner and augmentation of ``omr train``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prior:
-    """The box that ``omr train`` starts a level of a box branch from."""
+class InitialWeightAnalysis:
+    """Initial weights of all classes, and the classes with a problem."""
 
-    group: str | None
-    """None where all classes have one box branch."""
-    stride: float
-    """Of the level, pixels."""
-    width_px: float
-    height_px: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ColdStart:
-    """How all classes start."""
-
-    classes: tuple[ClassStart, ...]
-    """In the order of the names."""
-    cold_stock: tuple[str, ...]
-    """Classes that have no weight at Ultralytics' start."""
-    cold_own: tuple[str, ...]
-    """Those that have none at the start of ``omr train``."""
+    classes: tuple[ClassInitialWeights, ...]
+    """Weights per class, in the order of the names."""
+    zero_weight_stock: tuple[str, ...]
+    """Classes without initial weight in Ultralytics."""
+    zero_weight_ours: tuple[str, ...]
+    """Classes without initial weight in ``omr train``."""
     dropped_stock: tuple[str, ...]
-    """Classes of which Ultralytics' augmentation takes out more than half."""
-    dropped_own: tuple[str, ...]
-    """Those of which that of ``omr train`` does."""
-    priors: tuple[Prior, ...]
-    """By group and level; empty where there is no symbol."""
+    """Classes of which Ultralytics' augmentation drops more than half."""
+    dropped_ours: tuple[str, ...]
+    """Classes of which the augmentation of ``omr train`` drops more than half."""
+    priors: tuple[StartingBox, ...]
+    """Initial box sizes of ``omr train`` by group and level; empty without symbols."""
 
 
-def cold_start(
+def initial_weights(
     rows: Sequence[ClassSizes],
     strides: Sequence[int],
     *,
@@ -122,19 +89,19 @@ def cold_start(
     options: LossOptions | None = None,
     reg_max: int = STOCK_BINS,
     size_prior: bool = True,
-) -> ColdStart:
-    """Compare the median box of each class with what a new head predicts.
+) -> InitialWeightAnalysis:
+    """Compare the median box of each class with the predictions of an untrained head.
 
     Args:
-        rows: Sizes of every class; a label is a place in this list.
+        rows: Symbol sizes per class, indexed by label.
         strides: Pixels per cell of each level, finest first.
-        heads: Groups of classes; a single head if None.
-        options: How ``omr train`` assigns; its defaults if None.
-        reg_max: Ultralytics' number of bins; 1 for a head without distributions.
-        size_prior: Whether ``omr train`` starts boxes at the data's sizes.
+        heads: Groups of classes; None for a single head.
+        options: Assignment options of ``omr train``; None for the defaults.
+        reg_max: Ultralytics' number of bins; 1 for a head without distance bins.
+        size_prior: Whether ``omr train`` initialises boxes with the sizes of the data.
 
     Raises:
-        ConfigError: The groups are not of these classes.
+        ConfigError: The groups do not match the classes.
     """
     names = [row.name for row in rows]
     sizes = [
@@ -142,44 +109,44 @@ def cold_start(
         for label, row in enumerate(rows)
         if row.width and row.height
     ]
-    stock, own, scores = _new_heads(names, strides, heads, reg_max)
+    stock_head, our_head, scores = _untrained_heads(names, strides, heads, reg_max)
     if sizes and size_prior:
-        set_size_prior(own, head_priors(own, sizes))
+        set_size_prior(our_head, head_priors(our_head, sizes))
     dropped = [[row.dropped_by_ultralytics for row in rows], [row.dropped for row in rows]]
-    stock_starts = _starts(stock, scores, sizes, STOCK, dropped[0])
-    own_starts = _starts(own, scores, sizes, options or LossOptions(), dropped[1])
-    return ColdStart(
+    stock = _weights_by_label(stock_head, scores, sizes, STOCK, dropped[0])
+    ours = _weights_by_label(our_head, scores, sizes, options or LossOptions(), dropped[1])
+    return InitialWeightAnalysis(
         classes=tuple(
-            ClassStart(
+            ClassInitialWeights(
                 name=row.name,
                 count=row.count,
                 width=row.width.p50 if row.width else None,
                 height=row.height.p50 if row.height else None,
-                stock=stock_starts.get(label),
-                own=own_starts.get(label),
+                stock=stock.get(label),
+                ours=ours.get(label),
             )
             for label, row in enumerate(rows)
         ),
-        cold_stock=_names_of(names, stock_starts, lambda start: start.cold),
-        cold_own=_names_of(names, own_starts, lambda start: start.cold),
-        dropped_stock=_names_of(names, stock_starts, is_dropped),
-        dropped_own=_names_of(names, own_starts, is_dropped),
-        priors=_priors(own) if sizes and size_prior else (),
+        zero_weight_stock=_names_with(names, stock, lambda weight: weight.zero_weight),
+        zero_weight_ours=_names_with(names, ours, lambda weight: weight.zero_weight),
+        dropped_stock=_names_with(names, stock, lambda weight: weight.dropped > MOST_DROPPED),
+        dropped_ours=_names_with(names, ours, lambda weight: weight.dropped > MOST_DROPPED),
+        priors=_starting_boxes(our_head) if sizes and size_prior else (),
     )
 
 
 def starting_distances(head: Detect) -> Tensor:
-    """Read the distances that a new head predicts from the biases of its last layers.
+    """Read the distances that an untrained head predicts from the biases of its last layers.
 
     Args:
         head: Ultralytics' ``Detect``, or a head of several groups.
 
     Returns:
-        Strides to the left, top, right and bottom of the anchor point, shape ``(G, L, 4)``.
+        Distances to the left, top, right and bottom in strides, shape ``(G, L, 4)``.
     """
     n_groups = len(head.labels) if isinstance(head, SeparateDetect) else 1
     n_levels = len(head.stride)
-    # What comes after is the branch without suppression, which starts the same.
+    # Further branches belong to the NMS-free head, which starts identically.
     branches = islice(box_branches(head), n_groups * n_levels)
     biases = torch.stack([branch[-1].bias.detach() for branch in branches])
     sides = biases.view(n_levels, n_groups, 4, head.reg_max)
@@ -188,59 +155,62 @@ def starting_distances(head: Detect) -> Tensor:
     return sides[..., 0].transpose(0, 1)
 
 
-def _new_heads(
+def _untrained_heads(
     names: Sequence[str], strides: Sequence[int], heads: HeadConfig | None, reg_max: int
 ) -> tuple[Detect, Detect, Tensor]:
-    """Build narrow heads that start as those of any model do.
+    """Build narrow heads that are initialised like those of any model.
 
     Returns:
-        Ultralytics' head, that of ``omr train`` before boxes start at the data's sizes, and the
-        probability of each class that both predict at each level at first, shape ``(L, C)``.
+        Ultralytics' head, the head of ``omr train`` before its boxes are set to the sizes of the
+        data, and the initial class probabilities of both, shape ``(L, C)``.
     """
-    with torch.random.fork_rng(devices=[]):  # a training that asks draws the same numbers after
-        stock, own = (
+    with torch.random.fork_rng(devices=[]):  # keeps the random numbers of a calling training
+        stock, ours = (
             Detect(nc=max(len(names), 1), reg_max=reg_max, ch=(CHANNELS,) * len(strides))
             for _ in range(2)
         )
-        for head in (stock, own):
+        for head in (stock, ours):
             head.stride = torch.tensor(strides, dtype=torch.float32)
             head.bias_init()
         if heads is None or heads.box_encoding == "signed":
-            allow_below_zero(own)
+            allow_below_zero(ours)
         if heads is not None:
-            own = divided(own, heads.labels(names), heads)
-    # A group takes over the rows of its classes.
+            ours = divided(ours, heads.labels(names), heads)
+    # Groups copy the rows of their classes, so the probabilities are those of the single head.
     scores = [branch[-1].bias.detach().sigmoid() for branch in stock.cv3]
-    return stock, own, torch.stack(scores)
+    return stock, ours, torch.stack(scores)
 
 
-def _priors(head: Detect) -> tuple[Prior, ...]:
-    """Name the boxes that a head starts from."""
+def _starting_boxes(head: Detect) -> tuple[StartingBox, ...]:
+    """List the initial box sizes of a head by group and level."""
     separate = isinstance(head, SeparateDetect)
-    groups = [group.name for group in head.config.groups] if separate else [None]
+    groups = [group.name for group in head.config.groups] if separate else [""]
     distances = starting_distances(head) * head.stride[:, None]  # (G, L, 4)
     return tuple(
-        Prior(group=group, stride=stride, width_px=left + right, height_px=top + bottom)
+        StartingBox(group=group, stride=stride, width_px=left + right, height_px=top + bottom)
         for group, levels in zip(groups, distances.tolist(), strict=True)
         for stride, (left, top, right, bottom) in zip(head.stride.tolist(), levels, strict=True)
     )
 
 
-def _starts(
+def _weights_by_label(
     head: Detect,
     scores: Tensor,
     sizes: Sequence[ClassSize],
     options: LossOptions,
     dropped: Sequence[float | None],
-) -> dict[int, Start]:
-    """Let the median box of each class meet a new head, by label.
+) -> dict[int, InitialWeight]:
+    """Match the median box of each class with an untrained head.
 
     Args:
-        head: Single, or of several groups.
-        scores: That it predicts at first, shape ``(L, C)``.
-        sizes: Of the classes with symbols.
-        options: How the training assigns.
-        dropped: Share that the augmentation takes out, of each class.
+        head: Head with one or several groups.
+        scores: Initial class probabilities, shape ``(L, C)``.
+        sizes: Median sizes of the classes with symbols.
+        options: Assignment options of the training.
+        dropped: Fraction of each class that the augmentation drops.
+
+    Returns:
+        Initial weights by label.
     """
     strides, least = head.stride, min_sides(options.small_boxes, head.stride.tolist())
     assigner = make_assigner(options, head, TOPK, None)
@@ -248,73 +218,81 @@ def _starts(
     branch = getattr(head, "group_of", torch.zeros(head.nc, dtype=torch.int64))
     distances = starting_distances(head) * strides[:, None]  # (G, L, 4)
     signs = distances.new_tensor([-1, -1, 1, 1])
-    starts = {}
+    weights = {}
     for size in sizes:
         label, sides = size.label, distances.new_tensor([size.width, size.height])
-        said = distances[branch[label]]  # (L, 4)
-        boxes = said * signs + OFFSET * strides[:, None]
+        predicted = distances[branch[label]]  # (L, 4)
+        boxes = predicted * signs + OFFSET * strides[:, None]
         true = (sides.repeat(2) / 2 * signs).expand_as(boxes)
         figures = {"iou": iou(true, boxes)}  # (L,) each
         if tal:
-            figures |= _weighed(tal, label, true, boxes, scores[:, label])
+            figures |= _tal_figures(tal, label, true, boxes, scores[:, label])
         level = _best_level(figures, _is_reached(sides, strides, distances.new_tensor(least)))
-        found = {name: float(values[level]) for name, values in figures.items()}
-        starts[label] = Start(
+        values = {name: float(figure[level]) for name, figure in figures.items()}
+        zero_weight = tal is not None and values["metric"] <= tal.eps
+        class_dropped = dropped[label] or 0.0
+        weights[label] = InitialWeight(
             stride=float(strides[level]),
-            width_px=float(said[level, 0::2].sum()),
-            height_px=float(said[level, 1::2].sum()),
-            dropped=dropped[label] or 0.0,
-            cold=tal is not None and found["metric"] <= tal.eps,
-            **found,
+            width_px=float(predicted[level, 0::2].sum()),
+            height_px=float(predicted[level, 1::2].sum()),
+            dropped=class_dropped,
+            zero_weight=zero_weight,
+            learns=not zero_weight and class_dropped <= MOST_DROPPED,
+            **values,
         )
-    return starts
+    return weights
 
 
-def _names_of(
-    names: Sequence[str], starts: Mapping[int, Start], wanted: Callable[[Start], bool]
+def _names_with(
+    names: Sequence[str],
+    weights: Mapping[int, InitialWeight],
+    condition: Callable[[InitialWeight], bool],
 ) -> tuple[str, ...]:
-    return tuple(names[label] for label, start in starts.items() if wanted(start))
-
-
-def is_dropped(start: Start) -> bool:
-    """Tell whether the augmentation takes out more than half of a class."""
-    return start.dropped > MOST_DROPPED
+    return tuple(names[label] for label, weight in weights.items() if condition(weight))
 
 
 def _is_reached(sides: Tensor, strides: Tensor, least: Tensor) -> Tensor:
-    """Tell which levels likely have an anchor point in a box, bool, shape ``(L,)``.
+    """Check which levels probably have an anchor point inside a box.
 
     Args:
-        sides: Width and height of the box, pixels.
+        sides: Width and height of the box in pixels.
         strides: Pixels per cell of each level, shape ``(L,)``.
-        least: Pixels that a side counts as at least at each level, shape ``(L,)``.
+        least: Minimum side length that the assigner assumes at each level, in pixels, shape
+            ``(L,)``.
+
+    Returns:
+        Boolean mask, shape ``(L,)``.
     """
     longer = torch.maximum(sides, least[:, None])  # (L, 2)
     chances = (longer / strides[:, None]).clamp(max=1).prod(dim=1)  # (L,)
     return chances >= chances.max().clamp(max=LEAST_CHANCE)
 
 
-def _weighed(
-    assigner: SparseTaskAlignedAssigner, label: int, true: Tensor, said: Tensor, scores: Tensor
+def _tal_figures(
+    assigner: SparseTaskAlignedAssigner,
+    label: int,
+    true: Tensor,
+    predicted: Tensor,
+    scores: Tensor,
 ) -> dict[str, Tensor]:
-    """Weigh the one anchor point of each level for a box of a class, ``(L,)`` each."""
+    """Compute overlap, metric and weight of one anchor point per level, shape ``(L,)`` each."""
     measure, beta = assigner.similarity, assigner.beta
     if isinstance(measure, SimilarityByClass):
         measure = measure.at(torch.full((len(true),), label))
-    overlaps = measure(true, said).float()
+    overlaps = measure(true, predicted).float()
     metrics = scores.pow(assigner.alpha) * overlaps.pow(
         beta[label] if isinstance(beta, Tensor) else beta
     )
-    wanted = raise_scores(overlaps, assigner.min_score) if assigner.min_score else overlaps
+    targets = raise_scores(overlaps, assigner.min_score) if assigner.min_score else overlaps
     return {
         "overlap": overlaps,
         "metric": metrics,
-        "weight": wanted * metrics / (metrics + assigner.eps),
+        "weight": targets * metrics / (metrics + assigner.eps),
     }
 
 
 def _best_level(figures: Mapping[str, Tensor], allowed: Tensor) -> int:
-    """Find the level of the largest metric, of equals that of the largest IoU."""
+    """Return the allowed level with the largest metric; the larger IoU decides between equals."""
     keys = [figures[name].tolist() for name in ("metric", "iou") if name in figures]
     ranks = list(zip(allowed.tolist(), *keys, strict=True))
     return ranks.index(max(ranks))

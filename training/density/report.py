@@ -1,12 +1,12 @@
-"""What to know before a launch: how dense the data is, what a step needs, and what to launch.
+"""Analyses a planned training: crowding of the data, memory of a step, recommended settings.
 
-Music is denser than what detectors are tuned for: a page can hold thousands of symbols where
-COCO has 7 an image, so defaults such as 300 detections cut most of it off, and an assigner that
-compares every symbol with every anchor point runs out of memory.
+Music is more crowded than the data that detectors are tuned for: a page may contain thousands of
+symbols, where an image of COCO contains 7. Defaults such as 300 detections cut most of them off,
+and an assigner that compares every symbol with every anchor point runs out of memory.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import ceil, log2
 from typing import Any
@@ -14,109 +14,164 @@ from typing import Any
 from ultralytics import __version__ as installed
 
 from class_maps import ConfigError, with_nearest
+from eval.reports.density_report import (
+    AnchorCompetition,
+    BatchMemory,
+    ClassDensity,
+    DensityReport,
+    InitialWeights,
+    RecallAtIou,
+    Recommendation,
+    Representation,
+    StepMaxima,
+    TargetGpu,
+)
 from training.config import TrainConfig
 from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
-from training.density.analysis import Survey, survey, told_apart
-from training.density.fitting_batch import form_of, step_of
-from training.density.recommendation import Suggestion, suggestion
-from training.density.report_json import to_json
+from training.density.analysis import LabelAnalysis, analyze_labels, unique_names
+from training.density.crowding import SPLIT
+from training.density.fitting_batch import head_form, step_spec
+from training.density.recommendation import recommend
 from training.heads import head_config
 from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
-from training.memory.step import StepMemory, StepPrecision, StepSpec, memory_over_batch
+from training.memory.step import (
+    KINDS,
+    KINDS_OF_CUDA,
+    StepMemory,
+    StepPrecision,
+    StepSpec,
+    memory_over_batch,
+)
 
 OLDER = ("8.3.40",)
-"""A version of Ultralytics that much is trained with, and whose assigner takes the most."""
+"""Widely used older version of Ultralytics, whose assigner needs the most memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DensityReport:
-    """Everything that :func:`analyze` found."""
+class DensityAnalysis:
+    """Result of :func:`analyze`."""
 
     config: TrainConfig
-    """Its batch holds no more images than there are."""
+    """Requested configuration, its batch limited to the number of images."""
     heads: HeadConfig | None
     gpu: Gpu
     spec: StepSpec
-    """The step that was asked about."""
-    survey: Survey
+    """Requested training step."""
+    labels: LabelAnalysis
     memory: StepMemory
-    """Of the batch that was asked about."""
+    """Memory of the requested batch."""
     memory_over_batch: tuple[StepMemory, ...]
     dense_bytes: tuple[int, ...]
-    """What Ultralytics' assigner would take for each of these batches."""
-    dense_by_version: dict[str, int]
-    """The same for the batch that was asked about, by version; the first is the installed one."""
-    suggest: Suggestion | None
-    """None where not even one image fits."""
+    """Memory of Ultralytics' assigner for each batch of ``memory_over_batch``."""
+    dense_by_version: Mapping[str, int]
+    """Memory of Ultralytics' assigner for the requested batch, by version; the installed version
+    comes first."""
+    recommendation: Recommendation | None
+    """None if not even one image fits, or no image has symbols."""
     problem: str
-    """Why there is no suggestion."""
+    """Reason for a missing recommendation, or an empty string."""
 
     @property
     def precision(self) -> StepPrecision:
-        """What the training computes in on that GPU."""
+        """Precision of the training on the device."""
         return self.spec.precision
 
+    def report(self) -> DensityReport:
+        """Return the figures that are shown and printed."""
+        config, labels = self.config, self.labels
+        order = sorted(range(len(labels.names)), key=lambda label: -labels.sizes[label].count)
+        return DensityReport(
+            data=" ".join(map(str, config.sources().folders)),
+            split=SPLIT,
+            imgsz=config.imgsz,
+            batch=config.batch,
+            model=config.model,
+            heads=config.heads or None,
+            precision=self.precision,
+            n_images=labels.n_images,
+            n_symbols=labels.n_symbols,
+            gpu=TargetGpu(**asdict(self.gpu)),
+            symbols=labels.symbols,
+            stages=labels.stages,
+            batch_max=labels.crowding.fullest_image(config.batch),
+            batch_sum=labels.crowding.whole_batch(config.batch),
+            epoch_max=labels.crowding.epoch_max(config.batch),
+            classes=tuple(_class_density(labels, label) for label in order),
+            anchor_competition=_reordered(labels.competition, order) if labels.n_symbols else None,
+            priors=labels.initial_weights.priors,
+            memory=StepMaxima(**self.memory.to_json()),
+            memory_over_batch=tuple(
+                _batch_memory(row, dense)
+                for row, dense in zip(self.memory_over_batch, self.dense_bytes, strict=True)
+            ),
+            memory_ultralytics_assigner_bytes=next(iter(self.dense_by_version.values())),
+            ultralytics_assigner_by_version=self.dense_by_version,
+            recommendation=self.recommendation,
+            problem=self.problem,
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """Give nested dicts, lists and numbers."""
-        return to_json(self)
+        """Return the report as nested dicts, lists and numbers."""
+        return self.report().to_json()
 
 
 def analyze(
     config: TrainConfig, gpu: Gpu | None = None, wanted: Sequence[str] = ()
-) -> DensityReport:
-    """Look at a training before it is launched; nothing is trained, no pixel is read.
+) -> DensityAnalysis:
+    """Analyse a planned training, without training or reading pixels.
 
     Args:
-        config: Of the training; its ``out`` is not looked at.
-        gpu: Where it is to run; None for what is here.
-        wanted: Classes that are to be large enough; all that occur, if there are none.
+        config: Configuration of the training; its ``out`` is ignored.
+        gpu: Device of the training; None for the local device.
+        wanted: Classes that must be large enough; empty for all classes with symbols.
 
     Raises:
-        ConfigError: No such model, heads or class, or heads for other classes.
-        InputError: Something is wrong with the data set or the weights.
+        ConfigError: The model, the heads or a class do not exist, or the heads are for other
+            classes.
+        InputError: The data set or the weights are invalid.
     """
     gpu = gpu or present_device(config.device)
     joint = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
     if heads:
         heads.labels(joint.names)
-    names = told_apart(joint.names)
+    names = unique_names(joint.names)
     if unknown := sorted(set(wanted) - set(names)):
         raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
-    form = form_of(config, len(names), heads)
-    found = survey(config, joint, form)
-    config = replace(config, batch=max(1, min(config.batch, found.n_images)))
-    step_at = partial(_step_at, config, gpu, heads, found)
-    spec = step_at(config.imgsz)(config.batch)
-    launch, problem = None, no_symbols(found.n_images)
-    if found.n_symbols:
-        launch, problem = _launch(step_at(config.imgsz), gpu, found.n_images)
-    rows = _rows(spec, launch, found.n_images)
+    form = head_form(config, len(names), heads)
+    labels = analyze_labels(config, joint, form)
+    config = replace(config, batch=max(1, min(config.batch, labels.n_images)))
+    spec_at = partial(_spec_at, config, gpu, heads, labels)
+    spec = spec_at(config.imgsz)(config.batch)
+    launch, problem = None, no_symbols(labels.n_images)
+    if labels.n_symbols:
+        launch, problem = _launch(spec_at(config.imgsz), gpu, labels.n_images)
+    rows = _memory_rows(spec, launch, labels.n_images)
     shown, memory = rows.values(), rows[config.batch]
-    return DensityReport(
+    return DensityAnalysis(
         config=config,
         heads=form.heads,
         gpu=gpu,
         spec=spec,
-        survey=found,
+        labels=labels,
         memory=memory,
         memory_over_batch=tuple(shown),
-        dense_bytes=tuple(_dense_bytes(found, row, installed) for row in shown),
+        dense_bytes=tuple(_dense_bytes(labels, row, installed) for row in shown),
         dense_by_version={
-            version: _dense_bytes(found, memory, version) for version in (installed, *OLDER)
+            version: _dense_bytes(labels, memory, version) for version in (installed, *OLDER)
         },
-        suggest=suggestion(
+        recommendation=recommend(
             config,
             gpu,
-            found,
+            labels,
             launch,
             dataset=joint.sources[0].dataset if len(joint.sources) == 1 else None,
             wanted=wanted,
-            launch_at=lambda imgsz: _launch(step_at(imgsz), gpu, found.n_images)[0],
+            launch_at=lambda imgsz: _launch(spec_at(imgsz), gpu, labels.n_images)[0],
         )
         if launch
         else None,
@@ -124,39 +179,101 @@ def analyze(
     )
 
 
-def _step_at(
-    config: TrainConfig, gpu: Gpu, heads: HeadConfig | None, found: Survey, imgsz: int
+def _spec_at(
+    config: TrainConfig, gpu: Gpu, heads: HeadConfig | None, labels: LabelAnalysis, imgsz: int
 ) -> Callable[..., StepSpec]:
-    """Say what a step takes with another network input: a symbol's points grow with its area."""
-    full = found.fullness
-    full = replace(full, pairs_a_box=full.pairs_a_box * (imgsz / config.imgsz) ** 2)
-    return partial(step_of, replace(config, imgsz=imgsz), gpu, heads, len(found.names), full)
+    """Return the function from a batch to its step, for another network input side.
+
+    The candidate pairs of a symbol grow with its area.
+    """
+    crowding = labels.crowding
+    pairs_per_box = crowding.pairs_per_box * (imgsz / config.imgsz) ** 2
+    crowding = replace(crowding, pairs_per_box=pairs_per_box)
+    return partial(step_spec, replace(config, imgsz=imgsz), gpu, heads, len(labels.names), crowding)
 
 
 def _launch(
-    of_batch: Callable[..., StepSpec], gpu: Gpu, n_images: int
+    spec_of_batch: Callable[..., StepSpec], gpu: Gpu, n_images: int
 ) -> tuple[Launch | None, str]:
-    """Find what to launch, or say why there is nothing."""
+    """Find the settings that fit, or the reason why none do."""
     nominal = min(NOMINAL_BATCH, n_images)
     try:
-        return find_launch(partial(of_batch, nominal_batch=nominal), gpu, n_images), ""
+        return find_launch(partial(spec_of_batch, nominal_batch=nominal), gpu, n_images), ""
     except ConfigError as error:
         return None, str(error)
 
 
-def _rows(spec: StepSpec, launch: Launch | None, n_images: int) -> dict[int, StepMemory]:
-    """Predict batches of powers of two beyond what fits, and those that are spoken of."""
-    spoken_of = {spec.batch, launch.batch} if launch else {spec.batch}
-    powers = (2**n for n in range(ceil(log2(max(spoken_of))) + 2))
-    batches = sorted(spoken_of | {batch for batch in powers if batch <= n_images})
+def _memory_rows(spec: StepSpec, launch: Launch | None, n_images: int) -> dict[int, StepMemory]:
+    """Predict the memory by batch: powers of two up to beyond the limit, and the batches in use."""
+    in_use = {spec.batch, launch.batch} if launch else {spec.batch}
+    powers = (2**n for n in range(ceil(log2(max(in_use))) + 2))
+    batches = sorted(in_use | {batch for batch in powers if batch <= n_images})
     rows = {row.batch: row for row in memory_over_batch(spec, batches)}
-    if launch:  # with batches of its own fullness, and the gradients of those before
+    if launch:  # includes the crowding of that batch, and accumulated gradients
         rows[launch.batch] = launch.memory
     return rows
 
 
-def _dense_bytes(found: Survey, row: StepMemory, version: str) -> int:
-    """What Ultralytics' assigner would take of the same batch."""
-    fullest = found.fullness.fullest_image(row.batch)
+def _dense_bytes(labels: LabelAnalysis, row: StepMemory, version: str) -> int:
+    """Compute the memory of Ultralytics' assigner for the batch of a row."""
+    fullest = labels.crowding.fullest_image(row.batch)
     boxes_max = fullest.p999 if fullest else 0
-    return dense_assigner_bytes(version, row.batch, boxes_max, row.n_anchors, len(found.names))
+    return dense_assigner_bytes(version, row.batch, boxes_max, row.n_anchors, len(labels.names))
+
+
+def _class_density(labels: LabelAnalysis, label: int) -> ClassDensity:
+    """Collect the figures of a class."""
+    size, shares = labels.sizes[label], labels.anchors[label].candidates
+    weights = labels.initial_weights.classes[label]
+    start = None
+    if weights.stock and weights.ours:
+        start = InitialWeights(stock=weights.stock, ours=weights.ours)
+    return ClassDensity(
+        name=size.name,
+        count=size.count,
+        share=size.count / max(labels.n_symbols, 1),
+        width_px=size.width,
+        height_px=size.height,
+        under_1px=size.under_1px,
+        under_2px=size.under_2px,
+        under_4px=size.under_4px,
+        factor_for_4px=labels.scale.get(size.name),
+        no_candidate=shares.none if shares else None,
+        one_candidate=shares.one if shares else None,
+        two_candidates=shares.two if shares else None,
+        dropped=size.dropped,
+        dropped_by_stock_filter=size.dropped_by_ultralytics,
+        representation=_representation(labels.maximum_recall.classes[label].settings),
+        start=start,
+    )
+
+
+def _representation(bounds: Mapping[str, RecallAtIou | None]) -> Representation | None:
+    """Map bounds by name of the setting to box encodings; ``free`` counts as both of them."""
+    known = {name: bound for name, bound in bounds.items() if bound}
+    if not known:
+        return None
+    stock, signed = ("free", "free") if "free" in known else ("stock", "signed")
+    return Representation(
+        stock=known[stock],
+        signed=known[signed],
+        stock_p2=known[f"{stock}, P2"],
+        signed_p2=known[f"{signed}, P2"],
+    )
+
+
+def _reordered(competition: AnchorCompetition, order: Sequence[int]) -> AnchorCompetition:
+    """Sort the rows and columns of the matrix."""
+    matrix = competition.matrix
+    return replace(competition, matrix=tuple(tuple(matrix[a][b] for b in order) for a in order))
+
+
+def _batch_memory(row: StepMemory, dense_bytes: int) -> BatchMemory:
+    """List the memory of a step at its peak by purpose."""
+    lines = {f"{kind}_bytes": row.at_peak.get(kind, 0) for kind in (*KINDS, *KINDS_OF_CUDA)}
+    return BatchMemory(
+        batch=row.batch,
+        total_bytes=row.total_bytes,
+        ultralytics_assigner_bytes=dense_bytes,
+        **lines,
+    )

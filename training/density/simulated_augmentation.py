@@ -1,11 +1,11 @@
-"""The symbols that a training will show the network: its own augmentation, run without pixels.
+"""Simulates the augmentation of a training on its labels, without reading pixels.
 
-What an image holds after mosaic, shifts and sizes cannot be read off the labels: some symbols are
-pushed out of sight, others are cut, and a mosaic has those of four images. So the training's own
-data set draws its own images with its own random numbers here. Only what touches pixels is left
-out: no image is read, and a stand-in that takes no memory has the right shape.
+The symbols of an image after mosaic, translation and scaling cannot be derived from its labels
+alone: some are moved out of the image, others are cropped, and a mosaic combines four images. So
+this module runs the training's own data set with its own order and random numbers. Only operations
+on pixels are skipped: no image is read, and a placeholder without memory provides the shape.
 
-Shapes: D draws of an image, N symbols of all of them, C classes.
+Shapes: D draws of an image, N symbols of all draws, C classes.
 """
 
 import contextlib
@@ -43,48 +43,49 @@ from training.grouping.statistics import Symbols
 Ints = NDArray[np.int64]
 
 MOST_DRAWS = 4000
-"""Images that are drawn at most: the quantile P99.9 of them still has four above it."""
+"""Maximum number of images to draw; four of them lie above their 99.9th percentile."""
 FEWEST_DRAWS = 1000
-"""Images that are drawn at least; a small data set comes several times, differently each time."""
+"""Minimum number of images to draw; a small data set is drawn repeatedly, with new augmentation."""
 N_CHANNELS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class AsTrained:
-    """What the network gets to see in a training's first epochs, in the order of the training."""
+class SimulatedDraws:
+    """Symbols that the network receives in the first epochs, in training order."""
 
     symbols: Symbols
-    """Of every draw; ``images`` are the draws, 0 to D - 1, and those without symbols are not in."""
+    """Symbols of all draws; ``images`` contains draw indices, without those of empty draws."""
     n_symbols: Ints
-    """Of each draw, shape ``(D,)``."""
+    """Symbols per draw, shape ``(D,)``."""
     images: Ints
-    """Which image was drawn, its place in the training's list; of a mosaic the first, ``(D,)``."""
+    """Index of the drawn image in the training's list, of a mosaic's first image, ``(D,)``."""
     seen: Ints
-    """Symbols that went into the augmentation, of each class, shape ``(C,)``."""
+    """Symbols per class that entered the augmentation, shape ``(C,)``."""
     dropped: Ints
-    """Those of them that it left out, because too little of them was to be seen, ``(C,)``."""
+    """Symbols per class that the augmentation dropped because too little remained visible,
+    shape ``(C,)``."""
 
     def __post_init__(self) -> None:
         n, n_classes = len(self.n_symbols), len(self.seen)
         shapes = self.n_symbols.shape, self.images.shape, self.seen.shape, self.dropped.shape
         if shapes != ((n,), (n,), (n_classes,), (n_classes,)):
-            raise ValueError(f"{n} draws of {n_classes} classes are of shape {shapes}")
+            raise ValueError(f"{n} draws of {n_classes} classes have shapes {shapes}")
 
 
-def as_trained(
+def simulate_draws(
     config: TrainConfig, joint: MultiDataset, pages: Sequence[Page], n_draws: int | None = None
-) -> AsTrained:
-    """Draw images as a training does, with its seed, its order and its augmentation.
+) -> SimulatedDraws:
+    """Draw images as a training does, with its seed, order and augmentation.
 
     Args:
-        config: Of the training.
-        joint: Its data sets.
-        pages: Every image of ``train``, as :func:`pages_of` gives them.
-        n_draws: Images to draw; None for :func:`enough_draws`.
+        config: Configuration of the training.
+        joint: Data sets of the training.
+        pages: All pages of the ``train`` split, as returned by :func:`pages_of`.
+        n_draws: Number of images to draw; None for :func:`enough_draws`.
 
     Raises:
-        ValueError: Nothing is to be drawn, there are not as many pages as images, or a label is
-            none of its source's.
+        ValueError: ``n_draws`` is less than 1, the numbers of pages and images differ, or a label
+            is not a class of its source.
     """
     dataset = LabelDataset(config, joint, pages)
     if n_draws is None:
@@ -93,7 +94,7 @@ def as_trained(
         raise ValueError(f"n_draws must be at least 1, got {n_draws}")
     n_symbols, images = np.zeros(n_draws, np.int64), np.zeros(n_draws, np.int64)
     labels, boxes = [], []
-    with _generators_kept():
+    with _preserved_random_state():
         for i, draw in enumerate(_draws(config, joint, dataset, n_draws)):
             sample = dataset[draw]
             images[i], n_symbols[i] = draw.image, len(sample["cls"])
@@ -101,7 +102,7 @@ def as_trained(
             boxes_cxcywh = sample["bboxes"].numpy().astype(np.float64)
             boxes.append(cxcywh_to_xyxy(boxes_cxcywh * config.imgsz))
     seen, dropped = dataset.counter.totals().numpy()
-    return AsTrained(
+    return SimulatedDraws(
         symbols=Symbols(
             imgsz=config.imgsz,
             images=np.repeat(np.arange(n_draws), n_symbols),
@@ -116,29 +117,29 @@ def as_trained(
 
 
 def enough_draws(n_images: int) -> int:
-    """Say how many images to draw: an epoch, but not so few that chance decides, nor too many."""
+    """Return the number of images in an epoch, limited to a range that gives stable statistics."""
     return min(max(n_images, FEWEST_DRAWS), MOST_DRAWS)
 
 
 def pages_of(joint: MultiDataset) -> list[Page]:
-    """Read the labels of ``train``, source by source; labels are those of each source.
+    """Read the ``train`` labels of all sources in order, each with the labels of its source.
 
     Raises:
-        InputError: A label file says something it must not, or a source has no image.
+        InputError: A label file is malformed, or a source has no image.
     """
     return [page for source in joint.sources for page in source.dataset.pages("train")]
 
 
 class LabelDataset(OmrDataset):
-    """A training's data set that reads and moves no pixels: its samples have no ``img``.
+    """Data set of a training without pixels: its samples have no ``img``.
 
     Args:
-        config: Of the training.
-        joint: Its data sets.
-        pages: Every image of ``train``, as :func:`pages_of` gives them.
+        config: Configuration of the training.
+        joint: Data sets of the training.
+        pages: All pages of the ``train`` split, as returned by :func:`pages_of`.
 
     Raises:
-        ValueError: There are not as many pages as images, or a label is none of its source's.
+        ValueError: The numbers of pages and images differ, or a label is not a class of its source.
     """
 
     counter: SymbolCounter
@@ -176,10 +177,10 @@ class LabelDataset(OmrDataset):
     def load_image(
         self, i: int, *_: object, **__: object
     ) -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
-        """Give a stand-in for an image, of the size to which Ultralytics would resize it.
+        """Return a placeholder of the size to which Ultralytics would resize an image.
 
         Args:
-            i: Place in the list of images.
+            i: Index of the image.
         """
         sides = self.labels[i]["shape"]
         ratio = self.imgsz / max(sides)
@@ -187,19 +188,19 @@ class LabelDataset(OmrDataset):
         return _blank(height, width), sides, (height, width)
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """Build the training's transforms, and take from them what they do to pixels.
+        """Build the transforms of the training without their operations on pixels.
 
         Args:
-            hyp: Ultralytics' arguments.
+            hyp: Hyperparameters of Ultralytics.
         """
         transforms = super().build_transforms(hyp)
         for transform in transforms.transforms:
-            _leave_out_pixels(transform)
+            _skip_pixels(transform)
         return transforms
 
 
-def _leave_out_pixels(transform: BaseTransform) -> None:
-    """Replace what a transform does to an image; one that is not known here keeps its own way."""
+def _skip_pixels(transform: BaseTransform) -> None:
+    """Replace the image operation of a known transform; other transforms keep theirs."""
     if isinstance(transform, Mosaic):
         transform.apply_image = partial(_paste, side=2 * transform.imgsz)
     elif isinstance(transform, RandomPerspective):
@@ -238,21 +239,21 @@ def _image_labels(page: Page) -> ImageLabels:
 
 
 def _blank(height: int, width: int) -> NDArray[np.uint8]:
-    """An image without memory of its own; it cannot be written to."""
+    """Return a read-only image that shares one byte of memory."""
     return np.broadcast_to(np.zeros(1, np.uint8), (height, width, N_CHANNELS))
 
 
 def _draws(
     config: TrainConfig, joint: MultiDataset, dataset: LabelDataset, n_draws: int
 ) -> Iterator[Draw]:
-    """Yield what the training's sampler draws, epoch by epoch."""
+    """Yield the draws of the training's sampler, epoch by epoch."""
     epochs = EpochSampler(joint.sampler(dataset.im_files, seed=config.seed))
     return islice(chain.from_iterable(epochs for _ in repeat(None)), n_draws)
 
 
 @contextlib.contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Leave the random numbers of this process as they were."""
+def _preserved_random_state() -> Iterator[None]:
+    """Restore the random number generators of this process on exit."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  Ultralytics draws
     try:
         with torch.random.fork_rng(devices=[]):

@@ -4,10 +4,8 @@ import math
 from dataclasses import dataclass
 
 from class_maps import ConfigError
+from settings.training import BASE_BATCH, BASE_LR
 
-BASE_LR = 0.001
-"""Learning rate for ``BASE_BATCH`` images per step."""
-BASE_BATCH = 16
 LARGE_BATCH = 128
 """Images per step from which on the warm-up is longer."""
 LARGE_WARMUP = 5.0

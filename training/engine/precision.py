@@ -7,25 +7,11 @@ which is torch's default; results that are compared use
 :func:`training.runtime.devices.exact_fp32`.
 """
 
-from typing import Literal, get_args
-
 import torch
 
 from class_maps import ConfigError
+from settings.training import Precision
 from training.runtime.offline import NO_AMP
-
-Precision = Literal["auto", "bf16", "fp16", "fp32"]
-
-
-def check_precision(precision: str) -> None:
-    """Check the name of a precision.
-
-    Raises:
-        ConfigError: The name is unknown.
-    """
-    if precision not in get_args(Precision):
-        known = ", ".join(get_args(Precision))
-        raise ConfigError(f"precision: {precision}: expected one of {known}")
 
 
 def resolved(requested: Precision, device: torch.device) -> Precision:

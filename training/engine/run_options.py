@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from settings.training import Precision
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
 from training.engine.freezing import FreezeOptions
-from training.engine.precision import Precision
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions
 from training.models.checkpoints import is_weights
@@ -57,5 +57,5 @@ class RunOptions:
         return Path(file) if file else None
 
     def apply(self, trainer: Any) -> None:  # noqa: ANN401
-        """Give these settings to a trainer; a callback of ``ON_OPTIONS``."""
+        """Set ``trainer.options``; registered as a callback of ``ON_OPTIONS``."""
         trainer.options = self

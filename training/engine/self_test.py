@@ -18,10 +18,11 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
+from settings.training import Precision
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
-from training.engine.precision import Precision, resolved
+from training.engine.precision import resolved
 from training.engine.running_trainer import RunningTrainer
 from training.runtime.devices import exact_fp32
 from training.runtime.distributed import are_joined

@@ -1,6 +1,6 @@
-"""k-means and spectral clustering of a few hundred classes; equal input, equal result.
+"""Deterministic k-means and spectral clustering of a few hundred classes.
 
-Shapes: C things to cluster, K clusters, D dimensions.
+Shapes: C items to cluster, K clusters, D dimensions.
 """
 
 import numpy as np
@@ -10,20 +10,20 @@ from training.grouping.statistics import Floats, Ints
 
 MAX_STEPS = 100
 N_STARTS = 20
-"""Drawn starts of k-means, besides the one that is not."""
+"""Number of random initialisations of k-means, in addition to a deterministic one."""
 
 
 def kmeans_1d(values: Floats, n_clusters: int) -> Ints:
-    """Divide numbers into clusters of the least sum of squared distances from their means.
+    """Divide numbers into clusters with the least sum of squared distances from the cluster means.
 
-    In one dimension clusters are intervals, so that dynamic programming finds the best.
+    In one dimension clusters are intervals, so dynamic programming finds the optimum.
 
     Args:
-        values: Shape ``(C,)``, at least as many as clusters.
-        n_clusters: K, at least 1.
+        values: Numbers to cluster, shape ``(C,)``.
+        n_clusters: Number of clusters K, 1 to C.
 
     Returns:
-        Cluster of each value, from the lowest values to the highest, shape ``(C,)``; none is empty.
+        Cluster of each value, in ascending order of values, shape ``(C,)``; no cluster is empty.
 
     Raises:
         ValueError: There are fewer values than clusters.
@@ -32,12 +32,12 @@ def kmeans_1d(values: Floats, n_clusters: int) -> Ints:
     """
     _check(len(values), n_clusters)
     order = np.argsort(values, kind="stable")
-    x = values[order] - values.mean()  # about 0, where sums of squares lose least
+    x = values[order] - values.mean()  # centred, to reduce rounding errors
     costs = _interval_costs(x)
-    best = costs[0]  # (C + 1,): of the first values, divided into one cluster
+    best = costs[0]  # (C + 1,): cost of the first values as one cluster
     firsts = []
     for _ in range(1, n_clusters):
-        totals = best[:, None] + costs  # (C + 1, C + 1): the last cluster begins at the row
+        totals = best[:, None] + costs  # (C + 1, C + 1): rows are starts of the last cluster
         firsts.append(totals.argmin(axis=0))
         best = totals.min(axis=0)
     clusters = np.zeros(len(values), np.int64)
@@ -50,7 +50,7 @@ def kmeans_1d(values: Floats, n_clusters: int) -> Ints:
 
 
 def _interval_costs(x: Floats) -> Floats:
-    """Squared distances from the mean of ``x[i:j]``, infinite where that is empty."""
+    """Sum the squared distances of ``x[i:j]`` from its mean; infinite for empty intervals."""
     sums, squares = (np.concatenate(([0.0], np.cumsum(v))) for v in (x, x * x))
     i, j = np.meshgrid(np.arange(len(x) + 1), np.arange(len(x) + 1), indexing="ij")
     lengths = np.maximum(j - i, 1)
@@ -60,14 +60,14 @@ def _interval_costs(x: Floats) -> Floats:
 
 
 def spectral_embedding(similarity: Floats, n_clusters: int) -> Floats:
-    """Place things so that similar ones lie together, on the unit sphere.
+    """Embed items on the unit sphere so that similar items are close.
 
     Args:
-        similarity: Symmetric, from 0, shape ``(C, C)``; the diagonal does not count.
-        n_clusters: D, of the result.
+        similarity: Symmetric, non-negative similarities, shape ``(C, C)``; the diagonal is ignored.
+        n_clusters: Number of dimensions D.
 
     Returns:
-        Shape ``(C, D)``.
+        Coordinates, shape ``(C, D)``.
 
     Source: A. Ng, M. Jordan, Y. Weiss, On Spectral Clustering, NeurIPS 2001.
     """
@@ -78,20 +78,20 @@ def spectral_embedding(similarity: Floats, n_clusters: int) -> Floats:
     largest = np.abs(vectors).argmax(axis=0)
     vectors *= np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1, 1)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    placed: Floats = vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
-    return placed
+    embedding: Floats = vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
+    return embedding
 
 
 def kmeans(points: Floats, n_clusters: int, seed: int = 0) -> Ints:
-    """Divide points into clusters by Lloyd's method, the best of several starts.
+    """Divide points into clusters by Lloyd's algorithm, using the best of several initialisations.
 
     Args:
-        points: Shape ``(C, D)``, at least as many as clusters.
-        n_clusters: K, at least 1.
-        seed: Of the drawn starts.
+        points: Coordinates, shape ``(C, D)``.
+        n_clusters: Number of clusters K, 1 to C.
+        seed: Seed of the random initialisations.
 
     Returns:
-        Cluster of each point, shape ``(C,)``; none is empty.
+        Cluster of each point, shape ``(C,)``; no cluster is empty.
 
     Raises:
         ValueError: There are fewer points than clusters.
@@ -100,27 +100,27 @@ def kmeans(points: Floats, n_clusters: int, seed: int = 0) -> Ints:
     rng = np.random.default_rng(seed)
     starts = [_centres(points, n_clusters, None)]
     starts += [_centres(points, n_clusters, rng) for _ in range(N_STARTS)]
-    found = [_lloyd(points, centres) for centres in starts]
-    inertias = [_inertia(points, clusters, n_clusters) for clusters in found]
-    # Equal ones differ in the last bits, by which none may win.
-    good = min(inertias) + 1e-9 * (1 + min(inertias))
-    return next(clusters for clusters, n in zip(found, inertias, strict=True) if n <= good)
+    results = [_lloyd(points, centres) for centres in starts]
+    inertias = [_inertia(points, clusters, n_clusters) for clusters in results]
+    # Rounding errors must not decide between equal results.
+    limit = min(inertias) + 1e-9 * (1 + min(inertias))
+    return next(clusters for clusters, n in zip(results, inertias, strict=True) if n <= limit)
 
 
 def balanced(points: Floats, clusters: Ints, n_clusters: int, least: int, most: int) -> Ints:
-    """Move points until every cluster has a number of them within bounds.
+    """Move points until the size of every cluster is within bounds.
 
-    Each time the point goes that is by far not as much nearer to its own cluster's mean as others.
+    Each step moves the point whose squared distance from the cluster mean increases least.
 
     Args:
-        points: Shape ``(C, D)``.
-        clusters: Of each point, shape ``(C,)``.
-        n_clusters: K.
-        least: Points of a cluster, at most C / K.
-        most: Points of a cluster, at least C / K.
+        points: Coordinates, shape ``(C, D)``.
+        clusters: Cluster of each point, shape ``(C,)``.
+        n_clusters: Number of clusters K.
+        least: Minimum size of a cluster, at most C / K.
+        most: Maximum size of a cluster, at least C / K.
 
     Raises:
-        ValueError: The bounds cannot be kept.
+        ValueError: The bounds cannot be satisfied.
     """
     if not least * n_clusters <= len(points) <= most * n_clusters:
         raise ValueError(f"{len(points)} points in {n_clusters} clusters of {least} to {most}")
@@ -131,7 +131,7 @@ def balanced(points: Floats, clusters: Ints, n_clusters: int, least: int, most: 
         over, under = sizes > most, sizes < least
         if not (over.any() or under.any()):
             return clusters
-        # From too large to what has room; or, where none is too large, from what can spare one.
+        # Oversized clusters give first, then those above the minimum.
         gives = over if over.any() else sizes > least
         takes = under if under.any() else sizes < most
         price = distances - distances[np.arange(len(points)), clusters][:, None]  # (C, K)
@@ -143,11 +143,11 @@ def balanced(points: Floats, clusters: Ints, n_clusters: int, least: int, most: 
 
 def _check(n: int, n_clusters: int) -> None:
     if not 1 <= n_clusters <= n:
-        raise ValueError(f"{n} things cannot be divided into {n_clusters} clusters")
+        raise ValueError(f"{n} items cannot be divided into {n_clusters} clusters")
 
 
 def _centres(points: Floats, n_clusters: int, rng: np.random.Generator | None) -> Floats:
-    """Each the point farthest from those before it, or drawn by the square of that distance."""
+    """Choose initial centres: the farthest points, or random ones weighted by squared distance."""
     nearest = ((points - points.mean(axis=0)) ** 2).sum(axis=1)  # (C,)
     chosen: list[int] = []
     for _ in range(n_clusters):
@@ -156,8 +156,8 @@ def _centres(points: Floats, n_clusters: int, rng: np.random.Generator | None) -
             chosen.append(int(nearest.argmax()))
         else:
             chosen.append(int(rng.choice(len(points), p=nearest / total)))
-        away = ((points - points[chosen[-1]]) ** 2).sum(axis=1)
-        nearest = np.minimum(nearest, away) if len(chosen) > 1 else away
+        distances = ((points - points[chosen[-1]]) ** 2).sum(axis=1)
+        nearest = np.minimum(nearest, distances) if len(chosen) > 1 else distances
     return points[chosen]
 
 
@@ -174,17 +174,17 @@ def _lloyd(points: Floats, centres: Floats) -> Ints:
 
 
 def _without_empty(distances: Floats, clusters: Ints) -> Ints:
-    """Give each empty cluster the point that is farthest from its own, and not alone there."""
+    """Move to each empty cluster the point farthest from its centre in a cluster of several."""
     for cluster in range(distances.shape[1]):
         sizes = np.bincount(clusters, minlength=distances.shape[1])
         if not sizes[cluster]:
-            own = np.take_along_axis(distances, clusters[:, None], axis=1)[:, 0]
-            clusters[np.where(sizes[clusters] > 1, own, -1).argmax()] = cluster
+            distance = np.take_along_axis(distances, clusters[:, None], axis=1)[:, 0]
+            clusters[np.where(sizes[clusters] > 1, distance, -1).argmax()] = cluster
     return clusters
 
 
 def _distances(points: Floats, centres: Floats) -> Floats:
-    """Squared, shape ``(C, K)``."""
+    """Compute squared distances, shape ``(C, K)``."""
     squared: NDArray[np.float64] = ((points[:, None] - centres[None]) ** 2).sum(axis=2)
     return squared
 

@@ -1,12 +1,13 @@
-"""Reads which classes are taken for one another.
+"""Reads pairs of classes that are confused with each other.
 
-Pairs are two names a line, with a comma or a tab between them (or a blank, where no name has one)::
+A list of pairs has two names per line, separated by a comma or tab, or by a blank if no name
+contains one::
 
-    accidentalSharp, accidentalNatural     # what follows is a comment
+    accidentalSharp, accidentalNatural     # a comment
 
-or a YAML list of lists of two names. A confusion matrix is a CSV file whose first line and first
-column are the names, or JSON: ``{"names": [...], "matrix": [[...], ...]}``. It may have a row and
-column ``background``, which does not count.
+or is a YAML list of lists of two names. A confusion matrix is a CSV file whose first line and first
+column contain the names, or JSON: ``{"names": [...], "matrix": [[...], ...]}``. A row and column
+``background`` are ignored.
 
 Shapes: C classes, K names of a file.
 """
@@ -25,7 +26,7 @@ from class_maps import InputError, with_nearest
 from training.grouping.statistics import Floats
 
 Conflicts = NDArray[np.bool_]
-"""Which classes are taken for one another: symmetric, shape ``(C, C)``."""
+"""Pairs of classes that are confused with each other: symmetric, shape ``(C, C)``."""
 
 BACKGROUND = "background"
 
@@ -34,24 +35,24 @@ def read_pairs(path: Path, names: Sequence[str]) -> Conflicts:
     """Read a list of pairs.
 
     Args:
-        path: A ``.yaml`` or ``.yml`` file, or any other for two names a line.
-        names: Class names; a label is a place in this list.
+        path: YAML file ending in ``.yaml`` or ``.yml``, or text file with two names per line.
+        names: Class names, indexed by label.
 
     Raises:
-        InputError: The file cannot be read, has no pair, or something that is no pair of classes.
+        InputError: The file cannot be read, contains no pairs, or contains an invalid pair.
     """
     text = _text(path)
     pairs = _yaml_pairs(text, path) if path.suffix in {".yaml", ".yml"} else _lines(text)
-    for where, words in pairs:
-        if len(words) != 2:
-            found = ", ".join(map(str, words)) or "nothing"
-            raise InputError(f"expected two names, got: {found}", path=path, where=where)
-        if words[0] == words[1]:
-            reason = f"{words[0]} cannot be taken for itself; give two classes"
+    for where, pair in pairs:
+        if len(pair) != 2:
+            content = ", ".join(map(str, pair)) or "nothing"
+            raise InputError(f"expected two names, got: {content}", path=path, where=where)
+        if pair[0] == pair[1]:
+            reason = f"{pair[0]} is paired with itself; give two classes"
             raise InputError(reason, path=path, where=where)
     if not pairs:
-        raise InputError("no pair of names in it", path=path)
-    _check_names([name for _, words in pairs for name in words], names, path)
+        raise InputError("contains no pairs of names", path=path)
+    _check_names([name for _, pair in pairs for name in pair], names, path)
     label = {name: i for i, name in enumerate(names)}
     conflicts = np.zeros((len(names), len(names)), np.bool_)
     for _, (one, other) in pairs:
@@ -63,21 +64,21 @@ def read_confusion(path: Path, names: Sequence[str], threshold: float = 0.0) -> 
     """Read a confusion matrix.
 
     Args:
-        path: A ``.json`` file, or any other for CSV.
-        names: Class names; a label is a place in this list. Those that the file leaves out are
-            never taken for another.
-        threshold: Two classes conflict where the entries of both directions add up to more.
+        path: JSON file ending in ``.json``, or CSV file.
+        names: Class names, indexed by label; classes missing from the file have no conflicts.
+        threshold: Two classes conflict if the sum of their two entries exceeds it.
 
     Raises:
-        InputError: The file cannot be read, or is no square matrix of numbers from 0 with names.
+        InputError: The file cannot be read, or does not contain names and a square matrix of
+            non-negative numbers.
     """
-    own, matrix = (_json if path.suffix == ".json" else _csv)(_text(path), path)
-    if repeated := sorted({name for name in own if own.count(name) > 1}):
-        raise InputError(f"twice: {', '.join(repeated)}", path=path, where="names")
-    known = [name for name in own if name in names or name != BACKGROUND]
+    file_names, matrix = (_json if path.suffix == ".json" else _csv)(_text(path), path)
+    if repeated := sorted({name for name in file_names if file_names.count(name) > 1}):
+        raise InputError(f"duplicate: {', '.join(repeated)}", path=path, where="names")
+    known = [name for name in file_names if name in names or name != BACKGROUND]
     _check_names(known, names, path)
-    places = [own.index(name) for name in known]
-    both = (matrix + matrix.T)[np.ix_(places, places)]
+    indices = [file_names.index(name) for name in known]
+    both = (matrix + matrix.T)[np.ix_(indices, indices)]
     labels = [list(names).index(name) for name in known]
     conflicts = np.zeros((len(names), len(names)), np.bool_)
     conflicts[np.ix_(labels, labels)] = both > threshold
@@ -87,16 +88,16 @@ def read_confusion(path: Path, names: Sequence[str], threshold: float = 0.0) -> 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # as spreadsheets write it
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except FileNotFoundError:
         raise InputError("no such file", path=path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", path=path) from error
 
 
-def _check_names(found: Sequence[str], names: Sequence[str], path: Path) -> None:
-    if unknown := set(found) - set(names):
-        raise InputError(f"not among the data's classes: {with_nearest(unknown, names)}", path=path)
+def _check_names(file_names: Sequence[str], names: Sequence[str], path: Path) -> None:
+    if unknown := set(file_names) - set(names):
+        raise InputError(f"not a class of the data: {with_nearest(unknown, names)}", path=path)
 
 
 def _yaml_pairs(text: str, path: Path) -> list[tuple[str, list[str]]]:
@@ -108,19 +109,19 @@ def _yaml_pairs(text: str, path: Path) -> list[tuple[str, list[str]]]:
         raise InputError("expected a list of lists of two names", path=path)
     for i, pair in enumerate(data):
         if not all(isinstance(name, str) for name in pair):
-            reason = f"expected names, got {pair}; YAML reads some bare words otherwise: quote them"
+            reason = f"expected names, got {pair}; quote words that YAML converts"
             raise InputError(reason, path=path, where=f"[{i}]")
     return [(f"[{i}]", pair) for i, pair in enumerate(data)]
 
 
 def _lines(text: str) -> list[tuple[str, list[str]]]:
     pairs = []
-    for i, whole in enumerate(text.splitlines()):
-        line = whole.split("#")[0].strip()
-        between = next((mark for mark in ",\t" if mark in line), None)
+    for i, raw in enumerate(text.splitlines()):
+        line = raw.split("#")[0].strip()
+        delimiter = next((mark for mark in ",\t" if mark in line), None)
         if line:
-            words = next(csv.reader([line], delimiter=between)) if between else line.split()
-            pairs.append((f"line {i + 1}", [word.strip() for word in words]))
+            pair = next(csv.reader([line], delimiter=delimiter)) if delimiter else line.split()
+            pairs.append((f"line {i + 1}", [name.strip() for name in pair]))
     return pairs
 
 
@@ -128,10 +129,10 @@ def _json(text: str, path: Path) -> tuple[list[str], Floats]:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"no JSON: {error}", path=path) from error
+        raise InputError(f"invalid JSON: {error}", path=path) from error
     keys = ("names", "matrix")
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in keys):
-        raise InputError("expected a mapping with names and matrix, two lists", path=path)
+        raise InputError("expected an object with the lists names and matrix", path=path)
     names = data["names"]
     if not all(isinstance(name, str) for name in names):
         raise InputError("expected a list of names", path=path, where="names")
@@ -143,7 +144,7 @@ def _json(text: str, path: Path) -> tuple[list[str], Floats]:
 def _csv(text: str, path: Path) -> tuple[list[str], Floats]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)]
     if not rows:
-        raise InputError("empty; expected a line of names and a line for each", path=path)
+        raise InputError("empty; expected a line of names and one line per name", path=path)
     names = rows[0][1:]
     if [row[0] for row in rows[1:]] != names:
         reason = "expected the names of the first line, in the same order, as the first column"
@@ -153,12 +154,12 @@ def _csv(text: str, path: Path) -> tuple[list[str], Floats]:
 
 def _square(rows: Sequence[Sequence[object]], n_names: int, path: Path) -> Floats:
     if len(rows) != n_names or any(len(row) != n_names for row in rows):
-        reason = f"expected {n_names} rows of {n_names} numbers, one for each name"
+        reason = f"expected {n_names} rows of {n_names} numbers, one per name"
         raise InputError(reason, path=path, where="matrix")
     try:
         matrix = np.array(rows, dtype=np.float64).reshape(n_names, n_names)
     except (TypeError, ValueError):
         matrix = np.full((1, 1), np.nan)
     if not (np.isfinite(matrix) & (matrix >= 0)).all():
-        raise InputError("expected numbers from 0 on", path=path, where="matrix")
+        raise InputError("expected non-negative numbers", path=path, where="matrix")
     return matrix

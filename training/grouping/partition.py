@@ -1,4 +1,4 @@
-"""Divides a weighted graph so that little weight stays within its parts.
+"""Partitions a weighted graph so that the edges within its parts have little weight.
 
 Shapes: C vertices, K parts.
 """
@@ -8,14 +8,14 @@ import numpy as np
 from training.grouping.statistics import Ints
 
 N_STARTS = 8
-"""Drawn orders to begin with, besides that by weight."""
+"""Number of random initial orders, in addition to the order by weight."""
 
 
 def inner_weight(weights: Ints, parts: Ints) -> int:
-    """Add up the weights of the edges within parts, each once, without the diagonal.
+    """Sum the weights of the edges within parts, counting each edge once, without the diagonal.
 
     Args:
-        weights: Symmetric, shape ``(C, C)``.
+        weights: Symmetric edge weights, shape ``(C, C)``.
         parts: Part of each vertex, shape ``(C,)``.
     """
     inside = parts[:, None] == parts
@@ -23,17 +23,17 @@ def inner_weight(weights: Ints, parts: Ints) -> int:
 
 
 def partition(weights: Ints, sizes: Ints, n_parts: int, seed: int = 0) -> Ints:
-    """Divide vertices so that little weight stays within the parts.
+    """Divide vertices so that the edges within the parts have little weight.
 
-    One by one, those of the most weight first, vertices go where they add the least, and of equal
-    parts to the smallest. Then, for as long as it helps, one moves or two swap. The best of that
-    and of some drawn orders is returned.
+    Vertices are added in order of decreasing weight, each to the part where it adds the least
+    weight, and to the smallest of equal parts. Single moves and swaps follow as long as they
+    improve the result. The best result of this order and of several random orders is returned.
 
     Args:
-        weights: Of edges, from 0, symmetric, shape ``(C, C)``; the diagonal does not count.
-        sizes: Of vertices, above 0, shape ``(C,)``.
-        n_parts: K, 1 to C.
-        seed: Of the drawn orders.
+        weights: Symmetric, non-negative edge weights, shape ``(C, C)``; the diagonal is ignored.
+        sizes: Positive sizes of the vertices, shape ``(C,)``.
+        n_parts: Number of parts K, 1 to C.
+        seed: Seed of the random orders.
 
     Returns:
         Part of each vertex, shape ``(C,)``; none is empty.
@@ -47,13 +47,15 @@ def partition(weights: Ints, sizes: Ints, n_parts: int, seed: int = 0) -> Ints:
     rng = np.random.default_rng(seed)
     orders = [np.lexsort((-sizes, -weights.sum(axis=1)))]
     orders += [rng.permutation(len(sizes)) for _ in range(N_STARTS)]
-    found = [_improved(weights, _greedy(weights, sizes, n_parts, o), n_parts) for o in orders]
-    return min(found, key=lambda parts: inner_weight(weights, parts))  # the first of equal ones
+    results = [_improved(weights, _greedy(weights, sizes, n_parts, o), n_parts) for o in orders]
+    return min(results, key=lambda parts: inner_weight(weights, parts))  # the first of equals
 
 
 def _greedy(weights: Ints, sizes: Ints, n_parts: int, order: Ints) -> Ints:
     parts = np.full(len(sizes), -1)
-    added = np.zeros((len(sizes), n_parts), np.int64)  # what each would add to each part
+    added = np.zeros(
+        (len(sizes), n_parts), np.int64
+    )  # weight that each vertex would add to each part
     filled = np.zeros(n_parts, np.int64)
     for vertex in order:
         part = np.lexsort((filled, added[vertex]))[0]
@@ -64,18 +66,20 @@ def _greedy(weights: Ints, sizes: Ints, n_parts: int, order: Ints) -> Ints:
 
 
 def _improved(weights: Ints, parts: Ints, n_parts: int) -> Ints:
-    """Move or swap, the best first, until nothing helps."""
-    everyone = np.arange(len(parts))
+    """Apply the best move or swap until none improves the result."""
+    vertices = np.arange(len(parts))
     while True:
         to_part = weights @ np.eye(n_parts, dtype=np.int64)[parts]  # (C, K)
-        own = to_part[everyone, parts]
-        gain = own[:, None] - to_part  # (C, K); at most 0 for one that is alone: no part is emptied
+        own_part = to_part[vertices, parts]
+        gain = (
+            own_part[:, None] - to_part
+        )  # (C, K); at most 0 for the only vertex of a part, so no part is emptied
         vertex, part = np.unravel_index(gain.argmax(), gain.shape)
         if gain[vertex, part] > 0:
             parts[vertex] = part
             continue
-        there = to_part[:, parts]  # (C, C): weight of each to the part of each other
-        gain = own[:, None] + own - there - there.T + 2 * weights
+        other_parts = to_part[:, parts]  # (C, C): weight of each vertex to the part of each other
+        gain = own_part[:, None] + own_part - other_parts - other_parts.T + 2 * weights
         gain[parts[:, None] == parts] = 0
         one, other = np.unravel_index(gain.argmax(), gain.shape)
         if gain[one, other] <= 0:

@@ -1,10 +1,10 @@
-"""What the labels of a data set say about its classes, as far as heads are concerned.
+"""Class statistics of a data set's labels for choosing heads.
 
-Two boxes compete where an anchor point is a candidate of both: one head can predict only one of
-them there. Heads with a box branch each can predict both.
+Two boxes compete for an anchor point that is a candidate of both: a single head can predict only
+one of them there, whereas two heads with separate box branches can predict both.
 
 Shapes: N symbols of all images, C classes, A anchor points, P candidate pairs, S anchor points
-that are candidates of equally many classes.
+that are candidates of the same number of classes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,29 +23,29 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 BOXES_AT_ONCE = 20_000
-"""Boxes, or a few more, whose candidate pairs are in memory together."""
+"""Approximate number of boxes whose candidate pairs are in memory at once."""
 LEAST_SIDE_PX = 0.1
-"""A side that was rounded to nothing counts as this, so that its logarithm is a number."""
+"""Minimum length of a side, so that the logarithm of a side rounded to 0 is finite."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Symbols:
-    """The symbols of all images as the network sees them, image after image."""
+    """Symbols of all images in network input coordinates, grouped by image."""
 
     imgsz: int
-    """Side of the network's input in pixels."""
+    """Network input side in pixels."""
     images: Ints
-    """Image of each symbol, never falling, shape ``(N,)``."""
+    """Image index of each symbol, ascending, shape ``(N,)``."""
     labels: Ints
-    """Shape ``(N,)``."""
+    """Class label of each symbol, shape ``(N,)``."""
     boxes_xyxy: Floats
-    """Pixels of the network's input, shape ``(N, 4)``."""
+    """Boxes in pixels of the network input, shape ``(N, 4)``."""
 
     def __post_init__(self) -> None:
         n = len(self.images)
         shapes = self.images.shape, self.labels.shape, self.boxes_xyxy.shape
         if shapes != ((n,), (n,), (n, 4)) or (np.diff(self.images) < 0).any():
-            raise ValueError(f"symbols: of shape {shapes}, or not image after image")
+            raise ValueError(f"symbols: shapes {shapes} do not match, or images are not ascending")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,38 +53,38 @@ class Symbols:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Candidates:
-    """The anchor points that each box of some images could have."""
+    """Candidate pairs of symbols and anchor points of several images."""
 
     symbols: Ints
-    """Symbol of each pair, never falling, shape ``(P,)``."""
+    """Symbol index of each pair, ascending, shape ``(P,)``."""
     points: Ints
-    """Anchor point of each pair, a number of its own in every image, shape ``(P,)``."""
+    """Anchor point index of each pair, unique across images, shape ``(P,)``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ClassStatistics:
-    """What the strategies go by."""
+    """Statistics on which grouping strategies are based."""
 
     names: tuple[str, ...]
-    """C of them; the place in this list is the label."""
+    """Class names, indexed by label."""
     n_symbols: Ints
-    """Of each class, shape ``(C,)``."""
+    """Number of symbols per class, shape ``(C,)``."""
     shapes: Floats
-    """Mean of ln(width / height), NaN where there is no symbol, shape ``(C,)``."""
+    """Mean of ln(width / height), NaN for a class without symbols, shape ``(C,)``."""
     n_images: Ints
-    """Images that hold both classes, shape ``(C, C)``; on the diagonal those that hold the one."""
+    """Images that contain both classes, shape ``(C, C)``; the diagonal counts each class alone."""
     collisions: Ints
-    """Anchor points that are candidates of both classes in an image, shape ``(C, C)``; on the
-    diagonal those that are candidates of several boxes of the class."""
+    """Anchor points that are candidates of both classes, shape ``(C, C)``; on the diagonal, points
+    that are candidates of several boxes of the class."""
 
     def __post_init__(self) -> None:
         n = len(self.names)
         shapes = self.n_symbols.shape, self.shapes.shape, self.n_images.shape, self.collisions.shape
         if shapes != ((n,), (n,), (n, n), (n, n)):
-            raise ValueError(f"statistics of {n} classes are of shape {shapes}")
+            raise ValueError(f"statistics of {n} classes have shapes {shapes}")
 
     def of(self, labels: Ints) -> "ClassStatistics":
-        """Keep some classes, in the order of ``labels``."""
+        """Return the statistics of a selection of classes, in the order of ``labels``."""
         return ClassStatistics(
             names=tuple(self.names[label] for label in labels),
             n_symbols=self.n_symbols[labels],
@@ -95,15 +95,15 @@ class ClassStatistics:
 
 
 def symbols_of(pages: Iterable[Page], n_classes: int, imgsz: int) -> Symbols:
-    """Gather the symbols of all images, scaled and centred as the trainer does it.
+    """Collect the symbols of all images, scaled and centred as in training.
 
     Args:
         pages: Images with their symbols.
-        n_classes: C.
-        imgsz: Side of the network's input in pixels; the longer side of an image becomes this.
+        n_classes: Number of classes C.
+        imgsz: Network input side in pixels; the longer side of an image is scaled to it.
 
     Raises:
-        ValueError: A label is not one of C.
+        ValueError: A label is out of range.
     """
     images, labels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     boxes_xyxy = [np.empty((0, 4))]
@@ -125,18 +125,18 @@ def symbols_of(pages: Iterable[Page], n_classes: int, imgsz: int) -> Symbols:
 def candidates(
     symbols: Symbols, strides: Sequence[int], at_once: int = BOXES_AT_ONCE
 ) -> Iterator[Candidates]:
-    """List the candidate pairs of all symbols, those of some whole images at a time.
+    """Yield the candidate pairs of all symbols, several complete images at a time.
 
     Args:
-        symbols: Of all images.
+        symbols: Symbols of all images.
         strides: Pixels per cell of each level, finest first.
-        at_once: Boxes at a time, at least: the last image is not divided.
+        at_once: Minimum number of boxes per chunk; images are not divided.
 
     Raises:
-        ValueError: The size of the input is not a multiple of a stride.
+        ValueError: The input size is not a multiple of every stride.
     """
     anchors = Anchors.of_image((symbols.imgsz, symbols.imgsz), strides)
-    ends = np.flatnonzero(np.diff(symbols.images, append=-1)) + 1  # of each image with symbols
+    ends = np.flatnonzero(np.diff(symbols.images, append=-1)) + 1  # end of each image with symbols
     begin = 0
     while begin < len(symbols):
         last = min(int(np.searchsorted(ends, begin + at_once)), len(ends) - 1)
@@ -154,11 +154,11 @@ def candidates(
 
 
 def measure(symbols: Symbols, names: Sequence[str], strides: Sequence[int]) -> ClassStatistics:
-    """Count and measure the classes.
+    """Compute the statistics of the classes.
 
     Args:
-        symbols: Of all images.
-        names: Class names; a label is a place in this list.
+        symbols: Symbols of all images.
+        names: Class names, indexed by label.
         strides: Pixels per cell of each level, finest first.
     """
     n_classes = len(names)
@@ -167,8 +167,8 @@ def measure(symbols: Symbols, names: Sequence[str], strides: Sequence[int]) -> C
     sums = np.bincount(symbols.labels, np.log(sides[:, 0] / sides[:, 1]), minlength=n_classes)
     missing = np.full(n_classes, np.nan)
     total = np.zeros((n_classes, n_classes), np.int64)
-    for some in candidates(symbols, strides):
-        total += collisions(some, symbols.labels, n_classes)
+    for pairs in candidates(symbols, strides):
+        total += collisions(pairs, symbols.labels, n_classes)
     return ClassStatistics(
         names=tuple(names),
         n_symbols=n_symbols,
@@ -178,27 +178,27 @@ def measure(symbols: Symbols, names: Sequence[str], strides: Sequence[int]) -> C
     )
 
 
-def collisions(some: Candidates, labels: Ints, n_classes: int) -> Ints:
-    """Count the points that two classes, or several boxes of one, compete for.
+def collisions(pairs: Candidates, labels: Ints, n_classes: int) -> Ints:
+    """Count the anchor points for which classes, or several boxes of one class, compete.
 
     Args:
-        some: Candidate pairs of whole images.
-        labels: Of all symbols, shape ``(N,)``.
-        n_classes: C.
+        pairs: Candidate pairs of complete images.
+        labels: Class label of each symbol, shape ``(N,)``.
+        n_classes: Number of classes C.
 
     Returns:
-        As in :class:`ClassStatistics`, shape ``(C, C)``.
+        Counts as in :class:`ClassStatistics`, shape ``(C, C)``.
     """
-    entries = some.points * n_classes + labels[some.symbols]
-    entries, n_boxes = np.unique(entries, return_counts=True)  # a point and a class of it each
-    points, own = np.divmod(entries, n_classes)
-    total = np.diag(np.bincount(own[n_boxes > 1], minlength=n_classes))
+    entries = pairs.points * n_classes + labels[pairs.symbols]
+    entries, n_boxes = np.unique(entries, return_counts=True)  # one entry per point and class
+    points, classes = np.divmod(entries, n_classes)
+    total = np.diag(np.bincount(classes[n_boxes > 1], minlength=n_classes))
     starts = np.flatnonzero(np.diff(points, prepend=-1))
-    n_own = np.diff(starts, append=len(points))  # classes of each point
-    for n in range(2, int(n_own.max(initial=1)) + 1):
-        classes = own[starts[n_own == n][:, None] + np.arange(n)]  # (S, n), rising in a row
+    n_classes_of = np.diff(starts, append=len(points))  # number of classes per point
+    for n in range(2, int(n_classes_of.max(initial=1)) + 1):
+        sets = classes[starts[n_classes_of == n][:, None] + np.arange(n)]  # (S, n), rows ascending
         for i, j in combinations(range(n), 2):
-            both = classes[:, i] * n_classes + classes[:, j]
+            both = sets[:, i] * n_classes + sets[:, j]
             total += np.bincount(both, minlength=n_classes**2).reshape(n_classes, n_classes)
     above: Ints = np.triu(total, k=1)
     return total + above.T
@@ -206,7 +206,7 @@ def collisions(some: Candidates, labels: Ints, n_classes: int) -> Ints:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch work alone: on a busy machine, threads wait for each other at every small step."""
+    """Limit torch to one thread: on a busy machine, synchronising threads takes longer."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -217,7 +217,9 @@ def one_thread() -> Iterator[None]:
 
 def _images_of_both(symbols: Symbols, n_classes: int) -> Ints:
     images, rows = np.unique(symbols.images, return_inverse=True)
-    holds = np.zeros((len(images), n_classes))  # floats: only those are multiplied fast
-    holds[rows, symbols.labels] = 1
-    both: Ints = (holds.T @ holds).astype(np.int64)
+    contains = np.zeros(
+        (len(images), n_classes)
+    )  # floats, because integer matrix products are slow
+    contains[rows, symbols.labels] = 1
+    both: Ints = (contains.T @ contains).astype(np.int64)
     return both

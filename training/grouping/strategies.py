@@ -1,7 +1,7 @@
-"""Four ways to divide classes into heads.
+"""Grouping strategies: four ways to divide classes into heads.
 
-Each takes classes that all have symbols, at least as many as heads, and gives the head of each
-class, shape ``(C,)``; no head is left empty.
+All classes must have symbols, and there must be at least as many classes as heads. Each strategy
+returns the head of each class, shape ``(C,)``; no head is empty.
 
 Shapes: C classes, H heads.
 """
@@ -14,15 +14,15 @@ from training.grouping.partition import partition
 from training.grouping.statistics import ClassStatistics, Floats, Ints
 
 SHAPE_SHARE = 0.5
-"""Of the similarity of shapes in :func:`similarity`; the rest is that of the images."""
+"""Weight of shapes in :func:`similarity`; the remainder is the weight of common images."""
 
 
 def geometry(statistics: ClassStatistics, n_heads: int) -> Ints:
-    """Put classes of like shape together: k-means on the mean of ln(width / height).
+    """Group classes of similar shape: k-means on the mean of ln(width / height).
 
     Args:
-        statistics: Of C classes.
-        n_heads: H; they come out from tall to wide.
+        statistics: Statistics of C classes.
+        n_heads: Number of heads H, numbered from tall to wide.
     """
     return kmeans_1d(statistics.shapes, n_heads)
 
@@ -30,13 +30,13 @@ def geometry(statistics: ClassStatistics, n_heads: int) -> Ints:
 def hybrid(
     statistics: ClassStatistics, n_heads: int, *, balance: int | None = None, seed: int = 0
 ) -> Ints:
-    """Put classes together that are of like shape and occur in the same images.
+    """Group classes that have similar shapes and occur in the same images.
 
     Args:
-        statistics: Of C classes.
-        n_heads: H; they come out from tall to wide.
-        balance: How many classes more or fewer than C / H a head may have; None for any number.
-        seed: Of the starts of k-means.
+        statistics: Statistics of C classes.
+        n_heads: Number of heads H, numbered from tall to wide.
+        balance: Maximum deviation of a head's number of classes from C / H; None for no limit.
+        seed: Seed of the initialisations of k-means.
     """
     points = spectral_embedding(similarity(statistics), n_heads)
     heads = kmeans(points, n_heads, seed)
@@ -49,11 +49,12 @@ def hybrid(
 
 
 def similarity(statistics: ClassStatistics) -> Floats:
-    """Compare each two classes by shape and by the images they occur in.
+    """Compute the similarity of all pairs of classes by shape and common images.
 
     Returns:
-        0 to 1: half of exp(-2 d^2), where d is the difference of the means of ln(width / height),
-        and half of the share of the images with either that have both, shape ``(C, C)``.
+        Similarities from 0 to 1, shape ``(C, C)``: the mean of exp(-2 d^2), where d is the
+        difference in mean ln(width / height), and the Jaccard index of the images that contain the
+        classes.
     """
     shapes = np.exp(-2 * (statistics.shapes[:, None] - statistics.shapes) ** 2)
     single = np.diag(statistics.n_images)
@@ -64,33 +65,33 @@ def similarity(statistics: ClassStatistics) -> Floats:
 
 
 def anti_confusion(statistics: ClassStatistics, n_heads: int, conflicts: Conflicts) -> Ints:
-    """Keep classes apart that are taken for one another.
+    """Separate classes that are confused with each other.
 
-    The most frequent first, each goes to the head with the fewest symbols among those without
-    a conflict, or, where every head has one, among all.
+    Classes are placed in order of decreasing frequency, each in the head with the fewest symbols
+    among those without a conflicting class, or among all heads if every head has one.
 
     Args:
-        statistics: Of C classes.
-        n_heads: H, in the order in which they are first filled.
-        conflicts: Which classes are taken for one another, shape ``(C, C)``.
+        statistics: Statistics of C classes.
+        n_heads: Number of heads H, numbered in the order in which they receive classes.
+        conflicts: Pairs of classes that are confused with each other, shape ``(C, C)``.
     """
     heads = np.full(len(statistics.names), -1)
     filled = np.zeros(n_heads, np.int64)
     for label in np.argsort(-statistics.n_symbols, kind="stable"):
-        hostile = np.isin(np.arange(n_heads), heads[conflicts[label]])
-        head = np.lexsort((filled, hostile))[0]
+        conflicting = np.isin(np.arange(n_heads), heads[conflicts[label]])
+        head = np.lexsort((filled, conflicting))[0]
         heads[label] = head
         filled[head] += statistics.n_symbols[label]
     return heads
 
 
 def collision(statistics: ClassStatistics, n_heads: int, *, seed: int = 0) -> Ints:
-    """Keep classes apart whose boxes compete for anchor points.
+    """Separate classes whose boxes compete for anchor points.
 
     Args:
-        statistics: Of C classes.
-        n_heads: H; those with the most symbols come first.
-        seed: Of the orders that are tried.
+        statistics: Statistics of C classes.
+        n_heads: Number of heads H, numbered by decreasing number of symbols.
+        seed: Seed of the random orders to try.
     """
     heads = partition(statistics.collisions, statistics.n_symbols, n_heads, seed)
     n_symbols = np.bincount(heads, statistics.n_symbols, minlength=n_heads)
@@ -98,7 +99,7 @@ def collision(statistics: ClassStatistics, n_heads: int, *, seed: int = 0) -> In
 
 
 def _in_order(heads: Ints, keys: Floats) -> Ints:
-    """Number heads anew, those of the least key first, equal ones as their classes come."""
+    """Renumber heads by ascending key; the first class decides between equal keys."""
     first = np.array([(heads == head).argmax() for head in range(len(keys))])
     rank = np.empty(len(keys), np.int64)
     rank[np.lexsort((first, keys))] = np.arange(len(keys))

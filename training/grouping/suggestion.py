@@ -1,4 +1,4 @@
-"""Suggests heads for a data set, and tells what they are good for.
+"""Suggests heads for a data set and describes the resulting groups.
 
 Shapes: C classes, H heads.
 """
@@ -20,22 +20,22 @@ from training.heads.head_config import BoxBranch, Group, HeadConfig, to_yaml
 
 Strategy = Literal["geometry", "hybrid", "anti-confusion", "collision"]
 STRIDES = (8, 16, 32)
-"""Pixels per cell of each level of the usual models."""
+"""Pixels per cell of each level of common models."""
 BOX: dict[Strategy, BoxBranch] = {
     "geometry": "separate",
     "hybrid": "separate",
     "anti-confusion": "shared",
     "collision": "separate",
 }
-"""What a strategy is for: only confusion is the class branches' concern alone."""
+"""Box branches by strategy: only confusion concerns the class branches alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupingOptions:
-    """How to divide the classes.
+    """Options of a grouping.
 
     Raises:
-        ConfigError: They contradict each other.
+        ConfigError: A value is invalid, or options contradict each other.
     """
 
     strategy: Strategy
@@ -43,45 +43,44 @@ class GroupingOptions:
     strides: tuple[int, ...] = STRIDES
     """Pixels per cell of each level, finest first."""
     balance: int | None = None
-    """Of ``hybrid``: how many classes more or fewer than the average a head may have."""
+    """Maximum deviation of a head's number of classes from the average; for ``hybrid`` only."""
     seed: int = 0
-    """Of ``hybrid`` and ``collision``, which try several starts."""
+    """Seed of the random initialisations of ``hybrid`` and ``collision``."""
 
     def __post_init__(self) -> None:
-        """Check what a user can get wrong."""
         if self.strategy not in get_args(Strategy):
             known = ", ".join(get_args(Strategy))
-            raise ConfigError(f"strategy: {self.strategy} is none of {known}")
+            raise ConfigError(f"strategy: unknown: {self.strategy}; expected one of {known}")
         if self.n_heads < 1:
             raise ConfigError(f"heads: must be at least 1, got {self.n_heads}")
         if not self.strides or min(self.strides) < 1:
-            raise ConfigError("strides: must be numbers above 0")
+            raise ConfigError("strides: must be positive numbers")
         if self.seed < 0:
             raise ConfigError(f"seed: must be at least 0, got {self.seed}")
         if self.balance is not None and self.strategy != "hybrid":
-            raise ConfigError(f"balance: is for hybrid, not for {self.strategy}")
+            raise ConfigError(f"balance: only for strategy hybrid, not for {self.strategy}")
         if self.balance is not None and self.balance < 0:
             raise ConfigError(f"balance: must be at least 0, got {self.balance}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuggestedHead:
-    """A head, and what its classes hold."""
+    """Suggested head with the figures of its classes."""
 
     name: str
     classes: tuple[str, ...]
     symbols: int
     collisions: int
-    """Anchor points that are candidates of two of its classes, summed over pairs of classes."""
+    """Anchor points that are candidates of two classes of the head, summed over pairs."""
     within_classes: int
-    """Anchor points that are candidates of several boxes of a class, summed over classes."""
+    """Anchor points that are candidates of several boxes of one class, summed over classes."""
     conflicts: int | None
-    """Pairs of its classes that are taken for one another; None where that is not known."""
+    """Pairs of its classes that are confused with each other; None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suggestion:
-    """Heads, and how many boxes they leave an anchor point of its own."""
+    """Suggested heads and their effect on the competition for anchor points."""
 
     strategy: Strategy
     imgsz: int
@@ -90,23 +89,23 @@ class Suggestion:
     heads: tuple[SuggestedHead, ...]
     box: BoxBranch
     single_head_collisions: int
-    """Collisions of a head with all classes."""
+    """Collisions in a single head with all classes."""
     single_head: float
-    """Share of the boxes that can each have an anchor point of their own, with a single head."""
+    """Fraction of boxes that can each have an anchor point to themselves, with a single head."""
     these_heads: float
-    """The same with these heads and a box branch for each."""
+    """Same fraction with the suggested heads and a box branch for each."""
     without_candidate: float
-    """Share of the boxes that have no candidate at all."""
+    """Fraction of boxes without candidate anchor points."""
     absent: tuple[str, ...]
-    """Classes without a symbol, which were put where the fewest classes are."""
+    """Classes without symbols, which were assigned to the heads with the fewest classes."""
 
     def config(self) -> HeadConfig:
-        """Give the head config that the trainer reads."""
+        """Return the head config for the trainer."""
         groups = tuple(Group(name=head.name, classes=head.classes) for head in self.heads)
         return HeadConfig(groups=groups, box=self.box)
 
     def to_json(self) -> dict[str, Any]:
-        """Give nested dicts, lists and numbers."""
+        """Return the suggestion as nested dicts, lists and numbers."""
         return asdict(self)
 
 
@@ -119,32 +118,33 @@ def suggest(
     """Divide the classes of a data set into heads.
 
     Args:
-        symbols: Of all images.
-        names: Class names; a label is a place in this list.
-        options: How to divide them.
-        conflicts: Which classes are taken for one another, shape ``(C, C)``; for anti-confusion.
+        symbols: Symbols of all images.
+        names: Class names, indexed by label.
+        options: Options of the grouping.
+        conflicts: Pairs of classes that are confused with each other, shape ``(C, C)``; for
+            anti-confusion only.
 
     Raises:
-        ConfigError: As :func:`check` says, or there are no symbols.
+        ConfigError: The options do not fit the data set (see :func:`check`), or it has no symbols.
     """
     check(names, symbols.imgsz, options, conflicts)
     if not len(symbols):
-        raise ConfigError("no symbol in any image, so nothing to go by")
+        raise ConfigError("no image contains symbols; a grouping needs labelled images")
     statistics = measure(symbols, names, options.strides)
     heads = divide(statistics, options, conflicts)
     single = np.zeros(len(names), np.int64)
-    alone, without = capacity(symbols, single, options.strides)
+    matched, without_candidate = capacity(symbols, single, options.strides)
     return Suggestion(
         strategy=options.strategy,
         imgsz=symbols.imgsz,
         strides=options.strides,
         symbols=len(symbols),
-        heads=_described(statistics, heads, options.n_heads, conflicts),
+        heads=_describe(statistics, heads, options.n_heads, conflicts),
         box=BOX[options.strategy],
         single_head_collisions=int(np.triu(statistics.collisions, k=1).sum()),
-        single_head=alone / len(symbols),
+        single_head=matched / len(symbols),
         these_heads=capacity(symbols, heads, options.strides)[0] / len(symbols),
-        without_candidate=without / len(symbols),
+        without_candidate=without_candidate / len(symbols),
         absent=tuple(name for name, n in zip(names, statistics.n_symbols, strict=True) if not n),
     )
 
@@ -152,17 +152,17 @@ def suggest(
 def check(
     names: Sequence[str], imgsz: int, options: GroupingOptions, conflicts: Conflicts | None
 ) -> None:
-    """Make sure that options fit a data set, before its labels are read.
+    """Check that options fit a data set, before its labels are read.
 
     Args:
         names: Class names.
-        imgsz: Side of the network's input in pixels.
-        options: How to divide the classes.
-        conflicts: Which classes are taken for one another, if that is known.
+        imgsz: Network input side in pixels.
+        options: Options of the grouping.
+        conflicts: Pairs of classes that are confused with each other; None if unknown.
 
     Raises:
-        ConfigError: There are fewer classes than heads, the size of the input is no multiple of
-            a stride, or conflicts are given where they do not count or missing where they do.
+        ConfigError: There are fewer classes than heads, the input size is not a multiple of every
+            stride, or conflicts are missing for anti-confusion or given for another strategy.
     """
     if len(names) < options.n_heads:
         raise ConfigError(f"heads: {len(names)} classes cannot fill {options.n_heads} heads")
@@ -170,26 +170,26 @@ def check(
         shown = ", ".join(map(str, options.strides))
         raise ConfigError(f"imgsz ({imgsz}): must be a multiple of every stride: {shown}")
     if (conflicts is None) == (options.strategy == "anti-confusion"):
-        wanted = "needs" if conflicts is None else "does without"
-        raise ConfigError(f"{options.strategy} {wanted} pairs of classes or a confusion matrix")
+        verb = "requires" if conflicts is None else "does not use"
+        raise ConfigError(f"{options.strategy} {verb} pairs of classes or a confusion matrix")
 
 
 def divide(
     statistics: ClassStatistics, options: GroupingOptions, conflicts: Conflicts | None = None
 ) -> Ints:
-    """Give each class a head.
+    """Assign a head to each class.
 
-    The order of the classes does not matter: ties are decided by their names. Those without
-    a symbol, of which nothing is known, go where the fewest classes are.
+    The order of the classes does not matter: names decide between equals. Classes without symbols
+    go to the heads with the fewest classes.
 
     Args:
-        statistics: Of C classes.
-        options: How to divide them.
-        conflicts: Which classes are taken for one another, shape ``(C, C)``; that is, divide by
-            anti-confusion.
+        statistics: Statistics of C classes.
+        options: Options of the grouping.
+        conflicts: Pairs of classes that are confused with each other, shape ``(C, C)``; if given,
+            the strategy is anti-confusion.
 
     Returns:
-        Head of each class, shape ``(C,)``; none of them is empty.
+        Head of each class, shape ``(C,)``; no head is empty.
 
     Raises:
         ValueError: There are fewer classes than heads.
@@ -201,8 +201,8 @@ def divide(
     present = by_name[statistics.n_symbols[by_name] > 0]
     heads = np.full(len(names), -1)
     if len(present):
-        hostile = None if conflicts is None else conflicts[np.ix_(present, present)]
-        heads[present] = _by_strategy(statistics.of(present), options, hostile)
+        conflicting = None if conflicts is None else conflicts[np.ix_(present, present)]
+        heads[present] = _by_strategy(statistics.of(present), options, conflicting)
     for label in by_name[statistics.n_symbols[by_name] == 0]:
         heads[label] = np.bincount(heads[heads >= 0], minlength=n_heads).argmin()
     return heads
@@ -212,12 +212,12 @@ def write(suggestion: Suggestion, path: Path, *, force: bool = False) -> None:
     """Write a head config that :func:`training.heads.head_config.from_yaml` reads.
 
     Args:
-        suggestion: What to write.
-        path: A YAML file.
-        force: Replace the file, if there is one.
+        suggestion: Suggestion to write.
+        path: YAML file to write.
+        force: Whether to replace an existing file.
 
     Raises:
-        ConfigError: As :func:`check_free` says, or it cannot be written.
+        ConfigError: The path is not usable, see :func:`check_free`, or the file cannot be written.
     """
     check_free(path, force=force)
     title = f"# By {suggestion.strategy}, for a training at {suggestion.imgsz} px.\n"
@@ -228,13 +228,14 @@ def write(suggestion: Suggestion, path: Path, *, force: bool = False) -> None:
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Make sure that a head config can be written here, before anything takes time.
+    """Check that a head config can be written to a path.
 
     Raises:
-        ConfigError: It is no YAML file, or there is one already and ``force`` is not set.
+        ConfigError: The path does not end in ``.yaml`` or ``.yml``, or it exists and ``force`` is
+            not set.
     """
     if path.suffix not in {".yaml", ".yml"}:
-        raise ConfigError(f"{path}: a head config is a .yaml file")
+        raise ConfigError(f"{path}: not a YAML file; a head config ends in .yaml or .yml")
     check_files(path, force=force)
 
 
@@ -251,22 +252,22 @@ def _by_strategy(
     return strategies.collision(statistics, n_heads, seed=options.seed)
 
 
-def _described(
+def _describe(
     statistics: ClassStatistics, heads: Ints, n_heads: int, conflicts: Conflicts | None
 ) -> tuple[SuggestedHead, ...]:
     described = []
     for head in range(n_heads):
         labels = np.flatnonzero(heads == head)
-        own = statistics.of(labels)
-        hostile = None if conflicts is None else conflicts[np.ix_(labels, labels)]
+        group = statistics.of(labels)
+        conflicting = None if conflicts is None else conflicts[np.ix_(labels, labels)]
         described.append(
             SuggestedHead(
                 name=f"head_{head}",
-                classes=own.names,
-                symbols=int(own.n_symbols.sum()),
-                collisions=int(np.triu(own.collisions, k=1).sum()),
-                within_classes=int(np.trace(own.collisions)),
-                conflicts=None if hostile is None else int(np.triu(hostile, k=1).sum()),
+                classes=group.names,
+                symbols=int(group.n_symbols.sum()),
+                collisions=int(np.triu(group.collisions, k=1).sum()),
+                within_classes=int(np.trace(group.collisions)),
+                conflicts=None if conflicting is None else int(np.triu(conflicting, k=1).sum()),
             )
         )
     return tuple(described)

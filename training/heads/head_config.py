@@ -28,7 +28,7 @@ import yaml
 
 from class_maps import ConfigError, and_more, some, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
-from training.assigners.similarity import SimilarityName
+from settings.training import SimilarityName
 
 SHOWN = 5
 """Number of classes listed in an error; with the wrong config all of them would be."""

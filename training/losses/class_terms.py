@@ -8,13 +8,13 @@ Shapes: B images, C classes, A anchor points, M positives.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-ClassLoss = Literal["bce", "focal", "varifocal"]
+from settings.training import ClassLoss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ images, M positives.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.tal import bbox2dist
 
 from class_maps import ConfigError
+from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import (
     Anchors,
@@ -41,18 +42,16 @@ from training.assigners.similarity import (
     MIN_SCORE,
     SIMILARITIES,
     SimilarityByClass,
-    SimilarityName,
 )
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.distance_bins import bin_values
 from training.heads.grouped import GroupedDetect
-from training.losses.class_terms import CLASS_TERMS, ClassLoss
+from training.losses.class_terms import CLASS_TERMS
 from training.losses.head_outputs import HeadOutputs
 from training.runtime.distributed import total_a_rank
 
-AssignerName = Literal["tal", "simota", "static"]
 UNUSED: dict[AssignerName, tuple[str, ...]] = {
     "tal": (),
     "simota": ("beta",),

@@ -13,7 +13,7 @@ from math import ceil, sqrt
 import torch
 
 from class_maps import ConfigError
-from training.config import STRIDE
+from settings.training import STRIDE
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.host import host_memory
 from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step

@@ -24,8 +24,8 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, with_nearest
+from settings.training import STRIDE
 from training.assigners.predictions import PARTS
-from training.config import STRIDE
 from training.engine.self_test import BRANCHES
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions, detection_criterion

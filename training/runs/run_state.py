@@ -6,9 +6,21 @@ from typing import Any
 
 from torch import Tensor
 
+from settings.training import Precision
 from training.data.augmentation import SymbolCounter
-from training.engine.precision import Precision
 from training.models.transfer import TransferReport
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlierRun:
+    """Saved values that a resumed run restores once its trainer is set up."""
+
+    seconds: float = 0.0
+    """Training time so far."""
+    criterion: dict[str, Any] = field(default_factory=dict)
+    """Values of the loss that change from epoch to epoch."""
+    guard: dict[str, int] = field(default_factory=dict)
+    """History of the guard against non-finite losses."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,16 +47,5 @@ class RunState:
     """Batches since the last optimiser step."""
     batches_per_step: int = 1
     """Batches whose gradients make up one optimiser step."""
-    earlier: "EarlierRun" = field(default_factory=lambda: EarlierRun())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EarlierRun:
-    """Saved values that a resumed run restores once its trainer is set up."""
-
-    seconds: float = 0.0
-    """Training time so far."""
-    criterion: dict[str, Any] = field(default_factory=dict)
-    """Values of the loss that change from epoch to epoch."""
-    guard: dict[str, int] = field(default_factory=dict)
-    """History of the guard against non-finite losses."""
+    earlier: EarlierRun = field(default_factory=EarlierRun)
+    """Values of the run that is resumed."""

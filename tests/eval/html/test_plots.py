@@ -4,14 +4,13 @@ import pytest
 
 from eval.html.plots import (
     DotRow,
-    Level,
     RangeRow,
+    ReferenceLine,
     Series,
     binned,
     dots,
     heat_map,
     histogram,
-    legend,
     ranges,
     shortened,
     stacked_bars,
@@ -37,11 +36,11 @@ def percent(value: str) -> float:
 
 
 EMPTY = [
-    histogram("plot", "what", []),
-    stacked_bars("plot", "what", [], []),
-    ranges("plot", "what", [], limits=(1, 10)),
-    dots("plot", "what", []),
-    heat_map("plot", "what", [], []),
+    histogram("plot", "label", []),
+    stacked_bars("plot", "label", [], []),
+    ranges("plot", "label", [], limits=(1, 10)),
+    dots("plot", "label", []),
+    heat_map("plot", "label", [], []),
 ]
 
 
@@ -54,17 +53,17 @@ def test_nothing_is_drawn_as_an_empty_plot(picture: str) -> None:
 @pytest.mark.parametrize(
     "picture",
     [
-        histogram('a"b', "<what> & why", [(1, 2)]),
-        stacked_bars('a"b', "<what> & why", ["<4>"], [Series(name="<loss>", values=[1])]),
-        ranges('a"b', "<what> & why", [RangeRow(name="<x>", ranges=[(1, 2, 3)])], limits=(1, 9)),
-        dots('a"b', "<what> & why", [DotRow(name="<x>", values=[0.5, 1])]),
-        heat_map('a"b', "<what> & why", ["<x>"], [[3]]),
+        histogram('a"b', "<label> & more", [(1, 2)]),
+        stacked_bars('a"b', "<label> & more", ["<4>"], [Series(name="<loss>", values=[1])]),
+        ranges('a"b', "<label> & more", [RangeRow(name="<x>", ranges=[(1, 2, 3)])], limits=(1, 9)),
+        dots('a"b', "<label> & more", [DotRow(name="<x>", values=[0.5, 1])]),
+        heat_map('a"b', "<label> & more", ["<x>"], [[3]]),
     ],
 )
 def test_names_are_escaped_and_every_plot_says_what_it_shows(picture: str) -> None:
     root = parsed(picture)
     assert root.attrib["id"] == 'a"b'
-    assert (root.attrib["role"], root.attrib["aria-label"]) == ("img", "<what> & why")
+    assert (root.attrib["role"], root.attrib["aria-label"]) == ("img", "<label> & more")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_ticks_are_round_and_inside(first: float, last: float, expected: list[fl
 
 
 def test_a_bar_of_a_histogram_is_as_high_as_it_is_frequent() -> None:
-    picture = histogram("plot", "what", [(0, 10), (1, 5), (3, 1)])
+    picture = histogram("plot", "label", [(0, 10), (1, 5), (3, 1)])
     heights = [float(bar["height"]) for bar in rects(picture, "bar")]
     assert heights == pytest.approx([160, 80, 0, 16])
     lefts = [percent(bar["x"]) for bar in rects(picture, "bar")]
@@ -110,7 +109,7 @@ def test_parts_of_a_stack_stand_on_each_other() -> None:
         Series(name="loss", values=[3, 4]),
         Series(name="assigner", values=[2, 0]),
     ]
-    picture = stacked_bars("plot", "what", ["4", "8"], series, top=8)
+    picture = stacked_bars("plot", "label", ["4", "8"], series, top=8)
     bars = rects(picture, "part")
     # 0 is at 260 px and 8 at 40 px: 27.5 px for 1
     assert [float(bar["height"]) for bar in bars] == pytest.approx([27.5, 82.5, 55, 55, 110, 0])
@@ -122,7 +121,7 @@ def test_parts_of_a_stack_stand_on_each_other() -> None:
 def test_what_is_higher_than_the_plot_is_cut_off_with_an_arrow() -> None:
     series = [Series(name="loss", values=[2, 40])]
     dashed = Series(name="dense", values=[3, 214])
-    picture = stacked_bars("plot", "what", ["4", "8"], series, dashed=dashed, top=8)
+    picture = stacked_bars("plot", "label", ["4", "8"], series, dashed=dashed, top=8)
     assert {"↑40", "↑214"} <= set(texts(picture))
     assert all(float(bar["y"]) >= 40 for bar in rects(picture, "part"))
     assert not any(text == "↑2" or text == "↑3" for text in texts(picture))
@@ -130,20 +129,24 @@ def test_what_is_higher_than_the_plot_is_cut_off_with_an_arrow() -> None:
 
 def test_a_stack_points_out_a_category_and_draws_a_level() -> None:
     series = [Series(name="loss", values=[2, 4])]
-    level = Level(name="GiB usable", value=4)
-    plain = stacked_bars("plot", "what", ["4", "8"], series)
-    picture = stacked_bars("plot", "what", ["4", "8"], series, level=level, marked="8", top=8)
+    reference = ReferenceLine(name="GiB usable", value=4)
+    plain = stacked_bars("plot", "label", ["4", "8"], series)
+    picture = stacked_bars(
+        "plot", "label", ["4", "8"], series, reference=reference, marked="8", top=8
+    )
     assert not rects(plain, "band")
     (band,) = rects(picture, "band")
     assert percent(band["x"]) == pytest.approx(percent(rects(picture, "part")[1]["x"]) - 1)
     assert {"4 GiB usable", "4"} <= set(texts(picture))
-    (line,) = [one.attrib for one in parsed(picture).iter("line") if one.attrib["class"] == "mark"]
+    (line,) = [
+        one.attrib for one in parsed(picture).iter("line") if one.attrib["class"] == "reference"
+    ]
     assert float(line["y1"]) == float(line["y2"]) == 150  # halfway up
 
 
 def test_ranges_stand_on_a_logarithmic_axis() -> None:
     row = RangeRow(name="stem", ranges=[(1, 10, 100)], note="1 x 26", warning="✕")
-    picture = ranges("plot", "what", [row], limits=(1, 100), lines=(1, 2, 4))
+    picture = ranges("plot", "label", [row], limits=(1, 100), lines=(1, 2, 4))
     (bar,) = [one.attrib for one in parsed(picture).iter("line") if "range" in one.attrib["class"]]
     (middle,) = [
         one.attrib for one in parsed(picture).iter("line") if one.attrib["class"] == "median"
@@ -155,13 +158,13 @@ def test_ranges_stand_on_a_logarithmic_axis() -> None:
 
 @pytest.mark.parametrize("low", [0.0, 1e-9])
 def test_a_range_below_the_axis_starts_at_its_end(low: float) -> None:
-    picture = ranges("plot", "what", [RangeRow(name="x", ranges=[(low, 2, 3)])], limits=(1, 10))
+    picture = ranges("plot", "label", [RangeRow(name="x", ranges=[(low, 2, 3)])], limits=(1, 10))
     (bar,) = [one.attrib for one in parsed(picture).iter("line") if "range" in one.attrib["class"]]
     assert percent(bar["x1"]) == 1.5
 
 
 def test_dots_stand_at_their_shares() -> None:
-    picture = dots("plot", "what", [DotRow(name="stem", values=[0.2, 1])])
+    picture = dots("plot", "label", [DotRow(name="stem", values=[0.2, 1])])
     circles = [one.attrib for one in parsed(picture).iter("circle")]
     at = {one["class"]: percent(one["cx"]) for one in circles}
     assert at == pytest.approx({"s4 hollow": 20.6, "s0": 97})
@@ -169,7 +172,7 @@ def test_dots_stand_at_their_shares() -> None:
 
 
 def test_cells_are_darker_the_larger_they_are() -> None:
-    picture = heat_map("plot", "what", ["a", "b"], [[0, 100], [25, 1234]])
+    picture = heat_map("plot", "label", ["a", "b"], [[0, 100], [25, 1234]])
     shades = [float(cell["fill-opacity"]) for cell in rects(picture, "bar")]
     assert shades[0] < shades[2] < shades[1] < shades[3] == 0.65
     assert [text for text in texts(picture) if text not in "ab"] == ["100", "25", "1.2k"]
@@ -188,9 +191,3 @@ def test_cells_are_darker_the_larger_they_are() -> None:
 def test_long_names_keep_both_ends(name: str, letters: int, expected: str) -> None:
     assert shortened(name, letters) == expected
     assert len(expected) <= letters
-
-
-def test_a_legend_names_colours() -> None:
-    assert legend([("s0", "<loss>")]) == (
-        '<p class="legend"><span><i class="key s0"></i>&lt;loss&gt;</span></p>'
-    )

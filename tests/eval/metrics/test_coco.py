@@ -17,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics import coco
-from eval.metrics.coco import FREQUENT, DetectionReport, MeanScore, evaluate
+from eval.metrics.coco import evaluate
+from eval.reports.detection import FREQUENT, DetectionReport, MeanMetrics
 
 NAMES = ("notehead", "stem", "clef")
 Symbol = tuple[list[float], int]
@@ -42,8 +43,8 @@ def predicted(symbols: Sequence[Found] = (), image: str = "a.png") -> Page:
     return replace(page, scores=np.array([score for *_, score in symbols], dtype=np.float64))
 
 
-NOTHING = MeanScore(ap50=None, ap75=None, ap=None, recall50=None)
-ZERO = MeanScore(ap50=0.0, ap75=0.0, ap=0.0, recall50=0.0)
+NOTHING = MeanMetrics(ap50=None, ap75=None, ap=None, recall50=None)
+ZERO = MeanMetrics(ap50=0.0, ap75=0.0, ap=0.0, recall50=0.0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,9 @@ ZERO = MeanScore(ap50=0.0, ap75=0.0, ap=0.0, recall50=0.0)
         ),
     ],
 )
-def test_empty_and_unmatched(truths: list[Page], predictions: list[Page], macro: MeanScore) -> None:
+def test_empty_and_unmatched(
+    truths: list[Page], predictions: list[Page], macro: MeanMetrics
+) -> None:
     report = evaluate(truths, predictions, NAMES)
     assert report.macro == report.instance_weighted == macro
     assert report.n_images == len(truths)
@@ -84,7 +87,7 @@ def test_empty_and_unmatched(truths: list[Page], predictions: list[Page], macro:
 @pytest.mark.parametrize(
     ("n_truths", "hits", "ap50", "recall50"),
     [
-        pytest.param(1, [], 0.0, 0.0, id="nothing found"),
+        pytest.param(1, [], 0.0, 0.0, id="no predictions"),
         pytest.param(1, [True], 1.0, 1.0, id="the one"),
         pytest.param(2, [True], 51 / 101, 0.5, id="one of two"),
         pytest.param(2, [True, False], 51 / 101, 0.5, id="false one ranked below"),
@@ -101,10 +104,10 @@ def test_hand_worked_average_precision(
 ) -> None:
     boxes = iter(BOX)
     far_away = [0.0, 50.0, 10.0, 60.0]
-    found = [
+    result = [
         (next(boxes) if hit else far_away, 0, 1 - 0.01 * rank) for rank, hit in enumerate(hits)
     ]
-    report = evaluate([truth([(box, 0) for box in BOX[:n_truths]])], [predicted(found)], NAMES)
+    report = evaluate([truth([(box, 0) for box in BOX[:n_truths]])], [predicted(result)], NAMES)
     score = report.classes[0]
     assert score.ap50 == pytest.approx(ap50, abs=1e-12)
     assert score.ap == pytest.approx(ap50, abs=1e-12)  # hits are exact: equal at every IoU
@@ -112,22 +115,22 @@ def test_hand_worked_average_precision(
 
 
 def test_iou_thresholds() -> None:
-    found = predicted([([0, 0, 10, 7.2], 0, 0.9)])  # IoU .72: reaches .5 to .7, five of ten
-    score = evaluate([truth([(BOX[0], 0)])], [found], NAMES).classes[0]
+    result = predicted([([0, 0, 10, 7.2], 0, 0.9)])  # IoU .72: reaches .5 to .7, five of ten
+    score = evaluate([truth([(BOX[0], 0)])], [result], NAMES).classes[0]
     assert [score.ap50, score.ap75] == [pytest.approx(1), 0]
     assert score.ap == pytest.approx(0.5)
 
 
 def test_second_prediction_of_one_truth_is_false() -> None:
-    found = [(BOX[0], 0, 0.9), (BOX[0], 0, 0.8), (BOX[1], 0, 0.7)]
-    score = evaluate([truth([(BOX[0], 0), (BOX[1], 0)])], [predicted(found)], NAMES).classes[0]
+    result = [(BOX[0], 0, 0.9), (BOX[0], 0, 0.8), (BOX[1], 0, 0.7)]
+    score = evaluate([truth([(BOX[0], 0), (BOX[1], 0)])], [predicted(result)], NAMES).classes[0]
     assert score.ap50 == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
 def test_means_leave_out_classes_without_truth_and_say_which_they_are() -> None:
     truths = truth([(BOX[0], 0), (BOX[1], 0), (BOX[2], 0), (BOX[3], 1)])
-    found = [(box, 0, 0.9) for box in BOX[:3]] + [(BOX[5], 2, 0.9)]
-    report = evaluate([truths], [predicted(found)], NAMES)
+    result = [(box, 0, 0.9) for box in BOX[:3]] + [(BOX[5], 2, 0.9)]
+    report = evaluate([truths], [predicted(result)], NAMES)
     assert [score.ap50 for score in report.classes] == [pytest.approx(1), 0, None]
     assert [score.n_truths for score in report.classes] == [3, 1, 0]
     assert [score.n_predictions for score in report.classes] == [3, 0, 1]
@@ -148,17 +151,17 @@ def test_a_class_is_frequent_from_so_many_truths_on(n: int, expected: float | No
 def test_nothing_is_cut_unless_asked() -> None:
     boxes = [[20.0 * i, 0.0, 20.0 * i + 10, 10.0] for i in range(400)]
     pages = [truth([(box, 0) for box in boxes])]
-    found = [predicted([(box, 0, 0.9) for box in boxes])]
-    report = evaluate(pages, found, NAMES)
+    result = [predicted([(box, 0, 0.9) for box in boxes])]
+    report = evaluate(pages, result, NAMES)
     assert (report.max_det_per_class, report.classes[0].recall50) == (400, 1)
-    report = evaluate(pages, found, NAMES, max_det=200)
+    report = evaluate(pages, result, NAMES, max_det=200)
     assert (report.max_det_per_class, report.classes[0].recall50) == (200, 0.5)
 
 
 def test_max_det_counts_for_each_pair_of_image_and_class() -> None:
     pages = [truth([(BOX[0], 0), (BOX[1], 1)])]
-    found = [predicted([(BOX[0], 0, 0.9), (BOX[1], 1, 0.8)])]
-    assert evaluate(pages, found, NAMES, max_det=1).macro.recall50 == 1
+    result = [predicted([(BOX[0], 0, 0.9), (BOX[1], 1, 0.8)])]
+    assert evaluate(pages, result, NAMES, max_det=1).macro.recall50 == 1
 
 
 def test_box_larger_than_cocos_largest_area_counts() -> None:
@@ -195,24 +198,24 @@ def test_to_json_survives_json() -> None:
             id="many missing",
         ),
         pytest.param(
-            [], [predicted()], "predictions for images not in the truth: a.png", id="unknown"
+            [], [predicted()], "predictions for images without truth: a.png", id="unknown"
         ),
         pytest.param(
             [truth(), truth()],
             [predicted()],
             "images with more than one truth page: a.png",
-            id="truth twice",
+            id="duplicate truth",
         ),
         pytest.param(
             [truth()],
             [predicted(), predicted()],
             "images with more than one prediction page: a.png",
-            id="prediction twice",
+            id="duplicate prediction",
         ),
         pytest.param(
             [truth()],
             [replace(predicted(), width=640)],
-            "truth and prediction give different sizes: a.png",
+            "images with different sizes in truth and prediction: a.png",
             id="size",
         ),
     ],
@@ -238,13 +241,13 @@ def test_pages_must_pair(truths: list[Page], predictions: list[Page], message: s
         pytest.param(
             truth(),
             predicted([(BOX[0], 0, float("nan"))]),
-            "box or score that is not a finite number: a.png",
+            "non-finite box or score: a.png",
             id="nan",
         ),
         pytest.param(
             truth([([5, 0, 4, 9], 0)]),
             predicted(),
-            "box that ends before it begins: a.png",
+            "box with a negative side: a.png",
             id="inverted",
         ),
     ],
@@ -261,9 +264,7 @@ def test_max_det_must_be_positive() -> None:
 
 def test_a_lost_truth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco, "_EVERY_AREA", [0.0, 50.0])  # COCOeval ignores larger truths
-    message = (
-        r"^the evaluator counted 0 truths, the data has 1; no figure of this run can be trusted$"
-    )
+    message = r"^the evaluator counted 0 truths, but the data contain 1; the metrics are not valid$"
     with pytest.raises(RuntimeError, match=message):
         evaluate([truth([(BOX[0], 0)])], [predicted()], NAMES)
 
@@ -279,23 +280,23 @@ _scores = st.sampled_from([0.1, 0.5, 0.9])
 _found = st.lists(st.tuples(_boxes, _labels, _scores), max_size=6)
 _any_score = st.floats(0, 1, width=32)
 _found_untied = st.lists(
-    st.tuples(_boxes, _labels, _any_score), max_size=6, unique_by=lambda found: found[2]
+    st.tuples(_boxes, _labels, _any_score), max_size=6, unique_by=lambda result: result[2]
 )
 
 
-def _pages(truths: list[list[Symbol]], found: list[list[Found]]) -> tuple[list[Page], list[Page]]:
+def _pages(truths: list[list[Symbol]], result: list[list[Found]]) -> tuple[list[Page], list[Page]]:
     images = [f"{i}.png" for i in range(len(truths))]
     return (
         [truth(symbols, image) for symbols, image in zip(truths, images, strict=True)],
-        [predicted(symbols, image) for symbols, image in zip(found, images, strict=True)],
+        [predicted(symbols, image) for symbols, image in zip(result, images, strict=True)],
     )
 
 
 @given(_truths)
 def test_perfect_predictions_score_one(symbols: list[list[Symbol]]) -> None:
     visible = [[s for s in page if s[0][2] > s[0][0] and s[0][3] > s[0][1]] for page in symbols]
-    pages, found = _pages(visible, [[(box, label, 0.9) for box, label in p] for p in visible])
-    for score in evaluate(pages, found, NAMES).classes:
+    pages, result = _pages(visible, [[(box, label, 0.9) for box, label in p] for p in visible])
+    for score in evaluate(pages, result, NAMES).classes:
         if score.n_truths:
             assert [score.ap, score.ap50, score.recall50] == pytest.approx([1] * 3, abs=1e-12)
 
@@ -303,11 +304,11 @@ def test_perfect_predictions_score_one(symbols: list[list[Symbol]]) -> None:
 @given(st.data())
 def test_order_changes_nothing(data: st.DataObject) -> None:
     symbols = data.draw(_truths)
-    found = [data.draw(_found) for _ in symbols]
-    report = evaluate(*_pages(symbols, found), NAMES)
+    result = [data.draw(_found) for _ in symbols]
+    report = evaluate(*_pages(symbols, result), NAMES)
     pages, predictions = _pages(
         [data.draw(st.permutations(page)) for page in symbols],
-        [data.draw(st.permutations(page)) for page in found],
+        [data.draw(st.permutations(page)) for page in result],
     )
     shuffled = evaluate(
         data.draw(st.permutations(pages)), data.draw(st.permutations(predictions)), NAMES
@@ -332,10 +333,10 @@ def _coco(symbols: list[list[Any]]) -> COCO:
     return coco
 
 
-def _reference(symbols: list[list[Symbol]], found: list[list[Found]]) -> list[list[float]]:
+def _reference(symbols: list[list[Symbol]], result: list[list[Found]]) -> list[list[float]]:
     """Rows of AP50, AP75, AP, recall at .5 for each class, from an untouched COCOeval."""
     with contextlib.redirect_stdout(io.StringIO()):
-        coco_eval = COCOeval(_coco(symbols), _coco(found), "bbox")
+        coco_eval = COCOeval(_coco(symbols), _coco(result), "bbox")
         coco_eval.evaluate()
         coco_eval.accumulate()
     precision, recall = coco_eval.eval["precision"], coco_eval.eval["recall"]
@@ -358,9 +359,9 @@ def test_equals_pycocotools(data: st.DataObject) -> None:
     # COCOeval breaks ties by place, this module by label and box: truths in that order and
     # predictions without ties must give equal figures.
     symbols = [sorted(page, key=lambda s: (s[1], s[0])) for page in data.draw(_truths)]
-    found = [
+    result = [
         [(box, label, (score + 2 * i) / 8) for box, label, score in data.draw(_found_untied)]
         for i in range(len(symbols))
     ]
-    report = evaluate(*_pages(symbols, found), NAMES)
-    np.testing.assert_allclose(_rows(report), _reference(symbols, found), rtol=0, atol=1e-12)
+    report = evaluate(*_pages(symbols, result), NAMES)
+    np.testing.assert_allclose(_rows(report), _reference(symbols, result), rtol=0, atol=1e-12)

@@ -9,11 +9,11 @@ import pytest
 from class_maps import InputError
 from converters.images import Pixels
 from converters.page import Page
-from eval.pictures.contact_sheet import annotated_page, class_colour, compare, contact_sheet
+from eval.pictures.contact_sheet import compare, contact_sheet
+from eval.pictures.drawing import class_colour
 
 NAMES = ("notehead", "stem")
 CAPTION, GAP, PANEL = 26, 8, 200
-MARGIN = 40
 
 
 def page(boxes: list[list[float]], label: int = 0, image: str = "a.png") -> Page:
@@ -35,7 +35,7 @@ def has_colour(sheet: Pixels, label: int) -> bool:
 
 
 def panels(sheet: Pixels, n_rows: int) -> Pixels:
-    """The sheet without its legend."""
+    """Return the sheet without its legend."""
     return sheet[: n_rows * (CAPTION + PANEL + GAP)]
 
 
@@ -68,7 +68,7 @@ def test_frame_lies_around_the_box_and_leaves_it_free() -> None:
     assert (ys.min(), ys.max(), xs.min(), xs.max()) == (18, 81, 18, 25)
 
 
-def test_predictions_below_the_score_are_left_out_and_truths_never() -> None:
+def test_predictions_below_the_minimum_score_are_omitted() -> None:
     truth = page([[10, 10, 20, 20]], label=0)
     weak = replace(page([[10, 10, 20, 20]], label=1), scores=np.array([0.2]))
     sheet = sheet_of(truth, weak)
@@ -103,8 +103,8 @@ def test_legend_names_drawn_classes_only() -> None:
     assert has_colour(sheet_of(few, many)[CAPTION + PANEL + GAP :], 1)
 
 
-def test_callers_mistake() -> None:
-    message = "need an image a page and a column, got 0, 1, 2"
+def test_images_must_match_pages() -> None:
+    message = "need one image per page and at least one column, got 0 images, 1 pages, 2 columns"
     with pytest.raises(ValueError, match=f"^{message}$"):
         contact_sheet([], [page([])], NAMES)
 
@@ -131,112 +131,10 @@ def test_compare_of_nothing_is_an_empty_sheet(tmp_path: Path) -> None:
     assert compare(tmp_path, [], [], NAMES).shape[0] == CAPTION
 
 
-def test_compare_says_which_image_cannot_be_read(tmp_path: Path) -> None:
+def test_compare_names_an_unreadable_image(tmp_path: Path) -> None:
     truth = page([[10, 10, 20, 20]])
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), white())
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match=f"^{re.escape(str(path))}: "):
         compare(tmp_path, [truth], [replace(truth, scores=np.array([0.5]))], NAMES)
-
-
-def annotated(boxes: list[list[float]], scale: float = 1, label: int = 0) -> Pixels:
-    """The picture from the page's left upper corner on, without texts and legend."""
-    found = annotated_page(white(), page(boxes, label), NAMES, scale=scale, texts=False)
-    top = CAPTION + MARGIN
-    return found.pixels[top : top + round(50 * scale) + MARGIN, MARGIN:]
-
-
-def coloured(picture: Pixels, label: int = 0) -> set[tuple[int, int]]:
-    """``(x, y)`` of the pixels in a class's colour."""
-    ys, xs = np.nonzero((picture == class_colour(label)).all(axis=-1))
-    return set(zip(xs.tolist(), ys.tolist(), strict=True))
-
-
-def rim(x0: int, y0: int, x1: int, y1: int) -> set[tuple[int, int]]:
-    """The pixels right outside a box."""
-    outer = {(x, y) for x in range(x0 - 1, x1 + 1) for y in range(y0 - 1, y1 + 1)}
-    return outer - {(x, y) for x in range(x0, x1) for y in range(y0, y1)}
-
-
-def test_annotated_page_without_symbols() -> None:
-    image = white()
-    image[10:20, 30:60] = 0
-    found = annotated_page(image, page([]), NAMES)
-    assert (found.repeated, found.n_untold) == ((), 0)
-    assert (found.pixels[CAPTION + MARGIN + 15, MARGIN + 40] == 128).all()
-    assert not has_colour(found.pixels, 0)
-    assert found.pixels.shape == (CAPTION + 50 + 2 * MARGIN + CAPTION, 100 + 2 * MARGIN, 3)
-
-
-@pytest.mark.parametrize(
-    ("box", "scale", "frame"),
-    [
-        pytest.param([20, 10, 30, 40], 1, (20, 10, 30, 40), id="whole pixels"),
-        pytest.param([20, 10, 30, 40], 2, (40, 20, 60, 80), id="twice as large"),
-        pytest.param([20.3, 10.8, 29.2, 39.5], 1, (20, 10, 30, 40), id="never inside the box"),
-        pytest.param([19.96, 9.99, 30.04, 40.01], 1, (20, 10, 30, 40), id="rounding of labels"),
-        pytest.param([20, 10, 20, 40], 1, (20, 10, 20, 40), id="no width"),
-        pytest.param([20, 10, 20, 10], 1, (20, 10, 20, 10), id="a point"),
-        pytest.param([20, 10, 60, 40], 0.1, (2, 1, 6, 4), id="small"),
-    ],
-)
-def test_a_frame_of_one_pixel_right_outside_the_box(
-    box: list[float], scale: float, frame: tuple[int, int, int, int]
-) -> None:
-    picture = annotated([box], scale)[: round(50 * scale), : round(100 * scale)]
-    assert coloured(picture) == rim(*frame)
-
-
-def test_frames_at_the_border_show_on_the_margin() -> None:
-    found = annotated_page(white(), page([[0, 0, 100, 50]]), NAMES, texts=False)
-    shown = coloured(found.pixels[CAPTION : -2 * CAPTION])
-    assert shown == rim(MARGIN, MARGIN, MARGIN + 100, MARGIN + 50)
-
-
-def test_a_box_twice_has_two_frames() -> None:
-    box = [20.0, 10.0, 30.0, 40.0]
-    found = annotated_page(white(), page([box, [50, 10, 60, 40], box, box]), NAMES, texts=False)
-    assert found.repeated == (2, 3)
-    once, twice = coloured(annotated([box])), coloured(annotated([box, box]))
-    x0, y0, x1, y1 = 20, 10, 30, 40
-    assert twice - once == rim(x0 - 2, y0 - 2, x1 + 2, y1 + 2)
-
-
-def test_the_same_box_of_two_classes_has_two_frames_and_is_not_repeated() -> None:
-    both = replace(page([[20, 10, 30, 40]] * 2), labels=np.array([0, 1]))
-    found = annotated_page(white(), both, NAMES, texts=False)
-    assert found.repeated == ()
-    assert has_colour(found.pixels[: -3 * CAPTION], 0)
-    assert has_colour(found.pixels[: -3 * CAPTION], 1)
-
-
-def test_texts_are_written_outside_the_boxes() -> None:
-    boxes = [[20.0, 10.0, 50.0, 40.0]]
-    silent = annotated_page(white(), page(boxes), NAMES, texts=False)
-    told = annotated_page(white(), page(boxes), NAMES)
-    assert (silent.n_untold, told.n_untold) == (0, 0)
-    changed = (silent.pixels != told.pixels).any(axis=-1)
-    assert changed.any()
-    top = CAPTION + MARGIN
-    assert not changed[top + 9 : top + 41, MARGIN + 19 : MARGIN + 51].any()
-
-
-def test_boxes_without_room_for_a_text_are_counted() -> None:
-    crowd = [[10.0, 10.0, 20.0, 20.0]] * 400
-    found = annotated_page(white(), page(crowd), NAMES)
-    assert 0 < found.n_untold < 400
-
-
-def test_the_legend_of_an_annotated_page_names_what_is_drawn() -> None:
-    legend = annotated_page(white(), page([[10, 10, 20, 20]], 1), NAMES).pixels[-CAPTION:]
-    assert has_colour(legend, 1)
-    assert not has_colour(legend, 0)
-
-
-def test_a_long_caption_widens_the_picture() -> None:
-    narrow = annotated_page(white(), page([]), NAMES)
-    wide = annotated_page(white(), page([]), NAMES, caption="w" * 80)
-    assert wide.pixels.shape[1] > narrow.pixels.shape[1]
-    assert (wide.pixels[: CAPTION - 4, -40:-GAP] < 255).any()
-    assert (wide.pixels[:, -GAP // 2 :] == 255).all()

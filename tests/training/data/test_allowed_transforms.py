@@ -167,8 +167,11 @@ def test_music_is_turned_a_degree_at_most(both: MultiDataset) -> None:
     ("options", "reason"),
     [
         ({"fliplr": 0.5}, "--fliplr: a mirrored note is another note"),
-        ({"flipud": 0.1}, "flipud: a note upside down is another note"),
-        ({"degrees": 1.1}, "degrees: more than 1 makes beams, ties and stems something else"),
+        ({"flipud": 0.1}, "--flipud: a note upside down is another note"),
+        (
+            {"degrees": 1.1},
+            "--degrees: more than 1 degree changes the meaning of beams, ties and stems",
+        ),
     ],
 )
 def test_music_alone_is_refused(

@@ -2,10 +2,11 @@ import pytest
 import torch
 from drawn_data import make_dataset
 
+from settings.training import AssignerName
 from training.assigners.assignment import Anchors, Targets, candidate_pairs
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
-from training.losses.detection import AssignerName, LossOptions, PairCounter, boxes_in_pixels
+from training.losses.detection import LossOptions, PairCounter, boxes_in_pixels
 from training.trainer import ready_trainer
 
 IMGSZ = 64

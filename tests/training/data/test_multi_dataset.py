@@ -561,7 +561,8 @@ def test_each_source_is_validated_on_its_own(
         trainer.test_loader = trainer.get_dataloader(files, mode="val")
         alone = trainer.get_validator()(trainer)["metrics/mAP50(B)"]
         assert 0.1 < alone < 0.99
-        assert both[SOURCE_METRIC.format(name)] == pytest.approx(alone, abs=1e-5)  # both are rounded
+        # Both are rounded.
+        assert both[SOURCE_METRIC.format(name)] == pytest.approx(alone, abs=1e-5)
 
 
 def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:

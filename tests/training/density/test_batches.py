@@ -8,15 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from eval.reports.density_report import BatchMax, BatchSum, EpochMax
 from training.density import batches
-from training.density.batches import (
-    BatchMax,
-    BatchSum,
-    EpochMost,
-    batch_max,
-    batch_sum,
-    epoch_most,
-)
+from training.density.batches import batch_max, batch_sum, epoch_max
 
 Ints = NDArray[np.int64]
 N_BATCHES = 10_000
@@ -34,34 +28,34 @@ N_BATCHES = 10_000
     ],
 )
 def test_batch_max(counts: list[int], batch: int, largest: BatchMax | None) -> None:
-    found = batch_max(counts, batch)
-    if found is None or largest is None:
-        assert found == largest
+    result = batch_max(counts, batch)
+    if result is None or largest is None:
+        assert result == largest
     else:
-        assert found.expected == pytest.approx(largest.expected, abs=1e-3)
-        assert found.p999 == largest.p999
+        assert result.expected == pytest.approx(largest.expected, abs=1e-3)
+        assert result.p999 == largest.p999
 
 
 def test_batch_max_agrees_with_simulation() -> None:
     rng = np.random.default_rng(0)
     counts = rng.poisson(40, 200)
     drawn = rng.choice(counts, (50_000, 8)).max(axis=1)
-    found = batch_max(counts, 8)
-    assert found is not None
-    assert found.expected == pytest.approx(drawn.mean(), rel=0.005)
-    assert (drawn > found.p999).mean() <= 0.002
-    assert (drawn >= found.p999).mean() > 0.001
+    result = batch_max(counts, 8)
+    assert result is not None
+    assert result.expected == pytest.approx(drawn.mean(), rel=0.005)
+    assert (drawn > result.p999).mean() <= 0.002
+    assert (drawn >= result.p999).mean() > 0.001
 
 
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=30), st.integers(1, 64))
 def test_batch_max_lies_between_mean_and_max(counts: list[int], batch: int) -> None:
-    found = batch_max(counts, batch)
-    assert found is not None
-    assert np.mean(counts) - 1e-6 <= found.expected <= max(counts) + 1e-6
-    assert found.p999 in counts
+    result = batch_max(counts, batch)
+    assert result is not None
+    assert np.mean(counts) - 1e-6 <= result.expected <= max(counts) + 1e-6
+    assert result.p999 in counts
 
 
-# ---- each image once an epoch
+# ---- each image once per epoch
 
 
 @pytest.mark.parametrize(
@@ -78,12 +72,12 @@ def test_batch_max_lies_between_mean_and_max(counts: list[int], batch: int) -> N
     ],
 )
 def test_batch_max_once(counts: list[int], batch: int, largest: BatchMax | None) -> None:
-    found = batch_max(counts, batch, range(len(counts)))
-    if found is None or largest is None:
-        assert found == largest
+    result = batch_max(counts, batch, range(len(counts)))
+    if result is None or largest is None:
+        assert result == largest
     else:
-        assert found.expected == pytest.approx(largest.expected)
-        assert found.p999 == largest.p999
+        assert result.expected == pytest.approx(largest.expected)
+        assert result.p999 == largest.p999
 
 
 @pytest.mark.parametrize(
@@ -100,46 +94,46 @@ def test_batch_max_once(counts: list[int], batch: int, largest: BatchMax | None)
     ],
 )
 def test_batch_sum_once(counts: list[int], batch: int, total: BatchSum | None) -> None:
-    found = batch_sum(counts, batch, range(len(counts)))
-    if found is None or total is None:
-        assert found == total
+    result = batch_sum(counts, batch, range(len(counts)))
+    if result is None or total is None:
+        assert result == total
     else:
-        assert found.expected == pytest.approx(total.expected)
-        assert found.p999 == total.p999
+        assert result.expected == pytest.approx(total.expected)
+        assert result.p999 == total.p999
 
 
 @pytest.mark.parametrize(
     ("counts", "batch", "most"),
     [
         pytest.param([], 4, None, id="no images"),
-        pytest.param([5], 4, EpochMost(image=5, batch=5), id="one image"),
-        pytest.param([0, 0], 1, EpochMost(image=0, batch=0), id="no symbols"),
-        pytest.param([1, 2, 9], 1, EpochMost(image=9, batch=9), id="batch of one"),
-        pytest.param([1, 2, 9], 8, EpochMost(image=9, batch=12), id="one batch"),
-        pytest.param([4] * 9, 3, EpochMost(image=4, batch=12), id="all equal"),
+        pytest.param([5], 4, EpochMax(image=5, batch=5), id="one image"),
+        pytest.param([0, 0], 1, EpochMax(image=0, batch=0), id="no symbols"),
+        pytest.param([1, 2, 9], 1, EpochMax(image=9, batch=9), id="batch of one"),
+        pytest.param([1, 2, 9], 8, EpochMax(image=9, batch=12), id="one batch"),
+        pytest.param([4] * 9, 3, EpochMax(image=4, batch=12), id="all equal"),
     ],
 )
-def test_epoch_most(counts: list[int], batch: int, most: EpochMost | None) -> None:
-    found = epoch_most(counts, batch, range(len(counts)))
-    if found is None or most is None:
-        assert found == most
+def test_epoch_max(counts: list[int], batch: int, most: EpochMax | None) -> None:
+    result = epoch_max(counts, batch, range(len(counts)))
+    if result is None or most is None:
+        assert result == most
     else:
-        assert (found.image, found.batch) == pytest.approx((most.image, most.batch))
+        assert (result.image, result.batch) == pytest.approx((most.image, most.batch))
 
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=7), st.integers(1, 9))
-def test_once_agrees_with_every_batch_there_is(counts: list[int], batch: int) -> None:
+def test_once_matches_all_possible_batches(counts: list[int], batch: int) -> None:
     every = list(combinations(counts, min(batch, len(counts))))
     largest = batch_max(counts, batch, range(len(counts)))
     total = batch_sum(counts, batch, range(len(counts)))
     assert largest is not None
     assert total is not None
-    assert largest.expected == pytest.approx(np.mean([max(some) for some in every]))
-    assert total.expected == pytest.approx(np.mean([sum(some) for some in every]))
-    # Of at most 35 batches each is one in a thousand and more.
+    assert largest.expected == pytest.approx(np.mean([max(batch_counts) for batch_counts in every]))
+    assert total.expected == pytest.approx(np.mean([sum(batch_counts) for batch_counts in every]))
+    # There are at most 35 batches, so each occurs more than once in a thousand.
     assert largest.p999 == max(counts)
-    assert total.p999 == pytest.approx(max(sum(some) for some in every), abs=1)
+    assert total.p999 == pytest.approx(max(sum(batch_counts) for batch_counts in every), abs=1)
 
 
 @settings(max_examples=30)
@@ -149,18 +143,18 @@ def test_independent_sums_are_a_convolution(counts: list[int], batch: int) -> No
     density = np.ones(1)
     for _ in range(batch):
         density = np.convolve(density, one)
-    found = batch_sum(counts, batch)
-    assert found is not None
-    assert found.expected == pytest.approx(density @ np.arange(len(density)))
-    assert density[: found.p999 + 1].sum() >= 0.999 - 1e-6
-    assert density[: found.p999].sum() <= 0.999 + 1e-6
+    result = batch_sum(counts, batch)
+    assert result is not None
+    assert result.expected == pytest.approx(density @ np.arange(len(density)))
+    assert density[: result.p999 + 1].sum() >= 0.999 - 1e-6
+    assert density[: result.p999].sum() <= 0.999 + 1e-6
 
 
 # ---- against simulation
 
 
 def full(n: int) -> Ints:
-    """Pages some of which are three times as full as the mean."""
+    """Return symbol counts of pages, some of which are three times as full as the mean."""
     rng = np.random.default_rng(n)
     return np.exp(rng.normal(6.3, 0.4, n)).clip(20, 3000).astype(np.int64)
 
@@ -172,12 +166,12 @@ def one_very_full(n: int) -> Ints:
 
 
 def once(n: int, counts: Ints) -> tuple[Ints, Ints]:
-    """Each image as it is."""
+    """Return one draw per image."""
     return counts, np.arange(n)
 
 
 def several(n: int, counts: Ints) -> tuple[Ints, Ints]:
-    """Six draws of each image, of which augmentation leaves more or less."""
+    """Return six draws per image, with random losses by augmentation."""
     images = np.repeat(np.arange(n), 6)
     left = np.random.default_rng(1).uniform(0.5, 1.2, 6 * n).clip(0, 1)
     return (counts[images] * left).astype(np.int64), images
@@ -199,7 +193,7 @@ def test_once_agrees_with_simulated_epochs(
     largest, total, most = simulated_epochs(counts.reshape(n, -1), min(batch, n))
     found_max = batch_max(counts, batch, images)
     found_sum = batch_sum(counts, batch, images)
-    found_most = epoch_most(counts, batch, images)
+    found_most = epoch_max(counts, batch, images)
     assert found_max is not None
     assert found_sum is not None
     assert found_most is not None
@@ -211,15 +205,15 @@ def test_once_agrees_with_simulated_epochs(
 
 
 def simulated_epochs(drawn: Ints, batch: int) -> tuple[Ints, Ints, tuple[float, float]]:
-    """Shuffle images and choose a draw of each, epoch after epoch.
+    """Simulate epochs with shuffled images and a random draw of each.
 
     Args:
-        drawn: Symbols of each draw of each image.
-        batch: Images a batch.
+        drawn: Symbols per image and draw.
+        batch: Images per batch.
 
     Returns:
-        The fullest image and the sum of each of 10,000 batches; and of an epoch the fullest image
-        and the largest sum, on average.
+        Fullest image and sum of each of 10,000 batches, and the mean fullest image and mean
+        largest sum of an epoch.
     """
     rng = np.random.default_rng(0)
     n = len(drawn)
@@ -253,16 +247,16 @@ def test_independent_images_agree_with_simulation(
     assert total.p999 == pytest.approx(np.quantile(drawn.sum(axis=1), 0.999), rel=0.02)
 
 
-def test_large_batches_are_rounded_a_little() -> None:
+def test_sums_of_large_batches_are_rounded() -> None:
     counts = full(2000)
     drawn = np.random.default_rng(0).choice(counts, (2000, 1024)).sum(axis=1)
-    found = batch_sum(counts, 1024)
-    assert found is not None
-    assert len(batches._sums(counts, 1024)[0]) <= batches.MAX_BINS + 1024
-    assert found.p999 == pytest.approx(np.quantile(drawn, 0.999), rel=0.01)
+    result = batch_sum(counts, 1024)
+    assert result is not None
+    assert len(batches._sum_distribution(counts, 1024)[0]) <= batches.MAX_BINS + 1024
+    assert result.p999 == pytest.approx(np.quantile(drawn, 0.999), rel=0.01)
 
 
-def test_as_many_images_as_numbers() -> None:
-    message = "2 numbers of symbols, but of 1 images"
+def test_counts_and_images_must_have_the_same_length() -> None:
+    message = "2 symbol counts for 1 image indices"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         batch_sum([1, 2], 1, [0])

@@ -8,8 +8,8 @@ import pytest
 from class_maps import ConfigError, InputError
 from training.config import TrainConfig
 from training.density import fitting_batch
-from training.density.crowding import Fullness
-from training.density.fitting_batch import auto_batch, form_of, step_of
+from training.density.crowding import Crowding
+from training.density.fitting_batch import auto_batch, head_form, step_spec
 from training.heads.head_config import Group, HeadConfig
 from training.memory.batch_search import limit_of
 from training.memory.gpus import Gpu, find_gpu
@@ -19,11 +19,11 @@ HEADS = HeadConfig(
     groups=(Group(name="thin", classes=("stem",)), Group(name="rest", classes=("note", "clef"))),
     box="separate",
 )
-FULLNESS = Fullness(
+CROWDING = Crowding(
     trained=np.array([10, 30]),
     drawn=np.array([0, 1]),
     stored=np.array([10, 30]),
-    pairs_a_box=2.5,
+    pairs_per_box=2.5,
 )
 SetGpu = Callable[[int], Gpu]
 
@@ -44,14 +44,14 @@ def config(tmp_path: Path) -> TrainConfig:
 
 @pytest.fixture
 def holds(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> SetGpu:
-    """Put a GPU in place that holds so many of those images, and not one more."""
+    """Return a function that installs a GPU whose memory fits exactly n of those images."""
 
     def set_to(images: int) -> Gpu:
         none = Gpu(name="small", total_bytes=0, usable_bytes=0, bf16=True)
-        two = Fullness(
-            trained=np.full(9, 2), drawn=np.arange(9), stored=np.full(9, 2), pairs_a_box=8.0
+        two = Crowding(
+            trained=np.full(9, 2), drawn=np.arange(9), stored=np.full(9, 2), pairs_per_box=8.0
         )
-        need = predict_step(step_of(config, none, None, 3, two, images, nominal_batch=images + 1))
+        need = predict_step(step_spec(config, none, None, 3, two, images, nominal_batch=images + 1))
         gpu = Gpu(
             name="small",
             total_bytes=2 * need.total_bytes,
@@ -72,23 +72,23 @@ def with_nominal(config: TrainConfig, nominal_batch: int, device: str = "") -> T
 
 
 def test_all_images_at_once_where_they_fit(config: TrainConfig) -> None:
-    found = auto_batch(config)  # this machine
-    assert (found.batch, found.accumulate) == (9, 1)
+    result = auto_batch(config)  # this machine
+    assert (result.batch, result.accumulate) == (9, 1)
 
 
 def test_a_batch_fits_and_divides_the_nominal_one(config: TrainConfig, holds: SetGpu) -> None:
     gpu = holds(4)
     for nominal, batch in ((0, 4), (14, 2), (7, 1)):
-        found = auto_batch(with_nominal(config, nominal))
-        assert (found.batch, found.accumulate) == (batch, nominal // batch or 1)
-        assert found.memory.batch == batch
-        assert found.memory.total_bytes <= limit_of(gpu)
+        result = auto_batch(with_nominal(config, nominal))
+        assert (result.batch, result.accumulate) == (batch, nominal // batch or 1)
+        assert result.memory.batch == batch
+        assert result.memory.total_bytes <= limit_of(gpu)
 
 
 def test_several_devices_share_a_nominal_batch(config: TrainConfig, holds: SetGpu) -> None:
     holds(64)
-    found = auto_batch(with_nominal(config, 8, "0,1"))
-    assert (found.batch, found.accumulate) == (4, 1)  # on each: 4 of its 4 images
+    result = auto_batch(with_nominal(config, 8, "0,1"))
+    assert (result.batch, result.accumulate) == (4, 1)  # on each: 4 of its 4 images
     assert auto_batch(with_nominal(config, 16, "0,1")).batch == 4
     with pytest.raises(ConfigError) as error:
         auto_batch(with_nominal(config, 7, "0,1"))
@@ -96,11 +96,11 @@ def test_several_devices_share_a_nominal_batch(config: TrainConfig, holds: SetGp
     assert str(error.value) == message
 
 
-def test_processes_of_torchrun_could_not_agree(
-    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_torchrun_needs_a_number(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting_batch, "n_started", lambda: 2)
-    with pytest.raises(ConfigError, match=r"^--batch auto: .*; give a number$"):
+    with pytest.raises(
+        ConfigError, match=r"^--batch auto: not available under torchrun; give a number$"
+    ):
         auto_batch(config)
 
 
@@ -115,18 +115,18 @@ def test_processes_of_torchrun_could_not_agree(
 def test_the_form_of_a_models_head(
     config: TrainConfig, model: str, strides: tuple[int, ...], reg_max: int
 ) -> None:
-    found = form_of(TrainConfig(data=config.data, out=config.out, model=model), 3, None)
-    assert (found.strides, found.reg_max, found.heads) == (strides, reg_max, None)
+    result = head_form(TrainConfig(data=config.data, out=config.out, model=model), 3, None)
+    assert (result.strides, result.reg_max, result.heads) == (strides, reg_max, None)
 
 
 def test_groups_of_classes_are_part_of_the_form(config: TrainConfig) -> None:
-    assert form_of(config, 3, HEADS).heads == HEADS
-    with pytest.raises(ConfigError, match="heads: for 3 classes, and there are 4"):
-        form_of(config, 4, HEADS)
+    assert head_form(config, 3, HEADS).heads == HEADS
+    with pytest.raises(ConfigError, match="heads: config has 3 classes, but the data has 4"):
+        head_form(config, 4, HEADS)
 
 
 @pytest.mark.parametrize(
-    ("gpu", "asked", "precision"),
+    ("gpu", "requested", "precision"),
     [
         ("rtx5090", "auto", "bf16"),
         ("t4", "auto", "fp16"),
@@ -134,26 +134,26 @@ def test_groups_of_classes_are_part_of_the_form(config: TrainConfig) -> None:
         ("t4", "fp32", "fp32"),
     ],
 )
-def test_a_step_as_full_as_one_in_a_thousand(
-    config: TrainConfig, gpu: str, asked: str, precision: str
+def test_a_step_is_as_crowded_as_the_fullest_in_a_thousand(
+    config: TrainConfig, gpu: str, requested: str, precision: str
 ) -> None:
-    asking = TrainConfig(data=config.data, out=config.out, precision=asked)  # type: ignore[arg-type]
-    one = step_of(asking, find_gpu(gpu), None, 3, FULLNESS, 1)
+    asking = TrainConfig(data=config.data, out=config.out, precision=requested)  # type: ignore[arg-type]
+    one = step_spec(asking, find_gpu(gpu), None, 3, CROWDING, 1)
     assert (one.boxes, one.boxes_max, one.pairs) == (30, 30, 75)
-    two = step_of(asking, find_gpu(gpu), HEADS, 3, FULLNESS, 2, nominal_batch=3)
+    two = step_spec(asking, find_gpu(gpu), HEADS, 3, CROWDING, 2, nominal_batch=3)
     assert (two.boxes, two.boxes_max, two.pairs) == (40, 30, 100)  # each image once
     assert (two.precision, two.device, two.heads) == (precision, "cuda", HEADS)
     assert (one.accumulates, two.accumulates) == (False, True)
 
 
 def test_no_image_has_a_symbol(config: TrainConfig) -> None:
-    none = Fullness(
+    none = Crowding(
         trained=np.zeros(2, np.int64),
         drawn=np.arange(2),
         stored=np.zeros(2, np.int64),
-        pairs_a_box=0.0,
+        pairs_per_box=0.0,
     )
-    spec = step_of(config, find_gpu("t4"), None, 3, none, 2)
+    spec = step_spec(config, find_gpu("t4"), None, 3, none, 2)
     assert (spec.boxes, spec.boxes_max, spec.pairs) == (0, 0, 0)
     assert predict_step(spec).total_bytes > 0
 
@@ -161,8 +161,8 @@ def test_no_image_has_a_symbol(config: TrainConfig) -> None:
 def test_a_gpu_without_bf16(config: TrainConfig) -> None:
     asking = TrainConfig(data=config.data, out=config.out, precision="bf16")
     with pytest.raises(ConfigError) as error:
-        step_of(asking, find_gpu("t4"), None, 3, FULLNESS, 1)
-    assert str(error.value) == "T4 has no bf16: --precision fp16 or fp32"
+        step_spec(asking, find_gpu("t4"), None, 3, CROWDING, 1)
+    assert str(error.value) == "--precision bf16: not supported by T4; use fp16 or fp32"
 
 
 def test_without_a_symbol_no_batch_is_chosen(config: TrainConfig) -> None:

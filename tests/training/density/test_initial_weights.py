@@ -16,7 +16,12 @@ from class_maps import ConfigError
 from converters.formats.yolo import open_dataset
 from training.assigners.assignment import Anchors, Targets
 from training.assigners.predictions import DensePredictions
-from training.density.initial_weights import ClassStart, ColdStart, cold_start, starting_distances
+from training.density.initial_weights import (
+    ClassInitialWeights,
+    InitialWeightAnalysis,
+    initial_weights,
+    starting_distances,
+)
 from training.density.sizes import ClassSizes, size_rows
 from training.grouping.statistics import symbols_of
 from training.heads.head_config import BoxBranch, Group, HeadConfig
@@ -33,7 +38,7 @@ N_CLASSES = len(NAMES)
 
 
 def rows(sides: Sequence[tuple[float, float]], names: Sequence[str]) -> tuple[ClassSizes, ...]:
-    """Ten symbols of a class for each size."""
+    """Return the size rows of ten symbols per class."""
     labels = np.arange(len(sides)).repeat(10)
     return size_rows(sized(np.array(sides).reshape(-1, 2)[labels], labels, imgsz=640), names)
 
@@ -49,17 +54,23 @@ def heads_of(box: BoxBranch, **options: str) -> HeadConfig:
     return HeadConfig(groups=groups, box=box)
 
 
-def of(found: ColdStart, name: str) -> ClassStart:
-    return next(row for row in found.classes if row.name == name)
+def weights_of(result: InitialWeightAnalysis, name: str) -> ClassInitialWeights:
+    return next(row for row in result.classes if row.name == name)
 
 
 @pytest.mark.parametrize("names", [(), ("stem",), NAMES])
 def test_no_symbols(names: tuple[str, ...]) -> None:
-    found = cold_start(rows([], names), STRIDES)
-    assert [row.name for row in found.classes] == list(names)
-    assert all((r.width, r.height, r.stock, r.own) == (None,) * 4 for r in found.classes)
-    assert found.cold_stock == found.cold_own == found.dropped_stock == found.dropped_own == ()
-    assert found.priors == ()
+    result = initial_weights(rows([], names), STRIDES)
+    assert [row.name for row in result.classes] == list(names)
+    assert all((r.width, r.height, r.stock, r.ours) == (None,) * 4 for r in result.classes)
+    assert (
+        result.zero_weight_stock
+        == result.zero_weight_ours
+        == result.dropped_stock
+        == result.dropped_ours
+        == ()
+    )
+    assert result.priors == ()
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolov8n-p2", "yolo26n", "omr-tiny"])
@@ -70,8 +81,8 @@ def test_a_narrow_head_starts_as_the_models_do(name: str) -> None:
     half = starting_distances(head)
     assert half.shape == (1, len(head.stride), 4)
     assert half.flatten().tolist() == pytest.approx([7.5 if reg_max == 16 else 2.0] * half.numel())
-    found = cold_start(ROWS, [int(s) for s in head.stride], reg_max=reg_max)
-    start = of(found, "notehead").stock
+    result = initial_weights(ROWS, [int(s) for s in head.stride], reg_max=reg_max)
+    start = weights_of(result, "notehead").stock
     assert start is not None
     side = 2 * float(half[0, 0, 0]) * start.stride
     assert (start.width_px, start.height_px) == pytest.approx((side, side))
@@ -83,35 +94,35 @@ def test_a_narrow_head_starts_as_the_models_do(name: str) -> None:
 
 
 def test_known_starts() -> None:
-    """Of a stock head noteheads and stems get no weight, and stems are dropped; a clef starts."""
-    found = cold_start(ROWS, STRIDES)
-    assert (found.cold_stock, found.dropped_stock) == (("notehead", "stem"), ("stem",))
-    assert (found.cold_own, found.dropped_own) == ((), ())
-    notehead, stem = of(found, "notehead"), of(found, "stem")
+    """With a stock head, noteheads and stems get no weight and stems are dropped."""
+    result = initial_weights(ROWS, STRIDES)
+    assert (result.zero_weight_stock, result.dropped_stock) == (("notehead", "stem"), ("stem",))
+    assert (result.zero_weight_ours, result.dropped_ours) == ((), ())
+    notehead, stem = weights_of(result, "notehead"), weights_of(result, "stem")
     assert notehead.stock is not None
     assert notehead.stock.iou == pytest.approx(72 / 120**2, rel=1e-4)
     assert notehead.stock.metric is not None
     assert notehead.stock.metric < 1e-15
     assert stem.stock is not None
-    assert stem.own is not None
-    assert (stem.stock.dropped, stem.own.dropped) == (1, 0)
-    json.dumps(asdict(found))
+    assert stem.ours is not None
+    assert (stem.stock.dropped, stem.ours.dropped) == (1, 0)
+    json.dumps(asdict(result))
 
 
-def test_classes_that_augmentation_takes_out() -> None:
-    found = cold_start(
+def test_classes_that_augmentation_drops() -> None:
+    result = initial_weights(
         [replace(row, dropped=0.6, dropped_by_ultralytics=0.4) for row in ROWS], STRIDES
     )
-    assert (found.dropped_own, found.dropped_stock) == (NAMES, ())
-    assert (found.cold_own, found.cold_stock) == ((), ("notehead", "stem"))
+    assert (result.dropped_ours, result.dropped_stock) == (NAMES, ())
+    assert (result.zero_weight_ours, result.zero_weight_stock) == ((), ("notehead", "stem"))
 
 
 @pytest.mark.parametrize("reg_max", [16, 1])
 @pytest.mark.parametrize("name", ["notehead", "stem", "clef"])
-def test_stock_weight_is_what_ultralytics_assigns(name: str, reg_max: int) -> None:
+def test_stock_weight_matches_ultralytics(name: str, reg_max: int) -> None:
     """One symbol, a quarter of a stride up and left of a point, and one level."""
     width, height = SIDES[name]
-    start = of(cold_start(ROWS, (8,), reg_max=reg_max), name).stock
+    start = weights_of(initial_weights(ROWS, (8,), reg_max=reg_max), name).stock
     assert start is not None
     side = start.width_px / 2
     points, _ = make_anchors([torch.zeros(1, 1, 32, 32)], torch.tensor([8]), 0.5)
@@ -142,14 +153,14 @@ def test_stock_weight_is_what_ultralytics_assigns(name: str, reg_max: int) -> No
     ],
 )
 @pytest.mark.parametrize("box", [None, "shared", "separate"])
-def test_own_weight_is_what_omr_train_assigns(options: LossOptions, box: BoxBranch | None) -> None:
+def test_our_weight_matches_omr_train(options: LossOptions, box: BoxBranch | None) -> None:
 
     heads = heads_of(box) if box else None
-    found = cold_start(ROWS, (8,), heads=heads, options=options)
+    result = initial_weights(ROWS, (8,), heads=heads, options=options)
     assigner = make_assigner(options, Detect(nc=N_CLASSES, ch=(16,)), 10, None)
     anchors = Anchors.of_image((640, 640), (8,))
     for label, name in enumerate(NAMES):
-        start = of(found, name).own
+        start = weights_of(result, name).ours
         assert start is not None
         half = torch.tensor([start.width_px, start.height_px]) / 2
         true = torch.tensor(SIDES[name]) / 2
@@ -173,95 +184,95 @@ def test_own_weight_is_what_omr_train_assigns(options: LossOptions, box: BoxBran
         assert start.weight == pytest.approx(most, rel=1e-3, abs=1e-20)
 
 
-def test_each_group_has_priors_of_its_own() -> None:
-    shared = cold_start(ROWS, STRIDES, heads=heads_of("shared"))
-    assert shared.priors == cold_start(ROWS, STRIDES).priors
-    assert [prior.group for prior in shared.priors] == [None] * 3
-    found = cold_start(ROWS, STRIDES, heads=heads_of("separate"))
-    assert [(prior.group, prior.stride) for prior in found.priors] == [
+def test_each_group_has_its_own_priors() -> None:
+    shared = initial_weights(ROWS, STRIDES, heads=heads_of("shared"))
+    assert shared.priors == initial_weights(ROWS, STRIDES).priors
+    assert [prior.group for prior in shared.priors] == [""] * 3
+    result = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
+    assert [(prior.group, prior.stride) for prior in result.priors] == [
         (group, stride) for group in ("small", "large") for stride in STRIDES
     ]
-    small = {(round(p.width_px, 1), round(p.height_px, 1)) for p in found.priors[:3]}
+    small = {(round(p.width_px, 1), round(p.height_px, 1)) for p in result.priors[:3]}
     assert small == {(9, 8), (1.4, 26)}
-    stem = of(found, "stem").own
+    stem = weights_of(result, "stem").ours
     assert stem is not None
     assert (stem.width_px, stem.height_px) == pytest.approx((1.4, 26), abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["clef", "staff"])
 def test_a_class_starts_from_the_boxes_of_its_group(name: str) -> None:
-    found = cold_start(ROWS, STRIDES, heads=heads_of("separate"))
-    start = of(found, name).own
+    result = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
+    start = weights_of(result, name).ours
     assert start is not None
-    priors = {prior.stride: prior for prior in found.priors if prior.group == "large"}
+    priors = {prior.stride: prior for prior in result.priors if prior.group == "large"}
     prior = priors[start.stride]
     assert (start.width_px, start.height_px) == pytest.approx((prior.width_px, prior.height_px))
 
 
 def test_a_level_without_an_anchor_point_does_not_count() -> None:
-    """The coarsest level starts at the stem's own size, but seldom has a point near a stem."""
+    """The coarsest level starts at the size of the stem but rarely has a point near one."""
     sides = [(9, 8)] * 59 + [(1.4, 26)] * 36 + [(30, 84)] * 56 + [(5, 5)]
     labels = np.arange(4).repeat([59, 36, 56, 1])
-    found = cold_start(size_rows(sized(sides, labels, imgsz=640), NAMES), STRIDES)
-    stem, prior = found.classes[1].own, found.priors[2]
+    result = initial_weights(size_rows(sized(sides, labels, imgsz=640), NAMES), STRIDES)
+    stem, prior = result.classes[1].ours, result.priors[2]
     assert (prior.width_px, prior.height_px) == pytest.approx((1.4, 26), abs=0.5)
     assert stem is not None
     assert stem.stride == 8
 
 
-def test_a_group_measures_in_its_own_way() -> None:
-    plain = cold_start(ROWS, STRIDES, heads=heads_of("separate"))
-    other = cold_start(ROWS, STRIDES, heads=heads_of("separate", similarity="nwd"))
-    assert of(plain, "stem").own == of(other, "stem").own
-    mine, theirs = of(plain, "clef").own, of(other, "clef").own
-    assert mine is not None
-    assert theirs is not None
-    assert mine.overlap != theirs.overlap
+def test_a_group_has_its_own_overlap() -> None:
+    plain = initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
+    other = initial_weights(ROWS, STRIDES, heads=heads_of("separate", similarity="nwd"))
+    assert weights_of(plain, "stem").ours == weights_of(other, "stem").ours
+    ciou, nwd = weights_of(plain, "clef").ours, weights_of(other, "clef").ours
+    assert ciou is not None
+    assert nwd is not None
+    assert ciou.overlap != nwd.overlap
 
 
 @pytest.mark.parametrize("assigner", ["simota", "static"])
 def test_other_assigners_have_no_such_weight(assigner: str) -> None:
-    found = cold_start(ROWS, STRIDES, options=LossOptions(assigner=assigner))  # type: ignore[arg-type]
-    start = of(found, "notehead").own
+    result = initial_weights(ROWS, STRIDES, options=LossOptions(assigner=assigner))  # type: ignore[arg-type]
+    start = weights_of(result, "notehead").ours
     assert start is not None
     assert (start.metric, start.overlap, start.weight) == (None, None, None)
-    assert not start.cold
-    assert found.cold_own == ()
+    assert not start.zero_weight
+    assert result.zero_weight_ours == ()
 
 
 def test_without_a_prior_boxes_start_as_stock() -> None:
-    found = cold_start(ROWS, STRIDES, size_prior=False)
-    assert found.priors == ()
-    for row in found.classes:
-        assert row.own is not None
+    result = initial_weights(ROWS, STRIDES, size_prior=False)
+    assert result.priors == ()
+    for row in result.classes:
+        assert row.ours is not None
         assert row.stock is not None
-        assert (row.own.width_px, row.own.height_px) == pytest.approx(
-            (15 * row.own.stride, 15 * row.own.stride), abs=1e-3
+        assert (row.ours.width_px, row.ours.height_px) == pytest.approx(
+            (15 * row.ours.stride, 15 * row.ours.stride), abs=1e-3
         )
 
 
 def test_the_smallest_and_the_largest() -> None:
-    """A dot of a hundredth of a pixel starts from a box of one, and its overlap is nothing."""
-    found = cold_start(rows([(0.01, 0.01), (3000, 2000)], ("dot", "page")), STRIDES)
-    dot, page = found.classes
-    assert (found.cold_own, found.dropped_own) == (("dot",), ("page",))
-    assert dot.own is not None
-    assert dot.own.metric == 0
-    assert page.own is not None
-    assert page.own.dropped == 1
-    assert page.own.stride == 32
+    """A dot of a hundredth of a pixel starts from a box of 1 px, so their overlap is 0."""
+    result = initial_weights(rows([(0.01, 0.01), (3000, 2000)], ("dot", "page")), STRIDES)
+    dot, page = result.classes
+    assert (result.zero_weight_ours, result.dropped_ours) == (("dot",), ("page",))
+    assert dot.ours is not None
+    assert dot.ours.metric == 0
+    assert page.ours is not None
+    assert page.ours.dropped == 1
+    assert page.ours.stride == 32
 
 
 def test_heads_for_other_classes() -> None:
     with pytest.raises(ConfigError, match="heads: not in the data"):
-        cold_start(rows([(9, 8)], ("rest",)), STRIDES, heads=heads_of("shared"))
+        initial_weights(rows([(9, 8)], ("rest",)), STRIDES, heads=heads_of("shared"))
 
 
 def test_a_training_draws_the_same_numbers_afterwards() -> None:
     torch.manual_seed(3)
     expected: Tensor = torch.rand(3)
     torch.manual_seed(3)
-    cold_start(ROWS, STRIDES, heads=heads_of("separate"))
+    initial_weights(ROWS, STRIDES, heads=heads_of("separate"))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -269,7 +280,7 @@ def test_priors_are_those_of_a_training(trained: TrainResult, dataset: Path) -> 
     report = json.loads((trained.last.parent.parent / REPORT_FILE).read_text())
     data = open_dataset(dataset)
     symbols = symbols_of(data.pages("train"), len(data.names), 96)
-    found = cold_start(size_rows(symbols, data.names), STRIDES)
+    result = initial_weights(size_rows(symbols, data.names), STRIDES)
     assert np.allclose(
-        [(prior.width_px, prior.height_px) for prior in found.priors], report["priors"], atol=0.05
+        [(prior.width_px, prior.height_px) for prior in result.priors], report["priors"], atol=0.05
     )

@@ -18,16 +18,21 @@ from training.data.dataset import OmrDataset
 from training.data.label_files import read_labels
 from training.data.multi_dataset import MultiDataset, join
 from training.data.sampling import Draw
-from training.density.simulated_augmentation import LabelDataset, as_trained, enough_draws, pages_of
+from training.density.simulated_augmentation import (
+    LabelDataset,
+    enough_draws,
+    pages_of,
+    simulate_draws,
+)
 from training.trainer import ready_trainer
 
 NAMES = ("stem", "notehead", "clef")
 SIZES = [(64, 64), (31, 31), (128, 64), (640, 480), (10, 300), (97, 33)]
-"""Width and height of images, wildly different."""
+"""Very different widths and heights of images."""
 
 
 def written(root: Path, *, names: tuple[str, ...] = NAMES, seed: int = 0) -> Path:
-    """Images of all sizes: one without label file, one with an empty one, one with a row twice."""
+    """Write images of all sizes: one without labels, one with no rows, one with a duplicate row."""
     rng = np.random.default_rng(seed)
     for kind in ("images", "labels"):
         (root / kind / "train").mkdir(parents=True)
@@ -65,7 +70,7 @@ def opened(config: TrainConfig) -> MultiDataset:
 
 
 def with_pixels(config: TrainConfig, joint: MultiDataset) -> OmrDataset:
-    """The data set that a training has."""
+    """Return the data set of a training."""
     hyp = IterableSimpleNamespace(**vars(DEFAULT_CFG))
     hyp.translate, hyp.scale, hyp.hsv_v = config.translate, config.scale, config.brightness
     return OmrDataset(
@@ -111,12 +116,12 @@ def test_the_same_labels_as_with_pixels(
     assert real.counter is not None
     for number in range(40):
         draw = Draw(number * 5 % len(real), epoch=0, number=number)
-        truth, found = real[draw], without[draw]
-        assert torch.equal(found["cls"], truth["cls"])
-        assert torch.equal(found["bboxes"], truth["bboxes"])
-        assert found["im_file"] == truth["im_file"]
+        truth, result = real[draw], without[draw]
+        assert torch.equal(result["cls"], truth["cls"])
+        assert torch.equal(result["bboxes"], truth["bboxes"])
+        assert result["im_file"] == truth["im_file"]
         assert truth["img"].shape[1:] == (config.imgsz, config.imgsz)
-        assert "img" not in found
+        assert "img" not in result
     assert torch.equal(without.counter.totals(), real.counter.totals())
 
 
@@ -130,59 +135,63 @@ def test_the_same_batches_as_a_trainer(folders: tuple[Path, Path], tmp_path: Pat
             files += batch["im_file"]
             labels += batch["cls"][:, 0].tolist()
             boxes.append(batch["bboxes"].numpy())
-    found = as_trained(config, joint, pages_of(joint), n_draws=len(files))
+    result = simulate_draws(config, joint, pages_of(joint), n_draws=len(files))
     assert len(files) == 2 * 2 * len(SIZES)
-    assert [joint.image_files("train")[i] for i in found.images] == files
-    assert found.symbols.labels.tolist() == labels
+    assert [joint.image_files("train")[i] for i in result.images] == files
+    assert result.symbols.labels.tolist() == labels
     boxes_xyxy = cxcywh_to_xyxy(np.concatenate(boxes).astype(np.float64) * config.imgsz)
-    np.testing.assert_array_equal(found.symbols.boxes_xyxy, boxes_xyxy)
-    np.testing.assert_array_equal(found.seen, trainer.state.counter.totals()[0])
-    np.testing.assert_array_equal(found.dropped, trainer.state.counter.totals()[1])
+    np.testing.assert_array_equal(result.symbols.boxes_xyxy, boxes_xyxy)
+    np.testing.assert_array_equal(result.seen, trainer.state.counter.totals()[0])
+    np.testing.assert_array_equal(result.dropped, trainer.state.counter.totals()[1])
 
 
-def test_what_is_counted(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_counts(folders: tuple[Path, Path], tmp_path: Path) -> None:
     config = config_of(tmp_path, folders[0], scale=0.9, translate=0.5)
     joint = opened(config)
-    found = as_trained(config, joint, pages_of(joint), n_draws=50)
-    assert len(found.n_symbols) == len(found.images) == 50
-    np.testing.assert_array_equal(found.n_symbols, np.bincount(found.symbols.images, minlength=50))
-    assert (found.n_symbols[found.images == 1] == 0).all(), "an image without symbols"
-    kept = np.bincount(found.symbols.labels, minlength=3)
-    np.testing.assert_array_equal(kept, found.seen - found.dropped)
-    assert found.dropped.sum() > 0
-    assert found.symbols.boxes_xyxy.min() >= -1e-5
-    assert found.symbols.boxes_xyxy.max() <= 64 + 1e-5, (
+    result = simulate_draws(config, joint, pages_of(joint), n_draws=50)
+    assert len(result.n_symbols) == len(result.images) == 50
+    np.testing.assert_array_equal(
+        result.n_symbols, np.bincount(result.symbols.images, minlength=50)
+    )
+    assert (result.n_symbols[result.images == 1] == 0).all(), "an image without symbols"
+    kept = np.bincount(result.symbols.labels, minlength=3)
+    np.testing.assert_array_equal(kept, result.seen - result.dropped)
+    assert result.dropped.sum() > 0
+    assert result.symbols.boxes_xyxy.min() >= -1e-5
+    assert result.symbols.boxes_xyxy.max() <= 64 + 1e-5, (
         "clipped, as centre and size in single precision"
     )
     # Six images come nine times, and then two of them once more.
-    assert sorted(np.bincount(found.images).tolist()) == [8, 8, 8, 8, 9, 9]
+    assert sorted(np.bincount(result.images).tolist()) == [8, 8, 8, 8, 9, 9]
 
 
-def test_nothing_moves_where_nothing_may(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_without_augmentation_labels_are_unchanged(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     config = config_of(tmp_path, folders[0], scale=0.0, translate=0.0)
     joint = opened(config)
     pages = pages_of(joint)
-    found = as_trained(config, joint, pages, n_draws=6)
-    expected = [len(pages[i].labels) for i in found.images]
-    expected[found.images.tolist().index(3)] -= 1  # a row that stands there twice
-    assert found.n_symbols.tolist() == expected
-    first = found.images.tolist().index(0)
-    boxes_xyxy = found.symbols.boxes_xyxy[found.symbols.images == first]
+    result = simulate_draws(config, joint, pages, n_draws=6)
+    expected = [len(pages[i].labels) for i in result.images]
+    expected[result.images.tolist().index(3)] -= 1  # a duplicate row
+    assert result.n_symbols.tolist() == expected
+    first = result.images.tolist().index(0)
+    boxes_xyxy = result.symbols.boxes_xyxy[result.symbols.images == first]
     np.testing.assert_allclose(boxes_xyxy, pages[0].boxes_xyxy, atol=1e-4)
 
 
 def states() -> tuple[object, ...]:
-    """Where the random numbers of this process stand."""
+    """Return the states of this process's random number generators."""
     numpy = np.random.get_state(legacy=False)  # noqa: NPY002  Ultralytics draws from it
     assert isinstance(numpy, dict)
     return random.getstate(), repr(numpy["state"]), torch.get_rng_state().tolist()
 
 
-def test_random_numbers_are_left_alone(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_random_state_is_preserved(folders: tuple[Path, Path], tmp_path: Path) -> None:
     config = config_of(tmp_path, folders[0], mosaic=1.0)
     joint = opened(config)
     before = states()
-    runs = [as_trained(config, joint, pages_of(joint), n_draws=8) for _ in range(2)]
+    runs = [simulate_draws(config, joint, pages_of(joint), n_draws=8) for _ in range(2)]
     assert states() == before
     np.testing.assert_array_equal(runs[0].symbols.boxes_xyxy, runs[1].symbols.boxes_xyxy)
 
@@ -190,7 +199,7 @@ def test_random_numbers_are_left_alone(folders: tuple[Path, Path], tmp_path: Pat
 @pytest.mark.parametrize(
     ("n_images", "n_draws"), [(1, 1000), (6, 1000), (1200, 1200), (4000, 4000), (4100, 4000)]
 )
-def test_how_many_are_drawn(n_images: int, n_draws: int) -> None:
+def test_number_of_draws(n_images: int, n_draws: int) -> None:
     assert enough_draws(n_images) == n_draws
 
 
@@ -199,7 +208,7 @@ def test_enough_are_drawn_unless_a_number_is_given(
 ) -> None:
     config = config_of(tmp_path, folders[0])
     joint = opened(config)
-    assert len(as_trained(config, joint, pages_of(joint)).n_symbols) == 1000
+    assert len(simulate_draws(config, joint, pages_of(joint)).n_symbols) == 1000
 
 
 def test_no_labels_at_all(tmp_path: Path) -> None:
@@ -208,25 +217,25 @@ def test_no_labels_at_all(tmp_path: Path) -> None:
         file.unlink()
     config = config_of(tmp_path / "run", root, mosaic=0.5)
     joint = opened(config)
-    found = as_trained(config, joint, pages_of(joint), n_draws=10)
-    assert len(found.symbols) == 0
-    assert found.symbols.boxes_xyxy.shape == (0, 4)
-    assert found.n_symbols.tolist() == [0] * 10
-    assert found.seen.tolist() == found.dropped.tolist() == [0, 0, 0]
+    result = simulate_draws(config, joint, pages_of(joint), n_draws=10)
+    assert len(result.symbols) == 0
+    assert result.symbols.boxes_xyxy.shape == (0, 4)
+    assert result.n_symbols.tolist() == [0] * 10
+    assert result.seen.tolist() == result.dropped.tolist() == [0, 0, 0]
 
 
-def test_no_image_is_opened_for_its_pixels(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_no_pixels_are_read(folders: tuple[Path, Path], tmp_path: Path) -> None:
     root = written(tmp_path / "data")
     config = config_of(tmp_path / "run", root, mosaic=1.0)
     joint = opened(config)
     pages = pages_of(joint)
     for file in joint.image_files("train"):
         Path(file).write_bytes(b"")
-    assert as_trained(config, joint, pages, n_draws=6).n_symbols.sum() > 0
+    assert simulate_draws(config, joint, pages, n_draws=6).n_symbols.sum() > 0
     assert not list(root.rglob("*.cache"))
 
 
-def test_callers_mistakes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_invalid_arguments(folders: tuple[Path, Path], tmp_path: Path) -> None:
     config = config_of(tmp_path, folders[0])
     joint = opened(config)
     pages = pages_of(joint)
@@ -238,4 +247,4 @@ def test_callers_mistakes(folders: tuple[Path, Path], tmp_path: Path) -> None:
         (too_many, 1, "label 3 is not one of 3 classes: 0.png"),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-            as_trained(config, joint, wrong, n_draws)
+            simulate_draws(config, joint, wrong, n_draws)

@@ -11,11 +11,11 @@ from symbol_sets import NAMES, sized, symbols, symbols_at
 from ultralytics.data.augment import RandomPerspective
 from ultralytics.utils.instance import Instances
 
+from eval.reports.density_report import SideSpread
 from training.data.augmentation import kept_by_ultralytics
 from training.density.sizes import (
     TOLERANCE,
     ClassSizes,
-    SideSpread,
     largest_tile,
     least_scale,
     members,
@@ -40,7 +40,7 @@ def test_no_symbols() -> None:
 
 
 def test_worked_by_hand() -> None:
-    """21 widths, 1 to 21, so that each 5 % is a symbol; heights of 3; a class of one dot."""
+    """21 widths from 1 to 21, so that 5 % is one symbol; heights of 3; a class with a single dot."""
     sides = [(width, 3.0) for width in range(1, 22)] + [(0.01, 0.01)]
     rows = size_rows(sized(sides, [0] * 21 + [2]), NAMES)
     assert rows[0] == ClassSizes(
@@ -60,7 +60,7 @@ def test_worked_by_hand() -> None:
 
 
 def test_symbols_out_of_sight_are_dropped() -> None:
-    """A page's own augmentation keeps what has a quarter of each side in the image."""
+    """Our augmentation keeps boxes with a quarter of each side inside the image."""
     row = size_rows(symbols_at([[-90, 10, 30, 20], [-91, 10, 30, 20], [-9, -9, 99, 99]]), ["a"])[0]
     assert row.dropped == pytest.approx(1 / 3)
     assert row.width is not None
@@ -68,7 +68,7 @@ def test_symbols_out_of_sight_are_dropped() -> None:
 
 
 def stock_transform(boxes_xyxy: list[list[float]], side: int) -> list[list[float]]:
-    """What Ultralytics' transform leaves where nothing is moved."""
+    """Apply Ultralytics' transform without translation or scaling."""
     labels: dict[str, Any] = {
         "img": np.zeros((side, side, 3), np.uint8),
         "cls": np.zeros((len(boxes_xyxy), 1), np.float32),
@@ -98,7 +98,7 @@ def test_what_ultralytics_keeps(box: list[float], kept: bool) -> None:
     assert (len(stock_transform([box], 256)) == 1) == kept
 
 
-def test_ultralytics_keeps_nothing_of_nothing() -> None:
+def test_ultralytics_keeps_nothing_without_boxes() -> None:
     assert kept_by_ultralytics(np.empty((0, 4)), (64, 64)).tolist() == []
 
 
@@ -114,34 +114,36 @@ def test_ultralytics_keeps_nothing_of_nothing() -> None:
     ],
 )
 def test_least_scale(sides: list[float], factor: float | None) -> None:
-    found = least_scale(sized([(side, 50) for side in sides]), ["stem"])
-    assert found == {"stem": None if factor is None else pytest.approx(factor * NEARLY)}
+    result = least_scale(sized([(side, 50) for side in sides]), ["stem"])
+    assert result == {"stem": None if factor is None else pytest.approx(factor * NEARLY)}
 
 
-def test_a_share_that_binary_numbers_do_not_have() -> None:
-    """A tenth of ten symbols is one, though 1 - 0.9 is a little less than a tenth."""
-    found = least_scale(sized([(side, 50) for side in [1] + [2] * 9]), ["stem"], 4, 0.9)
-    assert found == {"stem": pytest.approx(2 * NEARLY)}
+def test_shares_tolerate_rounding() -> None:
+    """A tenth of ten symbols is one, although 1 - 0.9 is slightly less than a tenth."""
+    result = least_scale(sized([(side, 50) for side in [1] + [2] * 9]), ["stem"], 4, 0.9)
+    assert result == {"stem": pytest.approx(2 * NEARLY)}
 
 
-def test_each_class_has_a_factor_of_its_own() -> None:
-    found = least_scale(sized([(2, 9), (9, 1), (0, 3)], [0, 1, 2]), NAMES)
-    assert found == {"a": pytest.approx(2 * NEARLY), "b": pytest.approx(4 * NEARLY), "c": None}
+def test_each_class_has_its_own_factor() -> None:
+    result = least_scale(sized([(2, 9), (9, 1), (0, 3)], [0, 1, 2]), NAMES)
+    assert result == {"a": pytest.approx(2 * NEARLY), "b": pytest.approx(4 * NEARLY), "c": None}
 
 
 @pytest.mark.parametrize(("wanted_px", "share"), [(0, 0.5), (4, -0.1), (4, 1.1)])
-def test_what_cannot_be_wanted(wanted_px: float, share: float) -> None:
+def test_invalid_arguments(wanted_px: float, share: float) -> None:
     with pytest.raises(ValueError, match=r"(wanted_px|share) is"):
         least_scale(sized([8, 8]), ["a"], wanted_px, share)
 
 
 @given(symbols(most=60), st.floats(0.5, 20), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_the_factor_is_enough_and_less_is_not(of: Symbols, wanted_px: float, share: float) -> None:
-    found = least_scale(of, NAMES, wanted_px, share)
+def test_the_factor_is_the_smallest_that_suffices(
+    of: Symbols, wanted_px: float, share: float
+) -> None:
+    result = least_scale(of, NAMES, wanted_px, share)
     for label, name in enumerate(NAMES):
         smaller = sides_of(of)[of.labels == label].min(axis=1)
-        factor = found.get(name)
+        factor = result.get(name)
         if factor is not None:
             wanted = wanted_px * NEARLY
             assert (smaller * factor * 1.0001 >= wanted).mean() >= share - 1e-9
@@ -151,7 +153,7 @@ def test_the_factor_is_enough_and_less_is_not(of: Symbols, wanted_px: float, sha
 @pytest.mark.parametrize(
     ("sides", "tile"),
     [
-        # Side as the network sees it at 640, and as it is stored.
+        # Sides at a network input of 640, and in the stored image.
         pytest.param([(2, 4)], 640, id="large enough as stored"),
         pytest.param([(2, 8)], 1280, id="twice as large as wanted"),
         pytest.param([(3.9998, 9)], math.inf, id="large enough but for the digits of its label"),
@@ -165,18 +167,18 @@ def test_the_factor_is_enough_and_less_is_not(of: Symbols, wanted_px: float, sha
 )
 def test_largest_tile(sides: list[tuple[float, float]], tile: float) -> None:
     seen, stored = zip(*sides, strict=True)
-    found = largest_tile(
+    result = largest_tile(
         replace(sized([(side, 50) for side in seen]), imgsz=640),
         replace(sized([(side, 50) for side in stored]), imgsz=640),
         ["stem"],
     )
-    assert found == {"stem": pytest.approx(tile / NEARLY)}
+    assert result == {"stem": pytest.approx(tile / NEARLY)}
 
 
 @given(symbols(most=60))
 @settings(max_examples=30, deadline=None)
 def test_members(of: Symbols) -> None:
-    found = members(of.labels, len(NAMES) + 1)
-    assert [own.tolist() for own in found] == [
+    result = members(of.labels, len(NAMES) + 1)
+    assert [own.tolist() for own in result] == [
         np.flatnonzero(of.labels == label).tolist() for label in range(len(NAMES) + 1)
     ]

@@ -12,11 +12,12 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.modules.conv import Conv
 
 from class_maps import ConfigError
+from settings.training import Precision
 from training.config import TrainConfig, read_config
 from training.engine import precision
 from training.engine import self_test as self_test_module
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import Precision, amp_argument, resolved
+from training.engine.precision import amp_argument, resolved
 from training.engine.self_test import SelfTest, self_test
 from training.trainer import ready_trainer, train
 

@@ -31,7 +31,7 @@ def page(
 
 @st.composite
 def symbols(draw: st.DrawFn, most: int = 8) -> Symbols:
-    """Small boxes close together, so that they compete; some images have none."""
+    """Draw small boxes close together, so that they compete; some images have none."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n = draw(st.integers(0, most))
     centres, sides = rng.uniform(0, 30, (n, 2)), 2 ** rng.uniform(-2, 5, (n, 2))
@@ -44,21 +44,21 @@ def symbols(draw: st.DrawFn, most: int = 8) -> Symbols:
 
 
 def points_of_boxes(of: Symbols) -> list[set[tuple[int, int]]]:
-    """Image and anchor point of each candidate, box by box."""
+    """List image and anchor point of each candidate, box by box."""
     targets = Targets(
         images=torch.from_numpy(of.images),
         labels=torch.from_numpy(of.labels),
         boxes_xyxy=torch.from_numpy(of.boxes_xyxy),
     )
-    found: list[set[tuple[int, int]]] = [set() for _ in of.images]
+    result: list[set[tuple[int, int]]] = [set() for _ in of.images]
     boxes, points = candidate_pairs(Anchors.of_image((IMGSZ, IMGSZ), STRIDES), targets)
     for box, point in zip(boxes.tolist(), points.tolist(), strict=True):
-        found[box].add((int(of.images[box]), point))
-    return found
+        result[box].add((int(of.images[box]), point))
+    return result
 
 
 def largest_matching(points: list[set[tuple[int, int]]]) -> int:
-    """By Ore's formula: the fewest, over all subsets of boxes, of their points and other boxes."""
+    """Compute the matching by Ore's formula: the minimum over all subsets of boxes."""
     n = len(points)
     return min(
         n - size + len(set[tuple[int, int]]().union(*(points[i] for i in some)))
@@ -68,17 +68,17 @@ def largest_matching(points: list[set[tuple[int, int]]]) -> int:
 
 
 def test_symbols_are_scaled_and_centred() -> None:
-    found = symbols_of(
+    result = symbols_of(
         [page([], []), page([[10, 0, 30, 100]], [2], width=50, height=100)], 3, imgsz=200
     )
-    assert found.images.tolist() == [1]
-    assert found.labels.tolist() == [2]
-    assert found.boxes_xyxy.tolist() == [[70, 0, 110, 200]]
+    assert result.images.tolist() == [1]
+    assert result.labels.tolist() == [2]
+    assert result.boxes_xyxy.tolist() == [[70, 0, 110, 200]]
     assert len(symbols_of([], 3, imgsz=200)) == 0
 
 
-def test_symbols_must_be_image_after_image() -> None:
-    with pytest.raises(ValueError, match="not image after image"):
+def test_symbols_must_be_grouped_by_image() -> None:
+    with pytest.raises(ValueError, match="images are not ascending"):
         Symbols(
             imgsz=64,
             images=np.array([1, 0]),
@@ -93,26 +93,26 @@ def test_measures_by_hand() -> None:
         page([[0, 0, 8, 8]], [0]),
         page([], []),
     ]
-    found = measure(symbols_of(pages, 3, 64), NAMES, (8,))
-    assert found.n_symbols.tolist() == [3, 0, 1]
+    result = measure(symbols_of(pages, 3, 64), NAMES, (8,))
+    assert result.n_symbols.tolist() == [3, 0, 1]
     np.testing.assert_allclose(
-        found.shapes, [(np.log(2) + np.log(0.5) + 0) / 3, np.nan, np.log(0.1 / 4)]
+        result.shapes, [(np.log(2) + np.log(0.5) + 0) / 3, np.nan, np.log(0.1 / 4)]
     )
-    assert found.n_images.tolist() == [[2, 0, 1], [0, 0, 0], [1, 0, 1]]
-    assert not found.collisions.any()
+    assert result.n_images.tolist() == [[2, 0, 1], [0, 0, 0], [1, 0, 1]]
+    assert not result.collisions.any()
 
 
 def test_collisions_by_hand() -> None:
-    """Stride 8: the first box has the points of two cells, the others those of one of them."""
+    """The first box has the points of two cells of stride 8, the others those of one."""
     two, one = [0.0, 0, 16, 8], [0.0, 0, 8, 8]
     pages = [page([two, one, one], [0, 1, 1]), page([two, two], [0, 2]), page([one], [1])]
-    found = measure(symbols_of(pages, 3, 64), NAMES, (8,))
-    assert found.collisions.tolist() == [[0, 1, 2], [1, 1, 0], [2, 0, 0]]
+    result = measure(symbols_of(pages, 3, 64), NAMES, (8,))
+    assert result.collisions.tolist() == [[0, 1, 2], [1, 1, 0], [2, 0, 0]]
 
 
 @given(symbols(), st.integers(1, 9))
 @settings(max_examples=60, deadline=None)
-def test_collisions_are_those_counted_box_by_box(of: Symbols, at_once: int) -> None:
+def test_collisions_match_a_count_box_by_box(of: Symbols, at_once: int) -> None:
     boxes_at = Counter(
         (point, label)
         for points, label in zip(points_of_boxes(of), of.labels.tolist(), strict=True)
@@ -125,13 +125,13 @@ def test_collisions_are_those_counted_box_by_box(of: Symbols, at_once: int) -> N
         expected[i, j] = expected[j, i] = both
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "__defaults__", (at_once,))
-        found = measure(of, NAMES, STRIDES)
+        result = measure(of, NAMES, STRIDES)
         single = capacity(of, np.zeros(N_CLASSES, np.int64), STRIDES)
-    assert (found.collisions == expected).all()
+    assert (result.collisions == expected).all()
     assert single == capacity(of, np.zeros(N_CLASSES, np.int64), STRIDES)
 
 
-def test_threads_are_as_they_were() -> None:
+def test_thread_count_is_restored() -> None:
     before = 2
     torch.set_num_threads(before)
     some = symbols_of([page([[0, 0, 8, 8]], [0])], 1, 64)
@@ -141,7 +141,7 @@ def test_threads_are_as_they_were() -> None:
 
 @given(symbols(), st.lists(st.integers(0, 2), min_size=N_CLASSES, max_size=N_CLASSES))
 @settings(max_examples=80, deadline=None)
-def test_capacity_is_that_of_the_largest_matching(of: Symbols, heads: list[int]) -> None:
+def test_capacity_is_the_maximum_matching(of: Symbols, heads: list[int]) -> None:
     points = points_of_boxes(of)
     expected = 0
     for head in set(heads):
@@ -160,18 +160,18 @@ def test_no_boxes() -> None:
 
 @given(st.lists(st.sets(st.integers(0, 6)), max_size=8))
 @settings(max_examples=150, deadline=None)
-def test_matching_is_one_and_the_largest(points: list[set[int]]) -> None:
+def test_matching_is_valid_and_maximum(points: list[set[int]]) -> None:
     wanted = [own for own in points if own]
     boxes = np.array([i for i, own in enumerate(wanted) for _ in own], np.int64)
-    found = maximum_matching(boxes, np.array([p for own in wanted for p in sorted(own)], np.int64))
-    assert all(p == NONE or p in own for p, own in zip(found.tolist(), wanted, strict=True))
-    taken = found[found != NONE]
+    result = maximum_matching(boxes, np.array([p for own in wanted for p in sorted(own)], np.int64))
+    assert all(p == NONE or p in own for p, own in zip(result.tolist(), wanted, strict=True))
+    taken = result[result != NONE]
     assert len(np.unique(taken)) == len(taken)
     assert len(taken) == largest_matching([{(0, p) for p in own} for own in wanted])
 
 
-def test_a_chain_of_boxes_moves_on() -> None:
-    """Only one matching is whole: every box but the first must leave its first point."""
+def test_a_chain_of_boxes_is_augmented() -> None:
+    """In the only complete matching, every box but the first gives up its first point."""
     n = 200
     boxes = np.repeat(np.arange(n), 2)[1:]
     points = np.array([0, *(p for i in range(1, n) for p in (i - 1, i))])

@@ -98,7 +98,7 @@ COCO_SYMBOLS = [
     198,
     1954,
 ]
-"""Boxes of each class in COCO 2017's training images, 860,001 in all."""
+"""Boxes per class in COCO 2017's training images, 860,001 in total."""
 COCO_CONFUSED = [
     ("sheep", "cow"),
     ("cup", "wine glass"),
@@ -142,7 +142,7 @@ def of_coco(name: str) -> tuple[tuple[int, ...], ...]:
 
 
 def spread(group_of: tuple[tuple[int, ...], ...], middles: list[float], width: float) -> Floats:
-    """A number for each class, about its group's middle."""
+    """Return a number per class, close to the centre of its group."""
     values = np.zeros(len(COCO))
     for own, middle in zip(group_of, middles, strict=True):
         values[list(own)] = np.linspace(middle - width, middle + width, len(own))
@@ -150,7 +150,7 @@ def spread(group_of: tuple[tuple[int, ...], ...], middles: list[float], width: f
 
 
 def images_of(group_of: tuple[tuple[int, ...], ...]) -> Ints:
-    """Every class in ten images, those of a group in the same."""
+    """Put every class into ten images, with all classes of a group in the same ones."""
     n_images = np.zeros((len(COCO), len(COCO)), np.int64)
     for own in group_of:
         n_images[np.ix_(own, own)] = 10
@@ -169,14 +169,14 @@ def hostile(
 def test_geometry_gives_the_known_heads_of_coco() -> None:
     expected = of_coco("coco-geometry")
     shapes = spread(expected, [-0.9, -0.1, 0.4, 1.1], 0.15)
-    found = divide(
+    result = divide(
         statistics(COCO_SYMBOLS, shapes=shapes, names=COCO), GroupingOptions(strategy="geometry")
     )
-    assert groups(found) == expected
+    assert groups(result) == expected
 
 
 def test_anti_confusion_gives_the_known_heads_of_coco() -> None:
-    """Nine conflicts and COCO's own counts are all that it takes."""
+    """Nine conflicts and COCO's counts suffice."""
     assert sum(COCO_SYMBOLS) == 860_001
     conflicts = hostile(80, [(COCO.index(a), COCO.index(b)) for a, b in COCO_CONFUSED])
     options = GroupingOptions(strategy="anti-confusion")
@@ -189,11 +189,11 @@ def test_anti_confusion_gives_the_known_heads_of_coco() -> None:
 
 
 @pytest.mark.parametrize("by", ["images", "shapes", "both"])
-def test_hybrid_gives_the_heads_that_images_or_shapes_say(by: str) -> None:
-    """The documented standard heads, in which what decides is the images, the shapes or both."""
+def test_hybrid_follows_images_and_shapes(by: str) -> None:
+    """Images, shapes or both lead to the documented standard heads."""
     expected = of_coco("coco-standard")
     middles = [-1.0, -0.9, -0.8, -0.7] if by == "images" else [-3.0, -1.0, 1.0, 3.0]
-    found = divide(
+    result = divide(
         statistics(
             COCO_SYMBOLS,
             shapes=spread(expected, middles, 0.02),
@@ -202,7 +202,7 @@ def test_hybrid_gives_the_heads_that_images_or_shapes_say(by: str) -> None:
         ),
         GroupingOptions(strategy="hybrid"),
     )
-    assert groups(found) == expected
+    assert groups(result) == expected
 
 
 def test_similarity_is_half_of_shapes_and_half_of_images() -> None:
@@ -215,12 +215,12 @@ def test_similarity_is_half_of_shapes_and_half_of_images() -> None:
 def test_anti_confusion_by_hand() -> None:
     # 9 | 8, then 7 beside 8, then 6 would go beside 9, with which it conflicts; 5 with both.
     conflicts = hostile(5, [(0, 3), (4, 0), (4, 1)])
-    found = divide(
+    result = divide(
         statistics([9, 8, 7, 6, 5]),
         GroupingOptions(strategy="anti-confusion", n_heads=2),
         conflicts,
     )
-    assert found.tolist() == [0, 1, 1, 1, 0]
+    assert result.tolist() == [0, 1, 1, 1, 0]
 
 
 weight_lists = st.integers(1, 7).flatmap(
@@ -235,35 +235,35 @@ def test_partition_is_as_good_as_the_best(drawn: tuple[int, list[int]], n_parts:
     half = np.array(entries).reshape(n, n)
     weights = half + half.T
     n_parts = min(n_parts, n)
-    found = partition(weights, np.ones(n, np.int64), n_parts)
-    assert len(set(found.tolist())) == n_parts
+    result = partition(weights, np.ones(n, np.int64), n_parts)
+    assert len(set(result.tolist())) == n_parts
     everyone = (np.array(parts) for parts in product(range(n_parts), repeat=n))
-    assert inner_weight(weights, found) == min(inner_weight(weights, parts) for parts in everyone)
+    assert inner_weight(weights, result) == min(inner_weight(weights, parts) for parts in everyone)
 
 
 @pytest.mark.parametrize("seed", [259, 264, 268, 288])
-def test_drawn_orders_find_the_best_where_that_by_weight_does_not(seed: int) -> None:
+def test_random_orders_improve_on_the_order_by_weight(seed: int) -> None:
     weights = np.random.default_rng(seed).integers(0, 10, (8, 8))
     weights = weights + weights.T
-    found = partition(weights, np.ones(8, np.int64), 3)
+    result = partition(weights, np.ones(8, np.int64), 3)
     every = (np.array(parts) for parts in product(range(3), repeat=8))
-    assert inner_weight(weights, found) == min(inner_weight(weights, parts) for parts in every)
+    assert inner_weight(weights, result) == min(inner_weight(weights, parts) for parts in every)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_no_move_and_no_swap_makes_a_large_partition_better(seed: int) -> None:
     weights = np.random.default_rng(seed).integers(0, 10, (16, 16))
     weights = weights + weights.T
-    found = partition(weights, np.ones(16, np.int64), 4)
-    changed = [np.where(np.arange(16) == i, part, found) for i in range(16) for part in range(4)]
+    result = partition(weights, np.ones(16, np.int64), 4)
+    changed = [np.where(np.arange(16) == i, part, result) for i in range(16) for part in range(4)]
     for i, j in combinations(range(16), 2):
-        swapped = found.copy()
-        swapped[[i, j]] = found[[j, i]]
+        swapped = result.copy()
+        swapped[[i, j]] = result[[j, i]]
         changed.append(swapped)
-    assert inner_weight(weights, found) == min(inner_weight(weights, parts) for parts in changed)
+    assert inner_weight(weights, result) == min(inner_weight(weights, parts) for parts in changed)
 
 
-def test_the_embedding_tells_components_apart() -> None:
+def test_the_embedding_separates_components() -> None:
     similar = np.array(
         [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [0] * 3 + [1, 1], [0] * 3 + [1, 1]]
     )
@@ -272,9 +272,9 @@ def test_the_embedding_tells_components_apart() -> None:
     np.testing.assert_allclose(points @ points.T, similar, atol=1e-9)
 
 
-def test_where_nothing_collides_heads_are_of_like_size() -> None:
-    found = partition(np.zeros((6, 6), np.int64), np.array([9, 1, 5, 4, 3, 2]), 3)
-    assert sorted(np.bincount(found, [9, 1, 5, 4, 3, 2]).tolist()) == [7, 8, 9]
+def test_without_collisions_heads_have_similar_sizes() -> None:
+    result = partition(np.zeros((6, 6), np.int64), np.array([9, 1, 5, 4, 3, 2]), 3)
+    assert sorted(np.bincount(result, [9, 1, 5, 4, 3, 2]).tolist()) == [7, 8, 9]
 
 
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=7), st.integers(1, 4))
@@ -287,11 +287,11 @@ def test_kmeans_1d_is_the_best(numbers: list[int], n_clusters: int) -> None:
         own = [values[clusters == k] for k in range(n_clusters)]
         return sum(float(((v - v.mean()) ** 2).sum()) for v in own if len(v))
 
-    found = kmeans_1d(values, n_clusters)
-    assert set(found.tolist()) == set(range(n_clusters))
-    assert (np.diff(found[np.argsort(values, kind="stable")]) >= 0).all()
+    result = kmeans_1d(values, n_clusters)
+    assert set(result.tolist()) == set(range(n_clusters))
+    assert (np.diff(result[np.argsort(values, kind="stable")]) >= 0).all()
     every = (np.array(c) for c in product(range(n_clusters), repeat=len(values)))
-    assert inertia(found) == pytest.approx(min(map(inertia, every)), abs=1e-9)
+    assert inertia(result) == pytest.approx(min(map(inertia, every)), abs=1e-9)
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 5), st.integers(0, 3))
@@ -316,7 +316,7 @@ def test_balance_moves_the_points_between_clusters() -> None:
 
 @st.composite
 def drawn_statistics(draw: st.DrawFn) -> ClassStatistics:
-    """With many ties, and classes without a symbol."""
+    """Return statistics with many ties, and classes without symbols."""
     n = draw(st.integers(4, 9))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     holds = rng.integers(0, 2, (6, n))
@@ -348,7 +348,7 @@ def test_the_order_of_the_classes_does_not_matter(
     assert (divide(of.of(order), options, moved) == heads[order]).all()
 
 
-def test_absent_classes_go_where_the_fewest_classes_are() -> None:
+def test_absent_classes_go_to_the_smallest_heads() -> None:
     of = statistics([5, 0, 5, 5, 0, 0], shapes=[-1, np.nan, 0, 0, np.nan, np.nan])
     heads = divide(of, GroupingOptions(strategy="geometry", n_heads=2))
     assert heads.tolist() == [0, 0, 1, 1, 0, 1]
@@ -362,21 +362,21 @@ def test_absent_classes_go_where_the_fewest_classes_are() -> None:
     [
         ({"strategy": "geometry", "n_heads": 3}, 640, "heads: 2 classes cannot fill 3 heads"),
         ({"strategy": "geometry", "n_heads": 0}, 640, "heads: must be at least 1, got 0"),
-        ({"strategy": "shape"}, 640, "strategy: shape is none of geometry, hybrid, anti-confusion, collision"),
-        ({"strategy": "collision", "strides": ()}, 640, "strides: must be numbers above 0"),
+        ({"strategy": "shape"}, 640, "strategy: unknown: shape; expected one of geometry, hybrid, anti-confusion, collision"),
+        ({"strategy": "collision", "strides": ()}, 640, "strides: must be positive numbers"),
         ({"strategy": "collision", "seed": -1}, 640, "seed: must be at least 0, got -1"),
-        ({"strategy": "collision", "balance": 1}, 640, "balance: is for hybrid, not for collision"),
+        ({"strategy": "collision", "balance": 1}, 640, "balance: only for strategy hybrid, not for collision"),
         ({"strategy": "hybrid", "balance": -1}, 640, "balance: must be at least 0, got -1"),
         ({"strategy": "hybrid", "n_heads": 2}, 100, "imgsz (100): must be a multiple of every stride: 8, 16, 32"),
-        ({"strategy": "anti-confusion", "n_heads": 2}, 640, "anti-confusion needs pairs of classes or a confusion matrix"),
+        ({"strategy": "anti-confusion", "n_heads": 2}, 640, "anti-confusion requires pairs of classes or a confusion matrix"),
     ],
 )  # fmt: skip
-def test_mistakes(options: dict[str, object], imgsz: int, message: str) -> None:
+def test_invalid_options(options: dict[str, object], imgsz: int, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         check(["a", "b"], imgsz, GroupingOptions(**options), None)  # type: ignore[arg-type]
     assert str(error.value) == message
 
 
 def test_conflicts_count_for_anti_confusion_alone() -> None:
-    with pytest.raises(ConfigError, match="geometry does without pairs of classes"):
+    with pytest.raises(ConfigError, match="geometry does not use pairs of classes"):
         check(["a"], 640, GroupingOptions(strategy="geometry", n_heads=1), hostile(1, []))

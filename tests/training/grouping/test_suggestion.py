@@ -14,7 +14,7 @@ NAMES = ("note black", "note half", "stem", "no", "staff")
 
 
 def crowded() -> Symbols:
-    """A stem and two noteheads on one cell, and a staff under all, in each of two images."""
+    """Return two images, each with a stem and two noteheads in one cell and a staff below all."""
     boxes = [[0, 0, 8, 8], [0, 0, 8, 8], [2, 2, 6, 6], [0, 0, 64, 8]]
     return Symbols(
         imgsz=64,
@@ -51,17 +51,17 @@ def test_what_is_written_is_read_back(tmp_path: Path, strategy: Strategy) -> Non
 
 
 def test_by_collision() -> None:
-    """Of four boxes on a cell, one head takes the staff elsewhere and one box; four take all."""
+    """One head predicts the staff elsewhere and one of the three boxes in the cell; four heads predict all."""
     options = GroupingOptions(strategy="collision", n_heads=4, strides=(8,))
-    found = suggest(crowded(), NAMES, options)
-    assert [sum(head.classes != ("no",) for head in found.heads)] == [4]
-    assert sorted(len(head.classes) for head in found.heads) == [1, 1, 1, 2]
-    assert [head.collisions for head in found.heads] == [0, 0, 0, 0]
-    assert [head.symbols for head in found.heads] == [2, 2, 2, 2]
-    assert found.absent == ("no",)
-    assert found.single_head_collisions == 12
-    assert (found.single_head, found.these_heads, found.without_candidate) == (0.5, 1, 0)
-    assert found.to_json()["heads"][0]["name"] == "head_0"
+    result = suggest(crowded(), NAMES, options)
+    assert [sum(head.classes != ("no",) for head in result.heads)] == [4]
+    assert sorted(len(head.classes) for head in result.heads) == [1, 1, 1, 2]
+    assert [head.collisions for head in result.heads] == [0, 0, 0, 0]
+    assert [head.symbols for head in result.heads] == [2, 2, 2, 2]
+    assert result.absent == ("no",)
+    assert result.single_head_collisions == 12
+    assert (result.single_head, result.these_heads, result.without_candidate) == (0.5, 1, 0)
+    assert result.to_json()["heads"][0]["name"] == "head_0"
 
 
 def test_heads_of_one_class_each_still_share_points_within_it() -> None:
@@ -69,14 +69,14 @@ def test_heads_of_one_class_each_still_share_points_within_it() -> None:
     symbols = Symbols(
         imgsz=64, images=np.zeros(4, np.int64), labels=np.array([0, 0, 1, 1]), boxes_xyxy=boxes
     )
-    found = suggest(
+    result = suggest(
         symbols, ("a", "b"), GroupingOptions(strategy="geometry", n_heads=2, strides=(8,))
     )
-    assert (found.single_head, found.these_heads, found.without_candidate) == (0.25, 0.5, 0.25)
-    assert sorted(head.within_classes for head in found.heads) == [0, 1]
+    assert (result.single_head, result.these_heads, result.without_candidate) == (0.25, 0.5, 0.25)
+    assert sorted(head.within_classes for head in result.heads) == [0, 1]
 
 
-def test_nothing_to_go_by() -> None:
+def test_no_symbols() -> None:
     nothing = Symbols(
         imgsz=64,
         images=np.empty(0, np.int64),
@@ -85,14 +85,14 @@ def test_nothing_to_go_by() -> None:
     )
     with pytest.raises(ConfigError) as error:
         suggest(nothing, NAMES, GroupingOptions(strategy="geometry"))
-    assert str(error.value) == "no symbol in any image, so nothing to go by"
+    assert str(error.value) == "no image contains symbols; a grouping needs labelled images"
 
 
-def test_writing_goes_wrong(tmp_path: Path) -> None:
+def test_write_errors(tmp_path: Path) -> None:
     options = GroupingOptions(strategy="collision", n_heads=2, strides=(8,))
     suggestion = suggest(crowded(), NAMES, options)
     for name, reason in (
-        ("heads.txt", "a head config is a .yaml file"),
+        ("heads.txt", "not a YAML file; a head config ends in .yaml or .yml"),
         ("no/heads.yaml", "cannot be written: No such file or directory"),
     ):
         with pytest.raises(ConfigError) as error:
@@ -118,24 +118,24 @@ def test_pairs(tmp_path: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("pairs.txt", "", "no pair of names in it"),
-        ("pairs.txt", "stem, staf\nsteem, no\n", "not among the data's classes: staf (did you mean staff?), steem (did you mean stem?)"),
+        ("pairs.txt", "", "contains no pairs of names"),
+        ("pairs.txt", "stem, staf\nsteem, no\n", "not a class of the data: staf (did you mean staff?), steem (did you mean stem?)"),
         ("pairs.txt", "stem\n", "line 1: expected two names, got: stem"),
         ("pairs.txt", "\nnote black half\n", "line 2: expected two names, got: note, black, half"),
-        ("pairs.txt", "stem, stem\n", "line 1: stem cannot be taken for itself; give two classes"),
+        ("pairs.txt", "stem, stem\n", "line 1: stem is paired with itself; give two classes"),
         ("pairs.yaml", "stem: staff\n", "expected a list of lists of two names"),
-        ("pairs.yaml", "- [stem, no]\n", "[0]: expected names, got ['stem', False]; YAML reads some bare words otherwise: quote them"),
+        ("pairs.yaml", "- [stem, no]\n", "[0]: expected names, got ['stem', False]; quote words that YAML converts"),
         ("pairs.yaml", "- [stem]\n", "[0]: expected two names, got: stem"),
     ],
 )  # fmt: skip
-def test_pairs_go_wrong(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_invalid_pairs(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError) as error:
         read_pairs(tmp_path / name, NAMES)
     assert str(error.value) == f"{tmp_path / name}: {message}"
 
 
-def test_there_is_no_such_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_pairs(tmp_path / "pairs.txt", NAMES)
 
@@ -162,21 +162,21 @@ def test_confusion(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("c.csv", "", "empty; expected a line of names and a line for each"),
+        ("c.csv", "", "empty; expected a line of names and one line per name"),
         ("c.csv", ",stem,no\nno,1,2\nstem,1,2\n", "expected the names of the first line, in the same order, as the first column"),
-        ("c.csv", ",stem\nstem,1,2\n", "matrix: expected 1 rows of 1 numbers, one for each name"),
-        ("c.csv", ",stem\nstem,x\n", "matrix: expected numbers from 0 on"),
-        ("c.csv", ",stem\nstem,-1\n", "matrix: expected numbers from 0 on"),
-        ("c.csv", ",stem,stem\nstem,1,1\nstem,1,1\n", "names: twice: stem"),
-        ("c.csv", ",steem\nsteem,1\n", "not among the data's classes: steem (did you mean stem?)"),
-        ("c.json", "[", "no JSON: Expecting value: line 1 column 2 (char 1)"),
-        ("c.json", "[]", "expected a mapping with names and matrix, two lists"),
+        ("c.csv", ",stem\nstem,1,2\n", "matrix: expected 1 rows of 1 numbers, one per name"),
+        ("c.csv", ",stem\nstem,x\n", "matrix: expected non-negative numbers"),
+        ("c.csv", ",stem\nstem,-1\n", "matrix: expected non-negative numbers"),
+        ("c.csv", ",stem,stem\nstem,1,1\nstem,1,1\n", "names: duplicate: stem"),
+        ("c.csv", ",steem\nsteem,1\n", "not a class of the data: steem (did you mean stem?)"),
+        ("c.json", "[", "invalid JSON: Expecting value: line 1 column 2 (char 1)"),
+        ("c.json", "[]", "expected an object with the lists names and matrix"),
         ("c.json", '{"names": [1], "matrix": [[1]]}', "names: expected a list of names"),
         ("c.json", '{"names": ["stem"], "matrix": [1]}', "matrix: expected a list of lists"),
-        ("c.json", '{"names": ["stem"], "matrix": [[null]]}', "matrix: expected numbers from 0 on"),
+        ("c.json", '{"names": ["stem"], "matrix": [[null]]}', "matrix: expected non-negative numbers"),
     ],
 )  # fmt: skip
-def test_confusion_goes_wrong(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_invalid_confusion(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError) as error:
         read_confusion(tmp_path / name, NAMES)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 from ultralytics.utils.loss import FocalLoss, VarifocalLoss
 
-from training.losses.class_terms import CLASS_TERMS, ClassLoss
+from settings.training import ClassLoss
+from training.losses.class_terms import CLASS_TERMS
 
 NAMES: tuple[ClassLoss, ...] = get_args(ClassLoss)
 

@@ -20,21 +20,15 @@ from ultralytics.utils.metrics import bbox_iou
 from ultralytics.utils.tal import bbox2dist, dist2bbox
 
 from class_maps import ConfigError
+from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
 from training.assigners.predictions import Predictions
-from training.assigners.similarity import SIMILARITIES, SimilarityName
+from training.assigners.similarity import SIMILARITIES
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.assigners.torch_ties import TorchTiesAssigner
 from training.heads.distance_bins import allow_below_zero
-from training.losses.class_terms import ClassLoss
-from training.losses.detection import (
-    STOCK,
-    AssignerName,
-    DetectionLoss,
-    LossOptions,
-    detection_criterion,
-)
+from training.losses.detection import STOCK, DetectionLoss, LossOptions, detection_criterion
 from training.models.zoo import model_file
 
 Batch = dict[str, Tensor]

@@ -15,17 +15,11 @@ from torch.utils._pytree import tree_map
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.similarity import SimilarityByClass, SimilarityName
+from settings.training import AssignerName, ClassLoss, SimilarityName
+from training.assigners.similarity import SimilarityByClass
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
-from training.losses.class_terms import ClassLoss
-from training.losses.detection import (
-    AssignerName,
-    DetectionLoss,
-    LossOptions,
-    PairCounter,
-    detection_criterion,
-)
+from training.losses.detection import DetectionLoss, LossOptions, PairCounter, detection_criterion
 from training.models.zoo import model_file
 
 IMGSZ = (64, 96)

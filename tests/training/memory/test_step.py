@@ -9,8 +9,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from class_maps import ConfigError
+from settings.training import AssignerName
 from training.heads.head_config import Group, HeadConfig
-from training.losses.detection import AssignerName, LossOptions
+from training.losses.detection import LossOptions
 from training.memory import step
 from training.memory.meta_model import replace_tensors, trained_model
 from training.memory.profile import profile_step

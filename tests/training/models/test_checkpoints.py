@@ -350,7 +350,7 @@ def fetching(folder: Path) -> Path:
         ),
         (
             running_code,
-            "damaged: unknown activation: __import__('os').system('false'); take another",
+            "damaged: unknown activation: __import__('os').system('false'); use another",
         ),
         (calling, "damaged: unknown layers: load_checkpoint; use another copy of the file"),
         (fetching, "damaged: unknown layers: TorchVision; use another copy of the file"),

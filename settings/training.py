@@ -1,0 +1,310 @@
+"""Settings of a training: the single source of its defaults, option help and limits."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from class_maps import ConfigError
+from settings.setting import KEY, Declaration, setting, settings_of
+
+AssignerName = Literal["tal", "simota", "static"]
+ClassLoss = Literal["bce", "focal", "varifocal"]
+SimilarityName = Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+
+MODEL, OPTIMISATION, LOSS = "Model", "Optimisation", "Loss and label assignment"
+SEVERAL, AUGMENTATION = "Several data sets", "Augmentation"
+"""Panels of ``omr train --help``."""
+BASE_BATCH = 16
+BASE_LR = 0.001
+"""Learning rate for ``BASE_BATCH`` images per optimiser step."""
+LR_RULES = "auto", "auto:sqrt", "auto:linear"
+"""Rules that scale ``BASE_LR`` with the batch; ``auto`` is ``auto:sqrt``."""
+AUTO = "auto"
+"""Batch that is computed from the memory available."""
+STRIDE = 32
+"""Pixels per cell of the coarsest level."""
+LARGEST_SEED = 2**31 - 1
+"""Largest seed of NumPy, less the ranks that several devices add to it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSettings:
+    """Settings of a training, without the checks that need the training code.
+
+    Raises:
+        ConfigError: A number is outside its limits, or a name is unknown.
+    """
+
+    data: Path = field(
+        metadata={
+            KEY: Declaration(
+                help="Data sets written by omr convert; several are trained on together.",
+                metavar="DATA",
+                flag=False,
+            )
+        }
+    )
+    """Folder with a ``data.yaml``, or that file."""
+    joint: tuple[Path, ...] = setting(
+        (), help="Further data sets to train on together with data.", flag=False, in_file=False
+    )
+    out: Path = field(
+        metadata={
+            KEY: Declaration(
+                help="Run folder to create. Required, here or in --config.", metavar="<dir>"
+            )
+        }
+    )
+
+    device: str = setting(
+        "",
+        help="Device: cpu, or the index of a GPU; 0,1 for several GPUs.",
+        default_text="the first GPU, or the CPU",
+    )
+    workers: int = setting(
+        16,
+        help="Image-loading processes per device, at most one per core; none on a CPU.",
+        minimum=0,
+    )
+    validate: bool = setting(
+        True, help="Validate after every epoch. Without validation, best.pt equals last.pt."
+    )
+    tensorboard: bool = setting(False, help="Write TensorBoard logs into the run folder.")
+    resume: bool = setting(
+        False, help="Resume the run in --out with the settings it was started with.", in_file=False
+    )
+
+    model: str = setting(
+        "yolo11n",
+        help="Model to train from scratch (yolov8, yolo11, yolo12 or yolo26 followed by n, s, m, l "
+        "or x; yolov7-tiny; omr-tiny), or weights to continue from.",
+        metavar="<name or .pt>",
+        group=MODEL,
+    )
+    weights: str = setting(
+        "",
+        help="Weights to initialise the model from; layers and classes that do not match are "
+        "skipped and listed.",
+        metavar="<.pt>",
+        group=MODEL,
+    )
+    trust: bool = setting(
+        False, help="Load pickled weights even if that executes their code.", group=MODEL
+    )
+    size_prior: bool = setting(
+        True,
+        help="Initialise the predicted boxes of a new head from the symbol sizes in the data.",
+        group=MODEL,
+    )
+    heads: str = setting(
+        "",
+        help="Head config, which assigns groups of classes to heads: a shipped name or a file.",
+        metavar="<name or .yaml>",
+        default_text="one head, or the heads of the weights",
+        group=MODEL,
+    )
+
+    epochs: int = setting(
+        100, help="Passes through the training images.", minimum=1, group=OPTIMISATION
+    )
+    imgsz: int = setting(
+        640,
+        help="Side of the network input in pixels, a multiple of 32.",
+        minimum=32,
+        group=OPTIMISATION,
+    )
+    batch: int = setting(
+        BASE_BATCH,
+        help="Images per forward pass, over all devices; auto: as many as fit into memory, at most "
+        "64 per device.",
+        metavar="<int or auto>",
+        minimum=1,
+        keywords=(AUTO,),
+        group=OPTIMISATION,
+    )
+    nominal_batch: int = setting(
+        0,
+        help="Images per optimiser step, a multiple of --batch; gradients are accumulated.",
+        default_text="--batch",
+        minimum=0,
+        group=OPTIMISATION,
+    )
+    lr: float = setting(
+        BASE_LR,
+        help="Learning rate after warm-up; auto:sqrt (or auto) and auto:linear scale the default "
+        "with the images per step.",
+        metavar="<float or auto>",
+        above=0,
+        maximum=1,
+        keywords=LR_RULES,
+        group=OPTIMISATION,
+    )
+    final_lr: float = setting(
+        0.01, help="Learning rate of the last step, as a fraction of lr.", flag=False
+    )
+    warmup_epochs: float = setting(
+        3.0, help="Epochs in which the learning rate rises from 0.", minimum=0, group=OPTIMISATION
+    )
+    optimizer: str = setting("AdamW", help="Optimiser, by the name Ultralytics uses.", flag=False)
+    weight_decay: float = setting(0.0005, help="Weight decay of convolution weights.", flag=False)
+    freeze: str = setting(
+        "",
+        help="Layers to freeze: backbone, neck (everything before the head), or a number of layers "
+        "counted from the input.",
+        metavar="<part or int>",
+        group=OPTIMISATION,
+    )
+    unfreeze_at: tuple[int, ...] = setting(
+        (),
+        help="Epochs at which frozen layers are unfrozen, e.g. 5 or 3,6,9 (last layers first).",
+        metavar="<int,...>",
+        default_text="never",
+        example="3,6,9",
+        group=OPTIMISATION,
+    )
+    lr_scale: tuple[float, ...] = setting(
+        (),
+        help="Learning-rate factor for unfrozen layers, one value or one per stage.",
+        metavar="<float,...>",
+        default_text="0.1",
+        example="0.1,0.05",
+        group=OPTIMISATION,
+    )
+    unfreeze_warmup: float = setting(
+        1.0,
+        help="Epochs in which the learning rate of unfrozen layers rises from 0.",
+        minimum=0,
+        group=OPTIMISATION,
+    )
+    precision: Precision = setting(
+        "auto",
+        help="Floating-point format of the network; auto: bf16 if the GPU supports it and a test "
+        "against fp32 passes.",
+        group=OPTIMISATION,
+    )
+    seed: int = setting(
+        0, help="Seed of the initial weights, the data order and augmentation.", group=OPTIMISATION
+    )
+    deterministic: bool = setting(
+        False,
+        help="Use deterministic algorithms on a GPU, which are slower; a CPU always does.",
+        group=OPTIMISATION,
+    )
+
+    assigner: AssignerName = setting(
+        "tal",
+        help="Label assignment: tal (best predictions), simota (lowest cost), static (nearest "
+        "points).",
+        group=LOSS,
+    )
+    class_loss: ClassLoss = setting(
+        "bce",
+        help="Classification loss: binary cross-entropy, focal loss or varifocal loss.",
+        group=LOSS,
+    )
+    similarity: SimilarityName = setting(
+        "ciou+nwd",
+        help="Box similarity for label assignment: ciou (as in Ultralytics), iou, nwd (normalised "
+        "Wasserstein distance), ciou+nwd (the larger of CIoU and half of NWD), dilated (IoU of "
+        "enlarged boxes).",
+        metavar="<name>",
+        group=LOSS,
+    )
+    beta: float = setting(
+        6.0,
+        help="Exponent of the box similarity in the metric of tal; lower values weight the points "
+        "of a symbol more evenly.",
+        above=0,
+        group=LOSS,
+    )
+
+    translate: float = setting(
+        0.1,
+        help="Largest shift, as a fraction of the image.",
+        minimum=0,
+        maximum=1,
+        group=AUGMENTATION,
+    )
+    scale: float = setting(
+        0.2,
+        help="Largest change of size: images are scaled by 1 - SCALE to 1 + SCALE.",
+        minimum=0,
+        maximum=1,
+        group=AUGMENTATION,
+    )
+    brightness: float = setting(
+        0.2,
+        help="Largest change of brightness, as a fraction.",
+        minimum=0,
+        maximum=1,
+        group=AUGMENTATION,
+    )
+    fliplr: float = setting(
+        0.0,
+        help="Probability of mirroring an image left to right; photographs only.",
+        minimum=0,
+        maximum=1,
+        group=AUGMENTATION,
+    )
+    flipud: float = setting(
+        0.0,
+        help="Probability of flipping an image upside down; photographs only.",
+        minimum=0,
+        maximum=1,
+        group=AUGMENTATION,
+    )
+    degrees: float = setting(
+        0.0,
+        help="Largest rotation in degrees; at most 1 for music.",
+        minimum=0,
+        maximum=180,
+        group=AUGMENTATION,
+    )
+    mosaic: float = setting(
+        0.0,
+        help="Probability of combining four images of the same data set into one.",
+        minimum=0,
+        maximum=1,
+        group=AUGMENTATION,
+    )
+    allow_music_flips: bool = setting(
+        False, help="Flip and rotate music as freely as photographs.", group=AUGMENTATION
+    )
+
+    sampling_weights: tuple[float, ...] = setting(
+        (),
+        help="Sampling weight of each data set, in order, e.g. 2:1.",
+        metavar="<float:...>",
+        default_text="its number of images",
+        separator=":",
+        example="2:1",
+        group=SEVERAL,
+    )
+    true_negatives: bool = setting(
+        False,
+        help="Treat classes that a data set does not label as absent from its images; by default "
+        "its images do not contribute to the loss of these classes.",
+        group=SEVERAL,
+    )
+    merge_classes: tuple[str, ...] = setting(
+        (),
+        help="Classes that mean the same in several data sets although their class maps differ, "
+        "e.g. tie,slur; all for every shared name.",
+        metavar="<name,...>",
+        example="tie,slur",
+        group=SEVERAL,
+    )
+
+    def __post_init__(self) -> None:
+        problems = [
+            ConfigError(
+                f"expected {declared.expected(keywords=False)}",
+                option=declared.flag,
+                value=getattr(self, name),
+            )
+            for name, declared in settings_of(TrainingSettings).items()
+            if not declared.is_valid(getattr(self, name))
+        ]
+        if problems:
+            raise ConfigError("; ".join(map(str, problems)))

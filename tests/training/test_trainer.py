@@ -315,7 +315,7 @@ def no_yaml(data: Path) -> None:
     ("damage", "message"),
     [
         (empty, "{data}/images/train: no symbols for any of its 2 images; labels/ must be next to"),
-        (no_images, "{data}/images/train: no images"),
+        (no_images, "{data}/images/train: contains no images"),
         (flat, "{data}/images/train/1.png: 1 symbols have a side of 0, the first in line 2 of"),
         (bad_row, "{data}/labels/train/1.txt: line 1: expected label, x_centre"),
         (

@@ -191,7 +191,7 @@ def _plot_group(
         name=name,
         plots=plots[:_VISIBLE_PLOTS],
         hidden=plots[_VISIBLE_PLOTS:],
-        hidden_title=f"{counted(n_hidden, 'class', 'classes')} more",
+        hidden_title=counted(n_hidden, "more class", "more classes"),
     )
 
 

@@ -1,7 +1,7 @@
 """Training step of yolo11n with and without ``torch.compile``: ``python -m benchmarks.compiled``.
 
-Network, loss and backward on random pixels and boxes, on a CPU. The steps of both take turns, so
-that other load on the machine falls on both alike.
+Network, loss and backward pass on random pixels and boxes, on a CPU. Steps of both alternate, so
+that other load on the machine affects both equally.
 """
 
 import argparse
@@ -47,10 +47,10 @@ def main() -> None:
 
 
 class Step:
-    """One training step without the optimiser.
+    """Training step without the optimiser.
 
     Args:
-        batch: Images.
+        batch: Batch size.
         imgsz: Height and width in pixels.
     """
 
@@ -69,7 +69,7 @@ class Step:
         }
 
     def __call__(self, network: Callable[..., object]) -> float:
-        """Take the step with the network as it is or compiled; give its seconds."""
+        """Run the step with the eager or compiled network, and return its seconds."""
         begin = time.perf_counter()
         losses, _ = self.criterion(network(self.batch["img"]), self.batch)  # type: ignore[arg-type]
         losses.sum().backward()

@@ -1,1 +1,1 @@
-"""Measurements that need a GPU: ``run.sh`` runs them, ``docs/gpu.md`` shows the last results."""
+"""Measurements that need a GPU, run by ``run.sh``, with the last results in ``docs/gpu.md``."""

@@ -1,7 +1,7 @@
 """Assigners and losses on a device: ``python -m benchmarks.gpu.assigner --out FILE.json``.
 
-The tasks and batches are those of ``benchmarks.assigner``, in one process. A call's time is that of
-the fastest one, its memory what torch's tensors grow by at most.
+The tasks and batches are those of ``benchmarks.assigner``, in one process. Time is that of the
+fastest call; memory is the peak growth of torch's tensors.
 """
 
 import time
@@ -27,8 +27,8 @@ CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("32x1250x20x640", OTHERS),
     ("16x7x80x640", OTHERS),
 )
-"""Images, mean boxes per image, classes and pixels; and the tasks that are measured. The most
-important cases come first, because the time limit cuts off the last ones."""
+"""Images, mean boxes per image, classes and pixels, with the measured tasks; most important cases
+first, because the time limit may skip the last ones."""
 SMALL_CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2x200x20x320", (*PAIR, *LOSSES, *OTHERS)),
     ("2x7x20x320", LOSSES),
@@ -38,7 +38,7 @@ MOST_GB = 40.0
 """Memory beyond which a task of Ultralytics is skipped."""
 CPU_GB = 4.0
 CASE_S = 8.0
-"""Seconds that a case may take at least: without so many left, it is not begun."""
+"""Remaining seconds below which no case is started."""
 COLUMNS = (
     "images x boxes, classes, px", "pairs", "task", "positives per box", "ms",
     "ultralytics / this", "MB", "ultralytics / this (MB)", "kernels", "host waits",
@@ -47,7 +47,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Measure case after case."""
+    """Measure all cases in order."""
     options = step_parser(__doc__.splitlines()[0], "small batches").parse_args()
     end = time.monotonic() + options.limit
     results = Results(options.out)
@@ -131,7 +131,7 @@ def goals(
     """Compare the measured costs with the targets, which hold for a GPU only.
 
     Args:
-        costs: By case and task.
+        costs: Costs by case and task.
         on_gpu: Whether they were measured on a GPU.
 
     Yields:
@@ -160,7 +160,7 @@ def goals(
         f"{huge.mb / 1024:.1f} GiB" if huge and on_gpu else "",
         huge.mb * 2**20 <= 32e9 if huge and on_gpu else None,
     )
-    # Without a single kernel the profiler has seen nothing.
+    # A profile without kernels means that the profiler does not work.
     seen = [cost for (_, task), cost in costs.items() if task == "loss_tal" and cost.launches]
     waits = [cost.syncs for cost in seen]
     known = [n for n in waits if n is not None]

@@ -2,13 +2,13 @@
 
     python -m benchmarks.gpu.data WORK [--small] [--workers N]
 
-Every part appears in WORK under its final name only when it is complete, and a part that exists is
-kept, so that steps can start while later parts are still being made:
+Every part gets its final name in WORK only when it is complete, and existing parts are kept, so
+that steps can start while later parts are still being created:
 
 * ``whole``: full pages with all 136 classes, the longer side 640 px, for throughput;
 * ``coco_like``: photograph-like JPEG images with 7 objects of 80 classes on average;
-* ``pages``: engraved pages; the pieces and the music font of its validation pages occur nowhere
-  else;
+* ``pages``: engraved pages; pieces and music font of the validation pages do not occur
+  elsewhere;
 * ``tiles``: the same pages in tiles of 320 px, for learning.
 """
 
@@ -47,13 +47,13 @@ class Amounts:
     """Sizes of the data sets."""
 
     pages: int
-    """Engraved pages that become tiles."""
+    """Engraved pages that are cut into tiles."""
     held_out: float
     """Share of their pieces that is held out."""
     staff_space: int
-    """Pixels between two staff lines of a tile; a smaller number makes fewer tiles."""
+    """Staff space of the tiles in pixels; a smaller value gives fewer tiles."""
     whole: int
-    """Different whole pages: the fuller half of those that are engraved."""
+    """Number of different whole pages, the fuller half of the engraved ones."""
     whole_copies: int
     """Files per whole page, so that an epoch has enough batches for every loader process."""
     coco_like: int
@@ -77,7 +77,7 @@ SMALL = Amounts(
 
 
 def main() -> None:
-    """Make every missing part, and record how long each took."""
+    """Create all missing parts, and record how long each took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="folder for the data sets")
     parser.add_argument("--small", action="store_true", help="a few images of each kind")
@@ -87,10 +87,10 @@ def main() -> None:
 
 
 def prepare(work: Path, amounts: Amounts, workers: int) -> None:
-    """Make every part that does not exist yet, those needed first in front.
+    """Create all missing parts, in the order in which they are needed.
 
     Args:
-        work: Folder of the data sets; it is created.
+        work: Folder of the data sets, which is created.
         amounts: Sizes of the data sets.
         workers: Worker processes.
     """
@@ -114,7 +114,7 @@ def prepare(work: Path, amounts: Amounts, workers: int) -> None:
 
 
 def make_pages(work: Path, amounts: Amounts, workers: int) -> None:
-    """Engrave the pages that become tiles."""
+    """Engrave the pages that are cut into tiles."""
     hold_out = ["--val", amounts.held_out, "--holdout-font", demo.HOLDOUT_FONT]
     engrave(work / "pages", amounts.pages, workers, "--size", demo.SIZE, *hold_out)
 
@@ -129,8 +129,8 @@ def make_tiles(work: Path, amounts: Amounts, workers: int) -> None:
 def make_whole(work: Path, amounts: Amounts, workers: int) -> None:
     """Engrave pages of full size, keep the fullest, and resize them to the network's input.
 
-    The loader would otherwise spend its time on decoding 5-megapixel images, and hide how fast the
-    training itself is. Labels are shares of the image, so that they stay as they are.
+    Otherwise the loader would decode 5-megapixel images, which would hide the speed of the training
+    itself. Labels do not change, because they are fractions of the image.
     """
     scratch = work / ".whole"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -217,7 +217,7 @@ def engrave(folder: Path, n_pages: int, workers: int, *options: object) -> None:
 
 
 def run_omr(*arguments: object) -> None:
-    """Run an ``omr`` command in a process of its own.
+    """Run an ``omr`` command in a separate process.
 
     Raises:
         SystemExit: The command failed; the message contains the end of its output.

@@ -1,8 +1,8 @@
-"""Tests marked ``gpu``, run on a device, with every outcome written as it comes.
+"""Tests marked ``gpu``, run on a device, with every outcome written immediately.
 
     python -m benchmarks.gpu.device_tests --out tests.json [--small] [--device cpu] [--limit 90]
 
-Exit status: 0 if every test passed, 1 if not, also because of the time limit.
+Exit status: 0 if every test passed, otherwise 1, including when the time limit is reached.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from benchmarks.gpu.results import Results
 ROOT = Path(__file__).parents[2]
 GOAL = "all tests pass"
 MOST_PROCESSES = 8
-"""Each has a CUDA context of its own, which takes some seconds and half a GiB."""
+"""Number of processes. Each has a CUDA context, which takes some seconds and half a GiB."""
 CORES_PER_PROCESS = 2
 MESSAGE_LINES = 14
-"""Last lines of a failure that are kept."""
+"""Number of last lines kept of a failure."""
 
 
 class Recorder:
@@ -43,7 +43,7 @@ class Recorder:
         self.outcomes: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         self.running: dict[str, str] = {}
-        """Outcome so far of each case that is not over."""
+        """Current outcome of each case that is running."""
         self._rows: dict[str, int] = {}
         self._table = results.table(
             "Tests on the device", ("test", "passed", "failed", "skipped", "s")
@@ -56,7 +56,7 @@ class Recorder:
         return 0 < self.n_collected == self.outcomes["passed"]
 
     def update_goal(self) -> None:
-        """Replace the goal by one with the present counts."""
+        """Update the goal with the current counts."""
         counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(self.outcomes.items()))
         figure = f"{counts or 'none run'} of {self.n_collected}"
         self.results.goals.clear()
@@ -78,11 +78,11 @@ class Recorder:
             self._count(report.nodeid or "collection", "failed")
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Remember a test that begins."""
+        """Record that a test begins."""
         self.running[nodeid] = "passed"
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the worst outcome of a test's phases."""
+        """Record the worst outcome of a test's phases."""
         if report.failed:
             self._note(report)
         if report.outcome != "passed" and self.running.get(report.nodeid) != "failed":
@@ -91,19 +91,19 @@ class Recorder:
         self._add_seconds(function, report.duration)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Record a test that is over."""
+        """Record that a test has ended."""
         function, *_ = nodeid.partition("[")
         self._count(function, self.running.pop(nodeid, "failed"))
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Count a warning by its text and place."""
+        """Count a warning by its text and location."""
         path = Path(warning_message.filename)
         source = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(*path.parts[-3:])
         text = " ".join(str(warning_message.message).split())[:160]
         self.warnings[f"{source}:{warning_message.lineno}: {text}"] += 1
 
     def _row(self, function: str) -> list[Any]:
-        """Give the row of a test function, and begin it at its first case."""
+        """Return the row of a test function, which is created at its first case."""
         if function not in self._rows:
             self._rows[function] = len(self._table.rows)
             self._table.rows.append([function.removeprefix("tests/gpu/"), 0, 0, 0, 0.0])
@@ -126,11 +126,11 @@ class Recorder:
 
 
 def arguments_of(device: str, *, small: bool) -> list[str]:
-    """Give the arguments of pytest.
+    """Build the arguments of pytest.
 
     Args:
         device: ``cuda`` or ``cpu``.
-        small: Take the smallest models only.
+        small: Whether to test the smallest models only.
     """
     marks = "gpu and not slow" if small else "gpu"
     arguments = [
@@ -140,17 +140,17 @@ def arguments_of(device: str, *, small: bool) -> list[str]:
         str(ROOT / "pyproject.toml"),
     ]
     arguments += ["-m", marks, "--gpu-device", device, "-q", "--tb=short", "-p", "no:cacheprovider"]
-    # Warnings of the machine's packages, and plugins that it happens to have, end no run.
+    # Warnings and plugins of the machine's packages must not stop a run.
     arguments += ["-W", "default", "-p", "no:benchmark"]
     n_processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)) // CORES_PER_PROCESS)
     if n_processes > 1 and importlib.util.find_spec("xdist"):
-        # Tests of a file differ in length by a factor of a hundred.
+        # The duration of tests in a file varies by a factor of a hundred.
         arguments += ["-n", str(n_processes), "--dist", "worksteal"]
     return arguments
 
 
 def stop_after(seconds: float) -> None:
-    """End the tests after some time, as Ctrl-C would; 0 for never."""
+    """End the tests after a number of seconds, like Ctrl-C; 0 for no limit."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(f"time limit of {seconds:g} s")
@@ -164,7 +164,7 @@ def main(words: list[str] | None = None) -> int:
     """Run the tests, and write their outcomes.
 
     Args:
-        words: Command line; that of the process if None.
+        words: Command-line arguments; None for those of the process.
 
     Returns:
         Exit status.

@@ -3,7 +3,7 @@
     python -m benchmarks.gpu.learning --work WORK --out FILE.json --weights DIR [--small]
 
 Trains on the tiles of ``benchmarks.gpu.data``, scores the held-out tiles with ``omr eval``, and
-copies the weights. The pieces and the music font of the held-out pages occur in no training page.
+copies the weights. Pieces and music font of the held-out pages do not occur in training.
 """
 
 import argparse
@@ -24,30 +24,30 @@ from benchmarks.gpu.data import TILE
 from benchmarks.gpu.results import Results
 
 AP50_GOAL = 0.97
-"""Smallest AP50 by instances."""
+"""Goal: minimum AP50 by instances."""
 POLL_S = 0.2
 END_S = 5.0
-"""Longest wait for the end of a terminated training."""
+"""Seconds to wait for the end of a terminated training."""
 MAX_WORKERS = 16
 MAX_WEIGHTS_MIB = 16
 WORST_CLASSES = 10
-"""Classes listed, those that cost most of the AP50 by instances."""
+"""Number of listed classes, those that reduce the AP50 by instances most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """How the model is trained."""
+    """Settings of the training."""
 
     model: str
     batch: int
     lr: float
     warmup_epochs: float
     seconds: float
-    """Time for all epochs."""
+    """Seconds for all epochs."""
     start_s: float
-    """Time from the start of the process to the first step."""
+    """Seconds from the start of the process to the first step."""
     reserve_s: float
-    """Part of the limit that is kept for scoring."""
+    """Seconds of the limit that are reserved for scoring."""
 
 
 # omr-tiny reaches an AP50 of .91 in 1,330 steps of 8 tiles with a rate of .005, and its widths are
@@ -78,20 +78,20 @@ def fitted(recipe: Recipe, limit: float) -> Recipe:
     """Shorten a training so that it ends, and is scored, within a limit.
 
     Args:
-        recipe: How to train.
-        limit: Seconds for everything.
+        recipe: Settings of the training.
+        limit: Time limit in seconds, including scoring.
     """
     return replace(recipe, seconds=min(recipe.seconds, limit - recipe.start_s - recipe.reserve_s))
 
 
 def train(recipe: Recipe, seconds: float, data: Path, run: Path, where: list[str]) -> bool:
-    """Train until the epochs are over, or until the time is.
+    """Train all epochs, or until the time is up.
 
     Args:
-        recipe: How to train.
-        seconds: Seconds after which the training is cut off.
+        recipe: Settings of the training.
+        seconds: Seconds after which the training is terminated.
         data: YOLO folder with the tiles.
-        run: Run folder to make.
+        run: Run folder to create.
         where: Options of device and loader processes.
 
     Returns:
@@ -120,7 +120,7 @@ def train(recipe: Recipe, seconds: float, data: Path, run: Path, where: list[str
 
 
 def newest_weights(run: Path) -> Path | None:
-    """Find the weights to score: of the whole training, or of its last finished epoch."""
+    """Find the weights to score: those of the whole training, or of its last complete epoch."""
     candidates = (run / "weights" / name for name in ("best.pt", "last.pt"))
     return next((file for file in candidates if file.is_file()), None)
 
@@ -154,7 +154,7 @@ def score(weights: Path, data: Path, out: Path, where: list[str], seconds: float
 
 
 def epochs_and_rates(run: Path) -> tuple[int, float | None]:
-    """Read how many epochs a run had, and the learning rate of the last one."""
+    """Read the number of epochs of a run, and the learning rate of the last one."""
     file = run / "results.csv"
     if not file.is_file():
         return 0, None
@@ -164,15 +164,14 @@ def epochs_and_rates(run: Path) -> tuple[int, float | None]:
 
 
 def costliest_classes(report: dict[str, Any], n: int) -> list[tuple[str, int, float, float]]:
-    """Find the classes that cost most of the AP50 by instances.
+    """Find the classes that reduce the AP50 by instances most.
 
     Args:
         report: Report of ``omr eval``.
         n: Classes to list.
 
     Returns:
-        Name, truths, AP50, and how much the AP50 by instances would rise if that were 1; costliest
-        first.
+        Name, truths, AP50, and the increase of AP50 by instances if that were 1; largest first.
     """
     rows = [row for row in report["classes"] if row["n_truths"] and row["ap50"] is not None]
     total = sum(row["n_truths"] for row in rows)
@@ -209,10 +208,10 @@ def three_digits(value: float | None) -> float | None:
 
 
 def copy_weights(weights: Path, folder: Path) -> Path:
-    """Copy weights, as plain data where there is such a file beside the checkpoint.
+    """Copy weights, as plain data if such a file exists next to the checkpoint.
 
     Raises:
-        SystemExit: The file is too large to be handed on.
+        SystemExit: The file is too large to be transferred.
     """
     plain = weights.with_suffix(".safetensors")
     source = plain if plain.is_file() else weights
@@ -223,7 +222,7 @@ def copy_weights(weights: Path, folder: Path) -> Path:
 
 
 def measure(recipe: Recipe, options: argparse.Namespace, results: Results, deadline: float) -> None:
-    """Train, copy the weights, score, and write every figure as soon as it is known."""
+    """Train, copy the weights and score, writing every figure as soon as it is known."""
     data, folder = options.work / "tiles", options.work / "learning"
     folder.mkdir(parents=True)
     device = "0" if options.device == "cuda" else options.device
@@ -252,10 +251,10 @@ def measure(recipe: Recipe, options: argparse.Namespace, results: Results, deadl
 
 
 def wait_for_tiles(work: Path, seconds: float) -> None:
-    """Wait for the tiles, which may still be made in the background.
+    """Wait for the tiles, which may still be created in the background.
 
     Raises:
-        SystemExit: They were not made in time.
+        SystemExit: The tiles were not ready in time.
     """
     latest = time.monotonic() + seconds
     while not (work / "tiles").exists():
@@ -265,7 +264,7 @@ def wait_for_tiles(work: Path, seconds: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, within the limit."""
+    """Run all measurements within the time limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks.gpu.data")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")

@@ -1,4 +1,4 @@
-"""Description of the machine that a run is made on."""
+"""Description of the machine of a run."""
 
 import os
 import platform

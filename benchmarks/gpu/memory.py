@@ -1,6 +1,6 @@
-"""Memory of a step, predicted against measured: ``python -m benchmarks.gpu.memory --out FILE``.
+"""Memory of a step, predicted and measured: ``python -m benchmarks.gpu.memory --out FILE``.
 
-Steps are measured one after the other in this process, and predicted in others meanwhile.
+This process measures one step after the other, while other processes predict them.
 """
 
 import argparse
@@ -30,18 +30,18 @@ T = TypeVar("T")
 
 MODELS = "yolo11n", "yolo11s", "yolo11m", "yolo11n, 4 heads"
 BATCHES = {640: 16, 1280: 4}
-"""Images by their side in pixels."""
+"""Images per batch, by image side in pixels."""
 SMALL_MODELS = ("yolo11n",)
 SMALL_BATCHES = {320: 2}
 PRECISIONS = "bf16", "fp32"
 SMALL_PRECISIONS = ("fp32",)
 OFF_GOAL = 0.07
 BUDGET_GIB, SMALL_BUDGET_GIB = 8.0, 0.6
-"""Memory that the suggested batch has to run in."""
+"""Memory in which the predicted largest batch has to run."""
 STEP_S = 6.0
-"""Seconds that a step may take at least: without so many left, it is not begun."""
+"""Remaining seconds below which no step is started."""
 FITTING_STEPS = 3
-"""Steps whose time is kept for the batch that fits."""
+"""Number of steps whose time is reserved for the largest batch."""
 PROCESSES = 6
 COLUMNS = (
     "model", "px", "batch", "precision", "measured MB", "predicted MB", "off by",
@@ -51,7 +51,7 @@ FITTING = "model", "px", "precision", "GiB allowed", "batch", "measured MB", "ou
 
 
 def main() -> None:
-    """Measure, and write a row as soon as its prediction is there."""
+    """Measure the steps, and write each row as soon as its prediction is available."""
     options = step_parser(__doc__.splitlines()[0], "one model, small images").parse_args()
     end = time.monotonic() + options.limit
     results = Results(options.out)
@@ -71,17 +71,17 @@ def main() -> None:
 
 
 class Inline(Executor):
-    """Makes every call at once: with few cores, processes of their own would only add a start."""
+    """Executor that runs every call immediately, for machines with few cores."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call a function, and give what it returned."""
+        """Call a function, and return its completed future."""
         future: Future[T] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
 
 
 def specs_of(options: argparse.Namespace) -> list[tuple[str, StepSpec]]:
-    """List the steps with the names of their models, the most important ones first."""
+    """List the steps with their model names, most important first."""
     models = SMALL_MODELS if options.small else MODELS
     batches = SMALL_BATCHES if options.small else BATCHES
     return [
@@ -95,7 +95,7 @@ def specs_of(options: argparse.Namespace) -> list[tuple[str, StepSpec]]:
 def steps(
     names: Sequence[tuple[str, StepSpec]], results: Results, pool: Executor, end: float
 ) -> None:
-    """Measure the steps while there is time, and compare each with its prediction."""
+    """Measure steps while time remains, and compare each with its prediction."""
     results.table("A step", COLUMNS)
     waiting: list[tuple[str, StepSpec, ProfiledStep, Future[StepMemory]]] = []
     offs: list[float] = []
@@ -147,7 +147,7 @@ def _row(
 
 
 def largest_batch(spec: StepSpec, budget: int) -> int:
-    """Find the largest batch that is predicted to fit into so many bytes, margin included."""
+    """Find the largest batch that is predicted to fit into limited memory with its margin."""
     gpu = Gpu(
         name="the limit",
         total_bytes=budget,
@@ -161,7 +161,7 @@ def largest_batch(spec: StepSpec, budget: int) -> int:
 def fitting(
     spec: StepSpec, largest: Future[int], budget: int, results: Results, end: float
 ) -> None:
-    """Run the suggested batch, and 1.3 times as many images, within limited memory."""
+    """Run the predicted largest batch, and 1.3 times that batch, in limited memory."""
     results.table("The suggested batch in limited memory", FITTING)
     try:
         suggested = largest.result(timeout=max(end - time.monotonic(), 1))
@@ -188,7 +188,7 @@ def fitting(
 
 
 def free() -> None:
-    """Give back what the last measurement held."""
+    """Release the memory of the last measurement."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -197,4 +197,4 @@ def free() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # an ordinary end would wait for predictions that nobody needs any more
+    os._exit(0)  # a normal exit would wait for predictions that are no longer needed

@@ -1,7 +1,7 @@
-"""Where the time of a training step goes, and how busy the GPU is.
+"""Time of each phase of a training step, and GPU utilisation.
 
-A step is a line of phases: the loader, the forward pass, the loss and so on. :class:`PhaseClock`
-notes when each begins, with CUDA events on a GPU and with the host's clock on a CPU.
+A step is a sequence of phases: data loader, forward pass, loss and so on. :class:`PhaseClock`
+records when each begins, with CUDA events on a GPU and with the host's clock on a CPU.
 """
 
 import threading
@@ -17,7 +17,7 @@ from benchmarks.assigner_cuda import KINDS
 SAMPLE_S = 0.05
 """Seconds between two samples of the utilisation."""
 NOT_KERNELS = "Memcpy", "Memset", "Optimizer.", "ProfilerStep"
-"""Beginnings of the names of device events that are not kernels."""
+"""Prefixes of device events that are not kernels."""
 
 
 class PhaseClock:
@@ -25,7 +25,7 @@ class PhaseClock:
 
     Args:
         device: Device of the training. On a CUDA device the phases are those of its stream: a
-            phase lasts until the GPU has done its work, even where the host is ahead.
+            phase lasts until the GPU has completed it, even if the host is ahead.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -34,7 +34,7 @@ class PhaseClock:
         self._stamps: list[Any] = []
 
     def begin(self, phase: str) -> None:
-        """End the phase before and begin another one."""
+        """End the current phase and begin another one."""
         self._names.append(phase)
         if not self._on_gpu:
             self._stamps.append(time.perf_counter())
@@ -44,7 +44,7 @@ class PhaseClock:
         self._stamps.append(event)
 
     def totals(self) -> dict[str, float]:
-        """Sum up the milliseconds of every phase that has ended."""
+        """Sum the milliseconds of all phases that have ended, by name."""
         if self._on_gpu:
             torch.cuda.synchronize()
             times = [self._stamps[0].elapsed_time(stamp) for stamp in self._stamps]
@@ -54,11 +54,11 @@ class PhaseClock:
 
 
 def phase_totals(names: Sequence[str], times_ms: Sequence[float]) -> dict[str, float]:
-    """Sum up durations by phase.
+    """Sum durations by phase.
 
     Args:
-        names: Phase that begins at each time.
-        times_ms: Times in milliseconds, ascending; the last one only ends the phase before it.
+        names: Name of the phase that begins at each time.
+        times_ms: Ascending times in milliseconds; the last one ends the last phase.
 
     Returns:
         Milliseconds of each phase.
@@ -90,7 +90,7 @@ def hook_phases(trainer: Any, clock: PhaseClock) -> None:  # noqa: ANN401
 
 
 class _TimedAssigner:
-    """An assigner of this project that reports when it works.
+    """Wraps an assigner so that its phase is timed.
 
     Args:
         assigner: Assigner that does the work.
@@ -120,7 +120,7 @@ def _between(
 
 
 class UtilisationSampler:
-    """Samples the GPU's utilisation by NVML while a block runs.
+    """Samples the GPU utilisation by NVML while a block runs.
 
     ``mean`` is the average in percent afterwards; None on a CPU, or where NVML is not available.
 
@@ -137,7 +137,7 @@ class UtilisationSampler:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the sampling and average what was sampled."""
+        """Stop sampling, and average the samples."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -171,7 +171,7 @@ def kernel_intervals(events: Iterable[Any]) -> list[tuple[float, float]]:
 
 
 def host_waits(events: Iterable[Any]) -> int:
-    """Count how often the host waited for the device between two synchronisations of a profile.
+    """Count the host synchronisations in a profile.
 
     Args:
         events: Events of ``torch.profiler.profile.events()``. Waiting for the end of the profiled

@@ -23,7 +23,7 @@ MET = {True: "met", False: "**missed**", None: "not measured"}
 
 
 def write(content: Mapping[str, Any], folder: Path) -> None:
-    """Write ``gpu.json`` and ``table.md``, each of them whole or not at all."""
+    """Write ``gpu.json`` and ``table.md`` atomically."""
     for name, text in ((JSON_FILE, json.dumps(content, indent=1)), (TABLE_FILE, markdown(content))):
         part = folder / f"{name}.part"
         part.write_text(text, "utf-8")
@@ -31,10 +31,10 @@ def write(content: Mapping[str, Any], folder: Path) -> None:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """Lay out a run: the machine, all goals, and the tables of each step.
+    """Format a run: machine, goals, and the tables of each step.
 
     Args:
-        content: As in ``gpu.json``; empty for a run that has not been made.
+        content: Content of ``gpu.json``; empty if there has not been a run.
     """
     lines = [*_machine(content.get("machine", {}))]
     steps = content.get("steps", {})
@@ -75,7 +75,7 @@ def _step(step: Mapping[str, Any]) -> Iterator[str]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Lay out a Markdown table; None is an empty cell."""
+    """Format a Markdown table, with empty cells for None."""
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
     for row in rows:
@@ -90,7 +90,7 @@ def _cell(value: object) -> str:
 
 
 def replaced(page: str, tables: str) -> str:
-    """Put tables between the marks of a page.
+    """Insert tables between the marks of a page.
 
     Raises:
         ValueError: The page lacks the marks.
@@ -103,7 +103,7 @@ def replaced(page: str, tables: str) -> str:
 
 
 def main() -> None:
-    """Print the tables of a run, or put them into a page."""
+    """Print the tables of a run, or insert them into a page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="gpu.json of a run")
     parser.add_argument("--into", type=Path, metavar="PAGE.md", help="page with marks for tables")

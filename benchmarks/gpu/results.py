@@ -22,7 +22,7 @@ class Goal:
     figure: str
     """Measured value with its unit; empty if it could not be measured."""
     met: bool | None
-    """None if it was not measured, or means nothing on this device (a CPU)."""
+    """None if it was not measured, or is not meaningful on this device (a CPU)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Results:
         self.notes: list[str] = []
 
     def table(self, title: str, columns: Sequence[str]) -> Table:
-        """Begin a table; the rows that follow belong to it."""
+        """Begin a table, to which the following rows belong."""
         self.tables.append(Table(title=title, columns=tuple(columns)))
         self._write()
         return self.tables[-1]
@@ -84,7 +84,7 @@ class Results:
 
 
 def step_parser(description: str, small: str) -> argparse.ArgumentParser:
-    """Make the parser of a step that needs no data.
+    """Create the argument parser of a step that needs no data.
 
     Args:
         description: First line of the step's help.
@@ -99,7 +99,7 @@ def step_parser(description: str, small: str) -> argparse.ArgumentParser:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read what a step has written; empty if it has written nothing."""
+    """Read the results that a step has written so far; empty if there are none."""
     if not path.is_file():
         return {"tables": [], "goals": [], "notes": []}
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))

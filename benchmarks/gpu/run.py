@@ -1,8 +1,8 @@
 """Runs every step of the GPU run within its time limit: ``python -m benchmarks.gpu.run OUT``.
 
 OUT gets ``gpu.json`` and ``table.md``, rewritten after every step, ``log.txt`` with the output of
-all steps, and the weights of the last one. No step stops the next. Exit status: 0 if every step
-ran to its end, whether or not its goals were met.
+all steps, and the weights of the last one. A failing step does not stop the next one. Exit status:
+0 if every step was completed, whether or not its goals were met.
 """
 
 import argparse
@@ -25,23 +25,23 @@ from benchmarks.gpu.results import read_results
 TOTAL_S = 530
 SMALL_TOTAL_S = 240
 MARGIN_S = 10
-"""Seconds kept for the end of the run."""
+"""Seconds reserved for the end of the run."""
 GRACE_S = 5
-"""Seconds between asking a step to stop and killing it, and then until it is given up."""
+"""Seconds between terminating and killing a step, and then until it is abandoned."""
 SPARE_S = {"tests": 15}
-"""Seconds that a step needs to end by itself; ``GRACE_S`` for all others."""
+"""Seconds that a step needs to end by itself; default: ``GRACE_S``."""
 PERIOD_S = 5.0
-"""Seconds between two looks at the results of the running step."""
+"""Seconds between updates with the results of the running step."""
 
 Status = Literal["running", "done", "failed", "out of time", "not started"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One part of the run, a process of its own."""
+    """Part of the run, executed in a separate process."""
 
     name: str
-    """Key in ``report.STEP_TITLES``, and name of the module unless ``MODULES`` has another."""
+    """Key in ``report.STEP_TITLES``, and default module name."""
     limit_s: int
     small_limit_s: int
     needs_data: bool = False
@@ -55,7 +55,7 @@ STEPS = (
     Step(name="learning", limit_s=240, small_limit_s=60, needs_data=True),
 )
 MODULES = {"tests": "device_tests"}
-"""Modules that are not called as their step is."""
+"""Modules whose name differs from that of their step."""
 TRAINING_S = 180
 SMALL_TRAINING_S = 15
 """Seconds of training in the last step."""
@@ -63,7 +63,7 @@ SMALL_TRAINING_S = 15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Command line of the run."""
+    """Options of the run."""
 
     out: Path
     small: bool
@@ -74,9 +74,9 @@ class Options:
 
 
 def options_of(arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder for results; made if missing")
+    parser.add_argument("out", type=Path, help="folder for results, created if missing")
     parser.add_argument("--small", action="store_true", help="short form that a CPU can run")
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda; cpu if --small")
     parser.add_argument("--commit", default="", help="shown in the report; default: git's HEAD")
@@ -99,8 +99,8 @@ def command_of(step: Step, options: Options, work: Path, limit_s: int) -> list[s
     """Build the command of a step.
 
     Args:
-        step: One of ``STEPS``.
-        options: Of the run.
+        step: Step from ``STEPS``.
+        options: Options of the run.
         work: Folder with the data and the results files.
         limit_s: Seconds until the step is killed.
     """
@@ -121,9 +121,9 @@ class Run:
     """State of a run, and the files that show it.
 
     Args:
-        options: Of the run.
+        options: Options of the run.
         work: Folder for data and results files.
-        log: Gets the output of all steps.
+        log: File for the output of all steps.
     """
 
     def __init__(self, options: Options, work: Path, log: IO[str]) -> None:
@@ -137,7 +137,7 @@ class Run:
         }
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
-        """Start a process in a group of its own, so that its children end with it."""
+        """Start a process in a separate process group, so that its children end with it."""
         self.log.write(f"$ {' '.join(command)}\n")
         self.log.flush()
         return subprocess.Popen(
@@ -151,16 +151,16 @@ class Run:
         )
 
     def limit_s(self, step: Step) -> float:
-        """Seconds that a step may take."""
+        """Compute the time limit of a step in seconds."""
         limit = step.small_limit_s if self.options.small else step.limit_s
         return limit * self.options.patience
 
     def left_s(self) -> float:
-        """Seconds until the whole run has to be over."""
+        """Compute the seconds until the end of the whole run."""
         return self.deadline - time.monotonic() - MARGIN_S
 
     def step(self, step: Step) -> None:
-        """Run a step, and rewrite the files."""
+        """Run a step, and update the files."""
         begin = time.monotonic()
         limit = int(min(self.limit_s(step), self.left_s()))
         status: Status = "not started"
@@ -168,7 +168,7 @@ class Run:
             process = self.start(command_of(step, self.options, self.work, limit))
             try:
                 status = self.wait(process, step, begin + limit)
-            except BaseException:  # Ctrl-C: it is in a group of its own, which does not get it
+            except BaseException:  # Ctrl-C does not reach its process group
                 stop(process)
                 raise
         self.record(step.name, status, time.monotonic() - begin)
@@ -178,7 +178,7 @@ class Run:
         )
 
     def wait(self, process: subprocess.Popen[str], step: Step, until: float) -> Status:
-        """Wait for a step; write its results meanwhile, in case this process is killed itself."""
+        """Wait for a step, writing its results meanwhile in case this process is killed."""
         begin = time.monotonic()
         while time.monotonic() + PERIOD_S < until:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -188,7 +188,7 @@ class Run:
         return wait_for(process, until - time.monotonic())
 
     def record(self, name: str, status: Status, seconds: float) -> None:
-        """Note how a step goes, with the results that it has written."""
+        """Record the state of a step, with the results that it has written."""
         self.content["steps"][name] = {
             "status": status,
             "seconds": round(seconds),
@@ -202,11 +202,11 @@ class Run:
 
 
 class Data:
-    """Process that makes the data for the last steps while the first one runs.
+    """Process that creates the data for the last steps while the first one runs.
 
     Args:
-        state: Of the run.
-        folder: To make the data in.
+        state: State of the run.
+        folder: Folder for the data.
     """
 
     def __init__(self, state: Run, folder: str) -> None:
@@ -217,7 +217,7 @@ class Data:
         self._until = time.monotonic() + state.limit_s(STEPS[0])
 
     def record(self) -> None:
-        """Stop the process, and note how far it came."""
+        """Stop the process, and record its progress."""
         status: Status = "out of time"
         if self.process.poll() is not None:
             status = "done" if self.process.returncode == 0 else "failed"
@@ -226,16 +226,16 @@ class Data:
         self._state.record("data", status, sum(seconds for *_, seconds in table["rows"]))
 
     def wait(self) -> None:
-        """Wait until the data is there, or the first step's time is over.
+        """Wait until the data is complete, or the time of the first step is up.
 
-        The steps after it measure time, and the process would disturb them.
+        The following steps measure time, and the process would disturb them.
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(max(self._until - time.monotonic(), 0))
 
 
 def wait_for(process: subprocess.Popen[str], limit_s: float) -> Status:
-    """Wait for a process; at its limit, end it and all of its children."""
+    """Wait for a process, and terminate it with its children at the time limit."""
     try:
         process.wait(max(limit_s, 0))
     except subprocess.TimeoutExpired:
@@ -245,7 +245,7 @@ def wait_for(process: subprocess.Popen[str], limit_s: float) -> Status:
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    """Ask a process and its children to stop, then kill them."""
+    """Terminate a process and its children, and then kill them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -255,7 +255,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def run(options: Options) -> bool:
-    """Run the steps; return whether each of them ran to its end."""
+    """Run the steps, and return whether all of them were completed."""
     options.out.mkdir(parents=True, exist_ok=True)
     steps = [step for step in STEPS if step.name in options.only or not options.only]
     with (
@@ -278,8 +278,10 @@ def run(options: Options) -> bool:
 
 
 def main() -> None:
-    """Run, and print the tables."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end like Ctrl-C, with the steps
+    """Run all steps, and print the tables."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # handle like Ctrl-C, which ends the steps
     sys.exit(0 if run(options_of()) else 1)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every step of the GPU run, in 9 minutes at most; docs/gpu.md says what they measure.
+# Runs every step of the GPU run, in 9 minutes at most; see docs/gpu.md.
 #
 #   benchmarks/gpu/run.sh OUT             on a machine with CUDA, PyTorch and the wheels of wheels.sh
 #   benchmarks/gpu/run.sh OUT --small     short form on a CPU, in the project's own environment

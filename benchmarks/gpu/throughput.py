@@ -1,10 +1,10 @@
-"""Images per second of ``omr train`` and of plain ``yolo train``, and where their time goes.
+"""Images per second of ``omr train`` and plain ``yolo train``, and a breakdown of their time.
 
     python -m benchmarks.gpu.throughput --work WORK --out FILE.json [--small] [--device cpu|0]
 
 Both train the same model on the same files, with the same batch, loader processes, precision,
-optimiser and shifts. Every measurement has a process of its own. All of them are set up at the same
-time; then they run one after the other, the most important first.
+optimiser and shifts. Every measurement is a separate process. All of them are set up at the same
+time, and then run one after the other, most important first.
 """
 
 import argparse
@@ -25,18 +25,18 @@ from benchmarks.gpu.waiting_process import WaitingProcess
 WHOLE, COCO_LIKE = "whole", "coco_like"
 TITLES = {WHOLE: "full pages", COCO_LIKE: "COCO-like density"}
 RATIO_GOALS = {WHOLE: 5.0, COCO_LIKE: 1.0}
-"""Smallest ratio of images/s of ``omr train`` and ``yolo train``."""
+"""Goal: minimum ratio of images/s of ``omr train`` and ``yolo train``."""
 BUSY_GOAL = 90.0
-"""Smallest share of a step in which the GPU works, percent."""
-BATCH, IMGSZ = 64, 640  # of a full page 1,200 symbols: Ultralytics' assigner needs some 20 GB
+"""Goal: minimum GPU utilisation in percent."""
+BATCH, IMGSZ = 64, 640  # pages of 1,200 symbols: Ultralytics' assigner needs about 20 GB
 MAX_WORKERS = 16
 POLL_S = 0.1
 SETUP_SHARE = 0.5
-"""Share of the limit after which no process is waited for that is not set up yet."""
+"""Fraction of the limit after which processes that are not set up are skipped."""
 FIRST_GUESS_S = 6.0
-"""Seconds that a measurement is expected to take before the first has been seen."""
+"""Expected seconds of a measurement before the first one has been made."""
 VARIANTS_S = 15.0
-"""Time limit of the variants, whose search for convolutions may take long."""
+"""Time limit of the variants, whose search for convolution algorithms may take long."""
 COLUMNS = (
     "trainer",
     "images/s",
@@ -67,7 +67,7 @@ OWN_NOTE = (
 )
 BUSY_NOTE = (
     "kernels %: time per step in which a kernel runs, from a profiled window after the clean one, "
-    "divided by the step time of the clean window. Phases are timed by CUDA events in steps of "
+    "divided by the step time of the measured window. Phases are timed by CUDA events in steps of "
     "their own; on a CPU by the host's clock."
 )
 
@@ -76,12 +76,12 @@ Kind = Literal["omr", "yolo", "yolo, all labels", "variants"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """One measurement to make."""
+    """Planned measurement."""
 
     kind: Kind
     data: str
     details: bool = False
-    """Whether phases and kernels are measured too."""
+    """Whether to measure phases and kernels too."""
     repeated: bool = False
     """Whether it repeats an earlier measurement."""
 
@@ -98,9 +98,9 @@ PLANS = (
     Plan(kind="omr", data=COCO_LIKE, repeated=True),
     Plan(kind="yolo", data=COCO_LIKE, repeated=True),
 )
-"""Measurements in order of their worth; the trainers take turns at being first."""
+"""Measurements in order of importance; the trainers alternate in being first."""
 SMALL_PLANS = PLANS[0], PLANS[1], PLANS[4]
-"""Every kind of process once: on a CPU each takes seconds to start."""
+"""One measurement of each kind, because processes take seconds to start on a CPU."""
 
 
 class Throughput:
@@ -120,7 +120,7 @@ class Throughput:
         self._figures: dict[tuple[str, Kind], list[Figures]] = {}
 
     def run(self, plans: Sequence[Plan]) -> None:
-        """Make the measurements for which there is time, in order."""
+        """Run the measurements in order, while time remains."""
         processes = [self._start(plan, str(number)) for number, plan in enumerate(plans)]
         try:
             self._wait_for_setup(processes)
@@ -143,7 +143,7 @@ class Throughput:
         return WaitingProcess("variants" if plan.kind == "variants" else "training_run", setup)
 
     def _wait_for_setup(self, processes: Sequence[WaitingProcess]) -> None:
-        """Wait for all processes, so that none is set up while another one measures."""
+        """Wait until all processes are set up, so that this does not disturb measurements."""
         latest = time.monotonic() + SETUP_SHARE * (self._deadline - time.monotonic())
         while time.monotonic() < latest:
             if all(process.ready or process.ended for process in processes):
@@ -174,7 +174,7 @@ class Throughput:
         process.stop()
 
     def _add(self, plan: Plan, figures: Figures) -> None:
-        """Add the row of a measurement, and what follows from it."""
+        """Add the row of a measurement, and everything derived from it."""
         title = f"Throughput, {TITLES[plan.data]}"
         if not self._results.tables or self._results.tables[-1].title != title:
             self._results.table(title, COLUMNS)
@@ -204,7 +204,7 @@ class Throughput:
         self._record_busy()
 
     def _repeat_with_smaller_batch(self, batch: int, data: str) -> None:
-        """Measure ``omr train`` with the largest batch that the peer can hold."""
+        """Measure ``omr train`` with the largest batch that ``yolo train`` can use."""
         plan = Plan(kind="omr", data=data)
         if any(figures.batch == batch for figures in self._figures[data, "omr"]):
             return
@@ -235,7 +235,7 @@ class Throughput:
         self._record(f"GPU busy in `omr train`, at least {BUSY_GOAL:g} %", text, met)
 
     def _record(self, name: str, figure: str, met: bool | None) -> None:
-        """Record a goal in place of an earlier figure for it."""
+        """Record a goal, replacing an earlier figure for it."""
         goals = self._results.goals
         goals[:] = [goal for goal in goals if goal.name != name]
         self._results.goal(name, figure, met)
@@ -247,7 +247,7 @@ class Throughput:
             self._results.row(kind, *phase_cells(one.phases_ms))
 
     def _add_variants(self, process: WaitingProcess) -> None:
-        """Add the rows of the variants as they come."""
+        """Add the rows of the variants as they become available."""
         columns = ("variant", "step ms", "launched by the host after ms")
         title = f"Variants: yolo11n, {self._base.batch} images of {self._base.imgsz} px, no loader"
         self._results.table(title, columns)
@@ -255,7 +255,7 @@ class Throughput:
         file, n_added, ended = process.out / "variants.json", 0, False
         until = min(self._deadline, time.monotonic() + VARIANTS_S)
         while not ended and time.monotonic() < until:
-            ended = process.ended  # before the file is read: its last rows must not be missed
+            ended = process.ended  # before the file is read, so as not to miss its last rows
             rows: list[list[Any]] = json.loads(file.read_text("utf-8")) if file.is_file() else []
             for name, step_ms, host_ms in rows[n_added:]:
                 self._results.row(name, round(step_ms, 2), round(host_ms, 2))
@@ -300,7 +300,7 @@ def speed_ratio(ours: Sequence[Figures], theirs: Sequence[Figures]) -> tuple[flo
 
     Args:
         ours: Measurements of ``omr train``, at least one.
-        theirs: Measurements of the peer, at least one.
+        theirs: Measurements of ``yolo train``, at least one.
 
     Returns:
         Ratio of images/s, and a text with both figures.
@@ -314,12 +314,12 @@ def speed_ratio(ours: Sequence[Figures], theirs: Sequence[Figures]) -> tuple[flo
 
 
 def busy_share(figures: Figures) -> float | None:
-    """Choose the share of time in which the GPU works: by kernels, else by NVML; in percent."""
+    """Return the GPU utilisation in percent, by kernels or else by NVML."""
     return figures.busy if figures.busy is not None else figures.utilisation
 
 
 def wait_for_data(work: Path, deadline: float) -> bool:
-    """Wait until the data sets are there, because they may still be made in the background."""
+    """Wait for the data sets, which may still be created in the background."""
     while time.monotonic() < deadline:
         if (work / WHOLE).exists() and (work / COCO_LIKE).exists():
             return True
@@ -328,7 +328,7 @@ def wait_for_data(work: Path, deadline: float) -> bool:
 
 
 def main() -> None:
-    """Measure, within the limit."""
+    """Run all measurements within the time limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks.gpu.data")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
@@ -348,7 +348,7 @@ def main() -> None:
 
 
 def base_setup(*, small: bool, device: str) -> Setup:
-    """Choose sizes and lengths of all measurements."""
+    """Choose the setup shared by all measurements."""
     workers = max(1, min(MAX_WORKERS, (os.cpu_count() or 1) - 2))
     full = Setup(
         trainer="omr",

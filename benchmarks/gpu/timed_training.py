@@ -1,7 +1,7 @@
 """A training with ``omr train`` that ends near a given time, with its learning rate at the end.
 
-``benchmarks.gpu.learning`` starts it. The number of epochs is not known before: it follows from the
-time of the first epochs. Ultralytics' own ``time`` limit cuts the last epoch off instead.
+``benchmarks.gpu.learning`` starts it. The number of epochs is not known in advance: it is derived
+from the time of the first epochs. Ultralytics' ``time`` limit stops within the last epoch instead.
 """
 
 import argparse
@@ -15,18 +15,18 @@ from training.config import TrainConfig
 from training.trainer import train
 
 MOST_EPOCHS = 200
-"""Epochs until the first estimate."""
+"""Number of epochs before the first estimate."""
 FIRST_ESTIMATES = 3
-"""Epochs after which the number may still rise; later it only falls, if time runs out."""
+"""Epochs during which the estimate may increase; afterwards it only decreases."""
 TOLERANCE = 0.25
-"""Part of an epoch by which the training may exceed its time."""
+"""Fraction of an epoch by which the training may exceed its time."""
 
 
 class EpochPlan:
-    """Chooses the number of epochs that fit into a time.
+    """Plan of the number of epochs that fit into a time limit.
 
     Args:
-        seconds: Time for all epochs.
+        seconds: Seconds for all epochs.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -35,17 +35,17 @@ class EpochPlan:
         self._ends: list[float] = []
 
     def end_epoch(self, elapsed_s: float) -> int:
-        """Take note of an epoch that has just ended.
+        """Record an epoch that has just ended.
 
         Args:
             elapsed_s: Seconds since the beginning of the first epoch.
 
         Returns:
-            Epochs that the training is to have, the finished ones included.
+            Total number of epochs, including the finished ones.
         """
         self._ends.append(elapsed_s)
         done = len(self._ends)
-        # The first epoch is slower than the others: loader processes start, memory is allocated.
+        # The first epoch is slower: loader processes start, and memory is allocated.
         per_epoch = elapsed_s if done == 1 else (elapsed_s - self._ends[0]) / (done - 1)
         remaining = int((self._seconds - elapsed_s) / per_epoch + TOLERANCE)
         estimate = done + max(remaining, 0)
@@ -63,7 +63,7 @@ def follow_plan(plan: EpochPlan) -> None:
         begin = time.monotonic()
 
     def adapt(trainer: Any) -> None:  # noqa: ANN401
-        # The learning rate's schedule and the end of the training both depend on this number.
+        # Learning-rate schedule and end of the training both depend on this number.
         trainer.epochs = trainer.args.epochs = plan.end_epoch(time.monotonic() - begin)
 
     callbacks.default_callbacks["on_train_start"].append(start)
@@ -71,10 +71,10 @@ def follow_plan(plan: EpochPlan) -> None:
 
 
 def main() -> None:
-    """Train, with the options of the command line."""
+    """Train with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder that omr convert wrote")
-    parser.add_argument("out", type=Path, help="run folder to make")
+    parser.add_argument("out", type=Path, help="run folder to create")
     parser.add_argument("--seconds", type=float, required=True, help="time for all epochs")
     parser.add_argument("--model", required=True)
     parser.add_argument("--imgsz", type=int, required=True)

@@ -1,4 +1,4 @@
-"""Both trainers under comparison, set up so that they do the same work where that is possible."""
+"""The two compared trainers, set up to do the same work where possible."""
 
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,22 @@ from training.trainer import train
 
 MODEL = "yolo11n"
 EPOCHS = 1000
-"""More than any measurement takes: the last epoch would be validated."""
+"""Number of epochs, more than any measurement takes: the last one would be validated."""
 LR = 0.001
 TRANSLATE, SCALE, BRIGHTNESS = 0.1, 0.2, 0.2
 """Augmentation of both trainers."""
 OFF = "mosaic close_mosaic mixup cutmix copy_paste hsv_h hsv_s degrees shear perspective fliplr"
-"""Augmentation that Ultralytics has by default and ``omr train`` does not."""
+"""Default augmentation of Ultralytics that ``omr train`` does not use."""
 
 
 def without_label_caches() -> None:
-    """Read labels from their own files: several processes would write one ``.cache`` at once."""
+    """Read labels without a ``.cache`` file, which several processes would write at once."""
 
     def missing(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(path)
 
     def add_version(_prefix: str, _path: Path, content: dict[str, Any], version: str) -> None:
-        content["version"] = version  # all that is read again of what the original does
+        content["version"] = version  # the only keys that are read later
 
     ultralytics_dataset.load_dataset_cache_file = missing
     ultralytics_dataset.save_dataset_cache_file = add_version
@@ -39,8 +39,8 @@ def without_label_caches() -> None:
 def keep_all_labels() -> None:
     """Let Ultralytics' augmentation keep the labels that ``omr train`` keeps.
 
-    Its own rule drops every box with a side of 2 px or less, which are most symbols of a full
-    page: it would train on a fraction of the labels.
+    Its rule drops every box with a side of 2 px or less, which are most symbols of a full page, so
+    that it would train on a fraction of the labels.
     """
 
     def visible(box1: NDArray[Any], box2: NDArray[Any], **_thresholds: float) -> NDArray[np.bool_]:
@@ -73,7 +73,7 @@ def train_omr(setup: Setup) -> None:
 
 
 def train_yolo(setup: Setup) -> None:
-    """Train with plain Ultralytics, so that both do the same work where that is possible."""
+    """Train with plain Ultralytics, with the same work as ``omr train`` where possible."""
     from ultralytics import YOLO
 
     if setup.all_labels:
@@ -86,7 +86,7 @@ def train_yolo(setup: Setup) -> None:
         epochs=EPOCHS,
         imgsz=setup.imgsz,
         batch=setup.batch,
-        nbs=setup.batch,  # one step of the optimiser per batch
+        nbs=setup.batch,  # one optimiser step per batch
         device=setup.device,
         workers=setup.workers,
         amp="bf16" if setup.precision == "bf16" else False,

@@ -1,7 +1,7 @@
-"""One training whose speed is measured, in a process of its own.
+"""Speed of one training, measured in a separate process.
 
 ``benchmarks.gpu.throughput`` starts it. The process sets up the training, waits for a line on
-stdin, and measures: first a clean window of steps, then a few steps phase by phase, then a few
+stdin, and measures: first an undisturbed window of steps, then a few steps by phase, then a few
 steps under the profiler. It writes its figures to a JSON file after each of them.
 """
 
@@ -32,18 +32,18 @@ from benchmarks.gpu.phases import (
 from benchmarks.gpu.trainers import train_omr, train_yolo, without_label_caches
 
 
-class Measured(Exception):  # noqa: N818  # not an error: it ends a training that has been measured
-    """End of a training whose figures are complete."""
+class Measured(Exception):  # noqa: N818  # not an error: ends a measured training
+    """Signals that all figures of a training are complete."""
 
 
 class Window:
-    """The clean window of steps, from which the throughput is computed.
+    """Window of steps from which the throughput is computed.
 
     Args:
         warm_up: Steps before the window.
         steps: Steps of the window.
-        max_seconds: Length after which it ends earlier.
-        clock: Function that gives the time in seconds; with ``sync`` it first waits for the device.
+        max_seconds: Seconds after which the window ends early.
+        clock: Function that returns the time in seconds; ``sync`` waits for the device first.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Window:
         self.restart()
 
     def restart(self) -> None:
-        """Start over with the warm-up, because the batch has changed."""
+        """Restart with the warm-up, because the batch has changed."""
         self._seen, self.steps, self.images, self.symbols = 0, 0, 0, 0
         self.begin, self.seconds = None, 0.0
 
@@ -67,7 +67,7 @@ class Window:
             symbols: Labels of the step.
 
         Returns:
-            Whether the window has ended with it.
+            Whether the window has ended.
         """
         self._seen += 1
         if self.begin is None:
@@ -85,7 +85,7 @@ class Window:
 
 
 class Measurement:
-    """Follows a training from step to step and writes its figures.
+    """Callbacks that measure a training and write its figures.
 
     Args:
         setup: Training that is measured.
@@ -114,7 +114,7 @@ class Measurement:
         return time.perf_counter()
 
     def wait(self, trainer: Any) -> None:  # noqa: ANN401
-        """Prepare a trainer that is set up, and wait for the other measurements to end.
+        """Prepare the measurement, and wait for the other measurements to end.
 
         Args:
             trainer: Trainer before its first step.
@@ -130,19 +130,19 @@ class Measurement:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()  # other processes measure first
         (Path(self.setup.out) / "ready").touch()
-        if not sys.stdin.readline():  # the process that started this one has ended
+        if not sys.stdin.readline():  # the parent process has ended
             raise Measured
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
 
     def step(self, trainer: Any) -> None:  # noqa: ANN401
-        """Take note of a step.
+        """Record a step.
 
         Args:
             trainer: Trainer after a step.
 
         Raises:
-            Measured: It was the last one that is needed.
+            Measured: This was the last step that is needed.
         """
         if self.figures is not None:
             self._step_in_detail(trainer, self.figures)
@@ -193,7 +193,7 @@ class Measurement:
             self._profile.stop()  # waits for the device
             events = self._profile.events()
             intervals = kernel_intervals(events)
-            if intervals:  # none at all means that the profiler sees no device
+            if intervals:  # no kernels: the profiler does not see the device
                 figures.kernel_ms = covered(intervals) / 1000 / steps
                 figures.kernels_per_step = len(intervals) / steps
                 figures.waits_per_step = host_waits(events) / steps
@@ -208,7 +208,7 @@ class Measurement:
 
 
 def end(trainer: Any) -> NoReturn:  # noqa: ANN401
-    """End a training at once, and its loader, which would keep the processor busy for a while.
+    """End a training and its loader at once, because the loader would keep the processor busy.
 
     Raises:
         Measured: Always.
@@ -222,7 +222,7 @@ def run(setup: Setup) -> None:
     measurement = Measurement(setup)
     without_label_caches()
     default = callbacks.default_callbacks
-    # Functions, not methods: every trainer copies its callbacks, and methods with their object.
+    # Functions, because trainers copy their callbacks, and bound methods with their object.
     default["on_train_start"].append(lambda trainer: measurement.wait(trainer))
     default["on_train_batch_end"].append(lambda trainer: measurement.step(trainer))
     with contextlib.suppress(Measured):
@@ -230,11 +230,11 @@ def run(setup: Setup) -> None:
 
 
 def main() -> None:
-    """Read the setup from the command line and measure."""
+    """Parse the setup from the command line, and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("setup", help="fields of Setup as JSON")
     run(Setup(**json.loads(parser.parse_args().setup)))
-    os._exit(0)  # nothing is left to be saved, and an orderly end takes seconds on a GPU
+    os._exit(0)  # nothing is left to be saved, and a normal exit takes seconds on a GPU
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Step times of one model with other settings of torch, on one batch that is already on the device.
+"""Step times of one model with various settings of torch, on a batch that is on the device.
 
-``benchmarks.gpu.throughput`` starts it. Neither loader nor logging takes part, so that differences
-are those of the network, the loss and the optimiser.
+``benchmarks.gpu.throughput`` starts it. Loader and logging are excluded, so that differences are
+those of network, loss and optimiser.
 """
 
 import argparse
@@ -27,7 +27,7 @@ WARM_UP = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """Settings of torch that may change a step's time."""
+    """Settings of torch that may affect the time of a step."""
 
     name: str
     precision: str = "bf16"
@@ -35,7 +35,7 @@ class Variant:
     images_format: torch.memory_format = torch.channels_last
     deterministic: bool = False
     benchmark: bool = False
-    """Whether cuDNN tries its algorithms and takes the fastest."""
+    """Whether cuDNN benchmarks its algorithms."""
     tf32: bool = True
     """Whether fp32 convolutions round their inputs to TF32, as is torch's default."""
 
@@ -52,7 +52,7 @@ ON_GPU = (
     Variant(name="fp32 with TF32", precision="fp32"),
     Variant(name="fp32 without TF32", precision="fp32", tf32=False),
 )
-"""Variants on a GPU; each differs from the first one in the setting that it names."""
+"""Variants on a GPU; each differs from the first one in the setting in its name."""
 ON_CPU = (
     Variant(name="fp32, channels_last", precision="fp32"),
     Variant(
@@ -65,7 +65,7 @@ ON_CPU = (
 
 
 def run(setup: Setup) -> None:
-    """Time every variant and write the rows to ``variants.json`` as they come."""
+    """Time all variants, and write each row to ``variants.json`` immediately."""
     trainer, batch = prepare(setup)
     (Path(setup.out) / "ready").touch()
     if not sys.stdin.readline():
@@ -104,14 +104,14 @@ def prepare(setup: Setup) -> tuple[Any, dict[str, Any]]:
 
 
 def ready(variant: Variant, trainer: Any, batch: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    """Apply the settings of a variant; give the batch in its memory format."""
+    """Apply the settings of a variant, and return the batch in its memory format."""
     torch.use_deterministic_algorithms(variant.deterministic, warn_only=True)
     torch.backends.cudnn.deterministic = variant.deterministic
     torch.backends.cudnn.benchmark = variant.benchmark
     use_tf32(variant.tf32)
     for model in (trainer.model, trainer.ema.ema):
         model.to(memory_format=variant.weights_format)
-    # Its averages would keep the other memory format, for which torch takes a slower way.
+    # Its state would keep the other memory format, which is slower.
     trainer.optimizer.state.clear()
     images = batch["img"].contiguous(memory_format=variant.images_format)
     return dict(batch) | {"img": images}
@@ -127,7 +127,7 @@ def use_tf32(enabled: bool) -> None:
 
 
 def train_step(trainer: Any, batch: dict[str, Any], variant: Variant) -> None:  # noqa: ANN401
-    """Take a step as the trainers do: network, loss, gradients, optimiser, moving average."""
+    """Run a step like the trainers: network, loss, gradients, optimiser, weight average."""
     bf16 = variant.precision == "bf16"
     with torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=bf16):
         loss, _ = trainer.model(batch)
@@ -168,7 +168,7 @@ def synchronize() -> None:
 
 
 def main() -> None:
-    """Read the setup from the command line and time the variants."""
+    """Parse the setup from the command line, and time the variants."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("setup", help="fields of Setup as JSON")
     run(Setup(**json.loads(parser.parse_args().setup)))

@@ -1,4 +1,4 @@
-"""Processes that are set up together and then measure one after the other."""
+"""Processes that are set up in parallel and then measure one after the other."""
 
 import contextlib
 import json
@@ -10,11 +10,11 @@ from pathlib import Path
 from benchmarks.gpu.figures import Setup
 
 WAIT_S = 5.0
-"""Longest wait for a killed process."""
+"""Seconds to wait for a killed process."""
 
 
 class WaitingProcess:
-    """A process that is set up and then waits for the signal to measure.
+    """Process that sets up a training and then waits for the signal to measure.
 
     Args:
         module: Module of ``benchmarks.gpu`` that measures.
@@ -37,11 +37,11 @@ class WaitingProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether the process has ended, for whatever reason."""
+        """Whether the process has ended for any reason."""
         return self._process.poll() is not None
 
     def go(self) -> None:
-        """Let the measurement begin."""
+        """Start the measurement."""
         stdin = self._process.stdin
         if stdin and not self.ended:
             stdin.write(b"go\n")
@@ -57,6 +57,6 @@ class WaitingProcess:
             self._process.stdin.close()
 
     def last_line(self) -> str:
-        """Give the last line of the process's output, which names the error if there was one."""
+        """Return the last line of the output, which contains the error if there was one."""
         lines = (self.out / "log.txt").read_text("utf-8", "replace").split("\n")
         return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "no output")

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fetches the wheels that the GPU machine lacks (wheels.txt), for CPython 3.12 on x86-64 Linux.
+# Downloads the wheels that the GPU machine lacks (wheels.txt), for CPython 3.12 on x86-64 Linux.
 #
 #   benchmarks/gpu/wheels.sh [FOLDER]     default: .whl in the repository; PYTHON: the one with pip
 #
-# Wheels that are in FOLDER already are not fetched again.
+# Wheels that exist in FOLDER are not downloaded again.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

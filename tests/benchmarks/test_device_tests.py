@@ -1,4 +1,4 @@
-"""Outcomes of the GPU tests as they are kept on disk."""
+"""Outcomes of the GPU tests on disk."""
 
 import warnings
 from pathlib import Path
@@ -42,7 +42,7 @@ def run(recorder: Recorder, name: str, *phases: tuple[str, Outcome], message: st
 
 
 def state(file: Path) -> tuple[list[Any], dict[str, Any], list[str]]:
-    """Give rows, goal and notes as they are on disk."""
+    """Read rows, goal and notes from disk."""
     content = read_results(file)
     [goal] = content["goals"]
     return content["tables"][0]["rows"], goal, content["notes"]

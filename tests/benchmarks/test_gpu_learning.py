@@ -19,12 +19,12 @@ from training.trainer import train
     ("seconds", "ends", "expected"),
     [
         (0, [10], [1]),
-        (5, [10], [1]),  # an epoch takes longer than there is time
+        (5, [10], [1]),  # an epoch takes longer than the time limit
         (100, [20], [5]),
         (100, [20, 30], [5, 9]),  # the first epoch was slow, the others take 10 s
         (100, [30, 40.2], [3, 8]),  # 59.8 s are left for epochs of 10.2 s: six take a bit more
-        (100, [20, 30, 40, 45], [5, 9, 9, 9]),  # a late epoch that is fast adds none
-        (100, [20, 30, 40, 45, 75], [5, 9, 9, 9, 7]),  # a slow one takes some away
+        (100, [20, 30, 40, 45], [5, 9, 9, 9]),  # a fast late epoch does not add epochs
+        (100, [20, 30, 40, 45, 75], [5, 9, 9, 9, 7]),  # a slow one removes some
     ],
 )
 def test_epochs_fill_the_time(seconds: float, ends: list[float], expected: list[int]) -> None:
@@ -83,7 +83,7 @@ def test_a_run_without_a_finished_epoch_has_no_rates_and_no_weights(tmp_path: Pa
 @pytest.mark.parametrize(
     ("files", "expected"), [(["last.pt"], "last.pt"), (["last.pt", "best.pt"], "best.pt")]
 )
-def test_weights_of_a_run_that_was_cut_off_are_its_last(
+def test_an_interrupted_run_has_its_last_weights(
     files: list[str], expected: str, tmp_path: Path
 ) -> None:
     (tmp_path / "weights").mkdir()
@@ -93,7 +93,7 @@ def test_weights_of_a_run_that_was_cut_off_are_its_last(
 
 
 @pytest.mark.parametrize("names", [["best.pt"], ["best.pt", "best.safetensors"]])
-def test_plain_data_is_copied_where_there_is_any(names: list[str], tmp_path: Path) -> None:
+def test_plain_data_is_copied_if_it_exists(names: list[str], tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_text(name)
     copied = learning.copy_weights(tmp_path / "best.pt", tmp_path / "weights")

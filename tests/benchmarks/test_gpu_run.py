@@ -135,7 +135,7 @@ def test_options_of_a_small_run() -> None:
     assert options_of(["out", "--only", "memory"]).only == ("memory",)
 
 
-def test_results_are_there_before_a_step_ends(tmp_path: Path) -> None:
+def test_results_are_written_before_a_step_ends(tmp_path: Path) -> None:
     path = tmp_path / "step.json"
     assert read_results(path) == {"tables": [], "goals": [], "notes": []}
     results = Results(path)
@@ -150,7 +150,7 @@ def test_results_are_there_before_a_step_ends(tmp_path: Path) -> None:
     assert read_results(path)["notes"] == ["Quiet machine."]
 
 
-def test_report_of_nothing_says_that_every_table_is_missing() -> None:
+def test_an_empty_report_lists_every_table_as_missing() -> None:
     text = report.markdown({})
     for title in report.STEP_TITLES.values():
         assert f"### {title}\n\n{report.MISSING}" in text
@@ -174,7 +174,7 @@ def test_report_of_a_run() -> None:
     assert "**T**\n\n| a | b |\n|---|---|\n| 1.235 |  |\n\n* One row only." in text
 
 
-def test_tables_are_put_into_a_page() -> None:
+def test_tables_are_inserted_into_a_page() -> None:
     page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
     once = report.replaced(page, "new\n")
     assert once == f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n"

@@ -1,4 +1,4 @@
-"""Pure parts of the throughput measurement, with values worked out by hand, and one run of it."""
+"""Pure parts of the throughput measurement, with values computed by hand, and one run."""
 
 import copy
 import io
@@ -105,7 +105,9 @@ def test_only_kernels_are_selected() -> None:
         (["cudaEventSynchronize", "cudaStreamSynchronize", "cudaDeviceSynchronize"], 2),
     ],
 )
-def test_the_end_of_a_profile_is_no_wait_of_the_training(names: list[str], expected: int) -> None:
+def test_the_end_of_a_profile_is_not_a_synchronisation_of_the_training(
+    names: list[str], expected: int
+) -> None:
     assert host_waits([event(name, "CPU") for name in names]) == expected
 
 
@@ -176,7 +178,7 @@ def test_every_phase_of_a_step_is_reported(
 
 
 class _Ticks:
-    """A clock that moves on by a second with each step, and by 10 with each synchronisation."""
+    """Clock that advances by a second per step, and by 10 per synchronisation."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -250,7 +252,7 @@ def test_the_goals_of_full_pages_compare_the_same_labels_and_batch(tmp_path: Pat
         work._add(throughput.Plan(kind=kind, data="whole"), one)  # type: ignore[arg-type]
 
     add("omr", figures(60.0, kernel_ms=76.0))
-    add("yolo", figures(1.0))  # trains on fewer labels: not compared
+    add("yolo", figures(1.0))  # trains on fewer labels, so it is not compared
     assert results.goals == []
     add("yolo, all labels", figures(10.0))
     content = read_results(results.path)
@@ -258,7 +260,7 @@ def test_the_goals_of_full_pages_compare_the_same_labels_and_batch(tmp_path: Pat
         "6.00 times: 60.0 and 10.0 images/s, batch 8",
         "95 % on full pages",
     ]
-    assert [goal["met"] for goal in content["goals"]] == [None, True]  # no goal of speed on a CPU
+    assert [goal["met"] for goal in content["goals"]] == [None, True]  # no speed goal on a CPU
     assert [table["title"] for table in content["tables"]] == [
         "Throughput, full pages",
         "Where the time goes, full pages: ms per step",
@@ -283,7 +285,7 @@ def test_yolo_can_keep_the_labels_that_omr_keeps(monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A YOLO folder of 20 training images with the density of COCO."""
+    """Create a YOLO folder of 20 training images with the density of COCO."""
     folder = tmp_path_factory.mktemp("coco_like")
     for split, n in (("train", 20), ("val", 2)):
         for kind in ("images", "labels"):
@@ -306,7 +308,7 @@ def test_coco_like_images_have_labels_inside_of_them(drawn: Path) -> None:
 
 @pytest.fixture
 def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a measurement change Ultralytics and torch as it does in a process of its own."""
+    """Restore what a measurement changes in Ultralytics and torch in its own process."""
     monkeypatch.setattr(callbacks, "default_callbacks", copy.deepcopy(callbacks.default_callbacks))
     for name in ("load_dataset_cache_file", "save_dataset_cache_file"):
         monkeypatch.setattr(ultralytics_dataset, name, getattr(ultralytics_dataset, name))

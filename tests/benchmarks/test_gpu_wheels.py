@@ -24,7 +24,7 @@ WHEELS = read_list(GPU / "wheels.txt")
 LEFT_OUT = read_list(GPU / "left_out.txt")
 
 
-def test_everything_is_on_the_machine_or_fetched_or_left_out() -> None:
+def test_every_requirement_is_installed_downloaded_or_skipped() -> None:
     start = [path for folder in START for path in sorted((ROOT / folder).rglob("*.py"))]
     needs = [
         *imported_packages([*start, ROOT / "tests" / "conftest.py"]),
@@ -112,7 +112,7 @@ def test_duplicate_entries(tmp_path: Path) -> None:
 
 
 def fetch(folder: Path) -> tuple[int, str, str]:
-    """Exit status and output of ``wheels.sh`` where every download fails."""
+    """Run ``wheels.sh`` with failing downloads, and return exit status and output."""
     done = subprocess.run(
         [GPU / "wheels.sh", folder],
         env=os.environ | {"PYTHON": "false"},
@@ -125,7 +125,7 @@ def fetch(folder: Path) -> tuple[int, str, str]:
 
 @pytest.fixture
 def complete(tmp_path: Path) -> Path:
-    """A folder with a file of 2 MB for every wheel."""
+    """Create a folder with a file of 2 MB for every wheel."""
     for name in WHEELS:
         file = tmp_path / f"{name.replace('-', '_')}-{PINS[name]}-py3-none-any.whl"
         file.touch()
@@ -139,7 +139,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert fetch(folder) == (1, "", message)
 
 
-def test_wheels_that_are_present_are_not_fetched_again(complete: Path) -> None:
+def test_existing_wheels_are_not_downloaded_again(complete: Path) -> None:
     status, sizes, errors = fetch(complete)
     assert (status, errors) == (0, "")
     *of_wheels, of_all = sizes.splitlines()

@@ -1,6 +1,6 @@
 """Fixtures of the tests that run on a CUDA device: ``pytest -m gpu``.
 
-``pytest -m gpu --gpu-device cpu`` runs the same tests on the CPU; ``-m "gpu and not slow"`` takes
+``pytest -m gpu --gpu-device cpu`` runs the same tests on the CPU; ``-m "gpu and not slow"`` runs
 the smallest models only.
 """
 
@@ -22,7 +22,7 @@ from training.trainer import TrainResult, train
 
 HERE = Path(__file__).parent
 TOOL = 4
-"""Number of a tool of ``sys.monitoring`` that is reserved for nobody."""
+"""Tool number of ``sys.monitoring`` that is not reserved."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Make sure that a test calls every function that its ``gpu`` marks name."""
+    """Check that a test calls every function that its ``gpu`` marks name."""
     on_cuda = pyfuncitem.config.getoption("--gpu-device") == "cuda"
     names = [
         name
@@ -97,7 +97,7 @@ def device(pytestconfig: pytest.Config) -> torch.device:
 
 @pytest.fixture(autouse=True)
 def _clean_device(device: torch.device) -> Iterator[None]:
-    """Skip every test without a device; undo the switches that Ultralytics' trainings leave."""
+    """Skip tests without a device, and restore switches that Ultralytics' trainings change."""
     yield
     if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(False)

@@ -1,4 +1,4 @@
-"""Assignments of the device against those of the CPU, from tables of predictions."""
+"""Assignments on the device compared with those on the CPU, from tables of predictions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ IMGSZ, STRIDES, N_CLASSES = (96, 160), [8, 16, 32], 3
 
 
 def scene(counts: list[int], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Draw padded truths, and predictions that fit them."""
+    """Draw padded ground truth, and predictions that fit it."""
     generator = torch.Generator().manual_seed(1)
     points = Anchors.of_image(IMGSZ, STRIDES).points_xy
     n_images, most = len(counts), max(counts)

@@ -1,4 +1,4 @@
-"""Losses of the device against those of the CPU, from the same outputs of a head."""
+"""Losses on the device compared with those on the CPU, from the same head outputs."""
 
 import functools
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from training.heads.head_config import BoxBranch
 from training.losses.detection import UNUSED, LossOptions, PairCounter, detection_criterion
 
 Results = tuple[dict[str, Tensor], list[Assignment]]
-"""Losses, their parts and gradients by name; and the assignment of each branch."""
+"""Losses, their parts and gradients by name, and the assignment of each branch."""
 
 N_IMAGES, SIDE = 3, 128
 COUNTS = 30, 0, 9
@@ -41,7 +41,7 @@ MODELS = (
     pytest.param("yolo26n", marks=slow),
     pytest.param("yolo11n", marks=slow),
 )
-"""A head with bins, one with two branches and none, and a larger one."""
+"""Heads with bins, with two branches but no bins, and with more levels."""
 OPTIONS = [
     LossOptions(assigner=assigner, similarity=similarity)
     for assigner in UNUSED
@@ -69,7 +69,7 @@ def name_of(options: LossOptions) -> str:
 
 @functools.cache
 def built(name: str, box: BoxBranch | None, device: torch.device = CPU) -> DetectionModel:
-    """Build a model once for each device."""
+    """Build a model, cached per device."""
     if device != CPU:
         return model_on(built(name, box), device)
     model = with_heads(single(name), config(box)) if box else single(name)
@@ -89,8 +89,8 @@ def results_on(
     Args:
         device: Device of the model.
         model: Only its head is read.
-        options: How to assign and weigh.
-        outputs: Of the head, on any device.
+        options: Options of the loss.
+        outputs: Outputs of the head, on any device.
         batch: Labels of the images, on any device.
     """
     criterion = detection_criterion(model, options)
@@ -108,7 +108,7 @@ def results_on(
 
 @contextmanager
 def never_waiting() -> Iterator[None]:
-    """Let torch raise where the host would wait for the CUDA device."""
+    """Make torch raise an error if the host would wait for the CUDA device."""
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -126,7 +126,7 @@ def compare(
     dtype: torch.dtype = torch.float32,
     **more: Tensor,
 ) -> None:
-    """Compare losses, gradients and positives; with the number of pairs no host may wait."""
+    """Compare losses, gradients and positives; with a known number of pairs nothing may wait."""
     outputs = outputs_of(name, box, counts, dtype)
     batch = labels_of(counts, N_CLASSES, SIDE) | more
     expected = results_on(CPU, built(name, box), options, outputs, batch)
@@ -139,7 +139,7 @@ def compare(
 
 
 def assert_same_results(found: Results, reference: Results, *, has_labels: bool) -> None:
-    """Compare what both devices computed."""
+    """Compare the results of both devices."""
     (results, of_device), (expected, of_cpu) = found, reference
     assert len(of_cpu) == len(of_device) > 0
     for branch, (own, wanted) in enumerate(zip(of_device, of_cpu, strict=True)):
@@ -170,7 +170,7 @@ def test_losses_and_gradients(
 @pytest.mark.usefixtures("exact_fp32")
 @pytest.mark.parametrize("options", OPTIONS, ids=name_of)
 @pytest.mark.parametrize("name", MODELS)
-def test_all_assigners_overlaps_and_class_losses(
+def test_all_assigners_similarities_and_class_losses(
     name: str, options: LossOptions, device: torch.device
 ) -> None:
     compare(name, "separate", device, COUNTS, options)

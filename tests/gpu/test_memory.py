@@ -43,7 +43,7 @@ def run(*words: object) -> Result:
 )
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "boxes"), [("fp32", 120), ("bf16", 121), ("fp16", 122)])
-def test_prediction_is_near_the_measurement(
+def test_prediction_matches_the_measurement(
     precision: Precision, boxes: int, device: torch.device
 ) -> None:
     used: Any = available(precision, device)
@@ -52,7 +52,7 @@ def test_prediction_is_near_the_measurement(
         n_classes=3,
         imgsz=128 if device.type == "cpu" else 256,
         batch=8,
-        boxes=boxes,  # in each test another number, because predictions are cached
+        boxes=boxes,  # a different number in each test, because predictions are cached
         precision=used,
         device="cuda" if device.type == "cuda" else "cpu",
     )
@@ -60,7 +60,7 @@ def test_prediction_is_near_the_measurement(
     predicted = predict_step(spec)
     assert measured.total_bytes > 0
     assert measured.reserved_bytes > 0 or device.type == "cpu"
-    # At such sizes the working memory of the libraries is most of a GPU's step.
+    # At such sizes the workspace of the libraries dominates a GPU's step.
     factor = 3 if device.type == "cuda" else 1.1
     assert 1 / factor < measured.total_bytes / predicted.allocated_bytes < factor, (
         f"measured {measured.total_bytes:,}, reserved {measured.reserved_bytes:,}, "

@@ -60,7 +60,7 @@ def test_a_plain_training(
 
 
 def assigners_of(trainer: Any) -> list[type]:  # noqa: ANN401
-    """Name the assigners of a trainer's loss, one for each branch of the head."""
+    """List the assigner types of a trainer's loss, one per branch of the head."""
     criterion = trainer.model.criterion
     branches = [getattr(criterion, name, None) for name in ("one2many", "one2one")]
     losses = [branch for branch in branches if branch is not None] or [criterion]

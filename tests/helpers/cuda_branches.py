@@ -47,7 +47,7 @@ def cuda_functions(root: Path) -> dict[str, int]:
 
 
 def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
-    """Give the functions of a module or class with their qualified names, outer before inner.
+    """Yield the functions of a module or class with their qualified names, outer before inner.
 
     A function within a function belongs to the outer one and is not listed.
     """
@@ -61,7 +61,7 @@ def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]
 
 
 def own_nodes(function: Function) -> Iterator[ast.expr | ast.keyword]:
-    """Give the expressions in a function's body, without its annotations and docstring."""
+    """Yield the expressions in a function's body, without annotations and docstring."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     for statement in body:
         for node in ast.walk(statement):
@@ -70,7 +70,7 @@ def own_nodes(function: Function) -> Iterator[ast.expr | ast.keyword]:
 
 
 def mentions_cuda(node: ast.expr | ast.keyword) -> bool:
-    """Tell whether an expression is one that code for CUDA, or for a device type, contains."""
+    """Check whether an expression is typical of code for CUDA or for a device type."""
     match node:
         case ast.Constant(value=str(text)):
             return bool(CUDA_NAME.fullmatch(text))
@@ -90,7 +90,7 @@ def is_device(node: ast.expr) -> bool:
 
 
 def mentions_cpu(node: ast.expr) -> bool:
-    """Tell whether ``"cpu"`` is in an expression."""
+    """Check whether an expression contains ``"cpu"``."""
     return any(isinstance(n, ast.Constant) and n.value == "cpu" for n in ast.walk(node))
 
 
@@ -98,10 +98,10 @@ def named_functions(folder: Path) -> dict[str, list[str]]:
     """Read the names in ``@pytest.mark.gpu(covers=[...], covers_on_cuda=[...])``.
 
     Args:
-        folder: Of the test modules.
+        folder: Folder of the test modules.
 
     Returns:
-        The tests that name each function.
+        Names of the tests that name each function.
     """
     named: dict[str, list[str]] = {}
     for path in sorted(folder.glob("test_*.py")):
@@ -112,7 +112,7 @@ def named_functions(folder: Path) -> dict[str, list[str]]:
 
 
 def covered_names(test: Function) -> Iterator[str]:
-    """Give the functions that a test's ``gpu`` marks name."""
+    """Yield the functions that a test's ``gpu`` marks name."""
     for mark in test.decorator_list:
         if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.gpu":
             for keyword in mark.keywords:

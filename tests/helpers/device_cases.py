@@ -1,4 +1,4 @@
-"""The same inputs on two devices, and comparisons whose messages show what differs.
+"""Identical inputs on two devices, and comparisons whose messages show the differences.
 
 Shapes: B images, A anchor points, C classes, M positives.
 """
@@ -20,10 +20,10 @@ from training.heads.distance_bins import bin_values
 
 Module = TypeVar("Module", bound=nn.Module)
 SHOWN = 5
-"""Differences that a message lists."""
+"""Number of differences that a message lists."""
 CPU = torch.device("cpu")
 CELL_PX = 32
-"""Side of a cell that holds two boxes."""
+"""Side of a cell with two boxes in pixels."""
 
 
 def moved(value: Any, device: torch.device) -> Any:  # noqa: ANN401
@@ -45,9 +45,9 @@ def model_on(model: Module, device: torch.device) -> Module:
 def paired_boxes(count: int, imgsz: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Draw boxes in pairs that compete for anchor points, each pair in a cell of its own.
 
-    Whatever anchor point lies in a box, a prediction of the nearest box overlaps it well. So no
-    metric is 0 or close to 0, where equal values would be taken in another order on a GPU, and
-    where rounding would be magnified.
+    At any anchor point inside a box, a prediction of the nearest box has a high overlap. So no
+    metric is 0 or close to 0, where ties could be decided differently on a GPU, and rounding would
+    be magnified.
 
     Args:
         count: Number of boxes.
@@ -75,7 +75,7 @@ def fitting_boxes(boxes_xyxy: Tensor, points_xy: Tensor, generator: torch.Genera
         generator: Source of the random numbers.
 
     Returns:
-        Pixels, shape ``(A, 4)``; boxes of 16 px around the points where there is nothing to
+        Boxes in pixels, shape ``(A, 4)``; boxes of 16 px around the points if there is nothing to
         predict.
     """
     noise = torch.rand(len(points_xy), 4, generator=generator) * 3 - 1.5
@@ -86,11 +86,11 @@ def fitting_boxes(boxes_xyxy: Tensor, points_xy: Tensor, generator: torch.Genera
 
 
 def labels_of(counts: Sequence[int], n_classes: int, side: int) -> dict[str, Tensor]:
-    """Draw the labels of a batch, sorted by image, as a training's loader gives them.
+    """Draw the labels of a batch, sorted by image, like the data loader of a training.
 
     Args:
         counts: Symbols of each image.
-        n_classes: C.
+        n_classes: Number of classes, C.
         side: Height and width of the images in pixels.
     """
     n = sum(counts)
@@ -112,12 +112,12 @@ def head_outputs(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Any]:
-    """Make outputs of a model's head that fit the labels of a batch, as in training.
+    """Create outputs of a model's head that fit the labels of a batch, as in training.
 
     Args:
-        model: Detection model on the CPU; only the form of its head matters.
-        batch: From :func:`labels_of`.
-        n_images: B.
+        model: Detection model on the CPU; only the structure of its head matters.
+        batch: Labels from :func:`labels_of`.
+        n_images: Number of images, B.
         side: Height and width of the network input in pixels.
         dtype: Type of the logits.
 
@@ -146,7 +146,7 @@ def head_outputs(
 
 
 def _sides(head: Any, boxes_xyxy: Tensor, side: int, generator: torch.Generator) -> Tensor:  # noqa: ANN401
-    """Logits of the distances to boxes, shape ``(4 * R, A)``; of R = 1, the distances."""
+    """Compute logits of the distances to boxes, shape ``(4 * R, A)``; the distances if R is 1."""
     anchors = Anchors.of_image((side, side), head.stride.tolist())
     boxes = fitting_boxes(boxes_xyxy, anchors.points_xy, generator)
     low_high = torch.cat(
@@ -161,7 +161,7 @@ def _sides(head: Any, boxes_xyxy: Tensor, side: int, generator: torch.Generator)
 
 
 def leaves_of(outputs: dict[str, Any]) -> dict[str, Tensor]:
-    """Give the logits of all branches by name."""
+    """List the logits of all branches by name."""
     leaves: dict[str, Tensor] = {}
     for name, own in outputs.items():
         if isinstance(own, dict):
@@ -172,7 +172,7 @@ def leaves_of(outputs: dict[str, Any]) -> dict[str, Tensor]:
 
 
 class NotedAssignments(Assigner):
-    """Assigns as another assigner, and keeps the results."""
+    """Wraps an assigner and keeps its assignments."""
 
     def __init__(self, assigner: Assigner) -> None:
         self.assigner = assigner
@@ -184,7 +184,7 @@ class NotedAssignments(Assigner):
 
 
 def noted(criterion: Any) -> list[NotedAssignments]:  # noqa: ANN401
-    """Keep the assignments of a loss; one list for each branch of the head."""
+    """Record the assignments of a loss, one list per branch of the head."""
     branches = [getattr(criterion, name, None) for name in ("one2many", "one2one")]
     kept = []
     for loss in [own for own in branches if own is not None] or [criterion]:
@@ -194,13 +194,13 @@ def noted(criterion: Any) -> list[NotedAssignments]:  # noqa: ANN401
 
 
 def assert_near(name: str, result: Tensor, expected: Tensor, share: float = 1e-4) -> None:
-    """Compare up to a share of each element plus the same share of the largest element.
+    """Compare up to a fraction of each element plus the same fraction of the largest element.
 
     Args:
-        name: Tensor's name in the message.
-        result: From the device.
-        expected: From the CPU, of the same shape and type.
-        share: Largest difference, relative.
+        name: Name of the tensor in the message.
+        result: Tensor from the device.
+        expected: Tensor from the CPU, of the same shape and type.
+        share: Largest relative difference.
     """
     assert result.shape == expected.shape, f"{name}: {result.shape}, expected {expected.shape}"
     assert result.dtype == expected.dtype, f"{name}: {result.dtype}, expected {expected.dtype}"
@@ -222,7 +222,7 @@ def assert_near(name: str, result: Tensor, expected: Tensor, share: float = 1e-4
 
 
 def assert_same_positives(name: str, result: Assignment, expected: Assignment) -> None:
-    """Compare which anchor point of which image predicts which box, then scores and weights."""
+    """Compare the assigned boxes of all anchor points, and then scores and weights."""
     rows = [dict(zip(places_of(one), one.gts.tolist(), strict=True)) for one in (result, expected)]
     if rows[0] != rows[1]:
         differing = [p for p in sorted(rows[0].keys() | rows[1].keys()) if differs(p, *rows)]
@@ -244,7 +244,7 @@ def assert_same_positives(name: str, result: Assignment, expected: Assignment) -
 
 
 def places_of(assignment: Assignment) -> list[tuple[int, int]]:
-    """Give the image and anchor point of each positive."""
+    """List image and anchor point of each positive."""
     images, anchors = assignment.images.tolist(), assignment.anchors.tolist()
     return list(zip(images, anchors, strict=True))
 
@@ -256,12 +256,12 @@ def differs(place: tuple[int, int], *rows: dict[tuple[int, int], int]) -> bool:
 def assert_same_pages(
     result: Sequence[Page], expected: Sequence[Page], *, most_unmatched: float = 0.02
 ) -> None:
-    """Compare the symbols of pages; suppression may choose otherwise between near-equal boxes.
+    """Compare the symbols of pages; NMS may select differently among nearly equal boxes.
 
     Args:
-        result: From the device.
-        expected: From the CPU.
-        most_unmatched: Share of the symbols that may have no counterpart within 0.5 px and a
+        result: Pages from the device.
+        expected: Pages from the CPU.
+        most_unmatched: Fraction of the symbols that may have no counterpart within 0.5 px and a
             score within 0.002.
     """
     assert [page.image for page in result] == [page.image for page in expected]

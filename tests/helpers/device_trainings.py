@@ -32,7 +32,7 @@ MODELS = (
 
 
 def option_of(device: torch.device) -> str:
-    """Write a device as ``omr train --device`` takes it."""
+    """Format a device as a value of ``omr train --device``."""
     return "cpu" if device.type == "cpu" else str(device.index)
 
 
@@ -72,20 +72,20 @@ def losses_in(run: Path) -> list[dict[str, float]]:
 
 
 def assert_finite(losses: list[dict[str, float]], n_epochs: int) -> None:
-    """Make sure that every epoch has its losses, and none is NaN or Inf."""
+    """Check that every epoch has finite losses."""
     assert len(losses) == n_epochs, losses
     assert all(len(row) == 3 for row in losses), losses
     assert all(math.isfinite(value) for row in losses for value in row.values()), losses
 
 
 def batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
-    """Give the batches of an epoch as the network takes them."""
+    """List the batches of an epoch in the format of the network."""
     for batch in trainer.train_loader:
         yield trainer.preprocess_batch(batch)
 
 
 def take_step(trainer: OmrTrainer, batch: dict[str, Any]) -> None:
-    """Take a step as Ultralytics' loop does."""
+    """Run a step like Ultralytics' loop."""
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(trainer.state.precision)
     trainer.state.batches_done += 1
     with torch.autocast(trainer.device.type, dtype=half, enabled=half is not None):

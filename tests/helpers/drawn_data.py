@@ -1,4 +1,4 @@
-"""Small data sets drawn on the spot."""
+"""Small synthetic data sets."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SHAPES = {0: (10, 8), 1: (2, 28), 2: (30, 6)}
 
 
 def make_dataset(root: Path, *, n_images: int = 6, side: int = 96, n_symbols: int = 9) -> Path:
-    """Draw a YOLO folder: noteheads, stems and beams in black on white."""
+    """Create a YOLO folder with noteheads, stems and beams in black on white."""
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         (root / "images" / split).mkdir(parents=True)

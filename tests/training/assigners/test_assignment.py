@@ -53,7 +53,7 @@ def test_pairs(boxes: list[list[float]], pairs: list[tuple[int, int]]) -> None:
     assert gts.dtype == points.dtype == torch.int64
 
 
-def test_a_length_for_each_level() -> None:
+def test_small_boxes_may_have_one_length_per_level() -> None:
     anchors = Anchors.of_image((32, 64), [16, 32])
     dot = targets_of([[15, 15, 17, 17]])
     cases: list[tuple[SmallBoxes, list[int]]] = [
@@ -63,7 +63,7 @@ def test_a_length_for_each_level() -> None:
         ((0.0, 66.0), [8, 9]),
     ]
     for small_boxes, expected in cases:
-        # The dot lies between the points of the finer level, on the first of the coarser.
+        # The dot is between the points of the finer level, on the first point of the coarser one.
         assert candidate_pairs(anchors, dot, small_boxes)[1].tolist() == expected
 
 
@@ -94,7 +94,7 @@ def test_other_policies_are_refused(small_boxes: SmallBoxes) -> None:
         SparseSimOTA(num_classes=1, small_boxes=small_boxes)
 
 
-def test_a_length_is_missing() -> None:
+def test_a_missing_length_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^small_boxes: 1 lengths; expected one per level \(2\)$"):
         min_sides([8.0], [8, 16])
 
@@ -114,7 +114,7 @@ box = st.tuples(numbers, numbers, sizes, sizes).map(
     imgsz=st.sampled_from([(32, 96), (64, 64), (320, 160)]),
     strides=st.sampled_from([[8, 16, 32], [16], [32, 4], [4, 8, 16, 32]]),
 )
-def test_pairs_are_ultralytics(
+def test_pairs_equal_ultralytics(
     boxes: list[list[float]], imgsz: tuple[int, int], strides: list[int]
 ) -> None:
     anchors, targets = Anchors.of_image(imgsz, strides), targets_of(boxes)
@@ -159,7 +159,7 @@ def test_pairs_are_near_the_centre(
 
 @settings(deadline=None)
 @given(boxes=st.lists(box, max_size=8), radius=st.sampled_from([0.5, 2.5]))
-def test_a_radius_only_takes_away(boxes: list[list[float]], radius: float) -> None:
+def test_a_radius_only_removes_pairs(boxes: list[list[float]], radius: float) -> None:
     anchors, targets = Anchors.of_image((64, 96), [8, 16]), targets_of(boxes)
     few = torch.stack(candidate_pairs(anchors, targets, "none", radius), dim=1)
     every = torch.stack(candidate_pairs(anchors, targets, "none"), dim=1)
@@ -178,7 +178,7 @@ def test_size(imgsz: tuple[int, int], strides: list[float], size: tuple[int, int
     assert Anchors.of_image(imgsz, strides).size == size
 
 
-def test_points_are_ultralytics() -> None:
+def test_points_equal_ultralytics() -> None:
     strides = [8, 16, 32]
     features = [torch.empty(1, 1, 96 // stride, 160 // stride) for stride in strides]
     points, each = make_anchors(features, strides)
@@ -195,7 +195,7 @@ def test_no_levels() -> None:
     assert len(candidate_pairs(anchors, targets_of([[0, 0, 9, 9]]))[0]) == 0
 
 
-def test_sides_that_are_no_multiples_are_refused() -> None:
+def test_sides_must_be_multiples_of_the_strides() -> None:
     with pytest.raises(ValueError, match=r"^imgsz: \(64, 72\) is not a multiple .* \[8, 16\]$"):
         Anchors.of_image((64, 72), [8, 16])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from training.assigners.assignment import Anchors
 
 RECORDED = "8.4.145"
-"""The oldest Ultralytics that is supported."""
+"""Oldest supported version of Ultralytics."""
 GOLDEN = Path(__file__).parent / f"golden_tal_{RECORDED}.json"
 
 Row = tuple[int, int, int, list[float], str]
@@ -26,14 +26,14 @@ def drawn(
     whole: bool = False,
     topk2: int | None = None,
 ) -> Case:
-    """A case of numpy's PCG64, which draws the same numbers everywhere and for ever.
+    """Draw a case with numpy's PCG64, whose numbers are the same on every platform.
 
     Args:
-        seed: Of the generator.
+        seed: Seed of the generator.
         counts: Boxes of each image.
-        sides: Shortest and longest of a true box, pixels.
-        whole: Coordinates and scores in coarse steps, and every third box like the one before.
-        topk2: Of the assigner.
+        sides: Shortest and longest side of a true box in pixels.
+        whole: Whether to use coarse coordinates and scores, and to duplicate every third box.
+        topk2: Most points that a box keeps.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     anchors = Anchors.of_image((64, 96), [8, 16, 32])
@@ -75,7 +75,7 @@ CASES = {
 
 
 def record() -> None:
-    """Record the choice of the Ultralytics that is imported.
+    """Record the assignments of the imported Ultralytics.
 
     PYTHONPATH=.venv/ultralytics-8.4.145:tests/helpers python tests/training/assigners/test_golden.py
     """
@@ -115,7 +115,7 @@ def rows_of(case: Case) -> list[Row]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_oldest_ultralytics_chose_the_same(name: str) -> None:
+def test_same_as_the_oldest_supported_ultralytics(name: str) -> None:
     expected = [tuple(row) for row in json.loads(GOLDEN.read_text())[name]]
     assert len(expected) > 10
     assert rows_of(CASES[name]) == expected

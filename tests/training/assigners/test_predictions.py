@@ -10,7 +10,7 @@ from torch.nn import functional
 from training.assigners.predictions import PARTS, DensePredictions, check_shape, per_distinct_slot
 
 places = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=40)
-"""Of 3 images with 7 anchor points, in any order, some of them several times."""
+"""Slots of 3 images with 7 anchor points, unsorted and with duplicates."""
 
 
 def columns_of(rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
@@ -19,7 +19,7 @@ def columns_of(rows: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
 
 
 @given(rows=places)
-def test_every_place_is_worked_out_once(rows: list[tuple[int, int]]) -> None:
+def test_every_distinct_slot_is_computed_once(rows: list[tuple[int, int]]) -> None:
     asked: list[int] = []
 
     def compute(slots: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def test_every_place_is_worked_out_once(rows: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize("n_images", [0, 1])
-def test_no_places(n_images: int) -> None:
+def test_no_slots(n_images: int) -> None:
     images, points = columns_of([])
     found = per_distinct_slot(
         lambda slots: torch.zeros(len(slots), 5), images, points, (n_images, 4)
@@ -41,7 +41,7 @@ def test_no_places(n_images: int) -> None:
     assert found.shape == (0, 5)
 
 
-def test_a_large_table_is_worked_through_in_parts() -> None:
+def test_a_large_table_is_processed_in_parts() -> None:
     sizes = []
 
     def compute(slots: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def test_a_large_table_is_worked_through_in_parts() -> None:
 def tables(n_classes: int = 3, dtype: torch.dtype = torch.float32) -> DensePredictions:
     generator = torch.Generator().manual_seed(5)
     scores = torch.rand(3, 7, n_classes, generator=generator)
-    # Certain, and so sure as to be certain in single precision.
+    # Exactly 0 or 1, and close enough to be rounded to it in single precision.
     scores[0, ::2, 0], scores[1, ::2, -1], scores[2, 3] = 0, 1, 1e-30
     boxes = torch.rand(3, 7, 4, generator=generator) * 64
     return DensePredictions(table_scores=scores.to(dtype), table_boxes_xyxy=boxes.to(dtype))
@@ -85,7 +85,7 @@ def test_class_costs_are_torchs(n_classes: int, dtype: torch.dtype) -> None:
     assert torch.equal(predictions.table_scores, before)
 
 
-def test_a_place_may_be_asked_for_several_classes() -> None:
+def test_a_slot_may_be_read_for_several_classes() -> None:
     predictions, labels = tables(), torch.tensor([2, 0, 2, 1])
     images, points = torch.tensor([1, 1, 0, 1]), torch.tensor([6, 6, 2, 6])
     wanted = functional.one_hot(labels, 3).float()
@@ -97,7 +97,7 @@ def test_a_place_may_be_asked_for_several_classes() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_what_is_at_a_place(dtype: torch.dtype) -> None:
+def test_values_at_slots(dtype: torch.dtype) -> None:
     predictions, (images, points) = tables(dtype=dtype), EVERYWHERE
     assert predictions.shape == (3, 7, 3)
     boxes = predictions.boxes_xyxy(images, points)
@@ -107,7 +107,7 @@ def test_what_is_at_a_place(dtype: torch.dtype) -> None:
     assert boxes.dtype == scores.dtype == torch.float32
 
 
-def test_nothing_is_asked_for() -> None:
+def test_no_requests() -> None:
     predictions, none = tables(), torch.empty(0, dtype=torch.int64)
     assert predictions.class_costs(none, none, none).shape == (0,)
     assert predictions.scores(none, none, none).shape == (0,)
@@ -115,7 +115,7 @@ def test_nothing_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 4), (2, 7, 4), (3, 7, 5), (3, 7)])
-def test_tables_that_do_not_go_together_are_refused(shape: tuple[int, ...]) -> None:
+def test_tables_of_different_shapes_are_refused(shape: tuple[int, ...]) -> None:
     message = f"predictions: scores have shape (3, 7, 2), but boxes {shape}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         DensePredictions(table_scores=torch.zeros(3, 7, 2), table_boxes_xyxy=torch.zeros(shape))

@@ -52,7 +52,9 @@ def test_iou_and_ciou(pred: list[float], value: float, complete: float) -> None:
 
 
 @given(boxes=st.lists(box, min_size=1, max_size=6), others=st.lists(box, min_size=6, max_size=6))
-def test_iou_and_ciou_are_torchvisions(boxes: list[list[float]], others: list[list[float]]) -> None:
+def test_iou_and_ciou_equal_torchvision(
+    boxes: list[list[float]], others: list[list[float]]
+) -> None:
     gt, pred = torch.tensor(boxes), torch.tensor(others[: len(boxes)])
     torch.testing.assert_close(iou(gt, pred), box_iou(gt, pred).diagonal(), rtol=1e-4, atol=1e-5)
     complete = 1 - complete_box_iou_loss(pred, gt)
@@ -73,7 +75,7 @@ def test_dilated_stems(pred: list[float], value: float) -> None:
     assert dilated_iou(*pair).item() == pytest.approx(value, abs=1e-6)
 
 
-def test_each_class_by_its_own_measure() -> None:
+def test_each_class_may_have_its_similarity() -> None:
     gt = torch.tensor([[10.0, 10, 12, 50]]).expand(4, 4)
     pred = torch.tensor([[11.0, 10, 14, 50]]).expand(4, 4)
     labels = torch.tensor([2, 0, 1, 2])
@@ -85,7 +87,7 @@ def test_each_class_by_its_own_measure() -> None:
     assert measures.at(labels[:0])(gt[:0], pred[:0]).shape == (0,)
 
 
-def test_lift() -> None:
+def test_raise_scores() -> None:
     overlaps = torch.tensor([[0.0, 1e-30, 0.5], [1.0, 0.25, 0.0]])
     expected = torch.tensor([[0.0, 0.2, 0.6], [1.0, 0.4, 0.0]])
     torch.testing.assert_close(raise_scores(overlaps, 0.2), expected)
@@ -101,13 +103,13 @@ def test_lift() -> None:
         pytest.param([10, 10, 10, 10], 0.243, id="a point in the corner"),
     ],
 )
-def test_nearness(pred: list[float], value: float) -> None:
+def test_nwd(pred: list[float], value: float) -> None:
     stem = torch.tensor([[10.0, 10, 13, 50]])
     assert nwd(stem, torch.tensor([pred])).item() == pytest.approx(value, abs=1e-3)
 
 
 @given(first=box, second=box, factor=st.floats(0.5, 4))
-def test_overlap_is_a_share_and_knows_no_scale(
+def test_similarity_is_between_0_and_1_and_independent_of_scale(
     first: list[float], second: list[float], factor: float
 ) -> None:
     pair = torch.tensor([first]), torch.tensor([second])
@@ -121,14 +123,14 @@ def test_overlap_is_a_share_and_knows_no_scale(
         assert value == ciou
 
 
-def test_a_stem_beside_a_notehead_shaped_box_still_counts() -> None:
+def test_a_stem_near_a_box_of_a_notehead_has_weight() -> None:
     stem, pred = torch.tensor([[50.0, 20, 53, 95]]), torch.tensor([[40.0, 45, 60, 62]])
     assert bbox_iou(stem, pred, xywh=False, CIoU=True).item() < 0.04
     assert ciou_nwd(stem, pred).item() > 0.2
 
 
 def assigned(gt_boxes_xyxy: list[list[float]], pred_boxes_xyxy: list[list[float]]) -> Tensor:
-    """Target scores (A,) of one class, for anchor points at the predictions' centres."""
+    """Compute target scores (A,) of one class, for anchor points at the predictions' centres."""
     gt = torch.tensor([gt_boxes_xyxy], dtype=torch.float32).reshape(1, -1, 4)
     pred = torch.tensor([pred_boxes_xyxy], dtype=torch.float32)
     assigner = SimilarityAssigner(

@@ -28,7 +28,7 @@ def sparse(case: Case, assigner: SparseSimOTA) -> Assignment:
 
 
 def plain(case: Case, assigner: SparseSimOTA) -> Assignment:
-    """In double precision, so that the plain assigner rounds nothing that could matter."""
+    """Run the plain assigner in double precision, to avoid relevant rounding."""
     return plain_simota(
         case.pred_scores.double(),
         case.pred_boxes_xyxy.double(),
@@ -44,10 +44,10 @@ def plain(case: Case, assigner: SparseSimOTA) -> Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """What is decided on in one image, in double precision."""
+    """Costs and similarities of one image in double precision."""
 
     inside: Tensor
-    """Shape ``(G, A)``, as are the two others."""
+    """Mask of candidates, shape ``(G, A)`` like the other two."""
     overlaps: Tensor
     costs: Tensor
     labels: Tensor
@@ -72,11 +72,11 @@ class Tables:
         )
 
     def near(self, costs: Tensor, to: Tensor) -> Tensor:
-        """Whether rounding to single precision could swap two costs."""
+        """Check whether rounding to single precision could swap two costs."""
         return costs.isfinite() & ((costs - to).abs() < 1e-5 * (10 + to))
 
     def numbers(self, assigner: SparseSimOTA) -> tuple[list[int], bool]:
-        """How many points each box takes, and whether that is beyond doubt."""
+        """Compute the number of points of each box, and whether it is independent of rounding."""
         numbers, sure = [], True
         for inside, overlaps in zip(self.inside, self.overlaps, strict=True):
             most = int(inside.sum())
@@ -84,17 +84,17 @@ class Tables:
             most = most if assigner.max_points is None else min(most, assigner.max_points)
             total = float(largest.sum())
             numbers.append(min(max(int(total), 1), most))
-            # Halves and quarters add up to a whole number in any precision.
+            # Sums of halves and quarters are exact in any precision.
             exact = bool((largest * 2**20 == (largest * 2**20).floor()).all())
             if abs(total - round(total)) < 1e-5 and 2 <= round(total) <= most:
                 sure &= exact
         return numbers, sure
 
     def decided(self, assigner: SparseSimOTA, *, equals: bool = True) -> bool:
-        """Whether the choice is one of clear differences and of true equals, for which a rule is.
+        """Check that the selection is independent of rounding.
 
-        Costs are true equals if all that they are made of is. Without ``equals``, boxes that cost
-        a contested point the same leave it undecided.
+        Costs are exactly equal if all their components are. Without ``equals``, a contested point
+        with equal costs counts as undecided.
         """
         numbers, sure = self.numbers(assigner)
         taken = torch.zeros_like(self.inside)
@@ -123,7 +123,7 @@ def decided(case: Case, assigner: SparseSimOTA, *, equals: bool = True) -> bool:
 
 
 def same(case: Case, assigner: SparseSimOTA) -> None:
-    """Compare with the plain assigner, unless rounding decides."""
+    """Compare with the plain assigner, unless the result depends on rounding."""
     assume(decided(case, assigner))
     found, expected = sparse(case, assigner), plain(case, assigner)
     order = (found.images * len(case.anchors) + found.anchors).argsort()
@@ -137,7 +137,7 @@ def same(case: Case, assigner: SparseSimOTA) -> None:
 @given(
     case=cases(), radius=st.sampled_from([0.5, 1.5, 2.5, 100.0]), small_boxes=st.sampled_from(SMALL)
 )
-def test_same_as_written_plainly(
+def test_same_as_a_plain_implementation(
     case: Case, radius: float, small_boxes: Literal["ultralytics", "none"]
 ) -> None:
     same(case, replace(assigner_of(case, radius), small_boxes=small_boxes))
@@ -170,7 +170,7 @@ def dots(
 ) -> list[tuple[int, int, float]]:
     """Assign within 64 x 64 px, stride 16, two classes.
 
-    Points with no box given predict one of no size, and those with no scores .5 and .5.
+    Points without a given box predict an empty box, and those without scores 0.5 and 0.5.
 
     Returns:
         Point, box and score of each positive.
@@ -207,10 +207,10 @@ def dots(
 QUAD = [0.0, 0.0, 32.0, 32.0]
 
 
-def test_overlaps_add_up_to_the_number_of_points() -> None:
+def test_similarities_add_up_to_the_number_of_points() -> None:
     three_quarters, all_of_it = [0.0, 0, 32, 24], [0.0, 0, 32, 32]
     preds = {0: [0.0, 0, 16, 32], 1: three_quarters, 4: all_of_it, 5: [8.0, 0, 32, 32]}
-    # .5 + .75 + 1 + .75 = 3: the worst is left out; of the two equals both are in.
+    # .5 + .75 + 1 + .75 = 3: the worst is dropped; both equal ones are selected.
     assert dots([QUAD], preds) == [(1, 0, 0.75), (4, 0, 1.0), (5, 0, 0.75)]
     # .5 + .75 + .75 = 2, and the other 2.5.
     preds[4] = [0.0, 0, 0, 0]
@@ -241,9 +241,9 @@ def test_scores_of_other_classes_cost() -> None:
     assert dots([QUAD], preds, scores=scores) == [(5, 0, 0.5)]
 
 
-def test_an_overlap_counts_three_times_a_class() -> None:
+def test_the_similarity_cost_has_three_times_the_weight_of_a_class() -> None:
     preds = {0: [0.0, 0, 32, 32], 5: [0.0, 0, 16, 32]}
-    # An overlap of .5 costs 3 ln 2 = 2.08 more; ln .5 / .07 = 1.97 is less, ln .5 / .05 more.
+    # An IoU of .5 costs 3 ln 2 = 2.08 more; ln .5 / .07 = 1.97 is less, ln .5 / .05 more.
     assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, max_points=1) == [(0, 0, 1.0)]
     assert dots([QUAD], preds, scores={0: [0.05, 0.5]}, max_points=1) == [(5, 0, 0.5)]
     assert dots([QUAD], preds, scores={0: [0.07, 0.5]}, max_points=1, iou_weight=1.0) == [
@@ -256,15 +256,15 @@ def test_a_contested_point_goes_to_the_cheapest_box() -> None:
     assert dots([QUAD, other], {5: other}) == [(5, 1, 1.0)]
     assert dots([other, QUAD], {5: other}) == [(5, 0, 1.0)]
     assert dots([QUAD, QUAD], {5: other}) == [(5, 0, 0.875)]
-    # Of boxes of different classes the score decides, too.
+    # For boxes of different classes the score matters, too.
     assert dots([QUAD, QUAD], {5: other}, labels=[0, 1], scores={5: [0.2, 0.3]}) == [(5, 1, 0.875)]
 
 
-def test_a_box_may_win_a_point_that_it_did_not_take() -> None:
+def test_a_box_may_win_a_point_that_it_did_not_select() -> None:
     boxes = [[0.0, 0, 32, 32], [0.0, 0, 32, 31], [0.0, 0, 32, 30]]
     preds = {0: boxes[2], 5: [0.0, 0, 32, 30.4]}
-    # The first two want point 5. The third wants point 0 alone, 1 + 30 / 30.4 being less than 2,
-    # but of point 5 it overlaps more than 30.4 / 31, the second's.
+    # The first two select point 5. The third selects point 0 only, because 1 + 30 / 30.4 < 2, but
+    # its IoU at point 5 exceeds the second's, 30.4 / 31.
     assert dots(boxes, preds) == [
         (0, 2, 1.0),
         (5, 2, pytest.approx(30 / 30.4, abs=1e-6)),
@@ -298,7 +298,9 @@ def test_nothing_to_assign(n_images: int, boxes: list[list[float]]) -> None:
     "values", [[math.inf], [math.nan], [-1e30, 1e30], [1e5], [-math.inf, math.inf], [3e38, -3e38]]
 )
 @pytest.mark.parametrize("n_classes", [1, 3])
-def test_boxes_and_predictions_beyond_measure(values: list[float], n_classes: int) -> None:
+def test_boxes_and_predictions_that_are_huge_or_not_finite(
+    values: list[float], n_classes: int
+) -> None:
     generator = torch.Generator().manual_seed(0)
     anchors = Anchors.of_image((64, 96), [8, 16])
     boxes = torch.rand(30, 4, generator=generator) * 64
@@ -332,7 +334,7 @@ def test_no_point_has_two_boxes_and_each_is_a_candidate(case: Case) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(case=cases())
-def test_a_box_that_nobody_competes_with_has_a_point(case: Case) -> None:
+def test_a_box_without_competitors_has_a_point(case: Case) -> None:
     found = sparse(case, assigner_of(case))
     gts, points = candidate_pairs(case.anchors, case.targets, radius=2.5)
     slots = case.targets.images[gts] * len(case.anchors) + points
@@ -350,20 +352,20 @@ def test_order_of_boxes_does_not_matter(case: Case, seed: int) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases(), seed=st.integers(0, 2**32))
-def test_images_may_be_mixed(case: Case, seed: int) -> None:
+def test_boxes_of_different_images_may_alternate(case: Case, seed: int) -> None:
     in_any_order(assigner_of(case), case, seed, within_images=False)
 
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_images_do_not_matter_to_each_other(case: Case) -> None:
+def test_images_do_not_affect_each_other(case: Case) -> None:
     one_by_one(assigner_of(case), case)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_half_precision_is_worked_on_in_single(dtype: torch.dtype, case: Case) -> None:
+def test_half_precision_is_processed_in_single_precision(dtype: torch.dtype, case: Case) -> None:
     half, assigner = case.of_type(dtype), assigner_of(case)
     identical(sparse(half, assigner), sparse(half.of_type(torch.float32), assigner))
 
@@ -385,7 +387,7 @@ def test_another_similarity_and_a_minimum_score(case: Case) -> None:
     "options",
     [{"topk": 0}, {"max_points": 0}, {"num_classes": 0}, {"radius": 0.0}, {"radius": -1.0}],
 )
-def test_options_that_cannot_be(options: dict[str, float]) -> None:
+def test_invalid_options(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must be 1 or more; radius: above 0$"):
         SparseSimOTA(**{"num_classes": 1} | options)  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ def of_case(case: Case, assigner: StaticAssigner) -> Assignment:
 
 
 def plain(case: Case, assigner: StaticAssigner) -> dict[tuple[int, int], int]:
-    """The box of each image and point, box after box, in single precision."""
+    """Assign each image and point to a box, with a loop over boxes, in single precision."""
     points, strides = case.anchors.points_xy.numpy(), case.anchors.strides.numpy()
     owners: dict[tuple[int, int], int] = {}
     for image in range(len(case.mask)):
@@ -56,7 +56,7 @@ def plain(case: Case, assigner: StaticAssigner) -> dict[tuple[int, int], int]:
 
 @settings(max_examples=80, deadline=None)
 @given(case=cases(), assigner=assigners)
-def test_same_as_written_plainly(case: Case, assigner: StaticAssigner) -> None:
+def test_same_as_a_plain_implementation(case: Case, assigner: StaticAssigner) -> None:
     found = of_case(case, assigner)
     where = zip(found.images.tolist(), found.anchors.tolist(), strict=True)
     assert dict(zip(where, found.gts.tolist(), strict=True)) == plain(case, assigner)
@@ -79,13 +79,15 @@ def test_order_of_boxes_does_not_matter(case: Case, assigner: StaticAssigner, se
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases(), assigner=assigners, seed=st.integers(0, 2**32))
-def test_images_may_be_mixed(case: Case, assigner: StaticAssigner, seed: int) -> None:
+def test_boxes_of_different_images_may_alternate(
+    case: Case, assigner: StaticAssigner, seed: int
+) -> None:
     in_any_order(assigner, case, seed, within_images=False)
 
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases(), assigner=assigners)
-def test_images_do_not_matter_to_each_other(case: Case, assigner: StaticAssigner) -> None:
+def test_images_do_not_affect_each_other(case: Case, assigner: StaticAssigner) -> None:
     one_by_one(assigner, case)
 
 
@@ -96,7 +98,7 @@ def placed(
     strides: tuple[int, ...] = (16,),
     n_images: int = 1,
 ) -> list[tuple[int, int]]:
-    """Point and box of each positive within 64 x 64 px."""
+    """Assign within 64 x 64 px, and list point and box of each positive."""
     anchors = Anchors.of_image((64, 64), strides)
     none = torch.zeros(len(boxes), dtype=torch.int64)
     targets = Targets(
@@ -184,7 +186,7 @@ def test_points(
         ((9000, 1), 32),
     ],
 )
-def test_the_longer_side_decides_on_the_level(
+def test_the_longer_side_determines_the_level(
     sides: tuple[float, float], stride: int, strides: tuple[int, ...]
 ) -> None:
     width, height = sides
@@ -198,7 +200,7 @@ def test_the_longer_side_decides_on_the_level(
     assert anchors.points_xy[points].tolist() == corners
 
 
-def test_boxes_of_two_levels_do_not_quarrel() -> None:
+def test_boxes_of_two_levels_do_not_compete() -> None:
     found = placed([[4, 4, 4, 4], [0, 0, 48, 48]], StaticAssigner(level_size=2.0), strides=(32, 8))
     # Four points of stride 32, then those of stride 8.
     assert found == [(4, 0), (0, 1), (1, 1), (2, 1), (3, 1)]
@@ -206,6 +208,6 @@ def test_boxes_of_two_levels_do_not_quarrel() -> None:
 
 @pytest.mark.parametrize("name", ["radius", "level_size", "max_points"])
 @pytest.mark.parametrize("value", [0, -1])
-def test_options_that_cannot_be(name: str, value: int) -> None:
+def test_invalid_options(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=r"^radius, level_size and max_points: must be above 0$"):
         StaticAssigner(**{name: value})

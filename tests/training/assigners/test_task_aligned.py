@@ -234,7 +234,7 @@ def test_order_of_boxes_does_not_matter(case: Case, seed: int) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases(), seed=st.integers(0, 2**32))
-def test_images_may_be_mixed(case: Case, seed: int) -> None:
+def test_boxes_of_different_images_may_alternate(case: Case, seed: int) -> None:
     in_any_order(case.assigner, case, seed, within_images=False)
 
 

@@ -31,7 +31,7 @@ STOCK_INIT = loss.v8DetectionLoss.__init__
 def scene(
     counts: list[int], *, padding: int = 0, dtype: torch.dtype = torch.float32
 ) -> list[Tensor]:
-    """Arguments of an assigner, for 96 x 160 px and strides 8, 16 and 32."""
+    """Draw arguments of an assigner for 96 x 160 px and strides 8, 16 and 32."""
     generator = torch.Generator().manual_seed(1)
     points = Anchors.of_image((96, 160), [8, 16, 32]).points_xy
     n_images, most = len(counts), max(counts, default=0)
@@ -55,7 +55,7 @@ def assigner(kind: type, topk2: int | None = None) -> Any:  # noqa: ANN401
 
 @pytest.mark.parametrize("topk2", [None, 1, 3])
 @pytest.mark.parametrize("counts", [[0], [0, 0], [1], [40], [9, 0, 60, 1]])
-def test_all_five_tensors_are_ultralytics(counts: list[int], topk2: int | None) -> None:
+def test_all_five_tensors_equal_ultralytics(counts: list[int], topk2: int | None) -> None:
     expected = assigner(TaskAlignedAssigner, topk2)(*scene(counts))
     found = assigner(SparseDropIn, topk2)(*scene(counts))
     weight = expected[2].sum(-1) > 0
@@ -65,13 +65,13 @@ def test_all_five_tensors_are_ultralytics(counts: list[int], topk2: int | None) 
         assert got.shape == wanted.shape
         assert torch.equal(got[weight], wanted[weight])
     assert torch.equal(found[2], expected[2])
-    for got, wanted in zip(found, expected, strict=True):  # background, too
+    for got, wanted in zip(found, expected, strict=True):  # including background
         assert torch.equal(got[~expected[3].bool()], wanted[~expected[3].bool()])
 
 
 @pytest.mark.parametrize("topk2", [None, 1])
 @pytest.mark.parametrize("counts", [[0], [1], [9, 0, 60, 1]])
-def test_all_five_tensors_are_those_of_simota(counts: list[int], topk2: int | None) -> None:
+def test_all_five_tensors_equal_simota(counts: list[int], topk2: int | None) -> None:
     scores, boxes, _, gt_labels, gt_boxes, _mask = given = scene(counts)
     places = [(image, place) for image, n in enumerate(counts) for place in range(n)]
     images, rows = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).T
@@ -93,7 +93,7 @@ def test_all_five_tensors_are_those_of_simota(counts: list[int], topk2: int | No
         (positive, (n_images, n_points), torch.bool),
         (chosen, (n_images, n_points), torch.int64),
     ):
-        if any(counts):  # for no boxes at all the answer is the parent's
+        if any(counts):  # without any boxes the parent is called
             assert (found.shape, found.dtype) == (shape, dtype)
     owners = {
         (image, point): (gt, score)
@@ -119,7 +119,7 @@ def test_all_five_tensors_are_those_of_simota(counts: list[int], topk2: int | No
 
 
 @pytest.mark.parametrize("kind", [SparseDropIn, SparseSimOTADropIn])
-def test_padding_changes_nothing(kind: type) -> None:
+def test_padding_does_not_change_the_result(kind: type) -> None:
     plain = assigner(kind)(*scene([5, 0, 30]))
     padded = assigner(kind)(*scene([5, 0, 30], padding=7))
     for got, wanted in zip(padded, plain, strict=True):
@@ -148,7 +148,7 @@ def criterion_of(model: DetectionModel) -> Any:  # noqa: ANN401
 
 
 def leaves_of(predictions: Any) -> list[Tensor]:  # noqa: ANN401
-    """Put random logits that can have a gradient into what a model returned."""
+    """Replace the outputs of a model by random logits that need a gradient."""
     leaves = []
     for name, value in predictions.items():
         if isinstance(value, dict):
@@ -226,7 +226,7 @@ def test_unknown_assigners_are_refused() -> None:
 
 
 def losses_of(dataset: Path, out: Path, model: str, expected: type = TaskAlignedAssigner) -> Tensor:
-    """What a plain ``yolo train`` loses in each of four steps, shape ``(4, 3)``."""
+    """Run a plain ``yolo train``, and return the losses of its four steps, shape ``(4, 3)``."""
     offline.block_network()
     trainer = DetectionTrainer(
         overrides={
@@ -237,7 +237,7 @@ def losses_of(dataset: Path, out: Path, model: str, expected: type = TaskAligned
             "epochs": 2,
             "imgsz": 64,
             "batch": 3,
-            "nbs": 3,  # every batch is a step
+            "nbs": 3,  # one optimiser step per batch
             "warmup_epochs": 0,
             "optimizer": "SGD",
             "device": "cpu",
@@ -280,8 +280,8 @@ def test_a_plain_training_with_simota(dataset: Path, tmp_path: Path) -> None:
     "sides", [[(1, 1), (1, 1), (1, 1)], [(9, 11), (5, 6), (3, 3)], [(12, 20), (6, 10), (3, 5)]]
 )
 @pytest.mark.parametrize("backwards", [False, True])
-def test_grid_of(sides: list[tuple[int, int]], *, backwards: bool) -> None:
-    """Sides that are no multiples of a stride are rounded up, as convolutions do."""
+def test_anchors_from_points(sides: list[tuple[int, int]], *, backwards: bool) -> None:
+    """Sides that are not multiples of a stride are rounded up, like in convolutions."""
     step = -1 if backwards else 1
     levels = [
         Level(height=height, width=width, stride=stride)

@@ -15,7 +15,7 @@ from training.losses.detection import LossOptions, detection_criterion
 SIDE = 96
 N_POINTS = 12**2 + 6**2 + 3**2
 N_SIDES = 4 * 18
-"""Of one group: bins for -2 to 15 strides."""
+"""Logits per group: bins for -2 to 15 strides."""
 
 
 def box_maps(model: DetectionModel, n_images: int = 3) -> BoxMaps:
@@ -26,7 +26,7 @@ def box_maps(model: DetectionModel, n_images: int = 3) -> BoxMaps:
 
 
 def table(maps: BoxMaps) -> Tensor:
-    """Of all groups, as it is in training."""
+    """Compute the table of all groups, like in training."""
     levels = zip(maps.branches, maps.maps, strict=True)
     sides = [torch.cat([branch(x).flatten(2) for branch in own], dim=1) for own, x in levels]
     return torch.cat(sides, dim=2)
@@ -42,7 +42,7 @@ def labels_of(n: int) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def test_sides_at_some_places_are_those_of_the_whole_table() -> None:
+def test_sides_at_slots_equal_those_of_the_whole_table() -> None:
     maps = box_maps(with_heads(single("yolo11n"), config("separate")))
     whole = table(maps)
     assert maps.shape == whole.shape == (3, 2 * N_SIDES, N_POINTS)
@@ -57,7 +57,7 @@ def test_sides_at_some_places_are_those_of_the_whole_table() -> None:
 
 
 def with_tables(raw: dict[str, Any]) -> dict[str, Any]:
-    """What a head says in an evaluation, with tables of all sides as in training."""
+    """Evaluate a head with tables of all sides, like in training."""
     tables = {"boxes": table(raw["boxes"])} if "boxes" in raw else {}
     return {k: with_tables(v) if isinstance(v, dict) else v for k, v in raw.items()} | tables
 
@@ -65,7 +65,7 @@ def with_tables(raw: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
 @torch.no_grad()
-def test_the_loss_of_a_validation_is_that_of_the_whole_table(
+def test_the_validation_loss_equals_that_of_the_whole_table(
     name: str, assigner: AssignerName
 ) -> None:
     model = with_heads(single(name), config("separate"))
@@ -82,8 +82,8 @@ def test_the_loss_of_a_validation_is_that_of_the_whole_table(
 
 
 @torch.no_grad()
-def test_what_was_said_in_half_precision_is_said_so_again() -> None:
-    """The loss is worked out outside of autocast."""
+def test_half_precision_is_restored_for_lazy_boxes() -> None:
+    """Compute the boxes outside of autocast, like the loss."""
     model = with_heads(single("yolo11n"), config("separate"))
     criterion = detection_criterion(model, LossOptions())
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -101,10 +101,10 @@ def test_what_was_said_in_half_precision_is_said_so_again() -> None:
 
 
 @pytest.mark.parametrize(("name", "n_classes"), [("yolo11n", 136), ("yolov8n-p2", 42)])
-def test_a_validation_takes_little_more_memory_than_with_a_single_head(
+def test_validation_takes_little_more_memory_than_with_a_single_head(
     name: str, n_classes: int
 ) -> None:
-    """In bytes of tensors at the highest; both grow in step with images and pixels."""
+    """Compare peak bytes of tensors, which grow proportionally with images and pixels."""
     peaks = {}
     for kind in ("single", "separate"):
         model, batch = model_of(name, n_classes, kind), batch_of(2, n_classes)

@@ -22,7 +22,7 @@ from training.losses.head_outputs import HeadOutputs
 
 SIDE = 64
 STEM = [32.0, 6.0, 33.5, 50.0]
-"""Between the anchor points of stride 8 at 28 and 36 px, holding neither."""
+"""Stem between the anchor points of stride 8 at 28 and 36 px, without either."""
 
 
 def new_model(name: str = "yolo11n") -> DetectionModel:
@@ -33,7 +33,7 @@ def new_model(name: str = "yolo11n") -> DetectionModel:
 
 
 class OneBox:
-    """A loss of one box, for which its nearest anchor point alone is responsible."""
+    """Loss of one box, assigned to its nearest anchor point only."""
 
     def __init__(self, model: DetectionModel, box_xyxy: list[float]) -> None:
         options = LossOptions(assigner="static")
@@ -74,10 +74,10 @@ def test_a_new_head_has_no_bins_beyond_its_anchor_points() -> None:
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo12n"])
-def test_new_bins_change_no_prediction(name: str) -> None:
+def test_new_bins_do_not_change_predictions(name: str) -> None:
     model = new_model(name).eval()
     head = model.model[-1]
-    for branch in box_branches(head):  # a trained head's, unlike from bin to bin
+    for branch in box_branches(head):  # like a trained head, different for each bin
         torch.nn.init.normal_(branch[-1].weight, std=0.3)
         torch.nn.init.normal_(branch[-1].bias, std=3)
     image = torch.rand(1, 3, SIDE, SIDE)
@@ -90,7 +90,7 @@ def test_new_bins_change_no_prediction(name: str) -> None:
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-6)
 
 
-def test_bins_that_are_there_already_are_left_alone() -> None:
+def test_existing_bins_do_not_change() -> None:
     head = new_model().model[-1]
     allow_below_zero(head)
     before = [branch[-1] for branch in box_branches(head)]
@@ -98,7 +98,7 @@ def test_bins_that_are_there_already_are_left_alone() -> None:
     assert all(new[-1] is old for new, old in zip(box_branches(head), before, strict=True))
 
 
-def test_bins_that_are_taken_away_leave_the_others() -> None:
+def test_removing_bins_keeps_the_others() -> None:
     head = new_model().model[-1]
     before = [copy.deepcopy(branch[-1]) for branch in box_branches(head)]
     allow_below_zero(head)
@@ -122,7 +122,7 @@ def test_closed_bins_open() -> None:
     assert at_point[:, :2].amin() < -0.01, "a stem beside its point asks for a bin below 0"
 
 
-def test_a_head_without_distributions_is_left_alone() -> None:
+def test_a_head_without_distributions_does_not_change() -> None:
     model = new_model("yolo26n")
     head = model.model[-1]
     before = copy.deepcopy(head.state_dict())
@@ -139,12 +139,12 @@ def test_bins_are_a_copy() -> None:
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_the_distances_of_the_loss_count_from_the_first_bin(signed: bool) -> None:
+def test_distances_in_the_loss_count_from_the_first_bin(signed: bool) -> None:
     model = new_model()
     head = model.model[-1]
     if signed:
         allow_below_zero(head)
-    # The anchor point 4, at (36, 4) px, lies an eighth of a stride to the left of the box.
+    # Anchor point 4, at (36, 4) px, is an eighth of a stride to the left of the box.
     one_box = OneBox(model, [37.0, 2, 39, 10])
     distances = torch.tensor([-0.125, 0.25, 0.375, 0.75]) + 2
     low = distances.floor().long()
@@ -165,7 +165,7 @@ def test_the_distances_of_the_loss_count_from_the_first_bin(signed: bool) -> Non
 
 
 @pytest.mark.parametrize(("signed", "least", "most"), [(False, 0.0, 0.45), (True, 0.8, 1.0)])
-def test_only_signed_distances_can_say_a_stem_beside_its_anchor_point(
+def test_only_bins_below_zero_can_represent_a_stem_beside_its_anchor_point(
     signed: bool, least: float, most: float
 ) -> None:
     model = new_model()
@@ -173,7 +173,7 @@ def test_only_signed_distances_can_say_a_stem_beside_its_anchor_point(
     if signed:
         allow_below_zero(head)
     one_box = OneBox(model, STEM)
-    # The logits themselves are trained: what no logits can say, no network can.
+    # Train the logits themselves: no network can represent more than they can.
     logits = torch.zeros(1, 4 * head.reg_max, 84, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.1)
     for _ in range(300):
@@ -188,7 +188,7 @@ def test_only_signed_distances_can_say_a_stem_beside_its_anchor_point(
     assert least < found < most
 
 
-def test_a_checkpoint_says_the_same_without_this_package(tmp_path: Path) -> None:
+def test_a_checkpoint_predicts_the_same_without_this_package(tmp_path: Path) -> None:
     model = new_model().eval()
     allow_below_zero(model.model[-1])
     file = tmp_path / "model.pt"

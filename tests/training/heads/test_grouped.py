@@ -30,7 +30,7 @@ def config(box: BoxBranch = "shared", **options: Any) -> HeadConfig:  # noqa: AN
 
 @functools.cache
 def trained_a_little(name: str) -> DetectionModel:
-    """A model whose weights are not those of a start."""
+    """Build a model with random weights, unlike a new one."""
     torch.manual_seed(0)
     model = DetectionModel(f"{name}.yaml", nc=N_CLASSES, verbose=False)
     model.args = get_cfg()
@@ -71,7 +71,7 @@ def loss_of(model: DetectionModel, labels: dict[str, Tensor], **options: Any) ->
 
 
 def trunk_gradient(model: DetectionModel) -> Tensor:
-    """All but the head's."""
+    """List the parameters outside the head."""
     return torch.cat([p.grad.flatten() for layer in model.model[:-1] for p in layer.parameters()])
 
 
@@ -84,7 +84,7 @@ def predicted(model: DetectionModel) -> Tensor:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("gate", ["none", "cbam"])
-def test_a_grouped_head_is_at_first_the_single_one(name: str, gate: str) -> None:
+def test_a_new_grouped_head_equals_the_single_head(name: str, gate: str) -> None:
     single, grouped = trained_a_little(name), with_heads(name, config(gate=gate))
     torch.testing.assert_close(predicted(grouped), predicted(single), rtol=1e-5, atol=1e-5)
 
@@ -109,10 +109,10 @@ def test_separate_boxes_do_not_multiply_the_gradient(name: str) -> None:
     assert (ours.norm() / theirs.norm()).item() == pytest.approx(1, abs=0.15)
 
 
-def test_an_anchor_point_can_hold_a_symbol_of_each_group() -> None:
+def test_an_anchor_point_can_predict_a_symbol_of_each_group() -> None:
     labels = {
         "batch_idx": torch.zeros(3),
-        "cls": torch.tensor([[3.0], [0.0], [2.0]]),  # one of each group, at the same place
+        "cls": torch.tensor([[3.0], [0.0], [2.0]]),  # one of each group at the same position
         "bboxes": torch.tensor([[0.5, 0.5, 0.02, 0.03]]).repeat(3, 1),
     }
     counts = {}
@@ -143,7 +143,7 @@ def test_symbols_of_one_group_teach_its_box_branch_only(name: str, assigner: str
 
 
 def gradient_of(model: DetectionModel, group: int) -> Tensor:
-    """Of the last layers of a group."""
+    """List the parameters of a group's last layers."""
     head = model.model[-1]
     layers = head.cv2[0].branches[group][-1], head.cv3[0].towers[group][-1]
     return torch.cat([layer.weight.grad.flatten() for layer in layers])
@@ -155,7 +155,7 @@ def assigner_of(heads: HeadConfig, **options: Any) -> SparseTaskAlignedAssigner:
     return criterion.assigner
 
 
-def test_a_group_measures_fit_in_its_own_way() -> None:
+def test_a_group_may_override_the_similarity() -> None:
     ways: list[dict[str, Any]] = [{}, {"similarity": "nwd", "beta": 2.0}, {"similarity": "iou"}]
     groups = config().groups
     own = HeadConfig(groups=tuple(replace(g, **w) for g, w in zip(groups, ways, strict=True)))
@@ -169,7 +169,7 @@ def test_a_group_measures_fit_in_its_own_way() -> None:
     assert (plain.similarity, plain.beta) == (ciou_nwd, 4)
 
 
-def test_the_weight_of_a_group_is_that_of_its_losses() -> None:
+def test_the_weight_of_a_group_multiplies_its_losses() -> None:
     plain = config("separate")
     (first, *others) = plain.groups
     heavy = replace(plain, groups=(replace(first, weight=3.0), *others))
@@ -213,8 +213,8 @@ def test_predictions_of_a_separate_head_are_the_best_of_all_groups() -> None:
         assert sorted(best[:, 4:].amax(dim=1).tolist()) == sorted(rows.values())[-n_points:]
 
 
-def test_a_separate_head_equals_the_single_one_before_it_learns() -> None:
-    """Its boxes are the same three times, with a part of the scores each."""
+def test_a_new_separate_head_equals_the_single_head() -> None:
+    """Expect each box three times, each with a part of the scores."""
     model, single = with_heads("yolo11n", config("separate")), trained_a_little("yolo11n")
     expected, (_, raw) = predicted(single), model.eval()(images())
     boxes = model.model[-1]._boxes_of_groups(raw)
@@ -233,10 +233,8 @@ def test_the_order_of_groups_and_classes_does_not_matter() -> None:
 
 @pytest.mark.parametrize("box", ["shared", "separate"])
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-def test_other_places_of_the_classes_give_the_outputs_in_other_places(
-    name: str, box: BoxBranch
-) -> None:
-    """Class k of the one model is class ``order.index(k)`` of the other."""
+def test_permuted_classes_give_permuted_outputs(name: str, box: BoxBranch) -> None:
+    """Permute the classes: class k becomes class ``order.index(k)``."""
     order = [2, 0, 4, 1, 3]
     single = copy.deepcopy(trained_a_little(name))
     turned = copy.deepcopy(single)
@@ -254,8 +252,8 @@ def test_other_places_of_the_classes_give_the_outputs_in_other_places(
 
 
 @pytest.mark.parametrize("box", ["shared", "separate"])
-def test_what_a_mask_covers_teaches_nothing(box: BoxBranch) -> None:
-    """Image 0 says nothing of the group of 3 and 1; image 1 speaks of class 0 only."""
+def test_masked_classes_have_no_gradient(box: BoxBranch) -> None:
+    """Image 0 does not label the group of 3 and 1; image 1 labels class 0 only."""
     model = with_heads("yolo11n", config(box))
     mask = torch.tensor([[True, False, True, False, True], [True, False, False, False, False]])
     labels = batch(30, labels=[0]) | {"class_mask": mask}
@@ -278,7 +276,7 @@ def test_what_a_mask_covers_teaches_nothing(box: BoxBranch) -> None:
     assert not never.any()
 
 
-def test_one_image_alone_gives_what_it_gives_among_others() -> None:
+def test_an_image_alone_has_the_same_predictions_as_in_a_batch() -> None:
     model = with_heads("yolo11n", config("separate")).eval()
     with torch.no_grad():
         both, alone = model(images())[1], model(images()[1:])[1]
@@ -312,7 +310,7 @@ def test_a_group_of_one_class_learns(box: BoxBranch) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_single_head_is_left_as_it_was() -> None:
+def test_the_single_head_does_not_change() -> None:
     model = copy.deepcopy(trained_a_little("yolo26n"))
     head = model.model[-1]
     before = {name: value.clone() for name, value in head.state_dict().items()}

@@ -17,7 +17,7 @@ def read(tmp_path: Path, text: str) -> HeadConfig:
     return head_config.load(str(file))
 
 
-def test_everything_that_can_be_said(tmp_path: Path) -> None:
+def test_all_keys_of_a_config(tmp_path: Path) -> None:
     text = TWO.replace("dot]", "dot], weight: 2, similarity: dilated, beta: 3") + (
         "box: separate\ntower: {width: 0.5, depth: 3}\ngate: cbam\nbox_encoding: stock\n"
     )
@@ -34,7 +34,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     )
 
 
-def test_only_groups_must_be_there(tmp_path: Path) -> None:
+def test_only_groups_are_required(tmp_path: Path) -> None:
     config = read(tmp_path, TWO)
     assert (config.box, config.tower_width, config.tower_depth) == ("shared", 1, 2)
     assert (config.gate, config.box_encoding) == ("none", "signed")
@@ -72,7 +72,7 @@ def test_only_groups_must_be_there(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_errors_name_the_place(tmp_path: Path, text: str, reason: str) -> None:
+def test_errors_name_the_location(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(InputError, match=rf"heads\.yaml: .*{reason}"):
         read(tmp_path, text)
 
@@ -85,12 +85,12 @@ def test_groups_must_fit_the_data(tmp_path: Path) -> None:
         config.labels(["notehead", "stems", "beam", "dot"])
 
 
-def test_only_some_of_many_wrong_classes_are_named() -> None:
+def test_only_some_of_many_unknown_classes_are_listed() -> None:
     with pytest.raises(ConfigError, match=r"in the data: \w+, \w+, \w+, \w+.*, \w+ and 75 more$"):
         head_config.load("coco-standard").labels(NAMES)
 
 
-def test_no_such_config() -> None:
+def test_an_unknown_config_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"harmoni \(did you mean harmony\?\)"):
         head_config.load("harmoni")
     with pytest.raises(InputError, match=r"none\.yaml: no such head config"):

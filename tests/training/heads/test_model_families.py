@@ -1,4 +1,4 @@
-"""Every model that Ultralytics has, and our own, with several heads."""
+"""All models of Ultralytics and of omr with several heads."""
 
 import copy
 import io
@@ -19,7 +19,7 @@ from training.models.zoo import known_models, model_file
 
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov7-tiny")
 SIDE = 160
-"""Pixels; the levels at strides 8, 16 and 32 have 525 anchor points."""
+"""Input side in pixels; the levels at strides 8, 16 and 32 have 525 anchor points."""
 
 
 def predicted(model: DetectionModel) -> Tensor:
@@ -29,7 +29,7 @@ def predicted(model: DetectionModel) -> Tensor:
 
 
 def boxes_and_scores(model: DetectionModel) -> Tensor:
-    """Of a separate head all boxes, not the best: rounding may turn their order."""
+    """Compute all boxes of a separate head, because rounding may change the order of the best."""
     head = model.model[-1]
     with torch.no_grad():
         found: Tensor
@@ -43,14 +43,14 @@ def boxes_and_scores(model: DetectionModel) -> Tensor:
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:
-    """Boxes to a thousandth of a pixel; scores to 1e-5."""
+    """Compare boxes to a thousandth of a pixel, and scores to 1e-5."""
     torch.testing.assert_close(found[:, :-3], expected[:, :-3], rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(found[:, -3:], expected[:, -3:], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", known_models())
 def test_every_model_of_every_size_can_have_several_heads(name: str) -> None:
-    """Shapes only: without weights, and without norms, which take longest and change none."""
+    """Check shapes only, without weights and norms, which take longest and do not change them."""
     with (
         torch.device("meta"),
         mock.patch.object(Detect, "bias_init"),
@@ -79,7 +79,7 @@ def test_every_model_of_every_size_can_have_several_heads(name: str) -> None:
 
 @pytest.mark.parametrize("box", ["shared", "separate"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_one_of_each_family_learns(name: str, box: BoxBranch) -> None:
+def test_one_model_of_each_family_learns(name: str, box: BoxBranch) -> None:
     model = with_heads(single(name), config(box, gate="cbam", tower_width=0.5)).train()
     labels = {
         "batch_idx": torch.tensor([0.0, 0.0, 1.0]),
@@ -101,7 +101,7 @@ def _own(module: nn.Module) -> list[Tensor]:
 
 @pytest.mark.parametrize("box", ["shared", "separate"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_one_of_each_family_is_copied_stored_and_fused(name: str, box: BoxBranch) -> None:
+def test_one_model_of_each_family_is_copied_stored_and_fused(name: str, box: BoxBranch) -> None:
     model = with_heads(single(name), config(box, gate="cbam"))
     expected = predicted(model)
     assert expected.shape == (2, 4 + N_CLASSES, 525)
@@ -122,7 +122,7 @@ def test_one_of_each_family_is_copied_stored_and_fused(name: str, box: BoxBranch
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_one_of_each_family_gives_what_a_single_head_gives(name: str) -> None:
+def test_one_model_of_each_family_equals_a_single_head(name: str) -> None:
     expected = predicted(single(name))
     assert_same(predicted(with_heads(single(name), config("shared"))), expected)
     separate = boxes_and_scores(with_heads(single(name), config("separate")))
@@ -134,10 +134,10 @@ def test_one_of_each_family_gives_what_a_single_head_gives(name: str) -> None:
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("box", ["shared", "separate"])
-def test_without_suppression_the_best_are_those_of_a_single_head(
+def test_without_nms_the_best_predictions_equal_those_of_a_single_head(
     box: BoxBranch, fused: bool
 ) -> None:
-    """300 of class and place, of all groups together; each group's boxes are still the same."""
+    """Expect the 300 best of all groups; the boxes of each group do not change."""
     plain, several = single("yolo26n"), with_heads(single("yolo26n"), config(box))
     found = []
     for model in (copy.deepcopy(plain), several):

@@ -26,7 +26,7 @@ from training.heads.size_prior import (
 from training.losses.detection import STOCK, LossOptions, detection_criterion
 
 SIDE = 320
-# Half-size music: width, height and how many of each there are on a tile.
+# Music at half size: width, height and count of each class on a tile.
 SYMBOLS = {
     "notehead": (15, 12, 12),
     "stem": (2, 38, 12),
@@ -38,7 +38,7 @@ SYMBOLS = {
 
 
 def drawn(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Labels (N,) and boxes (N, 4) of a tile, ``cx, cy, w, h`` in pixels."""
+    """Draw labels (N,) and boxes (N, 4) of a tile, ``cx, cy, w, h`` in pixels."""
     rng = np.random.default_rng(seed)
     labels, boxes = [], []
     for label, (width, height, count) in enumerate(SYMBOLS.values()):
@@ -63,7 +63,7 @@ def new_model(name: str) -> DetectionModel:
 
 
 class Remembering(Assigner):
-    """Assigns as another assigner, and keeps what that found."""
+    """Wraps an assigner and keeps its assignments."""
 
     def __init__(self, assigner: Assigner) -> None:
         self.assigner = assigner
@@ -75,7 +75,7 @@ class Remembering(Assigner):
 
 
 def weights_of_classes(model: DetectionModel, options: LossOptions) -> Tensor:
-    """Sum of the target scores that each class is given in the first step, shape ``(C,)``."""
+    """Sum the target scores of each class in the first step, shape ``(C,)``."""
     criterion = detection_criterion(model, options)
     criterion = getattr(criterion, "one2many", criterion)
     labels, boxes = drawn()
@@ -122,7 +122,7 @@ def test_a_prior_is_no_larger_than_the_bins_reach() -> None:
 
 
 @given(st.lists(st.floats(0.02, 14.98), min_size=1, max_size=8))
-def test_start_logits_have_the_wanted_mean(distances: list[float]) -> None:
+def test_start_logits_have_the_given_mean(distances: list[float]) -> None:
     wanted = torch.tensor(distances)
     mean = (start_logits(wanted, 16).softmax(dim=-1) * torch.arange(16)).sum(dim=-1)
     assert torch.allclose(mean, wanted, atol=0.01)
@@ -155,7 +155,7 @@ def test_a_new_head_predicts_its_levels_sizes(name: str, signed: bool) -> None:
         assert torch.equal(head.one2one_cv2[0][-1].bias, head.cv2[0][-1].bias)
 
 
-def test_the_reach_is_what_the_bins_beyond_the_anchor_point_leave() -> None:
+def test_bins_below_zero_reduce_the_reach() -> None:
     head = new_model("yolo11n").model[-1]
     assert reach_of(head) == pytest.approx(14.9)
     allow_below_zero(head)
@@ -163,7 +163,7 @@ def test_the_reach_is_what_the_bins_beyond_the_anchor_point_leave() -> None:
     assert reach_of(new_model("yolo26n").model[-1]) == math.inf
 
 
-def test_one_prior_a_level() -> None:
+def test_there_must_be_one_prior_per_level() -> None:
     with pytest.raises(ValueError, match=r"priors: expected shape \(1, 3, 2\), got \(1, 2, 2\)"):
         set_size_prior(new_model("yolo11n").model[-1], torch.ones(2, 2))
 

@@ -61,7 +61,7 @@ def test_from_configuration_to_prediction(
     assert len(page.labels)
 
 
-def test_each_group_starts_at_its_own_sizes(dataset: Path, tmp_path: Path) -> None:
+def test_each_group_starts_at_the_sizes_of_its_classes(dataset: Path, tmp_path: Path) -> None:
     config = config_of(dataset, tmp_path, heads=heads_file(tmp_path, "box: separate\n"))
     result = train(replace(config, lr=1e-9))
     head = load_weights(result.last).model[-1]
@@ -69,7 +69,7 @@ def test_each_group_starts_at_its_own_sizes(dataset: Path, tmp_path: Path) -> No
     assert not torch.allclose(starts[0], starts[1], atol=0.1)
 
 
-def test_stock_boxes_hold_their_anchor_point(dataset: Path, tmp_path: Path) -> None:
+def test_stock_boxes_contain_their_anchor_point(dataset: Path, tmp_path: Path) -> None:
     more = "box_encoding: stock\n"
     result = train(config_of(dataset, tmp_path, heads=heads_file(tmp_path, more)))
     assert load_weights(result.last).model[-1].dfl.conv.weight.min() == 0
@@ -84,7 +84,7 @@ def test_a_single_head_is_cloned_into_every_group(dataset: Path, tmp_path: Path)
     outputs = []
     for weights in (single.last, grouped.last):
         model = load_weights(weights)
-        for module in model.modules():  # the epoch has moved the statistics
+        for module in model.modules():  # the epoch has changed the statistics
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.reset_running_stats()
         with torch.no_grad():
@@ -92,7 +92,7 @@ def test_a_single_head_is_cloned_into_every_group(dataset: Path, tmp_path: Path)
     torch.testing.assert_close(*outputs, rtol=1e-3, atol=1e-3)  # stored in half precision
 
 
-def test_heads_go_on_with_their_weights(dataset: Path, tmp_path: Path) -> None:
+def test_heads_keep_their_weights_in_further_training(dataset: Path, tmp_path: Path) -> None:
     heads = heads_file(tmp_path, "box: separate\n")
     first = train(config_of(dataset, tmp_path / "first", heads=heads))
     config = config_of(dataset, tmp_path / "second", model=str(first.last))
@@ -106,7 +106,7 @@ def test_heads_go_on_with_their_weights(dataset: Path, tmp_path: Path) -> None:
         train(replace(config, heads=heads), force=True)
 
 
-def test_groups_that_do_not_fit_are_refused_before_anything_is_made(
+def test_groups_that_do_not_fit_are_refused_before_the_training_starts(
     dataset: Path, tmp_path: Path
 ) -> None:
     config = config_of(dataset, tmp_path, heads="harmony")

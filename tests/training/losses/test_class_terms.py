@@ -37,7 +37,7 @@ DENSE: dict[ClassLoss, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "focal": dense_focal,
     "varifocal": dense_varifocal,
 }
-"""Loss of each logit, from logits, targets and what is a positive, all of one shape."""
+"""Compute the loss of each logit from logits, targets and a mask, all of the same shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Case:
     weights: Tensor
 
     def tables(self) -> tuple[Tensor, Tensor]:
-        """Targets and whether there is one, shape ``(B, C, A)`` each."""
+        """Convert positives to a table of targets and a mask, shape ``(B, C, A)`` each."""
         targets = torch.zeros(self.logits.shape, dtype=torch.float64)
         targets[self.where] = self.targets.double()
         positive = torch.zeros(self.logits.shape, dtype=torch.bool)
@@ -71,7 +71,7 @@ class Case:
 def made(
     shape: tuple[int, int, int], n_positives: int, *, scale: float = 3.0, seed: int = 0
 ) -> Case:
-    """Logits up to ``scale``, and positives at different places."""
+    """Draw logits up to ``scale``, and positives at different anchor points."""
     generator = torch.Generator().manual_seed(seed)
     n = shape[0] * shape[1] * shape[2]
     slots = torch.randperm(n, generator=generator)[:n_positives]
@@ -81,7 +81,7 @@ def made(
     return Case(
         logits=(torch.rand(shape, generator=generator) * 2 - 1) * scale,
         where=(where[0], where[1], where[2]),
-        targets=targets.clamp(0, 1),  # some are just 0, some just 1
+        targets=targets.clamp(0, 1),  # some are exactly 0, some exactly 1
         weights=weights,
     )
 
@@ -98,7 +98,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def alike(found: Tensor, expected: Tensor, share: float = 1e-5) -> None:
-    """Compare up to a share of the largest."""
+    """Compare up to a fraction of the largest element."""
     assert found.isfinite().all()
     most = float(expected.abs().max()) if expected.numel() else 0.0
     torch.testing.assert_close(
@@ -117,14 +117,14 @@ def test_no_positives(name: ClassLoss, shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=60)
 @given(case=cases())
-def test_total_and_gradient_are_those_of_the_dense_formula(name: ClassLoss, case: Case) -> None:
+def test_total_and_gradient_equal_the_dense_formula(name: ClassLoss, case: Case) -> None:
     for found, expected in zip(case.sparse(name), case.dense(name), strict=True):
         alike(found, expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_single_logits_are_right_where_one_is_large(name: ClassLoss) -> None:
-    """The share of the largest, which suffices above, would hide a small one."""
+    """Check each element, because the tolerance above would hide small ones."""
     logits = torch.tensor([-100.0, -40, -20, -8, -1, 0, 1, 8, 20, 40, 100])
     for x in logits:
         for target in (0.0, 0.3, 1.0):
@@ -143,8 +143,8 @@ def test_single_logits_are_right_where_one_is_large(name: ClassLoss) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_formula_is_ultralytics_own(name: ClassLoss) -> None:
-    """Their losses take the mean over the classes: one class a row."""
+def test_the_formula_equals_ultralytics(name: ClassLoss) -> None:
+    """Compare one class per row, because Ultralytics averages over classes."""
     case = made((3, 4, 20), 30)
     targets, positive = case.tables()
     logits, ones = case.logits.double(), torch.ones(3, 4)
@@ -163,7 +163,9 @@ def test_the_formula_is_ultralytics_own(name: ClassLoss) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", NAMES)
-def test_half_precision_is_worked_on_in_single(name: ClassLoss, dtype: torch.dtype) -> None:
+def test_half_precision_is_processed_in_single_precision(
+    name: ClassLoss, dtype: torch.dtype
+) -> None:
     case = made((2, 3, 50), 20, scale=20.0)
     half = Case(**(vars(case) | {"logits": case.logits.to(dtype)}))
     single = Case(**(vars(case) | {"logits": half.logits.float()}))
@@ -171,7 +173,7 @@ def test_half_precision_is_worked_on_in_single(name: ClassLoss, dtype: torch.dty
     assert total == expected
     assert total.dtype == torch.float32
     assert slope.dtype == dtype
-    # A positive that is nearly right has a small slope, which is rounded only once.
+    # A nearly correct positive has a small slope, which is rounded only once.
     assert torch.equal(slope, expected_slope.to(dtype))
 
 
@@ -197,7 +199,7 @@ def test_classes_without_weight_have_no_gradient(name: ClassLoss) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_but_the_logits_is_kept_for_the_gradient(name: ClassLoss) -> None:
+def test_only_the_logits_are_saved_for_the_gradient(name: ClassLoss) -> None:
     case = made((2, 3, 400), 5)
     logits = case.logits.clone().requires_grad_()
     kept: list[Tensor] = []

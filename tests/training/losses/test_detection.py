@@ -95,14 +95,14 @@ class Case:
     def results(
         self, criterion: Callable[..., tuple[Tensor, dict[str, Tensor]]], **more: Tensor
     ) -> list[Tensor]:
-        """Loss, its parts by name in the order of their names, and all gradients."""
+        """Compute the loss, its parts sorted by name, and all gradients."""
         value, items = criterion(self.preds, self.batch | more)
         slopes = torch.autograd.grad(value.sum(), self.leaves)
         return [value.detach(), torch.stack([items[name] for name in sorted(items)]), *slopes]
 
 
 def labels_of(counts: list[int], n_classes: int, generator: torch.Generator) -> Batch:
-    """Boxes from a few pixels to the whole image, partly off it, sorted by image."""
+    """Draw boxes from a few pixels to the whole image, partly outside, sorted by image."""
     n = sum(counts)
     centre = torch.rand(n, 2, generator=generator) * 1.2 - 0.1
     size = 2 ** (-6 * torch.rand(n, 2, generator=generator))
@@ -116,7 +116,7 @@ def labels_of(counts: list[int], n_classes: int, generator: torch.Generator) -> 
 
 
 def alike(found: list[Tensor], expected: list[Tensor], share: float = 1e-6) -> None:
-    """Compare up to a share of the largest element of each tensor."""
+    """Compare up to a fraction of the largest element of each tensor."""
     for got, wanted in zip(found, expected, strict=True):
         assert got.isfinite().all()
         torch.testing.assert_close(got, wanted, rtol=share, atol=share * float(wanted.abs().max()))
@@ -135,7 +135,7 @@ def with_torch_ties(model: DetectionModel, options: LossOptions = STOCK) -> Any:
 
 
 def weighted(model: DetectionModel, seed: int) -> DetectionModel:
-    """A copy, with the same parameters, that weighs its classes."""
+    """Copy a model with the same parameters, and give it class weights."""
     model = copy.copy(model)
     weights = torch.rand(model.model[-1].nc, generator=torch.Generator().manual_seed(seed))
     model.class_weights = weights * 3
@@ -208,7 +208,7 @@ def test_similarity_and_bins_below_zero_equal_a_dense_loss_with_them(
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-def test_a_validations_output_is_parsed_and_parts_have_ultralytics_names(name: str) -> None:
+def test_validation_output_is_parsed_and_losses_have_ultralytics_names(name: str) -> None:
     case = Case(model=model_of(name), counts=[4, 0])
     criterion, stock = detection_criterion(case.model), case.model.init_criterion()
     value, items = criterion((torch.zeros(0), case.preds), case.batch)
@@ -227,7 +227,7 @@ def test_the_order_of_the_labels_does_not_matter() -> None:
 
 
 class Remembering(Assigner):
-    """Assigns as another assigner, and keeps what that found."""
+    """Wraps an assigner and keeps its assignments."""
 
     def __init__(self, assigner: Assigner) -> None:
         self.assigner = assigner
@@ -239,7 +239,7 @@ class Remembering(Assigner):
 
 
 def remembering(model: DetectionModel, options: LossOptions) -> tuple[Any, list[Remembering]]:
-    """A criterion, and the assigner of each of its branches."""
+    """Build a criterion whose assignments are kept, one list per branch."""
     criterion = detection_criterion(model, options)
     assigners = []
     for loss in branches_of(criterion):
@@ -249,7 +249,7 @@ def remembering(model: DetectionModel, options: LossOptions) -> tuple[Any, list[
 
 
 def from_assignment(case: Case, found: Assignment) -> Tensor:
-    """Losses that an assignment comes to, from dense tables in double precision, ``(3,)``."""
+    """Compute the losses of an assignment from dense tables in double precision, ``(3,)``."""
     head, hyp = case.model.model[-1], case.model.args
     sides, logits = (leaf.detach().double().transpose(1, 2) for leaf in case.leaves[:2])
     where = found.images, found.anchors
@@ -283,9 +283,7 @@ def from_assignment(case: Case, found: Assignment) -> Tensor:
 
 @pytest.mark.parametrize("counts", [[0, 0], [1], [40, 0, 9]])
 @pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
-def test_the_loss_is_what_the_assignment_comes_to(
-    assigner: AssignerName, counts: list[int]
-) -> None:
+def test_the_loss_follows_from_the_assignment(assigner: AssignerName, counts: list[int]) -> None:
     case = Case(model=model_of("yolo11n", signed=True), counts=counts)
     criterion, [assigned] = remembering(case.model, LossOptions(assigner=assigner))
     value, *_ = case.results(criterion)
@@ -314,12 +312,12 @@ def test_other_assigners(assigner: AssignerName, similarity: SimilarityName, nam
 @pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
 @settings(max_examples=15)
 @given(counts=counts_of_images, seed=st.integers(0, 2**32))
-def test_without_suppression_no_box_has_two_points(
+def test_without_nms_no_box_has_two_points(
     assigner: AssignerName, counts: list[int], seed: int
 ) -> None:
     case = Case(model=model_of("yolo26n"), counts=[*counts, 30], seed=seed)
-    case.batch["bboxes"].mul_(0.3)  # many boxes want the same points
-    # Two boxes want the point at (12, 4) most, but are further from it than one that wants another.
+    case.batch["bboxes"].mul_(0.3)  # many boxes compete for the same points
+    # Two boxes prefer the point at (12, 4), but are further from it than one that prefers another.
     quarrel = torch.tensor([[7.9, 4, 10, 10], [15.5, 7.5, 10, 10], [15.5, 0.5, 10, 10]])
     case.batch["bboxes"][-3:] = quarrel / torch.tensor([96, 64, 96, 64])
     criterion, [_, one_to_one] = remembering(case.model, LossOptions(assigner=assigner))
@@ -332,7 +330,7 @@ def test_without_suppression_no_box_has_two_points(
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
 @pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
 @pytest.mark.parametrize("class_loss", ["focal", "varifocal"])
-def test_other_class_losses_change_that_of_the_classes_alone(
+def test_other_class_losses_change_only_the_class_loss(
     class_loss: ClassLoss, assigner: AssignerName, name: str
 ) -> None:
     case = Case(model=model_of(name), counts=[40, 0, 9])
@@ -357,7 +355,7 @@ def test_unknown_names() -> None:
     assert str(raised.value) == "class_loss: mse: expected one of bce, focal, varifocal"
 
 
-def test_a_head_without_suppression_has_ultralytics_numbers_of_points() -> None:
+def test_a_head_without_nms_has_ultralytics_numbers_of_points() -> None:
     criterion = detection_criterion(model_of("yolo26n"))
     assert isinstance(criterion, E2ELoss)
     stock = model_of("yolo26n").init_criterion()
@@ -395,7 +393,7 @@ def test_masked_classes_cost_nothing_and_change_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-def test_a_mask_of_nothing_is_none(name: str) -> None:
+def test_a_mask_that_covers_nothing_has_no_effect(name: str) -> None:
     case = Case(model=model_of(name), counts=[20, 0, 1])
     criterion = detection_criterion(case.model)
     everything = torch.ones(3, 3, dtype=torch.bool)
@@ -403,8 +401,8 @@ def test_a_mask_of_nothing_is_none(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(masked, plain, strict=True))
 
 
-def test_a_masked_class_is_as_if_the_head_had_no_logits_for_it() -> None:
-    """Where no image has a label of the class."""
+def test_a_masked_class_equals_a_head_without_its_logits() -> None:
+    """Compare with a model without the class, if no image has a label of it."""
     fewer = Case(model=model_of("yolo11n", 2), counts=[20, 0, 9])
     sides, logits = (leaf.detach() for leaf in fewer.leaves)
     model = model_of("yolo11n", 3)
@@ -436,7 +434,7 @@ def test_a_model_under_autocast_has_finite_gradients(name: str, counts: list[int
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-def test_autocast_changes_no_number(name: str) -> None:
+def test_autocast_does_not_change_results(name: str) -> None:
     case = Case(model=model_of(name, signed=True), counts=[30, 0])
     criterion = detection_criterion(case.model, LossOptions())
     expected = case.results(criterion)
@@ -453,7 +451,7 @@ def test_autocast_changes_no_number(name: str) -> None:
     counts=counts_of_images,
     seed=st.integers(0, 2**32),
 )
-def test_half_precision_is_worked_on_in_single(
+def test_half_precision_is_processed_in_single_precision(
     assigner: AssignerName, dtype: torch.dtype, name: str, counts: list[int], seed: int
 ) -> None:
     half = Case(model=model_of(name), counts=counts, seed=seed, dtype=dtype)
@@ -496,7 +494,7 @@ ODD = {
 
 @pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
 @pytest.mark.parametrize("odd", ODD)
-def test_boxes_that_hold_no_point_count_as_none(odd: str, assigner: AssignerName) -> None:
+def test_boxes_without_a_point_have_no_pairs(odd: str, assigner: AssignerName) -> None:
     case = Case(model=model_of("yolo11n"), counts=[9, 4])
     criterion = detection_criterion(case.model, LossOptions(assigner=assigner))
     rows = {"batch_idx": [0.0], "cls": [[1.0]], "bboxes": [ODD[odd]]}
@@ -505,7 +503,7 @@ def test_boxes_that_hold_no_point_count_as_none(odd: str, assigner: AssignerName
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_boxes_without_a_size_are_looked_for_around_their_place(name: str) -> None:
+def test_boxes_without_a_size_get_points_around_their_position(name: str) -> None:
     case = Case(model=model_of(name), counts=[1, 3])
     sizes = torch.tensor([[0, 0], [0, 0], [0, 0.3], [0.3, 0]])
     boxes = torch.cat((case.batch["bboxes"][:, :2].clamp(0.2, 0.8), sizes), dim=1)
@@ -530,7 +528,7 @@ def test_all_labels_of_one_class(name: str) -> None:
 
 
 class Largest(TorchDispatchMode):
-    """Keeps the size in bytes of the largest tensor that is made; a view is as large as it uses."""
+    """Records the bytes of the largest tensor that is made; views count with their own size."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -552,7 +550,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
 @pytest.mark.parametrize("assigner", ["tal", "simota", "static"])
-def test_no_table_of_all_boxes_against_all_points(assigner: AssignerName, name: str) -> None:
+def test_there_is_no_table_of_all_boxes_and_all_points(assigner: AssignerName, name: str) -> None:
     case = Case(model=model_of(name), counts=[400] * 4, imgsz=(320, 320))
     case.batch["bboxes"][:, 2:] = torch.tensor([12.0, 10]) / 320  # noteheads
     boxes = torch.cat((case.batch["bboxes"][:, :2], case.batch["bboxes"][:, :2]), dim=1) * 320
@@ -562,9 +560,9 @@ def test_no_table_of_all_boxes_against_all_points(assigner: AssignerName, name: 
         boxes_xyxy=boxes + torch.tensor([-6.0, -5, 6, 5]),
     )
     pairs, _ = candidate_pairs(case.anchors, targets)
-    row = 64  # bytes: a number for each of four sides and some more, of 4 bytes or of 8
+    row = 64  # bytes: some numbers for each of four sides, of 4 or 8 bytes
     bound = max([row * len(pairs), *(leaf.nbytes for leaf in case.leaves)])
-    table = sum(case.counts) * len(case.anchors)  # a byte each
+    table = sum(case.counts) * len(case.anchors)  # one byte each
     assert 2 * bound < 4 * table
     sparse, dense = Largest(), Largest()
     with sparse:

@@ -1,4 +1,4 @@
-"""Networks on fake CUDA tensors: operations on two devices are found without a GPU."""
+"""Networks on fake CUDA tensors, which detect operations on two devices without a GPU."""
 
 import copy
 
@@ -23,7 +23,7 @@ def test_forward_passes_stay_on_the_device(box: BoxBranch | None) -> None:
         branches = model.train()(images)
         for part in branches.values():
             assert {part["scores"].device.type, part["boxes"].device.type} == {"cuda"}
-        # Ultralytics reads the numbers of the strides to make these, and fake tensors have none.
+        # Ultralytics creates these from the values of the strides, which fake tensors do not have.
         head.shape, n_points = branches["one2many"]["feats"][0].shape, 8**2 + 4**2 + 2**2
         head.anchors = torch.empty(2, n_points, device="cuda")
         head.strides = torch.empty(1, n_points, device="cuda")

@@ -20,7 +20,7 @@ STRIDES = [8, 16, 32]
 
 @functools.cache
 def criterion(reg_max: int) -> v8DetectionLoss:
-    """Ultralytics' own loss, for its decoding of boxes."""
+    """Build Ultralytics' loss, for its decoding of boxes."""
     name = {16: "yolo11n", 1: "yolo26n"}[reg_max]
     model = DetectionModel(f"{name}.yaml", nc=3, verbose=False)
     model.args = get_cfg()
@@ -53,7 +53,7 @@ def outputs_of(
 
 
 def dense_boxes(outputs: HeadOutputs) -> Tensor:
-    """All boxes in pixels as Ultralytics decodes them, shape ``(B, A, 4)``."""
+    """Decode all boxes like Ultralytics, in pixels, shape ``(B, A, 4)``."""
     loss = criterion(len(outputs.bins))
     loss.proj = outputs.bins
     strides = outputs.anchors.strides[:, None]
@@ -64,10 +64,10 @@ def dense_boxes(outputs: HeadOutputs) -> Tensor:
 
 
 def places(outputs: HeadOutputs, n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, points and labels, some places named several times."""
+    """Draw images, points and labels, with some duplicate slots."""
     generator = torch.Generator().manual_seed(seed)
     n_images, n_points, n_classes = outputs.shape
-    few = max(n // 2, 1)  # no more points than that, so that some are named again
+    few = max(n // 2, 1)  # few points, so that there are duplicates
     points = torch.randint(0, n_points, (few,), generator=generator)
     return (
         torch.randint(0, n_images, (n,), generator=generator),
@@ -95,7 +95,7 @@ def same_as_dense(outputs: HeadOutputs, n: int, seed: int = 0) -> None:
 
 @pytest.mark.parametrize("reg_max", [1, 16])
 @pytest.mark.parametrize("n_images", [1, 2])
-def test_no_places(n_images: int, reg_max: int) -> None:
+def test_no_slots(n_images: int, reg_max: int) -> None:
     same_as_dense(outputs_of(n_images=n_images, reg_max=reg_max), 0)
 
 
@@ -141,7 +141,7 @@ def test_same_as_ultralytics_decodes_them_all(
 
 
 @pytest.mark.parametrize("reg_max", [1, 16])
-def test_all_places(reg_max: int) -> None:
+def test_all_anchor_points(reg_max: int) -> None:
     outputs = outputs_of(reg_max=reg_max)
     n_images, n_points, _ = outputs.shape
     images, points = torch.meshgrid(torch.arange(n_images), torch.arange(n_points), indexing="ij")
@@ -150,7 +150,7 @@ def test_all_places(reg_max: int) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-4)
 
 
-def test_a_place_named_twice_has_twice_the_same() -> None:
+def test_duplicate_slots_have_the_same_result() -> None:
     outputs = outputs_of()
     images, points, labels = places(outputs, 30)
     images, points, labels = (torch.cat((x, x.flip(0))) for x in (images, points, labels))
@@ -159,12 +159,14 @@ def test_a_place_named_twice_has_twice_the_same() -> None:
         outputs.class_costs(images, points, labels),
     ):
         assert torch.equal(found[30:], found[:30].flip(0))
-    scores = outputs.scores(images, points, labels)  # the last bit hangs on the place in a register
+    scores = outputs.scores(
+        images, points, labels
+    )  # the last bit depends on the position in a register
     torch.testing.assert_close(scores[30:], scores[:30].flip(0), rtol=1e-6, atol=0)
 
 
 def test_bins_from_below_zero_shift_every_side() -> None:
-    """A side two strides further in, on each level."""
+    """Return boxes with a side moved inwards by two strides, on each level."""
     plain, signed = outputs_of(), outputs_of(first=-2.0)
     images, points, _ = places(plain, 50)
     inwards = plain.anchors.strides[points, None] * torch.tensor([2, 2, -2, -2])
@@ -176,7 +178,7 @@ def test_bins_from_below_zero_shift_every_side() -> None:
     )
 
 
-def test_sides_have_a_gradient_at_their_places_only() -> None:
+def test_sides_have_gradients_at_their_slots_only() -> None:
     outputs = outputs_of()
     assert isinstance(outputs.sides, Tensor)
     sides = outputs.sides.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""The loss with a known number of pairs, whose host never waits for the device."""
+"""Losses with a known number of pairs, which never synchronise with the device."""
 
 import functools
 from dataclasses import replace
@@ -47,7 +47,7 @@ def model_of(name: str) -> DetectionModel:
 
 
 def batch_of(counts: list[int], seed: int, *, masked: bool = False) -> dict[str, Tensor]:
-    """Draw labels of images, some beyond the border; one in ten has no size at the origin."""
+    """Draw labels, some outside the image; every tenth is an empty box at the origin."""
     generator = torch.Generator().manual_seed(seed)
     n = sum(counts)
     centre = torch.rand(n, 2, generator=generator) * 1.2 - 0.1
@@ -61,7 +61,7 @@ def batch_of(counts: list[int], seed: int, *, masked: bool = False) -> dict[str,
 
 
 def preds_of(model: DetectionModel, n_images: int, seed: int) -> tuple[Any, list[Tensor]]:
-    """Draw outputs of a head, and list the tensors that a gradient belongs to."""
+    """Draw outputs of a head, and list the tensors that need a gradient."""
     generator = torch.Generator().manual_seed(seed)
     head = model.model[-1]
     n_groups = 2 if hasattr(head, "group_of") else 1
@@ -193,7 +193,7 @@ def test_host_waits_without_the_number_of_pairs(assigner: AssignerName) -> None:
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 @pytest.mark.parametrize("counts", [[0], [30, 0, 25]], ids=str)
 def test_every_tensor_is_on_the_gpu(name: str, assigner: AssignerName, counts: list[int]) -> None:
-    """Tensors without storage that claim to be on a GPU refuse those of a CPU, as a GPU does."""
+    """Use fake CUDA tensors, which reject CPU tensors like a GPU does."""
     model, options = model_of(name), LossOptions(assigner=assigner)
     batch = batch_of(counts, seed=3, masked=True)
     n_pairs = pairs_of(model, options, batch)
@@ -215,7 +215,7 @@ def test_every_tensor_is_on_the_gpu(name: str, assigner: AssignerName, counts: l
 
 
 def _move_loss(loss: object, moved: Any) -> None:  # noqa: ANN401
-    """Move the tensors that a loss keeps, and those of its assigner, as a GPU's model has them."""
+    """Move the tensors of a loss and its assigner to the device of a model."""
     if not isinstance(loss, DetectionLoss):
         return
     loss.device = torch.device("cuda")
@@ -232,7 +232,7 @@ def _move_loss(loss: object, moved: Any) -> None:  # noqa: ANN401
 
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 @pytest.mark.parametrize("off_by", [-5, -1, 1, 7])
-def test_a_number_of_pairs_that_is_off_does_no_harm(assigner: AssignerName, off_by: int) -> None:
+def test_a_slightly_wrong_number_of_pairs_does_no_harm(assigner: AssignerName, off_by: int) -> None:
     model, options = model_of("yolo11n"), LossOptions(assigner=assigner)
     batch = batch_of([30, 12], seed=5)
     n_pairs = pairs_of(model, options, batch)

@@ -118,7 +118,11 @@ def rows_of(case: Case) -> list[Row]:
 def test_same_as_the_oldest_supported_ultralytics(name: str) -> None:
     expected = [tuple(row) for row in json.loads(GOLDEN.read_text())[name]]
     assert len(expected) > 10
-    assert rows_of(CASES[name]) == expected
+    rows = rows_of(CASES[name])
+    assert [row[:4] for row in rows] == [row[:4] for row in expected]
+    # Vectorised powers and arc tangents differ between processors in the last digits.
+    scores = [float.fromhex(row[4]) for row in rows]
+    assert scores == pytest.approx([float.fromhex(row[4]) for row in expected], rel=5e-6)
 
 
 def test_every_case_is_recorded() -> None:

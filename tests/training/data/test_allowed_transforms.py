@@ -198,10 +198,10 @@ def test_what_is_not_refused(both: MultiDataset, dataset: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fliplr": 1.1}, "fliplr (1.1): must be from 0 to 1"),
-        ({"flipud": -0.1}, "flipud (-0.1): must be from 0 to 1"),
-        ({"mosaic": float("nan")}, "mosaic (nan): must be from 0 to 1"),
-        ({"degrees": 181}, "degrees (181): must be from 0 to 180"),
+        ({"fliplr": 1.1}, "--fliplr 1.1: expected a number from 0 to 1"),
+        ({"flipud": -0.1}, "--flipud -0.1: expected a number from 0 to 1"),
+        ({"mosaic": float("nan")}, "--mosaic nan: expected a number from 0 to 1"),
+        ({"degrees": 181}, "--degrees 181: expected a number from 0 to 180"),
     ],
 )
 def test_numbers_out_of_range(options: dict[str, float], message: str, tmp_path: Path) -> None:

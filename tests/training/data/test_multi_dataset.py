@@ -442,13 +442,10 @@ def test_the_configuration_is_saved_and_read(tmp_path: Path) -> None:
     save_config(config)
     assert read_config(config.out) == config
     content = yaml.safe_load((config.out / "omr.yaml").read_text())
-    assert content["joint"] == [str(tmp_path / "b")]
-    for name in (
-        "joint",
-        "sampling_weights",
-        "true_negatives",
-        "merge_classes",
-    ):  # as before there were joint sets
+    assert content["data"] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    # As in a file that was written before there were several data sets.
+    content["data"] = str(tmp_path / "a")
+    for name in ("sampling_weights", "true_negatives", "merge_classes"):
         del content[name]
     (config.out / "omr.yaml").write_text(yaml.safe_dump(content))
     plain = TrainConfig(data=config.data, out=config.out)

@@ -71,13 +71,19 @@ def test_a_rate_that_is_none(text: str) -> None:
     assert str(error.value) == (f"--lr {text}: expected a number, auto, auto:sqrt, auto:linear")
 
 
-@pytest.mark.parametrize(("nominal", "larger"), [(20, 32), (4, 16), (-16, 16)])
+@pytest.mark.parametrize(("nominal", "larger"), [(20, 32), (4, 16)])
 def test_a_nominal_batch_is_whole_batches(tmp_path: Path, nominal: int, larger: int) -> None:
     with pytest.raises(ConfigError) as error:
         TrainConfig(data=tmp_path, out=tmp_path, nominal_batch=nominal)
     assert str(error.value) == (
         f"nominal_batch ({nominal}): must be a multiple of batch (16); use {larger}"
     )
+
+
+def test_a_nominal_batch_is_not_negative(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig(data=tmp_path, out=tmp_path, nominal_batch=-16)
+    assert str(error.value) == "--nominal-batch -16: expected an integer of at least 0"
 
 
 def test_a_step_has_the_nominal_batch_and_an_epoch_leaves_nothing(

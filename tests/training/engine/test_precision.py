@@ -108,7 +108,9 @@ def test_nothing_is_made_where_the_device_cannot(dataset: Path, tmp_path: Path) 
 
 
 def test_a_precision_that_there_is_not(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="precision: int8: expected one of auto, bf16, fp16, fp3"):
+    with pytest.raises(
+        ConfigError, match="--precision int8: expected one of auto, bf16, fp16, fp32"
+    ):
         config(dataset, tmp_path, precision="int8")
 
 

@@ -258,7 +258,10 @@ def test_what_cannot_be_taken_over_is_said_before_anything_is_made(
     config = config_of(dataset, tmp_path / "run", weights=str(weights))
     with pytest.raises(ConfigError) as raised:
         replace(config, model=str(weights))
-    assert str(raised.value) == f"--weights: --model {weights} has weights already; give one"
+    assert str(raised.value) == (
+        f"--weights {weights}: --model {weights} is a weights file already; drop one of the two "
+        "options"
+    )
     with pytest.raises(
         InputError, match=r"weights of another model: .* tensors match yolo11n; give the"
     ):

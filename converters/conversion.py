@@ -46,11 +46,11 @@ class ConversionOptions:
     val: float = 0.0
     """Fraction of the training pages to hold out."""
     split_by: SplitBy = "work"
-    """Whether all pages of a work stay in the same split."""
+    """Unit that is never divided between train and val: a work or a page."""
     seed: int = 0
     """Seed of the choice of pages to hold out."""
     labels_only: bool = False
-    """Whether to neither read nor write images."""
+    """Whether to write labels only, without reading or writing images."""
 
     def __post_init__(self) -> None:
         """Reject unknown formats and invalid fractions."""
@@ -98,7 +98,7 @@ def convert(
         The counts in the manifest.
 
     Raises:
-        OmrError: The source, the options or the target are invalid, or writing failed.
+        OmrError: The source, the options or the target is invalid, or writing failed.
     """
     check_target(target, force=force, inputs=[source])
     warm_up(workers, "converters.prepare.preparation")
@@ -200,7 +200,7 @@ def _folders(
     folder: Path, split: str, options: ConversionOptions
 ) -> tuple[Path | None, Path | None]:
     """Create the output folders of a split's images and label files; None if not needed."""
-    root = folder.absolute()  # a worker may have a different current folder
+    root = folder.absolute()  # a worker may have a different working directory
     image_out = None if options.labels_only else root / IMAGES / split
     label_out = root / LABELS / split if "yolo" in options.formats else None
     for out in filter(None, (image_out, label_out)):

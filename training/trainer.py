@@ -1,9 +1,9 @@
-"""Training of one detector on one data set, or on several together.
+"""Train one detector on one data set, or on several together.
 
 :func:`train` opens the inputs, checks everything a user can get wrong, and starts
 :class:`~training.engine.omr_trainer.OmrTrainer`, Ultralytics' trainer with the changes that music
 needs: no label dropped, no flips and no mosaic, boxes that start from the symbol sizes of the data,
-a limit of detections that fits a full page, and no network access.
+a detection limit high enough for a full page, and no network access.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from training.runtime.distributed import is_first
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """Weights and counts of a finished training."""
+    """Weights and counts of a finished training run."""
 
     best: Path
     """Weights of the epoch with the best validation; without validation, of the last epoch."""
@@ -65,7 +65,7 @@ class TrainResult:
 
 
 def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
-    """Train a detector, or resume an interrupted training.
+    """Train a detector, or resume an interrupted run.
 
     Args:
         config: Configuration; with ``resume`` only ``data``, ``joint``, ``out``, ``device`` and
@@ -76,7 +76,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         Paths of the weights, and the counts of labels and symbols.
 
     Raises:
-        ConfigError: Unknown model name or device, or a device without the precision; the run folder
+        ConfigError: Unknown model name or device, or a precision the device lacks; the run folder
             exists, cannot be resumed, or is finished; music would be mirrored; or the loss stays
             non-finite.
         InputError: A data set or the weights cannot be read, or do not match.
@@ -114,7 +114,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
 
 
 def ready_trainer(config: TrainConfig) -> OmrTrainer:
-    """Set up a training up to its first step, on one device.
+    """Set up a training run on one device, stopping short of its first step.
 
     Args:
         config: Configuration of a new run; its ``out`` is written to.

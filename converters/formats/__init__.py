@@ -57,7 +57,7 @@ class AnnotationSource(Protocol):
             source: Annotation set to read, and the class of each category.
             labels: Label of each class.
             counts: Receives the numbers of symbols read, and of those dropped by the reader.
-            clip: Accept boxes that extend beyond the page; the cleaning clips them.
+            clip: Accept boxes that extend beyond the page; cleaning clips them later.
             workers: Number of processes, for formats that are decoded in parallel.
 
         Raises:

@@ -190,7 +190,7 @@ class CocoFile:
             labels: Label of each class.
             counts: Receives the numbers of annotations read, and of those dropped: categories
                 without a class, and crowd regions, whose boxes contain many objects.
-            clip: Accept boxes that extend beyond the image; the cleaning clips them.
+            clip: Accept boxes that extend beyond the image; cleaning clips them later.
             workers: Not used; the file has been decoded already.
 
         Raises:

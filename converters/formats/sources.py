@@ -1,4 +1,4 @@
-"""Opening of annotated data sets of any format that can be read."""
+"""Open annotated data sets of any format that can be read."""
 
 from collections.abc import Sequence
 from dataclasses import replace

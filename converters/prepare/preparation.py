@@ -97,7 +97,7 @@ def prepare(job: Job) -> PreparedPage:
 
 
 def _make_folders(job: Job) -> None:
-    """Create the folders in a nested image name.
+    """Create the subfolders that an image name contains.
 
     The folders of the split exist already; if they do not, the conversion has been aborted.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from training.trainer import TrainResult
 
 OF_THIS_CALL = {"data", "out", "device", "workers", "resume", "as_json"}
-"""Parameters that a resumed run takes; all others were fixed when it was started."""
+"""Parameters that a resumed run accepts; all others were fixed when it was started."""
 
 
 @add_options(settings_of(TrainingSettings))
@@ -74,7 +74,7 @@ def train(
 
 
 def _check_no_settings(context: typer.Context) -> None:
-    """Refuse settings for a resumed run, which would be ignored."""
+    """Refuse settings that a resumed run would ignore."""
     given = set(given_parameters(context)) - OF_THIS_CALL
     if given:
         raise ConfigError(

@@ -2,8 +2,8 @@
 
 Selects the same anchor points as Ultralytics' ``TaskAlignedAssigner``, with the same scores to the
 last bit, but without its tables of all anchor points and all boxes, padded to the fullest image.
-Only exactly equal metrics may be decided otherwise; :mod:`training.assigners.torch_ties` decides
-them alike.
+Only ties between exactly equal metrics may be broken differently;
+:mod:`training.assigners.torch_ties` breaks them as Ultralytics does.
 
 Shapes: B images, A anchor points, C classes, G ground-truth boxes of all images, P candidate pairs.
 
@@ -46,9 +46,9 @@ class SparseTaskAlignedAssigner(Assigner):
     """
 
     topk: int = 10
-    """Most points that a box selects."""
+    """Maximum number of points a box selects."""
     topk2: int | None = None
-    """Most points that a box keeps after conflicts; no limit if None or equal to ``topk``."""
+    """Maximum number of points a box keeps after conflicts; no limit if None or ``topk``."""
     num_classes: int
     alpha: float = 0.5
     beta: float | Tensor = 6.0

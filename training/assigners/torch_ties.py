@@ -25,7 +25,7 @@ class TorchTiesAssigner(SparseTaskAlignedAssigner):
     """Task-aligned assigner that selects what ``torch.topk`` selects from a dense table."""
 
     def select(self, pairs: CandidatePairs, metrics: Tensor, k: int) -> Tensor:
-        """Mark the k best pairs of each box, with ties decided like ``torch.topk``.
+        """Mark the k best pairs of each box, with ties broken as by ``torch.topk``.
 
         On a GPU ``torch.topk`` takes the first of equal values, as the parent class does.
         """

@@ -68,7 +68,7 @@ def analyze_labels(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> 
 
     Args:
         config: Configuration of the planned training.
-        joint: Data sets of the training.
+        joint: Data sets to train on.
         form: Properties of the model's head.
 
     Raises:

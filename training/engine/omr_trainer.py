@@ -73,9 +73,9 @@ class OmrTrainer(DetectionTrainer):
         self._inputs = inputs
         threads = torch.get_num_threads()
         super().__init__(*args, **options)
-        # On a CPU Ultralytics uses one thread less than there are cores: one of two.
+        # On a CPU Ultralytics leaves one core unused: half of a two-core machine.
         torch.set_num_threads(threads)
-        # Older versions leave it on in deterministic runs: a fill of every new tensor.
+        # Older Ultralytics leaves this on in deterministic runs, and fills every new tensor.
         switches: Any = torch.utils.deterministic
         switches.fill_uninitialized_memory = False
         self.order = self.memory_format or memory_format_of(self.device, training=True)
@@ -96,7 +96,7 @@ class OmrTrainer(DetectionTrainer):
         distributed.leave()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Keep the arguments of this call: they are the run's own, no checkpoint is needed.
+        """Keep the arguments of this call; they are the run's own, so no checkpoint is needed.
 
         Args:
             overrides: Arguments that ``args`` contains already.
@@ -163,7 +163,7 @@ class OmrTrainer(DetectionTrainer):
             dataset_path: Image files of the split.
             batch_size: Images per training batch and device; validation uses the same size, not
                 Ultralytics' double.
-            rank: Number of this device, or -1.
+            rank: Rank of this process, or -1 if there is only one.
             mode: ``train`` or ``val``.
         """
         if mode == "val":
@@ -173,7 +173,7 @@ class OmrTrainer(DetectionTrainer):
         position = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
         order = self.multi_dataset.sampler(dataset.im_files, seed=self.args.seed, **position)
         sampler = EpochSampler(order, **position)
-        if self.resume:  # here: workers of older versions start loading as soon as they are built
+        if self.resume:  # now: in older Ultralytics workers start loading as soon as they are built
             epochs_done = resume_state.read(self.state.state_file, mapped=True)["epochs_done"]
             sampler.set_epoch(epochs_done)
         return build_loader(dataset, sampler, batch_size, self.args, self.device)
@@ -307,7 +307,7 @@ class OmrTrainer(DetectionTrainer):
             super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
             model.criterion = detection_criterion(model, self.options.loss)
-        # The loss of the average is never shifted, in an uninterrupted run neither.
+        # The averaged model's loss is never shifted, not even in an uninterrupted run.
         vars(unwrap_model(self.model).criterion).update(self.state.earlier.criterion)
         self.state.precision = tested_precision(self)
         self.guard = NanGuard(self, self.state.earlier.guard)
@@ -323,7 +323,7 @@ class OmrTrainer(DetectionTrainer):
         if not self.resume:
             return
         saved = resume_state.read(self.state.state_file)
-        # The saved optimiser has the parameter groups of that epoch.
+        # The saved optimiser has the parameter groups of the last finished epoch.
         self.freeze_for_epoch(saved["epochs_done"] - 1)
         resume_state.restore(self, saved)
         self.state.counts, self.state.priors = saved["counts"], saved["priors"]
@@ -353,7 +353,7 @@ class OmrTrainer(DetectionTrainer):
         Before loading the state of an optimiser, pass the epoch in which it was saved.
 
         Args:
-            epoch: Epoch from 0; it may be any other than the current one.
+            epoch: Epoch, counted from 0; it may differ from the current one.
         """
         if self.freezing.set_epoch(epoch):
             self.freeze_layer_names = self.freezing.frozen_names()  # for batch normalisation
@@ -364,8 +364,8 @@ class OmrTrainer(DetectionTrainer):
     def optimizer_step(self) -> None:
         """Take a step once enough batches are gathered, or the epoch has no batches left.
 
-        Ultralytics accumulates gradients too, but over fewer batches in the warm-up; batches left
-        at the end of an epoch join the first step of the next one, or are lost after the last.
+        Ultralytics accumulates gradients too, but over fewer batches in the warm-up; there, batches
+        left over from one epoch join the first step of the next, and those of the last are lost.
         """
         state = self.state
         state.batches_gathered += 1

@@ -56,9 +56,9 @@ def start_precision(trainer: RunningTrainer) -> Precision:
 
 
 def tested_precision(trainer: RunningTrainer) -> Precision:
-    """Test bf16 if it was chosen, and fall back to fp32 if the two differ too much.
+    """Test bf16 if it was chosen, and fall back to fp32 if their results differ too much.
 
-    A precision that was requested by name is kept, with a warning. All devices agree.
+    If bf16 was requested by name, it is kept with a warning. All devices decide alike.
 
     Args:
         trainer: Trainer after its set-up, with its loss.

@@ -76,7 +76,7 @@ class OmrValidator(DetectionValidator):
         super().gather_stats()
 
     def get_stats(self) -> dict[str, Any]:
-        """Compute the metrics, for several sources those of each as well."""
+        """Compute the metrics and, if there are several sources, those of each source."""
         source_metrics = self._source_metrics() if len(self.multi_dataset.sources) > 1 else {}
         self.sources = []
         metrics: dict[str, Any] = super().get_stats()

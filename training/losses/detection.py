@@ -1,8 +1,8 @@
-"""Loss of a detection head from a flat assignment.
+"""Loss of a detection head, computed from a flat list of positives.
 
 Computes the same loss as Ultralytics' ``v8DetectionLoss`` without its tables of all anchor points:
-boxes padded to the fullest image, target scores, and decoded boxes. The memory is that of the
-candidate pairs and of one table of logits.
+boxes padded to the fullest image, target scores, and decoded boxes. It needs memory only for the
+candidate pairs and one table of logits.
 
 Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-truth boxes of all
 images, M positives.
@@ -78,7 +78,7 @@ class LossOptions:
     beta: float = 6.0
     """Exponent of the similarity in the metric of ``tal``; groups may override it."""
     min_score: float = MIN_SCORE
-    """Target score of a symbol's best anchor point if its box hardly fits."""
+    """Target score of a symbol's best anchor point if its box barely overlaps."""
     eps: float = EPS
     """Added to the best metric of a symbol before dividing by it, for ``tal``."""
     small_boxes: SmallBoxes = "ultralytics"
@@ -109,8 +109,8 @@ class DetectionLoss:
     Args:
         model: Model with a ``Detect`` head and its ``args`` set. Its ``class_weights``, shape
             ``(C,)``, are used if it has any.
-        tal_topk: Most anchor points that a box selects, if the assigner has such a limit.
-        tal_topk2: Most anchor points that a box keeps; 1 for a head without NMS.
+        tal_topk: Maximum number of anchor points a box selects, if the assigner has such a limit.
+        tal_topk2: Maximum number of anchor points a box keeps; 1 for a head without NMS.
         options: Options of loss and label assignment.
     """
 
@@ -153,8 +153,8 @@ class DetectionLoss:
                 waits for the device.
 
         Returns:
-            Losses of boxes, classes and distances times B, shape ``(3,)``; and a dictionary of the
-            detached losses by name, not times B.
+            Losses of boxes, classes and distances, multiplied by B, shape ``(3,)``; and a
+            dictionary of the detached losses by name, not multiplied.
         """
         return self.loss(self.parse_output(preds), batch)
 
@@ -166,7 +166,7 @@ class DetectionLoss:
         self, preds: dict[str, Any], batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss from the dictionary of head outputs; see :meth:`__call__`."""
-        # Half precision has too little range for squares of pixels and sums of thousands.
+        # Half precision lacks the range for squared pixels and for sums over thousands of points.
         with torch.autocast(self.device.type, enabled=False):
             outputs = self._outputs(preds, batch)
             targets = self._targets(outputs, batch)
@@ -272,7 +272,7 @@ def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
 
     Returns:
         Boxes xyxy in pixels, float32, shape ``(G, 4)``; NaN for an empty box at the origin. No
-        anchor point is inside NaN; to remove such boxes, the host would wait for the device.
+        anchor point is inside such a box; removing it would make the host wait for the device.
     """
     boxes = boxes_xywh.float()
     boxes_xyxy: Tensor = xywh2xyxy(boxes * on_device([*size] * 2, boxes))
@@ -283,7 +283,7 @@ def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
 class PairCounter:
     """Counts the candidate pairs of a batch in main memory, before it is copied to a GPU.
 
-    On the GPU the host would have to wait for the length of the list of pairs.
+    Counting on the GPU would make the host wait for the length of the list of pairs.
     """
 
     strides: tuple[float, ...]
@@ -326,8 +326,8 @@ def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | No
     Args:
         options: Options of the loss.
         head: Head with the classes, whose groups may override similarity and beta.
-        topk: Most points that a box selects, for ``tal``.
-        topk2: Most points that a box keeps.
+        topk: Maximum number of points a box selects, for ``tal``.
+        topk2: Maximum number of points a box keeps.
     """
     if options.assigner == "static":
         return StaticAssigner(max_points=topk2)

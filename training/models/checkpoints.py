@@ -51,7 +51,7 @@ SUFFIXES = (".pt", ".safetensors")
 
 
 def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, Any]) -> None:
-    """Write a model as ``.pt`` and as ``.safetensors``, each replaced as a whole.
+    """Write a model as ``.pt`` and as ``.safetensors``, each replaced atomically.
 
     Args:
         model: Model with a single head or with several class groups; not changed.

@@ -8,7 +8,7 @@ from converters.engraving.music.progressions import Cadence
 
 
 def draw_key(rng: random.Random) -> Key:
-    """Draw a key; all keys occur, those with few accidentals more often."""
+    """Choose a random key; all keys occur, those with few accidentals more often."""
     fifths = rng.choices(range(-7, 8), [10 - abs(f) for f in range(-7, 8)])[0]
     mode: Mode = "minor" if rng.random() < 0.38 else "major"
     return Key(fifths, mode)

@@ -116,7 +116,7 @@ def beats(rng: random.Random, metre: MeiMetre) -> list[int]:
 
 
 def flowing(rng: random.Random, metre: MeiMetre, shortest: int = SIXTEENTH) -> Rhythm:
-    """Draw beats of ordinary values under beams."""
+    """Choose random beats of ordinary note values, under beams."""
     return [_beat(divided(rng, beat, shortest)) for beat in beats(rng, metre)]
 
 

@@ -111,7 +111,7 @@ class Scene:
         return self.rng.sample(self.staves, self.rng.randint(1, len(self.staves)))
 
     def melodies(self) -> dict[str, Melody]:
-        """Start lines on the staves that play."""
+        """Start a melody on each staff that plays."""
         return {n: self.melody(n) for n in self.cast()}
 
     def clef_at_end(self, staff: str, clef: Clef) -> None:

@@ -1,4 +1,7 @@
-"""Candidate pairs of a batch, and the decisions that assigners take per box and anchor point.
+"""Candidate pairs of a batch, and the decisions that assigners make per box and anchor point.
+
+A candidate pair is a ground-truth box and an anchor point that may be assigned to it because it is
+inside the box. All other combinations of boxes and points are never compared.
 
 Shapes: B images, A anchor points, G ground-truth boxes of all images, P candidate pairs, M
 positives.

@@ -40,9 +40,14 @@ class StaticAssigner(Assigner):
             raise ValueError("radius, level_size and max_points: must be above 0")
 
     def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return ``small_boxes`` and ``radius`` for :func:`candidate_pairs`.
+        """Return how far candidates may be from a box: within the radius, even outside the box.
 
-        All boxes count as large enough to contain the points within the radius.
+        Args:
+            strides: Pixels per cell of each level, in the order of the head.
+
+        Returns:
+            The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`. All
+            boxes count as large enough to contain the points within the radius.
         """
         return [2 * self.radius * stride for stride in strides], self.radius
 

@@ -1,5 +1,11 @@
 """Ultralytics' trainer with the changes that music pages need.
 
+:meth:`OmrTrainer.train` runs Ultralytics' loop. The loop calls back the methods overridden here:
+first ``_setup_train``, which builds the model (``setup_model``), the loaders
+(``_build_train_pipeline``) and the loss (:func:`training.losses.detection.detection_criterion`);
+for every batch ``preprocess_batch`` and ``optimizer_step``; after every epoch ``validate`` and
+``save_model``.
+
 On several devices Ultralytics starts a process per device, which imports this module, builds the
 trainer from Ultralytics' own arguments and receives :class:`RunOptions` through a pickled callback.
 """
@@ -299,7 +305,11 @@ class OmrTrainer(DetectionTrainer):
             set_size_prior(head, self.state.priors)
 
     def _setup_train(self) -> None:
-        """Set up as Ultralytics does, with our loss in both copies of the model."""
+        """Set up model, loaders and optimiser as Ultralytics does, but with omr's loss.
+
+        Called by Ultralytics' ``train()`` before the first epoch. The loss, and with it the
+        assigner, is set in the trained model and in its moving average.
+        """
         self.state.precision = start_precision(self)
         self.args.amp = amp_argument(self.state.precision, self.device)
         on_cpu = self.device.type == "cpu"

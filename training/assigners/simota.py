@@ -49,7 +49,7 @@ class SparseSimOTA(Assigner):
     topk: int = 10
     """Number of similarities that are summed."""
     max_points: int | None = None
-    """Most points that a box selects and keeps; None for no limit."""
+    """Maximum number of points that a box selects and keeps; None for no limit."""
     iou_weight: float = 3.0
     small_boxes: SmallBoxes = "ultralytics"
     similarity: Similarity | SimilarityByClass = iou

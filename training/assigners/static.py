@@ -32,7 +32,7 @@ class StaticAssigner(Assigner):
     level_size: float = 16.0
     """Longest side of a level's boxes in strides; the coarsest level takes all larger boxes."""
     max_points: int | None = None
-    """Most points that a box selects and keeps, nearest first; None for no limit."""
+    """Maximum number of points that a box selects and keeps, nearest first; None for no limit."""
 
     def __post_init__(self) -> None:
         max_points = 1 if self.max_points is None else self.max_points

@@ -163,12 +163,12 @@ class OmrTrainer(DetectionTrainer):
     def get_dataloader(
         self, dataset_path: Sequence[str], batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> InfiniteDataLoader:
-        """Build a loader; its order of training images depends on seed and epoch only.
+        """Build a loader whose order of training images depends only on seed and epoch.
 
         Args:
             dataset_path: Image files of the split.
-            batch_size: Images per training batch and device; validation uses the same size, not
-                Ultralytics' double.
+            batch_size: Images per training batch and device. Validation uses the same size, which
+                Ultralytics doubles.
             rank: Rank of this process, or -1 if there is only one.
             mode: ``train`` or ``val``.
         """

@@ -78,9 +78,9 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
         Paths of the weights, and the counts of labels and symbols.
 
     Raises:
-        ConfigError: Unknown model name or device, or a precision the device lacks; the run folder
-            exists, cannot be resumed, or is finished; music would be mirrored; or the loss stays
-            non-finite.
+        ConfigError: The model name or device is unknown; the device does not support the precision;
+            the run folder exists, cannot be resumed, or is finished; music would be mirrored; or
+            the loss stays non-finite.
         InputError: A data set or the weights cannot be read, or do not match.
         MissingExtraError: Several devices or TensorBoard need a package that is not installed.
     """

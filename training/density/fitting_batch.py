@@ -1,4 +1,4 @@
-"""Chooses the batch that fits on a GPU for a given data set, as ``omr train --batch auto`` does."""
+"""Choice of the batch that fits on a GPU for a given data set, for ``omr train --batch auto``."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""Recommends settings for a training, with reasons and commands to copy."""
+"""Recommended settings for a training, with reasons and commands to copy."""
 
 import shlex
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Upper bounds on recall: the boxes that a head can represent, however long it is trained.
+"""Upper bounds on recall: the boxes that a head can represent, no matter how long it is trained.
 
 A head predicts the distances from an anchor point to the four sides of a box, in strides of its
 level and within a limited range. With Ultralytics' bins for 0 to 15 strides every box contains its

@@ -102,7 +102,7 @@ class OmrTrainer(DetectionTrainer):
         distributed.leave()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Keep the arguments of this call; they are the run's own, so no checkpoint is needed.
+        """Keep the arguments of this call, which come from the run folder, not a checkpoint.
 
         Args:
             overrides: Arguments that ``args`` contains already.
@@ -402,6 +402,6 @@ class OmrTrainer(DetectionTrainer):
         return True
 
     def final_eval(self) -> None:
-        """Finish the run without another validation: that of the last epoch counts."""
+        """Finish the run without another validation; that of the last epoch was enough."""
         if distributed.is_first():
             finish_run(self.wdir)

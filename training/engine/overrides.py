@@ -17,7 +17,7 @@ NOT_USED = (
     *("hsv_h", "hsv_s", "shear", "perspective", "mixup", "cutmix", "copy_paste"),
     *("close_mosaic", "erasing", "multi_scale"),
 )
-"""Ultralytics' augmentation that is always off."""
+"""Augmentation of Ultralytics that is always off."""
 
 
 def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[str, Any]:

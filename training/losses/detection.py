@@ -154,7 +154,7 @@ class DetectionLoss:
                 of the predictions and this dictionary.
             batch: Dictionary with ``batch_idx`` ``(G,)``, ``cls`` ``(G, 1)`` and ``bboxes``, xywh
                 as fractions of the image, ``(G, 4)``. Optional: ``class_mask``; and ``n_pairs``,
-                the number of candidate pairs from :class:`PairCounter`, with which the host never
+                the number of candidate pairs from :class:`PairCounter`; if given, the host never
                 waits for the device.
 
         Returns:
@@ -357,7 +357,7 @@ def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | No
 
 
 def _by_class(head: Detect, name: str, default: Any) -> list[Any]:  # noqa: ANN401
-    """List an option for each class: the value of its group, or the default."""
+    """List an option's value for each class: that of its group, or the default."""
     values = [default] * head.nc
     if isinstance(head, GroupedDetect):
         for labels, group in zip(head.labels, head.config.groups, strict=True):
@@ -377,7 +377,8 @@ def detection_criterion(
 
     Returns:
         A :class:`DetectionLoss`. For a head with an additional branch that needs no NMS,
-        Ultralytics' ``E2ELoss`` with two of them, which shifts the weight from one to the other.
+        Ultralytics' ``E2ELoss`` with two of them, which gradually shifts the weight from one to the
+        other.
     """
     loss = partial(DetectionLoss, options=options)
     two_branches = getattr(model.model[-1], "one2one_cv2", None) is not None

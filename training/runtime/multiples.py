@@ -1,10 +1,10 @@
-"""Check of numbers that must be a multiple of another."""
+"""Check of options that must be a multiple of a number."""
 
 from class_maps import ConfigError
 
 
 def check_multiple(name: str, value: int, of: int, description: str) -> None:
-    """Check that a number is a multiple of another; 0 is one.
+    """Check that a number is a multiple of another; 0 is accepted.
 
     Args:
         name: Name of the option.

@@ -26,7 +26,7 @@ IDS_PER_PAGE = 100_000
 """Number of annotation ids reserved per page: the ids of page k start at k times this number."""
 MAX_OVERHANG_PX = 10.0
 """Largest distance between the bounds of a rotated box and the upright box. Beyond it, the upright
-box is used for both: readers take boxes that differ much for two different formats."""
+box is used for both, because readers would suspect that the two boxes have different formats."""
 _EPS_PX = 0.1
 _MIDDLE_LINE = 4
 

@@ -1,6 +1,7 @@
-"""Draws the report of ``omr analyze-density`` as a self-contained web page.
+"""Web page of ``omr analyze-density``, self-contained.
 
-The page starts with the answer, what to launch and whether it fits, and then shows the reasons.
+The page starts with the answer (which training to launch, and whether it fits), and then shows the
+reasons.
 """
 
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ def _verdict(report: DensityReport) -> _Verdict:
 
 
 def _answer(report: DensityReport) -> tuple[bool, str]:
-    """Return whether there is something to launch, and what, in one sentence."""
+    """Return whether a training fits, and a sentence with its settings or the problem."""
     recommendation, gpu = report.recommendation, report.gpu
     if not report.n_images:
         return False, f"The split {report.split} contains no images."
@@ -108,7 +109,7 @@ def _launched(report: DensityReport) -> BatchMemory:
 
 
 def _memory_sentences(report: DensityReport) -> list[str]:
-    """Compare the memory of a step with the device, and our assigner with Ultralytics'."""
+    """Compare the memory of a step with the device, and omr's assigner with that of Ultralytics."""
     gpu, need = report.gpu, _launched(report)
     usable = memory(gpu.usable_bytes)
     sentences = [

@@ -12,7 +12,7 @@ from class_maps import ConfigError, MissingExtraError
 from converters.files.overwriting import check_folder, is_free
 from settings.training import STRIDE, AssignerName
 from training.config import CONFIG_FILE, TrainConfig
-from training.data.label_files import check_images
+from training.data.image_files import check_images
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
 from training.engine.precision import resolved

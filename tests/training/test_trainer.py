@@ -320,7 +320,7 @@ def no_yaml(data: Path) -> None:
         (bad_row, "{data}/labels/train/1.txt: line 1: expected label, x_centre"),
         (
             small_image,
-            "{data}/images/train/1.png: cannot be trained on: broken, or smaller than 10 px",
+            "{data}/images/train/1.png: is 8 x 8 px; expected at least 10 x 10",
         ),
         (no_yaml, "{data}/data.yaml: no such file"),
     ],

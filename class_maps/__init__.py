@@ -12,7 +12,7 @@ from class_maps.errors import (
     MissingExtraError,
     OmrError,
     and_more,
-    some,
+    short_list,
     with_nearest,
 )
 from class_maps.loader import load, shipped
@@ -30,6 +30,6 @@ __all__ = [
     "catalogue",
     "load",
     "shipped",
-    "some",
+    "short_list",
     "with_nearest",
 ]

@@ -312,7 +312,7 @@ def test_nearest() -> None:
     [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")],
 )
 def test_long_lists_are_shortened(words: list[str], shown: str) -> None:
-    assert class_maps.some(words, 2) == shown
+    assert class_maps.short_list(words, 2) == shown
 
 
 def test_messages_about_options() -> None:

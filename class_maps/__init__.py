@@ -1,4 +1,4 @@
-"""Class maps: names of the symbol classes, and the categories of each data set that fill them.
+"""Class maps: names of the symbol classes, and the categories of each data set that map to them.
 
 Main path: :func:`loader.load` reads and checks a YAML file and returns a :class:`ClassMap`, whose
 :meth:`~ClassMap.source` is the mapping of one data set.

@@ -102,7 +102,7 @@ def area(outline: Outline) -> float:
 
 
 def rounded(boxes_xyxy: Boxes) -> NDArray[np.int64]:
-    """Round boxes to whole pixels that contain the ink up to a tenth of a pixel on each side."""
+    """Round boxes outwards to whole pixels, ignoring up to a tenth of a pixel on each side."""
     low, high = np.floor(boxes_xyxy[:, :2] + _EPS_PX), np.ceil(boxes_xyxy[:, 2:] - _EPS_PX)
     return np.concatenate((low, high), axis=1).astype(np.int64)
 

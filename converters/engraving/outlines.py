@@ -29,7 +29,7 @@ class Outline:
     """Number of points of each contour, at least 3, shape ``(K,)``; they sum to N."""
 
     def box_xyxy(self) -> NDArray[np.float64]:
-        """Compute the extent ``(x0, y0, x1, y1)``, shape ``(4,)``, pixels."""
+        """Compute the extent ``(x0, y0, x1, y1)`` in pixels, shape ``(4,)``."""
         return np.concatenate((self.points_xy.min(0), self.points_xy.max(0)))
 
     def contours(self) -> list[Points]:

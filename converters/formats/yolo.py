@@ -34,14 +34,18 @@ def write_labels(page: Page, folder: Path) -> None:
 
 
 class YoloWriter:
-    """Writes ``data.yaml``; workers write the label files with :func:`write_labels`."""
+    """Writes ``data.yaml`` only.
+
+    The label files are written by worker processes while they prepare the pages:
+    :func:`converters.prepare.preparation.prepare` calls :func:`write_labels`.
+    """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder, names
         self._splits: set[str] = set()
 
     def add(self, split: str, page: Page) -> None:
-        """Record the split of a page."""
+        """Record the split of a page, whose label file a worker process has already written."""
         self._splits.add(split)
 
     def close(self) -> None:

@@ -195,8 +195,8 @@ class AnchorCompetition:
     max_recall_heads: float | None
     """Same fraction for the given heads: groups with separate box branches do not compete."""
     collisions: tuple[ClassCollision, ...]
-    """Pairs of classes that share most anchor points, descending; pairs that share none are
-    omitted."""
+    """Pairs of classes that share the most anchor points, in descending order; pairs that share
+    none are omitted."""
     matrix: tuple[tuple[int, ...], ...]
     """Anchor points shared by two classes, shape ``(C, C)``; on the diagonal, points shared by
     several symbols of the class."""
@@ -273,13 +273,13 @@ class StepMaxima(MemoryLines):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchMemory(MemoryLines):
-    """Memory of a training step at its peak; the lines add up to ``total_bytes``."""
+    """Memory of a training step at its peak; the parts add up to ``total_bytes``."""
 
     batch: int
     """Images per batch."""
     total_bytes: int
     ultralytics_assigner_bytes: int
-    """Memory that Ultralytics' assigner would need in place of ours."""
+    """Memory that Ultralytics' assigner would need in place of omr's."""
 
     @property
     def ultralytics_total_bytes(self) -> int:

@@ -33,9 +33,9 @@ class DatasetOptions:
     """
 
     folders: tuple[Path, ...]
-    """Folder or ``data.yaml`` of each data set; the first one determines the first classes."""
+    """Folder or ``data.yaml`` of each data set; the classes of the first one come first."""
     sampling_weights: tuple[float, ...] = ()
-    """Sampling weight of each data set, in order; empty for its number of images."""
+    """Sampling weight of each data set, in order; empty to weight each by its number of images."""
     true_negatives: bool = False
     """Whether a class that a data set lacks counts as absent from its images."""
     merge_classes: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class MultiDataset:
         Args:
             files: Image files; the sampler yields indices into this list.
             seed: Seed of the order.
-            rank: Number of this device.
+            rank: Rank of this process.
             n_ranks: Number of devices.
         """
         sources = np.array([self.source_of[file] for file in files])

@@ -24,7 +24,7 @@ from torch.nn.utils import get_total_norm
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from class_maps import ConfigError, some
+from class_maps import ConfigError, short_list
 from training.engine.running_trainer import RunningTrainer
 from training.runs.ultralytics_trainer import UltralyticsTrainer
 from training.runtime.distributed import are_joined
@@ -207,7 +207,7 @@ def _position(trainer: RunningTrainer) -> str:
 
 
 def _skipped(trainer: RunningTrainer) -> str:
-    return f"step skipped: {some(trainer.state.files, MAX_FILES)}"
+    return f"step skipped: {short_list(trainer.state.files, MAX_FILES)}"
 
 
 def _save(model: nn.Module, trainer: UltralyticsTrainer) -> _SavedState:

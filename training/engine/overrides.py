@@ -29,7 +29,7 @@ def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[st
         max_symbols: Symbols of the fullest image.
 
     Raises:
-        ConfigError: The device is missing or does not support the precision.
+        ConfigError: The device does not exist or does not support the precision.
         InputError: The state of a resumed run cannot be read.
     """
     out = config.out.absolute()

@@ -43,7 +43,7 @@ class BoxMaps:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of the table, B, G * 4 * R and A."""
+        """Shape ``(B, G * 4 * R, A)`` of the table of all groups."""
         n_points = sum(level.shape[2] * level.shape[3] for level in self.maps)
         n_sides = sum(branch[-1].out_channels for branch in self.branches[0])
         return len(self.maps[0]), n_sides, n_points

@@ -31,7 +31,7 @@ PEAK_BINS = 1.0
 MAX_CANDIDATES = 32
 """Classes whose sizes are tried: a million combinations for four levels, about a second."""
 MIN_REACH_PX = 16
-"""Minimum side of a box when its candidates are searched, as in Ultralytics 8.4.130 and later."""
+"""Minimum side of a box when its candidates are listed, as in supported Ultralytics versions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

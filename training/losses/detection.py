@@ -4,6 +4,11 @@ Computes the same loss as Ultralytics' ``v8DetectionLoss`` without its tables of
 boxes padded to the fullest image, target scores, and decoded boxes. It needs memory only for the
 candidate pairs and one table of logits.
 
+Main path: :func:`detection_criterion` creates a :class:`DetectionLoss` for a model, and
+:func:`make_assigner` its assigner (``tal``, ``simota`` or ``static``). Each step calls
+:meth:`DetectionLoss.loss`, which assigns anchor points to boxes and sums the losses of the
+positives.
+
 Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-truth boxes of all
 images, M positives.
 """

@@ -86,7 +86,7 @@ def restore(trainer: UltralyticsTrainer, state: State) -> None:
 
 
 def write(state: State, file: Path) -> None:
-    """Write a state; a process killed meanwhile leaves the previous file intact.
+    """Write a state; if the process is killed meanwhile, the previous file stays intact.
 
     Raises:
         OSError: The state cannot be written; the previous file is kept.

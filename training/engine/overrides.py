@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from training.engine.precision import amp_argument, resolved
 from training.models.checkpoints import is_weights
 from training.predict.max_det import suggested_max_det
 from training.runs.resume_state import STATE_FILE, read
 from training.runtime.devices import check_device, is_deterministic
+from training.runtime.precision import amp_argument, resolved
 
 if TYPE_CHECKING:
     from training.config import TrainConfig

@@ -22,10 +22,10 @@ from settings.training import Precision
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
-from training.engine.precision import resolved
 from training.engine.running_trainer import RunningTrainer
 from training.runtime.devices import exact_fp32
 from training.runtime.distributed import are_joined
+from training.runtime.precision import resolved
 
 MAX_LOSS_CHANGE = 0.1
 """Largest change as a fraction of the loss in fp32. Measured in bf16 at random starts of five

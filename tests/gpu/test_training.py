@@ -53,7 +53,7 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.data.device_prefetch:DeviceLoader.__init__",
         "training.runtime.devices:is_deterministic",
         "training.runtime.devices:memory_format_of",
-        "training.engine.nan_guard:_copied",
+        "training.runtime.nan_guard:_copied",
     ],
     covers_on_cuda=[
         "training.runtime.precision:_has_bf16",

@@ -20,11 +20,11 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
-from training.engine.nan_guard import NanGuard
 from training.losses.detection import PairCounter, detection_criterion
 from training.memory.meta_model import trained_model
 from training.memory.step import HALF_DTYPES, StepSpec, optimizer_of
 from training.runtime.devices import memory_format_of
+from training.runtime.nan_guard import NanGuard
 from training.runtime.precision import resolved
 
 WARMUP_STEPS = 3

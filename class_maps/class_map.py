@@ -1,4 +1,4 @@
-"""The class map: the classes of a model, and the categories of each data set that fill them."""
+"""The class map: the classes of a model, and the categories of each data set that map to them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

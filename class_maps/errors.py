@@ -59,7 +59,7 @@ class MissingExtraError(OmrError):
     """An optional dependency that is not installed."""
 
 
-def some(words: Sequence[str], most: int) -> str:
+def short_list(words: Sequence[str], most: int) -> str:
     """List the first ``most`` words and count the rest: ``a, b and 3 more``."""
     return ", ".join(words[:most]) + and_more(words, most)
 

@@ -12,10 +12,9 @@ from class_maps import ConfigError, MissingExtraError
 from converters.files.overwriting import check_folder, is_free
 from settings.training import STRIDE, AssignerName
 from training.config import CONFIG_FILE, TrainConfig
-from training.data.label_files import check_images
+from training.data.image_files import check_images
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
-from training.engine.precision import resolved
 from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
 from training.heads.distance_bins import has_bins_below_zero
@@ -26,6 +25,7 @@ from training.models.description import activation_kept
 from training.models.transfer import check_fit
 from training.runtime.devices import check_device
 from training.runtime.distributed import check_ranks, is_first
+from training.runtime.precision import resolved
 
 
 def check_machine(config: TrainConfig) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from class_maps import some
+from class_maps import short_list
 from converters.reproduce_command import TO_CUT
 from eval.html.number_format import amount, counted, memory, share
 from eval.html.page import Fact, Plot, Table, render
@@ -140,7 +140,7 @@ def _learning_sentences(report: DensityReport) -> list[str]:
             "loss, or lose most of their labels."
         )
     if ours := classes_that_do_not_learn(report.classes, "ours"):
-        sentences.append(f"With omr train, this applies to {some(ours, _NAMED)}.")
+        sentences.append(f"With omr train, this applies to {short_list(ours, _NAMED)}.")
     return sentences
 
 

@@ -37,7 +37,7 @@ def run(*words: object) -> Result:
         "training.memory.step:_labels",
         "training.memory.step:_of_many",
         "training.memory.step:_autocast",
-        "training.engine.precision:resolved",
+        "training.runtime.precision:resolved",
     ],
     covers_on_cuda=["training.memory.profile:_on_gpu"],
 )

@@ -38,9 +38,9 @@ state is not restored it is 1.3, on a CPU it is 0."""
 
 @pytest.mark.gpu(
     covers=[
-        "training.engine.precision:resolved",
-        "training.engine.precision:amp_argument",
-        "training.engine.precision:_supported",
+        "training.runtime.precision:resolved",
+        "training.runtime.precision:amp_argument",
+        "training.runtime.precision:_supported",
         "training.runtime.devices:devices_of",
         "training.runtime.distributed:check_ranks",
         "training.runtime.distributed:leave",
@@ -53,10 +53,10 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.data.device_prefetch:DeviceLoader.__init__",
         "training.runtime.devices:is_deterministic",
         "training.runtime.devices:memory_format_of",
-        "training.engine.nan_guard:_copied",
+        "training.runtime.nan_guard:_copied",
     ],
     covers_on_cuda=[
-        "training.engine.precision:_has_bf16",
+        "training.runtime.precision:_has_bf16",
         "training.data.device_prefetch:SideStream.__init__",
         "training.data.device_prefetch:SideStream.start",
         "training.data.device_prefetch:SideStream.finish",
@@ -131,7 +131,7 @@ def test_a_run_of_the_device_resumes_on_the_cpu(
     assert losses[1] == pytest.approx(losses[0], rel=0.3), "no jump between the devices"
 
 
-@pytest.mark.gpu(covers=["training.engine.precision:resolved"])
+@pytest.mark.gpu(covers=["training.runtime.precision:resolved"])
 def test_auto_precision_trains_and_validates(
     device: torch.device, dataset: Path, tmp_path: Path
 ) -> None:

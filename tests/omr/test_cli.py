@@ -1,11 +1,13 @@
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from cli_commands import commands
 from deepscores import NOTE, content, write
+from typer.testing import CliRunner
 
-from omr.cli import main
+from omr.cli import app, main
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -38,6 +40,24 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["omr", "classes", "list"])
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+@pytest.mark.parametrize("name", ["omr", "omr classes", "omr heads", *dict(commands())])
+def test_help_shows_no_types_of_python(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = CliRunner().invoke(app, [*name.split()[1:], "--help"])
+    assert result.exit_code == 0
+    assert "--help" in result.output
+    assert re.findall(r"<bool>|list\[|[{}]", result.output) == []
+
+
+def test_arguments_are_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, ["convert", "--help"]).output
+    assert "convert [OPTIONS] SOURCE OUT" in shown
+    assert re.search(r"\* +OUT +<path>", shown)
+    missing = CliRunner().invoke(app, ["convert"]).output
+    assert "Missing argument 'SOURCE'." in missing
 
 
 @pytest.mark.parametrize(("name", "text"), commands())

@@ -10,13 +10,9 @@ Shapes: N symbols of an image.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ultralytics.data.utils import verify_image_label
-from ultralytics.utils import NUM_THREADS
 
 from class_maps import InputError
 from converters.formats.yolo import LabelledImage, YoloDataset
@@ -100,31 +96,10 @@ def total(counts: Iterable[LabelCounts]) -> LabelCounts:
     )
 
 
-def check_images(files: Iterable[str]) -> None:
-    """Check that Ultralytics can train on every image, and let it repair truncated JPEG files.
-
-    Raises:
-        InputError: An image is broken or smaller than 10 px.
-    """
-    with ThreadPool(NUM_THREADS) as pool:
-        broken = sorted(file for file, ok in pool.imap(_check_image, files) if not ok)
-    if broken:
-        others = f" ({len(broken) - 1} more like it)" if broken[1:] else ""
-        raise InputError(
-            f"cannot be trained on: broken, or smaller than 10 px{others}; replace or remove it",
-            path=Path(broken[0]),
-        )
-
-
 def without_duplicates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Remove duplicate rows; the order changes only if there are any, as in Ultralytics."""
     first = np.unique(rows, axis=0, return_index=True)[1]
     return rows if len(first) == len(rows) else rows[first]
-
-
-def _check_image(file: str) -> tuple[str, bool]:
-    no_label_file = ""
-    return file, verify_image_label((file, no_label_file, "", False, 1, 0, 0, False))[0] is not None
 
 
 def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:

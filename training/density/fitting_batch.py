@@ -39,7 +39,9 @@ def auto_batch(config: TrainConfig) -> Launch:
     if n_started():
         raise ConfigError("--batch auto: not available under torchrun; give a number")
     devices = n_devices(config.device)
-    check_multiple("nominal_batch", config.nominal_batch, devices, f"the {devices} devices")
+    check_multiple(
+        "--nominal-batch", config.nominal_batch, devices, f"the number of devices, {devices}"
+    )
     gpu = present_device(config.device)
     joint = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None

@@ -33,8 +33,6 @@ from training.data.sampling import EpochSampler
 from training.engine.callbacks import EVENTS
 from training.engine.freezing import Freezing
 from training.engine.inputs import TrainingInputs, open_inputs
-from training.engine.nan_guard import NanGuard, on_host
-from training.engine.precision import amp_argument
 from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.engine.self_test import fp32_after_bf16, start_precision, tested_precision
 from training.engine.tensorboard import write_scalars
@@ -49,6 +47,8 @@ from training.runs.checkpoint_files import finish_run, save_epoch
 from training.runs.run_state import EarlierRun, RunState
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
+from training.runtime.nan_guard import NanGuard, on_host
+from training.runtime.precision import amp_argument
 
 
 class OmrTrainer(DetectionTrainer):

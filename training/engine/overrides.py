@@ -1,17 +1,15 @@
 """Ultralytics' arguments for a configuration."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from training.engine.precision import amp_argument, resolved
+from training.config import TrainConfig
 from training.models.checkpoints import is_weights
 from training.predict.max_det import suggested_max_det
 from training.runs.resume_state import STATE_FILE, read
 from training.runtime.devices import check_device, is_deterministic
-
-if TYPE_CHECKING:
-    from training.config import TrainConfig
+from training.runtime.precision import amp_argument, resolved
 
 NOT_USED = (
     *("hsv_h", "hsv_s", "shear", "perspective", "mixup", "cutmix", "copy_paste"),
@@ -20,7 +18,7 @@ NOT_USED = (
 """Augmentation of Ultralytics that is always off."""
 
 
-def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[str, Any]:
+def overrides_of(config: TrainConfig, model: str, max_symbols: int) -> dict[str, Any]:
     """Translate a configuration into Ultralytics' arguments.
 
     Args:
@@ -64,7 +62,7 @@ def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[st
     return overrides
 
 
-def _optimisation(config: "TrainConfig", device: torch.device) -> dict[str, Any]:
+def _optimisation(config: TrainConfig, device: torch.device) -> dict[str, Any]:
     return {
         "optimizer": config.optimizer,
         "lr0": config.lr,
@@ -79,7 +77,7 @@ def _optimisation(config: "TrainConfig", device: torch.device) -> dict[str, Any]
     }
 
 
-def _augmentation(config: "TrainConfig") -> dict[str, Any]:
+def _augmentation(config: TrainConfig) -> dict[str, Any]:
     return {
         "translate": config.translate,
         "scale": config.scale,

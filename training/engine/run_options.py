@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from settings.freezing import FreezeOptions
 from settings.training import Precision
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
-from training.engine.freezing import FreezeOptions
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions
 from training.models.checkpoints import is_weights

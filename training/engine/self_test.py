@@ -22,10 +22,11 @@ from settings.training import Precision
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
-from training.engine.precision import resolved
 from training.engine.running_trainer import RunningTrainer
+from training.losses.detection import wrap_assigners
 from training.runtime.devices import exact_fp32
 from training.runtime.distributed import are_joined
+from training.runtime.precision import resolved
 
 MAX_LOSS_CHANGE = 0.1
 """Largest change as a fraction of the loss in fp32. Measured in bf16 with random weights of five
@@ -37,8 +38,6 @@ Measured with random weights, four images of 320 px, three seeds: omr-tiny .995,
 yolo26n .87 to .95, yolo12n .52 to .87; with activations rounded to 8 bits (e4m3): yolo11n .27 to
 .32, yolo26n .18 to .37, yolo12n .09 to .11. After 25 steps, the cosine of the whole trunk is .995
 to 1. The trunk is all layers before the head."""
-BRANCHES = "one2many", "one2one"
-"""Names of the two losses in Ultralytics' ``E2ELoss``."""
 TEST_IMAGES = 4
 """Largest number of images in the test, which uses half a batch at most, because fp32 needs double
 the memory."""
@@ -172,9 +171,7 @@ class _RepeatedAssigner(Assigner):
 def _with_repeated_assignment(model: DetectionModel) -> object:
     """Copy the model's loss so that it assigns boxes to the same points each time."""
     criterion = deepcopy(getattr(model, "criterion", None))
-    for loss in (criterion, *(getattr(criterion, name, None) for name in BRANCHES)):
-        if loss is not None and hasattr(loss, "assigner"):
-            loss.assigner = _RepeatedAssigner(loss.assigner)
+    wrap_assigners(criterion, _RepeatedAssigner)
     return criterion
 
 

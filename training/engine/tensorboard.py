@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 
 from class_maps import MissingExtraError
-from training.engine.nan_guard import on_host
 from training.engine.running_trainer import RunningTrainer
+from training.runtime.nan_guard import on_host
 
 
 def check_tensorboard() -> None:

@@ -13,7 +13,7 @@ Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-tru
 images, M positives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
@@ -63,6 +63,8 @@ UNUSED: dict[AssignerName, tuple[str, ...]] = {
     "static": ("similarity", "beta"),
 }
 """Options of the loss, and of a group, that an assigner ignores."""
+BRANCHES = "one2many", "one2one"
+"""Names of the two losses in Ultralytics' ``E2ELoss``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -383,3 +385,15 @@ def detection_criterion(
     loss = partial(DetectionLoss, options=options)
     two_branches = getattr(model.model[-1], "one2one_cv2", None) is not None
     return E2ELoss(model, loss_fn=loss) if two_branches else loss(model)
+
+
+def wrap_assigners(criterion: object, wrap: Callable[[Assigner], Assigner]) -> None:
+    """Replace the assigner of a training loss, or those of both losses in an ``E2ELoss``.
+
+    Args:
+        criterion: Result of :func:`detection_criterion`; a loss without an assigner is unchanged.
+        wrap: Function from the present assigner to the new one.
+    """
+    for loss in (criterion, *(getattr(criterion, name, None) for name in BRANCHES)):
+        if hasattr(loss, "assigner"):
+            loss.assigner = wrap(loss.assigner)

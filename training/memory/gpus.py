@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from class_maps import ConfigError, with_nearest
-from training.engine.precision import resolved
+from training.runtime.precision import resolved
 
 MIB, GIB = 2**20, 2**30
 DRIVER_BYTES = 700 * MIB

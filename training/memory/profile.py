@@ -20,12 +20,12 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
-from training.engine.nan_guard import NanGuard
-from training.engine.precision import resolved
 from training.losses.detection import PairCounter, detection_criterion
 from training.memory.meta_model import trained_model
 from training.memory.step import HALF_DTYPES, StepSpec, optimizer_of
 from training.runtime.devices import memory_format_of
+from training.runtime.nan_guard import NanGuard
+from training.runtime.precision import resolved
 
 WARMUP_STEPS = 3
 """Steps after which the optimiser has its state, and the guard has saved two states."""

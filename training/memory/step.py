@@ -26,9 +26,8 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError, with_nearest
 from settings.training import STRIDE
 from training.assigners.predictions import PARTS
-from training.engine.self_test import BRANCHES
 from training.heads.head_config import HeadConfig
-from training.losses.detection import LossOptions, detection_criterion
+from training.losses.detection import LossOptions, detection_criterion, wrap_assigners
 from training.memory import cuda
 from training.memory.fake_sizes import FakeSizes, RecordedAssigner
 from training.memory.meta_model import replace_tensors, trained_model
@@ -79,7 +78,7 @@ class StepSpec:
     ema: bool = True
     """Whether a moving average of the weights is kept, as in every ``omr train``."""
     guard: bool = True
-    """Whether the NaN guard of :mod:`training.engine.nan_guard` keeps good states."""
+    """Whether the NaN guard of :mod:`training.runtime.nan_guard` keeps good states."""
     accumulates: bool = False
     """Whether gradients of earlier batches exist already."""
     device: Literal["cpu", "cuda"] = "cuda"
@@ -253,9 +252,7 @@ def _recorded(spec: StepSpec) -> tuple[Timeline, int]:
     criterion = detection_criterion(model.train(), spec.loss)
     recorder = Recorder(cuda.cudnn_workspace if spec.device == "cuda" else None)
     sizes = FakeSizes(spec.batch, spec.pairs or 0)
-    for loss in (criterion, *(getattr(criterion, name, None) for name in BRANCHES)):
-        if loss is not None and hasattr(loss, "assigner"):
-            loss.assigner = RecordedAssigner(loss.assigner, recorder, sizes)
+    wrap_assigners(criterion, partial(RecordedAssigner, recorder=recorder, sizes=sizes))
     gc_enabled = gc.isenabled()
     gc.disable()  # it would release tensors at unpredictable times
     try:

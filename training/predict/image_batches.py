@@ -11,13 +11,12 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from class_maps import InputError
+from converters.images import read_bgr, resize_longer_side
 
 PADDING = 114
 """Grey level beyond an image's border, as in training."""
@@ -56,21 +55,11 @@ def read_resized(path: Path, name: PurePosixPath, imgsz: int) -> ResizedImage:
         imgsz: Longer side of the result in pixels.
 
     Raises:
-        InputError: The file is missing, or OpenCV cannot decode it.
+        InputError: The image is missing or cannot be decoded.
     """
-    # Decode from bytes, as the trainer does: from a file, OpenCV cannot read a TIFF that must be
-    # rotated.
-    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
-    array = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if array is None:
-        raise InputError("no such image, or not one that OpenCV can read", path=path)
-    height, width = array.shape[:2]
-    factor = imgsz / max(height, width)
-    if factor != 1:
-        # Rounded up, as Ultralytics does in training.
-        size = [min(int(np.ceil(side * factor)), imgsz) for side in (width, height)]
-        array = cv2.resize(array, size, interpolation=cv2.INTER_LINEAR)
-    pixels = np.asarray(array, dtype=np.uint8)
+    image = read_bgr(path)
+    height, width = image.shape[:2]
+    pixels = resize_longer_side(image, imgsz)
     return ResizedImage(name=name, width=width, height=height, pixels=pixels)
 
 

@@ -11,7 +11,7 @@ from converters.files.atomic_files import atomic_file
 from training.models.checkpoints import save_weights
 from training.runs import resume_state
 from training.runs.run_state import RunState
-from training.runs.ultralytics_trainer import UltralyticsTrainer
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 REPORT_FILE = "augmentation.json"
 """Report in the run folder: finished epochs, and symbols seen and dropped by augmentation."""

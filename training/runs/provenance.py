@@ -27,8 +27,8 @@ from training.data.label_files import SplitLabels
 from training.data.multi_dataset import MultiDataset
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
-from training.runs.ultralytics_trainer import UltralyticsTrainer
 from training.runtime.distributed import is_first
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 RECORD_FILE = "run.json"
 HEADS_FILE = "heads.yaml"

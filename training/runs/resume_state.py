@@ -19,7 +19,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.files.atomic_files import atomic_file
-from training.runs.ultralytics_trainer import UltralyticsTrainer
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 STATE_FILE = "state.pt"
 """File in the run's ``weights`` folder, until the run is finished."""

@@ -66,7 +66,7 @@ def check_ranks(device: str, batch: int) -> None:
             "cpu"
         )
     n_ranks = n_devices(device)
-    check_multiple("batch", batch, n_ranks, f"the {n_ranks} devices")
+    check_multiple("--batch", batch, n_ranks, f"the number of devices, {n_ranks}")
 
 
 def join_on_cpu() -> None:

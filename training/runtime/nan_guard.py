@@ -16,7 +16,7 @@ only host synchronisation per step.
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
@@ -24,10 +24,9 @@ from torch.nn.utils import get_total_norm
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from class_maps import ConfigError, some
-from training.engine.running_trainer import RunningTrainer
-from training.runs.ultralytics_trainer import UltralyticsTrainer
+from class_maps import ConfigError, short_list
 from training.runtime.distributed import are_joined
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 MAX_SKIPPED = 3
 """Steps skipped in a row before the last good state is restored."""
@@ -58,6 +57,34 @@ def on_host(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(numbers, together.cpu().unbind(), strict=True))
 
 
+class _Batches(Protocol):
+    """Record of the batches that the next step is made of."""
+
+    files: list[str]
+    """Images of the batches since the last step."""
+    batches_done: int
+    """Batches of this epoch."""
+
+
+class _LaterRates(Protocol):
+    """Learning rates of layers that are still frozen."""
+
+    def lower_rates(self, factor: float) -> None:
+        """Multiply these rates by a factor."""
+
+
+class GuardedTrainer(UltralyticsTrainer, Protocol):
+    """Ultralytics' trainer with the additional attributes that the guard uses."""
+
+    @property
+    def state(self) -> _Batches:
+        """Batches since the last step."""
+
+    @property
+    def freezing(self) -> _LaterRates:
+        """Frozen layers, whose learning rates are lowered as well."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _SavedState:
     """Copy of weights and optimiser in main memory."""
@@ -81,7 +108,7 @@ class NanGuard:
 
     def __init__(
         self,
-        trainer: RunningTrainer,
+        trainer: GuardedTrainer,
         history: dict[str, int] | None = None,
         *,
         steps_between_states: int | None = None,
@@ -109,7 +136,7 @@ class NanGuard:
         """Return the counts that a resumed run starts with."""
         return {"skipped": self.skipped, "returns": self.returns}
 
-    def allows_step(self, trainer: RunningTrainer) -> bool:
+    def allows_step(self, trainer: GuardedTrainer) -> bool:
         """Check loss, gradients and statistics before a step is taken.
 
         Args:
@@ -161,7 +188,7 @@ class NanGuard:
         trainer.tloss = losses
         return is_finite
 
-    def _record_good(self, trainer: RunningTrainer) -> None:
+    def _record_good(self, trainer: GuardedTrainer) -> None:
         """Record the weights before the step, which this batch has shown to be good."""
         interval = self._steps_between_states or STEPS_BETWEEN_STATES
         if self._good_steps % interval == 0:
@@ -172,7 +199,7 @@ class NanGuard:
         self._losses = trainer.tloss
         trainer.state.files = []
 
-    def _restore(self, trainer: RunningTrainer) -> None:
+    def _restore(self, trainer: GuardedTrainer) -> None:
         position = _position(trainer)
         advice = "check these images, and try a lower --lr or --precision fp32"
         if not self._states:
@@ -202,12 +229,12 @@ class NanGuard:
         )
 
 
-def _position(trainer: RunningTrainer) -> str:
+def _position(trainer: GuardedTrainer) -> str:
     return f"epoch {trainer.epoch + 1}, batch {trainer.state.batches_done}"
 
 
-def _skipped(trainer: RunningTrainer) -> str:
-    return f"step skipped: {some(trainer.state.files, MAX_FILES)}"
+def _skipped(trainer: GuardedTrainer) -> str:
+    return f"step skipped: {short_list(trainer.state.files, MAX_FILES)}"
 
 
 def _save(model: nn.Module, trainer: UltralyticsTrainer) -> _SavedState:

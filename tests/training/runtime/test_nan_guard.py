@@ -14,9 +14,9 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from class_maps import ConfigError
 from training.config import TrainConfig
-from training.engine import nan_guard
-from training.engine.nan_guard import NanGuard, on_host
 from training.engine.omr_trainer import OmrTrainer
+from training.runtime import nan_guard
+from training.runtime.nan_guard import NanGuard, on_host
 from training.trainer import new_trainer, ready_trainer, train
 
 

@@ -385,10 +385,9 @@ class DensityReport:
     memory_over_batch: tuple[BatchMemory, ...]
     """Memory of several batches, ascending, including the requested and the recommended one."""
     memory_ultralytics_assigner_bytes: int
-    """Memory that the installed Ultralytics' assigner would need for the requested batch."""
-    ultralytics_assigner_by_version: Mapping[str, int]
-    """Memory that Ultralytics' assigner would need for the requested batch, by version; the
-    installed version comes first."""
+    """Memory that Ultralytics' assigner would need for the requested batch."""
+    ultralytics_version: str
+    """Version of Ultralytics whose assigner is compared."""
     recommendation: Recommendation | None
     """None if nothing can be launched."""
     problem: str

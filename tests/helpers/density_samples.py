@@ -186,7 +186,7 @@ def empty() -> DensityReport:
         memory=_maxima(32),
         memory_over_batch=(_memory(32),),
         memory_ultralytics_assigner_bytes=_dense(32),
-        ultralytics_assigner_by_version={"8.4.190": _dense(32), "8.3.40": 3 * _dense(32)},
+        ultralytics_version="8.4.190",
         recommendation=None,
         problem="",
     )

@@ -18,8 +18,9 @@ from eval.reports.density_classes import (
     competition_section,
     prior_table,
 )
+from eval.reports.density_figures import PipelineStage
 from eval.reports.density_memory import memory_section
-from eval.reports.density_report import BatchMemory, DensityReport, PipelineStage
+from eval.reports.density_report import BatchMemory, DensityReport
 
 _NAMED = 10
 """Maximum number of class names per sentence."""

@@ -5,25 +5,27 @@ from typing import Any
 
 import numpy as np
 
-from eval.reports.density_report import (
+from eval.reports.density_figures import (
     AnchorCompetition,
     BatchMax,
-    BatchMemory,
     BatchSum,
     ClassCollision,
     ClassDensity,
-    DensityReport,
     EpochMax,
     InitialWeight,
     InitialWeights,
     PipelineStage,
     RecallAtIou,
-    Recommendation,
     Representation,
     SideSpread,
     StartingBox,
-    StepMaxima,
     SymbolSpread,
+)
+from eval.reports.density_report import (
+    BatchMemory,
+    DensityReport,
+    Recommendation,
+    StepMaxima,
     TargetGpu,
 )
 

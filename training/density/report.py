@@ -14,15 +14,17 @@ from typing import Any
 import ultralytics
 
 from class_maps import ConfigError, with_nearest
-from eval.reports.density_report import (
+from eval.reports.density_figures import (
     AnchorCompetition,
-    BatchMemory,
     ClassDensity,
-    DensityReport,
     InitialWeights,
     RecallAtIou,
-    Recommendation,
     Representation,
+)
+from eval.reports.density_report import (
+    BatchMemory,
+    DensityReport,
+    Recommendation,
     StepMaxima,
     TargetGpu,
 )

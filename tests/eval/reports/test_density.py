@@ -10,7 +10,8 @@ from browser import Measurements, open_pages
 from density_samples import crowded, empty, full, gpu, weight
 
 from eval.reports.density import density_page, write_density_report
-from eval.reports.density_report import AnchorCompetition, DensityReport, InitialWeights, TargetGpu
+from eval.reports.density_figures import AnchorCompetition, InitialWeights
+from eval.reports.density_report import DensityReport, TargetGpu
 
 FULL = full()
 

@@ -15,7 +15,8 @@ import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
 from converters.prepare.preparation import PreparationOptions
-from eval.reports.density_report import LargerSymbols, SymbolSpread
+from eval.reports.density_figures import SymbolSpread
+from eval.reports.density_report import LargerSymbols
 from training.config import TrainConfig
 from training.density.report import DensityAnalysis, analyze
 from training.heads.head_config import load as load_heads

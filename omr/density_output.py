@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ultralytics import __version__ as ultralytics_version
+
 from class_maps import short_list
 from converters.reproduce_command import TO_CUT
 from eval.html.number_format import share
@@ -135,11 +137,9 @@ def _show_memory(analysis: DensityAnalysis) -> None:
         for title, names in LINES
         if names != GUARD or gpu.device == "cpu"  # a training on a GPU keeps them in main memory
     ]
-    rest = memory.total_bytes - memory.at_peak["assigner"]
-    stock = {
-        f"total, with the assigner of Ultralytics {version}": rest + n_bytes
-        for version, n_bytes in analysis.dense_by_version.items()
-    }
+    total = memory.total_bytes
+    with_dense = f"total, with the assigner of Ultralytics {ultralytics_version}"
+    total_with_dense = total - memory.at_peak["assigner"] + analysis.requested_dense_bytes
     say("")
     table(
         f"Memory of a step in MiB: {memory.batch} images, {analysis.config.model}, "
@@ -147,8 +147,8 @@ def _show_memory(analysis: DensityAnalysis) -> None:
         ("", "at the peak", "maximum"),
         [(title, _mib(peak), _mib(most)) for title, peak, most in rows if most],
         [
-            ("total", _mib(memory.total_bytes), ""),
-            *((title, _mib(n_bytes), "") for title, n_bytes in stock.items()),
+            ("total", _mib(total), ""),
+            (with_dense, _mib(total_with_dense), ""),
             (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
     )
@@ -159,10 +159,10 @@ def _show_memory(analysis: DensityAnalysis) -> None:
         f"{taken} of the memory"
     )
     # If omr train itself does not fit, the assigner of Ultralytics needs no line of its own.
-    fits = memory.total_bytes <= gpu.usable_bytes
-    for title, n_bytes in (stock if fits else {"total": memory.total_bytes}).items():
-        if n_bytes > gpu.usable_bytes:
-            note(f"out of memory on {gpu.name}: {title}: {_mib(n_bytes)} MiB")
+    if total > gpu.usable_bytes:
+        note(f"out of memory on {gpu.name}: total: {_mib(total)} MiB")
+    elif total_with_dense > gpu.usable_bytes:
+        note(f"out of memory on {gpu.name}: {with_dense}: {_mib(total_with_dense)} MiB")
 
 
 def show_measured_step(spec: StepSpec) -> dict[str, object] | None:

@@ -17,7 +17,7 @@ from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
 from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.losses.detection import UNUSED
@@ -77,7 +77,7 @@ def _check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInput
         with activation_kept():
             new = DetectionModel(options.model, nc=len(names), verbose=False)
         check_fit(weights, new, file, config.model)
-    if heads and heads.box_encoding == "stock" and has_bins_below_zero(weights.model[-1]):
+    if heads and heads.box_encoding == "stock" and strides_below_zero(weights.model[-1]):
         raise ConfigError(
             f"--heads: box_encoding: stock, but {file} has distance bins below zero; omit "
             "box_encoding, or start from other weights"

@@ -9,14 +9,14 @@ from markupsafe import Markup
 from eval.html.number_format import NONE, amount, counted, pixels, share
 from eval.html.page import Plot, PlotGroup, Table
 from eval.html.plots import DotRow, RangeRow, dots, heat_map, ranges
-from eval.reports.density_report import (
+from eval.reports.density_figures import (
     AnchorCompetition,
     ClassDensity,
-    DensityReport,
     RecallAtIou,
     SideSpread,
     StartingBox,
 )
+from eval.reports.density_report import DensityReport
 
 Row = TypeVar("Row")
 Configuration = Literal["stock", "ours"]

@@ -119,8 +119,8 @@ def _table_by_purpose(report: DensityReport) -> Table:
     ]
     rows.append(("total", memory(need.total_bytes), NONE))
     rest = need.total_bytes - need.at_peak.get("assigner", 0)
-    for version, n_bytes in report.ultralytics_assigner_by_version.items():
-        name = f"total with the assigner of Ultralytics {version}"
-        rows.append((name, memory(rest + n_bytes), memory(n_bytes)))
+    dense = report.memory_ultralytics_assigner_bytes
+    name = f"total with the assigner of Ultralytics {report.ultralytics_version}"
+    rows.append((name, memory(rest + dense), memory(dense)))
     columns = f"batch {report.batch}", "at the peak", "maximum"
     return Table(label="Memory of a step by purpose", columns=columns, rows=rows)

@@ -27,7 +27,7 @@ from training.data.dataset import OmrDataset
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
 from training.engine.run_options import ON_OPTIONS
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import LossOptions
 from training.models.checkpoints import load_weights
@@ -220,7 +220,7 @@ def test_weights_keep_their_own_boxes(
     assert all(torch.equal(start[name], weights) for name, weights in before.items())
     assert loss.bins[0] == -2
     after = load_weights(result.last)
-    assert has_bins_below_zero(after.model[-1]) == 2
+    assert strides_below_zero(after.model[-1]) == 2
 
 
 def test_without_validation_the_last_epoch_is_the_best(dataset: Path, tmp_path: Path) -> None:

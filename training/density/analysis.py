@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from converters.manifest import converted_pages
-from eval.reports.density_report import AnchorCompetition, PipelineStage, SymbolSpread
+from eval.reports.density_figures import AnchorCompetition, PipelineStage, SymbolSpread
 from training.config import TrainConfig
 from training.data.multi_dataset import MultiDataset
 from training.density.anchors import ClassAnchors, anchor_competition, anchor_rows

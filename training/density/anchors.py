@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval.reports.density_report import AnchorCompetition, ClassCollision
+from eval.reports.density_figures import AnchorCompetition, ClassCollision
 from training.assigners.assignment import Anchors, SmallBoxes, candidate_counts
 from training.density.sizes import members
 from training.grouping.matching import capacity_of

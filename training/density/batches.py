@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eval.reports.density_report import BatchMax, BatchSum, EpochMax
+from eval.reports.density_figures import BatchMax, BatchSum, EpochMax
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.reports.density_report import BatchMax, BatchSum, EpochMax
+from eval.reports.density_figures import BatchMax, BatchSum, EpochMax
 from training.config import TrainConfig
 from training.data.multi_dataset import MultiDataset
 from training.density.anchors import points_by_level

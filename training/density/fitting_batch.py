@@ -10,7 +10,7 @@ from training.data.multi_dataset import join
 from training.density.analysis import HeadForm
 from training.density.crowding import Crowding, read_labels
 from training.heads import head_config
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
@@ -79,7 +79,7 @@ def head_form(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> 
     head = model.model[-1]
     return HeadForm(
         strides=tuple(int(stride) for stride in model.stride.tolist()),
-        reg_max=head.reg_max - int(has_bins_below_zero(head)),
+        reg_max=head.reg_max - int(strides_below_zero(head)),
         heads=head.config if isinstance(head, GroupedDetect) else None,
     )
 

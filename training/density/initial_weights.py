@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
-from eval.reports.density_report import InitialWeight, StartingBox
+from eval.reports.density_figures import InitialWeight, StartingBox
 from training.assigners.assignment import min_sides
 from training.assigners.similarity import SimilarityByClass, iou, raise_scores
 from training.assigners.task_aligned import SparseTaskAlignedAssigner

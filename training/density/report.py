@@ -12,18 +12,20 @@ from functools import partial
 from math import ceil, log2
 from typing import Any
 
-from ultralytics import __version__ as installed
+import ultralytics
 
 from class_maps import ConfigError, with_nearest
-from eval.reports.density_report import (
+from eval.reports.density_figures import (
     AnchorCompetition,
-    BatchMemory,
     ClassDensity,
-    DensityReport,
     InitialWeights,
     RecallAtIou,
-    Recommendation,
     Representation,
+)
+from eval.reports.density_report import (
+    BatchMemory,
+    DensityReport,
+    Recommendation,
     StepMaxima,
     TargetGpu,
 )
@@ -48,9 +50,6 @@ from training.memory.step import (
     memory_over_batch,
 )
 
-OLDER = ("8.3.40",)
-"""Widely used older version of Ultralytics, whose assigner needs the most memory."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DensityAnalysis:
@@ -68,9 +67,8 @@ class DensityAnalysis:
     memory_over_batch: tuple[StepMemory, ...]
     dense_bytes: tuple[int, ...]
     """Memory of Ultralytics' assigner for each batch of ``memory_over_batch``."""
-    dense_by_version: Mapping[str, int]
-    """Memory of Ultralytics' assigner for the requested batch, by version; the installed version
-    comes first."""
+    requested_dense_bytes: int
+    """Memory of Ultralytics' assigner for the requested batch."""
     recommendation: Recommendation | None
     """None if not even one image fits, or no image has symbols."""
     problem: str
@@ -109,8 +107,8 @@ class DensityAnalysis:
                 _batch_memory(row, dense)
                 for row, dense in zip(self.memory_over_batch, self.dense_bytes, strict=True)
             ),
-            memory_ultralytics_assigner_bytes=next(iter(self.dense_by_version.values())),
-            ultralytics_assigner_by_version=self.dense_by_version,
+            memory_ultralytics_assigner_bytes=self.requested_dense_bytes,
+            ultralytics_version=ultralytics.__version__,
             recommendation=self.recommendation,
             problem=self.problem,
         )
@@ -161,10 +159,8 @@ def analyze(
         labels=labels,
         memory=memory,
         memory_over_batch=tuple(shown),
-        dense_bytes=tuple(_dense_bytes(labels, row, installed) for row in shown),
-        dense_by_version={
-            version: _dense_bytes(labels, memory, version) for version in (installed, *OLDER)
-        },
+        dense_bytes=tuple(_dense_bytes(labels, row) for row in shown),
+        requested_dense_bytes=_dense_bytes(labels, memory),
         recommendation=recommend(
             config,
             gpu,
@@ -215,11 +211,11 @@ def _memory_rows(spec: StepSpec, launch: Launch | None, n_images: int) -> dict[i
     return rows
 
 
-def _dense_bytes(labels: LabelAnalysis, row: StepMemory, version: str) -> int:
+def _dense_bytes(labels: LabelAnalysis, row: StepMemory) -> int:
     """Compute the memory of Ultralytics' assigner for the batch of a row."""
     fullest = labels.crowding.fullest_image(row.batch)
     boxes_max = fullest.p999 if fullest else 0
-    return dense_assigner_bytes(version, row.batch, boxes_max, row.n_anchors, len(labels.names))
+    return dense_assigner_bytes(None, row.batch, boxes_max, row.n_anchors, len(labels.names))
 
 
 def _class_density(labels: LabelAnalysis, label: int) -> ClassDensity:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.reports.density_report import RecallAtIou
+from eval.reports.density_figures import RecallAtIou
 from training.density.anchors import points_by_level
 from training.density.sizes import members
 from training.grouping.statistics import Floats, Ints, Symbols

@@ -14,7 +14,7 @@ from math import floor
 
 import numpy as np
 
-from eval.reports.density_report import SideSpread
+from eval.reports.density_figures import SideSpread
 from training.data.augmentation import MIN_VISIBLE, kept_by_ultralytics, visible_share
 from training.grouping.statistics import Floats, Ints, Symbols
 

@@ -38,7 +38,7 @@ def allow_below_zero(head: Detect) -> None:
         head: Ultralytics' ``Detect``, or a head of several groups. Heads without distributions, or
             with bins below 0, do not change.
     """
-    if head.reg_max > 1 and not has_bins_below_zero(head):
+    if head.reg_max > 1 and not strides_below_zero(head):
         below = torch.arange(-float(STRIDES_BELOW_ZERO), 0)
         set_bins(head, torch.cat((below, bin_values(head).cpu())))
 
@@ -79,7 +79,7 @@ def _with_bins(old: nn.Conv2d, n_old: int, n_new: int, copies: list[tuple[int, i
     return new
 
 
-def has_bins_below_zero(head: Detect) -> float:
+def strides_below_zero(head: Detect) -> float:
     """Return how far below 0 the first bin of a head is, in strides; 0 without such bins."""
     return -float(bin_values(head)[0])
 

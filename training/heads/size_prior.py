@@ -21,7 +21,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigners.similarity import ciou_nwd
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import SeparateDetect, box_branches
 
 WEIGHT_SCALE = 0.3
@@ -133,7 +133,7 @@ def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reach: fl
 
 def reach_of(head: Detect) -> float:
     """Return the largest distance in strides from which a side of a box can start."""
-    return head.reg_max - 1.1 - has_bins_below_zero(head) if head.reg_max > 1 else math.inf
+    return head.reg_max - 1.1 - strides_below_zero(head) if head.reg_max > 1 else math.inf
 
 
 def _values(shapes: Tensor, boxes: Tensor, stride: float) -> Tensor:
@@ -217,7 +217,7 @@ def set_size_prior(head: Detect, priors: Tensor) -> None:
     # Strides to the left, top, right and bottom, (G, L, 4).
     half = priors.repeat(1, 1, 2) / 2 / head.stride[:, None].cpu()
     if head.reg_max > 1:
-        half = half + has_bins_below_zero(head)  # distance from the first bin
+        half = half + strides_below_zero(head)  # distance from the first bin
     # By level and group, and again for a second branch that needs no NMS.
     starts = half.transpose(0, 1).flatten(0, 1)  # (L * G, 4)
     for branch, distances in zip(box_branches(head), itertools.cycle(starts)):

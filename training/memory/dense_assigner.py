@@ -35,7 +35,6 @@ class DenseTables:
 TABLES: tuple[tuple[Version, DenseTables], ...] = (
     ((8, 4, 176), DenseTables(metric=14, targets=9, of_class=5, of_point=41)),
     ((8, 4, 145), DenseTables(metric=11, targets=9, of_class=5, of_point=48)),
-    ((0, 0, 0), DenseTables(metric=32, targets=12, of_class=21, of_point=64)),
 )
 """First version of each implementation, newest first, as read from ``utils/tal.py``:
 
@@ -43,11 +42,8 @@ TABLES: tuple[tuple[Version, DenseTables], ...] = (
   while the metric is computed
 * 8.4.145 to 8.4.175, the oldest supported: two masks, 2 bytes; overlaps and metric, 8; a mask of
   the best points, 1
-* up to 8.4.80, which the density report compares with: distances to two corners, (B, N, A, 2) each,
-  and both concatenated, 16 + 16 bytes
 
-All of them were measured. A version between two implementations is assumed to be the one that takes
-more memory."""
+Both were measured. Versions between them are counted as the newer one, which takes more."""
 
 
 def dense_assigner_bytes(
@@ -66,7 +62,7 @@ def dense_assigner_bytes(
         Bytes in single precision; 0 if there are no boxes, because the assigner then does nothing.
 
     Raises:
-        ConfigError: The version is malformed.
+        ConfigError: The version is malformed, or older than the oldest supported one.
     """
     if boxes_max == 0:
         return 0
@@ -82,4 +78,7 @@ def _tables(version: str) -> DenseTables:
     if not match:
         raise ConfigError(f"Ultralytics {version}: malformed version; expected e.g. 8.4.145")
     number = tuple(map(int, match.groups()))
-    return next(tables for first, tables in TABLES if number >= first)
+    for first, tables in TABLES:
+        if number >= first:
+            return tables
+    raise ConfigError(f"Ultralytics {version}: not supported; expected 8.4.145 or newer")

@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
-from training.heads.distance_bins import allow_below_zero, has_bins_below_zero
+from training.heads.distance_bins import allow_below_zero, strides_below_zero
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.models.checkpoints import load_weights, save_weights
@@ -93,7 +93,7 @@ def test_boxes_beside_their_anchor_points_stay_there(name: str) -> None:
         source.model[-1].cv2[0][-1].bias += 40 * torch.rand(72)  # the new bins are open
     target = build(name)
     transfer(source, target, NAMES)
-    assert has_bins_below_zero(target.model[-1]) == 2
+    assert strides_below_zero(target.model[-1]) == 2
     torch.testing.assert_close(raw(target)[0], raw(source)[0], atol=1e-4, rtol=1e-5)
 
 
@@ -284,7 +284,7 @@ def test_boxes_that_do_not_fit_start_as_in_a_new_model() -> None:
     report = transfer(source_of("yolo26n"), target, NAMES)  # the same backbone, but no bins
     assert not report.boxes
     assert report.lines()[-1] == "boxes: start as in a new model"
-    assert has_bins_below_zero(target.model[-1]) == 2
+    assert strides_below_zero(target.model[-1]) == 2
     assert transfer(source_of("yolo11n"), build("yolo11n"), NAMES).boxes
 
 

@@ -14,7 +14,8 @@ from training.density.recommendation import MOST_NAMES
 from training.density.report import DensityAnalysis
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
-from training.memory.step import StepSpec, predict_step
+from training.memory.step import predict_step
+from training.memory.step_spec import StepSpec
 
 MOST = 0.5
 """Fraction of a class's symbols from which on \"mostly\" applies."""

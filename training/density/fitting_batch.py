@@ -16,7 +16,8 @@ from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.gpus import Gpu
 from training.memory.meta_model import trained_model
-from training.memory.step import StepPrecision, StepSpec, predict_step
+from training.memory.step import predict_step
+from training.memory.step_spec import StepPrecision, StepSpec
 from training.runtime.distributed import n_devices, n_started
 from training.runtime.multiples import check_multiple
 

@@ -40,14 +40,8 @@ from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
-from training.memory.step import (
-    KINDS,
-    KINDS_OF_CUDA,
-    StepMemory,
-    StepPrecision,
-    StepSpec,
-    memory_over_batch,
-)
+from training.memory.step import KINDS, KINDS_OF_CUDA, StepMemory, memory_over_batch
+from training.memory.step_spec import StepPrecision, StepSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

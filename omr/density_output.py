@@ -153,11 +153,11 @@ def _show_memory(analysis: DensityAnalysis) -> None:
             (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
     )
-    taken = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
+    assigner_share = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
     entry(
         f"Ultralytics compares {analysis.spec.boxes_max:,} symbols with {memory.n_anchors:,} "
         f"points, {memory.batch} times; omr lists {analysis.spec.pairs or 0:,} pairs, which take "
-        f"{taken} of the memory"
+        f"{assigner_share} of the memory"
     )
     # If omr train itself does not fit, the assigner of Ultralytics needs no line of its own.
     if total > gpu.usable_bytes:

@@ -42,15 +42,15 @@ def auto_batch(config: TrainConfig) -> Launch:
     devices = n_devices(config.device)
     check_multiple("nominal_batch", config.nominal_batch, devices, f"the {devices} devices")
     gpu = present_device(config.device)
-    joint = join(config.sources())
+    multi_dataset = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
-    strides = head_form(config, len(joint.names), heads).strides
-    crowding = read_labels(config, joint, strides).crowding
+    strides = head_form(config, len(multi_dataset.names), heads).strides
+    crowding = read_labels(config, multi_dataset, strides).crowding
     if not crowding.stored.any():
         raise InputError(no_symbols(len(crowding.stored)), path=config.data)
     requested = config.nominal_batch // devices
     step = partial(
-        step_spec, config, gpu, heads, len(joint.names), crowding, nominal_batch=requested
+        step_spec, config, gpu, heads, len(multi_dataset.names), crowding, nominal_batch=requested
     )
     nominal = requested or NOMINAL_BATCH
     launch = find_launch(step, gpu, max(len(crowding.stored) // devices, 1), nominal)

@@ -94,9 +94,9 @@ def _optimize(model: DetectionModel, spec: StepSpec, recorder: Recorder) -> Opti
     """
     recorder.add(model.parameters(), "parameters")
     recorder.add(model.buffers(), "buffers")
-    of_model = [_bytes(tensor) for tensor in model.state_dict().values()]
-    of_average = of_model if spec.ema else []
-    recorder.add_bytes(of_average, "ema")
+    model_bytes = [_bytes(tensor) for tensor in model.state_dict().values()]
+    average_bytes = model_bytes if spec.ema else []
+    recorder.add_bytes(average_bytes, "ema")
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     recorder.begin("optimizer", "inputs")
     images = _images(spec)  # live until the next batch is loaded
@@ -114,7 +114,7 @@ def _optimize(model: DetectionModel, spec: StepSpec, recorder: Recorder) -> Opti
     tensors = [value for value in values if isinstance(value, Tensor)]
     recorder.label(tensors, "optimizer")
     if spec.guard:
-        state = of_model + of_average + [_bytes(tensor) for tensor in tensors]
+        state = model_bytes + average_bytes + [_bytes(tensor) for tensor in tensors]
         recorder.add_bytes(state * GUARD_STATES, "guard")
         recorder.add_bytes(state, "guard", stays=False)
         recorder.add_bytes((_bytes(buffer) for buffer in model.buffers()), "buffers")

@@ -104,7 +104,7 @@ def memory_over_batch(spec: StepSpec, batches: Sequence[int]) -> list[StepMemory
     """
     specs = [replace(spec, batch=batch) for batch in batches]
     recorded = recorded_step(_of_many(spec))
-    return [_memory(recorded, of_batch) for of_batch in specs]
+    return [_memory(recorded, batch_spec) for batch_spec in specs]
 
 
 def _of_many(spec: StepSpec) -> StepSpec:
@@ -130,13 +130,13 @@ def _memory(recorded: tuple[Timeline, int], spec: StepSpec) -> StepMemory:
     timeline, n_anchors = recorded
     on_gpu = spec.device == "cuda"
     all_sizes = timeline.sizes(spec.batch, cuda.ROUNDING if on_gpu else 1)
-    of_kind = {kind: timeline.is_kind(kind) for kind in KINDS}
-    maxima = {kind: int(timeline.live(all_sizes * mask).max()) for kind, mask in of_kind.items()}
-    sizes = all_sizes * ~of_kind["guard"] if on_gpu else all_sizes
+    kind_masks = {kind: timeline.is_kind(kind) for kind in KINDS}
+    maxima = {kind: int(timeline.live(all_sizes * mask).max()) for kind, mask in kind_masks.items()}
+    sizes = all_sizes * ~kind_masks["guard"] if on_gpu else all_sizes
     live = timeline.live(sizes)
     peak = int(live.argmax())
     is_live = timeline.live_after(peak)
-    at_peak = {kind: int(sizes[mask & is_live].sum()) for kind, mask in of_kind.items()}
+    at_peak = {kind: int(sizes[mask & is_live].sum()) for kind, mask in kind_masks.items()}
     if on_gpu:
         reserved = cuda.min_reserved_bytes(sizes.tolist(), timeline.events.tolist())
         at_peak |= {"library": cuda.CUBLAS_WORKSPACE, "allocator": reserved - int(live[peak])}

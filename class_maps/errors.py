@@ -82,6 +82,6 @@ def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:
     choices = sorted(set(known))
     listed = []
     for word in sorted(set(words)):
-        near = get_close_matches(word, choices, n=1, cutoff=0.6)
-        listed.append(f"{word} (did you mean {near[0]}?)" if near else word)
+        matches = get_close_matches(word, choices, n=1, cutoff=0.6)
+        listed.append(f"{word} (did you mean {matches[0]}?)" if matches else word)
     return ", ".join(listed)

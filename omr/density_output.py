@@ -14,7 +14,8 @@ from training.density.recommendation import MOST_NAMES
 from training.density.report import DensityAnalysis
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
-from training.memory.step import StepSpec, predict_step
+from training.memory.step import predict_step
+from training.memory.step_spec import StepSpec
 
 MOST = 0.5
 """Fraction of a class's symbols from which on \"mostly\" applies."""
@@ -152,11 +153,11 @@ def _show_memory(analysis: DensityAnalysis) -> None:
             (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
     )
-    taken = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
+    assigner_share = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
     entry(
         f"Ultralytics compares {analysis.spec.boxes_max:,} symbols with {memory.n_anchors:,} "
         f"points, {memory.batch} times; omr lists {analysis.spec.pairs or 0:,} pairs, which take "
-        f"{taken} of the memory"
+        f"{assigner_share} of the memory"
     )
     # If omr train itself does not fit, the assigner of Ultralytics needs no line of its own.
     if total > gpu.usable_bytes:

@@ -87,9 +87,9 @@ def _show(result: "ScoringResult") -> None:
     )
     say("Macro: all classes with truths weigh the same. Instance-weighted: by number of truths.")
     say_names("no truths and no predictions", [r.name for r in report.classes if r not in present])
-    if classes := result.classes_left_out:
+    if classes := result.ignored_classes:
         say(
-            f"ignored {result.predictions_left_out} predictions of {len(classes)} classes that the "
+            f"ignored {result.ignored_predictions} predictions of {len(classes)} classes that the "
             "data set does not have"
         )
     say(f"images that reached the limit of {result.max_det} detections: {result.images_at_max_det}")

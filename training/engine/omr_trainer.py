@@ -272,9 +272,9 @@ class OmrTrainer(DetectionTrainer):
         Args:
             metrics: Values by column name.
         """
-        measured = "train/", "lr/"
+        prefixes = "train/", "lr/"
         if not self.args.val:
-            metrics = {key: value for key, value in metrics.items() if key.startswith(measured)}
+            metrics = {key: value for key, value in metrics.items() if key.startswith(prefixes)}
         try:
             super().save_metrics(metrics)
         except OSError as error:

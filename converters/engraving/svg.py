@@ -21,6 +21,8 @@ from converters.engraving.outlines import Outline, Points, outline
 Element: TypeAlias = Any
 """An lxml element; lxml has no type annotations."""
 
+UNITS_PER_STAFF_SPACE = 180
+"""Units of verovio's drawings per staff space."""
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -87,6 +89,8 @@ class Drawing:
     height: int
     """Height of the page in pixels."""
     font: str
+    staff_space: float
+    """Staff space of full-size staves in pixels."""
     shapes: list[Shape]
     """Shapes in drawing order."""
 
@@ -141,7 +145,13 @@ def read(text: str, font: str) -> Drawing:
     reader = _Reader(font, root.find(f"{_SVG}defs"))
     outside = SvgGroup(name="", id="", parent=None)
     reader.walk(inner, page.after(_Matrix(e=-x, f=-y)), outside)
-    return Drawing(width=round(width), height=round(height), font=font, shapes=reader.shapes)
+    return Drawing(
+        width=round(width),
+        height=round(height),
+        font=font,
+        staff_space=UNITS_PER_STAFF_SPACE * scale,
+        shapes=reader.shapes,
+    )
 
 
 class _Reader:

@@ -1,0 +1,71 @@
+"""Scores that were engraved wrongly once, or that other programs engrave wrongly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fragments import SPACE_PX, counted, drawn
+
+from converters.engraving import annotations, music_files
+from converters.engraving.staves import Staves
+from converters.engraving.svg import Drawing
+from converters.engraving.symbols import Symbol, symbols
+
+SCORES = Path(__file__).parent / "scores"
+
+
+def drawing_of(name: str) -> Drawing:
+    return drawn(music_files.read(SCORES / name), pageWidth=2500, pageHeight=2500)
+
+
+def symbols_of(name: str) -> list[Symbol]:
+    return symbols(drawing_of(name))
+
+
+def test_flags_over_a_tablature_have_full_size() -> None:
+    result = symbols_of("tablature-below-a-staff.musicxml")
+    assert counted(result)["flag8thUp"] == 2
+    assert counted(result)["flag8thDown"] == 2
+    assert not [s.category for s in result if s.category.endswith("Small")]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("tablature-alone.musicxml", [6]),
+        ("tablature-below-a-staff.musicxml", [5, 6]),
+        ("one-line-staff-alone.musicxml", [1]),
+        ("two-one-line-staves-over-five-lines.musicxml", [1, 1, 5]),
+    ],
+)
+def test_staff_space_is_the_size_of_the_signs(name: str, lines: list[int]) -> None:
+    staves = Staves(drawing_of(name)).all
+    assert [len(staff.lines_y) for staff in staves] == lines
+    assert [staff.space for staff in staves] == pytest.approx([SPACE_PX] * len(lines))
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        (
+            "one-line-staff-alone.musicxml",
+            {"noteheadBlackOnLine": 5, "noteheadHalfOnLine": 1},
+        ),
+        (
+            "one-line-staff-and-special-heads.musicxml",
+            {"noteheadBlackOnLine": 5, "noteheadHalfOnLine": 1, "noteheadBlackInSpace": 1},
+        ),
+        (
+            "two-one-line-staves-over-five-lines.musicxml",
+            {"noteheadBlackOnLine": 14, "noteheadHalfOnLine": 2, "noteheadBlackInSpace": 4},
+        ),
+    ],
+)
+def test_noteheads_on_a_single_line(name: str, heads: dict[str, int]) -> None:
+    result = symbols_of(name)
+    assert counted([s for s in result if s.category.startswith("notehead")]) == heads
+    assert not [s.category for s in result if s.category.endswith("Small")]
+    on_line = [s for s in result if s.middle == 0 and s.category.startswith("notehead")]
+    assert {s.position for s in on_line} == {0}
+    rows = annotations.rows(on_line, np.array([s.outline.box_xyxy() for s in on_line]), 1)
+    assert all("rel_position:0;" in row["comments"] for _, row in rows)

@@ -160,6 +160,9 @@ def _parts(
         end = 0.0
         for group in sorted(groups, key=lambda group: _extent(lines[group])):
             x0, x1 = _extent(lines[group])
+            if part and x0 > end + gap:
+                yield system, rows, part
+                part = []
             part.append(group)
             end = x1
         yield system, rows, part

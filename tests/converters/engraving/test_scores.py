@@ -69,3 +69,20 @@ def test_noteheads_on_a_single_line(name: str, heads: dict[str, int]) -> None:
     assert {s.position for s in on_line} == {0}
     rows = annotations.rows(on_line, np.array([s.outline.box_xyxy() for s in on_line]), 1)
     assert all("rel_position:0;" in row["comments"] for _, row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_bars"),
+    [
+        ("staff-missing-in-bar-2.mei", [3, 1, 1]),
+        ("staff-invisible-in-bar-1-missing-in-bar-2.mei", [3, 1]),
+        ("small-staff-and-ossia.mei", [3, 3]),
+    ],
+)
+def test_staff_covers_only_the_bars_where_it_is_drawn(name: str, n_bars: list[int]) -> None:
+    staves = [s for s in symbols_of(name) if s.category == "staff"]
+    bars = [{line.group: line.outline.box_xyxy() for line in s.shapes} for s in staves]
+    assert [len(boxes) for boxes in bars] == n_bars
+    for staff, boxes in zip(staves, bars, strict=True):
+        x0, _, x1, _ = staff.outline.box_xyxy()
+        assert x1 - x0 == pytest.approx(sum(b[2] - b[0] for b in boxes.values()), abs=SPACE_PX / 4)

@@ -257,6 +257,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
         "filename": f"{stem}.png",
         "width": width,
         "height": height,
+        "staff_space": round(page.staff_space, 3),
         "ann_ids": [str(annotation_id) for annotation_id, _ in rows],
     }
     encode = msgspec.json.encode

@@ -37,7 +37,14 @@ class Staff:
     space: float
     """Staff space in pixels: size of the signs, and distance between the lines of an ordinary
     staff; the lines of a tablature are farther apart."""
+    is_full: bool
+    """Whether this is an ordinary staff of five lines."""
     shapes: list[Shape] = field(default_factory=list)
+
+    def edges(self) -> tuple[float, float]:
+        """Return the y coordinates of the upper and the lower edge of its lines."""
+        boxes = [line.outline.box_xyxy().tolist() for line in self.shapes]
+        return min(box[1] for box in boxes), max(box[3] for box in boxes)
 
     @property
     def middle(self) -> int:
@@ -67,6 +74,7 @@ class Staves:
                 x0=x0,
                 x1=x1,
                 space=signs.space(groups, heights),
+                is_full=len(heights) == FULL_STAFF and not signs.are_tablature(groups),
                 shapes=shapes,
             )
             self.all.append(staff)
@@ -123,6 +131,10 @@ class _Signs:
             if shape.code in TABLATURE_CLEFS or shape.group.within("tabGrp"):
                 self._tablatures.add(staff)
 
+    def are_tablature(self, groups: Iterable[SvgGroup]) -> bool:
+        """Check whether the measures of a staff are a tablature."""
+        return not self._tablatures.isdisjoint(groups)
+
     def space(self, groups: Sequence[SvgGroup], lines_y: Sequence[float]) -> float:
         """Compute the staff space of a staff in pixels.
 
@@ -130,7 +142,7 @@ class _Signs:
             groups: Measures of the staff.
             lines_y: Heights of its lines.
         """
-        if len(lines_y) > 1 and self._tablatures.isdisjoint(groups):
+        if len(lines_y) > 1 and not self.are_tablature(groups):
             return (lines_y[-1] - lines_y[0]) / (len(lines_y) - 1)
         return max((self._largest[g] for g in groups if g in self._largest), default=self._default)
 

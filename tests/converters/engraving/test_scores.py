@@ -1,5 +1,6 @@
 """Scores that were engraved wrongly once, or that other programs engrave wrongly."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from fragments import SPACE_PX, counted, drawn
 
 from converters.engraving import annotations, music_files
+from converters.engraving.pages import EngravedPage, PageOptions, engrave_page
+from converters.engraving.pieces import Piece
 from converters.engraving.staves import Staves
 from converters.engraving.svg import Drawing
 from converters.engraving.symbols import Symbol, symbols
@@ -86,3 +89,33 @@ def test_staff_covers_only_the_bars_where_it_is_drawn(name: str, n_bars: list[in
     for staff, boxes in zip(staves, bars, strict=True):
         x0, _, x1, _ = staff.outline.box_xyxy()
         assert x1 - x0 == pytest.approx(sum(b[2] - b[0] for b in boxes.values()), abs=SPACE_PX / 4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain.krn",
+        "tablature-below-a-staff.musicxml",
+        "one-line-staff-alone.musicxml",
+        "two-one-line-staves-over-five-lines.musicxml",
+    ],
+)
+def test_recorded_staff_space_is_that_of_the_noteheads(name: str) -> None:
+    piece = Piece(work=1, path=SCORES / name, name=name)
+    options = PageOptions(width=1200, height=900)
+    for number in range(3):
+        clean, scan, photo = (
+            engrave_page(number, [piece], replace(options, degrade=degrade))
+            for degrade in ("none", "scan", "photo")
+        )
+        layout = clean.layout
+        line = layout.options["staffLineWidth"] * layout.staff_space / 2
+        assert clean.staff_space == pytest.approx(layout.staff_space + line / 4, rel=0.01)
+        for page in (scan, photo):
+            expected = clean.staff_space / notehead_height(clean) * notehead_height(page)
+            assert page.staff_space == pytest.approx(expected, rel=0.03)
+
+
+def notehead_height(page: EngravedPage) -> float:
+    heads = [i for i, s in enumerate(page.symbols) if s.category.startswith("noteheadBlack")]
+    return float(np.median(page.boxes_xyxy[heads, 3] - page.boxes_xyxy[heads, 1]))

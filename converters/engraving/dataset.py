@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -128,6 +129,8 @@ class WrittenPage:
     font: str
     work: int
     n_collisions: int
+    missing: Counter[str]
+    """Number of characters that were not drawn because the typeface lacks them."""
     rejected: Counter[str]
     """Number of rejected attempts by reason."""
 
@@ -269,6 +272,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
         font=font,
         work=work,
         n_collisions=page.n_collisions,
+        missing=page.missing,
         rejected=page.rejected,
     )
 
@@ -319,6 +323,7 @@ class _Tally:
         self.fonts: dict[str, Counter[str]] = {}
         self.works: dict[str, set[int]] = {}
         self.collisions = 0
+        self.missing: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
 
     def add(self, page: WrittenPage) -> None:
@@ -328,7 +333,14 @@ class _Tally:
         self.fonts.setdefault(page.split, Counter())[page.font] += 1
         self.works.setdefault(page.split, set()).add(page.work)
         self.collisions += page.n_collisions
+        self.missing.update(page.missing)
         self.rejected.update(page.rejected)
+
+
+def _named(character: str) -> str:
+    """Describe a character, such as ``♭ U+266D MUSIC FLAT SIGN``."""
+    name = unicodedata.name(character, "")
+    return f"{character} U+{ord(character):04X} {name}".rstrip()
 
 
 def _manifest(
@@ -357,6 +369,7 @@ def _manifest(
         "symbols": total.total(),
         "collisions": tally.collisions,
         "rejected": dict(sorted(tally.rejected.items())),
+        "characters_not_drawn": {_named(c): n for c, n in sorted(tally.missing.items())},
         "failures": failures,
         "works": {
             str(work): ", ".join(piece.name for piece in pieces if piece.work == work)

@@ -70,6 +70,8 @@ class EngravedPage:
     """Quarter of the height of its staves of five lines in pixels, as drawn on this page."""
     n_collisions: int
     """Number of pairs of compact symbols that overlap."""
+    missing: Counter[str]
+    """Number of characters of texts that are not drawn because the typeface lacks them."""
     rejected: Counter[str]
     """Number of rejected attempts by reason."""
 
@@ -138,6 +140,7 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
         number=page.number,
         staff_space=staff_space,
         n_collisions=n_collisions,
+        missing=drawing.missing,
         rejected=Counter(),
     )
 

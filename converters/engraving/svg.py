@@ -8,8 +8,9 @@ Shapes: N points.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -93,6 +94,8 @@ class Drawing:
     """Staff space of full-size staves in pixels."""
     shapes: list[Shape]
     """Shapes in drawing order."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Number of characters that are not drawn because the typeface lacks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ def read(text: str, font: str) -> Drawing:
         font=font,
         staff_space=UNITS_PER_STAFF_SPACE * scale,
         shapes=reader.shapes,
+        missing=reader.missing,
     )
 
 
@@ -160,6 +164,7 @@ class _Reader:
     def __init__(self, font: str, defs: Element) -> None:
         self.font = font
         self.shapes: list[Shape] = []
+        self.missing: Counter[str] = Counter()
         self._glyphs = {g.get("id"): g for g in (() if defs is None else defs)}
         self._draw: dict[str, Callable[[Any, _Matrix, SvgGroup], None]] = {
             "use": self._use,
@@ -311,6 +316,7 @@ class _Reader:
     def _text(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         names = {g.name for g in group.up()}
         letters = lettering.letters(element, self.font, names)
+        self.missing.update(letter.text for letter in letters if letter.is_missing)
         contours = []
         for letter in letters:
             s = letter.scale
@@ -319,7 +325,8 @@ class _Reader:
                 self._glyph(outline(letter.contours), letter.code, element, placed, group)
             else:
                 contours += [placed(points) for points in letter.contours]
-        text = "".join(letter.text for letter in letters if not letter.code).strip()
+        read = [letter.text for letter in letters if not (letter.code or letter.is_missing)]
+        text = "".join(read).strip()
         self._add("text", contours, element, group, text=text)
 
 

@@ -10,6 +10,9 @@ from class_maps import ConfigError
 from omr.console import note, print_json, progress, say, table
 from omr.options import AsJson, Workers, n_processes
 
+N_CHARACTERS = 5
+"""Number of missing characters to print."""
+
 
 def engrave(
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
@@ -112,9 +115,21 @@ def _show(manifest: dict[str, Any], out: Path) -> None:
     say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them")
     fraction = manifest["collisions"] / manifest["symbols"]
     say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})")
+    _show_missing(manifest["characters_not_drawn"])
     for reason, n in manifest["rejected"].items():
         say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}")
     for name, error in manifest["failures"].items():
         note(f"{name}: {error}")
     if (val := manifest["engraved"]["val"]) and "val" not in splits:
         note(f"--val {val:g}: too few pages to hold any out; all pages are in the training split")
+
+
+def _show_missing(characters: dict[str, int]) -> None:
+    if not characters:
+        return
+    names = [f"{name} ({n})" for name, n in characters.items()]
+    more = f" and {len(names) - N_CHARACTERS} more" if len(names) > N_CHARACTERS else ""
+    note(
+        f"{sum(characters.values())} characters are not in the text typeface and were not drawn: "
+        f"{', '.join(names[:N_CHARACTERS])}{more}; manifest.json lists them"
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fragments import SPACE_PX, counted, drawn
+from fragments import SPACE_PX, counted, drawn, score
 
 from converters.engraving import annotations, music_files
 from converters.engraving.pages import EngravedPage, PageOptions, engrave_page
@@ -119,3 +119,28 @@ def test_recorded_staff_space_is_that_of_the_noteheads(name: str) -> None:
 def notehead_height(page: EngravedPage) -> float:
     heads = [i for i, s in enumerate(page.symbols) if s.category.startswith("noteheadBlack")]
     return float(np.median(page.boxes_xyxy[heads, 3] - page.boxes_xyxy[heads, 1]))
+
+
+def test_characters_outside_the_typeface_are_counted() -> None:
+    drawing = drawing_of("lyrics-in-many-scripts.musicxml")
+    texts = [shape.text for shape in drawing.shapes if shape.kind == "text"]
+    assert texts == ["мир", "μέλος", "é", "fiﬁ", "—", "„qu“", "A&B", "x"]
+    assert drawing.missing == dict.fromkeys("合唱春の훈민שלוםسلامếสวहि🎵", 1)
+
+
+@pytest.mark.parametrize(
+    ("syllable", "drawn_text", "missing"),
+    [
+        ("e\u0301", "é", {}),
+        ("B♭", "B", {"♭": 1}),
+        ("a\u00a0b\u00ad\u200d\ufe0f", "a\u00a0b\u00ad\u200d\ufe0f", {}),
+        ("\ue4a0 \uf8fe", "", {"\uf8fe": 1}),
+    ],
+)
+def test_decomposed_invisible_and_missing_characters(
+    syllable: str, drawn_text: str, missing: dict[str, int]
+) -> None:
+    verse = f'<verse n="1"><syl>{syllable}</syl></verse>'
+    drawing = drawn(score([f'<note pname="c" oct="5" dur="1">{verse}</note>']))
+    assert "".join(shape.text for shape in drawing.shapes if shape.kind == "text") == drawn_text
+    assert drawing.missing == missing

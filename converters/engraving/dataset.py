@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
@@ -14,7 +14,7 @@ import msgspec
 
 from class_maps import ConfigError, InputError, catalogue, with_nearest
 from converters import images
-from converters.engraving import annotations, child, music_files, raster, smufl
+from converters.engraving import annotations, child, music_files, raster, score_files, smufl
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.pieces import Piece, number_pieces
 from converters.files.atomic_folder import MANIFEST, atomic_folder, check_target
@@ -165,8 +165,8 @@ def engrave(
     inputs = () if options.scores in (GENERATED, CHORALES) else (Path(options.scores),)
     check_target(target, force=force, inputs=inputs)
     warm_up(workers, "converters.engraving.dataset")
-    pieces, failures = _read_pieces(options.scores, workers)
-    pools = _pools(pieces, options)
+    pieces = _read_pieces(options.scores, workers)
+    pools = _pools(pieces.usable, options)
     workers = min(workers, options.pages)
     with atomic_folder(target, force=force) as folder:
         (folder / IMAGES).mkdir()
@@ -179,30 +179,47 @@ def engrave(
             files.add(page)
             tally.add(page)
         files.close()
-        manifest = _manifest(options, tally, pieces, failures)
+        manifest = _manifest(options, tally, pieces)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
 
 
-def _read_pieces(source: str, workers: int) -> tuple[list[Piece], dict[str, str]]:
-    """List the pieces to choose from (none if they are composed) and the unusable files."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pieces:
+    """Pieces to choose from, and the files that are not used."""
+
+    usable: list[Piece] = field(default_factory=list)
+    """Pieces; empty if they are composed."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Reason by name for each unusable file."""
+    others: Counter[str] = field(default_factory=Counter)
+    """Number of files of other types by suffix."""
+
+
+def _read_pieces(source: str, workers: int) -> _Pieces:
     if source == GENERATED:
-        return [], {}
+        return _Pieces()
     if source == CHORALES:
         folder = music_files.chorale_folder()
         hashes = music_files.chorales(folder)
-        return number_pieces(list(hashes), folder, list(hashes.values()), trusted=True), {}
-    files = music_files.find(Path(source))
-    folder = Path(source) if Path(source).is_dir() else Path(source).parent
-    results = list(in_order(child.examine, files, workers))
-    pieces = number_pieces(files, folder, [r.pitch_hash for r in results], trusted=False)
-    failures = {p.name: r.error for p, r in zip(pieces, results, strict=True) if r.error}
-    usable = [piece for piece in pieces if piece.name not in failures]
-    if not usable:
+        return _Pieces(
+            usable=number_pieces(list(hashes), folder, list(hashes.values()), trusted=True)
+        )
+    found = score_files.find(Path(source))
+    results = list(in_order(child.examine, found.files, workers))
+    pitch_hashes = [result.pitch_hash for result in results]
+    pieces = number_pieces(found.files, found.folder, pitch_hashes, trusted=False)
+    errors = {p.name: r.error for p, r in zip(pieces, results, strict=True) if r.error}
+    failures = dict(sorted((found.skipped | errors).items()))
+    usable = [piece for piece in pieces if piece.name not in errors]
+    if not usable and failures:
         name, error = next(iter(failures.items()))
-        raise InputError(f"no file can be used; {name}: {error}", path=folder)
-    return usable, failures
+        raise InputError(f"no file can be used; {name}: {error}", path=found.folder)
+    if not usable:
+        expected = ", ".join(score_files.SUFFIXES)
+        raise InputError(f"no scores; expected {expected}", path=found.folder)
+    return _Pieces(usable=usable, failures=failures, others=found.others)
 
 
 def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[Piece, ...]]:
@@ -343,9 +360,7 @@ def _named(character: str) -> str:
     return f"{character} U+{ord(character):04X} {name}".rstrip()
 
 
-def _manifest(
-    options: EngravingOptions, tally: _Tally, pieces: Sequence[Piece], failures: dict[str, str]
-) -> dict[str, Any]:
+def _manifest(options: EngravingOptions, tally: _Tally, pieces: _Pieces) -> dict[str, Any]:
     """Describe the options and contents of the data set; equal input gives equal bytes."""
     total = sum(tally.symbols.values(), Counter[str]())
     used = set().union(*tally.works.values())
@@ -353,7 +368,7 @@ def _manifest(
     rasteriser = settings["page"].pop("rasteriser")
     return {
         "engraved": settings,
-        "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces)],
+        "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces.usable)],
         "versions": installed_versions(TOOLKIT, "verovio", "numpy"),
         "rasteriser": raster.description(rasteriser),
         "pages": tally.pages.total(),
@@ -370,10 +385,14 @@ def _manifest(
         "collisions": tally.collisions,
         "rejected": dict(sorted(tally.rejected.items())),
         "characters_not_drawn": {_named(c): n for c, n in sorted(tally.missing.items())},
-        "failures": failures,
+        "failures": pieces.failures,
+        "other_files": dict(sorted(pieces.others.items())),
         "works": {
-            str(work): ", ".join(piece.name for piece in pieces if piece.work == work)
-            for work in (sorted(used) if pieces else ())
+            str(work): ", ".join(p.name for p in pieces.usable if p.work == work)
+            for work in (sorted(used) if pieces.usable else ())
         },
+        "not_drawn": [
+            p.name for p in pieces.usable if p.work not in used and options.scores != CHORALES
+        ],
         "categories": {c.name: total[c.name] for c in catalogue(annotations.SOURCE).categories},
     }

@@ -8,6 +8,7 @@ from typing import Literal
 
 from converters.engraving import child, music_files, typesetting
 from converters.engraving.music.composition import compose
+from converters.engraving.score_files import name_of
 from converters.engraving.typesetting import PageLayout, SetPage
 
 NotationStyle = Literal["plain", "decorated", "mixed"]
@@ -47,7 +48,7 @@ def number_pieces(
         Piece(
             work=first[digest],
             path=path,
-            name=path.relative_to(folder).as_posix(),
+            name=name_of(path, folder),
             trusted=trusted,
         )
         for path, digest in zip(files, pitch_hashes, strict=True)

@@ -12,6 +12,8 @@ from omr.options import AsJson, Workers, n_processes
 
 N_CHARACTERS = 5
 """Number of missing characters to print."""
+N_FILES = 20
+"""Number of unusable files to print."""
 
 
 def engrave(
@@ -118,8 +120,7 @@ def _show(manifest: dict[str, Any], out: Path) -> None:
     _show_missing(manifest["characters_not_drawn"])
     for reason, n in manifest["rejected"].items():
         say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}")
-    for name, error in manifest["failures"].items():
-        note(f"{name}: {error}")
+    _show_unused(manifest)
     if (val := manifest["engraved"]["val"]) and "val" not in splits:
         note(f"--val {val:g}: too few pages to hold any out; all pages are in the training split")
 
@@ -133,3 +134,17 @@ def _show_missing(characters: dict[str, int]) -> None:
         f"{sum(characters.values())} characters are not in the text typeface and were not drawn: "
         f"{', '.join(names[:N_CHARACTERS])}{more}; manifest.json lists them"
     )
+
+
+def _show_unused(manifest: dict[str, Any]) -> None:
+    """Report the files that no page is drawn from."""
+    failures = manifest["failures"]
+    for name, error in list(failures.items())[:N_FILES]:
+        note(f"{name}: {error}")
+    if len(failures) > N_FILES:
+        note(f"{len(failures) - N_FILES} more files could not be used; manifest.json lists them")
+    if unused := manifest["not_drawn"]:
+        n_used = len(manifest["works"])
+        say(f"scores not drawn: {len(unused)} (manifest.json lists them); pieces drawn: {n_used}")
+    if others := manifest["other_files"]:
+        say(f"files of other types: {', '.join(f'{s} ({n})' for s, n in others.items())}")

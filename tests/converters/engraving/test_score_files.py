@@ -13,6 +13,20 @@ SCORES = Path(__file__).parent / "scores"
 NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mensural.mei", child.NO_NOTEHEADS),
+        ("mensural.krn", child.NO_NOTEHEADS),
+        ("tablature-alone.musicxml", child.NO_NOTEHEADS),
+        ("rests-alone.krn", "contains no notes"),
+        ("one-line-staff-alone.musicxml", ""),
+    ],
+)
+def test_scores_without_noteheads_are_unusable(name: str, expected: str) -> None:
+    assert child.examine(SCORES / name).error == expected
+
+
 def test_everything_in_a_folder_is_used_or_named(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "scores", tmp_path / "elsewhere"
     (folder / "x.mei").mkdir(parents=True)

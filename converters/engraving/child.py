@@ -42,10 +42,12 @@ def examine(path: Path) -> Examined:
     return Examined(**_request({"path": str(path)}))
 
 
-def set_page(path: Path, layout: PageLayout, seed: int, *, decorated: bool) -> SetPage | None:
+def set_page(
+    path: Path, layout: PageLayout, seed: int, *, decorated: bool, transpose: bool
+) -> SetPage | None:
     """Typeset a music file and choose one of its pages in a child process; None on failure."""
-    page_request = {"layout": asdict(layout), "seed": seed, "decorated": decorated}
-    answer = _request({"path": str(path), **page_request})
+    choices = {"seed": seed, "decorated": decorated, "transpose": transpose}
+    answer = _request({"path": str(path), "layout": asdict(layout), **choices})
     return None if "error" in answer else SetPage(**answer)
 
 
@@ -74,8 +76,8 @@ def _respond(request: dict[str, Any]) -> dict[str, Any]:
     if "layout" not in request:
         return _examine(music)
     rng, layout = random.Random(request["seed"]), PageLayout(**request["layout"])
-    decorated = request["decorated"]
-    page = typesetting.typeset(music, layout, rng, decorated=decorated, transpose=True)
+    choices = {name: request[name] for name in ("decorated", "transpose")}
+    page = typesetting.typeset(music, layout, rng, **choices)
     if page is None:
         return {"error": "verovio cannot typeset it"}
     _, problem = _labelled(page.svg, layout.font)

@@ -75,6 +75,9 @@ class EngravingOptions:
         if not self.fonts(held_out=False):
             reason = "no font is left for the training pages; list more in --fonts"
             raise ConfigError(reason, option="--holdout-font", value=self.holdout_font)
+        if self.page.transpose and self.scores == GENERATED:
+            reason = "composed pieces are in all keys already; applies to other --scores"
+            raise ConfigError(reason, option="--transpose")
         width, height = self.page.width, self.page.height
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
             reason = f"out of range; expected {MIN_SIDE} to {MAX_SIDE} pixels for both sides"

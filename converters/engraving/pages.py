@@ -49,6 +49,8 @@ class PageOptions:
     fonts: tuple[str, ...] = smufl.FONTS
     """Music fonts to choose from."""
     style: NotationStyle = "plain"
+    transpose: bool = False
+    """Whether to transpose the user's scores at random."""
     degrade: warping.Capture = "none"
     rasteriser: raster.Rasteriser = "blend2d"
 
@@ -106,7 +108,7 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
     """Engrave a page of a piece, or return the reason why it is rejected."""
     size = options.width, options.height
     layout = typesetting.draw_layout(rng, *size, options.fonts)
-    page = pieces.set_piece(piece, layout, size, options.style, rng)
+    page = pieces.set_piece(piece, layout, size, options.style, rng, transpose=options.transpose)
     if page is None:
         return "typesetting failed"
     drawing = svg.read(page.svg, layout.font)

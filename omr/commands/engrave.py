@@ -26,6 +26,13 @@ def engrave(
             "or folder of MusicXML, MXL, MEI or Humdrum."
         ),
     ] = "generated",
+    transpose: Annotated[
+        bool,
+        typer.Option(
+            "--transpose",
+            help="Transpose your own scores at random, to keys with at most six sharps or flats.",
+        ),
+    ] = False,
     style: Annotated[
         Literal["plain", "decorated", "mixed"],
         typer.Option(
@@ -75,6 +82,7 @@ def engrave(
             width=width,
             height=height,
             style=style,
+            transpose=transpose,
             degrade=degrade,
             rasteriser=rasteriser,
             fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else smufl.FONTS,

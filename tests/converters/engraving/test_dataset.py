@@ -21,8 +21,8 @@ from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.engraving import child, dataset, music_files, typesetting
 from converters.engraving.dataset import EngravingOptions, engrave
-from converters.engraving.pages import PageOptions
-from converters.engraving.pieces import number_pieces
+from converters.engraving.pages import PageOptions, engrave_page
+from converters.engraving.pieces import Piece, number_pieces
 
 SMALL = PageOptions(width=700, height=600)
 PAGES = 6
@@ -170,6 +170,10 @@ def test_labels_are_the_same_on_every_machine(tmp_path: Path) -> None:
             {"holdout_font": "Lelan", "val": 0.5},
             "--holdout-font: no such font: Lelan (did you mean Leland?); expected Bravura, "
             "Gootville, Leipzig, Leland, Petaluma",
+        ),
+        (
+            {"page": PageOptions(transpose=True)},
+            "--transpose: composed pieces are in all keys already; applies to other --scores",
         ),
         (
             {"page": PageOptions(width=60000)},
@@ -358,6 +362,19 @@ def test_single_note_in_every_format(name: str, text: str, tmp_path: Path) -> No
     (tmp_path / name).write_text(text)
     manifest = engrave(tmp_path / "out", options(pages=1, scores=str(tmp_path / name)))
     assert sum(n for c, n in manifest["categories"].items() if c.startswith("notehead")) == 1
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_own_scores_keep_their_key_unless_transposed(transpose: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.mei"
+    path.write_text(score([NOTES], head='keysig="4f"'))
+    piece = Piece(work=1, path=path, trusted=False)
+    page = replace(SMALL, transpose=transpose)
+    keys = set()
+    for number in range(6):
+        symbols = engrave_page(number, [piece], page).symbols
+        keys.add(tuple(s.category for s in symbols if s.category.startswith("key")))
+    assert (keys == {("keyFlat",) * 4}) == (not transpose)
 
 
 def test_a_single_file_suffices(folder: Path, tmp_path: Path) -> None:

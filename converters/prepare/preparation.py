@@ -68,7 +68,7 @@ def prepare(job: Job) -> PreparedPage:
     """Clean, scale and tile one page, and write its images.
 
     Raises:
-        InputError: The image is damaged, or the page must be scaled but has no labelled staff.
+        InputError: The image is damaged, or the page cannot be scaled.
         OSError: An image cannot be written.
     """
     counts, options = Tally(), job.options

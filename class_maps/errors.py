@@ -47,7 +47,7 @@ class ConfigError(OmrError):
     Args:
         reason: Problem, expected value and remedy; the whole message if ``option`` is empty.
         option: Command-line option at fault, such as ``--val``.
-        value: Value that the user gave; None to leave it out of the message.
+        value: Value that the user gave; None to omit it from the message.
     """
 
     def __init__(self, reason: str, *, option: str = "", value: object = None) -> None:
@@ -59,7 +59,7 @@ class MissingExtraError(OmrError):
     """An optional dependency that is not installed."""
 
 
-def some(words: Sequence[str], most: int) -> str:
+def short_list(words: Sequence[str], most: int) -> str:
     """List the first ``most`` words and count the rest: ``a, b and 3 more``."""
     return ", ".join(words[:most]) + and_more(words, most)
 
@@ -70,7 +70,7 @@ def and_more(words: Sequence[str], most: int) -> str:
 
 
 def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:
-    """List unknown words, each with the known word it resembles most.
+    """List unknown words, each with the most similar known word.
 
     Args:
         words: Unknown words; sorted, and each is listed once.

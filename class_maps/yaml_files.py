@@ -78,7 +78,7 @@ class Checked:
         return self.value[key]
 
     def mapping(self, key: str) -> "Checked":
-        """Return a mapping; like the other getters, raise an InputError for any other value."""
+        """Return the value as a mapping; like the other getters, reject values of other types."""
         return Checked(self._get(key), self.path, ".".join(filter(None, (self.where, key))))
 
     def string(self, key: str) -> str:

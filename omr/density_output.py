@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ultralytics import __version__ as ultralytics_version
 
-from class_maps import some
+from class_maps import short_list
 from converters.reproduce_command import TO_CUT
 from eval.html.number_format import share
 from omr.console import entry, note, say, table
@@ -99,9 +99,9 @@ def _show_classes(analysis: DensityAnalysis) -> None:
     )
     for problem, names in problems:
         if shown := list(names):
-            entry(f"{len(shown)} {problem}: {some(shown, MOST_NAMES)}")
+            entry(f"{len(shown)} {problem}: {short_list(shown, MOST_NAMES)}")
     if start.priors:
-        entry(f"initial boxes of omr train: {some(_first_boxes(start), MOST_NAMES)}")
+        entry(f"initial boxes of omr train: {short_list(_first_boxes(start), MOST_NAMES)}")
     competition = labels.competition
     if competition.max_recall_single_head is not None:
         heads = ""

@@ -112,15 +112,16 @@ def score_model(
         batch: Images per batch.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         split: Split to score.
-        conf: Confidence above which predictions are kept, at most ``MAX_CONF``.
+        conf: Confidence above which predictions are kept, from 0 to ``MAX_CONF``.
         out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
-        trust: Load pickled weights even if that executes their code.
+        trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite a report in ``out``.
         track: Wrapper of the predicted pages that shows progress.
 
     Raises:
-        ConfigError: ``conf`` is too high, ``out`` contains a report and ``force`` is not set, the
-            weights lack a class of the data, a class name is duplicated, or the device is missing.
+        ConfigError: ``conf`` is out of range, ``out`` contains a report and ``force`` is not set,
+            the weights lack a class of the data, a class name is duplicated, or the device is
+            missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
     _check_options(conf, out, force=force)
@@ -204,6 +205,9 @@ def _predictions(
 
 
 def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
+    if not conf >= 0:
+        reason = f"expected a number from 0 to {MAX_CONF:g}"
+        raise ConfigError(reason, option="--conf", value=f"{conf:g}")
     if conf > MAX_CONF:
         reason = "too high, average precision also needs predictions of low confidence"
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from class_maps import some
+from class_maps import short_list
 from omr.console import note, say, table
 from omr.lr_plot import write_lr_plot
 from training.data.label_files import LabelCounts
@@ -26,7 +26,7 @@ def show_result(result: TrainResult) -> None:
         if unlabelled := result.unlabelled[folder]:
             say(
                 f"{folder}: does not label {len(unlabelled)} classes: "
-                f"{some(unlabelled, MOST_NAMES)}"
+                f"{short_list(unlabelled, MOST_NAMES)}"
             )
     say(f"{result.epochs} epochs in {result.precision}, {result.seconds:.0f} s -> {result.best}")
 

@@ -12,7 +12,7 @@ from class_maps import ConfigError, MissingExtraError
 from converters.files.overwriting import check_folder, is_free
 from settings.training import STRIDE, AssignerName
 from training.config import CONFIG_FILE, TrainConfig
-from training.data.label_files import check_images
+from training.data.image_files import check_images
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
 from training.engine.run_options import RunOptions
@@ -111,7 +111,7 @@ def _check_group_settings(heads: HeadConfig, assigner: AssignerName) -> None:
 
 
 def _check_last_batch(config: TrainConfig, n_images: int) -> None:
-    """Check the last batch: of one image this small BatchNorm sees one value per channel."""
+    """Check the last batch: if it is one image this small, BatchNorm sees one value per channel."""
     if config.imgsz < 2 * STRIDE and n_images % config.batch == 1:
         raise ConfigError(
             f"--imgsz {config.imgsz}: too small for a last batch of one image; use {2 * STRIDE}, "

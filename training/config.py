@@ -36,8 +36,8 @@ class TrainConfig(TrainingSettings):
             raise ConfigError(
                 f"expected an integer from 0 to {LARGEST_SEED}", option="--seed", value=self.seed
             )
-        check_multiple("imgsz", self.imgsz, STRIDE, str(STRIDE))
-        check_multiple("nominal_batch", self.nominal_batch, self.batch, f"batch ({self.batch})")
+        check_multiple("--imgsz", self.imgsz, STRIDE, str(STRIDE))
+        check_multiple("--nominal-batch", self.nominal_batch, self.batch, f"--batch {self.batch}")
         if self.weights and is_weights(self.model):
             raise ConfigError(
                 f"--model {self.model} is a weights file already; drop one of the two options",

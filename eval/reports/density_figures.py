@@ -189,8 +189,8 @@ class AnchorCompetition:
     max_recall_heads: float | None
     """Same fraction for the given heads: groups with separate box branches do not compete."""
     collisions: tuple[ClassCollision, ...]
-    """Pairs of classes that share most anchor points, descending; pairs that share none are
-    omitted."""
+    """Pairs of classes that share the most anchor points, in descending order; pairs that share
+    none are omitted."""
     matrix: tuple[tuple[int, ...], ...]
     """Anchor points shared by two classes, shape ``(C, C)``; on the diagonal, points shared by
     several symbols of the class."""

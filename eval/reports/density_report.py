@@ -1,8 +1,9 @@
 """Density report: the figures that ``omr analyze-density`` computes, shows and prints as JSON.
 
-``training.density`` fills these dataclasses, :mod:`eval.reports.density` draws them as a web page.
-Field names are the keys of the JSON, except that ``iou50``, ``iou75`` and ``iou90`` become
-``0.5``, ``0.75`` and ``0.9``. :mod:`eval.reports.density_figures` contains the figures of the data.
+``training.density`` fills these dataclasses, and :mod:`eval.reports.density` draws them as a web
+page. Field names are the keys of the JSON, except that ``iou50``, ``iou75`` and ``iou90`` become
+``0.5``, ``0.75`` and ``0.9``. :mod:`eval.reports.density_figures` contains
+the figures of the data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,9 +59,9 @@ class MemoryLines:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepMaxima(MemoryLines):
-    """Memory of a training step, each line at its own maximum.
+    """Memory of a training step, with each purpose at its own maximum.
 
-    The lines do not peak at the same time, so they add up to more than ``total_bytes``.
+    The purposes do not peak at the same time, so they add up to more than ``total_bytes``.
     """
 
     batch: int
@@ -77,13 +78,13 @@ class StepMaxima(MemoryLines):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchMemory(MemoryLines):
-    """Memory of a training step at its peak; the lines add up to ``total_bytes``."""
+    """Memory of a training step at its peak; the parts add up to ``total_bytes``."""
 
     batch: int
     """Images per batch."""
     total_bytes: int
     ultralytics_assigner_bytes: int
-    """Memory that Ultralytics' assigner would need in place of ours."""
+    """Memory that Ultralytics' assigner would need in place of omr's."""
 
     @property
     def ultralytics_total_bytes(self) -> int:
@@ -114,7 +115,7 @@ class LargerSymbols:
     imgsz: int
     """Network input side for uncut images, in pixels."""
     batch: int
-    """Largest batch that fits at that network input; 0 if not even one image is known to fit."""
+    """Largest batch that fits at that network input; 0 if no batch is known to fit."""
     accumulate: int
     """Batches per optimiser step at that network input."""
 
@@ -131,9 +132,9 @@ class Recommendation:
     """Requested network input side in pixels."""
     tile: int | None
     """Tile side that makes symbols large enough at ``imgsz``, in pixels of the stored images; None
-    to leave the images uncut."""
+    if images should not be cut."""
     larger: LargerSymbols | None
-    """Tiles and the alternative to them; None if nothing has to be or can be enlarged."""
+    """Tiles and the alternative to them; None if no symbols need to be, or can be, enlarged."""
     too_small: tuple[str, ...]
     """Classes that are too small even in the stored images."""
     without_area: tuple[str, ...]

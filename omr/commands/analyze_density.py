@@ -28,28 +28,35 @@ def analyze_density(
     gpu: Annotated[
         str,
         typer.Option(
-            help="GPU to plan for, e.g. rtx5090 or a100-80gb.", show_default="the local device"
+            help="GPU to plan for, e.g. rtx5090 or a100-80gb.", show_default="local device"
         ),
     ] = "",
     wanted: Annotated[
         str,
         typer.Option(
-            help="Classes whose symbols must be large enough, e.g. stem,tie.", show_default="all"
+            help="Classes whose symbols must be large enough to detect, e.g. stem,tie.",
+            show_default="all",
         ),
     ] = "",
     report: Annotated[
         Path | None,
-        typer.Option(help="Web page to write, with plots and all classes.", dir_okay=False),
+        typer.Option(
+            help="HTML report to write, with plots and figures for all classes.", dir_okay=False
+        ),
     ] = None,
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Run real steps on this machine and compare their memory."),
+        typer.Option(
+            "--measure",
+            help="Run real training steps on this machine and compare their memory use with the "
+            "prediction.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report how dense the data is, how much memory a step needs, and which command to launch.
+    """Report how dense the data is, how much memory training needs, and which command to run.
 
-    Nothing is trained and no image is decoded; the GPU need not be present.
+    Nothing is trained, no image is decoded, and the GPU need not be present.
 
     With plots: omr analyze-density data --gpu rtx5090 --report page.html
 

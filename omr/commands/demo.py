@@ -9,7 +9,7 @@ import typer
 
 from omr.console import heading, print_json, say
 from omr.demo.options import FEWEST_PAGES, PAGES, STEPS, DemoOptions
-from omr.options import AsJson, Device
+from omr.options import CLASS_MAP, AsJson, Device
 
 
 def demo(
@@ -17,34 +17,36 @@ def demo(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Data set that omr convert reads, a few pages.", show_default="engraved pages"
+            help="Small data set (a few pages) in a format `omr convert` reads.",
+            show_default="engraved pages",
         ),
     ] = None,
     pages: Annotated[
-        int, typer.Option(help="Pages to engrave without --data.", min=FEWEST_PAGES)
+        int,
+        typer.Option(help="Number of pages to engrave if --data is not given.", min=FEWEST_PAGES),
     ] = PAGES,
     out: Annotated[Path, typer.Option(help="Folder to create.", file_okay=False)] = Path("demo"),
-    classes: Annotated[str, typer.Option(help="Class map: a name or a .yaml file.")] = "harmony",
+    classes: Annotated[str, typer.Option(help=CLASS_MAP)] = "harmony",
     joint: Annotated[
         bool,
         typer.Option(
             "--joint",
-            help="Train on drawn shapes in COCO format as well, with separate heads for music and "
+            help="Also train on drawn shapes in COCO format, with separate heads for music and "
             "shapes.",
         ),
     ] = False,
-    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = STEPS,
+    steps: Annotated[int, typer.Option(help="Number of training steps.", min=1)] = STEPS,
     device: Device = "",
-    seed: Annotated[int, typer.Option(help="Random seed of engraving and training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for engraving and training.")] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace OUT if omr demo created it.")
+        bool, typer.Option("--force", help="Replace the --out folder if `omr demo` created it.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole pipeline once, from engraved or given pages to scores.
+    """Run the whole pipeline on engraved pages, or on your own, and report the scores.
 
-    Checks an installation in minutes and writes OUT/REPORT.md with the scores and the paths of all
-    outputs. A useful model needs more pages and hours of training: see omr train.
+    Checks an installation in minutes, and writes REPORT.md with the scores and the paths of all
+    outputs to --out. A useful model needs more pages and hours of training: see `omr train`.
 
     Example: omr demo --data ds2_sample --out demo
     """

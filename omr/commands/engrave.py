@@ -13,22 +13,23 @@ from omr.options import AsJson, Workers, n_processes
 
 def engrave(
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
-    pages: Annotated[int, typer.Option(help="Number of pages.")] = 100,
+    pages: Annotated[int, typer.Option(help="Number of pages to engrave.")] = 100,
     scores: Annotated[
         str,
         typer.Option(
-            help="Music: generated (composed by omr), chorales (Bach's, from music21), or a file "
-            "or folder of MusicXML, MXL, MEI or Humdrum."
+            help="Music to engrave: generated (composed by omr), chorales (by Bach, from music21), "
+            "or a MusicXML, MXL, MEI or Humdrum file or a folder of such files."
         ),
     ] = "generated",
     style: Annotated[
         Literal["plain", "decorated", "mixed"],
         typer.Option(
-            help="Symbols: plain (common ones), decorated (also articulations, ornaments, tuplets "
-            "and other rare ones), or mixed (about half of the pages decorated)."
+            help="Symbols to use: plain (common symbols), decorated (also articulations, "
+            "ornaments, tuplets and other rarer symbols) or mixed (about half of the pages "
+            "decorated)."
         ),
     ] = "plain",
-    size: Annotated[str, typer.Option(help="Page size in pixels, WIDTHxHEIGHT.")] = "1960x2772",
+    size: Annotated[str, typer.Option(help="Page size in pixels, as WIDTHxHEIGHT.")] = "1960x2772",
     fonts: Annotated[
         str | None,
         typer.Option(
@@ -37,24 +38,28 @@ def engrave(
         ),
     ] = None,
     degrade: Annotated[
-        Literal["none", "scan", "photo"], typer.Option(help="Imitation of a scan or a photo.")
+        Literal["none", "scan", "photo"],
+        typer.Option(help="Degradation that imitates a scan or a photo."),
     ] = "none",
-    val: Annotated[float, typer.Option(help="Fraction of the pieces to hold out.")] = 0.0,
+    val: Annotated[
+        float, typer.Option(help="Fraction of the pieces to hold out for validation.")
+    ] = 0.0,
     holdout_font: Annotated[
-        str | None, typer.Option(help="Music font used for all held-out pages and no others.")
+        str | None, typer.Option(help="Music font to use for all held-out pages and no others.")
     ] = None,
     segmentation: Annotated[
-        bool, typer.Option("--segmentation", help="Also write a mask of the categories per page.")
+        bool, typer.Option("--segmentation", help="Also write a category mask for each page.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     workers: Workers = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if omr created it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Engrave pages of music with exact labels, as a data set in DeepScoresV2's format.
+    """Engrave pages of music with exact labels, as a data set in the DeepScoresV2 format.
 
     Page k depends only on the seed and on k, so a larger data set starts with the same pages.
-    `omr convert` reads OUT, `omr show` draws its boxes, and manifest.json counts its symbols.
+    `omr convert` reads OUT, `omr show` draws its pages with their labels, and OUT/manifest.json
+    lists the number of symbols per category.
 
     Example: omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
     """

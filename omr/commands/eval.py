@@ -16,26 +16,31 @@ if TYPE_CHECKING:
 def evaluate(
     weights: Annotated[
         Path,
-        typer.Argument(metavar="WEIGHTS", help="Checkpoint to score.", exists=True, dir_okay=False),
+        typer.Argument(help="Checkpoint to score.", exists=True, dir_okay=False),
     ],
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder written by omr convert.", exists=True)
-    ],
+    data: Annotated[Path, typer.Argument(help="Data set written by `omr convert`.", exists=True)],
     imgsz: Annotated[
         int, typer.Option(help="Longer side of the network input in pixels.", min=1)
     ] = 640,
-    batch: Annotated[int, typer.Option(help="Images per batch.", min=1)] = 16,
+    batch: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
     device: Device = "",
-    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    split: Annotated[str, typer.Option(help="Split to score: train, val or test.")] = "val",
     conf: Annotated[
-        float, typer.Option(help="Confidence threshold, at most 0.001.", min=0)
+        float,
+        typer.Option(
+            help="Confidence threshold; average precision also needs predictions of low "
+            "confidence.",
+            metavar="<float> [0<=x<=0.001]",
+        ),
     ] = 0.001,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for report.json and contact_sheet.png.", file_okay=False),
+        typer.Option(help="Folder to write report.json and contact_sheet.png to.", file_okay=False),
     ] = None,
     trust: Trust = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a report in OUT.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing report in --out.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a data set: COCO average precision per class.

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from training.heads.head_config import HeadConfig
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, show or suggest head configs: which classes share a head."
+    no_args_is_help=True,
+    help="List, show and suggest head configs, which define which classes share a head.",
 )
 
 
@@ -41,7 +42,8 @@ def list_configs(
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Head config: a name or a .yaml file.")
+        str,
+        typer.Argument(help="Head config: a name from `omr heads list`, or a .yaml file."),
     ],
     as_json: AsJson = False,
 ) -> None:

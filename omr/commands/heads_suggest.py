@@ -15,37 +15,51 @@ if TYPE_CHECKING:
 
 
 def suggest(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder written by omr convert.", exists=True)
-    ],
+    data: Annotated[Path, typer.Argument(help="Data set written by `omr convert`.", exists=True)],
     strategy: Annotated[
         Literal["geometry", "hybrid", "anti-confusion", "collision"],
         typer.Option(
-            help="Criterion. geometry: group classes of similar shape; hybrid: of similar shape "
-            "in the same images; anti-confusion: separate classes that are confused with each "
-            "other; collision: separate classes that compete for anchor points."
+            help="Grouping criterion: geometry groups classes of similar shape; hybrid groups "
+            "classes of similar shape that occur in the same images; anti-confusion separates "
+            "classes that are confused with each other; collision separates classes that compete "
+            "for anchor points.",
+            metavar="<name>",
         ),
     ],
     heads: Annotated[int, typer.Option(help="Number of heads.")] = 4,
-    imgsz: Annotated[int, typer.Option(help="Side of the network input in pixels.", min=1)] = 640,
-    strides: Annotated[str, typer.Option(help="Strides in pixels, finest first.")] = "8,16,32",
+    imgsz: Annotated[
+        int, typer.Option(help="Side length of the network input in pixels.", min=1)
+    ] = 640,
+    strides: Annotated[
+        str, typer.Option(help="Strides of the feature levels in pixels, finest first.")
+    ] = "8,16,32",
     pairs: Annotated[
-        Path | None, typer.Option(help="Pairs for anti-confusion: NAME,NAME per line, or YAML.")
+        Path | None,
+        typer.Option(
+            help="Pairs of confused classes for anti-confusion: one NAME,NAME per line, or YAML."
+        ),
     ] = None,
     confusion: Annotated[
         Path | None, typer.Option(help="Confusion matrix for anti-confusion: CSV or JSON.")
     ] = None,
     threshold: Annotated[
         float,
-        typer.Option(help="Sum of both matrix entries above which classes conflict.", min=0),
+        typer.Option(
+            help="Two classes conflict if the sum of their two matrix entries exceeds this.", min=0
+        ),
     ] = 0.0,
     balance: Annotated[
         int | None,
-        typer.Option(help="Largest deviation from the mean number of classes; hybrid only."),
+        typer.Option(
+            help="Largest deviation of a head from the mean number of classes per head; hybrid "
+            "only."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of hybrid and collision.")] = 0,
-    write_to: Annotated[Path | None, typer.Option("--out", help="YAML file to write.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed for hybrid and collision.")] = 0,
+    write_to: Annotated[
+        Path | None, typer.Option("--out", help="Head config to write, a .yaml file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Suggest how to divide the classes of a data set into heads.

@@ -11,40 +11,40 @@ from omr.options import AsJson, n_processes
 
 
 def show(
-    data: Annotated[
-        Path, typer.Argument(help="Data set that `omr convert` reads, or that it has written.")
-    ],
+    data: Annotated[Path, typer.Argument(help="Data set that `omr convert` reads or has written.")],
     page: Annotated[
-        str, typer.Option(help="Page: its number in the data set, or a part of its image name.")
+        str, typer.Option(help="Page: its number in the data set, or part of its image name.")
     ] = "1",
     split: Annotated[
         str | None,
-        typer.Option(help="Split to count pages in: train, val or test.", show_default="all"),
+        typer.Option(help="Split to choose the page from: train, val or test.", show_default="all"),
     ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             help="Class map to apply to a data set that has not been converted.",
-            show_default="every category under its own name",
+            show_default="the data set's own categories",
         ),
     ] = None,
     annotation_set: Annotated[
         str | None,
         typer.Option(
-            help="Annotation set to read.", show_default="that of the class map, or the first"
+            help="Annotation set to read.", show_default="as in the class map, or the first"
         ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Class to draw; can be repeated.", show_default="all classes"),
+        typer.Option(
+            help="Class to draw; can be repeated.", metavar="<name>", show_default="all classes"
+        ),
     ] = None,
     names: Annotated[
-        bool, typer.Option(help="Write the class name or its number next to each box.")
+        bool, typer.Option(help="Label each box with its class name or number.")
     ] = True,
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Enlargement of the image.",
+            help="Scale factor of the image.",
             min=0.1,
             max=16,
             show_default="1 for pages, up to 4 for tiles",
@@ -58,8 +58,8 @@ def show(
 ) -> None:
     """Draw a page with the boxes and classes of its symbols.
 
-    Frames are drawn around boxes and hide no part of a symbol. The class name is
-    next to its box or, for lack of room, a number that the legend explains.
+    Frames are drawn around boxes, so they do not hide any part of a symbol. Each box
+    carries its class name or, where there is no room, a number explained in the legend.
 
     Example: omr show ds2_dense --page 2 --out page.png
     """

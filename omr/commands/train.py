@@ -36,7 +36,7 @@ def train(
         bool,
         typer.Option(
             "--find-lr",
-            help="Run a learning-rate range test instead of a training; its plot goes to --out.",
+            help="Run a learning-rate range test instead of training, and save its plot to --out.",
             rich_help_panel=OPTIMISATION,
         ),
     ] = False,
@@ -45,7 +45,7 @@ def train(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a detector on one or several data sets, from scratch or from existing weights.
+    """Train a detector on one or more data sets, from scratch or from existing weights.
 
     Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
     """

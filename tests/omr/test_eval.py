@@ -168,12 +168,14 @@ def assert_error(result: Result, error: Exception) -> None:
     assert str(result.exception) == str(error)
 
 
-def test_high_conf_is_refused(data: Path, predictor: Predictor) -> None:
+def test_conf_out_of_range_is_refused(data: Path, predictor: Predictor) -> None:
     message = (
         "--conf 0.25: too high, average precision also needs predictions of low confidence; "
         "use 0.001 or less"
     )
     assert_error(run(data, "--conf", "0.25"), ConfigError(message))
+    message = "--conf -1: expected a number from 0 to 0.001"
+    assert_error(run(data, "--conf", "-1"), ConfigError(message))
     assert run(data, "--conf", "0.001").exit_code == 0
     assert not predictor.calls[1:]
 

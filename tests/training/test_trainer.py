@@ -320,7 +320,7 @@ def no_yaml(data: Path) -> None:
         (bad_row, "{data}/labels/train/1.txt: line 1: expected label, x_centre"),
         (
             small_image,
-            "{data}/images/train/1.png: cannot be trained on: broken, or smaller than 10 px",
+            "{data}/images/train/1.png: is 8 x 8 px; expected at least 10 x 10",
         ),
         (no_yaml, "{data}/data.yaml: no such file"),
     ],
@@ -364,7 +364,7 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, assigner="simota", beta=3)
     with pytest.raises(ConfigError, match=r"--lr 2: expected a number above 0 and at most 1"):
         replace(config, lr=2)
-    with pytest.raises(ConfigError, match=r"imgsz \(100\): must be a multiple of 32; use 128"):
+    with pytest.raises(ConfigError, match=r"--imgsz 100: must be a multiple of 32; use 128"):
         replace(config, imgsz=100)
     with pytest.raises(
         ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"

@@ -1,7 +1,7 @@
-"""Analyses the labels of a planned training: crowding, symbol sizes, upper bounds on recall.
+"""Analysis of the labels of a planned training: crowding, symbol sizes, upper bounds on recall.
 
 All figures follow from the labels and the shape of the model's head. :mod:`training.memory`
-predicts the GPU memory of a step, :mod:`training.density.report` combines both.
+predicts the GPU memory of a step, and :mod:`training.density.report` combines both.
 """
 
 from collections.abc import Mapping, Sequence

@@ -22,7 +22,7 @@ SPLIT = "train"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Crowding:
-    """Symbol counts of the images that a training draws, and their demand on the assigner."""
+    """Symbol counts of the images that a training draws, and the load on the assigner."""
 
     trained: NDArray[np.int64]
     """Symbols per draw, after augmentation, shape ``(D,)``."""

@@ -1,4 +1,4 @@
-"""Chooses the batch that fits on a GPU for a given data set, as ``omr train --batch auto`` does."""
+"""Choice of the batch that fits on a GPU for a given data set, for ``omr train --batch auto``."""
 
 from dataclasses import replace
 from functools import partial
@@ -40,7 +40,9 @@ def auto_batch(config: TrainConfig) -> Launch:
     if n_started():
         raise ConfigError("--batch auto: not available under torchrun; give a number")
     devices = n_devices(config.device)
-    check_multiple("nominal_batch", config.nominal_batch, devices, f"the {devices} devices")
+    check_multiple(
+        "--nominal-batch", config.nominal_batch, devices, f"the number of devices, {devices}"
+    )
     gpu = present_device(config.device)
     multi_dataset = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None

@@ -1,4 +1,4 @@
-"""Recommends settings for a training, with reasons and commands to copy."""
+"""Recommended settings for a training, with reasons and commands to copy."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
 
-from class_maps import some
+from class_maps import short_list
 from converters.formats.yolo import YoloDataset
 from converters.manifest import Manifest, read_manifest
 from converters.reproduce_command import reproduce_command
@@ -159,7 +159,7 @@ def _size_reasons(
         command = f"omr convert --tile {larger.tile}{scale}"
         hint = f" (cut the pages with {command})" if manifest and not convert_command else ""
         reasons.append(
-            f"{WANTED_PX:g} px for {WANTED_SHARE:.0%} of {some(small.helped, MOST_NAMES)}: "
+            f"{WANTED_PX:g} px for {WANTED_SHARE:.0%} of {short_list(small.helped, MOST_NAMES)}: "
             f"{alternative}tiles of {larger.tile} px{hint}"
         )
     if small.too_small:
@@ -167,13 +167,13 @@ def _size_reasons(
         scale = f"--scale staff-space:{staff_space * factor:g}" if staff_space else ""
         hint = f" (omr convert {scale} --tile {imgsz})" if staff_space else ""
         reasons.append(
-            f"{some(small.too_small, MOST_NAMES)}: under {WANTED_PX:g} px in the stored images; "
-            f"images {factor:g} times as large, in tiles of {imgsz} px, would help{hint}"
+            f"{short_list(small.too_small, MOST_NAMES)}: under {WANTED_PX:g} px in the stored "
+            f"images; images {factor:g} times as large, in tiles of {imgsz} px, would help{hint}"
         )
     if small.without_area:
         reasons.append(
-            f"{some(small.without_area, MOST_NAMES)}: boxes of zero width or height; correct the "
-            "labels"
+            f"{short_list(small.without_area, MOST_NAMES)}: boxes of zero width or height; "
+            "correct the labels"
         )
     return reasons
 

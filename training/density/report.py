@@ -1,8 +1,9 @@
-"""Analyses a planned training: crowding of the data, memory of a step, recommended settings.
+"""Analysis of a planned training: crowding of the data, memory of a step, recommended settings.
 
 Music is more crowded than the data that detectors are tuned for: a page may contain thousands of
-symbols, where an image of COCO contains 7. Defaults such as 300 detections cut most of them off,
-and an assigner that compares every symbol with every anchor point runs out of memory.
+symbols, while an image of COCO contains 7 on average. A default such as 300 detections per image
+cuts most of them off, and an assigner that compares every symbol with every anchor point runs out
+of memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Simulates the augmentation of a training on its labels, without reading pixels.
+"""Simulation of a training's augmentation on its labels, without reading pixels.
 
 The symbols of an image after mosaic, translation and scaling cannot be derived from its labels
 alone: some are moved out of the image, others are cropped, and a mosaic combines four images. So
@@ -43,7 +43,7 @@ from training.grouping.statistics import Symbols
 Ints = NDArray[np.int64]
 
 MOST_DRAWS = 4000
-"""Maximum number of images to draw; four of them lie above their 99.9th percentile."""
+"""Maximum number of images to draw; four of them are above the 99.9th percentile."""
 FEWEST_DRAWS = 1000
 """Minimum number of images to draw; a small data set is drawn repeatedly, with new augmentation."""
 N_CHANNELS = 3

@@ -15,7 +15,7 @@ NOT_USED = (
     *("hsv_h", "hsv_s", "shear", "perspective", "mixup", "cutmix", "copy_paste"),
     *("close_mosaic", "erasing", "multi_scale"),
 )
-"""Ultralytics' augmentation that is always off."""
+"""Augmentation of Ultralytics that is always off."""
 
 
 def overrides_of(config: TrainConfig, model: str, max_symbols: int) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def overrides_of(config: TrainConfig, model: str, max_symbols: int) -> dict[str,
         max_symbols: Symbols of the fullest image.
 
     Raises:
-        ConfigError: The device is missing or does not support the precision.
+        ConfigError: The device does not exist or does not support the precision.
         InputError: The state of a resumed run cannot be read.
     """
     out = config.out.absolute()

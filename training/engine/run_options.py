@@ -38,13 +38,14 @@ class RunOptions:
     loss: LossOptions
     """Label assignment and loss weights."""
     transforms: Transforms
-    """Augmentation other than shifts, sizes and brightness."""
+    """Augmentation other than translation, scaling and brightness."""
     precision: Precision
     """Requested precision; ``RunState.precision`` is the one in use."""
     tensorboard: bool
     """Whether to write TensorBoard event files."""
     heads: HeadConfig | None
-    """Groups of classes with a head each; None for a single head, or for that of the weights."""
+    """Groups of classes, each with its own head; None for a single head, or for the heads of the
+    weights."""
     freezing: FreezeOptions
     """Frozen layers, and when they are unfrozen."""
     nominal_batch: int

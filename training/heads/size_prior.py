@@ -1,9 +1,9 @@
 """Initial box sizes of a detection head, chosen from the symbol sizes of the data.
 
 A new head of Ultralytics predicts boxes of 15 strides at every anchor point: 120 px at the finest
-level. Compared with a notehead of 9 px that is an IoU of 0.005, and a positive with that IoU has no
-weight, so that the box never shrinks. Here each level starts with a box size that is chosen so that
-every class has a level with a similar box.
+level. Its IoU with a notehead of 9 px is 0.005, and a positive with that IoU has no weight, so that
+the box never shrinks. Here each level starts with a box size that is chosen so that every class has
+a level with a similar box.
 
 Shapes: L levels, C classes, K candidate boxes, N symbols, R bins of a distance.
 """
@@ -25,13 +25,13 @@ from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import SeparateDetect, box_branches
 
 WEIGHT_SCALE = 0.3
-"""Factor of the last layer's random weights, which would otherwise obscure the prior."""
+"""Factor for the last layer's random weights, which would otherwise obscure the prior."""
 PEAK_BINS = 1.0
 """Standard deviation of the initial distribution over distances, in bins."""
 MAX_CANDIDATES = 32
-"""Classes whose sizes are tried: a million combinations for four levels, about a second."""
+"""Maximum number of class sizes to try: a million combinations for four levels, about a second."""
 MIN_REACH_PX = 16
-"""Minimum side of a box when its candidates are searched, as in Ultralytics 8.4.130 and later."""
+"""Minimum side of a box when its candidates are listed, as in supported Ultralytics versions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

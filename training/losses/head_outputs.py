@@ -47,7 +47,7 @@ class HeadOutputs:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Images times groups, anchor points and classes: B * G, A and C."""
+        """Numbers of images times groups, anchor points and classes: B * G, A and C."""
         n_images, n_classes, n_points = self.logits.shape
         return n_images * self.n_groups, n_points, n_classes
 

@@ -1,9 +1,9 @@
 """Memory of Ultralytics' ``TaskAlignedAssigner``, which compares all boxes with all anchor points.
 
-Our assigner lists candidate pairs only, and :mod:`training.memory.step` accounts for it.
-Ultralytics' pads every image to the box count of the fullest one and compares each box with each
-anchor point. Those tables do not depend on the number of classes; tables of anchor points and
-classes follow later.
+Ultralytics' assigner pads every image to the box count of the fullest one and compares each box
+with each anchor point. These tables do not depend on the number of classes; tables of anchor points
+and classes follow later. omr's assigner lists candidate pairs only; :mod:`training.memory.step`
+predicts its memory.
 
 Shapes: B images, N boxes of the fullest image, A anchor points, C classes.
 """

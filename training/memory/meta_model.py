@@ -1,7 +1,7 @@
 """Models as they are at the start of a training, with weights or on torch's ``meta`` device.
 
 Tensors on the ``meta`` device have a shape but no storage, so that even the largest model takes no
-memory, and no time for random weights. The head gets the form that it has in a training.
+memory, and no random weights have to be drawn. The head gets the form that it has in a training.
 """
 
 import copy

@@ -32,7 +32,8 @@ class StepSpec:
     """Whether pickled weights may be loaded even if that executes their code."""
     n_classes: int
     heads: HeadConfig | None = None
-    """Groups of classes with a head each; None for a single head, or the head of the weights."""
+    """Groups of classes, each with its own head; None for a single head, or for the heads of the
+    weights."""
     imgsz: int = 640
     """Input side in pixels, rounded up to a multiple of 32, which ``omr train`` requires."""
     batch: int = 16

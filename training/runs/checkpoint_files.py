@@ -18,7 +18,7 @@ REPORT_FILE = "augmentation.json"
 
 
 def save_epoch(trainer: UltralyticsTrainer, state: RunState, *, guard: dict[str, int]) -> None:
-    """Save an epoch; a run killed meanwhile keeps its previous files.
+    """Save an epoch; if the run is killed meanwhile, the previous files stay intact.
 
     Args:
         trainer: Trainer after an epoch.
@@ -74,7 +74,7 @@ def _write_report(trainer: UltralyticsTrainer, state: RunState) -> None:
 
 
 def write_state(trainer: UltralyticsTrainer, state: RunState, guard: dict[str, int]) -> None:
-    """Write the resume state; if there is no room for it, warn and continue training."""
+    """Write the resume state; if the disk is full, warn and continue training."""
     additions = {
         "counts": state.counts,
         "priors": state.priors,

@@ -1,4 +1,4 @@
-"""Silences library loggers while a command prints its own summary."""
+"""Silencing of library loggers while a command prints its own summary."""
 
 import logging
 from collections.abc import Iterator

@@ -1,15 +1,15 @@
 """Protects training from NaN and Inf: skips the step, or restores the last good state.
 
-One bad image gives a NaN loss, and one step with its gradient makes all weights NaN for good. A
-step is skipped if its loss, gradients or BatchNorm statistics are not finite, and the batch leaves
-no trace. After several skipped steps in a row, or once the weights themselves are not finite,
-weights, their average and the optimiser return to a good state, and the learning rate is halved.
-The order of the data continues, so that a bad batch does not recur at once.
+A single bad image gives a NaN loss, and one step with its gradient makes all weights NaN
+permanently. So a step is skipped without any effect if its loss, gradients or BatchNorm statistics
+are not finite. After several skipped steps in a row, or once the weights themselves are not finite,
+weights, their average and the optimiser are restored to a good state, and the learning rate is
+halved. The order of the data continues, so that a bad batch is not repeated at once.
 
 Two states are kept in main memory, not on the GPU: with Adam 32 bytes per parameter, which is 84 MB
 for yolo11n and 1.8 GB for yolo11x, in the process of each device.
 
-The verdict and the losses for the progress bar travel to the host together: on CUDA this is the
+The verdict and the losses for the progress bar are copied to the host together. On CUDA this is the
 only host synchronisation per step.
 """
 
@@ -24,7 +24,7 @@ from torch.nn.utils import get_total_norm
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from class_maps import ConfigError, some
+from class_maps import ConfigError, short_list
 from training.runtime.distributed import are_joined
 from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
@@ -35,9 +35,9 @@ MAX_RESTORES = 3
 STEPS_BETWEEN_STATES = 100
 """Good steps from one saved state to the next."""
 RATE_FACTOR = 0.5
-"""Factor of the learning rate at each restore."""
+"""Factor by which each restore multiplies the learning rate."""
 MAX_FILES = 4
-"""Images named in a message."""
+"""Maximum number of images named in a message."""
 
 NOT_FINITE = "not finite"
 """Name of the verdict among the losses that are fetched with it."""
@@ -46,7 +46,7 @@ NOT_FINITE = "not finite"
 def on_host(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy single numbers to the host in one transfer, as fp32.
 
-    Adding the results to numbers on the device still works, without another synchronisation.
+    The results can still be added to numbers on the device without another synchronisation.
 
     Args:
         numbers: Tensors of shape ``()``, by name.
@@ -97,7 +97,7 @@ class _SavedState:
 
 
 class NanGuard:
-    """Guard that decides whether a step is taken, and undoes steps that ruined the weights.
+    """Guard that decides whether a step is taken, and restores weights that are not finite.
 
     Args:
         trainer: Trainer after its set-up; ``state.files`` lists the images since the last step.
@@ -133,7 +133,7 @@ class NanGuard:
             trainer.freezing.lower_rates(RATE_FACTOR**self.restores)
 
     def history(self) -> dict[str, int]:
-        """Return the numbers that a resumed run starts with."""
+        """Return the counts that a resumed run starts with."""
         return {"skipped": self.skipped, "restores": self.restores}
 
     def allows_step(self, trainer: GuardedTrainer) -> bool:
@@ -234,7 +234,7 @@ def _position(trainer: GuardedTrainer) -> str:
 
 
 def _skipped(trainer: GuardedTrainer) -> str:
-    return f"step skipped: {some(trainer.state.files, MAX_FILES)}"
+    return f"step skipped: {short_list(trainer.state.files, MAX_FILES)}"
 
 
 def _save(model: nn.Module, trainer: UltralyticsTrainer) -> _SavedState:

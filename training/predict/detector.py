@@ -74,13 +74,7 @@ def predict(
         ConfigError: The device does not exist, or a number is not above 0.
         InputError: The weights or an image cannot be read.
     """
-    wrong = [
-        f"{name} ({number})"
-        for name, number in {"imgsz": imgsz, "batch": batch, "max_det": max_det}.items()
-        if number <= 0
-    ]
-    if wrong:
-        raise ConfigError(f"must be above 0: {', '.join(wrong)}")
+    _check_above_zero(imgsz=imgsz, batch=batch, max_det=max_det)
     target = torch.device(check_device(device))
     order = memory_format or memory_format_of(target, training=False)
     model = load_weights(weights, trust=trust)
@@ -99,6 +93,11 @@ def predict(
         )
         for image, detected in zip(resized, batch_detections, strict=True):
             yield _page(image, detected)
+
+
+def _check_above_zero(**numbers: int) -> None:
+    if invalid := [f"{name} ({number})" for name, number in numbers.items() if number <= 0]:
+        raise ConfigError(f"must be above 0: {', '.join(invalid)}")
 
 
 @torch.inference_mode()

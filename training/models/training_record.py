@@ -1,0 +1,132 @@
+"""Record of a model's training, which its weights contain: training images and their preparation.
+
+It tells an evaluation whether the model has seen an image, and whether the image was prepared as
+those of the training. The input size is not part of it: Ultralytics reads that from ``args``.
+
+Shapes: N images.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from converters.manifest import Manifest
+
+TRAINING, IMAGES = "training", "image_hashes"
+"""Keys of a record in a weights file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """Preparation of a data set's images, according to its manifest."""
+
+    tile: int | None
+    """Side of the tiles in pixels; None for whole pages."""
+    staff_space: float | None
+    """Staff space in pixels to which pages were scaled; None if they were not scaled."""
+    class_map: str
+    """Name of the class map."""
+    class_map_sha256: str
+    """Hash of the class map's file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TrainingRecord:
+    """Images that a model was trained on, and how they were prepared."""
+
+    images: NDArray[np.uint64]
+    """Short hashes of the training images, sorted, shape ``(N,)``; includes those of the runs whose
+    weights the training started from."""
+    is_complete: bool
+    """Whether ``images`` covers all of the training; False if it started from weights that do not
+    record theirs."""
+    preparations: tuple[Preparation | None, ...]
+    """Preparation of each data set of the last run; None for a data set without a manifest."""
+
+    def contains(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return whether each of N images is one of the training images, shape ``(N,)``."""
+        return np.isin(hashes, self.images)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert the record to plain data and one tensor, as weights files contain it."""
+        fields = {"is_complete": self.is_complete, "preparations": [*self.preparations]}
+        return {
+            TRAINING: msgspec.to_builtins(fields),
+            IMAGES: torch.from_numpy(self.images.view(np.int64)),
+        }
+
+
+def from_dict(content: Mapping[str, Any]) -> TrainingRecord | None:
+    """Convert the result of :meth:`TrainingRecord.to_dict` back; None if there is no record.
+
+    Raises:
+        ValueError: The record is malformed.
+    """
+    if TRAINING not in content:
+        return None
+    images = content.get(IMAGES)
+    if not isinstance(images, Tensor) or images.dtype != torch.int64 or images.dim() != 1:
+        raise ValueError(f"{IMAGES}: expected integers")
+    try:
+        fields = msgspec.convert(content[TRAINING], _Fields)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{TRAINING}: {error}") from error
+    return TrainingRecord(
+        images=images.numpy().view(np.uint64),
+        is_complete=fields.is_complete,
+        preparations=fields.preparations,
+    )
+
+
+class _Fields(msgspec.Struct, kw_only=True):
+    """Fields of a record that are stored as plain data."""
+
+    is_complete: bool
+    preparations: tuple[Preparation | None, ...]
+
+
+def record_of_run(
+    hashes: Sequence[NDArray[np.uint64]],
+    preparations: Sequence[Preparation | None],
+    *,
+    initial: TrainingRecord | None,
+    from_weights: bool,
+) -> TrainingRecord:
+    """Combine the images of a run with those of the weights that it starts from.
+
+    Args:
+        hashes: Short hashes of the training images of each data set.
+        preparations: Preparation of each data set.
+        initial: Record of the weights that the run starts from; None if they have none.
+        from_weights: Whether the run starts from weights.
+    """
+    earlier = [initial.images] if initial else []
+    return TrainingRecord(
+        images=reduce(np.union1d, [*hashes, *earlier], np.empty(0, np.uint64)),
+        is_complete=initial.is_complete if initial else not from_weights,
+        preparations=tuple(preparations),
+    )
+
+
+def preparation(manifest: Manifest) -> Preparation | None:
+    """Return how the images of a data set were prepared; None without a record of it.
+
+    Raises:
+        InputError: The class map in the manifest is malformed.
+    """
+    options = manifest.options
+    if options is None:
+        return None
+    return Preparation(
+        tile=options.tiles.size if options.tiles else None,
+        staff_space=options.staff_space,
+        class_map=manifest.class_map.name,
+        class_map_sha256=manifest.class_map.sha256,
+    )

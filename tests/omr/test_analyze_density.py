@@ -265,7 +265,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
-        (["--imgsz", "100"], "imgsz (100): must be a multiple of 32; use 128"),
+        (["--imgsz", "100"], "imgsz (100): must be a multiple of 32; use 96 or 128"),
         (["--sampling-weights", "1:2"], "--sampling-weights: needs several data sets"),
         (
             ["--gpu", "t4", "--precision", "bf16"],

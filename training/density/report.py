@@ -46,6 +46,7 @@ from training.memory.step import (
     StepSpec,
     memory_over_batch,
 )
+from training.runtime.multiples import check_multiple
 
 OLDER = ("8.3.40",)
 """Widely used older version of Ultralytics, whose assigner needs the most memory."""
@@ -143,6 +144,8 @@ def analyze(
     if unknown := sorted(set(wanted) - set(names)):
         raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
     form = head_form(config, len(names), heads)
+    stride = max(form.strides)
+    check_multiple("imgsz", config.imgsz, stride, f"{stride}, the largest stride of {config.model}")
     labels = analyze_labels(config, joint, form)
     config = replace(config, batch=max(1, min(config.batch, labels.n_images)))
     spec_at = partial(_spec_at, config, gpu, heads, labels)

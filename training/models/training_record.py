@@ -6,9 +6,8 @@ those of the training. The input size is not part of it: Ultralytics reads that 
 Shapes: N images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import msgspec
@@ -90,29 +89,6 @@ class _Fields(msgspec.Struct, kw_only=True):
 
     is_complete: bool
     preparations: tuple[Preparation | None, ...]
-
-
-def record_of_run(
-    hashes: Sequence[NDArray[np.uint64]],
-    preparations: Sequence[Preparation | None],
-    *,
-    initial: TrainingRecord | None,
-    from_weights: bool,
-) -> TrainingRecord:
-    """Combine the images of a run with those of the weights that it starts from.
-
-    Args:
-        hashes: Short hashes of the training images of each data set.
-        preparations: Preparation of each data set.
-        initial: Record of the weights that the run starts from; None if they have none.
-        from_weights: Whether the run starts from weights.
-    """
-    earlier = [initial.images] if initial else []
-    return TrainingRecord(
-        images=reduce(np.union1d, [*hashes, *earlier], np.empty(0, np.uint64)),
-        is_complete=initial.is_complete if initial else not from_weights,
-        preparations=tuple(preparations),
-    )
 
 
 def preparation(manifest: Manifest) -> Preparation | None:

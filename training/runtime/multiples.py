@@ -13,8 +13,9 @@ def check_multiple(name: str, value: int, of: int, description: str) -> None:
         description: Description of the divisor.
 
     Raises:
-        ConfigError: The value is negative or not a multiple; the message suggests the next one.
+        ConfigError: The value is negative or not a multiple; the message suggests the nearest ones.
     """
     if value < 0 or value % of:
-        larger = max(-(-value // of), 1) * of
-        raise ConfigError(f"{name} ({value}): must be a multiple of {description}; use {larger}")
+        smaller = max(value // of, 0) * of
+        nearest = f"{smaller} or {smaller + of}" if smaller else str(of)
+        raise ConfigError(f"{name} ({value}): must be a multiple of {description}; use {nearest}")

@@ -6,6 +6,8 @@ those of the training. The input size is not part of it: Ultralytics reads that 
 Shapes: N images.
 """
 
+import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +55,34 @@ class TrainingRecord:
         """Return whether each of N images is one of the training images, shape ``(N,)``."""
         return np.isin(hashes, self.images)
 
+    def differences(self, own: Preparation) -> list[str]:
+        """List how images were prepared in another way than those of the training.
+
+        Args:
+            own: Preparation of the images.
+
+        Returns:
+            Entries such as ``tile 640 px (320 px in training)``; none if the preparation of a data
+            set of the training is unknown.
+        """
+        before = [known for known in self.preparations if known]
+        if not before or len(before) < len(self.preparations):
+            return []
+        pairs: tuple[tuple[str, object, list[object]], ...] = (
+            ("tile", own.tile, [known.tile for known in before]),
+            ("staff space", own.staff_space, [known.staff_space for known in before]),
+            ("class map", own.class_map, [known.class_map for known in before]),
+        )
+        differences = [
+            f"{title} {_text(value)} ({' or '.join(dict.fromkeys(map(_text, values)))} in training)"
+            for title, value, values in pairs
+            if value not in values
+        ]
+        versions = [k.class_map_sha256 for k in before if k.class_map == own.class_map]
+        if versions and own.class_map_sha256 not in versions:
+            differences.append(f"class map {own.class_map} in another version")
+        return differences
+
     def to_dict(self) -> dict[str, Any]:
         """Convert the record to plain data and one tensor, as weights files contain it."""
         fields = {"is_complete": self.is_complete, "preparations": [*self.preparations]}
@@ -60,6 +90,11 @@ class TrainingRecord:
             TRAINING: msgspec.to_builtins(fields),
             IMAGES: torch.from_numpy(self.images.view(np.int64)),
         }
+
+    def to_json(self) -> str:
+        """Convert the record to JSON, with the hashes as Base64 of big-endian integers."""
+        images = base64.b64encode(self.images.astype(">u8").tobytes()).decode()
+        return json.dumps(self.to_dict() | {IMAGES: images})
 
 
 def from_dict(content: Mapping[str, Any]) -> TrainingRecord | None:
@@ -89,6 +124,10 @@ class _Fields(msgspec.Struct, kw_only=True):
 
     is_complete: bool
     preparations: tuple[Preparation | None, ...]
+
+
+def _text(value: object) -> str:
+    return f"{value:g} px" if isinstance(value, int | float) else str(value or "none")
 
 
 def preparation(manifest: Manifest) -> Preparation | None:

@@ -1,4 +1,4 @@
-"""Problems of a training that are found, or said, before its first step."""
+"""Checks and notes before the first step of a training, and what its weights record of them."""
 
 import shutil
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from class_maps import ConfigError, InputError
+from omr.scoring import score_model
 from training.checks import notes_of
 from training.config import TrainConfig
 from training.engine.inputs import open_inputs
@@ -121,3 +122,14 @@ def test_another_size_than_that_of_the_weights_is_noted(
     assert notes(config_of(data, tmp_path / "run", model=model, imgsz=64)) == [
         "imgsz 64: the weights were trained at 96"
     ]
+
+
+@pytest.mark.parametrize(("split", "n_trained_on"), [("train", 6), ("val", 0)])
+def test_a_trained_model_is_scored_as_it_was_trained(
+    split: str, n_trained_on: int, trained: TrainResult, dataset: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(dataset, tmp_path / "moved")
+    for file in (trained.best, trained.best.with_suffix(".safetensors")):
+        result = score_model(file, moved, split=split, device="cpu")
+        assert (result.n_trained_on, result.training_is_known) == (n_trained_on, True)
+        assert (result.imgsz, result.differences) == (96, ())

@@ -156,6 +156,31 @@ def open_weights(file: Path, *, trust: bool = False) -> Weights:
     return weights
 
 
+def recorded_imgsz(file: Path) -> int | None:
+    """Read the side of the network input in training without building the model.
+
+    No code of a pickle is executed.
+
+    Args:
+        file: Weights file, which :func:`open_weights` checks later.
+
+    Returns:
+        Pixels; None if the file does not record them or cannot be read.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            check_header(file)
+            with safetensors.safe_open(file, framework="pt") as stored:
+                content = json.loads((stored.metadata() or {})[FORMAT])
+        else:
+            check_archive(file)
+            content, _ = read_plain(file)
+        imgsz = content.get("args", content.get("train_args"))["imgsz"]
+    except (*UNREADABLE, InputError, OSError, safetensors.SafetensorError):
+        return None
+    return imgsz if isinstance(imgsz, int) else None
+
+
 def _read_pickle(file: Path, *, trust: bool) -> Weights:
     """Read a ``.pt`` file, our own or a foreign checkpoint."""
     if not zipfile.is_zipfile(file):

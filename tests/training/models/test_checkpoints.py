@@ -17,7 +17,12 @@ from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_l
 
 from class_maps import InputError
 from training.heads.head_config import Group, HeadConfig
-from training.models.checkpoints import load_weights, open_weights, save_weights
+from training.models.checkpoints import (
+    load_weights,
+    open_weights,
+    recorded_imgsz,
+    save_weights,
+)
 from training.models.description import activation_kept
 from training.models.safe_pickle import write_pickle
 from training.models.training_record import Preparation, TrainingRecord
@@ -368,6 +373,34 @@ def test_files_that_are_not_read(
         load_weights(file)
     assert str(raised.value).startswith(f"{file}: {message}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("imgsz", "expected"), [(96, 96), ([96, 64], None), (None, None)])
+@pytest.mark.parametrize("trains", ["omr", "ultralytics"])
+def test_recorded_imgsz(trains: str, imgsz: object, expected: int | None, tmp_path: Path) -> None:
+    file, args = tmp_path / "best.pt", {} if imgsz is None else {"imgsz": imgsz}
+    if trains == "ultralytics":
+        torch.save({"model": new_model(), "train_args": args}, file)
+        assert open_weights(file).imgsz == expected
+    else:
+        save_weights(new_model(), file, train_args=args if expected else {})
+        assert recorded_imgsz(file.with_suffix(".safetensors")) == expected
+    assert recorded_imgsz(file) == expected
+
+
+def test_no_recorded_imgsz(tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    contents: list[tuple[object, int | None]] = [
+        (Touch(touched), None),
+        ({"train_args": {"imgsz": 64}, "model": Touch(touched)}, 64),
+        ([1], None),
+    ]
+    for content, expected in contents:
+        torch.save(content, tmp_path / "evil.pt")
+        assert recorded_imgsz(tmp_path / "evil.pt") == expected
+        assert not touched.exists()
+    for name in ("gone.pt", "gone.safetensors", "touched.pt"):
+        assert recorded_imgsz(tmp_path / name) is None
 
 
 def a_record() -> TrainingRecord:

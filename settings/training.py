@@ -117,6 +117,7 @@ class TrainingSettings:
     imgsz: int = setting(
         640,
         help="Side length of the network input in pixels, a multiple of 32.",
+        default_text="that of the weights in --model, otherwise 640",
         minimum=32,
         group=OPTIMISATION,
     )

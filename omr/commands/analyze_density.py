@@ -8,7 +8,12 @@ import typer
 from class_maps import ConfigError
 from omr.console import note, print_json, say
 from omr.options import AsJson
-from omr.settings_options import add_options, chosen_settings, require
+from omr.settings_options import (
+    add_options,
+    chosen_settings,
+    require,
+    with_recorded_imgsz,
+)
 from settings.training import AUTO
 
 if TYPE_CHECKING:
@@ -104,7 +109,7 @@ def _config(context: typer.Context) -> "TrainConfig":
 
     from training.config import TrainConfig
 
-    return TrainConfig(**values)
+    return TrainConfig(**with_recorded_imgsz(values))
 
 
 def _write(density: "DensityReport", file: Path) -> None:

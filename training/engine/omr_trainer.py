@@ -215,7 +215,7 @@ class OmrTrainer(DetectionTrainer):
         if self._inputs is None:
             raise ValueError("the inputs are opened by get_dataset")
         source, file = self._inputs.model, self.options.weights_file
-        self._inputs = replace(self._inputs, model=None)
+        self._inputs = replace(self._inputs, weights=None)
         if source and str(file) == str(model):
             model = copy.deepcopy(source.yaml)
         self.model = self.get_model(model, source, distributed.is_first())

@@ -250,7 +250,7 @@ def candidate_pairs(
     n_columns, n_rows = n_cells.unbind(2)  # (G, L) each
     first_of_level = cells.cumsum(0) - cells  # (L,)
     first = (first_of_level + begin[..., 1] * widths + begin[..., 0]).flatten()  # (G * L,)
-    # The next row starts a level's width after this one, of which the box covers n_columns cells.
+    # Cells between the last one inside the box in a row and the first one in the next row.
     skips = (widths - n_columns).flatten()
     runs, within = ragged_arange((n_columns * n_rows).flatten(), targets.n_pairs)  # (P,) each
     rows = within.div(n_columns.flatten().index_select(0, runs), rounding_mode="floor")

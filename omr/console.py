@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import re
 import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from operator import length_hint
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +27,8 @@ err = Console(stderr=True)
 
 LIVE_INTERVAL_S, PLAIN_INTERVAL_S = 0.25, 10.0
 """Seconds between two updates of the progress: in place on a terminal, and as lines elsewhere."""
+NUMBER = re.compile(r"[-+]?[\d.,]*( ?%)?")
+"""Cell of a table with a number, a dash or nothing."""
 NATURAL_WIDTH = 10_000
 """Width of tables outside of terminals, where no line is folded."""
 
@@ -52,7 +56,7 @@ def results_on_stderr() -> Iterator[None]:
 
 def is_live() -> bool:
     """Return whether stderr is a terminal that progress can be updated on in place."""
-    return sys.stderr.isatty() and not err.is_dumb_terminal
+    return err.is_interactive and sys.stderr.isatty()
 
 
 class Pace:
@@ -100,7 +104,8 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
 
 def _plain_progress(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
     pace = Pace(PLAIN_INTERVAL_S)
-    of_total = f" of {total:,}" if total is not None else ""
+    total = total or length_hint(items)
+    of_total = f" of {total:,}" if total else ""
     for done, item in enumerate(items, 1):
         yield item
         if pace.is_due():
@@ -116,7 +121,7 @@ def table(
     *,
     to: Console,
 ) -> None:
-    """Print a table with a left-aligned first column and right-aligned others.
+    """Print a table; columns of numbers are right-aligned.
 
     Args:
         title: Text above the table.
@@ -125,15 +130,20 @@ def table(
         totals: Rows below a rule, in the same form.
         to: Console to print on.
     """
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    to.print(title, style="bold", soft_wrap=True, highlight=False, markup=False)
+    grid = Table(box=box.SIMPLE_HEAD)
+    cells = [[*map(_cell, row)] for row in rows]
+    total_cells = [[*map(_cell, row)] for row in totals]
     for i, column in enumerate(columns):
-        grid.add_column(column, justify="right" if i else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*map(_cell, row))
+        is_numeric = all(NUMBER.fullmatch(row[i]) for row in (*cells, *total_cells))
+        grid.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
+    for row in cells:
+        grid.add_row(*row)
     grid.add_section()
-    for row in totals:
-        grid.add_row(*map(_cell, row))
-    to.print(grid, width=None if to.is_terminal else NATURAL_WIDTH)
+    for row in total_cells:
+        grid.add_row(*row)
+    unfolded = to if to.is_terminal else Console(file=to.file, width=NATURAL_WIDTH)
+    unfolded.print(grid)
 
 
 def _cell(value: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from class_maps import short_list
+from eval.html.number_format import counted
 from omr.console import note, paragraph, say
 from omr.lr_plot import write_lr_plot
 from training.data.label_files import LabelCounts
@@ -37,7 +38,8 @@ def show_result(result: TrainResult, data: Path, *, to: Console) -> None:
                 to=to,
             )
     _show_dropped(result.augmented, to=to)
-    say(f"{result.epochs} epochs in {result.precision}, {result.seconds:.0f} s", to=to)
+    epochs = counted(result.epochs, "epoch", "epochs")
+    say(f"{epochs} in {result.precision}, {result.seconds:.0f} s", to=to)
     say(f"next: {shlex.join(['omr', 'eval', str(result.best), str(data)])}", to=to)
 
 

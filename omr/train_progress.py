@@ -10,7 +10,16 @@ from collections.abc import Iterable, Mapping
 from rich.live import Live
 from rich.text import Text
 
-from omr.console import LIVE_INTERVAL_S, PLAIN_INTERVAL_S, Pace, err, is_live, paragraph, say
+from eval.html.number_format import counted
+from omr.console import (
+    LIVE_INTERVAL_S,
+    PLAIN_INTERVAL_S,
+    Pace,
+    err,
+    is_live,
+    paragraph,
+    say,
+)
 from training.engine.display import MAP, MAP50, TrainingDisplay, TrainingStart, TrainingStep
 from training.memory.gpus import GIB
 
@@ -157,8 +166,10 @@ class _Clock:
 
 
 def _show_start(training: TrainingStart) -> None:
-    heads = f"{training.n_heads} head{'s' if training.n_heads > 1 else ''}"
-    epochs = f"{training.n_epochs} epochs"
+    heads, epochs = (
+        counted(training.n_heads, "head", "heads"),
+        counted(training.n_epochs, "epoch", "epochs"),
+    )
     run = f"resumed after {training.epochs_done} of {epochs}" if training.epochs_done else epochs
     paragraph(
         f"{training.model}, {heads}, {training.boxes}; {training.n_images:,} images, "

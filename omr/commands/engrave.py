@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from class_maps import ConfigError
-from omr.console import note, print_json, progress, say, table
+from omr.console import note, print_json, progress, results, say, table
 from omr.options import AsJson, Workers, n_processes
 
 
@@ -61,7 +62,9 @@ def engrave(
     `omr convert` reads OUT, `omr show` draws its pages with their labels, and OUT/manifest.json
     lists the number of symbols per category.
 
-    Example: omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
+    Examples:
+        omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
+        omr engrave chorales --scores chorales --degrade scan
     """
     from converters.engraving import dataset, raster, smufl
     from converters.engraving.pages import PageOptions
@@ -93,7 +96,7 @@ def engrave(
         force=force,
         track=lambda written, total: progress(written, "Engraving", total),
     )
-    _show(manifest, out)
+    _show(manifest, out, results(as_json=as_json))
     if as_json:
         print_json(manifest)
 
@@ -105,20 +108,21 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _show(manifest: dict[str, Any], out: Path) -> None:
+def _show(manifest: dict[str, Any], out: Path, to: Console) -> None:
     splits = manifest["splits"]
     table(
         f"Engraved to {out}",
         ("", "pages", "pieces", "symbols"),
         [(name, s["pages"], s["works"], s["symbols"]) for name, s in splits.items()],
+        to=to,
     )
     counts = sorted(manifest["categories"].items(), key=lambda item: -item[1])
-    table("Categories", ("category", "symbols"), [row for row in counts if row[1]])
-    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them")
+    table("Categories", ("category", "symbols"), [row for row in counts if row[1]], to=to)
+    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them", to=to)
     fraction = manifest["collisions"] / manifest["symbols"]
-    say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})")
+    say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})", to=to)
     for reason, n in manifest["rejected"].items():
-        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}")
+        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}", to=to)
     for name, error in manifest["failures"].items():
         note(f"{name}: {error}")
     if (val := manifest["engraved"]["val"]) and "val" not in splits:

@@ -64,7 +64,9 @@ def suggest(
 ) -> None:
     """Suggest how to divide the classes of a data set into heads.
 
-    Example: omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
+    Examples:
+        omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
+        omr heads suggest data --strategy collision --heads 3
     """
     from omr.head_suggestion import ConflictFiles, suggest_heads
     from training.grouping.suggestion import GroupingOptions

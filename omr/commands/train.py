@@ -47,7 +47,10 @@ def train(
 ) -> None:
     """Train a detector on one or more data sets, from scratch or from existing weights.
 
-    Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
+    Examples:
+        omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
+        omr train data --heads harmony --batch auto --out run
+        omr train data --out run --resume
     """
     if context.params["resume"]:
         _check_no_settings(context)

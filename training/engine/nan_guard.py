@@ -9,7 +9,7 @@ The order of the data continues, so that a bad batch does not recur at once.
 Two states are kept in main memory, not on the GPU: with Adam 32 bytes per parameter, which is 84 MB
 for yolo11n and 1.8 GB for yolo11x, in the process of each device.
 
-The verdict and the losses for the progress bar travel to the host together: on CUDA this is the
+The verdict and the losses for the progress display travel to the host together: on CUDA this is the
 only host synchronisation per step.
 """
 

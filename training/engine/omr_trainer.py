@@ -382,7 +382,7 @@ class OmrTrainer(DetectionTrainer):
         state.batches_gathered += 1
         n_left = len(self.train_loader) - state.batches_done
         if state.batches_gathered < state.batches_per_step and n_left > 0:
-            self.tloss = on_host(self.tloss or {})  # the progress bar would wait for each of them
+            self.tloss = on_host(self.tloss or {})  # a display would wait for each of them
             return
         state.batches_gathered = 0
         self.freezing.warm_up(self.epoch + (state.batches_done - 1) / len(self.train_loader))

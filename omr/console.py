@@ -163,7 +163,7 @@ def heading(text: str) -> None:
 def say_names(label: str, names: Sequence[str], *, to: Console = err) -> None:
     """Print a labelled list, ``label: a, b, c``; print nothing if the list is empty."""
     if names:
-        say(f"{label}: {', '.join(names)}", to=to)
+        paragraph(f"{label}: {', '.join(names)}", to=to)
 
 
 def say_written(target: Path, *contents: str) -> None:

@@ -8,24 +8,29 @@ import struct
 import subprocess
 import termios
 from collections.abc import Sequence
+from pathlib import Path
 
 ANSI = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
 
-def run_in_terminal(command: Sequence[str], *, columns: int) -> str:
-    """Run a command in a terminal, and return everything that it wrote there.
+def run_in_terminal(command: Sequence[str], *, columns: int, stdout: Path) -> str:
+    """Run a command whose stderr is a terminal, and return everything that it wrote there.
 
     Args:
         command: Program with its arguments.
         columns: Width of the terminal.
+        stdout: File that stdout is redirected to.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     environment["TERM"] = "xterm-256color"
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-    ) as process:
+    with (
+        stdout.open("wb") as file,
+        subprocess.Popen(
+            command, stdin=theirs, stdout=file, stderr=theirs, env=environment
+        ) as process,
+    ):
         os.close(theirs)
         written = b""
         while chunk := _read(ours):

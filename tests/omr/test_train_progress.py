@@ -169,7 +169,9 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_a_training_in_a_terminal(words: list[str], tmp_path: Path) -> None:
-    written = run_in_terminal([*words, "--out", str(tmp_path / "run")], columns=80)
+    command = [*words, "--out", str(tmp_path / "run"), "--json"]
+    written = run_in_terminal(command, columns=80, stdout=tmp_path / "result.json")
+    assert json.loads((tmp_path / "result.json").read_text())["epochs"] == 2
     shown = [line for line in drawn_lines(written) if str(tmp_path) not in line]
     assert max(map(len, shown)) <= 80
     assert not ULTRALYTICS.search("\n".join(shown))

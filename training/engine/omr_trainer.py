@@ -97,12 +97,12 @@ class OmrTrainer(DetectionTrainer):
 
     def train(self) -> None:
         """Train, with all other output on stderr: stdout is for a command's result."""
-        try:
-            with contextlib.redirect_stdout(sys.stderr), quiet():
+        with contextlib.redirect_stdout(sys.stderr), quiet():
+            try:
                 super().train()
-        finally:
-            if self.display:
-                self.display.stop()
+            finally:
+                if self.display:
+                    self.display.stop()
         distributed.leave()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:

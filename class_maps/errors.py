@@ -47,7 +47,7 @@ class ConfigError(OmrError):
     Args:
         reason: Problem, expected value and remedy; the whole message if ``option`` is empty.
         option: Command-line option at fault, such as ``--val``.
-        value: Value that the user gave; None to leave it out of the message.
+        value: Value that the user gave; None to omit it from the message.
     """
 
     def __init__(self, reason: str, *, option: str = "", value: object = None) -> None:
@@ -70,7 +70,7 @@ def and_more(words: Sequence[str], most: int) -> str:
 
 
 def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:
-    """List unknown words, each with the known word it resembles most.
+    """List unknown words, each with the most similar known word.
 
     Args:
         words: Unknown words; sorted, and each is listed once.
@@ -82,6 +82,6 @@ def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:
     choices = sorted(set(known))
     listed = []
     for word in sorted(set(words)):
-        near = get_close_matches(word, choices, n=1, cutoff=0.6)
-        listed.append(f"{word} (did you mean {near[0]}?)" if near else word)
+        matches = get_close_matches(word, choices, n=1, cutoff=0.6)
+        listed.append(f"{word} (did you mean {matches[0]}?)" if matches else word)
     return ", ".join(listed)

@@ -48,7 +48,7 @@ class ConversionOptions:
     split_by: SplitBy = "work"
     """Unit that is never divided between train and val: a work or a page."""
     seed: int = 0
-    """Seed of the choice of pages to hold out."""
+    """Seed for choosing the pages to hold out."""
     labels_only: bool = False
     """Whether to write labels only, without reading or writing images."""
 

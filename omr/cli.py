@@ -5,6 +5,7 @@ torch.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -88,8 +89,20 @@ def _root(
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
 
 
+def wait_without_spinning() -> None:
+    """Let OpenMP's threads sleep while they wait for each other; takes effect before torch loads.
+
+    By default they spin. Beside another program that needs a core, a spinning thread keeps it from
+    the thread that it waits for, and training slows down to a tenth (``benchmarks.waiting``).
+    Settings of the user take precedence.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
 def main() -> None:
     """Run the command; print user errors as one line with exit status 1, without traceback."""
+    wait_without_spinning()
     try:
         app()
     except OmrError as error:

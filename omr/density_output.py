@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rich.console import Console
+from ultralytics import __version__ as ultralytics_version
 
 from class_maps import short_list
 from converters.reproduce_command import TO_CUT
@@ -14,7 +15,8 @@ from training.density.recommendation import MOST_NAMES
 from training.density.report import DensityAnalysis
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
-from training.memory.step import StepSpec, predict_step
+from training.memory.step import predict_step
+from training.memory.step_spec import StepSpec
 
 MOST = 0.5
 """Fraction of a class's symbols from which on \"mostly\" applies."""
@@ -148,11 +150,9 @@ def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
         for title, names in LINES
         if names != GUARD or gpu.device == "cpu"  # a training on a GPU keeps them in main memory
     ]
-    rest = memory.total_bytes - memory.at_peak["assigner"]
-    stock = {
-        f"total, with the assigner of Ultralytics {version}": rest + n_bytes
-        for version, n_bytes in analysis.dense_by_version.items()
-    }
+    total = memory.total_bytes
+    with_dense = f"total, with the assigner of Ultralytics {ultralytics_version}"
+    total_with_dense = total - memory.at_peak["assigner"] + analysis.requested_dense_bytes
     say("", to=to)
     table(
         f"Memory of a step in MiB: {memory.batch} images, {analysis.config.model}, "
@@ -160,24 +160,24 @@ def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
         ("", "at the peak", "maximum"),
         [(title, _mib(peak), _mib(most)) for title, peak, most in rows if most],
         [
-            ("total", _mib(memory.total_bytes), ""),
-            *((title, _mib(n_bytes), "") for title, n_bytes in stock.items()),
+            ("total", _mib(total), ""),
+            (with_dense, _mib(total_with_dense), ""),
             (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
         to=to,
     )
-    taken = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
+    assigner_share = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
     entry(
         f"Ultralytics compares {analysis.spec.boxes_max:,} symbols with {memory.n_anchors:,} "
         f"points, {memory.batch} times; omr lists {analysis.spec.pairs or 0:,} pairs, which take "
-        f"{taken} of the memory",
+        f"{assigner_share} of the memory",
         to=to,
     )
     # If omr train itself does not fit, the assigner of Ultralytics needs no line of its own.
-    fits = memory.total_bytes <= gpu.usable_bytes
-    for title, n_bytes in (stock if fits else {"total": memory.total_bytes}).items():
-        if n_bytes > gpu.usable_bytes:
-            note(f"out of memory on {gpu.name}: {title}: {_mib(n_bytes)} MiB")
+    if total > gpu.usable_bytes:
+        note(f"out of memory on {gpu.name}: total: {_mib(total)} MiB")
+    elif total_with_dense > gpu.usable_bytes:
+        note(f"out of memory on {gpu.name}: {with_dense}: {_mib(total_with_dense)} MiB")
 
 
 def show_measured_step(spec: StepSpec, *, to: Console) -> dict[str, object] | None:

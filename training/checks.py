@@ -12,13 +12,12 @@ from class_maps import ConfigError, MissingExtraError
 from converters.files.overwriting import check_folder, is_free
 from settings.training import STRIDE, AssignerName
 from training.config import CONFIG_FILE, TrainConfig
-from training.data.label_files import check_images
+from training.data.image_files import check_images
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
-from training.engine.precision import resolved
 from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.losses.detection import UNUSED
@@ -26,6 +25,7 @@ from training.models.description import activation_kept
 from training.models.transfer import check_fit
 from training.runtime.devices import check_device
 from training.runtime.distributed import check_ranks, is_first
+from training.runtime.precision import resolved
 
 
 def check_machine(config: TrainConfig) -> None:
@@ -77,7 +77,7 @@ def _check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInput
         with activation_kept():
             new = DetectionModel(options.model, nc=len(names), verbose=False)
         check_fit(weights, new, file, config.model)
-    if heads and heads.box_encoding == "stock" and has_bins_below_zero(weights.model[-1]):
+    if heads and heads.box_encoding == "stock" and strides_below_zero(weights.model[-1]):
         raise ConfigError(
             f"--heads: box_encoding: stock, but {file} has distance bins below zero; omit "
             "box_encoding, or start from other weights"
@@ -111,7 +111,7 @@ def _check_group_settings(heads: HeadConfig, assigner: AssignerName) -> None:
 
 
 def _check_last_batch(config: TrainConfig, n_images: int) -> None:
-    """Check the last batch: of one image this small BatchNorm sees one value per channel."""
+    """Check the last batch: if it is one image this small, BatchNorm sees one value per channel."""
     if config.imgsz < 2 * STRIDE and n_images % config.batch == 1:
         raise ConfigError(
             f"--imgsz {config.imgsz}: too small for a last batch of one image; use {2 * STRIDE}, "

@@ -1,8 +1,8 @@
 """Learning-rate range test.
 
 A few steps are trained with a rate that rises from step to step, and the weights are discarded. The
-rate at which the loss falls fastest is good; rates slightly above that of the lowest loss are too
-high.
+rate at which the loss falls fastest is suitable; rates slightly above that of the lowest loss are
+too high.
 
 Source: Smith, https://arxiv.org/abs/1506.01186, section 3.3. The constant factor between rates, the
 smoothing, the end at four times the lowest loss and the tenth of the rate with the lowest loss
@@ -47,7 +47,7 @@ TrackRates: TypeAlias = Callable[[Iterable[float], int], Iterable[float]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RangeTest:
-    """Losses at rising learning rates, of one step or more."""
+    """Losses of one or more steps at rising learning rates."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -77,7 +77,7 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """Lower one of both rates, to two digits; None if the loss never fell."""
+        """Lower of the two rates, to two digits; None if the loss never fell."""
         if self.steepest is None or self.tenth_of_lowest is None:
             return None
         return float(f"{min(self.steepest, self.tenth_of_lowest):.1e}")
@@ -145,7 +145,7 @@ def range_test(
     """Train step by step until the loss diverges.
 
     Args:
-        step: Function that takes a step with a learning rate and returns the loss before it.
+        step: Function that takes one step at a learning rate and returns the loss before it.
         rates: Learning rate of each step.
         track: Wrapper of the rates that shows progress.
 
@@ -169,7 +169,7 @@ def range_test(
 
 
 def running_means(losses: Sequence[float]) -> list[float]:
-    """Compute the mean of the losses so far at each step, each weighted 0.9 times the next.
+    """Compute the mean of the losses up to each step, each weighted 0.9 times as much as the next.
 
     Args:
         losses: Losses in the order of the steps.
@@ -183,7 +183,7 @@ def running_means(losses: Sequence[float]) -> list[float]:
 
 
 def _step(trainer: OmrTrainer) -> Callable[[float], float]:
-    """Build a function that takes a step with a learning rate and returns the loss before it."""
+    """Build a function that takes one step at a learning rate and returns the loss before it."""
     trainer._model_train()
     trainer.epoch = 0
     batches = _batches(trainer)

@@ -1,9 +1,11 @@
-"""Train one detector on one data set, or on several together.
+"""Training of one detector on one data set, or on several together.
 
 :func:`train` opens the inputs, checks everything a user can get wrong, and starts
 :class:`~training.engine.omr_trainer.OmrTrainer`, Ultralytics' trainer with the changes that music
 needs: no label dropped, no flips and no mosaic, boxes that start from the symbol sizes of the data,
-a detection limit high enough for a full page, and no network access.
+a detection limit high enough for a full page, and no network access. From there on, Ultralytics'
+loop runs and calls back the methods of ``OmrTrainer``: loss and assigner are created in its
+``_setup_train``.
 """
 
 import contextlib
@@ -80,9 +82,9 @@ def train(
         Paths of the weights, and the counts of labels and symbols.
 
     Raises:
-        ConfigError: Unknown model name or device, or a precision the device lacks; the run folder
-            exists, cannot be resumed, or is finished; music would be mirrored; or the loss stays
-            non-finite.
+        ConfigError: The model name or device is unknown; the device does not support the precision;
+            the run folder exists, cannot be resumed, or is finished; music would be mirrored; or
+            the loss stays non-finite.
         InputError: A data set or the weights cannot be read, or do not match.
         MissingExtraError: Several devices or TensorBoard need a package that is not installed.
     """
@@ -103,7 +105,7 @@ def train(
         trainer = build_trainer(config, options, inputs)
         del inputs  # the trainer releases the weights once the model is built
         trainer.add_callback("on_pretrain_routine_end", partial(write_record, record))
-        trainer.train()
+        trainer.train()  # Ultralytics' loop, which calls back the methods of OmrTrainer
     report = json.loads((config.out / REPORT_FILE).read_text("utf-8"))
     return TrainResult(
         best=config.out / "weights" / "best.pt",

@@ -47,7 +47,7 @@ def set_page(path: Path, layout: PageLayout, seed: int, *, decorated: bool) -> S
 
 def _request(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", MODULE],
             input=json.dumps(request | {"memory": MEMORY_LIMIT_BYTES}).encode(),
             capture_output=True,
@@ -56,9 +56,9 @@ def _request(request: dict[str, Any]) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         return {"error": f"not read within {TIME_LIMIT_S:g} s"}
-    if done.returncode:
-        return {"error": f"verovio crashed while reading it (exit status {done.returncode})"}
-    answer: dict[str, Any] = json.loads(done.stdout)
+    if process.returncode:
+        return {"error": f"verovio crashed while reading it (exit status {process.returncode})"}
+    answer: dict[str, Any] = json.loads(process.stdout)
     return answer
 
 

@@ -35,11 +35,11 @@ LICENCE = {
     False: "Composed by omr; not derived from any score or data set.",
     True: "Engraved from your files; their licences apply to these pages too.",
 }
-"""Licence note by whether the pages were engraved from files."""
+"""Licence note, for pages engraved from files (True) and for others."""
 MIN_SIDE = 200
-"""Smallest side of a page in pixels: a smaller one hardly fits a bar."""
+"""Smallest side of a page in pixels: a smaller page has hardly any room for a bar."""
 MAX_SIDE = 20_000
-"""Largest side of a page in pixels: four times that of a sheet of paper at 600 dpi."""
+"""Largest side of a page in pixels: about four times that of a sheet of paper at 600 dpi."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +222,7 @@ def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[P
 
 
 def _is_held_out(number: int, fraction: float) -> bool:
-    """Decide whether to hold out an item, evenly spread and independent of how many there are."""
+    """Decide whether to hold out an item, such that held-out items are evenly spread."""
     return int((number + 1) * fraction + 1e-9) > int(number * fraction + 1e-9)
 
 
@@ -273,7 +273,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
 
 
 class _SplitFiles:
-    """JSON files of the splits, spooled to disk page by page to keep memory flat."""
+    """JSON files of the splits, spooled to disk page by page to keep memory use constant."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -65,7 +65,7 @@ def chorales(folder: Path) -> dict[Path, str]:
 
 
 def pitch_hash(music: str) -> str:
-    """Hash the pitches of a piece, so that copies with other titles or layouts hash alike."""
+    """Hash the pitches of a piece, ignoring its title and layout."""
     pitches = _PITCH.findall(music)
     return hashlib.sha256(" ".join(pitches or [music]).encode()).hexdigest()
 

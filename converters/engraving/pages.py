@@ -1,4 +1,4 @@
-"""One engraved page, from its number to its pixels and labels.
+"""Engraving of one page, from its number to its pixels and labels.
 
 A page is determined by the seed and its number, so page k is the same in a data set of any size.
 """
@@ -29,7 +29,8 @@ COMPACT = re.compile(
 MAX_SHARED = 0.4
 """Largest fraction of the smaller box that another compact symbol may cover."""
 MIN_FILLED = 0.35
-"""Smallest fraction of its height to which a page must be filled, if the piece has several."""
+"""Smallest fraction of its height to which a page must be filled, if the piece has several
+pages."""
 ATTEMPTS = 50
 """Number of attempts per page: some music does not fit, some files cannot be typeset."""
 

@@ -12,7 +12,7 @@ from converters.engraving.svg import Shape
 SMALL = 0.9
 """Fraction of the staff's size below which a glyph is small, as in grace notes and cues."""
 STEEPEST_SLASH = 0.2
-"""Largest run over rise of a stem; a flatter stroke at a stem is a grace slash."""
+"""Largest ratio of run to rise of a stem; a flatter stroke at a stem is a grace slash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

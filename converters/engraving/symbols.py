@@ -1,7 +1,7 @@
 """Labelled symbols, grouped from the shapes of a page.
 
-Categories are those of the source ``engraved``. Every shape becomes part of a symbol; a symbol
-without a category of its own is an ``otherSymbol``.
+Categories are those of the source ``engraved``. Every shape becomes part of a symbol; a symbol that
+no category describes is an ``otherSymbol``.
 """
 
 from collections import defaultdict

@@ -122,7 +122,7 @@ def _spacing(rng: random.Random) -> dict[str, Any]:
 
 
 def _lines(rng: random.Random, staff_space: float) -> dict[str, Any]:
-    """Draw line thicknesses in verovio's units, none below the least line."""
+    """Draw line thicknesses in verovio's units, none below ``LEAST_LINE_PX``."""
     least = LEAST_LINE_PX / (staff_space / 2)
     widths = {
         "staffLineWidth": (0.1, 0.2),

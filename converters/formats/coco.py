@@ -47,7 +47,7 @@ class CocoWriter:
 
 
 class _SplitFile:
-    """The file of one split; opened for each page, so that none stays open after an error."""
+    """The file of one split; opened for each page, so as not to stay open after an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

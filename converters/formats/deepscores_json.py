@@ -1,7 +1,7 @@
 """Decoder of DeepScoresV2 JSON into arrays, a few megabytes of text at a time.
 
 The annotations of a dense file are more than half a gigabyte of text. Decoding them at once would
-take several times that memory; decoding them in chunks, by several processes, needs little more
+take several times as much memory. Decoding them in chunks, in several processes, takes little more
 than the arrays.
 
 Shapes: N annotations of a file.
@@ -225,7 +225,7 @@ def _decode_chunk(chunk: _Chunk) -> AnnotationTable:
     with chunk.path.open("rb") as file:
         file.seek(chunk.start)
         file.readinto(memoryview(text)[1:-1])
-    gc.disable()  # hundreds of thousands of tuples without cycles: collecting takes a third more
+    gc.disable()  # collecting so many objects, none in a cycle, would take a third more time
     try:
         decoded = msgspec.json.decode(text, type=dict[str, _Annotation])
         if _n_boxes(text) != len(decoded):  # of duplicate keys, the decoder keeps the last one

@@ -1,4 +1,4 @@
-"""Scales pages so that all of them have the same staff space."""
+"""Scaling of pages to a common staff space."""
 
 from dataclasses import replace
 from pathlib import Path

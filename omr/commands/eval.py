@@ -105,9 +105,9 @@ def _show(result: "ScoringResult", to: Console) -> None:
     )
     absent = [row.name for row in report.classes if row not in present]
     say_names("no truths and no predictions", absent, to=to)
-    if classes := result.classes_left_out:
+    if classes := result.ignored_classes:
         paragraph(
-            f"ignored {result.predictions_left_out} predictions of {len(classes)} classes that the "
+            f"ignored {result.ignored_predictions} predictions of {len(classes)} classes that the "
             "data set does not have",
             to=to,
         )

@@ -40,9 +40,9 @@ state is not restored it is 1.3, on a CPU it is 0."""
 
 @pytest.mark.gpu(
     covers=[
-        "training.engine.precision:resolved",
-        "training.engine.precision:amp_argument",
-        "training.engine.precision:_supported",
+        "training.runtime.precision:resolved",
+        "training.runtime.precision:amp_argument",
+        "training.runtime.precision:_supported",
         "training.runtime.devices:devices_of",
         "training.runtime.distributed:check_ranks",
         "training.runtime.distributed:leave",
@@ -55,10 +55,10 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.data.device_prefetch:DeviceLoader.__init__",
         "training.runtime.devices:is_deterministic",
         "training.runtime.devices:memory_format_of",
-        "training.engine.nan_guard:_copied",
+        "training.runtime.nan_guard:_copied",
     ],
     covers_on_cuda=[
-        "training.engine.precision:_has_bf16",
+        "training.runtime.precision:_has_bf16",
         "training.data.device_prefetch:SideStream.__init__",
         "training.data.device_prefetch:SideStream.start",
         "training.data.device_prefetch:SideStream.finish",
@@ -159,7 +159,7 @@ def test_the_display_does_not_wait_for_the_device(
     assert all(step.memory_bytes > 2**20 for step in display.steps)
 
 
-@pytest.mark.gpu(covers=["training.engine.precision:resolved"])
+@pytest.mark.gpu(covers=["training.runtime.precision:resolved"])
 def test_auto_precision_trains_and_validates(
     device: torch.device, dataset: Path, tmp_path: Path
 ) -> None:

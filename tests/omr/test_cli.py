@@ -1,4 +1,6 @@
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -84,3 +86,25 @@ def test_options_are_grouped(name: str) -> None:
         assert {panel_of[option] for option in names} == {panel}
     ungrouped = [option for option, panel in panel_of.items() if panel is None]
     assert len(ungrouped) <= 8  # arguments and --help included
+
+
+@pytest.mark.parametrize(
+    ("environment", "policy"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, None)],
+)
+def test_threads_wait_without_spinning(environment: dict[str, str], policy: str | None) -> None:
+    """As the process sees it when it loads torch; settings of the user are kept."""
+    code = (
+        "import os, sys; from omr import cli; assert 'torch' not in sys.modules; "
+        "cli.app = lambda: print(os.environ.get('OMP_WAIT_POLICY')); cli.main()"
+    )
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    inherited = {name: value for name, value in os.environ.items() if name not in names}
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=inherited | environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.strip() == str(policy)

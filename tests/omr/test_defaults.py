@@ -15,11 +15,11 @@ from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.tiles import TileOptions
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
+from settings.freezing import FreezeOptions
 from settings.training import LR_RULES, ClassLoss, SimilarityName
 from training.assigners.similarity import SIMILARITIES
 from training.config import TrainConfig
 from training.data.allowed_transforms import Transforms
-from training.engine.freezing import FreezeOptions
 from training.engine.learning_rate import AUTO
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import LossOptions

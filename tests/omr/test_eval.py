@@ -213,8 +213,8 @@ def test_order_and_extra_classes_of_the_weights_do_not_change_the_metrics(
     report = json.loads(result.stdout)
     others = [name for name in names if name not in NAMES]
     assert report == plain | {
-        "classes_left_out": others,
-        "predictions_left_out": 2 * len(others),
+        "ignored_classes": others,
+        "ignored_predictions": 2 * len(others),
     }
     message = "ignored 4 predictions of 2 classes that the data set does not have"
     assert (message in result.stderr) == bool(others)
@@ -228,7 +228,7 @@ def test_extra_classes_do_not_use_up_the_detection_limit(
     report = json.loads(run(data, "--json").stdout)
     assert predictor.calls[0]["max_det"] > 1000
     assert report["macro"]["recall50"] == pytest.approx(1)
-    assert (report["predictions_left_out"], report["images_at_max_det"]) == (50, 1)
+    assert (report["ignored_predictions"], report["images_at_max_det"]) == (50, 1)
     assert sum(row["n_predictions"] for row in report["classes"]) == 3
 
 

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
 from omr.commands.train import train
+from settings.freezing import FreezeOptions
 from training.config import read_config
 from training.data.allowed_transforms import Transforms
-from training.engine.freezing import FreezeOptions
 from training.losses.detection import LossOptions
 from training.memory.gpus import Gpu
 

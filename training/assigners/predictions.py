@@ -97,12 +97,13 @@ def per_distinct_slot(
     """Compute a value per slot, once for each distinct slot.
 
     Args:
-        compute: Function from slots, image times A plus anchor point, shape ``(N,)``, to N rows.
+        compute: Function that takes slots, ``image * A + anchor point``, shape ``(N,)``, and
+            returns N rows.
         images: Image of each pair, shape ``(P,)``.
         points: Anchor point of each pair, shape ``(P,)``.
         shape: Shape that begins with B and A.
-        waits: Whether the host may wait for the device. The number of distinct slots is known only
-            there; without waiting, duplicates are computed several times.
+        waits: Whether the host may wait for the number of distinct slots, which only the device
+            knows. Without waiting, duplicates are computed several times.
 
     Returns:
         One row per pair.

@@ -22,12 +22,13 @@ from ultralytics.utils.metrics import bbox_iou
 from settings.training import SimilarityName
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
-"""Function from true and predicted boxes in pixels, ``(P, 4)`` each, to values from 0, ``(P,)``."""
+"""Function from true and predicted boxes in pixels, ``(P, 4)`` each, to non-negative values,
+``(P,)``."""
 
 NWD_WEIGHT = 0.5
 """Weight of NWD, combined with CIoU: predictions with a higher CIoU are ranked by CIoU alone."""
 MIN_SCORE = 0.25
-"""Target score of a symbol's best anchor point if its box hardly fits."""
+"""Target score of a symbol's best anchor point if its box barely overlaps."""
 DILATION_PX = 4.0
 """Pixels by which :func:`dilated_iou` moves every side outwards: half a cell of stride 8."""
 EPS = 1e-16

@@ -1,5 +1,8 @@
 """Task-aligned assignment over candidate pairs.
 
+A candidate pair is a ground-truth box and an anchor point inside it; see
+:mod:`training.assigners.candidate_pairs`. Only these points can be assigned to the box.
+
 Selects the same anchor points as Ultralytics' ``TaskAlignedAssigner``, with the same scores to the
 last bit, but without its tables of all anchor points and all boxes, padded to the fullest image.
 Only ties between exactly equal metrics may be broken differently;
@@ -66,7 +69,12 @@ class SparseTaskAlignedAssigner(Assigner):
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 
     def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return ``small_boxes`` and ``radius`` for :func:`candidate_pairs`: the whole box."""
+        """Return how far candidates may be from a box: anywhere inside it.
+
+        Returns:
+            The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`;
+            small boxes are enlarged, and the distance from the centre is not limited.
+        """
         return self.small_boxes, math.inf
 
     def select(self, pairs: CandidatePairs, metrics: Tensor, k: int) -> Tensor:

@@ -1,5 +1,11 @@
 """Ultralytics' trainer with the changes that music pages need.
 
+:meth:`OmrTrainer.train` runs Ultralytics' loop. The loop calls back the methods overridden here:
+first ``_setup_train``, which builds the model (``setup_model``), the loaders
+(``_build_train_pipeline``) and the loss (:func:`training.losses.detection.detection_criterion`);
+for every batch ``preprocess_batch`` and ``optimizer_step``; after every epoch ``validate`` and
+``save_model``.
+
 On several devices Ultralytics starts a process per device, which imports this module, builds the
 trainer from Ultralytics' own arguments and receives :class:`RunOptions` through a pickled callback.
 """
@@ -28,8 +34,6 @@ from training.engine.callbacks import EVENTS
 from training.engine.display import TrainingDisplay
 from training.engine.freezing import Freezing
 from training.engine.inputs import TrainingInputs, open_inputs
-from training.engine.nan_guard import NanGuard, on_host
-from training.engine.precision import amp_argument
 from training.engine.progress import report_progress
 from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.engine.self_test import fp32_after_bf16, start_precision, tested_precision
@@ -46,6 +50,8 @@ from training.runs.run_state import EarlierRun, RunState
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
 from training.runtime.library_loggers import quiet
+from training.runtime.nan_guard import NanGuard, on_host
+from training.runtime.precision import amp_argument
 
 
 class OmrTrainer(DetectionTrainer):
@@ -106,7 +112,7 @@ class OmrTrainer(DetectionTrainer):
         distributed.leave()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Keep the arguments of this call; they are the run's own, so no checkpoint is needed.
+        """Keep the arguments of this call, which come from the run folder, not a checkpoint.
 
         Args:
             overrides: Arguments that ``args`` contains already.
@@ -167,12 +173,12 @@ class OmrTrainer(DetectionTrainer):
     def get_dataloader(
         self, dataset_path: Sequence[str], batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> InfiniteDataLoader:
-        """Build a loader; its order of training images depends on seed and epoch only.
+        """Build a loader whose order of training images depends only on seed and epoch.
 
         Args:
             dataset_path: Image files of the split.
-            batch_size: Images per training batch and device; validation uses the same size, not
-                Ultralytics' double.
+            batch_size: Images per training batch and device. Validation uses the same size, which
+                Ultralytics doubles.
             rank: Rank of this process, or -1 if there is only one.
             mode: ``train`` or ``val``.
         """
@@ -274,9 +280,9 @@ class OmrTrainer(DetectionTrainer):
         Args:
             metrics: Values by column name.
         """
-        measured = "train/", "lr/"
+        prefixes = "train/", "lr/"
         if not self.args.val:
-            metrics = {key: value for key, value in metrics.items() if key.startswith(measured)}
+            metrics = {key: value for key, value in metrics.items() if key.startswith(prefixes)}
         try:
             super().save_metrics(metrics)
         except OSError as error:
@@ -307,7 +313,11 @@ class OmrTrainer(DetectionTrainer):
             set_size_prior(head, self.state.priors)
 
     def _setup_train(self) -> None:
-        """Set up as Ultralytics does, with our loss in both copies of the model."""
+        """Set up model, loaders and optimiser as Ultralytics does, but with omr's loss.
+
+        Called by Ultralytics' ``train()`` before the first epoch. The loss, and with it the
+        assigner, is set in the trained model and in its moving average.
+        """
         self.state.precision = start_precision(self)
         self.args.amp = amp_argument(self.state.precision, self.device)
         on_cpu = self.device.type == "cpu"
@@ -403,6 +413,6 @@ class OmrTrainer(DetectionTrainer):
         return True
 
     def final_eval(self) -> None:
-        """Finish the run without another validation: that of the last epoch counts."""
+        """Finish the run without another validation; that of the last epoch was enough."""
         if distributed.is_first():
             finish_run(self.wdir)

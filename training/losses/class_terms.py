@@ -1,7 +1,7 @@
 """Classification loss without a table of target scores.
 
-Almost every target is 0. So the loss of all logits for target 0 is summed first, and the few
-positives are then corrected by the difference to their own loss.
+Nearly all targets are 0. So the loss of all logits for target 0 is summed first, and then the few
+positives are corrected by the difference from their own loss.
 
 Shapes: B images, C classes, A anchor points, M positives.
 """
@@ -55,14 +55,14 @@ class ClassTerm:
         return total
 
     def negative_loss(self, logits: Tensor) -> Tensor:
-        """Compute the loss of each logit for target 0, same shape."""
+        """Compute the loss of each logit for target 0, in the same shape."""
         loss = functional.softplus(logits)
         if self.gamma:
             loss *= logits.sigmoid().pow_(self.gamma)
         return loss.mul_(self.negative_weight)
 
     def negative_slope(self, logits: Tensor) -> Tensor:
-        """Compute the derivative of :meth:`negative_loss`, same shape."""
+        """Compute the derivative of :meth:`negative_loss`, in the same shape."""
         p = logits.sigmoid()
         if self.gamma:
             inner = functional.softplus(logits).mul_(1 - p).mul_(self.gamma).add_(p)
@@ -71,7 +71,7 @@ class ClassTerm:
 
 
 class _Total(torch.autograd.Function):
-    """Sum of the losses of all logits, which saves the logits and small tensors of the positives.
+    """Sum of the losses of all logits; saves only the logits and small tensors of the positives.
 
     Negatives and corrections are one function in single precision: summed in half precision, the
     slopes of a positive for target 0 and of its correction would cancel inaccurately.
@@ -104,7 +104,8 @@ class _Total(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         logits, weights, slopes = ctx.saved_tensors
         all_slopes = ctx.term.negative_slope(logits.float()).mul_(weights[:, :, None])
-        # Padding may have the index of a positive: its 0 must be added, and not replace the slope.
+        # Padding may have the index of a positive: its 0 must be added to the slope, not replace
+        # it.
         all_slopes.index_put_(ctx.where, slopes, accumulate=ctx.adds)
         return all_slopes.mul_(slope).to(logits.dtype), None, None, None, None, None
 

@@ -47,7 +47,7 @@ class HeadOutputs:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Images times groups, anchor points and classes: B * G, A and C."""
+        """Numbers of images times groups, anchor points and classes: B * G, A and C."""
         n_images, n_classes, n_points = self.logits.shape
         return n_images * self.n_groups, n_points, n_classes
 
@@ -96,8 +96,8 @@ class HeadOutputs:
         if isinstance(self.sides, BoxMaps):
             rows = self.sides.at(images, points)
         else:
-            of_groups = self.sides.unflatten(1, (self.n_groups, -1)).flatten(0, 1)
-            rows = of_groups.transpose(1, 2)[images, points]  # from (B * G, A, 4 * R)
+            group_sides = self.sides.unflatten(1, (self.n_groups, -1)).flatten(0, 1)
+            rows = group_sides.transpose(1, 2)[images, points]  # from (B * G, A, 4 * R)
         sides: Tensor = rows.float().view(len(images), 4, len(self.bins))
         return sides
 

@@ -1,8 +1,8 @@
 """Reading and writing of weights files.
 
-Our own files contain a plain description of the model and its tensors, and no code: a ``.pt`` that
-``torch.load(..., weights_only=True)`` reads, and the same as ``.safetensors``, with the description
-as JSON in its metadata::
+Files of omr contain a plain description of the model and its tensors, and no code. A model is saved
+as ``.pt``, which ``torch.load(..., weights_only=True)`` reads, and as ``.safetensors``, with the
+description as JSON in its metadata::
 
     format: omr-detector
     version: 1
@@ -51,7 +51,7 @@ SUFFIXES = (".pt", ".safetensors")
 
 
 def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, Any]) -> None:
-    """Write a model as ``.pt`` and as ``.safetensors``, each replaced atomically.
+    """Write a model as ``.pt`` and as ``.safetensors``, each of them atomically.
 
     Args:
         model: Model with a single head or with several class groups; not changed.
@@ -73,12 +73,12 @@ def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, 
 
 
 def is_weights(name: str) -> bool:
-    """Return whether a name is that of a weights file rather than of a model."""
+    """Return whether a name refers to a weights file rather than a model."""
     return name.endswith(SUFFIXES)
 
 
 def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
-    """Read a model from one of our files or a checkpoint of Ultralytics.
+    """Read a model from a weights file of omr or a checkpoint of Ultralytics.
 
     Args:
         file: ``.pt`` or ``.safetensors`` file.
@@ -107,7 +107,7 @@ def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
 
 
 def _read_pickle(file: Path, *, trust: bool) -> object:
-    """Read a ``.pt`` file: the model of a foreign checkpoint, or the content of our own."""
+    """Read a ``.pt`` file: the model of a foreign checkpoint, or the content of a file of omr."""
     try:
         content, foreign = read_plain(file)
         return rebuilt(content) if foreign else content
@@ -143,7 +143,7 @@ def _to_dict(description: ModelDescription) -> dict[str, Any]:
 
 
 def _rebuild(content: object, state: object, file: Path) -> DetectionModel:
-    """Build the model of one of our files."""
+    """Build the model in a weights file of omr."""
     if not isinstance(content, dict):
         raise no_model(file)
     if content.get("version") != VERSION:

@@ -1,4 +1,4 @@
-"""Silences library loggers while a command prints its own progress or summary."""
+"""Silencing of library loggers while a command prints its own progress or summary."""
 
 import logging
 from collections.abc import Iterator

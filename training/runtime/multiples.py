@@ -1,10 +1,10 @@
-"""Check of numbers that must be a multiple of another."""
+"""Check of options that must be a multiple of a number."""
 
 from class_maps import ConfigError
 
 
 def check_multiple(option: str, value: int, of: int, description: str) -> None:
-    """Check that the value of an option is a multiple of a number; 0 is one.
+    """Check that the value of an option is a multiple of a number; 0 is accepted.
 
     Args:
         option: Command-line option, such as ``--batch``.

@@ -1,4 +1,4 @@
-"""Blocks Ultralytics' access to the network.
+"""Blocking of Ultralytics' network access.
 
 Requests during training and prediction, and their replacements:
 

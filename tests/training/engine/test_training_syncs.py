@@ -59,7 +59,7 @@ def test_the_host_waits_once_per_batch(nominal_batch: int, dataset: Path, tmp_pa
     )
     steps = steps_of(config)
     assert [[record.name for record in step] for step in steps] == [["cpu"]] * 3
-    assert {step[0].place.split(":")[0] for step in steps} == {"training/engine/nan_guard.py"}
+    assert {step[0].place.split(":")[0] for step in steps} == {"training/runtime/nan_guard.py"}
 
 
 @pytest.mark.parametrize("labels", [[], [0, 2, 1, 0]])

@@ -43,9 +43,15 @@ GROUPS = {"classes": classes, "heads": heads}
 
 
 def _help(command: Callable[..., None] | None) -> str:
-    """Return a docstring with one line per paragraph, so that help fills the terminal's width."""
-    paragraphs = (command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    """Return a docstring with one line per paragraph, so that help fills the terminal's width.
+
+    Every example keeps its line.
+    """
+    paragraphs = []
+    for paragraph in (command.__doc__ or "").split("\n\n"):
+        lines = [" ".join(line.split()) for line in paragraph.strip().splitlines()]
+        paragraphs.append(("\n" if lines[0] == "Examples:" else " ").join(lines))
+    return "\n\n".join(paragraphs)
 
 
 app = typer.Typer(cls=HelpGroup, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from training.checks import check_inputs, check_machine, make_room, notes_of
 from training.config import TrainConfig, save_config
 from training.data.label_files import LabelCounts
 from training.engine.callbacks import set_record
+from training.engine.display import MakeDisplay
 from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
@@ -68,13 +69,16 @@ class TrainResult:
         return asdict(self) | {"best": str(self.best), "last": str(self.last)}
 
 
-def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
+def train(
+    config: TrainConfig, *, force: bool = False, make_display: MakeDisplay | None = None
+) -> TrainResult:
     """Train a detector, or resume an interrupted run.
 
     Args:
         config: Configuration; with ``resume`` only ``data``, ``joint``, ``out``, ``device`` and
             ``workers`` are used, and the rest is read from the run folder.
         force: Whether to replace a run in ``out``.
+        make_display: Builds the display of the progress; None to show nothing but warnings.
 
     Returns:
         Paths of the weights, and the counts of labels and symbols.
@@ -90,6 +94,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     if config.resume:
         config = resumed_config(config)
     options, inputs = _open(config)
+    options = replace(options, make_display=make_display)
     hashes = inputs.image_hashes() if is_first() else {}
     record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
@@ -162,6 +167,7 @@ def run_options(config: TrainConfig) -> RunOptions:
     last = config.out / "weights" / "last.pt"
     return RunOptions(
         model=str(last) if config.resume else model_file(config.model),
+        name=config.model,
         datasets=config.sources(),
         weights=config.weights,
         trust=config.trust,
@@ -173,6 +179,7 @@ def run_options(config: TrainConfig) -> RunOptions:
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
         nominal_batch=config.nominal_batch or config.batch,
+        make_display=None,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from converters.prepare.splits import SplitBy
-from omr.console import print_json, progress
+from omr.console import print_json, progress, results
 from omr.options import CLASS_MAP, AsJson, Workers, n_processes
 
 
@@ -106,7 +106,9 @@ def convert(
     manifest.json, which records the options, hashes of the source, and the numbers
     of symbols written and dropped.
 
-    Example: omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+    Examples:
+        omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+        omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps
     from converters import conversion
@@ -140,6 +142,6 @@ def convert(
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),
     )
-    print_summary(summary, out)
+    print_summary(summary, out, to=results(as_json=as_json))
     if as_json:
         print_json(summary)

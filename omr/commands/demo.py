@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from omr.console import heading, print_json, say
+from omr.console import heading, print_json, results, results_on_stderr, say
 from omr.demo.options import FEWEST_PAGES, PAGES, STEPS, DemoOptions
 from omr.options import CLASS_MAP, AsJson, Device
 
@@ -48,7 +48,9 @@ def demo(
     Checks an installation in minutes, and writes REPORT.md with the scores and the paths of all
     outputs to --out. A useful model needs more pages and hours of training: see `omr train`.
 
-    Example: omr demo --data ds2_sample --out demo
+    Examples:
+        omr demo
+        omr demo --data ds2_sample --out demo
     """
     from omr.demo.pipeline import run_demo
 
@@ -56,7 +58,8 @@ def demo(
 
     def run_command(arguments: Sequence[str]) -> None:
         heading(shlex.join(["omr", *arguments]))
-        omr.main(list(arguments), standalone_mode=False)
+        with results_on_stderr():
+            omr.main(list(arguments), standalone_mode=False)
 
     options = DemoOptions(
         out=out,
@@ -71,6 +74,6 @@ def demo(
     )
     result = run_demo(options, run_command)
     heading(result.report.name)
-    say(result.text)
+    say(result.text, to=results(as_json=as_json))
     if as_json:
         print_json(result.to_json())

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from class_maps import ConfigError
-from omr.console import note, print_json, progress, say, table
+from omr.console import note, print_json, progress, results, say, table
 from omr.options import AsJson, Workers, n_processes
 
 N_CHARACTERS = 5
@@ -73,7 +74,9 @@ def engrave(
     `omr convert` reads OUT, `omr show` draws its pages with their labels, and OUT/manifest.json
     lists the number of symbols per category.
 
-    Example: omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
+    Examples:
+        omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
+        omr engrave chorales --scores chorales --degrade scan
     """
     from converters.engraving import dataset, raster, smufl
     from converters.engraving.pages import PageOptions
@@ -106,7 +109,7 @@ def engrave(
         force=force,
         track=lambda written, total: progress(written, "Engraving", total),
     )
-    _show(manifest, out)
+    _show(manifest, out, results(as_json=as_json))
     if as_json:
         print_json(manifest)
 
@@ -118,22 +121,23 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _show(manifest: dict[str, Any], out: Path) -> None:
+def _show(manifest: dict[str, Any], out: Path, to: Console) -> None:
     splits = manifest["splits"]
     table(
         f"Engraved to {out}",
         ("", "pages", "pieces", "symbols"),
         [(name, s["pages"], s["works"], s["symbols"]) for name, s in splits.items()],
+        to=to,
     )
     counts = sorted(manifest["categories"].items(), key=lambda item: -item[1])
-    table("Categories", ("category", "symbols"), [row for row in counts if row[1]])
-    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them")
+    table("Categories", ("category", "symbols"), [row for row in counts if row[1]], to=to)
+    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them", to=to)
     fraction = manifest["collisions"] / manifest["symbols"]
-    say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})")
+    say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})", to=to)
     _show_missing(manifest["characters_not_drawn"])
     for reason, n in manifest["rejected"].items():
-        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}")
-    _show_unused(manifest)
+        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}", to=to)
+    _show_unused(manifest, to)
     if (val := manifest["engraved"]["val"]) and "val" not in splits:
         note(f"--val {val:g}: too few pages to hold any out; all pages are in the training split")
 
@@ -149,7 +153,7 @@ def _show_missing(characters: dict[str, int]) -> None:
     )
 
 
-def _show_unused(manifest: dict[str, Any]) -> None:
+def _show_unused(manifest: dict[str, Any], to: Console) -> None:
     """Report the files that no page is drawn from."""
     failures = manifest["failures"]
     for name, error in list(failures.items())[:N_FILES]:
@@ -158,6 +162,9 @@ def _show_unused(manifest: dict[str, Any]) -> None:
         note(f"{len(failures) - N_FILES} more files could not be used; manifest.json lists them")
     if unused := manifest["not_drawn"]:
         n_used = len(manifest["works"])
-        say(f"scores not drawn: {len(unused)} (manifest.json lists them); pieces drawn: {n_used}")
+        say(
+            f"scores not drawn: {len(unused)} (manifest.json lists them); pieces drawn: {n_used}",
+            to=to,
+        )
     if others := manifest["other_files"]:
-        say(f"files of other types: {', '.join(f'{s} ({n})' for s, n in others.items())}")
+        say(f"files of other types: {', '.join(f'{s} ({n})' for s, n in others.items())}", to=to)

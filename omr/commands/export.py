@@ -37,7 +37,9 @@ def export(
 ) -> None:
     """Export a model as ONNX, or as a checkpoint for plain Ultralytics.
 
-    Example: omr export run/weights/best.pt --format ultralytics --out model.pt
+    Examples:
+        omr export run/weights/best.pt --format ultralytics --out model.pt
+        omr export run/weights/best.pt --format onnx --out model.onnx
     """
     from omr.exporting import export_model
 

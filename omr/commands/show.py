@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 import class_maps
-from omr.console import note, print_json, say
+from omr.console import note, print_json, results, say
 from omr.options import AsJson, n_processes
 
 
@@ -61,7 +62,9 @@ def show(
     Frames are drawn around boxes, so they do not hide any part of a symbol. Each box
     carries its class name or, where there is no room, a number explained in the legend.
 
-    Example: omr show ds2_dense --page 2 --out page.png
+    Examples:
+        omr show ds2_dense --page 2 --out page.png
+        omr show data --only stem --only beam
     """
     from converters.find_page import find_page
     from omr.page_picture import PictureOptions, draw_page
@@ -79,18 +82,18 @@ def show(
     options = PictureOptions(only=only or (), scale=scale, names=names)
     target = out or Path(f"show-{chosen.path.stem}.png")
     result = draw_page(chosen, options, target, force=force)
-    _print_result(result)
+    _print_result(result, results(as_json=as_json))
     if as_json:
         print_json(result)
 
 
-def _print_result(result: dict[str, Any]) -> None:
+def _print_result(result: dict[str, Any], to: Console) -> None:
     """Print the counts of symbols, and notes about problems that are easily overlooked."""
     from converters.names import count_of
 
     n, n_classes = result["symbols"], len(result["classes"])
     counts = f"symbols: {n}, classes: {n_classes}" if n else "no symbols on this page"
-    say(f"{counts} -> {result['path']}")
+    say(f"{counts} -> {result['path']}", to=to)
     for key, problem in (
         ("repeated", "duplicate of another symbol of the same class"),
         ("beyond_the_page", "extends beyond the page"),

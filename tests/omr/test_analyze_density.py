@@ -81,7 +81,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Looked:
     assert result.exit_code == 0, result.output
     return Looked(
         report=json.loads(result.stdout, parse_constant=pytest.fail),
-        said=result.stderr,
+        said=result.stderr,  # stdout has the JSON
         page=file.read_text("utf-8"),
     )
 
@@ -173,7 +173,7 @@ def test_the_line_that_cuts_tiles_says_what_it_wants(tmp_path: Path) -> None:
     source = deepscores.write(tmp_path / "in", page)
     words = ["convert", str(source), str(tmp_path / "pages")]
     assert CliRunner().invoke(app, words).exit_code == 0
-    said = small(tmp_path / "pages").stderr.splitlines()
+    said = small(tmp_path / "pages").stdout.splitlines()
     line = said.index(TO_CUT) + 1
     parsed = accepted(said[line])
     assert (parsed["source"], parsed["out"]) == (Path("SOURCE"), Path("pages-tile256"))
@@ -225,8 +225,8 @@ def test_an_image_without_a_symbol_and_one_with(data: Path) -> None:
 
 def test_the_fullest_of_an_epoch_is_news_where_it_has_several_batches(data: Path) -> None:
     said = "- fullest batch of an epoch: "
-    assert said in small(data, "--batch", 1).stderr
-    assert said not in small(data, "--batch", 2).stderr
+    assert said in small(data, "--batch", 1).stdout
+    assert said not in small(data, "--batch", 2).stdout
 
 
 def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
@@ -377,4 +377,4 @@ def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> No
     assert "give --trust if you trust its source" in str(run(*words).exception)
     result = run(*words, "--trust")
     assert result.exit_code == 0, result.output
-    assert " --trust " in result.stderr.splitlines()[-1]
+    assert " --trust " in result.stdout.splitlines()[-1]

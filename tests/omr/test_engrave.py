@@ -51,12 +51,12 @@ def test_the_fallback_without_blend2d_is_noted_once(
 def test_the_closing_summary(tmp_path: Path) -> None:
     result = run(tmp_path / "out", "--pages", 1, "--size", "400x300", "--val", 0.1)
     assert result.exit_code == 0, result.output
-    lines = result.stderr.splitlines()
+    lines = result.stdout.splitlines()
     n_absent = list(json.loads((tmp_path / "out/manifest.json").read_text())["categories"].values())
     assert f"{n_absent.count(0)} categories do not occur; manifest.json lists them" in lines
     assert "overlapping symbols: 0 (0.00%)" in lines
-    assert lines[-1] == (
-        "note: --val 0.1: too few pages to hold any out; all pages are in the training split"
+    assert result.stderr == (
+        "note: --val 0.1: too few pages to hold any out; all pages are in the training split\n"
     )
 
 

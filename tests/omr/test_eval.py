@@ -119,8 +119,8 @@ def test_json(data: Path, predictor: Predictor) -> None:
 
 def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     result = run(data)
-    assert result.stdout == ""
-    table = re.sub(r"[\s│┃]+", " ", result.stderr)
+    assert result.stderr == ""
+    table = re.sub(r"[\s│┃]+", " ", result.stdout)
     assert "notehead 2 2 1.000 1.000 1.000" in table
     assert "no truths and no predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table

@@ -9,8 +9,8 @@ halved. The order of the data continues, so that a bad batch is not repeated at 
 Two states are kept in main memory, not on the GPU: with Adam 32 bytes per parameter, which is 84 MB
 for yolo11n and 1.8 GB for yolo11x, in the process of each device.
 
-The verdict and the losses for the progress bar are copied to the host together. On CUDA this is the
-only host synchronisation per step.
+The verdict and the losses for the progress display are copied to the host together. On CUDA this is
+the only host synchronisation per step.
 """
 
 from collections import deque

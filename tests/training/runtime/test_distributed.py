@@ -123,6 +123,8 @@ def test_torchrun_trains_on_two_processes(draw: Draw, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout)  # of one process only
+    for start in ("omr-tiny, 1 head, ", "epoch   1/2  ", "epoch   2/2  "):
+        assert done.stderr.count(f"\n{start}") + done.stderr.startswith(start) == 1, done.stderr
     assert result["epochs"] == 2
     assert sum(found["seen"] for found in result["augmented"].values()) == 2 * 8 * 4
     first, second = (torch.load(tmp_path / f"{i}.pt", weights_only=True) for i in range(N_RANKS))

@@ -45,7 +45,7 @@ MAX_SIDE = 20_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngravingOptions:
-    """Everything that determines the output, which does not depend on the number of workers."""
+    """All options that determine the output; the number of workers does not affect it."""
 
     pages: int
     page: PageOptions = field(default_factory=PageOptions)

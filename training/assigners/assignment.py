@@ -151,7 +151,7 @@ class Assignment:
         return len(self.images)
 
     def without_padding(self) -> "Assignment":
-        """Remove the entries of weight 0, which makes the host wait for the device."""
+        """Remove the entries of weight 0; this makes the host wait for the device."""
         real = (self.weights > 0).nonzero().squeeze(1)
         return Assignment(**{field.name: getattr(self, field.name)[real] for field in fields(self)})
 
@@ -188,7 +188,7 @@ def check_small_boxes(small_boxes: object) -> None:
 
 
 def min_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[float, ...]:
-    """Convert a policy for small boxes to lengths.
+    """Convert a policy for small boxes to minimum side lengths.
 
     Args:
         small_boxes: Policy for small boxes.

@@ -141,7 +141,7 @@ class SimilarityByClass:
     """Index into ``measures`` for each class, int64, shape ``(C,)``."""
 
     def at(self, labels: Tensor) -> Similarity:
-        """Return the similarity for pairs whose true boxes have these labels, shape ``(P,)``."""
+        """Return the similarity for pairs whose ground truth has these labels, shape ``(P,)``."""
 
         def by_label(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
             choices = self.choice.index_select(0, labels)

@@ -59,7 +59,7 @@ def analyze_density(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report how dense the data is, how much memory training needs, and which command to run.
+    """Report symbol density and memory needs, and recommend a training command.
 
     Nothing is trained, no image is decoded, and the GPU need not be present.
 

@@ -61,7 +61,10 @@ def engrave(
         str | None, typer.Option(help="Music font to use for all held-out pages and no others.")
     ] = None,
     segmentation: Annotated[
-        bool, typer.Option("--segmentation", help="Also write a category mask for each page.")
+        bool,
+        typer.Option(
+            "--segmentation", help="Also write a semantic segmentation mask for each page."
+        ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     workers: Workers = 0,
@@ -70,7 +73,7 @@ def engrave(
 ) -> None:
     """Engrave pages of music with exact labels, as a data set in the DeepScoresV2 format.
 
-    Page k depends only on the seed and on k, so a larger data set starts with the same pages.
+    With the same options and seed, a larger data set starts with the pages of a smaller one.
     `omr convert` reads OUT, `omr show` draws its pages with their labels, and OUT/manifest.json
     lists the number of symbols per category.
 

@@ -6,6 +6,7 @@ from standard input and answers as JSON on standard output; any other outcome is
 
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from converters.engraving.typesetting import PageLayout, SetPage
 TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 << 30
 MODULE = "converters.engraving.child"
+_WARNING = re.compile(r"^\[Warning\] (.*\S)", re.MULTILINE)
 NO_NOTEHEADS = (
     "contains no noteheads with a category; tablature, mensural notation and special noteheads "
     "have none"
@@ -35,11 +37,14 @@ class Examined:
     """Hash of its pitches; see :func:`music_files.pitch_hash`."""
     error: str = ""
     """Reason why the file cannot be used; empty if it can."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of verovio, mostly about elements that it skips."""
 
 
 def examine(path: Path) -> Examined:
     """Typeset and label all pages of a music file in a child process."""
-    return Examined(**_request({"path": str(path)}))
+    answer = _request({"path": str(path)})
+    return Examined(**answer | {"warnings": tuple(answer.get("warnings", ()))})
 
 
 def set_page(
@@ -65,6 +70,9 @@ def _request(request: dict[str, Any]) -> dict[str, Any]:
     if process.returncode:
         return {"error": f"verovio crashed while reading it (exit status {process.returncode})"}
     answer: dict[str, Any] = json.loads(process.stdout)
+    if "pitch_hash" in answer:
+        warnings = _WARNING.findall(process.stderr.decode("utf-8", "replace"))
+        answer["warnings"] = list(dict.fromkeys(warnings))
     return answer
 
 
@@ -114,4 +122,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
     # so that a child ends even if its parent was killed
     resource.setrlimit(resource.RLIMIT_CPU, (int(TIME_LIMIT_S), int(TIME_LIMIT_S)))
+    typesetting.print_warnings()
     json.dump(_respond(request), sys.stdout)

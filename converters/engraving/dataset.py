@@ -17,6 +17,7 @@ from converters import images
 from converters.engraving import annotations, child, music_files, raster, score_files, smufl
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.pieces import Piece, number_pieces
+from converters.engraving.score_files import ScoreFiles
 from converters.files.atomic_folder import MANIFEST, atomic_folder, check_target
 from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
@@ -196,6 +197,8 @@ class _Pieces:
     """Pieces; empty if they are composed."""
     failures: dict[str, str] = field(default_factory=dict)
     """Reason by name for each unusable file."""
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Warnings of verovio by name."""
     others: Counter[str] = field(default_factory=Counter)
     """Number of files of other types by suffix."""
 
@@ -209,11 +212,20 @@ def _read_pieces(source: str, workers: int) -> _Pieces:
         return _Pieces(
             usable=number_pieces(list(hashes), folder, list(hashes.values()), trusted=True)
         )
-    found = score_files.find(Path(source))
+    return _read_files(score_files.find(Path(source)), workers)
+
+
+def _read_files(found: ScoreFiles, workers: int) -> _Pieces:
+    """Examine music files in child processes.
+
+    Raises:
+        InputError: No file can be used.
+    """
     results = list(in_order(child.examine, found.files, workers))
     pitch_hashes = [result.pitch_hash for result in results]
     pieces = number_pieces(found.files, found.folder, pitch_hashes, trusted=False)
-    errors = {p.name: r.error for p, r in zip(pieces, results, strict=True) if r.error}
+    by_name = {piece.name: result for piece, result in zip(pieces, results, strict=True)}
+    errors = {name: result.error for name, result in by_name.items() if result.error}
     failures = dict(sorted((found.skipped | errors).items()))
     usable = [piece for piece in pieces if piece.name not in errors]
     if not usable and failures:
@@ -222,7 +234,8 @@ def _read_pieces(source: str, workers: int) -> _Pieces:
     if not usable:
         expected = ", ".join(score_files.SUFFIXES)
         raise InputError(f"no scores; expected {expected}", path=found.folder)
-    return _Pieces(usable=usable, failures=failures, others=found.others)
+    warnings = {name: result.warnings for name, result in by_name.items() if result.warnings}
+    return _Pieces(usable=usable, failures=failures, warnings=warnings, others=found.others)
 
 
 def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[Piece, ...]]:
@@ -389,6 +402,7 @@ def _manifest(options: EngravingOptions, tally: _Tally, pieces: _Pieces) -> dict
         "rejected": dict(sorted(tally.rejected.items())),
         "characters_not_drawn": {_named(c): n for c, n in sorted(tally.missing.items())},
         "failures": pieces.failures,
+        "warnings": pieces.warnings,
         "other_files": dict(sorted(pieces.others.items())),
         "works": {
             str(work): ", ".join(p.name for p in pieces.usable if p.work == work)

@@ -127,7 +127,6 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
     warp = warping.draw_warp(
         options.degrade, rng, width=size[0], height=size[1], content_xyxy=extent
     )
-    staff_space = page_staff_space(drawing, warp)
     if options.degrade != "none":
         moved = warping.warped([symbol.outline for symbol in labelled], warp)
         labelled = [replace(s, outline=o) for s, o in zip(labelled, moved, strict=True)]
@@ -141,7 +140,7 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
         layout=layout,
         piece=piece,
         number=page.number,
-        staff_space=staff_space,
+        staff_space=page_staff_space(drawing, warp),
         n_collisions=n_collisions,
         missing=drawing.missing,
         rejected=Counter(),

@@ -151,7 +151,7 @@ def _show_missing(characters: dict[str, int]) -> None:
     names = [f"{name} ({n})" for name, n in characters.items()]
     more = f" and {len(names) - N_CHARACTERS} more" if len(names) > N_CHARACTERS else ""
     note(
-        f"{sum(characters.values())} characters are not in the text typeface and were not drawn: "
+        "characters that the text typeface lacks, and that are not drawn: "
         f"{', '.join(names[:N_CHARACTERS])}{more}; manifest.json lists them"
     )
 
@@ -163,6 +163,12 @@ def _show_unused(manifest: dict[str, Any], to: Console) -> None:
         note(f"{name}: {error}")
     if len(failures) > N_FILES:
         note(f"{len(failures) - N_FILES} more files could not be used; manifest.json lists them")
+    if warnings := manifest["warnings"]:
+        name, (first, *_) = next(iter(warnings.items()))
+        note(
+            f"scores that verovio reads with warnings: {len(warnings)}, e.g. {name}: {first}; "
+            "manifest.json lists them"
+        )
     if unused := manifest["not_drawn"]:
         n_used = len(manifest["works"])
         say(

@@ -1,18 +1,22 @@
 """Scores that were engraved wrongly once, or that other programs engrave wrongly."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fragments import SPACE_PX, counted, drawn, score
+from typer.testing import CliRunner, Result
 
-from converters.engraving import annotations, music_files
+from class_maps import InputError
+from converters.engraving import annotations, child, music_files
 from converters.engraving.pages import EngravedPage, PageOptions, engrave_page
 from converters.engraving.pieces import Piece
 from converters.engraving.staves import Staves
 from converters.engraving.svg import Drawing
 from converters.engraving.symbols import Symbol, symbols
+from omr.cli import app
 
 SCORES = Path(__file__).parent / "scores"
 
@@ -144,3 +148,95 @@ def test_decomposed_invisible_and_missing_characters(
     drawing = drawn(score([f'<note pname="c" oct="5" dur="1">{verse}</note>']))
     assert "".join(shape.text for shape in drawing.shapes if shape.kind == "text") == drawn_text
     assert drawing.missing == missing
+
+
+NOTEHEADS_AND_STAVES = {
+    "beams-across-staves.mei": (11, 2),
+    "beams-across-staves.musicxml": (10, 2),
+    "comment-before-the-root.musicxml": (4, 1),
+    "container-escapes-a-space.mxl": (4, 1),
+    "container-escapes-an-ampersand.mxl": (4, 1),
+    "container-has-a-backslash.mxl": (4, 1),
+    "container-in-utf16.mxl": (4, 1),
+    "container-names-a-pdf-first.mxl": (4, 1),
+    "crlf.krn": (4, 1),
+    "cue-notes-and-grace-chords.musicxml": (11, 1),
+    "figured-bass.krn": (2, 1),
+    "figured-bass.musicxml": (4, 1),
+    "folder-with-a-space.mxl": (4, 1),
+    "hidden-signs.musicxml": (9, 1),
+    "latin-1.musicxml": (4, 1),
+    "lines-over-systems.mei": (8, 1),
+    "lyrics-in-many-scripts.musicxml": (16, 1),
+    "macos-resource-fork.mxl": (4, 1),
+    "more-lines-over-systems.mei": (32, 2),
+    "multi-bar-rests.musicxml": (12, 1),
+    "nested-groups.mei": (64, 8),
+    "no-container.mxl": (4, 1),
+    "one-line-staff-alone.musicxml": (6, 1),
+    "one-line-staff-and-special-heads.musicxml": (7, 2),
+    "plain.krn": (4, 1),
+    "plain.mxl": (4, 1),
+    "repeated-bars-and-beats.mei": (8, 1),
+    "single-quotes.musicxml": (4, 1),
+    "small-staff-and-ossia.mei": (20, 2),
+    "staff-invisible-in-bar-1-missing-in-bar-2.mei": (16, 2),
+    "staff-missing-in-bar-2.mei": (20, 3),
+    "tablature-below-a-staff.musicxml": (5, 2),
+    "two-one-line-staves-over-five-lines.musicxml": (20, 3),
+    "two-voices.mei": (20, 1),
+    "umlaut-in-the-name.mxl": (4, 1),
+    "unusual-signs.mei": (32, 2),
+    "utf16-with-bom.musicxml": (4, 1),
+    "utf8-with-bom.musicxml": (4, 1),
+    "white-signs.mei": (3, 1),
+    "windows-1252.musicxml": (4, 1),
+}
+"""Visible notes with an ordinary head in the encoding, and the staves that are drawn."""
+UNUSABLE = {
+    "latin-1-declared-as-utf8.musicxml",
+    "latin-1.krn",
+    "mensural.krn",
+    "mensural.mei",
+    "rests-alone.krn",
+    "tablature-alone.musicxml",
+    "timewise.musicxml",
+    "utf16-without-bom.musicxml",
+}
+
+
+def engraved(out: Path, name: str) -> Result:
+    words = ["--pages", "1", "--size", "1200x900", "--seed", "1", "--workers", "1"]
+    return CliRunner().invoke(app, ["engrave", str(out), "--scores", str(SCORES / name), *words])
+
+
+def test_every_score_is_compared_or_unusable() -> None:
+    assert {path.name for path in SCORES.iterdir()} == NOTEHEADS_AND_STAVES.keys() | UNUSABLE
+
+
+@pytest.mark.parametrize("name", NOTEHEADS_AND_STAVES)
+def test_every_visible_note_has_a_notehead(name: str) -> None:
+    result = symbols_of(name)
+    heads = [s for s in result if s.category.startswith("notehead")]
+    n_staves = sum(s.category == "staff" for s in result)
+    assert (sum(len(s.ids) for s in heads), n_staves) == NOTEHEADS_AND_STAVES[name]
+    assert "error" not in child._examine(music_files.read(SCORES / name))
+
+
+@pytest.mark.parametrize("name", sorted(UNUSABLE))
+def test_unusable_scores_are_named_with_the_reason(name: str, tmp_path: Path) -> None:
+    result = engraved(tmp_path / "out", name)
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"{SCORES}: no file can be used; {name}: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEHEADS_AND_STAVES)
+def test_scores_are_engraved_by_the_command(name: str, tmp_path: Path) -> None:
+    result = engraved(tmp_path / "out", name)
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    heads = sum(n for c, n in manifest["categories"].items() if c.startswith("notehead"))
+    shared = 4 if name == "two-voices.mei" else 0
+    assert heads == NOTEHEADS_AND_STAVES[name][0] - shared

@@ -1,4 +1,4 @@
-"""Checks of a training before it writes anything: configuration, inputs, and run folder."""
+"""Checks before a training run writes anything: configuration, inputs, and run folder."""
 
 import importlib.util
 import shutil
@@ -32,14 +32,15 @@ from training.runtime.multiples import check_multiple
 from training.runtime.precision import resolved
 
 MOST_NAMES = 8
-"""Most class names that a line lists."""
+"""Maximum number of class names per line."""
 
 
 def check_machine(config: TrainConfig) -> None:
     """Check devices, precision and packages, before any input is opened.
 
     Raises:
-        ConfigError: A device is missing, does not support the precision, or does not fit the batch.
+        ConfigError: A device is missing or does not support the precision, or the batch cannot be
+            divided among the devices.
         MissingExtraError: A package is not installed.
     """
     resolved(config.precision, torch.device(check_device(config.device)))
@@ -51,13 +52,13 @@ def check_machine(config: TrainConfig) -> None:
 
 
 def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
-    """Check that data sets, weights and settings of a training match.
+    """Check that the data sets, weights and settings of a training run match.
 
     Raises:
         ConfigError: Music would be mirrored; class groups, frozen layers, the input size or the
             last batch do not match the model or the data.
-        InputError: The weights are of another model, an image cannot be trained on, or validation
-            would have no symbols.
+        InputError: The weights belong to another model, an image cannot be used for training, or
+            validation would have no symbols.
     """
     options.transforms.check(inputs.data)
     _check_validation(config, inputs)
@@ -76,10 +77,10 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
 def notes_of(
     config: TrainConfig, inputs: TrainingInputs, image_hashes: Mapping[str, int]
 ) -> list[str]:
-    """List what a training will do that its user may not expect, one line each.
+    """List effects of a training run that its user may not expect, one line each.
 
     Args:
-        config: Configuration of the training.
+        config: Training configuration.
         inputs: Opened data sets and weights.
         image_hashes: Short hash of each image.
     """
@@ -110,7 +111,7 @@ def notes_of(
 
 
 def _check_validation(config: TrainConfig, inputs: TrainingInputs) -> None:
-    """Check that there is a symbol to validate with."""
+    """Check that the validation images contain at least one symbol."""
     counts = inputs.counts["val"]
     if config.validate and not counts.symbols:
         raise InputError(
@@ -133,14 +134,14 @@ def _check_heads(
     """Check that the class groups match the data, and that the weights match both.
 
     Args:
-        config: Configuration of the training.
+        config: Training configuration.
         options: Options of the run.
         inputs: Opened data sets and weights.
         model: Model of the architecture to train.
 
     Raises:
         ConfigError: The groups have other classes than the data or the weights.
-        InputError: The weights are of another model.
+        InputError: The weights belong to another model.
     """
     heads, names, weights = options.heads, inputs.data.names, inputs.model
     if heads:
@@ -185,7 +186,7 @@ def _check_group_settings(heads: HeadConfig, assigner: AssignerName) -> None:
 
 
 def _check_last_batch(config: TrainConfig, n_images: int) -> None:
-    """Check the last batch: if it is one image this small, BatchNorm sees one value per channel."""
+    """Check the last batch: BatchNorm would see one value per channel of a single small image."""
     if config.imgsz < 2 * STRIDE and n_images % config.batch == 1:
         raise ConfigError(
             f"--imgsz {config.imgsz}: too small for a last batch of one image; use {2 * STRIDE}, "
@@ -197,7 +198,8 @@ def make_room(config: TrainConfig, *, force: bool) -> None:
     """Check that the run folder is free, and remove the run in it if it may be replaced.
 
     Raises:
-        ConfigError: The folder exists and may not be replaced, or contains inputs of the training.
+        ConfigError: The folder exists and may not be replaced, or contains inputs of the training
+            run.
     """
     out = config.out
     files = (Path(file) for file in (config.model, config.weights, config.heads) if file)

@@ -1,4 +1,4 @@
-"""Configuration of a training, and the file in the run folder that records it.
+"""Training configuration, and the file in the run folder that records it.
 
 :mod:`settings.training` declares the settings with their defaults, help and limits. This module
 adds the checks that need the training code, and groups settings for the modules that use them.
@@ -24,7 +24,7 @@ CONFIG_FILE = "omr.yaml"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig(TrainingSettings):
-    """Configuration of a training; the run folder records it once it is resolved.
+    """Training configuration; the run folder records it once all settings are resolved.
 
     Raises:
         ConfigError: A setting is invalid, or settings contradict each other.

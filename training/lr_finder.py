@@ -105,12 +105,12 @@ def find_rate(
     """Test learning rates, and write ``lr.json`` into ``config.out``.
 
     Args:
-        config: Configuration of the training that needs a learning rate.
+        config: Configuration of the training run that needs a learning rate.
         force: Whether to replace the files of an earlier test; other files are never replaced.
         track: Wrapper of the rates that shows progress.
 
     Raises:
-        ConfigError: The folder is not free, there are several devices, or the training itself could
+        ConfigError: The folder is not free, there are several devices, or the training run could
             not be started.
         InputError: A data set or the weights cannot be read, or do not match.
     """

@@ -21,7 +21,7 @@ class Assigner(ABC):
         """Assign anchor points to the boxes of a batch.
 
         Args:
-            predictions: Network output, which is read at candidate pairs only.
+            predictions: Network output, read at candidate pairs only.
             anchors: Anchor points of every image.
             targets: Ground truth. If an anchor point suits several boxes of an image equally well,
                 the first of them gets it.
@@ -30,7 +30,7 @@ class Assigner(ABC):
             The positives, sorted by box.
 
         Raises:
-            ValueError: The predictions are for other anchor points or classes.
+            ValueError: The predictions do not match the anchor points or the number of classes.
         """
 
     def __call__(

@@ -113,7 +113,7 @@ class Targets:
     n_pairs: int | None = None
     """Number of candidate pairs, counted while the boxes were in main memory. If given, an
     assignment never waits for the device, because the host can compute all shapes. None to count
-    them on the device."""
+    the pairs on the device."""
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -212,11 +212,11 @@ def min_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[float,
 
 
 def on_device(values: Sequence[object], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Copy a few numbers to the device of another tensor, without waiting for it.
+    """Copy a few numbers to the device of another tensor, without waiting for the copy.
 
     Args:
         values: Numbers, or rows of numbers.
-        like: Tensor whose device is used, and whose type if ``dtype`` is None.
+        like: Tensor that determines the device, and the type if ``dtype`` is None.
         dtype: Type of the new tensor.
     """
     return torch.tensor(values, dtype=dtype or like.dtype).to(like.device, non_blocking=True)
@@ -289,7 +289,8 @@ def ragged_arange(counts: Tensor, total: int | None = None) -> tuple[Tensor, Ten
         counts: Length of each range, int64, shape ``(N,)``.
         total: Sum of ``counts`` if the host knows it, so that it need not wait for the device. A
             total computed on a CPU may differ slightly, because rounding may differ in the last
-            bit: surplus elements repeat the last one, and missing ones are cut off at the end.
+            bit: if it is too high, the last element is repeated; if it is too low, elements at the
+            end are missing.
 
     Returns:
         Index of the range that each element belongs to, and the element, shape

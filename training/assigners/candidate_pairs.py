@@ -133,7 +133,8 @@ class CandidatePairs:
 
         Args:
             positive: Whether each pair's box selected its point, shape ``(P,)``.
-            merits: Value of each pair, shape ``(P,)``. The highest wins, or the first box if equal.
+            merits: Value of each pair, shape ``(P,)``. The highest value wins; ties go to the first
+                box.
 
         Returns:
             Whether each pair is positive, shape ``(P,)``.
@@ -151,7 +152,7 @@ class CandidatePairs:
         return torch.where(contested, is_best & is_winner, positive)
 
     def limit_per_gt(self, positive: Tensor, costs: Tensor, limit: int | None) -> Tensor:
-        """Keep the cheapest positives of each box, which may have won more than it selected.
+        """Keep the cheapest positives of each box, which may have won more points than it selected.
 
         Args:
             positive: Whether each pair is positive, shape ``(P,)``.
@@ -166,7 +167,7 @@ class CandidatePairs:
         """Rank the pairs of each box by a value; equal values keep their order.
 
         Args:
-            values: 0 or more, float32, shape ``(P,)``.
+            values: Value of each pair, 0 or more, float32, shape ``(P,)``.
             descending: Whether the highest value comes first.
 
         Returns:
@@ -188,7 +189,7 @@ class CandidatePairs:
         a candidate with a metric of 0 is marked only if fewer than k anchor points precede it.
 
         Args:
-            metrics: 0 or more, float32, shape ``(P,)``.
+            metrics: Metric of each pair, 0 or more, float32, shape ``(P,)``.
             k: Number of anchor points per box.
 
         Returns:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 PARTS = 8
-"""Parts in which a large table is processed, to reduce the peak memory to an eighth."""
+"""Number of parts in which a large table is processed; reduces the peak memory to an eighth."""
 MAX_SLOTS = 2**16
-"""Slots that are processed in one part if duplicates are not removed."""
+"""Maximum number of slots processed in one part if duplicates are not removed."""
 MAX_COST = 100.0
 """Cross-entropy for a probability of 0, as in torch's ``binary_cross_entropy``."""
 
@@ -106,8 +106,8 @@ def per_distinct_slot(
         images: Image of each pair, shape ``(P,)``.
         points: Anchor point of each pair, shape ``(P,)``.
         shape: Shape that begins with B and A.
-        waits: Whether the host may wait for the number of distinct slots, which only the device
-            knows. Without waiting, duplicates are computed several times.
+        waits: Whether the host may wait for the number of distinct slots, which is available on the
+            device only. Without waiting, duplicates are computed several times.
 
     Returns:
         One row per pair.

@@ -6,9 +6,9 @@ Then the symbol gets no weight and no gradient, and is never learned. NWD decrea
 distance of two boxes relative to their size instead. Combined with CIoU it only counts where CIoU
 is low.
 
-The similarity also becomes the target score and the weight in the box loss. A dot of 5 px that
-starts with a box of a notehead's size has a similarity of 0.04, which is negligible on a page of
-noteheads. So the best anchor points of every symbol get a minimum score.
+The similarity also becomes the target score and the weight in the box loss. A dot of 5 px whose
+predicted box starts at the size of a notehead has a similarity of 0.04, which is negligible on a
+page of noteheads. So the best anchor points of every symbol get a minimum score.
 
 Shapes: P pairs of a true and a predicted box, C classes.
 """
@@ -29,7 +29,7 @@ Similarity = Callable[[Tensor, Tensor], Tensor]
 NWD_WEIGHT = 0.5
 """Weight of NWD, combined with CIoU: predictions with a higher CIoU are ranked by CIoU alone."""
 MIN_SCORE = 0.25
-"""Target score of a symbol's best anchor point if its box barely overlaps."""
+"""Target score of a symbol's best anchor point if the predicted box barely overlaps the symbol."""
 DILATION_PX = 4.0
 """Pixels by which :func:`dilated_iou` moves every side outwards: half a cell of stride 8."""
 EPS = 1e-16

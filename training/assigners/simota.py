@@ -39,8 +39,8 @@ class SparseSimOTA(Assigner):
     The cost of a pair is its cross-entropy over all classes minus ``iou_weight`` times the
     logarithm of its similarity. Candidates are within the box, and within ``radius`` strides of its
     centre. The number of points of a box is the sum of its ``topk`` highest similarities, rounded
-    down, but at least one. An anchor point that several boxes select goes to the cheapest of all
-    its candidates.
+    down, but at least one. An anchor point that several boxes select goes to the box with the
+    lowest cost among all boxes of which it is a candidate.
     """
 
     num_classes: int

@@ -37,14 +37,15 @@ class TorchTiesAssigner(SparseTaskAlignedAssigner):
 def torch_topk(pairs: CandidatePairs, metrics: Tensor, k: int) -> Tensor:
     """Mark what ``torch.topk`` on a CPU selects from each box's row of all anchor points.
 
-    If the last selected and the first rejected metric are equal, it selects whichever of them its
-    heap contains, which depends on the points before. In a long row the heap starts with the first
-    k points, and later points with metric 0 do not change it. So a row of the first k points, the
+    If the last selected and the first rejected metric are equal, it selects the one that its heap
+    contains, which depends on the preceding points. In a long row the heap starts with the first k
+    points, and later points with metric 0 do not change it. So a row of the first k points, the
     box's other pairs and zeros gives the same selection.
 
     Args:
         pairs: Candidate pairs.
-        metrics: 0 or more, shape ``(P,)``; all other points of a row have 0.
+        metrics: Metric of each pair, 0 or more, shape ``(P,)``; all other points of a row have
+            metric 0.
         k: Number of anchor points per box.
 
     Returns:
@@ -77,7 +78,7 @@ def torch_topk(pairs: CandidatePairs, metrics: Tensor, k: int) -> Tensor:
 
 
 def _short_columns(rows: Tensor, columns: Tensor, counts: Tensor, k: int) -> Tensor:
-    """Move all pairs after the first k anchor points of a row directly behind these."""
+    """Move the pairs beyond the first k anchor points of a row directly behind those points."""
     late = columns >= k
     n_late, starts = late.cumsum(0), counts.cumsum(0) - counts
     n_late_before_row = n_late[starts] - late[starts].long()  # (R,)
@@ -106,11 +107,11 @@ def _has_tie(
 def _parts(lengths: Tensor, width: int) -> list[Tensor]:
     """Divide rows into parts that make dense tables of bounded size.
 
-    The few rows of huge boxes, which are longer than ``width``, are separated: they would make all
-    other rows as long.
+    The few rows of huge boxes, which are longer than ``width``, get separate parts, because they
+    would make all other rows as long.
 
     Args:
-        lengths: Columns that each row needs at most, shape ``(R,)``.
+        lengths: Maximum number of columns that each row needs, shape ``(R,)``.
         width: Minimum width of a table.
 
     Returns:

@@ -26,12 +26,13 @@ DenseAssignment = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class SparseDropIn(TaskAlignedAssigner):
-    """Replacement of ``TaskAlignedAssigner`` that uses candidate pairs internally.
+    """Replacement for ``TaskAlignedAssigner`` that uses candidate pairs internally.
 
-    Scores, and the labels and boxes of all points with a score, equal those of the parent, which
-    includes the order of ties. Points that the parent marks as positive with a score of 0, which no
-    loss counts, are background here. Half-precision predictions are processed in single precision.
-    For detection losses only: for masks, keypoints and rotated boxes the overlap differs.
+    Scores, and the labels and boxes of all points with a score, equal those of the parent,
+    including the order of ties. Points that the parent marks as positive with a score of 0, which
+    no loss counts, are background here. Half-precision predictions are processed in single
+    precision. Suitable for detection losses only: overlap is measured differently for masks,
+    keypoints and rotated boxes.
 
     Args:
         args: Arguments of the parent.
@@ -104,7 +105,7 @@ class SparseDropIn(TaskAlignedAssigner):
 
 
 class SparseSimOTADropIn(SparseDropIn):
-    """SimOTA as a replacement of ``TaskAlignedAssigner``.
+    """SimOTA as a replacement for ``TaskAlignedAssigner``.
 
     The constructor's arguments ``alpha``, ``beta`` and ``eps`` are ignored. Ultralytics weights the
     loss of a box by its score, so that a box without overlap has weight 0.
@@ -172,11 +173,11 @@ _STOCK_INIT = loss.v8DetectionLoss.__init__
 def patch_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> None:
     """Make Ultralytics' detection losses in this process assign by candidate pairs.
 
-    Affects losses that are built from now on, such as in ``YOLO(...).train(...)``, which builds one
-    with the first batch. Losses for segmentation, pose and oriented boxes do not change.
+    Affects losses that are built from now on, such as in ``YOLO(...).train(...)``, which builds its
+    loss at the first batch. Losses for segmentation, pose and oriented boxes do not change.
 
     Args:
-        assigner: ``tal`` for the same losses (in single precision), or ``simota`` for SimOTA.
+        assigner: ``tal`` for unchanged loss values (in single precision), or ``simota`` for SimOTA.
 
     Raises:
         ConfigError: The assigner is unknown.
@@ -210,7 +211,7 @@ def unpatch_ultralytics() -> None:
 
 @contextlib.contextmanager
 def patched_ultralytics(assigner: Literal["tal", "simota"] = "tal") -> Iterator[None]:
-    """Patch Ultralytics within a ``with`` block, which must contain the training."""
+    """Patch Ultralytics within a ``with`` block, which must contain the training call."""
     before = loss.v8DetectionLoss.__init__
     patch_ultralytics(assigner)
     try:

@@ -1,4 +1,4 @@
-"""Data sets as a training loads them.
+"""Data sets, loaded for training.
 
 Main path: :mod:`~training.data.multi_dataset` combines the data sets and their classes,
 :mod:`~training.data.label_files` reads the labels, :mod:`~training.data.dataset` loads images,

@@ -27,7 +27,7 @@ from training.data.multi_dataset import MultiDataset, TrainingSource
 PHOTOGRAPHS = "coco"
 """Format of data sets with photographs, and name of their class map."""
 MUSIC_DEGREES = 1.0
-"""Maximum rotation of music in degrees, as a scanner may cause it."""
+"""Maximum rotation of music in degrees, such as a scanner may cause."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +103,7 @@ class FreeImages:
 
     Args:
         multi_dataset: Data sets of the images.
-        allow_music_flips: Whether it contains images of music as well.
+        allow_music_flips: Whether the set contains images of music as well.
     """
 
     def __init__(self, multi_dataset: MultiDataset, *, allow_music_flips: bool) -> None:
@@ -130,7 +130,7 @@ class SourceFlip(RandomFlip):
         """Draw whether to mirror an image.
 
         Args:
-            labels: Labels of one image, with its ``im_file``.
+            labels: Labels of one image, including ``im_file``.
         """
         params: dict[str, Any] = super().get_params(labels)
         params["flip"] &= labels["im_file"] in self.free
@@ -158,7 +158,7 @@ class SourcePerspective(VisiblePerspective):
         """Draw the shift, size and rotation of an image.
 
         Args:
-            labels: Labels of one image, with its ``im_file``.
+            labels: Labels of one image, including ``im_file``.
         """
         limit = math.inf if labels["im_file"] in self.free else MUSIC_DEGREES
         self.degrees = min(self.max_degrees, limit)
@@ -171,7 +171,7 @@ class SourceMosaic(Mosaic):
 
     Args:
         counter: Counter of the symbols outside the canvas of four images; the perspective transform
-            counts those that are cut off later, when the middle of the canvas is taken.
+            counts the symbols that are cut off later, when the canvas is cropped to its middle.
         multi_dataset: Data sets of the images.
         options: Arguments of ``Mosaic``.
     """
@@ -190,10 +190,10 @@ class SourceMosaic(Mosaic):
         self.source = 0
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
-        """Draw three images of the same source, and the point where the four meet.
+        """Draw three images of the same source, and the point where all four images meet.
 
         Args:
-            labels: Labels of one image, with its ``im_file``.
+            labels: Labels of one image, including ``im_file``.
         """
         self.source = self.source_of[labels["im_file"]]
         params: dict[str, Any] = super().get_params(labels)
@@ -205,7 +205,7 @@ class SourceMosaic(Mosaic):
         return [int(members[random.randrange(len(members))]) for _ in range(self.n - 1)]
 
     def _cat_labels(self, mosaic_labels: list[dict[str, Any]]) -> dict[str, Any]:
-        """Combine the symbols, without those outside the canvas."""
+        """Combine the symbols of all four images, without those outside the canvas."""
         side = 2 * self.imgsz
         for labels in mosaic_labels:
             boxes_xyxy = labels["instances"].bboxes  # (N, 4), pixels of the canvas, not clipped
@@ -230,6 +230,6 @@ def transforms_before(
 
 
 def transforms_after(chosen: Transforms, free: FreeImages) -> list[RandomFlip]:
-    """Return the transforms after an image was translated: flips, if configured."""
+    """Return the transforms that follow translation: flips, if configured."""
     probabilities = {"horizontal": chosen.fliplr, "vertical": chosen.flipud}
     return [SourceFlip(free, p=p, direction=name) for name, p in probabilities.items() if p]

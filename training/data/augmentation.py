@@ -1,9 +1,10 @@
-"""Augmentation of a training: translation, scaling and brightness, without silent loss of symbols.
+"""Training augmentation: translation, scaling and brightness, without silent loss of symbols.
 
 Ultralytics' own transform (``RandomPerspective.box_candidates``) removes each box with a side of 2
-px or less, an aspect ratio over 100, or less than a tenth of its area left. At the sizes of music
-these include all stems, barlines and ledger lines. It does so in training only, and without a
-message. Here a symbol is dropped only if too little of it remains visible, and it is counted.
+px or less, an aspect ratio over 100, or less than a tenth of its area left. At the usual sizes of
+music, this removes all stems, barlines and ledger lines, in training only and without a message.
+Here a symbol is dropped only if too little of it remains visible, and every dropped symbol is
+counted.
 
 Shapes: N symbols of an image, C classes, W workers of the data loader.
 """
@@ -30,12 +31,13 @@ def visible_share(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np
     """Compute how much of each box is inside the image.
 
     Args:
-        boxes_xyxy: Pixels, shape ``(N, 4)``, not clipped; a side may be 0.
+        boxes_xyxy: Boxes in pixels, shape ``(N, 4)``, not clipped; a side may be 0.
         size: Width and height of the image in pixels.
 
     Returns:
-        Smaller fraction of the two sides, 0 to 1, shape ``(N,)``. It is 1 for a stem of 1 px
-        inside the image; a side of 0 counts as 1 unless it is outside.
+        Visible fraction of the width or of the height, whichever is smaller, 0 to 1, shape
+        ``(N,)``. A stem of 1 px inside the image has the fraction 1; a side of 0 counts as 1 unless
+        it is outside.
     """
     boxes = np.asarray(boxes_xyxy, dtype=np.float64)
     limit = np.asarray(size, dtype=np.float64)
@@ -52,7 +54,7 @@ def kept_by_ultralytics(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDAr
     """Find the boxes that Ultralytics' own transform would keep.
 
     Args:
-        boxes_xyxy: Pixels, shape ``(N, 4)``, not clipped.
+        boxes_xyxy: Boxes in pixels, shape ``(N, 4)``, not clipped.
         size: Width and height of the image in pixels.
 
     Returns:
@@ -75,7 +77,7 @@ class SymbolCounter:
     """Epoch of the image that is augmented next in this process."""
 
     def __init__(self, n_classes: int, n_workers: int) -> None:
-        # One row more than workers, for the main process.
+        # One more row than workers, for the main process.
         shape = EPOCHS_AHEAD, 2, n_workers + 1, n_classes
         self._table = torch.zeros(shape, dtype=torch.int64).share_memory_()
 

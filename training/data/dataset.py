@@ -1,4 +1,4 @@
-"""Images and labels of one or several data sets as a training loads them, without omissions.
+"""Images and labels of one or more data sets, loaded for training without omissions.
 
 Shapes: B images of a batch, C classes, S sources, N labels of an image.
 """
@@ -43,8 +43,8 @@ class OmrDataset(YOLODataset):
         image_labels: Labels of each image, by its file.
         chosen: Augmentation other than translation, scaling and brightness.
         seed: Seed of the augmentation.
-        pairs: Counter of the candidate pairs of each batch; None on a CPU, where no host
-            synchronisation can be saved.
+        pairs: Counter of the candidate pairs of each batch; None on a CPU, where counting would not
+            save a host synchronisation.
         options: Arguments of ``YOLODataset``; ``img_path`` is the list of image files.
     """
 
@@ -129,7 +129,7 @@ class OmrDataset(YOLODataset):
             i: Index of the image.
 
         Returns:
-            Blue, green, red, shape ``(H, W, 3)``; height and width of the file; ``(H, W)``.
+            Pixels in BGR order, shape ``(H, W, 3)``; height and width of the file; and ``(H, W)``.
         """
         image = read_bgr(Path(self.im_files[i]))
         height, width = image.shape[:2]
@@ -137,7 +137,7 @@ class OmrDataset(YOLODataset):
         return resized, (height, width), (resized.shape[0], resized.shape[1])
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """Build the augmentation of a training; validation has none.
+        """Build the augmentation for training; validation has none.
 
         Args:
             hyp: Ultralytics' arguments: ``translate``, ``scale``, ``hsv_v``.

@@ -51,7 +51,7 @@ class SideStream:
     """CUDA stream that copies batches during the computation.
 
     Args:
-        device: CUDA device of the training.
+        device: CUDA device used for training.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -86,7 +86,7 @@ class DeviceLoader(InfiniteDataLoader):
     The device holds one additional batch: 1.2 MB per image of 640 px.
 
     Args:
-        device: Device of the training.
+        device: Training device.
         options: Arguments of ``InfiniteDataLoader``.
     """
 

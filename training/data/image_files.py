@@ -1,8 +1,8 @@
-"""Image files of a training: checked before it starts, and read without side effects.
+"""Image files: checked before training starts, and read without side effects.
 
 Ultralytics re-encodes a JPEG file whose last bytes do not mark its end, reads ``NAME.npy`` instead
-of the image beside it, and writes or deletes that file. Here a training only reads, and only
-images.
+of the image beside it, and writes or deletes that file. Here training writes no files next to the
+images, and reads only the images themselves.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from class_maps import InputError
 from converters.images import check_complete, size
 
 SMALLEST_SIDE = 10
-"""Smallest width and height in pixels of an image to train on, that of Ultralytics."""
+"""Minimum width and height of a training image in pixels, as in Ultralytics."""
 
 
 def check_images(files: Iterable[str]) -> None:

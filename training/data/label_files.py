@@ -1,8 +1,8 @@
-"""Label files of a training: read once, checked, counted and hashed.
+"""Label files of a training run: read once, checked, counted and hashed.
 
-Ultralytics drops every image with an invalid row and every duplicate row, and only logs it. Here an
-invalid row is an error, and duplicates are removed and counted. The training uses the rows that
-were read here, because Ultralytics opens no label files itself.
+Ultralytics drops every image with an invalid row and every duplicate row, and only logs a message.
+Here an invalid row is an error, and duplicates are removed and counted. Training uses the rows that
+were read here; Ultralytics opens no label files itself.
 
 Shapes: N symbols of an image.
 """
@@ -26,7 +26,7 @@ class LabelCounts:
     symbols: int
     """Rows of the label files, without duplicates."""
     duplicates: int
-    """Rows that repeat an earlier row of the same file; each is trained on once."""
+    """Rows that repeat an earlier row of the same file and are therefore removed."""
     without_labels: int
     """Images without symbols."""
     most: int
@@ -38,9 +38,9 @@ class ImageLabels:
     """Size of one image and the rows of its label file."""
 
     height: int
-    """Pixels."""
+    """Height in pixels."""
     width: int
-    """Pixels."""
+    """Width in pixels."""
     rows: NDArray[np.float32]
     """Label, then centre, width and height as fractions of the image, without duplicates, shape
     ``(N, 5)``."""

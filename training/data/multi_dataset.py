@@ -1,4 +1,4 @@
-"""Several data sets combined into one: their classes, images, and which of them label a class.
+"""Combination of several data sets: their classes, images, and the classes that each labels.
 
 A data set that does not label a class gives no evidence about it: predictions of the class on its
 images count neither as true nor as false. A single data set is treated as one source.
@@ -26,7 +26,7 @@ EVERY_NAME = "all"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetOptions:
-    """Data sets of a training, and how they are combined.
+    """Data sets to train on, and how they are combined.
 
     Raises:
         ConfigError: A data set is a duplicate, the number of weights differs from that of the data
@@ -69,7 +69,7 @@ class DatasetOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrainingSource:
-    """One data set of a training."""
+    """One of the data sets to train on."""
 
     dataset: YoloDataset
     labels: NDArray[np.int64]
@@ -77,14 +77,14 @@ class TrainingSource:
     labelled: NDArray[np.bool_]
     """Whether each class is labelled in the data set, shape ``(C,)``."""
     source_format: str = ""
-    """Format it was converted from, according to its manifest; empty without a manifest."""
+    """Format that it was converted from, according to its manifest; empty without a manifest."""
     preparation: Preparation | None = None
     """Preparation of its images; None without a manifest."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MultiDataset:
-    """Combined data sets of a training."""
+    """Combined data sets to train on."""
 
     names: tuple[str, ...]
     """Class names; the index is the label."""
@@ -128,7 +128,7 @@ class MultiDataset:
 
     @cached_property
     def source_of(self) -> Mapping[str, int]:
-        """Index of the source of each image in ``train`` and ``val``, by its file.
+        """Index of the source of each image in ``train`` and ``val``, by image file.
 
         Raises:
             ConfigError: An image belongs to two sources.
@@ -219,7 +219,8 @@ def _check_clashes(
 ) -> None:
     """Check that a name has the same meaning in all data sets that contain it.
 
-    This holds if all were converted with the same class map, or if ``merge_classes`` contains it.
+    This holds if all data sets were converted with the same class map, or if ``merge_classes``
+    contains the name.
     """
     owners: dict[str, list[int]] = {}
     for i, dataset in enumerate(datasets):
@@ -306,7 +307,7 @@ class WeightedSampler:
         self._next_epoch = max(self._next_epoch, epoch)
 
     def _images(self, source: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the images of a source with the given draw numbers over the whole training."""
+        """Return the images of a source with the given draw numbers over the whole run."""
         members = self._members[source]
         images = np.empty(len(numbers), np.int64)
         rounds = numbers // len(members)

@@ -1,6 +1,6 @@
-"""Randomness that depends on seed and position in the training, not on what was drawn before.
+"""Random numbers that depend on the seed and the position in the run, not on earlier draws.
 
-An interrupted run can therefore resume exactly: every epoch and every drawn image has its own
+An interrupted run can therefore resume exactly: every epoch and every drawn image has separate
 seeds. This also makes the result independent of the number of processes that load images, and of
 how many epochs ahead they load.
 """
@@ -23,7 +23,7 @@ class Draw(NamedTuple):
     """Index in the list of images."""
     epoch: int
     number: int
-    """Number of images drawn before it in the whole training, on all devices."""
+    """Number of images drawn before it in the whole run, on all devices."""
 
 
 class EpochSampler(Sampler[Draw]):
@@ -59,7 +59,7 @@ def seed_epoch(seed: int, epoch: int, rank: int) -> None:
     """Seed all generators of this process for the start of an epoch.
 
     Args:
-        seed: Seed of the training.
+        seed: Seed of the training run.
         epoch: Epoch from 0.
         rank: Number of this device; each device draws different numbers.
     """
@@ -73,7 +73,7 @@ def seed_draw(seed: int, number: int) -> None:
     """Seed the generators of augmentation in the process that loads an image.
 
     Args:
-        seed: Seed of the training.
+        seed: Seed of the training run.
         number: Draw number of the image.
     """
     python_seed, numpy_seed, torch_seed = _seeds(seed, 1, number)

@@ -1,4 +1,4 @@
-"""Analysis of the labels of a planned training: crowding, symbol sizes, upper bounds on recall.
+"""Analysis of the labels of a planned training run: crowding, symbol sizes, maximum recall.
 
 All figures follow from the labels and the shape of the model's head. :mod:`training.memory`
 predicts the GPU memory of a step, and :mod:`training.density.report` combines both.
@@ -27,14 +27,14 @@ class HeadForm:
     strides: tuple[int, ...]
     """Pixels per cell of each level, finest first."""
     reg_max: int
-    """Number of distance bins in Ultralytics' head; 1 for a head without distance bins."""
+    """Number of distance bins (DFL) in Ultralytics' head; 1 for a head without distance bins."""
     heads: HeadConfig | None = None
     """Groups of classes; None for a single head."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LabelAnalysis:
-    """Analysis of a training's labels; sequences over classes are in the order of the names."""
+    """Analysis of the training labels; sequences over classes are in the order of the names."""
 
     names: tuple[str, ...]
     symbols: SymbolSpread | None
@@ -69,7 +69,7 @@ def analyze_labels(
     """Analyse the labels of the ``train`` split.
 
     Args:
-        config: Configuration of the planned training.
+        config: Configuration of the planned training run.
         multi_dataset: Data sets to train on.
         form: Properties of the model's head.
 

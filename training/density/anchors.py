@@ -53,7 +53,7 @@ class ClassAnchors:
     candidates: CandidateShares | None
     """Shares under the assigner's rule, where a short side counts as one stride of level 2."""
     inside: CandidateShares | None
-    """Shares if only points inside a symbol counted, as in Ultralytics 8.3."""
+    """Shares if only points inside a symbol were candidates, as in Ultralytics 8.3."""
 
 
 def anchor_rows(

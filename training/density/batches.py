@@ -28,8 +28,8 @@ MAX_BINS = 2**20
 MOST_STEPS, FEWEST_STEPS = 2048, 256
 """Number of steps between 0 and the largest possible sum, if each image occurs once per epoch."""
 MAX_WORK = 50_000_000
-"""Maximum number of multiplications for these steps, about half a second; if it does not allow
-``FEWEST_STEPS``, an approximation is used."""
+"""Maximum number of multiplications for these steps, about half a second; if ``FEWEST_STEPS`` need
+more, an approximation is used."""
 NEGLIGIBLE = 1e-9
 """Probability small enough to be ignored, yet far above rounding errors."""
 
@@ -107,8 +107,8 @@ def epoch_max(n_symbols: ArrayLike, batch: int, images: ArrayLike) -> EpochMax |
 
     The batches of an epoch partition one data set, so a full batch leaves fewer symbols for the
     others. This increases their spread as much as drawing without replacement reduces it. So the
-    fullest batch matches that of the same number of batches of independent images. A batch with one
-    exceptionally full image may be fuller still.
+    fullest batch has about as many symbols as the fullest of the same number of batches of
+    independent images. A batch with one exceptionally full image may be fuller still.
 
     Args:
         n_symbols: Symbols per image, or per draw of an image, shape ``(N,)``.
@@ -156,7 +156,7 @@ def _max_without_replacement(draws: list[Ints], values: Ints, batch: int) -> Flo
 def _sum_without_replacement(draws: list[Ints], batch: int, steps: int) -> BatchSum:
     """Compute the sum of a batch from its characteristic function.
 
-    The characteristic function of a set of images is the product of theirs.
+    The characteristic function of a set of images is the product of those of its images.
     """
     largest = _largest_sum(draws, batch)
     width = max(largest / steps, 1.0)

@@ -1,4 +1,4 @@
-"""Crowding of a training's images and batches.
+"""Crowding of training images and batches.
 
 Shapes: D draws of an image, N symbols of all images, L levels.
 """
@@ -22,7 +22,7 @@ SPLIT = "train"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Crowding:
-    """Symbol counts of the images that a training draws, and the load on the assigner."""
+    """Symbol counts of the images drawn in training, and the load on the assigner."""
 
     trained: NDArray[np.int64]
     """Symbols per draw, after augmentation, shape ``(D,)``."""
@@ -63,8 +63,8 @@ def read_labels(config: TrainConfig, multi_dataset: MultiDataset, strides: Seque
     """Read the labels of the ``train`` split and measure how crowded its batches are.
 
     Args:
-        config: Configuration of the training.
-        multi_dataset: Data sets of the training.
+        config: Training configuration.
+        multi_dataset: Data sets to train on.
         strides: Pixels per cell of each level of the model, finest first.
 
     Raises:

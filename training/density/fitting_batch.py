@@ -26,7 +26,7 @@ def auto_batch(config: TrainConfig) -> Launch:
     """Find the largest batch that fits on the local device, up to the nominal batch.
 
     Args:
-        config: Configuration of the training; its batch is ignored.
+        config: Training configuration; its batch is ignored.
 
     Returns:
         Settings for one device; ``batch`` times the number of devices divides the nominal batch,
@@ -68,7 +68,7 @@ def head_form(config: TrainConfig, n_classes: int, heads: HeadConfig | None) -> 
     """Determine the properties of a model's head on which its boxes depend.
 
     Args:
-        config: Configuration of the training.
+        config: Training configuration.
         n_classes: Number of classes of the data.
         heads: Groups of classes; None for a single head, or for the heads of the weights.
 
@@ -98,8 +98,8 @@ def step_spec(
     """Specify a training step whose batch is as crowded as the fullest in a thousand.
 
     Args:
-        config: Configuration of the training.
-        gpu: Device of the training.
+        config: Training configuration.
+        gpu: Training device.
         heads: Groups of classes; None for a single head.
         n_classes: Number of classes of the data.
         crowding: Crowding of the data.
@@ -130,7 +130,7 @@ def step_spec(
 
 
 def _precision(config: TrainConfig, gpu: Gpu) -> StepPrecision:
-    """Return the precision that a training uses on a device, which need not be the local one."""
+    """Return the training precision on a device, which need not be the local one."""
     requested = config.precision
     if requested == "auto":
         return "fp32" if gpu.device == "cpu" else "bf16" if gpu.bf16 else "fp16"

@@ -74,9 +74,9 @@ class InitialWeightAnalysis:
     zero_weight_ours: tuple[str, ...]
     """Classes without initial weight in ``omr train``."""
     dropped_stock: tuple[str, ...]
-    """Classes of which Ultralytics' augmentation drops more than half."""
+    """Classes that lose more than half of their symbols to Ultralytics' augmentation."""
     dropped_ours: tuple[str, ...]
-    """Classes of which the augmentation of ``omr train`` drops more than half."""
+    """Classes that lose more than half of their symbols to the augmentation of ``omr train``."""
     priors: tuple[StartingBox, ...]
     """Initial box sizes of ``omr train`` by group and level; empty without symbols."""
 
@@ -97,7 +97,8 @@ def initial_weights(
         strides: Pixels per cell of each level, finest first.
         heads: Groups of classes; None for a single head.
         options: Assignment options of ``omr train``; None for the defaults.
-        reg_max: Ultralytics' number of bins; 1 for a head without distance bins.
+        reg_max: Number of distance bins (DFL) in Ultralytics' head; 1 for a head without distance
+            bins.
         size_prior: Whether ``omr train`` initialises boxes with the sizes of the data.
 
     Raises:
@@ -164,7 +165,7 @@ def _untrained_heads(
         Ultralytics' head, the head of ``omr train`` before its boxes are set to the sizes of the
         data, and the initial class probabilities of both, shape ``(L, C)``.
     """
-    with torch.random.fork_rng(devices=[]):  # keeps the random numbers of a calling training
+    with torch.random.fork_rng(devices=[]):  # does not affect the random numbers of the caller
         stock, ours = (
             Detect(nc=max(len(names), 1), reg_max=reg_max, ch=(CHANNELS,) * len(strides))
             for _ in range(2)
@@ -206,7 +207,7 @@ def _weights_by_label(
         head: Head with one or several groups.
         scores: Initial class probabilities, shape ``(L, C)``.
         sizes: Median sizes of the classes with symbols.
-        options: Assignment options of the training.
+        options: Assignment options.
         dropped: Fraction of each class that the augmentation drops.
 
     Returns:

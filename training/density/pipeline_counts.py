@@ -1,7 +1,8 @@
 """Symbols per image at each stage between annotation and network input.
 
-Cleaning removes symbols from a page, tiling divides them and duplicates those in overlaps, and
-augmentation crops and combines images. The counts per stage show where crowding arises.
+Cleaning removes symbols from a page, tiling distributes the symbols and duplicates those in
+overlaps, and augmentation crops and combines images. The counts per stage show where crowding
+arises.
 
 Shapes: I images or pages of a stage.
 """

@@ -1,4 +1,4 @@
-"""Recommended settings for a training, with reasons and commands to copy."""
+"""Recommended settings for a training run, with reasons and commands to copy."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -54,14 +54,14 @@ def recommend(
     wanted: Sequence[str],
     launch_at: LaunchAt,
 ) -> Recommendation:
-    """Recommend batch, tiles and further settings for a training.
+    """Recommend batch, tiles and further settings for a training run.
 
     Args:
         config: Requested configuration.
-        gpu: Device of the training.
+        gpu: Training device.
         labels: Analysis of the labels.
         launch: Settings that fit on the device.
-        dataset: Data set of the training; None for several data sets.
+        dataset: Data set to train on; None for several data sets.
         wanted: Classes that must be large enough; empty for all classes with symbols.
         launch_at: Function that finds the settings for another network input side.
     """
@@ -179,7 +179,7 @@ def _size_reasons(
 
 
 def _train_command(config: TrainConfig, launch: Launch) -> str:
-    """Return the command for the requested training, with the batch that fits."""
+    """Return the command for the requested training run, with the batch that fits."""
     defaults = TrainConfig(data=config.data, out=config.out)
     arguments: list[object] = ["omr", "train", *config.sources().folders]
     if config.sampling_weights:

@@ -1,8 +1,8 @@
-"""Analysis of a planned training: crowding of the data, memory of a step, recommended settings.
+"""Analysis of a planned training run: crowding, memory of a step, recommended settings.
 
 Music is more crowded than the data that detectors are tuned for: a page may contain thousands of
 symbols, while an image of COCO contains 7 on average. A default such as 300 detections per image
-cuts most of them off, and an assigner that compares every symbol with every anchor point runs out
+discards most of them, and an assigner that compares every symbol with every anchor point runs out
 of memory.
 """
 
@@ -71,7 +71,7 @@ class DensityAnalysis:
 
     @property
     def precision(self) -> StepPrecision:
-        """Precision of the training on the device."""
+        """Training precision on the device."""
         return self.spec.precision
 
     def report(self) -> DensityReport:
@@ -116,15 +116,15 @@ class DensityAnalysis:
 def analyze(
     config: TrainConfig, gpu: Gpu | None = None, wanted: Sequence[str] = ()
 ) -> DensityAnalysis:
-    """Analyse a planned training, without training or reading pixels.
+    """Analyse a planned training run, without training or reading pixels.
 
     Args:
-        config: Configuration of the training; its ``out`` is ignored.
-        gpu: Device of the training; None for the local device.
+        config: Training configuration; its ``out`` is ignored.
+        gpu: Training device; None for the local device.
         wanted: Classes that must be large enough; empty for all classes with symbols.
 
     Raises:
-        ConfigError: The model, the heads or a class do not exist, or the heads are for other
+        ConfigError: The model, the head config or a class does not exist, or the heads have other
             classes.
         InputError: The data set or the weights are invalid.
     """
@@ -178,7 +178,7 @@ def analyze(
 def _spec_at(
     config: TrainConfig, gpu: Gpu, heads: HeadConfig | None, labels: LabelAnalysis, imgsz: int
 ) -> Callable[..., StepSpec]:
-    """Return the function from a batch to its step, for another network input side.
+    """Return the function from a batch size to its step, for another network input side.
 
     The candidate pairs of a symbol grow with its area.
     """
@@ -245,7 +245,7 @@ def _class_density(labels: LabelAnalysis, label: int) -> ClassDensity:
 
 
 def _representation(bounds: Mapping[str, RecallAtIou | None]) -> Representation | None:
-    """Map bounds by name of the setting to box encodings; ``free`` counts as both of them."""
+    """Map bounds by name of the setting to box encodings; ``free`` counts as both encodings."""
     known = {name: bound for name, bound in bounds.items() if bound}
     if not known:
         return None

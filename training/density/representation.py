@@ -1,10 +1,10 @@
 """Upper bounds on recall: the boxes that a head can represent, no matter how long it is trained.
 
 A head predicts the distances from an anchor point to the four sides of a box, in strides of its
-level and within a limited range. With Ultralytics' bins for 0 to 15 strides every box contains its
-anchor point: next to a stem of 2 px, the best box is as wide as the distance to the point. The
-fraction of a class's boxes that some candidate anchor point can represent at a given IoU bounds
-the recall of any training at that IoU.
+level and within a limited range. With Ultralytics' distance bins (DFL) for 0 to 15 strides, every
+box contains its anchor point: next to a stem of 2 px, the best box is as wide as the distance to
+the point. The fraction of a class's boxes that some candidate anchor point can represent at a given
+IoU bounds the recall of any model at that IoU.
 
 A head without distance bins (``reg_max`` 1, as in yolo26) uses the output of its last convolution
 as distances, which may be negative and are unbounded: it can represent every box.
@@ -75,8 +75,8 @@ def head_settings(strides: Sequence[int], reg_max: int = STOCK_BINS) -> tuple[He
 
     Args:
         strides: Strides of the model, finest first, with or without stride 4.
-        reg_max: Ultralytics' number of bins; 1 for a head without distance bins, which has one
-            kind of distance only, ``free``.
+        reg_max: Number of distance bins in Ultralytics' head; 1 for a head without distance bins,
+            which has a single kind of distance, ``free``.
     """
     coarse = tuple(stride for stride in strides if stride > P2_STRIDE)
     fine = (P2_STRIDE, *coarse)

@@ -1,9 +1,10 @@
-"""Simulation of a training's augmentation on its labels, without reading pixels.
+"""Simulation of the training augmentation on labels, without reading pixels.
 
 The symbols of an image after mosaic, translation and scaling cannot be derived from its labels
 alone: some are moved out of the image, others are cropped, and a mosaic combines four images. So
-this module runs the training's own data set with its own order and random numbers. Only operations
-on pixels are skipped: no image is read, and a placeholder without memory provides the shape.
+this module runs the data set class used for training, with the same order and random numbers. Only
+operations on pixels are skipped: no image is read, and a placeholder that takes no memory provides
+the shape.
 
 Shapes: D draws of an image, N symbols of all draws, C classes.
 """
@@ -58,7 +59,8 @@ class SimulatedDraws:
     n_symbols: Ints
     """Symbols per draw, shape ``(D,)``."""
     images: Ints
-    """Index of the drawn image in the training's list, of a mosaic's first image, ``(D,)``."""
+    """Index of each drawn image (the first one of a mosaic) in the list of training images,
+    ``(D,)``."""
     seen: Ints
     """Symbols per class that entered the augmentation, shape ``(C,)``."""
     dropped: Ints
@@ -78,11 +80,11 @@ def simulate_draws(
     pages: Sequence[Page],
     n_draws: int | None = None,
 ) -> SimulatedDraws:
-    """Draw images as a training does, with its seed, order and augmentation.
+    """Draw images as in training, with the same seed, order and augmentation.
 
     Args:
-        config: Configuration of the training.
-        multi_dataset: Data sets of the training.
+        config: Training configuration.
+        multi_dataset: Data sets to train on.
         pages: All pages of the ``train`` split, as returned by :func:`pages_of`.
         n_draws: Number of images to draw; None for :func:`enough_draws`.
 
@@ -134,11 +136,11 @@ def pages_of(multi_dataset: MultiDataset) -> list[Page]:
 
 
 class LabelDataset(OmrDataset):
-    """Data set of a training without pixels: its samples have no ``img``.
+    """Training data set without pixels: its samples have no ``img``.
 
     Args:
-        config: Configuration of the training.
-        multi_dataset: Data sets of the training.
+        config: Training configuration.
+        multi_dataset: Data sets to train on.
         pages: All pages of the ``train`` split, as returned by :func:`pages_of`.
 
     Raises:
@@ -193,7 +195,7 @@ class LabelDataset(OmrDataset):
         return _blank(height, width), sides, (height, width)
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """Build the transforms of the training without their operations on pixels.
+        """Build the training transforms without their operations on pixels.
 
         Args:
             hyp: Hyperparameters of Ultralytics.
@@ -237,7 +239,7 @@ def _remove(labels: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _image_labels(page: Page) -> ImageLabels:
-    """Convert a page to the labels that a training would read from its label file."""
+    """Convert a page to the labels that training would read from its label file."""
     boxes = xyxy_to_cxcywh(page.boxes_xyxy) / ([page.width, page.height] * 2)
     rows = np.concatenate([page.labels[:, None], boxes], axis=1).astype(np.float32)
     return ImageLabels(height=page.height, width=page.width, rows=without_duplicates(rows))
@@ -251,7 +253,7 @@ def _blank(height: int, width: int) -> NDArray[np.uint8]:
 def _draws(
     config: TrainConfig, multi_dataset: MultiDataset, dataset: LabelDataset, n_draws: int
 ) -> Iterator[Draw]:
-    """Yield the draws of the training's sampler, epoch by epoch."""
+    """Yield the draws of the training sampler, epoch by epoch."""
     epochs = EpochSampler(multi_dataset.sampler(dataset.im_files, seed=config.seed))
     return islice(chain.from_iterable(epochs for _ in repeat(None)), n_draws)
 

@@ -1,6 +1,6 @@
-"""Callbacks around the epochs and steps of a training.
+"""Callbacks around the epochs and steps of a training run.
 
-Ultralytics calls them with its trainer, an ``OmrTrainer``, in every process of a training.
+Ultralytics calls them with its trainer, an ``OmrTrainer``, in every training process.
 """
 
 import time
@@ -20,10 +20,10 @@ def set_clock(trainer: RunningTrainer) -> None:
 
 
 def set_record(record: TrainingRecord, trainer: RunningTrainer) -> None:
-    """Set the record that the weights get.
+    """Set the record to save with the weights.
 
     Args:
-        record: Images of the training.
+        record: Record of the training images.
         trainer: Trainer before its first epoch.
     """
     trainer.state.training = record
@@ -49,7 +49,7 @@ def lower_rate(trainer: RunningTrainer) -> None:
 
 
 def add_frozen_rates(trainer: RunningTrainer) -> None:
-    """Report a rate of 0 for layers that are still frozen: every epoch has the same columns."""
+    """Report a rate of 0 for layers that are still frozen, so that the columns never change."""
     names = [f"lr/pg{i}" for i in range(trainer.freezing.n_groups)]
     trainer.lr = dict.fromkeys(names, 0.0) | trainer.lr
 

@@ -1,4 +1,4 @@
-"""Display of a running training, which the caller provides."""
+"""Display of the training progress, which the caller provides."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ MAP50, MAP = "metrics/mAP50(B)", "metrics/mAP50-95(B)"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingStart:
-    """Model and data of a training that starts or resumes."""
+    """Model and data of a run that starts or resumes."""
 
     model: str
     """Name or weights file of the model."""
@@ -47,10 +47,10 @@ class TrainingStep:
 
 
 class TrainingDisplay(Protocol):
-    """Display of a training; the methods are called in the order of the training."""
+    """Display of a training run; its methods are called in the order of events."""
 
     def start(self, training: TrainingStart) -> None:
-        """Show that the training starts."""
+        """Show that training starts."""
 
     def is_due(self) -> bool:
         """Return whether a step or batch would be shown now, rather than skipped."""
@@ -70,8 +70,8 @@ class TrainingDisplay(Protocol):
         """
 
     def stop(self) -> None:
-        """Restore the terminal after the training, also after an error."""
+        """Restore the terminal after training, even after an error."""
 
 
 MakeDisplay: TypeAlias = Callable[[], TrainingDisplay]
-"""Builds a display in the process that trains; pickled by its name."""
+"""Function that builds a display in the training process; pickled by its name."""

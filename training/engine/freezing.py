@@ -35,7 +35,8 @@ class Freezing:
 
     Args:
         model: Ultralytics' model, not wrapped.
-        optimizer: Optimiser of all parameters, before its first step. Frozen ones are removed.
+        optimizer: Optimiser of all parameters, before its first step. Frozen parameters are
+            removed.
         options: Layers to freeze, and epochs to unfreeze them.
 
     Raises:
@@ -106,7 +107,7 @@ class Freezing:
         """Scale the rates that the schedule just set for layers in their warm-up.
 
         Args:
-            epochs_done: Epochs since the start of the training.
+            epochs_done: Epochs since the start of training.
         """
         for group in self._optimizer.param_groups[self._n_first_groups :]:
             group["lr"] *= self.options.warm_up(group["unfreezing"], epochs_done)
@@ -118,7 +119,7 @@ class Freezing:
                 group[name] *= factor
 
     def restore(self, average: nn.Module) -> None:
-        """Copy frozen values into the average: averaging two equal numbers would round them.
+        """Copy frozen values into the moving average: averaging two equal numbers would round them.
 
         Args:
             average: Moving average of the model.
@@ -175,12 +176,12 @@ def n_layers(freeze: str, architecture: Mapping[str, Any]) -> int:
 
 
 def check_freezing(options: FreezeOptions, *, weights: DetectionModel | None, epochs: int) -> None:
-    """Check that a training can freeze and unfreeze the requested layers.
+    """Check that a training run can freeze and unfreeze the requested layers.
 
     Args:
         options: Layers to freeze, and epochs to unfreeze them.
         weights: Model of the weights file; None to train from scratch.
-        epochs: Epochs of the training.
+        epochs: Number of training epochs.
 
     Raises:
         ConfigError: The model starts from scratch or has fewer layers, or an unfreezing epoch is

@@ -1,4 +1,4 @@
-"""Inputs of a training, opened once and passed to every check and to the trainer."""
+"""Training inputs, opened once and passed to every check and to the trainer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SPLITS = "train", "val"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrainingInputs:
-    """Everything that a training reads before its first step, apart from pixels."""
+    """Everything that is read before the first training step, apart from pixels."""
 
     weights: Weights | None
     """Content of the weights file; None to train from scratch."""
@@ -70,7 +70,7 @@ class TrainingInputs:
         return dict(zip(files, short_hashes([*map(Path, files)]).tolist(), strict=True))
 
     def record(self, hashes: Mapping[str, int]) -> TrainingRecord:
-        """Return the record of a training with these inputs.
+        """Return the training record for these inputs.
 
         Args:
             hashes: Result of :meth:`image_hashes`.

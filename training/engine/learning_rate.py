@@ -33,7 +33,7 @@ def resolved_rate(text: str, *, batch: int, warmup_epochs: float, given: bool = 
             for four times the base batch and suits Adam; ``auto:linear`` quadruples it and suits
             plain SGD.
         batch: Images per step, over all devices.
-        warmup_epochs: Warm-up for a number or a small batch.
+        warmup_epochs: Warm-up in epochs if the rate is a number or the batch is small.
         given: Whether the user set the warm-up, which then is not extended.
 
     Raises:

@@ -220,7 +220,7 @@ class OmrTrainer(DetectionTrainer):
         return model
 
     def setup_model(self) -> None:
-        """Build the model from weights that were read here: Ultralytics would execute pickles."""
+        """Build the model from weights that omr has read: Ultralytics would execute pickles."""
         model = self.model
         if isinstance(model, nn.Module):
             return
@@ -249,7 +249,7 @@ class OmrTrainer(DetectionTrainer):
         )
 
     def set_model_attributes(self) -> None:
-        """Set Ultralytics' attributes, and the order of the weights in memory."""
+        """Set Ultralytics' attributes, and the memory format of the weights."""
         super().set_model_attributes()
         unwrap_model(self.model).to(memory_format=self.order)
 
@@ -257,7 +257,7 @@ class OmrTrainer(DetectionTrainer):
         """Prepare a batch: images in the memory format of the model, and a class mask.
 
         Args:
-            batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
+            batch: Batch with ``img``, shape ``(B, 3, H, W)``, and the labels.
         """
         batch = super().preprocess_batch(batch)
         self.state.files += batch["im_file"]
@@ -293,7 +293,7 @@ class OmrTrainer(DetectionTrainer):
             )
 
     def _setup_ddp(self) -> None:
-        """Join the other processes, on a CPU too."""
+        """Join the other processes, even on a CPU."""
         if self.device.type == "cpu":
             distributed.join_on_cpu()
         else:

@@ -22,7 +22,7 @@ def overrides_of(config: TrainConfig, model: str, max_symbols: int) -> dict[str,
     """Translate a configuration into Ultralytics' arguments.
 
     Args:
-        config: Configuration of the training.
+        config: Training configuration.
         model: Ultralytics' model file, or a file with weights.
         max_symbols: Symbols of the fullest image.
 

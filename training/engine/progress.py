@@ -1,7 +1,7 @@
-"""Reports of a running training to a display, which the caller provides.
+"""Progress reports to a display, which the caller provides.
 
-Only the first process of a training reports. The losses are those that the NaN guard has fetched:
-a report never waits for the device.
+Only the first process reports. The losses are those that the NaN guard has fetched, so a report
+never waits for the device.
 """
 
 import psutil

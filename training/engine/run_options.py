@@ -1,4 +1,4 @@
-"""Settings of a training that Ultralytics' own arguments do not cover."""
+"""Training settings that Ultralytics' own arguments do not cover."""
 
 from dataclasses import dataclass
 from pathlib import Path

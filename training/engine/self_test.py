@@ -1,4 +1,4 @@
-"""Test of bf16 against fp32 before the first step of a training.
+"""Test of bf16 against fp32 before the first training step.
 
 Shapes: B images.
 """
@@ -29,9 +29,9 @@ from training.runtime.distributed import are_joined
 from training.runtime.precision import resolved
 
 MAX_LOSS_CHANGE = 0.1
-"""Largest change as a fraction of the loss in fp32. Measured in bf16 with random weights of five
-models: at most .0011 with 60 symbols per image of 320 px, .01 with 9 per image of 96 px, .042 with
-one."""
+"""Largest accepted change of the loss, as a fraction of the loss in fp32. Measured in bf16 with
+random weights of five models: at most .0011 with 60 symbols per image of 320 px, .01 with 9 symbols
+per image of 96 px, and .042 with a single symbol."""
 MIN_COSINE = 0.4
 """Lowest median over the trunk's parameters of the cosine between gradients in bf16 and fp32.
 Measured with random weights, four images of 320 px, three seeds: omr-tiny .995, yolo11n .94 to .95,
@@ -44,7 +44,7 @@ the memory."""
 
 
 def start_precision(trainer: RunningTrainer) -> Precision:
-    """Choose the precision of a training before its model is set up.
+    """Choose the training precision before the model is set up.
 
     A resumed run with ``auto`` keeps the result of its first test.
 
@@ -65,7 +65,7 @@ def tested_precision(trainer: RunningTrainer) -> Precision:
         trainer: Trainer after its set-up, with its loss.
 
     Returns:
-        Precision of the training; Ultralytics' switches are set to it.
+        Training precision; Ultralytics' switches are set accordingly.
     """
     if trainer.state.precision != "bf16":
         return trainer.state.precision
@@ -85,7 +85,7 @@ def tested_precision(trainer: RunningTrainer) -> Precision:
 
 @contextlib.contextmanager
 def fp32_after_bf16(trainer: RunningTrainer) -> Iterator[None]:
-    """Validate a training in bf16 in fp32, as ``omr eval`` does.
+    """Validate in fp32 if training is in bf16, as ``omr eval`` does.
 
     Ultralytics validates in fp16, and the weights may exceed its range.
     """
@@ -223,7 +223,7 @@ def _test_batch(trainer: RunningTrainer) -> dict[str, Any]:
     n = max(1, min(TEST_IMAGES, n_same_shape, trainer.train_loader.batch_size // 2))
     state = random.getstate()
     batch: dict[str, Any] = dataset.collate_fn([dataset[i] for i in range(n)])
-    random.setstate(state)  # older versions of Ultralytics draw here
+    random.setstate(state)  # older versions of Ultralytics draw random numbers here
     return dict(trainer.preprocess_batch(batch))
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard event files of a training, in its run folder.
+"""TensorBoard event files in the run folder.
 
 ``tensorboard --logdir RUN`` shows them: ``train/...`` and ``lr/...`` after each step, validation
 metrics after each epoch. ``results.csv`` contains the means of each epoch as well.

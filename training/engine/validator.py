@@ -1,4 +1,4 @@
-"""Validation during training: of all images, without a time limit, for labelled classes only.
+"""Validation during training, on all images, without a time limit, for labelled classes only.
 
 Shapes: B images of a batch, C classes, A anchor points, N predictions, G true boxes, T thresholds.
 """
@@ -44,13 +44,14 @@ class OmrValidator(DetectionValidator):
         self.sources: list[int] = []
         """Source of each image validated so far."""
         self.mask: Tensor | None = None
-        """Whether each class is labelled in each image, shape ``(B, C)``; None if all are."""
+        """Whether each class is labelled in each image, shape ``(B, C)``; None if all classes
+        are."""
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepare a batch, and record which classes its images label.
 
         Args:
-            batch: ``img``, shape ``(B, 3, H, W)``, and the labels.
+            batch: Batch with ``img``, shape ``(B, 3, H, W)``, and the labels.
         """
         batch = self.masks.added(super().preprocess(batch))
         self.mask = batch.get("class_mask")
@@ -60,7 +61,7 @@ class OmrValidator(DetectionValidator):
         """Count matches, without predictions of classes that an image does not label.
 
         Args:
-            preds: ``bboxes``, ``conf``, ``cls`` and ``extra`` of each image.
+            preds: Predictions of each image: ``bboxes``, ``conf``, ``cls`` and ``extra``.
             batch: Batch returned by :meth:`preprocess`.
         """
         if self.mask is not None:
@@ -84,7 +85,7 @@ class OmrValidator(DetectionValidator):
         return metrics | source_metrics
 
     def _source_metrics(self) -> dict[str, float]:
-        """Compute mean AP50 of each source over its classes with true boxes, if it has any."""
+        """Compute mean AP50 of each source over its classes with ground truth, if it has any."""
         names = source_names(self.multi_dataset)
         metrics = {}
         for source, name in enumerate(names):
@@ -95,7 +96,7 @@ class OmrValidator(DetectionValidator):
             )
             tp, conf, pred_cls, target_cls = columns  # (N, T), (N,), (N,), (G,)
             if len(target_cls):
-                ap = ap_per_class(tp, conf, pred_cls, target_cls)[5]  # (classes with truths, T)
+                ap = ap_per_class(tp, conf, pred_cls, target_cls)[5]  # (labelled classes, T)
                 metrics[SOURCE_METRIC.format(name)] = float(ap[:, 0].mean())
         return metrics
 
@@ -121,10 +122,10 @@ class OmrValidator(DetectionValidator):
 
 
 def labelled(predictions: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-    """Keep the predictions of classes that an image labels.
+    """Keep the predictions of classes that are labelled in an image.
 
     Args:
-        predictions: ``cls``, shape ``(N,)``, and other fields of N rows.
+        predictions: Predictions of an image: ``cls``, shape ``(N,)``, and other fields of N rows.
         mask: Whether each class is labelled in the image, shape ``(C,)``.
     """
     # Indexing each field with the mask itself would make the host wait once per field.
@@ -133,7 +134,7 @@ def labelled(predictions: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
 
 
 def source_names(multi_dataset: MultiDataset) -> list[str]:
-    """Name each source by its folder, or by whole paths if two folders have the same name."""
+    """Name each source by its folder, or by full paths if two folders have the same name."""
     folders = [Path(source.dataset.root) for source in multi_dataset.sources]
     short = [folder.name for folder in folders]
     names = short if len(set(short)) == len(short) else [str(folder) for folder in folders]

@@ -29,7 +29,7 @@ def export_onnx(
     """Write a model as ONNX, with the metadata that Ultralytics needs for prediction.
 
     Args:
-        model: Detection model with one class group or several; not changed.
+        model: Detection model with one or more class groups; not changed.
         file: File to write, in an existing folder; an existing file is replaced at the end.
         imgsz: Side of the square input in pixels, a multiple of the model's largest stride.
         metadata: Further metadata.

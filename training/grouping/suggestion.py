@@ -27,8 +27,8 @@ BOX: dict[Strategy, BoxBranch] = {
     "anti-confusion": "shared",
     "collision": "separate",
 }
-"""Box branches by strategy; only ``anti-confusion`` shares one, because it concerns the class
-branches."""
+"""Box branches by strategy; only ``anti-confusion`` uses a shared box branch, because confusion
+concerns the class branches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class BoxMaps:
-    """Lazy replacement of a table of sides of shape ``(B, G * 4 * R, A)``.
+    """Lazy replacement for a table of sides of shape ``(B, G * 4 * R, A)``.
 
     Args:
         branches: Box branches of all groups, an ``nn.ModuleList`` per level.
@@ -53,7 +53,7 @@ class BoxMaps:
 
         Args:
             group: Index of the group.
-            maps: Feature map of each level; None for those of all images.
+            maps: Feature map of each level; None for the maps of all images.
         """
         levels = zip(self.branches, maps or self.maps, strict=True)
         return torch.cat([groups[group](level).flatten(2) for groups, level in levels], dim=2)
@@ -62,8 +62,8 @@ class BoxMaps:
         """Compute the sides at slots, float32, shape ``(N, 4 * R)``.
 
         Args:
-            images: Image times G plus group, shape ``(N,)``.
-            points: Anchor points, shape ``(N,)``.
+            images: Index of the image times G, plus index of the group, shape ``(N,)``.
+            points: Index of the anchor point, shape ``(N,)``.
         """
         n_sides = self.shape[1] // self.n_groups
         rows = torch.zeros(len(images), n_sides, device=points.device)

@@ -1,10 +1,10 @@
 """Distance bins below zero, for boxes that do not contain their anchor point.
 
-A head of Ultralytics predicts the distances from an anchor point to the four sides of a box, 0 to
-15 strides, so that every box contains its point. A stem 2 px wide rarely contains an anchor point.
-The best box from a point next to it is as wide as the distance between them, and no training makes
-it narrower. Two additional bins, for -2 and -1 strides, allow a box to be entirely on one side of
-its point.
+A head of Ultralytics predicts the distances from an anchor point to the four sides of a box as
+distributions over bins of 0 to 15 strides (the bins of distribution focal loss, DFL), so that every
+box contains its point. A stem 2 px wide rarely contains an anchor point. The best box of a point
+next to the stem extends from the point to the stem, and no training makes it narrower. Two
+additional bins, for -2 and -1 strides, allow a box to be entirely on one side of its point.
 
 The new bins start closed, with weight 0 and a bias that gives them no probability, so that the
 predictions do not change. The values of all bins are the weights of ``Detect.dfl``, which are fixed

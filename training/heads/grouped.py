@@ -205,7 +205,7 @@ def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
 def box_branches(head: Detect) -> Iterator[Any]:
     """Yield the box branches of a head by level and group, then those of the NMS-free branch.
 
-    Each is an ``nn.Sequential`` that ends with a convolution.
+    Each branch is an ``nn.Sequential`` that ends with a convolution.
     """
     for name in ("cv2", "one2one_cv2"):
         for level in getattr(head, name, None) or ():

@@ -31,7 +31,7 @@ from class_maps.yaml_files import Checked, read
 from settings.training import SimilarityName
 
 SHOWN = 5
-"""Maximum number of classes listed in an error; with a wrong config, all classes would be."""
+"""Maximum number of classes listed in an error; a wrong config would otherwise list all."""
 
 BoxBranch = Literal["shared", "separate"]
 Gate = Literal["none", "cbam"]
@@ -47,9 +47,9 @@ class Group:
     weight: float = 1.0
     """Loss weight relative to other groups."""
     similarity: SimilarityName | None = None
-    """Box similarity that the assigner uses; None for that of the training."""
+    """Box similarity that the assigner uses; None for the training setting."""
     beta: float | None = None
-    """Exponent of the similarity in the metric of ``tal``; None for that of the training."""
+    """Exponent of the similarity in the metric of ``tal``; None for the training setting."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,9 +1,9 @@
 """Initial box sizes of a detection head, chosen from the symbol sizes of the data.
 
 A new head of Ultralytics predicts boxes of 15 strides at every anchor point: 120 px at the finest
-level. Its IoU with a notehead of 9 px is 0.005, and a positive with that IoU has no weight, so that
-the box never shrinks. Here each level starts with a box size that is chosen so that every class has
-a level with a similar box.
+level. The IoU of such a box with a notehead of 9 px is 0.005, and a positive with that IoU has no
+weight, so that the box never shrinks. Here each level starts with a box size that is chosen so that
+every class has a level with a similar box.
 
 Shapes: L levels, C classes, K candidate boxes, N symbols, R bins of a distance.
 """

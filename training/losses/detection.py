@@ -62,7 +62,7 @@ UNUSED: dict[AssignerName, tuple[str, ...]] = {
     "simota": ("beta",),
     "static": ("similarity", "beta"),
 }
-"""Options of the loss, and of a group, that an assigner ignores."""
+"""Options of the loss or of a group that each assigner ignores."""
 BRANCHES = "one2many", "one2one"
 """Names of the two losses in Ultralytics' ``E2ELoss``."""
 
@@ -85,7 +85,8 @@ class LossOptions:
     beta: float = 6.0
     """Exponent of the similarity in the metric of ``tal``; groups may override it."""
     min_score: float = MIN_SCORE
-    """Target score of a symbol's best anchor point if its box barely overlaps."""
+    """Target score of a symbol's best anchor point if the predicted box barely overlaps the
+    symbol."""
     eps: float = EPS
     """Added to the best metric of a symbol before dividing by it, for ``tal``."""
     small_boxes: SmallBoxes = "ultralytics"
@@ -383,8 +384,8 @@ def detection_criterion(
 
     Returns:
         A :class:`DetectionLoss`. For a head with an additional branch that needs no NMS,
-        Ultralytics' ``E2ELoss`` with two of them, which gradually shifts the weight from one to the
-        other.
+        Ultralytics' ``E2ELoss`` with two such losses, which gradually shifts the weight from one to
+        the other.
     """
     loss = partial(DetectionLoss, options=options)
     two_branches = getattr(model.model[-1], "one2one_cv2", None) is not None

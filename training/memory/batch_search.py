@@ -25,7 +25,7 @@ HEADROOM = 0.1
 NOMINAL_BATCH = 64
 """Target number of images per optimiser step, as in Ultralytics; also the largest batch tried."""
 MAX_WORKERS = 16
-"""Default number of processes that load images in a training."""
+"""Upper limit of the default number of loader processes."""
 HOST_RESERVE_BYTES = 1024 * MIB
 """Main memory reserved for Python, torch and the images being loaded."""
 SIZES = "nsmlx"
@@ -51,7 +51,7 @@ class Launch:
 
 
 def present_device(device: str = "") -> Gpu:
-    """Describe the device that a training would run on here: a CUDA device, or the CPU.
+    """Describe the local device that training would use: a CUDA device, or the CPU.
 
     Args:
         device: Value of ``omr train --device``. Of several devices the one with the least memory
@@ -91,7 +91,7 @@ def find_launch(
         nominal_batch: Target number of images per optimiser step, another upper bound.
 
     Raises:
-        ConfigError: Not even one image fits; the message suggests what would.
+        ConfigError: Not even one image fits; the message suggests settings that would fit.
         InputError: See :func:`training.memory.step.predict_step`.
     """
     limit = limit_of(gpu)
@@ -137,7 +137,7 @@ def workers_for(n_images: int) -> int:
 
 
 def _too_large(one: StepSpec, gpu: Gpu) -> str:
-    """Write the error for an image that does not fit, with smaller settings that would."""
+    """Build the error for an image that does not fit, with smaller settings that would."""
     limit, need = limit_of(gpu), predict_step(one).total_bytes
     options = []
     if imgsz := _largest_side(one, need, gpu):

@@ -15,8 +15,8 @@ from torch import Tensor
 
 MIB = 2**20
 ROUNDING = 512
-"""Granularity of tensors in bytes; ``kMinBlockSize`` in c10/cuda/CUDACachingAllocator.cpp, like the
-next five."""
+"""Granularity of tensors in bytes; ``kMinBlockSize`` in c10/cuda/CUDACachingAllocator.cpp, which
+also defines the next five constants."""
 SMALL = 1 * MIB
 """Largest tensor that shares a small segment; ``kSmallSize``."""
 SMALL_SEGMENT = 2 * MIB

@@ -43,7 +43,7 @@ TABLES: tuple[tuple[Version, DenseTables], ...] = (
 * 8.4.145 to 8.4.175, the oldest supported: two masks, 2 bytes; overlaps and metric, 8; a mask of
   the best points, 1
 
-Both were measured. Versions between them are counted as the newer one, which takes more."""
+Both were measured. Versions in between count as the newer one, which takes more memory."""
 
 
 def dense_assigner_bytes(

@@ -1,4 +1,4 @@
-"""GPUs by name, and the part of their memory that a training can use.
+"""GPUs by name, and the part of their memory that training can use.
 
 Not all of a GPU's nominal memory is available for tensors: some is taken by the driver, the CUDA
 context and the desktop.
@@ -44,7 +44,7 @@ class Gpu:
     total_bytes: int
     """Total memory that the driver reports."""
     usable_bytes: int
-    """Memory available for the tensors of a training."""
+    """Memory available for the tensors of a training run."""
     bf16: bool
     """Whether the GPU computes in bf16 natively."""
     device: Literal["cuda", "cpu"] = "cuda"
@@ -52,7 +52,7 @@ class Gpu:
 
 
 def known_gpus() -> tuple[Gpu, ...]:
-    """List the GPUs of the table; the name includes the memory size if there are two."""
+    """List the GPUs of the table; a name includes the memory size if there are two sizes."""
     rows = _rows()
     sizes = Counter(row["name"] for row in rows)
     return tuple(_gpu(row, with_size=sizes[row["name"]] > 1) for row in rows)
@@ -94,7 +94,7 @@ def present_gpu(index: int = 0) -> Gpu | None:
     """
     if not torch.cuda.is_available():
         return None
-    free, _ = torch.cuda.mem_get_info(index)  # creates the context, so that it is not free memory
+    free, _ = torch.cuda.mem_get_info(index)  # creates the context, which then is not free memory
     idle = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
     device = torch.cuda.get_device_properties(index)
     return Gpu(

@@ -1,7 +1,7 @@
-"""Models as they are at the start of a training, with weights or on torch's ``meta`` device.
+"""Models in their initial state for training, with weights or on torch's ``meta`` device.
 
 Tensors on the ``meta`` device have a shape but no storage, so that even the largest model takes no
-memory, and no random weights have to be drawn. The head gets the form that it has in a training.
+memory, and no random weights have to be drawn. The head gets the form that it has in training.
 """
 
 import copy
@@ -33,7 +33,7 @@ def trained_model(
     real: bool = True,
     trust: bool = False,
 ) -> DetectionModel:
-    """Build a model as it is at the start of a training.
+    """Build a model in its initial state for training.
 
     Args:
         name: Value of ``omr train --model``.
@@ -88,7 +88,7 @@ def replace_tensors(model: DetectionModel, replacement: Callable[[Tensor], Tenso
 def _from_weights(
     source: DetectionModel, file: Path, n_classes: int, heads: HeadConfig | None
 ) -> DetectionModel:
-    """Build the model that a training from weights starts with."""
+    """Build the initial model of a run that starts from weights."""
     names = _names(n_classes, heads, source.names)
     if isinstance(source.model[-1], GroupedDetect) and len(source.names) != n_classes:
         raise ConfigError(

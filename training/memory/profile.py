@@ -1,7 +1,8 @@
 """Memory of a training step, measured on the device with random images and boxes.
 
-The steps are those of a training: model, loss, backward pass, NaN guard, optimiser and weight
-average. A few steps precede the measured one, so that it is like any later step of a training.
+The steps are those of ``omr train``: model, loss, backward pass, NaN guard, optimiser and moving
+average of the weights. A few steps precede the measured one, so that it is like any later training
+step.
 """
 
 import os
@@ -150,7 +151,7 @@ class _Training:
         self.model = model.to(memory_format=self.order)
         self.model.args = get_cfg()
         self.optimizer = optimizer_of(self.model, spec)
-        # The guard expects a weight average; without one, it gets a model without tensors.
+        # The guard expects a moving average; without one, it gets a model without tensors.
         self.ema = ModelEMA(self.model) if spec.ema else SimpleNamespace(ema=nn.Module(), updates=0)
         self.criterion = detection_criterion(self.model.train(), spec.loss)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "fp16")
@@ -170,7 +171,7 @@ class _Training:
         shape = self.spec.batch, 3, side, side
         batch: dict[str, Any] = labels | {"img": torch.randint(0, 256, shape, dtype=torch.uint8)}
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        if self.spec.device == "cuda":  # like the data loader of a training
+        if self.spec.device == "cuda":  # like the data loader in training
             batch["n_pairs"] = self.count_pairs(labels, side)
         images = batch["img"].float() / 255
         batch["img"] = images.contiguous(memory_format=self.order)

@@ -1,8 +1,8 @@
 """Memory of a training step, predicted without allocating it and without a GPU.
 
-The step is that of a training: model and head, loss and assigner, backward pass, and the optimiser
-that Ultralytics builds. :mod:`training.memory.fake_step` runs it once and records its allocations.
-The peak is the moment with the most allocated bytes.
+The step is that of ``omr train``: model and head, loss and assigner, backward pass, and the
+optimiser that Ultralytics builds. :mod:`training.memory.fake_step` runs it once and records its
+allocations. The peak is the moment with the most allocated bytes.
 """
 
 from collections.abc import Mapping, Sequence

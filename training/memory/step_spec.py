@@ -42,9 +42,9 @@ class StepSpec:
     optimizer: str = "AdamW"
     """Name of an optimiser of Ultralytics."""
     iterations: int = 10_000
-    """Steps of the whole training, by which Ultralytics' ``auto`` chooses an optimiser."""
+    """Number of steps in the whole run, by which Ultralytics' ``auto`` chooses an optimiser."""
     ema: bool = True
-    """Whether a moving average of the weights is kept, as in every ``omr train``."""
+    """Whether a moving average of the weights is kept, as ``omr train`` always does."""
     guard: bool = True
     """Whether the NaN guard of :mod:`training.runtime.nan_guard` keeps good states."""
     accumulates: bool = False

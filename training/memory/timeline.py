@@ -104,7 +104,7 @@ class Recorder(TorchDispatchMode):
         self.kind, self.grows = kind, grows
 
     def add(self, tensors: Iterable[Tensor], kind: str) -> None:
-        """Record existing tensors under a kind; storages recorded before keep theirs."""
+        """Record existing tensors under a kind; storages recorded before keep their kind."""
         before, self.kind = self.kind, kind
         for tensor in tensors:
             self._record(tensor)

@@ -68,7 +68,7 @@ class Weights:
     model: DetectionModel
     """Model on the CPU in single precision, for prediction, with ``names`` and ``args``."""
     training: TrainingRecord | None
-    """Record of the training; None if the file has none, such as that of another program."""
+    """Training record; None if the file has none, for example a file of another program."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,9 +93,9 @@ def save_weights(
 
     Args:
         model: Model with a single head or with several class groups; not changed.
-        file: ``.pt`` file; the other one has the same path apart from its suffix.
+        file: ``.pt`` file; the other file differs in its suffix only.
         train_args: Ultralytics' arguments; those needed for prediction are saved.
-        training: Record of the training.
+        training: Training record.
 
     Raises:
         OSError: A file cannot be written; an existing file is kept.
@@ -134,7 +134,7 @@ def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
 
 
 def open_weights(file: Path, *, trust: bool = False) -> Weights:
-    """Read a model and the record of its training.
+    """Read a model and its training record.
 
     Args:
         file: ``.pt`` or ``.safetensors`` file.

@@ -40,7 +40,7 @@ KEPT_ARGS = ("task", "imgsz", "single_cls")
 CALLS_PER_TENSOR, FREE_CALLS = 50, 10_000
 """Calls of torch's functions that building a model may take; known models take 7 per tensor."""
 FREE_VALUES = 2**24
-"""Values that any tensor may have; those of a network input for measuring strides are 200,000."""
+"""Number of values that any tensor may have; a network input for measuring strides has 200,000."""
 
 UNBUILDABLE = (
     ArithmeticError,
@@ -120,7 +120,7 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
     _check_layers(description.yaml)
     _check_tensors(state)
     try:
-        # A training that loads weights must draw the same numbers as one that does not.
+        # A run that loads weights must draw the same random numbers as one that does not.
         with torch.random.fork_rng(devices=[]), activation_kept():
             model = _built(description, state)
         _load(model, state)

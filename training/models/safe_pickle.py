@@ -2,9 +2,9 @@
 
 A pickle names classes and functions, which are called when it is loaded. Here torch reads the file
 with ``weights_only=True``, and a placeholder replaces every name that torch does not accept as
-plain data. It stores its arguments and does nothing. The placeholders yield the description and the
-tensors of an Ultralytics model, from which the model is rebuilt. Models with custom or fused layers
-cannot be rebuilt from their description, and are rejected.
+plain data. A placeholder stores its arguments and does nothing else. The placeholders yield the
+description and the tensors of an Ultralytics model, from which the model is rebuilt. Models with
+custom or fused layers cannot be rebuilt from their description, and are rejected.
 """
 
 import copy
@@ -31,13 +31,13 @@ from training.models.training_record import TrainingRecord, from_dict
 KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
 """Accepted heads; classes derived from them output more than boxes and scores."""
 OWN_KEY = "omr"
-"""Key of the record of the training in a checkpoint."""
+"""Key of the training record in a checkpoint."""
 UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
 """Errors raised by torch or by missing content if a file is not a checkpoint."""
 
 
 class Placeholder:
-    """Replacement of a class or function that only stores its state."""
+    """Replacement for a class or function that only stores its state."""
 
     called = ""
     """Name of the class or function it replaces."""
@@ -115,7 +115,7 @@ def write_pickle(model: DetectionModel, file: Path, training: TrainingRecord | N
     Args:
         model: Model returned by :func:`training.models.checkpoints.load_weights`; not changed.
         file: File to write, in an existing folder.
-        training: Record of the training; Ultralytics ignores it.
+        training: Training record; Ultralytics ignores it.
 
     Raises:
         OSError: The file cannot be written; an existing file is kept.
@@ -139,7 +139,7 @@ def is_pickle(file: Path) -> bool:
 
 
 def training_of(content: Mapping[str, Any]) -> TrainingRecord | None:
-    """Return the record of the training that :func:`write_pickle` added to a checkpoint, if any.
+    """Return the training record that :func:`write_pickle` added to a checkpoint, if any.
 
     Raises:
         ValueError: The record is malformed.

@@ -1,7 +1,8 @@
 """Record of a model's training, which its weights contain: training images and their preparation.
 
-It tells an evaluation whether the model has seen an image, and whether the image was prepared as
-those of the training. The input size is not part of it: Ultralytics reads that from ``args``.
+It tells an evaluation whether the model has seen an image, and whether the image was prepared in
+the same way as the training images. The input size is not part of the record: Ultralytics reads it
+from ``args``.
 
 Shapes: N images.
 """
@@ -43,11 +44,11 @@ class TrainingRecord:
     """Images that a model was trained on, and how they were prepared."""
 
     images: NDArray[np.uint64]
-    """Short hashes of the training images, sorted, shape ``(N,)``; includes those of the runs whose
-    weights the training started from."""
+    """Short hashes of the training images, sorted, shape ``(N,)``; includes the images of earlier
+    runs whose weights this run started from."""
     is_complete: bool
-    """Whether ``images`` covers all of the training; False if it started from weights that do not
-    record theirs."""
+    """Whether ``images`` is complete; False if the run started from weights that do not record
+    their training images."""
     preparations: tuple[Preparation | None, ...]
     """Preparation of each data set of the last run; None for a data set without a manifest."""
 
@@ -56,14 +57,14 @@ class TrainingRecord:
         return np.isin(hashes, self.images)
 
     def differences(self, own: Preparation) -> list[str]:
-        """List how images were prepared in another way than those of the training.
+        """List differences between the preparation of images and that of the training images.
 
         Args:
-            own: Preparation of the images.
+            own: Preparation of the images to compare.
 
         Returns:
-            Entries such as ``tile 640 px (320 px in training)``; none if the preparation of a data
-            set of the training is unknown.
+            Entries such as ``tile 640 px (320 px in training)``; none if the preparation of a
+            training data set is unknown.
         """
         before = [known for known in self.preparations if known]
         if not before or len(before) < len(self.preparations):

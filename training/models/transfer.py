@@ -32,7 +32,7 @@ MIN_MATCH = 0.75
 .51 match, because some layers happen to have the same shape. Between yolo11 and yolo26, which share
 their backbone, all match."""
 COPIED_MARK = 4093
-"""Marker of a copied value: no new layer starts with it."""
+"""Value that marks copied entries; no new layer contains it."""
 BINS = ".dfl.conv.weight"
 GROUP = re.compile(r"\.(towers|branches)\.\d+")
 """Index of a group's branch in the name of a tensor."""
@@ -137,7 +137,7 @@ def transfer(
         marked.load_state_dict(marks, strict=False)
     target.load_state_dict({name: values for name, (values, _) in copies.items()})
     boxes = _has_copied_last_layer(copies, "cv2", target)
-    # Without box branches of the weights the encoding is that of a new model.
+    # If no box branches are copied, the encoding is that of a new model.
     signed = final_heads.box_encoding == "signed" if final_heads else not boxes
     new_heads = None if source_groups else heads
     with torch.random.fork_rng(devices=[]):
@@ -234,7 +234,7 @@ def _has_copied_last_layer(
 ) -> bool:
     """Return whether the last layer of a branch of the head has values of the source.
 
-    It is the only layer of a branch with a bias outside of batch normalisation.
+    The last layer is the only one of a branch with a bias outside of batch normalisation.
     """
     start = f"model.{len(target.model) - 1}.{branch}."
     return any(

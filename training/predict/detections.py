@@ -27,15 +27,15 @@ class Detections:
     """Symbols of one image, highest score first."""
 
     boxes_xyxy: Tensor
-    """Pixels of the network's input, shape ``(N, 4)``."""
+    """Boxes in pixels of the network's input, shape ``(N, 4)``."""
     labels: Tensor
-    """int64, shape ``(N,)``."""
+    """Class labels, int64, shape ``(N,)``."""
     scores: Tensor
-    """float32, shape ``(N,)``."""
+    """Scores, float32, shape ``(N,)``."""
 
 
 def detections(output: Tensor, *, score_thresh: float, max_det: int) -> list[Detections]:
-    """Find the detections of a batch on the output's device, and copy them to the host at once.
+    """Find the detections of a batch on the output's device, and copy them to the host in one go.
 
     A box is removed if a better box of its class overlaps it by more than ``NMS_IOU_THRESH``. The
     result does not depend on ``MAX_CANDIDATES``: the best candidates suffice if ``max_det``
@@ -104,11 +104,11 @@ def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Ten
 
     Args:
         boxes_xyxy: Boxes, shape ``(P, 4)``.
-        scores: Score of each, shape ``(P,)``.
-        labels: Class of each, shape ``(P,)``.
+        scores: Score of each box, shape ``(P,)``.
+        labels: Class of each box, shape ``(P,)``.
 
     Returns:
-        Indices of the boxes that stay, highest score first, then lowest index.
+        Indices of the boxes to keep, highest score first, then lowest index.
     """
     by_label = labels.sort(stable=True).indices
     label_counts = labels.long().bincount().tolist()
@@ -129,11 +129,11 @@ def suppress_at_once(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Tens
 
     Args:
         boxes_xyxy: Boxes, shape ``(P, 4)``.
-        scores: Score of each, shape ``(P,)``.
-        labels: Class of each, shape ``(P,)``.
+        scores: Score of each box, shape ``(P,)``.
+        labels: Class of each box, shape ``(P,)``.
 
     Returns:
-        Indices of the boxes that stay, highest score first, then lowest index.
+        Indices of the boxes to keep, highest score first, then lowest index.
     """
     if not len(boxes_xyxy):
         return labels.long()

@@ -37,7 +37,7 @@ class ResizedImage:
     height: int
     """Height of the image file in pixels."""
     pixels: NDArray[np.uint8]
-    """Blue, green, red, shape ``(height, width, 3)`` of the resized image."""
+    """Pixels in BGR order, shape ``(height, width, 3)`` of the resized image."""
 
     @property
     def factors(self) -> tuple[float, float]:
@@ -72,7 +72,7 @@ def collate(images: list[ResizedImage], stride: int, *, pinned: bool = False) ->
         pinned: Whether the result is in pinned memory, from which CUDA copies without waiting.
 
     Returns:
-        Blue, green, red, uint8, shape ``(B, H, W, 3)``.
+        Pixels in BGR order, uint8, shape ``(B, H, W, 3)``.
     """
     sides = np.array([image.pixels.shape[:2] for image in images]).max(axis=0)
     height, width = ((sides + stride - 1) // stride * stride).tolist()
@@ -88,15 +88,15 @@ def collate(images: list[ResizedImage], stride: int, *, pinned: bool = False) ->
 def network_input(
     batch: Tensor, device: torch.device, memory_format: torch.memory_format
 ) -> Tensor:
-    """Copy a batch to a device and convert it there, which copies a quarter of the bytes of fp32.
+    """Copy a batch to a device as bytes, a quarter of its size in fp32, and convert it there.
 
     Args:
-        batch: As :func:`collate` returns it.
+        batch: Batch returned by :func:`collate`.
         device: Device of the network.
-        memory_format: Order in memory of the result.
+        memory_format: Memory format of the result.
 
     Returns:
-        Red, green, blue, 0 to 1, shape ``(B, 3, H, W)``.
+        Values in RGB order, 0 to 1, shape ``(B, 3, H, W)``.
     """
     moved = batch.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1)
     return moved.contiguous(memory_format=memory_format).float() / 255

@@ -22,7 +22,7 @@ def save_epoch(trainer: UltralyticsTrainer, state: RunState, *, guard: dict[str,
 
     Args:
         trainer: Trainer after an epoch.
-        state: State of the training.
+        state: State of the run.
         guard: History of the guard against non-finite losses; empty without one.
 
     Raises:

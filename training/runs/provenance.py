@@ -1,6 +1,7 @@
 """Provenance of a run: data, classes, heads, command, versions and device, in its folder.
 
-A run cannot be resumed with other data, because its result could not be attributed to either.
+A run cannot be resumed with other data, because its result could not be attributed to either data
+set.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 RECORD_FILE = "run.json"
 IMAGES_FILE = "train_images.txt"
-"""List of the training images in the run folder: short hash and path of each."""
+"""File in the run folder with the short hash and path of each training image."""
 HEADS_FILE = "heads.yaml"
 """Head config in the run folder, for models with several heads."""
 
@@ -42,7 +43,7 @@ PARTS = {
     "val": "those of val",
     "images": "contents of the images",
 }
-"""Parts of a data set that must not change until a run is resumed, and their descriptions."""
+"""Parts of a data set that must not change before a run is resumed, and their descriptions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,13 +52,13 @@ class DataHashes:
 
     folder: str
     manifest: str | None
-    """Hash of ``manifest.json``; None for a data set without one."""
+    """Hash of ``manifest.json``; None for a data set without a manifest."""
     classes: str
     """Hash of its class names and of the classes that it does not label."""
     train: str
     """Hash of the names and sizes of the images and the contents of their label files."""
     val: str
-    """Hash like that of ``train``."""
+    """Same hash for the validation split."""
     images: str | None
     """Hash of the contents of the images of both splits; None in processes other than the first."""
 
@@ -131,8 +132,7 @@ def check_same_data(out: Path, record: Provenance) -> None:
 def write_record(record: Provenance, trainer: UltralyticsTrainer) -> None:
     """Write ``run.json``, and ``heads.yaml`` if the model has several heads.
 
-    A resumed run keeps the content and appends the new start. Only the first process of a training
-    writes.
+    A resumed run keeps the content and appends the new start. Only the first process writes.
 
     Args:
         record: Result of :func:`record_of`.

@@ -1,4 +1,4 @@
-"""Complete state of a training after an epoch, from which an interrupted run resumes exactly.
+"""Complete training state after an epoch, from which an interrupted run resumes exactly.
 
 A checkpoint of Ultralytics contains the averaged weights in half precision, but not the weights of
 the model itself, so a resumed run differs from an uninterrupted one. Here everything is stored
@@ -61,7 +61,7 @@ def capture(trainer: UltralyticsTrainer) -> State:
 
 
 def _plain(number: SupportsFloat | None) -> float | None:
-    """Convert one of NumPy's numbers to a Python float."""
+    """Convert a NumPy number to a Python float."""
     return None if number is None else float(number)
 
 
@@ -125,7 +125,7 @@ def cut_results(file: Path, epochs_done: int) -> None:
 
     Args:
         file: ``results.csv``, which may be missing.
-        epochs_done: Number of epochs in the saved state; rows of later ones are removed.
+        epochs_done: Number of epochs in the saved state; rows of later epochs are removed.
     """
     if not file.is_file():
         return
@@ -136,5 +136,5 @@ def cut_results(file: Path, epochs_done: int) -> None:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file could not be written, in a few words."""
+    """Return a short reason why a file could not be written."""
     return os.strerror(error.errno) if error.errno else str(error)

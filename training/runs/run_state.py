@@ -1,4 +1,4 @@
-"""Mutable state of a training beyond what Ultralytics' trainer holds."""
+"""Mutable state of a training run that Ultralytics' trainer does not hold."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ class EarlierRun:
 
 @dataclass(kw_only=True, slots=True)
 class RunState:
-    """Counters and results of a training, updated as it proceeds."""
+    """Counters and results of a training run, updated as it proceeds."""
 
     state_file: Path
     """File with the resume state."""
@@ -37,11 +37,11 @@ class RunState:
     precision: Precision = "fp32"
     """Precision in use: ``bf16``, ``fp16`` or ``fp32``."""
     priors: Tensor | None = None
-    """Box size that each level started from, or None if the head did not start from sizes."""
+    """Initial box size of each level; None if the head was not initialised from symbol sizes."""
     training: TrainingRecord | None = None
-    """Record that the weights get; None outside of a training."""
+    """Record to save with the weights; None outside of training."""
     transferred: TransferReport | None = None
-    """Weights that the model was initialised from; None for a model from scratch."""
+    """Report on the weights that the model was initialised from; None for a model from scratch."""
     files: list[str] = field(default_factory=list)
     """Images of the batches since the last optimiser step."""
     batches_done: int = 0
@@ -51,4 +51,4 @@ class RunState:
     batches_per_step: int = 1
     """Batches whose gradients make up one optimiser step."""
     earlier: EarlierRun = field(default_factory=EarlierRun)
-    """Values of the run that is resumed."""
+    """Saved values of the run that is resumed."""

@@ -20,7 +20,7 @@ OLD_SWITCH: tuple[str, Any, Any] = ("allow_tf32", True, False)
 
 
 def memory_format_of(device: torch.device, *, training: bool) -> torch.memory_format:
-    """Choose the order of a model's weights and images in memory.
+    """Choose the memory format of a model's weights and images.
 
     Tensor cores compute in channels last (NHWC). Ultralytics uses it for training on
     CUDA, and measured 1.2 times the throughput of NCHW for yolo11 and yolo26 on a Tesla T4 with AMP
@@ -37,15 +37,15 @@ def memory_format_of(device: torch.device, *, training: bool) -> torch.memory_fo
 
 
 def is_deterministic(device: torch.device, *, requested: bool) -> bool:
-    """Decide whether a training is restricted to torch's deterministic algorithms.
+    """Decide whether training is restricted to torch's deterministic algorithms.
 
     On CUDA they sort the indices of every scatter and exclude the fastest convolutions, and some
     operations have no deterministic algorithm. Only on a CPU is a resumed run guaranteed to be
-    bit-identical, so on a GPU they are used only on request.
+    bit-identical, so on a GPU deterministic algorithms are used only on request.
 
     Args:
         device: Device of the model.
-        requested: Whether the user requested them.
+        requested: Whether the user requested deterministic algorithms.
     """
     return requested or device.type != "cuda"
 
@@ -55,9 +55,9 @@ def exact_fp32() -> Iterator[None]:
     """Compute fp32 convolutions on CUDA in full precision instead of TF32.
 
     By default torch rounds the inputs of fp32 convolutions to the 10 bits of TF32 on Ampere and
-    newer GPUs, but not those of matrix products. A training in fp32 keeps that default, which is
+    newer GPUs, but not those of matrix products. Training in fp32 keeps that default, which is
     faster. Prediction and validation use this context, so that scores agree to within rounding
-    across GPUs, and with a CPU. Inside it, torch >= 2.9 raises where
+    across GPUs, and with a CPU. Inside this context, torch >= 2.9 raises an error where
     ``torch.backends.cudnn.allow_tf32`` is read.
     """
     cudnn: Any = torch.backends.cudnn
@@ -75,7 +75,7 @@ def exact_fp32() -> Iterator[None]:
 
 
 def check_device(device: str) -> str:
-    """Check that the devices of a training exist, and return the first of them.
+    """Check that the training devices exist, and return the first of them.
 
     Args:
         device: Devices in the form of :func:`devices_of`.
@@ -87,7 +87,7 @@ def check_device(device: str) -> str:
 
 
 def devices_of(device: str) -> tuple[str, ...]:
-    """Check that the devices of a training exist, and return torch's names of all of them.
+    """Check that the training devices exist, and return torch's names of all of them.
 
     Args:
         device: ``cpu``, ``mps``, ``0``, ``0,1`` ...; empty for the first CUDA device, or the CPU.

@@ -1,4 +1,4 @@
-"""Processes of a training on several devices, one per device, called ranks.
+"""Processes for training on several devices, one per device, called ranks.
 
 Ultralytics starts them itself for CUDA devices. ``torchrun`` can start them too, also on a CPU: two
 processes on one machine train like two GPUs.
@@ -22,12 +22,12 @@ LONGEST_WAIT = timedelta(hours=3)
 
 
 def n_started() -> int:
-    """Count the processes that ``torchrun`` started for this training; 0 without it."""
+    """Count the processes that ``torchrun`` started for this run; 0 without ``torchrun``."""
     return int(os.environ.get("WORLD_SIZE", "1")) if RANK >= 0 else 0
 
 
 def n_devices(device: str) -> int:
-    """Count the devices of a training.
+    """Count the training devices.
 
     Args:
         device: Value of ``--device``.

@@ -3,8 +3,8 @@
 A single bad image gives a NaN loss, and one step with its gradient makes all weights NaN
 permanently. So a step is skipped without any effect if its loss, gradients or BatchNorm statistics
 are not finite. After several skipped steps in a row, or once the weights themselves are not finite,
-weights, their average and the optimiser are restored to a good state, and the learning rate is
-halved. The order of the data continues, so that a bad batch is not repeated at once.
+the weights, their moving average and the optimiser are restored to a good state, and the learning
+rate is halved. The order of the data continues, so that a bad batch is not repeated at once.
 
 Two states are kept in main memory, not on the GPU: with Adam 32 bytes per parameter, which is 84 MB
 for yolo11n and 1.8 GB for yolo11x, in the process of each device.
@@ -31,7 +31,7 @@ from training.runtime.ultralytics_trainer import UltralyticsTrainer
 MAX_SKIPPED = 3
 """Steps skipped in a row before the last good state is restored."""
 MAX_RESTORES = 3
-"""Restores before the training is abandoned."""
+"""Restores before training is aborted."""
 STEPS_BETWEEN_STATES = 100
 """Good steps from one saved state to the next."""
 RATE_FACTOR = 0.5
@@ -58,7 +58,7 @@ def on_host(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class _Batches(Protocol):
-    """Record of the batches that the next step is made of."""
+    """Record of the batches that make up the next step."""
 
     files: list[str]
     """Images of the batches since the last step."""
@@ -173,15 +173,15 @@ class NanGuard:
         """Fetch one bit from the device: whether everything that the step depends on is finite.
 
         ``trainer.tloss`` is fetched with it and stays on the host. With a gradient scaler the
-        gradients are not checked: it exceeds the range of fp16 on purpose to find its scale, and
-        skips these steps itself.
+        gradients are not checked: the scaler exceeds the range of fp16 on purpose to find its
+        scale, and skips these steps itself.
         """
         total = trainer.loss.detach() + get_total_norm(self._statistics)
         if not trainer.scaler.is_enabled():
             gradients = (p.grad for p in self._model.parameters())
             total = total + get_total_norm([grad for grad in gradients if grad is not None])
         is_bad = (~torch.isfinite(total)).int()
-        if are_joined():  # all processes decide the same
+        if are_joined():  # all processes make the same decision
             distributed.all_reduce(is_bad, op=distributed.ReduceOp.MAX)
         losses = on_host((trainer.tloss or {}) | {NOT_FINITE: is_bad})
         is_finite = not losses.pop(NOT_FINITE)

@@ -5,7 +5,7 @@ Requests during training and prediction, and their replacements:
 * DNS query on import, to detect whether it is online ......... skipped: it counts as offline
 * Arial.ttf, when a data set is read .......................... no font: nothing is drawn
 * yolo26n.pt, to try mixed precision on a CUDA device ......... decided by the device's name
-* usage statistics after a training or a validation ........... off
+* usage statistics after training or validation .............. off
 * Platform, ClearML, Comet, MLflow, Weights & Biases .......... off: results are in the run folder
 * pip, when a package is missing .............................. an ordinary ImportError
 

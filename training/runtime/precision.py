@@ -1,8 +1,8 @@
-"""Precision of a training: the formats that a device supports, and the one to train in.
+"""Training precision: the formats that a device supports, and the one to train in.
 
 Weights, loss and optimiser stay in single precision (fp32); only the convolutions of the network
 run in half precision. bf16 has the range of fp32 but fewer digits; fp16 has more digits than bf16
-but a smaller range, so its loss has to be scaled. On CUDA a training in fp32 uses TF32 in its
+but a smaller range, so its loss has to be scaled. On CUDA, training in fp32 uses TF32 in
 convolutions, which is torch's default. Where results are compared,
 :func:`training.runtime.devices.exact_fp32` is used.
 """

@@ -68,7 +68,7 @@ class UltralyticsTrainer(Protocol):
     start_epoch: int
     """First epoch of this call."""
     train_time_start: float
-    """Time at which the training started, in seconds since 1970."""
+    """Time at which training started, in seconds since 1970."""
     loss: Tensor
     """Loss of the current batch, shape ``()``."""
     loss_items: dict[str, Tensor]

@@ -33,7 +33,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Check that an image exists and has the expected size; reads only its header.
+    """Check that an image exists and has the expected size, reading only its header.
 
     Args:
         path: Image file.
@@ -69,7 +69,8 @@ def copy(path: Path, target: Path) -> None:
 
     Images with transparency are re-encoded on a white background, because readers that ignore
     transparency show arbitrary colours. Images with an EXIF rotation are re-encoded unless they are
-    JPEG, because not all readers apply it to other formats. So are images that get another suffix.
+    JPEG, because not all readers apply it to other formats. Images that get another suffix are
+    re-encoded as well.
 
     Args:
         path: Image file.

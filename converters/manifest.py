@@ -89,7 +89,7 @@ class SymbolsEntry(msgspec.Struct, frozen=True, kw_only=True):
     written: int = 0
     dropped: int = 0
     labels: int = 0
-    """Labels in all images; more than ``written`` if tiles overlap."""
+    """Number of labels in all images; more than ``written`` if tiles overlap."""
     cut: int = 0
     """Labels of symbols that are cut at the border of a tile."""
 
@@ -257,7 +257,7 @@ class Manifest:
     def options(self) -> OptionsEntry | None:
         """Options of the conversion; None if they are incomplete or malformed.
 
-        They serve only to recommend commands, so a malformed part is not an error.
+        The options only serve to recommend commands, so a malformed part is not an error.
         """
         try:
             return self._part("options", OptionsEntry | None, None)
@@ -296,7 +296,7 @@ class ConvertedPages:
 
     n_pages: int
     mean_annotations: float | None
-    """Mean number of annotations per page over all splits; in manifests of all versions."""
+    """Mean number of annotations per page over all splits; known from manifests of all versions."""
     annotations: tuple[int, ...] | None
     """Number of annotations per page, including those without a class; None in old manifests."""
     symbols: tuple[int, ...] | None
@@ -307,7 +307,7 @@ class ConvertedPages:
 
 
 def converted_pages(dataset: YoloDataset, split: str) -> ConvertedPages | None:
-    """Return the pages that a split's images were made from; None without a record of them.
+    """Return the pages that a split's images were made from; None if they are not recorded.
 
     Raises:
         InputError: ``manifest.json`` is malformed.

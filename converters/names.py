@@ -9,7 +9,7 @@ from class_maps import InputError
 
 FOLDER = "images"
 """Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
-of this name in a path, so no folder inside the image folder may have it."""
+of this name in a path, so no folder inside the image folder may have this name."""
 
 _WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
 """Image names of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""

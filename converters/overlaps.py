@@ -26,7 +26,7 @@ def overlapping_pairs(
     Args:
         boxes_xyxy: Boxes, shape ``(N, 4)``.
         min_overlap: Minimum fraction, above 0 and at most 1.
-        of: Whether it is a fraction of the union (IoU) or of the smaller box.
+        of: Whether ``min_overlap`` is a fraction of the union (IoU) or of the smaller box.
 
     Returns:
         Sorted pairs of row indices, the lower one first, shape ``(n_pairs, 2)``.

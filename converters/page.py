@@ -52,21 +52,22 @@ class Page:
     image: PurePosixPath
     """Image file, relative to the image folder of its data set."""
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
-    """Pixels."""
+    """Height in pixels."""
     boxes_xyxy: Boxes
-    """Shape ``(N, 4)``, pixels, half-open: ``x_max`` and ``y_max`` are the first pixel outside."""
+    """Boxes in pixels, shape ``(N, 4)``, half-open: ``x_max`` and ``y_max`` are the first pixel
+    outside."""
     labels: NDArray[np.int64]
-    """Shape ``(N,)``, class ids of the class map."""
+    """Class ids of the class map, shape ``(N,)``."""
     corners: Boxes | None = None
-    """Shape ``(N, 4, 2)``, pixels: corners of the oriented boxes, if the source contains them."""
+    """Corners of the oriented boxes in pixels, if the source contains them, shape ``(N, 4, 2)``."""
     symbol_ids: NDArray[np.int64] | None = None
-    """Shape ``(N,)``: id of each symbol's annotation in the source."""
+    """Id of each symbol's annotation in the source, shape ``(N,)``."""
     cut: NDArray[np.bool_] | None = None
-    """Shape ``(N,)``: True for symbols that extend beyond the border of this tile."""
+    """True for symbols that extend beyond the border of this tile, shape ``(N,)``."""
     scores: NDArray[np.float64] | None = None
-    """Shape ``(N,)``, confidence of predictions, 0 to 1."""
+    """Confidence of predictions, 0 to 1, shape ``(N,)``."""
     staff_space: float | None = None
     """Distance between adjacent staff lines in pixels; None for pages without a labelled staff."""
     placement: Placement | None = None

@@ -8,7 +8,7 @@ import numpy as np
 from converters.boxes import Boxes
 
 MIN_HEIGHT_PX = 9.0
-"""Smallest height of five lines with gaps between them; a lower box contains a single line."""
+"""Smallest height of a staff of five separate lines; a lower box contains a single line."""
 TOLERANCE = 1.25
 """Largest factor between the staff spaces of staves of five lines on one page; the boxes of
 tablatures and of staves with fewer lines differ by more."""

@@ -37,7 +37,7 @@ class Tally:
     written: Counter[str] = field(default_factory=Counter)
     """Symbols in at least one image, by class."""
     labels: Counter[str] = field(default_factory=Counter)
-    """Labels in all images, by class; more than ``written`` if tiles overlap."""
+    """Number of labels in all images, by class; more than ``written`` if tiles overlap."""
     cut: Counter[str] = field(default_factory=Counter)
     """Labels of symbols that are cut at the border of a tile, by class."""
     warnings: list[str] = field(default_factory=list)

@@ -82,7 +82,7 @@ def read(path: Path) -> str:
 
 
 def _check_xml(text: str, path: Path) -> None:
-    """Reject damaged XML, of which verovio would use the intact part, and other documents."""
+    """Reject damaged XML, whose intact part verovio would use, and other kinds of documents."""
     try:
         root = etree.fromstring(text.encode(), _PARSER)
     except etree.XMLSyntaxError as error:

@@ -26,7 +26,7 @@ def extract(path: Path, max_bytes: int) -> bytes:
 
     Args:
         path: Archive.
-        max_bytes: Number of bytes of the score to read; its size in the header may be wrong.
+        max_bytes: Maximum number of bytes to read; the size in the header may be wrong.
 
     Raises:
         InputError: The archive is damaged, or it is unclear which file is the score.

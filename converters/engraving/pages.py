@@ -152,7 +152,7 @@ def page_staff_space(drawing: svg.Drawing, warp: warping.Warp) -> float:
 
     The distance between the edges of a staff is measured along the staff after the page is warped,
     because the box of a rotated or bent staff is higher than the staff. On a page without staves of
-    five lines, it is that of a full-size staff in their place.
+    five lines, the staff space of a full-size staff in the same place is used.
 
     Args:
         drawing: Page with at least one staff, before it is warped.

@@ -15,7 +15,7 @@ class ScoreFiles:
     """Music files in a folder and its subfolders."""
 
     folder: Path
-    """Folder to which names refer."""
+    """Folder that names are relative to."""
     files: list[Path] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     """Reason by name for each file or folder that has the suffix of a score, but is not read."""

@@ -18,7 +18,7 @@ from converters.engraving.outlines import Points
 from converters.engraving.svg import Drawing, Shape, SvgGroup
 
 GAP = 1.0
-"""Width from which the missing lines of a measure end a staff, in staff spaces."""
+"""Minimum width of a gap between lines that ends a staff, in staff spaces."""
 FULL_STAFF = 5
 """Number of lines of an ordinary staff."""
 
@@ -115,7 +115,7 @@ class Staves:
 
 
 class _Signs:
-    """Signs on the staves, whose size is the staff space where lines do not show it."""
+    """Signs on the staves, whose size gives the staff space where the lines do not."""
 
     def __init__(self, drawing: Drawing) -> None:
         self._default = drawing.staff_space

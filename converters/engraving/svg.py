@@ -42,7 +42,7 @@ class SvgGroup:
     id: str
     parent: "SvgGroup | None"
     number: str = ""
-    """Number of a staff in the encoding, if verovio was asked for it."""
+    """Number of a staff in the encoding, if verovio was configured to write it."""
     staff: str = ""
     """Number of the staff that a note or chord crosses to."""
 

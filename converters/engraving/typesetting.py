@@ -222,7 +222,7 @@ _prepared = threading.local()
 
 
 def print_warnings() -> None:
-    """Let verovio print to standard error what it cannot read, in this thread."""
+    """Let verovio report unreadable input on standard error, in this thread."""
     _prepare()
     verovio.enableLog(verovio.LOG_WARNING)
 

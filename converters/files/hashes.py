@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from class_maps import InputError
 
 SHORT_BYTES = 8
-"""Bytes of a short hash: a million files have the same one by chance once in 40 million times."""
+"""Bytes of a short hash: among a million files, the chance of a collision is 1 in 40 million."""
 
 
 def sha256(path: Path) -> str:

@@ -100,5 +100,5 @@ def is_free(folder: Path) -> bool:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Check whether ``path`` is ``folder`` or inside it, and would be replaced with it."""
+    """Check whether ``path`` is ``folder`` or inside it, and would be replaced together with it."""
     return path.resolve().is_relative_to(folder.resolve())

@@ -39,7 +39,7 @@ class AnnotationSource(Protocol):
         """Return the names of the categories in the order of their ids.
 
         Args:
-            source: Specifies the annotation set, for formats with several.
+            source: Specifies the annotation set, for formats with several annotation sets.
         """
 
     def pages(
@@ -75,7 +75,7 @@ class Format(NamedTuple):
     recognises: Callable[[Path], bool]
     """Check whether a file or folder has this format; raises an InputError if it is damaged."""
     open: Callable[[Path], Sequence[AnnotationSource]]
-    """Open a file or folder, one source per annotation file or split; may find none."""
+    """Open a file or folder: one source per annotation file or split, possibly none."""
 
 
 class AnnotationWriter(Protocol):

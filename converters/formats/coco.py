@@ -47,7 +47,7 @@ class CocoWriter:
 
 
 class _SplitFile:
-    """The file of one split. It is opened anew for each page, so that an error leaves none open."""
+    """The file of one split. It is reopened for each page, so that an error leaves no file open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

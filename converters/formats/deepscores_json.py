@@ -2,7 +2,7 @@
 
 The annotations of a dense file are more than half a gigabyte of text. Decoding them at once would
 take several times as much memory. Decoding them in chunks, in several processes, takes little more
-than the arrays.
+memory than the arrays.
 
 Shapes: N annotations of a file.
 """
@@ -76,17 +76,18 @@ class AnnotationTable:
     """The annotations of a file as parallel arrays, in the order of the file."""
 
     ids: NDArray[np.int64]
-    """Shape ``(N,)``."""
+    """Annotation ids, shape ``(N,)``."""
     boxes_xyxy: Boxes
-    """Shape ``(N, 4)``, pixels."""
+    """Upright boxes in pixels, shape ``(N, 4)``."""
     corners: Boxes
-    """Shape ``(N, 4, 2)``, pixels."""
+    """Corners of the oriented boxes in pixels, shape ``(N, 4, 2)``."""
     categories: NDArray[np.int64]
-    """Shape ``(N,)``, category ids of the file; ``NO_ID`` if the annotation set has none."""
+    """Category ids of the file, shape ``(N,)``; ``NO_ID`` if the annotation set has no category."""
     images: NDArray[np.int64]
-    """Shape ``(N,)``, image ids of the file."""
+    """Image ids of the file, shape ``(N,)``."""
     gaps: NDArray[np.float64]
-    """Shape ``(N,)``, pixels: largest difference between the box and the bounds of the corners."""
+    """Largest difference between each box and the bounds of its corners in pixels, shape
+    ``(N,)``."""
 
 
 def corner_bounds(corners: Boxes) -> Boxes:

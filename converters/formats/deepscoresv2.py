@@ -138,7 +138,7 @@ class DeepScoresFile:
             labels: Label of each class.
             counts: Receives the numbers of annotations read, and of those dropped because their
                 category has no class.
-            clip: Accept boxes that extend beyond the page; the cleaning clips them.
+            clip: Accept boxes that extend beyond the page; cleaning clips them later.
             workers: Number of processes that decode the annotations.
 
         Raises:

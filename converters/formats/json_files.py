@@ -111,8 +111,8 @@ def image_folder(path: Path, images: Iterable[PurePosixPath]) -> Path:
         images: Its images; the folder that contains the first one is chosen.
 
     Returns:
-        The folder of the layouts of DeepScoresV2, COCO or ``omr convert`` that contains the image;
-        that of DeepScoresV2 if none does.
+        The image folder in the layout of DeepScoresV2, COCO or ``omr convert``, whichever contains
+        the image; that of DeepScoresV2 if none does.
     """
     folder, first = path.parent, next(iter(images), PurePosixPath())
     candidates = [folder / "images", folder, folder.parent / "images" / split_of(path)]

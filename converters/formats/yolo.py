@@ -287,7 +287,7 @@ class YoloSplit:
             labels: Label of each class.
             counts: Receives the numbers of labels read, and of those dropped because their name has
                 no class.
-            clip: Accept boxes that extend beyond the image; the cleaning clips them.
+            clip: Accept boxes that extend beyond the image; cleaning clips them later.
             workers: Not used.
 
         Raises:
@@ -326,7 +326,7 @@ def _names(names: Any, path: Path) -> tuple[str, ...]:  # noqa: ANN401
 
 
 def _label_path(image: Path) -> Path:
-    """Return an image's label file as Ultralytics does: ``labels/a.txt`` for ``images/a.png``."""
+    """Derive an image's label file as Ultralytics does: ``labels/a.txt`` for ``images/a.png``."""
     parts = list(image.parts)
     last = len(parts) - 1 - parts[::-1].index(IMAGES) if IMAGES in parts else None
     if last is not None:
@@ -365,7 +365,7 @@ def _parse_labels(
 def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
     """Parse all lines of a file, shape ``(N, 5)``; None if a line needs closer inspection.
 
-    This is fast, because large data sets have millions of lines, nearly all of them valid.
+    Optimised for speed: large data sets have millions of lines, nearly all of them valid.
     """
     rows = [line.split() for line in lines]
     if any(len(row) != 5 for row in rows):

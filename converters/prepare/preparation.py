@@ -58,7 +58,7 @@ class PreparedPage:
     n_annotations: int | None
     """Number of annotations of the page in the source; None if unknown."""
     images: list[Page]
-    """The page, or its tiles, each as a page; without symbols unless the job asked for them."""
+    """The page, or its tiles, each as a page; without symbols unless the job requests them."""
     n_empty: int
     """Number of images without symbols."""
     counts: Tally

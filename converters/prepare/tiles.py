@@ -32,8 +32,8 @@ class TileOptions:
     A symbol no longer than the overlap is complete in at least one tile, and belongs to every tile
     that shows at least the fraction ``min_visible`` of its area. A longer symbol, such as a staff,
     a slur or a long beam, may not fit into any tile. It belongs to every tile that shows a part at
-    least ``min_visible`` times as long as the overlap. There it is cut at the tile's border and
-    marked as cut.
+    least ``min_visible`` times as long as the overlap. In such a tile, the symbol is cut at the
+    border and marked as cut.
     """
 
     size: int

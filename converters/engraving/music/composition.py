@@ -42,10 +42,10 @@ def compose(
     Args:
         rng: Random number generator; the same state gives the same piece.
         bars: Approximate length of the piece in bars, at least 1.
-        key: Key in which the piece ends; drawn if None.
-        n_staves: Number of staves, 2 or 4; drawn if None. A song always has 2.
-        style: Name of one of :data:`styles.STYLES`; drawn if None.
-        metre: Name of one of :data:`metres.METRES`; drawn if None.
+        key: Key in which the piece ends; chosen at random if None.
+        n_staves: Number of staves, 2 or 4; chosen at random if None. A song always has 2.
+        style: Name of one of :data:`styles.STYLES`; chosen at random if None.
+        metre: Name of one of :data:`metres.METRES`; chosen at random if None.
 
     Returns:
         The piece as MEI 5.

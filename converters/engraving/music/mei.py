@@ -14,7 +14,7 @@ from converters.engraving.music.notation import Bar, Line, Note, beam_group, bea
 ACCIDENTALS = {-2: "ff", -1: "f", 0: "n", 1: "s", 2: "x"}
 """Values of MEI's ``accid``, for printed accidentals."""
 SOUNDING = {-2: "ff", -1: "f", 1: "s", 2: "ss"}
-"""Values of MEI's ``accid.ges``, for alterations that are not printed; naturals need none."""
+"""Values of MEI's ``accid.ges``, for alterations that are not printed; naturals need no value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

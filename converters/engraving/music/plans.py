@@ -115,10 +115,10 @@ def draw_plan(
     Args:
         rng: Random number generator.
         bars: Number of bars, at least 1.
-        key: Key of the last section; drawn if None.
-        n_staves: Number of staves, 2 or 4; drawn if None. A song always has 2.
-        style: Name of the style; drawn if None.
-        metre: Name of the first metre; drawn if None.
+        key: Key of the last section; chosen at random if None.
+        n_staves: Number of staves, 2 or 4; chosen at random if None. A song always has 2.
+        style: Name of the style; chosen at random if None.
+        metre: Name of the first metre; chosen at random if None.
     """
     drawn = _draw_style(rng, style)
     staves = _draw_staves(rng, drawn, n_staves)

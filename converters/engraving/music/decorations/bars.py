@@ -94,7 +94,7 @@ def read_bars(root: Element) -> list[MeiBar]:
 def joined(bars: list[MeiBar]) -> list[bool]:
     """Determine for every bar whether it is connected to the next one.
 
-    Ties, slurs and other lines, beams, and words divided by the barline count.
+    Ties, slurs and other lines, beams, and words divided by the barline count as connections.
     """
     bar_of = {
         element.get(ID): i

@@ -24,7 +24,7 @@ class Scene:
     before: MeiBar
     """Bar before the new ones."""
     elements: list[Element] = field(default_factory=list)
-    """Measures, and ``scoreDef`` elements before those that change key or metre."""
+    """Measures, and ``scoreDef`` elements before measures that change key or metre."""
     _metre: MeiMetre | None = None
     _fifths: int | None = None
     _announced: dict[str, str] = field(default_factory=dict)

@@ -59,7 +59,7 @@ def catalogue(source: str) -> Catalogue:
     """Return the catalogue of a data set.
 
     COCO and YOLO are formats of many data sets, so their catalogues are empty and any category name
-    is allowed. Engraved pages have the categories of DeepScoresV2's own annotation set and some
+    is allowed. Engraved pages have the categories of DeepScoresV2's own annotation set and a few
     more.
 
     Args:

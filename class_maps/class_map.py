@@ -20,7 +20,7 @@ class Source:
     """Class of each category; symbols of other categories are dropped and counted."""
     unlabelled: tuple[str, ...] = ()
     """Classes that occur in this data set but are never annotated. Its images are not negative
-    examples of them."""
+    examples of these classes."""
 
 
 @dataclass(frozen=True, kw_only=True)

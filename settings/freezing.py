@@ -89,7 +89,7 @@ class FreezeOptions:
 
         Args:
             step: Unfreezing step from 0.
-            epochs_done: Epochs since the start of the training.
+            epochs_done: Epochs since the start of training.
         """
         since = epochs_done - self.unfreeze_at[step]
         return min(since / self.warmup_epochs, 1.0) if self.warmup_epochs else 1.0

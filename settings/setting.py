@@ -34,13 +34,13 @@ class Declaration:
     metavar: str | None = None
     """Placeholder of the value in ``--help``; None for the name of its type."""
     default_text: str = ""
-    """Default as shown in ``--help``, where the value itself would not explain it."""
+    """Default as shown in ``--help``, where the value is not self-explanatory."""
     minimum: float | None = None
     """Smallest valid value."""
     maximum: float | None = None
     """Largest valid value."""
     above: float | None = None
-    """Value that a valid one exceeds."""
+    """Exclusive lower limit."""
     keywords: tuple[str, ...] = ()
     """Keywords that stand for a value computed later, such as ``auto``."""
     separator: str = ","
@@ -83,7 +83,7 @@ class Setting:
         """Describe the valid values for a message, such as ``a number from 0 to 1``.
 
         Args:
-            keywords: Include keywords that stand for a value computed later.
+            keywords: Whether to include keywords that stand for a value computed later.
         """
         if self.choices:
             return f"one of {', '.join(self.choices)}"
@@ -105,7 +105,7 @@ class Setting:
         return "" if limits.minimum is None else f"of at least {limits.minimum:g}"
 
     def is_valid(self, value: Any) -> bool:  # noqa: ANN401
-        """Whether a value of the right type is within the limits; a list always is."""
+        """Whether a value of the right type is within the limits; a list is always valid."""
         if self.choices:
             return value in self.choices
         if self.is_list or value in self.declared.keywords:
@@ -144,7 +144,8 @@ class Setting:
         return converted
 
     def _element(self, value: Any) -> Any:  # noqa: ANN401
-        """Convert one value; text of a number counts as the number, as YAML 1.1 reads 1e-3."""
+        """Convert one value; text such as ``1e-3``, which YAML 1.1 keeps as text, becomes a
+        number."""
         if isinstance(value, str) and (value in self.declared.keywords or self.type is str):
             return value
         accepted: dict[object, tuple[type, ...]] = {

@@ -25,7 +25,7 @@ AUTO = "auto"
 STRIDE = 32
 """Pixels per cell of the coarsest level."""
 LARGEST_SEED = 2**31 - 1
-"""Largest seed of NumPy, less the ranks that several devices add to it."""
+"""Largest seed: NumPy's limit, minus a margin for the ranks that are added on several devices."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,8 @@ def read_settings(file: Path) -> dict[str, Any]:
         file: YAML file that maps names of settings to values; ``data`` may be a list of data sets.
 
     Returns:
-        Values by the names of :class:`TrainingSettings`. A word such as ``auto`` stays a word.
+        Values by the names of :class:`TrainingSettings`. Keywords such as ``auto`` are kept as
+        text.
 
     Raises:
         InputError: The file cannot be read, or contains an unknown setting or an invalid value.

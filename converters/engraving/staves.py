@@ -18,7 +18,7 @@ from converters.engraving.outlines import Points
 from converters.engraving.svg import Drawing, Shape, SvgGroup
 
 GAP = 1.0
-"""Minimum width of a gap between lines that ends a staff, in staff spaces."""
+"""Minimum width of a stretch without lines that ends a staff, in staff spaces."""
 FULL_STAFF = 5
 """Number of lines of an ordinary staff."""
 

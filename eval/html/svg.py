@@ -101,7 +101,7 @@ def circle(x: float, y: float, radius: int, style: str) -> Markup:
 def text(
     x: float, y: float, content: str, style: str, anchor: str = "start", dx: int = 0
 ) -> Markup:
-    """Return a text at a position in per cent and pixels, shifted right by ``dx`` pixels."""
+    """Return text at a position in per cent and pixels, shifted right by ``dx`` pixels."""
     attributes = {
         "x": f"{x:.2f}%", "y": f"{y:.1f}", "dx": f"{dx}", "text-anchor": anchor, "class": style,
     }  # fmt: skip
@@ -109,7 +109,7 @@ def text(
 
 
 def upright_text(x: float, y: float, content: str) -> Markup:
-    """Return a text that runs upwards and ends at a position.
+    """Return text that runs upwards and ends at a position.
 
     Rotation needs a coordinate system in pixels, so the text has its own ``svg`` element.
     """
@@ -129,7 +129,7 @@ def row_name(y: float, name: str, note: str, warning: str = "") -> Markup:
 
 
 def with_tooltip(shape: Markup, tooltip: str) -> Markup:
-    """Return a shape with a text that appears when the pointer rests on it."""
+    """Return a shape with a tooltip, which appears when the pointer rests on it."""
     return element("g", {}, element("title", {}, tooltip), shape)
 
 

@@ -3,9 +3,10 @@
 Several averages over classes are common. On music they differ by up to 0.3, because most symbols
 belong to a few classes (noteheads, stems). This module computes and names three of them:
 
-* macro: all classes with truths have equal weight, as printed by COCO and Ultralytics.
-* frequent macro: same mean, but only over classes with many truths, as rare ones vary by chance.
-* instance weighted: classes are weighted by their number of truths.
+* macro: all classes with ground truth have equal weight, as printed by COCO and Ultralytics.
+* frequent macro: same mean, but only over classes with many ground-truth symbols, because the AP of
+  rare classes varies by chance.
+* instance weighted: classes are weighted by their number of ground-truth symbols.
 
 Shapes: T IoU thresholds, R recall thresholds, C classes.
 """
@@ -46,7 +47,8 @@ def evaluate(
 ) -> DetectionReport:
     """Compute the metrics of predictions against ground truth.
 
-    The result does not depend on the order of pages, truths and predictions, even for equal scores.
+    The result does not depend on the order of pages, ground-truth symbols and predictions, even for
+    equal scores.
 
     Args:
         truths: Pages with ground truth, one per image.
@@ -60,8 +62,8 @@ def evaluate(
         Metrics per class and their means.
 
     Raises:
-        ConfigError: Truths and predictions are not for the same images, contain an image more than
-            once, or disagree about the size of an image.
+        ConfigError: Ground truth and predictions are not for the same images, contain an image more
+            than once, or disagree about the size of an image.
         ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
             is not finite, a box has a negative side, or ``max_det`` is below 1.
 
@@ -105,16 +107,16 @@ def _n_zero_area(page: Page) -> int:
 def _coco_curves(
     pairs: Sequence[tuple[Page, Page]], n_classes: int, max_det: int, n_truths: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Run COCOeval and check that it counted every truth.
+    """Run COCOeval and check that it counted every ground-truth symbol.
 
     The curves are read from ``eval``, because ``summarize`` only supports a ``maxDets`` of 100.
 
     Returns:
         Interpolated precision, shape ``(T, R, C)``, and recall, shape ``(T, C)``; -1 for a class
-        without truths.
+        without ground truth.
 
     Raises:
-        RuntimeError: COCOeval lost a truth.
+        RuntimeError: COCOeval lost a ground-truth symbol.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # suppresses its progress output
         coco_eval = COCOeval(
@@ -204,7 +206,7 @@ def _class_metrics(
 
 
 def _mean(classes: Sequence[ClassMetrics], weights: NDArray[np.int64]) -> MeanMetrics:
-    """Average the class metrics with weights of shape ``(C,)``, 0 for classes without truths."""
+    """Average the class metrics with weights, shape ``(C,)``; 0 for classes without ground truth."""
 
     def mean(metric: str) -> float | None:
         if not weights.any():

@@ -13,7 +13,7 @@ from converters.page import Page
 def pair_pages(
     truths: Iterable[Page], predictions: Iterable[Page], n_classes: int
 ) -> list[tuple[Page, Page]]:
-    """Pair truths with predictions by image.
+    """Pair ground truth with predictions by image.
 
     Args:
         truths: Pages with ground truth, one per image.
@@ -21,11 +21,11 @@ def pair_pages(
         n_classes: Number of classes.
 
     Returns:
-        Pairs of truth and prediction, sorted by image name.
+        Pairs of ground truth and predictions, sorted by image name.
 
     Raises:
-        ConfigError: Truths and predictions are not for the same images, contain an image more than
-            once, or disagree about the size of an image.
+        ConfigError: Ground truth and predictions are not for the same images, contain an image more
+            than once, or disagree about the size of an image.
         ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
             is not finite, or a box has a negative side.
     """

@@ -39,10 +39,10 @@ def contact_sheet(
 
     Args:
         images: Images, one per page.
-        pages: Truths or predictions, in the order of the panels, row by row.
+        pages: Ground truth or predictions, in the order of the panels, row by row.
         names: Class names, indexed by label.
         columns: Panels per row.
-        min_score: Minimum score of predictions; with all of them, the page would be covered.
+        min_score: Minimum score of predictions; showing all of them would cover the page.
         panel_px: Side of the square that each image is scaled to fit.
 
     Returns:
@@ -75,7 +75,7 @@ def compare(
     n_images: int = 4,
     min_score: float = 0.25,
 ) -> Pixels:
-    """Draw truths (left) next to predictions (right) for a sample of the images with symbols.
+    """Draw ground truth (left) next to predictions (right) for a sample of images with symbols.
 
     Args:
         folder: Image folder that ``Page.image`` is relative to.
@@ -134,7 +134,7 @@ def _strip(panels: Sequence[Pixels], width: int) -> Pixels:
 
 
 def _common_legend(pages: Sequence[Page], names: Sequence[str], width: int) -> Pixels:
-    """Draw the classes with their numbers of truths and predictions, ``(H, width, 3)``."""
+    """Draw the classes with their numbers of symbols and predictions, ``(H, width, 3)``."""
     truth, predicted = (
         count_labels([page for page in pages if (page.scores is None) == is_truth], len(names))
         for is_truth in (True, False)

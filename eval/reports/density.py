@@ -1,7 +1,7 @@
 """Web page of ``omr analyze-density``, self-contained.
 
-The page starts with the answer (which training to launch, and whether it fits), and then shows the
-reasons.
+The page starts with the answer (which training command to run, and whether it fits), and then shows
+the reasons.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class _Verdict:
     fits: bool
     answer: str
     subject: str
-    """Training that the answer is about."""
+    """Training run that the answer is about."""
     details: Sequence[str]
 
 
@@ -89,7 +89,7 @@ def _verdict(report: DensityReport) -> _Verdict:
 
 
 def _answer(report: DensityReport) -> tuple[bool, str]:
-    """Return whether a training fits, and a sentence with its settings or the problem."""
+    """Return whether the training run fits, and a sentence with its settings or the problem."""
     recommendation, gpu = report.recommendation, report.gpu
     if not report.n_images:
         return False, f"The split {report.split} contains no images."

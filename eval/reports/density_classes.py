@@ -20,7 +20,7 @@ from eval.reports.density_report import DensityReport
 
 Row = TypeVar("Row")
 Configuration = Literal["stock", "ours"]
-"""Ultralytics' training, or that of ``omr train``."""
+"""Training with Ultralytics, or with ``omr train``."""
 
 _ROWS_PER_PLOT = 15
 """Maximum number of rows per plot; on a phone, the axis of longer plots would be out of sight."""
@@ -88,7 +88,7 @@ def classes_that_do_not_learn(
 
     Args:
         classes: Classes of a report.
-        configuration: Training to examine.
+        configuration: Training configuration to examine.
     """
     return [row.name for row in classes if not _learns(row, configuration)]
 

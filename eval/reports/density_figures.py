@@ -85,7 +85,7 @@ class RecallAtIou:
 class Representation:
     """Upper bounds on the recall of a class, by box encoding.
 
-    A head without distance bins has one encoding only, so its two bounds are equal.
+    A head without distance bins (DFL) has a single encoding, so both bounds are equal.
     """
 
     stock: RecallAtIou

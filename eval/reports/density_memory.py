@@ -26,7 +26,7 @@ _PURPOSES = (
     ("library", "CUDA libraries"),
 )
 _ON_CPU_ONLY = "guard"
-"""Purpose whose tensors are in main memory in a training on a GPU."""
+"""Purpose whose tensors are in main memory when training on a GPU."""
 _STACK = (
     (
         "parameters, gradients, optimiser, EMA",

@@ -45,7 +45,7 @@ class MemoryLines:
     workspace_bytes: int
     """Temporary tensors."""
     guard_bytes: int
-    """Copies of good training states, kept against NaN and Inf; in main memory."""
+    """Copies of good training states to recover from NaN and Inf; in main memory."""
     allocator_bytes: int
     """Fragmentation of the CUDA allocator."""
     library_bytes: int
@@ -94,13 +94,13 @@ class BatchMemory(MemoryLines):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetGpu:
-    """Device that the training is planned for."""
+    """Device that training is planned for."""
 
     name: str
     total_bytes: int
     """Memory as reported by the driver."""
     usable_bytes: int
-    """Memory available for the tensors of a training."""
+    """Memory available for the tensors of a training run."""
     bf16: bool
     """Whether the device computes bf16 natively."""
     device: Literal["cuda", "cpu"]
@@ -154,14 +154,14 @@ class Recommendation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DensityReport:
-    """Figures of a planned training; classes are sorted by number of symbols, descending.
+    """Figures of a planned training run; classes are sorted by number of symbols, descending.
 
     Raises:
         ValueError: The matrix of the anchor competition does not match the classes.
     """
 
     data: str
-    """Folders of the data sets, separated by blanks."""
+    """Folders of the data sets, separated by spaces."""
     split: str
     imgsz: int
     """Network input side in pixels."""
@@ -194,7 +194,7 @@ class DensityReport:
     ultralytics_version: str
     """Version of Ultralytics whose assigner is compared."""
     recommendation: Recommendation | None
-    """None if nothing can be launched."""
+    """None if no training run fits."""
     problem: str
     """Reason for a missing recommendation, or an empty string."""
 

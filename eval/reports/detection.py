@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 FREQUENT = 30
-"""Minimum number of truths for a class to count in the frequent macro mean."""
+"""Minimum number of ground-truth symbols for a class to count in the frequent macro mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,12 +20,12 @@ class ClassMetrics:
     ap: float | None
     """Mean over IoU .5:.05:.95."""
     recall50: float | None
-    """Fraction of the truths that any prediction matches at IoU .5, at any confidence."""
+    """Fraction of the ground truth that predictions of any confidence match at IoU .5."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeanMetrics:
-    """Average of the class metrics; None if no class has truths."""
+    """Average of the class metrics; None if no class has ground truth."""
 
     ap50: float | None
     ap75: float | None
@@ -41,18 +41,20 @@ class DetectionReport:
     n_truths: int
     n_predictions: int
     n_zero_area_truths: int
-    """Truths of zero width or height; they count, although no prediction can match them."""
+    """Ground-truth symbols of zero width or height; they count, although no prediction can match
+    them."""
     max_det_per_class: int
     """Limit on predictions per image and class; high enough to keep all, unless a limit was
     requested."""
     classes: tuple[ClassMetrics, ...]
     """Metrics per class, in the order of the class names."""
     macro: MeanMetrics
-    """Mean over all classes with truths, equally weighted."""
+    """Mean over all classes with ground truth, equally weighted."""
     frequent_macro: MeanMetrics
-    """Mean over the classes with at least :data:`FREQUENT` truths, equally weighted."""
+    """Mean over the classes with at least :data:`FREQUENT` ground-truth symbols, equally
+    weighted."""
     instance_weighted: MeanMetrics
-    """Mean over all classes, weighted by number of truths."""
+    """Mean over all classes, weighted by their number of ground-truth symbols."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as nested dicts, lists and numbers, with None for missing metrics."""

@@ -92,9 +92,9 @@ def _root(
 def wait_without_spinning() -> None:
     """Let OpenMP's threads sleep while they wait for each other; takes effect before torch loads.
 
-    By default they spin. Beside another program that needs a core, a spinning thread keeps it from
-    the thread that it waits for, and training slows down to a tenth (``benchmarks.waiting``).
-    Settings of the user take precedence.
+    By default the threads spin. If another program needs a core, a spinning thread keeps the core
+    from the thread that it waits for, and training slows down to a tenth of its speed
+    (``benchmarks.waiting``). Settings of the user take precedence.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -39,7 +39,7 @@ def results(*, as_json: bool = False) -> Console:
     """Return the console of a command's results.
 
     Args:
-        as_json: Whether JSON is printed on stdout, so that other results go to stderr.
+        as_json: Whether stdout is reserved for JSON, so that other results go to stderr.
     """
     return err if as_json else _results.get()
 

@@ -19,7 +19,7 @@ from training.memory.step import predict_step
 from training.memory.step_spec import StepSpec
 
 MOST = 0.5
-"""Fraction of a class's symbols from which on \"mostly\" applies."""
+"""Minimum fraction of a class's symbols that counts as \"mostly\"."""
 MIB = 2**20
 GUARD = ("guard",)
 LINES = (
@@ -129,7 +129,7 @@ def _show_classes(analysis: DensityAnalysis, to: Console) -> None:
 
 
 def _first_boxes(start: InitialWeightAnalysis) -> list[str]:
-    """List the initial box sizes of each box branch, one per stride in rising order."""
+    """List the initial box sizes of each box branch, one per stride in ascending order."""
     sizes: dict[str | None, list[str]] = {}
     for prior in start.priors:
         sizes.setdefault(prior.group, []).append(f"{prior.width_px:.0f} x {prior.height_px:.0f}")

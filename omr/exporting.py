@@ -43,7 +43,7 @@ def export_model(
         weights: Checkpoint of a detection model.
         out: File to write; missing folders are created.
         export_format: ``onnx``, or ``ultralytics`` for a checkpoint that ``YOLO(FILE)`` loads.
-        imgsz: Side of the square input of an ONNX file in pixels; None for that of the training.
+        imgsz: Side of the square input of an ONNX file in pixels; None for the training size.
         trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite ``out``.
 
@@ -91,5 +91,5 @@ def _write(weights: Weights, out: Path, export_format: ExportFormat, imgsz: int)
 
 
 def _metadata(weights: Weights) -> dict[str, str]:
-    """Return the record of the training as metadata of an ONNX file."""
+    """Return the training record as metadata of an ONNX file."""
     return {OWN_KEY: weights.training.to_json()} if weights.training else {}

@@ -27,11 +27,11 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Report": ("out", "force"),
     },
 }
-"""Parameters of each panel, by command; the settings of a training declare their own panels."""
+"""Parameters of each panel, by command; training settings declare their own panels."""
 
 
 class HelpCommand(TyperCommand):
-    """Command whose help groups options, names arguments as its texts do, and types no switch."""
+    """Command whose help groups options, capitalises arguments, and omits the types of switches."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
         """Return the parameters, labelled for help and usage errors."""

@@ -32,7 +32,7 @@ Workers: TypeAlias = Annotated[
     ),
 ]
 MAX_PER_CORE = 16
-"""Most worker processes per core; more would only wait and use memory."""
+"""Maximum number of worker processes per core; more would only wait and use memory."""
 
 
 def n_processes(workers: int = 0) -> int:

@@ -19,7 +19,7 @@ ENLARGED_SIDE_PX = 1600
 """Side up to which small images are enlarged by default, by a whole number."""
 MAX_DEFAULT_SCALE = 4
 MAX_PIXELS = 200_000_000
-"""Size of a picture above which it exceeds the memory, and image viewers do not open it."""
+"""Maximum size of a picture; larger ones exceed the memory, and image viewers do not open them."""
 ROUNDING_PX = 0.01
 """Distance beyond the page that is due to rounding, because label files have six decimals."""
 
@@ -75,7 +75,7 @@ def draw_page(
 
 
 def _only(page: Page, names: Sequence[str], only: Sequence[str]) -> Page:
-    """Return the page with the symbols of some classes; with all of them if none are given."""
+    """Return the page with the symbols of some classes, or all symbols if no classes are given."""
     if not only:
         return page
     if unknown := set(only) - set(names):

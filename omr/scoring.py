@@ -46,11 +46,11 @@ class ScoringResult:
     n_trained_on: int
     """Images of this split that the model is known to have been trained on."""
     first_trained_on: str | None
-    """Name of the first of them."""
+    """Name of the first of these images."""
     training_is_known: bool
     """Whether the weights record all of their training images."""
     differences: tuple[str, ...]
-    """Settings and properties of the data that differ from those of the training."""
+    """Settings and properties of the data that differ from those in training."""
     imgsz: int
     """Longer side of the network input in pixels."""
     conf: float
@@ -116,12 +116,12 @@ def score_model(
 ) -> ScoringResult:
     """Score a model on a split of a data set with the COCO detection metrics.
 
-    Classes are matched by name. Classes that only the weights have do not count.
+    Classes are matched by name. Classes that exist only in the weights do not count.
 
     Args:
         weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
         data: YOLO folder as :func:`converters.conversion.convert` writes it.
-        imgsz: Longer side to which images are resized, in pixels; None for that of the training, or
+        imgsz: Longer side to which images are resized, in pixels; None for the training size, or
             ``DEFAULT_IMGSZ`` if it is unknown.
         batch: Images per batch.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
@@ -236,7 +236,7 @@ def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
 
 
 def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:
-    """Check that each class of the data is a class of the weights, and that no name is duplicated.
+    """Check that the weights have each class of the data, and that no class name is duplicated.
 
     Raises:
         ConfigError: A class is missing, or a name is duplicated.
@@ -255,7 +255,7 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
 
 
 def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple[str, ...]:
-    """List the settings and the preparation of the data that differ from those of the training."""
+    """List the settings and data preparation that differ from those in training."""
     size = [f"imgsz {imgsz} px ({weights.imgsz} px in training)"]
     return (
         *(size if weights.imgsz not in (None, imgsz) else ()),

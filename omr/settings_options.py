@@ -26,7 +26,7 @@ def add_options(names: Collection[str]) -> Callable[[Callable[..., None]], Calla
     its further options.
 
     Args:
-        names: Settings to make options of; those that have no flag are skipped.
+        names: Settings to make options of; settings without a flag are skipped.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,15 +16,15 @@ from training.runs.checkpoint_files import REPORT_FILE
 from training.trainer import TrainResult
 
 MOST_NAMES = 8
-"""Most names that a line lists."""
+"""Maximum number of names per line."""
 
 
 def show_result(result: TrainResult, data: Path, *, to: Console) -> None:
     """Print the label counts, the symbols dropped in augmentation, and the command to run next.
 
     Args:
-        result: Result of the training.
-        data: First data set of the training.
+        result: Result of the training run.
+        data: First of the data sets trained on.
         to: Console to print on.
     """
     _show_counts(result.labels, to=to)
@@ -72,7 +72,7 @@ def show_range_test(result: RangeTest, out: Path, *, to: Console) -> None:
 
     Args:
         result: Range test.
-        out: Folder with its figures and its plot.
+        out: Folder with the figures and the plot of the test.
         to: Console to print on.
     """
     write_lr_plot(result, out / PLOT_FILE)

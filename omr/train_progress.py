@@ -142,13 +142,13 @@ class TableDisplay:
 
 
 class _Clock:
-    """Clock that estimates the rest of a training from the epochs of this call."""
+    """Clock that estimates the remaining training time from the epochs of this call."""
 
     def __init__(self) -> None:
         self.start(0)
 
     def start(self, epochs_done: int) -> None:
-        """Start the training after a number of epochs."""
+        """Start the clock after a number of finished epochs."""
         self._begin = self._epoch_begin = time.monotonic()
         self._epochs_done = epochs_done
 
@@ -209,7 +209,7 @@ def _position(step: TrainingStep) -> str:
 
 
 def _validation(metrics: Mapping[str, float]) -> dict[str, str]:
-    """Return the metrics of a validation by their names in the heading; empty without one."""
+    """Return the validation metrics by their names in the heading; empty without validation."""
     return {
         heading: f"{metrics[name]:.3f}"
         for heading, name in zip(VALIDATION.split(), (MAP50, MAP), strict=True)

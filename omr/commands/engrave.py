@@ -157,7 +157,7 @@ def _show_missing(characters: dict[str, int]) -> None:
 
 
 def _show_unused(manifest: dict[str, Any], to: Console) -> None:
-    """Report the files that no page is drawn from."""
+    """Report the files from which no page is engraved."""
     failures = manifest["failures"]
     for name, error in list(failures.items())[:N_FILES]:
         note(f"{name}: {error}")

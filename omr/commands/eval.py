@@ -145,7 +145,7 @@ def _show_trained_on(result: "ScoringResult", to: Console) -> None:
 
 
 def _metrics(score: "ClassMetrics | MeanMetrics") -> list[str]:
-    """Format the metrics of a table row; a dash where there are no truths."""
+    """Format the metrics of a table row; a dash where there is no ground truth."""
     return [
         "-" if metric is None else f"{metric:.3f}"
         for metric in (score.ap50, score.ap, score.recall50)

@@ -7,7 +7,7 @@ from pathlib import Path
 from converters.files.overwriting import check_folder
 
 MARKER_FILE = ".omr-demo"
-"""Empty file in every folder that a demo made; only folders that contain it are replaced."""
+"""Empty file in every folder created by a demo; only folders that contain it are replaced."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class DemoFolder:
         """Make an empty folder, removing the contents of an earlier demo.
 
         Args:
-            force: Replace the folder, if a demo made it.
+            force: Replace the folder, if a demo created it.
 
         Raises:
             ConfigError: The folder is not empty and may not be replaced.

@@ -18,13 +18,13 @@ PAGES = 120
 SIZE = "1960x1500"
 """Size of an engraved page in pixels, lower than a sheet so that less of it stays empty."""
 VAL = 0.12
-"""Share of the works to hold out."""
+"""Fraction of the works to hold out."""
 FEWEST_PAGES = math.ceil(1 / VAL)
-"""Fewest pages of which one is held out."""
+"""Minimum number of pages for one of them to be held out."""
 HOLDOUT_FONT = "Petaluma"
 """Music font of the held-out pages, the one that looks least like the others."""
 JOINT_HEADS, JOINT_CLASSES = "harmony+coco", "harmony"
-"""Head config of a joint training, and the class map of its music."""
+"""Head config for training on music and shapes together, and the class map of the music."""
 SHAPES = {"n_train": 400, "n_val": 50}
 """Images of drawn shapes."""
 
@@ -48,4 +48,4 @@ class DemoOptions:
     """``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU."""
     seed: int = 0
     force: bool = False
-    """Whether to replace ``out``, if a demo made it."""
+    """Whether to replace ``out``, if a demo created it."""

@@ -52,10 +52,10 @@ class _Commands:
 
 
 def run_demo(options: DemoOptions, run_command: RunCommand) -> DemoResult:
-    """Engrave pages or take the user's, convert, analyse, train and score, and write a report.
+    """Engrave pages or use the given ones, convert, analyse, train, score, and write a report.
 
     Args:
-        options: Pages, folder and training of the demo.
+        options: Pages, folder and training settings of the demo.
         run_command: Function that runs one ``omr`` command.
 
     Raises:
@@ -80,7 +80,7 @@ def run_demo(options: DemoOptions, run_command: RunCommand) -> DemoResult:
     _train(commands, folder, options, epochs)
     _score(commands, folder, options, split)
 
-    from omr.demo.report import read_score, report_text  # loads torch, as training has by now
+    from omr.demo.report import read_score, report_text  # loads torch, as training did before
 
     score = read_score(folder.score)
     text = report_text(folder, source.interpretation, manifest, score, commands.lines)

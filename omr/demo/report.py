@@ -84,7 +84,7 @@ def _ap50(mean: dict[str, Any]) -> str:
 
 
 def _shapes_score_rows(folder: DemoFolder) -> list[str]:
-    """Return the row of a joint training's score on the shapes; none without shapes."""
+    """Return the row with the scores on the shapes; none without shapes."""
     if not folder.coco_score.is_dir():
         return []
     macro = read_score(folder.coco_score)["macro"]
@@ -92,7 +92,7 @@ def _shapes_score_rows(folder: DemoFolder) -> list[str]:
 
 
 def _epoch_lines(folder: DemoFolder) -> list[str]:
-    """Return the table of a joint training's validation after each epoch; none without shapes."""
+    """Return the table of validation metrics after each epoch; none without shapes."""
     if not folder.coco_score.is_dir():
         return []
     with (folder.run / "results.csv").open(encoding="utf-8", newline="") as file:

@@ -144,7 +144,7 @@ class Setting:
         return converted
 
     def _element(self, value: Any) -> Any:  # noqa: ANN401
-        """Convert one value; text such as ``1e-3``, which YAML 1.1 keeps, becomes a number."""
+        """Convert one value; text such as ``1e-3``, not a number in YAML 1.1, becomes one."""
         if isinstance(value, str) and (value in self.declared.keywords or self.type is str):
             return value
         accepted: dict[object, tuple[type, ...]] = {

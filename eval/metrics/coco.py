@@ -206,7 +206,7 @@ def _class_metrics(
 
 
 def _mean(classes: Sequence[ClassMetrics], weights: NDArray[np.int64]) -> MeanMetrics:
-    """Average the class metrics with weights, shape ``(C,)``; 0 for classes without ground truth."""
+    """Average the class metrics by weight, shape ``(C,)``; 0 for classes without ground truth."""
 
     def mean(metric: str) -> float | None:
         if not weights.any():

@@ -17,7 +17,8 @@ BINS = 16
 PEAK = 2.0
 """Decrease of a bin's logit per stride of distance from the side."""
 LARGE = 50
-"""Mean boxes per image from which they are drawn like symbols on a page, not objects on a photo."""
+"""Mean boxes per image from which boxes are drawn like symbols on a page, not objects in a
+photo."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

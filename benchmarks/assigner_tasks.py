@@ -42,7 +42,7 @@ def _sparse(
     scene: Scene, assigner: SparseTaskAlignedAssigner | SparseSimOTA | StaticAssigner
 ) -> Call:
     targets, on_gpu = scene.targets, scene.pred_scores.is_cuda
-    if on_gpu:  # like in a training, where the data loader counts the pairs
+    if on_gpu:  # as in training, where the data loader counts the pairs
         reach = assigner.reach(STRIDES)
         counts = candidate_counts(scene.anchors.levels, targets.boxes_xyxy, *reach)
         targets = replace(targets, n_pairs=int(counts.sum()))
@@ -108,7 +108,7 @@ TASKS: dict[str, Callable[[Scene], Call]] = {
 
 
 def peers(task: str) -> tuple[str, str]:
-    """Return the tasks that a task is compared with: Ultralytics' and the sparse one."""
+    """Return the tasks that a task is compared with: Ultralytics' and the sparse version."""
     return ("ultralytics_loss", "loss_tal") if "loss" in task else ("ultralytics", "sparse_tal")
 
 

@@ -3,13 +3,13 @@
     python -m benchmarks.cold_start DATA --steps 160 240 --imgsz 320 --batch 8
 
 Trains once per start and number of steps, and prints AP50 on the training images as a table. It
-shows whether a symbol is learned at all, not how well the model would work on other pages. All
-trainings keep every label.
+shows whether a symbol is learned at all, not how well the model would work on other pages. All runs
+keep every label.
 
 * stock: head and assigner of Ultralytics
 * sizes: boxes start at the sizes of the data
-* nwd: the similarity ``ciou+nwd``, with which a box that narrowly misses its symbol has weight
-* signed: bins below zero, so that a box need not contain its anchor point
+* nwd: the similarity ``ciou+nwd``, which gives weight to a box that narrowly misses its symbol
+* signed: distance bins (DFL) below zero, so that a box need not contain its anchor point
 * min-score: a minimum score for the best anchor point of every symbol
 
 All four together are the defaults of ``omr train``.
@@ -54,7 +54,7 @@ SHOWN = 12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One training and its scores."""
+    """One training run and its scores."""
 
     start: str
     steps: int
@@ -146,7 +146,7 @@ def _only(start: str) -> Iterator[None]:
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """Print AP50 of the most frequent classes, with a row per training."""
+    """Print AP50 of the most frequent classes, with a row per run."""
     present = [score for score in rows[0].report.classes if score.n_truths]
     shown = sorted(present, key=lambda score: -score.n_truths)[:SHOWN]
     head = ["start", "steps", "seconds", "weighted", "macro"]

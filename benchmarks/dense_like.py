@@ -66,7 +66,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
 
 
 def _page_shares(rng: np.random.Generator, pages: int) -> np.ndarray:
-    """Share of the annotations on each page: the fullest has some three times the mean."""
+    """Compute the share of annotations on each page; the fullest has about three times the mean."""
     share = np.exp(rng.normal(0, 0.4, pages)).clip(0.2, 3.5)
     return np.asarray(share / share.sum())
 
@@ -90,7 +90,7 @@ def _images(page: np.ndarray, pages: int) -> list[dict[str, object]]:
 
 
 def _boxes(rng: np.random.Generator, category: np.ndarray) -> np.ndarray:
-    """Whole-pixel corners, a typical size a category, about one in 2,000 without width."""
+    """Draw corners in whole pixels, of typical size per category; one box in 2,000 has no width."""
     side_of = np.exp(np.random.default_rng(1).normal(3, 0.8, (category.max() + 1, 2)))
     wh = np.clip(np.rint(side_of[category] * rng.uniform(0.8, 1.2, (len(category), 2))), 1, 900)
     wh[rng.random(len(category)) < 1 / 2000, 0] = 0
@@ -121,7 +121,7 @@ def write_pages(folder: Path, *, pages: int) -> None:
 def write_as_yolo(
     folder: Path, *, pages: int, annotations: int, n_classes: int | None = None, seed: int = 0
 ) -> None:
-    """Write such labels as a YOLO folder with small blank images.
+    """Write similar labels as a YOLO folder with small blank images.
 
     Args:
         folder: Folder to create.

@@ -1,10 +1,10 @@
-"""Time and memory of a training on the fullest pages, whole and with all classes.
+"""Time and memory of training on the fullest whole pages, with all classes.
 
     python -m benchmarks.dense_training FOLDER --pages 300 --keep 64 --batch 32
 
 Engraves pages into FOLDER, keeps the fullest, trains yolo11n on them at 640 px with DeepScoresV2's
 136 classes: once with ``omr train``, and once with the same trainer and Ultralytics' loss. The
-latter has a memory limit, ``--limit-gb``, beyond which allocations and the training fail.
+latter has a memory limit, ``--limit-gb``, beyond which allocations fail, and with them the run.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Time of each step of ``omr analyze-density``, on labels as numerous as a dense data set's.
+"""Time of each step of ``omr analyze-density``, on as many labels as in a dense data set.
 
     python -m benchmarks.density                 1,714 pages with 1.1 million symbols
     python -m benchmarks.density --pages 171     a tenth of them

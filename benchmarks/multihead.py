@@ -1,7 +1,7 @@
 """One and several heads compared: ``python -m benchmarks.multihead TILES PAGES --results FILE``.
 
-TILES is the output of ``omr convert --tile`` with held-out pages, and PAGES the same pages, whole
-and with the same scale. Every head is trained from scratch with the same data, steps and seeds, and
+TILES is the output of ``omr convert --tile`` with held-out pages, and PAGES the same pages, uncut
+and at the same scale. Every head is trained from scratch with the same data, steps and seeds, and
 scored on the held-out pages, by tile and by whole page:
 
 * single: one head
@@ -15,8 +15,8 @@ the sizes of all classes, or at those of each group, with bins from -2 to 15 str
 obstacles to thin symbols, such as an augmentation that drops them, or an assigner that gives them
 no weight.
 
-Each line of the results file is a training. Existing lines are not trained again, so that a
-comparison of many hours can be interrupted, or distributed over processes.
+Each line of the results file is a training run. Runs with an existing line are not repeated, so
+that a comparison of many hours can be interrupted, or distributed over processes.
 """
 
 import argparse
@@ -66,7 +66,7 @@ FULL_PAGE = 640
 
 
 def main() -> None:
-    """Run missing trainings, and print the tables."""
+    """Carry out the missing training runs, and print the tables."""
     options = options_of()
     rig = Rig(
         tiles=open_dataset(options.tiles),
@@ -167,7 +167,7 @@ def _steps(lines: Sequence[dict[str, Any]], names: Sequence[str] | None) -> str:
     """Format the steps after which classes are learned: their median, and its range over seeds.
 
     Args:
-        lines: Trainings that differ in their seed.
+        lines: Training runs that differ in their seed only.
         names: Class names; None for all frequent classes.
     """
     medians = [_median_steps(line, names) for line in lines]

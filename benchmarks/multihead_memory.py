@@ -1,6 +1,6 @@
 """Memory of a validation step with one head, grouped heads, and separate heads for four groups.
 
-A step is that of Ultralytics' validator during a training: network, loss and NMS, while all outputs
+A step is that of Ultralytics' validator during training: network, loss and NMS, while all outputs
 are kept. Each row runs in a separate process.
 
     python -m benchmarks.multihead_memory [--model NAME] [--classes N]... [--batch N] [--imgsz PX]

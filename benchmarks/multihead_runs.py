@@ -1,4 +1,4 @@
-"""Variants of :mod:`benchmarks.multihead`, a training of each, and its figures."""
+"""Variants of :mod:`benchmarks.multihead`, a training run of each, and its figures."""
 
 import random
 import re
@@ -43,7 +43,7 @@ from training.trainer import train
 THIN = ("stem", "barlineSingle", "tie", "beam")
 SMALL = ("augmentationDot", "repeatDot")
 EVERY = 3
-"""Interval of the held-out tiles that are evaluated during a training."""
+"""Interval of the held-out tiles that are evaluated during training."""
 TILE_NAME = re.compile(r"(.+)__x(\d+)_y(\d+)")
 OVERLAP = 0.2
 """Overlap of tiles as a fraction of their side."""
@@ -53,11 +53,11 @@ BORDER = 1.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rig:
-    """Common settings of all trainings."""
+    """Common settings of all training runs."""
 
     tiles: YoloDataset
     pages: YoloDataset
-    """The same pages, whole, with the same scale."""
+    """The same pages, uncut and at the same scale."""
     model: str
     epochs: int
     imgsz: int
@@ -76,13 +76,13 @@ class Rig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """Variant of a training."""
+    """Variant of a training run."""
 
     heads: HeadConfig
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of ``TrainConfig``."""
     patched: tuple[tuple[object, str, object], ...] = ()
-    """Attributes replaced during the training: object, attribute name and replacement."""
+    """Attributes replaced during the run: object, attribute name and replacement."""
 
 
 def variants(names: Sequence[str], groups: str, rig: Rig) -> dict[str, Variant]:
@@ -171,7 +171,7 @@ def cost(names: Sequence[str], config: HeadConfig, rig: Rig) -> int:
 
 
 def run(name: str, variant: Variant, seed: int, rig: Rig) -> dict[str, Any]:
-    """Train once; evaluate some tiles during the training, and all tiles and whole pages after it.
+    """Train once; evaluate some tiles during training, and all tiles and whole pages afterwards.
 
     Returns:
         Figures for a line of the results file.
@@ -278,7 +278,7 @@ def merged(tiles: Sequence[Page], pages: Sequence[Page]) -> Iterator[Page]:
     """Merge predictions on tiles to predictions on their pages.
 
     A box that touches a border inside the page is dropped if it is shorter than the overlap of
-    tiles, because the next tile contains it whole. Duplicates are removed by NMS per class.
+    tiles, because the next tile contains the whole symbol. Duplicates are removed by NMS per class.
 
     Args:
         tiles: Predictions on tiles.

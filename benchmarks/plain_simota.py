@@ -6,8 +6,8 @@ points inside any of them, and a loop over boxes. They also build a table of cla
 boxes, anchor points and classes; here one class is processed at a time, which gives the same
 results with less memory.
 
-Shapes: B images, A anchor points, C classes, G boxes of one image, F anchor points that are a
-candidate of any of them.
+Shapes: B images, A anchor points, C classes, G boxes of one image, F anchor points that are
+candidates of at least one box.
 
 Source: YOLOX, https://arxiv.org/abs/2107.08430, section 2.3; OTA,
 https://arxiv.org/abs/2103.14259, section 3.3, for the number of points of a box.
@@ -47,7 +47,7 @@ def plain_simota(
         targets: Ground truth.
         radius: Maximum distance of candidates from a box's centre in strides, along x and y.
         topk: Number of IoUs whose sum is the number of points of a box.
-        max_points: Most points that a box selects and keeps; None for no limit.
+        max_points: Maximum number of points that a box selects and keeps; None for no limit.
         iou_weight: Weight of the IoU cost relative to the class cost.
         min_side: Minimum width and height of a box in pixels when candidates are searched; None for
             Ultralytics' rule, the second stride.
@@ -119,7 +119,7 @@ def candidates(anchors: Anchors, gt_boxes_xyxy: Tensor, radius: float, min_side:
 
     Args:
         anchors: Anchor points of the image.
-        gt_boxes_xyxy: True boxes in pixels, shape ``(G, 4)``.
+        gt_boxes_xyxy: Ground-truth boxes in pixels, shape ``(G, 4)``.
         radius: Maximum distance from a box's centre in strides.
         min_side: Minimum width and height of a box in pixels.
 
@@ -140,7 +140,7 @@ def box_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     """Compute the intersection over union of every true and every predicted box.
 
     Args:
-        gt_boxes_xyxy: True boxes in pixels, shape ``(G, 4)``.
+        gt_boxes_xyxy: Ground-truth boxes in pixels, shape ``(G, 4)``.
         pred_boxes_xyxy: Predicted boxes in pixels, shape ``(F, 4)``.
 
     Returns:
@@ -159,7 +159,7 @@ def class_costs(pred_scores: Tensor, gt_labels: Tensor) -> Tensor:
 
     Args:
         pred_scores: Probabilities, shape ``(F, C)``.
-        gt_labels: Classes of the true boxes, int64, shape ``(G,)``.
+        gt_labels: Classes of the ground-truth boxes, int64, shape ``(G,)``.
 
     Returns:
         Costs, shape ``(G, F)``, of the same type as :func:`box_iou`.

@@ -2,8 +2,8 @@
 
 OpenMP threads that have finished their part spin until the others have, by default. On a quiet
 machine this saves the time to wake them; where another program needs the core, the thread that
-everyone waits for does not run. Each variant of the waiting is an environment variable of a process
-of its own, which trains with and without busy processes beside it. Rounds alternate, so that other
+everyone waits for does not run. Each wait policy is set by environment variables of a separate
+process, which trains with and without busy processes beside it. Rounds alternate, so that other
 load affects all variants equally.
 """
 

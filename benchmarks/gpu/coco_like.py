@@ -1,7 +1,7 @@
 """Images with the density of COCO: 7 objects of 80 classes on average, on a textured background.
 
 They replace photographs where COCO is not available: throughput depends on the size of the JPEG
-files and on the number of boxes, not on the motif.
+files and on the number of boxes, not on the content.
 """
 
 from pathlib import Path

@@ -49,7 +49,7 @@ class Amounts:
     pages: int
     """Engraved pages that are cut into tiles."""
     held_out: float
-    """Share of their pieces that is held out."""
+    """Fraction of their pieces that is held out."""
     staff_space: int
     """Staff space of the tiles in pixels; a smaller value gives fewer tiles."""
     whole: int
@@ -129,7 +129,7 @@ def make_tiles(work: Path, amounts: Amounts, workers: int) -> None:
 def make_whole(work: Path, amounts: Amounts, workers: int) -> None:
     """Engrave pages of full size, keep the fullest, and resize them to the network's input.
 
-    Otherwise the loader would decode 5-megapixel images, which would hide the speed of the training
+    Otherwise the loader would decode 5-megapixel images, which would hide the speed of training
     itself. Labels do not change, because they are fractions of the image.
     """
     scratch = work / ".whole"

@@ -1,4 +1,4 @@
-"""Setup and figures of a measured training.
+"""Setup and figures of a measured training run.
 
 This module does not import torch, so that measurements are started without delay.
 """
@@ -10,12 +10,13 @@ from typing import Literal
 
 PHASES = "load", "prepare", "forward", "assign", "loss", "backward", "step", "log"
 """Phases of a step: waiting for the loader, the batch's transfer, the network, the label
-assignment, the rest of the loss, the gradients, the optimiser with guard and average, logging."""
+assignment, the rest of the loss, the gradients, the optimiser with guard and moving average,
+logging."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """Setup of a training to measure."""
+    """Setup of a training run to measure."""
 
     trainer: Literal["omr", "yolo"]
     data: str
@@ -45,7 +46,7 @@ class Setup:
 
 @dataclass(kw_only=True, slots=True)
 class Figures:
-    """Measurements of a training."""
+    """Measurements of a training run."""
 
     batch: int
     """Images per step, which Ultralytics halves if memory runs out."""
@@ -58,7 +59,7 @@ class Figures:
     one_by_one: bool
     """Whether Ultralytics' assigner ran out of memory and continued image by image."""
     utilisation: float | None
-    """NVML utilisation during the measured window, percent."""
+    """NVML utilisation during the measured window in percent."""
     phases_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds per step of each phase."""
     kernel_ms: float | None = None
@@ -69,12 +70,12 @@ class Figures:
 
     @property
     def busy(self) -> float | None:
-        """Share of a step of the measured window in which a kernel ran, percent."""
+        """Percentage of a step of the measured window in which a kernel ran."""
         return None if self.kernel_ms is None else 100 * self.kernel_ms / self.step_ms
 
 
 def read_figures(file: Path) -> Figures | None:
-    """Read the figures that a process has measured so far; None if there are none."""
+    """Read the figures that a process has measured so far; None if it has measured none."""
     if not file.is_file():
         return None
     content = json.loads(file.read_text("utf-8"))

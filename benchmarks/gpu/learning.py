@@ -24,19 +24,19 @@ from benchmarks.gpu.data import TILE
 from benchmarks.gpu.results import Results
 
 AP50_GOAL = 0.97
-"""Goal: minimum AP50 by instances."""
+"""Goal: minimum instance-weighted AP50."""
 POLL_S = 0.2
 END_S = 5.0
-"""Seconds to wait for the end of a terminated training."""
+"""Seconds to wait for the end of a terminated training run."""
 MAX_WORKERS = 16
 MAX_WEIGHTS_MIB = 16
 WORST_CLASSES = 10
-"""Number of listed classes, those that reduce the AP50 by instances most."""
+"""Number of classes to list, those that reduce the instance-weighted AP50 most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Settings of the training."""
+    """Training settings."""
 
     model: str
     batch: int
@@ -51,7 +51,7 @@ class Recipe:
 
 
 # omr-tiny reaches an AP50 of .91 in 1,330 steps of 8 tiles with a rate of .005, and its widths are
-# chosen for so short a training. A GPU takes several times as many steps of 128 tiles in the time,
+# chosen for such a short run. A GPU takes several times as many steps of 128 tiles in the time,
 # which pays off in yolo11n's 2.6 million parameters. By the rule of `--lr auto` the rate would be
 # .0028; music bears a higher one.
 FULL = Recipe(
@@ -75,10 +75,10 @@ SMALL = Recipe(
 
 
 def fitted(recipe: Recipe, limit: float) -> Recipe:
-    """Shorten a training so that it ends, and is scored, within a limit.
+    """Shorten training so that it ends, and the model is scored, within a limit.
 
     Args:
-        recipe: Settings of the training.
+        recipe: Training settings.
         limit: Time limit in seconds, including scoring.
     """
     return replace(recipe, seconds=min(recipe.seconds, limit - recipe.start_s - recipe.reserve_s))
@@ -88,8 +88,8 @@ def train(recipe: Recipe, seconds: float, data: Path, run: Path, where: list[str
     """Train all epochs, or until the time is up.
 
     Args:
-        recipe: Settings of the training.
-        seconds: Seconds after which the training is terminated.
+        recipe: Training settings.
+        seconds: Seconds after which training is terminated.
         data: YOLO folder with the tiles.
         run: Run folder to create.
         where: Options of device and loader processes.
@@ -98,7 +98,7 @@ def train(recipe: Recipe, seconds: float, data: Path, run: Path, where: list[str
         Whether all epochs were trained.
 
     Raises:
-        SystemExit: The training failed; the message contains the end of its log.
+        SystemExit: Training failed; the message contains the end of its log.
     """
     command = [sys.executable, "-m", "benchmarks.gpu.timed_training", str(data), str(run), *where]
     for name in ("model", "batch", "lr", "warmup_epochs", "seconds"):
@@ -120,7 +120,7 @@ def train(recipe: Recipe, seconds: float, data: Path, run: Path, where: list[str
 
 
 def newest_weights(run: Path) -> Path | None:
-    """Find the weights to score: those of the whole training, or of its last complete epoch."""
+    """Find the weights to score: those of the whole run, or of its last complete epoch."""
     candidates = (run / "weights" / name for name in ("best.pt", "last.pt"))
     return next((file for file in candidates if file.is_file()), None)
 
@@ -164,14 +164,15 @@ def epochs_and_rates(run: Path) -> tuple[int, float | None]:
 
 
 def costliest_classes(report: dict[str, Any], n: int) -> list[tuple[str, int, float, float]]:
-    """Find the classes that reduce the AP50 by instances most.
+    """Find the classes that reduce the instance-weighted AP50 most.
 
     Args:
         report: Report of ``omr eval``.
         n: Classes to list.
 
     Returns:
-        Name, truths, AP50, and the increase of AP50 by instances if that were 1; largest first.
+        Name, number of ground-truth symbols, AP50, and the increase of the instance-weighted AP50
+        if the AP50 of the class were 1; largest increase first.
     """
     rows = [row for row in report["classes"] if row["n_truths"] and row["ap50"] is not None]
     total = sum(row["n_truths"] for row in rows)

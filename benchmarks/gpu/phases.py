@@ -24,8 +24,8 @@ class PhaseClock:
     """Times the phases of training steps.
 
     Args:
-        device: Device of the training. On a CUDA device the phases are those of its stream: a
-            phase lasts until the GPU has completed it, even if the host is ahead.
+        device: Training device. On a CUDA device the phases are those of its stream: a phase lasts
+            until the GPU has completed it, even if the host is ahead.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -125,7 +125,7 @@ class UtilisationSampler:
     ``mean`` is the average in percent afterwards; None on a CPU, or where NVML is not available.
 
     Args:
-        device: Device of the training.
+        device: Training device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -175,7 +175,7 @@ def host_waits(events: Iterable[Any]) -> int:
 
     Args:
         events: Events of ``torch.profiler.profile.events()``. Waiting for the end of the profiled
-            steps is among them, and is not counted.
+            steps is among the events, but is not counted.
     """
     waits = sum(1 for event in events if event.name.startswith(KINDS["syncs"]))
     return max(waits - 1, 0)

@@ -178,7 +178,7 @@ class Run:
         )
 
     def wait(self, process: subprocess.Popen[str], step: Step, until: float) -> Status:
-        """Wait for a step, writing its results meanwhile in case this process is killed."""
+        """Wait for a step, and write its results meanwhile in case this process is killed."""
         begin = time.monotonic()
         while time.monotonic() + PERIOD_S < until:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""A training with ``omr train`` that ends near a given time, with its learning rate at the end.
+"""A run of ``omr train`` that ends near a given time, with the learning-rate schedule at its end.
 
 ``benchmarks.gpu.learning`` starts it. The number of epochs is not known in advance: it is derived
 from the time of the first epochs. Ultralytics' ``time`` limit stops within the last epoch instead.
@@ -19,7 +19,7 @@ MOST_EPOCHS = 200
 FIRST_ESTIMATES = 3
 """Epochs during which the estimate may increase; afterwards it only decreases."""
 TOLERANCE = 0.25
-"""Fraction of an epoch by which the training may exceed its time."""
+"""Fraction of an epoch by which the run may exceed its time."""
 
 
 class EpochPlan:
@@ -55,7 +55,7 @@ class EpochPlan:
 
 
 def follow_plan(plan: EpochPlan) -> None:
-    """Make every training of this process follow a plan."""
+    """Make every training run of this process follow a plan."""
     begin = 0.0
 
     def start(_trainer: Any) -> None:  # noqa: ANN401
@@ -63,7 +63,7 @@ def follow_plan(plan: EpochPlan) -> None:
         begin = time.monotonic()
 
     def adapt(trainer: Any) -> None:  # noqa: ANN401
-        # Learning-rate schedule and end of the training both depend on this number.
+        # The learning-rate schedule and the end of the run both depend on this number.
         trainer.epochs = trainer.args.epochs = plan.end_epoch(time.monotonic() - begin)
 
     callbacks.default_callbacks["on_train_start"].append(start)

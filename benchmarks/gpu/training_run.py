@@ -1,8 +1,8 @@
-"""Speed of one training, measured in a separate process.
+"""Speed of one training run, measured in a separate process.
 
-``benchmarks.gpu.throughput`` starts it. The process sets up the training, waits for a line on
-stdin, and measures: first an undisturbed window of steps, then a few steps by phase, then a few
-steps under the profiler. It writes its figures to a JSON file after each of them.
+``benchmarks.gpu.throughput`` starts it. The process sets up the run, waits for a line on stdin, and
+measures: first an undisturbed window of steps, then a few steps by phase, then a few steps under
+the profiler. It writes its figures to a JSON file after each of these parts.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from benchmarks.gpu.trainers import train_omr, train_yolo, without_label_caches
 
 
 class Measured(Exception):  # noqa: N818  # not an error: ends a measured training
-    """Signals that all figures of a training are complete."""
+    """Signals that all figures of a run are complete."""
 
 
 class Window:
@@ -85,10 +85,10 @@ class Window:
 
 
 class Measurement:
-    """Callbacks that measure a training and write its figures.
+    """Callbacks that measure a training run and write its figures.
 
     Args:
-        setup: Training that is measured.
+        setup: Setup of the measured run.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -208,7 +208,7 @@ class Measurement:
 
 
 def end(trainer: Any) -> NoReturn:  # noqa: ANN401
-    """End a training and its loader at once, because the loader would keep the processor busy.
+    """End a run and its loader at once, because the loader would keep the processor busy.
 
     Raises:
         Measured: Always.
@@ -218,7 +218,7 @@ def end(trainer: Any) -> NoReturn:  # noqa: ANN401
 
 
 def run(setup: Setup) -> None:
-    """Measure a training and write its figures to ``figures.json`` in its folder."""
+    """Measure a training run and write its figures to ``figures.json`` in its folder."""
     measurement = Measurement(setup)
     without_label_caches()
     default = callbacks.default_callbacks

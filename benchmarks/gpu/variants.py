@@ -82,7 +82,7 @@ def run(setup: Setup) -> None:
 
 
 def prepare(setup: Setup) -> tuple[Any, dict[str, Any]]:
-    """Set up a training and load its first batch onto the device."""
+    """Set up a training run and load its first batch onto the device."""
     without_label_caches()
     config = TrainConfig(
         data=Path(setup.data),
@@ -127,7 +127,7 @@ def use_tf32(enabled: bool) -> None:
 
 
 def train_step(trainer: Any, batch: dict[str, Any], variant: Variant) -> None:  # noqa: ANN401
-    """Run a step like the trainers: network, loss, gradients, optimiser, weight average."""
+    """Run a step like the trainers: network, loss, gradients, optimiser, moving average."""
     bf16 = variant.precision == "bf16"
     with torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=bf16):
         loss, _ = trainer.model(batch)

@@ -14,11 +14,11 @@ WAIT_S = 5.0
 
 
 class WaitingProcess:
-    """Process that sets up a training and then waits for the signal to measure.
+    """Process that sets up a training run and then waits for the signal to measure.
 
     Args:
         module: Module of ``benchmarks.gpu`` that measures.
-        setup: Training to measure.
+        setup: Setup of the run to measure.
     """
 
     def __init__(self, module: str, setup: Setup) -> None:
@@ -32,7 +32,7 @@ class WaitingProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether the training is set up."""
+        """Whether the training run is set up."""
         return (self.out / "ready").exists()
 
     @property

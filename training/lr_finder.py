@@ -1,8 +1,8 @@
 """Learning-rate range test.
 
 A few steps are trained with a rate that rises from step to step, and the weights are discarded. The
-rate at which the loss falls fastest is suitable; rates slightly above that of the lowest loss are
-too high.
+rate at which the loss falls fastest is suitable; rates slightly above the rate with the lowest loss
+are too high.
 
 Source: Smith, https://arxiv.org/abs/1506.01186, section 3.3. The constant factor between rates, the
 smoothing, the end at four times the lowest loss and the tenth of the rate with the lowest loss

@@ -49,7 +49,7 @@ class SparseTaskAlignedAssigner(Assigner):
     the others are lower in proportion to their metric.
 
     The defaults are those of Ultralytics' loss; in training,
-    :class:`training.losses.detection.LossOptions` replaces them.
+    :class:`training.losses.detection.LossOptions` replaces these defaults.
     """
 
     topk: int = 10

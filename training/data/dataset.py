@@ -180,7 +180,7 @@ class ClassMasks:
         """Add ``class_mask``, bool, shape ``(B, C)``, unless every source labels all classes."""
         if self._is_needed:
             sources = torch.tensor([self._source_of[file] for file in batch["im_file"]])
-            device = batch["img"].device  # with several devices, that of this process
+            device = batch["img"].device  # with several devices, the device of this process
             # On a GPU the host would wait for an index from main memory.
             sources = sources.to(device, non_blocking=True)
             self._labelled = self._labelled.to(device)

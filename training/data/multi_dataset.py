@@ -29,8 +29,8 @@ class DatasetOptions:
     """Data sets to train on, and how they are combined.
 
     Raises:
-        ConfigError: A data set is a duplicate, the number of weights differs from that of the data
-            sets, or an option for several data sets is used with one.
+        ConfigError: A data set is a duplicate, the numbers of weights and data sets differ, or an
+            option for several data sets is used with one.
     """
 
     folders: tuple[Path, ...]

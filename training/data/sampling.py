@@ -83,6 +83,6 @@ def seed_draw(seed: int, number: int) -> None:
 
 
 def _seeds(seed: int, *position: int) -> tuple[int, int, int]:
-    """Return three 32-bit seeds, independent of those at other positions."""
+    """Return three 32-bit seeds, independent of the seeds at other positions."""
     a, b, c = np.random.SeedSequence((seed % 2**32, *position)).generate_state(3)
     return int(a), int(b), int(c)

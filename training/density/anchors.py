@@ -184,7 +184,7 @@ def _shares(n_points: Ints) -> CandidateShares | None:
 
 
 def _count_points(pairs: Candidates) -> tuple[int, int]:
-    """Count the points that are candidates of at least one symbol, and those of several symbols."""
+    """Count the points that are candidates of at least one symbol, and of several symbols."""
     points = np.sort(pairs.points)
     is_first = np.diff(points, prepend=-1) > 0
     return int(is_first.sum()), int((is_first[:-1] & ~is_first[1:]).sum())

@@ -1,7 +1,8 @@
 """Prediction of the number of symbols in a batch: in its fullest image, and in all images together.
 
-The former determines the memory of an assigner that pads every image to the fullest one, the latter
-that of an assigner that lists boxes. Both predictions follow from the observed symbols per image.
+The fullest image determines the memory of an assigner that pads all images to the same number of
+boxes, and the total determines the memory of an assigner that lists boxes. Both predictions follow
+from the observed symbols per image.
 
 Images may be drawn independently or once per epoch. The difference matters if a batch is a large
 part of the data: with 32 pages in batches of 32, every batch contains the fullest page.
@@ -39,7 +40,7 @@ def batch_max(n_symbols: ArrayLike, batch: int, images: ArrayLike | None = None)
 
     If F is the fraction of images with at most x symbols, the largest of ``batch`` independent
     images has at most x symbols with probability ``F(x) ** batch``. For images that occur once per
-    epoch, it is the hypergeometric probability of drawing no image with more than x symbols.
+    epoch, the probability is the hypergeometric one for drawing no image with more than x symbols.
 
     Args:
         n_symbols: Symbols per image, or per draw of an image, shape ``(N,)``.
@@ -70,8 +71,9 @@ def batch_sum(n_symbols: ArrayLike, batch: int, images: ArrayLike | None = None)
     """Predict the total number of symbols in a batch.
 
     For independent images, the distribution is the convolution of the counts with themselves. For
-    images that occur once per epoch it is computed exactly if there are few images; otherwise the
-    deviations of the convolution are reduced as for a sample from a finite population.
+    images that occur once per epoch, the distribution is computed exactly if there are few images;
+    otherwise the deviations of the convolution are reduced as for a sample from a finite
+    population.
 
     Args:
         n_symbols: Symbols per image, or per draw of an image, shape ``(N,)``.

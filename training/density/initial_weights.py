@@ -159,7 +159,7 @@ def starting_distances(head: Detect) -> Tensor:
 def _untrained_heads(
     names: Sequence[str], strides: Sequence[int], heads: HeadConfig | None, reg_max: int
 ) -> tuple[Detect, Detect, Tensor]:
-    """Build narrow heads that are initialised like those of any model.
+    """Build narrow heads that are initialised like the head of any model.
 
     Returns:
         Ultralytics' head, the head of ``omr train`` before its boxes are set to the sizes of the

@@ -34,8 +34,8 @@ def pipeline_stages(
         stored: Symbols per stored image, shape ``(I,)``.
         trained: Symbols per training image, shape ``(I,)``, as returned by
             :func:`training.density.simulated_augmentation.simulate_draws`.
-        pages: Pages of the conversion that made the data set; None if it is not known, or for
-            several data sets, to return only the last two stages.
+        pages: Pages of the conversion that made the data set; None if the conversion is not known,
+            or for several data sets, to return only the last two stages.
     """
     tiled = pages is not None and pages.are_cut
     return (

@@ -7,7 +7,7 @@ the point. The fraction of a class's boxes that some candidate anchor point can 
 IoU bounds the recall of any model at that IoU.
 
 A head without distance bins (``reg_max`` 1, as in yolo26) uses the output of its last convolution
-as distances, which may be negative and are unbounded: it can represent every box.
+as distances, which may be negative and are unbounded, so that such a head can represent every box.
 
 The best box of an anchor point moves each side as close to the true one as the range allows. Both
 the excess and the missing part then shrink, in x and in y, as the point approaches the centre of

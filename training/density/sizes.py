@@ -90,8 +90,8 @@ def least_scale(
         share: Fraction of a class's symbols that must reach it, 0 to 1.
 
     Returns:
-        Factor by name, for classes with symbols; at most 1 if they are large enough already, None
-        if no factor suffices because too many boxes have a side of 0.
+        Factor by name, for classes with symbols; at most 1 if the symbols are large enough already,
+        None if no factor suffices because too many boxes have a side of 0.
 
     Raises:
         ValueError: ``wanted_px`` is not positive, or ``share`` is not between 0 and 1.
@@ -123,8 +123,8 @@ def largest_tile(
 
     Returns:
         Tile side in pixels of the stored images by name, for classes with symbols. It is ``inf`` if
-        they are large enough without tiling, and 0 if too many boxes have a side of 0. If it is
-        less than ``imgsz``, tiles would have to be enlarged: larger images are needed instead.
+        the symbols are large enough without tiling, and 0 if too many boxes have a side of 0. If it
+        is less than ``imgsz``, tiles would have to be enlarged: larger images are needed instead.
 
     Raises:
         ValueError: ``share`` is not between 0 and 1.

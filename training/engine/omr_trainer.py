@@ -389,14 +389,14 @@ class OmrTrainer(DetectionTrainer):
         """Take a step once enough batches are gathered, or the epoch has no batches left.
 
         Ultralytics accumulates gradients too, but over fewer batches in the warm-up. Batches left
-        over at the end of an epoch join the first step of the next; after the last epoch they are
-        lost.
+        over at the end of an epoch join the first step of the next; after the last epoch these
+        batches are lost.
         """
         state = self.state
         state.batches_gathered += 1
         n_left = len(self.train_loader) - state.batches_done
         if state.batches_gathered < state.batches_per_step and n_left > 0:
-            self.tloss = on_host(self.tloss or {})  # a display would wait for each of them
+            self.tloss = on_host(self.tloss or {})  # a display would wait for each loss
             return
         state.batches_gathered = 0
         self.freezing.warm_up(self.epoch + (state.batches_done - 1) / len(self.train_loader))
@@ -417,6 +417,6 @@ class OmrTrainer(DetectionTrainer):
         return True
 
     def final_eval(self) -> None:
-        """Finish the run without another validation; that of the last epoch was enough."""
+        """Finish the run without an additional validation."""
         if distributed.is_first():
             finish_run(self.wdir)

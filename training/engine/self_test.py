@@ -125,9 +125,9 @@ def self_test(model: DetectionModel, batch: Mapping[str, Any]) -> SelfTest:
     """Compare bf16 with fp32 on one batch without changing the model.
 
     Both passes assign the boxes to the same points, and propagate the same gradient of the head's
-    outputs: that of the fp32 loss. With random weights, the smallest change of the scores selects
-    other points and changes the direction of the loss's gradient. With separate assignments and
-    gradients, the test would compare losses rather than networks.
+    outputs, computed from the fp32 loss. With random weights, the smallest change of the scores
+    selects other points and changes the direction of the loss's gradient. With separate assignments
+    and gradients, the test would compare losses rather than networks.
 
     Args:
         model: Model with its loss.

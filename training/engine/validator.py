@@ -78,7 +78,7 @@ class OmrValidator(DetectionValidator):
         super().gather_stats()
 
     def get_stats(self) -> dict[str, Any]:
-        """Compute the metrics and, if there are several sources, those of each source."""
+        """Compute the metrics, and also per source if there are several sources."""
         source_metrics = self._source_metrics() if len(self.multi_dataset.sources) > 1 else {}
         self.sources = []
         metrics: dict[str, Any] = super().get_stats()

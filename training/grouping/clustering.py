@@ -131,7 +131,7 @@ def balanced(points: Floats, clusters: Ints, n_clusters: int, least: int, most: 
         over, under = sizes > most, sizes < least
         if not (over.any() or under.any()):
             return clusters
-        # Oversized clusters give first, then those above the minimum.
+        # Oversized clusters give points first, then clusters above the minimum.
         gives = over if over.any() else sizes > least
         takes = under if under.any() else sizes < most
         price = distances - distances[np.arange(len(points)), clusters][:, None]  # (C, K)

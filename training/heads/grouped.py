@@ -97,7 +97,7 @@ class GroupedDetect(Detect):
     labels: tuple[tuple[int, ...], ...]
     config: HeadConfig
     gains: Tensor
-    """Loss weight of each class, which is that of its group, shape ``(C,)``."""
+    """Loss weight of each class, taken from its group, shape ``(C,)``."""
 
     def divide(self, labels: Labels, config: HeadConfig) -> None:
         """Clone the class branches of a single head for every group."""
@@ -203,7 +203,7 @@ def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
 
 
 def box_branches(head: Detect) -> Iterator[Any]:
-    """Yield the box branches of a head by level and group, then those of the NMS-free branch.
+    """Yield the box branches of a head by level and group, then the NMS-free box branches.
 
     Each branch is an ``nn.Sequential`` that ends with a convolution.
     """

@@ -160,7 +160,7 @@ def _best_combination(values: Tensor, weights: Tensor) -> list[int]:
     """
     n_levels, n_candidates, _ = values.shape
     last = values[-1]
-    # All pairs of the last two levels at once, in a loop over those of the levels before.
+    # All pairs of the last two levels at once, in a loop over the candidates of earlier levels.
     pair = torch.maximum(values[-2][:, None], last[None]) if n_levels > 1 else last[None]
     best, chosen = -math.inf, [0] * n_levels
     for first in itertools.product(range(n_candidates), repeat=max(n_levels - 2, 0)):

@@ -69,7 +69,7 @@ BRANCHES = "one2many", "one2one"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossOptions:
-    """Options of loss and label assignment; ``static`` ignores those after ``class_loss``.
+    """Options of loss and label assignment; ``static`` ignores the fields after ``class_loss``.
 
     Raises:
         ConfigError: A name is unknown.
@@ -116,7 +116,7 @@ class DetectionLoss:
 
     Args:
         model: Model with a ``Detect`` head and its ``args`` set. Its ``class_weights``, shape
-            ``(C,)``, are used if it has any.
+            ``(C,)``, are used if the model has any.
         tal_topk: Maximum number of anchor points a box selects, if the assigner has such a limit.
         tal_topk2: Maximum number of anchor points a box keeps; 1 for a head without NMS.
         options: Options of loss and label assignment.

@@ -66,7 +66,7 @@ def find_gpu(name: str) -> Gpu:
             ``A100-SXM4-40GB``; case, spaces and dashes do not matter.
 
     Raises:
-        ConfigError: The GPU is not in the table, or it has two memory sizes and the name does not
+        ConfigError: The GPU is not in the table, or has two memory sizes and the name does not
             specify one.
     """
     matches = [gpu for row, gpu in zip(_rows(), known_gpus(), strict=True) if _matches(row, name)]

@@ -48,7 +48,7 @@ class ProfiledStep:
     reserved_bytes: int
     """Peak of the memory that torch's CUDA allocator reserved; 0 on a CPU."""
     peak_phase: str
-    """Phase of the step with the peak; empty on a GPU, where it is not known."""
+    """Phase of the step with the peak; empty on a GPU, where the phase is not known."""
     peaks: dict[str, int]
     """Peak of each phase on a CPU; empty on a GPU."""
     pairs: int
@@ -161,7 +161,7 @@ class _Training:
         self.guard = NanGuard(cast("Any", self), steps_between_states=1) if spec.guard else None
 
     def count_pairs(self, labels: dict[str, Tensor], side: int) -> int:
-        """Count the candidate pairs of the boxes; ``side`` is that of the images in pixels."""
+        """Count the candidate pairs of the boxes; ``side`` is the image side in pixels."""
         counter = PairCounter.of_loss(self.spec.loss, self.model.stride.tolist())
         return counter.count(labels["bboxes"], (side, side))
 

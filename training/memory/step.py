@@ -23,8 +23,8 @@ KINDS = (
 KINDS_OF_CUDA = "allocator", "library"
 """Kinds of memory that only a GPU has."""
 PAIRS_PER_BOX = 8
-"""Assumed candidate pairs per box where they are not known. The dense scenes of
-benchmarks/results/assigner.md have 7.7: 38,163 for 5,000 boxes, 307,561 for 40,000."""
+"""Assumed number of candidate pairs per box where the actual number is not known. The dense scenes
+of benchmarks/results/assigner.md have 7.7: 38,163 for 5,000 boxes, 307,561 for 40,000."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,7 @@ def _of_many(spec: StepSpec) -> StepSpec:
     """Scale a step to the huge batch from whose tensor sizes all other batches are derived."""
     boxes = -(-spec.boxes // spec.batch)
     pairs = spec.boxes * PAIRS_PER_BOX if spec.pairs is None else spec.pairs
-    # Fake sizes are looked up by length: the list of pairs must be longer than that of boxes.
+    # Fake sizes are looked up by length: the list of pairs must be longer than the list of boxes.
     pairs = max(-(-pairs // spec.batch), boxes + 1) if boxes else 0
     if spec.device == "cuda":  # the list is processed in parts, each with whole pairs per image
         pairs = -(-pairs // PARTS) * PARTS

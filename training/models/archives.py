@@ -12,8 +12,8 @@ from pathlib import Path
 from class_maps import InputError
 
 DESCRIPTION_BYTES = 2**21
-"""Largest pickle of an archive, or header of a safetensors file; that of yolo12x, with its moving
-average and optimiser, has 0.8 MB."""
+"""Largest pickle of an archive, or header of a safetensors file; the pickle of yolo12x, with its
+moving average and optimiser, has 0.8 MB."""
 EXPANSION = 4
 """Largest ratio of an archive's content to its size; torch compresses nothing."""
 UNREADABLE = (

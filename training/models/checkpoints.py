@@ -54,7 +54,7 @@ from training.models.training_record import IMAGES, TrainingRecord, from_dict
 FORMAT = "omr-detector"
 VERSION = 1
 DEFAULT_IMGSZ = 640
-"""Side of the network input in pixels for weights that do not record theirs."""
+"""Side of the network input in pixels for weights that do not record it."""
 CHECKSUM = "sha256"
 """Key of the checksum in the description of a safetensors file; torch's archives have their own."""
 SUFFIXES = (".pt", ".safetensors")

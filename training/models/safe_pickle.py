@@ -60,7 +60,7 @@ def read_plain(file: Path) -> tuple[Any, set[str]]:
 
     Raises:
         pickle.UnpicklingError: The file uses a name that torch never allows. Other errors of
-            ``UNREADABLE``: it is not a file of torch.
+            ``UNREADABLE``: the file is not in torch's format.
     """
     names = torch.serialization.get_unsafe_globals_in_checkpoint(str(file))
     placeholders: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [

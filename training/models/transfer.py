@@ -196,7 +196,7 @@ def _inputs(branch: nn.Module) -> int:
 def _copies(
     source: DetectionModel, target: DetectionModel, names: Sequence[str], by_name: set[str]
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the values of each tensor of the target, and a mask of those that are copied."""
+    """Return the values of each tensor of the target, and a mask of the copied values."""
     source_state, target_state = source.state_dict(), target.state_dict()
     label_of = {name: label for label, name in source.names.items()}
     rows = torch.tensor([label_of.get(name, -1) for name in names])

@@ -37,7 +37,7 @@ def capture(trainer: UltralyticsTrainer) -> State:
     """Collect the state after an epoch.
 
     Returns:
-        State whose tensors are those of the trainer, not copies.
+        State that refers to the tensors of the trainer without copying them.
     """
     model = unwrap_model(trainer.model)
     criterion = vars(model.criterion)

@@ -54,10 +54,10 @@ def is_deterministic(device: torch.device, *, requested: bool) -> bool:
 def exact_fp32() -> Iterator[None]:
     """Compute fp32 convolutions on CUDA in full precision instead of TF32.
 
-    By default torch rounds the inputs of fp32 convolutions to the 10 bits of TF32 on Ampere and
-    newer GPUs, but not those of matrix products. Training in fp32 keeps that default, which is
-    faster. Prediction and validation use this context, so that scores agree to within rounding
-    across GPUs, and with a CPU. Inside this context, torch >= 2.9 raises an error where
+    By default torch rounds the inputs of fp32 convolutions, but not of matrix products, to the 10
+    bits of TF32 on Ampere and newer GPUs. Training in fp32 keeps that default, which is faster.
+    Prediction and validation use this context, so that scores agree to within rounding across GPUs,
+    and with a CPU. Inside this context, torch >= 2.9 raises an error where
     ``torch.backends.cudnn.allow_tf32`` is read.
     """
     cudnn: Any = torch.backends.cudnn

@@ -10,7 +10,7 @@ from converters.tally import Tally, count
 
 
 def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None) -> dict[str, Any]:
-    """Count the symbols of each class in a data set, and those that the class map drops.
+    """Count the symbols of each class in a data set, and the symbols that the class map drops.
 
     Args:
         class_map: Class map to apply.

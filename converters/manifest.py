@@ -255,7 +255,7 @@ class Manifest:
 
     @property
     def options(self) -> OptionsEntry | None:
-        """Options of the conversion; None if they are incomplete or malformed.
+        """Options of the conversion; None if incomplete or malformed.
 
         The options only serve to recommend commands, so a malformed part is not an error.
         """

@@ -25,8 +25,7 @@ def reproduce_command(manifest: Manifest, out: Path, tile: int) -> str | None:
         tile: Side of the new tiles in pixels.
 
     Returns:
-        The command; None if the manifest is incomplete, or its class map is not one of those that
-        come with omr.
+        The command; None if the manifest is incomplete, or its class map does not come with omr.
     """
     recorded, options = manifest.class_map, manifest.options
     if (

@@ -194,7 +194,7 @@ class _Pieces:
     """Pieces to choose from, and the files that are not used."""
 
     usable: list[Piece] = field(default_factory=list)
-    """Pieces; empty if they are composed."""
+    """Pieces to choose from; empty if pieces are composed."""
     failures: dict[str, str] = field(default_factory=dict)
     """Reason by name for each unusable file."""
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -239,7 +239,7 @@ def _read_files(found: ScoreFiles, workers: int) -> _Pieces:
 
 
 def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[Piece, ...]]:
-    """Divide the pieces into those of the held-out pages (True) and those of the others."""
+    """Divide the pieces into pieces for held-out pages (True) and pieces for all other pages."""
     if not pieces:
         return {True: (), False: ()}
     order = shuffled({str(piece.work) for piece in pieces}, options.page.seed)

@@ -48,7 +48,7 @@ class Look:
     fade: float
     """Fraction of ink missing where the print is weakest."""
     ink: float
-    """Reflectance of full ink, as a fraction of that of the paper."""
+    """Reflectance of full ink, as a fraction of the reflectance of the paper."""
     paper: float
     """Grey level of the paper."""
     grain: float

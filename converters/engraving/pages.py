@@ -156,7 +156,7 @@ def page_staff_space(drawing: svg.Drawing, warp: warping.Warp) -> float:
 
     Args:
         drawing: Page with at least one staff, before it is warped.
-        warp: Map from the points of the page to those of its picture.
+        warp: Map from the points of the page to the points of its picture.
 
     Returns:
         Median in pixels.

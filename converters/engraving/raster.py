@@ -134,7 +134,7 @@ def _fill(outlines: Sequence[Outline], width: int, height: int) -> Grey:
 
 @lru_cache
 def _greys() -> Grey:
-    """Tabulate the grey level of every optical depth up to that of full ink."""
+    """Tabulate the grey level of every optical depth up to full ink."""
     depths = np.arange(FULL_DEPTH * DEPTH_UNIT + 1) / DEPTH_UNIT
     greys: Grey = np.rint(255 * np.exp(-depths)).astype(np.uint8)
     return greys
@@ -213,7 +213,7 @@ def _depths(pieces: _Pieces, height: int, width: int) -> NDArray[np.int32]:
 
 
 def _cells(pieces: _Pieces, width: int) -> tuple[Ints, Floats, Floats]:
-    """Cut pieces at every column and sum those of each pixel, in order of pixels.
+    """Cut pieces at every column and sum the pieces of each pixel, in order of pixels.
 
     Returns:
         Index of the pixel in rows of ``width + 1`` pixels (the last column takes edges that end

@@ -95,7 +95,7 @@ def _symbol(part: SymbolPart, staff: Staff | None, ids: tuple[str, ...]) -> Symb
 
 
 def _id(shape: Shape) -> str:
-    """Return the id of the nearest group that has one; for a notehead, that of its note."""
+    """Return the id of the nearest group that has one; for a notehead, the id of its note."""
     return next((group.id for group in shape.group.up() if group.id), "")
 
 

@@ -16,7 +16,7 @@ from converters.engraving import smufl
 from converters.engraving.music.decoration import decorate
 
 REFERENCE_WIDTH = 1960
-"""Page width in pixels to which staff sizes refer: that of most pages of DeepScoresV2."""
+"""Page width in pixels to which staff sizes refer: the width of most DeepScoresV2 pages."""
 STAFF_SPACE_PX = (10.5, 18.5)
 """Smallest and largest staff space in pixels on a page of the reference width."""
 LEAST_STAFF_SPACE_PX = 6.0

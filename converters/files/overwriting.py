@@ -63,7 +63,7 @@ def check_files(
     Args:
         files: Output files, all in one folder.
         force: Whether the user allows replacing existing files.
-        inputs: Files that are never replaced because they are read.
+        inputs: Input files, which are never replaced.
         exclusive: Refuse a folder that contains other files.
 
     Raises:

@@ -40,13 +40,13 @@ from converters.page import Page
 from converters.tally import Tally
 
 MAX_GAP_PX = 20.0
-"""Largest plausible difference between a_bbox and the bounds of o_bbox; it is about 1 px, and up to
-14.5 px for rotated symbols."""
+"""Largest plausible difference between a_bbox and the bounds of o_bbox; usual differences are about
+1 px, and up to 14.5 px for rotated symbols."""
 MAX_GAP_FRACTION = 0.001
 """Fraction of annotations beyond MAX_GAP_PX from which a file is rejected."""
 STAFF = "staff"
 FULL_NOTEHEAD = re.compile(r"notehead(?!.*(Small|DoubleWhole))")
-"""Noteheads whose height is that of a staff space."""
+"""Noteheads as high as a staff space."""
 
 
 def recognises(path: Path) -> bool:

@@ -112,7 +112,7 @@ def image_folder(path: Path, images: Iterable[PurePosixPath]) -> Path:
 
     Returns:
         The image folder in the layout of DeepScoresV2, COCO or ``omr convert``, whichever contains
-        the image; that of DeepScoresV2 if none does.
+        the image; the layout of DeepScoresV2 if none does.
     """
     folder, first = path.parent, next(iter(images), PurePosixPath())
     candidates = [folder / "images", folder, folder.parent / "images" / split_of(path)]

@@ -304,7 +304,7 @@ class YoloSplit:
             yield page if clip else self._inside(page)
 
     def _inside(self, page: Page) -> Page:
-        """Clip boxes that rounding moved beyond the image; reject those further outside."""
+        """Clip boxes that rounding moved beyond the image; reject boxes further outside."""
         size = np.array([page.width, page.height] * 2, np.float64)
         boxes_xyxy = np.clip(page.boxes_xyxy, 0, size)
         if (outside := (np.abs(boxes_xyxy - page.boxes_xyxy) > ROUNDING * size).any(axis=1)).any():

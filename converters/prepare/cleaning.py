@@ -1,4 +1,4 @@
-"""Cleaning of labels: repair or removal of those that would mislead training, with a count of each.
+"""Cleaning of labels: repairs or removes labels that would mislead training, and counts them.
 
 Shapes: N symbols of a page.
 """

@@ -17,7 +17,7 @@ from converters.page import Page, Placement
 
 LONG_SIDE_FRACTION = 0.25
 """Fraction of the tile's side. If tiles overlap by less, symbols longer than this fraction count as
-long, instead of those longer than the overlap."""
+long, instead of symbols longer than the overlap."""
 
 
 def default_overlap(size: int) -> int:

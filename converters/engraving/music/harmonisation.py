@@ -84,7 +84,7 @@ _Notes = tuple[Pitch | None, ...]
 def _voice(
     slots: Sequence[Slot], chords: Sequence[tuple[Chord, VoicingRules]], wishes: list[Costs]
 ) -> tuple[list[_Notes], list[int]]:
-    """Voice the chords; also return the indices of those that could not be voiced.
+    """Voice the chords; also return the indices of chords that could not be voiced.
 
     Parallel fifths from beat to beat are only detected afterwards. The chord to which they lead is
     then voiced differently, by adding a cost to ``wishes``.

@@ -54,7 +54,7 @@ class ScoreLayout:
 
 @dataclass(kw_only=True, slots=True)
 class MeiPiece:
-    """A piece as it is written to MEI."""
+    """A piece in the form in which it is written to MEI."""
 
     title: str
     layout: ScoreLayout

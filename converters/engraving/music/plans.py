@@ -45,7 +45,7 @@ class Phrase:
     key: Key
     """Key in which the phrase ends."""
     home: Key
-    """Key in which the phrase starts: that of its section."""
+    """Key in which the phrase starts, which is the key of its section."""
     cadence: Cadence
     slots: tuple[Slot, ...]
     """Positions of its chords; onsets are relative to the start of the piece."""

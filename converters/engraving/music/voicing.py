@@ -219,7 +219,7 @@ def _perfect(midi: Ints) -> NDArray[np.int32]:
 
 @lru_cache(maxsize=1)
 def _moved_pairs() -> NDArray[np.int32]:
-    """Map the bit set of moving voices to that of the pairs in which both voices move."""
+    """Map the bit set of moving voices to the bit set of pairs in which both voices move."""
     table = np.zeros(16, np.int32)
     for moved in range(16):
         for pair, (upper, lower) in enumerate(_PAIRS):

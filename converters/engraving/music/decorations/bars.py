@@ -65,9 +65,10 @@ class MeiBar:
     clefs: dict[str, Clef]
     """Clefs by the ``n`` of their staves."""
     fifths: int | None
-    """Sharps of the key signature, negative for flats; None if it varies or is irregular."""
+    """Sharps of the key signature, negative for flats; None if the signature varies or is
+    irregular."""
     metre: MeiMetre | None
-    """Time signature; None if it is missing or not a single fraction."""
+    """Time signature; None if missing or not a single fraction."""
 
 
 @dataclass(slots=True)

@@ -37,7 +37,7 @@ class Lane:
     measure: Element
     staff: str
     sides: tuple[Side, ...]
-    """Sides of its marks: both if it is alone on its staff, otherwise the outer one."""
+    """Sides for marks: both if the lane is alone on its staff, otherwise the outer side."""
     is_vocal: bool
     """Whether the lane has lyrics."""
     spots: list[Spot]

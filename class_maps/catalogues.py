@@ -29,8 +29,8 @@ class Catalogue:
 
     categories: tuple[Category, ...] = ()
     aliases: dict[str, dict[str, str]]
-    """Canonical name of each alternative spelling, such as that of a pre-release, by annotation
-    set."""
+    """Canonical name of each alternative spelling, such as the spelling of a pre-release, by
+    annotation set."""
 
     @property
     def annotation_sets(self) -> tuple[str, ...]:

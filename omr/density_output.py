@@ -173,7 +173,7 @@ def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
         f"{assigner_share} of the memory",
         to=to,
     )
-    # If omr train itself does not fit, the assigner of Ultralytics needs no line of its own.
+    # If omr train itself does not fit, the assigner of Ultralytics needs no separate line.
     if total > gpu.usable_bytes:
         note(f"out of memory on {gpu.name}: total: {_mib(total)} MiB")
     elif total_with_dense > gpu.usable_bytes:

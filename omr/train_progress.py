@@ -1,7 +1,7 @@
 """Progress of ``omr train`` on stderr.
 
-On a terminal it is a table with a row per epoch, whose last row is updated in place. Elsewhere
-every epoch is a line, and a longer epoch has a line every ten seconds.
+On a terminal, progress is a table with a row per epoch, whose last row is updated in place.
+Elsewhere every epoch is a line, and a longer epoch has a line every ten seconds.
 """
 
 import time

@@ -46,7 +46,7 @@ class Declaration:
     separator: str = ","
     """Separator of a list's elements in a flag."""
     example: str = ""
-    """Example of a list as it is written in a flag."""
+    """Example of a list as written in a flag."""
     flag: bool = True
     """Whether the setting has an option on the command line."""
     in_file: bool = True
@@ -64,7 +64,7 @@ class Setting:
 
     name: str
     hint: Any
-    """Type of the value as it is annotated."""
+    """Type of the value as annotated."""
     type: Any
     """Type of the value, or of an element if the value is a list."""
     is_list: bool

@@ -14,7 +14,7 @@ from settings.training import TrainingSettings
 def read_settings(file: Path) -> dict[str, Any]:
     """Read the settings that a YAML file contains.
 
-    Relative paths stay as they are written, so they refer to the working directory.
+    Relative paths are kept unchanged, so they refer to the working directory.
 
     Args:
         file: YAML file that maps names of settings to values; ``data`` may be a list of data sets.

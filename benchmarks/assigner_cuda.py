@@ -29,7 +29,7 @@ def added_mb(call: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def counts(call: Callable[[], object]) -> dict[str, int]:
-    """Count the kernels, synchronisations and copies of a call, less those of the profiler."""
+    """Count the kernels, synchronisations and copies of a call, without those of the profiler."""
     _profiled(call)  # the first use of the profiler and the kernels has additional events
     events, of_profiler = _profiled(call), _profiled(lambda: None)
     return {kind: events[kind] - of_profiler[kind] for kind in KINDS}

@@ -55,7 +55,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TooLarge:
-    """A task that was not measured because it needs too much memory."""
+    """A task that was not measured because it would need too much memory."""
 
     gb: float
     """Estimated memory; the limit if the task was tried and failed."""

@@ -1,4 +1,4 @@
-"""How soon small symbols are learned from scratch, with stock options and with those of omr.
+"""How soon small symbols are learned from scratch, with stock options and with omr's options.
 
     python -m benchmarks.cold_start DATA --steps 160 240 --imgsz 320 --batch 8
 

@@ -111,7 +111,7 @@ def spec_of(model: str, imgsz: int, precision: str, batch: int, device: str) -> 
         precision=precision,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type]
         boxes=BOXES * batch,
-        guard=False,  # it would be half of a small step
+        guard=False,  # the guard would be half of a small step
     )
 
 

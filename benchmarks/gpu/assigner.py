@@ -135,7 +135,7 @@ def goals(
         on_gpu: Whether they were measured on a GPU.
 
     Yields:
-        Target, figure and whether it is met; None if it was not measured.
+        Target, figure and whether the target is met (None if it was not measured).
     """
 
     def ratio(case: str, tasks: tuple[str, str], field: str) -> float | None:

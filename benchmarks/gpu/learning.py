@@ -31,7 +31,7 @@ END_S = 5.0
 MAX_WORKERS = 16
 MAX_WEIGHTS_MIB = 16
 WORST_CLASSES = 10
-"""Number of classes to list, those that reduce the instance-weighted AP50 most."""
+"""Number of classes to list: the classes that reduce the instance-weighted AP50 most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

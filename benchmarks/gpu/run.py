@@ -27,7 +27,7 @@ SMALL_TOTAL_S = 240
 MARGIN_S = 10
 """Seconds reserved for the end of the run."""
 GRACE_S = 5
-"""Seconds between terminating and killing a step, and then until it is abandoned."""
+"""Seconds between terminating and killing a step, and between killing and abandoning it."""
 SPARE_S = {"tests": 15}
 """Seconds that a step needs to end by itself; default: ``GRACE_S``."""
 PERIOD_S = 5.0

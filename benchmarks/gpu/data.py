@@ -53,7 +53,7 @@ class Amounts:
     staff_space: int
     """Staff space of the tiles in pixels; a smaller value gives fewer tiles."""
     whole: int
-    """Number of different whole pages, the fuller half of the engraved ones."""
+    """Number of different whole pages, the fuller half of the engraved pages."""
     whole_copies: int
     """Files per whole page, so that an epoch has enough batches for every loader process."""
     coco_like: int

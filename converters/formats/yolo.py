@@ -170,7 +170,7 @@ class LabelledImage:
     rows: np.ndarray[Any, np.dtype[np.float64]]
     """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
     content: bytes
-    """Bytes of the label file; empty without one."""
+    """Bytes of the label file; empty without a label file."""
 
     def fingerprint(self) -> bytes:
         """Return the image's name and size in bytes and the content of its label file."""
@@ -335,7 +335,7 @@ def _label_path(image: Path) -> Path:
 
 
 def _label_content(image: Path) -> bytes:
-    """Read the label file of an image; empty without one."""
+    """Read the label file of an image; empty without a label file."""
     try:
         return _label_path(image).read_bytes()
     except FileNotFoundError:

@@ -16,7 +16,7 @@ STAFF_SPACE = 12
 PAGES = 120
 """Pages to engrave: tiles for three epochs. More pages teach more than more epochs."""
 SIZE = "1960x1500"
-"""Size of an engraved page in pixels, lower than a sheet so that less of it stays empty."""
+"""Size of an engraved page in pixels, lower than a sheet of paper, so that less stays empty."""
 VAL = 0.12
 """Fraction of the works to hold out."""
 FEWEST_PAGES = math.ceil(1 / VAL)

@@ -66,13 +66,13 @@ class CandidatePairs:
 
     @property
     def boxes_xyxy(self) -> Tensor:
-        """True box of each pair in pixels, float32, shape ``(P, 4)``."""
+        """Ground-truth box of each pair in pixels, float32, shape ``(P, 4)``."""
         return self.targets.boxes_xyxy.float().index_select(0, self.gts)
 
     def similarities(
         self, measure: Similarity | SimilarityByClass, pred_boxes_xyxy: Tensor
     ) -> Tensor:
-        """Compare the true box of each pair with the predicted one.
+        """Compare the ground-truth box of each pair with the predicted box.
 
         Args:
             measure: Similarity of two boxes, one for all classes or one per class.

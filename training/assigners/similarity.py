@@ -1,4 +1,4 @@
-"""Similarity of true and predicted boxes, also for thin boxes that do not overlap.
+"""Similarity of ground-truth and predicted boxes, also for thin boxes that do not overlap.
 
 The task-aligned assigner ranks anchor points by ``score^.5 * similarity^6``. Its usual similarity,
 CIoU, is 0 as soon as a predicted box misses a stem by the stem's width, or has a different shape.
@@ -10,7 +10,7 @@ The similarity also becomes the target score and the weight in the box loss. A d
 predicted box starts at the size of a notehead has a similarity of 0.04, which is negligible on a
 page of noteheads. So the best anchor points of every symbol get a minimum score.
 
-Shapes: P pairs of a true and a predicted box, C classes.
+Shapes: P pairs of a ground-truth and a predicted box, C classes.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ from ultralytics.utils.metrics import bbox_iou
 from settings.training import SimilarityName
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
-"""Function from true and predicted boxes in pixels, ``(P, 4)`` each, to non-negative values,
-``(P,)``."""
+"""Function from ground-truth and predicted boxes in pixels, ``(P, 4)`` each, to non-negative
+values, ``(P,)``."""
 
 NWD_WEIGHT = 0.5
 """Weight of NWD, combined with CIoU: predictions with a higher CIoU are ranked by CIoU alone."""
@@ -40,7 +40,7 @@ def iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     """Compute the intersection over union.
 
     Args:
-        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: Ground-truth boxes in pixels, shape ``(P, 4)``.
         pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
@@ -54,7 +54,7 @@ def ciou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     """Compute the complete IoU, with negative values clamped to 0.
 
     Args:
-        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: Ground-truth boxes in pixels, shape ``(P, 4)``.
         pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
@@ -68,12 +68,12 @@ def nwd(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     """Compute the similarity by normalised Wasserstein distance (NWD).
 
     Args:
-        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: Ground-truth boxes in pixels, shape ``(P, 4)``.
         pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
         ``exp(-d / k)``, 0 to 1, shape ``(P,)``, where d is the Wasserstein distance of the boxes as
-        Gaussians, and k half the diagonal of the true box.
+        Gaussians, and k half the diagonal of the ground-truth box.
 
     Source: A Normalized Gaussian Wasserstein Distance for Tiny Object Detection,
     https://arxiv.org/abs/2110.13389, equations 5 and 8, with k per box.
@@ -92,7 +92,7 @@ def ciou_nwd(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     """Compute the larger of CIoU and weighted NWD, which is above 0 for disjoint boxes too.
 
     Args:
-        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: Ground-truth boxes in pixels, shape ``(P, 4)``.
         pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:
@@ -110,7 +110,7 @@ def dilated_iou(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
     of their dilated boxes.
 
     Args:
-        gt_boxes_xyxy: True boxes in pixels, shape ``(P, 4)``.
+        gt_boxes_xyxy: Ground-truth boxes in pixels, shape ``(P, 4)``.
         pred_boxes_xyxy: Predicted boxes in pixels, shape ``(P, 4)``.
 
     Returns:

@@ -68,8 +68,8 @@ class SparseDropIn(TaskAlignedAssigner):
             pd_bboxes: Predicted boxes, xyxy in pixels, shape ``(B, A, 4)``.
             anc_points: Anchor points in pixels, shape ``(A, 2)``, sorted by level (in the order of
                 the constructor's strides), row and column.
-            gt_labels: Classes of the true boxes, shape ``(B, G, 1)``.
-            gt_bboxes: True boxes, xyxy in pixels, shape ``(B, G, 4)``.
+            gt_labels: Classes of the ground-truth boxes, shape ``(B, G, 1)``.
+            gt_bboxes: Ground-truth boxes, xyxy in pixels, shape ``(B, G, 4)``.
             mask_gt: Nonzero for real boxes, 0 for padding, shape ``(B, G, 1)``.
 
         Returns:

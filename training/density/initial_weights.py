@@ -204,7 +204,7 @@ def _weights_by_label(
     """Match the median box of each class with an untrained head.
 
     Args:
-        head: Head with one or several groups.
+        head: Head with one or more groups.
         scores: Initial class probabilities, shape ``(L, C)``.
         sizes: Median sizes of the classes with symbols.
         options: Assignment options.

@@ -1,6 +1,7 @@
 """Validation during training, on all images, without a time limit, for labelled classes only.
 
-Shapes: B images of a batch, C classes, A anchor points, N predictions, G true boxes, T thresholds.
+Shapes: B images of a batch, C classes, A anchor points, N predictions, G ground-truth boxes, T
+thresholds.
 """
 
 import itertools

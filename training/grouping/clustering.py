@@ -147,7 +147,7 @@ def _check(n: int, n_clusters: int) -> None:
 
 
 def _centres(points: Floats, n_clusters: int, rng: np.random.Generator | None) -> Floats:
-    """Choose initial centres: the farthest points, or random ones weighted by squared distance."""
+    """Choose initial centres: the farthest points, or a sample weighted by squared distance."""
     nearest = ((points - points.mean(axis=0)) ** 2).sum(axis=1)  # (C,)
     chosen: list[int] = []
     for _ in range(n_clusters):

@@ -224,7 +224,7 @@ def clones_towers(branch: nn.Sequential, config: HeadConfig) -> bool:
 
 
 def widen_towers(head: Detect, channels: int) -> None:
-    """Replace the class branches of a single head by new ones of another width.
+    """Replace the class branches of a single head with new branches of another width.
 
     Ultralytics derives the width from the number of classes, so that weights for other classes may
     have another width. The last layers keep their bias, and with it the initial class frequencies.

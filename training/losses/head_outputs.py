@@ -48,7 +48,7 @@ class HeadOutputs:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Numbers of images times groups, anchor points and classes: B * G, A and C."""
+        """Number of images times groups (B * G), of anchor points (A) and of classes (C)."""
         n_images, n_classes, n_points = self.logits.shape
         return n_images * self.n_groups, n_points, n_classes
 

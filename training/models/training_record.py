@@ -132,7 +132,7 @@ def _text(value: object) -> str:
 
 
 def preparation(manifest: Manifest) -> Preparation | None:
-    """Return how the images of a data set were prepared; None without a record of it.
+    """Return how the images of a data set were prepared; None if this is not recorded.
 
     Raises:
         InputError: The class map in the manifest is malformed.

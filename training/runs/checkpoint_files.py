@@ -23,7 +23,7 @@ def save_epoch(trainer: UltralyticsTrainer, state: RunState, *, guard: dict[str,
     Args:
         trainer: Trainer after an epoch.
         state: State of the run.
-        guard: History of the guard against non-finite losses; empty without one.
+        guard: History of the guard against non-finite losses; empty without a guard.
 
     Raises:
         ConfigError: The weights cannot be written, for example because the disk is full.

@@ -20,9 +20,9 @@ class Scene:
     pen: Pen
     rng: random.Random
     home: MeiBar
-    """Bar after the new ones."""
+    """Bar after the new bars."""
     before: MeiBar
-    """Bar before the new ones."""
+    """Bar before the new bars."""
     elements: list[Element] = field(default_factory=list)
     """Measures, and ``scoreDef`` elements before measures that change key or metre."""
     _metre: MeiMetre | None = None

@@ -78,7 +78,7 @@ def suggest_heads(
         conflict_files: Lists of easily confused classes; only for ``anti-confusion``.
         out: Head config to write, a YAML file; None to write none.
         force: Overwrite ``out``.
-        track: Wrapper of the pages that shows progress.
+        track: Wrapper around the pages that shows progress.
 
     Raises:
         ConfigError: The options contradict each other or do not fit the data set, or ``out`` must

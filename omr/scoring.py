@@ -130,7 +130,7 @@ def score_model(
         out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
         trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite a report in ``out``.
-        track: Wrapper of the predicted pages that shows progress.
+        track: Wrapper around the predicted pages that shows progress.
 
     Raises:
         ConfigError: ``conf`` is out of range, ``out`` contains a report and ``force`` is not set,
@@ -208,7 +208,7 @@ def _predictions(
         truths: Ground truth of the split.
         weight_names: Names of the weights' classes, length K.
         data_names: Names of the data set's classes, length C.
-        track: Wrapper of the predicted pages that shows progress.
+        track: Wrapper around the predicted pages that shows progress.
     """
     ignored_classes = tuple(name for name in weight_names if name not in data_names)
     max_det = suggested_max_det(max(len(page.labels) for page in truths))

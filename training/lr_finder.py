@@ -107,7 +107,7 @@ def find_rate(
     Args:
         config: Configuration of the training run that needs a learning rate.
         force: Whether to replace the files of an earlier test; other files are never replaced.
-        track: Wrapper of the rates that shows progress.
+        track: Wrapper around the rates that shows progress.
 
     Raises:
         ConfigError: The folder is not free, there are several devices, or the training run could
@@ -147,7 +147,7 @@ def range_test(
     Args:
         step: Function that takes one step at a learning rate and returns the loss before it.
         rates: Learning rate of each step.
-        track: Wrapper of the rates that shows progress.
+        track: Wrapper around the rates that shows progress.
 
     Raises:
         ConfigError: The first loss is already NaN or Inf.

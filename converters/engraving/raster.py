@@ -60,9 +60,9 @@ class _Edges:
     """Edges of contours, flipped to point downwards."""
 
     x: Floats
-    """Start and end, clipped to the width of the page, shape ``(2, E)``, pixels."""
+    """Start and end in pixels, clipped to the width of the page, shape ``(2, E)``."""
     y: Floats
-    """Start and end with ``y[0] < y[1]``, possibly off the page, shape ``(2, E)``, pixels."""
+    """Start and end in pixels with ``y[0] < y[1]``, possibly off the page, shape ``(2, E)``."""
     turn: Floats
     """1 where the contour goes down, -1 where it goes up, shape ``(E,)``."""
     owner: Ints
@@ -74,7 +74,7 @@ class _Pieces:
     """Pieces of edges, each within one row of a band."""
 
     x: Floats
-    """Start and end, shape ``(2, P)``, pixels."""
+    """Start and end in pixels, shape ``(2, P)``."""
     turn: Floats
     """Change of the winding number of the pixels to the right, shape ``(P,)``."""
     row: Ints

@@ -136,7 +136,7 @@ def _pedal(shape: Shape, staves: Staves) -> Classification | None:
 
 
 def _arpeggio(shape: Shape, staves: Staves) -> Classification | None:
-    """Classify the glyphs of a wavy line; without glyphs, it is the bracket of a non-arpeggio."""
+    """Classify the glyphs of a wavy line; a line without glyphs is a non-arpeggio bracket."""
     category = "arpeggiato" if shape.kind == "glyph" else categories.OTHER
     return Classification(category=category, key=shape.group)
 

@@ -162,7 +162,7 @@ def _ends(beam: Shape) -> tuple[Points, Points]:
 
 
 def _hairpin(shapes: list[Shape], staff: Staff | None) -> list[SymbolPart]:
-    """Classify a hairpin: a crescendo opens to the right; across systems it is two lines."""
+    """Classify a hairpin: a crescendo opens to the right; a hairpin across systems is two lines."""
     points = np.concatenate(
         [s.outline.points_xy if s.path_xy is None else s.path_xy for s in shapes]
     )

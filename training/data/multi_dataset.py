@@ -150,7 +150,7 @@ class MultiDataset:
 
         Args:
             files: Image files; the sampler yields indices into this list.
-            seed: Seed of the order.
+            seed: Seed of the random order.
             rank: Rank of this process.
             n_ranks: Number of devices.
         """
@@ -265,7 +265,7 @@ class WeightedSampler:
     Args:
         members: Indices of the images of each source.
         weights: Sampling weight of each source; only their ratios matter.
-        seed: Seed of the order.
+        seed: Seed of the random order.
         rank: Number of this device.
         n_ranks: Number of devices; their images are disjoint.
     """

@@ -51,7 +51,7 @@ class ClassAnchors:
     name: str
     count: int
     candidates: CandidateShares | None
-    """Shares under the assigner's rule, where a short side counts as one stride of level 2."""
+    """Shares under the assigner's rule, by which a short side counts as one stride of level 2."""
     inside: CandidateShares | None
     """Shares if only points inside a symbol were candidates, as in Ultralytics 8.3."""
 

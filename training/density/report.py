@@ -75,7 +75,7 @@ class DensityAnalysis:
         return self.spec.precision
 
     def report(self) -> DensityReport:
-        """Return the figures that are shown and printed."""
+        """Return the density report, with the figures to show and print."""
         config, labels = self.config, self.labels
         order = sorted(range(len(labels.names)), key=lambda label: -labels.sizes[label].count)
         return DensityReport(

@@ -70,7 +70,7 @@ def sizes_of(rows: Sequence[Mapping[str, Any]], imgsz: int) -> tuple[ClassSize, 
         rows: Labels of each image: ``shape``, height and width; ``cls``, shape ``(N, 1)``; and
             ``bboxes``, shape ``(N, 4)``, with width and height as fractions of the image in the
             last two columns.
-        imgsz: Pixels to which the longer side of an image is resized.
+        imgsz: Length in pixels to which the longer side of an image is resized.
     """
     sides = np.array([row["shape"][::-1] for row in rows], dtype=np.float64)  # width, height
     factors = sides * imgsz / sides.max(axis=1, keepdims=True)

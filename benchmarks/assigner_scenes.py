@@ -84,7 +84,7 @@ class Scene:
     pred_scores: Tensor
     """Probabilities, shape ``(B, A, C)``."""
     pred_boxes_xyxy: Tensor
-    """Pixels, shape ``(B, A, 4)``."""
+    """Predicted boxes in pixels, shape ``(B, A, 4)``."""
 
     def to(self, device: str) -> "Scene":
         """Copy everything to a device."""

@@ -29,7 +29,7 @@ _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
-"""Shape ``(height, width)`` or, for colour images, ``(height, width, 3)`` in BGR order."""
+"""Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
 
 
 def check_size(path: Path, width: int, height: int) -> None:

@@ -24,9 +24,9 @@ def measure(staves_xyxy: Boxes, corners: Boxes, noteheads_xyxy: Boxes) -> float 
     decides which of the staves have five lines.
 
     Args:
-        staves_xyxy: Boxes of all staves, shape ``(S, 4)``, pixels.
-        corners: Corners of their oriented boxes, shape ``(S, 4, 2)``, pixels.
-        noteheads_xyxy: Boxes of full-size noteheads, shape ``(N, 4)``, pixels.
+        staves_xyxy: Boxes of all staves in pixels, shape ``(S, 4)``.
+        corners: Corners of the oriented boxes of the staves in pixels, shape ``(S, 4, 2)``.
+        noteheads_xyxy: Boxes of full-size noteheads in pixels, shape ``(N, 4)``.
 
     Returns:
         Staff space in pixels; None without a staff of five lines.

@@ -12,7 +12,7 @@ import numpy as np
 from converters.images import Pixels
 
 WIDTH, HEIGHT = 640, 480
-"""Most common size in COCO, pixels."""
+"""Most common image size in COCO, in pixels."""
 N_CLASSES = 80
 MEAN_OBJECTS = 7.3
 """Objects per image in COCO: 860,001 in 118,287 images of train2017."""

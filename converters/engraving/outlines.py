@@ -24,7 +24,7 @@ class Outline:
     """
 
     points_xy: Points
-    """Vertices ``(x, y)`` of all contours, concatenated, shape ``(N, 2)``, pixels."""
+    """Vertices ``(x, y)`` of all contours in pixels, concatenated, shape ``(N, 2)``."""
     lengths: NDArray[np.int64]
     """Number of points of each contour, at least 3, shape ``(K,)``; they sum to N."""
 

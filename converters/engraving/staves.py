@@ -31,7 +31,7 @@ class Staff:
     """Index of the staff on the page, from the top, from 0."""
     system: SvgGroup | None
     lines_y: Points
-    """Centre of each line, from the top, shape ``(L,)``, pixels."""
+    """Centre of each line in pixels, from the top, shape ``(L,)``."""
     x0: float
     x1: float
     space: float

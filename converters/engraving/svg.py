@@ -76,7 +76,7 @@ class Shape:
     scale: float = 1.0
     """Pixels per unit of a glyph."""
     path_xy: Points | None = None
-    """Centre line of a line or polyline, shape ``(N, 2)``, pixels."""
+    """Centre line of a line or polyline in pixels, shape ``(N, 2)``."""
     width: float = 0.0
     """Width of a line or polyline in pixels."""
 

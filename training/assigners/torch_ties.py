@@ -22,7 +22,7 @@ PARTIAL_SORT = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TorchTiesAssigner(SparseTaskAlignedAssigner):
-    """Task-aligned assigner that selects what ``torch.topk`` selects from a dense table."""
+    """Task-aligned assigner with the selection that ``torch.topk`` makes from a dense table."""
 
     def select(self, pairs: CandidatePairs, metrics: Tensor, k: int) -> Tensor:
         """Mark the k best pairs of each box, with ties broken as by ``torch.topk``.
@@ -35,7 +35,7 @@ class TorchTiesAssigner(SparseTaskAlignedAssigner):
 
 
 def torch_topk(pairs: CandidatePairs, metrics: Tensor, k: int) -> Tensor:
-    """Mark what ``torch.topk`` on a CPU selects from each box's row of all anchor points.
+    """Mark the pairs that ``torch.topk`` on a CPU selects from each box's row of anchor points.
 
     If the last selected and the first rejected metric are equal, it selects the one that its heap
     contains, which depends on the preceding points. In a long row the heap starts with the first k

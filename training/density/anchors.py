@@ -1,8 +1,8 @@
 """Candidate anchor points of symbols, and the competition for them.
 
 A head predicts one box per anchor point. A symbol without an anchor point inside or near it is
-never learnt; if two symbols share their only point, one of them is never learnt. Both effects limit
-the recall of every model.
+never learned; if two symbols share their only point, one of them is never learned. Both effects
+limit the recall of every model.
 
 Shapes: N symbols, C classes, L levels, P candidate pairs.
 """

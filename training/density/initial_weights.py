@@ -4,9 +4,9 @@ The task-aligned assigner scores an anchor point by ``score^alpha * overlap^beta
 result by the box's best metric plus a small eps. An untrained head of Ultralytics predicts boxes of
 15 strides at every point. Against a notehead of 9 px their overlap is .005; to the power of 6 that
 is far below eps, so the point gets no weight and its box does not shrink. Such a class is not
-learnt until other classes that share its box branch have moved the boxes; a rare or thin class may
-never be learnt. This module computes the weights for the median box of each class, with the initial
-boxes of Ultralytics and of ``omr train``.
+learned until other classes that share its box branch have moved the boxes; a rare or thin class may
+never be learned. This module computes the weights for the median box of each class, with the
+initial boxes of Ultralytics and of ``omr train``.
 
 All figures come from real heads with few channels: their initial boxes and scores are the biases of
 their last layers.

@@ -3,7 +3,7 @@
 A frozen layer has no gradient and is not in the optimiser, and its batch normalisation ignores the
 statistics of the batch. Layers are frozen from the input on. They are unfrozen at once or in
 several steps, last layers first, each with a lower learning rate and its own warm-up: at the full
-rate, the layers would lose within a few steps what they have learnt.
+rate, the layers would lose within a few steps what they have learned.
 
 Ultralytics' own ``freeze`` is not used: it keeps the parameters in the optimiser and never
 unfreezes them. It also freezes before the model is wrapped in ``DistributedDataParallel``, which

@@ -9,7 +9,7 @@ from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 
 class RunningTrainer(UltralyticsTrainer, Protocol):
-    """Ultralytics' attributes, and what :class:`~training.engine.omr_trainer.OmrTrainer` adds."""
+    """Ultralytics' attributes and those of :class:`~training.engine.omr_trainer.OmrTrainer`."""
 
     options: RunOptions
     state: RunState

@@ -166,7 +166,7 @@ class Pool:
         """Allocate a block for a tensor; None if the GPU has no memory left.
 
         Args:
-            size: Bytes, a multiple of ``ROUNDING``.
+            size: Size of the tensor in bytes, a multiple of ``ROUNDING``.
         """
         index = bisect_left(self.free_sizes, (size, 0))
         if index < len(self.free_sizes):

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ultralytics.nn.tasks import DetectionModel
-
 from class_maps import ConfigError
+from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from training.export.onnx import export_onnx
 from training.models.checkpoints import load_weights
@@ -51,7 +50,11 @@ def export_model(
     model = load_weights(weights, trust=trust)
     side = imgsz or int(model.args.get("imgsz", DEFAULT_IMGSZ))
     _check_imgsz(side, int(model.stride.max()))
-    _write(model, out, export_format, side)
+    with output_files(out, force=force) as (part,):
+        if export_format == "onnx":
+            export_onnx(model, part, imgsz=side)
+        else:
+            write_pickle(model, part)
     return tuple(model.names.values())
 
 
@@ -71,14 +74,3 @@ def _check_imgsz(imgsz: int, largest_stride: int) -> None:
         multiple = -(-imgsz // largest_stride) * largest_stride
         reason = f"must be a multiple of {largest_stride}; use {multiple}"
         raise ConfigError(reason, option="--imgsz", value=imgsz)
-
-
-def _write(model: DetectionModel, out: Path, export_format: ExportFormat, imgsz: int) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if export_format == "onnx":
-            export_onnx(model, out, imgsz=imgsz)
-        else:
-            write_pickle(model, out)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error

@@ -5,6 +5,7 @@ from math import ceil, floor, isclose, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.files.atomic_files import output_files
 from eval.html import svg
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def write_lr_plot(result: "RangeTest", file: Path) -> None:
     page = PAGE.format(
         title=TITLE, style=STYLE, label=label, height=HEIGHT, shapes="".join(_shapes(result))
     )
-    file.write_text(page, "utf-8")
+    with output_files(file, force=True) as (part,):
+        part.write_text(page, "utf-8")
 
 
 def _shapes(result: "RangeTest") -> list[str]:

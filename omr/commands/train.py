@@ -64,7 +64,8 @@ def train(
         result = rates = lr_finder.find_rate(config, force=force)
         show: Callable[[], None] = partial(show_range_test, rates, config.out)
     else:
-        result = trained = trainer.train(config, force=force)
+        file = context.params["config"]
+        result = trained = trainer.train(config, force=force, config_file=file)
         show = partial(show_result, trained)
     if not is_first():  # with torchrun, only the first process prints
         return

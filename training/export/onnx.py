@@ -51,7 +51,7 @@ def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
     )
     model = copy.deepcopy(model).cpu()
     model.task, model.args = "detect", {"data": ""}  # paths mean nothing on other machines
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder, _quiet():
         model.pt_path = str(Path(folder) / "model.pt")  # determines the name of the new file
         Path(exporter(model)).replace(file)
 

@@ -164,7 +164,7 @@ def engrave(
     with atomic_folder(target, force=force, inputs=inputs) as folder:
         warm_up(workers, "converters.engraving.dataset")
         pieces, failures = _read_pieces(options.scores, workers)
-        check_inputs(target, (piece.path for piece in pieces))
+        check_inputs(target, (piece.path for piece in pieces if piece.path))
         pools = _pools(pieces, options)
         workers = min(workers, options.pages)
         (folder / IMAGES).mkdir()

@@ -330,7 +330,7 @@ def test_annotations_that_change_during_the_conversion(tmp_path: Path) -> None:
     """The manifest would contain the hash of a file that was not read."""
     source = write(tmp_path / "in", content(NOTE))
 
-    def edit(pages: Iterable[Any], _total: int) -> Iterable[Any]:
+    def edit(pages: Iterable[Any], total: int) -> Iterable[Any]:
         for page in pages:
             source.write_text(source.read_text() + "\n")
             yield page
@@ -346,7 +346,7 @@ def test_a_class_map_that_is_deleted_during_the_conversion(tmp_path: Path) -> No
     shutil.copy(class_maps.load("harmony").path, own)
     digest = hashlib.sha256(own.read_bytes()).hexdigest()
 
-    def delete(pages: Iterable[Any], _total: int) -> Iterable[Any]:
+    def delete(pages: Iterable[Any], total: int) -> Iterable[Any]:
         own.unlink()
         return pages
 

@@ -11,7 +11,6 @@ import pytest
 from lock_holder import held_by_another_process
 
 from class_maps import ConfigError
-from converters.files import output_lock
 from converters.files.output_lock import LOCK, check_unlocked, locked_folder, locked_path
 
 
@@ -77,7 +76,7 @@ def test_a_lock_that_was_removed_meanwhile_is_taken_again(
         if len(calls) == 1:
             (tmp_path / LOCK).unlink()
 
-    monkeypatch.setattr(output_lock.fcntl, "flock", remove_first)
+    monkeypatch.setattr(fcntl, "flock", remove_first)
     with locked_folder(tmp_path):
         assert (tmp_path / LOCK).is_file()
     assert len(calls) == 2
@@ -87,7 +86,7 @@ def test_file_systems_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(_descriptor: int, _kind: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(output_lock.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with locked_folder(tmp_path / "run"):
         assert (tmp_path / "run" / LOCK).is_file()
 

@@ -19,6 +19,7 @@ from training import trainer as trainer_module
 from training.config import TrainConfig, save_config
 from training.engine.inputs import TrainingInputs
 from training.engine.omr_trainer import OmrTrainer
+from training.runs.resumption import interruption
 from training.trainer import TrainResult, train
 
 
@@ -154,7 +155,7 @@ def test_an_interrupted_run_says_how_to_resume(dataset: Path, tmp_path: Path) ->
         f"{shlex.join(words)}"
     )
     (config.out / "weights" / "state.pt").unlink()
-    again = trainer_module.interruption(config)
+    again = interruption(config)
     assert again.endswith(
         f"to use its weights, start a new run with --model {config.out}/weights/last.pt"
     )

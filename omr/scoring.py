@@ -18,6 +18,7 @@ import numpy as np
 
 from class_maps import ConfigError, with_nearest
 from converters import images
+from converters.files.atomic_files import output_files
 from converters.files.hashes import short_hashes
 from converters.files.overwriting import check_files
 from converters.formats.yolo import open_dataset
@@ -173,7 +174,8 @@ def score_model(
         report=evaluate(truths, predictions.pages, dataset.names),
     )
     if out is not None:
-        _write(out, result, compare(folder, truths, predictions.pages, dataset.names))
+        contact_sheet = compare(folder, truths, predictions.pages, dataset.names)
+        _write(out, result, contact_sheet, force=force)
     return result
 
 
@@ -263,8 +265,8 @@ def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple
     )
 
 
-def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    report = json.dumps(result.to_json(), indent=1) + "\n"
-    (out / REPORT_FILE).write_text(report, encoding="utf-8")
-    images.write(contact_sheet, out / CONTACT_SHEET_FILE)
+def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels, *, force: bool) -> None:
+    with output_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force) as parts:
+        report, sheet = parts
+        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+        images.write(contact_sheet, sheet)

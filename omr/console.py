@@ -58,7 +58,7 @@ def table(
         totals: Rows below a rule, in the same form.
         to: Console to print on.
     """
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    grid = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
         grid.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:

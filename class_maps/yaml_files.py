@@ -11,7 +11,7 @@ from unicodedata import category
 import yaml
 
 from class_maps.errors import ConfigError, InputError, listed, shortened, shown, with_nearest
-from class_maps.text_files import decoded
+from class_maps.text_files import read_text
 
 MAX_BYTES = 1 << 20
 """Largest file that is read; a larger one is not one of ours, and would take long to parse."""
@@ -191,19 +191,10 @@ def read(path: Path, what: str) -> Checked:
 
 def parse(path: Path, what: str) -> Any:  # noqa: ANN401
     """Read a YAML file, whatever its root is; see :func:`read`."""
+    text = read_text(path, what, max_bytes=MAX_BYTES)
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise InputError(f"is not a file; expected a {what}", path=path)
-        if size > MAX_BYTES:
-            raise InputError(f"is too large for a {what}: {size:,} bytes", path=path)
-        text = decoded(path.read_bytes(), path)
         _check_depth(text)
         return yaml.load(text, _Loader)
-    except FileNotFoundError:
-        raise InputError(f"no such {what}", path=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     except RecursionError:
         raise InputError("lists or mappings are nested too deeply", path=path) from None
     except yaml.MarkedYAMLError as error:

@@ -146,7 +146,9 @@ def decode_annotations(
             path=path,
             where="annotations",
         )
-    chunks = [_Chunk(path.absolute(), offset + a, offset + b, position) for a, b in _bounds(text)]
+    chunks = [
+        _Chunk(path, path.absolute(), offset + a, offset + b, position) for a, b in _bounds(text)
+    ]
     try:
         parts = list(in_order(_decode_chunk, chunks, workers))
     except (
@@ -168,6 +170,9 @@ class _Chunk(msgspec.Struct):
     """A range of bytes of a file that contains complete annotations."""
 
     path: Path
+    """Path for error messages."""
+    file: Path
+    """Absolute path, because a worker process may have another working directory."""
     start: int
     stop: int
     position: int
@@ -188,7 +193,7 @@ def _decode_chunk(chunk: _Chunk) -> AnnotationTable:
     """Decode the annotations of a chunk in a worker process."""
     text = bytearray(chunk.stop - chunk.start + 2)
     text[0], text[-1] = ord("{"), ord("}")
-    with chunk.path.open("rb") as file:
+    with chunk.file.open("rb") as file:
         file.seek(chunk.start)
         file.readinto(memoryview(text)[1:-1])
     gc.disable()  # hundreds of thousands of tuples without cycles: collecting takes a third more

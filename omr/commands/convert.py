@@ -28,8 +28,8 @@ def convert(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the images, for JSON files that do not lie beside it.",
-            show_default="searched",
+            help="Folder of the images that the JSON files name.",
+            show_default="searched next to them",
         ),
     ] = None,
     annotation_set: Annotated[

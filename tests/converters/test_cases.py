@@ -203,6 +203,34 @@ def test_a_rotated_box_encloses_its_ink(tmp_path: Path) -> None:
     assert images.read(source / "images" / "x.png")[y - 3 : y + 4, x - 3 : x + 4].min() < 128
 
 
+@pytest.mark.parametrize(
+    ("annotations", "image"),
+    [
+        ("labels.json", "data/x.png"),  # FiftyOne
+        ("train/labels.json", "train/data/x.png"),
+        ("result.json", "images/x.png"),  # Label Studio
+        ("annotations/instances_default.json", "images/x.png"),  # CVAT
+        ("annotations/instances_default.json", "images/default/x.png"),  # Datumaro
+        ("annotations/instances_train2017.json", "train2017/x.png"),  # COCO
+        ("annotations/instances_train2017.json", "images/train2017/x.png"),
+        ("annotations/instances_train.json", "images/train/x.png"),  # omr
+        ("train/_annotations.coco.json", "train/x.png"),  # Roboflow
+        ("train.json", "train/x.png"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_layouts(annotations: str, image: str, whole: bool, tmp_path: Path) -> None:
+    case = FOLDER / "macos-appledouble-coco"
+    for name, source in ((annotations, case / "labels.json"), (image, case / "images" / "x.png")):
+        target = tmp_path / "in" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    source = tmp_path / "in" / ("" if whole else annotations)
+    summary = convert(source, tmp_path / "out", options())
+    assert summary["splits"] == {"train": {"pages": 1, "images": 1, "empty_images": 0}}
+    assert summary["symbols"]["written"] == 3
+
+
 def test_images_are_found_in_the_folder_that_is_named(tmp_path: Path) -> None:
     source = FOLDER / "labelstudio-backslash"
     moved = shutil.copytree(source / "images", tmp_path / "scans")

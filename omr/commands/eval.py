@@ -57,7 +57,7 @@ def evaluate(
     """Score a model on a data set: COCO average precision per class.
 
     Examples:
-        omr eval run/weights/best.pt data --imgsz 640 --out score
+        omr eval run/weights/best.pt data --imgsz 640 --out metrics
         omr eval run/weights/best.pt data --split train --json
     """
     from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model

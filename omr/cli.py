@@ -81,7 +81,7 @@ def _root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug messages.")] = False,
 ) -> None:
-    """From score pages to a trained music-symbol detector.
+    """From sheet music to a trained music-symbol detector.
 
     Typical order: omr convert, omr analyze-density, omr train, omr eval. To try it out: omr demo.
     """

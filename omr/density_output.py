@@ -24,7 +24,7 @@ MIB = 2**20
 GUARD = ("guard",)
 LINES = (
     (
-        "weights, gradients, optimizer, weight average",
+        "weights, gradients, optimiser, EMA",
         ("parameters", "gradients", "optimizer", "ema", "buffers"),
     ),
     ("images", ("inputs",)),
@@ -60,7 +60,7 @@ def show_density(analysis: DensityAnalysis, *, to: Console) -> None:
 def _show_symbols(analysis: DensityAnalysis, to: Console) -> None:
     labels, batch = analysis.labels, analysis.config.batch
     table(
-        "Symbols per image (P95: 95 of 100 images have at most as many)",
+        "Symbols per image (P95: 95 of 100 images have at most this many)",
         ("", "images", "mean", "P50", "P95", "P99", "max"),
         [
             (stage.name, stage.n_images, f"{stage.mean:,.0f}", s.p50, s.p95, s.p99, s.max)
@@ -73,9 +73,9 @@ def _show_symbols(analysis: DensityAnalysis, to: Console) -> None:
     fullest, whole = labels.crowding.fullest_image(batch), labels.crowding.whole_batch(batch)
     if fullest and whole:
         entry(
-            f"a batch of {batch} images: {whole.expected:,.0f} symbols, at most {whole.p999:,} in "
-            f"999 of 1,000 batches; its fullest image: {fullest.expected:,.0f}, at most "
-            f"{fullest.p999:,}",
+            f"a batch of {batch} images: {whole.expected:,.0f} symbols on average, at most "
+            f"{whole.p999:,} in 999 of 1,000 batches; its fullest image: "
+            f"{fullest.expected:,.0f} on average, at most {fullest.p999:,}",
             to=to,
         )
     if batch < labels.n_images and (most := labels.crowding.epoch_max(batch)):
@@ -89,14 +89,14 @@ def _show_symbols(analysis: DensityAnalysis, to: Console) -> None:
 
 
 def _show_classes(analysis: DensityAnalysis, to: Console) -> None:
-    """Print the classes that a training would not learn well; the report lists all classes."""
+    """Print the classes that training would not learn well; the report lists all classes."""
     labels, start = analysis.labels, analysis.labels.initial_weights
     present = sorted((row for row in labels.sizes if row.count), key=lambda row: -row.count)
     if not present:
         return
     say(f"\nAt {analysis.config.imgsz} px, of {len(present)} classes with symbols:", to=to)
     problems: Iterable[tuple[str, Iterable[str]]] = (
-        ("more contain no symbol", [row.name for row in labels.sizes if not row.count]),
+        ("more without any symbols", [row.name for row in labels.sizes if not row.count]),
         ("mostly smaller than 2 px", [r.name for r in present if (r.under_2px or 0) > MOST]),
         ("mostly dropped by the augmentation of Ultralytics", start.dropped_stock),
         (
@@ -148,7 +148,7 @@ def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
             sum(highest[f"{name}_bytes"] for name in names),
         )
         for title, names in LINES
-        if names != GUARD or gpu.device == "cpu"  # a training on a GPU keeps them in main memory
+        if names != GUARD or gpu.device == "cpu"  # training on a GPU keeps them in main memory
     ]
     total = memory.total_bytes
     with_dense = f"total, with the assigner of Ultralytics {ultralytics_version}"

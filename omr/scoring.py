@@ -18,14 +18,18 @@ import numpy as np
 
 from class_maps import ConfigError, with_nearest
 from converters import images
+from converters.files.hashes import short_hashes
 from converters.files.overwriting import check_files
-from converters.formats.yolo import YoloDataset, open_dataset
+from converters.formats.yolo import open_dataset
+from converters.manifest import read_manifest
 from converters.page import Page
 from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
-from training.predict.detector import class_names, predict
+from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
+from training.models.training_record import Preparation, preparation
+from training.predict.detector import predict
 from training.predict.max_det import suggested_max_det
 
 REPORT_FILE = "report.json"
@@ -39,8 +43,14 @@ class ScoringResult:
     """Metrics of a model on one split, with the settings that they were computed with."""
 
     split: str
-    is_training_split: bool
-    """Whether the model may have been trained on the images of this split."""
+    n_trained_on: int
+    """Images of this split that the model is known to have been trained on."""
+    first_trained_on: str | None
+    """Name of the first of them."""
+    training_is_known: bool
+    """Whether the weights record all of their training images."""
+    differences: tuple[str, ...]
+    """Settings and properties of the data that differ from those of the training."""
     imgsz: int
     """Longer side of the network input in pixels."""
     conf: float
@@ -60,7 +70,10 @@ class ScoringResult:
         """Return nested dicts, lists and numbers, the report's fields on the top level."""
         return {
             "split": self.split,
-            "is_training_split": self.is_training_split,
+            "n_trained_on": self.n_trained_on,
+            "first_trained_on": self.first_trained_on,
+            "training_is_known": self.training_is_known,
+            "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
             "max_det": self.max_det,
@@ -91,7 +104,7 @@ def score_model(
     weights: Path,
     data: Path,
     *,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     batch: int = 16,
     device: str = "",
     split: str = "val",
@@ -108,7 +121,8 @@ def score_model(
     Args:
         weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
         data: YOLO folder as :func:`converters.conversion.convert` writes it.
-        imgsz: Longer side to which images are resized, in pixels.
+        imgsz: Longer side to which images are resized, in pixels; None for that of the training, or
+            ``DEFAULT_IMGSZ`` if it is unknown.
         batch: Images per batch.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         split: Split to score.
@@ -126,25 +140,31 @@ def score_model(
     """
     _check_options(conf, out, force=force)
     dataset = open_dataset(data)
-    names = class_names(weights, trust=trust)
-    _check_names(names, dataset.names)
+    trained = open_weights(weights, trust=trust)
+    _check_names(trained.names, dataset.names)
+    side = imgsz or trained.imgsz or DEFAULT_IMGSZ
     truths = list(dataset.pages(split))
     folder = dataset.splits[split]
+    files = [folder / truth.image for truth in truths]
+    training = trained.training
+    is_trained_on = training.contains(short_hashes(files)) if training else np.zeros(0, bool)
     predict_pages = partial(
         predict,
-        weights,
-        [(folder / truth.image, truth.image) for truth in truths],
-        imgsz=imgsz,
+        trained.model,
+        [(file, truth.image) for file, truth in zip(files, truths, strict=True)],
+        imgsz=side,
         batch=batch,
         device=device,
         score_thresh=conf,
-        trust=trust,
     )
-    predictions = _predictions(predict_pages, truths, names, dataset.names, track)
+    predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
     result = ScoringResult(
         split=split,
-        is_training_split=_is_training_split(dataset, split),
-        imgsz=imgsz,
+        n_trained_on=int(is_trained_on.sum()),
+        first_trained_on=str(truths[is_trained_on.argmax()].image) if is_trained_on.any() else None,
+        training_is_known=training is not None and training.is_complete,
+        differences=_differences(trained, side, preparation(read_manifest(dataset.root))),
+        imgsz=side,
         conf=conf,
         max_det=predictions.max_det,
         images_at_max_det=predictions.n_at_max_det,
@@ -234,14 +254,17 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
         raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
 
 
+def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple[str, ...]:
+    """List the settings and the preparation of the data that differ from those of the training."""
+    size = [f"imgsz {imgsz} px ({weights.imgsz} px in training)"]
+    return (
+        *(size if weights.imgsz not in (None, imgsz) else ()),
+        *(weights.training.differences(own) if weights.training and own else ()),
+    )
+
+
 def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels) -> None:
     out.mkdir(parents=True, exist_ok=True)
     report = json.dumps(result.to_json(), indent=1) + "\n"
     (out / REPORT_FILE).write_text(report, encoding="utf-8")
     images.write(contact_sheet, out / CONTACT_SHEET_FILE)
-
-
-def _is_training_split(dataset: YoloDataset, split: str) -> bool:
-    """Return whether a split uses the folder of the training images, as small data sets may."""
-    train = dataset.splits.get("train")
-    return train is not None and dataset.splits[split].resolve() == train.resolve()

@@ -19,12 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ultralytics.utils import LOGGER
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError
-from training.checks import check_inputs, check_machine, make_room
+from training.checks import check_inputs, check_machine, make_room, notes_of
 from training.config import TrainConfig, save_config
 from training.data.label_files import LabelCounts
+from training.engine.callbacks import set_record
 from training.engine.display import MakeDisplay
 from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.omr_trainer import OmrTrainer
@@ -33,7 +35,7 @@ from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.heads import head_config
 from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
-from training.runs.provenance import check_same_data, record_of, write_record
+from training.runs.provenance import check_same_data, record_of, write_images, write_record
 from training.runs.resume_state import reason
 from training.runs.resumption import resumed_config
 from training.runtime.distributed import is_first
@@ -93,7 +95,8 @@ def train(
         config = resumed_config(config)
     options, inputs = _open(config)
     options = replace(options, make_display=make_display)
-    record = record_of(inputs.data, inputs.labels)
+    hashes = inputs.image_hashes() if is_first() else {}
+    record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
         check_same_data(config.out, record)
     elif is_first():  # after all checks
@@ -102,7 +105,13 @@ def train(
     with _clean_up_failed_start(config):
         if is_first():
             save_config(config)
+            write_images(config.out, inputs.image_labels("train"), hashes)
+            for line in notes_of(config, inputs, hashes):
+                LOGGER.warning(line)
         trainer = build_trainer(config, options, inputs)
+        if hashes:
+            set_own = partial(set_record, inputs.record(hashes))
+            trainer.add_callback("on_pretrain_routine_end", set_own)
         del inputs  # the trainer releases the weights once the model is built
         trainer.add_callback("on_pretrain_routine_end", partial(write_record, record))
         trainer.train()  # Ultralytics' loop, which calls back the methods of OmrTrainer

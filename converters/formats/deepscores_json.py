@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 import numpy as np
@@ -51,6 +51,8 @@ class ImageEntry(msgspec.Struct, gc=False):
     width: int
     height: int
     ann_ids: msgspec.Raw = msgspec.Raw(b"[]")
+    staff_space: Annotated[float, msgspec.Meta(gt=0, lt=1e6)] | None = None
+    """Staff space in pixels, which engraved pages contain."""
 
 
 class _Annotation(msgspec.Struct, gc=False):

@@ -1,8 +1,8 @@
 """Reader and writer of YOLO folders: ``images/<split>``, ``labels/<split>``, ``data.yaml``.
 
 A label file has one line ``label x_centre y_centre width height`` per symbol, with coordinates
-normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module uses
-normalised coordinates.
+normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module of
+``converters`` uses normalised coordinates.
 """
 
 import hashlib

@@ -8,7 +8,12 @@ import typer
 from class_maps import ConfigError
 from omr.console import note, print_json, results, say_written
 from omr.options import AsJson
-from omr.settings_options import add_options, chosen_settings, require
+from omr.settings_options import (
+    add_options,
+    chosen_settings,
+    require,
+    with_recorded_imgsz,
+)
 from settings.training import AUTO
 
 if TYPE_CHECKING:
@@ -54,7 +59,7 @@ def analyze_density(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report how dense the data is, how much memory training needs, and which command to run.
+    """Report symbol density and memory needs, and recommend a training command.
 
     Nothing is trained, no image is decoded, and the GPU need not be present.
 
@@ -105,7 +110,7 @@ def _config(context: typer.Context) -> "TrainConfig":
 
     from training.config import TrainConfig
 
-    return TrainConfig(**values)
+    return TrainConfig(**with_recorded_imgsz(values))
 
 
 def _write(density: "DensityReport", file: Path) -> None:

@@ -53,7 +53,7 @@ def convert(
     min_visible: Annotated[
         float,
         typer.Option(
-            help="Smallest visible fraction of a symbol for it to belong to a tile.",
+            help="Fraction of a symbol that must be visible in a tile for the tile to keep it.",
             min=0.01,
             max=1,
         ),
@@ -67,17 +67,21 @@ def convert(
     dedup_iou: Annotated[
         float,
         typer.Option(
-            help="IoU from which two symbols of a class count as duplicates.", min=0.5, max=1
+            help="Minimum IoU at which two symbols of the same class count as duplicates.",
+            min=0.5,
+            max=1,
         ),
     ] = 0.95,
     min_side: Annotated[
         float,
-        typer.Option(help="Side in pixels given to boxes of zero width or height.", min=0.1),
+        typer.Option(
+            help="Side length in pixels that replaces a zero width or height of a box.", min=0.1
+        ),
     ] = 2.0,
     clip: Annotated[
         bool,
         typer.Option(
-            "--clip", help="Clip boxes that extend beyond the page; without it they are errors."
+            "--clip", help="Clip boxes that extend beyond the page; by default, they are errors."
         ),
     ] = False,
     val: Annotated[

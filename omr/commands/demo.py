@@ -31,8 +31,8 @@ def demo(
         bool,
         typer.Option(
             "--joint",
-            help="Also train on drawn shapes in COCO format, with separate heads for music and "
-            "shapes.",
+            help="Also train on synthetic images of shapes in COCO format, with separate heads for "
+            "music and shapes.",
         ),
     ] = False,
     steps: Annotated[int, typer.Option(help="Number of training steps.", min=1)] = STEPS,
@@ -43,10 +43,11 @@ def demo(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole pipeline on engraved pages, or on your own, and report the scores.
+    """Run the whole pipeline on engraved pages or on your own pages, and report the scores.
 
-    Checks an installation in minutes, and writes REPORT.md with the scores and the paths of all
-    outputs to --out. A useful model needs more pages and hours of training: see `omr train`.
+    The demo takes minutes, so it is a quick check of an installation. It writes REPORT.md, with the
+    scores and the paths of all outputs, to --out. A useful model needs more pages, and hours of
+    training: see `omr train`.
 
     Examples:
         omr demo

@@ -31,8 +31,13 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Argument(help="Data set written by `omr convert`.", exists=True)],
     imgsz: Annotated[
-        int, typer.Option(help="Longer side of the network input in pixels.", min=1)
-    ] = 640,
+        int | None,
+        typer.Option(
+            help="Longer side of the network input in pixels.",
+            min=1,
+            show_default="that of the training",
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
     device: Device = "",
     split: Annotated[str, typer.Option(help="Split to score: train, val or test.")] = "val",
@@ -57,7 +62,7 @@ def evaluate(
     """Score a model on a data set: COCO average precision per class.
 
     Examples:
-        omr eval run/weights/best.pt data --imgsz 640 --out metrics
+        omr eval run/weights/best.pt data --out metrics
         omr eval run/weights/best.pt data --split train --json
     """
     from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
@@ -117,10 +122,25 @@ def _show(result: "ScoringResult", to: Console) -> None:
     )
     if report.n_zero_area_truths:
         note(f"truths of zero area, which no prediction can match: {report.n_zero_area_truths}")
-    if result.is_training_split:
+    if result.differences:
+        note(f"differs from the training: {'; '.join(result.differences)}")
+    _show_trained_on(result, to)
+
+
+def _show_trained_on(result: "ScoringResult", to: Console) -> None:
+    n_images = result.report.n_images
+    if result.n_trained_on:
         note(
-            "these are training images: the metrics show how well the model memorised them, not "
-            "how well it generalises"
+            f"{result.n_trained_on} of {n_images} images were trained on, the first is "
+            f"{result.first_trained_on}: for these, the metrics show how well the model memorised "
+            "them, not how well it generalises"
+        )
+    elif result.training_is_known:
+        say(f"none of the {n_images} images was trained on", to=to)
+    else:
+        note(
+            "unknown whether the images were trained on: the weights do not record all images of "
+            "their training"
         )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List, show and suggest head configs, which define which classes share a head.",
+    help="List, show and suggest head configs, which divide the classes among detection heads.",
 )
 
 

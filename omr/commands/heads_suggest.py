@@ -36,23 +36,26 @@ def suggest(
     pairs: Annotated[
         Path | None,
         typer.Option(
-            help="Pairs of confused classes for anti-confusion: one NAME,NAME per line, or YAML."
+            help="File of confused class pairs for anti-confusion: one NAME,NAME per line, or YAML."
         ),
     ] = None,
     confusion: Annotated[
-        Path | None, typer.Option(help="Confusion matrix for anti-confusion: CSV or JSON.")
+        Path | None,
+        typer.Option(help="File with a confusion matrix for anti-confusion: CSV or JSON."),
     ] = None,
     threshold: Annotated[
         float,
         typer.Option(
-            help="Two classes conflict if the sum of their two matrix entries exceeds this.", min=0
+            help="Two classes conflict if their two entries in the confusion matrix sum to more "
+            "than this value.",
+            min=0,
         ),
     ] = 0.0,
     balance: Annotated[
         int | None,
         typer.Option(
-            help="Largest deviation of a head from the mean number of classes per head; hybrid "
-            "only."
+            help="Largest difference between the number of classes of a head and the mean over all "
+            "heads; hybrid only."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed for hybrid and collision.")] = 0,
@@ -135,5 +138,5 @@ def _show(suggestion: "Suggestion") -> None:
 
 
 def _percent(share: float) -> str:
-    """Format a share as a percentage, rounded down so that only 1 becomes 100 %."""
-    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f} %"
+    """Format a share as a percentage, rounded down so that only 1 becomes 100%."""
+    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f}%"

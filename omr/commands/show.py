@@ -12,7 +12,9 @@ from omr.options import AsJson, n_processes
 
 
 def show(
-    data: Annotated[Path, typer.Argument(help="Data set that `omr convert` reads or has written.")],
+    data: Annotated[
+        Path, typer.Argument(help="Data set, before or after conversion by `omr convert`.")
+    ],
     page: Annotated[
         str, typer.Option(help="Page: its number in the data set, or part of its image name.")
     ] = "1",
@@ -40,7 +42,8 @@ def show(
         ),
     ] = None,
     names: Annotated[
-        bool, typer.Option(help="Label each box with its class name or number.")
+        bool,
+        typer.Option(help="Label each box with its class name, or with its number in the legend."),
     ] = True,
     scale: Annotated[
         float | None,
@@ -59,8 +62,8 @@ def show(
 ) -> None:
     """Draw a page with the boxes and classes of its symbols.
 
-    Frames are drawn around boxes, so they do not hide any part of a symbol. Each box
-    carries its class name or, where there is no room, a number explained in the legend.
+    Each box is outlined just outside its edges, so that no part of a symbol is hidden. It carries
+    its class name or, where there is no room, a number that the legend explains.
 
     Examples:
         omr show ds2_dense --page 2 --out page.png

@@ -16,6 +16,7 @@ from omr.settings_options import (
     given_parameters,
     option_name,
     require,
+    with_recorded_imgsz,
 )
 from settings.setting import settings_of
 from settings.training import AUTO, BASE_BATCH, BASE_LR, OPTIMISATION, TrainingSettings
@@ -62,7 +63,7 @@ def train(
     from training import lr_finder, trainer
     from training.runtime.distributed import is_first
 
-    config = _resolved(values)
+    config = _resolved(with_recorded_imgsz(values))
     result: RangeTest | TrainResult
     if find_lr:
         result = rates = lr_finder.find_rate(

@@ -23,6 +23,7 @@ from converters.reproduce_command import TO_CUT
 from omr.cli import app
 from training.memory.gpus import Gpu
 from training.memory.meta_model import trained_model
+from training.models.checkpoints import save_weights
 
 PAGES, SYMBOLS, CLASSES = 32, 40_000, 20
 WIDTH, HEIGHT = 1960, 2772
@@ -276,7 +277,11 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
-        (["--imgsz", "100"], "--imgsz 100: must be a multiple of 32; use 128"),
+        (
+            ["--model", "yolov8n-p6", "--imgsz", "160"],
+            "--imgsz 160: must be a multiple of 64, the largest stride of yolov8n-p6; use 128 or",
+        ),
+        (["--imgsz", "100"], "--imgsz 100: must be a multiple of 32; use 96 or 128"),
         (["--sampling-weights", "1:2"], "--sampling-weights: needs several data sets"),
         (
             ["--gpu", "t4", "--precision", "bf16"],
@@ -352,6 +357,17 @@ def test_what_does_not_fit_here_is_not_measured(
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measured"] is None
     assert "MiB do not fit on this CPU; choose a smaller --batch" in result.stderr
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [([], 96), (["--imgsz", 64], 64)])
+def test_the_input_size_is_that_of_the_weights(
+    chosen: list[object], expected: int, data: Path, tmp_path: Path
+) -> None:
+    model = trained_model("omr-tiny", 2)
+    save_weights(model, tmp_path / "own.pt", train_args={"imgsz": 96})
+    result = run(data, "--model", tmp_path / "own.pt", "--gpu", "t4", "--json", *chosen)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["imgsz"] == expected
 
 
 def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> None:

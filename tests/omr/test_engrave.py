@@ -11,6 +11,7 @@ from converters.engraving.smufl import FONTS
 from omr.cli import app
 from omr.commands.engrave import engrave
 
+SCORES = Path(__file__).parent.parent / "converters" / "engraving" / "scores"
 NOTE = (
     "note: blend2d is not installed; pages are rasterised with NumPy, which is slower and changes "
     "pixels by a few grey levels. Run pip install 'omr-toolkit[engrave]' to install it."
@@ -57,6 +58,20 @@ def test_the_closing_summary(tmp_path: Path) -> None:
     assert result.stderr == (
         "note: --val 0.1: too few pages to hold any out; all pages are in the training split\n"
     )
+
+
+def test_characters_that_are_not_drawn_are_noted(tmp_path: Path) -> None:
+    score = SCORES / "lyrics-in-many-scripts.musicxml"
+    result = run(
+        tmp_path / "out", "--scores", score, "--pages", 1, "--size", "1200x900", "--seed", 1
+    )
+    assert result.exit_code == 0, result.output
+    missing = json.loads((tmp_path / "out/manifest.json").read_text())["characters_not_drawn"]
+    assert missing["春 U+6625 CJK UNIFIED IDEOGRAPH-6625"] == 1
+    assert (
+        "note: 20 characters are not in the text typeface and were not drawn: "
+        "\u05d5 U+05D5 HEBREW LETTER VAV (1), "
+    ) in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("size", ["", "400", "400x", "400X300", "0x400000"])

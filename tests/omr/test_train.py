@@ -60,6 +60,18 @@ def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
     )
 
 
+def test_the_input_size_is_that_of_the_weights(data: Path, tmp_path: Path) -> None:
+    words = ["--epochs", 1, "--batch", 2, "--device", "cpu", "--no-validate"]
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert run(data, "--out", first, "--model", "omr-tiny", "--imgsz", 96, *words).exit_code == 0
+    for suffix, out, chosen in ((".pt", second, []), (".safetensors", third, ["--imgsz", 64])):
+        weights = (first / "weights" / "last.pt").with_suffix(suffix)
+        result = run(data, "--out", out, "--model", weights, *chosen, *words)
+        assert result.exit_code == 0, result.output
+        assert read_config(out).imgsz == (64 if chosen else 96)
+        assert ("imgsz 64: the weights were trained at 96" in result.output) == bool(chosen)
+
+
 def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path: Path) -> None:
     words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu"]
     out = tmp_path / "run"

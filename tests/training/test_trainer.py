@@ -364,7 +364,7 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, assigner="simota", beta=3)
     with pytest.raises(ConfigError, match=r"--lr 2: expected a number above 0 and at most 1"):
         replace(config, lr=2)
-    with pytest.raises(ConfigError, match=r"--imgsz 100: must be a multiple of 32; use 128"):
+    with pytest.raises(ConfigError, match=r"--imgsz 100: must be a multiple of 32; use 96 or 128"):
         replace(config, imgsz=100)
     with pytest.raises(
         ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"

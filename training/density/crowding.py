@@ -48,7 +48,7 @@ class Crowding:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Labels:
-    """Labels of a training's images."""
+    """Labels of the images of a training run."""
 
     symbols: Symbols
     """Symbols in pixels of the network input, without augmentation."""

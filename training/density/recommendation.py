@@ -137,7 +137,7 @@ def _batch_reason(launch: Launch, gpu: Gpu) -> str:
     need = launch.memory.total_bytes
     return (
         f"batch {launch.batch}: {need / GIB:.1f} GiB of {gpu.usable_bytes / GIB:.1f} usable on "
-        f"{gpu.name}, {HEADROOM:.0%} of which stay free{accumulation}"
+        f"{gpu.name}, of which {HEADROOM:.0%} is kept free{accumulation}"
     )
 
 

@@ -43,6 +43,7 @@ from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
 from training.memory.step import KINDS, KINDS_OF_CUDA, StepMemory, memory_over_batch
 from training.memory.step_spec import StepPrecision, StepSpec
+from training.runtime.multiples import check_multiple
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +137,10 @@ def analyze(
     if unknown := sorted(set(wanted) - set(names)):
         raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
     form = head_form(config, len(names), heads)
+    stride = max(form.strides)
+    check_multiple(
+        "--imgsz", config.imgsz, stride, f"{stride}, the largest stride of {config.model}"
+    )
     labels = analyze_labels(config, multi_dataset, form)
     config = replace(config, batch=max(1, min(config.batch, labels.n_images)))
     spec_at = partial(_spec_at, config, gpu, heads, labels)

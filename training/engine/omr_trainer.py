@@ -87,7 +87,7 @@ class OmrTrainer(DetectionTrainer):
             super().__init__(*args, **options)
         # On a CPU Ultralytics leaves one core unused: half of a two-core machine.
         torch.set_num_threads(threads)
-        # Older Ultralytics leaves this on in deterministic runs, and fills every new tensor.
+        # In deterministic runs PyTorch would fill every new tensor; older Ultralytics allows that.
         switches: Any = torch.utils.deterministic
         switches.fill_uninitialized_memory = False
         self.order = self.memory_format or memory_format_of(self.device, training=True)
@@ -112,7 +112,9 @@ class OmrTrainer(DetectionTrainer):
         distributed.leave()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Keep the arguments of this call, which come from the run folder, not a checkpoint.
+        """Keep the arguments of this call: they were read from the run folder already.
+
+        Ultralytics would read them from a checkpoint.
 
         Args:
             overrides: Arguments that ``args`` contains already.
@@ -189,7 +191,7 @@ class OmrTrainer(DetectionTrainer):
         position = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
         order = self.multi_dataset.sampler(dataset.im_files, seed=self.args.seed, **position)
         sampler = EpochSampler(order, **position)
-        if self.resume:  # now: in older Ultralytics workers start loading as soon as they are built
+        if self.resume:  # before the loader is built: in older Ultralytics it loads at once
             epochs_done = resume_state.read(self.state.state_file, mapped=True)["epochs_done"]
             sampler.set_epoch(epochs_done)
         return build_loader(dataset, sampler, batch_size, self.args, self.device)
@@ -225,7 +227,7 @@ class OmrTrainer(DetectionTrainer):
         if self._inputs is None:
             raise ValueError("the inputs are opened by get_dataset")
         source = self._inputs.model
-        self._inputs = replace(self._inputs, model=None)
+        self._inputs = replace(self._inputs, weights=None)
         if source and str(self.options.weights_file) == str(model):
             model = copy.deepcopy(source.yaml)
         self.model = self.get_model(model, source)
@@ -299,8 +301,8 @@ class OmrTrainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         """Build the loaders, then initialise a new head from the symbol sizes, once."""
-        # Set again when Ultralytics halves a batch that does not fit into memory.
-        self.args.nbs = self.batch_size  # to Ultralytics every batch is a step
+        # Ultralytics calls this again after it halved a batch that does not fit into memory.
+        self.args.nbs = self.batch_size  # Ultralytics calls optimizer_step after every batch
         nominal_batch = self.options.nominal_batch
         self.state.batches_per_step = max(nominal_batch // self.batch_size, 1)
         super()._build_train_pipeline()
@@ -325,7 +327,8 @@ class OmrTrainer(DetectionTrainer):
             super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
             model.criterion = detection_criterion(model, self.options.loss)
-        # The averaged model's loss is never shifted, not even in an uninterrupted run.
+        # After every epoch Ultralytics shifts an E2ELoss from one branch to the other, but only in
+        # the trained model. So nothing is restored in the averaged one.
         vars(unwrap_model(self.model).criterion).update(self.state.earlier.criterion)
         self.state.precision = tested_precision(self)
         self.guard = NanGuard(self, self.state.earlier.guard)
@@ -385,8 +388,9 @@ class OmrTrainer(DetectionTrainer):
     def optimizer_step(self) -> None:
         """Take a step once enough batches are gathered, or the epoch has no batches left.
 
-        Ultralytics accumulates gradients too, but over fewer batches in the warm-up; there, batches
-        left over from one epoch join the first step of the next, and those of the last are lost.
+        Ultralytics accumulates gradients too, but over fewer batches in the warm-up. Batches left
+        over at the end of an epoch join the first step of the next; after the last epoch they are
+        lost.
         """
         state = self.state
         state.batches_gathered += 1

@@ -8,12 +8,9 @@ import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._device import _device_constructors
 from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.tasks import DetectionModel
 
@@ -22,6 +19,7 @@ from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.models.checkpoints import is_weights, load_weights
 from training.models.description import activation_kept
+from training.models.meta_tensors import MetaTensors
 from training.models.transfer import set_head, transfer
 from training.models.zoo import model_file
 from training.runtime.library_loggers import quiet
@@ -56,13 +54,13 @@ def trained_model(
     if is_weights(name):
         return _from_weights(load_weights(Path(name), trust=trust), Path(name), n_classes, heads)
     names = _names(n_classes, heads, {})
-    with quiet(), activation_kept(), nullcontext() if real else _Shapes({torch.tensor}):
+    with quiet(), activation_kept(), nullcontext() if real else MetaTensors({torch.tensor}):
         model = DetectionModel(file, nc=n_classes, verbose=False)
     head = model.model[-1]
     if head.reg_max > 1 and not real:
         head.dfl = DFL(head.reg_max)  # with values, because set_head reads them
     set_head(model, names, None, signed=heads is None or heads.box_encoding == "signed")
-    with nullcontext() if real else _Shapes({torch.tensor, torch.ones}):
+    with nullcontext() if real else MetaTensors({torch.tensor, torch.ones}):
         set_head(model, names, heads, signed=False)
     return model
 
@@ -114,28 +112,3 @@ def _names(
     if len(names) != n_classes:
         raise ConfigError(f"heads: config has {len(names)} classes, but the data has {n_classes}")
     return names
-
-
-class _Shapes(TorchFunctionMode):
-    """Creates new floating-point tensors on the ``meta`` device.
-
-    Args:
-        real: Functions whose tensors get values nevertheless.
-    """
-
-    def __init__(self, real: set[Callable[..., Tensor]]) -> None:
-        super().__init__()
-        self.real = real
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,  # noqa: ANN401
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        kwargs = dict(kwargs or {})
-        makes = func in _device_constructors() and func not in self.real
-        if makes and kwargs.get("device") is None and kwargs.get("dtype") is not torch.int64:
-            kwargs["device"] = "meta"
-        return func(*args, **kwargs)

@@ -71,7 +71,7 @@ def test_one_process_counts_for_itself() -> None:
         (0, "0,1", 4, None),
         (2, "cpu", 4, None),
         (2, "0,1", 4, None),
-        (0, "0,1", 5, "--batch 5: must be a multiple of the number of devices, 2; use 6"),
+        (0, "0,1", 5, "--batch 5: must be a multiple of the number of devices, 2; use 4 or 6"),
         (2, "cpu", 1, "--batch 1: must be a multiple of the number of devices, 2; use 2"),
         (1, "cpu", 4, "torchrun started a single process; run omr train without it"),
         (

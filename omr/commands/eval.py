@@ -62,7 +62,7 @@ def evaluate(
     """Score a model on a data set: COCO average precision per class.
 
     Examples:
-        omr eval run/weights/best.pt data --out score
+        omr eval run/weights/best.pt data --out metrics
         omr eval run/weights/best.pt data --split train --json
     """
     from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model

@@ -129,10 +129,10 @@ def _show(result: "ScoringResult", to: Console) -> None:
 
 def _show_trained_on(result: "ScoringResult", to: Console) -> None:
     n_images = result.report.n_images
-    if result.n_trained_on:
+    if result.trained_on:
         note(
-            f"{result.n_trained_on} of {n_images} images were trained on, the first is "
-            f"{result.first_trained_on}: for these, the metrics show how well the model memorised "
+            f"{len(result.trained_on)} of {n_images} images were trained on, the first is "
+            f"{result.trained_on[0]}: for these, the metrics show how well the model memorised "
             "them, not how well it generalises"
         )
     elif result.training_is_known:

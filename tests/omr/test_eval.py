@@ -247,7 +247,10 @@ def test_other_preparation_than_that_of_the_training(
         "tiles": {"size": 640, "overlap": 128},
     }  # fmt: skip
     content = {"options": options, "class_map": {"name": "harmony", "sha256": "ab"}}
-    assert json.loads(run(data, "--json").stdout)["differences"] == []  # without a manifest
+    for other in (None, "[]"):  # no manifest, and that of another program
+        if other:
+            (data / "manifest.json").write_text(other)
+        assert json.loads(run(data, "--json").stdout)["differences"] == []
     (data / "manifest.json").write_text(json.dumps(content))
     assert json.loads(run(data, "--json").stdout)["differences"] == differences
 

@@ -131,5 +131,5 @@ def test_a_trained_model_is_scored_as_it_was_trained(
     moved = shutil.copytree(dataset, tmp_path / "moved")
     for file in (trained.best, trained.best.with_suffix(".safetensors")):
         result = score_model(file, moved, split=split, device="cpu")
-        assert (result.n_trained_on, result.training_is_known) == (n_trained_on, True)
+        assert (len(result.trained_on), result.training_is_known) == (n_trained_on, True)
         assert (result.imgsz, result.differences) == (96, ())

@@ -226,7 +226,7 @@ def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
         reason = f"expected a number from 0 to {MAX_CONF:g}"
         raise ConfigError(reason, option="--conf", value=f"{conf:g}")
     if conf > MAX_CONF:
-        reason = "too high, average precision also needs predictions of low confidence"
+        reason = "too high, average precision also needs low-confidence predictions"
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
     if out is not None:
         check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)

@@ -46,7 +46,7 @@ def analyze_density(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="HTML report to write, with plots and figures for all classes.", dir_okay=False
+            help="HTML report to write, with plots and statistics for all classes.", dir_okay=False
         ),
     ] = None,
     measure: Annotated[

@@ -68,7 +68,8 @@ def convert(
     scale: Annotated[
         str,
         typer.Option(
-            help="Scale of the pages: native, or staff-space:PX for a staff space of PX pixels."
+            help="Scale of the pages: native, or staff-space:PX, at which adjacent staff lines are "
+            "PX pixels apart."
         ),
     ] = "native",
     dedup_iou: Annotated[

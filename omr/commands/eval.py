@@ -35,7 +35,7 @@ def evaluate(
         typer.Option(
             help="Longer side of the network input in pixels.",
             min=1,
-            show_default="that of the training",
+            show_default="as in training",
         ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
@@ -44,8 +44,7 @@ def evaluate(
     conf: Annotated[
         float,
         typer.Option(
-            help="Confidence threshold; average precision also needs predictions of low "
-            "confidence.",
+            help="Confidence threshold; average precision also needs low-confidence predictions.",
             metavar="<float> [0<=x<=0.001]",
         ),
     ] = 0.001,

@@ -291,7 +291,7 @@ def assert_error(result: Result, error: Exception) -> None:
 
 def test_conf_out_of_range_is_refused(data: Path, predictor: Predictor) -> None:
     message = (
-        "--conf 0.25: too high, average precision also needs predictions of low confidence; "
+        "--conf 0.25: too high, average precision also needs low-confidence predictions; "
         "use 0.001 or less"
     )
     assert_error(run(data, "--conf", "0.25"), ConfigError(message))

@@ -52,7 +52,7 @@ def table_head(device: str) -> str:
         "s",
         "ultralytics / this",
         "this / sparse TAL",
-        "MB",
+        "MiB",
         "ultralytics / this",
     ]
     titles += [] if device == "cpu" else ["kernels", "syncs", "copies to host"]

@@ -1,4 +1,4 @@
-"""Class maps: names of the symbol classes, and the categories of each data set that fill them.
+"""Class maps: names of the symbol classes, and the categories of each data set that map to them.
 
 Main path: :func:`loader.load` reads and checks a YAML file and returns a :class:`ClassMap`, whose
 :meth:`~ClassMap.source` is the mapping of one data set.
@@ -12,7 +12,7 @@ from class_maps.errors import (
     MissingExtraError,
     OmrError,
     and_more,
-    some,
+    short_list,
     with_nearest,
 )
 from class_maps.loader import load, shipped
@@ -30,6 +30,6 @@ __all__ = [
     "catalogue",
     "load",
     "shipped",
-    "some",
+    "short_list",
     "with_nearest",
 ]

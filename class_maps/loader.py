@@ -4,7 +4,7 @@ A class map is a file such as::
 
     name: harmony
     classes: [noteheadBlack, barlineSingle]   # in the order of their labels 0, 1, ...
-    sources:                                  # data sets that can fill the classes
+    sources:                                  # data sets whose categories map to the classes
       deepscoresv2:
         annotation_set: deepscores            # for data sets with several annotation sets
         map:                                  # category: class; others are dropped and counted
@@ -71,8 +71,8 @@ def from_yaml(path: Path) -> ClassMap:
     mentioned = {c for s in filled.values() for c in (*s.class_of.values(), *s.unlabelled)}
     if orphans := [name for name in names if name not in mentioned]:
         raise data.error(
-            f"not filled by any source: {', '.join(orphans)}; map a category to each, or list it "
-            "under unlabelled of a source",
+            f"without a category in any source: {', '.join(orphans)}; map a category to each, or "
+            "list it under unlabelled of a source",
             "classes",
         )
     return ClassMap(name=data.string("name"), names=names, sources=filled, path=path)
@@ -97,7 +97,7 @@ def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
         if invalid := set(names) - set(classes):
             raise data.error(f"not in classes: {with_nearest(invalid, classes)}", key)
     if both := sorted(set(unlabelled) & set(class_of.values())):
-        raise data.error(f"also filled by map: {', '.join(both)}", "unlabelled")
+        raise data.error(f"also mapped: {', '.join(both)}", "unlabelled")
     source = Source(
         name=name, annotation_set=annotation_set, class_of=class_of, unlabelled=unlabelled
     )
@@ -127,7 +127,7 @@ def _entries(data: Checked, key: str = "map") -> dict[str, str]:
 
 
 def _class_of_like(sources: Checked, name: str, classes: tuple[str, ...]) -> dict[str, str]:
-    """Return the map of the source that ``name`` is like, extended by its own map."""
+    """Return the map of the source under ``like``, extended by the map of ``name`` itself."""
     data = sources.mapping(name)
     others = [other for other in sources.value if other != name]
     like = data.string("like")

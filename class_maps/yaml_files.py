@@ -17,14 +17,14 @@ def shipped(package: str, folder: str) -> tuple[str, ...]:
     return tuple(sorted(Path(str(f)).stem for f in entries if f.name.endswith(".yaml")))
 
 
-def find(name: str, package: str, folder: str, what: str, *, option: str = "") -> Path:
+def find(name: str, package: str, folder: str, kind: str, *, option: str = "") -> Path:
     """Return the path of a file that comes with a package or was written by the user.
 
     Args:
         name: Name of a file in the package without its suffix, or path of a YAML file.
         package: Package that contains the files.
         folder: Folder of the files inside the package.
-        what: Kind of file, for the error message: ``class map``.
+        kind: Kind of file, for the error message: ``class map``.
         option: Prefix of the error message, such as ``--heads:`` and a space.
 
     Raises:
@@ -35,7 +35,7 @@ def find(name: str, package: str, folder: str, what: str, *, option: str = "") -
     known = shipped(package, folder)
     if name not in known:
         raise ConfigError(
-            f"{option}unknown {what}: {with_nearest([name], known)}; expected one of "
+            f"{option}unknown {kind}: {with_nearest([name], known)}; expected one of "
             f"{', '.join(known)}, or the path of a .yaml file"
         )
     return Path(str(files(package) / folder / f"{name}.yaml"))
@@ -78,7 +78,7 @@ class Checked:
         return self.value[key]
 
     def mapping(self, key: str) -> "Checked":
-        """Return a mapping; like the other getters, raise an InputError for any other value."""
+        """Return the value as a mapping; like the other getters, reject values of other types."""
         return Checked(self._get(key), self.path, ".".join(filter(None, (self.where, key))))
 
     def string(self, key: str) -> str:
@@ -136,24 +136,24 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[An
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
-def read(path: Path, what: str) -> Checked:
+def read(path: Path, kind: str) -> Checked:
     """Read a YAML file whose root is a mapping.
 
     Args:
         path: File to read.
-        what: Kind of file, for the error message: ``class map``.
+        kind: Kind of file, for the error message: ``class map``.
 
     Raises:
         InputError: The file cannot be read, is not YAML, has a duplicate key, or is not a mapping.
     """
-    return Checked(_parse(path, what), path, "")
+    return Checked(_parse(path, kind), path, "")
 
 
-def _parse(path: Path, what: str) -> Any:  # noqa: ANN401
+def _parse(path: Path, kind: str) -> Any:  # noqa: ANN401
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except FileNotFoundError:
-        raise InputError(f"no such {what}", path=path) from None
+        raise InputError(f"no such {kind}", path=path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", path=path) from error
     except yaml.YAMLError as error:

@@ -48,7 +48,7 @@ class ConversionOptions:
     split_by: SplitBy = "work"
     """Unit that is never divided between train and val: a work or a page."""
     seed: int = 0
-    """Seed of the choice of pages to hold out."""
+    """Seed for choosing the pages to hold out."""
     labels_only: bool = False
     """Whether to write labels only, without reading or writing images."""
 
@@ -111,16 +111,16 @@ def convert(
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
-        prepared = in_order(prepare, jobs, workers)
+        prepared_pages = in_order(prepare, jobs, workers)  # runs as the loop below asks for pages
         hashes: list[Future[str]] = []
         try:
-            for page in track(prepared, n_pages):
+            for prepared_page in track(prepared_pages, n_pages):
                 if not hashes:  # decoding, which used all cores, has finished
                     hashes = [pool.submit(file.sha256) for file in files]
-                for image in page.images:
-                    for writer in writers:
-                        writer.add(page.split, image)
-                manifest.add(page)
+                for page in prepared_page.images:
+                    for writer in writers:  # label files of YOLO were written by prepare
+                        writer.add(prepared_page.split, page)
+                manifest.add(prepared_page)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
             raise
@@ -128,7 +128,7 @@ def convert(
         for writer in writers:
             writer.close()
         _add_warnings(manifest, files, val, options)
-        digests = [job.result() for job in hashes]
+        digests = [future.result() for future in hashes]
         manifest.write(folder, _conversion_entry(format_name, mapping, files, digests, options))
     return manifest.summary()
 

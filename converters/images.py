@@ -1,5 +1,7 @@
 """Image files of pages: reading, checking, scaling and writing."""
 
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -22,6 +24,9 @@ _ORIENTATION = 0x0112
 
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""
+
+_JPEG_END = b"\xff\xd9"
+"""End-of-image marker."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """Shape ``(height, width)`` or, for colour images, ``(height, width, 3)`` in BGR order."""
@@ -60,7 +65,7 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def copy(path: Path, target: Path) -> None:
-    """Copy an image byte for byte, or re-encode it if readers would disagree about its pixels.
+    """Copy an image byte for byte, or re-encode it if not all readers would read the same pixels.
 
     Images with transparency are re-encoded on a white background, because readers that ignore
     transparency show arbitrary colours. Images with an EXIF rotation are re-encoded unless they are
@@ -88,17 +93,69 @@ def read(path: Path) -> Pixels:
     Raises:
         InputError: The image is missing, damaged or truncated.
     """
+    image = _decoded(_complete_bytes(path), path)
+    return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 and _is_grey(image) else image
+
+
+def read_bgr(path: Path) -> Pixels:
+    """Decode an image as networks see it: in colour on a white background, shape ``(H, W, 3)``.
+
+    Unlike :func:`read` it does not search the file for damage; see :func:`check_complete`.
+
+    Raises:
+        InputError: The image is missing or cannot be decoded.
+    """
     try:
-        decoded = cv2.imdecode(np.frombuffer(_complete_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # more than 2 ** 30 pixels
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError("no such image", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    image = _decoded(data, path)
+    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+
+
+def resize_longer_side(image: Pixels, imgsz: int) -> Pixels:
+    """Resize an image so that its longer side has ``imgsz`` pixels, as Ultralytics does."""
+    height, width = image.shape[:2]
+    factor = imgsz / max(height, width)
+    if factor == 1:
+        return image
+    size = [min(math.ceil(side * factor), imgsz) for side in (width, height)]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def check_complete(path: Path) -> None:
+    """Check that an image is neither damaged nor truncated, without writing anything.
+
+    A JPEG is decoded only if its last bytes do not mark its end.
+
+    Raises:
+        InputError: The image is missing, damaged or truncated.
+    """
+    with _opened(path, path) as image:
+        image.verify()  # verifies the checksums of a PNG
+        image_format = image.format
+    if image_format in _JPEG:
+        with path.open("rb") as file:
+            file.seek(-2, os.SEEK_END)
+            is_complete = file.read() == _JPEG_END
+        if not is_complete:  # bytes of another program after the end, or a truncated file
+            with _opened(path, path) as image:
+                image.load()
+
+
+def _decoded(data: bytes, path: Path) -> Pixels:
+    """Decode the bytes of an image on a white background, upright."""
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # an empty file, or more than 2 ** 30 pixels
         decoded = None
     if decoded is None:
         raise InputError("cannot be decoded as an image", path=path)
     image: Pixels = np.asarray(decoded // 257 if decoded.dtype == np.uint16 else decoded, np.uint8)
     if image.ndim == 3 and image.shape[2] == 4:
         image = _on_white(image)
-    if image.ndim == 3 and _is_grey(image):
-        image = image[..., 0]
     return np.ascontiguousarray(_rotated(image, _orientation_of(path)))
 
 
@@ -122,7 +179,7 @@ def _orientation_of(path: Path) -> int:
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) to 8.
 
-    TIFF files have an orientation of their own, which all readers apply.
+    TIFF files have their own orientation tag, which all readers apply.
     """
     exif = Image.Exif()
     with suppress(Exception):  # damaged EXIF data, which readers ignore

@@ -65,7 +65,7 @@ def _checked_name(name: str, path: Path, where: str) -> PurePosixPath:
 
 
 def work_of(image: PurePosixPath) -> str | None:
-    """Return the work that a page is from, or None if the image's name does not contain it."""
+    """Return the work that a page belongs to, or None if the image's name does not contain it."""
     match = _WORK.match(image.stem)
     return match["work"] if match else None
 

@@ -5,6 +5,7 @@ torch.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -26,6 +27,7 @@ from omr.commands.heads import app as heads
 from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
+from omr.help_layout import HelpCommand, HelpGroup
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "engrave": engrave,
@@ -40,17 +42,27 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS = {"classes": classes, "heads": heads}
 
 
-def _help(command: Callable[..., None]) -> str:
-    """Return a docstring with one line per paragraph, so that help fills the terminal's width."""
-    paragraphs = (command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+def _help(command: Callable[..., None] | None) -> str:
+    """Return a docstring with one line per paragraph, so that help fills the terminal's width.
+
+    Every example keeps its line.
+    """
+    paragraphs = []
+    for paragraph in (command.__doc__ or "").split("\n\n"):
+        lines = [" ".join(line.split()) for line in paragraph.strip().splitlines()]
+        paragraphs.append(("\n" if lines[0] == "Examples:" else " ").join(lines))
+    return "\n\n".join(paragraphs)
 
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=HelpGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
-    app.command(_name, help=_help(_command))(_command)
+    app.command(_name)(_command)
 for _name, _group in GROUPS.items():
-    app.add_typer(_group, name=_name)
+    app.add_typer(_group, name=_name, cls=HelpGroup)
+for _typer in (app, *GROUPS.values()):
+    for _registered in _typer.registered_commands:
+        _registered.cls = HelpCommand
+        _registered.help = _help(_registered.callback)
 
 
 def _print_version(requested: bool) -> None:
@@ -69,16 +81,28 @@ def _root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug messages.")] = False,
 ) -> None:
-    """From score pages to a trained music-symbol detector.
+    """From sheet music to a trained music-symbol detector.
 
-    Usual order: omr convert, omr analyze-density, omr train, omr eval. To try it out: omr demo.
+    Typical order: omr convert, omr analyze-density, omr train, omr eval. To try it out: omr demo.
     """
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
 
 
+def wait_without_spinning() -> None:
+    """Let OpenMP's threads sleep while they wait for each other; takes effect before torch loads.
+
+    By default they spin. Beside another program that needs a core, a spinning thread keeps it from
+    the thread that it waits for, and training slows down to a tenth (``benchmarks.waiting``).
+    Settings of the user take precedence.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
 def main() -> None:
     """Run the command; print user errors as one line with exit status 1, without traceback."""
+    wait_without_spinning()
     try:
         app()
     except OmrError as error:

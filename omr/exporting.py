@@ -44,7 +44,7 @@ def export_model(
         out: File to write; missing folders are created.
         export_format: ``onnx``, or ``ultralytics`` for a checkpoint that ``YOLO(FILE)`` loads.
         imgsz: Side of the square input of an ONNX file in pixels; None for that of the training.
-        trust: Load pickled weights even if that executes their code.
+        trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite ``out``.
 
     Raises:

@@ -6,24 +6,30 @@ from typing import Annotated, TypeAlias
 import typer
 
 from class_maps import ConfigError
+from settings.setting import settings_of
+from settings.training import TrainingSettings
 
+CLASS_MAP = "Class map: a name from `omr classes list`, or a .yaml file."
+"""Help of options that take a class map."""
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout.")
 ]
 Device: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="Device: cpu, or the index of a GPU; 0,1 for several GPUs.",
-        show_default="the first GPU, or the CPU",
+        help="Device: cpu, or a GPU index such as 0.",
+        show_default="first GPU if available, otherwise cpu",
     ),
 ]
 Trust: TypeAlias = Annotated[
     bool,
-    typer.Option("--trust", help="Load pickled weights even if that executes their code."),
+    typer.Option("--trust", help=settings_of(TrainingSettings)["trust"].declared.help),
 ]
 Workers: TypeAlias = Annotated[
     int,
-    typer.Option(help="Worker processes; 0 = one per core. Does not change the output.", min=0),
+    typer.Option(
+        help="Number of worker processes; 0 for one per core. Does not affect the output.", min=0
+    ),
 ]
 MAX_PER_CORE = 16
 """Most worker processes per core; more would only wait and use memory."""

@@ -57,9 +57,9 @@ class ScoringResult:
     """Highest number of detections per image."""
     images_at_max_det: int
     """Images with ``max_det`` detections, some of which may have been cut off."""
-    classes_left_out: tuple[str, ...]
+    ignored_classes: tuple[str, ...]
     """Classes of the weights that the data set does not have."""
-    predictions_left_out: int
+    ignored_predictions: int
     """Predictions of these classes, which do not count."""
     report: DetectionReport
     """Average precision per class, and its means."""
@@ -76,8 +76,8 @@ class ScoringResult:
             "conf": self.conf,
             "max_det": self.max_det,
             "images_at_max_det": self.images_at_max_det,
-            "classes_left_out": list(self.classes_left_out),
-            "predictions_left_out": self.predictions_left_out,
+            "ignored_classes": list(self.ignored_classes),
+            "ignored_predictions": self.ignored_predictions,
             **self.report.to_json(),
         }
 
@@ -89,8 +89,8 @@ class _Predictions:
     pages: list[Page]
     """One page per image, with at most ``max_det`` symbols."""
     max_det: int
-    classes_left_out: tuple[str, ...]
-    n_left_out: int
+    ignored_classes: tuple[str, ...]
+    n_ignored: int
 
     @property
     def n_at_max_det(self) -> int:
@@ -124,15 +124,16 @@ def score_model(
         batch: Images per batch.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         split: Split to score.
-        conf: Confidence above which predictions are kept, at most ``MAX_CONF``.
+        conf: Confidence above which predictions are kept, from 0 to ``MAX_CONF``.
         out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
-        trust: Load pickled weights even if that executes their code.
+        trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite a report in ``out``.
         track: Wrapper of the predicted pages that shows progress.
 
     Raises:
-        ConfigError: ``conf`` is too high, ``out`` contains a report and ``force`` is not set, the
-            weights lack a class of the data, a class name is duplicated, or the device is missing.
+        ConfigError: ``conf`` is out of range, ``out`` contains a report and ``force`` is not set,
+            the weights lack a class of the data, a class name is duplicated, or the device is
+            missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
     _check_options(conf, out, force=force)
@@ -162,8 +163,8 @@ def score_model(
         conf=conf,
         max_det=predictions.max_det,
         images_at_max_det=predictions.n_at_max_det,
-        classes_left_out=predictions.classes_left_out,
-        predictions_left_out=predictions.n_left_out,
+        ignored_classes=predictions.ignored_classes,
+        ignored_predictions=predictions.n_ignored,
         report=evaluate(truths, predictions.pages, dataset.names),
     )
     if out is not None:
@@ -204,21 +205,24 @@ def _predictions(
         data_names: Names of the data set's classes, length C.
         track: Wrapper of the predicted pages that shows progress.
     """
-    left_out = tuple(name for name in weight_names if name not in data_names)
+    ignored_classes = tuple(name for name in weight_names if name not in data_names)
     max_det = suggested_max_det(max(len(page.labels) for page in truths))
-    pages, n_left_out = [], 0
+    pages, n_ignored = [], 0
     # Classes that the data does not have must not use up the limit.
-    predicted = predict_pages(max_det=UNLIMITED if left_out else max_det)
+    predicted = predict_pages(max_det=UNLIMITED if ignored_classes else max_det)
     for page in track(predicted, len(truths)):
         kept = relabel(page, weight_names, data_names)
-        n_left_out += len(page.labels) - len(kept.labels)
+        n_ignored += len(page.labels) - len(kept.labels)
         pages.append(kept.only(slice(max_det)))
     return _Predictions(
-        pages=pages, max_det=max_det, classes_left_out=left_out, n_left_out=n_left_out
+        pages=pages, max_det=max_det, ignored_classes=ignored_classes, n_ignored=n_ignored
     )
 
 
 def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
+    if not conf >= 0:
+        reason = f"expected a number from 0 to {MAX_CONF:g}"
+        raise ConfigError(reason, option="--conf", value=f"{conf:g}")
     if conf > MAX_CONF:
         reason = "too high, average precision also needs predictions of low confidence"
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")

@@ -133,7 +133,7 @@ def _parameters(names: Collection[str]) -> Iterator[inspect.Parameter]:
                 switch = typer.Option(option_name(OFF + name), hidden=True)
                 yield _parameter(OFF + name, bool, switch, False)
     config = typer.Option(
-        help="YAML file with settings, such as the omr.yaml of a run; options override it.",
+        help="YAML file with settings, such as the omr.yaml of a run folder; options override it.",
         metavar="<.yaml>",
         dir_okay=False,
     )

@@ -1,6 +1,7 @@
-"""Settings of a training, declared without importing torch.
+"""Settings of a training run, declared without importing torch.
 
-Each setting has its type, default, help and limits in one place, :mod:`settings.training`. The
-command line and configuration files are both read by these declarations, as :mod:`settings.setting`
-describes; :mod:`training.config` adds the checks that need the training code.
+Main path: :class:`training.TrainingSettings` declares each setting once, with its type, default,
+help and limits → :func:`setting.settings_of` lists the declarations → ``omr/settings_options.py``
+turns them into command-line options, and :func:`yaml_file.read_settings` reads them from files.
+:class:`training.config.TrainConfig` adds the checks that need the training code.
 """

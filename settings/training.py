@@ -1,4 +1,4 @@
-"""Settings of a training: the single source of its defaults, option help and limits."""
+"""Settings of a training run: the single source of its defaults, option help and limits."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ LARGEST_SEED = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSettings:
-    """Settings of a training, without the checks that need the training code.
+    """Settings of a training run, without the checks that need the training code.
 
     Raises:
         ConfigError: A number is outside its limits, or a name is unknown.
@@ -39,7 +39,7 @@ class TrainingSettings:
     data: Path = field(
         metadata={
             KEY: Declaration(
-                help="Data sets written by omr convert; several are trained on together.",
+                help="One or more data sets written by `omr convert`, to train on jointly.",
                 metavar="DATA",
                 flag=False,
             )
@@ -52,33 +52,36 @@ class TrainingSettings:
     out: Path = field(
         metadata={
             KEY: Declaration(
-                help="Run folder to create. Required, here or in --config.", metavar="<dir>"
+                help="Run folder to create; required here or in the --config file.",
+                metavar="<dir>",
             )
         }
     )
 
     device: str = setting(
         "",
-        help="Device: cpu, or the index of a GPU; 0,1 for several GPUs.",
-        default_text="the first GPU, or the CPU",
+        help="Device: cpu, a GPU index such as 0, or several such as 0,1.",
+        default_text="first GPU if available, otherwise cpu",
     )
     workers: int = setting(
         16,
-        help="Image-loading processes per device, at most one per core; none on a CPU.",
+        help="Data-loading worker processes per device, at most one per core; none when training "
+        "on a CPU.",
         minimum=0,
     )
     validate: bool = setting(
-        True, help="Validate after every epoch. Without validation, best.pt equals last.pt."
+        True,
+        help="Validate after every epoch; without validation, best.pt is identical to last.pt.",
     )
-    tensorboard: bool = setting(False, help="Write TensorBoard logs into the run folder.")
+    tensorboard: bool = setting(False, help="Write TensorBoard logs to the run folder.")
     resume: bool = setting(
-        False, help="Resume the run in --out with the settings it was started with.", in_file=False
+        False, help="Resume the run in --out with its original settings.", in_file=False
     )
 
     model: str = setting(
         "yolo11n",
-        help="Model to train from scratch (yolov8, yolo11, yolo12 or yolo26 followed by n, s, m, l "
-        "or x; yolov7-tiny; omr-tiny), or weights to continue from.",
+        help="Model to train from scratch (yolov8, yolo11, yolo12 or yolo26 with size n, s, m, l "
+        "or x, such as yolo11n; yolov7-tiny; omr-tiny), or weights to continue training from.",
         metavar="<name or .pt>",
         group=MODEL,
     )
@@ -90,35 +93,38 @@ class TrainingSettings:
         group=MODEL,
     )
     trust: bool = setting(
-        False, help="Load pickled weights even if that executes their code.", group=MODEL
+        False,
+        help="Load pickled weights even though doing so can run code they contain.",
+        group=MODEL,
     )
     size_prior: bool = setting(
         True,
-        help="Initialise the predicted boxes of a new head from the symbol sizes in the data.",
+        help="Initialise the box predictions of a new head from the symbol sizes in the data.",
         group=MODEL,
     )
     heads: str = setting(
         "",
-        help="Head config, which assigns groups of classes to heads: a shipped name or a file.",
+        help="Head config, which divides the classes among heads: a name from `omr heads list`, or "
+        "a .yaml file.",
         metavar="<name or .yaml>",
         default_text="one head, or the heads of the weights",
         group=MODEL,
     )
 
     epochs: int = setting(
-        100, help="Passes through the training images.", minimum=1, group=OPTIMISATION
+        100, help="Number of passes over the training images.", minimum=1, group=OPTIMISATION
     )
     imgsz: int = setting(
         640,
-        help="Side of the network input in pixels, a multiple of 32.",
+        help="Side length of the network input in pixels, a multiple of 32.",
         default_text="that of the weights in --model, otherwise 640",
         minimum=32,
         group=OPTIMISATION,
     )
     batch: int = setting(
         BASE_BATCH,
-        help="Images per forward pass, over all devices; auto: as many as fit into memory, at most "
-        "64 per device.",
+        help="Batch size: images per forward pass, in total over all devices; auto chooses the "
+        "largest that fits in memory, at most 64 per device.",
         metavar="<int or auto>",
         minimum=1,
         keywords=(AUTO,),
@@ -126,7 +132,8 @@ class TrainingSettings:
     )
     nominal_batch: int = setting(
         0,
-        help="Images per optimiser step, a multiple of --batch; gradients are accumulated.",
+        help="Effective batch size: images per optimiser step, a multiple of --batch. If it is "
+        "larger than --batch, gradients are accumulated.",
         default_text="--batch",
         minimum=0,
         group=OPTIMISATION,
@@ -134,25 +141,23 @@ class TrainingSettings:
     lr: float = setting(
         BASE_LR,
         help="Learning rate after warm-up; auto:sqrt (or auto) and auto:linear scale the default "
-        "with the images per step.",
+        "with the number of images per optimiser step.",
         metavar="<float or auto>",
         above=0,
         maximum=1,
         keywords=LR_RULES,
         group=OPTIMISATION,
     )
-    final_lr: float = setting(
-        0.01, help="Learning rate of the last step, as a fraction of lr.", flag=False
-    )
+    final_lr: float = setting(0.01, help="Final learning rate, as a fraction of lr.", flag=False)
     warmup_epochs: float = setting(
-        3.0, help="Epochs in which the learning rate rises from 0.", minimum=0, group=OPTIMISATION
+        3.0, help="Epochs over which the learning rate rises from 0.", minimum=0, group=OPTIMISATION
     )
-    optimizer: str = setting("AdamW", help="Optimiser, by the name Ultralytics uses.", flag=False)
+    optimizer: str = setting("AdamW", help="Name of the optimiser in Ultralytics.", flag=False)
     weight_decay: float = setting(0.0005, help="Weight decay of convolution weights.", flag=False)
     freeze: str = setting(
         "",
-        help="Layers to freeze: backbone, neck (everything before the head), or a number of layers "
-        "counted from the input.",
+        help="Layers to freeze: backbone, neck (everything before the head), or the number of "
+        "layers to freeze, counted from the input.",
         metavar="<part or int>",
         group=OPTIMISATION,
     )
@@ -166,7 +171,8 @@ class TrainingSettings:
     )
     lr_scale: tuple[float, ...] = setting(
         (),
-        help="Learning-rate factor for unfrozen layers, one value or one per stage.",
+        help="Learning-rate factor for unfrozen layers: one value, or one per epoch in "
+        "--unfreeze-at.",
         metavar="<float,...>",
         default_text="0.1",
         example="0.1,0.05",
@@ -174,90 +180,93 @@ class TrainingSettings:
     )
     unfreeze_warmup: float = setting(
         1.0,
-        help="Epochs in which the learning rate of unfrozen layers rises from 0.",
+        help="Epochs over which the learning rate of unfrozen layers rises from 0.",
         minimum=0,
         group=OPTIMISATION,
     )
     precision: Precision = setting(
         "auto",
-        help="Floating-point format of the network; auto: bf16 if the GPU supports it and a test "
-        "against fp32 passes.",
+        help="Floating-point format of the network; auto chooses bf16 on GPUs that support it "
+        "(after a test against fp32), fp16 on other GPUs and fp32 on a CPU.",
         group=OPTIMISATION,
     )
     seed: int = setting(
-        0, help="Seed of the initial weights, the data order and augmentation.", group=OPTIMISATION
+        0,
+        help="Random seed for the initial weights, data order and augmentation.",
+        group=OPTIMISATION,
     )
     deterministic: bool = setting(
         False,
-        help="Use deterministic algorithms on a GPU, which are slower; a CPU always does.",
+        help="Use deterministic algorithms on a GPU, which are slower; CPU runs are always "
+        "deterministic.",
         group=OPTIMISATION,
     )
 
     assigner: AssignerName = setting(
         "tal",
-        help="Label assignment: tal (best predictions), simota (lowest cost), static (nearest "
-        "points).",
+        help="Label assignment: tal (task-aligned, as in Ultralytics), simota (SimOTA, as in "
+        "YOLOX) or static (nearest anchor points).",
         group=LOSS,
     )
     class_loss: ClassLoss = setting(
         "bce",
-        help="Classification loss: binary cross-entropy, focal loss or varifocal loss.",
+        help="Classification loss: bce (binary cross-entropy), focal or varifocal.",
         group=LOSS,
     )
     similarity: SimilarityName = setting(
         "ciou+nwd",
         help="Box similarity for label assignment: ciou (as in Ultralytics), iou, nwd (normalised "
-        "Wasserstein distance), ciou+nwd (the larger of CIoU and half of NWD), dilated (IoU of "
+        "Wasserstein distance), ciou+nwd (the larger of CIoU and half of NWD) or dilated (IoU of "
         "enlarged boxes).",
         metavar="<name>",
         group=LOSS,
     )
     beta: float = setting(
         6.0,
-        help="Exponent of the box similarity in the metric of tal; lower values weight the points "
-        "of a symbol more evenly.",
+        help="Exponent of the box similarity in the alignment metric of tal; lower values weight "
+        "the anchor points of a symbol more evenly.",
         above=0,
         group=LOSS,
     )
 
     translate: float = setting(
         0.1,
-        help="Largest shift, as a fraction of the image.",
+        help="Maximum shift, as a fraction of the image size.",
         minimum=0,
         maximum=1,
         group=AUGMENTATION,
     )
     scale: float = setting(
         0.2,
-        help="Largest change of size: images are scaled by 1 - SCALE to 1 + SCALE.",
+        help="Maximum change in size: images are scaled by a factor from 1 - SCALE to 1 + SCALE.",
         minimum=0,
         maximum=1,
         group=AUGMENTATION,
     )
     brightness: float = setting(
         0.2,
-        help="Largest change of brightness, as a fraction.",
+        help="Maximum change in brightness, as a fraction of the original.",
         minimum=0,
         maximum=1,
         group=AUGMENTATION,
     )
     fliplr: float = setting(
         0.0,
-        help="Probability of mirroring an image left to right; photographs only.",
+        help="Probability of a horizontal flip; photographs only.",
         minimum=0,
         maximum=1,
         group=AUGMENTATION,
     )
     flipud: float = setting(
         0.0,
-        help="Probability of flipping an image upside down; photographs only.",
+        help="Probability of a vertical flip; photographs only.",
         minimum=0,
         maximum=1,
         group=AUGMENTATION,
     )
     degrees: float = setting(
         0.0,
-        help="Largest rotation in degrees; at most 1 for music.",
+        help="Maximum rotation in degrees; at most 1 for music.",
         minimum=0,
         maximum=180,
         group=AUGMENTATION,
@@ -270,28 +279,28 @@ class TrainingSettings:
         group=AUGMENTATION,
     )
     allow_music_flips: bool = setting(
-        False, help="Flip and rotate music as freely as photographs.", group=AUGMENTATION
+        False, help="Allow flips and larger rotations for music as well.", group=AUGMENTATION
     )
 
     sampling_weights: tuple[float, ...] = setting(
         (),
         help="Sampling weight of each data set, in order, e.g. 2:1.",
         metavar="<float:...>",
-        default_text="its number of images",
+        default_text="number of images in each",
         separator=":",
         example="2:1",
         group=SEVERAL,
     )
     true_negatives: bool = setting(
         False,
-        help="Treat classes that a data set does not label as absent from its images; by default "
-        "its images do not contribute to the loss of these classes.",
+        help="Assume that classes a data set does not label are absent from its images; by "
+        "default, its images do not contribute to the loss of these classes.",
         group=SEVERAL,
     )
     merge_classes: tuple[str, ...] = setting(
         (),
-        help="Classes that mean the same in several data sets although their class maps differ, "
-        "e.g. tie,slur; all for every shared name.",
+        help="Classes that have the same meaning in several data sets although the class maps "
+        "differ, e.g. tie,slur; `all` merges every shared name.",
         metavar="<name,...>",
         example="tie,slur",
         group=SEVERAL,

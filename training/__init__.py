@@ -1,4 +1,10 @@
-"""Training of the detector and prediction with it: everything that needs torch."""
+"""Training of the detector and prediction with it: everything that needs torch.
+
+Main path: :func:`trainer.train` → :meth:`engine.omr_trainer.OmrTrainer.train`, Ultralytics' loop,
+which calls back :meth:`engine.omr_trainer.OmrTrainer._setup_train` →
+:func:`losses.detection.detection_criterion` → :func:`losses.detection.make_assigner` →
+:meth:`assigners.task_aligned.SparseTaskAlignedAssigner.assign`.
+"""
 
 import os
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from class_maps import ConfigError, InputError, MissingExtraError, some
+from class_maps import ConfigError, InputError, MissingExtraError, short_list
 from converters.files.overwriting import check_folder, is_free
 from settings.training import STRIDE, AssignerName
 from training.config import CONFIG_FILE, TrainConfig
-from training.data.label_files import check_images, no_symbols
+from training.data.image_files import check_images
+from training.data.label_files import no_symbols
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
-from training.engine.precision import resolved
 from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.losses.detection import UNUSED
@@ -29,6 +29,7 @@ from training.runtime.devices import check_device
 from training.runtime.distributed import check_ranks, is_first
 from training.runtime.library_loggers import quiet
 from training.runtime.multiples import check_multiple
+from training.runtime.precision import resolved
 
 MOST_NAMES = 8
 """Most class names that a line lists."""
@@ -62,7 +63,9 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
     _check_validation(config, inputs)
     model = _model_shape(options, inputs)
     stride = int(model.stride.max())
-    check_multiple("imgsz", config.imgsz, stride, f"{stride}, the largest stride of {config.model}")
+    check_multiple(
+        "--imgsz", config.imgsz, stride, f"{stride}, the largest stride of {config.model}"
+    )
     _check_heads(config, options, inputs, model)
     check_freezing(options.freezing, weights=inputs.model, epochs=config.epochs)
     _check_last_batch(config, inputs.counts["train"].images)
@@ -101,7 +104,7 @@ def notes_of(
         if names := [inputs.data.names[label] for label in is_lacking.nonzero()[0]]:
             notes.append(
                 f"{len(names)} classes occur in {present} but not in {absent}, and {consequence}: "
-                f"{some(names, MOST_NAMES)}"
+                f"{short_list(names, MOST_NAMES)}"
             )
     return notes
 
@@ -148,7 +151,7 @@ def _check_heads(
     file = options.weights_file or Path()
     if str(file) != options.model:
         check_fit(weights, model, file, config.model)
-    if heads and heads.box_encoding == "stock" and has_bins_below_zero(weights.model[-1]):
+    if heads and heads.box_encoding == "stock" and strides_below_zero(weights.model[-1]):
         raise ConfigError(
             f"--heads: box_encoding: stock, but {file} has distance bins below zero; omit "
             "box_encoding, or start from other weights"
@@ -182,7 +185,7 @@ def _check_group_settings(heads: HeadConfig, assigner: AssignerName) -> None:
 
 
 def _check_last_batch(config: TrainConfig, n_images: int) -> None:
-    """Check the last batch: of one image this small BatchNorm sees one value per channel."""
+    """Check the last batch: if it is one image this small, BatchNorm sees one value per channel."""
     if config.imgsz < 2 * STRIDE and n_images % config.batch == 1:
         raise ConfigError(
             f"--imgsz {config.imgsz}: too small for a last batch of one image; use {2 * STRIDE}, "

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
+from settings.freezing import FreezeOptions
 from settings.training import LARGEST_SEED, STRIDE, TrainingSettings
 from settings.yaml_file import read_settings, settings_text
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
-from training.engine.freezing import FreezeOptions
 from training.losses.detection import UNUSED, LossOptions
 from training.models.checkpoints import is_weights
 from training.runtime.multiples import check_multiple
@@ -36,8 +36,8 @@ class TrainConfig(TrainingSettings):
             raise ConfigError(
                 f"expected an integer from 0 to {LARGEST_SEED}", option="--seed", value=self.seed
             )
-        check_multiple("imgsz", self.imgsz, STRIDE, str(STRIDE))
-        check_multiple("nominal_batch", self.nominal_batch, self.batch, f"batch ({self.batch})")
+        check_multiple("--imgsz", self.imgsz, STRIDE, str(STRIDE))
+        check_multiple("--nominal-batch", self.nominal_batch, self.batch, f"--batch {self.batch}")
         if self.weights and is_weights(self.model):
             raise ConfigError(
                 f"--model {self.model} is a weights file already; drop one of the two options",

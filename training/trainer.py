@@ -1,9 +1,11 @@
-"""Train one detector on one data set, or on several together.
+"""Training of one detector on one data set, or on several together.
 
 :func:`train` opens the inputs, checks everything a user can get wrong, and starts
 :class:`~training.engine.omr_trainer.OmrTrainer`, Ultralytics' trainer with the changes that music
 needs: no label dropped, no flips and no mosaic, boxes that start from the symbol sizes of the data,
-a detection limit high enough for a full page, and no network access.
+a detection limit high enough for a full page, and no network access. From there on, Ultralytics'
+loop runs and calls back the methods of ``OmrTrainer``: loss and assigner are created in its
+``_setup_train``.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from training.checks import check_inputs, check_machine, make_room, notes_of
 from training.config import TrainConfig, save_config
 from training.data.label_files import LabelCounts
 from training.engine.callbacks import set_record
+from training.engine.display import MakeDisplay
 from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
@@ -66,21 +69,24 @@ class TrainResult:
         return asdict(self) | {"best": str(self.best), "last": str(self.last)}
 
 
-def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
+def train(
+    config: TrainConfig, *, force: bool = False, make_display: MakeDisplay | None = None
+) -> TrainResult:
     """Train a detector, or resume an interrupted run.
 
     Args:
         config: Configuration; with ``resume`` only ``data``, ``joint``, ``out``, ``device`` and
             ``workers`` are used, and the rest is read from the run folder.
         force: Whether to replace a run in ``out``.
+        make_display: Builds the display of the progress; None to show nothing but warnings.
 
     Returns:
         Paths of the weights, and the counts of labels and symbols.
 
     Raises:
-        ConfigError: Unknown model name or device, or a precision the device lacks; the run folder
-            exists, cannot be resumed, or is finished; music would be mirrored; or the loss stays
-            non-finite.
+        ConfigError: The model name or device is unknown; the device does not support the precision;
+            the run folder exists, cannot be resumed, or is finished; music would be mirrored; or
+            the loss stays non-finite.
         InputError: A data set or the weights cannot be read, or do not match.
         MissingExtraError: Several devices or TensorBoard need a package that is not installed.
     """
@@ -88,6 +94,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
     if config.resume:
         config = resumed_config(config)
     options, inputs = _open(config)
+    options = replace(options, make_display=make_display)
     hashes = inputs.image_hashes() if is_first() else {}
     record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
@@ -107,7 +114,7 @@ def train(config: TrainConfig, *, force: bool = False) -> TrainResult:
             trainer.add_callback("on_pretrain_routine_end", set_own)
         del inputs  # the trainer releases the weights once the model is built
         trainer.add_callback("on_pretrain_routine_end", partial(write_record, record))
-        trainer.train()
+        trainer.train()  # Ultralytics' loop, which calls back the methods of OmrTrainer
     report = json.loads((config.out / REPORT_FILE).read_text("utf-8"))
     return TrainResult(
         best=config.out / "weights" / "best.pt",
@@ -160,6 +167,7 @@ def run_options(config: TrainConfig) -> RunOptions:
     last = config.out / "weights" / "last.pt"
     return RunOptions(
         model=str(last) if config.resume else model_file(config.model),
+        name=config.model,
         datasets=config.sources(),
         weights=config.weights,
         trust=config.trust,
@@ -171,6 +179,7 @@ def run_options(config: TrainConfig) -> RunOptions:
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
         nominal_batch=config.nominal_batch or config.batch,
+        make_display=None,
     )
 
 

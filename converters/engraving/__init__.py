@@ -1,9 +1,10 @@
 """Engraving of music pages with exact labels, in the format of DeepScoresV2.
 
-How a page is made: verovio typesets a piece of music (:mod:`.pieces`, :mod:`.typesetting`); its SVG
-is read as filled outlines (:mod:`.svg`); the outlines are grouped into labelled symbols
-(:mod:`.symbols`), warped (:mod:`.warping`), rasterised (:mod:`.raster`) and degraded
-(:mod:`.degradation`). Labels are computed from the outlines, never from pixels.
+Main path: :func:`.dataset.engrave` → :func:`.pages.engrave_page`. Verovio typesets a piece of music
+(:mod:`.pieces`, :mod:`.typesetting`); its SVG is read as filled outlines (:mod:`.svg`); these are
+grouped into labelled symbols (:mod:`.symbols`), warped (:mod:`.warping`), rasterised
+(:mod:`.raster`) and degraded (:mod:`.degradation`). Labels are computed from the outlines, never
+from pixels.
 """
 
 from importlib.util import find_spec

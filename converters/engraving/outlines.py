@@ -29,7 +29,7 @@ class Outline:
     """Number of points of each contour, at least 3, shape ``(K,)``; they sum to N."""
 
     def box_xyxy(self) -> NDArray[np.float64]:
-        """Compute the extent ``(x0, y0, x1, y1)``, shape ``(4,)``, pixels."""
+        """Compute the extent ``(x0, y0, x1, y1)`` in pixels, shape ``(4,)``."""
         return np.concatenate((self.points_xy.min(0), self.points_xy.max(0)))
 
     def contours(self) -> list[Points]:
@@ -51,7 +51,7 @@ def outline(contours: Sequence[Points]) -> Outline:
 
 
 def boxes_xyxy(outlines: Sequence[Outline]) -> NDArray[np.float64]:
-    """Compute the extent of each outline, shape ``(len(outlines), 4)``, pixels."""
+    """Compute the extent of each outline in pixels, shape ``(len(outlines), 4)``."""
     if not outlines:
         return np.empty((0, 4))
     points = np.concatenate([o.points_xy for o in outlines])

@@ -1,6 +1,7 @@
 """Overwrite protection: checks whether output files and folders may be written.
 
-Every command calls these checks before its work starts, so that a refused output costs no time.
+Every command calls these checks before its work starts, so that no time is wasted if the output is
+refused.
 """
 
 from collections.abc import Iterable, Sequence
@@ -92,12 +93,12 @@ def _existing_message(folder: Path, files: Sequence[Path], existing: Sequence[Pa
 
 
 def is_free(folder: Path) -> bool:
-    """Check whether a folder does not exist or is empty, so that writing it loses nothing."""
+    """Check whether a folder does not exist or is empty, so that writing it destroys nothing."""
     if folder.is_dir():
         return not any(folder.iterdir())
     return not folder.exists() and not folder.is_symlink()
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Check whether ``path`` is ``folder`` or inside it, so that replacing ``folder`` loses it."""
+    """Check whether ``path`` is ``folder`` or inside it, and would be replaced with it."""
     return path.resolve().is_relative_to(folder.resolve())

@@ -1,4 +1,4 @@
-"""JSON annotation files: which files a source has, their root keys, splits and image folders."""
+"""JSON annotation files of a source: their root keys, splits and image folders."""
 
 import mmap
 import re
@@ -13,7 +13,8 @@ from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 
 HEAD_BYTES = 4096
-"""Bytes at the start of a file that are searched for ``annotation_sets`` before decoding it all."""
+"""Number of bytes at the start of a file that are searched for ``annotation_sets`` before all of it
+is decoded."""
 
 _SETS_AT_HEAD = re.compile(rb'"annotation_sets"\s*:\s*(\[[^\]]*\])')
 
@@ -31,11 +32,11 @@ class RootKeys:
 
 
 def json_files(path: Path) -> list[Path]:
-    """List the annotation files of a source, which may be none.
+    """List the annotation files of a source; the list may be empty.
 
     Args:
-        path: JSON file, or folder of JSON files. If the folder contains files named as those of
-            DeepScoresV2, its other files are ignored.
+        path: JSON file, or folder of JSON files. If the folder contains files with names like those
+            of DeepScoresV2, all other files are ignored.
 
     Returns:
         The files, sorted by name; shard 10 comes after shard 9.

@@ -1,8 +1,8 @@
 """Reader and writer of YOLO folders: ``images/<split>``, ``labels/<split>``, ``data.yaml``.
 
 A label file has one line ``label x_centre y_centre width height`` per symbol, with coordinates
-normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module uses
-normalised coordinates.
+normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module of
+``converters`` uses normalised coordinates.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from converters.tally import Tally
 
 IMAGES, LABELS, DATA_YAML = FOLDER, "labels", "data.yaml"
 ROUNDING = 2e-6
-"""Fraction of the image's side by which boxes may extend beyond it because digits were rounded."""
+"""Fraction of the image's side by which boxes may extend beyond it because of rounding."""
 
 
 def write_labels(page: Page, folder: Path) -> None:
@@ -34,14 +34,18 @@ def write_labels(page: Page, folder: Path) -> None:
 
 
 class YoloWriter:
-    """Writes ``data.yaml``; workers write the label files with :func:`write_labels`."""
+    """Writes ``data.yaml`` only.
+
+    The label files are written by worker processes while they prepare the pages:
+    :func:`converters.prepare.preparation.prepare` calls :func:`write_labels`.
+    """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder, names
         self._splits: set[str] = set()
 
     def add(self, split: str, page: Page) -> None:
-        """Record the split of a page."""
+        """Record the split of a page, whose label file a worker process has already written."""
         self._splits.add(split)
 
     def close(self) -> None:
@@ -300,7 +304,7 @@ class YoloSplit:
             yield page if clip else self._inside(page)
 
     def _inside(self, page: Page) -> Page:
-        """Clip what rounding of digits moved beyond the image; reject boxes further outside."""
+        """Clip boxes that rounding moved beyond the image; reject those further outside."""
         size = np.array([page.width, page.height] * 2, np.float64)
         boxes_xyxy = np.clip(page.boxes_xyxy, 0, size)
         if (outside := (np.abs(boxes_xyxy - page.boxes_xyxy) > ROUNDING * size).any(axis=1)).any():

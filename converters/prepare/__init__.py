@@ -1,5 +1,6 @@
-"""Preparation of pages: takes one annotated page and writes the images and labels made from it.
+"""Preparation of pages: one annotated page is cleaned, scaled, cut into tiles and written.
 
-Main path: :func:`preparation.prepare` runs :func:`cleaning.clean`, :func:`scaling.scale` and
-:func:`tiles.cut` on a page; :mod:`~converters.prepare.splits` chooses the pages to hold out.
+Main path: :func:`preparation.prepare` → :func:`cleaning.clean` → :func:`scaling.scale` →
+:func:`tiles.cut` → :func:`converters.formats.yolo.write_labels`. Which pages are held out was
+decided before, by :func:`splits.held_out`.
 """

@@ -1,1 +1,6 @@
-"""Reports: the figures of each as dataclasses, and the pages drawn from them."""
+"""Reports: dataclasses with the figures of a report, and web pages drawn from them.
+
+Main path: :func:`training.density.report.analyze` fills a :class:`density_report.DensityReport`,
+from which :func:`density.write_density_report` draws the page of ``omr analyze-density``.
+:class:`detection.DetectionReport` contains the metrics of ``omr eval``.
+"""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from class_maps import ConfigError
-from omr.console import note, print_json, say
+from omr.console import note, print_json, results, say_written
 from omr.options import AsJson
 from omr.settings_options import (
     add_options,
@@ -33,32 +33,39 @@ def analyze_density(
     gpu: Annotated[
         str,
         typer.Option(
-            help="GPU to plan for, e.g. rtx5090 or a100-80gb.", show_default="the local device"
+            help="GPU to plan for, e.g. rtx5090 or a100-80gb.", show_default="local device"
         ),
     ] = "",
     wanted: Annotated[
         str,
         typer.Option(
-            help="Classes whose symbols must be large enough, e.g. stem,tie.", show_default="all"
+            help="Classes whose symbols must be large enough to detect, e.g. stem,tie.",
+            show_default="all",
         ),
     ] = "",
     report: Annotated[
         Path | None,
-        typer.Option(help="Web page to write, with plots and all classes.", dir_okay=False),
+        typer.Option(
+            help="HTML report to write, with plots and figures for all classes.", dir_okay=False
+        ),
     ] = None,
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Run real steps on this machine and compare their memory."),
+        typer.Option(
+            "--measure",
+            help="Run real training steps on this machine and compare their memory use with the "
+            "prediction.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report how dense the data is, how much memory a step needs, and which command to launch.
+    """Report symbol density and memory needs, and recommend a training command.
 
-    Nothing is trained and no image is decoded; the GPU need not be present.
+    Nothing is trained, no image is decoded, and the GPU need not be present.
 
-    With plots: omr analyze-density data --gpu rtx5090 --report page.html
-
-    Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
+    Examples:
+        omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
+        omr analyze-density data --gpu rtx5090 --report page.html
     """
     from omr.density_output import show_density, show_measured_step
     from training.density.report import analyze
@@ -72,11 +79,12 @@ def analyze_density(
     analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
     if analysis.config.batch < batch:
         note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
-    show_density(analysis)
+    to = results(as_json=as_json)
+    show_density(analysis, to=to)
     density = analysis.report()
     plain = density.to_json()
     if measure:
-        plain["measured"] = show_measured_step(analysis.spec)
+        plain["measured"] = show_measured_step(analysis.spec, to=to)
     if report:
         _write(density, report)
     if as_json:
@@ -112,4 +120,4 @@ def _write(density: "DensityReport", file: Path) -> None:
         write_density_report(density, file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
-    say(f"plots and all classes: {file}")
+    say_written(file, "plots and all classes")

@@ -7,7 +7,7 @@ import typer
 
 import class_maps
 from omr.console import out, print_json, say, table
-from omr.options import AsJson
+from omr.options import CLASS_MAP, AsJson
 
 app = typer.Typer(no_args_is_help=True, help="List, show and check class maps.")
 
@@ -18,7 +18,9 @@ def list_maps(
 ) -> None:
     """List the class maps that come with omr.
 
-    Example: omr classes list
+    Examples:
+        omr classes list
+        omr classes list --json
     """
     maps = [class_maps.load(name) for name in class_maps.shipped()]
     if as_json:
@@ -31,12 +33,14 @@ def list_maps(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a class map, or a .yaml file.")],
+    name: Annotated[str, typer.Argument(help=CLASS_MAP)],
     as_json: AsJson = False,
 ) -> None:
-    """Show the classes of a class map, and the categories of each data set that fill them.
+    """Show the classes of a class map, and the categories of each data set that map to them.
 
-    Example: omr classes show harmony
+    Examples:
+        omr classes show harmony
+        omr classes show harmony-core
     """
     class_map = class_maps.load(name)
     rows: list[dict[str, Any]] = [
@@ -66,17 +70,19 @@ def _categories(source: class_maps.Source, name: str) -> str:
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Name of a class map, or a .yaml file.")],
+    name: Annotated[str, typer.Argument(help=CLASS_MAP)],
     dataset: Annotated[Path, typer.Argument(help="Data set that `omr convert` reads.")],
     annotation_set: Annotated[
         str | None,
-        typer.Option(help="Annotation set to read.", show_default="that of the class map"),
+        typer.Option(help="Annotation set to read.", show_default="as in the class map"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count the symbols of a data set that fill each class, and those that would be dropped.
+    """Count the symbols of a data set that map to each class, and those that would be dropped.
 
-    Example: omr classes check harmony ds2_dense
+    Examples:
+        omr classes check harmony ds2_dense
+        omr classes check harmony ds2_dense --json
     """
     from converters.class_coverage import coverage
 
@@ -98,7 +104,7 @@ def check(
     for problem, names in (
         ("no symbols in this data set", result["empty"]),
         ("never labelled in this data set, so no negatives either", result["unlabelled"]),
-        ("not filled by any source", result["unfillable"]),
+        ("without a category in any source", result["unfillable"]),
     ):
         if names:
             say(f"{problem}: {', '.join(names)}", to=out)

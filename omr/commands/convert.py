@@ -6,69 +6,99 @@ from typing import Annotated
 import typer
 
 from converters.prepare.splits import SplitBy
-from omr.console import print_json, progress
-from omr.options import AsJson, Workers, n_processes
+from omr.console import print_json, progress, results
+from omr.options import CLASS_MAP, AsJson, Workers, n_processes
 
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="Data set: DeepScoresV2, engraved or YOLO folder, or JSON file.")
+        Path,
+        typer.Argument(help="Data set: a DeepScoresV2, engraved or YOLO folder, or a JSON file."),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
-    classes: Annotated[
-        str, typer.Option(help="Class map: a name from `omr classes list`, or a .yaml file.")
-    ] = "harmony",
+    classes: Annotated[str, typer.Option(help=CLASS_MAP)] = "harmony",
     source_format: Annotated[
         str | None,
         typer.Option(
             "--source",
-            help="Source format: deepscoresv2, engraved, coco or yolo.",
-            show_default="recognised",
+            help="Format of SOURCE: deepscoresv2, engraved, coco or yolo.",
+            show_default="detected",
         ),
     ] = None,
     annotation_set: Annotated[
         str | None,
-        typer.Option(help="Annotation set to read.", show_default="that of the class map"),
+        typer.Option(help="Annotation set to read.", show_default="as in the class map"),
     ] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="Output format, repeatable: yolo, coco, parquet.", show_default="yolo"
+            "--format",
+            help="Output format: yolo, coco or parquet; can be repeated.",
+            metavar="<name>",
+            show_default="yolo",
         ),
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option(help="Side of square tiles in pixels.", min=32, show_default="whole pages"),
+        typer.Option(
+            help="Side length of square tiles in pixels.", min=32, show_default="whole pages"
+        ),
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option(help="Overlap of tiles in pixels.", min=0, show_default="a fifth of a tile"),
+        typer.Option(
+            help="Overlap of adjacent tiles in pixels.", min=0, show_default="a fifth of --tile"
+        ),
     ] = None,
     min_visible: Annotated[
-        float, typer.Option(help="Fraction of a symbol that its tiles must show.", min=0.01, max=1)
+        float,
+        typer.Option(
+            help="Fraction of a symbol that must be visible in a tile for the tile to keep it.",
+            min=0.01,
+            max=1,
+        ),
     ] = 0.5,
     scale: Annotated[
-        str, typer.Option(help="Scale of pages: native, or staff-space:PX for a fixed staff space.")
+        str,
+        typer.Option(
+            help="Scale of the pages: native, or staff-space:PX for a staff space of PX pixels."
+        ),
     ] = "native",
     dedup_iou: Annotated[
         float,
-        typer.Option(help="IoU from which symbols of a class are duplicates.", min=0.5, max=1),
+        typer.Option(
+            help="Minimum IoU at which two symbols of the same class count as duplicates.",
+            min=0.5,
+            max=1,
+        ),
     ] = 0.95,
     min_side: Annotated[
-        float, typer.Option(help="Side in pixels given to boxes without width or height.", min=0.1)
+        float,
+        typer.Option(
+            help="Side length in pixels that replaces a zero width or height of a box.", min=0.1
+        ),
     ] = 2.0,
     clip: Annotated[
-        bool, typer.Option("--clip", help="Clip boxes beyond the page, which are otherwise errors.")
+        bool,
+        typer.Option(
+            "--clip", help="Clip boxes that extend beyond the page; by default, they are errors."
+        ),
     ] = False,
     val: Annotated[
-        float, typer.Option(help="Fraction of the training pages to hold out.", min=0, max=0.99)
+        float,
+        typer.Option(
+            help="Fraction of the training pages to hold out for validation.", min=0, max=0.99
+        ),
     ] = 0.0,
     split_by: Annotated[
-        SplitBy, typer.Option(help="Unit that is never divided between train and val.")
+        SplitBy, typer.Option(help="Unit that is never split between train and val.")
     ] = "work",
-    seed: Annotated[int, typer.Option(help="Seed of the choice of pages to hold out.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the choice of held-out pages.")] = 0,
     labels_only: Annotated[
-        bool, typer.Option("--labels-only", help="Neither read nor write images.")
+        bool,
+        typer.Option(
+            "--labels-only", help="Convert labels only; images are neither read nor written."
+        ),
     ] = False,
     workers: Workers = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if omr created it.")] = False,
@@ -76,11 +106,13 @@ def convert(
 ) -> None:
     """Convert a data set to images and labels for training.
 
-    OUT contains images, labels, data.yaml (as for plain `yolo train`) and
-    manifest.json with hashes of the source, the options, and the numbers of
-    symbols written and dropped.
+    OUT contains images, labels, data.yaml (which plain `yolo train` reads) and
+    manifest.json, which records the options, hashes of the source, and the numbers
+    of symbols written and dropped.
 
-    Example: omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+    Examples:
+        omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+        omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps
     from converters import conversion
@@ -114,6 +146,6 @@ def convert(
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),
     )
-    print_summary(summary, out)
+    print_summary(summary, out, to=results(as_json=as_json))
     if as_json:
         print_json(summary)

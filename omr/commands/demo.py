@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from omr.console import heading, print_json, say
+from omr.console import heading, print_json, results, results_on_stderr, say
 from omr.demo.options import FEWEST_PAGES, PAGES, STEPS, DemoOptions
-from omr.options import AsJson, Device
+from omr.options import CLASS_MAP, AsJson, Device
 
 
 def demo(
@@ -17,36 +17,41 @@ def demo(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Data set that omr convert reads, a few pages.", show_default="engraved pages"
+            help="Small data set (a few pages) in a format `omr convert` reads.",
+            show_default="engraved pages",
         ),
     ] = None,
     pages: Annotated[
-        int, typer.Option(help="Pages to engrave without --data.", min=FEWEST_PAGES)
+        int,
+        typer.Option(help="Number of pages to engrave if --data is not given.", min=FEWEST_PAGES),
     ] = PAGES,
     out: Annotated[Path, typer.Option(help="Folder to create.", file_okay=False)] = Path("demo"),
-    classes: Annotated[str, typer.Option(help="Class map: a name or a .yaml file.")] = "harmony",
+    classes: Annotated[str, typer.Option(help=CLASS_MAP)] = "harmony",
     joint: Annotated[
         bool,
         typer.Option(
             "--joint",
-            help="Train on drawn shapes in COCO format as well, with separate heads for music and "
-            "shapes.",
+            help="Also train on synthetic images of shapes in COCO format, with separate heads for "
+            "music and shapes.",
         ),
     ] = False,
-    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = STEPS,
+    steps: Annotated[int, typer.Option(help="Number of training steps.", min=1)] = STEPS,
     device: Device = "",
-    seed: Annotated[int, typer.Option(help="Random seed of engraving and training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for engraving and training.")] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace OUT if omr demo created it.")
+        bool, typer.Option("--force", help="Replace the --out folder if `omr demo` created it.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole pipeline once, from engraved or given pages to scores.
+    """Run the whole pipeline on engraved pages or on your own pages, and report the scores.
 
-    Checks an installation in minutes and writes OUT/REPORT.md with the scores and the paths of all
-    outputs. A useful model needs more pages and hours of training: see omr train.
+    The demo takes minutes, so it is a quick check of an installation. It writes REPORT.md, with the
+    scores and the paths of all outputs, to --out. A useful model needs more pages, and hours of
+    training: see `omr train`.
 
-    Example: omr demo --data ds2_sample --out demo
+    Examples:
+        omr demo
+        omr demo --data ds2_sample --out demo
     """
     from omr.demo.pipeline import run_demo
 
@@ -54,7 +59,8 @@ def demo(
 
     def run_command(arguments: Sequence[str]) -> None:
         heading(shlex.join(["omr", *arguments]))
-        omr.main(list(arguments), standalone_mode=False)
+        with results_on_stderr():
+            omr.main(list(arguments), standalone_mode=False)
 
     options = DemoOptions(
         out=out,
@@ -69,6 +75,6 @@ def demo(
     )
     result = run_demo(options, run_command)
     heading(result.report.name)
-    say(result.text)
+    say(result.text, to=results(as_json=as_json))
     if as_json:
         print_json(result.to_json())

@@ -12,30 +12,34 @@ from omr.options import AsJson, Trust
 def export(
     weights: Annotated[
         Path,
-        typer.Argument(
-            metavar="WEIGHTS", help="Checkpoint to export.", exists=True, dir_okay=False
-        ),
+        typer.Argument(help="Checkpoint to export.", exists=True, dir_okay=False),
     ],
     export_format: Annotated[
         Literal["onnx", "ultralytics"],
-        typer.Option("--format", help="Output format; ultralytics: a checkpoint for YOLO(FILE)."),
+        typer.Option(
+            "--format",
+            help="Output format: onnx, or ultralytics for a checkpoint that Ultralytics' "
+            "YOLO(FILE) loads.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
     imgsz: Annotated[
         int | None,
         typer.Option(
-            help="Side of the network input in pixels; onnx only.",
+            help="Side length of the network input in pixels; onnx only.",
             min=32,
-            show_default="that of the training",
+            show_default="as in training",
         ),
     ] = None,
     trust: Trust = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Export a model as ONNX, or as a checkpoint for plain Ultralytics.
 
-    Example: omr export run/weights/best.pt --format ultralytics --out model.pt
+    Examples:
+        omr export run/weights/best.pt --format ultralytics --out model.pt
+        omr export run/weights/best.pt --format onnx --out model.onnx
     """
     from omr.exporting import export_model
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from training.heads.head_config import HeadConfig
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, show or suggest head configs: which classes share a head."
+    no_args_is_help=True,
+    help="List, show and suggest head configs, which divide the classes among detection heads.",
 )
 
 
@@ -22,7 +23,9 @@ def list_configs(
 ) -> None:
     """List the head configs that come with omr.
 
-    Example: omr heads list
+    Examples:
+        omr heads list
+        omr heads list --json
     """
     from training.heads import head_config
 
@@ -41,13 +44,16 @@ def list_configs(
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Head config: a name or a .yaml file.")
+        str,
+        typer.Argument(help="Head config: a name from `omr heads list`, or a .yaml file."),
     ],
     as_json: AsJson = False,
 ) -> None:
     """Show the classes and branches of each head.
 
-    Example: omr heads show harmony
+    Examples:
+        omr heads show harmony
+        omr heads show coco-standard
     """
     from training.heads import head_config
 

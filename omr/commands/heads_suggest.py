@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from class_maps import ConfigError
-from omr.console import out, print_json, progress, say, say_names, say_written, table
+from omr.console import out, paragraph, print_json, progress, say, say_names, say_written, table
 from omr.options import AsJson
 
 if TYPE_CHECKING:
@@ -15,42 +15,61 @@ if TYPE_CHECKING:
 
 
 def suggest(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder written by omr convert.", exists=True)
-    ],
+    data: Annotated[Path, typer.Argument(help="Data set written by `omr convert`.", exists=True)],
     strategy: Annotated[
         Literal["geometry", "hybrid", "anti-confusion", "collision"],
         typer.Option(
-            help="Criterion. geometry: group classes of similar shape; hybrid: of similar shape "
-            "in the same images; anti-confusion: separate classes that are confused with each "
-            "other; collision: separate classes that compete for anchor points."
+            help="Grouping criterion: geometry groups classes of similar shape; hybrid groups "
+            "classes of similar shape that occur in the same images; anti-confusion separates "
+            "classes that are confused with each other; collision separates classes that compete "
+            "for anchor points.",
+            metavar="<name>",
         ),
     ],
     heads: Annotated[int, typer.Option(help="Number of heads.")] = 4,
-    imgsz: Annotated[int, typer.Option(help="Side of the network input in pixels.", min=1)] = 640,
-    strides: Annotated[str, typer.Option(help="Strides in pixels, finest first.")] = "8,16,32",
+    imgsz: Annotated[
+        int, typer.Option(help="Side length of the network input in pixels.", min=1)
+    ] = 640,
+    strides: Annotated[
+        str, typer.Option(help="Strides of the feature levels in pixels, finest first.")
+    ] = "8,16,32",
     pairs: Annotated[
-        Path | None, typer.Option(help="Pairs for anti-confusion: NAME,NAME per line, or YAML.")
+        Path | None,
+        typer.Option(
+            help="File of confused class pairs for anti-confusion: one NAME,NAME per line, or YAML."
+        ),
     ] = None,
     confusion: Annotated[
-        Path | None, typer.Option(help="Confusion matrix for anti-confusion: CSV or JSON.")
+        Path | None,
+        typer.Option(help="File with a confusion matrix for anti-confusion: CSV or JSON."),
     ] = None,
     threshold: Annotated[
         float,
-        typer.Option(help="Sum of both matrix entries above which classes conflict.", min=0),
+        typer.Option(
+            help="Two classes conflict if their two entries in the confusion matrix sum to more "
+            "than this value.",
+            min=0,
+        ),
     ] = 0.0,
     balance: Annotated[
         int | None,
-        typer.Option(help="Largest deviation from the mean number of classes; hybrid only."),
+        typer.Option(
+            help="Largest difference between the number of classes of a head and the mean over all "
+            "heads; hybrid only."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of hybrid and collision.")] = 0,
-    write_to: Annotated[Path | None, typer.Option("--out", help="YAML file to write.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed for hybrid and collision.")] = 0,
+    write_to: Annotated[
+        Path | None, typer.Option("--out", help="Head config to write, a .yaml file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Suggest how to divide the classes of a data set into heads.
 
-    Example: omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
+    Examples:
+        omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
+        omr heads suggest data --strategy collision --heads 3
     """
     from omr.head_suggestion import ConflictFiles, suggest_heads
     from training.grouping.suggestion import GroupingOptions
@@ -99,22 +118,25 @@ def _show(suggestion: "Suggestion") -> None:
     table(title, ("head", *columns), rows, [totals], to=out)
     for head in heads:
         say_names(head.name, head.classes, to=out)
-    say_names("\nno symbols, added to the smallest heads", suggestion.absent)
-    say(
-        "\nCollisions: anchor points claimed by two classes of one head, summed over pairs of "
+    say_names("no symbols, added to the smallest heads", suggestion.absent)
+    say("")
+    paragraph(
+        "Collisions: anchor points claimed by two classes of one head, summed over pairs of "
         f"classes; one head for all classes: {suggestion.single_head_collisions:,}. "
         "Within classes: anchor points claimed by several boxes of one class."
     )
-    say(
+    paragraph(
         "Boxes that can get their own anchor point: "
         f"{_percent(suggestion.single_head)} with one head, "
         f"{_percent(suggestion.these_heads)} with these heads and separate box branches; "
         f"{_percent(1 - suggestion.without_candidate)} have a candidate point."
     )
     if suggestion.box == "shared":
-        say("The config has a shared box branch; box: separate would use the extra anchor points.")
+        paragraph(
+            "The config has a shared box branch; box: separate would use the extra anchor points."
+        )
 
 
 def _percent(share: float) -> str:
-    """Format a share as a percentage, rounded down so that only 1 becomes 100 %."""
-    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f} %"
+    """Format a share as a percentage, rounded down so that only 1 becomes 100%."""
+    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f}%"

@@ -4,47 +4,51 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 import class_maps
-from omr.console import note, print_json, say
+from omr.console import note, print_json, results, say
 from omr.options import AsJson, n_processes
 
 
 def show(
     data: Annotated[
-        Path, typer.Argument(help="Data set that `omr convert` reads, or that it has written.")
+        Path, typer.Argument(help="Data set, before or after conversion by `omr convert`.")
     ],
     page: Annotated[
-        str, typer.Option(help="Page: its number in the data set, or a part of its image name.")
+        str, typer.Option(help="Page: its number in the data set, or part of its image name.")
     ] = "1",
     split: Annotated[
         str | None,
-        typer.Option(help="Split to count pages in: train, val or test.", show_default="all"),
+        typer.Option(help="Split to choose the page from: train, val or test.", show_default="all"),
     ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             help="Class map to apply to a data set that has not been converted.",
-            show_default="every category under its own name",
+            show_default="the data set's own categories",
         ),
     ] = None,
     annotation_set: Annotated[
         str | None,
         typer.Option(
-            help="Annotation set to read.", show_default="that of the class map, or the first"
+            help="Annotation set to read.", show_default="as in the class map, or the first"
         ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Class to draw; can be repeated.", show_default="all classes"),
+        typer.Option(
+            help="Class to draw; can be repeated.", metavar="<name>", show_default="all classes"
+        ),
     ] = None,
     names: Annotated[
-        bool, typer.Option(help="Write the class name or its number next to each box.")
+        bool,
+        typer.Option(help="Label each box with its class name, or with its number in the legend."),
     ] = True,
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Enlargement of the image.",
+            help="Scale factor of the image.",
             min=0.1,
             max=16,
             show_default="1 for pages, up to 4 for tiles",
@@ -58,10 +62,12 @@ def show(
 ) -> None:
     """Draw a page with the boxes and classes of its symbols.
 
-    Frames are drawn around boxes and hide no part of a symbol. The class name is
-    next to its box or, for lack of room, a number that the legend explains.
+    Each box is outlined just outside its edges, so that no part of a symbol is hidden. It carries
+    its class name or, where there is no room, a number that the legend explains.
 
-    Example: omr show ds2_dense --page 2 --out page.png
+    Examples:
+        omr show ds2_dense --page 2 --out page.png
+        omr show data --only stem --only beam
     """
     from converters.find_page import find_page
     from omr.page_picture import PictureOptions, draw_page
@@ -79,18 +85,18 @@ def show(
     options = PictureOptions(only=only or (), scale=scale, names=names)
     target = out or Path(f"show-{chosen.path.stem}.png")
     result = draw_page(chosen, options, target, force=force)
-    _print_result(result)
+    _print_result(result, results(as_json=as_json))
     if as_json:
         print_json(result)
 
 
-def _print_result(result: dict[str, Any]) -> None:
+def _print_result(result: dict[str, Any], to: Console) -> None:
     """Print the counts of symbols, and notes about problems that are easily overlooked."""
     from converters.names import count_of
 
     n, n_classes = result["symbols"], len(result["classes"])
     counts = f"symbols: {n}, classes: {n_classes}" if n else "no symbols on this page"
-    say(f"{counts} -> {result['path']}")
+    say(f"{counts} -> {result['path']}", to=to)
     for key, problem in (
         ("repeated", "duplicate of another symbol of the same class"),
         ("beyond_the_page", "extends beyond the page"),

@@ -49,8 +49,8 @@ def test_a_class_map_from_a_file(tmp_path: Path) -> None:
         pytest.param("noteheadBlackOnLine", "noteheadBlakOnLine", "sources.deepscoresv2.map: not in annotation set deepscores of deepscoresv2: noteheadBlakOnLine (did you mean noteheadBlackOnLine?)", id="category"),
         pytest.param("InSpace: note", "InSpace: notes", "sources.deepscoresv2.map: not in classes: notes (did you mean note?)", id="target"),
         pytest.param("noteheadBlackInSpace", "noteheadBlackOnLine", "duplicate keys in the mapping at line 7: noteheadBlackOnLine", id="duplicate category"),
-        pytest.param("[note, bar]", "[note, bar, flag]", "classes: not filled by any source: flag; map a category to each, or list it under unlabelled of a source", id="orphan"),
-        pytest.param("unlabelled: [bar]", "unlabelled: [bar, note]", "sources.deepscoresv2.unlabelled: also filled by map: note", id="both"),
+        pytest.param("[note, bar]", "[note, bar, flag]", "classes: without a category in any source: flag; map a category to each, or list it under unlabelled of a source", id="orphan"),
+        pytest.param("unlabelled: [bar]", "unlabelled: [bar, note]", "sources.deepscoresv2.unlabelled: also mapped: note", id="both"),
         pytest.param("unlabelled: [bar]", "unlabelled: [baa]", "sources.deepscoresv2.unlabelled: not in classes: baa (did you mean bar?)", id="unlabelled"),
     ],
 )  # fmt: skip
@@ -124,7 +124,7 @@ sources:
         pytest.param("{barlineSingle: bar,", "{barlineSingl: bar,", "map: not in annotation set engraved of engraved: barlineSingl (did you mean barlineSingle?)", id="category"),
         pytest.param("{barlineSingle: bar,", "{barlineSingle: baa,", "map: not in classes: baa (did you mean bar?)", id="class"),
         pytest.param("map: {barlineSingle: bar, barlineDouble: bar}", "map: same names", "map: expected a mapping, got str 'same names'", id="same names"),
-        pytest.param(ADDED, ADDED + "    unlabelled: [note]\n", "unlabelled: also filled by map: note", id="unlabelled"),
+        pytest.param(ADDED, ADDED + "    unlabelled: [note]\n", "unlabelled: also mapped: note", id="unlabelled"),
     ],
 )  # fmt: skip
 def test_errors_in_a_source_with_like(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_nearest() -> None:
     [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")],
 )
 def test_long_lists_are_shortened(words: list[str], shown: str) -> None:
-    assert class_maps.some(words, 2) == shown
+    assert class_maps.short_list(words, 2) == shown
 
 
 def test_messages_about_options() -> None:

@@ -230,8 +230,8 @@ def test_scaling_needs_a_staff(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
     assert str(raised.value) == (
-        f"{path.parent}/images/{PAGE}: no labelled staff on this page, so its staff space is "
-        "unknown; convert such pages separately with --scale native"
+        f"{path.parent}/images/{PAGE}: no labelled staff of five lines on this page, so its staff "
+        "space is unknown; convert such pages separately with --scale native"
     )
 
 

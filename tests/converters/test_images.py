@@ -1,9 +1,13 @@
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from ultralytics.utils.patches import imread
 
 from class_maps import InputError
 from converters import images
@@ -148,3 +152,39 @@ def test_damaged_exif_is_ignored(exif: bytes, tmp_path: Path) -> None:
     assert turned(path, 6, exif).shape == (12, 20, 3)
     assert images.size(path) == (20, 12)
     assert images.read(path).shape == (12, 20, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])
+def test_networks_see_what_ultralytics_reads(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    image = Image.fromarray(np.stack([GREY, GREY, 255 - GREY], axis=2))
+    if mode == "I;16":
+        cv2.imwrite(str(path), GREY.astype(np.uint16) * 257)
+    else:
+        image.convert(mode).save(path)
+    np.testing.assert_array_equal(images.read_bgr(path), imread(path))
+
+
+def test_networks_see_turned_photographs_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.stack([GREY, GREY, 255 - GREY], axis=2))
+    image.save(tmp_path / "a.jpg", exif=exif)
+    assert images.read_bgr(tmp_path / "a.jpg").shape == (20, 12, 3)
+    np.testing.assert_array_equal(images.read_bgr(tmp_path / "a.jpg"), imread(tmp_path / "a.jpg"))
+
+
+def test_networks_see_transparency_as_white(tmp_path: Path) -> None:
+    rgba = np.zeros((2, 2, 4), np.uint8)
+    rgba[0, 0, 3] = 255
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert images.read_bgr(tmp_path / "a.png")[..., 0].tolist() == [[0, 255], [255, 255]]
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
+@settings(max_examples=50, deadline=None)
+def test_longer_side(height: int, width: int, imgsz: int) -> None:
+    resized = images.resize_longer_side(np.zeros((height, width), np.uint8), imgsz)
+    assert max(resized.shape) == imgsz
+    ratio = imgsz / max(height, width)
+    assert resized.shape == tuple(min(math.ceil(side * ratio), imgsz) for side in (height, width))

@@ -23,7 +23,7 @@ def test_list() -> None:
 def test_show() -> None:
     shown = " ".join(run("show", "harmony").stdout.split())
     assert "class label deepscoresv2 engraved" in shown
-    assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackOnLine," in shown
+    assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackInSpace noteheadBlackOnLine," in shown
     assert "barlineSingle 37 never labelled barlineSingle" in shown
     classes = json.loads(run("show", "harmony-core", "--json").stdout)["classes"]
     assert classes[9] == {
@@ -39,7 +39,7 @@ def test_check(tmp_path: Path) -> None:
     assert "noteheadBlack 2 noteheadBlackOnLine" in shown
     assert "ledgerLine 1" in shown
     assert "so no negatives either: barlineSingle, barlineDouble, barlineFinal" in shown
-    assert "not filled by any source" not in shown
+    assert "without a category in any source" not in shown
     result = json.loads(run("check", "harmony", path, "--json").stdout)
     assert result["dropped"] == {"ledgerLine": 1}
     assert result["unlabelled"] == ["barlineSingle", "barlineDouble", "barlineFinal"]
@@ -53,7 +53,7 @@ def test_check_lists_classes_that_no_source_fills(tmp_path: Path) -> None:
         "    map: {noteheadBlackOnLine: note}\n    unlabelled: [bar]\n"
     )
     shown = run("check", custom, write(tmp_path, content(NOTE))).stdout
-    assert "not filled by any source: bar\n" in shown
+    assert "without a category in any source: bar\n" in shown
 
 
 def test_check_of_engraved_pages(tmp_path: Path) -> None:

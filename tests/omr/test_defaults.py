@@ -15,11 +15,11 @@ from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.tiles import TileOptions
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
+from settings.freezing import FreezeOptions
 from settings.training import LR_RULES, ClassLoss, SimilarityName
 from training.assigners.similarity import SIMILARITIES
 from training.config import TrainConfig
 from training.data.allowed_transforms import Transforms
-from training.engine.freezing import FreezeOptions
 from training.engine.learning_rate import AUTO
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import LossOptions
@@ -32,7 +32,7 @@ from training.losses.detection import LossOptions
         (convert, TileOptions, {"min_visible"}),
         (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
         (engrave, EngravingOptions, {"scores", "holdout_font", "val", "segmentation"}),
-        (engrave, PageOptions, {"seed", "style", "degrade"}),
+        (engrave, PageOptions, {"seed", "style", "transpose", "degrade"}),
     ],
 )
 def test_a_commands_default_is_that_of_what_it_calls(

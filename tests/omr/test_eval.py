@@ -119,8 +119,8 @@ def test_json(data: Path, predictor: Predictor) -> None:
 
 def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     result = run(data)
-    assert result.stdout == ""
-    table = re.sub(r"[\s│┃]+", " ", result.stderr)
+    assert result.stderr == ""
+    table = re.sub(r"[\s│┃]+", " ", result.stdout)
     assert "notehead 2 2 1.000 1.000 1.000" in table
     assert "no truths and no predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
@@ -289,12 +289,14 @@ def assert_error(result: Result, error: Exception) -> None:
     assert str(result.exception) == str(error)
 
 
-def test_high_conf_is_refused(data: Path, predictor: Predictor) -> None:
+def test_conf_out_of_range_is_refused(data: Path, predictor: Predictor) -> None:
     message = (
         "--conf 0.25: too high, average precision also needs predictions of low confidence; "
         "use 0.001 or less"
     )
     assert_error(run(data, "--conf", "0.25"), ConfigError(message))
+    message = "--conf -1: expected a number from 0 to 0.001"
+    assert_error(run(data, "--conf", "-1"), ConfigError(message))
     assert run(data, "--conf", "0.001").exit_code == 0
     assert not predictor.calls[1:]
 
@@ -332,8 +334,8 @@ def test_order_and_extra_classes_of_the_weights_do_not_change_the_metrics(
     report = json.loads(result.stdout)
     others = [name for name in names if name not in NAMES]
     assert report == plain | {
-        "classes_left_out": others,
-        "predictions_left_out": 2 * len(others),
+        "ignored_classes": others,
+        "ignored_predictions": 2 * len(others),
     }
     message = "ignored 4 predictions of 2 classes that the data set does not have"
     assert (message in result.stderr) == bool(others)
@@ -347,7 +349,7 @@ def test_extra_classes_do_not_use_up_the_detection_limit(
     report = json.loads(run(data, "--json").stdout)
     assert predictor.calls[0]["max_det"] > 1000
     assert report["macro"]["recall50"] == pytest.approx(1)
-    assert (report["predictions_left_out"], report["images_at_max_det"]) == (50, 1)
+    assert (report["ignored_predictions"], report["images_at_max_det"]) == (50, 1)
     assert sum(row["n_predictions"] for row in report["classes"]) == 3
 
 

@@ -1,1 +1,10 @@
-"""Label assignment: which anchor point predicts which symbol, from lists of candidate pairs."""
+"""Label assignment: which anchor point predicts which symbol.
+
+A candidate pair is a ground-truth box and an anchor point inside it, which may therefore predict
+it. Assigners compare a box with these points only, not with all points of the image.
+
+Main path: :func:`training.losses.detection.make_assigner` creates an assigner; its ``assign``, such
+as :meth:`task_aligned.SparseTaskAlignedAssigner.assign`, lists the pairs with
+:meth:`candidate_pairs.CandidatePairs.of` → :func:`assignment.candidate_pairs`, selects the positive
+ones, and returns an :class:`assignment.Assignment`.
+"""

@@ -1,6 +1,6 @@
 """Anchor points, ground truth and assignments as flat lists, and the candidates of each box.
 
-A page contains a thousand small symbols, and a table of all boxes and anchor points is almost
+A page may contain a thousand small symbols, so a table of all boxes and anchor points is almost
 empty. A box covers consecutive columns and rows of each level's grid, so the cells inside it can be
 counted and listed from its corners: about ten for a notehead, whatever the size of the page.
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 SmallBoxes = Literal["ultralytics", "none"] | Sequence[float]
-"""Minimum side of a box when its candidates are searched: shorter sides are extended to it, around
+"""Minimum side of a box when its candidates are listed: shorter sides are extended to it, around
 the box's centre. Pixels per level; ``ultralytics`` for the rule of Ultralytics 8.4.145 and later,
 the second stride (or the only one) on every level; or ``none``."""
 
@@ -130,7 +130,7 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Assignment:
-    """Anchor points that are to predict a box (positives); all others are background.
+    """Anchor points that have to predict a box (positives); all others are background.
 
     Each anchor point of an image occurs at most once. If the targets have ``n_pairs``, the list has
     a fixed length that the host knows, and is padded with entries of weight 0.
@@ -151,7 +151,7 @@ class Assignment:
         return len(self.images)
 
     def without_padding(self) -> "Assignment":
-        """Remove the entries of weight 0, which makes the host wait for the device."""
+        """Remove the entries of weight 0; this makes the host wait for the device."""
         real = (self.weights > 0).nonzero().squeeze(1)
         return Assignment(**{field.name: getattr(self, field.name)[real] for field in fields(self)})
 
@@ -174,7 +174,7 @@ def check_small_boxes(small_boxes: object) -> None:
     """Check that a value is a valid policy for small boxes.
 
     Raises:
-        ValueError: The value is neither a known name nor a sequence of lengths from 0.
+        ValueError: The value is neither a known name nor a sequence of non-negative lengths.
     """
     if isinstance(small_boxes, str):
         known = small_boxes in get_args(get_args(SmallBoxes)[0])
@@ -188,7 +188,7 @@ def check_small_boxes(small_boxes: object) -> None:
 
 
 def min_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[float, ...]:
-    """Convert a policy for small boxes to lengths.
+    """Convert a policy for small boxes to minimum side lengths.
 
     Args:
         small_boxes: Policy for small boxes.
@@ -250,7 +250,7 @@ def candidate_pairs(
     n_columns, n_rows = n_cells.unbind(2)  # (G, L) each
     first_of_level = cells.cumsum(0) - cells  # (L,)
     first = (first_of_level + begin[..., 1] * widths + begin[..., 0]).flatten()  # (G * L,)
-    # The next row starts a level's width after this one, of which the box covers n_columns cells.
+    # Cells between the last one inside the box in a row and the first one in the next row.
     skips = (widths - n_columns).flatten()
     runs, within = ragged_arange((n_columns * n_rows).flatten(), targets.n_pairs)  # (P,) each
     rows = within.div(n_columns.flatten().index_select(0, runs), rounding_mode="floor")
@@ -318,7 +318,8 @@ def _cells_inside(
     grids = [(level.stride, level.width, level.height) for level in levels]
     table = on_device(grids, boxes_xyxy, torch.float64).reshape(-1, 3)  # (L, 3)
     strides, n_cells = table[:, :1], table[:, 1:]  # (L, 1), (L, 2)
-    # In single precision like Ultralytics, because the last bit decides on a point on a side.
+    # In single precision like Ultralytics, because the last bit decides whether a point on a side
+    # is inside.
     low, high = boxes_xyxy.float()[:, None].split(2, dim=2)  # (G, 1, 2) each
     centre, sides = (low + high) / 2, high - low
     lengths = min_sides(small_boxes, [level.stride for level in levels])

@@ -1,4 +1,8 @@
-"""Candidate pairs of a batch, and the decisions that assigners take per box and anchor point.
+"""Candidate pairs of a batch, and the decisions that assigners make per box and anchor point.
+
+A candidate pair is a ground-truth box and an anchor point that may be assigned to it because it is
+inside the box. All other combinations of boxes and points are never compared. The function
+:func:`assignment.candidate_pairs` lists the pairs; :class:`CandidatePairs` holds them.
 
 Shapes: B images, A anchor points, G ground-truth boxes of all images, P candidate pairs, M
 positives.
@@ -27,7 +31,7 @@ class CandidatePairs:
     labels: Tensor
     """Class of each pair's box, int64, shape ``(P,)``."""
     bounds: Tensor
-    """Index of the first pair of each box, and finally P, int64, shape ``(G + 1,)``."""
+    """Index of the first pair of each box, followed by P, int64, shape ``(G + 1,)``."""
     targets: Targets
     n_images: int
     n_points: int
@@ -71,7 +75,7 @@ class CandidatePairs:
         """Compare the true box of each pair with the predicted one.
 
         Args:
-            measure: Similarity of two boxes, for all classes or for each of them.
+            measure: Similarity of two boxes, one for all classes or one per class.
             pred_boxes_xyxy: Predicted box of each pair in pixels, shape ``(P, 4)``.
 
         Returns:
@@ -94,7 +98,7 @@ class CandidatePairs:
             positive: Whether each pair is positive, shape ``(P,)``.
             scores: Target score of each pair, shape ``(P,)``.
             weights: Weight of each pair, shape ``(P,)``.
-            max_per_gt: Upper bound of the positives of a box.
+            max_per_gt: Maximum number of positives per box.
         """
         if self.waits or not len(self.gts):
             # torch 2.8 and 2.9 cannot count the nonzero elements of an empty tensor on a GPU.
@@ -122,10 +126,10 @@ class CandidatePairs:
         )
 
     def resolve_conflicts(self, positive: Tensor, merits: Tensor) -> Tensor:
-        """Leave each anchor point of each image to at most one box.
+        """Limit each anchor point of each image to at most one box.
 
-        An anchor point that several boxes selected goes to the best of all its candidates, even to
-        one that did not select it.
+        An anchor point that several boxes selected goes to the best of all boxes of which it is a
+        candidate, even to one that did not select it.
 
         Args:
             positive: Whether each pair's box selected its point, shape ``(P,)``.
@@ -152,14 +156,14 @@ class CandidatePairs:
         Args:
             positive: Whether each pair is positive, shape ``(P,)``.
             costs: Cost of each pair, 0 or more, shape ``(P,)``.
-            limit: Most positives of a box; None for no limit.
+            limit: Maximum number of positives per box; None for no limit.
         """
         if limit is None:
             return positive
         return positive & (self.ranks(torch.where(positive, costs, math.inf)) < limit)
 
     def ranks(self, values: Tensor, *, descending: bool = False) -> Tensor:
-        """Rank the pairs of each box by a value; of equal values the first comes first.
+        """Rank the pairs of each box by a value; equal values keep their order.
 
         Args:
             values: 0 or more, float32, shape ``(P,)``.
@@ -168,7 +172,8 @@ class CandidatePairs:
         Returns:
             Ranks 0, 1, ... within each box, int64, shape ``(P,)``.
         """
-        # An integer that sorts by box, then by value: the bits of floats from 0 sort like them.
+        # An integer that sorts by box, then by value: bits of non-negative floats sort like
+        # integers.
         bits = values.abs().view(torch.int32).long()
         order = torch.argsort((self.gts << 32) + (-bits if descending else bits), stable=True)
         # The position in this order, counted from the first pair of the box, is the rank.
@@ -177,10 +182,10 @@ class CandidatePairs:
         return ranks.sub_(self.bounds.index_select(0, self.gts))
 
     def stable_topk(self, metrics: Tensor, k: int) -> Tensor:
-        """Mark the k highest metrics of each box; of equal metrics the first anchor points.
+        """Mark the k highest metrics of each box; ties go to the first anchor points.
 
         Anchor points that are not candidates take part with a metric of 0, as in a dense table. So
-        a candidate with a metric of 0 is marked only if few anchor points precede it.
+        a candidate with a metric of 0 is marked only if fewer than k anchor points precede it.
 
         Args:
             metrics: 0 or more, float32, shape ``(P,)``.

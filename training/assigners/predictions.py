@@ -20,14 +20,18 @@ MAX_COST = 100.0
 
 
 class Predictions(Protocol):
-    """Output of a detector for a batch."""
+    """Output of a detector for a batch.
+
+    In training it is :class:`training.losses.head_outputs.HeadOutputs`, which decodes boxes and
+    scores of the candidate pairs only. :class:`DensePredictions` reads them from tables.
+    """
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """B, A and C."""
 
     def scores(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-        """Return the probability of one class at each slot, float32, shape ``(P,)``."""
+        """Return the probability of each pair's class, float32, shape ``(P,)``."""
 
     def class_costs(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
         """Return the binary cross-entropy, summed over all classes, float32, shape ``(P,)``.
@@ -36,7 +40,7 @@ class Predictions(Protocol):
         """
 
     def boxes_xyxy(self, images: Tensor, points: Tensor) -> Tensor:
-        """Return the predicted box at each slot in pixels, float32, shape ``(P, 4)``."""
+        """Return the predicted box of each pair in pixels, float32, shape ``(P, 4)``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -97,12 +101,13 @@ def per_distinct_slot(
     """Compute a value per slot, once for each distinct slot.
 
     Args:
-        compute: Function from slots, image times A plus anchor point, shape ``(N,)``, to N rows.
+        compute: Function that takes slots, ``image * A + anchor point``, shape ``(N,)``, and
+            returns N rows.
         images: Image of each pair, shape ``(P,)``.
         points: Anchor point of each pair, shape ``(P,)``.
         shape: Shape that begins with B and A.
-        waits: Whether the host may wait for the device. The number of distinct slots is known only
-            there; without waiting, duplicates are computed several times.
+        waits: Whether the host may wait for the number of distinct slots, which only the device
+            knows. Without waiting, duplicates are computed several times.
 
     Returns:
         One row per pair.

@@ -1,9 +1,10 @@
 """Similarity of true and predicted boxes, also for thin boxes that do not overlap.
 
 The task-aligned assigner ranks anchor points by ``score^.5 * similarity^6``. Its usual similarity,
-CIoU, is 0 as soon as a predicted box misses a stem by the stem's width, or has a different shape:
-such a symbol gets no weight and no gradient, and is never learned. NWD decreases with the distance
-of two boxes relative to their size instead. Combined with CIoU it only counts where CIoU is low.
+CIoU, is 0 as soon as a predicted box misses a stem by the stem's width, or has a different shape.
+Then the symbol gets no weight and no gradient, and is never learned. NWD decreases with the
+distance of two boxes relative to their size instead. Combined with CIoU it only counts where CIoU
+is low.
 
 The similarity also becomes the target score and the weight in the box loss. A dot of 5 px that
 starts with a box of a notehead's size has a similarity of 0.04, which is negligible on a page of
@@ -22,12 +23,13 @@ from ultralytics.utils.metrics import bbox_iou
 from settings.training import SimilarityName
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
-"""Function from true and predicted boxes in pixels, ``(P, 4)`` each, to values from 0, ``(P,)``."""
+"""Function from true and predicted boxes in pixels, ``(P, 4)`` each, to non-negative values,
+``(P,)``."""
 
 NWD_WEIGHT = 0.5
 """Weight of NWD, combined with CIoU: predictions with a higher CIoU are ranked by CIoU alone."""
 MIN_SCORE = 0.25
-"""Target score of a symbol's best anchor point if its box hardly fits."""
+"""Target score of a symbol's best anchor point if its box barely overlaps."""
 DILATION_PX = 4.0
 """Pixels by which :func:`dilated_iou` moves every side outwards: half a cell of stride 8."""
 EPS = 1e-16
@@ -139,7 +141,7 @@ class SimilarityByClass:
     """Index into ``measures`` for each class, int64, shape ``(C,)``."""
 
     def at(self, labels: Tensor) -> Similarity:
-        """Return the similarity for pairs whose true boxes have these labels, shape ``(P,)``."""
+        """Return the similarity for pairs whose ground truth has these labels, shape ``(P,)``."""
 
         def by_label(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
             choices = self.choice.index_select(0, labels)

@@ -49,7 +49,7 @@ class SparseSimOTA(Assigner):
     topk: int = 10
     """Number of similarities that are summed."""
     max_points: int | None = None
-    """Most points that a box selects and keeps; None for no limit."""
+    """Maximum number of points that a box selects and keeps; None for no limit."""
     iou_weight: float = 3.0
     small_boxes: SmallBoxes = "ultralytics"
     similarity: Similarity | SimilarityByClass = iou
@@ -63,7 +63,11 @@ class SparseSimOTA(Assigner):
             raise ValueError("topk, max_points, num_classes: must be 1 or more; radius: above 0")
 
     def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return ``small_boxes`` and ``radius`` for :func:`candidate_pairs`."""
+        """Return how far candidates may be from a box: inside it, and within the radius.
+
+        Returns:
+            The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`.
+        """
         return self.small_boxes, self.radius
 
     @torch.no_grad()

@@ -32,7 +32,7 @@ class StaticAssigner(Assigner):
     level_size: float = 16.0
     """Longest side of a level's boxes in strides; the coarsest level takes all larger boxes."""
     max_points: int | None = None
-    """Most points that a box selects and keeps, nearest first; None for no limit."""
+    """Maximum number of points that a box selects and keeps, nearest first; None for no limit."""
 
     def __post_init__(self) -> None:
         max_points = 1 if self.max_points is None else self.max_points
@@ -40,9 +40,14 @@ class StaticAssigner(Assigner):
             raise ValueError("radius, level_size and max_points: must be above 0")
 
     def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return ``small_boxes`` and ``radius`` for :func:`candidate_pairs`.
+        """Return how far candidates may be from a box: within the radius, even outside the box.
 
-        All boxes count as large enough to contain the points within the radius.
+        Args:
+            strides: Pixels per cell of each level, in the order of the head.
+
+        Returns:
+            The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`. All
+            boxes count as large enough to contain the points within the radius.
         """
         return [2 * self.radius * stride for stride in strides], self.radius
 

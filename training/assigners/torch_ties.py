@@ -15,7 +15,7 @@ from training.assigners.candidate_pairs import CandidatePairs
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 
 MAX_ELEMENTS = 2**22
-"""Size of a dense table in which ties are decided."""
+"""Maximum number of elements of a dense table in which ties are decided."""
 PARTIAL_SORT = 64
 """``torch.topk`` on a CPU uses a heap for rows that are at least this many times longer than k."""
 

@@ -1,4 +1,4 @@
-"""Images and labels of one data set or several as a training loads them, without omissions.
+"""Images and labels of one or several data sets as a training loads them, without omissions.
 
 Shapes: B images of a batch, C classes, S sources, N labels of an image.
 """
@@ -6,15 +6,18 @@ Shapes: B images of a batch, C classes, S sources, N labels of an image.
 import math
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from ultralytics.data.augment import Compose, Format, RandomHSV
 from ultralytics.data.build import seed_worker
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
+from converters.images import read_bgr, resize_longer_side
 from training.data.allowed_transforms import (
     FreeImages,
     SourcePerspective,
@@ -31,14 +34,14 @@ from training.losses.detection import PairCounter
 
 
 class OmrDataset(YOLODataset):
-    """Images and labels of data sets in YOLO format, all of them.
+    """All images and labels of data sets in YOLO format.
 
     Args:
         counter: Counter of the symbols that augmentation drops; None for validation, which has no
             augmentation.
         multi_dataset: Data sets of the images, and the mapping of their labels.
         image_labels: Labels of each image, by its file.
-        chosen: Augmentation other than shifts, sizes and brightness.
+        chosen: Augmentation other than translation, scaling and brightness.
         seed: Seed of the augmentation.
         pairs: Counter of the candidate pairs of each batch; None on a CPU, where no host
             synchronisation can be saved.
@@ -64,8 +67,6 @@ class OmrDataset(YOLODataset):
         self._image_labels = image_labels
         super().__init__(**options)
         self._image_labels = {}  # now in self.labels; workers need no second copy
-        # Decoded images are kept for mosaics, but ours take images from one source only.
-        self.max_buffer_length = 0
 
     def __getitem__(self, index: int | Draw) -> dict[str, Any]:
         """Load an image and its labels, augmented for training.
@@ -98,7 +99,7 @@ class OmrDataset(YOLODataset):
         return list(img_path)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Return the labels of all images in Ultralytics' form, as labels of all classes.
+        """Return the labels of all images in Ultralytics' form, as indices into all classes.
 
         Ultralytics itself would open the label files again, and drop images and rows.
         """
@@ -118,6 +119,22 @@ class OmrDataset(YOLODataset):
             "normalized": True,
             "bbox_format": "xywh",
         }
+
+    def load_image(
+        self, i: int, *_: object, **__: object
+    ) -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
+        """Read an image and resize its longer side to ``imgsz``; no other file is read or written.
+
+        Args:
+            i: Index of the image.
+
+        Returns:
+            Blue, green, red, shape ``(H, W, 3)``; height and width of the file; ``(H, W)``.
+        """
+        image = read_bgr(Path(self.im_files[i]))
+        height, width = image.shape[:2]
+        resized = resize_longer_side(image, self.imgsz)
+        return resized, (height, width), (resized.shape[0], resized.shape[1])
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
         """Build the augmentation of a training; validation has none.
@@ -147,7 +164,7 @@ class OmrDataset(YOLODataset):
 
 
 class ClassMasks:
-    """Masks of the classes that the images of a batch label.
+    """Masks of the classes that are labelled in the images of a batch.
 
     Args:
         multi_dataset: Data sets of the images.
@@ -178,7 +195,7 @@ def build_loader(
     args: IterableSimpleNamespace,
     device: torch.device,
 ) -> DeviceLoader:
-    """Build a loader like Ultralytics' ``build_dataloader``, but with this sampler."""
+    """Build a loader like Ultralytics' ``build_dataloader``, but with the given sampler."""
     batch_size = min(batch_size, len(sampler))
     n_batches = math.ceil(len(sampler) / batch_size)
     n_cores = (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1)

@@ -1,8 +1,8 @@
 """Label files of a training: read once, checked, counted and hashed.
 
-Ultralytics drops an image with one invalid row, and every duplicate row, and only logs it. Here an
-invalid row is an error and duplicates are counted. The rows that were read are the rows that are
-trained on: Ultralytics opens no label file itself.
+Ultralytics drops every image with an invalid row and every duplicate row, and only logs it. Here an
+invalid row is an error, and duplicates are removed and counted. The training uses the rows that
+were read here, because Ultralytics opens no label files itself.
 
 Shapes: N symbols of an image.
 """
@@ -10,13 +10,9 @@ Shapes: N symbols of an image.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ultralytics.data.utils import verify_image_label
-from ultralytics.utils import NUM_THREADS
 
 from class_maps import InputError
 from converters.formats.yolo import LabelledImage, YoloDataset
@@ -28,11 +24,11 @@ class LabelCounts:
 
     images: int
     symbols: int
-    """Rows of the label files, duplicates counted once."""
+    """Rows of the label files, without duplicates."""
     duplicates: int
     """Rows that repeat an earlier row of the same file; each is trained on once."""
     without_labels: int
-    """Images without a symbol."""
+    """Images without symbols."""
     most: int
     """Symbols of the fullest image."""
 
@@ -81,7 +77,7 @@ def read_labels(dataset: YoloDataset) -> dict[str, SplitLabels]:
 
 
 def no_symbols(n_images: int) -> str:
-    """Return the message about a split without a single symbol."""
+    """Return the message about a split without symbols."""
     return (
         f"no symbols for any of its {n_images} images; "
         "labels/ must be next to images/; convert the data set again"
@@ -100,31 +96,10 @@ def total(counts: Iterable[LabelCounts]) -> LabelCounts:
     )
 
 
-def check_images(files: Iterable[str]) -> None:
-    """Check that Ultralytics can train on every image, and let it repair truncated JPEG files.
-
-    Raises:
-        InputError: An image is broken or smaller than 10 px.
-    """
-    with ThreadPool(NUM_THREADS) as pool:
-        broken = sorted(file for file, ok in pool.imap(_check_image, files) if not ok)
-    if broken:
-        others = f" ({len(broken) - 1} more like it)" if broken[1:] else ""
-        raise InputError(
-            f"cannot be trained on: broken, or smaller than 10 px{others}; replace or remove it",
-            path=Path(broken[0]),
-        )
-
-
 def without_duplicates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Remove duplicate rows; the order changes only if there are any, as in Ultralytics."""
     first = np.unique(rows, axis=0, return_index=True)[1]
     return rows if len(first) == len(rows) else rows[first]
-
-
-def _check_image(file: str) -> tuple[str, bool]:
-    no_label_file = ""
-    return file, verify_image_label((file, no_label_file, "", False, 1, 0, 0, False))[0] is not None
 
 
 def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:

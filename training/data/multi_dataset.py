@@ -1,7 +1,7 @@
 """Several data sets combined into one: their classes, images, and which of them label a class.
 
 A data set that does not label a class gives no evidence about it: predictions of the class on its
-images count neither as true nor as false. A single data set is the case of one source.
+images count neither as true nor as false. A single data set is treated as one source.
 
 Shapes: S sources, C classes of all sources.
 """
@@ -34,9 +34,9 @@ class DatasetOptions:
     """
 
     folders: tuple[Path, ...]
-    """Folder or ``data.yaml`` of each data set; the first one determines the first classes."""
+    """Folder or ``data.yaml`` of each data set; the classes of the first one come first."""
     sampling_weights: tuple[float, ...] = ()
-    """Sampling weight of each data set, in order; empty for its number of images."""
+    """Sampling weight of each data set, in order; empty to weight each by its number of images."""
     true_negatives: bool = False
     """Whether a class that a data set lacks counts as absent from its images."""
     merge_classes: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ class MultiDataset:
         Args:
             files: Image files; the sampler yields indices into this list.
             seed: Seed of the order.
-            rank: Number of this device.
+            rank: Rank of this process.
             n_ranks: Number of devices.
         """
         sources = np.array([self.source_of[file] for file in files])
@@ -259,7 +259,7 @@ class WeightedSampler:
 
     An epoch has as many images as the data sets together. The sources are interleaved, so that
     every part of an epoch has nearly the requested proportions. An image recurs only after all
-    others of its source, which may take several epochs, or part of one.
+    others of its source were drawn, which may take several epochs, or only a part of one.
 
     Args:
         members: Indices of the images of each source.
@@ -302,7 +302,7 @@ class WeightedSampler:
         yield from images.tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """Continue from an epoch; earlier epochs than the next one have no effect."""
+        """Continue from an epoch; epochs before the next one have no effect."""
         self._next_epoch = max(self._next_epoch, epoch)
 
     def _images(self, source: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
 """Frozen layers, and their unfreezing during training.
 
-A frozen layer has no gradient, is not in the optimiser, and its batch normalisation neither uses
-nor updates the statistics of the batch. Layers are frozen from the input on. They are unfrozen at
-once or in steps, last layers first, each step with a lower learning rate and a warm-up of its own:
-at the full rate they lose within a few steps what they had learnt.
+A frozen layer has no gradient and is not in the optimiser, and its batch normalisation ignores the
+statistics of the batch. Layers are frozen from the input on. They are unfrozen at once or in
+several steps, last layers first, each with a lower learning rate and its own warm-up: at the full
+rate they would lose within a few steps what they have learnt.
 
 Ultralytics' own ``freeze`` is not used: it keeps the parameters in the optimiser and never
 unfreezes them. It also freezes before the model is wrapped in ``DistributedDataParallel``, which
@@ -11,9 +11,7 @@ from then on synchronises only the gradients of parameters that needed one at th
 model is wrapped first.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -23,103 +21,17 @@ from torch.optim import Optimizer
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
+from settings.freezing import FreezeOptions, comma_separated
 
 NEVER_TRAINED = ".dfl"
 """Part of the names of parameters that are always frozen: the values of the distance bins."""
-LR_SCALE = 0.1
-"""Default learning-rate factor of unfrozen layers."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FreezeOptions:
-    """Frozen layers, and the epochs and learning rates of their unfreezing.
-
-    Raises:
-        ConfigError: ``freeze`` does not name a part of a model, epochs are not increasing, or the
-            numbers of epochs and of learning rates differ.
-    """
-
-    freeze: str = ""
-    """``backbone``, ``neck`` (all layers before the head), or a number of layers; empty for
-    none."""
-    unfreeze_at: tuple[int, ...] = ()
-    """Epochs, from 0, at which frozen layers are unfrozen in equal parts, last layers first; empty
-    for never."""
-    lr_scale: tuple[float, ...] = ()
-    """Learning-rate factor for unfrozen layers, one value or one per step; empty for 0.1."""
-    warmup_epochs: float = 1.0
-    """Epochs in which the learning rate of unfrozen layers rises from 0."""
-
-    def __post_init__(self) -> None:
-        if self.freeze not in {"", "backbone", "neck"} and not self._n_layers:
-            raise ConfigError(
-                f"--freeze {self.freeze}: expected backbone, neck, or a number of layers"
-            )
-        if self.unfreeze_at and not self.freeze:
-            raise ConfigError("--unfreeze-at: no layers are frozen; add --freeze")
-        if any(later <= earlier for earlier, later in pairwise((0, *self.unfreeze_at))):
-            raise ConfigError(
-                f"--unfreeze-at {_listed(self.unfreeze_at)}: expected increasing epochs from 1 on"
-            )
-        if 0 < self._n_layers < len(self.unfreeze_at):
-            raise ConfigError(
-                f"--unfreeze-at: {len(self.unfreeze_at)} steps for {self._n_layers} frozen layers; "
-                "give fewer epochs"
-            )
-        self._check_rates()
-
-    def _check_rates(self) -> None:
-        n_steps, scales = len(self.unfreeze_at), self.lr_scale
-        if scales and not n_steps:
-            raise ConfigError("--lr-scale: no layers are unfrozen; add --unfreeze-at")
-        if len(scales) > 1 and len(scales) != n_steps:
-            raise ConfigError(
-                f"--lr-scale: {len(scales)} values for {n_steps} steps; give one value, or one per "
-                "step"
-            )
-        if not all(0 < scale < math.inf for scale in scales):
-            raise ConfigError(f"--lr-scale {_listed(scales)}: expected values above 0")
-        if not 0 <= self.warmup_epochs < math.inf:
-            raise ConfigError(f"--unfreeze-warmup {self.warmup_epochs:g}: expected 0 or more")
-
-    @property
-    def _n_layers(self) -> int:
-        return int(self.freeze) if self.freeze.isdecimal() else 0
-
-    def steps_done(self, epoch: int) -> int:
-        """Count the unfreezing steps up to and including an epoch."""
-        return sum(epoch >= begin for begin in self.unfreeze_at)
-
-    def n_frozen(self, at_first: int, steps_done: int) -> int:
-        """Count the layers, from the input on, that are frozen after a number of steps.
-
-        Args:
-            at_first: Layers frozen in epoch 0.
-            steps_done: Number of unfreezing steps done.
-        """
-        n_steps = len(self.unfreeze_at)
-        return at_first * (n_steps - steps_done) // n_steps if n_steps else at_first
-
-    def scale(self, step: int) -> float:
-        """Return the learning-rate factor of a step's layers."""
-        return self.lr_scale[step if len(self.lr_scale) > 1 else 0] if self.lr_scale else LR_SCALE
-
-    def warm_up(self, step: int, epochs_done: float) -> float:
-        """Return the fraction of its learning rate that a step has reached in its warm-up.
-
-        Args:
-            step: Unfreezing step from 0.
-            epochs_done: Epochs since the start of the training.
-        """
-        since = epochs_done - self.unfreeze_at[step]
-        return min(since / self.warmup_epochs, 1.0) if self.warmup_epochs else 1.0
 
 
 class Freezing:
     """Frozen layers of a model, and the parameter groups of its optimiser.
 
-    Unfrozen layers get parameter groups of their own, with the weight decay and other settings that
-    the optimiser uses for their kind.
+    Unfrozen layers get their own parameter groups, with the weight decay and other settings that
+    the optimiser uses for such parameters.
 
     Args:
         model: Ultralytics' model, not wrapped.
@@ -165,7 +77,7 @@ class Freezing:
     def set_epoch(self, epoch: int) -> bool:
         """Freeze and unfreeze the layers for an epoch.
 
-        The optimiser forgets its state of layers that are frozen again.
+        The optimiser discards its state of layers that are frozen again.
 
         Args:
             epoch: Epoch from 0; it may be earlier or later than the previous one.
@@ -285,15 +197,11 @@ def check_freezing(options: FreezeOptions, *, weights: DetectionModel | None, ep
     late = [epoch for epoch in options.unfreeze_at if epoch >= epochs]
     if late:
         raise ConfigError(
-            f"--unfreeze-at {_listed(late)}: the training ends after {epochs} epochs; give smaller "
-            "numbers"
+            f"--unfreeze-at {comma_separated(late)}: the training ends after {epochs} epochs; "
+            "give smaller numbers"
         )
 
 
 def _contains_any(name: str, parts: Sequence[str]) -> bool:
     """Return whether a parameter's name contains one of the parts, as Ultralytics matches them."""
     return any(part in name for part in parts)
-
-
-def _listed(numbers: Sequence[float]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)

@@ -1,26 +1,24 @@
 """Ultralytics' arguments for a configuration."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from training.engine.precision import amp_argument, resolved
+from training.config import TrainConfig
 from training.models.checkpoints import is_weights
 from training.predict.max_det import suggested_max_det
 from training.runs.resume_state import STATE_FILE, read
 from training.runtime.devices import check_device, is_deterministic
-
-if TYPE_CHECKING:
-    from training.config import TrainConfig
+from training.runtime.precision import amp_argument, resolved
 
 NOT_USED = (
     *("hsv_h", "hsv_s", "shear", "perspective", "mixup", "cutmix", "copy_paste"),
     *("close_mosaic", "erasing", "multi_scale"),
 )
-"""Ultralytics' augmentation that is always off."""
+"""Augmentation of Ultralytics that is always off."""
 
 
-def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[str, Any]:
+def overrides_of(config: TrainConfig, model: str, max_symbols: int) -> dict[str, Any]:
     """Translate a configuration into Ultralytics' arguments.
 
     Args:
@@ -29,7 +27,7 @@ def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[st
         max_symbols: Symbols of the fullest image.
 
     Raises:
-        ConfigError: The device is missing or does not support the precision.
+        ConfigError: The device does not exist or does not support the precision.
         InputError: The state of a resumed run cannot be read.
     """
     out = config.out.absolute()
@@ -49,7 +47,7 @@ def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[st
         "device": config.device or None,
         "workers": config.workers,
         "seed": config.seed,
-        "deterministic": is_deterministic(device, asked=config.deterministic),
+        "deterministic": is_deterministic(device, requested=config.deterministic),
         "val": config.validate,
         "patience": 0,  # no early stopping: the configuration sets the number of epochs
         "plots": False,
@@ -64,7 +62,7 @@ def overrides_of(config: "TrainConfig", model: str, max_symbols: int) -> dict[st
     return overrides
 
 
-def _optimisation(config: "TrainConfig", device: torch.device) -> dict[str, Any]:
+def _optimisation(config: TrainConfig, device: torch.device) -> dict[str, Any]:
     return {
         "optimizer": config.optimizer,
         "lr0": config.lr,
@@ -79,7 +77,7 @@ def _optimisation(config: "TrainConfig", device: torch.device) -> dict[str, Any]
     }
 
 
-def _augmentation(config: "TrainConfig") -> dict[str, Any]:
+def _augmentation(config: TrainConfig) -> dict[str, Any]:
     return {
         "translate": config.translate,
         "scale": config.scale,

@@ -5,7 +5,7 @@ from typing import Protocol
 from training.engine.freezing import Freezing
 from training.engine.run_options import RunOptions
 from training.runs.run_state import RunState
-from training.runs.ultralytics_trainer import UltralyticsTrainer
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 
 class RunningTrainer(UltralyticsTrainer, Protocol):

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 
 from class_maps import MissingExtraError
-from training.engine.nan_guard import on_host
 from training.engine.running_trainer import RunningTrainer
+from training.runtime.nan_guard import on_host
 
 
 def check_tensorboard() -> None:
@@ -24,7 +24,7 @@ def check_tensorboard() -> None:
 
 
 def write_scalars(trainer: RunningTrainer) -> None:
-    """Write losses, learning rates and metrics from now on.
+    """Start writing losses, learning rates and metrics.
 
     Args:
         trainer: Trainer after its set-up; ``start_epoch`` is the first epoch of this call.

@@ -1,1 +1,4 @@
-"""Export of trained models for other runtimes."""
+"""Export of trained models for other runtimes.
+
+Main path: :func:`omr.exporting.export_model` → :func:`onnx.export_onnx`.
+"""

@@ -2,8 +2,8 @@
 
 The file contains the network, its head and the decoding of boxes, but no non-maximum suppression.
 Every head has the same output as in torch: boxes as cxcywh in pixels and the scores of all classes,
-shape ``(1, 4 + C, A)`` for C classes and A anchor points; a head with separate boxes outputs the A
-best of all groups.
+shape ``(1, 4 + C, A)`` for C classes and A anchor points; a head with separate box branches outputs
+the A best predictions of all groups.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def export_onnx(
         }
     )
     model = copy.deepcopy(model).cpu()
-    model.task, model.args = "detect", {"data": ""}  # paths of this machine mean nothing on others
+    model.task, model.args = "detect", {"data": ""}  # paths mean nothing on other machines
     with tempfile.TemporaryDirectory(dir=file.parent) as folder, _quiet():
         model.pt_path = str(Path(folder) / "model.pt")  # determines the name of the new file
         written = Path(exporter(model))

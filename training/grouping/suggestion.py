@@ -1,4 +1,4 @@
-"""Suggests heads for a data set and describes the resulting groups.
+"""Suggestion of heads for a data set, and a description of the resulting groups.
 
 Shapes: C classes, H heads.
 """
@@ -27,7 +27,8 @@ BOX: dict[Strategy, BoxBranch] = {
     "anti-confusion": "shared",
     "collision": "separate",
 }
-"""Box branches by strategy: only confusion concerns the class branches alone."""
+"""Box branches by strategy; only ``anti-confusion`` shares one, because it concerns the class
+branches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +94,7 @@ class Suggestion:
     single_head: float
     """Fraction of boxes that can each have an anchor point to themselves, with a single head."""
     these_heads: float
-    """Same fraction with the suggested heads and a box branch for each."""
+    """Same fraction with the suggested heads, each with its own box branch."""
     without_candidate: float
     """Fraction of boxes without candidate anchor points."""
     absent: tuple[str, ...]
@@ -179,8 +180,8 @@ def divide(
 ) -> Ints:
     """Assign a head to each class.
 
-    The order of the classes does not matter: names decide between equals. Classes without symbols
-    go to the heads with the fewest classes.
+    The order of the classes does not matter: ties are broken by name. Classes without symbols go to
+    the heads with the fewest classes.
 
     Args:
         statistics: Statistics of C classes.

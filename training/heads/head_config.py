@@ -26,12 +26,12 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 
-from class_maps import ConfigError, and_more, some, with_nearest, yaml_files
+from class_maps import ConfigError, and_more, short_list, with_nearest, yaml_files
 from class_maps.yaml_files import Checked, read
 from settings.training import SimilarityName
 
 SHOWN = 5
-"""Number of classes listed in an error; with the wrong config all of them would be."""
+"""Maximum number of classes listed in an error; with a wrong config, all classes would be."""
 
 BoxBranch = Literal["shared", "separate"]
 Gate = Literal["none", "cbam"]
@@ -85,7 +85,7 @@ class HeadConfig:
             shown = with_nearest(unknown[:SHOWN], names) + and_more(unknown, SHOWN)
             raise ConfigError(f"heads: not in the data: {shown}")
         if missing := [name for name in names if name not in grouped]:
-            raise ConfigError(f"heads: in no group: {some(missing, SHOWN)}")
+            raise ConfigError(f"heads: in no group: {short_list(missing, SHOWN)}")
         label = {name: i for i, name in enumerate(names)}
         return tuple(tuple(label[name] for name in group.classes) for group in self.groups)
 

@@ -1,7 +1,7 @@
 """Models as they are at the start of a training, with weights or on torch's ``meta`` device.
 
 Tensors on the ``meta`` device have a shape but no storage, so that even the largest model takes no
-memory, and no time for random weights. The head gets the form that it has in a training.
+memory, and no random weights have to be drawn. The head gets the form that it has in a training.
 """
 
 import copy
@@ -65,12 +65,12 @@ def trained_model(
     return model
 
 
-def replace_tensors(model: DetectionModel, made: Callable[[Tensor], Tensor]) -> None:
+def replace_tensors(model: DetectionModel, replacement: Callable[[Tensor], Tensor]) -> None:
     """Replace a model's tensors, except for the values of its distance bins, which are read later.
 
     Args:
         model: Model to change in place.
-        made: Function from a parameter or buffer to its replacement.
+        replacement: Function from a parameter or buffer to its replacement.
     """
     bins = getattr(getattr(model.model[-1], "dfl", None), "conv", None)
     for module in model.modules():
@@ -78,11 +78,11 @@ def replace_tensors(model: DetectionModel, made: Callable[[Tensor], Tensor]) -> 
             continue
         for name, old in module._parameters.items():
             if old is not None:
-                new = nn.Parameter(made(old.detach()), requires_grad=old.requires_grad)
+                new = nn.Parameter(replacement(old.detach()), requires_grad=old.requires_grad)
                 module._parameters[name] = new
         for name, buffer in module._buffers.items():
             if buffer is not None:
-                module._buffers[name] = made(buffer)
+                module._buffers[name] = replacement(buffer)
 
 
 def _from_weights(
@@ -102,12 +102,12 @@ def _from_weights(
 
 
 def _names(
-    n_classes: int, heads: HeadConfig | None, of_weights: Mapping[int, str]
+    n_classes: int, heads: HeadConfig | None, weight_names: Mapping[int, str]
 ) -> tuple[str, ...]:
     """Name the classes after the groups, or after the weights if these have as many classes."""
     if heads is None:
-        known = len(of_weights) == n_classes
-        return tuple(of_weights.values()) if known else tuple(map(str, range(n_classes)))
+        known = len(weight_names) == n_classes
+        return tuple(weight_names.values()) if known else tuple(map(str, range(n_classes)))
     names = tuple(name for group in heads.groups for name in group.classes)
     if len(names) != n_classes:
         raise ConfigError(f"heads: config has {len(names)} classes, but the data has {n_classes}")

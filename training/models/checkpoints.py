@@ -1,8 +1,8 @@
 """Reading and writing of weights files.
 
-Our own files contain a plain description of the model and its tensors, and no code: a ``.pt`` that
-``torch.load(..., weights_only=True)`` reads, and the same as ``.safetensors``, with the description
-as JSON in its metadata::
+Files of omr contain a plain description of the model and its tensors, and no code. A model is saved
+as ``.pt``, which ``torch.load(..., weights_only=True)`` reads, and as ``.safetensors``, with the
+description as JSON in its metadata::
 
     format: omr-detector
     version: 1
@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from class_maps import InputError, some
+from class_maps import InputError, short_list
 from converters.files.atomic_files import atomic_file
 from training.heads import head_config
 from training.models.archives import check_archive, check_header, damaged
@@ -116,12 +116,12 @@ def save_weights(
 
 
 def is_weights(name: str) -> bool:
-    """Return whether a name is that of a weights file rather than of a model."""
+    """Return whether a name refers to a weights file rather than a model."""
     return name.endswith(SUFFIXES)
 
 
 def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
-    """Read a model from one of our files or a checkpoint of Ultralytics, as :func:`open_weights`.
+    """Read only the model of a weights file, as :func:`open_weights`.
 
     Args:
         file: ``.pt`` or ``.safetensors`` file.
@@ -182,7 +182,7 @@ def recorded_imgsz(file: Path) -> int | None:
 
 
 def _read_pickle(file: Path, *, trust: bool) -> Weights:
-    """Read a ``.pt`` file, our own or a foreign checkpoint."""
+    """Read a ``.pt`` file, a file of omr or a foreign checkpoint."""
     if not zipfile.is_zipfile(file):
         if not is_pickle(file):
             raise no_model(file)
@@ -242,7 +242,7 @@ def _check_finite(model: DetectionModel, file: Path) -> None:
     tensors = model.state_dict().items()
     if others := [n for n, t in tensors if t.is_floating_point() and not t.isfinite().all()]:
         raise InputError(
-            f"NaN or Inf in {some(others, 1)}; use the weights of another epoch", path=file
+            f"NaN or Inf in {short_list(others, 1)}; use the weights of another epoch", path=file
         )
 
 
@@ -268,7 +268,7 @@ def _to_dict(description: ModelDescription) -> dict[str, Any]:
 
 
 def _from_content(content: Mapping[str, Any], state: object, file: Path) -> Weights:
-    """Build the model of one of our files."""
+    """Build the model of a weights file of omr."""
     if content.get("version") != VERSION:
         raise InputError(
             f"version {content.get('version')} of the format is not supported, expected {VERSION}; "

@@ -1,8 +1,8 @@
 """Plain descriptions of detection models, and models rebuilt from them.
 
-A description consists of dicts, lists, strings and numbers. But Ultralytics looks up the names of
-layers among all attributes of one of its modules, and evaluates the activation as code. Therefore
-only layers are accepted, and only an activation with plain numbers.
+A description consists of dicts, lists, strings and numbers. However, Ultralytics looks up layer
+names among all attributes of one of its modules, and evaluates the activation as code. Therefore
+only names of layers are accepted, and only activations with plain numbers.
 """
 
 import contextlib
@@ -66,9 +66,9 @@ class ModelDescription:
     stride: tuple[float, ...]
     """Pixels per cell of each level, finest first."""
     heads: HeadConfig | None = None
-    """Groups of classes with a head each; None for a single head."""
+    """Groups of classes, each with its own head; None for a single head."""
     end2end: bool = False
-    """Whether it predicts with the branch that needs no non-maximum suppression."""
+    """Whether the model predicts with the branch that needs no non-maximum suppression."""
     max_det: int = 300
     """Largest number of symbols per image in the branch without suppression."""
     args: dict[str, Any]

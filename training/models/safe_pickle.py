@@ -1,10 +1,10 @@
 """Models from pickled checkpoints, read without executing their code.
 
-A pickle names classes and functions, and calls them when it is loaded. Here each of them that torch
-does not accept as plain data is replaced by a placeholder that stores its arguments and does
-nothing; torch reads the file with ``weights_only=True``. The placeholders yield the description and
-the tensors of an Ultralytics model, from which the model is rebuilt. Models with custom or fused
-layers cannot be rebuilt from their description, and are rejected.
+A pickle names classes and functions, which are called when it is loaded. Here torch reads the file
+with ``weights_only=True``, and a placeholder replaces every name that torch does not accept as
+plain data. It stores its arguments and does nothing. The placeholders yield the description and the
+tensors of an Ultralytics model, from which the model is rebuilt. Models with custom or fused layers
+cannot be rebuilt from their description, and are rejected.
 """
 
 import copy
@@ -33,7 +33,7 @@ KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
 OWN_KEY = "omr"
 """Key of the record of the training in a checkpoint."""
 UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
-"""Errors of torch, and of missing content, for a file that is not a checkpoint."""
+"""Errors raised by torch or by missing content if a file is not a checkpoint."""
 
 
 class Placeholder:
@@ -110,7 +110,7 @@ def rebuilt(content: dict[str, Any]) -> DetectionModel:
 def write_pickle(model: DetectionModel, file: Path, training: TrainingRecord | None = None) -> None:
     """Write an ordinary Ultralytics checkpoint, which ``YOLO(FILE)`` reads.
 
-    It is a pickle: loading it requires Ultralytics, and for several class groups this package too.
+    It is a pickle: loading it requires Ultralytics and, for several class groups, omr as well.
 
     Args:
         model: Model returned by :func:`training.models.checkpoints.load_weights`; not changed.

@@ -11,18 +11,17 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from class_maps import InputError
+from converters.images import read_bgr, resize_longer_side
 
 PADDING = 114
 """Grey level beyond an image's border, as in training."""
 MOST_THREADS = 8
-"""Threads that read images."""
+"""Maximum number of threads that read images."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +29,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ResizedImage:
-    """An image in the size in which the network sees it."""
+    """An image in the size in which the network receives it."""
 
     name: PurePosixPath
     width: int
@@ -56,20 +55,11 @@ def read_resized(path: Path, name: PurePosixPath, imgsz: int) -> ResizedImage:
         imgsz: Longer side of the result in pixels.
 
     Raises:
-        InputError: The file is missing, or OpenCV cannot decode it.
+        InputError: The image is missing or cannot be decoded.
     """
-    # From bytes, as the trainer does: from a file OpenCV cannot read a TIFF that is to be turned.
-    data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
-    array = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if array is None:
-        raise InputError("no such image, or not one that OpenCV can read", path=path)
-    height, width = array.shape[:2]
-    factor = imgsz / max(height, width)
-    if factor != 1:
-        # Rounded up, as Ultralytics does in training.
-        size = [min(int(np.ceil(side * factor)), imgsz) for side in (width, height)]
-        array = cv2.resize(array, size, interpolation=cv2.INTER_LINEAR)
-    pixels = np.asarray(array, dtype=np.uint8)
+    image = read_bgr(path)
+    height, width = image.shape[:2]
+    pixels = resize_longer_side(image, imgsz)
     return ResizedImage(name=name, width=width, height=height, pixels=pixels)
 
 
@@ -98,7 +88,7 @@ def collate(images: list[ResizedImage], stride: int, *, pinned: bool = False) ->
 def network_input(
     batch: Tensor, device: torch.device, memory_format: torch.memory_format
 ) -> Tensor:
-    """Move a batch to a device and convert it there: a quarter of the bytes that fp32 would take.
+    """Copy a batch to a device and convert it there, which copies a quarter of the bytes of fp32.
 
     Args:
         batch: As :func:`collate` returns it.
@@ -123,8 +113,8 @@ def read_ahead(
         chunk_size: Items per chunk.
 
     Yields:
-        Results in the order of the items. An error of ``read`` or of ``items`` is raised after the
-        chunks before it.
+        Results in the order of the items. An error in ``read`` or ``items`` is raised after the
+        results of all earlier chunks.
     """
     source = iter(items)
     n_threads = min(os.cpu_count() or 1, chunk_size, MOST_THREADS)

@@ -11,14 +11,14 @@ from converters.files.atomic_files import atomic_file
 from training.models.checkpoints import save_weights
 from training.runs import resume_state
 from training.runs.run_state import RunState
-from training.runs.ultralytics_trainer import UltralyticsTrainer
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 REPORT_FILE = "augmentation.json"
 """Report in the run folder: finished epochs, and symbols seen and dropped by augmentation."""
 
 
 def save_epoch(trainer: UltralyticsTrainer, state: RunState, *, guard: dict[str, int]) -> None:
-    """Save an epoch; a run killed meanwhile keeps its previous files.
+    """Save an epoch; if the run is killed meanwhile, the previous files stay intact.
 
     Args:
         trainer: Trainer after an epoch.
@@ -74,7 +74,7 @@ def _write_report(trainer: UltralyticsTrainer, state: RunState) -> None:
 
 
 def write_state(trainer: UltralyticsTrainer, state: RunState, guard: dict[str, int]) -> None:
-    """Write the resume state; if there is no room for it, warn and continue training."""
+    """Write the resume state; if the disk is full, warn and continue training."""
     additions = {
         "counts": state.counts,
         "priors": state.priors,

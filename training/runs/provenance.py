@@ -1,6 +1,6 @@
 """Provenance of a run: data, classes, heads, command, versions and device, in its folder.
 
-Resuming a run with other data is refused, because the result would be neither run.
+A run cannot be resumed with other data, because its result could not be attributed to either.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from training.data.label_files import SplitLabels
 from training.data.multi_dataset import MultiDataset
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect
-from training.runs.ultralytics_trainer import UltralyticsTrainer
 from training.runtime.distributed import is_first
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 RECORD_FILE = "run.json"
 IMAGES_FILE = "train_images.txt"
@@ -42,7 +42,7 @@ PARTS = {
     "val": "those of val",
     "images": "contents of the images",
 }
-"""Parts of a data set that must not change between the calls of a run, and their descriptions."""
+"""Parts of a data set that must not change until a run is resumed, and their descriptions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,7 @@ def check_same_data(out: Path, record: Provenance) -> None:
 
     Raises:
         ConfigError: A data set has changed.
-        InputError: The run has no provenance record, or a damaged one.
+        InputError: The provenance record of the run is missing or damaged.
     """
     before = _read(out / RECORD_FILE)["data"]
     changes = []
@@ -131,8 +131,8 @@ def check_same_data(out: Path, record: Provenance) -> None:
 def write_record(record: Provenance, trainer: UltralyticsTrainer) -> None:
     """Write ``run.json``, and ``heads.yaml`` if the model has several heads.
 
-    A resumed run keeps the content and appends how it was started this time. Only the first
-    process of a training writes.
+    A resumed run keeps the content and appends the new start. Only the first process of a training
+    writes.
 
     Args:
         record: Result of :func:`record_of`.

@@ -1,8 +1,8 @@
 """Complete state of a training after an epoch, from which an interrupted run resumes exactly.
 
-A checkpoint of Ultralytics contains the averaged weights in half precision and not the weights of
-the model itself, so that a resumed run differs from an uninterrupted one. Here everything is stored
-unchanged. Random generators need no storing: every epoch has its own seeds, see
+A checkpoint of Ultralytics contains the averaged weights in half precision, but not the weights of
+the model itself, so a resumed run differs from an uninterrupted one. Here everything is stored
+unchanged. The state of random generators is not needed, because every epoch has its own seeds; see
 :mod:`training.data.sampling`.
 
 The file contains only numbers, names and tensors: ``torch.load(weights_only=True)`` reads it.
@@ -20,7 +20,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import InputError
 from converters.files.atomic_files import atomic_file
 from training.models.archives import check_archive
-from training.runs.ultralytics_trainer import UltralyticsTrainer
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 STATE_FILE = "state.pt"
 """File in the run's ``weights`` folder, until the run is finished."""
@@ -87,7 +87,7 @@ def restore(trainer: UltralyticsTrainer, state: State) -> None:
 
 
 def write(state: State, file: Path) -> None:
-    """Write a state; a process killed meanwhile leaves the previous file intact.
+    """Write a state; if the process is killed meanwhile, the previous file stays intact.
 
     Raises:
         OSError: The state cannot be written; the previous file is kept.
@@ -101,7 +101,7 @@ def read(file: Path, *, mapped: bool = False) -> State:
 
     Args:
         file: File written by :func:`write`.
-        mapped: Whether tensors stay in the file, for callers that need the other values only.
+        mapped: Whether tensors stay in the file, for callers that need only the other values.
 
     Raises:
         InputError: The file is missing, damaged, or from another version.

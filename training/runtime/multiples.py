@@ -1,13 +1,13 @@
-"""Check of numbers that must be a multiple of another."""
+"""Check of options that must be a multiple of a number."""
 
 from class_maps import ConfigError
 
 
-def check_multiple(name: str, value: int, of: int, description: str) -> None:
-    """Check that a number is a multiple of another; 0 is one.
+def check_multiple(option: str, value: int, of: int, description: str) -> None:
+    """Check that the value of an option is a multiple of a number; 0 is accepted.
 
     Args:
-        name: Name of the option.
+        option: Command-line option, such as ``--batch``.
         value: Value of the option.
         of: Divisor, above 0.
         description: Description of the divisor.
@@ -18,4 +18,5 @@ def check_multiple(name: str, value: int, of: int, description: str) -> None:
     if value < 0 or value % of:
         smaller = max(value // of, 0) * of
         nearest = f"{smaller} or {smaller + of}" if smaller else str(of)
-        raise ConfigError(f"{name} ({value}): must be a multiple of {description}; use {nearest}")
+        reason = f"must be a multiple of {description}; use {nearest}"
+        raise ConfigError(reason, option=option, value=value)

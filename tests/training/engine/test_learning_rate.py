@@ -76,7 +76,7 @@ def test_a_nominal_batch_is_whole_batches(tmp_path: Path, nominal: int, nearest:
     with pytest.raises(ConfigError) as error:
         TrainConfig(data=tmp_path, out=tmp_path, nominal_batch=nominal)
     assert str(error.value) == (
-        f"nominal_batch ({nominal}): must be a multiple of batch (16); use {nearest}"
+        f"--nominal-batch {nominal}: must be a multiple of --batch 16; use {nearest}"
     )
 
 

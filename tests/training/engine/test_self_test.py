@@ -1,5 +1,4 @@
 import random
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +11,13 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.modules.conv import Conv
 
 from class_maps import ConfigError
-from settings.training import Precision
 from training.config import TrainConfig, read_config
-from training.engine import precision
 from training.engine import self_test as self_test_module
 from training.engine.omr_trainer import OmrTrainer
-from training.engine.precision import amp_argument, resolved
 from training.engine.self_test import SelfTest, self_test
 from training.trainer import ready_trainer, train
 
 PASSED = SelfTest(loss=1, low_loss=1, cosine=1)
-CPU = torch.device("cpu")
-CUDA = torch.device("cuda:0")
-MPS = torch.device("mps")
 
 
 def config(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
@@ -41,62 +34,6 @@ def config(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN40
 @pytest.fixture(scope="module")
 def trainer(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> OmrTrainer:
     return ready_trainer(config(dataset, tmp_path_factory.mktemp("run") / "run"))
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
-    """Pretends that there is a CUDA device."""
-
-    def pretend(name: str, has_bf16: bool) -> None:
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: name)
-        monkeypatch.setattr(precision, "_has_bf16", lambda _device: has_bf16)
-
-    return pretend
-
-
-@pytest.mark.parametrize(
-    ("name", "has_bf16", "of_auto"),
-    [
-        ("NVIDIA H200", True, "bf16"),
-        ("Tesla T4", False, "fp16"),
-        ("NVIDIA GeForce GTX 1660", False, "fp32"),
-    ],
-)
-def test_auto_takes_the_best_of_a_gpu(
-    name: str,
-    has_bf16: bool,
-    of_auto: Precision,
-    gpu: Callable[[str, bool], None],
-) -> None:
-    gpu(name, has_bf16)
-    assert resolved("auto", CUDA) == of_auto
-    assert resolved(of_auto, CUDA) == of_auto
-    assert amp_argument(of_auto, CUDA) == (False if of_auto == "fp32" else of_auto)
-
-
-def test_auto_is_single_precision_elsewhere() -> None:
-    for device in (CPU, MPS):
-        assert resolved("auto", device) == "fp32"
-        assert amp_argument("fp32", device) is False
-    assert resolved("bf16", CPU) == "bf16"
-    assert amp_argument("bf16", CPU) is False, "Ultralytics has it for CUDA alone"
-
-
-@pytest.mark.parametrize(
-    ("asked", "device", "message"),
-    [
-        ("bf16", CUDA, "--precision bf16: not supported by device cuda:0; use fp16 or fp32"),
-        ("fp16", CPU, "--precision fp16: not supported by device cpu; use bf16 or fp32"),
-        ("fp16", MPS, "--precision fp16: not supported by device mps; use fp32"),
-    ],
-)
-def test_what_a_device_cannot_do(
-    asked: Precision, device: torch.device, message: str, gpu: Callable[[str, bool], None]
-) -> None:
-    gpu("Tesla T4", False)
-    with pytest.raises(ConfigError) as error:
-        resolved(asked, device)
-    assert str(error.value) == message
 
 
 def test_nothing_is_made_where_the_device_cannot(dataset: Path, tmp_path: Path) -> None:

@@ -1,22 +1,22 @@
 """Protects training from NaN and Inf: skips the step, or restores the last good state.
 
-One bad image gives a NaN loss, and one step with its gradient makes all weights NaN for good. A
-step is skipped if its loss, gradients or BatchNorm statistics are not finite, and the batch leaves
-no trace. After several skipped steps in a row, or once the weights themselves are not finite,
-weights, their average and the optimiser return to a good state, and the learning rate is halved.
-The order of the data continues, so that a bad batch does not recur at once.
+A single bad image gives a NaN loss, and one step with its gradient makes all weights NaN
+permanently. So a step is skipped without any effect if its loss, gradients or BatchNorm statistics
+are not finite. After several skipped steps in a row, or once the weights themselves are not finite,
+weights, their average and the optimiser are restored to a good state, and the learning rate is
+halved. The order of the data continues, so that a bad batch is not repeated at once.
 
 Two states are kept in main memory, not on the GPU: with Adam 32 bytes per parameter, which is 84 MB
 for yolo11n and 1.8 GB for yolo11x, in the process of each device.
 
-The verdict and the losses for the progress bar travel to the host together: on CUDA this is the
-only host synchronisation per step.
+The verdict and the losses for the progress display are copied to the host together. On CUDA this is
+the only host synchronisation per step.
 """
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
@@ -24,10 +24,9 @@ from torch.nn.utils import get_total_norm
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from class_maps import ConfigError, some
-from training.engine.running_trainer import RunningTrainer
-from training.runs.ultralytics_trainer import UltralyticsTrainer
+from class_maps import ConfigError, short_list
 from training.runtime.distributed import are_joined
+from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 MAX_SKIPPED = 3
 """Steps skipped in a row before the last good state is restored."""
@@ -36,9 +35,9 @@ MAX_RESTORES = 3
 STEPS_BETWEEN_STATES = 100
 """Good steps from one saved state to the next."""
 RATE_FACTOR = 0.5
-"""Factor of the learning rate at each restore."""
+"""Factor by which each restore multiplies the learning rate."""
 MAX_FILES = 4
-"""Images named in a message."""
+"""Maximum number of images named in a message."""
 
 NOT_FINITE = "not finite"
 """Name of the verdict among the losses that are fetched with it."""
@@ -47,7 +46,7 @@ NOT_FINITE = "not finite"
 def on_host(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy single numbers to the host in one transfer, as fp32.
 
-    Adding the results to numbers on the device still works, without another synchronisation.
+    The results can still be added to numbers on the device without another synchronisation.
 
     Args:
         numbers: Tensors of shape ``()``, by name.
@@ -56,6 +55,34 @@ def on_host(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {}
     together = torch.stack([number.detach().float() for number in numbers.values()])
     return dict(zip(numbers, together.cpu().unbind(), strict=True))
+
+
+class _Batches(Protocol):
+    """Record of the batches that the next step is made of."""
+
+    files: list[str]
+    """Images of the batches since the last step."""
+    batches_done: int
+    """Batches of this epoch."""
+
+
+class _LaterRates(Protocol):
+    """Learning rates of layers that are still frozen."""
+
+    def lower_rates(self, factor: float) -> None:
+        """Multiply these rates by a factor."""
+
+
+class GuardedTrainer(UltralyticsTrainer, Protocol):
+    """Ultralytics' trainer with the additional attributes that the guard uses."""
+
+    @property
+    def state(self) -> _Batches:
+        """Batches since the last step."""
+
+    @property
+    def freezing(self) -> _LaterRates:
+        """Frozen layers, whose learning rates are lowered as well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,7 +97,7 @@ class _SavedState:
 
 
 class NanGuard:
-    """Guard that decides whether a step is taken, and undoes steps that ruined the weights.
+    """Guard that decides whether a step is taken, and restores weights that are not finite.
 
     Args:
         trainer: Trainer after its set-up; ``state.files`` lists the images since the last step.
@@ -81,7 +108,7 @@ class NanGuard:
 
     def __init__(
         self,
-        trainer: RunningTrainer,
+        trainer: GuardedTrainer,
         history: dict[str, int] | None = None,
         *,
         steps_between_states: int | None = None,
@@ -89,7 +116,7 @@ class NanGuard:
         history = history or {}
         self.skipped = history.get("skipped", 0)
         """Number of skipped steps."""
-        self.returns = history.get("returns", 0)
+        self.restores = history.get("restores", 0)
         """Number of restored states."""
         self._model = unwrap_model(trainer.model)
         self._buffers = _by_dtype(self._model.buffers())
@@ -103,13 +130,13 @@ class NanGuard:
         trainer.state.files = []
         if history:  # the state that was resumed is good
             self._states.append(_save(self._model, trainer))
-            trainer.freezing.lower_rates(RATE_FACTOR**self.returns)
+            trainer.freezing.lower_rates(RATE_FACTOR**self.restores)
 
     def history(self) -> dict[str, int]:
-        """Return the numbers that a resumed run starts with."""
-        return {"skipped": self.skipped, "returns": self.returns}
+        """Return the counts that a resumed run starts with."""
+        return {"skipped": self.skipped, "restores": self.restores}
 
-    def allows_step(self, trainer: RunningTrainer) -> bool:
+    def allows_step(self, trainer: GuardedTrainer) -> bool:
         """Check loss, gradients and statistics before a step is taken.
 
         Args:
@@ -161,7 +188,7 @@ class NanGuard:
         trainer.tloss = losses
         return is_finite
 
-    def _record_good(self, trainer: RunningTrainer) -> None:
+    def _record_good(self, trainer: GuardedTrainer) -> None:
         """Record the weights before the step, which this batch has shown to be good."""
         interval = self._steps_between_states or STEPS_BETWEEN_STATES
         if self._good_steps % interval == 0:
@@ -172,7 +199,7 @@ class NanGuard:
         self._losses = trainer.tloss
         trainer.state.files = []
 
-    def _restore(self, trainer: RunningTrainer) -> None:
+    def _restore(self, trainer: GuardedTrainer) -> None:
         position = _position(trainer)
         advice = "check these images, and try a lower --lr or --precision fp32"
         if not self._states:
@@ -180,15 +207,15 @@ class NanGuard:
                 f"{position}: no batch so far has a finite loss and gradient, {_skipped(trainer)}; "
                 f"{advice}"
             )
-        if self.returns == MAX_RESTORES:
+        if self.restores == MAX_RESTORES:
             raise ConfigError(
                 f"{position}: loss, gradient or weights not finite after restoring a good state "
-                f"{self.returns} times, {_skipped(trainer)}; {advice}"
+                f"{self.restores} times, {_skipped(trainer)}; {advice}"
             )
         # An older state the next time, unless good steps come in between.
         state = self._states.pop() if len(self._states) > 1 else self._states[0]
         _load(state, self._model, trainer)
-        self.returns += 1
+        self.restores += 1
         self._skipped_in_a_row = 0
         for group in trainer.optimizer.param_groups:
             for name in ("initial_lr", "lr"):
@@ -198,16 +225,16 @@ class NanGuard:
         _copy(self._buffers, self._good_buffers)
         LOGGER.warning(
             f"{position}: loss, gradient or weights not finite: restored the last good state with "
-            f"half the learning rate ({self.returns} of {MAX_RESTORES} times), {_skipped(trainer)}"
+            f"half the learning rate ({self.restores} of {MAX_RESTORES} times), {_skipped(trainer)}"
         )
 
 
-def _position(trainer: RunningTrainer) -> str:
+def _position(trainer: GuardedTrainer) -> str:
     return f"epoch {trainer.epoch + 1}, batch {trainer.state.batches_done}"
 
 
-def _skipped(trainer: RunningTrainer) -> str:
-    return f"step skipped: {some(trainer.state.files, MAX_FILES)}"
+def _skipped(trainer: GuardedTrainer) -> str:
+    return f"step skipped: {short_list(trainer.state.files, MAX_FILES)}"
 
 
 def _save(model: nn.Module, trainer: UltralyticsTrainer) -> _SavedState:

@@ -1,0 +1,48 @@
+"""Image files of a training: checked before it starts, and read without side effects.
+
+Ultralytics re-encodes a JPEG file whose last bytes do not mark its end, reads ``NAME.npy`` instead
+of the image beside it, and writes or deletes that file. Here a training only reads, and only
+images.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ultralytics.utils import NUM_THREADS
+
+from class_maps import InputError
+from converters.images import check_complete, size
+
+SMALLEST_SIDE = 10
+"""Smallest width and height in pixels of an image to train on, that of Ultralytics."""
+
+
+def check_images(files: Iterable[str]) -> None:
+    """Check that every image is usable for training.
+
+    Raises:
+        InputError: An image is damaged, truncated, or less than 10 px wide or high. The message
+            names the first one by path and gives the number of others.
+    """
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        problems = [error for error in pool.map(_problem, sorted(files)) if error]
+    if not problems:
+        return
+    first = problems[0]
+    others = f" ({len(problems) - 1} more images have problems)" if problems[1:] else ""
+    raise InputError(f"{first.reason}{others}; replace or remove it", path=first.path)
+
+
+def _problem(file: str) -> InputError | None:
+    path = Path(file)
+    try:
+        check_complete(path)
+        width, height = size(path)
+    except InputError as error:
+        return error
+    if min(width, height) >= SMALLEST_SIDE:
+        return None
+    return InputError(
+        f"is {width} x {height} px; expected at least {SMALLEST_SIDE} x {SMALLEST_SIDE}", path=path
+    )

@@ -50,7 +50,7 @@ def test_the_input_is_a_multiple_of_the_largest_stride(
         return
     with pytest.raises(ConfigError) as error:
         train(config)
-    assert str(error.value) == f"imgsz ({imgsz}): must be a multiple of {expected}"
+    assert str(error.value) == f"--imgsz {imgsz}: must be a multiple of {expected}"
     assert not config.out.exists()
 
 

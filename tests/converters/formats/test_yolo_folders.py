@@ -119,6 +119,7 @@ def test_a_file_name_that_is_not_text(data: Path, tmp_path: Path) -> None:
     image.rename(os.fsdecode(bytes(image.parent) + b"/\xff.png"))
     with pytest.raises(InputError, match=r"file name that is not Unicode text: .*; rename it$"):
         converted(data, tmp_path)
+    assert len(open_dataset(data).fingerprint("train")) == 64
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,12 @@ class Step:
     Args:
         batch: Batch size.
         imgsz: Height and width in pixels.
+        model: Name of the model.
     """
 
-    def __init__(self, batch: int, imgsz: int) -> None:
+    def __init__(self, batch: int, imgsz: int, model: str = MODEL) -> None:
         torch.manual_seed(0)
-        self.network = trained_model(MODEL, N_CLASSES).train().to(memory_format=torch.channels_last)
+        self.network = trained_model(model, N_CLASSES).train().to(memory_format=torch.channels_last)
         self.network.args = get_cfg()
         self.criterion = detection_criterion(self.network, LossOptions())
         pixels = torch.rand(batch, 3, imgsz, imgsz)

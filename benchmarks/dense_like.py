@@ -38,7 +38,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
     category = rng.choice([c.id for c in labelled], annotations, p=weight / weight.sum())
     twin = {c.name: c.id for c in categories if c.annotation_set == "muscima++"}
     twin_of = {c.id: twin.get(c.name) for c in labelled}
-    page = np.sort(rng.choice(pages, annotations, p=_fullness(rng, pages)))
+    page = np.sort(rng.choice(pages, annotations, p=_page_shares(rng, pages)))
     boxes = _boxes(rng, category)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "deepscores_train.json"
@@ -66,7 +66,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
     return path
 
 
-def _fullness(rng: np.random.Generator, pages: int) -> np.ndarray:
+def _page_shares(rng: np.random.Generator, pages: int) -> np.ndarray:
     """Share of the annotations on each page: the fullest has some three times the mean."""
     share = np.exp(rng.normal(0, 0.4, pages)).clip(0.2, 3.5)
     return np.asarray(share / share.sum())
@@ -138,7 +138,7 @@ def write_as_yolo(
     )[:n_classes]
     weight = np.array([c.dense_train_count or 0 for c in categories], float)
     labels = rng.choice(len(categories), annotations, p=weight / weight.sum())
-    page = rng.choice(pages, annotations, p=_fullness(rng, pages))
+    page = rng.choice(pages, annotations, p=_page_shares(rng, pages))
     order = np.argsort(page, kind="stable")
     bounds = np.searchsorted(page[order], np.arange(pages + 1))
     boxes = _boxes(rng, labels)
@@ -151,14 +151,14 @@ def write_as_yolo(
     for i in range(pages):
         indices = order[bounds[i] : bounds[i + 1]]
         image = PurePosixPath(f"{i}.png")
-        made = Page(
+        result = Page(
             image=image,
             width=WIDTH,
             height=HEIGHT,
             boxes_xyxy=boxes[indices],
             labels=labels[indices],
         )
-        write_labels(made, folder / LABELS / "train")
+        write_labels(result, folder / LABELS / "train")
         (folder / FOLDER / "train" / image).write_bytes(blank.tobytes())
-        writer.add("train", made)
+        writer.add("train", result)
     writer.close()

@@ -29,7 +29,8 @@ class Catalogue:
 
     categories: tuple[Category, ...] = ()
     aliases: dict[str, dict[str, str]]
-    """Canonical name of each alternative spelling, such as a pre-release's, by annotation set."""
+    """Canonical name of each alternative spelling, such as that of a pre-release, by annotation
+    set."""
 
     @property
     def annotation_sets(self) -> tuple[str, ...]:
@@ -58,8 +59,8 @@ def catalogue(source: str) -> Catalogue:
     """Return the catalogue of a data set.
 
     COCO and YOLO are formats of many data sets, so their catalogues are empty and any category name
-    is allowed. Engraved pages have the categories of DeepScoresV2's own annotation set, and some in
-    addition.
+    is allowed. Engraved pages have the categories of DeepScoresV2's own annotation set and some
+    more.
 
     Args:
         source: Name of the data set, one of :data:`SOURCES`.

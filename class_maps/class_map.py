@@ -19,18 +19,19 @@ class Source:
     class_of: Mapping[str, str]
     """Class of each category; symbols of other categories are dropped and counted."""
     unlabelled: tuple[str, ...] = ()
-    """Classes that occur in this data set but are never annotated, so that unlabelled areas are not
-    negative examples of them."""
+    """Classes that occur in this data set but are never annotated. Its images are not negative
+    examples of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMap:
-    """The classes of one label space, in the order of their ids."""
+    """Classes of a model in the order of their labels, and the categories that belong to them."""
 
     name: str
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``; unique."""
     sources: Mapping[str, Source]
+    """Mapping of each data set, by the name of the data set."""
     path: Path
     """File that the class map was read from."""
 

@@ -53,7 +53,7 @@ class ConfigError(OmrError):
     Args:
         reason: Problem, expected value and remedy; the whole message if ``option`` is empty.
         option: Command-line option at fault, such as ``--val``.
-        value: Value that the user gave; None to leave it out of the message.
+        value: Value that the user gave; None to omit it from the message.
     """
 
     def __init__(self, reason: str, *, option: str = "", value: object = None) -> None:
@@ -84,30 +84,30 @@ def listed(words: Iterable[str]) -> str:
     return short_list([shortened(word) for word in words], MOST_WORDS)
 
 
-def short_list(words: Sequence[str], most: int) -> str:
-    """List the first ``most`` words and count the rest: ``a, b and 3 more``."""
-    return ", ".join(words[:most]) + and_more(words, most)
+def short_list(names: Sequence[str], most: int) -> str:
+    """List the first ``most`` names and count the rest: ``a, b and 3 more``."""
+    return ", ".join(names[:most]) + and_more(names, most)
 
 
-def and_more(words: Sequence[str], most: int) -> str:
-    """Return `` and 3 more`` for a list of ``most + 3`` words, or nothing for a short list."""
-    return f" and {len(words) - most} more" if len(words) > most else ""
+def and_more(names: Sequence[str], most: int) -> str:
+    """Return `` and 3 more`` for a list of ``most + 3`` names, or nothing for a short list."""
+    return f" and {len(names) - most} more" if len(names) > most else ""
 
 
-def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:
-    """List unknown words, each with the known word it resembles most.
+def with_nearest(names: Iterable[str], known: Iterable[str]) -> str:
+    """List unknown names, each with the most similar known name.
 
     Args:
-        words: Unknown words; the first ones in alphabetical order are listed, the rest is counted.
-        known: Valid words.
+        names: Unknown names; the first ones in alphabetical order are listed, the rest is counted.
+        known: Valid names.
 
     Returns:
         For example ``flag8th (did you mean flag8thUp?), xyz``.
     """
     choices = sorted(set(known))
     described = []
-    unknown = sorted(set(words))
-    for word in unknown[:MOST_WORDS]:
-        near = get_close_matches(word[:MOST_CHARACTERS], choices, n=1, cutoff=0.6)
-        described.append(shortened(word) + (f" (did you mean {near[0]}?)" if near else ""))
+    unknown = sorted(set(names))
+    for name in unknown[:MOST_WORDS]:
+        matches = get_close_matches(name[:MOST_CHARACTERS], choices, n=1, cutoff=0.6)
+        described.append(shortened(name) + (f" (did you mean {matches[0]}?)" if matches else ""))
     return ", ".join(described) + and_more(unknown, MOST_WORDS)

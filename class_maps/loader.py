@@ -136,7 +136,7 @@ def _entries(data: Checked, key: str = "map") -> dict[str, str]:
 
 
 def _class_of_like(sources: Checked, name: str, classes: tuple[str, ...]) -> dict[str, str]:
-    """Return the map of the source that ``name`` is like, extended by its own map."""
+    """Return the map of the source under ``like``, extended by the map of ``name`` itself."""
     data = sources.mapping(name)
     others = [other for other in sources.value if other != name]
     like = data.string("like")

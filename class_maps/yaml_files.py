@@ -27,14 +27,14 @@ def shipped(package: str, folder: str) -> tuple[str, ...]:
     return tuple(sorted(Path(str(f)).stem for f in entries if f.name.endswith(".yaml")))
 
 
-def find(name: str, package: str, folder: str, what: str, *, option: str = "") -> Path:
+def find(name: str, package: str, folder: str, kind: str, *, option: str = "") -> Path:
     """Return the path of a file that comes with a package or was written by the user.
 
     Args:
         name: Name of a file in the package without its suffix, or path of a YAML file.
         package: Package that contains the files.
         folder: Folder of the files inside the package.
-        what: Kind of file, for the error message: ``class map``.
+        kind: Kind of file, for the error message: ``class map``.
         option: Prefix of the error message, such as ``--heads:`` and a space.
 
     Raises:
@@ -45,7 +45,7 @@ def find(name: str, package: str, folder: str, what: str, *, option: str = "") -
     known = shipped(package, folder)
     if name not in known:
         raise ConfigError(
-            f"{option}unknown {what}: {with_nearest([name], known)}; expected one of "
+            f"{option}unknown {kind}: {with_nearest([name], known)}; expected one of "
             f"{', '.join(known)}, or the path of a .yaml file"
         )
     return Path(str(files(package) / folder / f"{name}.yaml"))
@@ -176,22 +176,22 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
-def read(path: Path, what: str) -> Checked:
+def read(path: Path, kind: str) -> Checked:
     """Read a YAML file whose root is a mapping.
 
     Args:
         path: File to read.
-        what: Kind of file, for the error message: ``class map``.
+        kind: Kind of file, for the error message: ``class map``.
 
     Raises:
         InputError: The file cannot be read, is not YAML, has a duplicate key, or is not a mapping.
     """
-    return Checked(parse(path, what), path, "")
+    return Checked(parse(path, kind), path, "")
 
 
-def parse(path: Path, what: str) -> Any:  # noqa: ANN401
-    """Read a YAML file, whatever its root is; see :func:`read`."""
-    text = read_text(path, what, max_bytes=MAX_BYTES)
+def parse(path: Path, kind: str) -> Any:  # noqa: ANN401
+    """Read a YAML file with any root; otherwise like :func:`read`."""
+    text = read_text(path, kind, max_bytes=MAX_BYTES)
     try:
         _check_depth(text)
         return yaml.load(text, _Loader)

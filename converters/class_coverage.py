@@ -19,7 +19,7 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
 
     Returns:
         ``classes``: name, categories and count of each class; ``dropped``: number of symbols by
-        category; ``empty``: classes without a symbol in this data set; ``unlabelled``: classes that
+        category; ``empty``: classes without symbols in this data set; ``unlabelled``: classes that
         the source never labels; ``unfillable``: classes without a category in any source.
 
     Raises:

@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
-from converters.files.atomic_folder import atomic_folder, check_target
+from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256
+from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
 from converters.formats.sources import open_source
@@ -48,7 +49,7 @@ class ConversionOptions:
     split_by: SplitBy = "work"
     """Unit that is never divided between train and val: a work or a page."""
     seed: int = 0
-    """Seed of the choice of pages to hold out."""
+    """Seed for choosing the pages to hold out."""
     labels_only: bool = False
     """Whether to write labels only, without reading or writing images."""
 
@@ -102,27 +103,31 @@ def convert(
     Raises:
         OmrError: The source, the options or the target is invalid, or writing failed.
     """
-    check_target(target, force=force, inputs=[source])
-    warm_up(workers, "converters.prepare.preparation")
-    format_name, files = open_source(source, source_format, images)
-    mapping = options.class_map.source(format_name, options.annotation_set)
-    val = _held_out(files, options)
-    _check_images(files, val, options)
-    manifest = ManifestBuilder(names=options.class_map.names)
-    with atomic_folder(target, force=force) as folder, ThreadPoolExecutor(1) as pool:
+    inputs = source, options.class_map.path
+    folder_to_fill = atomic_folder(target, force=force, inputs=inputs)
+    with folder_to_fill as folder, ThreadPoolExecutor(1) as pool:
+        warm_up(workers, "converters.prepare.preparation")
+        class_map_hash = sha256(options.class_map.path)
+        format_name, files = open_source(source, source_format, images)
+        states = [_state(file.path) for file in files]
+        mapping = options.class_map.source(format_name, options.annotation_set)
+        val = _held_out(files, options)
+        _check_images(files, val, options)
+        check_inputs(target, _inputs(files))
+        manifest = ManifestBuilder(names=options.class_map.names)
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
-        prepared = in_order(prepare, jobs, workers)
+        prepared_pages = in_order(prepare, jobs, workers)  # runs as the loop below asks for pages
         hashes: list[Future[str]] = []
         try:
-            for page in track(prepared, n_pages):
+            for prepared_page in track(prepared_pages, n_pages):
                 if not hashes:  # decoding, which used all cores, has finished
                     hashes = [pool.submit(file.sha256) for file in files]
-                for image in page.images:
-                    for writer in writers:
-                        writer.add(page.split, image)
-                manifest.add(page)
+                for page in prepared_page.images:
+                    for writer in writers:  # label files of YOLO were written by prepare
+                        writer.add(prepared_page.split, page)
+                manifest.add(prepared_page)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
             raise
@@ -130,9 +135,34 @@ def convert(
         for writer in writers:
             writer.close()
         _add_warnings(manifest, files, val, options)
-        digests = [job.result() for job in hashes]
-        manifest.write(folder, _conversion_entry(format_name, mapping, files, digests, options))
+        digests = [future.result() for future in hashes]
+        _check_unchanged(files, states)
+        class_map = ClassMapEntry(
+            name=options.class_map.name, sha256=class_map_hash, unlabelled=mapping.unlabelled
+        )
+        entry = _conversion_entry(format_name, mapping, files, digests, class_map, options)
+        manifest.write(folder, entry)
     return manifest.summary()
+
+
+def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
+    """Yield the annotation files and images of a data set."""
+    for file in files:
+        yield file.path
+        yield from (file.image_folder / image for image in file.images)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return the size of a file and the time when it was last changed."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _check_unchanged(files: Sequence[AnnotationSource], states: Sequence[tuple[int, int]]) -> None:
+    """Check that the annotation files are those that were read, because their hash is recorded."""
+    for file, state in zip(files, states, strict=True):
+        if _state(file.path) != state:
+            raise InputError("changed while it was converted; convert it again", path=file.path)
 
 
 def _check_images(
@@ -287,6 +317,7 @@ def _conversion_entry(
     mapping: Source,
     files: Sequence[AnnotationSource],
     hashes: Sequence[str],
+    class_map: ClassMapEntry,
     options: ConversionOptions,
 ) -> ConversionEntry:
     """Describe the inputs and options of a conversion for the manifest."""
@@ -299,11 +330,6 @@ def _conversion_entry(
             pages=len(file.images),
         )
         for file, digest in zip(files, hashes, strict=True)
-    )
-    class_map = ClassMapEntry(
-        name=options.class_map.name,
-        sha256=sha256(options.class_map.path),
-        unlabelled=mapping.unlabelled,
     )
     preparation = options.preparation
     return ConversionEntry(

@@ -70,7 +70,7 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def copy(path: Path, target: Path) -> None:
-    """Copy an image byte for byte, or re-encode it if readers would disagree about its pixels.
+    """Copy an image byte for byte, or re-encode it if not all readers would read the same pixels.
 
     Images with transparency are re-encoded on a white background, because readers that ignore
     transparency show arbitrary colours. Images with an EXIF rotation are re-encoded unless they are
@@ -184,7 +184,7 @@ def _orientation_of(path: Path) -> int:
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) to 8.
 
-    TIFF files have an orientation of their own, which all readers apply.
+    TIFF files have their own orientation tag, which all readers apply.
     """
     exif = Image.Exif()
     with suppress(Exception):  # damaged EXIF data, which readers ignore

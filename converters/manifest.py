@@ -329,7 +329,7 @@ def converted_pages(dataset: YoloDataset, split: str) -> ConvertedPages | None:
 
 
 def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """Turn ``{(reason, name): n}`` into ``{reason: {name: n}}``, sorted."""
+    """Convert ``{(reason, name): n}`` to ``{reason: {name: n}}``, sorted."""
     nested: dict[str, dict[str, int]] = {}
     for (reason, name), n in sorted(counts.items()):
         nested.setdefault(reason, {})[name] = n

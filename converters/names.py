@@ -145,7 +145,7 @@ def check_file_name(image: PurePosixPath, path: Path, where: str = "") -> None:
 
 
 def work_of(image: PurePosixPath) -> str | None:
-    """Return the work that a page is from, or None if the image's name does not contain it."""
+    """Return the work that a page belongs to, or None if the image's name does not contain it."""
     match = _WORK.match(image.stem)
     return match["work"] if match else None
 

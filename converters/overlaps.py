@@ -77,8 +77,8 @@ def _candidates(
     ends = np.cumsum(counts)
     start = 0
     while start < n:
-        done = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, done + BLOCK_PAIRS, side="right")))
+        n_done = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, n_done + BLOCK_PAIRS, side="right")))
         block = counts[start:stop]
         first = np.repeat(np.arange(start, stop), block)
         within = np.arange(len(first)) - np.repeat(np.cumsum(block) - block, block)

@@ -1,4 +1,4 @@
-"""The in-memory form of an annotated image, which every reader returns and every writer takes.
+"""In-memory form of an annotated image, which every reader returns and every writer accepts.
 
 Shapes: N symbols of a page.
 """

@@ -25,7 +25,7 @@ POLYGON = "box around a polygon"
 
 @dataclass(kw_only=True)
 class Tally:
-    """Numbers of symbols read, dropped and written; the tallies of pages add up to the total.
+    """Numbers of symbols read, dropped and written, for a page or a whole data set.
 
     Symbols that are dropped because their category has no class are counted by category, all others
     by class.

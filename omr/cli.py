@@ -5,15 +5,13 @@ torch.
 """
 
 import logging
-import sys
+import os
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
-from rich.markup import escape
 
-from class_maps import OmrError
 from converters.versions import toolkit_version
 from omr.commands.analyze_density import analyze_density
 from omr.commands.classes import app as classes
@@ -26,6 +24,7 @@ from omr.commands.heads import app as heads
 from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
+from omr.failures import CommandGroup, prepare_streams, reported_failures
 from omr.help_layout import HelpCommand, HelpGroup
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -42,12 +41,18 @@ GROUPS = {"classes": classes, "heads": heads}
 
 
 def _help(command: Callable[..., None] | None) -> str:
-    """Return a docstring with one line per paragraph, so that help fills the terminal's width."""
-    paragraphs = (command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    """Return a docstring with one line per paragraph, so that help fills the terminal's width.
+
+    Every example keeps its line.
+    """
+    paragraphs = []
+    for paragraph in (command.__doc__ or "").split("\n\n"):
+        lines = [" ".join(line.split()) for line in paragraph.strip().splitlines()]
+        paragraphs.append(("\n" if lines[0] == "Examples:" else " ").join(lines))
+    return "\n\n".join(paragraphs)
 
 
-app = typer.Typer(cls=HelpGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 for _name, _group in GROUPS.items():
@@ -74,7 +79,7 @@ def _root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug messages.")] = False,
 ) -> None:
-    """From score pages to a trained music-symbol detector.
+    """From sheet music to a trained music-symbol detector.
 
     Typical order: omr convert, omr analyze-density, omr train, omr eval. To try it out: omr demo.
     """
@@ -82,10 +87,20 @@ def _root(
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
 
 
+def wait_without_spinning() -> None:
+    """Let OpenMP's threads sleep while they wait for each other; takes effect before torch loads.
+
+    By default they spin. Beside another program that needs a core, a spinning thread keeps it from
+    the thread that it waits for, and training slows down to a tenth (``benchmarks.waiting``).
+    Settings of the user take precedence.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
 def main() -> None:
     """Run the command; print user errors as one line with exit status 1, without traceback."""
-    try:
+    wait_without_spinning()
+    prepare_streams()
+    with reported_failures():
         app()
-    except OmrError as error:
-        err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(1)

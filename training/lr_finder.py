@@ -1,8 +1,8 @@
 """Learning-rate range test.
 
 A few steps are trained with a rate that rises from step to step, and the weights are discarded. The
-rate at which the loss falls fastest is good; rates slightly above that of the lowest loss are too
-high.
+rate at which the loss falls fastest is suitable; rates slightly above that of the lowest loss are
+too high.
 
 Source: Smith, https://arxiv.org/abs/1506.01186, section 3.3. The constant factor between rates, the
 smoothing, the end at four times the lowest loss and the tenth of the rate with the lowest loss
@@ -14,17 +14,18 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
+from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
@@ -41,10 +42,13 @@ DIVERGED = 4.0
 RESULT_FILE, PLOT_FILE = "lr.json", "lr.html"
 """Files in the output folder; the plot is drawn by the command."""
 
+TrackRates: TypeAlias = Callable[[Iterable[float], int], Iterable[float]]
+"""Yields rates unchanged while showing progress; the second argument is the number of rates."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RangeTest:
-    """Losses at rising learning rates, of one step or more."""
+    """Losses of one or more steps at rising learning rates."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -74,7 +78,7 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """Lower one of both rates, to two digits; None if the loss never fell."""
+        """Lower of the two rates, to two digits; None if the loss never fell."""
         if self.steepest is None or self.tenth_of_lowest is None:
             return None
         return float(f"{min(self.steepest, self.tenth_of_lowest):.1e}")
@@ -91,12 +95,20 @@ class RangeTest:
         }
 
 
-def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
+def untracked(rates: Iterable[float], _n_rates: int) -> Iterable[float]:
+    """Return the rates without showing progress."""
+    return rates
+
+
+def find_rate(
+    config: TrainConfig, *, force: bool = False, track: TrackRates = untracked
+) -> RangeTest:
     """Test learning rates, and write ``lr.json`` into ``config.out``.
 
     Args:
         config: Configuration of the training that needs a learning rate.
         force: Whether to replace the files of an earlier test; other files are never replaced.
+        track: Wrapper of the rates that shows progress.
 
     Raises:
         ConfigError: The folder is not free, there are several devices, or the training itself could
@@ -112,14 +124,15 @@ def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
         trainer.guard = None  # the test needs to see where the loss diverges
         try:
-            result = range_test(_step(trainer), rising_rates())
+            result = range_test(_step(trainer), rising_rates(), track)
         finally:
             unset_deterministic()
             for loader in (trainer.train_loader, trainer.test_loader):
                 if hasattr(loader, "close"):  # not in the oldest Ultralytics
                     loader.close()
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / RESULT_FILE).write_text(json.dumps(result.to_json(), indent=1), "utf-8")
+    check_files(*files, force=force, exclusive=True)  # again, after minutes
+    with output_files(files[0], force=force) as (part,):
+        part.write_text(json.dumps(result.to_json(), indent=1), "utf-8")
     return result
 
 
@@ -128,18 +141,21 @@ def rising_rates() -> list[float]:
     return [float(rate) for rate in np.geomspace(LOWEST, HIGHEST, N_STEPS)]
 
 
-def range_test(step: Callable[[float], float], rates: Sequence[float]) -> RangeTest:
+def range_test(
+    step: Callable[[float], float], rates: Sequence[float], track: TrackRates = untracked
+) -> RangeTest:
     """Train step by step until the loss diverges.
 
     Args:
-        step: Function that takes a step with a learning rate and returns the loss before it.
+        step: Function that takes one step at a learning rate and returns the loss before it.
         rates: Learning rate of each step.
+        track: Wrapper of the rates that shows progress.
 
     Raises:
         ConfigError: The first loss is already NaN or Inf.
     """
     losses: list[float] = []
-    for rate in rates:
+    for rate in track(rates, len(rates)):
         loss = step(rate)
         if not math.isfinite(loss):
             break
@@ -155,7 +171,7 @@ def range_test(step: Callable[[float], float], rates: Sequence[float]) -> RangeT
 
 
 def running_means(losses: Sequence[float]) -> list[float]:
-    """Compute the mean of the losses so far at each step, each weighted 0.9 times the next.
+    """Compute the mean of the losses up to each step, each weighted 0.9 times as much as the next.
 
     Args:
         losses: Losses in the order of the steps.
@@ -169,7 +185,7 @@ def running_means(losses: Sequence[float]) -> list[float]:
 
 
 def _step(trainer: OmrTrainer) -> Callable[[float], float]:
-    """Build a function that takes a step with a learning rate and returns the loss before it."""
+    """Build a function that takes one step at a learning rate and returns the loss before it."""
     trainer._model_train()
     trainer.epoch = 0
     batches = _batches(trainer)

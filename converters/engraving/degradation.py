@@ -189,7 +189,7 @@ def _edge_table(edge: float) -> Field:
 
 
 def _pressure(shape: tuple[int, int], rng: np.random.Generator) -> Field:
-    """Draw how well the ink takes, 0 to 1: clouds across the page, and a grain of a few pixels."""
+    """Draw how well the paper takes ink, 0 to 1: page-wide clouds and a grain of a few pixels."""
     clouds = cv2.resize(
         rng.standard_normal((7, 5), np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC
     )
@@ -243,7 +243,7 @@ def _soft_step(x: Field) -> Field:
 
 
 def _captured(sheet: Field, look: Look, rng: np.random.Generator) -> Picture:
-    """Simulate the picture that a sensor takes of the sheet, whose levels are 0 to 1."""
+    """Simulate the picture that a sensor takes of a sheet with levels from 0 to 1."""
     picture = cv2.convertScaleAbs(sheet, alpha=255)
     height, width = picture.shape
     for _ in range(look.specks):

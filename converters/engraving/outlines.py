@@ -51,7 +51,7 @@ def outline(contours: Sequence[Points]) -> Outline:
 
 
 def boxes_xyxy(outlines: Sequence[Outline]) -> NDArray[np.float64]:
-    """Compute the extent of each outline, shape ``(len(outlines), 4)``, pixels."""
+    """Compute the extent of each outline in pixels, shape ``(len(outlines), 4)``."""
     if not outlines:
         return np.empty((0, 4))
     points = np.concatenate([o.points_xy for o in outlines])

@@ -141,7 +141,7 @@ def _greys() -> Grey:
 
 
 def _edges(outlines: Sequence[Outline], width: int, height: int) -> _Edges:
-    """Collect the edges that affect the page; ink beside the page is moved to its nearer side."""
+    """Collect the edges that affect the page; ink beside it is moved to the nearer side."""
     points_xy = np.concatenate([np.empty((0, 2)), *(o.points_xy for o in outlines)])
     lengths = np.concatenate([np.empty(0, np.int64), *(o.lengths for o in outlines)])
     n_contours = np.array([len(o.lengths) for o in outlines], np.int64)
@@ -237,7 +237,7 @@ def _cells(pieces: _Pieces, width: int) -> tuple[Ints, Floats, Floats]:
 
 
 def _depth(winding: Floats) -> NDArray[np.int32]:
-    """Compute the optical depth at a winding number; -1, 1 and beyond are full ink."""
+    """Compute the optical depth at a winding number; full ink at -1, at 1 and beyond."""
     light = (1 - np.abs(winding)).clip(np.exp(-FULL_DEPTH))
     depth: NDArray[np.int32] = np.rint(-DEPTH_UNIT * np.log(light)).astype(np.int32)
     return depth

@@ -165,7 +165,7 @@ def _photo_bend(rng: Random) -> Bend:
 
 
 def _waves(rng: Random, n: int, amplitude: float) -> NDArray[np.float64]:
-    """Draw long waves, which move points mostly vertically, like bulging paper."""
+    """Draw long waves, which move points mostly vertically, as bulging paper does."""
     return np.array(
         [
             (

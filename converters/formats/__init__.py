@@ -58,7 +58,7 @@ class AnnotationSource(Protocol):
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Annotation set to read, and the class of each category.
+            source: Entry of the class map: annotation set to read, and class of each category.
             labels: Label of each class.
             counts: Receives the numbers of symbols read, and of those dropped by the reader.
             clip: Accept boxes that extend beyond the page; cleaning clips them later.

@@ -49,7 +49,7 @@ class CocoWriter:
 
 
 class _SplitFile:
-    """The file of one split; opened for each page, so that none stays open after an error."""
+    """The file of one split. It is opened anew for each page, so that an error leaves none open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -198,7 +198,7 @@ class CocoFile:
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Class of each category.
+            source: Entry of the class map for this data set: the class of each category.
             labels: Label of each class.
             counts: Receives the numbers of annotations read, and of those dropped: categories
                 without a class, crowd regions, whose boxes contain many objects, and annotations

@@ -1,7 +1,7 @@
 """Decoder of DeepScoresV2 JSON into arrays, a few megabytes of text at a time.
 
 The annotations of a dense file are more than half a gigabyte of text. Decoding them at once would
-take several times that memory; decoding them in chunks, by several processes, needs little more
+take several times as much memory. Decoding them in chunks, in several processes, takes little more
 than the arrays.
 
 Shapes: N annotations of a file.
@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 import numpy as np
@@ -55,6 +55,8 @@ class ImageEntry(msgspec.Struct, gc=False):
     width: int
     height: int
     ann_ids: msgspec.Raw = msgspec.Raw(b"[]")
+    staff_space: Annotated[float, msgspec.Meta(gt=0, lt=1e6)] | None = None
+    """Staff space in pixels, which engraved pages contain."""
 
 
 class _Annotation(msgspec.Struct, gc=False):
@@ -196,7 +198,7 @@ def _decode_chunk(chunk: _Chunk) -> AnnotationTable:
     with chunk.file.open("rb") as file:
         file.seek(chunk.start)
         file.readinto(memoryview(text)[1:-1])
-    gc.disable()  # hundreds of thousands of tuples without cycles: collecting takes a third more
+    gc.disable()  # collecting so many objects, none in a cycle, would take a third more time
     try:
         decoded = msgspec.json.decode(text, type=dict[str, _Annotation])
         if not _are_plain(text, len(decoded)):

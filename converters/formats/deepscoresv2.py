@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from class_maps import InputError, Source, catalogue, shown
 from class_maps.catalogues import ENGRAVED
-from converters import tally
-from converters.boxes import Boxes, corner_bounds, onto_border
+from converters import staff_space, tally
+from converters.boxes import corner_bounds, onto_border
 from converters.files.hashes import sha256
 from converters.formats.deepscores_json import (
     NO_ID,
@@ -48,6 +48,8 @@ MAX_GAP_PX = 20.0
 MAX_GAP_FRACTION = 0.001
 """Fraction of annotations beyond MAX_GAP_PX from which a file is rejected."""
 STAFF = "staff"
+FULL_NOTEHEAD = re.compile(r"notehead(?!.*(Small|DoubleWhole))")
+"""Noteheads whose height is that of a staff space."""
 
 
 def recognises(path: Path) -> bool:
@@ -181,8 +183,8 @@ class DeepScoresFile:
         table = replace(table, boxes_xyxy=onto_border(table.boxes_xyxy, limits))
         if not clip:
             _check_inside(table, table_labels >= 0, limits, self.path)
-        staff = names.index(STAFF) if STAFF in names else -2
-        yield from _grouped(self.images, table, table_labels, rows, table.categories == staff)
+        staves = _StaffSpaces(self._file.images, table, names)
+        yield from _grouped(self.images, table, table_labels, rows, staves)
 
 
 def _grouped(
@@ -190,7 +192,7 @@ def _grouped(
     table: AnnotationTable,
     table_labels: NDArray[np.int64],
     rows: NDArray[np.int64],
-    is_staff: NDArray[np.bool_],
+    staff_spaces: "_StaffSpaces",
 ) -> Iterator[Page]:
     """Yield a page per image, with the annotations that have a label."""
     order = np.argsort(rows, kind="stable")  # (N,) annotations by image
@@ -206,16 +208,39 @@ def _grouped(
             labels=table_labels[kept],
             corners=table.corners[kept],
             symbol_ids=table.ids[kept],
-            staff_space=_staff_space(table.boxes_xyxy[image_rows[is_staff[image_rows]]]),
+            staff_space=staff_spaces.of(i, image_rows),
             n_annotations=len(image_rows),
         )
 
 
-def _staff_space(staves_xyxy: Boxes) -> float | None:
-    """Return a quarter of the median height of the staves, whose boxes span five lines."""
-    heights = staves_xyxy[:, 3] - staves_xyxy[:, 1]
-    heights = heights[heights > 0]
-    return float(np.median(heights)) / 4 if len(heights) else None
+class _StaffSpaces:
+    """Staff spaces of the pages of a file: recorded by the engraver, or measured from boxes."""
+
+    def __init__(
+        self, images: Sequence[ImageEntry], table: AnnotationTable, names: Sequence[str]
+    ) -> None:
+        self._recorded = [image.staff_space for image in images]
+        self._table = table
+        self._staff = [i for i, name in enumerate(names) if name == STAFF]
+        self._noteheads = [i for i, name in enumerate(names) if FULL_NOTEHEAD.match(name)]
+
+    def of(self, image: int, rows: NDArray[np.int64]) -> float | None:
+        """Return the staff space of a page in pixels, or None if it is unknown.
+
+        Args:
+            image: Index of the page.
+            rows: Indices of its annotations.
+        """
+        if (recorded := self._recorded[image]) is not None:
+            return recorded
+        table = self._table
+        staves, noteheads = (
+            rows[np.isin(table.categories[rows], categories)]
+            for categories in (self._staff, self._noteheads)
+        )
+        return staff_space.measure(
+            table.boxes_xyxy[staves], table.corners[staves], table.boxes_xyxy[noteheads]
+        )
 
 
 def _check_geometry(table: AnnotationTable, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""JSON annotation files: which files a source has, their root keys, splits and image folders."""
+"""JSON annotation files of a source: their root keys, splits and image folders."""
 
 import mmap
 import re
@@ -20,7 +20,8 @@ from converters.formats.json_text import decode
 from converters.names import count_of, is_hidden
 
 HEAD_BYTES = 4096
-"""Bytes at the start of a file that are searched for ``annotation_sets`` before decoding it all."""
+"""Number of bytes at the start of a file that are searched for ``annotation_sets`` before all of it
+is decoded."""
 
 INSTANCES = "instances_"
 """Start of the names of COCO's annotation files that contain boxes."""
@@ -113,13 +114,13 @@ def _split_notes(path: Path, split: str | None) -> list[str]:
 
 
 def json_files(path: Path) -> list[Path]:
-    """List the annotation files of a source, which may be none.
+    """List the annotation files of a source; the list may be empty.
 
     Args:
-        path: JSON file, or folder of JSON files. A folder without any may contain them in a folder
-            ``annotations``, as those of COCO, or in the folders of its splits, as those of
-            Roboflow. If some files are named as those of DeepScoresV2, or else as COCO's
-            ``instances_*``, the other ones are ignored. So are hidden files.
+            path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
+            ``annotations`` is searched, as in COCO, or the folders of its splits, as in Roboflow's
+            exports. If some files have names like those of DeepScoresV2, or else like COCO's
+            ``instances_*``, all other files are ignored. Hidden files always are.
 
     Returns:
         The files, sorted by name; shard 10 comes after shard 9.

@@ -1,4 +1,4 @@
-"""Open annotated data sets of any format that can be read."""
+"""Opening of annotated data sets in any format that can be read."""
 
 from collections.abc import Sequence
 from dataclasses import replace

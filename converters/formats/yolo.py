@@ -1,8 +1,8 @@
 """Reader and writer of YOLO folders: ``images/<split>``, ``labels/<split>``, ``data.yaml``.
 
 A label file has one line ``label x_centre y_centre width height`` per symbol, with coordinates
-normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module uses
-normalised coordinates.
+normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module of
+``converters`` uses normalised coordinates.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from converters.page import Page
 from converters.tally import Tally
 
 ROUNDING = 2e-6
-"""Fraction of the image's side by which boxes may extend beyond it because digits were rounded."""
+"""Fraction of the image's side by which boxes may extend beyond it because of rounding."""
 
 
 def write_labels(page: Page, folder: Path) -> None:
@@ -387,7 +387,7 @@ class YoloSplit:
             yield page if clip else self._inside(page)
 
     def _inside(self, page: Page) -> Page:
-        """Clip what rounding of digits moved beyond the image; reject boxes further outside."""
+        """Clip boxes that rounding moved beyond the image; reject those further outside."""
         size = np.array([page.width, page.height], np.float64)
         boxes_xyxy = onto_border(page.boxes_xyxy, size, ROUNDING)
         outside = ((boxes_xyxy < 0) | (boxes_xyxy > np.tile(size, 2))).any(axis=1)

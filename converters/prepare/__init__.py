@@ -1,4 +1,4 @@
-"""Preparation of pages: takes one annotated page and writes the images and labels made from it.
+"""Preparation of pages: one annotated page is cleaned, scaled, cut into tiles and written.
 
 Main path: :func:`preparation.prepare` → :func:`cleaning.clean` → :func:`scaling.scale` →
 :func:`tiles.cut` → :func:`converters.formats.yolo.write_labels`. Which pages are held out was

@@ -1,4 +1,4 @@
-"""Cleaning of labels: repairs or removes those that would mislead training, and counts each change.
+"""Cleaning of labels: repair or removal of those that would mislead training, with a count of each.
 
 Shapes: N symbols of a page.
 """
@@ -18,11 +18,11 @@ from converters.page import Page
 from converters.tally import Tally
 
 SAME_BOX_IOU = 0.95
-"""IoU from which symbols of different classes are reported as having the same box."""
+"""Minimum IoU at which symbols of different classes are reported as having the same box."""
 MAX_CANDIDATES = 50_000_000
 """Largest number of pairs of boxes to compare on a page; dense pages have a hundredth of it."""
 VANISHING = 1e-6
-"""Fraction of the page's side; a shorter box side would be 0 in a label with six digits."""
+"""Fraction of the page's side below which a side of a box would be 0 in a label with six digits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class CleaningOptions:
     """Settings of the cleaning of labels."""
 
     dedup_iou: float = 0.95
-    """IoU from which two symbols of the same class are duplicates."""
+    """Minimum IoU at which two symbols of the same class are duplicates."""
     min_side: float = 2.0
     """Side in pixels given to boxes without width or height, such as those of plain lines."""
     clip: bool = False

@@ -1,4 +1,4 @@
-"""Validation split: holds out pages for validation without dividing a work between two splits."""
+"""Validation split: pages held out for validation without dividing a work between two splits."""
 
 import hashlib
 from collections import Counter
@@ -51,7 +51,7 @@ def held_out(
 
 
 def shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """Sort names by a hash of name and seed: the order of two names depends on nothing else."""
+    """Sort names by a hash of name and seed; the order of two names depends on nothing else."""
     return sorted(names, key=lambda name: _hash(name, seed))
 
 
@@ -63,7 +63,7 @@ def group_of(image: PurePosixPath, split_by: SplitBy) -> str:
         split_by: Whether a group consists of the pages of a work or of a single page.
 
     Raises:
-        ConfigError: Groups are works, but the image's name does not contain its work.
+        ConfigError: Pages are grouped by work, but the image's name does not contain its work.
     """
     if split_by == "page":
         return image.as_posix()

@@ -1,4 +1,4 @@
-"""Tiling: cuts pages into overlapping tiles, and assigns each symbol to the tiles that show it.
+"""Tiling: division of pages into overlapping tiles, and of their symbols among the tiles.
 
 Shapes: N symbols of a page.
 """
@@ -16,8 +16,8 @@ from converters.boxes import Boxes, upright_corners
 from converters.page import Page, Placement
 
 LONG_SIDE_FRACTION = 0.25
-"""Fraction of the tile's side. Tiles that overlap by less use this length, instead of the overlap,
-as the limit above which a symbol counts as long."""
+"""Fraction of the tile's side. If tiles overlap by less, symbols longer than this fraction count as
+long, instead of those longer than the overlap."""
 
 
 def default_overlap(size: int) -> int:
@@ -30,9 +30,10 @@ class TileOptions:
     """Size and overlap of tiles.
 
     A symbol no longer than the overlap is complete in at least one tile, and belongs to every tile
-    that shows ``min_visible`` of its area. A longer symbol, such as a staff, a slur or a long beam,
-    may be shown only in part by every tile. It is cut at the tile's border, marked as cut, and
-    belongs to every tile that shows ``min_visible`` of the length of the overlap.
+    that shows at least the fraction ``min_visible`` of its area. A longer symbol, such as a staff,
+    a slur or a long beam, may not fit into any tile. It belongs to every tile that shows a part at
+    least ``min_visible`` times as long as the overlap. There it is cut at the tile's border and
+    marked as cut.
     """
 
     size: int
@@ -40,7 +41,7 @@ class TileOptions:
     overlap: int
     """Minimum overlap of adjacent tiles in pixels."""
     min_visible: float = 0.5
-    """Visible fraction of a symbol from which it belongs to a tile."""
+    """Minimum visible fraction of a symbol for it to belong to a tile."""
 
     def __post_init__(self) -> None:
         """Check that the overlap is smaller than a tile."""
@@ -80,7 +81,7 @@ class Tile:
 
 
 def starts(length: int, options: TileOptions) -> list[int]:
-    """List where tiles start along a side of the page.
+    """List the positions at which tiles start along a side of the page.
 
     Args:
         length: Length of the side in pixels.

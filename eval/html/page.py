@@ -1,4 +1,4 @@
-"""Renders a report as a self-contained HTML page that loads nothing when it is opened."""
+"""Rendering of reports as self-contained HTML pages that load nothing when opened."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlotGroup:
-    """Plots side by side, the last of which may be hidden until the reader asks for them."""
+    """Plots side by side; the last ones may be hidden until the reader opens them."""
 
     name: str
     """Element id."""

@@ -23,7 +23,7 @@ _ROW_PX, _CELL_PX, _CELL_NAMES_PX = 48, 24, 140
 _DOT_ROW_PX = 42
 _PLOT_PX = 230
 _NAME_LETTERS, _ROW_LETTERS = 17, 22
-"""Maximum length of names next to a heat map and above a row, chosen to fit a phone."""
+"""Maximum length of names next to a heat map and above a row, so that they fit on a phone."""
 _RANGE_COLOURS = (0, 3)
 _DOT_COLOURS = (4, 0)
 

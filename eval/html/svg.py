@@ -1,7 +1,7 @@
 """SVG shapes as markup, and the scales that place them.
 
-Horizontal positions are percentages of the width, vertical positions are pixels: a plot fills its
-column on a phone and on a desktop while its text keeps its size. Colours and fonts come from
+Horizontal positions are percentages of the width, vertical positions are pixels. So a plot fills
+its column on a phone and on a desktop, while its text keeps its size. Colours and fonts come from
 ``report.css``.
 """
 
@@ -93,7 +93,7 @@ def grid_line(y: float) -> Markup:
 
 
 def circle(x: float, y: float, radius: int, style: str) -> Markup:
-    """Return a circle; x is in per cent, all else in pixels."""
+    """Return a circle; x is in per cent, everything else in pixels."""
     attributes = {"cx": f"{x:.2f}%", "cy": f"{y:.1f}", "r": f"{radius}", "class": style}
     return element("circle", attributes)
 
@@ -109,7 +109,7 @@ def text(
 
 
 def upright_text(x: float, y: float, content: str) -> Markup:
-    """Return a text that reads upwards and ends at a position.
+    """Return a text that runs upwards and ends at a position.
 
     Rotation needs a coordinate system in pixels, so the text has its own ``svg`` element.
     """

@@ -1,11 +1,11 @@
 """Average precision of predicted symbols, computed by pycocotools.
 
-Several averages over classes are in use. On music they differ by up to 0.3, because a few classes
-(noteheads, stems) contain most of the symbols. This module computes and names three of them:
+Several averages over classes are common. On music they differ by up to 0.3, because most symbols
+belong to a few classes (noteheads, stems). This module computes and names three of them:
 
-* macro: all classes with truths weigh the same, as printed by COCO and Ultralytics.
-* frequent macro: same mean over classes with many truths only; rare classes vary by chance.
-* instance weighted: classes weigh by their number of truths.
+* macro: all classes with truths have equal weight, as printed by COCO and Ultralytics.
+* frequent macro: same mean, but only over classes with many truths, as rare ones vary by chance.
+* instance weighted: classes are weighted by their number of truths.
 
 Shapes: T IoU thresholds, R recall thresholds, C classes.
 """

@@ -1,4 +1,4 @@
-"""Pairs pages of ground truth with pages of predictions, and validates both."""
+"""Pairs of ground-truth and prediction pages, and validation of both."""
 
 from collections.abc import Iterable
 from itertools import chain

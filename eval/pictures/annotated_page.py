@@ -31,7 +31,7 @@ from eval.pictures.drawing import (
 from eval.pictures.label_placement import Rectangle, place_labels
 
 _MARGIN_PX = 40
-"""White margin around the page, for texts at its edge."""
+"""White margin around the page, for labels at its edge."""
 _INK = 192
 """Grey level below which a pixel counts as ink or frame."""
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_PLAIN, 0.75
@@ -47,7 +47,7 @@ class AnnotatedPage:
     """Rows of boxes that repeat the class and coordinates of an earlier box; their frames are drawn
     farther outside."""
     n_unlabelled: int
-    """Number of boxes without a text, for lack of room."""
+    """Number of boxes without a name or number, for lack of room."""
 
 
 def annotated_page(
@@ -61,7 +61,7 @@ def annotated_page(
 ) -> AnnotatedPage:
     """Draw every box of a page, to show missing, duplicate or shifted symbols.
 
-    Each box has a frame of one pixel outside of it, and the name of its class next to it. Where the
+    Each box has a frame one pixel wide around it, and the name of its class next to it. Where the
     name would hide ink or another text, a number refers to the legend below.
 
     Args:
@@ -138,7 +138,7 @@ def _text_size(text: str) -> tuple[int, int]:
 
 
 def _dark_colour(label: int) -> Colour:
-    """Return the colour of a class, darkened for thin letters on white."""
+    """Return the colour of a class, darkened so that thin letters are legible on white."""
     blue, green, red = class_colour(label)
     most = max(blue, green, red)
     return blue * 120 // most, green * 120 // most, red * 120 // most

@@ -42,7 +42,7 @@ def contact_sheet(
         pages: Truths or predictions, in the order of the panels, row by row.
         names: Class names, indexed by label.
         columns: Panels per row.
-        min_score: Minimum score of predictions; without it, they would cover the page.
+        min_score: Minimum score of predictions; with all of them, the page would be covered.
         panel_px: Side of the square that each image is scaled to fit.
 
     Returns:
@@ -125,7 +125,7 @@ def _panel(image: Pixels, page: Page, min_score: float, panel_px: int) -> Pixels
 
 
 def _strip(panels: Sequence[Pixels], width: int) -> Pixels:
-    """Join panels to a row, shape ``(H, width, 3)``."""
+    """Join panels into a row, shape ``(H, width, 3)``."""
     strip = np.full((panels[0].shape[0] + GAP_PX, width, 3), 255, dtype=np.uint8)
     for i, panel in enumerate(panels):
         left = GAP_PX + i * (panel.shape[1] + GAP_PX)

@@ -1,4 +1,4 @@
-"""Places a short text next to every box of a crowded picture.
+"""Placement of a short text next to every box of a crowded picture.
 
 Shapes: N boxes on a picture of H x W pixels.
 """
@@ -16,7 +16,7 @@ Rectangle: TypeAlias = tuple[int, int, int, int]
 _NEAR_PX = 3
 """Distance from a box to its text, beyond the frame."""
 _FAR_PX = 11
-"""Distance from a box to a number that finds no room nearby."""
+"""Distance from a box to a number for which there is no room nearby."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ def place_labels(
     ink: NDArray[np.bool_],
     measure: Callable[[str], tuple[int, int]],
 ) -> list[PlacedText | None]:
-    """Place the name of every box where it hides nothing, or else its number.
+    """Place the name of every box where it hides nothing, or else the number of its class.
 
     Small boxes choose first, because large boxes have more room around them.
 
@@ -83,7 +83,7 @@ class _Room:
         return None
 
     def occupy_best(self, box: Rectangle, text: str, size: tuple[int, int]) -> PlacedText | None:
-        """Occupy and return the position that hides least ink."""
+        """Occupy and return the position that hides the least ink."""
         candidates = [
             candidate
             for distance in (_NEAR_PX, _FAR_PX)

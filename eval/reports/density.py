@@ -1,6 +1,7 @@
-"""Draws the report of ``omr analyze-density`` as a self-contained web page.
+"""Web page of ``omr analyze-density``, self-contained.
 
-The page starts with the answer, what to launch and whether it fits, and then shows the reasons.
+The page starts with the answer (which training to launch, and whether it fits), and then shows the
+reasons.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ from eval.reports.density_classes import (
     competition_section,
     prior_table,
 )
+from eval.reports.density_figures import PipelineStage
 from eval.reports.density_memory import memory_section
-from eval.reports.density_report import BatchMemory, DensityReport, PipelineStage
+from eval.reports.density_report import BatchMemory, DensityReport
 
 _NAMED = 10
 """Maximum number of class names per sentence."""
@@ -87,7 +89,7 @@ def _verdict(report: DensityReport) -> _Verdict:
 
 
 def _answer(report: DensityReport) -> tuple[bool, str]:
-    """Return whether there is something to launch, and what, in one sentence."""
+    """Return whether a training fits, and a sentence with its settings or the problem."""
     recommendation, gpu = report.recommendation, report.gpu
     if not report.n_images:
         return False, f"The split {report.split} contains no images."
@@ -108,26 +110,19 @@ def _launched(report: DensityReport) -> BatchMemory:
 
 
 def _memory_sentences(report: DensityReport) -> list[str]:
-    """Compare the memory of a step with the device, and our assigner with Ultralytics'."""
+    """Compare the memory of a step with the device, and omr's assigner with that of Ultralytics."""
     gpu, need = report.gpu, _launched(report)
     usable = memory(gpu.usable_bytes)
-    sentences = [
+    total_with_dense = need.total_bytes - need.assigner_bytes + need.ultralytics_assigner_bytes
+    fits = total_with_dense <= gpu.usable_bytes
+    return [
         f"A step needs {memory(need.total_bytes)}: {share(need.total_bytes / gpu.usable_bytes)} of "
         f"the {usable} usable on {gpu.name} ({memory(gpu.total_bytes)} in total).",
         f"The assigner needs {memory(need.assigner_bytes)} of it.",
+        f"The assigner of Ultralytics {report.ultralytics_version} would need "
+        f"{memory(need.ultralytics_assigner_bytes)}, and the step "
+        f"{memory(total_with_dense)}{'' if fits else ': out of memory'}.",
     ]
-    by_version = {"": need.ultralytics_assigner_bytes}
-    if need.batch == report.batch:
-        by_version = dict(report.ultralytics_assigner_by_version)
-    rest = need.total_bytes - need.assigner_bytes
-    for version, n_bytes in by_version.items():
-        name = f"Ultralytics {version}".strip()
-        fits = rest + n_bytes <= gpu.usable_bytes
-        sentences.append(
-            f"The assigner of {name} would need {memory(n_bytes)}, and the step "
-            f"{memory(rest + n_bytes)}{'' if fits else ': out of memory'}."
-        )
-    return sentences
 
 
 def _learning_sentences(report: DensityReport) -> list[str]:

@@ -9,25 +9,25 @@ from markupsafe import Markup
 from eval.html.number_format import NONE, amount, counted, pixels, share
 from eval.html.page import Plot, PlotGroup, Table
 from eval.html.plots import DotRow, RangeRow, dots, heat_map, ranges
-from eval.reports.density_report import (
+from eval.reports.density_figures import (
     AnchorCompetition,
     ClassDensity,
-    DensityReport,
     RecallAtIou,
     SideSpread,
     StartingBox,
 )
+from eval.reports.density_report import DensityReport
 
 Row = TypeVar("Row")
 Configuration = Literal["stock", "ours"]
 """Ultralytics' training, or that of ``omr train``."""
 
 _ROWS_PER_PLOT = 15
-"""Maximum number of rows per plot; longer plots lose sight of their axis on a phone."""
+"""Maximum number of rows per plot; on a phone, the axis of longer plots would be out of sight."""
 _VISIBLE_PLOTS = 2
-"""Plots that are visible without a click."""
+"""Number of plots that are visible without a click."""
 _MAPPED = 12
-"""Classes of the heat map; their names fit a phone."""
+"""Maximum number of classes in the heat map, so that their names fit on a phone."""
 _THIN_PX = (1.0, 2.0, 4.0)
 _MIN_PX = 0.05
 """Lower limit of the size axis: a side of 0 has no logarithm."""
@@ -177,7 +177,7 @@ def _recall_bounds(row: ClassDensity) -> list[float]:
 def _plot_group(
     name: str, rows: Sequence[Row], draw: Callable[[str, Sequence[Row]], Markup]
 ) -> PlotGroup:
-    """Distribute many rows over several plots of one scale.
+    """Distribute many rows over several plots with the same scale.
 
     Args:
         name: Element id of the group; the ids of its plots have a number appended.

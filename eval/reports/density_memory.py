@@ -26,7 +26,7 @@ _PURPOSES = (
     ("library", "CUDA libraries"),
 )
 _ON_CPU_ONLY = "guard"
-"""Purpose whose memory is in main memory when a GPU trains."""
+"""Purpose whose tensors are in main memory in a training on a GPU."""
 _STACK = (
     (
         "parameters, gradients, optimiser, EMA",
@@ -38,7 +38,7 @@ _STACK = (
     ("assigner", ("assigner",)),
     ("temporary, fragmentation, libraries", ("workspace", "allocator", "library")),
 )
-"""Purposes per colour; more than six colours are hard to distinguish."""
+"""Purposes that share each colour; more than six colours are hard to distinguish."""
 _HEADROOM = 1.3
 """Minimum upper limit of the plot, relative to the usable memory."""
 _HIGHEST = 2.0
@@ -84,7 +84,7 @@ def _plot(report: DensityReport) -> Markup:
         reference=ReferenceLine(name=f"GiB usable on {gpu.name}", value=usable),
         dashed=Series(name="with Ultralytics' assigner", values=dense),
         marked=str(recommendation.batch) if recommendation else None,
-        # The line of the device stays in the middle, whatever the bars need.
+        # The line of the device stays in the middle, however high the bars are.
         top=max(_HEADROOM * usable, min(highest, _HIGHEST * usable) * 1.05),
     )
 
@@ -119,8 +119,8 @@ def _table_by_purpose(report: DensityReport) -> Table:
     ]
     rows.append(("total", memory(need.total_bytes), NONE))
     rest = need.total_bytes - need.at_peak.get("assigner", 0)
-    for version, n_bytes in report.ultralytics_assigner_by_version.items():
-        name = f"total with the assigner of Ultralytics {version}"
-        rows.append((name, memory(rest + n_bytes), memory(n_bytes)))
+    dense = report.memory_ultralytics_assigner_bytes
+    name = f"total with the assigner of Ultralytics {report.ultralytics_version}"
+    rows.append((name, memory(rest + dense), memory(dense)))
     columns = f"batch {report.batch}", "at the peak", "maximum"
     return Table(label="Memory of a step by purpose", columns=columns, rows=rows)

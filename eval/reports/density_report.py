@@ -1,222 +1,27 @@
 """Density report: the figures that ``omr analyze-density`` computes, shows and prints as JSON.
 
-``training.density`` fills these dataclasses, :mod:`eval.reports.density` draws them as a web page.
-Field names are the keys of the JSON, except that ``iou50``, ``iou75`` and ``iou90`` become
-``0.5``, ``0.75`` and ``0.9``.
+``training.density`` fills these dataclasses, and :mod:`eval.reports.density` draws them as a web
+page. Field names are the keys of the JSON, except that ``iou50``, ``iou75`` and ``iou90`` become
+``0.5``, ``0.75`` and ``0.9``. :mod:`eval.reports.density_figures` contains
+the figures of the data.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from eval.reports.density_figures import (
+    AnchorCompetition,
+    BatchMax,
+    BatchSum,
+    ClassDensity,
+    EpochMax,
+    PipelineStage,
+    StartingBox,
+    SymbolSpread,
+)
+
 _JSON_KEYS = {"iou50": "0.5", "iou75": "0.75", "iou90": "0.9"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SymbolSpread:
-    """Distribution of symbols per image; percentiles are observed values, not interpolated."""
-
-    mean: float
-    p50: int
-    p95: int
-    p99: int
-    max: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PipelineStage:
-    """Symbols per image or page at one stage between annotation and network input."""
-
-    name: str
-    n_images: int
-    """Number of images or pages."""
-    mean: float | None
-    """Mean symbols per image; None without images."""
-    symbols: SymbolSpread | None
-    """Distribution of symbols per image; None without images, or if only the mean is known."""
-    histogram: tuple[tuple[int, int], ...]
-    """Pairs of (symbols per image, number of such images), ascending; empty if only the mean is
-    known."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchMax:
-    """Symbols in the fullest image of a randomly drawn batch."""
-
-    expected: float
-    p999: int
-    """Quantile .999: exceeded by one batch in a thousand."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchSum:
-    """Total number of symbols in a randomly drawn batch."""
-
-    expected: float
-    p999: int
-    """Quantile .999: exceeded by one batch in a thousand."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochMax:
-    """Expected maxima over one epoch."""
-
-    image: float
-    """Symbols in the fullest image."""
-    batch: float
-    """Symbols in the fullest batch, summed over its images."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SideSpread:
-    """Percentiles of a side length over the symbols of a class, in pixels at the training size."""
-
-    p5: float
-    p25: float
-    p50: float
-    p75: float
-    p95: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecallAtIou:
-    """Upper bounds on recall: fractions of symbols that a head can represent at an IoU, 0 to 1."""
-
-    iou50: float
-    iou75: float
-    iou90: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Representation:
-    """Upper bounds on the recall of a class, by box encoding.
-
-    A head without distance bins has one encoding only, so its two bounds are equal.
-    """
-
-    stock: RecallAtIou
-    """Ultralytics' box encoding, whose boxes contain their anchor point."""
-    signed: RecallAtIou
-    """Box encoding of ``omr train``, with distance bins below zero."""
-    stock_p2: RecallAtIou
-    """Ultralytics' box encoding with an additional level of stride 4."""
-    signed_p2: RecallAtIou
-    """Box encoding of ``omr train`` with an additional level of stride 4."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InitialWeight:
-    """Match between the median box of a class and an untrained head, at the best level."""
-
-    stride: float
-    """Stride of that level in pixels."""
-    width_px: float
-    """Width of the box that the untrained head predicts there."""
-    height_px: float
-    """Height of the box that the untrained head predicts there."""
-    iou: float
-    """IoU of both boxes, with the anchor point a quarter stride off the centre in x and y."""
-    dropped: float
-    """Fraction of the class's symbols that the augmentation drops, 0 to 1."""
-    overlap: float | None = None
-    """Similarity of both boxes as the assigner measures it; None unless the assigner is ``tal``."""
-    metric: float | None = None
-    """Assignment metric ``score^alpha * overlap^beta``; None unless the assigner is ``tal``."""
-    weight: float | None = None
-    """Loss weight of the class's best anchor point; None unless the assigner is ``tal``."""
-    zero_weight: bool
-    """Whether the metric is at most eps, so that the class gets no weight until other classes have
-    moved the boxes."""
-    learns: bool
-    """Whether the class has a weight and keeps at least half of its labels."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InitialWeights:
-    """Initial weights of a class under both configurations."""
-
-    stock: InitialWeight
-    """Result for Ultralytics' head, assigner and augmentation."""
-    ours: InitialWeight
-    """Result for the head, assigner and augmentation of ``omr train``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassDensity:
-    """Figures of one class; fractions, 0 to 1, are None for a class without symbols."""
-
-    name: str
-    count: int
-    """Number of symbols."""
-    share: float
-    """Fraction of all symbols."""
-    width_px: SideSpread | None
-    height_px: SideSpread | None
-    under_1px: float | None
-    """Fraction of symbols whose shorter side is under 1 px at the training size."""
-    under_2px: float | None
-    under_4px: float | None
-    factor_for_4px: float | None
-    """Factor by which images must be enlarged for 95 % of the class to reach 4 px."""
-    no_candidate: float | None
-    """Fraction of symbols without a candidate anchor point."""
-    one_candidate: float | None
-    two_candidates: float | None
-    dropped: float | None
-    """Fraction of symbols that the augmentation of ``omr train`` drops."""
-    dropped_by_stock_filter: float | None
-    """Fraction of symbols that Ultralytics' augmentation drops."""
-    representation: Representation | None
-    start: InitialWeights | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassCollision:
-    """Number of anchor points shared by two classes, or by several symbols of one class."""
-
-    a: str
-    b: str
-    points: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnchorCompetition:
-    """How strongly symbols compete for anchor points."""
-
-    points: int
-    """Anchor points, over all images, that are a candidate of at least one symbol."""
-    contested: int
-    """Anchor points that are a candidate of several symbols."""
-    without_candidate: int
-    """Symbols without a candidate anchor point."""
-    max_recall_single_head: float | None
-    """Largest fraction of symbols that can each have an anchor point to themselves, with one box
-    branch; None without symbols."""
-    max_recall_heads: float | None
-    """Same fraction for the given heads: groups with separate box branches do not compete."""
-    collisions: tuple[ClassCollision, ...]
-    """Pairs of classes that share the most anchor points, in descending order; pairs that share
-    none are omitted."""
-    matrix: tuple[tuple[int, ...], ...]
-    """Anchor points shared by two classes, shape ``(C, C)``; on the diagonal, points shared by
-    several symbols of the class."""
-
-    @property
-    def contested_share(self) -> float | None:
-        """Contested fraction of the points, 0 to 1; None without points."""
-        return self.contested / self.points if self.points else None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StartingBox:
-    """Initial box size that ``omr train`` sets at one level of a box branch."""
-
-    group: str
-    """Name of the group; empty if all classes share one box branch."""
-    stride: float
-    """Stride of the level in pixels."""
-    width_px: float
-    height_px: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,9 +59,9 @@ class MemoryLines:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepMaxima(MemoryLines):
-    """Memory of a training step, each line at its own maximum.
+    """Memory of a training step, with each purpose at its own maximum.
 
-    The lines do not peak at the same time, so they add up to more than ``total_bytes``.
+    The purposes do not peak at the same time, so they add up to more than ``total_bytes``.
     """
 
     batch: int
@@ -310,7 +115,7 @@ class LargerSymbols:
     imgsz: int
     """Network input side for uncut images, in pixels."""
     batch: int
-    """Largest batch that fits at that network input; 0 if not even one image is known to fit."""
+    """Largest batch that fits at that network input; 0 if no batch is known to fit."""
     accumulate: int
     """Batches per optimiser step at that network input."""
 
@@ -327,9 +132,9 @@ class Recommendation:
     """Requested network input side in pixels."""
     tile: int | None
     """Tile side that makes symbols large enough at ``imgsz``, in pixels of the stored images; None
-    to leave the images uncut."""
+    if images should not be cut."""
     larger: LargerSymbols | None
-    """Tiles and the alternative to them; None if nothing has to be or can be enlarged."""
+    """Tiles and the alternative to them; None if no symbols need to be, or can be, enlarged."""
     too_small: tuple[str, ...]
     """Classes that are too small even in the stored images."""
     without_area: tuple[str, ...]
@@ -385,10 +190,9 @@ class DensityReport:
     memory_over_batch: tuple[BatchMemory, ...]
     """Memory of several batches, ascending, including the requested and the recommended one."""
     memory_ultralytics_assigner_bytes: int
-    """Memory that the installed Ultralytics' assigner would need for the requested batch."""
-    ultralytics_assigner_by_version: Mapping[str, int]
-    """Memory that Ultralytics' assigner would need for the requested batch, by version; the
-    installed version comes first."""
+    """Memory that Ultralytics' assigner would need for the requested batch."""
+    ultralytics_version: str
+    """Version of Ultralytics whose assigner is compared."""
     recommendation: Recommendation | None
     """None if nothing can be launched."""
     problem: str

@@ -9,7 +9,7 @@ FREQUENT = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassMetrics:
-    """Metrics of one class; None, as opposed to 0, for a class without truths."""
+    """Metrics of one class; without ground-truth symbols of the class, they are None, not 0."""
 
     name: str
     n_truths: int
@@ -43,7 +43,8 @@ class DetectionReport:
     n_zero_area_truths: int
     """Truths of zero width or height; they count, although no prediction can match them."""
     max_det_per_class: int
-    """Limit on predictions per image and class; high enough to keep all, unless requested."""
+    """Limit on predictions per image and class; high enough to keep all, unless a limit was
+    requested."""
     classes: tuple[ClassMetrics, ...]
     """Metrics per class, in the order of the class names."""
     macro: MeanMetrics

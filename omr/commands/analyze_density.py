@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from class_maps import ConfigError
-from omr.console import note, print_json, say
+from omr.console import note, print_json, results, say_written
 from omr.options import AsJson
-from omr.settings_options import add_options, chosen_settings, require
+from omr.settings_options import (
+    add_options,
+    chosen_settings,
+    require,
+    with_recorded_imgsz,
+)
 from settings.training import AUTO
 
 if TYPE_CHECKING:
@@ -52,15 +57,18 @@ def analyze_density(
             "prediction.",
         ),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file at --report.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report how dense the data is, how much memory training needs, and which command to run.
+    """Report symbol density and memory needs, and recommend a training command.
 
     Nothing is trained, no image is decoded, and the GPU need not be present.
 
-    With plots: omr analyze-density data --gpu rtx5090 --report page.html
-
-    Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
+    Examples:
+        omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
+        omr analyze-density data --gpu rtx5090 --report page.html
     """
     from omr.density_output import show_density, show_measured_step
     from training.density.report import analyze
@@ -69,18 +77,19 @@ def analyze_density(
     config = _config(context)
     batch = config.batch
     names = [name.strip() for name in wanted.split(",") if name.strip()]
-    if report and not report.parent.is_dir():
-        raise ConfigError(f"{report.parent}: no such folder; create it, or choose another --report")
+    if report:
+        _check_report(report, context, force=force)
     analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
     if analysis.config.batch < batch:
         note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
-    show_density(analysis)
+    to = results(as_json=as_json)
+    show_density(analysis, to=to)
     density = analysis.report()
     plain = density.to_json()
     if measure:
-        plain["measured"] = show_measured_step(analysis.spec)
+        plain["measured"] = show_measured_step(analysis.spec, to=to)
     if report:
-        _write(density, report)
+        _write(density, report, force=force)
     if as_json:
         print_json(plain)
     if analysis.problem:
@@ -104,14 +113,23 @@ def _config(context: typer.Context) -> "TrainConfig":
 
     from training.config import TrainConfig
 
-    return TrainConfig(**values)
+    return TrainConfig(**with_recorded_imgsz(values))
 
 
-def _write(density: "DensityReport", file: Path) -> None:
+def _check_report(report: Path, context: typer.Context, *, force: bool) -> None:
+    """Check that the report can be written, and is not a file that the analysis reads."""
+    from converters.files.overwriting import check_files
+
+    if not report.parent.is_dir():
+        raise ConfigError(f"{report.parent}: no such folder; create it, or choose another --report")
+    read = (context.params[name] for name in ("model", "heads", "config"))
+    check_files(report, force=force, inputs=[Path(file) for file in read if file])
+
+
+def _write(density: "DensityReport", file: Path, *, force: bool) -> None:
+    from converters.files.atomic_files import output_files
     from eval.reports.density import write_density_report
 
-    try:
-        write_density_report(density, file)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
-    say(f"plots and all classes: {file}")
+    with output_files(file, force=force) as (part,):
+        write_density_report(density, part)
+    say_written(file, "plots and all classes")

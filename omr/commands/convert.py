@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from converters.prepare.splits import SplitBy
-from omr.console import print_json, progress
+from omr.console import print_json, progress, results
 from omr.options import CLASS_MAP, AsJson, Workers, n_processes
 
 
@@ -60,7 +60,7 @@ def convert(
     min_visible: Annotated[
         float,
         typer.Option(
-            help="Smallest visible fraction of a symbol for it to belong to a tile.",
+            help="Fraction of a symbol that must be visible in a tile for the tile to keep it.",
             min=0.01,
             max=1,
         ),
@@ -74,17 +74,21 @@ def convert(
     dedup_iou: Annotated[
         float,
         typer.Option(
-            help="IoU from which two symbols of a class count as duplicates.", min=0.5, max=1
+            help="Minimum IoU at which two symbols of the same class count as duplicates.",
+            min=0.5,
+            max=1,
         ),
     ] = 0.95,
     min_side: Annotated[
         float,
-        typer.Option(help="Side in pixels given to boxes of zero width or height.", min=0.1),
+        typer.Option(
+            help="Side length in pixels that replaces a zero width or height of a box.", min=0.1
+        ),
     ] = 2.0,
     clip: Annotated[
         bool,
         typer.Option(
-            "--clip", help="Clip boxes that extend beyond the page; without it they are errors."
+            "--clip", help="Clip boxes that extend beyond the page; by default, they are errors."
         ),
     ] = False,
     val: Annotated[
@@ -113,7 +117,9 @@ def convert(
     manifest.json, which records the options, hashes of the source, and the numbers
     of symbols written and dropped.
 
-    Example: omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+    Examples:
+        omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+        omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps
     from converters import conversion
@@ -148,6 +154,6 @@ def convert(
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),
     )
-    print_summary(summary, out)
+    print_summary(summary, out, to=results(as_json=as_json))
     if as_json:
         print_json(summary)

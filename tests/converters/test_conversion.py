@@ -3,8 +3,9 @@ import json
 import math
 import re
 import resource
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -230,8 +231,8 @@ def test_scaling_needs_a_staff(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
     assert str(raised.value) == (
-        f"{path.parent}/images/{PAGE}: no labelled staff on this page, so its staff space is "
-        "unknown; convert such pages separately with --scale native"
+        f"{path.parent}/images/{PAGE}: no labelled staff of five lines on this page, so its staff "
+        "space is unknown; convert such pages separately with --scale native"
     )
 
 
@@ -301,6 +302,68 @@ def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> 
         f"{inside}: is inside {tmp_path}/out, which would be replaced; choose another output folder"
     )
     assert (inside / "deepscores_train.json").is_file()
+
+
+def test_a_class_map_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> None:
+    convert(pages, tmp_path / "out", options())
+    own = tmp_path / "out" / "own.yaml"
+    shutil.copy(class_maps.load("harmony").path, own)
+    with pytest.raises(ConfigError) as raised:
+        convert(pages, tmp_path / "out", options(str(own)), force=True)
+    assert str(raised.value) == (
+        f"{own}: is inside {tmp_path}/out, which would be replaced; choose another output folder"
+    )
+    assert own.is_file()
+
+
+def test_images_inside_the_target_are_not_lost(tmp_path: Path) -> None:
+    """The annotations may be elsewhere, and their images only links."""
+    source = write(tmp_path / "in", content(NOTE))
+    convert(source, tmp_path / "out", options())
+    image, inside = tmp_path / "in" / "images" / PAGE, tmp_path / "out" / "original.png"
+    image.rename(inside)
+    image.symlink_to(inside)
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(image))}: is inside .*/out, which"):
+        convert(source, tmp_path / "out", options(), force=True)
+    assert inside.is_file()
+
+
+@pytest.mark.parametrize("parent", [".", ".."])
+def test_the_source_or_its_parent_is_no_target(parent: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "in", content(NOTE)).parent
+    target = source / parent
+    (target / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="which would be replaced; choose another output folder"):
+        convert(source, target, options(), force=True)
+    assert (source / "deepscores_train.json").is_file()
+
+
+def test_annotations_that_change_during_the_conversion(tmp_path: Path) -> None:
+    """The manifest would contain the hash of a file that was not read."""
+    source = write(tmp_path / "in", content(NOTE))
+
+    def edit(pages: Iterable[Any], total: int) -> Iterable[Any]:
+        for page in pages:
+            source.write_text(source.read_text() + "\n")
+            yield page
+
+    message = f"^{re.escape(str(source))}: changed while it was converted; convert it again$"
+    with pytest.raises(InputError, match=message):
+        convert(source, tmp_path / "out", options(), track=edit)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_map_that_is_deleted_during_the_conversion(tmp_path: Path) -> None:
+    source, own = write(tmp_path / "in", content(NOTE)), tmp_path / "own.yaml"
+    shutil.copy(class_maps.load("harmony").path, own)
+    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+
+    def delete(pages: Iterable[Any], total: int) -> Iterable[Any]:
+        own.unlink()
+        return pages
+
+    convert(source, tmp_path / "out", options(str(own)), track=delete)
+    assert read_manifest(tmp_path / "out").class_map.sha256 == digest
 
 
 @pytest.mark.parametrize("name", ["images/b.png", "b.png"])

@@ -6,7 +6,7 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.utils.loss import BboxLoss, E2ELoss, v8DetectionLoss
 
 from training.assigners.similarity import EPS
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 
 
 class BelowZeroBoxLoss(BboxLoss):  # type: ignore[misc]
@@ -56,7 +56,7 @@ def use_bins_below_zero(criterion: E2ELoss | v8DetectionLoss, head: Detect) -> N
         criterion: ``v8DetectionLoss``, or ``E2ELoss``, which contains two of them.
         head: Head of the model that the loss is for.
     """
-    strides = has_bins_below_zero(head)
+    strides = strides_below_zero(head)
     for loss in branches_of(criterion):
         if strides:
             loss.bbox_loss = BelowZeroBoxLoss(head.reg_max, strides).to(loss.device)

@@ -5,25 +5,27 @@ from typing import Any
 
 import numpy as np
 
-from eval.reports.density_report import (
+from eval.reports.density_figures import (
     AnchorCompetition,
     BatchMax,
-    BatchMemory,
     BatchSum,
     ClassCollision,
     ClassDensity,
-    DensityReport,
     EpochMax,
     InitialWeight,
     InitialWeights,
     PipelineStage,
     RecallAtIou,
-    Recommendation,
     Representation,
     SideSpread,
     StartingBox,
-    StepMaxima,
     SymbolSpread,
+)
+from eval.reports.density_report import (
+    BatchMemory,
+    DensityReport,
+    Recommendation,
+    StepMaxima,
     TargetGpu,
 )
 
@@ -186,7 +188,7 @@ def empty() -> DensityReport:
         memory=_maxima(32),
         memory_over_batch=(_memory(32),),
         memory_ultralytics_assigner_bytes=_dense(32),
-        ultralytics_assigner_by_version={"8.4.190": _dense(32), "8.3.40": 3 * _dense(32)},
+        ultralytics_version="8.4.190",
         recommendation=None,
         problem="",
     )

@@ -27,7 +27,7 @@ from training.data.dataset import OmrDataset
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
 from training.engine.run_options import ON_OPTIONS
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import LossOptions
 from training.models.checkpoints import load_weights
@@ -220,7 +220,7 @@ def test_weights_keep_their_own_boxes(
     assert all(torch.equal(start[name], weights) for name, weights in before.items())
     assert loss.bins[0] == -2
     after = load_weights(result.last)
-    assert has_bins_below_zero(after.model[-1]) == 2
+    assert strides_below_zero(after.model[-1]) == 2
 
 
 def test_without_validation_the_last_epoch_is_the_best(dataset: Path, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, assigner="simota", beta=3)
     with pytest.raises(ConfigError, match=r"--lr 2: expected a number above 0 and at most 1"):
         replace(config, lr=2)
-    with pytest.raises(ConfigError, match=r"--imgsz 100: must be a multiple of 32; use 128"):
+    with pytest.raises(ConfigError, match=r"--imgsz 100: must be a multiple of 32; use 96 or 128"):
         replace(config, imgsz=100)
     with pytest.raises(
         ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"

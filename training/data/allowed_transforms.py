@@ -1,9 +1,9 @@
 """Augmentation that is allowed for music, and augmentation for photographs only.
 
-A mirrored note is another note: the stem is on the other side, an eighth rest becomes meaningless,
-a crescendo a decrescendo. A rotated note changes too, as beams and ties differ in their slope.
-Photographs have no such constraints. A mosaic takes its four images from one source, because the
-classes that its first image does not label are masked in all of it.
+A mirrored symbol has another meaning or none: stems change sides, an eighth rest becomes
+unreadable, a crescendo becomes a decrescendo. Rotation changes symbols too, because slope is part
+of the shape of beams and ties. Photographs have no such constraints. A mosaic takes its four images
+from one source, because classes that its first image does not label are masked in the whole mosaic.
 
 Shapes: N symbols of an image, S sources.
 """
@@ -27,15 +27,15 @@ from training.data.multi_dataset import MultiDataset, TrainingSource
 PHOTOGRAPHS = "coco"
 """Format of data sets with photographs, and name of their class map."""
 MUSIC_DEGREES = 1.0
-"""Rotation that a scanner may cause."""
+"""Maximum rotation of music in degrees, as a scanner may cause it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transforms:
-    """Augmentation other than shifts, sizes and brightness; off by default.
+    """Augmentation other than translation, scaling and brightness; off by default.
 
     Raises:
-        ConfigError: A probability is not from 0 to 1, or an angle not from 0 to 180.
+        ConfigError: A probability is not between 0 and 1, or an angle not between 0 and 180.
     """
 
     fliplr: float = 0.0
@@ -56,7 +56,7 @@ class Transforms:
                 raise ConfigError(f"{name} ({value:g}): must be from 0 to {most}")
 
     def check(self, multi_dataset: MultiDataset) -> None:
-        """Check that at least one source may be transformed like this.
+        """Check that at least one source may be transformed in this way.
 
         Raises:
             ConfigError: All sources are music, and ``allow_music_flips`` is not set.
@@ -81,9 +81,9 @@ class Transforms:
 
 
 def is_music(source: TrainingSource) -> bool:
-    """Return whether a data set shows music: all but photographs in COCO format do.
+    """Return whether a data set contains music: all do, except photographs in COCO format.
 
-    Music may also come in COCO format: then it has a class with a musical name.
+    Music in COCO format is recognised by a class with a musical name.
     """
     return source.source_format != PHOTOGRAPHS or not music_names().isdisjoint(source.dataset.names)
 
@@ -138,7 +138,7 @@ class SourceFlip(RandomFlip):
 
 
 class SourcePerspective(VisiblePerspective):
-    """Shift, size and rotation; images of music are rotated by one degree at most.
+    """Translation, scaling and rotation; images of music are rotated by one degree at most.
 
     Args:
         counter: Counter of the symbols seen and dropped.
@@ -167,7 +167,7 @@ class SourcePerspective(VisiblePerspective):
 
 
 class SourceMosaic(Mosaic):
-    """Ultralytics' mosaic of four images of one source, which keeps stems and counts losses.
+    """Ultralytics' mosaic of four images of one source, but without loss of thin symbols.
 
     Args:
         counter: Counter of the symbols outside the canvas of four images; the perspective transform
@@ -221,7 +221,7 @@ class SourceMosaic(Mosaic):
 def transforms_before(
     chosen: Transforms, dataset: BaseDataset, counter: SymbolCounter, multi_dataset: MultiDataset
 ) -> list[Mosaic]:
-    """Return the transforms before the shift of an image: a mosaic, if configured."""
+    """Return the transforms that precede translation: a mosaic, if configured."""
     if not chosen.mosaic:
         return []
     return [
@@ -230,6 +230,6 @@ def transforms_before(
 
 
 def transforms_after(chosen: Transforms, free: FreeImages) -> list[RandomFlip]:
-    """Return the transforms after the shift of an image: flips, if configured."""
+    """Return the transforms after an image was translated: flips, if configured."""
     probabilities = {"horizontal": chosen.fliplr, "vertical": chosen.flipud}
     return [SourceFlip(free, p=p, direction=name) for name, p in probabilities.items() if p]

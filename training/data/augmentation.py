@@ -1,9 +1,9 @@
-"""Augmentation of a training: small shifts, sizes and brightness, and no silent loss of symbols.
+"""Augmentation of a training: translation, scaling and brightness, without silent loss of symbols.
 
-Ultralytics' own transform (``RandomPerspective.box_candidates``) removes each box with a side of
-2 px or less, an aspect ratio over 100, or less than a tenth of its area left: at the sizes of music
-these are all stems, barlines and ledger lines, in training only and without a message. Here a
-symbol is dropped only if too little of it remains visible, and it is counted.
+Ultralytics' own transform (``RandomPerspective.box_candidates``) removes each box with a side of 2
+px or less, an aspect ratio over 100, or less than a tenth of its area left. At the sizes of music
+these include all stems, barlines and ledger lines. It does so in training only, and without a
+message. Here a symbol is dropped only if too little of it remains visible, and it is counted.
 
 Shapes: N symbols of an image, C classes, W workers of the data loader.
 """
@@ -22,8 +22,8 @@ MIN_VISIBLE = 0.25
 """Fraction of width and of height that must be inside the image for a symbol to be kept."""
 
 EPOCHS_AHEAD = 8
-"""Epochs with separate counts. A loader prepares at most four batches per worker, and has no more
-workers than an epoch has batches: it is never more than four epochs ahead."""
+"""Number of epochs with separate counts. A loader prepares at most four batches per worker, and has
+no more workers than an epoch has batches, so it is never more than four epochs ahead."""
 
 
 def visible_share(boxes_xyxy: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
@@ -68,7 +68,7 @@ class SymbolCounter:
     """Counter of the symbols seen and dropped by augmentation, in all workers of a data loader.
 
     Workers are separate processes: each has its own row in shared memory, so that none has to wait
-    and none overwrites another's count. Workers load ahead, so that each epoch has rows of its own.
+    and none overwrites another's count. Workers load ahead, so each epoch has its own rows as well.
     """
 
     epoch = 0

@@ -1,4 +1,4 @@
-"""Images and labels of one data set or several as a training loads them, without omissions.
+"""Images and labels of one or several data sets as a training loads them, without omissions.
 
 Shapes: B images of a batch, C classes, S sources, N labels of an image.
 """
@@ -34,14 +34,14 @@ from training.losses.detection import PairCounter
 
 
 class OmrDataset(YOLODataset):
-    """Images and labels of data sets in YOLO format, all of them.
+    """All images and labels of data sets in YOLO format.
 
     Args:
         counter: Counter of the symbols that augmentation drops; None for validation, which has no
             augmentation.
         multi_dataset: Data sets of the images, and the mapping of their labels.
         image_labels: Labels of each image, by its file.
-        chosen: Augmentation other than shifts, sizes and brightness.
+        chosen: Augmentation other than translation, scaling and brightness.
         seed: Seed of the augmentation.
         pairs: Counter of the candidate pairs of each batch; None on a CPU, where no host
             synchronisation can be saved.
@@ -99,7 +99,7 @@ class OmrDataset(YOLODataset):
         return list(img_path)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Return the labels of all images in Ultralytics' form, as labels of all classes.
+        """Return the labels of all images in Ultralytics' form, as indices into all classes.
 
         Ultralytics itself would open the label files again, and drop images and rows.
         """
@@ -164,7 +164,7 @@ class OmrDataset(YOLODataset):
 
 
 class ClassMasks:
-    """Masks of the classes that the images of a batch label.
+    """Masks of the classes that are labelled in the images of a batch.
 
     Args:
         multi_dataset: Data sets of the images.
@@ -195,7 +195,7 @@ def build_loader(
     args: IterableSimpleNamespace,
     device: torch.device,
 ) -> DeviceLoader:
-    """Build a loader like Ultralytics' ``build_dataloader``, but with this sampler."""
+    """Build a loader like Ultralytics' ``build_dataloader``, but with the given sampler."""
     batch_size = min(batch_size, len(sampler))
     n_batches = math.ceil(len(sampler) / batch_size)
     n_cores = (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1)

@@ -81,7 +81,7 @@ class SideStream:
 
 
 class DeviceLoader(InfiniteDataLoader):
-    """Ultralytics' loader with batches on a CUDA device; for other devices they stay on the host.
+    """Ultralytics' loader, which copies batches to a CUDA device, but to no other device.
 
     The device holds one additional batch: 1.2 MB per image of 640 px.
 

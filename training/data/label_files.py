@@ -1,8 +1,8 @@
 """Label files of a training: read once, checked, counted and hashed.
 
-Ultralytics drops an image with one invalid row, and every duplicate row, and only logs it. Here an
-invalid row is an error and duplicates are counted. The rows that were read are the rows that are
-trained on: Ultralytics opens no label file itself.
+Ultralytics drops every image with an invalid row and every duplicate row, and only logs it. Here an
+invalid row is an error, and duplicates are removed and counted. The training uses the rows that
+were read here, because Ultralytics opens no label files itself.
 
 Shapes: N symbols of an image.
 """
@@ -24,11 +24,11 @@ class LabelCounts:
 
     images: int
     symbols: int
-    """Rows of the label files, duplicates counted once."""
+    """Rows of the label files, without duplicates."""
     duplicates: int
     """Rows that repeat an earlier row of the same file; each is trained on once."""
     without_labels: int
-    """Images without a symbol."""
+    """Images without symbols."""
     most: int
     """Symbols of the fullest image."""
 
@@ -77,7 +77,7 @@ def read_labels(dataset: YoloDataset) -> dict[str, SplitLabels]:
 
 
 def no_symbols(n_images: int) -> str:
-    """Return the message about a split without a single symbol."""
+    """Return the message about a split without symbols."""
     return (
         f"no symbols for any of its {n_images} images; "
         "labels/ must be next to images/; convert the data set again"

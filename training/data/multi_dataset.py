@@ -1,7 +1,7 @@
 """Several data sets combined into one: their classes, images, and which of them label a class.
 
 A data set that does not label a class gives no evidence about it: predictions of the class on its
-images count neither as true nor as false. A single data set is the case of one source.
+images count neither as true nor as false. A single data set is treated as one source.
 
 Shapes: S sources, C classes of all sources.
 """
@@ -19,6 +19,7 @@ from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.yolo import YoloDataset, open_dataset
 from converters.manifest import Manifest, read_manifest
+from training.models.training_record import Preparation, preparation
 
 EVERY_NAME = "all"
 """Value of ``merge_classes`` that merges every class name."""
@@ -78,6 +79,8 @@ class TrainingSource:
     """Whether each class is labelled in the data set, shape ``(C,)``."""
     source_format: str = ""
     """Format it was converted from, according to its manifest; empty without a manifest."""
+    preparation: Preparation | None = None
+    """Preparation of its images; None without a manifest."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -196,6 +199,7 @@ def _source(
         labels=np.array(labels, dtype=np.int64),
         labelled=np.array([name in labelled for name in names]),
         source_format=manifest.source,
+        preparation=preparation(manifest),
     )
 
 
@@ -256,7 +260,7 @@ class WeightedSampler:
 
     An epoch has as many images as the data sets together. The sources are interleaved, so that
     every part of an epoch has nearly the requested proportions. An image recurs only after all
-    others of its source, which may take several epochs, or part of one.
+    others of its source were drawn, which may take several epochs, or only a part of one.
 
     Args:
         members: Indices of the images of each source.
@@ -299,7 +303,7 @@ class WeightedSampler:
         yield from images.tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """Continue from an epoch; earlier epochs than the next one have no effect."""
+        """Continue from an epoch; epochs before the next one have no effect."""
         self._next_epoch = max(self._next_epoch, epoch)
 
     def _images(self, source: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

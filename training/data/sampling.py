@@ -1,8 +1,8 @@
 """Randomness that depends on seed and position in the training, not on what was drawn before.
 
-An interrupted run can therefore resume exactly: every epoch and every drawn image has seeds of its
-own. This also makes the result independent of the number of processes that load images, and of how
-many epochs ahead they load.
+An interrupted run can therefore resume exactly: every epoch and every drawn image has its own
+seeds. This also makes the result independent of the number of processes that load images, and of
+how many epochs ahead they load.
 """
 
 import random
@@ -50,7 +50,7 @@ class EpochSampler(Sampler[Draw]):
             yield Draw(image, epoch, position * self._n_ranks + self._rank)
 
     def set_epoch(self, epoch: int) -> None:
-        """Continue from an epoch; earlier epochs than the next one have no effect."""
+        """Continue from an epoch; epochs before the next one have no effect."""
         self._order.set_epoch(epoch)
         self._next_epoch = max(self._next_epoch, epoch)
 

@@ -1,8 +1,8 @@
 """Candidate anchor points of symbols, and the competition for them.
 
 A head predicts one box per anchor point. A symbol without an anchor point inside or near it is
-never learnt, and of two symbols with the same single point only one is. Both effects bound the
-recall of any training, whatever the model.
+never learnt; if two symbols share their only point, one of them is never learnt. Both effects limit
+the recall of every model.
 
 Shapes: N symbols, C classes, L levels, P candidate pairs.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval.reports.density_report import AnchorCompetition, ClassCollision
+from eval.reports.density_figures import AnchorCompetition, ClassCollision
 from training.assigners.assignment import Anchors, SmallBoxes, candidate_counts
 from training.density.sizes import members
 from training.grouping.matching import capacity_of
@@ -184,7 +184,7 @@ def _shares(n_points: Ints) -> CandidateShares | None:
 
 
 def _count_points(pairs: Candidates) -> tuple[int, int]:
-    """Count the points that are candidates of any symbol, and of several symbols."""
+    """Count the points that are candidates of at least one symbol, and those of several symbols."""
     points = np.sort(pairs.points)
     is_first = np.diff(points, prepend=-1) > 0
     return int(is_first.sum()), int((is_first[:-1] & ~is_first[1:]).sum())

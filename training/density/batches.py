@@ -1,7 +1,7 @@
-"""Predicts the number of symbols in a batch: in its fullest image, and in all images together.
+"""Prediction of the number of symbols in a batch: in its fullest image, and in all images together.
 
-An assigner that pads every image to the fullest one pays for the former, an assigner that lists
-boxes pays for the latter. Both predictions follow from the observed symbols per image.
+The former determines the memory of an assigner that pads every image to the fullest one, the latter
+that of an assigner that lists boxes. Both predictions follow from the observed symbols per image.
 
 Images may be drawn independently or once per epoch. The difference matters if a batch is a large
 part of the data: with 32 pages in batches of 32, every batch contains the fullest page.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eval.reports.density_report import BatchMax, BatchSum, EpochMax
+from eval.reports.density_figures import BatchMax, BatchSum, EpochMax
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -105,10 +105,10 @@ def batch_sum(n_symbols: ArrayLike, batch: int, images: ArrayLike | None = None)
 def epoch_max(n_symbols: ArrayLike, batch: int, images: ArrayLike) -> EpochMax | None:
     """Predict the fullest image and the fullest batch of an epoch that shows each image once.
 
-    The batches of an epoch partition one data set, so a full batch leaves less for the others. This
-    increases their spread as much as drawing without replacement reduces it, so the fullest batch
-    matches that of equally many batches of independent images. A batch with one exceptionally full
-    image may be fuller still.
+    The batches of an epoch partition one data set, so a full batch leaves fewer symbols for the
+    others. This increases their spread as much as drawing without replacement reduces it. So the
+    fullest batch matches that of the same number of batches of independent images. A batch with one
+    exceptionally full image may be fuller still.
 
     Args:
         n_symbols: Symbols per image, or per draw of an image, shape ``(N,)``.
@@ -133,7 +133,7 @@ def epoch_max(n_symbols: ArrayLike, batch: int, images: ArrayLike) -> EpochMax |
 
 
 def _counts_by_image(counts: Ints, images: Ints) -> list[Ints]:
-    """Group the symbol counts by image, ascending."""
+    """Group the symbol counts by image, in ascending order."""
     if counts.shape != images.shape:
         raise ValueError(f"{len(counts)} symbol counts for {len(images)} image indices")
     order = np.lexsort((counts, images))

@@ -1,12 +1,12 @@
 """Classes to which an untrained head gives no weight in the loss.
 
-The task-aligned assigner scores an anchor point by ``score^alpha * overlap^beta`` and divides by
-the best such metric of a box plus a small eps. An untrained head of Ultralytics predicts boxes of
+The task-aligned assigner scores an anchor point by ``score^alpha * overlap^beta`` and divides the
+result by the box's best metric plus a small eps. An untrained head of Ultralytics predicts boxes of
 15 strides at every point. Against a notehead of 9 px their overlap is .005; to the power of 6 that
-is far below eps, so the point gets no weight and its box does not shrink. Such a class has to wait
-until other classes, which share its box branch, have moved the boxes; a rare or thin class may wait
-in vain. This module computes the weights for the median box of each class, with the initial boxes
-of Ultralytics and of ``omr train``.
+is far below eps, so the point gets no weight and its box does not shrink. Such a class is not
+learnt until other classes that share its box branch have moved the boxes; a rare or thin class may
+never be learnt. This module computes the weights for the median box of each class, with the initial
+boxes of Ultralytics and of ``omr train``.
 
 All figures come from real heads with few channels: their initial boxes and scores are the biases of
 their last layers.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
-from eval.reports.density_report import InitialWeight, StartingBox
+from eval.reports.density_figures import InitialWeight, StartingBox
 from training.assigners.assignment import min_sides
 from training.assigners.similarity import SimilarityByClass, iou, raise_scores
 from training.assigners.task_aligned import SparseTaskAlignedAssigner

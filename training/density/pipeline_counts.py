@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from converters.manifest import ConvertedPages
-from eval.reports.density_report import PipelineStage, SymbolSpread
+from eval.reports.density_figures import PipelineStage, SymbolSpread
 
 AS_LABELLED = "as labelled"
 """Pages as annotated by the authors of the data set."""

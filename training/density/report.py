@@ -1,8 +1,9 @@
-"""Analyses a planned training: crowding of the data, memory of a step, recommended settings.
+"""Analysis of a planned training: crowding of the data, memory of a step, recommended settings.
 
 Music is more crowded than the data that detectors are tuned for: a page may contain thousands of
-symbols, where an image of COCO contains 7. Defaults such as 300 detections cut most of them off,
-and an assigner that compares every symbol with every anchor point runs out of memory.
+symbols, while an image of COCO contains 7 on average. A default such as 300 detections per image
+cuts most of them off, and an assigner that compares every symbol with every anchor point runs out
+of memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,18 +12,20 @@ from functools import partial
 from math import ceil, log2
 from typing import Any
 
-from ultralytics import __version__ as installed
+import ultralytics
 
 from class_maps import ConfigError, with_nearest
-from eval.reports.density_report import (
+from eval.reports.density_figures import (
     AnchorCompetition,
-    BatchMemory,
     ClassDensity,
-    DensityReport,
     InitialWeights,
     RecallAtIou,
-    Recommendation,
     Representation,
+)
+from eval.reports.density_report import (
+    BatchMemory,
+    DensityReport,
+    Recommendation,
     StepMaxima,
     TargetGpu,
 )
@@ -38,17 +41,9 @@ from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
-from training.memory.step import (
-    KINDS,
-    KINDS_OF_CUDA,
-    StepMemory,
-    StepPrecision,
-    StepSpec,
-    memory_over_batch,
-)
-
-OLDER = ("8.3.40",)
-"""Widely used older version of Ultralytics, whose assigner needs the most memory."""
+from training.memory.step import KINDS, KINDS_OF_CUDA, StepMemory, memory_over_batch
+from training.memory.step_spec import StepPrecision, StepSpec
+from training.runtime.multiples import check_multiple
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,9 +62,8 @@ class DensityAnalysis:
     memory_over_batch: tuple[StepMemory, ...]
     dense_bytes: tuple[int, ...]
     """Memory of Ultralytics' assigner for each batch of ``memory_over_batch``."""
-    dense_by_version: Mapping[str, int]
-    """Memory of Ultralytics' assigner for the requested batch, by version; the installed version
-    comes first."""
+    requested_dense_bytes: int
+    """Memory of Ultralytics' assigner for the requested batch."""
     recommendation: Recommendation | None
     """None if not even one image fits, or no image has symbols."""
     problem: str
@@ -108,8 +102,8 @@ class DensityAnalysis:
                 _batch_memory(row, dense)
                 for row, dense in zip(self.memory_over_batch, self.dense_bytes, strict=True)
             ),
-            memory_ultralytics_assigner_bytes=next(iter(self.dense_by_version.values())),
-            ultralytics_assigner_by_version=self.dense_by_version,
+            memory_ultralytics_assigner_bytes=self.requested_dense_bytes,
+            ultralytics_version=ultralytics.__version__,
             recommendation=self.recommendation,
             problem=self.problem,
         )
@@ -135,15 +129,19 @@ def analyze(
         InputError: The data set or the weights are invalid.
     """
     gpu = gpu or present_device(config.device)
-    joint = join(config.sources())
+    multi_dataset = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
     if heads:
-        heads.labels(joint.names)
-    names = unique_names(joint.names)
+        heads.labels(multi_dataset.names)
+    names = unique_names(multi_dataset.names)
     if unknown := sorted(set(wanted) - set(names)):
         raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
     form = head_form(config, len(names), heads)
-    labels = analyze_labels(config, joint, form)
+    stride = max(form.strides)
+    check_multiple(
+        "--imgsz", config.imgsz, stride, f"{stride}, the largest stride of {config.model}"
+    )
+    labels = analyze_labels(config, multi_dataset, form)
     config = replace(config, batch=max(1, min(config.batch, labels.n_images)))
     spec_at = partial(_spec_at, config, gpu, heads, labels)
     spec = spec_at(config.imgsz)(config.batch)
@@ -160,16 +158,14 @@ def analyze(
         labels=labels,
         memory=memory,
         memory_over_batch=tuple(shown),
-        dense_bytes=tuple(_dense_bytes(labels, row, installed) for row in shown),
-        dense_by_version={
-            version: _dense_bytes(labels, memory, version) for version in (installed, *OLDER)
-        },
+        dense_bytes=tuple(_dense_bytes(labels, row) for row in shown),
+        requested_dense_bytes=_dense_bytes(labels, memory),
         recommendation=recommend(
             config,
             gpu,
             labels,
             launch,
-            dataset=joint.sources[0].dataset if len(joint.sources) == 1 else None,
+            dataset=multi_dataset.sources[0].dataset if len(multi_dataset.sources) == 1 else None,
             wanted=wanted,
             launch_at=lambda imgsz: _launch(spec_at(imgsz), gpu, labels.n_images)[0],
         )
@@ -214,11 +210,11 @@ def _memory_rows(spec: StepSpec, launch: Launch | None, n_images: int) -> dict[i
     return rows
 
 
-def _dense_bytes(labels: LabelAnalysis, row: StepMemory, version: str) -> int:
+def _dense_bytes(labels: LabelAnalysis, row: StepMemory) -> int:
     """Compute the memory of Ultralytics' assigner for the batch of a row."""
     fullest = labels.crowding.fullest_image(row.batch)
     boxes_max = fullest.p999 if fullest else 0
-    return dense_assigner_bytes(version, row.batch, boxes_max, row.n_anchors, len(labels.names))
+    return dense_assigner_bytes(None, row.batch, boxes_max, row.n_anchors, len(labels.names))
 
 
 def _class_density(labels: LabelAnalysis, label: int) -> ClassDensity:

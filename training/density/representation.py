@@ -1,4 +1,4 @@
-"""Upper bounds on recall: the boxes that a head can represent, however long it is trained.
+"""Upper bounds on recall: the boxes that a head can represent, no matter how long it is trained.
 
 A head predicts the distances from an anchor point to the four sides of a box, in strides of its
 level and within a limited range. With Ultralytics' bins for 0 to 15 strides every box contains its
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.reports.density_report import RecallAtIou
+from eval.reports.density_figures import RecallAtIou
 from training.density.anchors import points_by_level
 from training.density.sizes import members
 from training.grouping.statistics import Floats, Ints, Symbols

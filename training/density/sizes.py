@@ -1,6 +1,6 @@
 """Symbol sizes of each class in pixels of the network input.
 
-A stem that is 8 px wide on a page of 2772 px is 1.8 px wide at 640. Below about 4 px a symbol
+A stem that is 8 px wide on a page 2772 px high is 1.8 px wide at 640 px. Below about 4 px a symbol
 covers half a cell of the finest feature map, its box is hard to distinguish from its neighbours',
 and an augmentation that drops small boxes may remove it from training altogether.
 
@@ -14,7 +14,7 @@ from math import floor
 
 import numpy as np
 
-from eval.reports.density_report import SideSpread
+from eval.reports.density_figures import SideSpread
 from training.data.augmentation import MIN_VISIBLE, kept_by_ultralytics, visible_share
 from training.grouping.statistics import Floats, Ints, Symbols
 

@@ -1,9 +1,9 @@
 """Frozen layers, and their unfreezing during training.
 
-A frozen layer has no gradient, is not in the optimiser, and its batch normalisation neither uses
-nor updates the statistics of the batch. Layers are frozen from the input on. They are unfrozen at
-once or in steps, last layers first, each step with a lower learning rate and a warm-up of its own:
-at the full rate they lose within a few steps what they had learnt.
+A frozen layer has no gradient and is not in the optimiser, and its batch normalisation ignores the
+statistics of the batch. Layers are frozen from the input on. They are unfrozen at once or in
+several steps, last layers first, each with a lower learning rate and its own warm-up: at the full
+rate they would lose within a few steps what they have learnt.
 
 Ultralytics' own ``freeze`` is not used: it keeps the parameters in the optimiser and never
 unfreezes them. It also freezes before the model is wrapped in ``DistributedDataParallel``, which
@@ -30,8 +30,8 @@ NEVER_TRAINED = ".dfl"
 class Freezing:
     """Frozen layers of a model, and the parameter groups of its optimiser.
 
-    Unfrozen layers get parameter groups of their own, with the weight decay and other settings that
-    the optimiser uses for their kind.
+    Unfrozen layers get their own parameter groups, with the weight decay and other settings that
+    the optimiser uses for such parameters.
 
     Args:
         model: Ultralytics' model, not wrapped.
@@ -77,7 +77,7 @@ class Freezing:
     def set_epoch(self, epoch: int) -> bool:
         """Freeze and unfreeze the layers for an epoch.
 
-        The optimiser forgets its state of layers that are frozen again.
+        The optimiser discards its state of layers that are frozen again.
 
         Args:
             epoch: Epoch from 0; it may be earlier or later than the previous one.

@@ -7,9 +7,9 @@ from class_maps import ConfigError
 from settings.training import BASE_BATCH, BASE_LR
 
 LARGE_BATCH = 128
-"""Images per step from which on the warm-up is longer."""
+"""Number of images per step at which the warm-up becomes longer."""
 LARGE_WARMUP = 5.0
-"""Shortest warm-up of large batches, in epochs."""
+"""Minimum warm-up of large batches, in epochs."""
 
 AUTO = {"auto": "sqrt", "auto:sqrt": "sqrt", "auto:linear": "linear"}
 """Scaling rules, by the value of ``--lr``."""
@@ -29,11 +29,12 @@ def resolved_rate(text: str, *, batch: int, warmup_epochs: float, given: bool = 
     """Parse the value of ``--lr``, and scale the rate if it names a rule.
 
     Args:
-        text: Number; or ``auto:sqrt``, twice the base rate for four times the base batch, for Adam;
-            or ``auto:linear``, four times the rate, for plain SGD; ``auto`` is ``auto:sqrt``.
+        text: Number or scaling rule: ``auto:sqrt``, or ``auto`` for short, doubles the base rate
+            for four times the base batch and suits Adam; ``auto:linear`` quadruples it and suits
+            plain SGD.
         batch: Images per step, over all devices.
         warmup_epochs: Warm-up for a number or a small batch.
-        given: Whether the user set the warm-up, so that no rule makes it longer.
+        given: Whether the user set the warm-up, which then is not extended.
 
     Raises:
         ConfigError: The text is neither a number nor a rule.

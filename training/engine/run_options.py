@@ -8,6 +8,7 @@ from settings.freezing import FreezeOptions
 from settings.training import Precision
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
+from training.engine.display import MakeDisplay
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions
 from training.models.checkpoints import is_weights
@@ -27,6 +28,8 @@ class RunOptions:
 
     model: str
     """Ultralytics' model file, or a file with weights that also describes the model."""
+    name: str
+    """Model as the user named it when the run was started."""
     datasets: DatasetOptions
     """Data sets, and how they are combined."""
     weights: str
@@ -38,17 +41,20 @@ class RunOptions:
     loss: LossOptions
     """Label assignment and loss weights."""
     transforms: Transforms
-    """Augmentation other than shifts, sizes and brightness."""
+    """Augmentation other than translation, scaling and brightness."""
     precision: Precision
     """Requested precision; ``RunState.precision`` is the one in use."""
     tensorboard: bool
     """Whether to write TensorBoard event files."""
     heads: HeadConfig | None
-    """Groups of classes with a head each; None for a single head, or for that of the weights."""
+    """Groups of classes, each with its own head; None for a single head, or for the heads of the
+    weights."""
     freezing: FreezeOptions
     """Frozen layers, and when they are unfrozen."""
     nominal_batch: int
     """Images per optimiser step over all devices; gradients of smaller batches are accumulated."""
+    make_display: MakeDisplay | None
+    """Builds the display of the progress; None to show nothing."""
 
     @property
     def weights_file(self) -> Path | None:

@@ -29,16 +29,18 @@ from training.runtime.distributed import are_joined
 from training.runtime.precision import resolved
 
 MAX_LOSS_CHANGE = 0.1
-"""Largest change as a fraction of the loss in fp32. Measured in bf16 at random starts of five
+"""Largest change as a fraction of the loss in fp32. Measured in bf16 with random weights of five
 models: at most .0011 with 60 symbols per image of 320 px, .01 with 9 per image of 96 px, .042 with
 one."""
 MIN_COSINE = 0.4
 """Lowest median over the trunk's parameters of the cosine between gradients in bf16 and fp32.
-Measured at random starts, four images of 320 px, three seeds: omr-tiny .995, yolo11n .94 to .95,
+Measured with random weights, four images of 320 px, three seeds: omr-tiny .995, yolo11n .94 to .95,
 yolo26n .87 to .95, yolo12n .52 to .87; with activations rounded to 8 bits (e4m3): yolo11n .27 to
-.32, yolo26n .18 to .37, yolo12n .09 to .11. After 25 steps that of the whole trunk is .995 to 1."""
+.32, yolo26n .18 to .37, yolo12n .09 to .11. After 25 steps, the cosine of the whole trunk is .995
+to 1. The trunk is all layers before the head."""
 TEST_IMAGES = 4
-"""Largest number of images in the test; half a batch at most, as fp32 needs twice the memory."""
+"""Largest number of images in the test, which uses half a batch at most, because fp32 needs double
+the memory."""
 
 
 def start_precision(trainer: RunningTrainer) -> Precision:
@@ -57,7 +59,7 @@ def start_precision(trainer: RunningTrainer) -> Precision:
 def tested_precision(trainer: RunningTrainer) -> Precision:
     """Test bf16 if it was chosen, and fall back to fp32 if their results differ too much.
 
-    If bf16 was requested by name, it is kept with a warning. All devices decide alike.
+    If bf16 was requested by name, it is kept, with a warning. All devices make the same decision.
 
     Args:
         trainer: Trainer after its set-up, with its loss.
@@ -123,9 +125,9 @@ def self_test(model: DetectionModel, batch: Mapping[str, Any]) -> SelfTest:
     """Compare bf16 with fp32 on one batch without changing the model.
 
     Both passes assign the boxes to the same points, and propagate the same gradient of the head's
-    outputs, that of the loss in fp32. At a random start the smallest change of the scores selects
-    other points and turns the gradient of the loss: with separate choices and gradients the
-    comparison would be one of losses rather than of networks.
+    outputs: that of the fp32 loss. With random weights, the smallest change of the scores selects
+    other points and changes the direction of the loss's gradient. With separate assignments and
+    gradients, the test would compare losses rather than networks.
 
     Args:
         model: Model with its loss.
@@ -215,7 +217,7 @@ def _tensors(outputs: object) -> Iterator[Tensor]:
 
 
 def _test_batch(trainer: RunningTrainer) -> dict[str, Any]:
-    """Return the first validation images: training images would advance the training's order."""
+    """Return the first validation images; loading training images would advance their order."""
     dataset = trainer.test_loader.dataset
     n_same_shape = int((dataset.batch == 0).sum())
     n = max(1, min(TEST_IMAGES, n_same_shape, trainer.train_loader.batch_size // 2))

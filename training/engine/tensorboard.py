@@ -24,7 +24,7 @@ def check_tensorboard() -> None:
 
 
 def write_scalars(trainer: RunningTrainer) -> None:
-    """Write losses, learning rates and metrics from now on.
+    """Start writing losses, learning rates and metrics.
 
     Args:
         trainer: Trainer after its set-up; ``start_epoch`` is the first epoch of this call.

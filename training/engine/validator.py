@@ -1,4 +1,4 @@
-"""Validation during training: every image without time limit, and only its labelled classes.
+"""Validation during training: of all images, without a time limit, for labelled classes only.
 
 Shapes: B images of a batch, C classes, A anchor points, N predictions, G true boxes, T thresholds.
 """
@@ -19,7 +19,8 @@ from training.data.dataset import ClassMasks
 from training.data.multi_dataset import MultiDataset
 
 SOURCE_METRIC = "metrics/mAP50/{}"
-"""Column of each of several sources in ``results.csv``: mean AP of its classes at IoU 0.5."""
+"""Column of each source in ``results.csv``, if there are several: mean AP of its classes at IoU
+0.5."""
 
 
 class OmrValidator(DetectionValidator):

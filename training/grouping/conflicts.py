@@ -1,4 +1,4 @@
-"""Reads pairs of classes that are confused with each other.
+"""Readers of pairs of classes that are confused with each other.
 
 A list of pairs has two names per line, separated by a comma or tab, or by a blank if no name
 contains one::

@@ -1,4 +1,4 @@
-"""Counts the boxes that can each have an anchor point to themselves: a maximum matching.
+"""Maximum matching: the number of boxes that can each have an anchor point to themselves.
 
 Shapes: N boxes, P candidate pairs, F boxes at the frontier of a search step.
 """
@@ -16,7 +16,7 @@ def capacity(symbols: Symbols, heads: Ints, strides: Sequence[int]) -> tuple[int
     """Count the boxes that can each have an anchor point to themselves.
 
     The point of a box is one of its candidates, and no two boxes of an image share a point in the
-    same head: this is the largest number of boxes that any training could assign.
+    same head. So this is the largest number of boxes that any training could assign.
 
     Args:
         symbols: Symbols of all images.

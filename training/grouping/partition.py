@@ -1,4 +1,4 @@
-"""Partitions a weighted graph so that the edges within its parts have little weight.
+"""Partition of a weighted graph such that the edges within its parts have little weight.
 
 Shapes: C vertices, K parts.
 """
@@ -26,7 +26,7 @@ def partition(weights: Ints, sizes: Ints, n_parts: int, seed: int = 0) -> Ints:
     """Divide vertices so that the edges within the parts have little weight.
 
     Vertices are added in order of decreasing weight, each to the part where it adds the least
-    weight, and to the smallest of equal parts. Single moves and swaps follow as long as they
+    weight; of equal parts, to the smallest. Then single moves and swaps follow as long as they
     improve the result. The best result of this order and of several random orders is returned.
 
     Args:

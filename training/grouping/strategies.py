@@ -99,7 +99,7 @@ def collision(statistics: ClassStatistics, n_heads: int, *, seed: int = 0) -> In
 
 
 def _in_order(heads: Ints, keys: Floats) -> Ints:
-    """Renumber heads by ascending key; the first class decides between equal keys."""
+    """Renumber heads by ascending key; equal keys are ordered by the first class."""
     first = np.array([(heads == head).argmax() for head in range(len(keys))])
     rank = np.empty(len(keys), np.int64)
     rank[np.lexsort((first, keys))] = np.arange(len(keys))

@@ -1,9 +1,9 @@
 """Box sides of all groups, computed on demand for one group at a time.
 
 A head with G box branches outputs G times as many box logits as a single head: 155 MB for 16 images
-of 640 px and four groups. Prediction keeps a quarter of them, and the validation loss reads a few
-anchor points. So outside of training no such table is made: the branch of a group runs when its
-boxes are decoded, and again for the images of which a loss needs some.
+of 640 px and four groups. Prediction keeps a quarter of them, and the validation loss reads them at
+a few anchor points only. So outside of training no such table is made: the branch of a group runs
+when its boxes are decoded, and again for images with points that a loss reads.
 
 Shapes: B images, G groups, A anchor points, R bins of a distance, K channels, H and W cells of a
 level, N slots, each an anchor point of an image.

@@ -1,9 +1,10 @@
 """Distance bins below zero, for boxes that do not contain their anchor point.
 
 A head of Ultralytics predicts the distances from an anchor point to the four sides of a box, 0 to
-15 strides, so that every box contains its point. A stem 2 px wide rarely contains one: the best box
-beside it is as wide as the distance to the point, and no training makes it narrower. Two additional
-bins for -2 and -1 strides allow both sides to be on the same side of the point.
+15 strides, so that every box contains its point. A stem 2 px wide rarely contains an anchor point.
+The best box from a point next to it is as wide as the distance between them, and no training makes
+it narrower. Two additional bins, for -2 and -1 strides, allow a box to be entirely on one side of
+its point.
 
 The new bins start closed, with weight 0 and a bias that gives them no probability, so that the
 predictions do not change. The values of all bins are the weights of ``Detect.dfl``, which are fixed
@@ -22,8 +23,8 @@ from ultralytics.nn.modules.head import Detect
 from training.heads.grouped import box_branches
 
 STRIDES_BELOW_ZERO = 2
-"""Strides by which a side may be on the other side of its anchor point. Candidates are searched up
-to 8 px from a symbol's centre, which is two strides of the finest level, 4 px."""
+"""Strides by which a box may be away from its anchor point. Candidates are listed up to 8 px from a
+symbol's centre, which is two strides of the finest level, 4 px."""
 CLOSED = -30.0
 """Bias of an unused bin: a probability of 1e-13 relative to a bin with bias 0."""
 
@@ -37,7 +38,7 @@ def allow_below_zero(head: Detect) -> None:
         head: Ultralytics' ``Detect``, or a head of several groups. Heads without distributions, or
             with bins below 0, do not change.
     """
-    if head.reg_max > 1 and not has_bins_below_zero(head):
+    if head.reg_max > 1 and not strides_below_zero(head):
         below = torch.arange(-float(STRIDES_BELOW_ZERO), 0)
         set_bins(head, torch.cat((below, bin_values(head).cpu())))
 
@@ -78,8 +79,8 @@ def _with_bins(old: nn.Conv2d, n_old: int, n_new: int, copies: list[tuple[int, i
     return new
 
 
-def has_bins_below_zero(head: Detect) -> float:
-    """Return how many strides below 0 the first bin of a head is; 0 without such bins."""
+def strides_below_zero(head: Detect) -> float:
+    """Return how far below 0 the first bin of a head is, in strides; 0 without such bins."""
     return -float(bin_values(head)[0])
 
 

@@ -159,19 +159,19 @@ class SeparateDetect(GroupedDetect):
         """Return the A best predictions of all groups, in the format of a single head.
 
         Each of the G times A predictions is an anchor point's box for one group with the scores of
-        that group's classes, and 0 for all other classes. The discarded predictions score lower
-        than A others in their best class; NMS reads at most 30,000 in any case.
+        that group's classes, and 0 for all other classes. A discarded prediction has a lower score
+        in its best class than A others; NMS reads at most 30,000 predictions in any case.
 
         Returns:
             Boxes and scores, shape ``(B, 4 + C, A)``.
         """
-        of_groups = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
+        group_boxes = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
         scores = x["scores"].sigmoid()  # (B, C, A)
         n_images, _, n_points = scores.shape
         best = torch.stack([scores[:, list(group)].amax(dim=1) for group in self.labels], dim=1)
         chosen = best.flatten(1).topk(n_points, dim=1).indices  # (B, A) of G * A
         groups, points = chosen // n_points, chosen % n_points
-        boxes = of_groups.gather(2, chosen[:, None].expand(n_images, 4, n_points))
+        boxes = group_boxes.gather(2, chosen[:, None].expand(n_images, 4, n_points))
         scores = scores.gather(2, points[:, None].expand_as(scores))
         scores *= self.group_of[None, :, None] == groups[:, None]
         return torch.cat((boxes, scores), dim=1)
@@ -191,7 +191,7 @@ def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
         head: Ultralytics' ``Detect``, whose branches are reused or cloned.
         labels: Labels of each group, see :meth:`HeadConfig.labels`.
         config: Structure of the branches. Towers with another width or depth than those of the
-            single head are new, and the outputs then differ.
+            single head start untrained, and then the outputs differ.
     """
     kind = SeparateDetect if config.box == "separate" else GroupedDetect
     new = kind.__new__(kind)
@@ -203,7 +203,7 @@ def divided(head: Detect, labels: Labels, config: HeadConfig) -> GroupedDetect:
 
 
 def box_branches(head: Detect) -> Iterator[Any]:
-    """Yield the box branches of a head, by level and group; then those that need no NMS.
+    """Yield the box branches of a head by level and group, then those of the NMS-free branch.
 
     Each is an ``nn.Sequential`` that ends with a convolution.
     """
@@ -272,7 +272,7 @@ def _new_blocks(branch: nn.Sequential, width: int, depth: int) -> nn.Sequential:
             blocks.append(nn.Sequential(depthwise, Conv(channels, width, 1, act=act)))
         channels = width
     new = nn.Sequential(*blocks)
-    initialize_weights(new)  # as for every model of Ultralytics
+    initialize_weights(new)  # as in every model of Ultralytics
     return new
 
 

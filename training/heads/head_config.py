@@ -31,7 +31,7 @@ from class_maps.yaml_files import Checked, read
 from settings.training import SimilarityName
 
 SHOWN = 5
-"""Number of classes listed in an error; with the wrong config all of them would be."""
+"""Maximum number of classes listed in an error; with a wrong config, all classes would be."""
 
 BoxBranch = Literal["shared", "separate"]
 Gate = Literal["none", "cbam"]

@@ -1,9 +1,9 @@
 """Initial box sizes of a detection head, chosen from the symbol sizes of the data.
 
 A new head of Ultralytics predicts boxes of 15 strides at every anchor point: 120 px at the finest
-level. Compared with a notehead of 9 px that is an IoU of 0.005, and a positive with that IoU has no
-weight, so that the box never shrinks. Here each level starts with a box size that is chosen so that
-every class has a level with a similar box.
+level. Its IoU with a notehead of 9 px is 0.005, and a positive with that IoU has no weight, so that
+the box never shrinks. Here each level starts with a box size that is chosen so that every class has
+a level with a similar box.
 
 Shapes: L levels, C classes, K candidate boxes, N symbols, R bins of a distance.
 """
@@ -21,15 +21,15 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from training.assigners.similarity import ciou_nwd
-from training.heads.distance_bins import has_bins_below_zero
+from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import SeparateDetect, box_branches
 
 WEIGHT_SCALE = 0.3
-"""Factor of the last layer's random weights, which would otherwise obscure the prior."""
+"""Factor for the last layer's random weights, which would otherwise obscure the prior."""
 PEAK_BINS = 1.0
 """Standard deviation of the initial distribution over distances, in bins."""
 MAX_CANDIDATES = 32
-"""Classes whose sizes are tried: a million combinations for four levels, about a second."""
+"""Maximum number of class sizes to try: a million combinations for four levels, about a second."""
 MIN_REACH_PX = 16
 """Minimum side of a box when its candidates are listed, as in supported Ultralytics versions."""
 
@@ -55,9 +55,11 @@ def class_sizes(labels: NDArray[np.int64], sizes: NDArray[np.float64]) -> tuple[
     """
     result = []
     for label in np.unique(labels):
-        of_class = sizes[labels == label]
-        width, height = map(float, np.median(of_class, axis=0))
-        result.append(ClassSize(label=int(label), count=len(of_class), width=width, height=height))
+        class_sides = sizes[labels == label]
+        width, height = map(float, np.median(class_sides, axis=0))
+        result.append(
+            ClassSize(label=int(label), count=len(class_sides), width=width, height=height)
+        )
     return tuple(result)
 
 
@@ -90,9 +92,9 @@ def head_priors(head: Detect, sizes: Sequence[ClassSize]) -> Tensor:
     strides, reach = head.stride.tolist(), reach_of(head)
     if not isinstance(head, SeparateDetect):
         return level_priors(sizes, strides, reach)
-    of_groups = ([size for size in sizes if size.label in labels] for labels in head.labels)
+    group_sizes = ([size for size in sizes if size.label in labels] for labels in head.labels)
     # A group without symbols gets the priors of all classes.
-    return torch.stack([level_priors(group or sizes, strides, reach) for group in of_groups])
+    return torch.stack([level_priors(group or sizes, strides, reach) for group in group_sizes])
 
 
 def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reach: float) -> Tensor:
@@ -133,7 +135,7 @@ def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reach: fl
 
 def reach_of(head: Detect) -> float:
     """Return the largest distance in strides from which a side of a box can start."""
-    return head.reg_max - 1.1 - has_bins_below_zero(head) if head.reg_max > 1 else math.inf
+    return head.reg_max - 1.1 - strides_below_zero(head) if head.reg_max > 1 else math.inf
 
 
 def _values(shapes: Tensor, boxes: Tensor, stride: float) -> Tensor:
@@ -217,7 +219,7 @@ def set_size_prior(head: Detect, priors: Tensor) -> None:
     # Strides to the left, top, right and bottom, (G, L, 4).
     half = priors.repeat(1, 1, 2) / 2 / head.stride[:, None].cpu()
     if head.reg_max > 1:
-        half = half + has_bins_below_zero(head)  # distance from the first bin
+        half = half + strides_below_zero(head)  # distance from the first bin
     # By level and group, and again for a second branch that needs no NMS.
     starts = half.transpose(0, 1).flatten(0, 1)  # (L * G, 4)
     for branch, distances in zip(box_branches(head), itertools.cycle(starts)):

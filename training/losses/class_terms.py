@@ -1,7 +1,7 @@
 """Classification loss without a table of target scores.
 
-Almost every target is 0. So the loss of all logits for target 0 is summed first, and the few
-positives are then corrected by the difference to their own loss.
+Nearly all targets are 0. So the loss of all logits for target 0 is summed first, and then the few
+positives are corrected by the difference from their own loss.
 
 Shapes: B images, C classes, A anchor points, M positives.
 """
@@ -36,7 +36,7 @@ class ClassTerm:
         where: tuple[Tensor, Tensor, Tensor],
         targets: Tensor,
         weights: Tensor,
-        counts: Tensor | None = None,
+        is_real: Tensor | None = None,
     ) -> Tensor:
         """Sum the loss of all logits.
 
@@ -45,24 +45,24 @@ class ClassTerm:
             where: Image, class and anchor point of each positive, shape ``(M,)`` each.
             targets: Target score of each positive, shape ``(M,)``.
             weights: Weight of each class in each image, shape ``(B, C)``.
-            counts: False for padding in the list of positives, shape ``(M,)``; None without
+            is_real: False for padding in the list of positives, shape ``(M,)``; None without
                 padding.
 
         Returns:
             Weighted sum, a scalar.
         """
-        total: Tensor = _Total.apply(logits, self, where, targets, weights, counts)
+        total: Tensor = _Total.apply(logits, self, where, targets, weights, is_real)
         return total
 
     def negative_loss(self, logits: Tensor) -> Tensor:
-        """Compute the loss of each logit for target 0, same shape."""
+        """Compute the loss of each logit for target 0, in the same shape."""
         loss = functional.softplus(logits)
         if self.gamma:
             loss *= logits.sigmoid().pow_(self.gamma)
         return loss.mul_(self.negative_weight)
 
     def negative_slope(self, logits: Tensor) -> Tensor:
-        """Compute the derivative of :meth:`negative_loss`, same shape."""
+        """Compute the derivative of :meth:`negative_loss`, in the same shape."""
         p = logits.sigmoid()
         if self.gamma:
             inner = functional.softplus(logits).mul_(1 - p).mul_(self.gamma).add_(p)
@@ -71,7 +71,7 @@ class ClassTerm:
 
 
 class _Total(torch.autograd.Function):
-    """Sum of the losses of all logits, which saves the logits and small tensors of the positives.
+    """Sum of the losses of all logits; saves only the logits and small tensors of the positives.
 
     Negatives and corrections are one function in single precision: summed in half precision, the
     slopes of a positive for target 0 and of its correction would cancel inaccurately.
@@ -85,16 +85,16 @@ class _Total(torch.autograd.Function):
         where: tuple[Tensor, Tensor, Tensor],
         targets: Tensor,
         weights: Tensor,
-        counts: Tensor | None,
+        is_real: Tensor | None,
     ) -> Tensor:
         positives, positive_weights = logits[where].float(), weights[where[0], where[1]]  # (M,)
         losses, slopes = term.positive_loss(positives, targets, term)
-        if counts is not None:
-            positive_weights = torch.where(counts, positive_weights, 0.0)
+        if is_real is not None:
+            positive_weights = torch.where(is_real, positive_weights, 0.0)
         if ctx.needs_input_grad[0]:
-            if counts is not None:
+            if is_real is not None:
                 slopes = slopes - term.negative_slope(positives)
-            ctx.term, ctx.where, ctx.adds = term, where, counts is not None
+            ctx.term, ctx.where, ctx.adds = term, where, is_real is not None
             ctx.save_for_backward(logits, weights, slopes * positive_weights)
         difference = losses - term.negative_loss(positives)
         negatives = term.negative_loss(logits.float()).sum(dim=2)  # (B, C)
@@ -104,7 +104,8 @@ class _Total(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         logits, weights, slopes = ctx.saved_tensors
         all_slopes = ctx.term.negative_slope(logits.float()).mul_(weights[:, :, None])
-        # Padding may have the index of a positive: its 0 must be added, and not replace the slope.
+        # Padding may have the index of a positive: its 0 must be added to the slope, not replace
+        # it.
         all_slopes.index_put_(ctx.where, slopes, accumulate=ctx.adds)
         return all_slopes.mul_(slope).to(logits.dtype), None, None, None, None, None
 

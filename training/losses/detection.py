@@ -1,13 +1,13 @@
 """Loss of a detection head, computed from a flat list of positives.
 
-Computes the same loss as Ultralytics' ``v8DetectionLoss`` without its tables of all anchor points:
-boxes padded to the fullest image, target scores, and decoded boxes. It needs memory only for the
-candidate pairs and one table of logits.
+Computes the same loss as Ultralytics' ``v8DetectionLoss``, which has tables of target scores and
+decoded boxes at all anchor points, and pads the boxes of each image to the fullest one. This loss
+needs memory only for the candidate pairs and one table of logits.
 
 Main path: :func:`detection_criterion` creates a :class:`DetectionLoss` for a model, and
-:func:`make_assigner` its assigner (``tal``, ``simota`` or ``static``). Each step calls
-:meth:`DetectionLoss.loss`, which assigns anchor points to boxes and sums the losses of the
-positives.
+:func:`make_assigner` its assigner (``tal``, ``simota`` or ``static``). In each step Ultralytics'
+model calls its ``criterion``, which ``OmrTrainer`` has set to this loss. :meth:`DetectionLoss.loss`
+assigns anchor points to boxes and sums the losses of the positives.
 
 Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-truth boxes of all
 images, M positives.
@@ -156,7 +156,7 @@ class DetectionLoss:
                 of the predictions and this dictionary.
             batch: Dictionary with ``batch_idx`` ``(G,)``, ``cls`` ``(G, 1)`` and ``bboxes``, xywh
                 as fractions of the image, ``(G, 4)``. Optional: ``class_mask``; and ``n_pairs``,
-                the number of candidate pairs from :class:`PairCounter`, with which the host never
+                the number of candidate pairs from :class:`PairCounter`; if given, the host never
                 waits for the device.
 
         Returns:
@@ -178,7 +178,7 @@ class DetectionLoss:
             outputs = self._outputs(preds, batch)
             targets = self._targets(outputs, batch)
             assignment = self.assigner.assign(outputs, outputs.anchors, targets)
-            total = total_a_rank(assignment.weights.sum(), least=1)
+            total = total_a_rank(assignment.weights.sum(), least=1)  # mean over the devices
             box, distance = self._box_losses(outputs, targets, assignment)
             parts = torch.stack(
                 (
@@ -221,7 +221,11 @@ class DetectionLoss:
         return anchors
 
     def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Any]) -> Targets:
-        """Convert labels to pixels; empty boxes at the origin count as padding."""
+        """Convert labels to pixels; empty boxes at the origin count as padding.
+
+        With groups of classes, image b and group g have the index b * n_groups + g, as in
+        :mod:`training.losses.head_outputs`.
+        """
         boxes = boxes_in_pixels(batch["bboxes"].to(self.device), outputs.anchors.size)
         labels = batch["cls"].to(self.device).long().flatten()
         images = batch["batch_idx"].to(self.device).long().flatten()
@@ -243,8 +247,8 @@ class DetectionLoss:
             weights = weights * batch["class_mask"].to(self.device)
         labels = targets.labels[assignment.gts]
         where = outputs.images_of(assignment.images), labels, assignment.anchors
-        counts = None if outputs.waits else assignment.weights > 0
-        return self.class_term.total(outputs.logits, where, assignment.scores, weights, counts)
+        is_real = None if outputs.waits else assignment.weights > 0
+        return self.class_term.total(outputs.logits, where, assignment.scores, weights, is_real)
 
     def _box_losses(
         self, outputs: HeadOutputs, targets: Targets, assignment: Assignment
@@ -359,7 +363,7 @@ def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | No
 
 
 def _by_class(head: Detect, name: str, default: Any) -> list[Any]:  # noqa: ANN401
-    """List an option for each class: the value of its group, or the default."""
+    """List an option's value for each class: that of its group, or the default."""
     values = [default] * head.nc
     if isinstance(head, GroupedDetect):
         for labels, group in zip(head.labels, head.config.groups, strict=True):
@@ -379,7 +383,8 @@ def detection_criterion(
 
     Returns:
         A :class:`DetectionLoss`. For a head with an additional branch that needs no NMS,
-        Ultralytics' ``E2ELoss`` with two of them, which shifts the weight from one to the other.
+        Ultralytics' ``E2ELoss`` with two of them, which gradually shifts the weight from one to the
+        other.
     """
     loss = partial(DetectionLoss, options=options)
     two_branches = getattr(model.model[-1], "one2one_cv2", None) is not None

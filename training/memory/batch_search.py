@@ -1,7 +1,7 @@
 """Largest batch that fits on a GPU, and alternatives when not even one image fits.
 
-The predicted memory of a step is compared with the GPU memory available for tensors, less a safety
-margin. The batch is assumed to be as full as the fullest one in a thousand.
+The predicted memory of a step is compared with the GPU memory available for tensors, minus a safety
+margin. The batch is assumed to be the fullest of a thousand.
 """
 
 import os
@@ -16,11 +16,12 @@ from class_maps import ConfigError
 from settings.training import STRIDE
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.host import host_memory
-from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step
+from training.memory.step import StepMemory, memory_over_batch, predict_step
+from training.memory.step_spec import StepSpec
 from training.runtime.devices import devices_of
 
 HEADROOM = 0.1
-"""Fraction of the usable memory that stays free: the tolerance required of predictions."""
+"""Fraction of the usable memory that stays free, because predictions may be wrong by as much."""
 NOMINAL_BATCH = 64
 """Target number of images per optimiser step, as in Ultralytics; also the largest batch tried."""
 MAX_WORKERS = 16
@@ -31,7 +32,7 @@ SIZES = "nsmlx"
 """Size suffixes of Ultralytics' models, smallest first."""
 
 StepOf = Callable[[int], StepSpec]
-"""Function from a batch size to the step of such a batch, as full as one in a thousand."""
+"""Function from a batch size to the step of the fullest of a thousand such batches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +108,8 @@ def find_launch(
     if not largest:
         raise ConfigError(_too_large(step_of(1), gpu))
     batch = largest
-    # A data set that fits whole stays whole. A rounded batch may need more memory than a slightly
-    # larger one, because gaps between tensors do not grow evenly.
+    # A data set that fits into one batch is not rounded. A rounded batch may need more memory than
+    # a slightly larger one, because gaps between tensors do not grow evenly.
     if largest < n_images and fits(step_of(round_batch(largest)), gpu):
         batch = round_batch(largest)
     return Launch(
@@ -131,12 +132,12 @@ def round_batch(batch: int) -> int:
 
 
 def workers_for(n_images: int) -> int:
-    """Choose the number of processes that load images: one per core and image, 16 at most."""
+    """Choose the number of loader processes: one per core, at most 16 and at most one per image."""
     return min(MAX_WORKERS, len(os.sched_getaffinity(0)), max(n_images, 1))
 
 
 def _too_large(one: StepSpec, gpu: Gpu) -> str:
-    """Word the error that one image does not fit, with smaller settings that would."""
+    """Write the error for an image that does not fit, with smaller settings that would."""
     limit, need = limit_of(gpu), predict_step(one).total_bytes
     options = []
     if imgsz := _largest_side(one, need, gpu):

@@ -1,8 +1,8 @@
 """CUDA memory besides the tensors: gaps of torch's allocator, and workspaces of libraries.
 
 Every constant comes from the source cited with it; none is measured or fitted. The CUDA context,
-the memory that the driver takes for a process, is not included: it depends on GPU and driver, and
-no source states it.
+the memory that the driver takes for a process, is not included, because it depends on GPU and
+driver and is not documented.
 """
 
 import math
@@ -54,12 +54,12 @@ def cudnn_workspace(tensors: Iterable[Tensor]) -> int:
 
 
 def min_reserved_bytes(sizes: Sequence[int], events: Sequence[int]) -> int:
-    """Find the least memory with which torch's allocator gets through a step.
+    """Find the least memory with which torch's allocator can run a step.
 
     The allocator requests segments from the GPU and keeps them when they become free. When the GPU
-    has no memory left it releases the free segments, and fails only if that is not enough. So the
-    least limit that does not fail is searched for. Small tensors share segments that are never
-    released.
+    has no memory left it releases the free segments, and fails only if that is not enough. So this
+    function searches for the lowest limit that does not fail. Small tensors share segments that are
+    never released.
 
     Args:
         sizes: Bytes of each storage, multiples of ``ROUNDING``.
@@ -86,7 +86,7 @@ def min_reserved_bytes(sizes: Sequence[int], events: Sequence[int]) -> int:
 def peak_reserved_bytes(
     sizes: Sequence[int], events: Sequence[int], limit: float = math.inf
 ) -> int:
-    """Replay torch's allocator, and return the most bytes that its segments take at a time.
+    """Simulate torch's allocator, and return the maximum total size of its segments.
 
     Args:
         sizes: Bytes of each storage, multiples of ``ROUNDING``.

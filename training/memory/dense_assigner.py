@@ -1,9 +1,9 @@
 """Memory of Ultralytics' ``TaskAlignedAssigner``, which compares all boxes with all anchor points.
 
-Our assigner lists candidate pairs only, and :mod:`training.memory.step` accounts for it.
-Ultralytics' pads every image to the box count of the fullest one and compares each box with each
-anchor point. Those tables do not depend on the number of classes; tables of anchor points and
-classes follow later.
+Ultralytics' assigner pads every image to the box count of the fullest one and compares each box
+with each anchor point. These tables do not depend on the number of classes; tables of anchor points
+and classes follow later. omr's assigner lists candidate pairs only; :mod:`training.memory.step`
+predicts its memory.
 
 Shapes: B images, N boxes of the fullest image, A anchor points, C classes.
 """
@@ -35,7 +35,6 @@ class DenseTables:
 TABLES: tuple[tuple[Version, DenseTables], ...] = (
     ((8, 4, 176), DenseTables(metric=14, targets=9, of_class=5, of_point=41)),
     ((8, 4, 145), DenseTables(metric=11, targets=9, of_class=5, of_point=48)),
-    ((0, 0, 0), DenseTables(metric=32, targets=12, of_class=21, of_point=64)),
 )
 """First version of each implementation, newest first, as read from ``utils/tal.py``:
 
@@ -43,10 +42,8 @@ TABLES: tuple[tuple[Version, DenseTables], ...] = (
   while the metric is computed
 * 8.4.145 to 8.4.175, the oldest supported: two masks, 2 bytes; overlaps and metric, 8; a mask of
   the best points, 1
-* up to 8.4.80, which the density report compares with: distances to two corners, (B, N, A, 2) each,
-  and both concatenated, 16 + 16 bytes
 
-Each was measured. Versions between two implementations are counted as the one that takes more."""
+Both were measured. Versions between them are counted as the newer one, which takes more."""
 
 
 def dense_assigner_bytes(
@@ -65,7 +62,7 @@ def dense_assigner_bytes(
         Bytes in single precision; 0 if there are no boxes, because the assigner then does nothing.
 
     Raises:
-        ConfigError: The version is malformed.
+        ConfigError: The version is malformed, or older than the oldest supported one.
     """
     if boxes_max == 0:
         return 0
@@ -81,4 +78,7 @@ def _tables(version: str) -> DenseTables:
     if not match:
         raise ConfigError(f"Ultralytics {version}: malformed version; expected e.g. 8.4.145")
     number = tuple(map(int, match.groups()))
-    return next(tables for first, tables in TABLES if number >= first)
+    for first, tables in TABLES:
+        if number >= first:
+            return tables
+    raise ConfigError(f"Ultralytics {version}: not supported; expected 8.4.145 or newer")

@@ -1,7 +1,7 @@
 """Tensor sizes that depend on values, for a loss that runs on fake tensors.
 
-Fake tensors have no values, so their nonzero elements cannot be counted. But the number of
-candidate pairs of a batch is known or assumed: operations that need a count get it from there.
+Fake tensors have no values, so their nonzero elements cannot be counted. The number of candidate
+pairs of a batch is known or assumed instead, and operations that need a count use it.
 
 Shapes: B images, P candidate pairs.
 """
@@ -19,7 +19,7 @@ from training.assigners.predictions import PARTS, Predictions
 from training.memory.timeline import Recorder
 
 MAX_POSITIVES = 10
-"""Most anchor points assigned to a box; ``tal_topk`` in Ultralytics and here."""
+"""Maximum number of anchor points assigned to a box; ``tal_topk`` in Ultralytics and here."""
 aten = torch.ops.aten
 
 

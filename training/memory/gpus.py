@@ -1,7 +1,7 @@
 """GPUs by name, and the part of their memory that a training can use.
 
-Not all of a GPU's nominal memory is available for tensors: the driver, the CUDA context and the
-desktop take some first.
+Not all of a GPU's nominal memory is available for tensors: some is taken by the driver, the CUDA
+context and the desktop.
 """
 
 import re
@@ -20,7 +20,7 @@ from training.runtime.precision import resolved
 
 MIB, GIB = 2**20, 2**30
 DRIVER_BYTES = 700 * MIB
-"""Memory that the driver keeps. Covers what was observed: 494 MiB on an RTX 5090 (torch reports
+"""Memory reserved by the driver; covers these observations: 494 MiB on an RTX 5090 (torch reports
 31.36 GiB of 32,607 MiB), 599 MiB on an idle L40S, 729 MiB on a B200."""
 CONTEXT_BYTES = 400 * MIB
 """CUDA context of a process that loads kernels lazily.
@@ -66,7 +66,8 @@ def find_gpu(name: str) -> Gpu:
             ``A100-SXM4-40GB``; case, spaces and dashes do not matter.
 
     Raises:
-        ConfigError: The GPU is not in the table, or it has two memory sizes and the name has none.
+        ConfigError: The GPU is not in the table, or it has two memory sizes and the name does not
+            specify one.
     """
     matches = [gpu for row, gpu in zip(_rows(), known_gpus(), strict=True) if _matches(row, name)]
     if len(matches) == 1:
@@ -82,8 +83,8 @@ def find_gpu(name: str) -> Gpu:
 def present_gpu(index: int = 0) -> Gpu | None:
     """Describe a CUDA device of this machine.
 
-    Usable are the bytes that are free now, and those that torch has reserved but does not use.
-    Memory of other processes does not count.
+    Memory counts as usable if it is free now, or reserved by torch but unused. Memory of other
+    processes is not usable.
 
     Args:
         index: Index of the CUDA device.
@@ -131,7 +132,7 @@ def _plain(name: str) -> str:
 
 
 def _option(name: str) -> str:
-    """Spell a name as a value of ``--gpu``: ``rtx5090``, ``a100-40gb``."""
+    """Convert a name to a value of ``--gpu``: ``rtx5090``, ``a100-40gb``."""
     parts = re.split(r"[\s_-]+", _BRAND.sub("", name.lower()).strip())
     size = f"-{parts.pop()}" if parts[-1].endswith("gb") else ""
     return "".join(parts) + size

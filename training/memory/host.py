@@ -1,4 +1,4 @@
-"""Main memory available to a training: the machine's, or the limit of its container.
+"""Main memory available to a training, of the machine or within the limit of its container.
 
 A container or cluster job may have less memory than the machine, and a process that exceeds the
 limit is killed. Linux reports the limits of control groups in files.

@@ -1,7 +1,7 @@
 """Memory of a training step, measured on the device with random images and boxes.
 
 The steps are those of a training: model, loss, backward pass, NaN guard, optimiser and weight
-average. The measured step follows some others, so it is like any later step of a training.
+average. A few steps precede the measured one, so that it is like any later step of a training.
 """
 
 import os
@@ -21,8 +21,9 @@ from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
 from training.losses.detection import PairCounter, detection_criterion
+from training.memory.fake_step import optimizer_of
 from training.memory.meta_model import trained_model
-from training.memory.step import HALF_DTYPES, StepSpec, optimizer_of
+from training.memory.step_spec import HALF_DTYPES, StepSpec
 from training.runtime.devices import memory_format_of
 from training.runtime.nan_guard import NanGuard
 from training.runtime.precision import resolved
@@ -32,7 +33,7 @@ WARMUP_STEPS = 3
 WARMUP_SIDE = 64
 """Image side of the warm-up steps on a CPU in pixels, on which their state does not depend."""
 SIDES = 0.01, 0.05
-"""Shortest side of a random box, and range above it, as fractions of the image side."""
+"""Minimum side of a random box, and the range above it, as fractions of the image side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +117,8 @@ def _peaks(events: Iterable[Any], begins: Sequence[tuple[int, str]]) -> dict[str
 
 
 def _on_gpu(spec: StepSpec) -> ProfiledStep:
-    # The workspace of matrix products persists between steps; free it, so that this one counts it.
+    # The workspace of matrix products persists between steps; free it, so that this step allocates
+    # it.
     getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()

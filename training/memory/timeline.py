@@ -3,8 +3,8 @@
 The size of almost every tensor in a step is either proportional to the batch or independent of it.
 So the step is run once on fake tensors, with a batch of 2^28 images: a tensor of ``n`` bytes takes
 ``n // 2^28`` bytes per image plus ``n % 2^28`` bytes for any batch, like the two digits of a
-number. Fake tensors have a size but no storage, so that such a step takes no more memory than one
-with a single image.
+number. Fake tensors have a size but no storage, so such a step takes no more memory than one with a
+single image.
 
 Shapes: S storages, E events, K kinds.
 """
@@ -138,11 +138,11 @@ class Recorder(TorchDispatchMode):
                 self.kinds[number] = new
 
     def timeline(self, always: Sequence[str] = ()) -> Timeline:
-        """Build the timeline of what was recorded.
+        """Build the timeline of the recorded events.
 
         Args:
-            always: Kinds of storages that the first step allocates for good. In later steps they
-                exist from the beginning, so their allocations move there.
+            always: Kinds of storages that the first step allocates permanently. In later steps they
+                exist from the beginning, so their allocations are moved there.
         """
         released = {-event for event in self.events if event < 0}
         early = [

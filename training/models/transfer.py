@@ -1,7 +1,7 @@
 """Initialisation of a model from the weights of another one, with a report.
 
-Backbone, neck and box branch are copied by name and shape. In the class branch the blocks are
-copied, and the rows of its last layer for classes of the same name: the order of the classes may
+Backbone, neck and box branch are copied by name and shape. In the class branch, blocks are copied,
+and so are the rows of its last layer for classes of the same name. The order of the classes may
 differ, and new classes keep their initial values. A head with several groups is built afterwards
 from the initialised single head: its branches are clones.
 
@@ -26,11 +26,11 @@ from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_
 from training.heads.head_config import HeadConfig
 
 REPORT_FILE = "transfer.json"
-"""In the run folder."""
+"""File in the run folder."""
 MIN_MATCH = 0.75
-"""Fraction of the backbone's values that must match. Between families of a scale up to .51 match,
-because some layers happen to have the same shape; between yolo11 and yolo26, which share their
-backbone, all do."""
+"""Fraction of the backbone's values that must match. Between model families of the same scale up to
+.51 match, because some layers happen to have the same shape. Between yolo11 and yolo26, which share
+their backbone, all match."""
 COPIED_MARK = 4093
 """Marker of a copied value: no new layer starts with it."""
 BINS = ".dfl.conv.weight"
@@ -48,7 +48,7 @@ class TransferReport:
     """Values cloned into each of several class groups."""
     new: dict[str, int]
     """Values that start as in a new model."""
-    left_out: dict[str, int]
+    skipped: dict[str, int]
     """Values of the weights that the model cannot use."""
     classes: tuple[str, ...] = ()
     """Classes whose rows were copied."""
@@ -62,8 +62,12 @@ class TransferReport:
 
     def lines(self) -> list[str]:
         """Summarise the report in a few lines."""
-        parts = {"copied": self.copied, "cloned": self.cloned, "new": self.new}
-        parts["skipped"] = self.left_out
+        parts = {
+            "copied": self.copied,
+            "cloned": self.cloned,
+            "new": self.new,
+            "skipped": self.skipped,
+        }
         shown = [
             f"{part}: {sum(counts.values()):,} values in {len(counts)} tensors"
             for part, counts in parts.items()
@@ -84,8 +88,9 @@ def set_head(
     Args:
         model: Model with a single head.
         names: Names of its C classes.
-        heads: Groups of classes with a head each; None for a single head.
-        signed: Whether the head has distance bins below zero, for boxes beyond their anchor point.
+        heads: Groups of classes, each with its own head; None for a single head.
+        signed: Whether the head gets distance bins below zero, for boxes that do not contain their
+            anchor point.
 
     Raises:
         ConfigError: The groups contain other classes.
@@ -102,13 +107,14 @@ def transfer(
     names: Sequence[str],
     heads: HeadConfig | None = None,
 ) -> TransferReport:
-    """Copy the matching weights; with the same classes the outputs are then the same.
+    """Copy the matching weights; if the classes are the same, so are the outputs.
 
     Args:
-        source: Model with the weights. If its head has several groups, the target gets the same.
+        source: Model with the weights. If its head has several groups, the target gets the same
+            groups.
         target: New model with a single head, which is initialised and gets its final form.
         names: Names of the target's C classes.
-        heads: Groups of classes with a head each, for a source with a single head.
+        heads: Groups of classes, each with its own head, for a source with a single head.
 
     Raises:
         ConfigError: The groups contain other classes.
@@ -261,13 +267,13 @@ def _report(
             (cloned if is_cloned else copied)[name] = n_copied
         if n_copied < tensor.numel():
             new[name] = tensor.numel() - n_copied
-    n_left = {n: t.numel() - n_used.get(n, 0) for n, t in source.state_dict().items()}
+    n_skipped = {n: t.numel() - n_used.get(n, 0) for n, t in source.state_dict().items()}
     known = set(source.names.values()) if classes else set()
     return TransferReport(
         copied=copied,
         cloned=cloned,
         new=new,
-        left_out={name: n for name, n in n_left.items() if n},
+        skipped={name: n for name, n in n_skipped.items() if n},
         classes=tuple(name for name in names if name in known),
         new_classes=tuple(name for name in names if name not in known),
         boxes=boxes,

@@ -1,4 +1,4 @@
-"""Models, by name or by weights file."""
+"""Models that can be trained, by name or by weights file."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ def model_file(model: str) -> str:
         model: Name from :func:`known_models`, or path of a weights file.
 
     Returns:
-        Path of our model file, name of Ultralytics' model file, or path of the weights.
+        Path of a model file of omr, name of a model file of Ultralytics, or path of the weights.
 
     Raises:
         ConfigError: The name is unknown.

@@ -11,14 +11,15 @@ from torch import Tensor
 from torchvision.ops import nms
 
 NMS_IOU_THRESH = 0.7
-"""Largest IoU of two boxes of a class that are both kept, as in validation."""
+"""Maximum IoU at which two boxes of a class are both kept, as in validation."""
 MAX_CANDIDATES = 30_000
-"""Candidates of an image that non-maximum suppression on a device compares with each other, the
-best first: a matrix of 112 MB of bits. The number is that of Ultralytics (``max_nms``)."""
+"""Maximum number of candidates of an image, best first, that non-maximum suppression on a device
+compares with each other, in a matrix of 112 MB of bits. As ``max_nms`` in Ultralytics."""
 
 FEW_CANDIDATES = 2000
-"""Candidates that a CPU compares faster in one call. Measured with 136 classes on a busy core:
-1 ms against 45 ms for 500, 123 ms against 47 ms for 5,000."""
+"""Number of candidates up to which a CPU is faster in one call than class by class. Measured with
+136 classes on a busy core: 1 ms instead of 45 ms for 500 candidates, but 123 ms instead of 47 ms
+for 5,000."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,18 +35,18 @@ class Detections:
 
 
 def detections(output: Tensor, *, score_thresh: float, max_det: int) -> list[Detections]:
-    """Find the detections of a batch on the output's device, and bring them to the host at once.
+    """Find the detections of a batch on the output's device, and copy them to the host at once.
 
     A box is removed if a better box of its class overlaps it by more than ``NMS_IOU_THRESH``. The
-    result is that of all candidates, however many there are: the best ``MAX_CANDIDATES`` suffice
-    if they leave ``max_det`` detections, because only better boxes remove a box. Otherwise all
-    candidates of the image are compared on the host, class by class.
+    result does not depend on ``MAX_CANDIDATES``: the best candidates suffice if ``max_det``
+    detections remain, because only better boxes can remove a box. Otherwise all candidates of the
+    image are compared on the host, class by class.
 
     Args:
         output: Centre, width and height in pixels and C scores of every anchor point, shape
             ``(B, 4 + C, A)``.
         score_thresh: Lower limit of scores (exclusive), 0 to 1.
-        max_det: Largest number of detections per image.
+        max_det: Maximum number of detections per image.
 
     Returns:
         Detections of each image, on the host. Equal scores are in the order of anchor points, then
@@ -79,7 +80,7 @@ def _candidates(output: Tensor, score_thresh: float) -> tuple[Tensor, list[int]]
 
 
 def _kept(candidates: Tensor, max_det: int) -> Tensor:
-    """Choose the detections among the candidates of an image, shape ``(P, 6)``: their indices."""
+    """Return the indices of the detections among the candidates of an image, shape ``(P, 6)``."""
     if len(candidates) <= MAX_CANDIDATES:
         return _suppress(candidates)[:max_det]
     best = candidates[:, 4].sort(descending=True, stable=True).indices[:MAX_CANDIDATES]
@@ -90,7 +91,7 @@ def _kept(candidates: Tensor, max_det: int) -> Tensor:
 
 
 def _suppress(candidates: Tensor) -> Tensor:
-    """Run non-maximum suppression within each class; gives indices, highest score first."""
+    """Run non-maximum suppression within each class; return indices, highest score first."""
     at_once = candidates.is_cuda or len(candidates) <= FEW_CANDIDATES
     suppress = suppress_at_once if at_once else suppress_by_class
     return suppress(candidates[:, :4], candidates[:, 4], candidates[:, 5])
@@ -110,11 +111,11 @@ def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Ten
         Indices of the boxes that stay, highest score first, then lowest index.
     """
     by_label = labels.sort(stable=True).indices
-    n_of_labels = labels.long().bincount().tolist()
+    label_counts = labels.long().bincount().tolist()
     kept = [
-        of_label[nms(boxes_xyxy[of_label], scores[of_label], NMS_IOU_THRESH)]
-        for of_label in by_label.split(n_of_labels)
-        if len(of_label)
+        label_rows[nms(boxes_xyxy[label_rows], scores[label_rows], NMS_IOU_THRESH)]
+        for label_rows in by_label.split(label_counts)
+        if len(label_rows)
     ]
     indices = torch.cat([*kept, by_label[:0]]).sort().values
     return indices[scores[indices].sort(descending=True, stable=True).indices]
@@ -123,8 +124,8 @@ def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Ten
 def suppress_at_once(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
     """Run non-maximum suppression of all classes in one call, with one host synchronisation.
 
-    On CUDA ``batched_nms`` waits several times per class, or moves the boxes of each class to a
-    place of its own in fp32, where the last digits of small symbols are lost. In fp64 none are.
+    On CUDA ``batched_nms`` either synchronises several times per class, or offsets the boxes of
+    each class in fp32, which loses the last digits of small symbols. In fp64 none are lost.
 
     Args:
         boxes_xyxy: Boxes, shape ``(P, 4)``.

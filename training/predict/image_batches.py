@@ -21,7 +21,7 @@ from converters.images import read_bgr, resize_longer_side
 PADDING = 114
 """Grey level beyond an image's border, as in training."""
 MOST_THREADS = 8
-"""Threads that read images."""
+"""Maximum number of threads that read images."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ResizedImage:
-    """An image in the size in which the network sees it."""
+    """An image in the size in which the network receives it."""
 
     name: PurePosixPath
     width: int
@@ -88,7 +88,7 @@ def collate(images: list[ResizedImage], stride: int, *, pinned: bool = False) ->
 def network_input(
     batch: Tensor, device: torch.device, memory_format: torch.memory_format
 ) -> Tensor:
-    """Move a batch to a device and convert it there: a quarter of the bytes that fp32 would take.
+    """Copy a batch to a device and convert it there, which copies a quarter of the bytes of fp32.
 
     Args:
         batch: As :func:`collate` returns it.
@@ -113,8 +113,8 @@ def read_ahead(
         chunk_size: Items per chunk.
 
     Yields:
-        Results in the order of the items. An error of ``read`` or of ``items`` is raised after the
-        chunks before it.
+        Results in the order of the items. An error in ``read`` or ``items`` is raised after the
+        results of all earlier chunks.
     """
     source = iter(items)
     n_threads = min(os.cpu_count() or 1, chunk_size, MOST_THREADS)

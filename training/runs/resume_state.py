@@ -1,13 +1,14 @@
 """Complete state of a training after an epoch, from which an interrupted run resumes exactly.
 
-A checkpoint of Ultralytics contains the averaged weights in half precision and not the weights of
-the model itself, so that a resumed run differs from an uninterrupted one. Here everything is stored
-unchanged. Random generators need no storing: every epoch has its own seeds, see
+A checkpoint of Ultralytics contains the averaged weights in half precision, but not the weights of
+the model itself, so a resumed run differs from an uninterrupted one. Here everything is stored
+unchanged. The state of random generators is not needed, because every epoch has its own seeds; see
 :mod:`training.data.sampling`.
 
 The file contains only numbers, names and tensors: ``torch.load(weights_only=True)`` reads it.
 """
 
+import contextlib
 import os
 import pickle
 import time
@@ -19,6 +20,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.files.atomic_files import atomic_file
+from training.models.archives import check_archive
 from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 STATE_FILE = "state.pt"
@@ -100,7 +102,7 @@ def read(file: Path, *, mapped: bool = False) -> State:
 
     Args:
         file: File written by :func:`write`.
-        mapped: Whether tensors stay in the file, for callers that need the other values only.
+        mapped: Whether tensors stay in the file, for callers that need only the other values.
 
     Raises:
         InputError: The file is missing, damaged, or from another version.
@@ -108,8 +110,10 @@ def read(file: Path, *, mapped: bool = False) -> State:
     if not file.is_file():
         raise InputError("no such file; start the run again", path=file)
     try:
+        if not mapped:
+            check_archive(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+    except (InputError, OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         raise InputError("damaged; start the run again", path=file) from None
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise InputError("written by another version of omr; start the run again", path=file)
@@ -130,6 +134,20 @@ def cut_results(file: Path, epochs_done: int) -> None:
     kept = [row for row in rows if int(row.split(",")[0]) <= epochs_done]
     with atomic_file(file) as part:
         part.write_text("".join([head, *kept]), "utf-8")
+
+
+def undo_append(file: Path, size: int | None) -> None:
+    """Remove half a row that a full disk has left; later rows would continue it.
+
+    Args:
+        file: ``results.csv``.
+        size: Size before the row in bytes; None if there was no file.
+    """
+    with contextlib.suppress(OSError):
+        if size is None:
+            file.unlink()
+        else:
+            os.truncate(file, size)
 
 
 def reason(error: OSError) -> str:

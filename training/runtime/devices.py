@@ -14,7 +14,7 @@ import torch
 from class_maps import ConfigError
 
 NEW_SWITCH: tuple[str, Any, Any] = ("fp32_precision", "tf32", "ieee")
-"""Attribute that controls the TF32 of convolutions, and its values with TF32 and without."""
+"""Attribute that controls TF32 in convolutions, and its values with and without TF32."""
 OLD_SWITCH: tuple[str, Any, Any] = ("allow_tf32", True, False)
 """Attribute and values in torch before 2.9."""
 
@@ -36,18 +36,18 @@ def memory_format_of(device: torch.device, *, training: bool) -> torch.memory_fo
     return torch.contiguous_format
 
 
-def is_deterministic(device: torch.device, *, asked: bool) -> bool:
+def is_deterministic(device: torch.device, *, requested: bool) -> bool:
     """Decide whether a training is restricted to torch's deterministic algorithms.
 
     On CUDA they sort the indices of every scatter and exclude the fastest convolutions, and some
-    operations have no deterministic algorithm. Only on a CPU a resumed run is guaranteed to end
-    with the same bits, so a GPU uses them on request.
+    operations have no deterministic algorithm. Only on a CPU is a resumed run guaranteed to be
+    bit-identical, so on a GPU they are used only on request.
 
     Args:
         device: Device of the model.
-        asked: Whether the user requested them.
+        requested: Whether the user requested them.
     """
-    return asked or device.type != "cuda"
+    return requested or device.type != "cuda"
 
 
 @contextmanager
@@ -56,9 +56,9 @@ def exact_fp32() -> Iterator[None]:
 
     By default torch rounds the inputs of fp32 convolutions to the 10 bits of TF32 on Ampere and
     newer GPUs, but not those of matrix products. A training in fp32 keeps that default, which is
-    faster. Prediction and validation use this context, so that scores agree across GPUs and with a
-    CPU to rounding. Inside it, torch >= 2.9 raises where ``torch.backends.cudnn.allow_tf32`` is
-    read.
+    faster. Prediction and validation use this context, so that scores agree to within rounding
+    across GPUs, and with a CPU. Inside it, torch >= 2.9 raises where
+    ``torch.backends.cudnn.allow_tf32`` is read.
     """
     cudnn: Any = torch.backends.cudnn
     is_new = hasattr(cudnn, "conv")  # torch >= 2.9, which does not let both interfaces be mixed

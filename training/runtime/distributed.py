@@ -104,14 +104,14 @@ def total_a_rank(total: Tensor, *, least: float) -> Tensor:
     """Return the mean over all ranks of a sum over a batch; outside of training, the sum itself.
 
     Ranks average their gradients, and Ultralytics multiplies each rank's loss by their number.
-    Divided by this mean, the losses of the ranks give the gradient of the whole batch; divided by
-    its own sum, each rank would weight its symbols more, the fewer it has.
+    If losses are divided by this mean, the result is the gradient of the whole batch. If each rank
+    divided by its own sum, symbols on ranks with fewer symbols would have more weight.
 
     Args:
         total: Sum of this rank, a single number.
         least: Lower limit of the sum over all ranks.
     """
-    # Ranks do not validate in step: one may have a batch more than another.
+    # Ranks do not validate in lockstep: one may have more batches than another.
     if not torch.is_grad_enabled() or not are_joined():
         return total.clamp(min=least)
     total = total.detach().clone()

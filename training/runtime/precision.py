@@ -1,10 +1,10 @@
 """Precision of a training: the formats that a device supports, and the one to train in.
 
 Weights, loss and optimiser stay in single precision (fp32); only the convolutions of the network
-run in half of it. bf16 has the range of fp32 with three digits less; fp16 has more digits but not
-the range, so that its loss is scaled. On CUDA a training in fp32 uses TF32 in its convolutions,
-which is torch's default; results that are compared use
-:func:`training.runtime.devices.exact_fp32`.
+run in half precision. bf16 has the range of fp32 but fewer digits; fp16 has more digits than bf16
+but a smaller range, so its loss has to be scaled. On CUDA a training in fp32 uses TF32 in its
+convolutions, which is torch's default. Where results are compared,
+:func:`training.runtime.devices.exact_fp32` is used.
 """
 
 import torch
@@ -42,8 +42,8 @@ def resolved(requested: Precision, device: torch.device) -> Precision:
 def amp_argument(precision: Precision, device: torch.device) -> str | bool:
     """Return Ultralytics' ``amp`` argument for a precision.
 
-    Its ``bf16`` is for CUDA alone. On a CPU the trainer switches autocast on by itself, after
-    Ultralytics has found that no loss needs scaling.
+    Ultralytics accepts ``bf16`` on CUDA only. On a CPU the trainer turns on autocast itself, after
+    Ultralytics has decided that the loss needs no scaling.
     """
     if precision == "fp32" or device.type != "cuda":
         return False

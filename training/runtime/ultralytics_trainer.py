@@ -1,4 +1,4 @@
-"""The attributes of Ultralytics' trainer that modules outside it use, with their types.
+"""Attributes of Ultralytics' trainer that other modules use, with their types.
 
 Ultralytics has no type hints, so its classes count as ``Any``. With this protocol mypy checks the
 functions that take a trainer.
@@ -84,4 +84,4 @@ class UltralyticsTrainer(Protocol):
         """Call a function with the trainer at an event."""
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move a batch to the device, as the network takes it."""
+        """Move a batch to the device, in the form that the network expects."""

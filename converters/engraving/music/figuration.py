@@ -85,7 +85,7 @@ def _hold(
 def _fill(
     rng: random.Random, voices: "_Voices", i: int, voice: int, metre: Metre, style: MusicStyle
 ) -> None:
-    """Ornament the interval to the next note, if drawn and permitted by the rules."""
+    """Ornament the interval to the next note, if chosen at random and permitted by the rules."""
     note, following = voices.sonorities[i].notes[voice], voices.sonorities[i + 1].notes[voice]
     if note is None or following is None or len(voices.parts[voice][i]) > 1:
         return

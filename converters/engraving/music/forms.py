@@ -1,4 +1,4 @@
-"""Musical forms: number of phrases, which of them are alike, and how each closes."""
+"""Musical forms: the number of phrases, their similarity, and their cadences."""
 
 import random
 

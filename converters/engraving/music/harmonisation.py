@@ -106,7 +106,7 @@ def _voice(
 def _beat_parallels(weights: Sequence[int], notes: Sequence[_Notes]) -> list[int]:
     """Find chords on beats that form parallel fifths or octaves with the previous beat.
 
-    They only count if one of the two voices does not move in between.
+    Parallels only count if one of the two voices does not move in between.
     """
     indices: list[int] = []
     before = 0

@@ -115,7 +115,8 @@ def written(metre: Metre, onset: int, ticks: int) -> tuple[int, ...]:
     inner = [at for at in range(onset + 1, end) if (at * 4) % QUARTER == 0]
     if not inner:
         raise ValueError(f"{ticks} ticks at {onset} of {metre.count}/{metre.unit}: too short")
-    # Cut at the strongest position; among equals, prefer a single value before it, then the last.
+    # Cut at the strongest position; of equally strong ones, prefer one after a single value, then
+    # the last.
     cut = max(inner, key=lambda at: (_depth(metre, at), at - onset in VALUES, at))
     return written(metre, onset, cut - onset) + written(metre, cut, end - cut)
 

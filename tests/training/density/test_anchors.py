@@ -13,7 +13,7 @@ from symbol_sets import N_CLASSES, NAMES, sized, symbols, symbols_at
 from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 from class_maps import ConfigError
-from eval.reports.density_report import ClassCollision
+from eval.reports.density_figures import ClassCollision
 from training.density.anchors import (
     CandidateShares,
     anchor_competition,

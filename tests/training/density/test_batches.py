@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eval.reports.density_report import BatchMax, BatchSum, EpochMax
+from eval.reports.density_figures import BatchMax, BatchSum, EpochMax
 from training.density import batches
 from training.density.batches import batch_max, batch_sum, epoch_max
 

@@ -1,7 +1,7 @@
 import pytest
 
 from converters.manifest import ConvertedPages
-from eval.reports.density_report import PipelineStage, SymbolSpread
+from eval.reports.density_figures import PipelineStage, SymbolSpread
 from training.density.pipeline_counts import pipeline_stage, pipeline_stages, symbol_spread
 
 

@@ -13,7 +13,7 @@ from symbol_sets import NAMES, sized, symbols_at
 from torchvision.ops import box_iou
 from ultralytics.nn.modules.head import Detect
 
-from eval.reports.density_report import RecallAtIou
+from eval.reports.density_figures import RecallAtIou
 from training.assigners.assignment import Anchors, Targets, candidate_pairs
 from training.density.representation import (
     HeadSetting,

@@ -11,7 +11,7 @@ from symbol_sets import NAMES, sized, symbols, symbols_at
 from ultralytics.data.augment import RandomPerspective
 from ultralytics.utils.instance import Instances
 
-from eval.reports.density_report import SideSpread
+from eval.reports.density_figures import SideSpread
 from training.data.augmentation import kept_by_ultralytics
 from training.density.sizes import (
     TOLERANCE,

@@ -22,7 +22,7 @@ from training.config import TrainConfig
 from training.engine.callbacks import lower_rate, start_epoch
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.validator import OmrValidator
-from training.heads.distance_bins import CLOSED, has_bins_below_zero
+from training.heads.distance_bins import CLOSED, strides_below_zero
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.detection import DetectionLoss
 from training.trainer import new_trainer, ready_trainer
@@ -100,7 +100,7 @@ def test_both_copies_of_the_model_have_the_loss(trainer: OmrTrainer) -> None:
 
 def test_both_copies_of_the_model_have_signed_distances(trainer: OmrTrainer) -> None:
     for model in (unwrap_model(trainer.model), trainer.ema.ema):
-        assert has_bins_below_zero(model.model[-1]) == 2
+        assert strides_below_zero(model.model[-1]) == 2
         assert model.criterion.bins.tolist() == [*range(-2, 16)]
 
 
@@ -123,7 +123,7 @@ def test_a_head_config_can_ask_for_ultralytics_bins(dataset: Path, tmp_path: Pat
     file.write_text(yaml.safe_dump({"groups": [group], "box_encoding": "stock"}), "utf-8")
     made = ready_trainer(replace(small(dataset, tmp_path / "run"), heads=str(file)))
     for model in (unwrap_model(made.model), made.ema.ema):
-        assert has_bins_below_zero(model.model[-1]) == 0
+        assert strides_below_zero(model.model[-1]) == 0
         assert model.criterion.bins.tolist() == [*range(16)]
 
 

@@ -13,8 +13,8 @@ from training.heads.distance_bins import (
     CLOSED,
     allow_below_zero,
     bin_values,
-    has_bins_below_zero,
     set_bins,
+    strides_below_zero,
 )
 from training.heads.grouped import box_branches
 from training.losses.detection import DetectionLoss, LossOptions
@@ -69,7 +69,7 @@ class OneBox:
 
 def test_a_new_head_has_no_bins_beyond_its_anchor_points() -> None:
     head = new_model().model[-1]
-    assert has_bins_below_zero(head) == 0
+    assert strides_below_zero(head) == 0
     assert bin_values(head).tolist() == [*range(16)]
 
 
@@ -128,14 +128,14 @@ def test_a_head_without_distributions_does_not_change() -> None:
     before = copy.deepcopy(head.state_dict())
     allow_below_zero(head)
     assert all(torch.equal(value, before[key]) for key, value in head.state_dict().items())
-    assert has_bins_below_zero(head) == 0
+    assert strides_below_zero(head) == 0
     assert bin_values(head).tolist() == [0]
 
 
 def test_bins_are_a_copy() -> None:
     head = new_model().model[-1]
     bin_values(head).sub_(5)
-    assert has_bins_below_zero(head) == 0
+    assert strides_below_zero(head) == 0
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -195,6 +195,6 @@ def test_a_checkpoint_predicts_the_same_without_this_package(tmp_path: Path) -> 
     torch.save({"model": copy.deepcopy(model).half(), "train_args": {}}, file)
     image = torch.rand(1, 3, SIDE, SIDE)
     loaded, _ = load_checkpoint(str(file))
-    assert has_bins_below_zero(loaded.model[-1]) == 2
+    assert strides_below_zero(loaded.model[-1]) == 2
     with torch.no_grad():
         assert torch.allclose(loaded(image)[0], model(image)[0], atol=0.1)

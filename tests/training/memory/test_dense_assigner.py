@@ -1,10 +1,12 @@
+from importlib import metadata
+
 import pytest
 import torch
 import ultralytics
 from ultralytics.utils.tal import TaskAlignedAssigner
 
 from class_maps import ConfigError
-from training.memory.dense_assigner import dense_assigner_bytes
+from training.memory.dense_assigner import TABLES, dense_assigner_bytes
 from training.memory.timeline import Recorder
 
 
@@ -45,7 +47,7 @@ def test_prediction_matches_the_installed_version(sizes: tuple[int, int, int, in
 @pytest.mark.parametrize(
     ("version", "bytes_per_pair"),
     [
-        ("8.3.40", 32), ("8.4.144", 32), ("8.4.145", 11), ("8.4.175", 11), ("8.4.176", 14), ("8.4.190", 14), ("9.0.0", 14),
+        ("8.4.145", 11), ("8.4.175", 11), ("8.4.176", 14), ("8.4.190", 14), ("9.0.0", 14),
         ("8.4.145.dev1", 11),
     ],
 )  # fmt: skip
@@ -65,8 +67,22 @@ def test_no_boxes_take_no_memory() -> None:
     assert dense_assigner_bytes(None, 2, 0, 8400, 20) == 0
 
 
-def test_a_malformed_version_is_an_error() -> None:
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("newest", "Ultralytics newest: malformed version; expected e.g. 8.4.145"),
+        ("8.4.144", "Ultralytics 8.4.144: not supported; expected 8.4.145 or newer"),
+    ],
+)
+def test_a_malformed_or_too_old_version_is_an_error(version: str, message: str) -> None:
     with pytest.raises(ConfigError) as info:
-        dense_assigner_bytes("newest", 2, 1, 8400, 208)
+        dense_assigner_bytes(version, 2, 1, 8400, 208)
 
-    assert str(info.value) == "Ultralytics newest: malformed version; expected e.g. 8.4.145"
+    assert str(info.value) == message
+
+
+def test_the_oldest_supported_version_is_that_of_the_requirements() -> None:
+    requirements = metadata.requires("omr-toolkit") or []
+    oldest = ".".join(map(str, TABLES[-1][0]))
+
+    assert f"ultralytics>={oldest}" in requirements

@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError, InputError
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig
-from training.heads.distance_bins import allow_below_zero, has_bins_below_zero
+from training.heads.distance_bins import allow_below_zero, strides_below_zero
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.models.checkpoints import load_weights, save_weights
@@ -81,7 +81,7 @@ def test_with_the_same_classes_the_outputs_are_the_same(
     torch.testing.assert_close(logits, their_logits[:, list(order)], atol=1e-5, rtol=1e-5)
     if heads != "separate":  # whose output is another choice of boxes
         torch.testing.assert_close(boxes, their_boxes, atol=1e-4, rtol=1e-5)  # pixels
-    assert (report.classes, report.new_classes, report.left_out) == (names, (), {})
+    assert (report.classes, report.new_classes, report.skipped) == (names, (), {})
     assert sum(report.cloned.values()) > 0 or heads == "one head"
 
 
@@ -93,7 +93,7 @@ def test_boxes_beside_their_anchor_points_stay_there(name: str) -> None:
         source.model[-1].cv2[0][-1].bias += 40 * torch.rand(72)  # the new bins are open
     target = build(name)
     transfer(source, target, NAMES)
-    assert has_bins_below_zero(target.model[-1]) == 2
+    assert strides_below_zero(target.model[-1]) == 2
     torch.testing.assert_close(raw(target)[0], raw(source)[0], atol=1e-4, rtol=1e-5)
 
 
@@ -117,7 +117,7 @@ def test_a_class_keeps_its_row_and_a_new_one_starts_like_ultralytics_starts_it()
         for level in range(3)
         for part, n in (("weight", target.model[-1].cv3[level][-1].in_channels), ("bias", 1))
     }
-    assert report.left_out == report.new  # the stem's rows
+    assert report.skipped == report.new  # the stem's rows
     assert report.lines()[-1] == "classes: 2 of 3 by name; new: dot"
 
 
@@ -176,7 +176,7 @@ def test_several_heads_go_on_with_classes_in_another_order() -> None:
     assert type(target.model[-1]) is SeparateDetect
     torch.testing.assert_close(raw(target)[1], raw(source)[1][:, [1, 2, 0]], atol=1e-5, rtol=1e-5)
     assert not report.new
-    assert not report.left_out
+    assert not report.skipped
 
 
 def test_no_equal_name_leaves_the_last_layer_new() -> None:
@@ -284,7 +284,7 @@ def test_boxes_that_do_not_fit_start_as_in_a_new_model() -> None:
     report = transfer(source_of("yolo26n"), target, NAMES)  # the same backbone, but no bins
     assert not report.boxes
     assert report.lines()[-1] == "boxes: start as in a new model"
-    assert has_bins_below_zero(target.model[-1]) == 2
+    assert strides_below_zero(target.model[-1]) == 2
     assert transfer(source_of("yolo11n"), build("yolo11n"), NAMES).boxes
 
 

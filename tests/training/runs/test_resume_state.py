@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_process, module, trainer
+from ultralytics.models.yolo.detect import DetectionTrainer
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
@@ -223,6 +225,18 @@ def test_a_state_that_cannot_be_read(content: bytes | None, problem: str, tmp_pa
         assert str(raised.value) == f"{file}: {problem}"
 
 
+def test_a_flipped_bit_of_a_state_is_found(tmp_path: Path) -> None:
+    file = tmp_path / STATE_FILE
+    values = torch.rand(100)
+    resume_state.write({"version": resume_state.VERSION, "values": values}, file)
+    assert torch.equal(resume_state.read(file)["values"], values)
+    content = bytearray(file.read_bytes())
+    content[content.index(values.numpy().tobytes()) + 50] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="damaged; start the run again"):
+        resume_state.read(file)
+
+
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     file = tmp_path / STATE_FILE
     resume_state.write({"version": 0}, file)
@@ -253,3 +267,23 @@ def test_rows_of_later_epochs_go_and_a_missing_one_counts(tmp_path: Path) -> Non
     assert file.read_text() == "epoch,loss\n1,5\n3,4\n"
     resume_state.cut_results(file, 0)
     assert file.read_text() == "epoch,loss\n"
+
+
+@pytest.mark.parametrize("rows", ["", "epoch,time\n1,2\n"])
+def test_half_a_row_is_removed(rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next row would continue it, or a file without a heading."""
+
+    def full_disk(trainer: OmrTrainer, _metrics: object) -> None:
+        with trainer.csv.open("a") as file:
+            file.write("2,")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(DetectionTrainer, "save_metrics", full_disk)
+    training = object.__new__(OmrTrainer)
+    training.csv, training.epoch = tmp_path / "results.csv", 1
+    training.args = SimpleNamespace(val=True)
+    if rows:
+        training.csv.write_text(rows)
+    training.save_metrics({})
+    assert (training.csv.read_text() if training.csv.exists() else "") == rows
+    assert training.csv.exists() == bool(rows)

@@ -48,7 +48,7 @@ TEMPI = (
     "Vivace",
 )
 REPEATS_PER_BAR = 0.08
-"""Probability that a repeat starts at a bar, at density 1."""
+"""Probability that a repeat starts at a given bar, at density 1."""
 _SIGNS = ("dir", "tempo", "repeatMark")
 
 

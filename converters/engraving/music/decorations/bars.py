@@ -92,7 +92,7 @@ def read_bars(root: Element) -> list[MeiBar]:
 
 
 def joined(bars: list[MeiBar]) -> list[bool]:
-    """Determine for every bar whether something connects it to the next one.
+    """Determine for every bar whether it is connected to the next one.
 
     Ties, slurs and other lines, beams, and words divided by the barline count.
     """

@@ -39,5 +39,5 @@ class Marker:
         return self.rng.choices(list(weights), list(weights.values()))[0]
 
     def happens(self, probability: float) -> bool:
-        """Draw whether something with this probability happens."""
+        """Decide at random whether an event with this probability happens."""
         return self.rng.random() < probability

@@ -61,7 +61,7 @@ PLAYERS = ("Fl.", "Ob.", "Cl.", "Fg.", "Cor.", "Tr.", "Vl.", "Vla.", "Vc.", "Sol
 def insert_passages(bars: Sequence[MeiBar], pen: Pen, rng: random.Random, density: float) -> None:
     """Insert passages between bars of a score, with all kinds about equally frequent.
 
-    A barline gets at most one passage, and none if something extends across it.
+    A barline gets at most one passage, and none if a line, beam or word extends across it.
     """
     places = _places(list(bars))
     n = int(PER_BOUNDARY * density * len(places) + rng.random())
@@ -107,7 +107,7 @@ def _places(bars: list[MeiBar]) -> list[int]:
 
 
 def _order(rng: random.Random, n: int) -> list[Callable[[Scene], None]]:
-    """Draw the kinds of n passages; a kind only repeats once all have occurred."""
+    """Draw the kinds of n passages; a kind is repeated only once all have occurred."""
     kinds: list[Callable[[Scene], None]] = []
     while len(kinds) < n:
         drawn = {kind: rng.random() ** (1 / weight) for kind, weight in PASSAGES.items()}

@@ -88,20 +88,20 @@ def _images(value: object, root: Path, path: Path, key: str) -> list[Path]:
                 path=path,
                 where=key,
             )
-        found = _located(entry.replace("\\", "/"), root)
-        if found is None:
+        source = _located(entry.replace("\\", "/"), root)
+        if source is None:
             labels_only = "; convert without --labels-only" if _is_converted(path) else ""
             raise _MissingError(
                 f"no such folder: {root / entry}{labels_only}", path=path, where=key
             )
-        images += _listed_images(found, root) if found.is_file() else [found]
+        images += _listed_images(source, root) if source.is_file() else [source]
     return images
 
 
 def _located(entry: str, root: Path) -> Path | None:
     """Return an existing folder or file; one that begins with ``../`` may be beside the file."""
     known = [root / entry, root / entry.removeprefix("../")]
-    return next((place for place in known if place.exists()), None)
+    return next((path for path in known if path.exists()), None)
 
 
 def _is_converted(path: Path) -> bool:
@@ -118,7 +118,7 @@ def _listed_images(file: Path, root: Path) -> list[Path]:
         if not (name := line.strip().replace("\\", "/")):
             continue
         known = [file.parent / name, root / name, Path(name)]
-        image = next((place for place in known if place.is_file()), None)
+        image = next((path for path in known if path.is_file()), None)
         if image is None:
             where = f"line {i + 1}"
             raise InputError(f"no such image: {shown(name)}", path=file, where=where)

@@ -70,7 +70,7 @@ def skipped_files(folder: Path, images: Sequence[Path], *, is_complete: bool) ->
         orphans = [f for f in texts if f not in known and _contains_labels(f)]
         if orphans:
             names = _named(orphans, label_folder, "label file")
-            yield f"skipped in {label_folder}, because there is no image: {names}"
+            yield f"skipped in {label_folder}: {names} without an image of this name"
 
 
 def _named(files: Sequence[Path], folder: Path, noun: str) -> str:

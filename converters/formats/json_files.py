@@ -199,13 +199,13 @@ def split_of(path: Path) -> str | None:
     Raises:
         InputError: The name contains two splits.
     """
-    found = _split_words(path.stem)
-    if len(found) > 1:
+    splits = _split_words(path.stem)
+    if len(splits) > 1:
         raise InputError(
-            f"contains two splits in its name: {' and '.join(found)}; rename it", path=path
+            f"contains two splits in its name: {' and '.join(splits)}; rename it", path=path
         )
-    found = found or _split_words(path.absolute().parent.name, whole=True)
-    return found[0] if found else None
+    splits = splits or _split_words(path.absolute().parent.name, whole=True)
+    return splits[0] if splits else None
 
 
 def _split_words(name: str, *, whole: bool = False) -> list[str]:
@@ -217,10 +217,10 @@ def _split_words(name: str, *, whole: bool = False) -> list[str]:
     """
     if whole and not re.fullmatch(r"[A-Za-z]+[0-9]*", name):
         return []
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    if whole and len(words) > 1:
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    if whole and len(parts) > 1:
         return []
-    splits = (SPLIT_OF_WORD.get(word.lower().removesuffix("set")) for word in words)
+    splits = (SPLIT_OF_WORD.get(word.lower().removesuffix("set")) for word in parts)
     return list(dict.fromkeys(split for split in splits if split))
 
 

@@ -26,7 +26,7 @@ _OTHER_CONTENT = (
     (codecs.BOM_UTF16_BE, "is UTF-16 text; save it as UTF-8"),
     (b"<", "is XML or HTML; expected JSON"),
 )
-"""What a file is that begins with certain bytes, and what to do."""
+"""First bytes of other kinds of files, with the error message for each."""
 
 _TOO_DEEP = "lists or objects are nested too deeply"
 

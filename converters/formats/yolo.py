@@ -423,7 +423,7 @@ def _label_content(image: Path) -> bytes:
 
 def _fingerprint(path: Path, name: PurePosixPath, content: bytes) -> bytes:
     header = f"{name}\n{path.stat().st_size} {len(content)}\n"
-    return header.encode() + content
+    return header.encode("utf-8", "surrogateescape") + content
 
 
 def _fingerprint_of(paths: Iterable[Path], folder: Path) -> str:

@@ -63,9 +63,9 @@ def _boxes(rows: Sequence[Sequence[str]], n_names: int) -> NDArray[np.float64] |
     """
     if any(len(row) not in {0, 5} for row in rows):
         return None
-    words = [*chain.from_iterable(rows)]
+    tokens = [*chain.from_iterable(rows)]
     try:
-        table = np.fromiter(map(float, words), np.float64, len(words)).reshape(-1, 5)
+        table = np.fromiter(map(float, tokens), np.float64, len(tokens)).reshape(-1, 5)
     except ValueError:
         return None
     labels, coordinates = table[:, 0], table[:, 1:]

@@ -135,9 +135,10 @@ def convert(
         staff_space=parse_scale(scale),
         tiles=tile_options(tile, overlap, min_visible),
     )
+    names = [name.strip() for value in formats or ["yolo"] for name in value.split(",")]
     options = conversion.ConversionOptions(
         class_map=class_maps.load(classes),
-        formats=tuple(dict.fromkeys(",".join(formats or ["yolo"]).split(","))),
+        formats=tuple(dict.fromkeys(names)),
         annotation_set=annotation_set,
         preparation=preparation,
         val=val,

@@ -236,3 +236,45 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
         images.size(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "image_format"),
+    [
+        ("1", "a.tif", "TIFF"),
+        ("1", "a.png", "PNG"),
+        ("L", "a.tif", "TIFF"),
+        ("P", "a.png", "PNG"),
+        ("P", "a.gif", "GIF"),
+        ("LA", "a.png", "PNG"),
+        ("RGBA", "a.webp", "WEBP"),
+        ("CMYK", "a.jpg", "JPEG"),
+        ("CMYK", "a.tif", "TIFF"),
+        ("YCbCr", "a.tif", "TIFF"),
+        ("RGB", "a.bmp", "BMP"),
+        ("RGB", "a.png", "JPEG"),  # with the suffix of another format
+    ],
+)
+def test_ink_is_black_and_paper_is_white_in_every_format(
+    mode: str, name: str, image_format: str, tmp_path: Path
+) -> None:
+    grey = np.full((48, 64), 255, np.uint8)
+    grey[16:32, 24:40] = 0
+    path = tmp_path / name
+    shown = Image.fromarray(grey)
+    colours = (
+        shown.convert("RGB").convert(mode) if mode in {"CMYK", "YCbCr"} else shown.convert(mode)
+    )
+    colours.save(path, format=image_format)
+    copied = tmp_path / f"copy{path.suffix if path.suffix != '.gif' else '.png'}"
+    images.copy(path, copied)
+    for pixels in (images.read(path), images.read_bgr(path), images.read_bgr(copied)):
+        assert pixels.shape[:2] == (48, 64)
+        assert pixels[18:30, 26:38].max() < 12
+        assert pixels[:12].min() > 243
+
+
+def test_the_first_page_of_a_tiff_is_read(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((5, 5), grey, np.uint8)) for grey in (200, 100)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert np.unique(images.read(tmp_path / "a.tif")).tolist() == [200]

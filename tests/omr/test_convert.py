@@ -83,7 +83,7 @@ def test_invalid_options(arguments: list[str], message: str, source: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("formats", [["yolo,coco"], ["yolo", "coco,yolo"]])
+@pytest.mark.parametrize("formats", [["yolo,coco"], ["yolo, coco"], ["yolo", "coco,yolo"]])
 def test_a_list_of_formats(formats: list[str], source: Path, tmp_path: Path) -> None:
     arguments = [argument for name in formats for argument in ("--format", name)]
     assert run(source, tmp_path / "out", *arguments).exit_code == 0

@@ -89,7 +89,7 @@ def test_label_files_without_an_image_are_named(data: Path, tmp_path: Path) -> N
     (data / "images" / "train" / "b.gif").write_bytes(b"GIF89a")
     assert converted(data, tmp_path)["notes"] == [
         f"skipped in {data}/images/train: 1 image in another format (b.gif)",
-        f"skipped in {data}/labels/train, because there is no image: 2 label files (b.txt, gone.txt)",
+        f"skipped in {data}/labels/train: 2 label files (b.txt, gone.txt) without an image of this name",
     ]
 
 
@@ -119,6 +119,7 @@ def test_a_file_name_that_is_not_text(data: Path, tmp_path: Path) -> None:
     image.rename(os.fsdecode(bytes(image.parent) + b"/\xff.png"))
     with pytest.raises(InputError, match=r"file name that is not Unicode text: .*; rename it$"):
         converted(data, tmp_path)
+    assert len(open_dataset(data).fingerprint("train")) == 64
 
 
 @pytest.mark.parametrize(

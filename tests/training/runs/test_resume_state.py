@@ -105,7 +105,7 @@ def test_before_the_first_state_there_is_nothing_to_go_on_from(
     with pytest.raises(ConfigError) as raised:
         train(replace(config, resume=True))
     assert str(raised.value) == (
-        f"{config.out}: cannot be resumed: no weights/state.pt; delete it and start again"
+        f"{config.out}: cannot be resumed: no weights/state.pt; start again with --force"
     )
 
 

@@ -17,6 +17,12 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from reprlib import Repr
+
+MOST_CHARACTERS = 60
+"""Longest text of a file that a message quotes in full."""
+MOST_WORDS = 5
+"""Longest list of unknown words that a message shows in full."""
 
 
 class OmrError(Exception):
@@ -59,6 +65,25 @@ class MissingExtraError(OmrError):
     """An optional dependency that is not installed."""
 
 
+def shortened(text: str) -> str:
+    """Return a text from a file for a message: on one line, printable, and not too long."""
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[: MOST_CHARACTERS - 3]}..."
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def shown(value: object) -> str:
+    """Return a value from a file for a message, like ``repr``, but not too long."""
+    limited = Repr()
+    limited.maxlevel, limited.maxstring, limited.maxother = 2, MOST_CHARACTERS, MOST_CHARACTERS
+    return shortened(limited.repr(value))
+
+
+def listed(words: Iterable[str]) -> str:
+    """List words from a file, each shortened, and count those beyond the first few."""
+    return short_list([shortened(word) for word in words], MOST_WORDS)
+
+
 def short_list(names: Sequence[str], most: int) -> str:
     """List the first ``most`` names and count the rest: ``a, b and 3 more``."""
     return ", ".join(names[:most]) + and_more(names, most)
@@ -73,15 +98,16 @@ def with_nearest(names: Iterable[str], known: Iterable[str]) -> str:
     """List unknown names, each with the most similar known name.
 
     Args:
-        names: Unknown names; sorted, and each is listed once.
+        names: Unknown names; the first ones in alphabetical order are listed, the rest is counted.
         known: Valid names.
 
     Returns:
         For example ``flag8th (did you mean flag8thUp?), xyz``.
     """
     choices = sorted(set(known))
-    listed = []
-    for name in sorted(set(names)):
-        matches = get_close_matches(name, choices, n=1, cutoff=0.6)
-        listed.append(f"{name} (did you mean {matches[0]}?)" if matches else name)
-    return ", ".join(listed)
+    described = []
+    unknown = sorted(set(names))
+    for name in unknown[:MOST_WORDS]:
+        matches = get_close_matches(name[:MOST_CHARACTERS], choices, n=1, cutoff=0.6)
+        described.append(shortened(name) + (f" (did you mean {matches[0]}?)" if matches else ""))
+    return ", ".join(described) + and_more(unknown, MOST_WORDS)

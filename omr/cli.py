@@ -6,15 +6,12 @@ torch.
 
 import logging
 import os
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
-from rich.markup import escape
 
-from class_maps import OmrError
 from converters.versions import toolkit_version
 from omr.commands.analyze_density import analyze_density
 from omr.commands.classes import app as classes
@@ -27,6 +24,7 @@ from omr.commands.heads import app as heads
 from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
+from omr.failures import CommandGroup, prepare_streams, reported_failures
 from omr.help_layout import HelpCommand, HelpGroup
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -54,7 +52,7 @@ def _help(command: Callable[..., None] | None) -> str:
     return "\n\n".join(paragraphs)
 
 
-app = typer.Typer(cls=HelpGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 for _name, _group in GROUPS.items():
@@ -103,8 +101,6 @@ def wait_without_spinning() -> None:
 def main() -> None:
     """Run the command; print user errors as one line with exit status 1, without traceback."""
     wait_without_spinning()
-    try:
+    prepare_streams()
+    with reported_failures():
         app()
-    except OmrError as error:
-        err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(1)

@@ -1,5 +1,6 @@
 """Terminal output: results go to stdout, progress and messages to stderr."""
 
+import codecs
 import contextlib
 import json
 import re
@@ -202,5 +203,6 @@ def _wrapped(text: str, to: Console) -> str:
 
 def print_json(result: Mapping[str, object]) -> None:
     """Print a result as JSON, the only output on stdout."""
-    json.dump(result, sys.stdout, indent=1, ensure_ascii=False)
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    json.dump(result, sys.stdout, indent=1, ensure_ascii=not is_utf8)
     sys.stdout.write("\n")

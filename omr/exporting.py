@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from class_maps import ConfigError
+from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from training.export.onnx import export_onnx
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
@@ -57,7 +58,11 @@ def export_model(
     trained = open_weights(weights, trust=trust)
     side = imgsz or trained.imgsz or DEFAULT_IMGSZ
     _check_imgsz(side, int(trained.model.stride.max()))
-    _write(trained, out, export_format, side)
+    with output_files(out, force=force) as (part,):
+        if export_format == "onnx":
+            export_onnx(trained.model, part, imgsz=side, metadata=_metadata(trained))
+        else:
+            write_pickle(trained.model, part, trained.training)
     return ExportResult(names=trained.names, imgsz=side, imgsz_of_training=trained.imgsz)
 
 
@@ -77,17 +82,6 @@ def _check_imgsz(imgsz: int, largest_stride: int) -> None:
         multiple = -(-imgsz // largest_stride) * largest_stride
         reason = f"must be a multiple of {largest_stride}; use {multiple}"
         raise ConfigError(reason, option="--imgsz", value=imgsz)
-
-
-def _write(weights: Weights, out: Path, export_format: ExportFormat, imgsz: int) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if export_format == "onnx":
-            export_onnx(weights.model, out, imgsz=imgsz, metadata=_metadata(weights))
-        else:
-            write_pickle(weights.model, out, weights.training)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 def _metadata(weights: Weights) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from class_maps import ConfigError, InputError
+from converters.formats.data_yaml import DATA_YAML
 from converters.formats.yolo import open_dataset
 from omr.tracking import TrackPages, untracked
 from training.grouping.conflicts import Conflicts, read_confusion, read_pairs
@@ -85,10 +86,12 @@ def suggest_heads(
             not be overwritten.
         InputError: A file cannot be read, or the training images have no symbols.
     """
+    files = conflict_files or ConflictFiles()
     if out:
-        check_free(out, force=force)
+        inputs = filter(None, (data / DATA_YAML, files.pairs, files.confusion))
+        check_free(out, force=force, inputs=inputs)
     dataset = open_dataset(data)
-    conflicts = (conflict_files or ConflictFiles()).read(dataset.names)
+    conflicts = files.read(dataset.names)
     check(dataset.names, imgsz, options, conflicts)
     pages = track(dataset.pages("train"), len(dataset.image_paths("train")))
     symbols = symbols_of(pages, len(dataset.names), imgsz)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from converters.files.atomic_files import output_files
 from eval.html import svg
 from eval.html.page import render
 
@@ -29,7 +30,8 @@ def write_lr_plot(result: "RangeTest", file: Path) -> None:
         f"{result.rates[0]:g} to {result.rates[-1]:.2g}"
     )
     plot = svg.picture("plot-losses", label, HEIGHT, _shapes(result))
-    file.write_text(render("lr_plot.html.j2", plot=plot), "utf-8")
+    with output_files(file, force=True) as (part,):
+        part.write_text(render("lr_plot.html.j2", plot=plot), "utf-8")
 
 
 def _shapes(result: "RangeTest") -> list[Markup]:

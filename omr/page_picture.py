@@ -9,6 +9,7 @@ import numpy as np
 
 from class_maps import ConfigError, InputError, with_nearest
 from converters import images
+from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.find_page import FoundPage
 from converters.page import Page
@@ -69,8 +70,8 @@ def draw_page(
     picture = annotated_page(
         pixels, page, chosen.names, scale=scale, texts=options.names, caption=caption
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    images.write(picture.pixels, out)
+    with output_files(out, force=force) as (part,):
+        images.write(picture.pixels, part)
     return _description(chosen, page, picture, out) | {"scale": scale}
 
 

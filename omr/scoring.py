@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from class_maps import ConfigError, with_nearest
+from class_maps import ConfigError, InputError, with_nearest
 from converters import images
+from converters.files.atomic_files import output_files
 from converters.files.hashes import short_hashes
 from converters.files.overwriting import check_files
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo import YoloDataset, open_dataset
 from converters.manifest import read_manifest
 from converters.page import Page
 from eval.metrics.coco import MAX_CONF, evaluate
@@ -28,7 +29,7 @@ from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
-from training.models.training_record import Preparation, preparation
+from training.models.training_record import Preparation, TrainingRecord, preparation
 from training.predict.detector import predict
 from training.predict.max_det import suggested_max_det
 
@@ -43,10 +44,8 @@ class ScoringResult:
     """Metrics of a model on one split, with the settings that they were computed with."""
 
     split: str
-    n_trained_on: int
-    """Images of this split that the model is known to have been trained on."""
-    first_trained_on: str | None
-    """Name of the first of these images."""
+    trained_on: tuple[str, ...]
+    """Names of the images of this split that the model is known to have been trained on."""
     training_is_known: bool
     """Whether the weights record all of their training images."""
     differences: tuple[str, ...]
@@ -70,8 +69,8 @@ class ScoringResult:
         """Return nested dicts, lists and numbers, the report's fields on the top level."""
         return {
             "split": self.split,
-            "n_trained_on": self.n_trained_on,
-            "first_trained_on": self.first_trained_on,
+            "n_trained_on": len(self.trained_on),
+            "first_trained_on": next(iter(self.trained_on), None),
             "training_is_known": self.training_is_known,
             "differences": list(self.differences),
             "imgsz": self.imgsz,
@@ -146,8 +145,6 @@ def score_model(
     truths = list(dataset.pages(split))
     folder = dataset.splits[split]
     files = [folder / truth.image for truth in truths]
-    training = trained.training
-    is_trained_on = training.contains(short_hashes(files)) if training else np.zeros(0, bool)
     predict_pages = partial(
         predict,
         trained.model,
@@ -160,10 +157,9 @@ def score_model(
     predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
     result = ScoringResult(
         split=split,
-        n_trained_on=int(is_trained_on.sum()),
-        first_trained_on=str(truths[is_trained_on.argmax()].image) if is_trained_on.any() else None,
-        training_is_known=training is not None and training.is_complete,
-        differences=_differences(trained, side, preparation(read_manifest(dataset.root))),
+        trained_on=_trained_on(trained.training, files, truths),
+        training_is_known=trained.training is not None and trained.training.is_complete,
+        differences=_differences(trained, side, _preparation(dataset)),
         imgsz=side,
         conf=conf,
         max_det=predictions.max_det,
@@ -173,7 +169,8 @@ def score_model(
         report=evaluate(truths, predictions.pages, dataset.names),
     )
     if out is not None:
-        _write(out, result, compare(folder, truths, predictions.pages, dataset.names))
+        contact_sheet = compare(folder, truths, predictions.pages, dataset.names)
+        _write(out, result, contact_sheet, force=force)
     return result
 
 
@@ -229,7 +226,7 @@ def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
         reason = f"expected a number from 0 to {MAX_CONF:g}"
         raise ConfigError(reason, option="--conf", value=f"{conf:g}")
     if conf > MAX_CONF:
-        reason = "too high, average precision also needs predictions of low confidence"
+        reason = "too high, average precision also needs low-confidence predictions"
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
     if out is not None:
         check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
@@ -254,6 +251,24 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
         raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
 
 
+def _trained_on(
+    training: TrainingRecord | None, files: Sequence[Path], truths: Sequence[Page]
+) -> tuple[str, ...]:
+    """Return the names of the images that a model is known to have been trained on."""
+    if training is None:
+        return ()
+    pairs = zip(truths, training.contains(short_hashes(files)).tolist(), strict=True)
+    return tuple(str(truth.image) for truth, is_trained_on in pairs if is_trained_on)
+
+
+def _preparation(dataset: YoloDataset) -> Preparation | None:
+    """Return how a data set was prepared; None if that is unknown."""
+    try:
+        return preparation(read_manifest(dataset.root))
+    except InputError:  # a file of another program
+        return None
+
+
 def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple[str, ...]:
     """List the settings and data preparation that differ from those in training."""
     size = [f"imgsz {imgsz} px ({weights.imgsz} px in training)"]
@@ -263,8 +278,8 @@ def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple
     )
 
 
-def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    report = json.dumps(result.to_json(), indent=1) + "\n"
-    (out / REPORT_FILE).write_text(report, encoding="utf-8")
-    images.write(contact_sheet, out / CONTACT_SHEET_FILE)
+def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels, *, force: bool) -> None:
+    with output_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force) as parts:
+        report, sheet = parts
+        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+        images.write(contact_sheet, sheet)

@@ -1,7 +1,6 @@
-"""Checks before a training run writes anything: configuration, inputs, and run folder."""
+"""Checks before a training run writes anything: configuration and inputs."""
 
 import importlib.util
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
-from converters.files.overwriting import check_folder, is_free
 from settings.training import STRIDE, AssignerName
-from training.config import CONFIG_FILE, TrainConfig
+from training.config import TrainConfig
 from training.data.image_files import check_images
 from training.data.label_files import no_symbols
 from training.engine.freezing import check_freezing
@@ -192,22 +190,3 @@ def _check_last_batch(config: TrainConfig, n_images: int) -> None:
             f"--imgsz {config.imgsz}: too small for a last batch of one image; use {2 * STRIDE}, "
             "or another --batch"
         )
-
-
-def make_room(config: TrainConfig, *, force: bool) -> None:
-    """Check that the run folder is free, and remove the run in it if it may be replaced.
-
-    Raises:
-        ConfigError: The folder exists and may not be replaced, or contains inputs of the training
-            run.
-    """
-    out = config.out
-    files = (Path(file) for file in (config.model, config.weights, config.heads) if file)
-    inputs = (config.data, *config.joint, *files)
-    check_folder(out, marker=CONFIG_FILE, force=force, inputs=inputs, resumable=True)
-    if is_free(out):
-        return
-    for old in out.iterdir():
-        if old.name != CONFIG_FILE:  # removed last, so that an interrupted removal can be repeated
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    shutil.rmtree(out)

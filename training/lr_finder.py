@@ -25,6 +25,7 @@ import torch
 from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
+from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
@@ -129,8 +130,9 @@ def find_rate(
             for loader in (trainer.train_loader, trainer.test_loader):
                 if hasattr(loader, "close"):  # not in the oldest Ultralytics
                     loader.close()
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / RESULT_FILE).write_text(json.dumps(result.to_json(), indent=1), "utf-8")
+    check_files(*files, force=force, exclusive=True)  # again, after minutes
+    with output_files(files[0], force=force) as (part,):
+        part.write_text(json.dumps(result.to_json(), indent=1), "utf-8")
     return result
 
 

@@ -10,7 +10,6 @@ loop runs and calls back the methods of ``OmrTrainer``: loss and assigner are cr
 
 import contextlib
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError
-from training.checks import check_inputs, check_machine, make_room, notes_of
+from training.checks import check_inputs, check_machine, notes_of
 from training.config import TrainConfig, save_config
 from training.data.label_files import LabelCounts
 from training.engine.callbacks import set_record
@@ -37,7 +36,8 @@ from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
 from training.runs.provenance import check_same_data, record_of, write_images, write_record
 from training.runs.resume_state import reason
-from training.runs.resumption import resumed_config
+from training.runs.resumption import interruption, resumed_config
+from training.runs.run_folder import RunFolder, locked_run, remove_start
 from training.runtime.distributed import is_first
 
 
@@ -70,7 +70,11 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, *, force: bool = False, make_display: MakeDisplay | None = None
+    config: TrainConfig,
+    *,
+    force: bool = False,
+    config_file: Path | None = None,
+    make_display: MakeDisplay | None = None,
 ) -> TrainResult:
     """Train a detector, or resume an interrupted run.
 
@@ -78,6 +82,7 @@ def train(
         config: Configuration; with ``resume`` only ``data``, ``joint``, ``out``, ``device`` and
             ``workers`` are used, and the rest is read from the run folder.
         force: Whether to replace a run in ``out``.
+        config_file: File that the configuration was read from; never deleted.
         make_display: Builds the display of the progress; None to show nothing but warnings.
 
     Returns:
@@ -89,7 +94,18 @@ def train(
             the loss stays non-finite.
         InputError: A data set or the weights cannot be read, or do not match.
         MissingExtraError: Several devices or TensorBoard need a package that is not installed.
+        KeyboardInterrupt: The user stopped the run; the message tells what was kept.
     """
+    if not is_first():
+        return _train(config, None, make_display)
+    with locked_run(config, force=force, config_file=config_file) as folder:
+        return _train(config, folder, make_display)
+
+
+def _train(
+    config: TrainConfig, folder: RunFolder | None, make_display: MakeDisplay | None
+) -> TrainResult:
+    """Train or resume; ``folder`` is the locked run folder, None in all processes but the first."""
     begin = time.monotonic()
     if config.resume:
         config = resumed_config(config)
@@ -99,8 +115,10 @@ def train(
     record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
         check_same_data(config.out, record)
-    elif is_first():  # after all checks
-        make_room(config, force=force)
+    elif folder:  # after all checks
+        folder.clear(
+            Path(file) for file in inputs.image_labels("train") | inputs.image_labels("val")
+        )
     labels, sources, unlabelled = inputs.counts, inputs.counts_by_folder, inputs.data.unlabelled()
     with _clean_up_failed_start(config):
         if is_first():
@@ -211,7 +229,10 @@ def _clean_up_failed_start(config: TrainConfig) -> Iterator[None]:
     except BaseException as error:
         last = config.out / "weights" / "last.pt"
         if is_first() and not config.resume and not last.is_file():
-            shutil.rmtree(config.out, ignore_errors=True)
+            remove_start(config.out)
+        if isinstance(error, KeyboardInterrupt):
+            message = interruption(config) if is_first() else ""
+            raise KeyboardInterrupt(message) from None
         if isinstance(error, OSError):
             raise ConfigError(f"{error.filename or config.out}: {reason(error)}") from error
         if isinstance(error, subprocess.CalledProcessError):

@@ -18,7 +18,8 @@ from converters.engraving import annotations, child, music_files, raster, score_
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.pieces import Piece, number_pieces
 from converters.engraving.score_files import ScoreFiles
-from converters.files.atomic_folder import MANIFEST, atomic_folder, check_target
+from converters.files.atomic_folder import MANIFEST, atomic_folder
+from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
 from converters.versions import TOOLKIT, installed_versions
@@ -167,12 +168,12 @@ def engrave(
         OmrError: An option or input is invalid, or writing failed.
     """
     inputs = () if options.scores in (GENERATED, CHORALES) else (Path(options.scores),)
-    check_target(target, force=force, inputs=inputs)
-    warm_up(workers, "converters.engraving.dataset")
-    pieces = _read_pieces(options.scores, workers)
-    pools = _pools(pieces.usable, options)
-    workers = min(workers, options.pages)
-    with atomic_folder(target, force=force) as folder:
+    with atomic_folder(target, force=force, inputs=inputs) as folder:
+        warm_up(workers, "converters.engraving.dataset")
+        pieces = _read_pieces(options.scores, workers)
+        check_inputs(target, (piece.path for piece in pieces.usable if piece.path))
+        pools = _pools(pieces.usable, options)
+        workers = min(workers, options.pages)
         (folder / IMAGES).mkdir()
         if options.segmentation:
             (folder / SEGMENTATION).mkdir()

@@ -1,96 +1,157 @@
 """Atomic writing of folders: a folder appears complete or not at all."""
 
 import contextlib
-import fcntl
+import errno
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 from class_maps import ConfigError, OmrError
-from converters.files.overwriting import check_folder
+from converters.files.output_lock import locked_path
+from converters.files.overwriting import Contents, added, check_folder, contents
 
 MANIFEST = "manifest.json"
 """File in every folder created by omr; folders without it are never replaced."""
+OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+"""Errors of renaming a folder if its new name is that of a file or of a folder with content."""
+CREATED, CHANGED = "was created while omr was working", "changed while omr was working"
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    target: Path, *, force: bool = False, inputs: Iterable[Path] = ()
+) -> Iterator[Path]:
     """Yield an empty folder to fill, which is renamed to ``target`` if the block succeeds.
 
-    The temporary folder ``.NAME.partial`` is in the same folder as ``target``. A process that is
-    killed leaves it behind; the next one with the same target removes it.
+    The temporary folder ``.NAME.partial-HEX`` is in the same folder as ``target``, whose links are
+    followed. A process that is killed leaves it behind; the next one with the same target removes
+    it. Only what ``target`` contained when the block began is replaced: if it contains anything
+    else when the block ends, it is kept and the new folder gets another name.
 
     Args:
-        target: Folder to create.
+        target: Folder to create; locked during the block.
         force: Whether to replace ``target`` if omr created it.
-
-    Raises:
-        ConfigError: ``target`` must not be replaced, or another process is writing it.
-        OmrError: The disk is full, or the folder cannot be written.
-    """
-    check_target(target, force=force)
-    created = [folder for folder in target.absolute().parents if not folder.exists()]
-    partial = target.parent / f".{target.name}.partial"
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        with _locked(partial, target):
-            try:
-                for leftover in partial.iterdir():
-                    _remove(leftover)
-                yield partial
-                _swap(partial, target)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    for folder in created:
-                        folder.rmdir()
-                raise
-    except OSError as error:
-        path, reason = error.filename or target, error.strerror or error
-        raise OmrError(f"{path}: {reason}; nothing was written to {target}") from error
-
-
-def check_target(target: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
-    """Check that ``target`` can become a folder written by :func:`atomic_folder`.
-
-    Args:
-        target: Folder to create.
-        force: Whether the user allows replacing an existing folder that contains a manifest.
         inputs: Files and folders that must not be inside ``target``.
 
     Raises:
-        ConfigError: ``target`` must not be replaced, see :func:`check_folder`, or is the current
-            folder.
+        ConfigError: ``target`` must not be replaced, or another omr process is writing it.
+        OmrError: The disk is full, the folder cannot be written, or ``target`` has changed.
+        KeyboardInterrupt: The user stopped the block; the message tells that nothing was written.
     """
-    if target.resolve() == Path.cwd():
+    inputs = tuple(inputs)
+    real = Path(os.path.realpath(target))
+    _check_target(target, real, force=force, inputs=inputs)
+    with locked_path(target, real, option="OUT"):
+        try:
+            _clean_up_killed(real)
+            _check_target(target, real, force=force, inputs=inputs)
+            before = contents(real)
+            with _partial(real) as partial:
+                yield partial
+                _swap(partial, real, before, target)
+        except OSError as error:
+            path, reason = error.filename or target, error.strerror or error
+            raise OmrError(f"{path}: {reason}; nothing was written to {target}") from error
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{target}: interrupted; nothing was written") from None
+        _remove_old(_aside(real), target)
+
+
+def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Path]) -> None:
+    """Check that a folder, which may be a link to ``real``, can be replaced."""
+    if Path.cwd().is_relative_to(real):
+        relation = "is" if Path.cwd() == real else "contains"
         raise ConfigError(
-            f"{target}: is the current folder, which cannot be replaced; choose another folder"
+            f"{target}: {relation} the current folder, which cannot be replaced; choose another "
+            "folder"
         )
     check_folder(target, marker=MANIFEST, force=force, inputs=inputs)
+    if real.is_mount():
+        raise ConfigError(
+            f"{target}: is a mount point, which cannot be replaced; choose a folder inside it"
+        )
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, target: Path) -> Iterator[None]:
-    """Lock ``folder`` for this process; the system releases the lock when the process ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _partial(real: Path) -> Iterator[Path]:
+    """Create a temporary folder, and remove it unless it was renamed."""
+    # No name is used twice, because worker processes may outlive a killed process by a second.
+    partial = real.with_name(f".{real.name}.partial-{secrets.token_hex(4)}")
+    partial.mkdir()
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{target}: is being written by another process") from None
-        yield
+        yield partial
     finally:
-        os.close(descriptor)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _swap(partial: Path, target: Path) -> None:
-    old = target.parent / f".{target.name}.replaced"
-    _remove(old)
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
-    _remove(old)
+def _aside(real: Path) -> Path:
+    """Return the name that an old folder has while it is replaced."""
+    return real.with_name(f".{real.name}.replaced")
+
+
+def _clean_up_killed(real: Path) -> None:
+    """Restore an old folder that a killed process set aside, and remove temporary folders."""
+    _put_back(real)
+    _remove(_aside(real))
+    leftover = re.compile(rf"\.{re.escape(real.name)}\.partial-[0-9a-f]{{8}}")
+    for path in real.parent.iterdir():
+        if leftover.fullmatch(path.name):
+            _remove(path)
+
+
+def _swap(partial: Path, real: Path, before: Contents, target: Path) -> None:
+    """Set the old folder aside and rename the new one; nothing is replaced that was not checked.
+
+    Args:
+        partial: New folder.
+        real: Its final path.
+        before: Contents of the old folder when it was checked.
+        target: Path for error messages.
+
+    Raises:
+        OmrError: The final path is occupied; the new folder got another name.
+    """
+    try:
+        if before and real.exists():
+            real.rename(_aside(real))
+            if new := added(_aside(real), before):
+                raise _kept(partial, real, target, f"{CHANGED} ({new})")
+        partial.rename(real)
+    except OSError as error:
+        problem = CREATED if error.errno in OCCUPIED else f"{error.strerror}"
+        raise _kept(partial, real, target, problem) from error
+    finally:
+        _put_back(real)
+
+
+def _kept(partial: Path, real: Path, target: Path, problem: str) -> OmrError:
+    """Give a new folder another name, and return the error that tells it."""
+    names = (f"{real.name}.new{number or ''}" for number in count())
+    kept = next(path for path in map(real.with_name, names) if not os.path.lexists(path))
+    partial.rename(kept)
+    return OmrError(f"{target}: {problem}, so it was not replaced; the result is in {kept}")
+
+
+def _put_back(real: Path) -> None:
+    """Give the old folder its name again, unless there is a new one."""
+    if _aside(real).exists() and not os.path.lexists(real):
+        _aside(real).rename(real)
+
+
+def _remove_old(aside: Path, target: Path) -> None:
+    """Remove the old folder once it was replaced."""
+    try:
+        _remove(aside)
+    except (OSError, KeyboardInterrupt) as error:
+        kind = OmrError if isinstance(error, OSError) else KeyboardInterrupt
+        raise kind(
+            f"{aside}: the old folder could not be removed; {target} is complete, remove the old "
+            "one yourself"
+        ) from error
 
 
 def _remove(path: Path) -> None:

@@ -4,10 +4,19 @@ Every command calls these checks before its work starts, so that no time is wast
 refused.
 """
 
+import os
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
-from class_maps import ConfigError
+from class_maps import ConfigError, short_list
+from converters.files.output_lock import LOCK, check_unlocked
+
+Contents: TypeAlias = frozenset[tuple[str, int, int]]
+"""Path, inode and time of change of each file, in nanoseconds; of a folder only the path."""
+MOST_NAMES = 3
+"""Most names that a message lists."""
 
 
 def check_folder(
@@ -30,29 +39,71 @@ def check_folder(
         resumable: Whether the error message mentions ``--resume``.
 
     Raises:
-        ConfigError: The folder must not be replaced, or cannot be read.
+        ConfigError: The folder must not be replaced, cannot be read, or another omr process is
+            writing to an output inside it.
     """
     try:
-        if is_free(folder):
-            return
+        replaces = not is_free(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
-    if not force:
+    if replaces and not force:
         choices = "--force to replace it, or --resume to continue" if resumable else ""
         raise ConfigError(
             f"{folder}: already exists; choose another folder, "
             f"{choices or 'or use --force to replace it'}"
         )
-    if not (folder / marker).is_file():
+    if replaces and not (folder / marker).is_file():
         raise ConfigError(
             f"{folder}: contains no {marker}, so omr did not create it and will not replace it; "
             "choose another folder"
         )
+    check_inputs(folder, inputs)
+    check_unlocked(folder)
+
+
+def check_inputs(folder: Path, inputs: Iterable[Path]) -> None:
+    """Check that replacing a folder removes none of the files that are still needed.
+
+    Args:
+        folder: Output folder.
+        inputs: Files and folders, 100,000 of them in a second; those that do not exist are ignored.
+
+    Raises:
+        ConfigError: One of them is inside ``folder``, possibly by a link.
+    """
+    if is_free(folder):
+        return
+    root, resolved = folder.resolve(), cache(Path.resolve)
     for path in inputs:
-        if path.exists() and is_inside(path, folder):
+        is_plain = path.is_file() and not path.is_symlink()
+        real = resolved(path.parent) / path.name if is_plain else path.resolve()
+        if real.is_relative_to(root) and path.exists():
             raise ConfigError(
                 f"{path}: is inside {folder}, which would be replaced; choose another output folder"
             )
+
+
+def contents(folder: Path) -> Contents:
+    """List the contents of a folder; empty if it does not exist."""
+    found: set[tuple[str, int, int]] = set()
+    for parent, folders, files in os.walk(folder):
+        inner = Path(parent).relative_to(folder)
+        found.update((f"{inner / name}", 0, 0) for name in folders)
+        for name in files:
+            stat = Path(parent, name).lstat()
+            found.add((f"{inner / name}", stat.st_ino, stat.st_mtime_ns))
+    return frozenset(found)
+
+
+def added(folder: Path, before: Contents) -> str:
+    """List what was added to a folder or changed in it; empty if nothing was.
+
+    Args:
+        folder: Output folder.
+        before: Its contents when it was checked.
+    """
+    names = sorted(name for name, *_ in contents(folder) - before if name != LOCK)
+    return short_list(names, MOST_NAMES)
 
 
 def check_files(
@@ -67,15 +118,20 @@ def check_files(
         exclusive: Refuse a folder that contains other files.
 
     Raises:
-        ConfigError: A file must not be replaced, or the folder contains other files.
+        ConfigError: A file must not be replaced, one of the paths is a folder or a device, or the
+            folder contains other files.
     """
     folder, existing = files[0].parent, [file for file in files if file.exists()]
+    for file in existing:
+        if not file.is_file():
+            raise ConfigError(f"{file}: is not a regular file; choose another file")
     for path in inputs:
         if path.exists() and any(file.samefile(path) for file in existing):
             raise ConfigError(f"{path}: is an input and will not be replaced; choose another file")
     if exclusive and not is_free(folder):
         names = [file.name for file in files]
-        if not folder.is_dir() or any(entry.name not in names for entry in folder.iterdir()):
+        allowed = {*names, LOCK}
+        if not folder.is_dir() or any(entry.name not in allowed for entry in folder.iterdir()):
             raise ConfigError(
                 f"{folder}: contains files other than {' and '.join(names)}; choose another folder"
             )
@@ -93,10 +149,13 @@ def _existing_message(folder: Path, files: Sequence[Path], existing: Sequence[Pa
 
 
 def is_free(folder: Path) -> bool:
-    """Check whether a folder does not exist or is empty, so that writing it destroys nothing."""
+    """Check whether a folder does not exist or is empty, so that writing it destroys nothing.
+
+    Links are followed, and a lock does not count as content.
+    """
     if folder.is_dir():
-        return not any(folder.iterdir())
-    return not folder.exists() and not folder.is_symlink()
+        return all(entry.name == LOCK for entry in folder.iterdir())
+    return not os.path.lexists(os.path.realpath(folder))
 
 
 def is_inside(path: Path, folder: Path) -> bool:

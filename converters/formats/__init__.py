@@ -32,6 +32,10 @@ class AnnotationSource(Protocol):
         """Folder that image names are relative to."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """Remarks on what was assumed or skipped."""
+
+    @property
     def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
         """Width and height of each image in pixels."""
 
@@ -74,8 +78,9 @@ class Format(NamedTuple):
     name: str
     recognises: Callable[[Path], bool]
     """Check whether a file or folder has this format; raises an InputError if it is damaged."""
-    open: Callable[[Path], Sequence[AnnotationSource]]
-    """Open a file or folder: one source per annotation file or split, possibly none."""
+    open: Callable[[Path, Path | None], Sequence[AnnotationSource]]
+    """Open a file or folder: one source per annotation file or split, possibly none. The second
+    path is the image folder, for annotation files that do not specify it."""
 
 
 class AnnotationWriter(Protocol):

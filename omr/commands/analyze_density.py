@@ -46,7 +46,7 @@ def analyze_density(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="HTML report to write, with plots and figures for all classes.", dir_okay=False
+            help="HTML report to write, with plots and statistics for all classes.", dir_okay=False
         ),
     ] = None,
     measure: Annotated[
@@ -56,6 +56,9 @@ def analyze_density(
             help="Run real training steps on this machine and compare their memory use with the "
             "prediction.",
         ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file at --report.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +77,8 @@ def analyze_density(
     config = _config(context)
     batch = config.batch
     names = [name.strip() for name in wanted.split(",") if name.strip()]
-    if report and not report.parent.is_dir():
-        raise ConfigError(f"{report.parent}: no such folder; create it, or choose another --report")
+    if report:
+        _check_report(report, context, force=force)
     analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
     if analysis.config.batch < batch:
         note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
@@ -86,7 +89,7 @@ def analyze_density(
     if measure:
         plain["measured"] = show_measured_step(analysis.spec, to=to)
     if report:
-        _write(density, report)
+        _write(density, report, force=force)
     if as_json:
         print_json(plain)
     if analysis.problem:
@@ -113,11 +116,20 @@ def _config(context: typer.Context) -> "TrainConfig":
     return TrainConfig(**with_recorded_imgsz(values))
 
 
-def _write(density: "DensityReport", file: Path) -> None:
+def _check_report(report: Path, context: typer.Context, *, force: bool) -> None:
+    """Check that the report can be written, and is not a file that the analysis reads."""
+    from converters.files.overwriting import check_files
+
+    if not report.parent.is_dir():
+        raise ConfigError(f"{report.parent}: no such folder; create it, or choose another --report")
+    read = (context.params[name] for name in ("model", "heads", "config"))
+    check_files(report, force=force, inputs=[Path(file) for file in read if file])
+
+
+def _write(density: "DensityReport", file: Path, *, force: bool) -> None:
+    from converters.files.atomic_files import output_files
     from eval.reports.density import write_density_report
 
-    try:
-        write_density_report(density, file)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+    with output_files(file, force=force) as (part,):
+        write_density_report(density, part)
     say_written(file, "plots and all classes")

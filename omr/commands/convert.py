@@ -25,6 +25,13 @@ def convert(
             show_default="detected",
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the images that the JSON files name.",
+            show_default="searched next to them",
+        ),
+    ] = None,
     annotation_set: Annotated[
         str | None,
         typer.Option(help="Annotation set to read.", show_default="as in the class map"),
@@ -33,7 +40,7 @@ def convert(
         list[str] | None,
         typer.Option(
             "--format",
-            help="Output format: yolo, coco or parquet; can be repeated.",
+            help="Output format: yolo, coco or parquet; can be repeated, or a list: yolo,coco.",
             metavar="<name>",
             show_default="yolo",
         ),
@@ -61,7 +68,8 @@ def convert(
     scale: Annotated[
         str,
         typer.Option(
-            help="Scale of the pages: native, or staff-space:PX for a staff space of PX pixels."
+            help="Scale of the pages: native, or staff-space:PX, at which adjacent staff lines are "
+            "PX pixels apart."
         ),
     ] = "native",
     dedup_iou: Annotated[
@@ -127,9 +135,10 @@ def convert(
         staff_space=parse_scale(scale),
         tiles=tile_options(tile, overlap, min_visible),
     )
+    names = [name.strip() for value in formats or ["yolo"] for name in value.split(",")]
     options = conversion.ConversionOptions(
         class_map=class_maps.load(classes),
-        formats=tuple(dict.fromkeys(formats or ["yolo"])),
+        formats=tuple(dict.fromkeys(names)),
         annotation_set=annotation_set,
         preparation=preparation,
         val=val,
@@ -142,6 +151,7 @@ def convert(
         out,
         options,
         source_format=source_format,
+        images=images,
         workers=n_processes(workers),
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),

@@ -73,9 +73,9 @@ def engrave(
 ) -> None:
     """Engrave pages of music with exact labels, as a data set in the DeepScoresV2 format.
 
-    With the same options and seed, a larger data set starts with the pages of a smaller one.
-    `omr convert` reads OUT, `omr show` draws its pages with their labels, and OUT/manifest.json
-    lists the number of symbols per category.
+    With the same seed and otherwise the same options, `--pages 200` starts with the pages of
+    `--pages 100`. `omr convert` reads OUT, `omr show` draws its pages with their labels, and
+    OUT/manifest.json lists the number of symbols per category.
 
     Examples:
         omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma

@@ -35,7 +35,7 @@ def evaluate(
         typer.Option(
             help="Longer side of the network input in pixels.",
             min=1,
-            show_default="that of the training",
+            show_default="as in training",
         ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
@@ -44,8 +44,7 @@ def evaluate(
     conf: Annotated[
         float,
         typer.Option(
-            help="Confidence threshold; average precision also needs predictions of low "
-            "confidence.",
+            help="Confidence threshold; average precision also needs low-confidence predictions.",
             metavar="<float> [0<=x<=0.001]",
         ),
     ] = 0.001,
@@ -62,7 +61,7 @@ def evaluate(
     """Score a model on a data set: COCO average precision per class.
 
     Examples:
-        omr eval run/weights/best.pt data --out score
+        omr eval run/weights/best.pt data --out metrics
         omr eval run/weights/best.pt data --split train --json
     """
     from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
@@ -129,10 +128,10 @@ def _show(result: "ScoringResult", to: Console) -> None:
 
 def _show_trained_on(result: "ScoringResult", to: Console) -> None:
     n_images = result.report.n_images
-    if result.n_trained_on:
+    if result.trained_on:
         note(
-            f"{result.n_trained_on} of {n_images} images were trained on, the first is "
-            f"{result.first_trained_on}: for these, the metrics show how well the model memorised "
+            f"{len(result.trained_on)} of {n_images} images were trained on, the first is "
+            f"{result.trained_on[0]}: for these, the metrics show how well the model memorised "
             "them, not how well it generalises"
         )
     elif result.training_is_known:

@@ -54,7 +54,7 @@ def suggest(
     balance: Annotated[
         int | None,
         typer.Option(
-            help="Largest difference between the number of classes of a head and the mean over all "
+            help="Maximum number of classes by which a head may differ from the mean over all "
             "heads; hybrid only."
         ),
     ] = None,

@@ -62,8 +62,8 @@ def show(
 ) -> None:
     """Draw a page with the boxes and classes of its symbols.
 
-    Each box is outlined just outside its edges, so that no part of a symbol is hidden. It carries
-    its class name or, where there is no room, a number that the legend explains.
+    Each box is outlined just outside its edges, so that no part of a symbol is hidden. It is
+    labelled with its class name or, where there is no room, with a number that the legend explains.
 
     Examples:
         omr show ds2_dense --page 2 --out page.png

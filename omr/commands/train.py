@@ -73,8 +73,13 @@ def train(
         )
         show: Callable[..., None] = partial(show_range_test, rates, config.out)
     else:
-        result = trained = trainer.train(config, force=force, make_display=training_display)
-        show = partial(show_result, trained, config.data)
+        trained = trainer.train(
+            config,
+            force=force,
+            config_file=context.params["config"],
+            make_display=training_display,
+        )
+        result, show = trained, partial(show_result, trained, config.data)
     if not is_first():  # with torchrun, only the first process prints
         return
     show(to=results(as_json=as_json))

@@ -1,6 +1,7 @@
 """Folder of a demo: its layout, and its preparation for a new demo."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,16 +62,17 @@ class DemoFolder:
         """Summary in Markdown."""
         return self.root / "REPORT.md"
 
-    def prepare(self, *, force: bool) -> None:
+    def prepare(self, *, force: bool, inputs: Iterable[Path] = ()) -> None:
         """Make an empty folder, removing the contents of an earlier demo.
 
         Args:
             force: Replace the folder, if a demo created it.
+            inputs: Files that must not be in a replaced folder.
 
         Raises:
             ConfigError: The folder is not empty and may not be replaced.
         """
-        check_folder(self.root, marker=MARKER_FILE, force=force)
+        check_folder(self.root, marker=MARKER_FILE, force=force, inputs=inputs)
         folders = self.pages, self.data, self.shapes, self.coco, self.run
         for folder in (*folders, self.score, self.coco_score):
             shutil.rmtree(folder, ignore_errors=True)

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from class_maps import ConfigError
+from converters.files.atomic_files import output_files
 from converters.files.atomic_folder import MANIFEST
+from converters.files.output_lock import locked_folder
 from omr.demo import options as defaults
 from omr.demo.folder import DemoFolder
 from omr.demo.options import BATCH, JOINT_CLASSES, MODEL, TILE, VAL, DemoOptions
 from omr.demo.shapes import draw_shapes
 from omr.demo.source import DemoSource, engraved_source, inspect_source
+from omr.failures import InterruptedCommand
 
 RunCommand = Callable[[Sequence[str]], None]
 """Runs ``omr`` with these arguments."""
@@ -63,11 +66,22 @@ def run_demo(options: DemoOptions, run_command: RunCommand) -> DemoResult:
             not be replaced; the last demo is kept.
         InputError: The pages cannot be read.
         MissingExtraError: A package that engraving needs is not installed.
+        InterruptedCommand: The user stopped the demo.
     """
+    try:
+        with locked_folder(options.out):
+            return _run(options, run_command)
+    except (KeyboardInterrupt, InterruptedCommand):
+        raise InterruptedCommand(
+            f"{options.out}: interrupted; the finished steps are kept; start again with --force"
+        ) from None
+
+
+def _run(options: DemoOptions, run_command: RunCommand) -> DemoResult:
     folder = DemoFolder(root=options.out)
     # Before the folder is cleared: an error must not cost the last demo.
     source = _source(options, folder)
-    folder.prepare(force=options.force)
+    folder.prepare(force=options.force, inputs=_class_map_files(options.classes))
     commands = _Commands(run_command=run_command)
     if source.is_engraved:
         _engrave(commands, folder, options)
@@ -84,8 +98,15 @@ def run_demo(options: DemoOptions, run_command: RunCommand) -> DemoResult:
 
     score = read_score(folder.score)
     text = report_text(folder, source.interpretation, manifest, score, commands.lines)
-    folder.report.write_text(text, encoding="utf-8")
+    with output_files(folder.report, force=True) as (part,):
+        part.write_text(text, encoding="utf-8")
     return DemoResult(report=folder.report, text=text, split=split, score=score)
+
+
+def _class_map_files(classes: str) -> list[Path]:
+    """Return the file of a class map, unless it is the name of one."""
+    path = Path(classes)
+    return [path] if path.suffix else []
 
 
 def _source(options: DemoOptions, folder: DemoFolder) -> DemoSource:

@@ -3,8 +3,9 @@ import json
 import math
 import re
 import resource
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -269,15 +270,27 @@ def test_the_same_name_in_two_files_of_a_split(tmp_path: Path) -> None:
     )
 
 
-def test_a_held_out_page_must_not_overwrite_one_of_a_val_file(tmp_path: Path) -> None:
-    """Two splits of the source would be merged in the target."""
-    for name in ("deepscores_train.json", "deepscores_val.json"):
-        data = content(NOTE)
-        data["images"].append(data["images"][0] | {"id": 2, "filename": "b.png", "ann_ids": []})
-        write(tmp_path / "in", data, name)
-    chosen = options(val=0.5, split_by="page")
-    with pytest.raises(InputError, match="two images would be written to val/"):
-        convert(tmp_path / "in", tmp_path / "out", chosen)
+def test_a_val_split_is_kept(tmp_path: Path) -> None:
+    """Holding out more pages would mix two splits, of works or of fonts."""
+    for name in ("train", "valid"):
+        data = several_pages([f"{name}{i}.png" for i in range(3)], NOTE)
+        write(tmp_path / "in", data, f"{name}.json")
+    summary = convert(tmp_path / "in", tmp_path / "out", options(val=0.5, split_by="page"))
+    assert {s: row["pages"] for s, row in summary["splits"].items()} == {"train": 3, "val": 3}
+    assert summary["warnings"] == [
+        "--val 0.5 was not applied: the source has a val split, which was kept"
+    ]
+
+
+def test_a_split_that_only_some_names_contain(tmp_path: Path) -> None:
+    for name in ("valid.json", "rest.json"):
+        write(tmp_path / "in", content(NOTE), name)
+    with pytest.raises(InputError) as raised:
+        convert(tmp_path / "in", tmp_path / "out", options())
+    assert str(raised.value) == (
+        f"{tmp_path}/in/rest.json: no split in its name, but there is one in that of valid.json; "
+        "rename it with one of the words train, val and test"
+    )
 
 
 def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> None:
@@ -289,6 +302,68 @@ def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> 
         f"{inside}: is inside {tmp_path}/out, which would be replaced; choose another output folder"
     )
     assert (inside / "deepscores_train.json").is_file()
+
+
+def test_a_class_map_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> None:
+    convert(pages, tmp_path / "out", options())
+    own = tmp_path / "out" / "own.yaml"
+    shutil.copy(class_maps.load("harmony").path, own)
+    with pytest.raises(ConfigError) as raised:
+        convert(pages, tmp_path / "out", options(str(own)), force=True)
+    assert str(raised.value) == (
+        f"{own}: is inside {tmp_path}/out, which would be replaced; choose another output folder"
+    )
+    assert own.is_file()
+
+
+def test_images_inside_the_target_are_not_lost(tmp_path: Path) -> None:
+    """The annotations may be elsewhere, and their images only links."""
+    source = write(tmp_path / "in", content(NOTE))
+    convert(source, tmp_path / "out", options())
+    image, inside = tmp_path / "in" / "images" / PAGE, tmp_path / "out" / "original.png"
+    image.rename(inside)
+    image.symlink_to(inside)
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(image))}: is inside .*/out, which"):
+        convert(source, tmp_path / "out", options(), force=True)
+    assert inside.is_file()
+
+
+@pytest.mark.parametrize("parent", [".", ".."])
+def test_the_source_or_its_parent_is_no_target(parent: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "in", content(NOTE)).parent
+    target = source / parent
+    (target / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="which would be replaced; choose another output folder"):
+        convert(source, target, options(), force=True)
+    assert (source / "deepscores_train.json").is_file()
+
+
+def test_annotations_that_change_during_the_conversion(tmp_path: Path) -> None:
+    """The manifest would contain the hash of a file that was not read."""
+    source = write(tmp_path / "in", content(NOTE))
+
+    def edit(pages: Iterable[Any], total: int) -> Iterable[Any]:
+        for page in pages:
+            source.write_text(source.read_text() + "\n")
+            yield page
+
+    message = f"^{re.escape(str(source))}: changed while it was converted; convert it again$"
+    with pytest.raises(InputError, match=message):
+        convert(source, tmp_path / "out", options(), track=edit)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_map_that_is_deleted_during_the_conversion(tmp_path: Path) -> None:
+    source, own = write(tmp_path / "in", content(NOTE)), tmp_path / "own.yaml"
+    shutil.copy(class_maps.load("harmony").path, own)
+    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+
+    def delete(pages: Iterable[Any], total: int) -> Iterable[Any]:
+        own.unlink()
+        return pages
+
+    convert(source, tmp_path / "out", options(str(own)), track=delete)
+    assert read_manifest(tmp_path / "out").class_map.sha256 == digest
 
 
 @pytest.mark.parametrize("name", ["images/b.png", "b.png"])
@@ -339,9 +414,30 @@ def test_a_test_set_alone_is_a_warning(tmp_path: Path) -> None:
     write(tmp_path / "in", content(NOTE), "deepscores_test.json")
     summary = convert(tmp_path / "in", tmp_path / "out", options())
     assert summary["warnings"] == [
-        "no page is held out: data.yaml trains and validates on the test pages; use --val 0.1 "
-        "to hold out works"
+        "no page is held out: data.yaml trains and validates on the test pages; convert training "
+        "pages as well"
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (["lg-1-aug-a--page-1.png", "lg-2-aug-a--page-1.png"], "use --val 0.1 to hold out works"),
+        (["lg-1-aug-a--page-1.png", "lg-1-aug-a--page-2.png"], "convert pages of other works as well"),
+        (["a.png"], "convert pages of other works as well"),
+        (["a.png", "b.png"], "use --val 0.1 --split-by page to hold out pages, if each is of another work"),
+    ],
+)  # fmt: skip
+def test_the_advice_to_hold_out_pages_works(names: list[str], advice: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "in", several_pages(names, NOTE))
+    [warning] = convert(path, tmp_path / "out", options())["warnings"]
+    assert warning == (
+        f"no page is held out: data.yaml trains and validates on the train pages; {advice}"
+    )
+    if advice.startswith("use "):
+        by: Any = "page" if "page to" in advice else "work"
+        summary = convert(path, tmp_path / "held", options(val=0.1, split_by=by))
+        assert summary["splits"]["val"]["pages"] == 1
 
 
 def test_coco_output_can_be_converted(pages: Path, tmp_path: Path) -> None:
@@ -375,7 +471,7 @@ def test_boxes_beyond_the_page_are_errors_or_clipped(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{path}: annotations.a_bbox: extends beyond the page by up to 10.0 px: 1 annotation (1); "
+        f"{path}: annotations.a_bbox: extends beyond the page by up to 10 px: 1 annotation (1); "
         "use --clip to clip boxes to the page"
     )
     clip = PreparationOptions(cleaning=CleaningOptions(clip=True))
@@ -393,8 +489,9 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     image.unlink()
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
-    assert (
-        str(raised.value) == f"{image}: no such image; use --labels-only to convert without images"
+    assert str(raised.value) == (
+        f"{image}: no such image; name the folder of the images with --images, or use "
+        "--labels-only to convert without images"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 

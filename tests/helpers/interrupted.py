@@ -7,8 +7,8 @@ from training.engine.omr_trainer import OmrTrainer
 from training.trainer import train
 
 
-def interrupted(config: TrainConfig, epoch: int) -> None:
-    """Train until an epoch, counted from 0, is over and saved."""
+def interrupted(config: TrainConfig, epoch: int) -> str:
+    """Train until an epoch, counted from 0, is over and saved; return what is said then."""
     stock = OmrTrainer.save_model
 
     def die(trainer: OmrTrainer) -> bool:
@@ -19,5 +19,6 @@ def interrupted(config: TrainConfig, epoch: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmrTrainer, "save_model", die)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as raised:
             train(config)
+    return str(raised.value)

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import re
@@ -317,13 +318,30 @@ def test_settings_of_a_file(data: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_page_that_cannot_be_written(data: Path, tmp_path: Path) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("no /dev/full")
-    error = small(data, "--report", full).exception
+def test_a_page_that_cannot_be_written(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("converters.files.atomic_files._flush", full_disk)
+    file = tmp_path / "page.html"
+    error = small(data, "--report", file).exception
     assert isinstance(error, ConfigError)
-    assert str(error) == f"{full}: cannot be written: No space left on device"
+    assert str(error) == f"{file}: cannot be written: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_replaced_only_with_force(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("mine")
+    error = small(data, "--report", file).exception
+    assert (
+        str(error) == f"{file}: already exists; choose another file, or use --force to replace it"
+    )
+    assert file.read_text() == "mine"
+    assert small(data, "--report", file, "--force").exit_code == 0
+    assert file.read_text().startswith("<!doctype html>")
 
 
 def test_no_batch_has_more_images_than_there_are(data: Path) -> None:

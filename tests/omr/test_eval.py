@@ -118,6 +118,7 @@ def test_json(data: Path, predictor: Predictor) -> None:
 
 
 def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
+    predictor.training = record()
     result = run(data)
     assert result.stderr == ""
     table = re.sub(r"[\s│┃]+", " ", result.stdout)
@@ -188,7 +189,7 @@ def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: P
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
     predictor.training = record(data / "images/train/a.png")
     images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "none of the 1 images was trained on" in run(data).stderr
+    assert "none of the 1 images was trained on" in run(data).stdout
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,10 @@ def test_other_preparation_than_that_of_the_training(
         "tiles": {"size": 640, "overlap": 128},
     }  # fmt: skip
     content = {"options": options, "class_map": {"name": "harmony", "sha256": "ab"}}
-    assert json.loads(run(data, "--json").stdout)["differences"] == []  # without a manifest
+    for other in (None, "[]"):  # no manifest, and that of another program
+        if other:
+            (data / "manifest.json").write_text(other)
+        assert json.loads(run(data, "--json").stdout)["differences"] == []
     (data / "manifest.json").write_text(json.dumps(content))
     assert json.loads(run(data, "--json").stdout)["differences"] == differences
 
@@ -288,7 +292,7 @@ def assert_error(result: Result, error: Exception) -> None:
 
 def test_conf_out_of_range_is_refused(data: Path, predictor: Predictor) -> None:
     message = (
-        "--conf 0.25: too high, average precision also needs predictions of low confidence; "
+        "--conf 0.25: too high, average precision also needs low-confidence predictions; "
         "use 0.001 or less"
     )
     assert_error(run(data, "--conf", "0.25"), ConfigError(message))

@@ -50,7 +50,7 @@ def test_the_input_is_a_multiple_of_the_largest_stride(
         return
     with pytest.raises(ConfigError) as error:
         train(config)
-    assert str(error.value) == f"imgsz ({imgsz}): must be a multiple of {expected}"
+    assert str(error.value) == f"--imgsz {imgsz}: must be a multiple of {expected}"
     assert not config.out.exists()
 
 
@@ -131,5 +131,5 @@ def test_a_trained_model_is_scored_as_it_was_trained(
     moved = shutil.copytree(dataset, tmp_path / "moved")
     for file in (trained.best, trained.best.with_suffix(".safetensors")):
         result = score_model(file, moved, split=split, device="cpu")
-        assert (result.n_trained_on, result.training_is_known) == (n_trained_on, True)
+        assert (len(result.trained_on), result.training_is_known) == (n_trained_on, True)
         assert (result.imgsz, result.differences) == (96, ())

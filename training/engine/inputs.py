@@ -57,7 +57,8 @@ class TrainingInputs:
         counts = np.zeros(len(self.data.names), np.int64)
         for source, labels in zip(self.data.sources, self.labels, strict=True):
             for image in labels[split].images.values():
-                np.add.at(counts, source.labels[image.rows[:, 0].astype(np.int64)], 1)
+                own = source.labels[image.rows[:, 0].astype(np.int64)]
+                counts += np.bincount(own, minlength=len(counts))
         return counts
 
     def image_hashes(self) -> dict[str, int]:

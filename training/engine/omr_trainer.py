@@ -285,9 +285,11 @@ class OmrTrainer(DetectionTrainer):
         prefixes = "train/", "lr/"
         if not self.args.val:
             metrics = {key: value for key, value in metrics.items() if key.startswith(prefixes)}
+        size = self.csv.stat().st_size if self.csv.exists() else None
         try:
             super().save_metrics(metrics)
         except OSError as error:
+            resume_state.undo_append(self.csv, size)
             LOGGER.warning(
                 f"{self.csv}: epoch {self.epoch + 1} is missing: {resume_state.reason(error)}"
             )

@@ -54,7 +54,7 @@ def export_onnx(
     )
     model = copy.deepcopy(model).cpu()
     model.task, model.args = "detect", {"data": ""}  # paths mean nothing on other machines
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder, _quiet():
         model.pt_path = str(Path(folder) / "model.pt")  # determines the name of the new file
         written = Path(exporter(model))
         if metadata:

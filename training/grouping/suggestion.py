@@ -3,7 +3,7 @@
 Shapes: C classes, H heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from class_maps import ConfigError
+from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from training.grouping import strategies
 from training.grouping.conflicts import Conflicts
@@ -222,22 +223,25 @@ def write(suggestion: Suggestion, path: Path, *, force: bool = False) -> None:
     """
     check_free(path, force=force)
     title = f"# By {suggestion.strategy}, for a training at {suggestion.imgsz} px.\n"
-    try:
-        path.write_text(title + to_yaml(suggestion.config()), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+    with output_files(path, force=force) as (part,):
+        part.write_text(title + to_yaml(suggestion.config()), encoding="utf-8")
 
 
-def check_free(path: Path, *, force: bool) -> None:
+def check_free(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
     """Check that a head config can be written to a path.
 
+    Args:
+        path: YAML file to write.
+        force: Whether to replace an existing file.
+        inputs: Files that are never replaced because they are read.
+
     Raises:
-        ConfigError: The path does not end in ``.yaml`` or ``.yml``, or it exists and ``force`` is
-            not set.
+        ConfigError: The path does not end in ``.yaml`` or ``.yml``, is one of the inputs, or exists
+            and ``force`` is not set.
     """
     if path.suffix not in {".yaml", ".yml"}:
         raise ConfigError(f"{path}: not a YAML file; a head config ends in .yaml or .yml")
-    check_files(path, force=force)
+    check_files(path, force=force, inputs=inputs)
 
 
 def _by_strategy(

@@ -8,6 +8,7 @@ unchanged. The state of random generators is not needed, because every epoch has
 The file contains only numbers, names and tensors: ``torch.load(weights_only=True)`` reads it.
 """
 
+import contextlib
 import os
 import pickle
 import time
@@ -133,6 +134,20 @@ def cut_results(file: Path, epochs_done: int) -> None:
     kept = [row for row in rows if int(row.split(",")[0]) <= epochs_done]
     with atomic_file(file) as part:
         part.write_text("".join([head, *kept]), "utf-8")
+
+
+def undo_append(file: Path, size: int | None) -> None:
+    """Remove half a row that a full disk has left; later rows would continue it.
+
+    Args:
+        file: ``results.csv``.
+        size: Size before the row in bytes; None if there was no file.
+    """
+    with contextlib.suppress(OSError):
+        if size is None:
+            file.unlink()
+        else:
+            os.truncate(file, size)
 
 
 def reason(error: OSError) -> str:

@@ -1,6 +1,7 @@
 """Configuration of a resumed run: its own settings, with the device and workers of this call."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def resumed_config(config: TrainConfig) -> TrainConfig:
     """
     weights = config.out / "weights"
     no_state = ConfigError(
-        f"{config.out}: cannot be resumed: no weights/{STATE_FILE}; delete it and start again"
+        f"{config.out}: cannot be resumed: no weights/{STATE_FILE}; start again with --force"
     )
     if not weights.is_dir():
         raise no_state
@@ -51,6 +52,24 @@ def resumed_config(config: TrainConfig) -> TrainConfig:
         workers=config.workers,
         resume=True,
     )
+
+
+def interruption(config: TrainConfig) -> str:
+    """Describe what a run has kept when it is interrupted, and how to resume it.
+
+    Args:
+        config: Configuration of the run.
+    """
+    last = config.out / "weights" / "last.pt"
+    if not last.is_file():
+        return f"{config.out}: interrupted before the end of the first epoch; nothing was kept"
+    state = f"interrupted after epoch {_epochs_done(config.out)} of {config.epochs}"
+    if not (config.out / "weights" / STATE_FILE).is_file():
+        return f"{config.out}: {state}; to use its weights, start a new run with --model {last}"
+    device = ("--device", config.device) if config.device else ()
+    folders = config.sources().folders
+    command = ("omr", "train", *folders, "--out", config.out, "--resume", *device)
+    return f"{config.out}: {state}, which is kept; resume with: {shlex.join(map(str, command))}"
 
 
 def _check_folders(stored: TrainConfig, config: TrainConfig) -> None:

@@ -25,9 +25,6 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import nn
 
-CONFIG_FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "omr"
-"""Folder of Ultralytics' settings, separate from the user's own; YOLO_CONFIG_DIR overrides it."""
-
 # GPUs with NaN losses in half precision, from Ultralytics' own check (utils/checks.py).
 NO_AMP = re.compile(
     r"\b(GTX 16\d0|T400|T550|T600|T1000|T1200|T2000|K40m|Quadro T\d000)\b", re.IGNORECASE
@@ -38,7 +35,7 @@ def block_network() -> None:
     """Disable every network access of Ultralytics; repeated calls have no further effect."""
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(CONFIG_FOLDER))
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(_config_folder()))
     # Not at the top of the file: this import reads the environment, so that must be set first. Its
     # output must not mix with a command's result.
     plain_open = Image.open
@@ -64,6 +61,17 @@ def block_network() -> None:
             replacement.setFormatter(_MarkedFormatter())
             logger.removeHandler(handler)
             logger.addHandler(replacement)
+
+
+def _config_folder() -> Path:
+    """Return the folder of Ultralytics' settings, separate from the user's own.
+
+    A cache folder that is not absolute counts as not set.
+
+    Source: https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "omr"
 
 
 def amp_works(model: "nn.Module") -> bool:

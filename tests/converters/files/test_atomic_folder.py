@@ -1,18 +1,34 @@
 import errno
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+from lock_holder import held_by_another_process
 
 from class_maps import ConfigError, OmrError
 from converters.files.atomic_folder import atomic_folder
 
 
-def fill(target: Path, text: str = "new", *, force: bool = False) -> None:
+def nothing() -> None:
+    pass
+
+
+def fill(
+    target: Path,
+    text: str = "new",
+    *,
+    force: bool = False,
+    meanwhile: Callable[[], object] = nothing,
+) -> None:
     with atomic_folder(target, force=force) as folder:
         (folder / "manifest.json").write_text(text)
+        meanwhile()
 
 
 def break_off(target: Path, error: BaseException, *, force: bool = False) -> None:
@@ -115,18 +131,170 @@ with atomic_folder(Path(sys.argv[1])) as folder:
 """
 
 
+WAITING = """
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from converters.files.atomic_folder import atomic_folder
+with atomic_folder(Path(sys.argv[1])) as folder:
+    (folder / "manifest.json").write_text("other")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_a_killed_process_leaves_no_target_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     target = tmp_path / "out"
     assert subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False).returncode < 0
-    assert contents(tmp_path) == {".out.partial/half": "half"}
+    assert not target.exists()
+    assert len(contents(tmp_path)) == 2  # the lock and half of the folder
     fill(target)
     assert contents(tmp_path) == {"out/manifest.json": "new"}
 
 
-def test_two_writers_of_the_same_folder(tmp_path: Path) -> None:
-    message = f"{tmp_path}/out: is being written by another process"
-    with atomic_folder(tmp_path / "out") as folder:
-        (folder / "x").write_text("first")
+def test_two_processes_with_the_same_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WAITING, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "writing\n"
+        message = (
+            f"{tmp_path}/out: another omr process (pid {other.pid}) is writing here; wait for it "
+            "or choose another OUT"
+        )
         with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
             fill(tmp_path / "out")
-    assert contents(tmp_path) == {"out/x": "first"}
+        other.communicate("go on")
+    assert contents(tmp_path) == {"out/manifest.json": "other"}
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.tex").write_text("dear")
+
+
+def make_file(path: Path) -> None:
+    path.write_text("dear")
+
+
+def make_link(path: Path) -> None:
+    (path.parent / "thesis.tex").write_text("dear")
+    path.symlink_to(path.parent)
+
+
+@pytest.mark.parametrize("make", [make_folder, make_file, make_link])
+def test_what_the_user_makes_at_the_target_meanwhile_is_kept(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    target = tmp_path / "out"
+    message = (
+        f"{target}: was created while omr was working, so it was not replaced; the result is in "
+        f"{target}.new"
+    )
+    with pytest.raises(OmrError, match=f"^{re.escape(message)}$"):
+        fill(target, meanwhile=partial(make, target))
+    assert contents(tmp_path / "out.new") == {"manifest.json": "new"}
+    (tmp_path / "out.new" / "manifest.json").unlink()
+    assert list(contents(tmp_path).values()) == ["dear"]
+
+
+def test_a_file_that_is_put_into_a_folder_while_it_is_replaced_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    fill(target, "old")
+    (target / "pages").mkdir()
+    (tmp_path / "out.new").touch()
+    with pytest.raises(OmrError) as raised:
+        fill(target, force=True, meanwhile=partial(make_file, target / "pages" / "thesis.tex"))
+    assert str(raised.value) == (
+        f"{target}: changed while omr was working (pages/thesis.tex), so it was not replaced; the "
+        f"result is in {target}.new1"
+    )
+    assert contents(target) == {"manifest.json": "old", "pages/thesis.tex": "dear"}
+    assert contents(tmp_path / "out.new1") == {"manifest.json": "new"}
+
+
+def test_a_folder_that_disappears_while_it_is_replaced(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "old")
+    fill(tmp_path / "out", force=True, meanwhile=partial(shutil.rmtree, tmp_path / "out"))
+    assert contents(tmp_path) == {"out/manifest.json": "new"}
+
+
+def test_an_old_folder_that_a_killed_process_set_aside_is_restored(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "old")
+    (tmp_path / "out").rename(tmp_path / ".out.replaced")
+    with pytest.raises(ConfigError, match="already exists"):
+        fill(tmp_path / "out")
+    assert contents(tmp_path) == {"out/manifest.json": "old"}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_is_followed(is_there: bool, tmp_path: Path) -> None:
+    real, link = tmp_path / "disk" / "data", tmp_path / "out"
+    (real if is_there else real.parent).mkdir(parents=True)
+    link.symlink_to(real)
+    with atomic_folder(link) as folder:
+        assert folder.parent == real.parent  # so that renaming stays on one file system
+        (folder / "manifest.json").write_text("first")
+    fill(link, "second", force=True)
+    assert link.is_symlink()
+    assert contents(tmp_path) == {"disk/data/manifest.json": "second"}
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+    with pytest.raises(ConfigError, match="already exists"):
+        fill(tmp_path / "out")
+
+
+def test_a_mount_point_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    with pytest.raises(ConfigError, match="is a mount point, which cannot be replaced; choose a"):
+        fill(tmp_path)
+
+
+def test_the_parent_of_the_current_folder_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "out", "old")
+    (tmp_path / "out" / "images").mkdir()
+    monkeypatch.chdir(tmp_path / "out" / "images")
+    with pytest.raises(ConfigError, match=r"^\.\.: contains the current folder, which cannot be"):
+        fill(Path(".."), force=True)
+
+
+def test_an_interrupted_block_says_that_nothing_was_written(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match=r"out: interrupted; nothing was written$"):
+        break_off(tmp_path / "out", KeyboardInterrupt())
+
+
+def test_an_output_inside_a_folder_to_replace_is_not_deleted_while_it_is_written(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path / "out")
+    run = tmp_path / "out" / "run"
+    with held_by_another_process(run) as pid:
+        message = f"{run}: another omr process (pid {pid}) is writing here; wait for it or choose"
+        with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+            fill(tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from converters.files.atomic_folder import atomic_folder
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with atomic_folder(Path(sys.argv[1])) as folder:
+        (folder / "half").write_bytes(bytes(2000))
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_a_file_that_the_system_does_not_take(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "a" / "out")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    out = tmp_path / "a" / "out"
+    assert done.stdout == f"OmrError: {out}: File too large; nothing was written to {out}\n"
+    assert list(tmp_path.iterdir()) == []

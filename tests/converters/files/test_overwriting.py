@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from class_maps import ConfigError
-from converters.files.overwriting import check_files, check_folder, is_free, is_inside
+from converters.files.overwriting import check_files, check_folder, check_inputs, is_free, is_inside
 
 
 def test_missing_and_empty_folders_are_free(tmp_path: Path) -> None:
@@ -15,11 +15,38 @@ def test_missing_and_empty_folders_are_free(tmp_path: Path) -> None:
         check_files(folder / "a.txt", folder / "b.txt", force=False, exclusive=True)
 
 
-def test_a_file_and_a_broken_link_are_not_free_folders(tmp_path: Path) -> None:
+def test_links_are_followed_and_a_lock_is_no_content(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".omr.lock").touch()
     assert not is_free(tmp_path / "file")
-    assert not is_free(tmp_path / "link")
+    assert is_free(tmp_path / "link")
+    assert not is_free(tmp_path / "loop")
+    assert is_free(tmp_path / "run")
+
+
+def test_inputs_inside_a_folder_by_links(tmp_path: Path) -> None:
+    out, data = tmp_path / "out", tmp_path / "data"
+    out.mkdir()
+    data.mkdir()
+    (out / "x.png").touch()
+    (data / "y.png").touch()
+    (data / "x.png").symlink_to(out / "x.png")
+    (data / "folder").symlink_to(out)
+    check_inputs(out, [data, data / "y.png", data / "missing.png"])
+    for path in (data / "x.png", data / "folder", data / "folder" / "x.png", out):
+        with pytest.raises(ConfigError, match="^" + re.escape(f"{path}: is inside {out}, which")):
+            check_inputs(out, [data / "y.png", path])
+    (out / "x.png").unlink()
+    check_inputs(out, [data / "folder"])  # nothing is lost
+
+
+def test_folders_and_devices_are_no_output_files(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("/dev/null")):
+        with pytest.raises(ConfigError, match=f"^{path}: is not a regular file; choose another f"):
+            check_files(path, force=True)
 
 
 def test_a_folder_is_replaced_if_it_has_the_marker_and_no_input(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_process, module, trainer
+from ultralytics.models.yolo.detect import DetectionTrainer
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
@@ -103,7 +105,7 @@ def test_before_the_first_state_there_is_nothing_to_go_on_from(
     with pytest.raises(ConfigError) as raised:
         train(replace(config, resume=True))
     assert str(raised.value) == (
-        f"{config.out}: cannot be resumed: no weights/state.pt; delete it and start again"
+        f"{config.out}: cannot be resumed: no weights/state.pt; start again with --force"
     )
 
 
@@ -265,3 +267,23 @@ def test_rows_of_later_epochs_go_and_a_missing_one_counts(tmp_path: Path) -> Non
     assert file.read_text() == "epoch,loss\n1,5\n3,4\n"
     resume_state.cut_results(file, 0)
     assert file.read_text() == "epoch,loss\n"
+
+
+@pytest.mark.parametrize("rows", ["", "epoch,time\n1,2\n"])
+def test_half_a_row_is_removed(rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next row would continue it, or a file without a heading."""
+
+    def full_disk(trainer: OmrTrainer, _metrics: object) -> None:
+        with trainer.csv.open("a") as file:
+            file.write("2,")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(DetectionTrainer, "save_metrics", full_disk)
+    training = object.__new__(OmrTrainer)
+    training.csv, training.epoch = tmp_path / "results.csv", 1
+    training.args = SimpleNamespace(val=True)
+    if rows:
+        training.csv.write_text(rows)
+    training.save_metrics({})
+    assert (training.csv.read_text() if training.csv.exists() else "") == rows
+    assert training.csv.exists() == bool(rows)

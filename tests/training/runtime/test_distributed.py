@@ -15,6 +15,7 @@ from rank_steps import CASES, N_RANKS, batch, gradients, model, on_a_rank
 from torch import multiprocessing
 
 from class_maps import ConfigError
+from training.models.checkpoints import open_weights
 from training.runtime import distributed
 
 Draw = Callable[..., Path]
@@ -140,5 +141,9 @@ def test_torchrun_trains_on_two_processes(draw: Draw, tmp_path: Path) -> None:
         "omr.yaml",
         "results.csv",
         "run.json",
+        "train_images.txt",
         "weights",
     }
+    training = open_weights(tmp_path / "run" / "weights" / "last.pt").training
+    assert training is not None
+    assert len(training.images) == 8

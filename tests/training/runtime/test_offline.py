@@ -77,6 +77,19 @@ def test_training_and_prediction_ask_nobody(
         assert not (tmp_path / "config").exists(), "a person's own settings are left alone"
 
 
+@pytest.mark.parametrize("value", [None, "", "relative", "/cache"])
+def test_a_cache_folder_that_is_not_absolute_counts_as_not_set(
+    value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if value is None:
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+    expected = "/cache/omr" if value == "/cache" else f"{tmp_path}/.cache/omr"
+    assert str(offline._config_folder()) == expected
+
+
 def test_importing_the_package_is_enough() -> None:
     from ultralytics.data import utils as data_utils
     from ultralytics.utils import callbacks, checks, events

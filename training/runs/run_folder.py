@@ -1,0 +1,94 @@
+"""The run folder: locked during a run, emptied before it, and cleaned up if it fails to start."""
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from class_maps import ConfigError
+from converters.files.output_lock import LOCK, locked_folder
+from converters.files.overwriting import Contents, added, check_folder, contents
+from training.config import CONFIG_FILE, TrainConfig
+from training.models.transfer import REPORT_FILE as TRANSFER_FILE
+from training.runs.checkpoint_files import REPORT_FILE
+from training.runs.provenance import HEADS_FILE, RECORD_FILE
+
+FIRST_FILES = (
+    *("weights/last.pt", "events.out.tfevents.*", "results.csv", "args.yaml"),
+    *(REPORT_FILE, TRANSFER_FILE, HEADS_FILE, RECORD_FILE, CONFIG_FILE),
+)
+"""Files that a run writes before the first weights, the one that marks the folder last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFolder:
+    """Folder that is locked for a run."""
+
+    path: Path
+    force: bool
+    """Whether to replace a run in it."""
+    inputs: tuple[Path, ...]
+    """Files and folders that must not be in it if it is replaced."""
+    before: Contents
+    """Contents when it was locked."""
+
+    def clear(self, images: Iterable[Path]) -> None:
+        """Remove the run in the folder, if there is one.
+
+        Args:
+            images: Images of the data sets.
+
+        Raises:
+            ConfigError: The run may not be replaced, contains inputs of the training, or has
+                changed since the folder was locked.
+        """
+        inputs = (*self.inputs, *images)
+        check_folder(self.path, marker=CONFIG_FILE, force=self.force, inputs=inputs, resumable=True)
+        if new := added(self.path, self.before):
+            raise ConfigError(
+                f"{self.path}: changed while omr was reading the data ({new}), so it was not "
+                "replaced; start again"
+            )
+        if not self.path.is_dir():
+            return
+        # The marker goes last, so that an interrupted removal can be repeated.
+        for old in sorted(self.path.iterdir(), key=lambda file: file.name == CONFIG_FILE):
+            if old.name != LOCK:
+                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+
+
+@contextlib.contextmanager
+def locked_run(
+    config: TrainConfig, *, force: bool, config_file: Path | None
+) -> Iterator[RunFolder]:
+    """Check the run folder of a configuration, and lock it during the block.
+
+    Args:
+        config: Configuration of the run.
+        force: Whether to replace a run in the folder.
+        config_file: File that the configuration was read from; must not be in a replaced folder.
+
+    Raises:
+        ConfigError: The folder may not be replaced, does not exist although a run is to be resumed,
+            or another omr process is writing to it.
+    """
+    out = config.out
+    files = (config.model, config.weights, config.heads, config_file)
+    inputs = (config.data, *config.joint, *(Path(file) for file in files if file))
+    if not config.resume:
+        check_folder(out, marker=CONFIG_FILE, force=force, inputs=inputs, resumable=True)
+    elif not out.is_dir():
+        raise ConfigError(f"{out}: no such folder; check --out, or omit --resume for a new run")
+    with locked_folder(out):
+        yield RunFolder(path=out, force=force, inputs=inputs, before=contents(out))
+
+
+def remove_start(out: Path) -> None:
+    """Remove what a run has written before its first weights, and no other file."""
+    with contextlib.suppress(OSError):
+        for pattern in FIRST_FILES:
+            for file in (*out.glob(pattern), *out.glob(f"{pattern}.part")):
+                file.unlink()
+    with contextlib.suppress(OSError):
+        (out / "weights").rmdir()

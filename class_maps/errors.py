@@ -20,9 +20,9 @@ from pathlib import Path
 from reprlib import Repr
 
 MOST_CHARACTERS = 60
-"""Longest text of a file that a message quotes in full."""
+"""Maximum length of a text from a file that a message quotes in full."""
 MOST_WORDS = 5
-"""Longest list of unknown words that a message shows in full."""
+"""Maximum number of unknown words that a message shows in full."""
 
 
 class OmrError(Exception):

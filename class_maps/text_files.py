@@ -35,7 +35,7 @@ def decoded(data: bytes, path: Path) -> str:
 
     Args:
         data: Bytes of the file.
-        path: The file, for the error message.
+        path: Path of the file, for the error message.
 
     Raises:
         InputError: The text is not UTF-8.

@@ -14,11 +14,11 @@ from class_maps.errors import ConfigError, InputError, listed, shortened, shown,
 from class_maps.text_files import read_text
 
 MAX_BYTES = 1 << 20
-"""Largest file that is read; a larger one is not one of ours, and would take long to parse."""
+"""Maximum size of a file to read; a larger file is not for omr, and would take long to parse."""
 MAX_DEPTH = 50
-"""Deepest nesting of brackets that is read."""
+"""Maximum nesting depth of brackets."""
 MOST_PROBLEM = 160
-"""Longest description of a problem by the YAML parser that a message contains."""
+"""Maximum length of the YAML parser's description of a problem in a message."""
 
 
 def shipped(package: str, folder: str) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ class _Loader(yaml.SafeLoader):
     """A YAML loader that rejects duplicate keys, and names the line of an invalid value."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
-        """Construct a value, such as the date or the number that a text looks like."""
+        """Construct a value, such as a date or number from a text that looks like one."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, TypeError, AttributeError) as error:

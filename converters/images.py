@@ -23,9 +23,9 @@ _ORIENTATION = 0x0112
 """EXIF tag of the rotation and mirroring to apply before an image is shown; written by phones."""
 
 _BITS, _SAMPLE_FORMAT = 258, 339
-"""TIFF tags of the bits per sample and of their kind."""
+"""TIFF tags of the number of bits per sample and of the sample format."""
 _UNSIGNED = frozenset({1, 4})
-"""Values of the latter for unsigned integers and for unspecified samples."""
+"""Values of ``_SAMPLE_FORMAT`` for unsigned integers and for unspecified samples."""
 
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""

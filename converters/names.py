@@ -13,13 +13,13 @@ FOLDER = "images"
 of this name in a path, so no folder inside the image folder may have this name."""
 
 MAX_SIDE_PX = 1_000_000
-"""Longest side of a page; a longer one is an error in the annotations, and would fill the disk."""
+"""Maximum side of a page; a longer side is an error in the annotations, and would fill the disk."""
 MAX_PIXELS = 1 << 30
 """Largest page in pixels that OpenCV decodes: 32,768 px squared."""
 MAX_NAME_BYTES = 255
-"""Longest name of a file on common file systems."""
+"""Maximum length of a file name on common file systems."""
 MAX_PATH_BYTES = 1024
-"""Longest path inside the image folder; it leaves room for that folder's own path."""
+"""Maximum length of a path inside the image folder; leaves room for the path of that folder."""
 
 K = TypeVar("K", bound=Hashable)
 

@@ -1,7 +1,7 @@
-"""Ends of a command that are neither success nor a bug: one line on stderr and an exit status.
+"""Failures of a command that are not bugs: one line on stderr and an exit status.
 
-Errors of the operating system count among them: full disks, missing permissions and limits are no
-bugs. With ``--verbose`` they are printed with their traceback as well.
+Errors of the operating system belong to these failures: full disks, missing permissions and limits
+are not bugs. With ``--verbose`` such errors are printed with their traceback as well.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from omr.console import err
 from omr.help_layout import HelpGroup
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as of a shell: 128 + SIGINT."""
+"""Exit status after Ctrl-C, as in a shell: 128 + SIGINT."""
 
 
 class InterruptedCommand(Exception):  # noqa: N818
-    """Ctrl-C during a command; the message tells what was kept."""
+    """Ctrl-C during a command; the message states what was kept."""
 
 
 class CommandGroup(HelpGroup):
-    """Group of commands that report Ctrl-C; Typer would end without a word."""
+    """Group of commands that report Ctrl-C; Typer would exit without a message."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         """Parse a command line, see :func:`_interruptions`."""
@@ -56,7 +56,7 @@ def _interruptions() -> Iterator[None]:
 
 
 class _Stdout(io.TextIOWrapper):
-    """Standard output whose errors differ from those of files."""
+    """Standard output whose errors can be distinguished from errors of files."""
 
     def write(self, text: str) -> int:
         with _stdout_errors():
@@ -81,8 +81,8 @@ def _stdout_errors() -> Iterator[None]:
 def prepare_streams() -> None:
     """Open closed standard streams, and let stdout and stderr print all characters.
 
-    A file would take the number of a closed stream, and receive what libraries print. Writing to a
-    closed stdout stays an error; what is printed on a closed stderr is discarded.
+    A file would take the number of a closed stream, and receive the output of libraries. Writing to
+    a closed stdout stays an error; what is printed on a closed stderr is discarded.
     """
     modes = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
     for number, (name, mode) in enumerate(modes.items()):
@@ -105,7 +105,7 @@ def prepare_streams() -> None:
 
 @contextlib.contextmanager
 def reported_failures() -> Iterator[None]:
-    """Print errors that are no bugs as one line, and exit.
+    """Print errors that are not bugs as one line, and exit.
 
     Raises:
         SystemExit: The block failed, was interrupted, or its output could not be written.
@@ -153,7 +153,7 @@ def _message(error: Exception) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it followed: libraries fail when they clean up."""
+    """Yield an error and the errors that led to it: libraries fail when they clean up."""
     while error:
         yield error
         error = error.__cause__ or error.__context__

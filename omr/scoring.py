@@ -262,7 +262,7 @@ def _trained_on(
 
 
 def _preparation(dataset: YoloDataset) -> Preparation | None:
-    """Return how a data set was prepared; None if that is unknown."""
+    """Return the preparation of a data set; None if it is unknown."""
     try:
         return preparation(read_manifest(dataset.root))
     except InputError:  # a file of another program

@@ -94,7 +94,7 @@ def train(
             the loss stays non-finite.
         InputError: A data set or the weights cannot be read, or do not match.
         MissingExtraError: Several devices or TensorBoard need a package that is not installed.
-        KeyboardInterrupt: The user stopped the run; the message tells what was kept.
+        KeyboardInterrupt: The user stopped the run; the message states what was kept.
     """
     if not is_first():
         return _train(config, None, make_display)

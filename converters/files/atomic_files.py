@@ -19,7 +19,8 @@ def output_files(*files: Path, force: bool) -> Iterator[tuple[Path, ...]]:
         force: Whether to replace files that exist.
 
     Raises:
-        ConfigError: A file cannot be written, exists now, or another omr process is writing it.
+        ConfigError: A file cannot be written or exists by now, or another omr process is writing
+            it.
     """
     try:
         with contextlib.ExitStack() as stack:

@@ -17,7 +17,7 @@ from converters.files.overwriting import Contents, added, check_folder, contents
 MANIFEST = "manifest.json"
 """File in every folder created by omr; folders without it are never replaced."""
 OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
-"""Errors of renaming a folder if its new name is that of a file or of a folder with content."""
+"""Errors of renaming a folder if a file or a non-empty folder has the new name."""
 CREATED, CHANGED = "was created while omr was working", "changed while omr was working"
 
 
@@ -28,9 +28,10 @@ def atomic_folder(
     """Yield an empty folder to fill, which is renamed to ``target`` if the block succeeds.
 
     The temporary folder ``.NAME.partial-HEX`` is in the same folder as ``target``, whose links are
-    followed. A process that is killed leaves it behind; the next one with the same target removes
-    it. Only what ``target`` contained when the block began is replaced: if it contains anything
-    else when the block ends, it is kept and the new folder gets another name.
+    followed. A process that is killed leaves the temporary folder behind; the next process with the
+    same target removes it. Only content that ``target`` had when the block began is replaced: if
+    ``target`` contains anything else when the block ends, it is kept and the new folder gets
+    another name.
 
     Args:
         target: Folder to create; locked during the block.
@@ -40,7 +41,7 @@ def atomic_folder(
     Raises:
         ConfigError: ``target`` must not be replaced, or another omr process is writing it.
         OmrError: The disk is full, the folder cannot be written, or ``target`` has changed.
-        KeyboardInterrupt: The user stopped the block; the message tells that nothing was written.
+        KeyboardInterrupt: The user stopped the block; the message states that nothing was written.
     """
     inputs = tuple(inputs)
     real = Path(os.path.realpath(target))
@@ -79,7 +80,7 @@ def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Pat
 @contextlib.contextmanager
 def _partial(real: Path) -> Iterator[Path]:
     """Create a temporary folder, and remove it unless it was renamed."""
-    # No name is used twice, because worker processes may outlive a killed process by a second.
+    # No name is reused, because worker processes may outlive a killed process by a second.
     partial = real.with_name(f".{real.name}.partial-{secrets.token_hex(4)}")
     partial.mkdir()
     try:
@@ -108,7 +109,7 @@ def _swap(partial: Path, real: Path, before: Contents, target: Path) -> None:
 
     Args:
         partial: New folder.
-        real: Its final path.
+        real: Final path of the new folder.
         before: Contents of the old folder when it was checked.
         target: Path for error messages.
 
@@ -129,7 +130,7 @@ def _swap(partial: Path, real: Path, before: Contents, target: Path) -> None:
 
 
 def _kept(partial: Path, real: Path, target: Path, problem: str) -> OmrError:
-    """Give a new folder another name, and return the error that tells it."""
+    """Give a new folder another name, and return the error that reports the name."""
     names = (f"{real.name}.new{number or ''}" for number in count())
     kept = next(path for path in map(real.with_name, names) if not os.path.lexists(path))
     partial.rename(kept)

@@ -1,8 +1,9 @@
 """Locks of outputs: only one omr process at a time writes to an output.
 
 A lock is advisory, and held on a file: ``OUT/.omr.lock`` for folders that are filled in place,
-``.OUT.omr.lock`` next to OUT for folders that appear when they are complete. The system releases it
-when the process ends. A killed process leaves the file behind; the next one takes it over.
+``.OUT.omr.lock`` next to OUT for folders that appear when they are complete. The system releases
+the lock when the process ends. A killed process leaves the file behind; the next process takes it
+over.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         folder: Folder to fill; a link is followed.
 
     Raises:
-        ConfigError: Another omr process is writing to the folder, or it cannot be created.
+        ConfigError: Another omr process is writing to the folder, or the folder cannot be created.
     """
     real = Path(os.path.realpath(folder))
     with _removed_if_empty(real), _locked(real / LOCK, folder, "--out"):
@@ -41,14 +42,14 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_path(out: Path, real: Path, *, option: str = "--out") -> Iterator[None]:
-    """Hold the lock of a file or folder that appears when it is complete.
+    """Hold the lock of a file or folder that appears once complete.
 
-    Missing folders above it are created, and removed again if they stay empty.
+    Missing parent folders are created, and removed again if they stay empty.
 
     Args:
         out: Path that the user gave, for error messages.
         real: The same path without links.
-        option: Option or argument that sets it, for error messages.
+        option: Option or argument that sets the output, for error messages.
 
     Raises:
         ConfigError: Another omr process is writing the output, or its folder cannot be written.
@@ -62,7 +63,7 @@ def check_unlocked(folder: Path) -> None:
     """Check that no other omr process writes to a folder, or to an output inside it.
 
     Raises:
-        ConfigError: Another omr process is writing there.
+        ConfigError: Another omr process is writing to the folder.
     """
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -72,7 +73,7 @@ def check_unlocked(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove those of a folder and its parents that the block created and left empty."""
+    """Remove a folder and its parents if the block created them and left them empty."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
@@ -84,11 +85,11 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(lock: Path, out: Path, option: str) -> Iterator[None]:
-    """Hold a lock; create its file and the missing folders above it, and remove the file again.
+    """Hold a lock; create its file and missing parent folders, and remove the file afterwards.
 
     Args:
         lock: Lock file.
-        out: Output that it protects, for error messages.
+        out: Output that the lock protects, for error messages.
         option: Option or argument that sets the output, for error messages.
     """
     try:
@@ -159,8 +160,8 @@ def _is_written(out: Path, holder: str, option: str) -> ConfigError:
     """Build the error about an output that another process writes to.
 
     Args:
-        out: The output.
-        holder: Content of its lock file: process and machine.
+        out: Output that is being written.
+        holder: Content of the lock file: process and machine.
         option: Option or argument that sets the output.
     """
     pid, _, host = holder.partition(" ")

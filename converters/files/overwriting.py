@@ -14,9 +14,9 @@ from class_maps import ConfigError, short_list
 from converters.files.output_lock import LOCK, check_unlocked
 
 Contents: TypeAlias = frozenset[tuple[str, int, int]]
-"""Path, inode and time of change of each file, in nanoseconds; of a folder only the path."""
+"""Path, inode and time of change in nanoseconds of each file; only the path of each folder."""
 MOST_NAMES = 3
-"""Most names that a message lists."""
+"""Maximum number of names in a message."""
 
 
 def check_folder(
@@ -62,14 +62,14 @@ def check_folder(
 
 
 def check_inputs(folder: Path, inputs: Iterable[Path]) -> None:
-    """Check that replacing a folder removes none of the files that are still needed.
+    """Check that replacing a folder removes no file that is still needed.
 
     Args:
         folder: Output folder.
         inputs: Files and folders, 100,000 of them in a second; those that do not exist are ignored.
 
     Raises:
-        ConfigError: One of them is inside ``folder``, possibly by a link.
+        ConfigError: An input is inside ``folder``, possibly through a link.
     """
     if is_free(folder):
         return
@@ -100,7 +100,7 @@ def added(folder: Path, before: Contents) -> str:
 
     Args:
         folder: Output folder.
-        before: Its contents when it was checked.
+        before: Contents of the folder when it was checked.
     """
     names = sorted(name for name, *_ in contents(folder) - before if name != LOCK)
     return short_list(names, MOST_NAMES)

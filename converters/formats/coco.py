@@ -239,7 +239,7 @@ class CocoFile:
 
 
 def _decode(path: Path) -> tuple[bytes, _File]:
-    """Return the bytes of a file, and its content but for the annotations."""
+    """Return the bytes of a file, and its decoded content except for the annotations."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -273,7 +273,7 @@ def _category_names(file: _File, path: Path) -> dict[Id, str]:
 def _count_dropped(
     table: CocoTable, table_labels: NDArray[np.int64], names: Sequence[str], counts: Tally
 ) -> NDArray[np.bool_]:
-    """Count the annotations read and dropped; return a mask of the others, shape ``(N,)``."""
+    """Count the annotations read and dropped; return a mask of the kept ones, shape ``(N,)``."""
     is_mapped, has_box = table_labels >= 0, table.has_box
     counts.read += len(table_labels)
     for reason, rows in (

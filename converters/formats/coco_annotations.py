@@ -1,8 +1,8 @@
 """Decoder of the annotations of COCO JSON into arrays, in the spellings of common tools.
 
 Ids may be numbers or text, ``iscrowd`` a boolean, and sides numbers or text. An annotation without
-a box gets that of its polygon. CVAT writes a rotated rectangle as the box before the rotation, with
-the angle in ``attributes.rotation``.
+a box gets the box of its polygon. CVAT writes a rotated rectangle as the box before the rotation,
+with the angle in ``attributes.rotation``.
 
 Shapes: N annotations of a file.
 """
@@ -50,23 +50,25 @@ class CocoTable:
     """The annotations of a file as parallel arrays, in the order of the file."""
 
     boxes_xyxy: Boxes
-    """Shape ``(N, 4)``, pixels; NaN for annotations without a box."""
+    """Boxes in pixels, shape ``(N, 4)``; NaN for annotations without a box."""
     corners: Boxes | None
-    """Shape ``(N, 4, 2)``, pixels; None if no box of the file is rotated."""
+    """Corners in pixels, shape ``(N, 4, 2)``; None if no box of the file is rotated."""
     categories: NDArray[np.int64]
-    """Shape ``(N,)``, positions in the list of categories."""
+    """Positions in the list of categories, shape ``(N,)``."""
     images: NDArray[np.int64]
-    """Shape ``(N,)``, positions in the list of images; -1 for one without box and image."""
+    """Positions in the list of images, shape ``(N,)``; -1 for an annotation without box and
+    image."""
     ids: NDArray[np.int64] | None
-    """Shape ``(N,)``; None if an annotation has none, or one that is not a number."""
+    """Annotation ids, shape ``(N,)``; None if an annotation has no id, or an id that is not a
+    number."""
     names: Sequence[str]
-    """Id of each annotation for messages; its position in brackets if it has none."""
+    """Id of each annotation for messages; its position in brackets if it has no id."""
     is_crowd: NDArray[np.bool_]
-    """Shape ``(N,)``: True for a box around many objects."""
+    """True for a box around many objects, shape ``(N,)``."""
     is_rotated: NDArray[np.bool_]
-    """Shape ``(N,)``: True for a box with an angle."""
+    """True for a box with an angle, shape ``(N,)``."""
     is_polygon: NDArray[np.bool_]
-    """Shape ``(N,)``: True for the box around a polygon."""
+    """True for the box around a polygon, shape ``(N,)``."""
 
     @property
     def has_box(self) -> NDArray[np.bool_]:
@@ -99,7 +101,7 @@ class CocoTable:
 
 
 def key_of(value: Id) -> Id:
-    """Return an id in a form in which equal ids are equal: ``25`` for ``"025"``."""
+    """Return an id in canonical form, so that equal ids are equal: ``25`` for ``"025"``."""
     is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18
     return int(value) if is_number else value
 
@@ -118,7 +120,7 @@ def read_table(
         annotations: Undecoded list of annotations, a part of ``data``.
         categories: Position of each category by its id.
         images: Position of each image by its id.
-        path: The file, for error messages.
+        path: Annotation file, for error messages.
 
     Raises:
         InputError: An annotation is malformed, or has an unknown image or category.
@@ -158,7 +160,7 @@ def _check_unique_fields(
     """Check that no annotation repeats a field that is read.
 
     The text of a field occurs at least once for each annotation that has it: if it occurs no more
-    often than that, none repeats it. Otherwise, all annotations are decoded once more.
+    often, no annotation repeats the field. Otherwise, all annotations are decoded once more.
     """
     start = offset_in(data, annotations)
     stop = start + len(memoryview(annotations))
@@ -173,7 +175,7 @@ def _check_unique_fields(
 
 
 def _boxes_xywh(rows: Sequence[_Annotation], path: Path) -> Boxes:
-    """Return the boxes, shape ``(N, 4)``; NaN for annotations without one."""
+    """Return the boxes, shape ``(N, 4)``; NaN for annotations without a box."""
     boxes = [row.bbox or _NO_BOX for row in rows]
     for i, box in enumerate(boxes):
         if len(box) != 4:
@@ -211,7 +213,7 @@ def _bounds(segmentation: msgspec.Raw) -> Sequence[float]:
 
 
 def _angle(shape: _Shape, i: int, path: Path) -> float:
-    """Return the angle in ``attributes.rotation``, in degrees; 0 without one."""
+    """Return the angle in ``attributes.rotation``, in degrees; 0 without an angle."""
     if b'"rotation"' not in bytes(shape.attributes):
         return 0.0
     where = f"annotations[{i}].attributes"

@@ -1,6 +1,6 @@
 """Reader of ``data.yaml``, the file of a YOLO data set that names its classes and image folders.
 
-It is read as Ultralytics reads it: ``path`` may be missing or empty, a folder may begin with
+The file is read as by Ultralytics: ``path`` may be missing or empty, a folder may begin with
 ``../`` although it is beside the file, and a split may be a folder, a text file that lists images,
 or a list of folders. Names that YAML reads as numbers or booleans become text.
 """
@@ -32,7 +32,7 @@ class DataYaml:
     splits: Mapping[str, tuple[Path, ...]]
     """Folders of each split, and images that its text files list."""
     warnings: tuple[str, ...] = ()
-    """Remarks on what was skipped."""
+    """Remarks about skipped content."""
 
 
 def read_data_yaml(path: Path) -> DataYaml:
@@ -59,7 +59,7 @@ def read_data_yaml(path: Path) -> DataYaml:
         try:
             splits[split] = tuple(_images(data[key], _root(data, path), path, key))
         except _MissingError as error:
-            if split != "test" or not splits:  # some exports name a test set that they lack
+            if split != "test" or not splits:  # some exports name a test set that does not exist
                 raise
             warnings.append(f"{path.name}: {error.where} was skipped: {error.reason}")
     return DataYaml(path=path, names=_names(data, path), splits=splits, warnings=tuple(warnings))
@@ -99,7 +99,7 @@ def _images(value: object, root: Path, path: Path, key: str) -> list[Path]:
 
 
 def _located(entry: str, root: Path) -> Path | None:
-    """Return an existing folder or file; one that begins with ``../`` may be beside the file."""
+    """Return an existing folder or file; a path that begins with ``../`` may be beside the file."""
     known = [root / entry, root / entry.removeprefix("../")]
     return next((path for path in known if path.exists()), None)
 

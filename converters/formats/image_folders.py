@@ -1,4 +1,4 @@
-"""Files of a YOLO data set: images in folders and linked folders, and what is skipped there."""
+"""Files of a YOLO data set: images in folders and linked folders, and skipped files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,8 @@ def files_in(folder: Path, *, hidden: bool = False) -> Iterator[Path]:
 
     Args:
         folder: Folder to search.
-        hidden: Whether to yield hidden files and those in hidden folders, instead of the others.
+        hidden: Whether to yield only hidden files and files in hidden folders, instead of all
+            others.
 
     Raises:
         InputError: A folder cannot be read.
@@ -54,8 +55,8 @@ def skipped_files(folder: Path, images: Sequence[Path], *, is_complete: bool) ->
     Args:
         folder: Image folder of the split.
         images: Images that are read.
-        is_complete: Whether they are all images of the folder, so that every label file should
-            belong to one of them.
+        is_complete: Whether ``images`` contains all images of the folder, so that every label file
+            should belong to one of these images.
     """
     hidden = [f for f in files_in(folder, hidden=True) if f.suffix.lower() in IMAGE_SUFFIXES]
     if hidden:

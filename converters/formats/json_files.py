@@ -61,13 +61,13 @@ class AnnotationFile(NamedTuple):
 
     path: Path
     split: str
-    """Split of its pages: train, val or test."""
+    """Split of the file's pages: train, val or test."""
     warnings: tuple[str, ...]
-    """Remarks on what was assumed or skipped."""
+    """Remarks about assumptions and skipped files."""
 
 
 def annotation_files(path: Path) -> list[AnnotationFile]:
-    """List the annotation files of a source with their splits; may find none.
+    """List the annotation files of a source with their splits; the list may be empty.
 
     Args:
         path: JSON file or folder, see :func:`json_files`.
@@ -105,7 +105,7 @@ def _unread(path: Path, files: Sequence[Path]) -> list[str]:
 
 
 def _split_notes(path: Path, split: str | None) -> list[str]:
-    """Return a note about where the split of a file is from; none if its name contains it."""
+    """Return a note about the origin of a file's split; none if the name contains the split."""
     if split is None:
         return [f"{path.name}: split train, because its name contains none"]
     if _split_words(path.stem):
@@ -192,7 +192,7 @@ def _root_keys(names: Iterable[str], sets: bytes, annotations: bytes) -> RootKey
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split in a file's name, or else in that of its folder; None without one.
+    """Return the split in a file's name, or else in its folder's name; None without a split.
 
     A folder counts only if its name is nothing but the split: ``valid``, ``val2017``.
 
@@ -268,13 +268,13 @@ def _chosen_folders(path: Path, chosen: Path) -> list[Path]:
 
 
 def _subsets(path: Path) -> list[str]:
-    """Return names that the folder of a file's images may have, the most specific one first."""
+    """Return possible names of the folder with a file's images, the most specific name first."""
     stem = path.stem
     return list(dict.fromkeys([stem.removeprefix(INSTANCES), stem, stem.rpartition("_")[2]]))
 
 
 def _on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
-    """Return the name of an existing file in the encoding of the disk; None without the file."""
+    """Return the name of an existing file in the encoding of the disk; None if there is no file."""
     names = [str(name)]
     if not names[0].isascii():
         names += [normalize("NFC", names[0]), normalize("NFD", names[0])]

@@ -1,4 +1,4 @@
-"""Decoding of JSON text, with errors that name the place and the cause."""
+"""Decoding of JSON text, with errors that name the location and the cause."""
 
 import codecs
 import json
@@ -36,12 +36,12 @@ def decode(text: bytes | mmap.mmap | msgspec.Raw, kind: type[T], path: Path, whe
 
     Args:
         text: Text to decode, a whole file or a part of it.
-        kind: Type to decode it into.
+        kind: Type to decode the text into.
         path: File that contains the text.
         where: Location of the text in the file; empty for the whole file.
 
     Raises:
-        InputError: The text is not JSON, or has another type; the message names the place.
+        InputError: The text is not JSON, or has another type; the message names the location.
     """
     try:
         return msgspec.json.decode(text, type=kind)

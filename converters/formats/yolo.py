@@ -99,9 +99,9 @@ class YoloDataset:
     splits: Mapping[str, Path]
     """Folder that contains the images of each split (train, val, test)."""
     sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    """Folders and images of each split, if it is not all images in its folder."""
+    """Folders and images of each split that does not consist of all images in its folder."""
     warnings: tuple[str, ...] = ()
-    """Remarks on what was skipped."""
+    """Remarks about skipped files."""
 
     def image_paths(self, split: str) -> list[Path]:
         """List the images of a split, sorted by name; hidden files and folders are skipped.
@@ -175,7 +175,7 @@ class LabelledImage:
     rows: NDArray[np.float64]
     """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
     is_polygon: NDArray[np.bool_]
-    """Shape ``(N,)``: True for the box around a polygon."""
+    """True for the box around a polygon, shape ``(N,)``."""
     content: bytes
     """Bytes of the label file; empty without a label file."""
 

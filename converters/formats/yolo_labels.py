@@ -25,11 +25,11 @@ class LabelRows(NamedTuple):
     rows: NDArray[np.float64]
     """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
     is_polygon: NDArray[np.bool_]
-    """Shape ``(N,)``: True for the box around a polygon."""
+    """True for the box around a polygon, shape ``(N,)``."""
 
 
 def label_path(image: Path) -> Path:
-    """Return an image's label file as Ultralytics does: ``labels/a.txt`` for ``images/a.png``."""
+    """Derive an image's label file as Ultralytics does: ``labels/a.txt`` for ``images/a.png``."""
     parts = list(image.parts)
     last = len(parts) - 1 - parts[::-1].index(FOLDER) if FOLDER in parts else None
     if last is not None:
@@ -42,8 +42,8 @@ def parse(content: bytes, path: Path, n_names: int) -> LabelRows:
 
     Args:
         content: Bytes of the file.
-        path: The file, for error messages.
-        n_names: Number of names; labels are below it.
+        path: Label file, for error messages.
+        n_names: Number of names; labels must be less than this number.
 
     Raises:
         InputError: A line is malformed.
@@ -59,7 +59,7 @@ def parse(content: bytes, path: Path, n_names: int) -> LabelRows:
 def _boxes(rows: Sequence[Sequence[str]], n_names: int) -> NDArray[np.float64] | None:
     """Parse lines of boxes, shape ``(N, 5)``; None if a line needs closer inspection.
 
-    This is fast, because large data sets have millions of lines, nearly all of them valid.
+    Optimised for speed: large data sets have millions of lines, nearly all of them valid.
     """
     if any(len(row) not in {0, 5} for row in rows):
         return None
@@ -89,7 +89,7 @@ def _line_by_line(rows: Sequence[Sequence[str]], path: Path, n_names: int) -> La
 
 
 def _numbers(row: Sequence[str]) -> list[float]:
-    """Convert the words of a line; empty if one of them is not a number."""
+    """Convert the words of a line to numbers; empty if a word is not a number."""
     if "_" in "".join(row) or not "".join(row).isascii():  # which Python reads as digits
         return []
     try:

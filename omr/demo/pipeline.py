@@ -104,7 +104,7 @@ def _run(options: DemoOptions, run_command: RunCommand) -> DemoResult:
 
 
 def _class_map_files(classes: str) -> list[Path]:
-    """Return the file of a class map, unless it is the name of one."""
+    """Return the file of a class map, unless the option is the name of a shipped class map."""
     path = Path(classes)
     return [path] if path.suffix else []
 

@@ -55,7 +55,7 @@ def resumed_config(config: TrainConfig) -> TrainConfig:
 
 
 def interruption(config: TrainConfig) -> str:
-    """Describe what a run has kept when it is interrupted, and how to resume it.
+    """Describe the state that an interrupted run has kept, and how to resume the run.
 
     Args:
         config: Configuration of the run.

@@ -18,7 +18,7 @@ FIRST_FILES = (
     *("weights/last.pt", "events.out.tfevents.*", "results.csv", "args.yaml"),
     *(REPORT_FILE, TRANSFER_FILE, HEADS_FILE, RECORD_FILE, CONFIG_FILE),
 )
-"""Files that a run writes before the first weights, the one that marks the folder last."""
+"""Files that a run writes before the first weights; the marker of the folder comes last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,11 +27,11 @@ class RunFolder:
 
     path: Path
     force: bool
-    """Whether to replace a run in it."""
+    """Whether to replace a run in the folder."""
     inputs: tuple[Path, ...]
-    """Files and folders that must not be in it if it is replaced."""
+    """Files and folders that must not be in the folder if it is replaced."""
     before: Contents
-    """Contents when it was locked."""
+    """Contents of the folder when it was locked."""
 
     def clear(self, images: Iterable[Path]) -> None:
         """Remove the run in the folder, if there is one.
@@ -40,8 +40,8 @@ class RunFolder:
             images: Images of the data sets.
 
         Raises:
-            ConfigError: The run may not be replaced, contains inputs of the training, or has
-                changed since the folder was locked.
+            ConfigError: The run may not be replaced, or the folder contains training inputs or has
+                changed since it was locked.
         """
         inputs = (*self.inputs, *images)
         check_folder(self.path, marker=CONFIG_FILE, force=self.force, inputs=inputs, resumable=True)
@@ -85,7 +85,7 @@ def locked_run(
 
 
 def remove_start(out: Path) -> None:
-    """Remove what a run has written before its first weights, and no other file."""
+    """Remove the files that a run has written before its first weights, and no other file."""
     with contextlib.suppress(OSError):
         for pattern in FIRST_FILES:
             for file in (*out.glob(pattern), *out.glob(f"{pattern}.part")):

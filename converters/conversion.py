@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -116,16 +117,16 @@ def convert(
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
-        prepared = in_order(prepare, jobs, workers)
         hashes: list[Future[str]] = []
         try:
-            for page in track(prepared, n_pages):
-                if not hashes:  # decoding, which used all cores, has finished
-                    hashes = [pool.submit(file.sha256) for file in files]
-                for image in page.images:
-                    for writer in writers:
-                        writer.add(page.split, image)
-                manifest.add(page)
+            with closing(in_order(prepare, jobs, workers)) as prepared:
+                for page in track(prepared, n_pages):
+                    if not hashes:  # decoding, which used all cores, has finished
+                        hashes = [pool.submit(file.sha256) for file in files]
+                    for image in page.images:
+                        for writer in writers:
+                            writer.add(page.split, image)
+                    manifest.add(page)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
             raise

@@ -74,7 +74,9 @@ def in_order(
 def _executor(workers: int) -> Any:  # noqa: ANN401
     from joblib.externals.loky import get_reusable_executor
 
-    return get_reusable_executor(max_workers=workers, timeout=IDLE_S, initializer=_end_with_parent)
+    return get_reusable_executor(
+        max_workers=workers, timeout=IDLE_S, initializer=_end_with_parent, initargs=(os.getpid(),)
+    )
 
 
 def _kill(executor: Any) -> None:  # noqa: ANN401
@@ -86,12 +88,12 @@ def _kill(executor: Any) -> None:  # noqa: ANN401
         process.join()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """End this worker when its parent process is killed; workers of loky would keep running."""
 
-    def watch(parent: int) -> None:
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(PARENT_CHECK_S)
         os._exit(1)
 
-    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

@@ -82,10 +82,10 @@ def plot(points: Sequence[Point], path: Path) -> None:
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, sweep in enumerate(("boxes", "px")):
-        of_sweep = [point for point in points if point.sweep == sweep]
-        _lines(axes[0, column], of_sweep, lambda cost: cost.s)
-        _lines(axes[1, column], of_sweep, lambda cost: max(cost.mb, LEAST_MB))
-        case = of_sweep[0].case
+        sweep_points = [point for point in points if point.sweep == sweep]
+        _lines(axes[0, column], sweep_points, lambda cost: cost.s)
+        _lines(axes[1, column], sweep_points, lambda cost: max(cost.mb, LEAST_MB))
+        case = sweep_points[0].case
         fixed = f"{case.side} px" if sweep == "boxes" else f"{case.n_boxes} boxes per image"
         axes[0, column].set_title(f"{case.n_images} images, {case.n_classes} classes, {fixed}")
     axes[1, 0].set_xlabel("mean boxes per image")

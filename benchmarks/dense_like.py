@@ -18,7 +18,8 @@ from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
 from converters.formats.coco import CocoWriter
 from converters.formats.deepscoresv2 import DeepScoresFile
-from converters.formats.yolo import IMAGES, LABELS, YoloWriter, write_labels
+from converters.formats.yolo import YoloWriter, write_labels
+from converters.names import FOLDER, LABELS
 from converters.page import Page
 from converters.tally import Tally
 
@@ -37,7 +38,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
     category = rng.choice([c.id for c in labelled], annotations, p=weight / weight.sum())
     twin = {c.name: c.id for c in categories if c.annotation_set == "muscima++"}
     twin_of = {c.id: twin.get(c.name) for c in labelled}
-    page = np.sort(rng.choice(pages, annotations, p=_fullness(rng, pages)))
+    page = np.sort(rng.choice(pages, annotations, p=_page_shares(rng, pages)))
     boxes = _boxes(rng, category)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "deepscores_train.json"
@@ -65,7 +66,7 @@ def write(folder: Path, *, pages: int, annotations: int, seed: int = 0) -> Path:
     return path
 
 
-def _fullness(rng: np.random.Generator, pages: int) -> np.ndarray:
+def _page_shares(rng: np.random.Generator, pages: int) -> np.ndarray:
     """Share of the annotations on each page: the fullest has some three times the mean."""
     share = np.exp(rng.normal(0, 0.4, pages)).clip(0.2, 3.5)
     return np.asarray(share / share.sum())
@@ -137,7 +138,7 @@ def write_as_yolo(
     )[:n_classes]
     weight = np.array([c.dense_train_count or 0 for c in categories], float)
     labels = rng.choice(len(categories), annotations, p=weight / weight.sum())
-    page = rng.choice(pages, annotations, p=_fullness(rng, pages))
+    page = rng.choice(pages, annotations, p=_page_shares(rng, pages))
     order = np.argsort(page, kind="stable")
     bounds = np.searchsorted(page[order], np.arange(pages + 1))
     boxes = _boxes(rng, labels)
@@ -145,19 +146,19 @@ def write_as_yolo(
     _, blank = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 255, np.uint8))
     names = [category.name for category in categories]
     writer = YoloWriter(folder, names)
-    for kind in (IMAGES, LABELS):
+    for kind in (FOLDER, LABELS):
         (folder / kind / "train").mkdir(parents=True)
     for i in range(pages):
         indices = order[bounds[i] : bounds[i + 1]]
         image = PurePosixPath(f"{i}.png")
-        made = Page(
+        result = Page(
             image=image,
             width=WIDTH,
             height=HEIGHT,
             boxes_xyxy=boxes[indices],
             labels=labels[indices],
         )
-        write_labels(made, folder / LABELS / "train")
-        (folder / IMAGES / "train" / image).write_bytes(blank.tobytes())
-        writer.add("train", made)
+        write_labels(result, folder / LABELS / "train")
+        (folder / FOLDER / "train" / image).write_bytes(blank.tobytes())
+        writer.add("train", result)
     writer.close()

@@ -66,10 +66,10 @@ def main() -> None:
 
 def prepare(folder: Path, data: Path, pages: int, keep: int) -> None:
     """Engrave and convert pages, and delete all but the fullest."""
-    made = folder / "pages"
+    pages_folder = folder / "pages"
     for command in (
-        ["engrave", made, "--pages", pages, "--style", "mixed"],
-        ["convert", made, data, "--classes", "deepscores"],
+        ["engrave", pages_folder, "--pages", pages, "--style", "mixed"],
+        ["convert", pages_folder, data, "--classes", "deepscores"],
     ):
         arguments = [str(part) for part in command]
         subprocess.run([sys.executable, "-m", "omr", *arguments], check=True, capture_output=True)

@@ -28,7 +28,8 @@ from training.memory.batch_search import find_launch
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
 from training.memory.profile import profile_step
-from training.memory.step import StepMemory, StepSpec, predict_step
+from training.memory.step import StepMemory, predict_step
+from training.memory.step_spec import StepSpec
 
 MODELS = ("yolo11n", "yolo11s", "yolo11m", "yolo11n, 4 heads")
 SIDES = (320, 640)

@@ -154,8 +154,8 @@ def table(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
 
 
 def _mean_of(line: dict[str, Any], names: Sequence[str]) -> float | None:
-    of_classes = line["pages"]["classes"]
-    values = [of_classes[name]["ap50"] for name in names if name in of_classes]
+    classes = line["pages"]["classes"]
+    values = [classes[name]["ap50"] for name in names if name in classes]
     return statistics.mean(values) if values else None
 
 
@@ -197,8 +197,8 @@ def class_steps(lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
 
 
 def _frequent(line: dict[str, Any]) -> list[str]:
-    of_classes = line["tiles"]["classes"]
-    return [name for name, row in of_classes.items() if row["truths"] >= FREQUENT]
+    classes = line["tiles"]["classes"]
+    return [name for name, row in classes.items() if row["truths"] >= FREQUENT]
 
 
 def _has(line: dict[str, Any], name: str) -> bool:

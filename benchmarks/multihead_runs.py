@@ -260,9 +260,9 @@ def saving_weights(
 
 def shared_priors(head: Detect, sizes: Sequence[ClassSize]) -> Tensor:
     """Start every group from the sizes of all classes; replaces ``head_priors``."""
-    of_all = level_priors(sizes, head.stride.tolist(), reach_of(head))
+    priors = level_priors(sizes, head.stride.tolist(), reach_of(head))
     n_groups = len(head.labels) if isinstance(head, SeparateDetect) else 1
-    return of_all.repeat(n_groups, 1, 1)
+    return priors.repeat(n_groups, 1, 1)
 
 
 def _predictions(rig: Rig, truths: Sequence[Page], weights: Path) -> list[Page]:
@@ -284,16 +284,16 @@ def merged(tiles: Sequence[Page], pages: Sequence[Page]) -> Iterator[Page]:
         tiles: Predictions on tiles.
         pages: Pages that the tiles were cut from.
     """
-    of_page = defaultdict(list)
+    page_tiles = defaultdict(list)
     for page in tiles:
         match = TILE_NAME.fullmatch(page.image.stem)
         if not match:
             raise ValueError(f"{page.image}: not a tile name")
-        of_page[match[1]].append((int(match[2]), int(match[3]), page))
+        page_tiles[match[1]].append((int(match[2]), int(match[3]), page))
     for page in pages:
         parts = [
             _shifted(part, (x, y), (page.width, page.height))
-            for x, y, part in of_page[page.image.stem]
+            for x, y, part in page_tiles[page.image.stem]
         ]
         boxes, labels, scores = (
             torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True)

@@ -60,37 +60,23 @@ def plain_simota(
         min_side = levels[min(1, len(levels) - 1)].stride if levels else 0.0
     images, points, gts, scores = [], [], [], []
     for image in range(len(pred_scores)):
-        of_image = (targets.images == image).nonzero().squeeze(1)  # (G,)
-        if not len(of_image):
+        rows = (targets.images == image).nonzero().squeeze(1)  # (G,) boxes of the image
+        if not len(rows):
             continue
-        gt_boxes_xyxy = targets.boxes_xyxy[of_image].float()
+        gt_boxes_xyxy = targets.boxes_xyxy[rows].float()
         inside = candidates(anchors, gt_boxes_xyxy, radius, min_side)  # (G, A)
-        near_any = inside.any(dim=0).nonzero().squeeze(1)  # (F,)
-        inside = inside[:, near_any]  # (G, F)
-        ious = box_iou(gt_boxes_xyxy, pred_boxes_xyxy[image, near_any])
-        costs = class_costs(pred_scores[image, near_any], targets.labels[of_image])
-        costs = costs - iou_weight * (ious + EPS).log()
-        costs = torch.where(inside, costs, torch.inf)
-        selected = torch.zeros_like(inside)
-        for box in range(len(of_image)):
-            n_inside = int(inside[box].sum())
-            highest = ious[box][inside[box]].topk(min(topk, n_inside)).values
-            n_selected = max(int(highest.sum()), 1)
-            n_selected = min(n_selected, n_inside, n_selected if max_points is None else max_points)
-            # A stable sort, because topk may return any of several equal values.
-            selected[box, costs[box].sort(stable=True).indices[:n_selected]] = True
-        contested = (selected.sum(dim=0) > 1).nonzero().squeeze(1)
-        cheapest = costs[:, contested].argmin(dim=0)
-        selected[:, contested] = False
-        selected[cheapest, contested] = True
-        for box in range(len(of_image) if max_points is not None else 0):  # may have won more
-            order = torch.where(selected[box], costs[box], torch.inf).sort(stable=True).indices
-            selected[box, order[max_points:]] = False
-        columns, boxes = selected.T.nonzero(as_tuple=True)  # (M,) each
-        images.append(torch.full_like(columns, image))
-        points.append(near_any[columns])
-        gts.append(of_image[boxes])
-        scores.append(ious[boxes, columns])
+        columns = inside.any(dim=0).nonzero().squeeze(1)  # (F,) anchor points
+        inside = inside[:, columns]  # (G, F)
+        ious = box_iou(gt_boxes_xyxy, pred_boxes_xyxy[image, columns])
+        costs = class_costs(pred_scores[image, columns], targets.labels[rows])
+        costs = torch.where(inside, costs - iou_weight * (ious + EPS).log(), torch.inf)
+        selected = _selected(costs, ious, inside, topk, max_points)
+        _resolve_conflicts(selected, costs, max_points)
+        selected_columns, boxes = selected.T.nonzero(as_tuple=True)  # (M,) each
+        images.append(torch.full_like(boxes, image))
+        points.append(columns[selected_columns])
+        gts.append(rows[boxes])
+        scores.append(ious[boxes, selected_columns])
     none = targets.images.new_empty(0)
     values = torch.cat([pred_boxes_xyxy.new_empty(0), *scores]).float()
     return Assignment(
@@ -100,6 +86,32 @@ def plain_simota(
         scores=values,
         weights=torch.ones_like(values),
     )
+
+
+def _selected(
+    costs: Tensor, ious: Tensor, inside: Tensor, topk: int, max_points: int | None
+) -> Tensor:
+    """Select the cheapest candidates of each box of an image, shape ``(G, F)``."""
+    selected = torch.zeros_like(inside)
+    for box in range(len(costs)):
+        n_inside = int(inside[box].sum())
+        highest = ious[box][inside[box]].topk(min(topk, n_inside)).values
+        n_selected = max(int(highest.sum()), 1)
+        n_selected = min(n_selected, n_inside, n_selected if max_points is None else max_points)
+        # A stable sort, because topk may return any of several equal values.
+        selected[box, costs[box].sort(stable=True).indices[:n_selected]] = True
+    return selected
+
+
+def _resolve_conflicts(selected: Tensor, costs: Tensor, max_points: int | None) -> None:
+    """Leave each point that several boxes select to the cheapest box, in place."""
+    contested = (selected.sum(dim=0) > 1).nonzero().squeeze(1)
+    cheapest = costs[:, contested].argmin(dim=0)
+    selected[:, contested] = False
+    selected[cheapest, contested] = True
+    for box in range(len(costs) if max_points is not None else 0):  # may have won more
+        order = torch.where(selected[box], costs[box], torch.inf).sort(stable=True).indices
+        selected[box, order[max_points:]] = False
 
 
 def candidates(anchors: Anchors, gt_boxes_xyxy: Tensor, radius: float, min_side: float) -> Tensor:

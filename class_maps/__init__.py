@@ -12,7 +12,10 @@ from class_maps.errors import (
     MissingExtraError,
     OmrError,
     and_more,
+    listed,
     short_list,
+    shortened,
+    shown,
     with_nearest,
 )
 from class_maps.loader import load, shipped
@@ -28,8 +31,11 @@ __all__ = [
     "Source",
     "and_more",
     "catalogue",
+    "listed",
     "load",
     "shipped",
     "short_list",
+    "shortened",
+    "shown",
     "with_nearest",
 ]

@@ -25,12 +25,13 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMap:
-    """Classes of a model in the order of their labels, and the data sets that fill them."""
+    """Classes of a model in the order of their labels, and the categories that belong to them."""
 
     name: str
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``; unique."""
     sources: Mapping[str, Source]
+    """Mapping of each data set, by the name of the data set."""
     path: Path
     """File that the class map was read from."""
 

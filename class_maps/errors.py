@@ -18,6 +18,12 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from reprlib import Repr
+
+MOST_CHARACTERS = 60
+"""Longest text of a file that a message quotes in full."""
+MOST_WORDS = 5
+"""Longest list of unknown words that a message shows in full."""
 
 
 class OmrError(Exception):
@@ -60,29 +66,49 @@ class MissingExtraError(OmrError):
     """An optional dependency that is not installed."""
 
 
-def short_list(words: Sequence[str], most: int) -> str:
-    """List the first ``most`` words and count the rest: ``a, b and 3 more``."""
-    return ", ".join(words[:most]) + and_more(words, most)
+def shortened(text: str) -> str:
+    """Return a text from a file for a message: on one line, printable, and not too long."""
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[: MOST_CHARACTERS - 3]}..."
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
-def and_more(words: Sequence[str], most: int) -> str:
-    """Return `` and 3 more`` for a list of ``most + 3`` words, or nothing for a short list."""
-    return f" and {len(words) - most} more" if len(words) > most else ""
+def shown(value: object) -> str:
+    """Return a value from a file for a message, like ``repr``, but not too long."""
+    limited = Repr()
+    limited.maxlevel, limited.maxstring, limited.maxother = 2, MOST_CHARACTERS, MOST_CHARACTERS
+    return shortened(limited.repr(value))
 
 
-def with_nearest(words: Iterable[str], known: Iterable[str]) -> str:
-    """List unknown words, each with the most similar known word.
+def listed(words: Iterable[str]) -> str:
+    """List words from a file, each shortened, and count those beyond the first few."""
+    return short_list([shortened(word) for word in words], MOST_WORDS)
+
+
+def short_list(names: Sequence[str], most: int) -> str:
+    """List the first ``most`` names and count the rest: ``a, b and 3 more``."""
+    return ", ".join(names[:most]) + and_more(names, most)
+
+
+def and_more(names: Sequence[str], most: int) -> str:
+    """Return `` and 3 more`` for a list of ``most + 3`` names, or nothing for a short list."""
+    return f" and {len(names) - most} more" if len(names) > most else ""
+
+
+def with_nearest(names: Iterable[str], known: Iterable[str]) -> str:
+    """List unknown names, each with the most similar known name.
 
     Args:
-        words: Unknown words; sorted, and each is listed once.
-        known: Valid words.
+        names: Unknown names; the first ones in alphabetical order are listed, the rest is counted.
+        known: Valid names.
 
     Returns:
         For example ``flag8th (did you mean flag8thUp?), xyz``.
     """
     choices = sorted(set(known))
-    listed = []
-    for word in sorted(set(words)):
-        near = get_close_matches(word, choices, n=1, cutoff=0.6)
-        listed.append(f"{word} (did you mean {near[0]}?)" if near else word)
-    return ", ".join(listed)
+    described = []
+    unknown = sorted(set(names))
+    for name in unknown[:MOST_WORDS]:
+        matches = get_close_matches(name[:MOST_CHARACTERS], choices, n=1, cutoff=0.6)
+        described.append(shortened(name) + (f" (did you mean {matches[0]}?)" if matches else ""))
+    return ", ".join(described) + and_more(unknown, MOST_WORDS)

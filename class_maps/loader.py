@@ -21,12 +21,13 @@ A class map is a file such as::
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from class_maps import yaml_files
 from class_maps.catalogues import SOURCES, catalogue
 from class_maps.class_map import ClassMap, Source, check_categories
-from class_maps.errors import with_nearest
+from class_maps.errors import listed, with_nearest
 from class_maps.yaml_files import Checked, read
 
 SAME_NAMES = "same names"
@@ -63,25 +64,31 @@ def from_yaml(path: Path) -> ClassMap:
     names = tuple(data.strings("classes"))
     if not names:
         raise data.error("expected at least one class", "classes")
-    if repeated := sorted(name for name, n in Counter(names).items() if n > 1):
-        raise data.error(f"duplicate: {', '.join(repeated)}", "classes")
+    _check_unique(names, data, "classes")
     sources = data.mapping("sources")
     sources.only_keys(*SOURCES)
     filled = {name: _source(sources, name, names) for name in sources.value}
     mentioned = {c for s in filled.values() for c in (*s.class_of.values(), *s.unlabelled)}
     if orphans := [name for name in names if name not in mentioned]:
         raise data.error(
-            f"without a category in any source: {', '.join(orphans)}; map a category to each, or "
+            f"without a category in any source: {listed(orphans)}; map a category to each, or "
             "list it under unlabelled of a source",
             "classes",
         )
     return ClassMap(name=data.string("name"), names=names, sources=filled, path=path)
 
 
+def _check_unique(names: Iterable[str], data: Checked, key: str) -> None:
+    if repeated := [name for name, n in Counter(names).items() if n > 1]:
+        raise data.error(f"duplicate: {listed(repeated)}", key)
+
+
 def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
     data = sources.mapping(name)
     data.only_keys("annotation_set", "like", "map", "also", "unlabelled")
     sets = catalogue(name).annotation_sets
+    if not sets and "annotation_set" in data.value:
+        raise data.error(f"{name} data have no annotation sets; remove it", "annotation_set")
     annotation_set = data.string("annotation_set") if sets else None
     if annotation_set and annotation_set not in sets:
         unknown = with_nearest([annotation_set], sets)
@@ -97,7 +104,7 @@ def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
         if invalid := set(names) - set(classes):
             raise data.error(f"not in classes: {with_nearest(invalid, classes)}", key)
     if both := sorted(set(unlabelled) & set(class_of.values())):
-        raise data.error(f"also mapped: {', '.join(both)}", "unlabelled")
+        raise data.error(f"also mapped: {listed(both)}", "unlabelled")
     source = Source(
         name=name, annotation_set=annotation_set, class_of=class_of, unlabelled=unlabelled
     )
@@ -106,7 +113,9 @@ def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
 
 
 def _unlabelled(data: Checked) -> tuple[str, ...]:
-    return tuple(data.strings("unlabelled")) if "unlabelled" in data.value else ()
+    names = tuple(data.strings("unlabelled")) if "unlabelled" in data.value else ()
+    _check_unique(names, data, "unlabelled")
+    return names
 
 
 def _class_of(data: Checked, classes: tuple[str, ...]) -> dict[str, str]:
@@ -116,7 +125,7 @@ def _class_of(data: Checked, classes: tuple[str, ...]) -> dict[str, str]:
         same = {name: name for name in classes if name not in unlabelled}
         also = _entries(data, "also") if "also" in data.value else {}
         if both := sorted(same.keys() & also.keys()):
-            raise data.error(f"already mapped by {SAME_NAMES}: {', '.join(both)}", "also")
+            raise data.error(f"already mapped by {SAME_NAMES}: {listed(both)}", "also")
         return same | also
     return _entries(data)
 
@@ -141,5 +150,5 @@ def _class_of_like(sources: Checked, name: str, classes: tuple[str, ...]) -> dic
     class_of = _class_of(original, classes)
     added = _entries(data) if "map" in data.value else {}
     if both := sorted(class_of.keys() & added.keys()):
-        raise data.error(f"already in the map of {like}: {', '.join(both)}; omit it here", "map")
+        raise data.error(f"already in the map of {like}: {listed(both)}; omit it here", "map")
     return class_of | added

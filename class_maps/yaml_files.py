@@ -1,14 +1,24 @@
 """Reader of YAML files written by users, with errors that name the location of the problem."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Hashable, Sequence
 from importlib.resources import files
 from math import inf
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import yaml
 
-from class_maps.errors import ConfigError, InputError, with_nearest
+from class_maps.errors import ConfigError, InputError, listed, shortened, shown, with_nearest
+from class_maps.text_files import read_text
+
+MAX_BYTES = 1 << 20
+"""Largest file that is read; a larger one is not one of ours, and would take long to parse."""
+MAX_DEPTH = 50
+"""Deepest nesting of brackets that is read."""
+MOST_PROBLEM = 160
+"""Longest description of a problem by the YAML parser that a message contains."""
 
 
 def shipped(package: str, folder: str) -> tuple[str, ...]:
@@ -17,14 +27,14 @@ def shipped(package: str, folder: str) -> tuple[str, ...]:
     return tuple(sorted(Path(str(f)).stem for f in entries if f.name.endswith(".yaml")))
 
 
-def find(name: str, package: str, folder: str, what: str, *, option: str = "") -> Path:
+def find(name: str, package: str, folder: str, kind: str, *, option: str = "") -> Path:
     """Return the path of a file that comes with a package or was written by the user.
 
     Args:
         name: Name of a file in the package without its suffix, or path of a YAML file.
         package: Package that contains the files.
         folder: Folder of the files inside the package.
-        what: Kind of file, for the error message: ``class map``.
+        kind: Kind of file, for the error message: ``class map``.
         option: Prefix of the error message, such as ``--heads:`` and a space.
 
     Raises:
@@ -35,7 +45,7 @@ def find(name: str, package: str, folder: str, what: str, *, option: str = "") -
     known = shipped(package, folder)
     if name not in known:
         raise ConfigError(
-            f"{option}unknown {what}: {with_nearest([name], known)}; expected one of "
+            f"{option}unknown {kind}: {with_nearest([name], known)}; expected one of "
             f"{', '.join(known)}, or the path of a .yaml file"
         )
     return Path(str(files(package) / folder / f"{name}.yaml"))
@@ -50,16 +60,20 @@ class Checked:
             raise self.error(f"expected a mapping, got {_described(value)}", "")
         if invalid := [key for key in value if not isinstance(key, str)]:
             raise self.error(
-                f"expected names as keys, got {invalid}; quote names that YAML reads as numbers or "
-                "booleans",
+                f"expected names as keys, got {shown(invalid)}; write names instead of ids, and "
+                "quote names that YAML reads as numbers or booleans",
                 "",
             )
+        if invalid := [key for key in value if not _is_name(key)]:
+            raise self.error(f"expected printable names as keys, got {shown(invalid)}", "")
         self.value: dict[str, Any] = value
 
     def error(self, reason: str, key: str) -> InputError:
         """Create an error at the location of a key."""
-        where = ".".join(part for part in (self.where, key) if part)
-        return InputError(reason, path=self.path, where=where)
+        return InputError(reason, path=self.path, where=self._location(key))
+
+    def _location(self, key: str) -> str:
+        return ".".join(part for part in (self.where, shortened(key)) if part)
 
     def only_keys(self, *known: str) -> None:
         """Check that all keys are known.
@@ -79,31 +93,32 @@ class Checked:
 
     def mapping(self, key: str) -> "Checked":
         """Return the value as a mapping; like the other getters, reject values of other types."""
-        return Checked(self._get(key), self.path, ".".join(filter(None, (self.where, key))))
+        return Checked(self._get(key), self.path, self._location(key))
 
     def string(self, key: str) -> str:
-        """Return a string that is not empty."""
-        value = self._get(key)
-        if not isinstance(value, str) or not value:
-            raise self.error(f"expected a name, got {_described(value)}", key)
-        return value
+        """Return a printable string that is not blank."""
+        return self._name(self._get(key), key)
+
+    def _name(self, value: Any, key: str) -> str:  # noqa: ANN401
+        if isinstance(value, str) and _is_name(value):
+            return value
+        is_number = isinstance(value, int | float)
+        remedy = "; write a name instead of an id, or quote it" if is_number else ""
+        raise self.error(f"expected a name, got {_described(value)}{remedy}", key)
 
     def strings(self, key: str) -> list[str]:
-        """Return a list of strings that are not empty."""
+        """Return a list of printable strings that are not blank."""
         value = self._get(key)
         if not isinstance(value, list):
             raise self.error(f"expected a list of names, got {_described(value)}", key)
-        for i, entry in enumerate(value):
-            if not isinstance(entry, str) or not entry:
-                raise self.error(f"expected a name, got {_described(entry)}", f"{key}[{i}]")
-        return value
+        return [self._name(entry, f"{key}[{i}]") for i, entry in enumerate(value)]
 
     def mappings(self, key: str) -> list["Checked"]:
         """Return a list of mappings."""
         value = self._get(key)
         if not isinstance(value, list):
             raise self.error(f"expected a list, got {_described(value)}", key)
-        where = ".".join(filter(None, (self.where, key)))
+        where = self._location(key)
         return [Checked(entry, self.path, f"{where}[{i}]") for i, entry in enumerate(value)]
 
     def number(self, key: str, default: float) -> float:
@@ -121,44 +136,88 @@ class Checked:
         return str(value)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A YAML loader that rejects duplicate keys."""
+def _is_name(text: str) -> bool:
+    """Check that a text is not blank, and contains no control character and no lone surrogate."""
+    return bool(text.strip()) and not any(category(c) in {"Cc", "Cs"} for c in text)
 
 
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value]
-    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-        line = node.start_mark.line + 1
-        raise yaml.YAMLError(f"duplicate keys in the mapping at line {line}: {', '.join(repeated)}")
-    return dict(loader.construct_pairs(node, deep=True))
+class _Loader(yaml.SafeLoader):
+    """A YAML loader that rejects duplicate keys, and names the line of an invalid value."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
+        """Construct a value, such as the date or the number that a text looks like."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"invalid value: {shown(node.value)}", node.start_mark
+            ) from error
 
 
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    mapping: dict[Any, Any] = {}
+    repeated = set()
+    for key, value in loader.construct_pairs(node, deep=True):
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a list or a mapping cannot be a key", node.start_mark
+            )
+        if key in mapping:
+            repeated.add(str(key))
+        mapping[key] = value
+    if repeated:
+        raise yaml.YAMLError(
+            f"duplicate keys in the mapping at line {node.start_mark.line + 1}: "
+            f"{listed(sorted(repeated))}"
+        )
+    return mapping
 
 
-def read(path: Path, what: str) -> Checked:
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read(path: Path, kind: str) -> Checked:
     """Read a YAML file whose root is a mapping.
 
     Args:
         path: File to read.
-        what: Kind of file, for the error message: ``class map``.
+        kind: Kind of file, for the error message: ``class map``.
 
     Raises:
         InputError: The file cannot be read, is not YAML, has a duplicate key, or is not a mapping.
     """
-    return Checked(_parse(path, what), path, "")
+    return Checked(parse(path, kind), path, "")
 
 
-def _parse(path: Path, what: str) -> Any:  # noqa: ANN401
+def parse(path: Path, kind: str) -> Any:  # noqa: ANN401
+    """Read a YAML file with any root; otherwise like :func:`read`."""
+    text = read_text(path, kind, max_bytes=MAX_BYTES)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
-    except FileNotFoundError:
-        raise InputError(f"no such {what}", path=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from error
+        _check_depth(text)
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise InputError("lists or mappings are nested too deeply", path=path) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}" if mark else ""
+        raise InputError(_problem(error.context, error.problem), path=path, where=where) from error
     except yaml.YAMLError as error:
-        raise InputError(" ".join(str(error).split()), path=path) from error
+        raise InputError(_problem(str(error)), path=path) from error
+
+
+def _check_depth(text: str) -> None:
+    """Reject deeply nested brackets, which the parser would read in quadratic time."""
+    depth = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise RecursionError
+
+
+def _problem(*parts: str | None) -> str:
+    text = " ".join(" ".join(filter(None, parts)).split())
+    return text if len(text) <= MOST_PROBLEM else f"{text[:MOST_PROBLEM]}..."
 
 
 def _described(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {value!r}"
+    return "nothing" if value is None else f"{type(value).__name__} {shown(value)}"

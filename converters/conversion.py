@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from class_maps import ClassMap, ConfigError, InputError, Source, with_nearest
-from converters import images
+from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
 from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
 from converters.formats.sources import open_source
-from converters.formats.yolo import IMAGES, LABELS
+from converters.images import check_size
 from converters.manifest import (
     ClassMapEntry,
     ConversionEntry,
@@ -23,9 +22,10 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import work_of
+from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
+from converters.prepare.tiles import tile_name
 
 
 class Track(Protocol):
@@ -80,6 +80,7 @@ def convert(
     options: ConversionOptions,
     *,
     source_format: str | None = None,
+    images: Path | None = None,
     workers: int = 1,
     force: bool = False,
     track: Track = _untracked,
@@ -92,6 +93,7 @@ def convert(
         options: Everything that determines the output.
         source_format: Format of the source, one of :data:`converters.formats.READERS`; None to
             recognise it.
+        images: Folder of the images of annotation files in JSON; None to search the usual ones.
         workers: Number of worker processes; does not change the bytes written.
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
@@ -107,7 +109,7 @@ def convert(
     with folder_to_fill as folder, ThreadPoolExecutor(1) as pool:
         warm_up(workers, "converters.prepare.preparation")
         class_map_hash = sha256(options.class_map.path)
-        format_name, files = open_source(source, source_format)
+        format_name, files = open_source(source, source_format, images)
         states = [_state(file.path) for file in files]
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
@@ -118,15 +120,15 @@ def convert(
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
         hashes: list[Future[str]] = []
-        try:
-            with closing(in_order(prepare, jobs, workers)) as prepared:
-                for page in track(prepared, n_pages):
+        try:  # the pages are prepared as the loop asks for them
+            with closing(in_order(prepare, jobs, workers)) as prepared_pages:
+                for prepared_page in track(prepared_pages, n_pages):
                     if not hashes:  # decoding, which used all cores, has finished
                         hashes = [pool.submit(file.sha256) for file in files]
-                    for image in page.images:
-                        for writer in writers:
-                            writer.add(page.split, image)
-                    manifest.add(page)
+                    for page in prepared_page.images:
+                        for writer in writers:  # label files of YOLO were written by prepare
+                            writer.add(prepared_page.split, page)
+                    manifest.add(prepared_page)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
             raise
@@ -134,7 +136,7 @@ def convert(
         for writer in writers:
             writer.close()
         _add_warnings(manifest, files, val, options)
-        digests = [job.result() for job in hashes]
+        digests = [future.result() for future in hashes]
         _check_unchanged(files, states)
         class_map = ClassMapEntry(
             name=options.class_map.name, sha256=class_map_hash, unlabelled=mapping.unlabelled
@@ -173,6 +175,7 @@ def _check_images(
         for image, (width, height) in file.images.items():
             split = _split(image, file.split, val, options)
             output = split, image.with_suffix("")
+            _check_output_name(image, file, options)
             other_file, other = outputs.setdefault(output, (file, image))
             if other_file is not file or other != image:
                 raise InputError(
@@ -181,14 +184,33 @@ def _check_images(
                     path=file.path,
                 )
             if not options.labels_only:
-                images.check_size(file.image_folder / image, width, height)
+                check_size(file.image_folder / image, width, height)
+
+
+def _check_output_name(
+    image: PurePosixPath, file: AnnotationSource, options: ConversionOptions
+) -> None:
+    """Check that the names made from an image's name are not too long."""
+    output = tile_name(image, 0, 0) if options.preparation.tiles else image.with_suffix(".jpeg")
+    if (n_bytes := len(output.name.encode("utf-8"))) > MAX_NAME_BYTES:
+        raise InputError(
+            f"the name of this image is too long: with suffix and position of a tile {n_bytes} "
+            f"bytes, {MAX_NAME_BYTES} at most; rename it",
+            path=file.path,
+            where=shortened(image.name),
+        )
 
 
 def _held_out(files: Sequence[AnnotationSource], options: ConversionOptions) -> frozenset[str]:
-    if not options.val:
+    if not options.val or _has_val(files):
         return frozenset()
     train = [image for file in files if file.split == "train" for image in file.images]
     return held_out(train, options.val, options.split_by, options.seed)
+
+
+def _has_val(files: Sequence[AnnotationSource]) -> bool:
+    """Check whether the source has a validation split, which is kept as it is."""
+    return any(file.split == "val" for file in files)
 
 
 def _split(
@@ -232,7 +254,7 @@ def _folders(
 ) -> tuple[Path | None, Path | None]:
     """Create the output folders of a split's images and label files; None if not needed."""
     root = folder.absolute()  # a worker may have a different working directory
-    image_out = None if options.labels_only else root / IMAGES / split
+    image_out = None if options.labels_only else root / FOLDER / split
     label_out = root / LABELS / split if "yolo" in options.formats else None
     for out in filter(None, (image_out, label_out)):
         out.mkdir(parents=True)
@@ -257,19 +279,38 @@ def _add_warnings(
     val: frozenset[str],
     options: ConversionOptions,
 ) -> None:
+    warnings = manifest.counts.warnings
+    for file in files:
+        warnings += file.warnings
+    if options.val and _has_val(files):
+        warnings.append(
+            f"--val {options.val:g} was not applied: the source has a val split, which was kept"
+        )
     works: dict[str, set[str]] = {}
     for file in files:
         for image in file.images:
             split = _split(image, file.split, val, options)
             works.setdefault(split, set()).add(work_of(image) or image.as_posix())
     if shared := shared_works(works):
-        manifest.counts.warnings.append(shared)
+        warnings.append(shared)
     if len(manifest.pages) == 1 and "yolo" in options.formats:
         [split] = manifest.pages
-        manifest.counts.warnings.append(
-            f"no page is held out: data.yaml trains and validates on the {split} pages; use --val "
-            "0.1 to hold out works"
+        warnings.append(
+            f"no page is held out: data.yaml trains and validates on the {split} pages; "
+            + _advice(split, [image for file in files for image in file.images])
         )
+
+
+def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
+    """Return what to do if there is one split only."""
+    works = {work_of(page) for page in pages}
+    if split != "train":
+        return "convert training pages as well"
+    if None not in works and len(works) > 1:
+        return "use --val 0.1 to hold out works"
+    if None in works and len(pages) > 1:
+        return "use --val 0.1 --split-by page to hold out pages, if each is of another work"
+    return "convert pages of other works as well"
 
 
 def _conversion_entry(

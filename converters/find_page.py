@@ -44,7 +44,7 @@ def find_page(
 
     Args:
         data: Data set in any format that can be read.
-        wanted: Number of the page, starting at 1, or its image name or a part of it.
+        wanted: Number of the page, starting at 1, or all or part of its image name.
         split: Split to search; None for all of them.
         class_map: Class map to apply; None to make every category a class of the same name.
         annotation_set: Annotation set to read; None for that of the class map or, without one, the

@@ -22,6 +22,11 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 _ORIENTATION = 0x0112
 """EXIF tag of the rotation and mirroring to apply before an image is shown; written by phones."""
 
+_BITS, _SAMPLE_FORMAT = 258, 339
+"""TIFF tags of the bits per sample and of their kind."""
+_UNSIGNED = frozenset({1, 4})
+"""Values of the latter for unsigned integers and for unspecified samples."""
+
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""
 
@@ -200,16 +205,34 @@ def _rotated(image: Pixels, orientation: int) -> Pixels:
 @contextmanager
 def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
     try:
+        if isinstance(file, Path) and file.exists() and not file.is_file():
+            raise InputError("is not a regular file", path=path)  # opening a pipe would wait
         with Image.open(file) as image:
+            _check_samples(image, path)
             yield image
     except FileNotFoundError:
         raise InputError(
-            "no such image; use --labels-only to convert without images", path=path
+            "no such image; name the folder of the images with --images, or use --labels-only to "
+            "convert without images",
+            path=path,
         ) from None
     except UnidentifiedImageError:
         raise InputError("is not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"is damaged or truncated: {error}", path=path) from error
+
+
+def _check_samples(image: Image.Image, path: Path) -> None:
+    """Reject TIFF files whose samples have no agreed meaning as 8-bit greys."""
+    tags = getattr(image, "tag_v2", {})
+    bits, kinds = (np.atleast_1d(tags.get(tag, 1)) for tag in (_BITS, _SAMPLE_FORMAT))
+    if image.mode == "F" or bits.max() > 16 or not set(kinds.tolist()) <= _UNSIGNED:
+        kind = "floating-point" if image.mode == "F" or 3 in kinds else "signed or wide integer"
+        raise InputError(
+            f"has {kind} samples of {bits.max()} bits; convert it to unsigned samples of 8 or 16 "
+            "bits",
+            path=path,
+        )
 
 
 def scaled(image: Pixels, width: int, height: int) -> Pixels:

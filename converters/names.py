@@ -2,45 +2,76 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-from class_maps import InputError
+from class_maps import InputError, shortened, shown
 
 FOLDER = "images"
 """Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
 of this name in a path, so no folder inside the image folder may have it."""
+
+MAX_SIDE_PX = 1_000_000
+"""Longest side of a page; a longer one is an error in the annotations, and would fill the disk."""
+MAX_PIXELS = 1 << 30
+"""Largest page in pixels that OpenCV decodes: 32,768 px squared."""
+MAX_NAME_BYTES = 255
+"""Longest name of a file on common file systems."""
+MAX_PATH_BYTES = 1024
+"""Longest path inside the image folder; it leaves room for that folder's own path."""
+
+K = TypeVar("K", bound=Hashable)
+
+_DRIVE = re.compile(r"[A-Za-z]:$")
+"""First part of an absolute path of Windows."""
+LABELS = "labels"
+"""Name of the folder of label files."""
 
 _WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
 """Image names of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""
 
 
 def checked_images(
-    entries: Iterable[tuple[int, str, int, int]], path: Path, field: str
-) -> dict[int, tuple[PurePosixPath, int, int]]:
+    entries: Iterable[tuple[K, str, int, int]],
+    path: Path,
+    field: str,
+    *,
+    by_base_name: bool = False,
+) -> dict[K, tuple[PurePosixPath, int, int]]:
     """Check the list of images of an annotation file.
 
     Args:
         entries: Id, name, width and height of each image; sizes in pixels.
         path: Annotation file.
         field: Name of the field that contains the image name, for error messages.
+        by_base_name: Whether a name that points outside the image folder, such as that of a file
+            on another machine, is replaced by its last part.
 
     Returns:
         Path inside the image folder, width and height of each image by id, in the same order.
 
     Raises:
-        InputError: A name points outside the image folder, a size is not positive, or an id or a
-            name is a duplicate.
+        InputError: A name is invalid or points outside the image folder, a size is not positive or
+            too large, or an id or a name is a duplicate.
     """
-    images: dict[int, tuple[PurePosixPath, int, int]] = {}
+    images: dict[K, tuple[PurePosixPath, int, int]] = {}
     for i, (image_id, name, width, height) in enumerate(entries):
         if width < 1 or height < 1:
             raise InputError(
                 f"invalid image size: {width} x {height} px", path=path, where=f"images[{i}]"
             )
+        if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+            raise InputError(
+                f"image size of {shown(width)} x {shown(height)} px; expected at most "
+                f"{MAX_SIDE_PX:,} px per side and {MAX_PIXELS:,} px in total",
+                path=path,
+                where=f"images[{i}]",
+            )
         if image_id in images:
-            raise InputError(f"duplicate id: {image_id}", path=path, where=f"images[{i}].id")
-        image = _checked_name(name, path, f"images[{i}].{field}")
+            where = f"images[{i}].id"
+            raise InputError(f"duplicate id: {shortened(str(image_id))}", path=path, where=where)
+        image = _checked_name(name, path, f"images[{i}].{field}", by_base_name=by_base_name)
         images[image_id] = image, width, height
     names = Counter(image for image, _, _ in images.values())
     if repeated := sorted(str(name) for name, n in names.items() if n > 1):
@@ -48,20 +79,69 @@ def checked_images(
     return images
 
 
-def _checked_name(name: str, path: Path, where: str) -> PurePosixPath:
-    image = PurePosixPath(name)
-    if not image.name or image.is_absolute() or ".." in image.parts or set(name) & {"\\", "\0"}:
-        raise InputError(f"points outside the image folder: {name!r}", path=path, where=where)
+def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> PurePosixPath:
+    image = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
+    if not image.name:
+        raise InputError(f"expected a file name, got {shown(name)}", path=path, where=where)
+    if by_base_name and _points_outside(image) and image.name != "..":
+        image = PurePosixPath(image.name)
+    if _points_outside(image):
+        raise InputError(
+            f"points outside the image folder: {shown(name)}; use --images DIR to find the file in "
+            "DIR by the last part of its name",
+            path=path,
+            where=where,
+        )
+    check_file_name(image, path, where)
     if image.parts[0] == FOLDER and len(image.parts) > 1:
         image = image.relative_to(FOLDER)  # in some files, names are relative to the folder above
     if FOLDER in image.parts:
         raise InputError(
             f"contains a folder called {FOLDER}, in which YOLO readers do not find labels: "
-            f"{name!r}; rename it",
+            f"{shown(name)}; rename it",
             path=path,
             where=where,
         )
     return image
+
+
+def is_hidden(name: str) -> bool:
+    """Check whether a file or folder is hidden, such as the ``._*`` files of macOS."""
+    return name.startswith(".")
+
+
+def _points_outside(image: PurePosixPath) -> bool:
+    return image.is_absolute() or ".." in image.parts or bool(_DRIVE.match(image.parts[0]))
+
+
+def check_file_name(image: PurePosixPath, path: Path, where: str = "") -> None:
+    """Check that a file system can store a file with this name.
+
+    Args:
+        image: Name, relative to a folder.
+        path: File that contains the name, for the error message.
+        where: Location of the name in that file.
+
+    Raises:
+        InputError: The name is too long, or cannot be encoded as UTF-8.
+    """
+    try:
+        sizes = [len(part.encode("utf-8")) for part in image.parts]
+    except UnicodeEncodeError:
+        raise InputError(
+            f"file name that is not Unicode text: {shown(str(image))}; rename it",
+            path=path,
+            where=where,
+        ) from None
+    if "\0" in str(image):
+        raise InputError(f"invalid file name: {shown(str(image))}", path=path, where=where)
+    if max(sizes) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
+        raise InputError(
+            f"file name of {max(sizes)} bytes in a path of {sum(sizes) + len(sizes) - 1}: "
+            f"{shown(str(image))}; expected at most {MAX_NAME_BYTES} in a path of {MAX_PATH_BYTES}",
+            path=path,
+            where=where,
+        )
 
 
 def work_of(image: PurePosixPath) -> str | None:
@@ -78,6 +158,8 @@ def count_of(items: Sequence[object], noun: str, most: int = 3) -> str:
         noun: Singular of the noun to count.
         most: Maximum number of items to list; ``...`` stands for the rest.
     """
-    listed = ", ".join(str(item) for item in items[:most]) + (", ..." if len(items) > most else "")
+    listed = ", ".join(shortened(str(item)) for item in items[:most]) + (
+        ", ..." if len(items) > most else ""
+    )
     plural = noun if len(items) == 1 else f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{len(items)} {plural} ({listed})"

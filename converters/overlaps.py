@@ -50,20 +50,35 @@ def overlapping_pairs(
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
+def n_candidates(boxes_xyxy: Boxes, min_iou: float) -> int:
+    """Count the pairs of boxes that :func:`overlapping_pairs` compares.
+
+    Args:
+        boxes_xyxy: Boxes, shape ``(N, 4)``.
+        min_iou: Minimum IoU, above 0 and at most 1.
+    """
+    return int(_following(boxes_xyxy[np.argsort(boxes_xyxy[:, 0])], min_iou).sum())
+
+
+def _following(boxes_xyxy: Boxes, min_iou: float) -> NDArray[np.int64]:
+    """Count the boxes after each one, sorted by left edge, that begin early enough, ``(N,)``."""
+    left, width = boxes_xyxy[:, 0], boxes_xyxy[:, 2] - boxes_xyxy[:, 0]
+    slack = 1e-9 * (1 + np.abs(left))  # rounding may add a candidate, but must not lose one
+    last = np.searchsorted(left, left + (1 - min_iou) * width + slack, side="right")
+    return np.asarray(last - np.arange(len(left)) - 1)
+
+
 def _candidates(
     boxes_xyxy: Boxes, min_iou: float
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield blocks of pairs of boxes, sorted by left edge, that could reach ``min_iou``."""
     n = len(boxes_xyxy)
-    left, width = boxes_xyxy[:, 0], boxes_xyxy[:, 2] - boxes_xyxy[:, 0]
-    slack = 1e-9 * (1 + np.abs(left))  # rounding may add a candidate, but must not lose one
-    last = np.searchsorted(left, left + (1 - min_iou) * width + slack, side="right")
-    counts = last - np.arange(n) - 1  # (N,) following boxes that begin early enough
+    counts = _following(boxes_xyxy, min_iou)
     ends = np.cumsum(counts)
     start = 0
     while start < n:
-        done = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, done + BLOCK_PAIRS, side="right")))
+        n_done = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, n_done + BLOCK_PAIRS, side="right")))
         block = counts[start:stop]
         first = np.repeat(np.arange(start, stop), block)
         within = np.arange(len(first)) - np.repeat(np.cumsum(block) - block, block)

@@ -12,7 +12,7 @@ from converters.prepare.tiles import TileOptions, default_overlap
 
 SOURCE = "SOURCE"
 """Placeholder for the source of a data set; a manifest contains its hash but not its path."""
-TO_CUT = f"To cut the tiles ({SOURCE} is the source that the data were converted from):"
+TO_CUT = f"To cut the tiles ({SOURCE} is the source that the data was converted from):"
 """Heading of the command."""
 
 

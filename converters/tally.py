@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 NOT_IN_CLASS_MAP = "not in class map"
 NO_ID_IN_SET = "no id in the annotation set"
 CROWD = "crowd region"
+NO_BOX = "no box"
+NO_SIZE = "no width and no height"
 EXACT_DUPLICATE = "exact duplicate"
 NEAR_DUPLICATE = "near duplicate"
 OUTSIDE_PAGE = "outside the page"
@@ -17,6 +19,8 @@ HIDDEN_BY_TILES = "under min-visible in every tile"
 
 WIDENED = "widened to min-side"
 CLIPPED = "clipped to the page"
+ROTATED = "rotated by the angle in its attributes"
+POLYGON = "box around a polygon"
 
 
 @dataclass(kw_only=True)

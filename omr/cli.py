@@ -41,9 +41,15 @@ GROUPS = {"classes": classes, "heads": heads}
 
 
 def _help(command: Callable[..., None] | None) -> str:
-    """Return a docstring with one line per paragraph, so that help fills the terminal's width."""
-    paragraphs = (command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    """Return a docstring with one line per paragraph, so that help fills the terminal's width.
+
+    Every example keeps its line.
+    """
+    paragraphs = []
+    for paragraph in (command.__doc__ or "").split("\n\n"):
+        lines = [" ".join(line.split()) for line in paragraph.strip().splitlines()]
+        paragraphs.append(("\n" if lines[0] == "Examples:" else " ").join(lines))
+    return "\n\n".join(paragraphs)
 
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -73,7 +79,7 @@ def _root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log debug messages.")] = False,
 ) -> None:
-    """From score pages to a trained music-symbol detector.
+    """From sheet music to a trained music-symbol detector.
 
     Typical order: omr convert, omr analyze-density, omr train, omr eval. To try it out: omr demo.
     """

@@ -1,10 +1,15 @@
 """Terminal output: results go to stdout, progress and messages to stderr."""
 
 import codecs
+import contextlib
 import json
+import re
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from operator import length_hint
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,19 +22,75 @@ from rich.table import Table
 T = TypeVar("T")
 
 out = Console()
-"""Console of results: tables that were asked for."""
+"""Console of results."""
 err = Console(stderr=True)
 """Console of progress and messages."""
 
+LIVE_INTERVAL_S, PLAIN_INTERVAL_S = 0.25, 10.0
+"""Seconds between two updates of the progress: in place on a terminal, and as lines elsewhere."""
+NUMBER = re.compile(r"[-+]?[\d.,]*( ?%)?")
+"""Cell of a table with a number, a dash or nothing."""
+NATURAL_WIDTH = 10_000
+"""Width of tables outside of terminals, where no line is folded."""
+
+_results: ContextVar[Console] = ContextVar("_results", default=out)
+
+
+def results(*, as_json: bool = False) -> Console:
+    """Return the console of a command's results.
+
+    Args:
+        as_json: Whether JSON is printed on stdout, so that other results go to stderr.
+    """
+    return err if as_json else _results.get()
+
+
+@contextlib.contextmanager
+def results_on_stderr() -> Iterator[None]:
+    """Print the results of commands on stderr, as steps of another command."""
+    token = _results.set(err)
+    try:
+        yield
+    finally:
+        _results.reset(token)
+
+
+def is_live() -> bool:
+    """Return whether stderr is a terminal that progress can be updated on in place."""
+    return err.is_interactive and sys.stderr.isatty()
+
+
+class Pace:
+    """Limit on how often the progress is shown.
+
+    Args:
+        interval_s: Least seconds between two updates.
+        at_once: Whether the first update may be shown immediately.
+    """
+
+    def __init__(self, interval_s: float, *, at_once: bool = False) -> None:
+        self._interval_s = interval_s
+        self._next = time.monotonic() + (0.0 if at_once else interval_s)
+
+    def is_due(self) -> bool:
+        """Return whether an update may be shown now."""
+        return time.monotonic() >= self._next
+
+    def restart(self) -> None:
+        """Start the interval that follows an update."""
+        self._next = time.monotonic() + self._interval_s
+
 
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield items while drawing a progress bar on stderr, if stderr is a terminal.
+    """Yield items while showing progress on stderr: as a bar on a terminal, else as lines.
 
     Args:
         items: Items to pass through.
         description: Text before the bar, such as ``Converting``.
         total: Number of items, if ``items`` has no length.
     """
+    if not is_live():
+        return _plain_progress(items, description, total)
     return iter(
         track(
             items,
@@ -37,9 +98,20 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
             total=total,
             console=err,
             transient=True,
-            disable=not err.is_terminal,
+            refresh_per_second=1 / LIVE_INTERVAL_S,
         )
     )
+
+
+def _plain_progress(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    pace = Pace(PLAIN_INTERVAL_S)
+    total = total or length_hint(items)
+    of_total = f" of {total:,}" if total else ""
+    for done, item in enumerate(items, 1):
+        yield item
+        if pace.is_due():
+            say(f"{description}: {done:,}{of_total}")
+            pace.restart()
 
 
 def table(
@@ -48,9 +120,9 @@ def table(
     rows: Iterable[Sequence[object]],
     totals: Iterable[Sequence[object]] = (),
     *,
-    to: Console = err,
+    to: Console,
 ) -> None:
-    """Print a table with a left-aligned first column and right-aligned others.
+    """Print a table; columns of numbers are right-aligned.
 
     Args:
         title: Text above the table.
@@ -59,15 +131,20 @@ def table(
         totals: Rows below a rule, in the same form.
         to: Console to print on.
     """
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    to.print(title, style="bold", soft_wrap=True, highlight=False, markup=False)
+    grid = Table(box=box.SIMPLE_HEAD)
+    cells = [[*map(_cell, row)] for row in rows]
+    total_cells = [[*map(_cell, row)] for row in totals]
     for i, column in enumerate(columns):
-        grid.add_column(column, justify="right" if i else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*map(_cell, row))
+        is_numeric = all(NUMBER.fullmatch(row[i]) for row in (*cells, *total_cells))
+        grid.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
+    for row in cells:
+        grid.add_row(*row)
     grid.add_section()
-    for row in totals:
-        grid.add_row(*map(_cell, row))
-    to.print(grid)
+    for row in total_cells:
+        grid.add_row(*row)
+    unfolded = to if to.is_terminal else Console(file=to.file, width=NATURAL_WIDTH)
+    unfolded.print(grid)
 
 
 def _cell(value: object) -> str:
@@ -87,7 +164,7 @@ def heading(text: str) -> None:
 def say_names(label: str, names: Sequence[str], *, to: Console = err) -> None:
     """Print a labelled list, ``label: a, b, c``; print nothing if the list is empty."""
     if names:
-        say(f"{label}: {', '.join(names)}", to=to)
+        paragraph(f"{label}: {', '.join(names)}", to=to)
 
 
 def say_written(target: Path, *contents: str) -> None:
@@ -100,22 +177,27 @@ def say_written(target: Path, *contents: str) -> None:
     say(f"{', '.join(contents)} -> {target}")
 
 
-def entry(text: str) -> None:
-    """Print a list item on stderr, wrapped between words if stderr is a terminal."""
-    say(_wrapped(f"- {text}"))
+def entry(text: str, *, to: Console) -> None:
+    """Print a list item, wrapped between words on a terminal."""
+    paragraph(f"- {text}", to=to)
+
+
+def paragraph(text: str, *, to: Console = err) -> None:
+    """Print a sentence, wrapped between words with indented continuation lines on a terminal."""
+    say(_wrapped(text, to), to=to)
 
 
 def note(text: str) -> None:
     """Print a warning on stderr, wrapped between words if stderr is a terminal."""
-    wrapped = _wrapped(f"note: {text}").removeprefix("note:")
+    wrapped = _wrapped(f"note: {text}", err).removeprefix("note:")
     err.print(f"[yellow]note:[/]{escape(wrapped)}", soft_wrap=True, highlight=False)
 
 
-def _wrapped(text: str) -> str:
-    """Wrap a sentence to the width of the terminal; in a file it stays on one line."""
-    if not err.is_terminal:
+def _wrapped(text: str, to: Console) -> str:
+    """Wrap a sentence to the width of a terminal; in a file it stays on one line."""
+    if not to.is_terminal:
         return text
-    lines = textwrap.wrap(text, err.width, subsequent_indent="  ", break_on_hyphens=False)
+    lines = textwrap.wrap(text, to.width, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
 
 

@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from omr.console import note, say, table
+from rich.console import Console
+
+from omr.console import note, say_names, table
 
 
-def print_summary(summary: dict[str, Any], out: Path) -> None:
+def print_summary(summary: dict[str, Any], out: Path, *, to: Console) -> None:
     """Print the numbers of symbols read, written and dropped as tables, and all warnings.
 
     Args:
         summary: Counts as returned by :func:`converters.conversion.convert`.
         out: Folder that was written.
+        to: Console of the tables; warnings go to stderr.
     """
     symbols = summary["symbols"]
     rows = [
@@ -28,14 +31,15 @@ def print_summary(summary: dict[str, Any], out: Path) -> None:
             for classes, n in summary["same_box_two_classes"].items()
         ),
     ]
-    table(f"Converted to {out}", ("", "count"), [row for row in rows if row[1]])
+    table(f"Converted to {out}", ("", "count"), [row for row in rows if row[1]], to=to)
     present = [row for row in summary["classes"] if row["written"]]
     table(
         "Classes",
         ("class", "symbols", "labels"),
         [(row["name"], row["written"], row["labels"]) for row in present],
+        to=to,
     )
-    if absent := [row["name"] for row in summary["classes"] if not row["written"]]:
-        say(f"classes without symbols: {', '.join(absent)}")
+    absent = [row["name"] for row in summary["classes"] if not row["written"]]
+    say_names("classes without symbols", absent, to=to)
     for warning in summary["warnings"]:
         note(warning)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from rich.console import Console
 from ultralytics import __version__ as ultralytics_version
 
 from class_maps import short_list
@@ -14,7 +15,8 @@ from training.density.recommendation import MOST_NAMES
 from training.density.report import DensityAnalysis
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
-from training.memory.step import StepSpec, predict_step
+from training.memory.step import predict_step
+from training.memory.step_spec import StepSpec
 
 MOST = 0.5
 """Fraction of a class's symbols from which on \"mostly\" applies."""
@@ -22,7 +24,7 @@ MIB = 2**20
 GUARD = ("guard",)
 LINES = (
     (
-        "weights, gradients, optimizer, weight average",
+        "weights, gradients, optimiser, EMA",
         ("parameters", "gradients", "optimizer", "ema", "buffers"),
     ),
     ("images", ("inputs",)),
@@ -35,25 +37,30 @@ LINES = (
 """Rows of the memory table: title and the parts it sums up."""
 
 
-def show_density(analysis: DensityAnalysis) -> None:
-    """Print the symbol counts, the classes with problems, the memory and the command to launch."""
-    _show_symbols(analysis)
-    _show_classes(analysis)
-    _show_memory(analysis)
+def show_density(analysis: DensityAnalysis, *, to: Console) -> None:
+    """Print the symbol counts, the classes with problems, the memory and the command to launch.
+
+    Args:
+        analysis: Analysis of a data set.
+        to: Console to print on; warnings go to stderr.
+    """
+    _show_symbols(analysis, to)
+    _show_classes(analysis, to)
+    _show_memory(analysis, to)
     if recommendation := analysis.recommendation:
-        say("\nRecommended launch:")
+        say("\nRecommended launch:", to=to)
         for reason in recommendation.reasons:
-            entry(reason)
+            entry(reason, to=to)
         if recommendation.convert_command:
-            say(f"\n{TO_CUT}")
-            say(recommendation.convert_command)
-        say(f"\n{recommendation.command}")
+            say(f"\n{TO_CUT}", to=to)
+            say(recommendation.convert_command, to=to)
+        say(f"\n{recommendation.command}", to=to)
 
 
-def _show_symbols(analysis: DensityAnalysis) -> None:
+def _show_symbols(analysis: DensityAnalysis, to: Console) -> None:
     labels, batch = analysis.labels, analysis.config.batch
     table(
-        "Symbols per image (P95: 95 of 100 images have at most as many)",
+        "Symbols per image (P95: 95 of 100 images have at most this many)",
         ("", "images", "mean", "P50", "P95", "P99", "max"),
         [
             (stage.name, stage.n_images, f"{stage.mean:,.0f}", s.p50, s.p95, s.p99, s.max)
@@ -61,32 +68,35 @@ def _show_symbols(analysis: DensityAnalysis) -> None:
             else (stage.name, stage.n_images, f"{stage.mean or 0:,.0f}", "", "", "", "")
             for stage in labels.stages
         ],
+        to=to,
     )
     fullest, whole = labels.crowding.fullest_image(batch), labels.crowding.whole_batch(batch)
     if fullest and whole:
         entry(
-            f"a batch of {batch} images: {whole.expected:,.0f} symbols, at most {whole.p999:,} in "
-            f"999 of 1,000 batches; its fullest image: {fullest.expected:,.0f}, at most "
-            f"{fullest.p999:,}"
+            f"a batch of {batch} images: {whole.expected:,.0f} symbols on average, at most "
+            f"{whole.p999:,} in 999 of 1,000 batches; its fullest image: "
+            f"{fullest.expected:,.0f} on average, at most {fullest.p999:,}",
+            to=to,
         )
     if batch < labels.n_images and (most := labels.crowding.epoch_max(batch)):
         entry(
             f"fullest batch of an epoch: {most.batch:,.0f} symbols; "
-            f"fullest image: {most.image:,.0f}"
+            f"fullest image: {most.image:,.0f}",
+            to=to,
         )
     if not labels.n_symbols:
         note(f"no image contains a symbol; a model cannot learn from {analysis.config.data}")
 
 
-def _show_classes(analysis: DensityAnalysis) -> None:
-    """Print the classes that a training would not learn well; the report lists all classes."""
+def _show_classes(analysis: DensityAnalysis, to: Console) -> None:
+    """Print the classes that training would not learn well; the report lists all classes."""
     labels, start = analysis.labels, analysis.labels.initial_weights
     present = sorted((row for row in labels.sizes if row.count), key=lambda row: -row.count)
     if not present:
         return
-    say(f"\nAt {analysis.config.imgsz} px, of {len(present)} classes with symbols:")
+    say(f"\nAt {analysis.config.imgsz} px, of {len(present)} classes with symbols:", to=to)
     problems: Iterable[tuple[str, Iterable[str]]] = (
-        ("more contain no symbol", [row.name for row in labels.sizes if not row.count]),
+        ("more without any symbols", [row.name for row in labels.sizes if not row.count]),
         ("mostly smaller than 2 px", [r.name for r in present if (r.under_2px or 0) > MOST]),
         ("mostly dropped by the augmentation of Ultralytics", start.dropped_stock),
         (
@@ -98,21 +108,24 @@ def _show_classes(analysis: DensityAnalysis) -> None:
     )
     for problem, names in problems:
         if shown := list(names):
-            entry(f"{len(shown)} {problem}: {short_list(shown, MOST_NAMES)}")
+            entry(f"{len(shown)} {problem}: {short_list(shown, MOST_NAMES)}", to=to)
     if start.priors:
-        entry(f"initial boxes of omr train: {short_list(_first_boxes(start), MOST_NAMES)}")
+        entry(f"initial boxes of omr train: {short_list(_first_boxes(start), MOST_NAMES)}", to=to)
     competition = labels.competition
     if competition.max_recall_single_head is not None:
         heads = ""
         if analysis.heads and competition.max_recall_heads is not None:
             heads = f", {competition.max_recall_heads:.2%} with these heads"
-        entry(f"{competition.max_recall_single_head:.2%} of the symbols get an anchor point{heads}")
+        entry(
+            f"{competition.max_recall_single_head:.2%} of the symbols get an anchor point{heads}",
+            to=to,
+        )
     shares = [
         f"{reach.iou50:.1%} {name.replace(',', '')}"
         for name, reach in labels.maximum_recall.overall.items()
         if reach
     ]
-    entry(f"boxes the head can represent at IoU 0.5: {', '.join(shares)}")
+    entry(f"boxes the head can represent at IoU 0.5: {', '.join(shares)}", to=to)
 
 
 def _first_boxes(start: InitialWeightAnalysis) -> list[str]:
@@ -125,7 +138,7 @@ def _first_boxes(start: InitialWeightAnalysis) -> list[str]:
     ]
 
 
-def _show_memory(analysis: DensityAnalysis) -> None:
+def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
     memory, gpu = analysis.memory, analysis.gpu
     highest = memory.to_json()
     rows = [
@@ -135,12 +148,12 @@ def _show_memory(analysis: DensityAnalysis) -> None:
             sum(highest[f"{name}_bytes"] for name in names),
         )
         for title, names in LINES
-        if names != GUARD or gpu.device == "cpu"  # a training on a GPU keeps them in main memory
+        if names != GUARD or gpu.device == "cpu"  # training on a GPU keeps them in main memory
     ]
     total = memory.total_bytes
     with_dense = f"total, with the assigner of Ultralytics {ultralytics_version}"
     total_with_dense = total - memory.at_peak["assigner"] + analysis.requested_dense_bytes
-    say("")
+    say("", to=to)
     table(
         f"Memory of a step in MiB: {memory.batch} images, {analysis.config.model}, "
         f"{analysis.precision}",
@@ -151,12 +164,14 @@ def _show_memory(analysis: DensityAnalysis) -> None:
             (with_dense, _mib(total_with_dense), ""),
             (f"usable on {gpu.name}", _mib(gpu.usable_bytes), ""),
         ],
+        to=to,
     )
-    taken = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
+    assigner_share = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
     entry(
         f"Ultralytics compares {analysis.spec.boxes_max:,} symbols with {memory.n_anchors:,} "
         f"points, {memory.batch} times; omr lists {analysis.spec.pairs or 0:,} pairs, which take "
-        f"{taken} of the memory"
+        f"{assigner_share} of the memory",
+        to=to,
     )
     # If omr train itself does not fit, the assigner of Ultralytics needs no line of its own.
     if total > gpu.usable_bytes:
@@ -165,11 +180,12 @@ def _show_memory(analysis: DensityAnalysis) -> None:
         note(f"out of memory on {gpu.name}: {with_dense}: {_mib(total_with_dense)} MiB")
 
 
-def show_measured_step(spec: StepSpec) -> dict[str, object] | None:
+def show_measured_step(spec: StepSpec, *, to: Console) -> dict[str, object] | None:
     """Run real steps on the local device, and print their memory next to the prediction.
 
     Args:
         spec: Step to run.
+        to: Console to print on; warnings go to stderr.
 
     Returns:
         Measurement for ``--json``; None if the step would not fit into memory.
@@ -187,7 +203,8 @@ def show_measured_step(spec: StepSpec) -> dict[str, object] | None:
     say(
         f"Measured on this machine ({measured.device}, {precision}, random boxes): "
         f"{_mib(measured.total_bytes)} MiB; predicted {_mib(n_bytes)} MiB, "
-        f"{n_bytes / measured.total_bytes - 1:+.1%}"
+        f"{n_bytes / measured.total_bytes - 1:+.1%}",
+        to=to,
     )
     return measured.to_json() | {"predicted_bytes": n_bytes, "precision": precision}
 

@@ -1,5 +1,6 @@
 """Export: writes a trained model in the format of another program."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -7,15 +8,25 @@ from class_maps import ConfigError
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from training.export.onnx import export_onnx
-from training.models.checkpoints import load_weights
-from training.models.safe_pickle import write_pickle
+from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
+from training.models.safe_pickle import OWN_KEY, write_pickle
 
 ExportFormat: TypeAlias = Literal["onnx", "ultralytics"]
 
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "ultralytics": ".pt"}
 """File name suffix of each format."""
-DEFAULT_IMGSZ = 640
-"""Side of the network input in pixels for weights that do not record theirs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportResult:
+    """Properties of an exported model."""
+
+    names: tuple[str, ...]
+    """Class names; the index is the label."""
+    imgsz: int
+    """Side of the input of an ONNX file in pixels."""
+    imgsz_of_training: int | None
+    """Side of the network input in training, in pixels; None if it is unknown."""
 
 
 def export_model(
@@ -26,7 +37,7 @@ def export_model(
     imgsz: int | None = None,
     trust: bool = False,
     force: bool = False,
-) -> tuple[str, ...]:
+) -> ExportResult:
     """Write a model for another program.
 
     Args:
@@ -37,9 +48,6 @@ def export_model(
         trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite ``out``.
 
-    Returns:
-        Class names by label.
-
     Raises:
         ConfigError: ``out`` has the wrong suffix, must not be overwritten or cannot be written, or
             ``imgsz`` is not a multiple of the model's largest stride.
@@ -47,15 +55,15 @@ def export_model(
         MissingExtraError: The ``onnx`` package is not installed.
     """
     _check_out(out, export_format, weights, force=force)
-    model = load_weights(weights, trust=trust)
-    side = imgsz or int(model.args.get("imgsz", DEFAULT_IMGSZ))
-    _check_imgsz(side, int(model.stride.max()))
+    trained = open_weights(weights, trust=trust)
+    side = imgsz or trained.imgsz or DEFAULT_IMGSZ
+    _check_imgsz(side, int(trained.model.stride.max()))
     with output_files(out, force=force) as (part,):
         if export_format == "onnx":
-            export_onnx(model, part, imgsz=side)
+            export_onnx(trained.model, part, imgsz=side, metadata=_metadata(trained))
         else:
-            write_pickle(model, part)
-    return tuple(model.names.values())
+            write_pickle(trained.model, part, trained.training)
+    return ExportResult(names=trained.names, imgsz=side, imgsz_of_training=trained.imgsz)
 
 
 def _check_out(out: Path, export_format: ExportFormat, weights: Path, *, force: bool) -> None:
@@ -74,3 +82,8 @@ def _check_imgsz(imgsz: int, largest_stride: int) -> None:
         multiple = -(-imgsz // largest_stride) * largest_stride
         reason = f"must be a multiple of {largest_stride}; use {multiple}"
         raise ConfigError(reason, option="--imgsz", value=imgsz)
+
+
+def _metadata(weights: Weights) -> dict[str, str]:
+    """Return the record of the training as metadata of an ONNX file."""
+    return {OWN_KEY: weights.training.to_json()} if weights.training else {}

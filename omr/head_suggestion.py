@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from class_maps import ConfigError, InputError
-from converters.formats.yolo import DATA_YAML, open_dataset
+from converters.formats.data_yaml import DATA_YAML
+from converters.formats.yolo import open_dataset
 from omr.tracking import TrackPages, untracked
 from training.grouping.conflicts import Conflicts, read_confusion, read_pairs
 from training.grouping.statistics import symbols_of

@@ -1,17 +1,47 @@
-"""Layout of ``--help``: arguments in capitals, and no types that are only Python's."""
+"""Layout of ``--help``: panels of options, arguments in capitals, and no Python types."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+PANELS: dict[str, dict[str, tuple[str, ...]]] = {
+    "engrave": {
+        "Music": ("scores", "style"),
+        "Pages": ("pages", "size", "fonts", "degrade", "segmentation"),
+        "Held-out pieces": ("val", "holdout_font"),
+    },
+    "convert": {
+        "Source": ("classes", "source_format", "annotation_set"),
+        "Output": ("formats", "labels_only"),
+        "Scale and tiles": ("tile", "overlap", "min_visible", "scale"),
+        "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),
+        "Held-out pages": ("val", "split_by", "seed"),
+    },
+    "analyze-density": {
+        "Memory": ("gpu", "measure"),
+        "Report": ("wanted", "report"),
+    },
+    "eval": {
+        "Prediction": ("imgsz", "batch", "device", "conf", "trust"),
+        "Report": ("out", "force"),
+    },
+}
+"""Parameters of each panel, by command; the settings of a training declare their own panels."""
+
 
 class HelpCommand(TyperCommand):
-    """Command whose help names arguments as its texts do, and shows switches without a type."""
+    """Command whose help groups options, names arguments as its texts do, and types no switch."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
         """Return the parameters, labelled for help and usage errors."""
-        return _labelled(super().get_params(ctx))
+        panels = PANELS.get(self.name or "", {})
+        panel_of = {name: panel for panel, names in panels.items() for name in names}
+        parameters = _labelled(super().get_params(ctx))
+        for parameter in parameters:
+            if parameter.name in panel_of:
+                parameter.rich_help_panel = panel_of[parameter.name]
+        return parameters
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
         """Return the words of the usage line, without Typer's braces around arguments."""

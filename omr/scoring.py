@@ -16,17 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from class_maps import ConfigError, with_nearest
+from class_maps import ConfigError, InputError, with_nearest
 from converters import images
 from converters.files.atomic_files import output_files
+from converters.files.hashes import short_hashes
 from converters.files.overwriting import check_files
 from converters.formats.yolo import YoloDataset, open_dataset
+from converters.manifest import read_manifest
 from converters.page import Page
 from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
-from training.predict.detector import class_names, predict
+from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
+from training.models.training_record import Preparation, TrainingRecord, preparation
+from training.predict.detector import predict
 from training.predict.max_det import suggested_max_det
 
 REPORT_FILE = "report.json"
@@ -40,8 +44,12 @@ class ScoringResult:
     """Metrics of a model on one split, with the settings that they were computed with."""
 
     split: str
-    is_training_split: bool
-    """Whether the model may have been trained on the images of this split."""
+    trained_on: tuple[str, ...]
+    """Names of the images of this split that the model is known to have been trained on."""
+    training_is_known: bool
+    """Whether the weights record all of their training images."""
+    differences: tuple[str, ...]
+    """Settings and properties of the data that differ from those of the training."""
     imgsz: int
     """Longer side of the network input in pixels."""
     conf: float
@@ -50,9 +58,9 @@ class ScoringResult:
     """Highest number of detections per image."""
     images_at_max_det: int
     """Images with ``max_det`` detections, some of which may have been cut off."""
-    classes_left_out: tuple[str, ...]
+    ignored_classes: tuple[str, ...]
     """Classes of the weights that the data set does not have."""
-    predictions_left_out: int
+    ignored_predictions: int
     """Predictions of these classes, which do not count."""
     report: DetectionReport
     """Average precision per class, and its means."""
@@ -61,13 +69,16 @@ class ScoringResult:
         """Return nested dicts, lists and numbers, the report's fields on the top level."""
         return {
             "split": self.split,
-            "is_training_split": self.is_training_split,
+            "n_trained_on": len(self.trained_on),
+            "first_trained_on": next(iter(self.trained_on), None),
+            "training_is_known": self.training_is_known,
+            "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
             "max_det": self.max_det,
             "images_at_max_det": self.images_at_max_det,
-            "classes_left_out": list(self.classes_left_out),
-            "predictions_left_out": self.predictions_left_out,
+            "ignored_classes": list(self.ignored_classes),
+            "ignored_predictions": self.ignored_predictions,
             **self.report.to_json(),
         }
 
@@ -79,8 +90,8 @@ class _Predictions:
     pages: list[Page]
     """One page per image, with at most ``max_det`` symbols."""
     max_det: int
-    classes_left_out: tuple[str, ...]
-    n_left_out: int
+    ignored_classes: tuple[str, ...]
+    n_ignored: int
 
     @property
     def n_at_max_det(self) -> int:
@@ -92,7 +103,7 @@ def score_model(
     weights: Path,
     data: Path,
     *,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     batch: int = 16,
     device: str = "",
     split: str = "val",
@@ -109,7 +120,8 @@ def score_model(
     Args:
         weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
         data: YOLO folder as :func:`converters.conversion.convert` writes it.
-        imgsz: Longer side to which images are resized, in pixels.
+        imgsz: Longer side to which images are resized, in pixels; None for that of the training, or
+            ``DEFAULT_IMGSZ`` if it is unknown.
         batch: Images per batch.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         split: Split to score.
@@ -127,30 +139,33 @@ def score_model(
     """
     _check_options(conf, out, force=force)
     dataset = open_dataset(data)
-    names = class_names(weights, trust=trust)
-    _check_names(names, dataset.names)
+    trained = open_weights(weights, trust=trust)
+    _check_names(trained.names, dataset.names)
+    side = imgsz or trained.imgsz or DEFAULT_IMGSZ
     truths = list(dataset.pages(split))
     folder = dataset.splits[split]
+    files = [folder / truth.image for truth in truths]
     predict_pages = partial(
         predict,
-        weights,
-        [(folder / truth.image, truth.image) for truth in truths],
-        imgsz=imgsz,
+        trained.model,
+        [(file, truth.image) for file, truth in zip(files, truths, strict=True)],
+        imgsz=side,
         batch=batch,
         device=device,
         score_thresh=conf,
-        trust=trust,
     )
-    predictions = _predictions(predict_pages, truths, names, dataset.names, track)
+    predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
     result = ScoringResult(
         split=split,
-        is_training_split=_is_training_split(dataset, split),
-        imgsz=imgsz,
+        trained_on=_trained_on(trained.training, files, truths),
+        training_is_known=trained.training is not None and trained.training.is_complete,
+        differences=_differences(trained, side, _preparation(dataset)),
+        imgsz=side,
         conf=conf,
         max_det=predictions.max_det,
         images_at_max_det=predictions.n_at_max_det,
-        classes_left_out=predictions.classes_left_out,
-        predictions_left_out=predictions.n_left_out,
+        ignored_classes=predictions.ignored_classes,
+        ignored_predictions=predictions.n_ignored,
         report=evaluate(truths, predictions.pages, dataset.names),
     )
     if out is not None:
@@ -192,17 +207,17 @@ def _predictions(
         data_names: Names of the data set's classes, length C.
         track: Wrapper of the predicted pages that shows progress.
     """
-    left_out = tuple(name for name in weight_names if name not in data_names)
+    ignored_classes = tuple(name for name in weight_names if name not in data_names)
     max_det = suggested_max_det(max(len(page.labels) for page in truths))
-    pages, n_left_out = [], 0
+    pages, n_ignored = [], 0
     # Classes that the data does not have must not use up the limit.
-    predicted = predict_pages(max_det=UNLIMITED if left_out else max_det)
+    predicted = predict_pages(max_det=UNLIMITED if ignored_classes else max_det)
     for page in track(predicted, len(truths)):
         kept = relabel(page, weight_names, data_names)
-        n_left_out += len(page.labels) - len(kept.labels)
+        n_ignored += len(page.labels) - len(kept.labels)
         pages.append(kept.only(slice(max_det)))
     return _Predictions(
-        pages=pages, max_det=max_det, classes_left_out=left_out, n_left_out=n_left_out
+        pages=pages, max_det=max_det, ignored_classes=ignored_classes, n_ignored=n_ignored
     )
 
 
@@ -211,7 +226,7 @@ def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
         reason = f"expected a number from 0 to {MAX_CONF:g}"
         raise ConfigError(reason, option="--conf", value=f"{conf:g}")
     if conf > MAX_CONF:
-        reason = "too high, average precision also needs predictions of low confidence"
+        reason = "too high, average precision also needs low-confidence predictions"
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
     if out is not None:
         check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
@@ -236,14 +251,35 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
         raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
 
 
+def _trained_on(
+    training: TrainingRecord | None, files: Sequence[Path], truths: Sequence[Page]
+) -> tuple[str, ...]:
+    """Return the names of the images that a model is known to have been trained on."""
+    if training is None:
+        return ()
+    pairs = zip(truths, training.contains(short_hashes(files)).tolist(), strict=True)
+    return tuple(str(truth.image) for truth, is_trained_on in pairs if is_trained_on)
+
+
+def _preparation(dataset: YoloDataset) -> Preparation | None:
+    """Return how a data set was prepared; None if that is unknown."""
+    try:
+        return preparation(read_manifest(dataset.root))
+    except InputError:  # a file of another program
+        return None
+
+
+def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple[str, ...]:
+    """List the settings and the preparation of the data that differ from those of the training."""
+    size = [f"imgsz {imgsz} px ({weights.imgsz} px in training)"]
+    return (
+        *(size if weights.imgsz not in (None, imgsz) else ()),
+        *(weights.training.differences(own) if weights.training and own else ()),
+    )
+
+
 def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels, *, force: bool) -> None:
     with output_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force) as parts:
         report, sheet = parts
         report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
         images.write(contact_sheet, sheet)
-
-
-def _is_training_split(dataset: YoloDataset, split: str) -> bool:
-    """Return whether a split uses the folder of the training images, as small data sets may."""
-    train = dataset.splits.get("train")
-    return train is not None and dataset.splits[split].resolve() == train.resolve()

@@ -67,6 +67,17 @@ def chosen_settings(context: typer.Context) -> dict[str, Any]:
     return values
 
 
+def with_recorded_imgsz(values: dict[str, Any]) -> dict[str, Any]:
+    """Add the input size of the weights in ``model``, unless the user chose one."""
+    if "imgsz" in values or "model" not in values:
+        return values
+
+    from training.models.checkpoints import is_weights, recorded_imgsz
+
+    imgsz = recorded_imgsz(Path(values["model"])) if is_weights(values["model"]) else None
+    return values | {"imgsz": imgsz} if imgsz else values
+
+
 def given_parameters(context: typer.Context) -> list[str]:
     """Return the names of the parameters that the user gave on the command line."""
     sources = {name: context.get_parameter_source(name) for name in context.params}

@@ -1,61 +1,90 @@
 """Printed results of ``omr train``."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich.console import Console
+
 from class_maps import short_list
-from omr.console import note, say, table
+from eval.html.number_format import counted
+from omr.console import note, paragraph, say
 from omr.lr_plot import write_lr_plot
 from training.data.label_files import LabelCounts
 from training.lr_finder import PLOT_FILE, RESULT_FILE, RangeTest
+from training.runs.checkpoint_files import REPORT_FILE
 from training.trainer import TrainResult
 
 MOST_NAMES = 8
 """Most names that a line lists."""
 
 
-def show_result(result: TrainResult) -> None:
-    """Print the symbols seen and dropped in augmentation, the label counts and the weights file."""
-    rows = [(name, n["seen"], n["dropped"]) for name, n in result.augmented.items() if n["seen"]]
-    table("Symbols in augmentation", ("class", "seen", "dropped"), rows)
-    say("Dropped: shifted out of the image in one of the epochs; the data set still contains them.")
-    _show_counts(result.labels)
+def show_result(result: TrainResult, data: Path, *, to: Console) -> None:
+    """Print the label counts, the symbols dropped in augmentation, and the command to run next.
+
+    Args:
+        result: Result of the training.
+        data: First data set of the training.
+        to: Console to print on.
+    """
+    _show_counts(result.labels, to=to)
     for folder, labels in result.sources.items():
         if result.sources.keys() != {folder}:
-            _show_counts(labels, f"{folder}, ")
+            _show_counts(labels, f"{folder}, ", to=to)
         if unlabelled := result.unlabelled[folder]:
-            say(
+            paragraph(
                 f"{folder}: does not label {len(unlabelled)} classes: "
-                f"{short_list(unlabelled, MOST_NAMES)}"
+                f"{short_list(unlabelled, MOST_NAMES)}",
+                to=to,
             )
-    say(f"{result.epochs} epochs in {result.precision}, {result.seconds:.0f} s -> {result.best}")
+    _show_dropped(result.augmented, to=to)
+    epochs = counted(result.epochs, "epoch", "epochs")
+    say(f"{epochs} in {result.precision}, {result.seconds:.0f} s", to=to)
+    say(f"next: {shlex.join(['omr', 'eval', str(result.best), str(data)])}", to=to)
 
 
-def _show_counts(labels: Mapping[str, LabelCounts], prefix: str = "") -> None:
+def _show_counts(labels: Mapping[str, LabelCounts], prefix: str = "", *, to: Console) -> None:
     for split, counts in labels.items():
-        say(
-            f"{prefix}{split}: {counts.images} images, {counts.symbols} symbols, "
-            f"{counts.without_labels} images without symbols, {counts.duplicates} duplicate rows "
-            "skipped"
+        details = {
+            "images without symbols": counts.without_labels,
+            "duplicate rows skipped": counts.duplicates,
+        }
+        shown = [f"{n:,} {text}" for text, n in details.items() if n]
+        totals = f"{counts.images:,} images, {counts.symbols:,} symbols"
+        paragraph(f"{prefix}{split}: {', '.join([totals, *shown])}", to=to)
+
+
+def _show_dropped(augmented: Mapping[str, Mapping[str, int]], *, to: Console) -> None:
+    """Print the classes with symbols that augmentation shifted out of an image, worst first."""
+    dropped = {name: n["dropped"] / n["seen"] for name, n in augmented.items() if n["dropped"]}
+    if dropped:
+        worst = sorted(dropped, key=lambda name: -dropped[name])
+        shares = [f"{name} {dropped[name]:.1%}" for name in worst]
+        paragraph(
+            "dropped in an epoch, because augmentation shifted them out of the image: "
+            f"{short_list(shares, MOST_NAMES)}; {REPORT_FILE} counts all classes",
+            to=to,
         )
 
 
-def show_range_test(result: RangeTest, out: Path) -> None:
+def show_range_test(result: RangeTest, out: Path, *, to: Console) -> None:
     """Draw the loss over the learning rate, and print the rate that a range test suggests.
 
     Args:
         result: Range test.
         out: Folder with its figures and its plot.
+        to: Console to print on.
     """
     write_lr_plot(result, out / PLOT_FILE)
-    say(f"{len(result.rates)} steps, up to a learning rate of {result.rates[-1]:.2g}")
+    say(f"{len(result.rates)} steps, up to a learning rate of {result.rates[-1]:.2g}", to=to)
     if result.suggestion is None:
         note("the loss never decreased; check the data with omr show")
     else:
-        say(
+        paragraph(
             f"the loss decreases fastest at {result.steepest:.2g}; "
-            f"a tenth of the rate with the lowest loss is {result.tenth_of_lowest:.2g}"
+            f"a tenth of the rate with the lowest loss is {result.tenth_of_lowest:.2g}",
+            to=to,
         )
-    say(f"figures: {out / RESULT_FILE}, plot: {out / PLOT_FILE}")
+    say(f"figures: {out / RESULT_FILE}, plot: {out / PLOT_FILE}", to=to)
     if result.suggestion is not None:
-        say(f"continue with --lr {result.suggestion:g} and another --out")
+        say(f"continue with --lr {result.suggestion:g} and another --out", to=to)

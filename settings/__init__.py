@@ -1,4 +1,4 @@
-"""Settings of a training, declared without importing torch.
+"""Settings of a training run, declared without importing torch.
 
 Main path: :class:`training.TrainingSettings` declares each setting once, with its type, default,
 help and limits → :func:`setting.settings_of` lists the declarations → ``omr/settings_options.py``

@@ -154,8 +154,8 @@ class Setting:
             str: (int,),  # such as `device: 0`
             Path: (str,),
         }
-        of_right_type = isinstance(value, accepted[self.type])
-        if not of_right_type or isinstance(value, bool) != (self.type is bool):
+        has_right_type = isinstance(value, accepted[self.type])
+        if not has_right_type or isinstance(value, bool) != (self.type is bool):
             raise ValueError(value)
         return self.type(value)
 

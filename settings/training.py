@@ -1,4 +1,4 @@
-"""Settings of a training: the single source of its defaults, option help and limits."""
+"""Settings of a training run: the single source of its defaults, option help and limits."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ LARGEST_SEED = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSettings:
-    """Settings of a training, without the checks that need the training code.
+    """Settings of a training run, without the checks that need the training code.
 
     Raises:
         ConfigError: A number is outside its limits, or a name is unknown.
@@ -39,7 +39,7 @@ class TrainingSettings:
     data: Path = field(
         metadata={
             KEY: Declaration(
-                help="One or more data sets written by `omr convert`, trained on jointly.",
+                help="One or more data sets written by `omr convert`, to train on jointly.",
                 metavar="DATA",
                 flag=False,
             )
@@ -65,8 +65,8 @@ class TrainingSettings:
     )
     workers: int = setting(
         16,
-        help="Image-loading processes per device, at most one per core; none when training on a "
-        "CPU.",
+        help="Data-loading worker processes per device, at most one per core; none when training "
+        "on a CPU.",
         minimum=0,
     )
     validate: bool = setting(
@@ -81,7 +81,7 @@ class TrainingSettings:
     model: str = setting(
         "yolo11n",
         help="Model to train from scratch (yolov8, yolo11, yolo12 or yolo26 with size n, s, m, l "
-        "or x, such as yolo11n; yolov7-tiny; omr-tiny), or weights to continue from.",
+        "or x, such as yolo11n; yolov7-tiny; omr-tiny), or weights to continue training from.",
         metavar="<name or .pt>",
         group=MODEL,
     )
@@ -117,13 +117,14 @@ class TrainingSettings:
     imgsz: int = setting(
         640,
         help="Side length of the network input in pixels, a multiple of 32.",
+        default_text="that of the weights in --model, otherwise 640",
         minimum=32,
         group=OPTIMISATION,
     )
     batch: int = setting(
         BASE_BATCH,
-        help="Images per forward pass, summed over all devices; auto chooses as many as fit in "
-        "memory, at most 64 per device.",
+        help="Batch size: images per forward pass, in total over all devices; auto chooses the "
+        "largest that fits in memory, at most 64 per device.",
         metavar="<int or auto>",
         minimum=1,
         keywords=(AUTO,),
@@ -131,8 +132,8 @@ class TrainingSettings:
     )
     nominal_batch: int = setting(
         0,
-        help="Images per optimiser step, a multiple of --batch; above --batch, gradients are "
-        "accumulated.",
+        help="Effective batch size: images per optimiser step, a multiple of --batch. If it is "
+        "larger than --batch, gradients are accumulated.",
         default_text="--batch",
         minimum=0,
         group=OPTIMISATION,
@@ -155,8 +156,8 @@ class TrainingSettings:
     weight_decay: float = setting(0.0005, help="Weight decay of convolution weights.", flag=False)
     freeze: str = setting(
         "",
-        help="Layers to freeze: backbone, neck (everything before the head), or a number of layers "
-        "from the input.",
+        help="Layers to freeze: backbone, neck (everything before the head), or the number of "
+        "layers to freeze, counted from the input.",
         metavar="<part or int>",
         group=OPTIMISATION,
     )
@@ -203,8 +204,8 @@ class TrainingSettings:
 
     assigner: AssignerName = setting(
         "tal",
-        help="Label assignment: tal (best predictions), simota (lowest cost) or static "
-        "(nearest points).",
+        help="Label assignment: tal (task-aligned, as in Ultralytics), simota (SimOTA, as in "
+        "YOLOX) or static (nearest anchor points).",
         group=LOSS,
     )
     class_loss: ClassLoss = setting(
@@ -244,7 +245,7 @@ class TrainingSettings:
     )
     brightness: float = setting(
         0.2,
-        help="Maximum change in brightness, as a fraction.",
+        help="Maximum change in brightness, as a fraction of the original.",
         minimum=0,
         maximum=1,
         group=AUGMENTATION,

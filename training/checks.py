@@ -1,16 +1,17 @@
 """Checks of a training before it writes anything: configuration and inputs."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from class_maps import ConfigError, MissingExtraError
+from class_maps import ConfigError, InputError, MissingExtraError, short_list
 from settings.training import STRIDE, AssignerName
 from training.config import TrainConfig
 from training.data.image_files import check_images
+from training.data.label_files import no_symbols
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
 from training.engine.run_options import RunOptions
@@ -20,10 +21,16 @@ from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
 from training.losses.detection import UNUSED
 from training.models.description import activation_kept
+from training.models.meta_tensors import MetaTensors
 from training.models.transfer import check_fit
 from training.runtime.devices import check_device
 from training.runtime.distributed import check_ranks, is_first
+from training.runtime.library_loggers import quiet
+from training.runtime.multiples import check_multiple
 from training.runtime.precision import resolved
+
+MOST_NAMES = 8
+"""Most class names that a line lists."""
 
 
 def check_machine(config: TrainConfig) -> None:
@@ -45,20 +52,89 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
     """Check that data sets, weights and settings of a training match.
 
     Raises:
-        ConfigError: Music would be mirrored; class groups, frozen layers or the last batch do not
-            match the data or the weights.
-        InputError: The weights are of another model, or an image cannot be trained on.
+        ConfigError: Music would be mirrored; class groups, frozen layers, the input size or the
+            last batch do not match the model or the data.
+        InputError: The weights are of another model, an image cannot be trained on, or validation
+            would have no symbols.
     """
     options.transforms.check(inputs.data)
-    _check_heads(config, options, inputs)
+    _check_validation(config, inputs)
+    model = _model_shape(options, inputs)
+    stride = int(model.stride.max())
+    check_multiple(
+        "--imgsz", config.imgsz, stride, f"{stride}, the largest stride of {config.model}"
+    )
+    _check_heads(config, options, inputs, model)
     check_freezing(options.freezing, weights=inputs.model, epochs=config.epochs)
     _check_last_batch(config, inputs.counts["train"].images)
     if is_first():
         check_images(inputs.image_labels("train") | inputs.image_labels("val"))
 
 
-def _check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> None:
+def notes_of(
+    config: TrainConfig, inputs: TrainingInputs, image_hashes: Mapping[str, int]
+) -> list[str]:
+    """List what a training will do that its user may not expect, one line each.
+
+    Args:
+        config: Configuration of the training.
+        inputs: Opened data sets and weights.
+        image_hashes: Short hash of each image.
+    """
+    notes = []
+    trained_at = inputs.weights.imgsz if inputs.weights else None
+    if trained_at not in (None, config.imgsz):
+        notes.append(f"imgsz {config.imgsz}: the weights were trained at {trained_at}")
+    if not config.validate:
+        return notes
+    train = {image_hashes[file] for file in inputs.image_labels("train")}
+    val = [*inputs.image_labels("val")]
+    if shared := [file for file in val if image_hashes[file] in train]:
+        notes.append(
+            f"{len(shared)} of {len(val)} images of val are also in train, the first is "
+            f"{shared[0]}: validation overestimates how well the model generalises"
+        )
+    in_train, in_val = (inputs.class_counts(split) > 0 for split in ("train", "val"))
+    for absent, present, consequence, is_lacking in (
+        ("train", "val", "cannot be learnt", in_val & ~in_train),
+        ("val", "train", "are not validated", in_train & ~in_val),
+    ):
+        if names := [inputs.data.names[label] for label in is_lacking.nonzero()[0]]:
+            notes.append(
+                f"{len(names)} classes occur in {present} but not in {absent}, and {consequence}: "
+                f"{short_list(names, MOST_NAMES)}"
+            )
+    return notes
+
+
+def _check_validation(config: TrainConfig, inputs: TrainingInputs) -> None:
+    """Check that there is a symbol to validate with."""
+    counts = inputs.counts["val"]
+    if config.validate and not counts.symbols:
+        raise InputError(
+            f"{no_symbols(counts.images)}, or give --no-validate",
+            path=inputs.data.sources[0].dataset.splits["val"],
+        )
+
+
+def _model_shape(options: RunOptions, inputs: TrainingInputs) -> DetectionModel:
+    """Return a model of the architecture to train; a new one has no values."""
+    if inputs.model is not None and str(options.weights_file) == options.model:
+        return inputs.model
+    with quiet(), activation_kept(), MetaTensors({torch.tensor}):
+        return DetectionModel(options.model, nc=len(inputs.data.names), verbose=False)
+
+
+def _check_heads(
+    config: TrainConfig, options: RunOptions, inputs: TrainingInputs, model: DetectionModel
+) -> None:
     """Check that the class groups match the data, and that the weights match both.
+
+    Args:
+        config: Configuration of the training.
+        options: Options of the run.
+        inputs: Opened data sets and weights.
+        model: Model of the architecture to train.
 
     Raises:
         ConfigError: The groups have other classes than the data or the weights.
@@ -72,9 +148,7 @@ def _check_heads(config: TrainConfig, options: RunOptions, inputs: TrainingInput
         return
     file = options.weights_file or Path()
     if str(file) != options.model:
-        with activation_kept():
-            new = DetectionModel(options.model, nc=len(names), verbose=False)
-        check_fit(weights, new, file, config.model)
+        check_fit(weights, model, file, config.model)
     if heads and heads.box_encoding == "stock" and strides_below_zero(weights.model[-1]):
         raise ConfigError(
             f"--heads: box_encoding: stock, but {file} has distance bins below zero; omit "

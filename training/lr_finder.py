@@ -14,11 +14,11 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ DIVERGED = 4.0
 """Multiple of the lowest mean loss at which a test ends."""
 RESULT_FILE, PLOT_FILE = "lr.json", "lr.html"
 """Files in the output folder; the plot is drawn by the command."""
+
+TrackRates: TypeAlias = Callable[[Iterable[float], int], Iterable[float]]
+"""Yields rates unchanged while showing progress; the second argument is the number of rates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,12 +95,20 @@ class RangeTest:
         }
 
 
-def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
+def untracked(rates: Iterable[float], _n_rates: int) -> Iterable[float]:
+    """Return the rates without showing progress."""
+    return rates
+
+
+def find_rate(
+    config: TrainConfig, *, force: bool = False, track: TrackRates = untracked
+) -> RangeTest:
     """Test learning rates, and write ``lr.json`` into ``config.out``.
 
     Args:
         config: Configuration of the training that needs a learning rate.
         force: Whether to replace the files of an earlier test; other files are never replaced.
+        track: Wrapper of the rates that shows progress.
 
     Raises:
         ConfigError: The folder is not free, there are several devices, or the training itself could
@@ -113,7 +124,7 @@ def find_rate(config: TrainConfig, *, force: bool = False) -> RangeTest:
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
         trainer.guard = None  # the test needs to see where the loss diverges
         try:
-            result = range_test(_step(trainer), rising_rates())
+            result = range_test(_step(trainer), rising_rates(), track)
         finally:
             unset_deterministic()
             for loader in (trainer.train_loader, trainer.test_loader):
@@ -130,18 +141,21 @@ def rising_rates() -> list[float]:
     return [float(rate) for rate in np.geomspace(LOWEST, HIGHEST, N_STEPS)]
 
 
-def range_test(step: Callable[[float], float], rates: Sequence[float]) -> RangeTest:
+def range_test(
+    step: Callable[[float], float], rates: Sequence[float], track: TrackRates = untracked
+) -> RangeTest:
     """Train step by step until the loss diverges.
 
     Args:
         step: Function that takes one step at a learning rate and returns the loss before it.
         rates: Learning rate of each step.
+        track: Wrapper of the rates that shows progress.
 
     Raises:
         ConfigError: The first loss is already NaN or Inf.
     """
     losses: list[float] = []
-    for rate in rates:
+    for rate in track(rates, len(rates)):
         loss = step(rate)
         if not math.isfinite(loss):
             break

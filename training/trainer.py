@@ -13,17 +13,20 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ultralytics.utils import LOGGER
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError
-from training.checks import check_inputs, check_machine
+from training.checks import check_inputs, check_machine, notes_of
 from training.config import TrainConfig, save_config
 from training.data.label_files import LabelCounts
+from training.engine.callbacks import set_record
+from training.engine.display import MakeDisplay
 from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
@@ -31,7 +34,7 @@ from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.heads import head_config
 from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
-from training.runs.provenance import check_same_data, record_of, write_record
+from training.runs.provenance import check_same_data, record_of, write_images, write_record
 from training.runs.resume_state import reason
 from training.runs.resumption import interruption, resumed_config
 from training.runs.run_folder import RunFolder, locked_run, remove_start
@@ -67,7 +70,11 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, *, force: bool = False, config_file: Path | None = None
+    config: TrainConfig,
+    *,
+    force: bool = False,
+    config_file: Path | None = None,
+    make_display: MakeDisplay | None = None,
 ) -> TrainResult:
     """Train a detector, or resume an interrupted run.
 
@@ -76,6 +83,7 @@ def train(
             ``workers`` are used, and the rest is read from the run folder.
         force: Whether to replace a run in ``out``.
         config_file: File that the configuration was read from; never deleted.
+        make_display: Builds the display of the progress; None to show nothing but warnings.
 
     Returns:
         Paths of the weights, and the counts of labels and symbols.
@@ -89,18 +97,22 @@ def train(
         KeyboardInterrupt: The user stopped the run; the message tells what was kept.
     """
     if not is_first():
-        return _train(config, None)
+        return _train(config, None, make_display)
     with locked_run(config, force=force, config_file=config_file) as folder:
-        return _train(config, folder)
+        return _train(config, folder, make_display)
 
 
-def _train(config: TrainConfig, folder: RunFolder | None) -> TrainResult:
+def _train(
+    config: TrainConfig, folder: RunFolder | None, make_display: MakeDisplay | None
+) -> TrainResult:
     """Train or resume; ``folder`` is the locked run folder, None in all processes but the first."""
     begin = time.monotonic()
     if config.resume:
         config = resumed_config(config)
     options, inputs = _open(config)
-    record = record_of(inputs.data, inputs.labels)
+    options = replace(options, make_display=make_display)
+    hashes = inputs.image_hashes() if is_first() else {}
+    record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
         check_same_data(config.out, record)
     elif folder:  # after all checks
@@ -111,7 +123,13 @@ def _train(config: TrainConfig, folder: RunFolder | None) -> TrainResult:
     with _clean_up_failed_start(config):
         if is_first():
             save_config(config)
+            write_images(config.out, inputs.image_labels("train"), hashes)
+            for line in notes_of(config, inputs, hashes):
+                LOGGER.warning(line)
         trainer = build_trainer(config, options, inputs)
+        if hashes:
+            set_own = partial(set_record, inputs.record(hashes))
+            trainer.add_callback("on_pretrain_routine_end", set_own)
         del inputs  # the trainer releases the weights once the model is built
         trainer.add_callback("on_pretrain_routine_end", partial(write_record, record))
         trainer.train()  # Ultralytics' loop, which calls back the methods of OmrTrainer
@@ -167,6 +185,7 @@ def run_options(config: TrainConfig) -> RunOptions:
     last = config.out / "weights" / "last.pt"
     return RunOptions(
         model=str(last) if config.resume else model_file(config.model),
+        name=config.model,
         datasets=config.sources(),
         weights=config.weights,
         trust=config.trust,
@@ -178,6 +197,7 @@ def run_options(config: TrainConfig) -> RunOptions:
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
         nominal_batch=config.nominal_batch or config.batch,
+        make_display=None,
     )
 
 

@@ -160,11 +160,11 @@ def stop_after(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def main(words: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the tests, and write their outcomes.
 
     Args:
-        words: Command-line arguments; None for those of the process.
+        arguments: Command-line arguments; None for those of the process.
 
     Returns:
         Exit status.
@@ -176,7 +176,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="smallest models only")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--limit", type=float, default=0.0, help="seconds; 0: none")
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     begin = time.monotonic()
     recorder = Recorder(Results(options.out))
     stop_after(options.limit)

@@ -23,7 +23,8 @@ from benchmarks.memory import BEYOND, GIB, MB, MOST_IMAGES, spec_of, with_batch,
 from training.memory.batch_search import find_launch
 from training.memory.gpus import Gpu
 from training.memory.profile import ProfiledStep, profile_step
-from training.memory.step import StepMemory, StepSpec, predict_step
+from training.memory.step import StepMemory, predict_step
+from training.memory.step_spec import StepSpec
 
 P = ParamSpec("P")
 T = TypeVar("T")

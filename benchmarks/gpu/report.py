@@ -45,9 +45,9 @@ def markdown(content: Mapping[str, Any]) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def _machine(found: Mapping[str, str]) -> Iterator[str]:
-    if found:
-        yield "; ".join(f"{name} {value}" for name, value in found.items()) + "."
+def _machine(machine: Mapping[str, str]) -> Iterator[str]:
+    if machine:
+        yield "; ".join(f"{name} {value}" for name, value in machine.items()) + "."
 
 
 def _goals(steps: Mapping[str, Any]) -> Iterator[str]:

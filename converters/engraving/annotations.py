@@ -28,7 +28,6 @@ MAX_OVERHANG_PX = 10.0
 """Largest distance between the bounds of a rotated box and the upright box. Beyond it, the upright
 box is used for both, because readers would suspect that the two boxes have different formats."""
 _EPS_PX = 0.1
-_MIDDLE_LINE = 4
 
 
 def rows(
@@ -61,7 +60,7 @@ def rows(
 def _comments(symbol: Symbol, instance: int) -> str:
     comments = f"instance:#{instance:06x};"
     if symbol.position is not None:
-        comments += f"rel_position:{symbol.position - _MIDDLE_LINE};"
+        comments += f"rel_position:{symbol.position - symbol.middle};"
     if symbol.staff is not None:
         comments += f"staff:{symbol.staff};"
     return comments

@@ -30,6 +30,7 @@ C_CLEF_LINES = {3: "clefCAlto", 4: "clefCTenor"}
 """C clefs by staff line, counted from the lowest; DeepScoresV2 has no name for the others."""
 F_CLEFS = {"E062", "E063", "E064", "E065", "E066", "E07C"}
 PERCUSSION_CLEFS = {"E069", "E06A"}
+TABLATURE_CLEFS = {"E06D", "E06E"}
 OCTAVE_CLEFS = {
     "E051": "clef15",
     "E052": "clef8",

@@ -6,6 +6,7 @@ from standard input and answers as JSON on standard output; any other outcome is
 
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -15,12 +16,17 @@ from typing import Any
 
 from class_maps import InputError
 from converters.engraving import music_files, svg, typesetting
-from converters.engraving.symbols import symbols
+from converters.engraving.symbols import Symbol, symbols
 from converters.engraving.typesetting import PageLayout, SetPage
 
 TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 << 30
 MODULE = "converters.engraving.child"
+_WARNING = re.compile(r"^\[Warning\] (.*\S)", re.MULTILINE)
+NO_NOTEHEADS = (
+    "contains no noteheads with a category; tablature, mensural notation and special noteheads "
+    "have none"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,23 +37,28 @@ class Examined:
     """Hash of its pitches; see :func:`music_files.pitch_hash`."""
     error: str = ""
     """Reason why the file cannot be used; empty if it can."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of verovio, mostly about elements that it skips."""
 
 
 def examine(path: Path) -> Examined:
     """Typeset and label all pages of a music file in a child process."""
-    return Examined(**_request({"path": str(path)}))
+    answer = _request({"path": str(path)})
+    return Examined(**answer | {"warnings": tuple(answer.get("warnings", ()))})
 
 
-def set_page(path: Path, layout: PageLayout, seed: int, *, decorated: bool) -> SetPage | None:
+def set_page(
+    path: Path, layout: PageLayout, seed: int, *, decorated: bool, transpose: bool
+) -> SetPage | None:
     """Typeset a music file and choose one of its pages in a child process; None on failure."""
-    page_request = {"layout": asdict(layout), "seed": seed, "decorated": decorated}
-    answer = _request({"path": str(path), **page_request})
+    choices = {"seed": seed, "decorated": decorated, "transpose": transpose}
+    answer = _request({"path": str(path), "layout": asdict(layout), **choices})
     return None if "error" in answer else SetPage(**answer)
 
 
 def _request(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", MODULE],
             input=json.dumps(request | {"memory": MEMORY_LIMIT_BYTES}).encode(),
             capture_output=True,
@@ -56,9 +67,12 @@ def _request(request: dict[str, Any]) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         return {"error": f"not read within {TIME_LIMIT_S:g} s"}
-    if done.returncode:
-        return {"error": f"verovio crashed while reading it (exit status {done.returncode})"}
-    answer: dict[str, Any] = json.loads(done.stdout)
+    if process.returncode:
+        return {"error": f"verovio crashed while reading it (exit status {process.returncode})"}
+    answer: dict[str, Any] = json.loads(process.stdout)
+    if "pitch_hash" in answer:
+        warnings = _WARNING.findall(process.stderr.decode("utf-8", "replace"))
+        answer["warnings"] = list(dict.fromkeys(warnings))
     return answer
 
 
@@ -70,11 +84,11 @@ def _respond(request: dict[str, Any]) -> dict[str, Any]:
     if "layout" not in request:
         return _examine(music)
     rng, layout = random.Random(request["seed"]), PageLayout(**request["layout"])
-    decorated = request["decorated"]
-    page = typesetting.typeset(music, layout, rng, decorated=decorated, transpose=True)
+    choices = {name: request[name] for name in ("decorated", "transpose")}
+    page = typesetting.typeset(music, layout, rng, **choices)
     if page is None:
         return {"error": "verovio cannot typeset it"}
-    problem = _labelling_error(page.svg, layout.font)
+    _, problem = _labelled(page.svg, layout.font)
     return {"error": problem} if problem else asdict(page)
 
 
@@ -84,18 +98,23 @@ def _examine(music: str) -> dict[str, Any]:
         return {"error": "verovio cannot read it"}
     if not any('class="note"' in svg for svg in pages):
         return {"error": "contains no notes"}
-    errors = [_labelling_error(svg, typesetting.PLAIN_FONT) for svg in pages]
-    pitch_hash = music_files.pitch_hash(music)
-    return next(({"error": e} for e in errors if e), {"pitch_hash": pitch_hash})
+    has_noteheads = False
+    for page in pages:
+        labelled, error = _labelled(page, typesetting.PLAIN_FONT)
+        if error:
+            return {"error": error}
+        has_noteheads |= any(symbol.position is not None for symbol in labelled)
+    if not has_noteheads:
+        return {"error": NO_NOTEHEADS}
+    return {"pitch_hash": music_files.pitch_hash(music)}
 
 
-def _labelling_error(page: str, font: str) -> str:
-    """Label a page and describe any error, so that one bad file does not stop the others."""
+def _labelled(page: str, font: str) -> tuple[list[Symbol], str]:
+    """Label a page, or describe the error, so that one bad file does not stop the others."""
     try:
-        symbols(svg.read(page, font))
+        return symbols(svg.read(page, font)), ""
     except Exception as error:
-        return f"its page cannot be labelled: {type(error).__name__}: {error}"
-    return ""
+        return [], f"its page cannot be labelled: {type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":
@@ -103,4 +122,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
     # so that a child ends even if its parent was killed
     resource.setrlimit(resource.RLIMIT_CPU, (int(TIME_LIMIT_S), int(TIME_LIMIT_S)))
+    typesetting.print_warnings()
     json.dump(_respond(request), sys.stdout)

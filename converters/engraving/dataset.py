@@ -3,8 +3,9 @@
 import json
 import shutil
 import tempfile
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,9 +15,10 @@ import msgspec
 
 from class_maps import ConfigError, InputError, catalogue, with_nearest
 from converters import images
-from converters.engraving import annotations, child, music_files, raster, smufl
+from converters.engraving import annotations, child, music_files, raster, score_files, smufl
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.pieces import Piece, number_pieces
+from converters.engraving.score_files import ScoreFiles
 from converters.files.atomic_folder import MANIFEST, atomic_folder
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
@@ -46,7 +48,7 @@ MAX_SIDE = 20_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngravingOptions:
-    """Everything that determines the output, which does not depend on the number of workers."""
+    """All options that determine the output; the number of workers does not affect it."""
 
     pages: int
     page: PageOptions = field(default_factory=PageOptions)
@@ -76,6 +78,9 @@ class EngravingOptions:
         if not self.fonts(held_out=False):
             reason = "no font is left for the training pages; list more in --fonts"
             raise ConfigError(reason, option="--holdout-font", value=self.holdout_font)
+        if self.page.transpose and self.scores == GENERATED:
+            reason = "composed pieces are in all keys already; applies to other --scores"
+            raise ConfigError(reason, option="--transpose")
         width, height = self.page.width, self.page.height
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
             reason = f"out of range; expected {MIN_SIDE} to {MAX_SIDE} pixels for both sides"
@@ -130,6 +135,8 @@ class WrittenPage:
     font: str
     work: int
     n_collisions: int
+    missing: Counter[str]
+    """Number of characters that were not drawn because the typeface lacks them."""
     rejected: Counter[str]
     """Number of rejected attempts by reason."""
 
@@ -164,9 +171,9 @@ def engrave(
     inputs = () if options.scores in (GENERATED, CHORALES) else (Path(options.scores),)
     with atomic_folder(target, force=force, inputs=inputs) as folder:
         warm_up(workers, "converters.engraving.dataset")
-        pieces, failures = _read_pieces(options.scores, workers)
-        check_inputs(target, (piece.path for piece in pieces if piece.path))
-        pools = _pools(pieces, options)
+        pieces = _read_pieces(options.scores, workers)
+        check_inputs(target, (piece.path for piece in pieces.usable if piece.path))
+        pools = _pools(pieces.usable, options)
         workers = min(workers, options.pages)
         (folder / IMAGES).mkdir()
         if options.segmentation:
@@ -179,30 +186,59 @@ def engrave(
                 files.add(page)
                 tally.add(page)
         files.close()
-        manifest = _manifest(options, tally, pieces, failures)
+        manifest = _manifest(options, tally, pieces)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
 
 
-def _read_pieces(source: str, workers: int) -> tuple[list[Piece], dict[str, str]]:
-    """List the pieces to choose from (none if they are composed) and the unusable files."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pieces:
+    """Pieces to choose from, and the files that are not used."""
+
+    usable: list[Piece] = field(default_factory=list)
+    """Pieces; empty if they are composed."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Reason by name for each unusable file."""
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Warnings of verovio by name."""
+    others: Counter[str] = field(default_factory=Counter)
+    """Number of files of other types by suffix."""
+
+
+def _read_pieces(source: str, workers: int) -> _Pieces:
     if source == GENERATED:
-        return [], {}
+        return _Pieces()
     if source == CHORALES:
         folder = music_files.chorale_folder()
         hashes = music_files.chorales(folder)
-        return number_pieces(list(hashes), folder, list(hashes.values()), trusted=True), {}
-    files = music_files.find(Path(source))
-    folder = Path(source) if Path(source).is_dir() else Path(source).parent
-    results = list(in_order(child.examine, files, workers))
-    pieces = number_pieces(files, folder, [r.pitch_hash for r in results], trusted=False)
-    failures = {p.name: r.error for p, r in zip(pieces, results, strict=True) if r.error}
-    usable = [piece for piece in pieces if piece.name not in failures]
-    if not usable:
+        return _Pieces(
+            usable=number_pieces(list(hashes), folder, list(hashes.values()), trusted=True)
+        )
+    return _read_files(score_files.find(Path(source)), workers)
+
+
+def _read_files(found: ScoreFiles, workers: int) -> _Pieces:
+    """Examine music files in child processes.
+
+    Raises:
+        InputError: No file can be used.
+    """
+    results = list(in_order(child.examine, found.files, workers))
+    pitch_hashes = [result.pitch_hash for result in results]
+    pieces = number_pieces(found.files, found.folder, pitch_hashes, trusted=False)
+    by_name = {piece.name: result for piece, result in zip(pieces, results, strict=True)}
+    errors = {name: result.error for name, result in by_name.items() if result.error}
+    failures = dict(sorted((found.skipped | errors).items()))
+    usable = [piece for piece in pieces if piece.name not in errors]
+    if not usable and failures:
         name, error = next(iter(failures.items()))
-        raise InputError(f"no file can be used; {name}: {error}", path=folder)
-    return usable, failures
+        raise InputError(f"no file can be used; {name}: {error}", path=found.folder)
+    if not usable:
+        expected = ", ".join(score_files.SUFFIXES)
+        raise InputError(f"no scores; expected {expected}", path=found.folder)
+    warnings = {name: result.warnings for name, result in by_name.items() if result.warnings}
+    return _Pieces(usable=usable, failures=failures, warnings=warnings, others=found.others)
 
 
 def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[Piece, ...]]:
@@ -260,6 +296,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
         "filename": f"{stem}.png",
         "width": width,
         "height": height,
+        "staff_space": round(page.staff_space, 3),
         "ann_ids": [str(annotation_id) for annotation_id, _ in rows],
     }
     encode = msgspec.json.encode
@@ -271,6 +308,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
         font=font,
         work=work,
         n_collisions=page.n_collisions,
+        missing=page.missing,
         rejected=page.rejected,
     )
 
@@ -321,6 +359,7 @@ class _Tally:
         self.fonts: dict[str, Counter[str]] = {}
         self.works: dict[str, set[int]] = {}
         self.collisions = 0
+        self.missing: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
 
     def add(self, page: WrittenPage) -> None:
@@ -330,12 +369,17 @@ class _Tally:
         self.fonts.setdefault(page.split, Counter())[page.font] += 1
         self.works.setdefault(page.split, set()).add(page.work)
         self.collisions += page.n_collisions
+        self.missing.update(page.missing)
         self.rejected.update(page.rejected)
 
 
-def _manifest(
-    options: EngravingOptions, tally: _Tally, pieces: Sequence[Piece], failures: dict[str, str]
-) -> dict[str, Any]:
+def _named(character: str) -> str:
+    """Describe a character, such as ``♭ U+266D MUSIC FLAT SIGN``."""
+    name = unicodedata.name(character, "")
+    return f"{character} U+{ord(character):04X} {name}".rstrip()
+
+
+def _manifest(options: EngravingOptions, tally: _Tally, pieces: _Pieces) -> dict[str, Any]:
     """Describe the options and contents of the data set; equal input gives equal bytes."""
     total = sum(tally.symbols.values(), Counter[str]())
     used = set().union(*tally.works.values())
@@ -343,7 +387,7 @@ def _manifest(
     rasteriser = settings["page"].pop("rasteriser")
     return {
         "engraved": settings,
-        "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces)],
+        "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces.usable)],
         "versions": installed_versions(TOOLKIT, "verovio", "numpy"),
         "rasteriser": raster.description(rasteriser),
         "pages": tally.pages.total(),
@@ -359,10 +403,16 @@ def _manifest(
         "symbols": total.total(),
         "collisions": tally.collisions,
         "rejected": dict(sorted(tally.rejected.items())),
-        "failures": failures,
+        "characters_not_drawn": {_named(c): n for c, n in sorted(tally.missing.items())},
+        "failures": pieces.failures,
+        "warnings": pieces.warnings,
+        "other_files": dict(sorted(pieces.others.items())),
         "works": {
-            str(work): ", ".join(piece.name for piece in pieces if piece.work == work)
-            for work in (sorted(used) if pieces else ())
+            str(work): ", ".join(p.name for p in pieces.usable if p.work == work)
+            for work in (sorted(used) if pieces.usable else ())
         },
+        "not_drawn": [
+            p.name for p in pieces.usable if p.work not in used and options.scores != CHORALES
+        ],
         "categories": {c.name: total[c.name] for c in catalogue(annotations.SOURCE).categories},
     }

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeAlias
@@ -42,6 +43,8 @@ class Letter:
     y: float
     scale: float
     """Units of the drawing per unit of the glyph."""
+    is_missing: bool = False
+    """Whether the typeface lacks the character, which should be visible."""
 
     @property
     def code(self) -> str:
@@ -111,11 +114,18 @@ def _style(element: Element, style: TextStyle) -> TextStyle:
 def _write(text: str | None, style: TextStyle, font: str, line: _Line, spacing: float) -> None:
     if not text or not style.size or not text.strip("\n\r\t"):
         return
-    for character in re.sub(r"[\n\r\t]", "", text):
+    for character in unicodedata.normalize("NFC", re.sub(r"[\n\r\t]", "", text)):
         contours, advance, units = _character(character, style, font)
         scale = style.size / units
         line.letters.append(
-            Letter(text=character, contours=contours, x=line.width, y=0.0, scale=scale)
+            Letter(
+                text=character,
+                contours=contours,
+                x=line.width,
+                y=0.0,
+                scale=scale,
+                is_missing=not contours and not _is_blank(character),
+            )
         )
         line.width += advance * scale + spacing
 
@@ -128,6 +138,13 @@ def _character(character: str, style: TextStyle, font: str) -> tuple[list[Points
     if glyph is None:
         return [], 0.0, smufl.UNITS_PER_EM
     return glyph.contours(), float(glyph.points_xy[:, 0].max()), smufl.UNITS_PER_EM
+
+
+def _is_blank(character: str) -> bool:
+    """Check whether a character is meant to be invisible: spaces, controls and the like."""
+    category = unicodedata.category(character)
+    is_variation_selector = unicodedata.name(character, "").startswith("VARIATION SELECTOR")
+    return category in {"Zs", "Zl", "Zp", "Cc", "Cf"} or is_variation_selector
 
 
 _UNITS_PER_EM = 2048

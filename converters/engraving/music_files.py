@@ -2,37 +2,23 @@
 
 import hashlib
 import re
-import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from lxml import etree
 
 from class_maps import InputError, MissingExtraError
+from converters.engraving import mxl
 
-SUFFIXES = (".krn", ".mei", ".musicxml", ".mxl", ".xml")
-"""File types: Humdrum, MEI, and MusicXML with or without compression."""
 MAX_BYTES = 64 << 20
 """Largest size of a music file after decompression; a small archive can contain a huge file."""
-_CONTAINER = "META-INF/container.xml"
+ROOTS = {"mei", "music", "score-partwise"}
+"""Root elements of MEI and MusicXML."""
 _PITCH = re.compile(r'<(?:step|octave)>\w+|(?:pname|oct)="\w+"')
+_EXCLUSIVE = re.compile(r"^\*\*", re.MULTILINE)
+"""Exclusive interpretation, which names the contents of a spine of Humdrum."""
+_DECLARATION = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
 _PARSER = etree.XMLParser(huge_tree=True, encoding="utf-8", resolve_entities=False)
-
-
-def find(folder: Path) -> list[Path]:
-    """List the music files in a folder and its subfolders, sorted; a file is listed alone.
-
-    Raises:
-        InputError: The path does not exist, or the folder contains no music files.
-    """
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise InputError("no such file or folder of scores", path=folder)
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not files:
-        raise InputError(f"no scores; expected {', '.join(SUFFIXES)}", path=folder)
-    return files
 
 
 def chorale_folder() -> Path:
@@ -77,42 +63,63 @@ def read(path: Path) -> str:
         InputError: The file or archive is damaged, contains no music, or is too large.
     """
     try:
-        data = _unpacked(path) if path.suffix.lower() == ".mxl" else path.read_bytes()
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
         raise InputError(f"cannot be read: {error}", path=path) from error
+    if data.startswith(b"PK"):
+        data = mxl.extract(path, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES >> 20} MB; not a score", path=path)
-    try:
-        text = _decoded(data)
-        if text.lstrip().startswith("<"):
-            etree.fromstring(text.encode(), _PARSER)
-    except (UnicodeDecodeError, LookupError) as error:
-        raise InputError(f"not text: {error}", path=path) from error
-    except etree.XMLSyntaxError as error:  # verovio would use the intact part
-        raise InputError(f"not XML, truncated or damaged: {error}", path=path) from error
+    if not data.strip():
+        raise InputError("is empty", path=path)
+    text = _decoded(data, path)
+    if text.lstrip().startswith("<"):
+        _check_xml(text, path)
+    elif not _EXCLUSIVE.search(text):
+        raise InputError("neither XML nor Humdrum, whose spines begin with **", path=path)
     return text
 
 
-def _unpacked(path: Path) -> bytes:
-    """Extract the music from a compressed MusicXML file: the root file named by its container.
-
-    Source: https://www.w3.org/2021/06/musicxml40/tutorial/compressed-mxl-files/
-    """
-    with zipfile.ZipFile(path) as archive:
-        names = [n for n in archive.namelist() if n.lower().endswith((".xml", ".musicxml"))]
-        files = [n for n in names if not n.startswith(("META-INF/", "__MACOSX/"))]
-        if _CONTAINER in names:
-            match = re.search(rb"full-path=[\"']([^\"']+)", archive.read(_CONTAINER))
-            root_file = match[1].decode() if match else ""
-            files = [root_file] if root_file in names else files
-        if not files:
-            raise InputError("archive contains no score", path=path)
-        with archive.open(files[0]) as file:
-            return file.read(MAX_BYTES + 1)  # the size in the archive's header may be wrong
+def _check_xml(text: str, path: Path) -> None:
+    """Reject damaged XML, of which verovio would use the intact part, and other documents."""
+    try:
+        root = etree.fromstring(text.encode(), _PARSER)
+    except etree.XMLSyntaxError as error:
+        raise InputError(f"not XML, truncated or damaged: {error}", path=path) from error
+    name = etree.QName(root).localname
+    if name == "score-timewise":
+        raise InputError(
+            "MusicXML of the type score-timewise; convert it to score-partwise first", path=path
+        )
+    if name not in ROOTS:
+        raise InputError(f"neither MusicXML nor MEI; its root element is <{name}>", path=path)
 
 
-def _decoded(data: bytes) -> str:
+def _decoded(data: bytes, path: Path) -> str:
+    """Decode text by its byte order mark or XML declaration, by default as UTF-8."""
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        raise InputError("encoded in UTF-32; save it as UTF-8", path=path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
-    declared = re.search(rb"encoding=[\"']([\w.-]+)", data[:200])
-    return data.decode(declared[1].decode() if declared else "utf-8").removeprefix("\ufeff")
+        encoding = "UTF-16"
+    elif data[:2].strip(b"\0") in (b"<", b"*", b"!"):
+        reason = "encoded in UTF-16 without a byte order mark; save it as UTF-8"
+        raise InputError(reason, path=path)
+    else:
+        declared = _DECLARATION.match(data)
+        encoding = declared[1].decode() if declared else "UTF-8"
+        if re.match("utf.?(16|32)|ucs", encoding, re.IGNORECASE):
+            reason = f"declares the encoding {encoding}, but has another one; save it as UTF-8"
+            raise InputError(reason, path=path)
+    try:
+        text = data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = 1 + data.count(b"\n", 0, error.start)
+        reason = f"not {encoding}: byte 0x{data[error.start]:02x} in line {line}; save it as UTF-8"
+        raise InputError(reason, path=path) from error
+    except LookupError as error:
+        reason = f"declares the unknown encoding {encoding!r}; save it as UTF-8"
+        raise InputError(reason, path=path) from error
+    if "\0" in text:
+        raise InputError("not text: contains null characters", path=path)
+    return text

@@ -16,6 +16,7 @@ from converters.boxes import Boxes
 from converters.engraving import degradation, pieces, raster, smufl, svg, typesetting, warping
 from converters.engraving.outlines import boxes_xyxy
 from converters.engraving.pieces import NotationStyle, Piece
+from converters.engraving.staves import Staves
 from converters.engraving.symbols import Symbol, symbols
 from converters.engraving.typesetting import PageLayout
 from converters.images import Pixels
@@ -31,6 +32,8 @@ MAX_SHARED = 0.4
 MIN_FILLED = 0.35
 """Smallest fraction of its height to which a page must be filled, if the piece has several
 pages."""
+SAMPLES = 9
+"""Number of points of a staff at which its height is measured."""
 ATTEMPTS = 50
 """Number of attempts per page: some music does not fit, some files cannot be typeset."""
 
@@ -47,6 +50,8 @@ class PageOptions:
     fonts: tuple[str, ...] = smufl.FONTS
     """Music fonts to choose from."""
     style: NotationStyle = "plain"
+    transpose: bool = False
+    """Whether to transpose the user's scores at random."""
     degrade: warping.Capture = "none"
     rasteriser: raster.Rasteriser = "blend2d"
 
@@ -64,8 +69,12 @@ class EngravedPage:
     piece: Piece
     number: int
     """Number of the page within the piece, from 1."""
+    staff_space: float
+    """Quarter of the height of its staves of five lines in pixels, as drawn on this page."""
     n_collisions: int
     """Number of pairs of compact symbols that overlap."""
+    missing: Counter[str]
+    """Number of characters of texts that are not drawn because the typeface lacks them."""
     rejected: Counter[str]
     """Number of rejected attempts by reason."""
 
@@ -100,7 +109,7 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
     """Engrave a page of a piece, or return the reason why it is rejected."""
     size = options.width, options.height
     layout = typesetting.draw_layout(rng, *size, options.fonts)
-    page = pieces.set_piece(piece, layout, size, options.style, rng)
+    page = pieces.set_piece(piece, layout, size, options.style, rng, transpose=options.transpose)
     if page is None:
         return "typesetting failed"
     drawing = svg.read(page.svg, layout.font)
@@ -114,11 +123,11 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
         return "last page almost empty"
     ink = [shape.outline for shape in drawing.shapes]
     n_collisions = collisions(labelled, boxes)
+    extent = np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))
+    warp = warping.draw_warp(
+        options.degrade, rng, width=size[0], height=size[1], content_xyxy=extent
+    )
     if options.degrade != "none":
-        extent = np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))
-        warp = warping.draw_warp(
-            options.degrade, rng, width=size[0], height=size[1], content_xyxy=extent
-        )
         moved = warping.warped([symbol.outline for symbol in labelled], warp)
         labelled = [replace(s, outline=o) for s, o in zip(labelled, moved, strict=True)]
         boxes, ink = boxes_xyxy(moved), warping.warped(ink, warp)
@@ -131,9 +140,39 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
         layout=layout,
         piece=piece,
         number=page.number,
+        staff_space=page_staff_space(drawing, warp),
         n_collisions=n_collisions,
+        missing=drawing.missing,
         rejected=Counter(),
     )
+
+
+def page_staff_space(drawing: svg.Drawing, warp: warping.Warp) -> float:
+    """Measure the staff space of a page: a quarter of the height of its staves of five lines.
+
+    The distance between the edges of a staff is measured along the staff after the page is warped,
+    because the box of a rotated or bent staff is higher than the staff. On a page without staves of
+    five lines, it is that of a full-size staff in their place.
+
+    Args:
+        drawing: Page with at least one staff, before it is warped.
+        warp: Map from the points of the page to those of its picture.
+
+    Returns:
+        Median in pixels.
+    """
+    staves = Staves(drawing).all
+    full = [staff for staff in staves if staff.is_full]
+    tops, bottoms = [], []
+    for staff in full or staves:
+        top, bottom = staff.edges()
+        if not full:
+            bottom = top + 4 * drawing.staff_space + staff.shapes[0].width
+        xs = np.linspace(staff.x0, staff.x1, SAMPLES)
+        tops.append(np.stack((xs, np.full(SAMPLES, top)), axis=1))
+        bottoms.append(np.stack((xs, np.full(SAMPLES, bottom)), axis=1))
+    heights = np.hypot(*(warp(np.concatenate(bottoms)) - warp(np.concatenate(tops))).T)
+    return float(np.median(heights)) / 4
 
 
 def collisions(labelled: Sequence[Symbol], boxes: Boxes) -> int:

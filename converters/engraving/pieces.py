@@ -8,6 +8,7 @@ from typing import Literal
 
 from converters.engraving import child, music_files, typesetting
 from converters.engraving.music.composition import compose
+from converters.engraving.score_files import name_of
 from converters.engraving.typesetting import PageLayout, SetPage
 
 NotationStyle = Literal["plain", "decorated", "mixed"]
@@ -47,7 +48,7 @@ def number_pieces(
         Piece(
             work=first[digest],
             path=path,
-            name=path.relative_to(folder).as_posix(),
+            name=name_of(path, folder),
             trusted=trusted,
         )
         for path, digest in zip(files, pitch_hashes, strict=True)
@@ -60,6 +61,8 @@ def set_piece(
     size: tuple[int, int],
     style: NotationStyle,
     rng: random.Random,
+    *,
+    transpose: bool = False,
 ) -> SetPage | None:
     """Typeset a piece and choose one of its pages; None on failure.
 
@@ -69,10 +72,13 @@ def set_piece(
         size: Width and height of the page in pixels.
         style: Vocabulary of the page.
         rng: Random number generator for all other choices.
+        transpose: Whether to transpose the user's files at random. Chorales are always transposed,
+            composed pieces never.
     """
     decorated = style == "decorated" or (style == "mixed" and rng.random() < 0.5)
     if piece.path is not None and not piece.trusted:
-        return child.set_page(piece.path, layout, rng.getrandbits(32), decorated=decorated)
+        seed = rng.getrandbits(32)
+        return child.set_page(piece.path, layout, seed, decorated=decorated, transpose=transpose)
     is_file = piece.path is not None
     music = music_files.read(piece.path) if piece.path else _composed(layout, size, rng)
     return typesetting.typeset(music, layout, rng, decorated=decorated, transpose=is_file)

@@ -48,7 +48,7 @@ def classify(shape: Shape, staves: Staves) -> Classification:
 def _notehead(shape: Shape, staves: Staves) -> Classification | None:
     kind = categories.NOTEHEADS.get(shape.code)
     staff = staves.of(shape)
-    if kind is None or staff is None or not staff.space:
+    if kind is None or staff is None:
         return None
     position = round(staff.position(shape.origin_xy[1]))
     parity = "InSpace" if position % 2 else "OnLine"
@@ -78,7 +78,7 @@ def _clef(shape: Shape, staves: Staves) -> Classification | None:
         return Classification(category="clefF")
     if shape.code in categories.PERCUSSION_CLEFS:
         return Classification(category="clefUnpitchedPercussion")
-    if shape.code in categories.C_CLEFS and staff is not None and staff.space:
+    if shape.code in categories.C_CLEFS and staff is not None:
         line = round(staff.position(shape.origin_xy[1]) / 2) + 1
         return Classification(category=categories.C_CLEF_LINES.get(line, categories.OTHER))
     return None
@@ -151,7 +151,7 @@ def _one_per_group(category: str) -> "Rule":
 
 
 def _is_small(shape: Shape, staff: Staff | None) -> bool:
-    if staff is None or not staff.space:
+    if staff is None:
         return False
     return shape.scale * smufl.UNITS_PER_STAFF_SPACE < SMALL * staff.space
 

@@ -8,8 +8,9 @@ Shapes: N points.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,8 @@ from converters.engraving.outlines import Outline, Points, outline
 Element: TypeAlias = Any
 """An lxml element; lxml has no type annotations."""
 
+UNITS_PER_STAFF_SPACE = 180
+"""Units of verovio's drawings per staff space."""
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -87,8 +90,12 @@ class Drawing:
     height: int
     """Height of the page in pixels."""
     font: str
+    staff_space: float
+    """Staff space of full-size staves in pixels."""
     shapes: list[Shape]
     """Shapes in drawing order."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Number of characters that are not drawn because the typeface lacks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,14 @@ def read(text: str, font: str) -> Drawing:
     reader = _Reader(font, root.find(f"{_SVG}defs"))
     outside = SvgGroup(name="", id="", parent=None)
     reader.walk(inner, page.after(_Matrix(e=-x, f=-y)), outside)
-    return Drawing(width=round(width), height=round(height), font=font, shapes=reader.shapes)
+    return Drawing(
+        width=round(width),
+        height=round(height),
+        font=font,
+        staff_space=UNITS_PER_STAFF_SPACE * scale,
+        shapes=reader.shapes,
+        missing=reader.missing,
+    )
 
 
 class _Reader:
@@ -150,6 +164,7 @@ class _Reader:
     def __init__(self, font: str, defs: Element) -> None:
         self.font = font
         self.shapes: list[Shape] = []
+        self.missing: Counter[str] = Counter()
         self._glyphs = {g.get("id"): g for g in (() if defs is None else defs)}
         self._draw: dict[str, Callable[[Any, _Matrix, SvgGroup], None]] = {
             "use": self._use,
@@ -301,6 +316,7 @@ class _Reader:
     def _text(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         names = {g.name for g in group.up()}
         letters = lettering.letters(element, self.font, names)
+        self.missing.update(letter.text for letter in letters if letter.is_missing)
         contours = []
         for letter in letters:
             s = letter.scale
@@ -309,7 +325,8 @@ class _Reader:
                 self._glyph(outline(letter.contours), letter.code, element, placed, group)
             else:
                 contours += [placed(points) for points in letter.contours]
-        text = "".join(letter.text for letter in letters if not letter.code).strip()
+        read = [letter.text for letter in letters if not (letter.code or letter.is_missing)]
+        text = "".join(read).strip()
         self._add("text", contours, element, group, text=text)
 
 

@@ -34,6 +34,8 @@ class Symbol:
     """Index of the staff on the page, from the top, from 0."""
     position: int | None = None
     """Position of a notehead in half spaces above the lowest line of its staff."""
+    middle: int = 4
+    """Position of the middle line of the staff: 4 of five lines, 0 of a single line."""
     ids: tuple[str, ...] = ()
     """Ids of its elements in the encoding: two for a notehead shared by two voices."""
 
@@ -51,7 +53,7 @@ def symbols(drawing: Drawing) -> list[Symbol]:
     Returns:
         Staves from top to bottom, followed by the other symbols in drawing order.
     """
-    staves = Staves(drawing.shapes)
+    staves = Staves(drawing)
     labelled = [_symbol(("staff", _ink(s.shapes), s.shapes), s, ()) for s in staves.all]
     shapes_by_key: dict[Hashable, list[Shape]] = defaultdict(list)
     classifications: dict[Hashable, rules.Classification] = {}
@@ -88,8 +90,8 @@ def _symbols(
 
 def _symbol(part: SymbolPart, staff: Staff | None, ids: tuple[str, ...]) -> Symbol:
     category, ink, shapes = part
-    index = staff.index if staff else None
-    return Symbol(category=category, outline=ink, shapes=tuple(shapes), staff=index, ids=ids)
+    symbol = Symbol(category=category, outline=ink, shapes=tuple(shapes), ids=ids)
+    return replace(symbol, staff=staff.index, middle=staff.middle) if staff else symbol
 
 
 def _id(shape: Shape) -> str:

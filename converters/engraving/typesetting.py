@@ -221,15 +221,23 @@ _FIRST_SEED = 2
 _prepared = threading.local()
 
 
-def _toolkit(options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Make a fresh toolkit, because one that has typeset music before keeps state.
+def print_warnings() -> None:
+    """Let verovio print to standard error what it cannot read, in this thread."""
+    _prepare()
+    verovio.enableLog(verovio.LOG_WARNING)
 
-    Verovio keeps the path to its fonts per thread.
-    """
+
+def _prepare() -> None:
+    """Set up verovio, which keeps the path to its fonts per thread."""
     if not getattr(_prepared, "done", False):
         verovio.setDefaultResourcePath(str(smufl.resources()))
         verovio.enableLog(verovio.LOG_OFF)
         _prepared.done = True
+
+
+def _toolkit(options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Make a fresh toolkit, because one that has typeset music before keeps state."""
+    _prepare()
     toolkit = verovio.toolkit()
     toolkit.setOptions(dict(options))
     return toolkit

@@ -32,6 +32,10 @@ class AnnotationSource(Protocol):
         """Folder that image names are relative to."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """Remarks on what was assumed or skipped."""
+
+    @property
     def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
         """Width and height of each image in pixels."""
 
@@ -54,7 +58,7 @@ class AnnotationSource(Protocol):
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Annotation set to read, and the class of each category.
+            source: Entry of the class map: annotation set to read, and class of each category.
             labels: Label of each class.
             counts: Receives the numbers of symbols read, and of those dropped by the reader.
             clip: Accept boxes that extend beyond the page; cleaning clips them later.
@@ -74,8 +78,9 @@ class Format(NamedTuple):
     name: str
     recognises: Callable[[Path], bool]
     """Check whether a file or folder has this format; raises an InputError if it is damaged."""
-    open: Callable[[Path], Sequence[AnnotationSource]]
-    """Open a file or folder, one source per annotation file or split; may find none."""
+    open: Callable[[Path, Path | None], Sequence[AnnotationSource]]
+    """Open a file or folder, one source per annotation file or split; may find none. The second
+    folder is that of the images, for annotation files that do not specify it."""
 
 
 class AnnotationWriter(Protocol):

@@ -5,20 +5,22 @@ id 0 for "no match". An oriented box is written as the polygon of its four corne
 """
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from class_maps import InputError, Source
 from converters import tally
-from converters.boxes import xywh_to_xyxy, xyxy_to_xywh
+from converters.boxes import xyxy_to_xywh
 from converters.files.hashes import sha256
-from converters.formats.json_files import image_folder, json_files, root_keys, split_of
-from converters.names import checked_images, count_of
+from converters.formats.coco_annotations import CocoTable, Id, key_of, read_table
+from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
+from converters.formats.json_text import check_unique_keys, decode, offset_in
+from converters.names import checked_images
 from converters.page import Page
 from converters.tally import Tally
 
@@ -47,7 +49,7 @@ class CocoWriter:
 
 
 class _SplitFile:
-    """The file of one split; opened for each page, so as not to stay open after an error."""
+    """The file of one split. It is opened anew for each page, so that an error leaves none open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -102,28 +104,20 @@ def annotations(page: Page, *, image_id: int, first_id: int) -> Iterator[dict[st
 
 
 class _Category(msgspec.Struct):
-    id: int
+    id: Id
     name: str
 
 
 class _Image(msgspec.Struct, gc=False):
-    id: int
+    id: Id
     file_name: str
-    width: int
-    height: int
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    id: int
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    iscrowd: int = 0
+    width: int | float
+    height: int | float
 
 
 class _File(msgspec.Struct):
     images: list[_Image]
-    annotations: list[_Annotation]
+    annotations: msgspec.Raw
     categories: list[_Category]
 
 
@@ -137,13 +131,17 @@ def recognises(path: Path) -> bool:
     return bool(files) and {"images", "annotations", "categories"} <= root_keys(files[0]).names
 
 
-def open_files(path: Path) -> list["CocoFile"]:
-    """Open a file, or all JSON files in a folder.
+def open_files(path: Path, images: Path | None = None) -> list["CocoFile"]:
+    """Open a file, or all annotation files in a folder.
+
+    Args:
+        path: File or folder, see :func:`~converters.formats.json_files.json_files`.
+        images: Folder of the images; None to search the usual ones.
 
     Raises:
         InputError: A file is not COCO JSON or cannot be read.
     """
-    return [CocoFile(file) for file in json_files(path)]
+    return [CocoFile(*file, images=images) for file in annotation_files(path)]
 
 
 class CocoFile:
@@ -153,18 +151,32 @@ class CocoFile:
         InputError: The file is not COCO JSON or cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.split = split_of(path)
-        self._file = _decode(path)
-        self._images = checked_images(
-            ((i.id, i.file_name, i.width, i.height) for i in self._file.images), path, "file_name"
+    def __init__(
+        self,
+        path: Path,
+        split: str = "train",
+        warnings: Sequence[str] = (),
+        *,
+        images: Path | None = None,
+    ) -> None:
+        self.path, self.split, self.warnings = path, split, warnings
+        data, file = _decode(path)
+        checked = checked_images(
+            _entries(file, path), path, "file_name", by_base_name=images is not None
         )
+        self.image_folder, located = find_images(path, checked, images)
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in self._images.values()
+            image: (width, height) for image, width, height in located.values()
         }
         """Width and height of each image in pixels."""
-        self.image_folder = image_folder(path, self.images)
+        self._names = _category_names(file, path)
+        self._table = read_table(
+            data,
+            file.annotations,
+            {key: i for i, key in enumerate(self._names)},
+            {key: i for i, key in enumerate(located)},
+            path,
+        )
 
     def sha256(self) -> str:
         """Hash the file."""
@@ -172,7 +184,7 @@ class CocoFile:
 
     def categories(self, _source: Source) -> tuple[str, ...]:
         """Return the names of the categories in the order of their ids."""
-        return tuple(c.name for c in sorted(self._file.categories, key=lambda c: c.id))
+        return tuple(self._names.values())
 
     def pages(
         self,
@@ -186,71 +198,88 @@ class CocoFile:
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Class of each category.
+            source: Entry of the class map for this data set: the class of each category.
             labels: Label of each class.
             counts: Receives the numbers of annotations read, and of those dropped: categories
-                without a class, and crowd regions, whose boxes contain many objects.
+                without a class, crowd regions, whose boxes contain many objects, and annotations
+                without a box.
             clip: Accept boxes that extend beyond the image; cleaning clips them later.
             workers: Not used; the file has been decoded already.
 
         Raises:
             InputError: An annotation has an unknown image or category, or an invalid box.
         """
-        names = {category.id: category.name for category in self._file.categories}
-        _check(self._file, names, self.path, clip=clip)
-        counts.read += len(self._file.annotations)
-        rows: defaultdict[int, list[_Annotation]] = defaultdict(list)
-        n_annotations = Counter(row.image_id for row in self._file.annotations)
-        for row in self._file.annotations:
-            name = names[row.category_id]
-            if row.iscrowd:
-                counts.dropped[tally.CROWD, name] += 1
-            elif name not in source.class_of:
-                counts.dropped[tally.NOT_IN_CLASS_MAP, name] += 1
-            else:
-                rows[row.image_id].append(row)
-        for image_id, (image, width, height) in self._images.items():
-            image_rows = rows[image_id]
-            classes = [source.class_of[names[row.category_id]] for row in image_rows]
-            boxes_xywh = np.array([row.bbox for row in image_rows], np.float64).reshape(-1, 4)
+        sizes = np.array(list(self.images.values()), np.float64).reshape(-1, 2)
+        table = self._table.inside(sizes, self.path, clip=clip)
+        names = list(self._names.values())
+        label_of = np.array([labels.get(source.class_of.get(name, ""), -1) for name in names], int)
+        table_labels = label_of[table.categories]
+        is_kept = _count_dropped(table, table_labels, names, counts)
+        for change, is_changed in (
+            (tally.ROTATED, table.is_rotated),
+            (tally.POLYGON, table.is_polygon),
+        ):
+            changed = tally.count(table_labels[is_changed & is_kept], list(labels))
+            counts.changed.update({(change, name): n for name, n in changed.items()})
+        order = np.argsort(table.images, kind="stable")
+        bounds = np.searchsorted(table.images[order], np.arange(len(self.images) + 1))
+        for i, (image, (width, height)) in enumerate(self.images.items()):
+            of_image = order[bounds[i] : bounds[i + 1]]
+            rows = of_image[is_kept[of_image]]
             yield Page(
                 image=image,
                 width=width,
                 height=height,
-                boxes_xyxy=xywh_to_xyxy(boxes_xywh),
-                labels=np.array([labels[name] for name in classes], np.int64),
-                symbol_ids=np.array([row.id for row in image_rows], np.int64),
-                n_annotations=n_annotations[image_id],
+                boxes_xyxy=table.boxes_xyxy[rows],
+                labels=table_labels[rows],
+                corners=None if table.corners is None else table.corners[rows],
+                symbol_ids=None if table.ids is None else table.ids[rows],
+                n_annotations=len(of_image),
             )
 
 
-def _decode(path: Path) -> _File:
+def _decode(path: Path) -> tuple[bytes, _File]:
+    """Return the bytes of a file, and its content but for the annotations."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_File)
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
-    except msgspec.DecodeError as error:
-        raise InputError(f"not COCO JSON: {error}", path=path) from error
+    file = decode(data, _File, path)
+    start = offset_in(data, file.annotations)
+    end = start + len(memoryview(file.annotations))
+    check_unique_keys(data[:start] + b"[]" + data[end:], path)
+    return data, file
 
 
-def _check(file: _File, names: Mapping[int, str], path: Path, *, clip: bool) -> None:
+def _entries(file: _File, path: Path) -> Iterator[tuple[Id, str, int, int]]:
+    """Yield the id, name, width and height of each image."""
+    for i, image in enumerate(file.images):
+        for side in ("width", "height"):
+            value = getattr(image, side)
+            if isinstance(value, float) and not value.is_integer():
+                where = f"images[{i}].{side}"
+                raise InputError(f"expected whole pixels, got {value}", path=path, where=where)
+        yield key_of(image.id), image.file_name, int(image.width), int(image.height)
+
+
+def _category_names(file: _File, path: Path) -> dict[Id, str]:
+    """Return the name of each category by its id, in the order of the ids."""
+    names = {key_of(category.id): category.name for category in file.categories}
     if len(names) < len(file.categories):
         raise InputError("duplicate id", path=path, where="categories")
-    sizes = {image.id: (image.width, image.height) for image in file.images}
-    problems: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for row in file.annotations:
-        x, y, w, h = row.bbox
-        width, height = sizes.get(row.image_id, (0, 0))
-        if row.category_id not in names:
-            problems["category_id", "unknown category: {}"].append(row.id)
-        elif row.image_id not in sizes:
-            problems["image_id", "unknown image: {}"].append(row.id)
-        elif w < 0 or h < 0:
-            problems["bbox", "negative width or height: {}"].append(row.id)
-        elif not clip and (x < 0 or y < 0 or x + w > width or y + h > height):
-            outside = "extends beyond the image: {}; use --clip to clip boxes to the image"
-            problems["bbox", outside].append(row.id)
-    if problems:
-        (field, reason), ids = next(iter(problems.items()))
-        where = f"annotations.{field}"
-        raise InputError(reason.format(count_of(ids, "annotation")), path=path, where=where)
+    return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _count_dropped(
+    table: CocoTable, table_labels: NDArray[np.int64], names: Sequence[str], counts: Tally
+) -> NDArray[np.bool_]:
+    """Count the annotations read and dropped; return a mask of the others, shape ``(N,)``."""
+    is_mapped, has_box = table_labels >= 0, table.has_box
+    counts.read += len(table_labels)
+    for reason, rows in (
+        (tally.CROWD, table.is_crowd),
+        (tally.NOT_IN_CLASS_MAP, ~table.is_crowd & ~is_mapped),
+        (tally.NO_BOX, ~table.is_crowd & is_mapped & ~has_box),
+    ):
+        counts.drop(reason, table.categories[rows], names)
+    return np.asarray(~table.is_crowd & is_mapped & has_box)

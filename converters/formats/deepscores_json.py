@@ -7,28 +7,32 @@ than the arrays.
 Shapes: N annotations of a file.
 """
 
-import codecs
 import gc
 import mmap
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import InputError
-from converters.boxes import Boxes
+from class_maps import InputError, shortened, shown
+from converters.boxes import Boxes, corner_bounds
 from converters.files.process_pool import in_order
+from converters.formats.json_text import check_unique_keys, decode, offset_in
 from converters.names import count_of
 
 CHUNK_BYTES = 8 << 20
 NO_ID = -(1 << 62)
 """Category id of annotations with a null in ``cat_id``."""
+
+NUMBER = "[0-9]{1,18}"
+"""Pattern of an id that fits into 64 bits."""
 
 _NEXT_ANNOTATION = re.compile(rb'\}\s*,\s*(?="[^"\\]*"\s*:\s*\{)')
 """Boundary between two annotations; it cannot match inside a string, where quotes are escaped."""
@@ -51,6 +55,8 @@ class ImageEntry(msgspec.Struct, gc=False):
     width: int
     height: int
     ann_ids: msgspec.Raw = msgspec.Raw(b"[]")
+    staff_space: Annotated[float, msgspec.Meta(gt=0, lt=1e6)] | None = None
+    """Staff space in pixels, which engraved pages contain."""
 
 
 class _Annotation(msgspec.Struct, gc=False):
@@ -58,6 +64,9 @@ class _Annotation(msgspec.Struct, gc=False):
     o_bbox: tuple[float, float, float, float, float, float, float, float]
     cat_id: list[Id | None] | Id | None
     img_id: Id
+
+
+_QUOTED_FIELDS = tuple(f'"{field}"'.encode() for field in _Annotation.__struct_fields__)
 
 
 class DeepScoresJson(msgspec.Struct):
@@ -87,12 +96,6 @@ class AnnotationTable:
     """Shape ``(N,)``, pixels: largest difference between the box and the bounds of the corners."""
 
 
-def corner_bounds(corners: Boxes) -> Boxes:
-    """Compute the boxes around corners of shape ``(N, 4, 2)``, as xyxy of shape ``(N, 4)``."""
-    x, y = corners.transpose(2, 1, 0)  # (4, N) each: a reduction along N is many times faster
-    return np.stack((x.min(0), y.min(0), x.max(0), y.max(0)), axis=1)
-
-
 def open_json(path: Path) -> tuple[DeepScoresJson, int]:
     """Decode everything but the annotations of a file.
 
@@ -103,18 +106,12 @@ def open_json(path: Path) -> tuple[DeepScoresJson, int]:
         InputError: The file is missing, empty, damaged, or has another format.
     """
     text = _mapped(path)
-    try:
-        decoded = msgspec.json.decode(text, type=DeepScoresJson)
-    except msgspec.ValidationError as error:
-        raise InputError(_reason(error), path=path, where=_location(error)) from error
-    except msgspec.DecodeError as error:
-        if where := _location_of_nan(error, text):
-            raise InputError(
-                "expected finite numbers, got NaN or Infinity", path=path, where=where
-            ) from None
-        raise InputError(_reason(error), path=path) from error
+    decoded = decode(text, DeepScoresJson, path)
     # the annotations are a view of the memory map and keep it alive
-    return decoded, _address(memoryview(decoded.annotations)) - _address(text)
+    offset = offset_in(text, decoded.annotations)
+    end = offset + len(memoryview(decoded.annotations))
+    check_unique_keys(text[:offset] + b"{}" + text[end:], path)
+    return decoded, offset
 
 
 def _mapped(path: Path) -> mmap.mmap:
@@ -122,40 +119,11 @@ def _mapped(path: Path) -> mmap.mmap:
         with path.open("rb") as file:
             if not path.stat().st_size:
                 raise InputError("is empty; expected DeepScoresV2 JSON", path=path)
-            if file.read(3) == codecs.BOM_UTF8:
-                raise InputError(
-                    "begins with a byte order mark; save the file without it", path=path
-                )
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
         raise InputError("no such file", path=path) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
-
-
-def _reason(error: msgspec.DecodeError) -> str:
-    reason = str(error).split(" - at ")[0]
-    if isinstance(error, msgspec.ValidationError):
-        return reason[0].lower() + reason[1:]
-    return f"not valid JSON, truncated or damaged: {reason}"
-
-
-def _location(error: msgspec.DecodeError) -> str:
-    """Extract the location from an error: ``images[3].width`` from ``$.images[3].width``."""
-    return str(error).partition(" - at `")[2].rstrip("`").lstrip("$.")
-
-
-def _location_of_nan(error: msgspec.DecodeError, text: mmap.mmap) -> str:
-    """Locate a NaN or Infinity, which Python writes but JSON does not allow."""
-    match = re.search(r"\(byte (\d+)\)", str(error))
-    position = int(match[1]) if match else 0
-    if not match or not re.match(rb"NaN|Infinity", text[position : position + 8]):
-        return ""
-    before = text[max(0, position - 4096) : position]
-    entries = re.findall(rb'"([^"\\]+)"\s*:\s*\{', before)
-    fields = re.findall(rb'"([^"\\]+)"\s*:', before)
-    names = [f"annotations[{key.decode()}]" for key in entries[-1:]]
-    return ".".join([*names, *(key.decode() for key in fields[-1:])]) or "a number"
 
 
 def decode_annotations(
@@ -180,10 +148,17 @@ def decode_annotations(
             path=path,
             where="annotations",
         )
-    chunks = [_Chunk(path.absolute(), offset + a, offset + b, position) for a, b in _bounds(text)]
+    chunks = [
+        _Chunk(path, path.absolute(), offset + a, offset + b, position) for a, b in _bounds(text)
+    ]
     try:
         parts = list(in_order(_decode_chunk, chunks, workers))
-    except msgspec.DecodeError:  # find the malformed annotation, or decode unusual but valid text
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+    ):  # find the malformed annotation, or decode unusual but valid text
+        check_unique_keys(bytes(text), path, "annotations")
         parts = [_columns(_one_by_one(annotations, path), path, position)]
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
@@ -197,6 +172,9 @@ class _Chunk(msgspec.Struct):
     """A range of bytes of a file that contains complete annotations."""
 
     path: Path
+    """Path for error messages."""
+    file: Path
+    """Absolute path, because a worker process may have another working directory."""
     start: int
     stop: int
     position: int
@@ -213,23 +191,18 @@ def _bounds(text: memoryview) -> Iterator[tuple[int, int]]:
         start = boundary.end()
 
 
-def _address(text: memoryview | mmap.mmap) -> int:
-    """Return the memory address of a buffer."""
-    return int(np.frombuffer(text, np.uint8).__array_interface__["data"][0])
-
-
 def _decode_chunk(chunk: _Chunk) -> AnnotationTable:
     """Decode the annotations of a chunk in a worker process."""
     text = bytearray(chunk.stop - chunk.start + 2)
     text[0], text[-1] = ord("{"), ord("}")
-    with chunk.path.open("rb") as file:
+    with chunk.file.open("rb") as file:
         file.seek(chunk.start)
         file.readinto(memoryview(text)[1:-1])
     gc.disable()  # collecting so many objects, none in a cycle, would take a third more time
     try:
         decoded = msgspec.json.decode(text, type=dict[str, _Annotation])
-        if _n_boxes(text) != len(decoded):  # of duplicate keys, the decoder keeps the last one
-            raise msgspec.DecodeError("duplicate id")
+        if not _are_plain(text, len(decoded)):
+            check_unique_keys(text, chunk.path, "annotations")
         return _columns(decoded, chunk.path, chunk.position)
     finally:
         gc.enable()
@@ -237,24 +210,20 @@ def _decode_chunk(chunk: _Chunk) -> AnnotationTable:
 
 def _one_by_one(annotations: msgspec.Raw, path: Path) -> dict[str, _Annotation]:
     """Decode annotations individually, which is slow but names a malformed one."""
-    try:
-        raw = msgspec.json.decode(annotations, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError as error:
-        raise InputError(_reason(error), path=path, where="annotations") from error
-    decoded = {}
-    for key, text in raw.items():
-        try:
-            decoded[key] = msgspec.json.decode(text, type=_Annotation)
-        except msgspec.DecodeError as error:
-            where = f"annotations[{key}].{_location(error)}".rstrip(".")
-            raise InputError(_reason(error), path=path, where=where) from error
-    if _n_boxes(annotations) != len(decoded):
-        raise InputError("duplicate id", path=path, where="annotations")
-    return decoded
+    raw = decode(annotations, dict[str, msgspec.Raw], path, "annotations")
+    return {
+        key: decode(text, _Annotation, path, f"annotations[{shortened(key)}]")
+        for key, text in raw.items()
+    }
 
 
-def _n_boxes(text: bytearray | msgspec.Raw) -> int:
-    return len(re.findall(rb'"a_bbox"\s*:', text))
+def _are_plain(text: bytearray, n: int) -> bool:
+    """Check quickly that ``n`` decoded annotations repeat no key, nor any of their fields.
+
+    Every field is required, so each occurs at least ``n`` times in the text, and more often if
+    a key is a duplicate or, harmlessly, if other text looks like a field.
+    """
+    return b"\\" not in text and all(text.count(field) == n for field in _QUOTED_FIELDS)
 
 
 def _columns(decoded: dict[str, _Annotation], path: Path, position: int) -> AnnotationTable:
@@ -284,19 +253,19 @@ def _in_set(cat_id: list[Id | None] | Id | None, position: int) -> Id:
 def _integers(
     values: list[Id], decoded: dict[str, _Annotation], path: Path, field: str
 ) -> NDArray[np.int64]:
-    try:
-        numbers = np.fromiter(map(int, values), np.int64, len(values))
-    except (ValueError, OverflowError):
-        numbers = None
-    if numbers is not None and not ((numbers < 0) & (numbers != NO_ID)).any():
-        return numbers
+    digits = "".join(value for value in values if isinstance(value, str))
+    if not digits or (digits.isascii() and digits.isdigit()):
+        with suppress(ValueError, OverflowError):
+            numbers = np.fromiter(map(int, values), np.int64, len(values))
+            if not ((numbers < 0) & (numbers != NO_ID)).any():
+                return numbers
     key, value = next(
         (key, value)
         for key, value in zip(decoded, values, strict=True)
-        if value != NO_ID and not re.fullmatch(r"\d{1,18}", str(value))
+        if value != NO_ID and not re.fullmatch(NUMBER, str(value))
     )
-    where = f"annotations[{key}].{field}".rstrip(".")
-    raise InputError(f"expected a number, got {value!r}", path=path, where=where)
+    where = f"annotations[{shortened(key)}].{field}".rstrip(".")
+    raise InputError(f"expected a number, got {shown(value)}", path=path, where=where)
 
 
 def _check_unique(ids: NDArray[np.int64], path: Path) -> None:

@@ -12,30 +12,32 @@ Shapes: N annotations of a file.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import InputError, Source, catalogue
+from class_maps import InputError, Source, catalogue, shown
 from class_maps.catalogues import ENGRAVED
-from converters import tally
-from converters.boxes import Boxes
+from converters import staff_space, tally
+from converters.boxes import corner_bounds, onto_border
 from converters.files.hashes import sha256
 from converters.formats.deepscores_json import (
     NO_ID,
+    NUMBER,
     AnnotationTable,
     CategoryEntry,
     Id,
     ImageEntry,
-    corner_bounds,
     decode_annotations,
     open_json,
 )
-from converters.formats.json_files import image_folder, json_files, root_keys, split_of
+from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
+from converters.formats.json_text import decode
 from converters.names import checked_images, count_of
 from converters.page import Page
 from converters.tally import Tally
@@ -46,6 +48,8 @@ MAX_GAP_PX = 20.0
 MAX_GAP_FRACTION = 0.001
 """Fraction of annotations beyond MAX_GAP_PX from which a file is rejected."""
 STAFF = "staff"
+FULL_NOTEHEAD = re.compile(r"notehead(?!.*(Small|DoubleWhole))")
+"""Noteheads whose height is that of a staff space."""
 
 
 def recognises(path: Path) -> bool:
@@ -76,13 +80,17 @@ def _has_this_form(path: Path) -> bool:
     return "annotation_sets" in keys.names or keys.has_annotations_by_id
 
 
-def open_files(path: Path) -> list["DeepScoresFile"]:
+def open_files(path: Path, images: Path | None = None) -> list["DeepScoresFile"]:
     """Open a file, or all annotation files in a folder.
+
+    Args:
+        path: File or folder, see :func:`~converters.formats.json_files.json_files`.
+        images: Folder of the images; None to search the usual ones.
 
     Raises:
         InputError: A file is damaged or inconsistent.
     """
-    return [DeepScoresFile(file) for file in json_files(path)]
+    return [DeepScoresFile(*file, images=images) for file in annotation_files(path)]
 
 
 class DeepScoresFile:
@@ -94,17 +102,23 @@ class DeepScoresFile:
         InputError: The file is damaged or inconsistent.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.split = split_of(path)
+    def __init__(
+        self,
+        path: Path,
+        split: str = "train",
+        warnings: Sequence[str] = (),
+        *,
+        images: Path | None = None,
+    ) -> None:
+        self.path, self.split, self.warnings = path, split, warnings
         self._file, self._offset = open_json(path)
-        images = _images(self._file.images, path)
-        self._row_of_image = {image_id: row for row, image_id in enumerate(images)}
+        checked = _images(self._file.images, path, by_base_name=images is not None)
+        self.image_folder, located = find_images(path, checked, images)
+        self._row_of_image = {image_id: row for row, image_id in enumerate(located)}
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in images.values()
+            image: (width, height) for image, width, height in located.values()
         }
         """Width and height of each image in pixels."""
-        self.image_folder = image_folder(path, self.images)
 
     def sha256(self) -> str:
         """Hash the file."""
@@ -145,7 +159,8 @@ class DeepScoresFile:
         """
         if source.annotation_set not in self._file.annotation_sets:
             raise InputError(
-                f"no annotation set {source.annotation_set!r} in {self._file.annotation_sets}; "
+                f"no annotation set {source.annotation_set!r} in "
+                f"{shown(self._file.annotation_sets)}; "
                 "choose one with --annotation-set",
                 path=self.path,
                 where="annotation_sets",
@@ -164,10 +179,12 @@ class DeepScoresFile:
         counts.read += len(table.ids)
         _count_dropped(table, table_labels, names, counts)
         _warn_of_differing_ids(self._file.images, table, rows, self.path, counts)
+        limits = np.array(list(self.images.values()), np.float64).reshape(-1, 2)[rows]
+        table = replace(table, boxes_xyxy=onto_border(table.boxes_xyxy, limits))
         if not clip:
-            _check_inside(table, table_labels >= 0, self.images, rows, self.path)
-        staff = names.index(STAFF) if STAFF in names else -2
-        yield from _grouped(self.images, table, table_labels, rows, table.categories == staff)
+            _check_inside(table, table_labels >= 0, limits, self.path)
+        staves = _StaffSpaces(self._file.images, table, names)
+        yield from _grouped(self.images, table, table_labels, rows, staves)
 
 
 def _grouped(
@@ -175,7 +192,7 @@ def _grouped(
     table: AnnotationTable,
     table_labels: NDArray[np.int64],
     rows: NDArray[np.int64],
-    is_staff: NDArray[np.bool_],
+    staff_spaces: "_StaffSpaces",
 ) -> Iterator[Page]:
     """Yield a page per image, with the annotations that have a label."""
     order = np.argsort(rows, kind="stable")  # (N,) annotations by image
@@ -191,16 +208,39 @@ def _grouped(
             labels=table_labels[kept],
             corners=table.corners[kept],
             symbol_ids=table.ids[kept],
-            staff_space=_staff_space(table.boxes_xyxy[image_rows[is_staff[image_rows]]]),
+            staff_space=staff_spaces.of(i, image_rows),
             n_annotations=len(image_rows),
         )
 
 
-def _staff_space(staves_xyxy: Boxes) -> float | None:
-    """Return a quarter of the median height of the staves, whose boxes span five lines."""
-    heights = staves_xyxy[:, 3] - staves_xyxy[:, 1]
-    heights = heights[heights > 0]
-    return float(np.median(heights)) / 4 if len(heights) else None
+class _StaffSpaces:
+    """Staff spaces of the pages of a file: recorded by the engraver, or measured from boxes."""
+
+    def __init__(
+        self, images: Sequence[ImageEntry], table: AnnotationTable, names: Sequence[str]
+    ) -> None:
+        self._recorded = [image.staff_space for image in images]
+        self._table = table
+        self._staff = [i for i, name in enumerate(names) if name == STAFF]
+        self._noteheads = [i for i, name in enumerate(names) if FULL_NOTEHEAD.match(name)]
+
+    def of(self, image: int, rows: NDArray[np.int64]) -> float | None:
+        """Return the staff space of a page in pixels, or None if it is unknown.
+
+        Args:
+            image: Index of the page.
+            rows: Indices of its annotations.
+        """
+        if (recorded := self._recorded[image]) is not None:
+            return recorded
+        table = self._table
+        staves, noteheads = (
+            rows[np.isin(table.categories[rows], categories)]
+            for categories in (self._staff, self._noteheads)
+        )
+        return staff_space.measure(
+            table.boxes_xyxy[staves], table.corners[staves], table.boxes_xyxy[noteheads]
+        )
 
 
 def _check_geometry(table: AnnotationTable, path: Path) -> None:
@@ -234,13 +274,15 @@ def _check_geometry(table: AnnotationTable, path: Path) -> None:
         )
 
 
-def _images(entries: list[ImageEntry], path: Path) -> dict[int, tuple[PurePosixPath, int, int]]:
+def _images(
+    entries: list[ImageEntry], path: Path, *, by_base_name: bool
+) -> dict[int, tuple[PurePosixPath, int, int]]:
     for i, entry in enumerate(entries):
-        if not re.fullmatch(r"\d{1,18}", str(entry.id)):
+        if not re.fullmatch(NUMBER, str(entry.id)):
             where = f"images[{i}].id"
-            raise InputError(f"expected a number, got {entry.id!r}", path=path, where=where)
+            raise InputError(f"expected a number, got {shown(entry.id)}", path=path, where=where)
     rows = ((int(e.id), e.filename, e.width, e.height) for e in entries)
-    return checked_images(rows, path, "filename")
+    return checked_images(rows, path, "filename", by_base_name=by_base_name)
 
 
 def _image_rows(
@@ -267,12 +309,14 @@ def _category_names(
     Ids of other annotation sets have an empty name.
     """
     known = catalogue(source.name)
-    if invalid := [key for key in categories if not re.fullmatch(r"\d{1,6}", key)]:
+    if invalid := [key for key in categories if not re.fullmatch(r"[0-9]{1,6}", key)]:
         raise InputError(
-            f"expected numbers below a million as ids, got {invalid[0]!r}",
+            f"expected numbers below a million as ids, got {shown(invalid[0])}",
             path=path,
             where="categories",
         )
+    if repeated := [i for i, n in Counter(map(int, categories)).items() if n > 1]:
+        raise InputError(f"duplicate: {count_of(repeated, 'id')}", path=path, where="categories")
     set_of = {int(key): category.annotation_set for key, category in categories.items()}
     used = np.unique(table.categories[table.categories != NO_ID]).tolist()
     if unknown := [i for i in used if i not in set_of]:
@@ -321,10 +365,7 @@ def _warn_of_differing_ids(
 
 
 def _listed_ids(image: ImageEntry, where: str, path: Path) -> list[str]:
-    try:
-        return sorted(map(str, msgspec.json.decode(image.ann_ids, type=list[Id])))
-    except msgspec.DecodeError as error:
-        raise InputError(f"expected a list of ids: {error}", path=path, where=where) from error
+    return sorted(map(str, decode(image.ann_ids, list[Id], path, where)))
 
 
 def _count_dropped(
@@ -340,17 +381,16 @@ def _count_dropped(
 def _check_inside(
     table: AnnotationTable,
     mapped: NDArray[np.bool_],
-    images: Mapping[PurePosixPath, tuple[int, int]],
-    rows: NDArray[np.int64],
+    limits: NDArray[np.float64],
     path: Path,
 ) -> None:
-    size = np.array(list(images.values()), np.float64).reshape(-1, 2)
-    excess = np.maximum(-table.boxes_xyxy[:, :2], table.boxes_xyxy[:, 2:] - size[rows]).max(
+    """Reject boxes beyond their page, whose width and height are in ``limits``, ``(N, 2)``."""
+    excess = np.maximum(-table.boxes_xyxy[:, :2], table.boxes_xyxy[:, 2:] - limits).max(
         1, initial=0
     )
     if (outside := mapped & (excess > 0)).any():
         raise InputError(
-            f"extends beyond the page by up to {excess[outside].max():.1f} px: "
+            f"extends beyond the page by up to {excess[outside].max():.3g} px: "
             f"{count_of(table.ids[outside].tolist(), 'annotation')}; use --clip to clip boxes to "
             "the page",
             path=path,

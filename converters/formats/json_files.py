@@ -2,19 +2,44 @@
 
 import mmap
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple, TypeVar
+from unicodedata import normalize
 
 import msgspec
 
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
+from converters.formats.data_yaml import DATA_YAML
+from converters.formats.json_text import decode
+from converters.names import count_of, is_hidden
 
 HEAD_BYTES = 4096
 """Number of bytes at the start of a file that are searched for ``annotation_sets`` before all of it
 is decoded."""
+
+INSTANCES = "instances_"
+"""Start of the names of COCO's annotation files that contain boxes."""
+N_SEARCHED = 20
+"""Number of images that are searched in order to find their folder."""
+SPLIT_OF_WORD = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Split that a word in the name of an annotation file or of its folder stands for."""
+
+K = TypeVar("K", bound=Hashable)
 
 _SETS_AT_HEAD = re.compile(rb'"annotation_sets"\s*:\s*(\[[^\]]*\])')
 
@@ -31,29 +56,104 @@ class RootKeys:
     """Whether ``annotations`` is an object rather than a list."""
 
 
+class AnnotationFile(NamedTuple):
+    """An annotation file of a source."""
+
+    path: Path
+    split: str
+    """Split of its pages: train, val or test."""
+    warnings: tuple[str, ...]
+    """Remarks on what was assumed or skipped."""
+
+
+def annotation_files(path: Path) -> list[AnnotationFile]:
+    """List the annotation files of a source with their splits; may find none.
+
+    Args:
+        path: JSON file or folder, see :func:`json_files`.
+
+    Raises:
+        InputError: The name of a file contains two splits, or no split although that of another
+            file contains one.
+    """
+    files = json_files(path)
+    splits = [split_of(file) for file in files]
+    named = [file for file, split in zip(files, splits, strict=True) if split]
+    for file, split in zip(files, splits, strict=True):
+        if named and not split:
+            raise InputError(
+                f"no split in its name, but there is one in that of {named[0].name}; rename it "
+                "with one of the words train, val and test",
+                path=file,
+            )
+    others = _unread(path, files)
+    skipped = [f"{path}: skipped {count_of(others, 'JSON file')}"] if others else []
+    return [
+        AnnotationFile(
+            file, split or "train", (*_split_notes(file, split), *(skipped if not i else ()))
+        )
+        for i, (file, split) in enumerate(zip(files, splits, strict=True))
+    ]
+
+
+def _unread(path: Path, files: Sequence[Path]) -> list[str]:
+    """List the JSON files in the folders of a source that are not read."""
+    if path.is_file():
+        return []
+    folders = dict.fromkeys(file.parent for file in files)
+    return [file.name for folder in folders for file in _json_files_in(folder) if file not in files]
+
+
+def _split_notes(path: Path, split: str | None) -> list[str]:
+    """Return a note about where the split of a file is from; none if its name contains it."""
+    if split is None:
+        return [f"{path.name}: split train, because its name contains none"]
+    if _split_words(path.stem):
+        return []
+    return [f"{path.name}: split {split}, after the folder {path.absolute().parent.name}"]
+
+
 def json_files(path: Path) -> list[Path]:
     """List the annotation files of a source; the list may be empty.
 
     Args:
-        path: JSON file, or folder of JSON files. If the folder contains files with names like those
-            of DeepScoresV2, all other files are ignored.
+            path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
+            ``annotations`` is searched, as in COCO, or the folders of its splits, as in Roboflow's
+            exports. If some files have names like those of DeepScoresV2, or else like COCO's
+            ``instances_*``, all other files are ignored. Hidden files always are.
 
     Returns:
         The files, sorted by name; shard 10 comes after shard 9.
     """
     if path.is_file():
         return [path] if path.suffix not in {".yaml", ".yml"} else []
-    files = sorted(p for p in path.glob("*.json") if p.name != MANIFEST)
-    shards = [
-        p
-        for p in files
-        if p.name.startswith("deepscores") and p.stem.endswith(("_train", "_test", "_val"))
-    ]
-    return sorted(shards, key=_natural_order) or files
+    files = _json_files_in(path)
+    if not files and not (path / DATA_YAML).is_file():
+        folders = sorted(p for p in path.glob("*") if p.is_dir())
+        of_splits = [p for p in folders if _split_words(p.name, whole=True)]
+        files = _json_files_in(path / "annotations")
+        files = files or [file for folder in of_splits for file in _json_files_in(folder)]
+    for is_chosen in (_is_shard, _is_instances_file):
+        if chosen := [file for file in files if is_chosen(file)]:
+            return sorted(chosen, key=_natural_order)
+    return files
+
+
+def _json_files_in(folder: Path) -> list[Path]:
+    entries = (p for p in folder.glob("*") if p.suffix.lower() == ".json" and p.is_file())
+    return sorted(p for p in entries if p.name != MANIFEST and not is_hidden(p.name))
+
+
+def _is_shard(path: Path) -> bool:
+    return path.name.startswith("deepscores") and path.stem.endswith(("_train", "_test", "_val"))
+
+
+def _is_instances_file(path: Path) -> bool:
+    return path.name.startswith(INSTANCES)
 
 
 def _natural_order(path: Path) -> list[int | str]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", path.name)]
 
 
 def root_keys(path: Path) -> RootKeys:
@@ -76,15 +176,9 @@ def _read_root_keys(path: Path, _modified_ns: int, _size: int) -> RootKeys:
             if match := _SETS_AT_HEAD.search(file.read(HEAD_BYTES)):
                 return _root_keys(["annotation_sets"], match[1], b"")
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            root = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError as error:
-        raise InputError(
-            "expected a JSON object with images and annotations at the root", path=path
-        ) from error
-    except msgspec.DecodeError as error:
-        raise InputError(f"not valid JSON, truncated or damaged: {error}", path=path) from error
     except (OSError, ValueError) as error:
         raise InputError("is empty or cannot be read; expected JSON", path=path) from error
+    root = decode(text, dict[str, msgspec.Raw], path)
     sets, annotations = root.get("annotation_sets", b""), root.get("annotations", b"")
     return _root_keys(root, bytes(sets), bytes(memoryview(annotations)[:1]))
 
@@ -97,24 +191,95 @@ def _root_keys(names: Iterable[str], sets: bytes, annotations: bytes) -> RootKey
     )
 
 
-def split_of(path: Path) -> str:
-    """Return the split in a file's name, such as ``deepscores-complete-7_test``; default: train."""
-    parts = re.split(r"[^a-z]+", path.stem.lower())
-    return next((split for split in ("test", "val") if split in parts), "train")
+def split_of(path: Path) -> str | None:
+    """Return the split in a file's name, or else in that of its folder; None without one.
+
+    A folder counts only if its name is nothing but the split: ``valid``, ``val2017``.
+
+    Raises:
+        InputError: The name contains two splits.
+    """
+    splits = _split_words(path.stem)
+    if len(splits) > 1:
+        raise InputError(
+            f"contains two splits in its name: {' and '.join(splits)}; rename it", path=path
+        )
+    splits = splits or _split_words(path.absolute().parent.name, whole=True)
+    return splits[0] if splits else None
 
 
-def image_folder(path: Path, images: Iterable[PurePosixPath]) -> Path:
-    """Find the image folder of an annotation file.
+def _split_words(name: str, *, whole: bool = False) -> list[str]:
+    """List the splits that the words of a name stand for, without repetition.
+
+    Args:
+        name: Name of a file without suffix, or of a folder.
+        whole: Whether the name may consist of this word and digits only.
+    """
+    if whole and not re.fullmatch(r"[A-Za-z]+[0-9]*", name):
+        return []
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    if whole and len(parts) > 1:
+        return []
+    splits = (SPLIT_OF_WORD.get(word.lower().removesuffix("set")) for word in parts)
+    return list(dict.fromkeys(split for split in splits if split))
+
+
+def find_images(
+    path: Path, images: Mapping[K, tuple[PurePosixPath, int, int]], chosen: Path | None = None
+) -> tuple[Path, dict[K, tuple[PurePosixPath, int, int]]]:
+    """Find the image folder of an annotation file, and its images in that folder.
 
     Args:
         path: Annotation file.
-        images: Its images; the folder that contains the first one is chosen.
+        images: Image name, width and height by id.
+        chosen: Folder that the user named; None to search the layouts of DeepScoresV2, COCO, CVAT,
+            Datumaro, FiftyOne, Label Studio, Roboflow and ``omr convert``.
 
     Returns:
-        The folder of the layouts of DeepScoresV2, COCO or ``omr convert`` that contains the image;
-        that of DeepScoresV2 if none does.
+        Folder that contains most of the first images; the first one searched if none does. The
+        images, with names as they are on the disk, where accents may be encoded differently.
     """
-    folder, first = path.parent, next(iter(images), PurePosixPath())
-    candidates = [folder / "images", folder, folder.parent / "images" / split_of(path)]
-    candidates.append(folder.parent / path.stem.removeprefix("instances_"))
-    return next((c for c in candidates if (c / first).is_file()), candidates[0])
+    candidates = _chosen_folders(path, chosen) if chosen else _image_folders(path)
+    first = [name for name, _, _ in islice(images.values(), N_SEARCHED)]
+    folder = max(candidates, key=lambda c: sum(_on_disk(c, name) is not None for name in first))
+    names = {name for name, _, _ in images.values()}
+    located = {}
+    for image_id, (name, width, height) in images.items():
+        actual = name if str(name).isascii() else _on_disk(folder, name) or name
+        if actual != name and actual in names:
+            actual = name  # an image of its own
+        located[image_id] = actual, width, height
+    return folder, located
+
+
+def _image_folders(path: Path) -> list[Path]:
+    folder, above = path.parent, path.parent.parent
+    known = [folder / "images", folder]
+    known += [above / "images" / (split_of(path) or "train"), above / _subsets(path)[0]]
+    for subset in _subsets(path):
+        known += [above / "images" / subset, above / subset]
+        known += [folder / "images" / subset, folder / subset]
+    return [*known, folder / "data", above / "images", above / "data", above]
+
+
+def _chosen_folders(path: Path, chosen: Path) -> list[Path]:
+    subsets = [chosen / subset for subset in (*_subsets(path), split_of(path) or "train")]
+    return [chosen, *subsets, chosen / "images", chosen / "data"]
+
+
+def _subsets(path: Path) -> list[str]:
+    """Return names that the folder of a file's images may have, the most specific one first."""
+    stem = path.stem
+    return list(dict.fromkeys([stem.removeprefix(INSTANCES), stem, stem.rpartition("_")[2]]))
+
+
+def _on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
+    """Return the name of an existing file in the encoding of the disk; None without the file."""
+    names = [str(name)]
+    if not names[0].isascii():
+        names += [normalize("NFC", names[0]), normalize("NFD", names[0])]
+    for actual in names:
+        with suppress(OSError):
+            if (folder / actual).is_file():
+                return PurePosixPath(actual)
+    return None

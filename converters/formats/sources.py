@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from class_maps import ClassMap, ConfigError, InputError, Source, catalogue, with_nearest
+from class_maps import ClassMap, ConfigError, InputError, Source, catalogue, listed, with_nearest
 from converters.formats import READERS, AnnotationSource, Format
 from converters.formats.json_files import json_files, root_keys
 
 
 def open_source(
-    path: Path, format_name: str | None = None
+    path: Path, format_name: str | None = None, images: Path | None = None
 ) -> tuple[str, Sequence[AnnotationSource]]:
     """Open a data set.
 
@@ -18,6 +18,7 @@ def open_source(
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
             annotation files, or a COCO file.
         format_name: Format of the data set, one of :data:`READERS`; None to recognise it.
+        images: Folder of the images of JSON files; None to search the usual ones.
 
     Returns:
         Name of the format, and its annotation files or splits in the order of their names.
@@ -33,8 +34,10 @@ def open_source(
             option="--source",
         )
     _check_readable(path)
+    if images and not images.is_dir():
+        raise ConfigError("no such folder", option="--images", value=images)
     chosen = READERS[format_name] if format_name else format_of(path)
-    files = chosen.open(path)
+    files = chosen.open(path, images)
     if not files:
         raise _no_annotations(path)
     if not any(file.images for file in files):
@@ -54,7 +57,7 @@ def format_of(path: Path) -> Format:
     files = json_files(path)
     if not files:
         raise _no_annotations(path)
-    keys = ", ".join(sorted(root_keys(files[0]).names)[:5]) or "none"
+    keys = listed(sorted(root_keys(files[0]).names)) or "none"
     raise InputError(
         f"neither DeepScoresV2 nor COCO: its keys are {keys}; expected annotation_sets, images, "
         "categories, annotations",
@@ -91,8 +94,13 @@ def _check_readable(path: Path) -> None:
 
 
 def _no_annotations(path: Path) -> InputError:
+    if archives := sorted(p.name for p in path.glob("*") if p.suffix in {".zip", ".gz", ".tar"}):
+        return InputError(
+            f"no annotations, but {archives[0]}; unpack this archive and convert its content",
+            path=path,
+        )
     return InputError(
-        "no annotations; expected deepscores_train.json or another .json file in this folder, or a "
-        "YOLO data.yaml",
+        "no annotations; expected deepscores_train.json or another .json file in this folder or in "
+        "annotations/, or a YOLO data.yaml",
         path=path,
     )

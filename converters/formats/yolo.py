@@ -1,28 +1,30 @@
 """Reader and writer of YOLO folders: ``images/<split>``, ``labels/<split>``, ``data.yaml``.
 
 A label file has one line ``label x_centre y_centre width height`` per symbol, with coordinates
-normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module uses
-normalised coordinates.
+normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No other module of
+``converters`` uses normalised coordinates.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os.path import commonpath
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
-from class_maps import InputError, Source
+from class_maps import ConfigError, InputError, Source
 from converters import images, tally
-from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from converters.names import FOLDER, count_of
+from converters.boxes import cxcywh_to_xyxy, onto_border, xyxy_to_cxcywh
+from converters.formats.data_yaml import DATA_YAML, read_data_yaml
+from converters.formats.image_folders import files_in, skipped_files
+from converters.formats.yolo_labels import label_path, parse
+from converters.names import FOLDER, check_file_name, count_of
 from converters.page import Page
 from converters.tally import Tally
 
-IMAGES, LABELS, DATA_YAML = FOLDER, "labels", "data.yaml"
 ROUNDING = 2e-6
 """Fraction of the image's side by which boxes may extend beyond it because of rounding."""
 
@@ -51,12 +53,12 @@ class YoloWriter:
     def close(self) -> None:
         """Write ``data.yaml`` with paths relative to itself, so that the folder can be moved."""
         val = next(split for split in ("val", "test", "train") if split in self._splits)
-        lines = [f"train: {IMAGES}/{'train' if 'train' in self._splits else val}"]
+        lines = [f"train: {FOLDER}/{'train' if 'train' in self._splits else val}"]
         if len(self._splits) == 1:
             lines.append("# no page is held out: scores on val are scores on the training pages")
-        lines.append(f"val: {IMAGES}/{val}")
+        lines.append(f"val: {FOLDER}/{val}")
         if "test" in self._splits:
-            lines.append(f"test: {IMAGES}/test")
+            lines.append(f"test: {FOLDER}/test")
         names = yaml.safe_dump({"names": dict(enumerate(self._names))}, sort_keys=False)
         text = "\n".join(lines) + "\n" + names
         (self._folder / DATA_YAML).write_text(text, encoding="utf-8")
@@ -95,10 +97,14 @@ class YoloDataset:
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``."""
     splits: Mapping[str, Path]
-    """Image folder of each split (train, val, test); val may be the same folder as train."""
+    """Folder that contains the images of each split (train, val, test)."""
+    sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Folders and images of each split, if it is not all images in its folder."""
+    warnings: tuple[str, ...] = ()
+    """Remarks on what was skipped."""
 
     def image_paths(self, split: str) -> list[Path]:
-        """List the images of a split, sorted by name.
+        """List the images of a split, sorted by name; hidden files and folders are skipped.
 
         Raises:
             InputError: The split does not exist, or its folder contains no images.
@@ -108,11 +114,25 @@ class YoloDataset:
                 f"no split {split!r}; available: {', '.join(self.splits)}",
                 path=self.root / DATA_YAML,
             )
-        folder = self.splits[split]
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.IMAGE_SUFFIXES)
+        paths: set[Path] = set()
+        for source in self.sources_of(split):
+            files = files_in(source) if source.is_dir() else [source]
+            paths.update(p for p in files if p.suffix.lower() in images.IMAGE_SUFFIXES)
         if not paths:
-            raise InputError("contains no images; convert without --labels-only", path=folder)
-        return paths
+            raise InputError(
+                "contains no images; convert without --labels-only", path=self.splits[split]
+            )
+        return sorted(paths)
+
+    def sources_of(self, split: str) -> tuple[Path, ...]:
+        """Return the folders of a split, and the images that its text files list."""
+        return self.sources.get(split) or (self.splits[split],)
+
+    def share_images(self, first: str, second: str) -> bool:
+        """Check whether two splits are the same folders, as in small data sets."""
+        if first not in self.splits or second not in self.splits:
+            return False
+        return self.sources_of(first) == self.sources_of(second)
 
     def pages(self, split: str) -> Iterator[Page]:
         """Yield the pages of a split, sorted by name; an image without label file has no symbols.
@@ -128,19 +148,8 @@ class YoloDataset:
         Raises:
             InputError: A label file is malformed, or an image is damaged.
         """
-        folder = self.splits.get(split, self.root)
-        for path in self.image_paths(split):
-            width, height = images.size(path)
-            content = _label_content(path)
-            rows = _parse_labels(content, _label_path(path), len(self.names))
-            page = Page(
-                image=PurePosixPath(path.relative_to(folder)),
-                width=width,
-                height=height,
-                boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * [width, height, width, height]),
-                labels=rows[:, 0].astype(np.int64),
-            )
-            yield LabelledImage(path=path, page=page, rows=rows, content=content)
+        paths = self.image_paths(split)
+        return (labelled_image(path, self.splits[split], len(self.names)) for path in paths)
 
     def fingerprint(self, split: str) -> str:
         """Hash the names and sizes of a split's images, and the contents of their label files.
@@ -150,11 +159,7 @@ class YoloDataset:
         Raises:
             InputError: The split does not exist, or its folder contains no images.
         """
-        digest = hashlib.sha256()
-        for path in self.image_paths(split):
-            name = PurePosixPath(path.relative_to(self.splits[split]))
-            digest.update(_fingerprint(path, name, _label_content(path)))
-        return digest.hexdigest()
+        return _fingerprint_of(self.image_paths(split), self.splits[split])
 
     def folder_name(self, split: str) -> str:
         """Return the name of a split's image folder; empty if the split does not exist."""
@@ -167,14 +172,40 @@ class LabelledImage:
 
     path: Path
     page: Page
-    rows: np.ndarray[Any, np.dtype[np.float64]]
+    rows: NDArray[np.float64]
     """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
+    is_polygon: NDArray[np.bool_]
+    """Shape ``(N,)``: True for the box around a polygon."""
     content: bytes
     """Bytes of the label file; empty without one."""
 
     def fingerprint(self) -> bytes:
         """Return the image's name and size in bytes and the content of its label file."""
         return _fingerprint(self.path, self.page.image, self.content)
+
+
+def labelled_image(path: Path, folder: Path, n_names: int) -> LabelledImage:
+    """Read the size of an image and its label file.
+
+    Args:
+        path: Image.
+        folder: Folder that the name of the page is relative to.
+        n_names: Number of names in ``data.yaml``; labels are below it.
+
+    Raises:
+        InputError: The label file is malformed, or the image is damaged.
+    """
+    width, height = images.size(path)
+    content = _label_content(path)
+    rows, is_polygon = parse(content, label_path(path), n_names)
+    page = Page(
+        image=PurePosixPath(path.relative_to(folder)),
+        width=width,
+        height=height,
+        boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * [width, height, width, height]),
+        labels=rows[:, 0].astype(np.int64),
+    )
+    return LabelledImage(path=path, page=page, rows=rows, is_polygon=is_polygon, content=content)
 
 
 def open_dataset(folder: Path) -> YoloDataset:
@@ -187,24 +218,24 @@ def open_dataset(folder: Path) -> YoloDataset:
         InputError: ``data.yaml`` is missing or malformed, or the folder of a split is missing.
     """
     path = folder if folder.suffix in {".yaml", ".yml"} else folder / DATA_YAML
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            "no such file; expected a folder written by `omr convert` with --format yolo", path=path
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot be read: {' '.join(str(error).split())}", path=path) from error
-    if not isinstance(data, dict):
-        raise InputError("expected a mapping with train, val and names", path=path)
-    root = path.parent / str(data.get("path", ""))
-    splits = {s: root / str(data[s]) for s in ("train", "val", "test") if data.get(s)}
-    for split, folder in splits.items():
-        if not folder.is_dir():
-            raise InputError(
-                f"no such folder: {folder}; convert without --labels-only", path=path, where=split
-            )
-    return YoloDataset(root=path.parent, names=_names(data.get("names"), path), splits=splits)
+    content = read_data_yaml(path)
+    return YoloDataset(
+        root=path.parent,
+        names=content.names,
+        splits={split: _common_folder(sources) for split, sources in content.splits.items()},
+        sources={
+            split: sources
+            for split, sources in content.splits.items()
+            if len(sources) != 1 or not sources[0].is_dir()
+        },
+        warnings=content.warnings,
+    )
+
+
+def _common_folder(sources: Sequence[Path]) -> Path:
+    """Return the folder that contains all images of folders and of files."""
+    folders = {source if source.is_dir() else source.parent for source in sources}
+    return folders.pop() if len(folders) == 1 else Path(commonpath(f.absolute() for f in folders))
 
 
 def recognises(path: Path) -> bool:
@@ -212,24 +243,48 @@ def recognises(path: Path) -> bool:
     return path.suffix in {".yaml", ".yml"} or (path / DATA_YAML).is_file()
 
 
-def open_splits(path: Path) -> list["YoloSplit"]:
+def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
     """Open the splits of a YOLO folder.
 
-    Splits that share a folder are opened once: as the split with the folder's name, or else as the
-    first one.
+    Splits that share their images are opened once: as the split with the folder's name, or else as
+    the first one. A split with several image folders is opened once per folder.
 
     Args:
         path: Folder that contains a ``data.yaml``, or the path of that file.
+        images: Must be None, because ``data.yaml`` names the folders of the images.
 
     Raises:
+        ConfigError: ``images`` is a folder.
         InputError: ``data.yaml`` is missing or malformed, or a split has no images.
     """
+    if images is not None:
+        raise ConfigError(
+            f"not for YOLO data, whose {DATA_YAML} names the image folders; correct it instead",
+            option="--images",
+            value=images,
+        )
     dataset = open_dataset(path)
-    split_of: dict[Path, str] = {}
-    for split, folder in dataset.splits.items():
-        if folder.name == split or folder.resolve() not in split_of:
-            split_of[folder.resolve()] = split
-    return [YoloSplit(dataset, split) for split in split_of.values()]
+    split_of: dict[tuple[Path, ...], str] = {}
+    for split in dataset.splits:
+        sources = tuple(source.resolve() for source in dataset.sources_of(split))
+        if dataset.folder_name(split) == split or sources not in split_of:
+            split_of[sources] = split
+    opened = []
+    for split in split_of.values():
+        groups: dict[Path, list[Path]] = {}
+        for image in dataset.image_paths(split):
+            groups.setdefault(_image_folder(image, dataset.sources_of(split)), []).append(image)
+        opened += [YoloSplit(dataset, split, folder, paths) for folder, paths in groups.items()]
+    return opened
+
+
+def _image_folder(image: Path, sources: Sequence[Path]) -> Path:
+    """Return the folder that an image's name is relative to, so that it contains no ``images``."""
+    parents = list(image.parents)
+    if named := next((parent for parent in parents if parent.name == FOLDER), None):
+        inner = next((s for s in sources if s in parents and s.is_relative_to(named)), None)
+        return inner or named
+    return next((source for source in sources if source in parents), image.parent)
 
 
 class ImageSizes(Mapping[PurePosixPath, tuple[int, int]]):
@@ -251,21 +306,45 @@ class ImageSizes(Mapping[PurePosixPath, tuple[int, int]]):
 class YoloSplit:
     """One split of a YOLO folder; implements :class:`~converters.formats.AnnotationSource`.
 
+    Args:
+        dataset: The YOLO folder.
+        split: Name of the split.
+        folder: One of the image folders of the split; None for all its images.
+        paths: Images in that folder.
+
     Raises:
         InputError: The split does not exist or has no images.
     """
 
-    def __init__(self, dataset: YoloDataset, split: str) -> None:
-        paths = dataset.image_paths(split)
+    def __init__(
+        self,
+        dataset: YoloDataset,
+        split: str,
+        folder: Path | None = None,
+        paths: Sequence[Path] = (),
+    ) -> None:
+        self._paths = list(paths) or dataset.image_paths(split)
         self.path = dataset.root / DATA_YAML
         self.split = split
-        self.image_folder = dataset.splits[split]
-        self.images = ImageSizes(self.image_folder, paths)
+        self.image_folder = folder or dataset.splits[split]
+        self.images = ImageSizes(self.image_folder, self._paths)
+        for image in self.images:
+            if not str(image).isascii():
+                check_file_name(image, self.image_folder)
         self._dataset = dataset
+        self._is_complete = all(source.is_dir() for source in dataset.sources_of(split))
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Remarks on files that were skipped."""
+        return (
+            *self._dataset.warnings,
+            *skipped_files(self.image_folder, self._paths, is_complete=self._is_complete),
+        )
 
     def sha256(self) -> str:
         """Hash the names and sizes of the images, and the contents of their label files."""
-        return self._dataset.fingerprint(self.split)
+        return _fingerprint_of(self._paths, self.image_folder)
 
     def categories(self, _source: Source) -> tuple[str, ...]:
         """Return the names in ``data.yaml``."""
@@ -295,102 +374,61 @@ class YoloSplit:
         """
         names = self._dataset.names
         label_of = np.array([labels.get(source.class_of.get(name, ""), -1) for name in names])
-        for page in self._dataset.pages(self.split):
+        for path in self._paths:
+            image = labelled_image(path, self.image_folder, len(names))
+            page = image.page
             counts.read += len(page.labels)
             new_labels = label_of[page.labels]
             is_mapped = new_labels >= 0
             counts.drop(tally.NOT_IN_CLASS_MAP, page.labels[~is_mapped], names)
+            polygons = tally.count(new_labels[image.is_polygon & is_mapped], list(labels))
+            counts.changed.update({(tally.POLYGON, name): n for name, n in polygons.items()})
             page = replace(page, labels=new_labels, n_annotations=len(page.labels)).only(is_mapped)
             yield page if clip else self._inside(page)
 
     def _inside(self, page: Page) -> Page:
         """Clip boxes that rounding moved beyond the image; reject those further outside."""
-        size = np.array([page.width, page.height] * 2, np.float64)
-        boxes_xyxy = np.clip(page.boxes_xyxy, 0, size)
-        if (outside := (np.abs(boxes_xyxy - page.boxes_xyxy) > ROUNDING * size).any(axis=1)).any():
+        size = np.array([page.width, page.height], np.float64)
+        boxes_xyxy = onto_border(page.boxes_xyxy, size, ROUNDING)
+        outside = ((boxes_xyxy < 0) | (boxes_xyxy > np.tile(size, 2))).any(axis=1)
+        if outside.any():
             boxes = page.boxes_xyxy[outside].round(1).tolist()
             raise InputError(
                 f"extends beyond the image: {count_of(boxes, 'label', most=1)}; use --clip to clip "
                 "boxes to the image",
-                path=_label_path(self.image_folder / page.image),
+                path=label_path(self.image_folder / page.image),
             )
         return replace(page, boxes_xyxy=boxes_xyxy)
 
 
-def _names(names: Any, path: Path) -> tuple[str, ...]:  # noqa: ANN401
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        raise InputError("expected the names of labels 0, 1, 2, ...", path=path, where="names")
-    return tuple(names)
-
-
-def _label_path(image: Path) -> Path:
-    """Return an image's label file as Ultralytics does: ``labels/a.txt`` for ``images/a.png``."""
-    parts = list(image.parts)
-    last = len(parts) - 1 - parts[::-1].index(IMAGES) if IMAGES in parts else None
-    if last is not None:
-        parts[last] = LABELS
-    return Path(*parts).with_suffix(".txt")
-
-
 def _label_content(image: Path) -> bytes:
-    """Read the label file of an image; empty without one."""
+    """Read the label file of an image; empty without one.
+
+    Raises:
+        InputError: The file cannot be read, or its suffix is in capitals, so that no reader of YOLO
+            folders finds it.
+    """
+    path = label_path(image)
     try:
-        return _label_path(image).read_bytes()
-    except FileNotFoundError:
-        return b""
+        if path.is_file():
+            return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    if path.exists():
+        raise InputError("is not a regular file", path=path)
+    if (misnamed := path.with_suffix(".TXT")).is_file():
+        raise InputError("readers of YOLO folders expect the suffix .txt; rename it", path=misnamed)
+    return b""
 
 
 def _fingerprint(path: Path, name: PurePosixPath, content: bytes) -> bytes:
     header = f"{name}\n{path.stat().st_size} {len(content)}\n"
-    return header.encode() + content
+    return header.encode("utf-8", "surrogateescape") + content
 
 
-def _parse_labels(
-    content: bytes, path: Path, n_names: int
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Parse a label file into an array of shape ``(N, 5)``; ``path`` is for error messages."""
-    lines = content.decode("utf-8").splitlines()
-    table = _table(lines, n_names)
-    if table is None:
-        for i, line in enumerate(lines):
-            problem = _problem(line.split(), n_names)
-            if problem:
-                raise InputError(problem, path=path, where=f"line {i + 1}")
-        table = np.array([line.split() for line in lines if line.split()], np.float64)
-    return table.reshape(-1, 5)
-
-
-def _table(lines: Sequence[str], n_names: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """Parse all lines of a file, shape ``(N, 5)``; None if a line needs closer inspection.
-
-    This is fast, because large data sets have millions of lines, nearly all of them valid.
-    """
-    rows = [line.split() for line in lines]
-    if any(len(row) != 5 for row in rows):
-        return None
-    try:
-        table = np.fromiter(map(float, chain.from_iterable(rows)), np.float64, 5 * len(rows))
-    except ValueError:
-        return None
-    table = table.reshape(-1, 5)
-    labels, coordinates = table[:, 0], table[:, 1:]
-    is_valid = (labels >= 0).all() and (labels < n_names).all()
-    is_valid = is_valid and (coordinates >= 0).all() and (coordinates <= 1).all()
-    return table if is_valid else None
-
-
-def _problem(row: list[str], n_names: int) -> str | None:
-    """Describe the problem with a line; None if it is valid."""
-    try:
-        numbers = [float(word) for word in row]
-    except ValueError:
-        numbers = []
-    if row and len(numbers) != 5:
-        return f"expected label, x_centre, y_centre, width, height, got: {' '.join(row)}"
-    if row and not 0 <= numbers[0] < n_names:
-        return f"label {row[0]} has no name in {DATA_YAML}, which has {n_names} names"
-    if row and not all(0 <= number <= 1 for number in numbers[1:]):
-        return f"expected coordinates from 0 to 1, got: {' '.join(row)}"
-    return None
+def _fingerprint_of(paths: Iterable[Path], folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        name = PurePosixPath(path.relative_to(folder))
+        digest.update(_fingerprint(path, name, _label_content(path)))
+    return digest.hexdigest()

@@ -5,18 +5,22 @@ Shapes: N symbols of a page.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from class_maps import InputError
 from converters import tally
 from converters.boxes import Boxes
-from converters.overlaps import overlapping_pairs
+from converters.overlaps import n_candidates, overlapping_pairs
 from converters.page import Page
 from converters.tally import Tally
 
 SAME_BOX_IOU = 0.95
 """Minimum IoU at which symbols of different classes are reported as having the same box."""
+MAX_CANDIDATES = 50_000_000
+"""Largest number of pairs of boxes to compare on a page; dense pages have a hundredth of it."""
 VANISHING = 1e-6
 """Fraction of the page's side below which a side of a box would be 0 in a label with six digits."""
 
@@ -45,11 +49,22 @@ def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Ta
 
     Returns:
         The page with the remaining symbols, in the same order.
+
+    Raises:
+        InputError: So many symbols are in the same place that comparing them would take minutes.
     """
     if options.clip:
         page = _clip(page, names, counts)
+    is_point = np.asarray(_is_flat(page).all(axis=1))
+    page = _drop(page, is_point, tally.NO_SIZE, names, counts)
     page = _widen(page, names, options.min_side, counts)
     page = _drop(page, _exact_duplicates(page), tally.EXACT_DUPLICATE, names, counts)
+    if n_candidates(page.boxes_xyxy, options.dedup_iou) > MAX_CANDIDATES:
+        raise InputError(
+            f"too many of its {len(page.labels):,} symbols are in the same place; correct its "
+            "annotations",
+            path=Path(page.image),
+        )
     pairs = overlapping_pairs(page.boxes_xyxy, options.dedup_iou)
     same = page.labels[pairs[:, 0]] == page.labels[pairs[:, 1]]
     dropped = np.zeros(len(page.labels), bool)
@@ -107,13 +122,19 @@ def _widen(page: Page, names: Sequence[str], min_side: float, counts: Tally) -> 
     """Widen sides of zero length to ``min_side`` around their centre, inside the page."""
     xy_min, xy_max = np.split(page.boxes_xyxy, 2, axis=1)
     size = np.array([page.width, page.height], np.float64)
-    flat: NDArray[np.bool_] = xy_max - xy_min <= VANISHING * size  # (N, 2)
+    flat = _is_flat(page)
     side = np.minimum(min_side, size)
     start = np.clip((xy_min + xy_max) / 2 - side / 2, 0, size - side)
     boxes_xyxy = np.concatenate(
         (np.where(flat, start, xy_min), np.where(flat, start + side, xy_max)), axis=1
     )
     return _change(page, boxes_xyxy, flat[:, 0] | flat[:, 1], tally.WIDENED, names, counts)
+
+
+def _is_flat(page: Page) -> NDArray[np.bool_]:
+    """Mark boxes without width and those without height, shape ``(N, 2)``."""
+    xy_min, xy_max = np.split(page.boxes_xyxy, 2, axis=1)
+    return np.asarray(xy_max - xy_min <= VANISHING * np.array([page.width, page.height]))
 
 
 def _exact_duplicates(page: Page) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Preparation of one page in a worker process: clean, scale, tile, and write the images.
+"""Preparation of one page in a worker process: clean, scale and tile; write images and YOLO labels.
 
 Jobs and results can be pickled and contain everything that the worker and the main process need.
 """
@@ -58,18 +58,18 @@ class PreparedPage:
     n_annotations: int | None
     """Number of annotations of the page in the source; None if unknown."""
     images: list[Page]
-    """The page or its tiles; without symbols unless the job asked for them."""
+    """The page, or its tiles, each as a page; without symbols unless the job asked for them."""
     n_empty: int
     """Number of images without symbols."""
     counts: Tally
 
 
 def prepare(job: Job) -> PreparedPage:
-    """Clean, scale and tile one page, and write its images.
+    """Clean, scale and tile one page, and write its images and label files.
 
     Raises:
-        InputError: The image is damaged, or the page must be scaled but has no labelled staff.
-        OSError: An image cannot be written.
+        InputError: The image is damaged, or the page cannot be scaled.
+        OSError: An image or label file cannot be written.
     """
     counts, options = Tally(), job.options
     page = clean(job.page, job.names, options.cleaning, counts)

@@ -10,6 +10,8 @@ from converters.page import Page, Placement
 
 NATIVE = "native"
 MAX_STAFF_SPACE_PX = 1000
+MAX_SIDE_PX = 20_000
+"""Largest side of a scaled page: four times that of a sheet of paper at 600 dpi."""
 
 
 def parse_scale(text: str) -> float | None:
@@ -48,16 +50,22 @@ def scale(page: Page, staff_space: float, image_folder: Path) -> Page:
         image_folder: Folder of the page's image, for the error message.
 
     Raises:
-        InputError: The page has no labelled staff.
+        InputError: The staff space of the page is unknown, or the scaled page is too large.
     """
     if page.staff_space is None:
         raise InputError(
-            "no labelled staff on this page, so its staff space is unknown; convert such pages "
-            "separately with --scale native",
+            "no labelled staff of five lines on this page, so its staff space is unknown; convert "
+            "such pages separately with --scale native",
             path=image_folder / page.image,
         )
     factor = staff_space / page.staff_space
     width, height = max(1, round(page.width * factor)), max(1, round(page.height * factor))
+    if max(width, height) > MAX_SIDE_PX:
+        raise InputError(
+            f"scaling its staff space from {page.staff_space:.3g} to {staff_space:.4g} px would "
+            f"make an image of {width} x {height} px; expected at most {MAX_SIDE_PX} px a side",
+            path=image_folder / page.image,
+        )
     factors = np.array([width / page.width, height / page.height])
     return replace(
         page,

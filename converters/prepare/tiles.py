@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import ConfigError
-from converters.boxes import Boxes
+from converters.boxes import Boxes, upright_corners
 from converters.page import Page, Placement
 
 LONG_SIDE_FRACTION = 0.25
@@ -140,8 +140,7 @@ def _corners(
     """Shift oriented boxes to the tile; cut symbols get the upright box of their visible part."""
     if corners is None:
         return None
-    upright = boxes_xyxy[:, [2, 3, 2, 1, 0, 1, 0, 3]].reshape(-1, 4, 2)
-    return np.where(is_cut[:, None, None], upright, corners - np.array(origin))
+    return np.where(is_cut[:, None, None], upright_corners(boxes_xyxy), corners - np.array(origin))
 
 
 def _visible_fraction(

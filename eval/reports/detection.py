@@ -9,7 +9,7 @@ FREQUENT = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassMetrics:
-    """Metrics of one class; for a class without truths they are None, not 0."""
+    """Metrics of one class; without ground-truth symbols of the class, they are None, not 0."""
 
     name: str
     n_truths: int

@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from class_maps import ConfigError
-from omr.console import note, print_json, say
+from omr.console import note, print_json, results, say_written
 from omr.options import AsJson
-from omr.settings_options import add_options, chosen_settings, require
+from omr.settings_options import (
+    add_options,
+    chosen_settings,
+    require,
+    with_recorded_imgsz,
+)
 from settings.training import AUTO
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ def analyze_density(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="HTML report to write, with plots and figures for all classes.", dir_okay=False
+            help="HTML report to write, with plots and statistics for all classes.", dir_okay=False
         ),
     ] = None,
     measure: Annotated[
@@ -57,13 +62,13 @@ def analyze_density(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report how dense the data is, how much memory training needs, and which command to run.
+    """Report symbol density and memory needs, and recommend a training command.
 
     Nothing is trained, no image is decoded, and the GPU need not be present.
 
-    With plots: omr analyze-density data --gpu rtx5090 --report page.html
-
-    Example: omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
+    Examples:
+        omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
+        omr analyze-density data --gpu rtx5090 --report page.html
     """
     from omr.density_output import show_density, show_measured_step
     from training.density.report import analyze
@@ -77,11 +82,12 @@ def analyze_density(
     analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
     if analysis.config.batch < batch:
         note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
-    show_density(analysis)
+    to = results(as_json=as_json)
+    show_density(analysis, to=to)
     density = analysis.report()
     plain = density.to_json()
     if measure:
-        plain["measured"] = show_measured_step(analysis.spec)
+        plain["measured"] = show_measured_step(analysis.spec, to=to)
     if report:
         _write(density, report, force=force)
     if as_json:
@@ -107,7 +113,7 @@ def _config(context: typer.Context) -> "TrainConfig":
 
     from training.config import TrainConfig
 
-    return TrainConfig(**values)
+    return TrainConfig(**with_recorded_imgsz(values))
 
 
 def _check_report(report: Path, context: typer.Context, *, force: bool) -> None:
@@ -126,4 +132,4 @@ def _write(density: "DensityReport", file: Path, *, force: bool) -> None:
 
     with output_files(file, force=force) as (part,):
         write_density_report(density, part)
-    say(f"plots and all classes: {file}")
+    say_written(file, "plots and all classes")

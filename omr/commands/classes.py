@@ -18,7 +18,9 @@ def list_maps(
 ) -> None:
     """List the class maps that come with omr.
 
-    Example: omr classes list
+    Examples:
+        omr classes list
+        omr classes list --json
     """
     maps = [class_maps.load(name) for name in class_maps.shipped()]
     if as_json:
@@ -36,7 +38,9 @@ def show(
 ) -> None:
     """Show the classes of a class map, and the categories of each data set that map to them.
 
-    Example: omr classes show harmony
+    Examples:
+        omr classes show harmony
+        omr classes show harmony-core
     """
     class_map = class_maps.load(name)
     rows: list[dict[str, Any]] = [
@@ -76,7 +80,9 @@ def check(
 ) -> None:
     """Count the symbols of a data set that map to each class, and those that would be dropped.
 
-    Example: omr classes check harmony ds2_dense
+    Examples:
+        omr classes check harmony ds2_dense
+        omr classes check harmony ds2_dense --json
     """
     from converters.class_coverage import coverage
 

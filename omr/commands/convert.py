@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from converters.prepare.splits import SplitBy
-from omr.console import print_json, progress
+from omr.console import print_json, progress, results
 from omr.options import CLASS_MAP, AsJson, Workers, n_processes
 
 
@@ -25,6 +25,13 @@ def convert(
             show_default="detected",
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the images that the JSON files name.",
+            show_default="searched next to them",
+        ),
+    ] = None,
     annotation_set: Annotated[
         str | None,
         typer.Option(help="Annotation set to read.", show_default="as in the class map"),
@@ -33,7 +40,7 @@ def convert(
         list[str] | None,
         typer.Option(
             "--format",
-            help="Output format: yolo, coco or parquet; can be repeated.",
+            help="Output format: yolo, coco or parquet; can be repeated, or a list: yolo,coco.",
             metavar="<name>",
             show_default="yolo",
         ),
@@ -53,7 +60,7 @@ def convert(
     min_visible: Annotated[
         float,
         typer.Option(
-            help="Smallest visible fraction of a symbol for it to belong to a tile.",
+            help="Fraction of a symbol that must be visible in a tile for the tile to keep it.",
             min=0.01,
             max=1,
         ),
@@ -61,23 +68,28 @@ def convert(
     scale: Annotated[
         str,
         typer.Option(
-            help="Scale of the pages: native, or staff-space:PX for a staff space of PX pixels."
+            help="Scale of the pages: native, or staff-space:PX, at which adjacent staff lines are "
+            "PX pixels apart."
         ),
     ] = "native",
     dedup_iou: Annotated[
         float,
         typer.Option(
-            help="IoU from which two symbols of a class count as duplicates.", min=0.5, max=1
+            help="Minimum IoU at which two symbols of the same class count as duplicates.",
+            min=0.5,
+            max=1,
         ),
     ] = 0.95,
     min_side: Annotated[
         float,
-        typer.Option(help="Side in pixels given to boxes of zero width or height.", min=0.1),
+        typer.Option(
+            help="Side length in pixels that replaces a zero width or height of a box.", min=0.1
+        ),
     ] = 2.0,
     clip: Annotated[
         bool,
         typer.Option(
-            "--clip", help="Clip boxes that extend beyond the page; without it they are errors."
+            "--clip", help="Clip boxes that extend beyond the page; by default, they are errors."
         ),
     ] = False,
     val: Annotated[
@@ -106,7 +118,9 @@ def convert(
     manifest.json, which records the options, hashes of the source, and the numbers
     of symbols written and dropped.
 
-    Example: omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+    Examples:
+        omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+        omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps
     from converters import conversion
@@ -121,9 +135,10 @@ def convert(
         staff_space=parse_scale(scale),
         tiles=tile_options(tile, overlap, min_visible),
     )
+    names = [name.strip() for value in formats or ["yolo"] for name in value.split(",")]
     options = conversion.ConversionOptions(
         class_map=class_maps.load(classes),
-        formats=tuple(dict.fromkeys(formats or ["yolo"])),
+        formats=tuple(dict.fromkeys(names)),
         annotation_set=annotation_set,
         preparation=preparation,
         val=val,
@@ -136,10 +151,11 @@ def convert(
         out,
         options,
         source_format=source_format,
+        images=images,
         workers=n_processes(workers),
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),
     )
-    print_summary(summary, out)
+    print_summary(summary, out, to=results(as_json=as_json))
     if as_json:
         print_json(summary)

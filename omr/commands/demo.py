@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from omr.console import heading, print_json, say
+from omr.console import heading, print_json, results, results_on_stderr, say
 from omr.demo.options import FEWEST_PAGES, PAGES, STEPS, DemoOptions
 from omr.options import CLASS_MAP, AsJson, Device
 
@@ -31,8 +31,8 @@ def demo(
         bool,
         typer.Option(
             "--joint",
-            help="Also train on drawn shapes in COCO format, with separate heads for music and "
-            "shapes.",
+            help="Also train on synthetic images of shapes in COCO format, with separate heads for "
+            "music and shapes.",
         ),
     ] = False,
     steps: Annotated[int, typer.Option(help="Number of training steps.", min=1)] = STEPS,
@@ -43,12 +43,15 @@ def demo(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole pipeline on engraved pages, or on your own, and report the scores.
+    """Run the whole pipeline on engraved pages or on your own pages, and report the scores.
 
-    Checks an installation in minutes, and writes REPORT.md with the scores and the paths of all
-    outputs to --out. A useful model needs more pages and hours of training: see `omr train`.
+    The demo takes minutes, so it is a quick check of an installation. It writes REPORT.md, with the
+    scores and the paths of all outputs, to --out. A useful model needs more pages, and hours of
+    training: see `omr train`.
 
-    Example: omr demo --data ds2_sample --out demo
+    Examples:
+        omr demo
+        omr demo --data ds2_sample --out demo
     """
     from omr.demo.pipeline import run_demo
 
@@ -56,7 +59,8 @@ def demo(
 
     def run_command(arguments: Sequence[str]) -> None:
         heading(shlex.join(["omr", *arguments]))
-        omr.main(list(arguments), standalone_mode=False)
+        with results_on_stderr():
+            omr.main(list(arguments), standalone_mode=False)
 
     options = DemoOptions(
         out=out,
@@ -71,6 +75,6 @@ def demo(
     )
     result = run_demo(options, run_command)
     heading(result.report.name)
-    say(result.text)
+    say(result.text, to=results(as_json=as_json))
     if as_json:
         print_json(result.to_json())

@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from class_maps import ConfigError
-from omr.console import note, print_json, progress, say, table
+from omr.console import note, print_json, progress, results, say, table
 from omr.options import AsJson, Workers, n_processes
+
+N_CHARACTERS = 5
+"""Number of missing characters to print."""
+N_FILES = 20
+"""Number of unusable files to print."""
 
 
 def engrave(
@@ -21,6 +27,13 @@ def engrave(
             "or a MusicXML, MXL, MEI or Humdrum file or a folder of such files."
         ),
     ] = "generated",
+    transpose: Annotated[
+        bool,
+        typer.Option(
+            "--transpose",
+            help="Transpose your own scores at random, to keys with at most six sharps or flats.",
+        ),
+    ] = False,
     style: Annotated[
         Literal["plain", "decorated", "mixed"],
         typer.Option(
@@ -48,7 +61,10 @@ def engrave(
         str | None, typer.Option(help="Music font to use for all held-out pages and no others.")
     ] = None,
     segmentation: Annotated[
-        bool, typer.Option("--segmentation", help="Also write a category mask for each page.")
+        bool,
+        typer.Option(
+            "--segmentation", help="Also write a semantic segmentation mask for each page."
+        ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     workers: Workers = 0,
@@ -57,11 +73,13 @@ def engrave(
 ) -> None:
     """Engrave pages of music with exact labels, as a data set in the DeepScoresV2 format.
 
-    Page k depends only on the seed and on k, so a larger data set starts with the same pages.
-    `omr convert` reads OUT, `omr show` draws its pages with their labels, and OUT/manifest.json
-    lists the number of symbols per category.
+    With the same seed and otherwise the same options, `--pages 200` starts with the pages of
+    `--pages 100`. `omr convert` reads OUT, `omr show` draws its pages with their labels, and
+    OUT/manifest.json lists the number of symbols per category.
 
-    Example: omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
+    Examples:
+        omr engrave engraved --pages 200 --val 0.2 --holdout-font Petaluma
+        omr engrave chorales --scores chorales --degrade scan
     """
     from converters.engraving import dataset, raster, smufl
     from converters.engraving.pages import PageOptions
@@ -75,6 +93,7 @@ def engrave(
             width=width,
             height=height,
             style=style,
+            transpose=transpose,
             degrade=degrade,
             rasteriser=rasteriser,
             fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else smufl.FONTS,
@@ -93,7 +112,7 @@ def engrave(
         force=force,
         track=lambda written, total: progress(written, "Engraving", total),
     )
-    _show(manifest, out)
+    _show(manifest, out, results(as_json=as_json))
     if as_json:
         print_json(manifest)
 
@@ -105,21 +124,56 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _show(manifest: dict[str, Any], out: Path) -> None:
+def _show(manifest: dict[str, Any], out: Path, to: Console) -> None:
     splits = manifest["splits"]
     table(
         f"Engraved to {out}",
         ("", "pages", "pieces", "symbols"),
         [(name, s["pages"], s["works"], s["symbols"]) for name, s in splits.items()],
+        to=to,
     )
     counts = sorted(manifest["categories"].items(), key=lambda item: -item[1])
-    table("Categories", ("category", "symbols"), [row for row in counts if row[1]])
-    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them")
+    table("Categories", ("category", "symbols"), [row for row in counts if row[1]], to=to)
+    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them", to=to)
     fraction = manifest["collisions"] / manifest["symbols"]
-    say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})")
+    say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})", to=to)
+    _show_missing(manifest["characters_not_drawn"])
     for reason, n in manifest["rejected"].items():
-        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}")
-    for name, error in manifest["failures"].items():
-        note(f"{name}: {error}")
+        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}", to=to)
+    _show_unused(manifest, to)
     if (val := manifest["engraved"]["val"]) and "val" not in splits:
         note(f"--val {val:g}: too few pages to hold any out; all pages are in the training split")
+
+
+def _show_missing(characters: dict[str, int]) -> None:
+    if not characters:
+        return
+    names = [f"{name} ({n})" for name, n in characters.items()]
+    more = f" and {len(names) - N_CHARACTERS} more" if len(names) > N_CHARACTERS else ""
+    note(
+        "characters that the text typeface lacks, and that are not drawn: "
+        f"{', '.join(names[:N_CHARACTERS])}{more}; manifest.json lists them"
+    )
+
+
+def _show_unused(manifest: dict[str, Any], to: Console) -> None:
+    """Report the files that no page is drawn from."""
+    failures = manifest["failures"]
+    for name, error in list(failures.items())[:N_FILES]:
+        note(f"{name}: {error}")
+    if len(failures) > N_FILES:
+        note(f"{len(failures) - N_FILES} more files could not be used; manifest.json lists them")
+    if warnings := manifest["warnings"]:
+        name, (first, *_) = next(iter(warnings.items()))
+        note(
+            f"scores that verovio reads with warnings: {len(warnings)}, e.g. {name}: {first}; "
+            "manifest.json lists them"
+        )
+    if unused := manifest["not_drawn"]:
+        n_used = len(manifest["works"])
+        say(
+            f"scores not drawn: {len(unused)} (manifest.json lists them); pieces drawn: {n_used}",
+            to=to,
+        )
+    if others := manifest["other_files"]:
+        say(f"files of other types: {', '.join(f'{s} ({n})' for s, n in others.items())}", to=to)

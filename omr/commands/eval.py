@@ -4,8 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from omr.console import note, print_json, progress, say, say_names, say_written, table
+from omr.console import (
+    note,
+    paragraph,
+    print_json,
+    progress,
+    results,
+    say,
+    say_names,
+    say_written,
+    table,
+)
 from omr.options import AsJson, Device, Trust
 
 if TYPE_CHECKING:
@@ -20,16 +31,20 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Argument(help="Data set written by `omr convert`.", exists=True)],
     imgsz: Annotated[
-        int, typer.Option(help="Longer side of the network input in pixels.", min=1)
-    ] = 640,
+        int | None,
+        typer.Option(
+            help="Longer side of the network input in pixels.",
+            min=1,
+            show_default="as in training",
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 16,
     device: Device = "",
     split: Annotated[str, typer.Option(help="Split to score: train, val or test.")] = "val",
     conf: Annotated[
         float,
         typer.Option(
-            help="Confidence threshold; average precision also needs predictions of low "
-            "confidence.",
+            help="Confidence threshold; average precision also needs low-confidence predictions.",
             metavar="<float> [0<=x<=0.001]",
         ),
     ] = 0.001,
@@ -45,7 +60,9 @@ def evaluate(
 ) -> None:
     """Score a model on a data set: COCO average precision per class.
 
-    Example: omr eval run/weights/best.pt data --imgsz 640 --out score
+    Examples:
+        omr eval run/weights/best.pt data --out metrics
+        omr eval run/weights/best.pt data --split train --json
     """
     from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
 
@@ -62,14 +79,14 @@ def evaluate(
         force=force,
         track=lambda pages, total: progress(pages, "Predicting", total),
     )
-    _show(result)
+    _show(result, results(as_json=as_json))
     if out is not None:
         say_written(out, REPORT_FILE, CONTACT_SHEET_FILE)
     if as_json:
         print_json(result.to_json())
 
 
-def _show(result: "ScoringResult") -> None:
+def _show(result: "ScoringResult", to: Console) -> None:
     from eval.reports.detection import FREQUENT
 
     report = result.report
@@ -84,21 +101,45 @@ def _show(result: "ScoringResult") -> None:
             (f"macro mean, {FREQUENT}+ truths", *totals, *_metrics(report.frequent_macro)),
             ("instance-weighted mean", *totals, *_metrics(report.instance_weighted)),
         ],
+        to=to,
     )
-    say("Macro: all classes with truths weigh the same. Instance-weighted: by number of truths.")
-    say_names("no truths and no predictions", [r.name for r in report.classes if r not in present])
-    if classes := result.classes_left_out:
-        say(
-            f"ignored {result.predictions_left_out} predictions of {len(classes)} classes that the "
-            "data set does not have"
+    paragraph(
+        "Macro: all classes with truths weigh the same. Instance-weighted: by number of truths.",
+        to=to,
+    )
+    absent = [row.name for row in report.classes if row not in present]
+    say_names("no truths and no predictions", absent, to=to)
+    if classes := result.ignored_classes:
+        paragraph(
+            f"ignored {result.ignored_predictions} predictions of {len(classes)} classes that the "
+            "data set does not have",
+            to=to,
         )
-    say(f"images that reached the limit of {result.max_det} detections: {result.images_at_max_det}")
+    say(
+        f"images that reached the limit of {result.max_det} detections: {result.images_at_max_det}",
+        to=to,
+    )
     if report.n_zero_area_truths:
         note(f"truths of zero area, which no prediction can match: {report.n_zero_area_truths}")
-    if result.is_training_split:
+    if result.differences:
+        note(f"differs from the training: {'; '.join(result.differences)}")
+    _show_trained_on(result, to)
+
+
+def _show_trained_on(result: "ScoringResult", to: Console) -> None:
+    n_images = result.report.n_images
+    if result.trained_on:
         note(
-            "these are training images: the metrics show how well the model memorised them, not "
-            "how well it generalises"
+            f"{len(result.trained_on)} of {n_images} images were trained on, the first is "
+            f"{result.trained_on[0]}: for these, the metrics show how well the model memorised "
+            "them, not how well it generalises"
+        )
+    elif result.training_is_known:
+        say(f"none of the {n_images} images was trained on", to=to)
+    else:
+        note(
+            "unknown whether the images were trained on: the weights do not record all images of "
+            "their training"
         )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from omr.console import print_json, say_written
+from omr.console import note, print_json, say_written
 from omr.options import AsJson, Trust
 
 
@@ -37,11 +37,16 @@ def export(
 ) -> None:
     """Export a model as ONNX, or as a checkpoint for plain Ultralytics.
 
-    Example: omr export run/weights/best.pt --format ultralytics --out model.pt
+    Examples:
+        omr export run/weights/best.pt --format ultralytics --out model.pt
+        omr export run/weights/best.pt --format onnx --out model.onnx
     """
     from omr.exporting import export_model
 
-    names = export_model(weights, out, export_format, imgsz=imgsz, trust=trust, force=force)
-    say_written(out, f"{len(names)} classes")
+    result = export_model(weights, out, export_format, imgsz=imgsz, trust=trust, force=force)
+    say_written(out, f"{len(result.names)} classes")
+    trained_at = result.imgsz_of_training
+    if export_format == "onnx" and trained_at not in (None, result.imgsz):
+        note(f"imgsz {result.imgsz} px ({trained_at} px in training)")
     if as_json:
-        print_json({"out": str(out), "format": export_format, "classes": list(names)})
+        print_json({"out": str(out), "format": export_format, "classes": list(result.names)})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List, show and suggest head configs, which define which classes share a head.",
+    help="List, show and suggest head configs, which divide the classes among detection heads.",
 )
 
 
@@ -23,7 +23,9 @@ def list_configs(
 ) -> None:
     """List the head configs that come with omr.
 
-    Example: omr heads list
+    Examples:
+        omr heads list
+        omr heads list --json
     """
     from training.heads import head_config
 
@@ -49,7 +51,9 @@ def show(
 ) -> None:
     """Show the classes and branches of each head.
 
-    Example: omr heads show harmony
+    Examples:
+        omr heads show harmony
+        omr heads show coco-standard
     """
     from training.heads import head_config
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from class_maps import ConfigError
-from omr.console import out, print_json, progress, say, say_names, say_written, table
+from omr.console import out, paragraph, print_json, progress, say, say_names, say_written, table
 from omr.options import AsJson
 
 if TYPE_CHECKING:
@@ -36,23 +36,26 @@ def suggest(
     pairs: Annotated[
         Path | None,
         typer.Option(
-            help="Pairs of confused classes for anti-confusion: one NAME,NAME per line, or YAML."
+            help="File of confused class pairs for anti-confusion: one NAME,NAME per line, or YAML."
         ),
     ] = None,
     confusion: Annotated[
-        Path | None, typer.Option(help="Confusion matrix for anti-confusion: CSV or JSON.")
+        Path | None,
+        typer.Option(help="File with a confusion matrix for anti-confusion: CSV or JSON."),
     ] = None,
     threshold: Annotated[
         float,
         typer.Option(
-            help="Two classes conflict if the sum of their two matrix entries exceeds this.", min=0
+            help="Two classes conflict if their two entries in the confusion matrix sum to more "
+            "than this value.",
+            min=0,
         ),
     ] = 0.0,
     balance: Annotated[
         int | None,
         typer.Option(
-            help="Largest deviation of a head from the mean number of classes per head; hybrid "
-            "only."
+            help="Maximum number of classes by which a head may differ from the mean over all "
+            "heads; hybrid only."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed for hybrid and collision.")] = 0,
@@ -64,7 +67,9 @@ def suggest(
 ) -> None:
     """Suggest how to divide the classes of a data set into heads.
 
-    Example: omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
+    Examples:
+        omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
+        omr heads suggest data --strategy collision --heads 3
     """
     from omr.head_suggestion import ConflictFiles, suggest_heads
     from training.grouping.suggestion import GroupingOptions
@@ -113,22 +118,25 @@ def _show(suggestion: "Suggestion") -> None:
     table(title, ("head", *columns), rows, [totals], to=out)
     for head in heads:
         say_names(head.name, head.classes, to=out)
-    say_names("\nno symbols, added to the smallest heads", suggestion.absent)
-    say(
-        "\nCollisions: anchor points claimed by two classes of one head, summed over pairs of "
+    say_names("no symbols, added to the smallest heads", suggestion.absent)
+    say("")
+    paragraph(
+        "Collisions: anchor points claimed by two classes of one head, summed over pairs of "
         f"classes; one head for all classes: {suggestion.single_head_collisions:,}. "
         "Within classes: anchor points claimed by several boxes of one class."
     )
-    say(
+    paragraph(
         "Boxes that can get their own anchor point: "
         f"{_percent(suggestion.single_head)} with one head, "
         f"{_percent(suggestion.these_heads)} with these heads and separate box branches; "
         f"{_percent(1 - suggestion.without_candidate)} have a candidate point."
     )
     if suggestion.box == "shared":
-        say("The config has a shared box branch; box: separate would use the extra anchor points.")
+        paragraph(
+            "The config has a shared box branch; box: separate would use the extra anchor points."
+        )
 
 
 def _percent(share: float) -> str:
-    """Format a share as a percentage, rounded down so that only 1 becomes 100 %."""
-    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f} %"
+    """Format a share as a percentage, rounded down so that only 1 becomes 100%."""
+    return f"{math.floor(share * 10_000 + 1e-6) / 100:.2f}%"

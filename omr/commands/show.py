@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 import class_maps
-from omr.console import note, print_json, say
+from omr.console import note, print_json, results, say
 from omr.options import AsJson, n_processes
 
 
 def show(
-    data: Annotated[Path, typer.Argument(help="Data set that `omr convert` reads or has written.")],
+    data: Annotated[
+        Path, typer.Argument(help="Data set, before or after conversion by `omr convert`.")
+    ],
     page: Annotated[
         str, typer.Option(help="Page: its number in the data set, or part of its image name.")
     ] = "1",
@@ -39,7 +42,8 @@ def show(
         ),
     ] = None,
     names: Annotated[
-        bool, typer.Option(help="Label each box with its class name or number.")
+        bool,
+        typer.Option(help="Label each box with its class name, or with its number in the legend."),
     ] = True,
     scale: Annotated[
         float | None,
@@ -58,10 +62,12 @@ def show(
 ) -> None:
     """Draw a page with the boxes and classes of its symbols.
 
-    Frames are drawn around boxes, so they do not hide any part of a symbol. Each box
-    carries its class name or, where there is no room, a number explained in the legend.
+    Each box is outlined just outside its edges, so that no part of a symbol is hidden. It is
+    labelled with its class name or, where there is no room, with a number that the legend explains.
 
-    Example: omr show ds2_dense --page 2 --out page.png
+    Examples:
+        omr show ds2_dense --page 2 --out page.png
+        omr show data --only stem --only beam
     """
     from converters.find_page import find_page
     from omr.page_picture import PictureOptions, draw_page
@@ -79,18 +85,18 @@ def show(
     options = PictureOptions(only=only or (), scale=scale, names=names)
     target = out or Path(f"show-{chosen.path.stem}.png")
     result = draw_page(chosen, options, target, force=force)
-    _print_result(result)
+    _print_result(result, results(as_json=as_json))
     if as_json:
         print_json(result)
 
 
-def _print_result(result: dict[str, Any]) -> None:
+def _print_result(result: dict[str, Any], to: Console) -> None:
     """Print the counts of symbols, and notes about problems that are easily overlooked."""
     from converters.names import count_of
 
     n, n_classes = result["symbols"], len(result["classes"])
     counts = f"symbols: {n}, classes: {n_classes}" if n else "no symbols on this page"
-    say(f"{counts} -> {result['path']}")
+    say(f"{counts} -> {result['path']}", to=to)
     for key, problem in (
         ("repeated", "duplicate of another symbol of the same class"),
         ("beyond_the_page", "extends beyond the page"),

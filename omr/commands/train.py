@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from class_maps import ConfigError
-from omr.console import print_json, say
+from omr.console import print_json, progress, results, say
 from omr.options import AsJson
 from omr.settings_options import (
     add_options,
@@ -16,6 +16,7 @@ from omr.settings_options import (
     given_parameters,
     option_name,
     require,
+    with_recorded_imgsz,
 )
 from settings.setting import settings_of
 from settings.training import AUTO, BASE_BATCH, BASE_LR, OPTIMISATION, TrainingSettings
@@ -47,7 +48,10 @@ def train(
 ) -> None:
     """Train a detector on one or more data sets, from scratch or from existing weights.
 
-    Example: omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
+    Examples:
+        omr train data --model yolo11n --epochs 100 --imgsz 640 --out run
+        omr train data --heads harmony --batch auto --out run
+        omr train data --out run --resume
     """
     if context.params["resume"]:
         _check_no_settings(context)
@@ -55,21 +59,30 @@ def train(
     require(context, values, "data", "out")
 
     from omr.train_output import show_range_test, show_result
+    from omr.train_progress import training_display
     from training import lr_finder, trainer
     from training.runtime.distributed import is_first
 
-    config = _resolved(values)
+    config = _resolved(with_recorded_imgsz(values))
     result: RangeTest | TrainResult
     if find_lr:
-        result = rates = lr_finder.find_rate(config, force=force)
-        show: Callable[[], None] = partial(show_range_test, rates, config.out)
+        result = rates = lr_finder.find_rate(
+            config,
+            force=force,
+            track=lambda rates, total: progress(rates, "Testing learning rates", total),
+        )
+        show: Callable[..., None] = partial(show_range_test, rates, config.out)
     else:
-        file = context.params["config"]
-        result = trained = trainer.train(config, force=force, config_file=file)
-        show = partial(show_result, trained)
+        trained = trainer.train(
+            config,
+            force=force,
+            config_file=context.params["config"],
+            make_display=training_display,
+        )
+        result, show = trained, partial(show_result, trained, config.data)
     if not is_first():  # with torchrun, only the first process prints
         return
-    show()
+    show(to=results(as_json=as_json))
     if as_json:
         print_json(result.to_json())
 
@@ -111,9 +124,10 @@ def _with_fitting_batch(config: "TrainConfig") -> "TrainConfig":
     """Choose the largest batch that fits into the memory of the devices."""
     from training.density.fitting_batch import auto_batch
     from training.memory.gpus import GIB
-    from training.runtime.distributed import n_devices
+    from training.runtime.distributed import is_first, n_devices
 
     fitting = auto_batch(config)
     batch = fitting.batch * n_devices(config.device)
-    say(f"batch {batch}: {fitting.memory.total_bytes / GIB:.1f} GiB per device predicted")
+    if is_first():
+        say(f"batch {batch}: {fitting.memory.total_bytes / GIB:.1f} GiB per device predicted")
     return replace(config, batch=batch)

@@ -40,7 +40,7 @@ def test_a_class_map_from_a_file(tmp_path: Path) -> None:
         pytest.param(GOOD, "- note", "expected a mapping, got list ['note']", id="list"),
         pytest.param("[note, bar]", "[]", "classes: expected at least one class", id="no classes"),
         pytest.param("[note, bar]", "[note, bar, note]", "classes: duplicate: note", id="duplicate"),
-        pytest.param("[note, bar]", "[note, on]", "classes[1]: expected a name, got bool True", id="bool"),
+        pytest.param("[note, bar]", "[note, on]", "classes[1]: expected a name, got bool True; write a name instead of an id, or quote it", id="bool"),
         pytest.param("[note, bar]", "note", "classes: expected a list of names, got str 'note'", id="str"),
         pytest.param("name: demo", "nam: demo", "unknown: nam (did you mean name?); expected: name, classes, sources", id="key"),
         pytest.param("name: demo\n", "", "name: missing", id="no name"),
@@ -119,7 +119,7 @@ sources:
         pytest.param("like: deepscoresv2", "like: deepscores", "like: unknown source: deepscores (did you mean deepscoresv2?); expected one of: deepscoresv2", id="misspelled"),
         pytest.param("like: deepscoresv2", "like: engraved", "like: unknown source: engraved; expected one of: deepscoresv2", id="itself"),
         pytest.param("like: deepscoresv2", "like: coco", "like: unknown source: coco; expected one of: deepscoresv2", id="missing"),
-        pytest.param("like: deepscoresv2", "like: 2", "like: expected a name, got int 2", id="number"),
+        pytest.param("like: deepscoresv2", "like: 2", "like: expected a name, got int 2; write a name instead of an id, or quote it", id="number"),
         pytest.param("{barlineSingle: bar,", "{barlineSingle: bar, noteheadBlackOnLine: note,", "map: already in the map of deepscoresv2: noteheadBlackOnLine; omit it here", id="duplicate"),
         pytest.param("{barlineSingle: bar,", "{barlineSingl: bar,", "map: not in annotation set engraved of engraved: barlineSingl (did you mean barlineSingle?)", id="category"),
         pytest.param("{barlineSingle: bar,", "{barlineSingle: baa,", "map: not in classes: baa (did you mean bar?)", id="class"),
@@ -147,7 +147,7 @@ def test_like_must_not_name_a_source_with_like(tmp_path: Path) -> None:
 
 def test_damaged_yaml_is_one_line(tmp_path: Path) -> None:
     path = written(tmp_path, "a: [1,\n b: {")
-    with pytest.raises(InputError, match=r"demo.yaml: while parsing .* line 2") as raised:
+    with pytest.raises(InputError, match=r"demo.yaml: line 2: while parsing a flow") as raised:
         class_maps.load(str(path))
     assert "\n" not in str(raised.value)
 

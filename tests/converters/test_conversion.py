@@ -231,8 +231,8 @@ def test_scaling_needs_a_staff(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
     assert str(raised.value) == (
-        f"{path.parent}/images/{PAGE}: no labelled staff on this page, so its staff space is "
-        "unknown; convert such pages separately with --scale native"
+        f"{path.parent}/images/{PAGE}: no labelled staff of five lines on this page, so its staff "
+        "space is unknown; convert such pages separately with --scale native"
     )
 
 
@@ -270,15 +270,27 @@ def test_the_same_name_in_two_files_of_a_split(tmp_path: Path) -> None:
     )
 
 
-def test_a_held_out_page_must_not_overwrite_one_of_a_val_file(tmp_path: Path) -> None:
-    """Two splits of the source would be merged in the target."""
-    for name in ("deepscores_train.json", "deepscores_val.json"):
-        data = content(NOTE)
-        data["images"].append(data["images"][0] | {"id": 2, "filename": "b.png", "ann_ids": []})
-        write(tmp_path / "in", data, name)
-    chosen = options(val=0.5, split_by="page")
-    with pytest.raises(InputError, match="two images would be written to val/"):
-        convert(tmp_path / "in", tmp_path / "out", chosen)
+def test_a_val_split_is_kept(tmp_path: Path) -> None:
+    """Holding out more pages would mix two splits, of works or of fonts."""
+    for name in ("train", "valid"):
+        data = several_pages([f"{name}{i}.png" for i in range(3)], NOTE)
+        write(tmp_path / "in", data, f"{name}.json")
+    summary = convert(tmp_path / "in", tmp_path / "out", options(val=0.5, split_by="page"))
+    assert {s: row["pages"] for s, row in summary["splits"].items()} == {"train": 3, "val": 3}
+    assert summary["warnings"] == [
+        "--val 0.5 was not applied: the source has a val split, which was kept"
+    ]
+
+
+def test_a_split_that_only_some_names_contain(tmp_path: Path) -> None:
+    for name in ("valid.json", "rest.json"):
+        write(tmp_path / "in", content(NOTE), name)
+    with pytest.raises(InputError) as raised:
+        convert(tmp_path / "in", tmp_path / "out", options())
+    assert str(raised.value) == (
+        f"{tmp_path}/in/rest.json: no split in its name, but there is one in that of valid.json; "
+        "rename it with one of the words train, val and test"
+    )
 
 
 def test_a_source_inside_the_target_is_not_lost(pages: Path, tmp_path: Path) -> None:
@@ -402,9 +414,30 @@ def test_a_test_set_alone_is_a_warning(tmp_path: Path) -> None:
     write(tmp_path / "in", content(NOTE), "deepscores_test.json")
     summary = convert(tmp_path / "in", tmp_path / "out", options())
     assert summary["warnings"] == [
-        "no page is held out: data.yaml trains and validates on the test pages; use --val 0.1 "
-        "to hold out works"
+        "no page is held out: data.yaml trains and validates on the test pages; convert training "
+        "pages as well"
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (["lg-1-aug-a--page-1.png", "lg-2-aug-a--page-1.png"], "use --val 0.1 to hold out works"),
+        (["lg-1-aug-a--page-1.png", "lg-1-aug-a--page-2.png"], "convert pages of other works as well"),
+        (["a.png"], "convert pages of other works as well"),
+        (["a.png", "b.png"], "use --val 0.1 --split-by page to hold out pages, if each is of another work"),
+    ],
+)  # fmt: skip
+def test_the_advice_to_hold_out_pages_works(names: list[str], advice: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "in", several_pages(names, NOTE))
+    [warning] = convert(path, tmp_path / "out", options())["warnings"]
+    assert warning == (
+        f"no page is held out: data.yaml trains and validates on the train pages; {advice}"
+    )
+    if advice.startswith("use "):
+        by: Any = "page" if "page to" in advice else "work"
+        summary = convert(path, tmp_path / "held", options(val=0.1, split_by=by))
+        assert summary["splits"]["val"]["pages"] == 1
 
 
 def test_coco_output_can_be_converted(pages: Path, tmp_path: Path) -> None:
@@ -438,7 +471,7 @@ def test_boxes_beyond_the_page_are_errors_or_clipped(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{path}: annotations.a_bbox: extends beyond the page by up to 10.0 px: 1 annotation (1); "
+        f"{path}: annotations.a_bbox: extends beyond the page by up to 10 px: 1 annotation (1); "
         "use --clip to clip boxes to the page"
     )
     clip = PreparationOptions(cleaning=CleaningOptions(clip=True))
@@ -456,8 +489,9 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     image.unlink()
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
-    assert (
-        str(raised.value) == f"{image}: no such image; use --labels-only to convert without images"
+    assert str(raised.value) == (
+        f"{image}: no such image; name the folder of the images with --images, or use "
+        "--labels-only to convert without images"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 

@@ -62,12 +62,12 @@ def test_the_files_become_train_and_val(source: Path, tmp_path: Path) -> None:
     assert manifest["class_map"]["unlabelled"] == []
 
 
-def test_val_is_held_out_of_train_alone_and_added(source: Path, tmp_path: Path) -> None:
-    convert(source, tmp_path / "out", options(val=0.25))
-    works = works_in(tmp_path / "out")
-    assert len(works["train"]) == 3
-    assert sorted(works["train"] + works["val"]) == ["1", "2", "3", "4", "5"]
-    assert "5" in works["val"]
+def test_the_pages_that_the_engraver_held_out_stay_alone(source: Path, tmp_path: Path) -> None:
+    summary = convert(source, tmp_path / "out", options(val=0.25))
+    assert works_in(tmp_path / "out") == {"train": ["1", "2", "3", "4"], "val": ["5"]}
+    assert summary["warnings"] == [
+        "--val 0.25 was not applied: the source has a val split, which was kept"
+    ]
 
 
 def test_a_single_file_and_the_format_by_name(source: Path) -> None:

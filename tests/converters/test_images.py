@@ -1,4 +1,5 @@
 import math
+import os
 from pathlib import Path
 
 import cv2
@@ -7,13 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from ultralytics.utils.patches import imread
 
 from class_maps import InputError
 from converters import images
 from converters.images import Pixels
+from training.runtime.offline import block_network
 
 GREY: Pixels = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
+
+
+def read_by_ultralytics(path: Path) -> Pixels:
+    block_network()  # its import replaces Pillow's function that opens images
+    from ultralytics.utils.patches import imread
+
+    return np.asarray(imread(path), np.uint8)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
@@ -79,8 +87,9 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
-    assert (
-        str(raised.value) == f"{path}: no such image; use --labels-only to convert without images"
+    assert str(raised.value) == (
+        f"{path}: no such image; name the folder of the images with --images, or use "
+        "--labels-only to convert without images"
     )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
@@ -162,7 +171,7 @@ def test_networks_see_what_ultralytics_reads(mode: str, tmp_path: Path) -> None:
         cv2.imwrite(str(path), GREY.astype(np.uint16) * 257)
     else:
         image.convert(mode).save(path)
-    np.testing.assert_array_equal(images.read_bgr(path), imread(path))
+    np.testing.assert_array_equal(images.read_bgr(path), read_by_ultralytics(path))
 
 
 def test_networks_see_turned_photographs_upright(tmp_path: Path) -> None:
@@ -171,7 +180,9 @@ def test_networks_see_turned_photographs_upright(tmp_path: Path) -> None:
     image = Image.fromarray(np.stack([GREY, GREY, 255 - GREY], axis=2))
     image.save(tmp_path / "a.jpg", exif=exif)
     assert images.read_bgr(tmp_path / "a.jpg").shape == (20, 12, 3)
-    np.testing.assert_array_equal(images.read_bgr(tmp_path / "a.jpg"), imread(tmp_path / "a.jpg"))
+    np.testing.assert_array_equal(
+        images.read_bgr(tmp_path / "a.jpg"), read_by_ultralytics(tmp_path / "a.jpg")
+    )
 
 
 def test_networks_see_transparency_as_white(tmp_path: Path) -> None:
@@ -188,3 +199,82 @@ def test_longer_side(height: int, width: int, imgsz: int) -> None:
     assert max(resized.shape) == imgsz
     ratio = imgsz / max(height, width)
     assert resized.shape == tuple(min(math.ceil(side * ratio), imgsz) for side in (height, width))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "samples"),
+    [
+        (np.float32, "floating-point samples of 32 bits"),
+        (np.int32, "signed or wide integer samples of 32 bits"),
+        (np.int16, "signed or wide integer samples of 16 bits"),
+    ],
+)
+def test_samples_without_an_agreed_meaning_are_rejected(
+    dtype: type, samples: str, tmp_path: Path
+) -> None:
+    """Read as 8 bits, they were black, or modulo 256."""
+    path = tmp_path / "a.tif"
+    cv2.imwrite(str(path), GREY.astype(dtype))
+    for use in (images.size, images.read, lambda path: images.copy(path, tmp_path / "b.tif")):
+        with pytest.raises(InputError) as raised:
+            use(path)
+        assert str(raised.value) == (
+            f"{path}: has {samples}; convert it to unsigned samples of 8 or 16 bits"
+        )
+    assert not (tmp_path / "b.tif").exists()
+
+
+def test_a_tiff_of_sixteen_bits_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    cv2.imwrite(str(path), GREY.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(images.read(path), GREY)
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    """Opening it would wait for a writer."""
+    path = tmp_path / "a.png"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
+        images.size(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "image_format"),
+    [
+        ("1", "a.tif", "TIFF"),
+        ("1", "a.png", "PNG"),
+        ("L", "a.tif", "TIFF"),
+        ("P", "a.png", "PNG"),
+        ("P", "a.gif", "GIF"),
+        ("LA", "a.png", "PNG"),
+        ("RGBA", "a.webp", "WEBP"),
+        ("CMYK", "a.jpg", "JPEG"),
+        ("CMYK", "a.tif", "TIFF"),
+        ("YCbCr", "a.tif", "TIFF"),
+        ("RGB", "a.bmp", "BMP"),
+        ("RGB", "a.png", "JPEG"),  # with the suffix of another format
+    ],
+)
+def test_ink_is_black_and_paper_is_white_in_every_format(
+    mode: str, name: str, image_format: str, tmp_path: Path
+) -> None:
+    grey = np.full((48, 64), 255, np.uint8)
+    grey[16:32, 24:40] = 0
+    path = tmp_path / name
+    shown = Image.fromarray(grey)
+    colours = (
+        shown.convert("RGB").convert(mode) if mode in {"CMYK", "YCbCr"} else shown.convert(mode)
+    )
+    colours.save(path, format=image_format)
+    copied = tmp_path / f"copy{path.suffix if path.suffix != '.gif' else '.png'}"
+    images.copy(path, copied)
+    for pixels in (images.read(path), images.read_bgr(path), images.read_bgr(copied)):
+        assert pixels.shape[:2] == (48, 64)
+        assert pixels[18:30, 26:38].max() < 12
+        assert pixels[:12].min() > 243
+
+
+def test_the_first_page_of_a_tiff_is_read(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((5, 5), grey, np.uint8)) for grey in (200, 100)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert np.unique(images.read(tmp_path / "a.tif")).tolist() == [200]

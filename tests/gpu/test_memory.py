@@ -13,7 +13,8 @@ from omr.cli import app
 from settings.training import Precision
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
-from training.memory.step import StepSpec, predict_step
+from training.memory.step import predict_step
+from training.memory.step_spec import StepSpec
 
 
 def run(*words: object) -> Result:
@@ -30,13 +31,13 @@ def run(*words: object) -> Result:
         "training.memory.profile:_Training.__init__",
         "training.memory.profile:_Training.step",
         "training.memory.profile:_run_steps",
-        "training.memory.step:StepSpec.__post_init__",
+        "training.memory.step_spec:StepSpec.__post_init__",
         "training.memory.step:_memory",
-        "training.memory.step:_recorded",
-        "training.memory.step:_optimize",
-        "training.memory.step:_labels",
+        "training.memory.fake_step:recorded_step",
+        "training.memory.fake_step:_optimize",
+        "training.memory.fake_step:_labels",
         "training.memory.step:_of_many",
-        "training.memory.step:_autocast",
+        "training.memory.fake_step:_autocast",
         "training.runtime.precision:resolved",
     ],
     covers_on_cuda=["training.memory.profile:_on_gpu"],

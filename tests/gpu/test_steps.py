@@ -111,7 +111,7 @@ def test_lost_weights_return_to_the_last_good_state(
     batch = next(batches(trainer))
     for _ in range(3):
         bad_pixel(trainer, dict(batch, img=batch["img"].clone()))
-    assert (trainer.guard.skipped, trainer.guard.returns) == (3, 1)
+    assert (trainer.guard.skipped, trainer.guard.restores) == (3, 1)
     take_step(trainer, batch)
     assert trainer.guard.skipped == 3
     assert all(value.isfinite().all() for value in weights_of(trainer).values())

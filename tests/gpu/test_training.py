@@ -20,10 +20,12 @@ from device_trainings import (
 )
 from drawn_data import make_dataset
 from interrupted import interrupted
+from recording_display import RecordingDisplay
 from torch import Tensor
 
 from settings.training import Precision
 from training.config import read_config
+from training.engine.display import TrainingStep
 from training.heads.grouped import SeparateDetect
 from training.models.checkpoints import load_weights
 from training.runs.provenance import RECORD_FILE
@@ -129,6 +131,32 @@ def test_a_run_of_the_device_resumes_on_the_cpu(
     losses = losses_in(config.out)
     assert_finite(losses, 2)
     assert losses[1] == pytest.approx(losses[0], rel=0.3), "no jump between the devices"
+
+
+class _WatchedDisplay(RecordingDisplay):
+    """Display during whose reports torch raises an error if the host would wait."""
+
+    def is_due(self) -> bool:
+        if torch.cuda.is_available():
+            torch.cuda.set_sync_debug_mode("error")
+        return super().is_due()
+
+    def show_step(self, step: TrainingStep) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.set_sync_debug_mode("default")
+        super().show_step(step)
+
+
+@pytest.mark.gpu(covers=["training.engine.progress:_memory_bytes"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_display_does_not_wait_for_the_device(
+    precision: Precision, device: torch.device, dataset: Path, tmp_path: Path
+) -> None:
+    display = _WatchedDisplay()
+    config = config_of(dataset, tmp_path / "run", device, precision=available(precision, device))
+    train(config, make_display=lambda: display)
+    assert [step.step for step in display.steps] == [1, 2]
+    assert all(step.memory_bytes > 2**20 for step in display.steps)
 
 
 @pytest.mark.gpu(covers=["training.runtime.precision:resolved"])

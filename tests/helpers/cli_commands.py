@@ -1,5 +1,7 @@
 """List of all omr commands."""
 
+import re
+
 import typer
 
 from omr.cli import app
@@ -17,3 +19,9 @@ def commands() -> list[tuple[str, str]]:
         if not children and command.callback is not None:
             leaves.append((name, str(command.callback.__doc__)))
     return sorted(leaves)
+
+
+def examples(text: str) -> list[str]:
+    """Return the command lines of the examples at the end of a docstring."""
+    match = re.search(r"\n\n *Examples:\n((?: +omr .*\n)+) *$", text)
+    return [line.strip() for line in match[1].splitlines()] if match else []

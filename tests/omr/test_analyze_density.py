@@ -24,6 +24,7 @@ from converters.reproduce_command import TO_CUT
 from omr.cli import app
 from training.memory.gpus import Gpu
 from training.memory.meta_model import trained_model
+from training.models.checkpoints import save_weights
 
 PAGES, SYMBOLS, CLASSES = 32, 40_000, 20
 WIDTH, HEIGHT = 1960, 2772
@@ -81,7 +82,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Looked:
     assert result.exit_code == 0, result.output
     return Looked(
         report=json.loads(result.stdout, parse_constant=pytest.fail),
-        said=result.stderr,
+        said=result.stderr,  # stdout has the JSON
         page=file.read_text("utf-8"),
     )
 
@@ -173,7 +174,7 @@ def test_the_line_that_cuts_tiles_says_what_it_wants(tmp_path: Path) -> None:
     source = deepscores.write(tmp_path / "in", page)
     words = ["convert", str(source), str(tmp_path / "pages")]
     assert CliRunner().invoke(app, words).exit_code == 0
-    said = small(tmp_path / "pages").stderr.splitlines()
+    said = small(tmp_path / "pages").stdout.splitlines()
     line = said.index(TO_CUT) + 1
     parsed = accepted(said[line])
     assert (parsed["source"], parsed["out"]) == (Path("SOURCE"), Path("pages-tile256"))
@@ -225,8 +226,8 @@ def test_an_image_without_a_symbol_and_one_with(data: Path) -> None:
 
 def test_the_fullest_of_an_epoch_is_news_where_it_has_several_batches(data: Path) -> None:
     said = "- fullest batch of an epoch: "
-    assert said in small(data, "--batch", 1).stderr
-    assert said not in small(data, "--batch", 2).stderr
+    assert said in small(data, "--batch", 1).stdout
+    assert said not in small(data, "--batch", 2).stdout
 
 
 def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
@@ -277,7 +278,11 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
-        (["--imgsz", "100"], "--imgsz 100: must be a multiple of 32; use 128"),
+        (
+            ["--model", "yolov8n-p6", "--imgsz", "160"],
+            "--imgsz 160: must be a multiple of 64, the largest stride of yolov8n-p6; use 128 or",
+        ),
+        (["--imgsz", "100"], "--imgsz 100: must be a multiple of 32; use 96 or 128"),
         (["--sampling-weights", "1:2"], "--sampling-weights: needs several data sets"),
         (
             ["--gpu", "t4", "--precision", "bf16"],
@@ -372,6 +377,17 @@ def test_what_does_not_fit_here_is_not_measured(
     assert "MiB do not fit on this CPU; choose a smaller --batch" in result.stderr
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [([], 96), (["--imgsz", 64], 64)])
+def test_the_input_size_is_that_of_the_weights(
+    chosen: list[object], expected: int, data: Path, tmp_path: Path
+) -> None:
+    model = trained_model("omr-tiny", 2)
+    save_weights(model, tmp_path / "own.pt", train_args={"imgsz": 96})
+    result = run(data, "--model", tmp_path / "own.pt", "--gpu", "t4", "--json", *chosen)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["imgsz"] == expected
+
+
 def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> None:
     own = trained_model("omr-tiny", 2).fuse(verbose=False)  # not what its description says
     torch.save({"model": own, "train_args": {}}, tmp_path / "own.pt")
@@ -379,4 +395,4 @@ def test_a_pickle_of_somebody_else_needs_trust(data: Path, tmp_path: Path) -> No
     assert "give --trust if you trust its source" in str(run(*words).exception)
     result = run(*words, "--trust")
     assert result.exit_code == 0, result.output
-    assert " --trust " in result.stderr.splitlines()[-1]
+    assert " --trust " in result.stdout.splitlines()[-1]

@@ -23,7 +23,7 @@ def test_list() -> None:
 def test_show() -> None:
     shown = " ".join(run("show", "harmony").stdout.split())
     assert "class label deepscoresv2 engraved" in shown
-    assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackOnLine," in shown
+    assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackInSpace noteheadBlackOnLine," in shown
     assert "barlineSingle 37 never labelled barlineSingle" in shown
     classes = json.loads(run("show", "harmony-core", "--json").stdout)["classes"]
     assert classes[9] == {

@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_commands import commands
+import typer
+from cli_commands import commands, examples
 from deepscores import NOTE, content, write
 from typer.testing import CliRunner
 
 from omr.cli import app, main
+from omr.help_layout import PANELS
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -63,8 +65,27 @@ def test_arguments_are_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), commands())
-def test_help_ends_with_an_example(name: str, text: str) -> None:
-    assert text.rstrip().splitlines()[-1].strip().startswith(f"Example: {name}")
+def test_help_ends_with_examples(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = examples(text)
+    assert len(lines) in {2, 3}
+    assert all(re.match(rf"{name}\b", line) for line in lines)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(monkeypatch, *name.split()[1:], "--help") == 0
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    start = shown.index("Examples:") + 1
+    assert shown[start : start + len(lines)] == lines
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_options_are_grouped(name: str) -> None:
+    command = getattr(typer.main.get_command(app), "commands", {})[name]
+    panel_of = {p.name: p.rich_help_panel for p in command.get_params(typer.Context(command))}
+    for panel, names in PANELS[name].items():
+        assert {panel_of[option] for option in names} == {panel}
+    ungrouped = [option for option, panel in panel_of.items() if panel is None]
+    assert len(ungrouped) <= 8  # arguments and --help included
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -8,7 +9,7 @@ from omr import console
 TEXT = "out of memory on [RTX 5090]: with --batch 32 and 40,000 symbols an image"
 
 
-@pytest.mark.parametrize("show", [console.entry, console.note])
+@pytest.mark.parametrize("show", [partial(console.entry, to=console.err), console.note])
 @pytest.mark.parametrize("terminal", [True, False])
 def test_text_is_wrapped_on_a_terminal_only(
     show: Callable[[str], None],
@@ -25,3 +26,36 @@ def test_text_is_wrapped_on_a_terminal_only(
     if terminal:
         assert max(map(len, lines)) <= 30
     assert " ".join(" ".join(lines).split()).partition(" ")[2] == TEXT
+
+
+def test_progress_in_a_file_is_a_line_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+
+    def pages() -> Iterator[int]:
+        nonlocal now
+        for page in range(1, 9):
+            now += 4
+            yield page
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    assert list(console.progress(pages(), "Converting", 1234)) == [*range(1, 9)]
+    lines = "Converting: 3 of 1,234\nConverting: 6 of 1,234\n"
+    assert capsys.readouterr() == ("", lines)
+
+
+def test_tables_in_a_file_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a long name of a class " * 9
+    console.table("Title", ("class", "symbols"), [(name, 1234)], to=console.results())
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert re.search(f"{name.strip()} +1,234", out)
+
+
+def test_results_go_to_stdout_unless_json_or_another_command_does() -> None:
+    assert console.results() is console.out
+    assert console.results(as_json=True) is console.err
+    with console.results_on_stderr():
+        assert console.results() is console.err
+    assert console.results() is console.out

@@ -32,7 +32,7 @@ from training.losses.detection import LossOptions
         (convert, TileOptions, {"min_visible"}),
         (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
         (engrave, EngravingOptions, {"scores", "holdout_font", "val", "segmentation"}),
-        (engrave, PageOptions, {"seed", "style", "degrade"}),
+        (engrave, PageOptions, {"seed", "style", "transpose", "degrade"}),
     ],
 )
 def test_a_commands_default_is_that_of_what_it_calls(

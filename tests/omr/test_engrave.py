@@ -1,5 +1,6 @@
 import inspect
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from converters.engraving.smufl import FONTS
 from omr.cli import app
 from omr.commands.engrave import engrave
 
+SCORES = Path(__file__).parent.parent / "converters" / "engraving" / "scores"
 NOTE = (
     "note: blend2d is not installed; pages are rasterised with NumPy, which is slower and changes "
     "pixels by a few grey levels. Run pip install 'omr-toolkit[engrave]' to install it."
@@ -50,13 +52,54 @@ def test_the_fallback_without_blend2d_is_noted_once(
 def test_the_closing_summary(tmp_path: Path) -> None:
     result = run(tmp_path / "out", "--pages", 1, "--size", "400x300", "--val", 0.1)
     assert result.exit_code == 0, result.output
-    lines = result.stderr.splitlines()
+    lines = result.stdout.splitlines()
     n_absent = list(json.loads((tmp_path / "out/manifest.json").read_text())["categories"].values())
     assert f"{n_absent.count(0)} categories do not occur; manifest.json lists them" in lines
     assert "overlapping symbols: 0 (0.00%)" in lines
-    assert lines[-1] == (
-        "note: --val 0.1: too few pages to hold any out; all pages are in the training split"
+    assert result.stderr == (
+        "note: --val 0.1: too few pages to hold any out; all pages are in the training split\n"
     )
+
+
+def test_characters_that_are_not_drawn_are_noted(tmp_path: Path) -> None:
+    score = SCORES / "lyrics-in-many-scripts.musicxml"
+    result = run(
+        tmp_path / "out", "--scores", score, "--pages", 1, "--size", "1200x900", "--seed", 1
+    )
+    assert result.exit_code == 0, result.output
+    missing = json.loads((tmp_path / "out/manifest.json").read_text())["characters_not_drawn"]
+    assert missing["春 U+6625 CJK UNIFIED IDEOGRAPH-6625"] == 1
+    assert (
+        "note: characters that the text typeface lacks, and that are not drawn: "
+        "\u05d5 U+05D5 HEBREW LETTER VAV (1), "
+    ) in " ".join(result.stderr.split())
+
+
+def test_unused_files_and_skipped_elements_are_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    for name in ("small-staff-and-ossia.mei", "mensural.mei", "timewise.musicxml"):
+        shutil.copy(SCORES / name, folder / name)
+    shutil.copy(SCORES / "plain.krn", folder / "plain.KRN")
+    (folder / "page.svg").write_text("<svg/>")
+    result = run(tmp_path / "out", "--scores", folder, "--pages", 1, "--size", "1200x900")
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert [*manifest["failures"]] == ["mensural.mei", "timewise.musicxml"]
+    assert manifest["warnings"] == {
+        "small-staff-and-ossia.mei": ["Unsupported '<ossia>' within <staff>"]
+    }
+    used = list(manifest["works"].values())
+    assert sorted(used + manifest["not_drawn"]) == ["plain.KRN", "small-staff-and-ossia.mei"]
+    output = " ".join((result.stdout + result.stderr).split())
+    for line in (
+        "note: timewise.musicxml: MusicXML of the type score-timewise; convert it to score-partwise first",
+        "note: scores that verovio reads with warnings: 1, e.g. small-staff-and-ossia.mei: "
+        "Unsupported '<ossia>' within <staff>; manifest.json lists them",
+        "scores not drawn: 1 (manifest.json lists them); pieces drawn: 1",
+        "files of other types: .svg (1)",
+    ):
+        assert line in output
 
 
 @pytest.mark.parametrize("size", ["", "400", "400x", "400X300", "0x400000"])

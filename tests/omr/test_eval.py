@@ -3,6 +3,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,31 +13,38 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from converters import images
+from converters.files.hashes import short_hashes
 from converters.formats.yolo import open_dataset
 from converters.page import Page
 from omr import scoring
 from omr.commands.eval import evaluate
+from training.models.checkpoints import Weights
+from training.models.training_record import Preparation, TrainingRecord
 
 NAMES = ("notehead", "stem", "clef")
 
 
 @dataclass
 class Predictor:
-    """Fake of training.predict.detector: predicts every truth of the split, by class name.
+    """Fake of weights and their predictions: every truth of the split, by class name.
 
     Before these it predicts ``n_strangers`` symbols of each class that the data does not have.
     """
 
     names: tuple[str, ...] = NAMES
     n_strangers: int = 2
+    imgsz: int | None = None
+    training: TrainingRecord | None = None
     calls: list[dict[str, Any]] = field(default_factory=list)
 
-    def class_names(self, weights: Path, *, trust: bool) -> tuple[str, ...]:
+    def open_weights(self, weights: Path, *, trust: bool) -> Weights:
         assert not trust
-        return self.names
+        args = {} if self.imgsz is None else {"imgsz": self.imgsz}
+        model = SimpleNamespace(names=dict(enumerate(self.names)), args=args)
+        return Weights(model=model, training=self.training)
 
     def predict(
-        self, weights: Path, images: list[tuple[Path, PurePosixPath]], **settings: object
+        self, model: object, images: list[tuple[Path, PurePosixPath]], **settings: object
     ) -> Iterator[Page]:
         self.calls.append(settings)
         folder = images[0][0].parent
@@ -60,7 +68,7 @@ class Predictor:
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
     fake = Predictor()
-    monkeypatch.setattr(scoring, "class_names", fake.class_names)
+    monkeypatch.setattr(scoring, "open_weights", fake.open_weights)
     monkeypatch.setattr(scoring, "predict", fake.predict)
     return fake
 
@@ -102,36 +110,150 @@ def test_json(data: Path, predictor: Predictor) -> None:
     assert report["macro"]["ap"] == pytest.approx(1)
     assert report["instance_weighted"]["ap50"] == pytest.approx(1)
     assert [row["n_truths"] for row in report["classes"]] == [2, 1, 0]
-    assert [report[key] for key in ("split", "imgsz", "conf", "is_training_split")] == [
-        "val", 320, 0.001, False,
-    ]  # fmt: skip
+    assert [report[key] for key in ("split", "imgsz", "conf")] == ["val", 320, 0.001]
     assert (report["max_det"], report["images_at_max_det"]) == (300, 0)
     assert predictor.calls == [
         {"imgsz": 320, "batch": 2, "device": "cpu", "score_thresh": 0.001, "max_det": 300}
-        | {"trust": False}
     ]
 
 
 def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
+    predictor.training = record()
     result = run(data)
-    assert result.stdout == ""
-    table = re.sub(r"[\s│┃]+", " ", result.stderr)
+    assert result.stderr == ""
+    table = re.sub(r"[\s│┃]+", " ", result.stdout)
     assert "notehead 2 2 1.000 1.000 1.000" in table
     assert "no truths and no predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
     assert "instance-weighted mean 3 3 1.000" in table
-    assert "training images" not in table
 
 
-def test_scoring_training_images_prints_a_note(data: Path, predictor: Predictor) -> None:
+def record(*images: Path, **changes: Any) -> TrainingRecord:  # noqa: ANN401
+    """Record of a training on images."""
+    hashes = np.sort(short_hashes(images))
+    return replace(TrainingRecord(images=hashes, is_complete=True, preparations=(None,)), **changes)
+
+
+def add_images(data: Path) -> list[Path]:
+    """Add two images to val, and return all three."""
+    files = [data / "images" / "val" / name for name in ("a.png", "b.png", "c.png")]
+    for i, file in enumerate(files):
+        images.write(np.full((100, 100), i, np.uint8), file)
+    return files
+
+
+UNKNOWN = (
+    "note: unknown whether the images were trained on: the weights do not record all images of "
+    "their training"
+)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "is_complete", "message"),
+    [
+        ([], True, "none of the 3 images was trained on"),
+        ([], False, UNKNOWN),
+        (
+            [2, 1],
+            True,
+            "note: 2 of 3 images were trained on, the first is b.png: for these, the metrics show "
+            "how well the model memorised them, not how well it generalises",
+        ),
+        ([2], False, "note: 1 of 3 images were trained on, the first is c.png: for these"),
+        (None, True, UNKNOWN),
+    ],
+)
+def test_training_images_are_reported(
+    trained_on: list[int] | None,
+    is_complete: bool,
+    message: str,
+    data: Path,
+    predictor: Predictor,
+) -> None:
+    files = add_images(data)
+    if trained_on is not None:
+        others = data / "images" / "train" / "a.png"
+        used = [files[i] for i in trained_on]
+        predictor.training = record(others, *used, is_complete=is_complete)
+    result = run(data, "--json")
+    assert message in " ".join(result.stderr.split())
+    report = json.loads(result.stdout)
+    assert report["n_trained_on"] == len(trained_on or [])
+    assert report["first_trained_on"] == (f"{'abc'[min(trained_on)]}.png" if trained_on else None)
+    assert report["training_is_known"] == (trained_on is not None and is_complete)
+
+
+def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: Predictor) -> None:
+    """One folder for both splits says nothing about weights from another training."""
     description = (data / "data.yaml").read_text()
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
-    result = run(data, "--json")
-    assert json.loads(result.stdout)["is_training_split"] is True
-    assert (
-        "note: these are training images: the metrics show how well the model memorised them, "
-        "not how well it generalises"
-    ) in " ".join(result.stderr.split())
+    predictor.training = record(data / "images/train/a.png")
+    images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
+    assert "none of the 1 images was trained on" in run(data).stdout
+
+
+@pytest.mark.parametrize(
+    ("trained_at", "options", "used", "note"),
+    [
+        (320, [], 320, None),
+        (320, ["--imgsz", "320"], 320, None),
+        (320, ["--imgsz", "640"], 640, "imgsz 640 px (320 px in training)"),
+        (None, [], 640, None),
+        (None, ["--imgsz", "96"], 96, None),
+    ],
+)
+def test_the_input_size_is_that_of_the_training(
+    trained_at: int | None,
+    options: list[str],
+    used: int,
+    note: str | None,
+    data: Path,
+    predictor: Predictor,
+) -> None:
+    predictor.imgsz = trained_at
+    result = run(data, "--json", *options)
+    assert predictor.calls[0]["imgsz"] == json.loads(result.stdout)["imgsz"] == used
+    assert json.loads(result.stdout)["differences"] == ([note] if note else [])
+    line = f"note: differs from the training: {note}"
+    assert (line in " ".join(result.stderr.split())) == bool(note)
+
+
+def preparation(**changes: Any) -> Preparation:  # noqa: ANN401
+    same = Preparation(tile=640, staff_space=12.0, class_map="harmony", class_map_sha256="ab")
+    return replace(same, **changes)
+
+
+@pytest.mark.parametrize(
+    ("trained", "differences"),
+    [
+        ([preparation()], []),
+        ([None], []),
+        ([preparation(tile=320), None], []),
+        ([preparation(tile=320)], ["tile 640 px (320 px in training)"]),
+        ([preparation(tile=320), preparation(tile=640)], []),
+        (
+            [preparation(staff_space=None), preparation(staff_space=8.5)],
+            ["staff space 12 px (none or 8.5 px in training)"],
+        ),
+        ([preparation(class_map="coco")], ["class map harmony (coco in training)"]),
+        ([preparation(class_map_sha256="cd")], ["class map harmony in another version"]),
+    ],
+)
+def test_other_preparation_than_that_of_the_training(
+    trained: list[Preparation | None], differences: list[str], data: Path, predictor: Predictor
+) -> None:
+    predictor.training = record(preparations=tuple(trained))
+    options = {
+        "cleaning": {}, "staff_space": 12.0, "val": 0.1, "split_by": "work", "seed": 0,
+        "tiles": {"size": 640, "overlap": 128},
+    }  # fmt: skip
+    content = {"options": options, "class_map": {"name": "harmony", "sha256": "ab"}}
+    for other in (None, "[]"):  # no manifest, and that of another program
+        if other:
+            (data / "manifest.json").write_text(other)
+        assert json.loads(run(data, "--json").stdout)["differences"] == []
+    (data / "manifest.json").write_text(json.dumps(content))
+    assert json.loads(run(data, "--json").stdout)["differences"] == differences
 
 
 def test_truths_of_zero_area_are_counted(data: Path, predictor: Predictor) -> None:
@@ -170,7 +292,7 @@ def assert_error(result: Result, error: Exception) -> None:
 
 def test_conf_out_of_range_is_refused(data: Path, predictor: Predictor) -> None:
     message = (
-        "--conf 0.25: too high, average precision also needs predictions of low confidence; "
+        "--conf 0.25: too high, average precision also needs low-confidence predictions; "
         "use 0.001 or less"
     )
     assert_error(run(data, "--conf", "0.25"), ConfigError(message))
@@ -213,8 +335,8 @@ def test_order_and_extra_classes_of_the_weights_do_not_change_the_metrics(
     report = json.loads(result.stdout)
     others = [name for name in names if name not in NAMES]
     assert report == plain | {
-        "classes_left_out": others,
-        "predictions_left_out": 2 * len(others),
+        "ignored_classes": others,
+        "ignored_predictions": 2 * len(others),
     }
     message = "ignored 4 predictions of 2 classes that the data set does not have"
     assert (message in result.stderr) == bool(others)
@@ -228,7 +350,7 @@ def test_extra_classes_do_not_use_up_the_detection_limit(
     report = json.loads(run(data, "--json").stdout)
     assert predictor.calls[0]["max_det"] > 1000
     assert report["macro"]["recall50"] == pytest.approx(1)
-    assert (report["predictions_left_out"], report["images_at_max_det"]) == (50, 1)
+    assert (report["ignored_predictions"], report["images_at_max_det"]) == (50, 1)
     assert sum(row["n_predictions"] for row in report["classes"]) == 3
 
 

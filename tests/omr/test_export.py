@@ -1,3 +1,4 @@
+import base64
 import importlib.util
 import json
 from pathlib import Path
@@ -12,7 +13,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from omr.commands.export import export
-from training.models.checkpoints import load_weights, save_weights
+from training.models.checkpoints import load_weights, open_weights, save_weights
+from training.models.training_record import TrainingRecord
 from training.models.zoo import model_file
 
 
@@ -21,7 +23,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = DetectionModel(model_file("omr-tiny"), nc=2, verbose=False)
     model.names = {0: "note", 1: "stem"}
     file = tmp_path_factory.mktemp("weights") / "best.pt"
-    save_weights(model, file, train_args={"task": "detect", "imgsz": 64})
+    training = TrainingRecord(
+        images=np.array([1, 2**64 - 1], np.uint64), is_complete=True, preparations=(None,)
+    )
+    save_weights(model, file, train_args={"task": "detect", "imgsz": 64}, training=training)
     return file
 
 
@@ -45,6 +50,10 @@ def test_ultralytics_predicts_with_an_exported_checkpoint(weights: Path, tmp_pat
         "format": "ultralytics",
         "classes": ["note", "stem"],
     }
+    exported = open_weights(out)
+    assert exported.imgsz == 64
+    assert exported.training is not None
+    assert exported.training.images.tolist() == [1, 2**64 - 1]
     yolo = YOLO(out)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -59,9 +68,17 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
         out = tmp_path / f"{side}.onnx"
         result = run(weights, "--format", "onnx", "--out", out, *options)
         assert result.exit_code == 0, result.output
-        graph = onnx.load(out).graph
+        content = onnx.load(out)
+        graph = content.graph
         shape = [axis.dim_value for axis in graph.input[0].type.tensor_type.shape.dim]
         assert shape == [1, 3, side, side]
+        metadata = {entry.key: entry.value for entry in content.metadata_props}
+        assert json.loads(metadata["omr"]) == {
+            "training": {"is_complete": True, "preparations": [None]},
+            "image_hashes": base64.b64encode(bytes(7) + b"\x01" + b"\xff" * 8).decode(),
+        }
+        line = "note: imgsz 96 px (64 px in training)"
+        assert (line in result.stderr) == (side == 96)
         assert sorted(tmp_path.iterdir())[-1].suffix == ".onnx", "no other file is left"
 
 

@@ -73,7 +73,7 @@ def test_suggest(data: Path) -> None:
     assert "head_0: stem, clef head_1: notehead head_2: beam" in output
     messages = " ".join(result.stderr.split())
     assert "no symbols, added to the smallest heads: clef" in messages
-    assert "their own anchor point: 100.00 % with one head, 100.00 % with these heads" in messages
+    assert "their own anchor point: 100.00% with one head, 100.00% with these heads" in messages
     assert f"3 heads -> {out}" in messages
     config = head_config.from_yaml(out)
     assert [group.classes for group in config.groups] == [

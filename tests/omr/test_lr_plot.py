@@ -15,7 +15,8 @@ def test_a_plot_has_both_marks_or_none(
     rates = (0.1, 0.2, 0.4)[: len(losses)]
     write_lr_plot(RangeTest(rates=rates, losses=losses), tmp_path / "lr.html")
     page = (tmp_path / "lr.html").read_text()
-    assert page.count('class="mark"') == n_marks
-    assert page.count('class="smoothed"') == len(losses) - 1
+    assert page.count('class="dashed"') == n_marks
+    assert page.count('class="s0 hollow"') == len(losses) - 1
     assert ("steepest descent: " in page) is bool(n_marks)
-    assert "http" not in page
+    assert "<h1>Learning-rate range test</h1>" in page
+    assert "://" not in page

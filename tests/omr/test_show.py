@@ -73,7 +73,7 @@ def has_colour(picture: Pixels, label: int) -> bool:
 def test_a_page_without_symbols() -> None:
     write(Path("in"), content())
     result = run("in")
-    assert result.stderr == f"no symbols on this page -> show-{PAGE}\n"
+    assert result.stdout == f"no symbols on this page -> show-{PAGE}\n"
     assert read(f"show-{PAGE}").shape[1] >= 4 * 200
 
 
@@ -98,9 +98,9 @@ def test_the_json_of_a_page() -> None:
 
 def test_problems_are_notes() -> None:
     data = engraved(NOTE, NOTE, NOTE, ("1001", [195, 10, 205, 60]))
-    text = run(write(Path("in"), data)).stderr
-    assert text.splitlines() == [
-        f"symbols: 4, classes: 2 -> show-{PAGE}",
+    result = run(write(Path("in"), data))
+    assert result.stdout == f"symbols: 4, classes: 2 -> show-{PAGE}\n"
+    assert result.stderr.splitlines() == [
         "note: duplicate of another symbol of the same class: 2 symbols (noteheadBlackOnLine "
         "[10.0, 20.0, 30.0, 36.0], noteheadBlackOnLine [10.0, 20.0, 30.0, 36.0])",
         "note: extends beyond the page: 1 symbol (barlineSingle [195.0, 10.0, 205.0, 60.0])",
@@ -127,7 +127,7 @@ def test_every_category_is_shown_without_a_class_map() -> None:
 def test_symbols_dropped_by_a_class_map_are_a_note() -> None:
     path = write(Path("in"), content(NOTE, ("2", [1, 1, 9, 3])))
     result = run(path, "--classes", "harmony")
-    assert "symbols: 1, classes: 1" in result.stderr
+    assert "symbols: 1, classes: 1" in result.stdout
     assert (
         "note: dropped on all pages of deepscores_train.json: 1 not in class map\n" in result.stderr
     )

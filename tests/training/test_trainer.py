@@ -364,7 +364,7 @@ def test_settings_that_cannot_be(dataset: Path, tmp_path: Path) -> None:
         replace(config, assigner="simota", beta=3)
     with pytest.raises(ConfigError, match=r"--lr 2: expected a number above 0 and at most 1"):
         replace(config, lr=2)
-    with pytest.raises(ConfigError, match=r"--imgsz 100: must be a multiple of 32; use 128"):
+    with pytest.raises(ConfigError, match=r"--imgsz 100: must be a multiple of 32; use 96 or 128"):
         replace(config, imgsz=100)
     with pytest.raises(
         ConfigError, match="--device gpu: expected cpu, or numbers such as 0 or 0,1"
@@ -386,7 +386,7 @@ def test_a_run_folder_that_is_there(dataset: Path, tmp_path: Path) -> None:
     ):
         train(config)
     with pytest.raises(
-        ConfigError, match=r"cannot be resumed: no weights/state\.pt; delete it and"
+        ConfigError, match=r"cannot be resumed: no weights/state\.pt; start again with --force"
     ):
         train(replace(config, resume=True))
 
@@ -464,7 +464,7 @@ def test_a_run_that_was_killed_in_its_set_up_can_be_replaced(dataset: Path, tmp_
     killed(config, Kill(trainer, "setup_model"))
     with pytest.raises(ConfigError, match="exists; choose another folder, --force to replace it"):
         train(config)
-    with pytest.raises(ConfigError, match=r"cannot be resumed: .*; delete it and start again"):
+    with pytest.raises(ConfigError, match=r"cannot be resumed: .*; start again with --force"):
         train(replace(config, resume=True))
     assert train(replace(config, validate=False), force=True).epochs == 1
 

@@ -151,7 +151,7 @@ class Assignment:
         return len(self.images)
 
     def without_padding(self) -> "Assignment":
-        """Remove the entries of weight 0, which makes the host wait for the device."""
+        """Remove the entries of weight 0; this makes the host wait for the device."""
         real = (self.weights > 0).nonzero().squeeze(1)
         return Assignment(**{field.name: getattr(self, field.name)[real] for field in fields(self)})
 
@@ -188,7 +188,7 @@ def check_small_boxes(small_boxes: object) -> None:
 
 
 def min_sides(small_boxes: SmallBoxes, strides: Sequence[float]) -> tuple[float, ...]:
-    """Convert a policy for small boxes to lengths.
+    """Convert a policy for small boxes to minimum side lengths.
 
     Args:
         small_boxes: Policy for small boxes.
@@ -250,7 +250,7 @@ def candidate_pairs(
     n_columns, n_rows = n_cells.unbind(2)  # (G, L) each
     first_of_level = cells.cumsum(0) - cells  # (L,)
     first = (first_of_level + begin[..., 1] * widths + begin[..., 0]).flatten()  # (G * L,)
-    # The next row starts a level's width after this one, of which the box covers n_columns cells.
+    # Cells between the last one inside the box in a row and the first one in the next row.
     skips = (widths - n_columns).flatten()
     runs, within = ragged_arange((n_columns * n_rows).flatten(), targets.n_pairs)  # (P,) each
     rows = within.div(n_columns.flatten().index_select(0, runs), rounding_mode="floor")

@@ -1,7 +1,8 @@
 """Candidate pairs of a batch, and the decisions that assigners make per box and anchor point.
 
 A candidate pair is a ground-truth box and an anchor point that may be assigned to it because it is
-inside the box. All other combinations of boxes and points are never compared.
+inside the box. All other combinations of boxes and points are never compared. The function
+:func:`assignment.candidate_pairs` lists the pairs; :class:`CandidatePairs` holds them.
 
 Shapes: B images, A anchor points, G ground-truth boxes of all images, P candidate pairs, M
 positives.
@@ -127,8 +128,8 @@ class CandidatePairs:
     def resolve_conflicts(self, positive: Tensor, merits: Tensor) -> Tensor:
         """Limit each anchor point of each image to at most one box.
 
-        An anchor point that several boxes selected goes to the best of all its candidates, even to
-        one that did not select it.
+        An anchor point that several boxes selected goes to the best of all boxes of which it is a
+        candidate, even to one that did not select it.
 
         Args:
             positive: Whether each pair's box selected its point, shape ``(P,)``.
@@ -184,7 +185,7 @@ class CandidatePairs:
         """Mark the k highest metrics of each box; ties go to the first anchor points.
 
         Anchor points that are not candidates take part with a metric of 0, as in a dense table. So
-        a candidate with a metric of 0 is marked only if few anchor points precede it.
+        a candidate with a metric of 0 is marked only if fewer than k anchor points precede it.
 
         Args:
             metrics: 0 or more, float32, shape ``(P,)``.

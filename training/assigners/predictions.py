@@ -20,14 +20,18 @@ MAX_COST = 100.0
 
 
 class Predictions(Protocol):
-    """Output of a detector for a batch."""
+    """Output of a detector for a batch.
+
+    In training it is :class:`training.losses.head_outputs.HeadOutputs`, which decodes boxes and
+    scores of the candidate pairs only. :class:`DensePredictions` reads them from tables.
+    """
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """B, A and C."""
 
     def scores(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-        """Return the probability of one class at each slot, float32, shape ``(P,)``."""
+        """Return the probability of each pair's class, float32, shape ``(P,)``."""
 
     def class_costs(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
         """Return the binary cross-entropy, summed over all classes, float32, shape ``(P,)``.
@@ -36,7 +40,7 @@ class Predictions(Protocol):
         """
 
     def boxes_xyxy(self, images: Tensor, points: Tensor) -> Tensor:
-        """Return the predicted box at each slot in pixels, float32, shape ``(P, 4)``."""
+        """Return the predicted box of each pair in pixels, float32, shape ``(P, 4)``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -1,9 +1,10 @@
 """Similarity of true and predicted boxes, also for thin boxes that do not overlap.
 
 The task-aligned assigner ranks anchor points by ``score^.5 * similarity^6``. Its usual similarity,
-CIoU, is 0 as soon as a predicted box misses a stem by the stem's width, or has a different shape:
-such a symbol gets no weight and no gradient, and is never learned. NWD decreases with the distance
-of two boxes relative to their size instead. Combined with CIoU it only counts where CIoU is low.
+CIoU, is 0 as soon as a predicted box misses a stem by the stem's width, or has a different shape.
+Then the symbol gets no weight and no gradient, and is never learned. NWD decreases with the
+distance of two boxes relative to their size instead. Combined with CIoU it only counts where CIoU
+is low.
 
 The similarity also becomes the target score and the weight in the box loss. A dot of 5 px that
 starts with a box of a notehead's size has a similarity of 0.04, which is negligible on a page of
@@ -140,7 +141,7 @@ class SimilarityByClass:
     """Index into ``measures`` for each class, int64, shape ``(C,)``."""
 
     def at(self, labels: Tensor) -> Similarity:
-        """Return the similarity for pairs whose true boxes have these labels, shape ``(P,)``."""
+        """Return the similarity for pairs whose ground truth has these labels, shape ``(P,)``."""
 
         def by_label(gt_boxes_xyxy: Tensor, pred_boxes_xyxy: Tensor) -> Tensor:
             choices = self.choice.index_select(0, labels)

@@ -42,10 +42,14 @@ from training.assigners.similarity import (
 class SparseTaskAlignedAssigner(Assigner):
     """Assigns each box the anchor points that predict its class and position best.
 
-    The metric of a pair is ``score^alpha * similarity^beta``. Each box selects its ``topk`` best
-    pairs. An anchor point that several boxes select goes to the most similar of all its candidates.
-    The target score of a box's best point is their similarity; the scores of its other points are
-    lower in proportion to their metric.
+    The metric of a pair is ``score^alpha * similarity^beta``. Each box selects the ``topk`` pairs
+    with the highest metrics. An anchor point that several boxes select goes to the most similar of
+    all boxes of which it is a candidate. Among the pairs that a box keeps, the one with the highest
+    metric gets the highest similarity as its target score, raised by ``min_score``; the scores of
+    the others are lower in proportion to their metric.
+
+    The defaults are those of Ultralytics' loss; in training,
+    :class:`training.losses.detection.LossOptions` replaces them.
     """
 
     topk: int = 10
@@ -97,7 +101,7 @@ class SparseTaskAlignedAssigner(Assigner):
         if isinstance(beta, Tensor):
             beta = beta.index_select(0, pairs.labels)
         metrics = scores.pow(self.alpha) * similarities.pow(beta)
-        if self.min_score:
+        if self.min_score:  # for conflicts and target scores, not for the metrics
             similarities = raise_scores(similarities, self.min_score)
         positive = pairs.resolve_conflicts(self.select(pairs, metrics, self.topk), similarities)
         max_per_gt = min(self.topk, self.topk2 or self.topk)

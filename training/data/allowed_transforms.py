@@ -221,7 +221,7 @@ class SourceMosaic(Mosaic):
 def transforms_before(
     chosen: Transforms, dataset: BaseDataset, counter: SymbolCounter, multi_dataset: MultiDataset
 ) -> list[Mosaic]:
-    """Return the transforms before an image is translated: a mosaic, if configured."""
+    """Return the transforms that precede translation: a mosaic, if configured."""
     if not chosen.mosaic:
         return []
     return [

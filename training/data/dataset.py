@@ -164,7 +164,7 @@ class OmrDataset(YOLODataset):
 
 
 class ClassMasks:
-    """Masks of the classes that the images of a batch label.
+    """Masks of the classes that are labelled in the images of a batch.
 
     Args:
         multi_dataset: Data sets of the images.

@@ -19,11 +19,11 @@ SMALLEST_SIDE = 10
 
 
 def check_images(files: Iterable[str]) -> None:
-    """Check that every image can be trained on.
+    """Check that every image is usable for training.
 
     Raises:
-        InputError: An image is damaged, truncated, or narrower or lower than 10 px. Names the first
-            one by path, and the number of others.
+        InputError: An image is damaged, truncated, or less than 10 px wide or high. The message
+            names the first one by path and gives the number of others.
     """
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         problems = [error for error in pool.map(_problem, sorted(files)) if error]

@@ -68,7 +68,7 @@ def read_labels(dataset: YoloDataset) -> dict[str, SplitLabels]:
             label is not a whole number, a symbol has a side of 0, or ``train`` has no symbols.
     """
     splits = {"train": _read_split(dataset, "train")}
-    is_same = dataset.splits.get("val") == dataset.splits["train"]
+    is_same = dataset.share_images("train", "val")
     splits["val"] = splits["train"] if is_same else _read_split(dataset, "val")
     if not splits["train"].counts.symbols:
         n_images = splits["train"].counts.images
@@ -127,13 +127,6 @@ def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
 
 
 def _check_rows(image: LabelledImage) -> None:
-    fractional = image.rows[:, 0] % 1 != 0
-    if fractional.any():
-        raise InputError(
-            f"label {image.rows[fractional.argmax(), 0]:g} is not a whole number; convert the data "
-            "set again",
-            path=image.path,
-        )
     boxes_xyxy = image.page.boxes_xyxy
     flat = (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
     if flat.any():

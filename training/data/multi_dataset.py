@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
-from converters.formats.yolo import DATA_YAML, YoloDataset, open_dataset
+from converters.formats.data_yaml import DATA_YAML
+from converters.formats.yolo import YoloDataset, open_dataset
 from converters.manifest import Manifest, read_manifest
+from training.models.training_record import Preparation, preparation
 
 EVERY_NAME = "all"
 """Value of ``merge_classes`` that merges every class name."""
@@ -77,6 +79,8 @@ class TrainingSource:
     """Whether each class is labelled in the data set, shape ``(C,)``."""
     source_format: str = ""
     """Format it was converted from, according to its manifest; empty without a manifest."""
+    preparation: Preparation | None = None
+    """Preparation of its images; None without a manifest."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -195,6 +199,7 @@ def _source(
         labels=np.array(labels, dtype=np.int64),
         labelled=np.array([name in labelled for name in names]),
         source_format=manifest.source,
+        preparation=preparation(manifest),
     )
 
 

@@ -63,23 +63,25 @@ class LabelAnalysis:
         return sum(row.count for row in self.sizes)
 
 
-def analyze_labels(config: TrainConfig, joint: MultiDataset, form: HeadForm) -> LabelAnalysis:
+def analyze_labels(
+    config: TrainConfig, multi_dataset: MultiDataset, form: HeadForm
+) -> LabelAnalysis:
     """Analyse the labels of the ``train`` split.
 
     Args:
         config: Configuration of the planned training.
-        joint: Data sets to train on.
+        multi_dataset: Data sets to train on.
         form: Properties of the model's head.
 
     Raises:
         ConfigError: The groups do not match the classes.
         InputError: A data set cannot be read, or contains an unknown label.
     """
-    names = unique_names(joint.names)
-    labels = read_labels(config, joint, form.strides)
+    names = unique_names(multi_dataset.names)
+    labels = read_labels(config, multi_dataset, form.strides)
     symbols, crowding, points = labels.symbols, labels.crowding, labels.points
     rows = size_rows(symbols, names)
-    dataset = joint.sources[0].dataset if len(joint.sources) == 1 else None
+    dataset = multi_dataset.sources[0].dataset if len(multi_dataset.sources) == 1 else None
     return LabelAnalysis(
         names=names,
         symbols=symbol_spread(crowding.stored),

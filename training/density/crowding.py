@@ -48,7 +48,7 @@ class Crowding:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Labels:
-    """Labels of a training's images."""
+    """Labels of the images of a training run."""
 
     symbols: Symbols
     """Symbols in pixels of the network input, without augmentation."""
@@ -59,24 +59,26 @@ class Labels:
     crowding: Crowding
 
 
-def read_labels(config: TrainConfig, joint: MultiDataset, strides: Sequence[int]) -> Labels:
+def read_labels(config: TrainConfig, multi_dataset: MultiDataset, strides: Sequence[int]) -> Labels:
     """Read the labels of the ``train`` split and measure how crowded its batches are.
 
     Args:
         config: Configuration of the training.
-        joint: Data sets of the training.
+        multi_dataset: Data sets of the training.
         strides: Pixels per cell of each level of the model, finest first.
 
     Raises:
         InputError: A data set cannot be read, or contains an unknown label.
     """
-    source_pages = pages_of(joint)
-    draws = simulate_draws(config, joint, source_pages)
+    source_pages = pages_of(multi_dataset)
+    draws = simulate_draws(config, multi_dataset, source_pages)
     pages = [
-        replace(page, labels=joint.sources[joint.source_of[file]].labels[page.labels])
-        for page, file in zip(source_pages, joint.image_files(SPLIT), strict=True)
+        replace(
+            page, labels=multi_dataset.sources[multi_dataset.source_of[file]].labels[page.labels]
+        )
+        for page, file in zip(source_pages, multi_dataset.image_files(SPLIT), strict=True)
     ]
-    symbols = symbols_of(pages, len(joint.names), config.imgsz)
+    symbols = symbols_of(pages, len(multi_dataset.names), config.imgsz)
     points = points_by_level(symbols, strides)
     boxes_xyxy = [page.boxes_xyxy for page in pages]
     crowding = Crowding(

@@ -16,7 +16,8 @@ from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.gpus import Gpu
 from training.memory.meta_model import trained_model
-from training.memory.step import StepPrecision, StepSpec, predict_step
+from training.memory.step import predict_step
+from training.memory.step_spec import StepPrecision, StepSpec
 from training.runtime.distributed import n_devices, n_started
 from training.runtime.multiples import check_multiple
 
@@ -43,15 +44,15 @@ def auto_batch(config: TrainConfig) -> Launch:
         "--nominal-batch", config.nominal_batch, devices, f"the number of devices, {devices}"
     )
     gpu = present_device(config.device)
-    joint = join(config.sources())
+    multi_dataset = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
-    strides = head_form(config, len(joint.names), heads).strides
-    crowding = read_labels(config, joint, strides).crowding
+    strides = head_form(config, len(multi_dataset.names), heads).strides
+    crowding = read_labels(config, multi_dataset, strides).crowding
     if not crowding.stored.any():
         raise InputError(no_symbols(len(crowding.stored)), path=config.data)
     requested = config.nominal_batch // devices
     step = partial(
-        step_spec, config, gpu, heads, len(joint.names), crowding, nominal_batch=requested
+        step_spec, config, gpu, heads, len(multi_dataset.names), crowding, nominal_batch=requested
     )
     nominal = requested or NOMINAL_BATCH
     launch = find_launch(step, gpu, max(len(crowding.stored) // devices, 1), nominal)

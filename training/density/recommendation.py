@@ -67,11 +67,11 @@ def recommend(
     """
     small = _small_classes(config, labels, wanted)
     larger = _larger_symbols(config, small, launch_at) if small.helped else None
-    converted = read_manifest(dataset.root) if dataset else None
+    manifest = read_manifest(dataset.root) if dataset else None
     convert_command = None
-    if larger and converted:
-        out = _unused_folder(Path(f"{converted.path.resolve().parent.name}-tile{larger.tile}"))
-        convert_command = reproduce_command(converted, out, larger.tile)
+    if larger and manifest:
+        out = _unused_folder(Path(f"{manifest.path.resolve().parent.name}-tile{larger.tile}"))
+        convert_command = reproduce_command(manifest, out, larger.tile)
     max_det = suggested_max_det(labels.symbols.max if labels.symbols else 0)
     workers = workers_for(labels.n_images)
     cache = labels.n_images * 3 * config.imgsz**2
@@ -91,7 +91,7 @@ def recommend(
         convert_command=convert_command,
         reasons=(
             _batch_reason(launch, gpu),
-            *_size_reasons(config.imgsz, small, larger, converted, convert_command),
+            *_size_reasons(config.imgsz, small, larger, manifest, convert_command),
             f"up to {max_det:,} detections per image (max_det; chosen automatically by omr train "
             "and omr eval)",
             f"{loading}all images at {config.imgsz} px would take {cache / GIB:.2f} GiB of main "
@@ -137,7 +137,7 @@ def _batch_reason(launch: Launch, gpu: Gpu) -> str:
     need = launch.memory.total_bytes
     return (
         f"batch {launch.batch}: {need / GIB:.1f} GiB of {gpu.usable_bytes / GIB:.1f} usable on "
-        f"{gpu.name}, {HEADROOM:.0%} of which stay free{accumulation}"
+        f"{gpu.name}, of which {HEADROOM:.0%} is kept free{accumulation}"
     )
 
 
@@ -145,19 +145,19 @@ def _size_reasons(
     imgsz: int,
     small: _SmallClasses,
     larger: LargerSymbols | None,
-    converted: Manifest | None,
+    manifest: Manifest | None,
     convert_command: str | None,
 ) -> list[str]:
     """List the classes that are too small, each with its remedy."""
     reasons = []
-    options = converted.options if converted else None
+    options = manifest.options if manifest else None
     staff_space = options.staff_space if options else None
     if larger:
         batch = " ".join(_batch_options(larger.batch, larger.accumulate))
         alternative = f"--imgsz {larger.imgsz} {batch}, or " if larger.batch else ""
         scale = f" --scale staff-space:{staff_space:.12g}" if staff_space else ""
         command = f"omr convert --tile {larger.tile}{scale}"
-        hint = f" (cut the pages with {command})" if converted and not convert_command else ""
+        hint = f" (cut the pages with {command})" if manifest and not convert_command else ""
         reasons.append(
             f"{WANTED_PX:g} px for {WANTED_SHARE:.0%} of {short_list(small.helped, MOST_NAMES)}: "
             f"{alternative}tiles of {larger.tile} px{hint}"

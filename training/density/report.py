@@ -41,14 +41,9 @@ from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
-from training.memory.step import (
-    KINDS,
-    KINDS_OF_CUDA,
-    StepMemory,
-    StepPrecision,
-    StepSpec,
-    memory_over_batch,
-)
+from training.memory.step import KINDS, KINDS_OF_CUDA, StepMemory, memory_over_batch
+from training.memory.step_spec import StepPrecision, StepSpec
+from training.runtime.multiples import check_multiple
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,15 +129,19 @@ def analyze(
         InputError: The data set or the weights are invalid.
     """
     gpu = gpu or present_device(config.device)
-    joint = join(config.sources())
+    multi_dataset = join(config.sources())
     heads = head_config.load(config.heads) if config.heads else None
     if heads:
-        heads.labels(joint.names)
-    names = unique_names(joint.names)
+        heads.labels(multi_dataset.names)
+    names = unique_names(multi_dataset.names)
     if unknown := sorted(set(wanted) - set(names)):
         raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
     form = head_form(config, len(names), heads)
-    labels = analyze_labels(config, joint, form)
+    stride = max(form.strides)
+    check_multiple(
+        "--imgsz", config.imgsz, stride, f"{stride}, the largest stride of {config.model}"
+    )
+    labels = analyze_labels(config, multi_dataset, form)
     config = replace(config, batch=max(1, min(config.batch, labels.n_images)))
     spec_at = partial(_spec_at, config, gpu, heads, labels)
     spec = spec_at(config.imgsz)(config.batch)
@@ -166,7 +165,7 @@ def analyze(
             gpu,
             labels,
             launch,
-            dataset=joint.sources[0].dataset if len(joint.sources) == 1 else None,
+            dataset=multi_dataset.sources[0].dataset if len(multi_dataset.sources) == 1 else None,
             wanted=wanted,
             launch_at=lambda imgsz: _launch(spec_at(imgsz), gpu, labels.n_images)[0],
         )

@@ -73,13 +73,16 @@ class SimulatedDraws:
 
 
 def simulate_draws(
-    config: TrainConfig, joint: MultiDataset, pages: Sequence[Page], n_draws: int | None = None
+    config: TrainConfig,
+    multi_dataset: MultiDataset,
+    pages: Sequence[Page],
+    n_draws: int | None = None,
 ) -> SimulatedDraws:
     """Draw images as a training does, with its seed, order and augmentation.
 
     Args:
         config: Configuration of the training.
-        joint: Data sets of the training.
+        multi_dataset: Data sets of the training.
         pages: All pages of the ``train`` split, as returned by :func:`pages_of`.
         n_draws: Number of images to draw; None for :func:`enough_draws`.
 
@@ -87,7 +90,7 @@ def simulate_draws(
         ValueError: ``n_draws`` is less than 1, the numbers of pages and images differ, or a label
             is not a class of its source.
     """
-    dataset = LabelDataset(config, joint, pages)
+    dataset = LabelDataset(config, multi_dataset, pages)
     if n_draws is None:
         n_draws = enough_draws(len(dataset))
     if n_draws < 1:
@@ -95,7 +98,7 @@ def simulate_draws(
     n_symbols, images = np.zeros(n_draws, np.int64), np.zeros(n_draws, np.int64)
     labels, boxes = [], []
     with _preserved_random_state():
-        for i, draw in enumerate(_draws(config, joint, dataset, n_draws)):
+        for i, draw in enumerate(_draws(config, multi_dataset, dataset, n_draws)):
             sample = dataset[draw]
             images[i], n_symbols[i] = draw.image, len(sample["cls"])
             labels.append(sample["cls"][:, 0].numpy())
@@ -121,13 +124,13 @@ def enough_draws(n_images: int) -> int:
     return min(max(n_images, FEWEST_DRAWS), MOST_DRAWS)
 
 
-def pages_of(joint: MultiDataset) -> list[Page]:
+def pages_of(multi_dataset: MultiDataset) -> list[Page]:
     """Read the ``train`` labels of all sources in order, each with the labels of its source.
 
     Raises:
         InputError: A label file is malformed, or a source has no image.
     """
-    return [page for source in joint.sources for page in source.dataset.pages("train")]
+    return [page for source in multi_dataset.sources for page in source.dataset.pages("train")]
 
 
 class LabelDataset(OmrDataset):
@@ -135,7 +138,7 @@ class LabelDataset(OmrDataset):
 
     Args:
         config: Configuration of the training.
-        joint: Data sets of the training.
+        multi_dataset: Data sets of the training.
         pages: All pages of the ``train`` split, as returned by :func:`pages_of`.
 
     Raises:
@@ -144,18 +147,20 @@ class LabelDataset(OmrDataset):
 
     counter: SymbolCounter
 
-    def __init__(self, config: TrainConfig, joint: MultiDataset, pages: Sequence[Page]) -> None:
+    def __init__(
+        self, config: TrainConfig, multi_dataset: MultiDataset, pages: Sequence[Page]
+    ) -> None:
         self.pages = pages
-        files = joint.image_files("train")
+        files = multi_dataset.image_files("train")
         if len(files) != len(pages):
             raise ValueError(f"{len(pages)} pages for {len(files)} images")
         image_labels = {}
         for file, page in zip(files, pages, strict=True):
-            page.check_labels(len(joint.sources[joint.source_of[file]].labels))
+            page.check_labels(len(multi_dataset.sources[multi_dataset.source_of[file]].labels))
             image_labels[file] = _image_labels(page)
         super().__init__(
-            counter=SymbolCounter(len(joint.names), 0),
-            multi_dataset=joint,
+            counter=SymbolCounter(len(multi_dataset.names), 0),
+            multi_dataset=multi_dataset,
             image_labels=image_labels,
             chosen=config.transforms(),
             seed=config.seed,
@@ -167,8 +172,8 @@ class LabelDataset(OmrDataset):
                 translate=config.translate, scale=config.scale, hsv_v=config.brightness
             ),
             data={
-                "names": dict(enumerate(joint.names)),
-                "nc": len(joint.names),
+                "names": dict(enumerate(multi_dataset.names)),
+                "nc": len(multi_dataset.names),
                 "channels": N_CHANNELS,
             },
             task="detect",
@@ -244,10 +249,10 @@ def _blank(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _draws(
-    config: TrainConfig, joint: MultiDataset, dataset: LabelDataset, n_draws: int
+    config: TrainConfig, multi_dataset: MultiDataset, dataset: LabelDataset, n_draws: int
 ) -> Iterator[Draw]:
     """Yield the draws of the training's sampler, epoch by epoch."""
-    epochs = EpochSampler(joint.sampler(dataset.im_files, seed=config.seed))
+    epochs = EpochSampler(multi_dataset.sampler(dataset.im_files, seed=config.seed))
     return islice(chain.from_iterable(epochs for _ in repeat(None)), n_draws)
 
 

@@ -11,11 +11,22 @@ from ultralytics.utils import RANK
 
 from training.data.sampling import seed_epoch
 from training.engine.running_trainer import RunningTrainer
+from training.models.training_record import TrainingRecord
 
 
 def set_clock(trainer: RunningTrainer) -> None:
     """Add the time before an interruption to the training time."""
     trainer.train_time_start = time.time() - trainer.state.earlier.seconds
+
+
+def set_record(record: TrainingRecord, trainer: RunningTrainer) -> None:
+    """Set the record that the weights get.
+
+    Args:
+        record: Images of the training.
+        trainer: Trainer before its first epoch.
+    """
+    trainer.state.training = record
 
 
 def start_epoch(trainer: RunningTrainer) -> None:

@@ -1,13 +1,19 @@
 """Inputs of a training, opened once and passed to every check and to the trainer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
+from converters.files.hashes import short_hashes
 from training.data.label_files import ImageLabels, LabelCounts, SplitLabels, read_labels, total
 from training.data.multi_dataset import MultiDataset, join
 from training.engine.run_options import RunOptions
-from training.models.checkpoints import load_weights
+from training.models.checkpoints import Weights, open_weights
+from training.models.training_record import TrainingRecord
 
 SPLITS = "train", "val"
 
@@ -16,11 +22,16 @@ SPLITS = "train", "val"
 class TrainingInputs:
     """Everything that a training reads before its first step, apart from pixels."""
 
-    model: DetectionModel | None
-    """Model of the weights file; None to train from scratch."""
+    weights: Weights | None
+    """Content of the weights file; None to train from scratch."""
     data: MultiDataset
     labels: tuple[dict[str, SplitLabels], ...]
     """Labels of ``train`` and ``val`` of each data set, in the order of ``data.sources``."""
+
+    @property
+    def model(self) -> DetectionModel | None:
+        """Model of the weights file; None to train from scratch."""
+        return self.weights.model if self.weights else None
 
     @property
     def counts(self) -> dict[str, LabelCounts]:
@@ -41,6 +52,38 @@ class TrainingInputs:
             file: image for labels in self.labels for file, image in labels[split].images.items()
         }
 
+    def class_counts(self, split: str) -> NDArray[np.int64]:
+        """Count the symbols of each class in ``train`` or ``val``, shape ``(C,)``."""
+        counts = np.zeros(len(self.data.names), np.int64)
+        for source, labels in zip(self.data.sources, self.labels, strict=True):
+            for image in labels[split].images.values():
+                own = source.labels[image.rows[:, 0].astype(np.int64)]
+                counts += np.bincount(own, minlength=len(counts))
+        return counts
+
+    def image_hashes(self) -> dict[str, int]:
+        """Hash the contents of all images of ``train`` and ``val``, by absolute path.
+
+        Raises:
+            InputError: An image cannot be read.
+        """
+        files = [*(self.image_labels("train") | self.image_labels("val"))]
+        return dict(zip(files, short_hashes([*map(Path, files)]).tolist(), strict=True))
+
+    def record(self, hashes: Mapping[str, int]) -> TrainingRecord:
+        """Return the record of a training with these inputs.
+
+        Args:
+            hashes: Result of :meth:`image_hashes`.
+        """
+        own = np.array([hashes[file] for file in self.image_labels("train")], np.uint64)
+        earlier = self.weights.training if self.weights else None
+        return TrainingRecord(
+            images=np.union1d(own, earlier.images) if earlier else np.unique(own),
+            is_complete=earlier.is_complete if earlier else self.weights is None,
+            preparations=tuple(source.preparation for source in self.data.sources),
+        )
+
 
 def open_inputs(options: RunOptions) -> TrainingInputs:
     """Open the data sets, and read the weights and each label file once.
@@ -52,7 +95,7 @@ def open_inputs(options: RunOptions) -> TrainingInputs:
     data = join(options.datasets)
     file = options.weights_file
     return TrainingInputs(
-        model=load_weights(file, trust=options.trust) if file else None,
+        weights=open_weights(file, trust=options.trust) if file else None,
         data=data,
         labels=tuple(read_labels(source.dataset) for source in data.sources),
     )

@@ -31,8 +31,10 @@ from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, OmrDataset, build_loader
 from training.data.sampling import EpochSampler
 from training.engine.callbacks import EVENTS
+from training.engine.display import TrainingDisplay
 from training.engine.freezing import Freezing
 from training.engine.inputs import TrainingInputs, open_inputs
+from training.engine.progress import report_progress
 from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.engine.self_test import fp32_after_bf16, start_precision, tested_precision
 from training.engine.tensorboard import write_scalars
@@ -47,6 +49,7 @@ from training.runs.checkpoint_files import finish_run, save_epoch
 from training.runs.run_state import EarlierRun, RunState
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
+from training.runtime.library_loggers import quiet
 from training.runtime.nan_guard import NanGuard, on_host
 from training.runtime.precision import amp_argument
 
@@ -72,16 +75,19 @@ class OmrTrainer(DetectionTrainer):
     freezing: Freezing
     guard: NanGuard | None = None
     """Guard against non-finite losses; None to train without one."""
+    display: TrainingDisplay | None = None
+    """Display of the progress in this process; None if nothing is shown."""
 
     def __init__(
         self, *args: object, inputs: TrainingInputs | None = None, **options: object
     ) -> None:
         self._inputs = inputs
         threads = torch.get_num_threads()
-        super().__init__(*args, **options)
+        with quiet():
+            super().__init__(*args, **options)
         # On a CPU Ultralytics leaves one core unused: half of a two-core machine.
         torch.set_num_threads(threads)
-        # Older Ultralytics leaves this on in deterministic runs, and fills every new tensor.
+        # In deterministic runs PyTorch would fill every new tensor; older Ultralytics allows that.
         switches: Any = torch.utils.deterministic
         switches.fill_uninitialized_memory = False
         self.order = self.memory_format or memory_format_of(self.device, training=True)
@@ -96,13 +102,19 @@ class OmrTrainer(DetectionTrainer):
                 self.add_callback(event, function)
 
     def train(self) -> None:
-        """Train, with Ultralytics' progress bars on stderr: stdout is for a command's result."""
-        with contextlib.redirect_stdout(sys.stderr):
-            super().train()
+        """Train, with all other output on stderr: stdout is for a command's result."""
+        with contextlib.redirect_stdout(sys.stderr), quiet():
+            try:
+                super().train()
+            finally:
+                if self.display:
+                    self.display.stop()
         distributed.leave()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Keep the arguments of this call, which come from the run folder, not a checkpoint.
+        """Keep the arguments of this call: they were read from the run folder already.
+
+        Ultralytics would read them from a checkpoint.
 
         Args:
             overrides: Arguments that ``args`` contains already.
@@ -179,7 +191,7 @@ class OmrTrainer(DetectionTrainer):
         position = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
         order = self.multi_dataset.sampler(dataset.im_files, seed=self.args.seed, **position)
         sampler = EpochSampler(order, **position)
-        if self.resume:  # now: in older Ultralytics workers start loading as soon as they are built
+        if self.resume:  # before the loader is built: in older Ultralytics it loads at once
             epochs_done = resume_state.read(self.state.state_file, mapped=True)["epochs_done"]
             sampler.set_epoch(epochs_done)
         return build_loader(dataset, sampler, batch_size, self.args, self.device)
@@ -195,10 +207,10 @@ class OmrTrainer(DetectionTrainer):
         Args:
             cfg: Ultralytics' model file or its content.
             weights: Model to initialise from.
-            verbose: Whether Ultralytics prints a summary of the model.
+            verbose: Unused; a summary would describe the model before it gets its heads.
         """
         with activation_kept():
-            model = super().get_model(cfg, None, verbose)
+            model = super().get_model(cfg, None, verbose=False)
         names = [*self.data["names"].values()]
         heads = self.options.heads
         if weights is None:
@@ -214,15 +226,13 @@ class OmrTrainer(DetectionTrainer):
             return
         if self._inputs is None:
             raise ValueError("the inputs are opened by get_dataset")
-        source, file = self._inputs.model, self.options.weights_file
-        self._inputs = replace(self._inputs, model=None)
-        if source and str(file) == str(model):
+        source = self._inputs.model
+        self._inputs = replace(self._inputs, weights=None)
+        if source and str(self.options.weights_file) == str(model):
             model = copy.deepcopy(source.yaml)
-        self.model = self.get_model(model, source, distributed.is_first())
+        self.model = self.get_model(model, source)
         transferred = self.state.transferred
         if transferred and not self.resume and distributed.is_first():
-            for line in transferred.lines():
-                LOGGER.info(f"{file}: {line}")
             report = json.dumps(transferred.to_json(), indent=1)
             (self.save_dir / TRANSFER_FILE).write_text(report, "utf-8")
 
@@ -272,9 +282,9 @@ class OmrTrainer(DetectionTrainer):
         Args:
             metrics: Values by column name.
         """
-        measured = "train/", "lr/"
+        prefixes = "train/", "lr/"
         if not self.args.val:
-            metrics = {key: value for key, value in metrics.items() if key.startswith(measured)}
+            metrics = {key: value for key, value in metrics.items() if key.startswith(prefixes)}
         size = self.csv.stat().st_size if self.csv.exists() else None
         try:
             super().save_metrics(metrics)
@@ -293,8 +303,8 @@ class OmrTrainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         """Build the loaders, then initialise a new head from the symbol sizes, once."""
-        # Set again when Ultralytics halves a batch that does not fit into memory.
-        self.args.nbs = self.batch_size  # to Ultralytics every batch is a step
+        # Ultralytics calls this again after it halved a batch that does not fit into memory.
+        self.args.nbs = self.batch_size  # Ultralytics calls optimizer_step after every batch
         nominal_batch = self.options.nominal_batch
         self.state.batches_per_step = max(nominal_batch // self.batch_size, 1)
         super()._build_train_pipeline()
@@ -315,16 +325,20 @@ class OmrTrainer(DetectionTrainer):
         self.state.precision = start_precision(self)
         self.args.amp = amp_argument(self.state.precision, self.device)
         on_cpu = self.device.type == "cpu"
-        with distributed.cpu_wrapper() if on_cpu else contextlib.nullcontext():
+        with distributed.cpu_wrapper() if on_cpu else contextlib.nullcontext(), quiet():
             super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
             model.criterion = detection_criterion(model, self.options.loss)
-        # The averaged model's loss is never shifted, not even in an uninterrupted run.
+        # After every epoch Ultralytics shifts an E2ELoss from one branch to the other, but only in
+        # the trained model. So nothing is restored in the averaged one.
         vars(unwrap_model(self.model).criterion).update(self.state.earlier.criterion)
         self.state.precision = tested_precision(self)
         self.guard = NanGuard(self, self.state.earlier.guard)
         if self.options.tensorboard and distributed.is_first():
             write_scalars(self)
+        if self.options.make_display and self._inputs and distributed.is_first():
+            self.display = self.options.make_display()
+            report_progress(self, self.display, self._inputs.counts["train"])
 
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
         """Restore the state of an interrupted run if this call resumes one.
@@ -376,14 +390,15 @@ class OmrTrainer(DetectionTrainer):
     def optimizer_step(self) -> None:
         """Take a step once enough batches are gathered, or the epoch has no batches left.
 
-        Ultralytics accumulates gradients too, but over fewer batches in the warm-up; there, batches
-        left over from one epoch join the first step of the next, and those of the last are lost.
+        Ultralytics accumulates gradients too, but over fewer batches in the warm-up. Batches left
+        over at the end of an epoch join the first step of the next; after the last epoch they are
+        lost.
         """
         state = self.state
         state.batches_gathered += 1
         n_left = len(self.train_loader) - state.batches_done
         if state.batches_gathered < state.batches_per_step and n_left > 0:
-            self.tloss = on_host(self.tloss or {})  # the progress bar would wait for each of them
+            self.tloss = on_host(self.tloss or {})  # a display would wait for each of them
             return
         state.batches_gathered = 0
         self.freezing.warm_up(self.epoch + (state.batches_done - 1) / len(self.train_loader))

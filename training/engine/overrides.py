@@ -47,7 +47,7 @@ def overrides_of(config: TrainConfig, model: str, max_symbols: int) -> dict[str,
         "device": config.device or None,
         "workers": config.workers,
         "seed": config.seed,
-        "deterministic": is_deterministic(device, asked=config.deterministic),
+        "deterministic": is_deterministic(device, requested=config.deterministic),
         "val": config.validate,
         "patience": 0,  # no early stopping: the configuration sets the number of epochs
         "plots": False,

@@ -8,6 +8,7 @@ from settings.freezing import FreezeOptions
 from settings.training import Precision
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
+from training.engine.display import MakeDisplay
 from training.heads.head_config import HeadConfig
 from training.losses.detection import LossOptions
 from training.models.checkpoints import is_weights
@@ -27,6 +28,8 @@ class RunOptions:
 
     model: str
     """Ultralytics' model file, or a file with weights that also describes the model."""
+    name: str
+    """Model as the user named it when the run was started."""
     datasets: DatasetOptions
     """Data sets, and how they are combined."""
     weights: str
@@ -50,6 +53,8 @@ class RunOptions:
     """Frozen layers, and when they are unfrozen."""
     nominal_batch: int
     """Images per optimiser step over all devices; gradients of smaller batches are accumulated."""
+    make_display: MakeDisplay | None
+    """Builds the display of the progress; None to show nothing."""
 
     @property
     def weights_file(self) -> Path | None:

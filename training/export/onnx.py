@@ -12,7 +12,7 @@ import importlib.util
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ultralytics.engine.exporter import Exporter
@@ -23,13 +23,16 @@ from training.runtime import offline
 from training.runtime.library_loggers import quiet
 
 
-def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
+def export_onnx(
+    model: DetectionModel, file: Path, *, imgsz: int, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a model as ONNX, with the metadata that Ultralytics needs for prediction.
 
     Args:
         model: Detection model with one class group or several; not changed.
         file: File to write, in an existing folder; an existing file is replaced at the end.
         imgsz: Side of the square input in pixels, a multiple of the model's largest stride.
+        metadata: Further metadata.
 
     Raises:
         MissingExtraError: The package ``onnx`` is not installed.
@@ -53,7 +56,19 @@ def export_onnx(model: DetectionModel, file: Path, *, imgsz: int) -> None:
     model.task, model.args = "detect", {"data": ""}  # paths mean nothing on other machines
     with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder, _quiet():
         model.pt_path = str(Path(folder) / "model.pt")  # determines the name of the new file
-        Path(exporter(model)).replace(file)
+        written = Path(exporter(model))
+        if metadata:
+            _add_metadata(written, metadata)
+        written.replace(file)
+
+
+def _add_metadata(file: Path, metadata: Mapping[str, str]) -> None:
+    import onnx
+
+    content = onnx.load(file)
+    for key, value in metadata.items():
+        content.metadata_props.add(key=key, value=value)
+    onnx.save(content, file)
 
 
 @contextlib.contextmanager

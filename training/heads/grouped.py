@@ -165,13 +165,13 @@ class SeparateDetect(GroupedDetect):
         Returns:
             Boxes and scores, shape ``(B, 4 + C, A)``.
         """
-        of_groups = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
+        group_boxes = self._boxes_of_groups(x).flatten(2)  # (B, 4, G * A)
         scores = x["scores"].sigmoid()  # (B, C, A)
         n_images, _, n_points = scores.shape
         best = torch.stack([scores[:, list(group)].amax(dim=1) for group in self.labels], dim=1)
         chosen = best.flatten(1).topk(n_points, dim=1).indices  # (B, A) of G * A
         groups, points = chosen // n_points, chosen % n_points
-        boxes = of_groups.gather(2, chosen[:, None].expand(n_images, 4, n_points))
+        boxes = group_boxes.gather(2, chosen[:, None].expand(n_images, 4, n_points))
         scores = scores.gather(2, points[:, None].expand_as(scores))
         scores *= self.group_of[None, :, None] == groups[:, None]
         return torch.cat((boxes, scores), dim=1)

@@ -55,9 +55,11 @@ def class_sizes(labels: NDArray[np.int64], sizes: NDArray[np.float64]) -> tuple[
     """
     result = []
     for label in np.unique(labels):
-        of_class = sizes[labels == label]
-        width, height = map(float, np.median(of_class, axis=0))
-        result.append(ClassSize(label=int(label), count=len(of_class), width=width, height=height))
+        class_sides = sizes[labels == label]
+        width, height = map(float, np.median(class_sides, axis=0))
+        result.append(
+            ClassSize(label=int(label), count=len(class_sides), width=width, height=height)
+        )
     return tuple(result)
 
 
@@ -90,9 +92,9 @@ def head_priors(head: Detect, sizes: Sequence[ClassSize]) -> Tensor:
     strides, reach = head.stride.tolist(), reach_of(head)
     if not isinstance(head, SeparateDetect):
         return level_priors(sizes, strides, reach)
-    of_groups = ([size for size in sizes if size.label in labels] for labels in head.labels)
+    group_sizes = ([size for size in sizes if size.label in labels] for labels in head.labels)
     # A group without symbols gets the priors of all classes.
-    return torch.stack([level_priors(group or sizes, strides, reach) for group in of_groups])
+    return torch.stack([level_priors(group or sizes, strides, reach) for group in group_sizes])
 
 
 def level_priors(sizes: Sequence[ClassSize], strides: Sequence[float], reach: float) -> Tensor:

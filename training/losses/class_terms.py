@@ -36,7 +36,7 @@ class ClassTerm:
         where: tuple[Tensor, Tensor, Tensor],
         targets: Tensor,
         weights: Tensor,
-        counts: Tensor | None = None,
+        is_real: Tensor | None = None,
     ) -> Tensor:
         """Sum the loss of all logits.
 
@@ -45,13 +45,13 @@ class ClassTerm:
             where: Image, class and anchor point of each positive, shape ``(M,)`` each.
             targets: Target score of each positive, shape ``(M,)``.
             weights: Weight of each class in each image, shape ``(B, C)``.
-            counts: False for padding in the list of positives, shape ``(M,)``; None without
+            is_real: False for padding in the list of positives, shape ``(M,)``; None without
                 padding.
 
         Returns:
             Weighted sum, a scalar.
         """
-        total: Tensor = _Total.apply(logits, self, where, targets, weights, counts)
+        total: Tensor = _Total.apply(logits, self, where, targets, weights, is_real)
         return total
 
     def negative_loss(self, logits: Tensor) -> Tensor:
@@ -85,16 +85,16 @@ class _Total(torch.autograd.Function):
         where: tuple[Tensor, Tensor, Tensor],
         targets: Tensor,
         weights: Tensor,
-        counts: Tensor | None,
+        is_real: Tensor | None,
     ) -> Tensor:
         positives, positive_weights = logits[where].float(), weights[where[0], where[1]]  # (M,)
         losses, slopes = term.positive_loss(positives, targets, term)
-        if counts is not None:
-            positive_weights = torch.where(counts, positive_weights, 0.0)
+        if is_real is not None:
+            positive_weights = torch.where(is_real, positive_weights, 0.0)
         if ctx.needs_input_grad[0]:
-            if counts is not None:
+            if is_real is not None:
                 slopes = slopes - term.negative_slope(positives)
-            ctx.term, ctx.where, ctx.adds = term, where, counts is not None
+            ctx.term, ctx.where, ctx.adds = term, where, is_real is not None
             ctx.save_for_backward(logits, weights, slopes * positive_weights)
         difference = losses - term.negative_loss(positives)
         negatives = term.negative_loss(logits.float()).sum(dim=2)  # (B, C)

@@ -1,13 +1,13 @@
 """Loss of a detection head, computed from a flat list of positives.
 
-Computes the same loss as Ultralytics' ``v8DetectionLoss`` without its tables of all anchor points:
-boxes padded to the fullest image, target scores, and decoded boxes. It needs memory only for the
-candidate pairs and one table of logits.
+Computes the same loss as Ultralytics' ``v8DetectionLoss``, which has tables of target scores and
+decoded boxes at all anchor points, and pads the boxes of each image to the fullest one. This loss
+needs memory only for the candidate pairs and one table of logits.
 
 Main path: :func:`detection_criterion` creates a :class:`DetectionLoss` for a model, and
-:func:`make_assigner` its assigner (``tal``, ``simota`` or ``static``). Each step calls
-:meth:`DetectionLoss.loss`, which assigns anchor points to boxes and sums the losses of the
-positives.
+:func:`make_assigner` its assigner (``tal``, ``simota`` or ``static``). In each step Ultralytics'
+model calls its ``criterion``, which ``OmrTrainer`` has set to this loss. :meth:`DetectionLoss.loss`
+assigns anchor points to boxes and sums the losses of the positives.
 
 Shapes: B images, A anchor points, C classes, R bins of a distance, G ground-truth boxes of all
 images, M positives.
@@ -178,7 +178,7 @@ class DetectionLoss:
             outputs = self._outputs(preds, batch)
             targets = self._targets(outputs, batch)
             assignment = self.assigner.assign(outputs, outputs.anchors, targets)
-            total = total_a_rank(assignment.weights.sum(), least=1)
+            total = total_a_rank(assignment.weights.sum(), least=1)  # mean over the devices
             box, distance = self._box_losses(outputs, targets, assignment)
             parts = torch.stack(
                 (
@@ -221,7 +221,11 @@ class DetectionLoss:
         return anchors
 
     def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Any]) -> Targets:
-        """Convert labels to pixels; empty boxes at the origin count as padding."""
+        """Convert labels to pixels; empty boxes at the origin count as padding.
+
+        With groups of classes, image b and group g have the index b * n_groups + g, as in
+        :mod:`training.losses.head_outputs`.
+        """
         boxes = boxes_in_pixels(batch["bboxes"].to(self.device), outputs.anchors.size)
         labels = batch["cls"].to(self.device).long().flatten()
         images = batch["batch_idx"].to(self.device).long().flatten()
@@ -243,8 +247,8 @@ class DetectionLoss:
             weights = weights * batch["class_mask"].to(self.device)
         labels = targets.labels[assignment.gts]
         where = outputs.images_of(assignment.images), labels, assignment.anchors
-        counts = None if outputs.waits else assignment.weights > 0
-        return self.class_term.total(outputs.logits, where, assignment.scores, weights, counts)
+        is_real = None if outputs.waits else assignment.weights > 0
+        return self.class_term.total(outputs.logits, where, assignment.scores, weights, is_real)
 
     def _box_losses(
         self, outputs: HeadOutputs, targets: Targets, assignment: Assignment

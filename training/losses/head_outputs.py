@@ -7,8 +7,9 @@ A head with a box branch per group of classes predicts one box per group at ever
 assigner treats each group of each image as a separate image: group g of image b is image b * G + g.
 So an anchor point can be assigned to one symbol of each group.
 
-Shapes: B images, G groups (1 for a single head), A anchor points, C classes, R bins of a distance,
-P pairs of a box and an anchor point, N slots, each an anchor point of one of the B * G images.
+Shapes: B images, G groups of classes (1 for a single head), A anchor points, C classes, R bins of a
+distance, P pairs of a box and an anchor point, N slots, each an anchor point of one of the B * G
+images.
 """
 
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class HeadOutputs:
 
     @torch.no_grad()
     def scores(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-        """Return the probability of one class at each slot, float32, shape ``(P,)``."""
+        """Return the probability of each pair's class, float32, shape ``(P,)``."""
         return self.logits[self.images_of(images), labels, points].float().sigmoid_()
 
     @torch.no_grad()
@@ -78,7 +79,7 @@ class HeadOutputs:
 
     @torch.no_grad()
     def boxes_xyxy(self, images: Tensor, points: Tensor) -> Tensor:
-        """Return the predicted box at each slot in pixels, float32, shape ``(P, 4)``."""
+        """Return the predicted box of each pair in pixels, float32, shape ``(P, 4)``."""
 
         def decoded(slots: Tensor) -> Tensor:
             points = slots % len(self.anchors)
@@ -88,7 +89,7 @@ class HeadOutputs:
         return per_distinct_slot(decoded, images, points, self.shape, waits=self.waits)
 
     def images_of(self, images: Tensor) -> Tensor:
-        """Convert image times G plus group to the image, shape ``(P,)``."""
+        """Return the image b of each index b * G + g of an image and a group, shape ``(P,)``."""
         return images // self.n_groups if self.n_groups > 1 else images
 
     def sides_at(self, images: Tensor, points: Tensor) -> Tensor:
@@ -96,8 +97,8 @@ class HeadOutputs:
         if isinstance(self.sides, BoxMaps):
             rows = self.sides.at(images, points)
         else:
-            of_groups = self.sides.unflatten(1, (self.n_groups, -1)).flatten(0, 1)
-            rows = of_groups.transpose(1, 2)[images, points]  # from (B * G, A, 4 * R)
+            group_sides = self.sides.unflatten(1, (self.n_groups, -1)).flatten(0, 1)
+            rows = group_sides.transpose(1, 2)[images, points]  # from (B * G, A, 4 * R)
         sides: Tensor = rows.float().view(len(images), 4, len(self.bins))
         return sides
 

@@ -16,7 +16,8 @@ from class_maps import ConfigError
 from settings.training import STRIDE
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.host import host_memory
-from training.memory.step import StepMemory, StepSpec, memory_over_batch, predict_step
+from training.memory.step import StepMemory, memory_over_batch, predict_step
+from training.memory.step_spec import StepSpec
 from training.runtime.devices import devices_of
 
 HEADROOM = 0.1

@@ -21,8 +21,9 @@ from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
 from training.losses.detection import PairCounter, detection_criterion
+from training.memory.fake_step import optimizer_of
 from training.memory.meta_model import trained_model
-from training.memory.step import HALF_DTYPES, StepSpec, optimizer_of
+from training.memory.step_spec import HALF_DTYPES, StepSpec
 from training.runtime.devices import memory_format_of
 from training.runtime.nan_guard import NanGuard
 from training.runtime.precision import resolved

@@ -13,14 +13,19 @@ description as JSON in its metadata::
     end2end: false
     max_det: 300
     args: {task: detect, imgsz: 640}
+    training: {is_complete: true, preparations: [...]}        # see training_record
+    image_hashes: [...]                                       # a tensor
     state_dict: {...}                                         # in single precision; .pt only
 
 Pickled checkpoints of Ultralytics are read too, see :mod:`training.models.safe_pickle`.
 """
 
+import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,44 +35,82 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from class_maps import InputError
+from class_maps import InputError, short_list
 from converters.files.atomic_files import atomic_file
 from training.heads import head_config
+from training.models.archives import check_archive, check_header, damaged
 from training.models.description import ModelDescription, describe, rebuild
 from training.models.safe_pickle import (
     UNREADABLE,
-    is_damaged,
     is_pickle,
     no_model,
     read_plain,
     rebuilt,
     run_pickle,
+    training_of,
 )
+from training.models.training_record import IMAGES, TrainingRecord, from_dict
 
 FORMAT = "omr-detector"
 VERSION = 1
+DEFAULT_IMGSZ = 640
+"""Side of the network input in pixels for weights that do not record theirs."""
+CHECKSUM = "sha256"
+"""Key of the checksum in the description of a safetensors file; torch's archives have their own."""
 SUFFIXES = (".pt", ".safetensors")
 """Suffixes of weights files."""
 
 
-def save_weights(model: DetectionModel, file: Path, *, train_args: Mapping[str, Any]) -> None:
-    """Write a model as ``.pt`` and as ``.safetensors``, each of them atomically.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Weights:
+    """Content of a weights file."""
+
+    model: DetectionModel
+    """Model on the CPU in single precision, for prediction, with ``names`` and ``args``."""
+    training: TrainingRecord | None
+    """Record of the training; None if the file has none, such as that of another program."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names; the index is the label."""
+        return tuple(self.model.names[label] for label in range(len(self.model.names)))
+
+    @property
+    def imgsz(self) -> int | None:
+        """Side of the network input in training, in pixels; None if it is unknown."""
+        imgsz = dict(self.model.args).get("imgsz")
+        return imgsz if isinstance(imgsz, int) else None
+
+
+def save_weights(
+    model: DetectionModel,
+    file: Path,
+    *,
+    train_args: Mapping[str, Any],
+    training: TrainingRecord | None = None,
+) -> None:
+    """Write a model as ``.pt`` and as ``.safetensors``, each replaced atomically.
 
     Args:
         model: Model with a single head or with several class groups; not changed.
         file: ``.pt`` file; the other one has the same path apart from its suffix.
         train_args: Ultralytics' arguments; those needed for prediction are saved.
+        training: Record of the training.
 
     Raises:
         OSError: A file cannot be written; an existing file is kept.
     """
     content = _to_dict(describe(model, train_args))
+    record = training.to_dict() if training else {}
     state = {name: _stored(tensor) for name, tensor in model.state_dict().items()}
     buffer = io.BytesIO()  # torch and safetensors raise different errors if the disk is full
-    torch.save(content | {"state_dict": state}, buffer)
+    torch.save(content | record | {"state_dict": state}, buffer)
     with atomic_file(file) as part:
         part.write_bytes(buffer.getvalue())
-    sidecar = safetensors.torch.save(state, {FORMAT: json.dumps(content)})
+    tensors = state | {name: record.pop(name) for name in (IMAGES,) if record}
+    content |= record
+    content[CHECKSUM] = _checksum(content, tensors)
+    sidecar = safetensors.torch.save(tensors, {FORMAT: json.dumps(content)})
     with atomic_file(file.with_suffix(".safetensors")) as part:
         part.write_bytes(sidecar)
 
@@ -78,47 +121,129 @@ def is_weights(name: str) -> bool:
 
 
 def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
-    """Read a model from a weights file of omr or a checkpoint of Ultralytics.
+    """Read only the model of a weights file, as :func:`open_weights`.
 
     Args:
         file: ``.pt`` or ``.safetensors`` file.
         trust: Whether a pickle that cannot be read otherwise may execute its code.
 
-    Returns:
-        Model on the CPU in single precision, for prediction, with ``names`` and ``args``.
+    Raises:
+        InputError: The file does not contain a usable detection model.
+    """
+    return open_weights(file, trust=trust).model
+
+
+def open_weights(file: Path, *, trust: bool = False) -> Weights:
+    """Read a model and the record of its training.
+
+    Args:
+        file: ``.pt`` or ``.safetensors`` file.
+        trust: Whether a pickle that cannot be read otherwise may execute its code.
 
     Raises:
-        InputError: The file is missing, damaged, or contains no detection model; or reading it
-            would execute code and ``trust`` is not set.
+        InputError: The file is missing, damaged, or contains no detection model or a value that is
+            not finite; or reading it would execute code and ``trust`` is not set.
     """
     if not file.is_file():
         raise InputError("no such weights; give a run's weights/best.pt", path=file)
     if file.suffix == ".safetensors":
-        description, state = _read_safetensors(file)
-        return _rebuild(description, state, file)
-    if file.suffix != ".pt" or not is_pickle(file):
+        weights = _read_safetensors(file)
+    elif file.suffix == ".pt":
+        weights = _read_pickle(file, trust=trust)
+    else:
         raise no_model(file)
-    content = _read_pickle(file, trust=trust)
-    if isinstance(content, DetectionModel):
-        return content
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise no_model(file)
-    return _rebuild(content, content.get("state_dict"), file)
+    _check_finite(weights.model, file)
+    return weights
 
 
-def _read_pickle(file: Path, *, trust: bool) -> object:
-    """Read a ``.pt`` file: the model of a foreign checkpoint, or the content of a file of omr."""
+def recorded_imgsz(file: Path) -> int | None:
+    """Read the side of the network input in training without building the model.
+
+    No code of a pickle is executed.
+
+    Args:
+        file: Weights file, which :func:`open_weights` checks later.
+
+    Returns:
+        Pixels; None if the file does not record them or cannot be read.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            check_header(file)
+            with safetensors.safe_open(file, framework="pt") as stored:
+                content = json.loads((stored.metadata() or {})[FORMAT])
+        else:
+            check_archive(file)
+            content, _ = read_plain(file)
+        imgsz = content.get("args", content.get("train_args"))["imgsz"]
+    except (*UNREADABLE, InputError, OSError, safetensors.SafetensorError):
+        return None
+    return imgsz if isinstance(imgsz, int) else None
+
+
+def _read_pickle(file: Path, *, trust: bool) -> Weights:
+    """Read a ``.pt`` file, a file of omr or a foreign checkpoint."""
+    if not zipfile.is_zipfile(file):
+        if not is_pickle(file):
+            raise no_model(file)
+        return _trusted(file, trust=trust)  # its size and checksums are unknown
+    check_archive(file)
     try:
         content, foreign = read_plain(file)
-        return rebuilt(content) if foreign else content
+        if foreign:
+            return Weights(model=rebuilt(content), training=training_of(content))
     except NotImplementedError as error:
         raise no_model(file) from error
     except (*UNREADABLE, InputError) as error:
-        if is_damaged(file):
-            raise _damaged(file, "wrong checksums") from error
-        if trust:
-            return run_pickle(file)
-        raise _refused(file) from error
+        return _trusted(file, trust=trust, error=error)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise no_model(file)
+    return _from_content(content, content.get("state_dict"), file)
+
+
+def _trusted(file: Path, *, trust: bool, error: Exception | None = None) -> Weights:
+    """Read a pickle by executing its code, if that is allowed."""
+    if not trust:
+        reason = "a pickle that can execute code when it is loaded; give --trust if you trust its"
+        raise InputError(f"{reason} source", path=file) from error
+    return Weights(model=run_pickle(file), training=None)
+
+
+def _read_safetensors(file: Path) -> Weights:
+    check_header(file)
+    try:
+        with safetensors.safe_open(file, framework="pt") as stored:
+            content = json.loads((stored.metadata() or {})[FORMAT])
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except KeyError:
+        raise no_model(file) from None
+    except (safetensors.SafetensorError, RecursionError, ValueError) as error:
+        raise damaged(file, str(error)) from error
+    if not isinstance(content, dict):
+        raise no_model(file)
+    checksum = content.pop(CHECKSUM, None)
+    if checksum not in (None, _checksum(content, tensors)):
+        raise damaged(file, "wrong checksum")
+    record = {name: tensors.pop(name) for name in (IMAGES,) if name in tensors}
+    return _from_content(content | record, tensors, file)
+
+
+def _checksum(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Hash everything that a safetensors file contains."""
+    digest = hashlib.sha256(json.dumps(content).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_finite(model: DetectionModel, file: Path) -> None:
+    """Check that a model contains only finite values; otherwise it would detect nothing."""
+    tensors = model.state_dict().items()
+    if others := [n for n, t in tensors if t.is_floating_point() and not t.isfinite().all()]:
+        raise InputError(
+            f"NaN or Inf in {short_list(others, 1)}; use the weights of another epoch", path=file
+        )
 
 
 def _stored(tensor: Tensor) -> Tensor:
@@ -142,10 +267,8 @@ def _to_dict(description: ModelDescription) -> dict[str, Any]:
     }
 
 
-def _rebuild(content: object, state: object, file: Path) -> DetectionModel:
-    """Build the model in a weights file of omr."""
-    if not isinstance(content, dict):
-        raise no_model(file)
+def _from_content(content: Mapping[str, Any], state: object, file: Path) -> Weights:
+    """Build the model of a weights file of omr."""
     if content.get("version") != VERSION:
         raise InputError(
             f"version {content.get('version')} of the format is not supported, expected {VERSION}; "
@@ -165,29 +288,6 @@ def _rebuild(content: object, state: object, file: Path) -> DetectionModel:
         )
         if not isinstance(state, dict):
             raise TypeError("no tensors")
-        return rebuild(description, state)
+        return Weights(model=rebuild(description, state), training=from_dict(content))
     except UNREADABLE as error:
-        raise _damaged(file, " ".join(str(error).split())[:200]) from error
-
-
-def _read_safetensors(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the description and the tensors."""
-    try:
-        with safetensors.safe_open(file, framework="pt") as stored:
-            content = json.loads((stored.metadata() or {})[FORMAT])
-            return content, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except KeyError:
-        raise no_model(file) from None
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise _damaged(file, str(error)) from error
-
-
-def _damaged(file: Path, reason: str) -> InputError:
-    return InputError(f"damaged: {reason}; use another copy of the file", path=file)
-
-
-def _refused(file: Path) -> InputError:
-    return InputError(
-        "a pickle that can execute code when it is loaded; give --trust if you trust its source",
-        path=file,
-    )
+        raise damaged(file, " ".join(str(error).split())[:200]) from error

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from ultralytics.nn import modules as layers
+from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.modules.head import Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel
@@ -26,6 +27,7 @@ from class_maps import ConfigError
 from training.heads.distance_bins import bin_values, set_bins
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
 from training.heads.head_config import HeadConfig
+from training.models.meta_tensors import MetaTensors, SizeLimit
 
 HEADS = Detect, v10Detect
 """Ultralytics' heads that predict only boxes and classes."""
@@ -34,6 +36,11 @@ FETCHING = {"TorchVision"}
 ACTIVATION = re.compile(r"(torch\.)?nn\.(?P<name>\w+)\(([\w\s.,=-]*)\)")
 KEPT_ARGS = ("task", "imgsz", "single_cls")
 """Training arguments that Ultralytics reads again for prediction."""
+
+CALLS_PER_TENSOR, FREE_CALLS = 50, 10_000
+"""Calls of torch's functions that building a model may take; known models take 7 per tensor."""
+FREE_VALUES = 2**24
+"""Values that any tensor may have; those of a network input for measuring strides are 200,000."""
 
 UNBUILDABLE = (
     ArithmeticError,
@@ -111,18 +118,14 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
         ValueError: A layer is unknown, or the tensors do not match the description.
     """
     _check_layers(description.yaml)
-    yaml, names = copy.deepcopy(description.yaml), description.names
-    # A training that loads weights must draw the same random numbers as one that does not.
-    with torch.random.fork_rng(devices=[]), activation_kept():
-        try:
-            model = DetectionModel(yaml, ch=yaml.get("channels", 3), nc=len(names), verbose=False)
-            _fit_head(model, description.heads, state)
-            if description.heads:
-                labels = description.heads.labels(names)
-                model.model[-1] = divided(model.model[-1], labels, description.heads)
-            model.load_state_dict(dict(state))
-        except UNBUILDABLE as error:
-            raise ValueError(" ".join(str(error).split())) from error
+    _check_tensors(state)
+    try:
+        # A training that loads weights must draw the same numbers as one that does not.
+        with torch.random.fork_rng(devices=[]), activation_kept():
+            model = _built(description, state)
+        _load(model, state)
+    except UNBUILDABLE as error:
+        raise ValueError(" ".join(str(error).split())) from error
     bins = bin_values(model.model[-1])
     if not (bins.isfinite().all() and (bins.diff() > 0).all()):
         raise ValueError("distance bins that do not increase")
@@ -130,12 +133,47 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
         raise ValueError(
             f"expected strides {list(description.stride)}, got {model.stride.tolist()}"
         )
-    model.names = dict(enumerate(names))
+    model.names = dict(enumerate(description.names))
     if model.end2end != description.end2end:
         model.end2end = description.end2end
     model.model[-1].max_det = description.max_det
     model.task, model.args = "detect", dict(description.args)
     return model.float().eval()
+
+
+def _built(description: ModelDescription, state: Mapping[str, Tensor]) -> DetectionModel:
+    """Build a model without values, up to the size of its tensors."""
+    yaml, names = copy.deepcopy(description.yaml), description.names
+    _check_repeats(yaml, len(state))
+    storages = [tensor.untyped_storage() for tensor in state.values()]
+    n_bytes = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    limit = SizeLimit(
+        calls=CALLS_PER_TENSOR * len(state) + FREE_CALLS,
+        values=n_bytes + FREE_VALUES,
+        most=max(FREE_VALUES, *(tensor.numel() for tensor in state.values())),
+    )
+    with MetaTensors({torch.tensor}, limit):
+        model = DetectionModel(yaml, ch=yaml.get("channels", 3), nc=len(names), verbose=False)
+    head, prefix = model.model[-1], f"model.{len(model.model) - 1}"
+    head.anchors, head.strides = torch.empty(0), torch.empty(0)
+    _fit_bins(head, state.get(f"{prefix}.dfl.conv.weight"))
+    with MetaTensors({torch.tensor, torch.ones}, limit):
+        _fit_towers(head, description.heads, state, prefix)
+        if description.heads:
+            labels = description.heads.labels(names)
+            model.model[-1] = divided(head, labels, description.heads)
+    return model
+
+
+def _load(model: DetectionModel, state: Mapping[str, Tensor]) -> None:
+    """Give a model without values copies of the tensors."""
+    expected = model.state_dict()
+    copies = {
+        name: tensor.detach().to(expected[name].dtype, copy=True).contiguous()
+        for name, tensor in state.items()
+        if name in expected and tensor.shape == expected[name].shape
+    }
+    model.load_state_dict({**state, **copies}, assign=True)
 
 
 @contextlib.contextmanager
@@ -151,16 +189,42 @@ def activation_kept() -> Iterator[None]:
         Conv.default_act = before
 
 
-def _fit_head(model: DetectionModel, heads: HeadConfig | None, state: Mapping[str, Tensor]) -> None:
-    """Give a new single head the bins and the width of class branches of the tensors."""
-    head, prefix = model.model[-1], f"model.{len(model.model) - 1}"
-    values = state.get(f"{prefix}.dfl.conv.weight")
+def _fit_bins(head: Detect, values: Tensor | None) -> None:
+    """Give a new single head the distance bins of the tensors."""
+    if head.reg_max > 1:
+        head.dfl = DFL(head.reg_max)  # with values, because the next line reads them
     if values is not None and not torch.equal(values.flatten().float(), bin_values(head)):
         set_bins(head, values.flatten().float())
+
+
+def _fit_towers(
+    head: Detect, heads: HeadConfig | None, state: Mapping[str, Tensor], prefix: str
+) -> None:
+    """Give a new single head the width of the tensors' class branches."""
     last = len(head.cv3[0]) - 1
     tower = ".towers.0" if heads else ""
     if heads is None or clones_towers(head.cv3[0], heads):
         widen_towers(head, state[f"{prefix}.cv3.0{tower}.{last}.weight"].shape[1])
+
+
+def _check_tensors(state: Mapping[str, Tensor]) -> None:
+    """Check that every tensor has its values in main memory, each stored once."""
+    for name, tensor in state.items():
+        is_plain = tensor.layout is torch.strided and tensor.device.type == "cpu"
+        if not is_plain or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{name} has fewer values than its shape")
+
+
+def _check_repeats(yaml: Mapping[str, Any], n_tensors: int) -> None:
+    """Check that a model file does not repeat layers more often than there are tensors.
+
+    Layers without tensors, such as activations, do not count towards the limit of a model's size.
+    """
+    scales = yaml.get("scales") or {}
+    depth = max([yaml.get("depth_multiple", 1), *(scale[0] for scale in scales.values())])
+    rows = [*yaml["backbone"], *yaml["head"]]
+    if len(rows) > n_tensors or depth * sum(row[1] for row in rows) > n_tensors:
+        raise ValueError("describes more layers than there are tensors")
 
 
 def _check_layers(yaml: Mapping[str, Any]) -> None:

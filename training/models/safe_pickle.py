@@ -11,9 +11,7 @@ import copy
 import io
 import pickle
 import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +26,12 @@ from converters.files.atomic_files import atomic_file
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
+from training.models.training_record import TrainingRecord, from_dict
 
 KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
 """Accepted heads; classes derived from them output more than boxes and scores."""
+OWN_KEY = "omr"
+"""Key of the record of the training in a checkpoint."""
 UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
 """Errors raised by torch or by missing content if a file is not a checkpoint."""
 
@@ -106,7 +107,7 @@ def rebuilt(content: dict[str, Any]) -> DetectionModel:
     return model
 
 
-def write_pickle(model: DetectionModel, file: Path) -> None:
+def write_pickle(model: DetectionModel, file: Path, training: TrainingRecord | None = None) -> None:
     """Write an ordinary Ultralytics checkpoint, which ``YOLO(FILE)`` reads.
 
     It is a pickle: loading it requires Ultralytics and, for several class groups, omr as well.
@@ -114,6 +115,7 @@ def write_pickle(model: DetectionModel, file: Path) -> None:
     Args:
         model: Model returned by :func:`training.models.checkpoints.load_weights`; not changed.
         file: File to write, in an existing folder.
+        training: Record of the training; Ultralytics ignores it.
 
     Raises:
         OSError: The file cannot be written; an existing file is kept.
@@ -122,6 +124,8 @@ def write_pickle(model: DetectionModel, file: Path) -> None:
     if isinstance(model.model[-1], GroupedDetect):  # read by rebuilt()
         model.yaml["heads"] = head_config.to_dict(model.model[-1].config)
     content = {"model": model, "train_args": model.args, "epoch": -1, "version": __version__}
+    if training:
+        content[OWN_KEY] = training.to_dict()
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with atomic_file(file) as part:
@@ -129,18 +133,19 @@ def write_pickle(model: DetectionModel, file: Path) -> None:
 
 
 def is_pickle(file: Path) -> bool:
-    """Return whether a file may be a pickle, bare or in an archive of torch."""
+    """Return whether a file may be a bare pickle."""
     with file.open("rb") as stream:
-        return zipfile.is_zipfile(file) or stream.read(1) == pickle.PROTO
+        return stream.read(1) == pickle.PROTO
 
 
-def is_damaged(file: Path) -> bool:
-    """Return whether an archive of torch has wrong checksums."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.testzip() is not None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, zlib.error):
-        return zipfile.is_zipfile(file)  # a bare pickle has no checksums
+def training_of(content: Mapping[str, Any]) -> TrainingRecord | None:
+    """Return the record of the training that :func:`write_pickle` added to a checkpoint, if any.
+
+    Raises:
+        ValueError: The record is malformed.
+    """
+    own = content.get(OWN_KEY)
+    return from_dict(own) if isinstance(own, dict) else None
 
 
 def run_pickle(file: Path) -> DetectionModel:

@@ -48,7 +48,7 @@ class TransferReport:
     """Values cloned into each of several class groups."""
     new: dict[str, int]
     """Values that start as in a new model."""
-    left_out: dict[str, int]
+    skipped: dict[str, int]
     """Values of the weights that the model cannot use."""
     classes: tuple[str, ...] = ()
     """Classes whose rows were copied."""
@@ -62,8 +62,12 @@ class TransferReport:
 
     def lines(self) -> list[str]:
         """Summarise the report in a few lines."""
-        parts = {"copied": self.copied, "cloned": self.cloned, "new": self.new}
-        parts["skipped"] = self.left_out
+        parts = {
+            "copied": self.copied,
+            "cloned": self.cloned,
+            "new": self.new,
+            "skipped": self.skipped,
+        }
         shown = [
             f"{part}: {sum(counts.values()):,} values in {len(counts)} tensors"
             for part, counts in parts.items()
@@ -263,13 +267,13 @@ def _report(
             (cloned if is_cloned else copied)[name] = n_copied
         if n_copied < tensor.numel():
             new[name] = tensor.numel() - n_copied
-    n_left = {n: t.numel() - n_used.get(n, 0) for n, t in source.state_dict().items()}
+    n_skipped = {n: t.numel() - n_used.get(n, 0) for n, t in source.state_dict().items()}
     known = set(source.names.values()) if classes else set()
     return TransferReport(
         copied=copied,
         cloned=cloned,
         new=new,
-        left_out={name: n for name, n in n_left.items() if n},
+        skipped={name: n for name, n in n_skipped.items() if n},
         classes=tuple(name for name in names if name in known),
         new_classes=tuple(name for name in names if name not in known),
         boxes=boxes,

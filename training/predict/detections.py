@@ -111,11 +111,11 @@ def suppress_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor) -> Ten
         Indices of the boxes that stay, highest score first, then lowest index.
     """
     by_label = labels.sort(stable=True).indices
-    n_of_labels = labels.long().bincount().tolist()
+    label_counts = labels.long().bincount().tolist()
     kept = [
-        of_label[nms(boxes_xyxy[of_label], scores[of_label], NMS_IOU_THRESH)]
-        for of_label in by_label.split(n_of_labels)
-        if len(of_label)
+        label_rows[nms(boxes_xyxy[label_rows], scores[label_rows], NMS_IOU_THRESH)]
+        for label_rows in by_label.split(label_counts)
+        if len(label_rows)
     ]
     indices = torch.cat([*kept, by_label[:0]]).sort().values
     return indices[scores[indices].sort(descending=True, stable=True).indices]

@@ -25,22 +25,8 @@ from training.predict.image_batches import (
 from training.runtime.devices import check_device, exact_fp32, memory_format_of
 
 
-def class_names(weights: Path, *, trust: bool = False) -> tuple[str, ...]:
-    """Read the class names of a model; the index is the label.
-
-    Args:
-        weights: A run's ``weights/best.pt``.
-        trust: Whether loading the weights may execute their code.
-
-    Raises:
-        InputError: The file is missing, or does not contain a detection model.
-    """
-    model = load_weights(weights, trust=trust)
-    return tuple(model.names[label] for label in range(len(model.names)))
-
-
 def predict(
-    weights: Path,
+    weights: Path | DetectionModel,
     images: Iterable[tuple[Path, PurePosixPath]],
     *,
     imgsz: int,
@@ -56,7 +42,7 @@ def predict(
     At most two batches are held at a time: the one on the device, and the one being read.
 
     Args:
-        weights: A run's ``weights/best.pt``.
+        weights: A run's ``weights/best.pt``, or the model from it, which is moved to the device.
         images: Image files, each with the name of its page.
         imgsz: Longer side to which an image is resized, in pixels.
         batch: Images per batch.
@@ -74,16 +60,10 @@ def predict(
         ConfigError: The device does not exist, or a number is not above 0.
         InputError: The weights or an image cannot be read.
     """
-    wrong = [
-        f"{name} ({number})"
-        for name, number in {"imgsz": imgsz, "batch": batch, "max_det": max_det}.items()
-        if number <= 0
-    ]
-    if wrong:
-        raise ConfigError(f"must be above 0: {', '.join(wrong)}")
+    _check_above_zero(imgsz=imgsz, batch=batch, max_det=max_det)
     target = torch.device(check_device(device))
     order = memory_format or memory_format_of(target, training=False)
-    model = load_weights(weights, trust=trust)
+    model = load_weights(weights, trust=trust) if isinstance(weights, Path) else weights
     # A head with two branches then predicts with the one that needs non-maximum suppression.
     model.end2end = False
     model.to(target, memory_format=order)
@@ -99,6 +79,11 @@ def predict(
         )
         for image, detected in zip(resized, batch_detections, strict=True):
             yield _page(image, detected)
+
+
+def _check_above_zero(**numbers: int) -> None:
+    if invalid := [f"{name} ({number})" for name, number in numbers.items() if number <= 0]:
+        raise ConfigError(f"must be above 0: {', '.join(invalid)}")
 
 
 @torch.inference_mode()

@@ -29,7 +29,7 @@ def save_epoch(trainer: UltralyticsTrainer, state: RunState, *, guard: dict[str,
         ConfigError: The weights cannot be written, for example because the disk is full.
     """
     try:
-        _write_weights(trainer)
+        _write_weights(trainer, state)
         _write_report(trainer, state)
     except OSError as error:
         advice = "resume with --resume" if state.state_file.exists() else "start again"
@@ -49,12 +49,12 @@ def finish_run(weights: Path) -> None:
     (weights / resume_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
 
 
-def _write_weights(trainer: UltralyticsTrainer) -> None:
+def _write_weights(trainer: UltralyticsTrainer, state: RunState) -> None:
     """Write ``last.pt``, and ``best.pt`` if this epoch is the best."""
     model = unwrap_model(trainer.ema.ema)
-    save_weights(model, trainer.last, train_args=vars(trainer.args))
-    if trainer.best_fitness == trainer.fitness:
-        save_weights(model, trainer.best, train_args=vars(trainer.args))
+    is_best = trainer.best_fitness == trainer.fitness
+    for file in (trainer.last, trainer.best) if is_best else (trainer.last,):
+        save_weights(model, file, train_args=vars(trainer.args), training=state.training)
 
 
 def _write_report(trainer: UltralyticsTrainer, state: RunState) -> None:

@@ -8,7 +8,7 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ultralytics.utils.torch_utils import get_cpu_info, unwrap_model
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
 from converters.files.atomic_folder import MANIFEST
-from converters.files.hashes import sha256
+from converters.files.hashes import SHORT_BYTES, sha256
 from converters.versions import TOOLKIT, installed_versions
 from training.data.label_files import SplitLabels
 from training.data.multi_dataset import MultiDataset
@@ -31,10 +31,17 @@ from training.runtime.distributed import is_first
 from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 RECORD_FILE = "run.json"
+IMAGES_FILE = "train_images.txt"
+"""List of the training images in the run folder: short hash and path of each."""
 HEADS_FILE = "heads.yaml"
 """Head config in the run folder, for models with several heads."""
 
-PARTS = {"classes": "classes", "train": "images or labels of train", "val": "those of val"}
+PARTS = {
+    "classes": "classes",
+    "train": "images or labels of train",
+    "val": "those of val",
+    "images": "contents of the images",
+}
 """Parts of a data set that must not change until a run is resumed, and their descriptions."""
 
 
@@ -51,6 +58,8 @@ class DataHashes:
     """Hash of the names and sizes of the images and the contents of their label files."""
     val: str
     """Hash like that of ``train``."""
+    images: str | None
+    """Hash of the contents of the images of both splits; None in processes other than the first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,13 +71,16 @@ class Provenance:
 
 
 def record_of(
-    multi_dataset: MultiDataset, labels: Sequence[Mapping[str, SplitLabels]]
+    multi_dataset: MultiDataset,
+    labels: Sequence[Mapping[str, SplitLabels]],
+    image_hashes: Mapping[str, int],
 ) -> Provenance:
     """Record the hashes of the data sets and the command line of this process.
 
     Args:
         multi_dataset: Data sets of the run.
         labels: Labels of ``train`` and ``val`` of each data set.
+        image_hashes: Short hash of each image; empty in processes other than the first.
     """
     unlabelled = multi_dataset.unlabelled()
     hashes = []
@@ -83,6 +95,7 @@ def record_of(
                 classes=hashlib.sha256(classes.encode()).hexdigest(),
                 train=splits["train"].digest,
                 val=splits["val"].digest,
+                images=_digest(image_hashes, splits) if image_hashes else None,
             )
         )
     return Provenance(data=tuple(hashes), command=shlex.join(sys.argv))
@@ -102,7 +115,10 @@ def check_same_data(out: Path, record: Provenance) -> None:
     before = _read(out / RECORD_FILE)["data"]
     changes = []
     for old, new in zip(before, map(asdict, record.data), strict=True):
-        parts = [text for part, text in PARTS.items() if old.get(part) != new[part]]
+        changed = {part for part in PARTS if old.get(part) != new[part]}
+        if None in (old.get("images"), new["images"]) or changed & {"train", "val"}:
+            changed.discard("images")
+        parts = [text for part, text in PARTS.items() if part in changed]
         if parts:
             changes.append(f"{new['folder']}: {', '.join(parts)}")
     if changes:
@@ -142,6 +158,25 @@ def write_record(record: Provenance, trainer: UltralyticsTrainer) -> None:
     if isinstance(head, GroupedDetect):
         with atomic_file(trainer.save_dir / HEADS_FILE) as part:
             part.write_text(head_config.to_yaml(head.config), "utf-8")
+
+
+def write_images(out: Path, files: Iterable[str], image_hashes: Mapping[str, int]) -> None:
+    """Write ``train_images.txt``.
+
+    Args:
+        out: Run folder.
+        files: Training images.
+        image_hashes: Short hash of each image.
+    """
+    lines = [f"{image_hashes[file]:0{2 * SHORT_BYTES}x}  {file}\n" for file in files]
+    with atomic_file(out / IMAGES_FILE) as part:
+        part.write_text("".join(lines), "utf-8", errors="surrogateescape")
+
+
+def _digest(image_hashes: Mapping[str, int], splits: Mapping[str, SplitLabels]) -> str:
+    """Hash the short hashes of all images of a data set."""
+    files = [file for split in ("train", "val") for file in splits[split].images]
+    return hashlib.sha256(str([image_hashes[file] for file in files]).encode()).hexdigest()
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
 from converters.files.atomic_files import atomic_file
+from training.models.archives import check_archive
 from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 STATE_FILE = "state.pt"
@@ -109,8 +110,10 @@ def read(file: Path, *, mapped: bool = False) -> State:
     if not file.is_file():
         raise InputError("no such file; start the run again", path=file)
     try:
+        if not mapped:
+            check_archive(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+    except (InputError, OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         raise InputError("damaged; start the run again", path=file) from None
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise InputError("written by another version of omr; start the run again", path=file)

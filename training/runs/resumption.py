@@ -25,7 +25,7 @@ def resumed_config(config: TrainConfig) -> TrainConfig:
     """
     weights = config.out / "weights"
     no_state = ConfigError(
-        f"{config.out}: cannot be resumed: no weights/{STATE_FILE}; delete it and start again"
+        f"{config.out}: cannot be resumed: no weights/{STATE_FILE}; start again with --force"
     )
     if not weights.is_dir():
         raise no_state

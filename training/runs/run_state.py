@@ -8,6 +8,7 @@ from torch import Tensor
 
 from settings.training import Precision
 from training.data.augmentation import SymbolCounter
+from training.models.training_record import TrainingRecord
 from training.models.transfer import TransferReport
 
 
@@ -37,6 +38,8 @@ class RunState:
     """Precision in use: ``bf16``, ``fp16`` or ``fp32``."""
     priors: Tensor | None = None
     """Box size that each level started from, or None if the head did not start from sizes."""
+    training: TrainingRecord | None = None
+    """Record that the weights get; None outside of a training."""
     transferred: TransferReport | None = None
     """Weights that the model was initialised from; None for a model from scratch."""
     files: list[str] = field(default_factory=list)

@@ -36,7 +36,7 @@ def memory_format_of(device: torch.device, *, training: bool) -> torch.memory_fo
     return torch.contiguous_format
 
 
-def is_deterministic(device: torch.device, *, asked: bool) -> bool:
+def is_deterministic(device: torch.device, *, requested: bool) -> bool:
     """Decide whether a training is restricted to torch's deterministic algorithms.
 
     On CUDA they sort the indices of every scatter and exclude the fastest convolutions, and some
@@ -45,9 +45,9 @@ def is_deterministic(device: torch.device, *, asked: bool) -> bool:
 
     Args:
         device: Device of the model.
-        asked: Whether the user requested them.
+        requested: Whether the user requested them.
     """
-    return asked or device.type != "cuda"
+    return requested or device.type != "cuda"
 
 
 @contextmanager

@@ -13,9 +13,10 @@ def check_multiple(option: str, value: int, of: int, description: str) -> None:
         description: Description of the divisor.
 
     Raises:
-        ConfigError: The value is negative or not a multiple; the message suggests the next one.
+        ConfigError: The value is negative or not a multiple; the message suggests the nearest ones.
     """
     if value < 0 or value % of:
-        larger = max(-(-value // of), 1) * of
-        reason = f"must be a multiple of {description}; use {larger}"
+        smaller = max(value // of, 0) * of
+        nearest = f"{smaller} or {smaller + of}" if smaller else str(of)
+        reason = f"must be a multiple of {description}; use {nearest}"
         raise ConfigError(reason, option=option, value=value)

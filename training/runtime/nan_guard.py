@@ -9,8 +9,8 @@ halved. The order of the data continues, so that a bad batch is not repeated at 
 Two states are kept in main memory, not on the GPU: with Adam 32 bytes per parameter, which is 84 MB
 for yolo11n and 1.8 GB for yolo11x, in the process of each device.
 
-The verdict and the losses for the progress bar are copied to the host together. On CUDA this is the
-only host synchronisation per step.
+The verdict and the losses for the progress display are copied to the host together. On CUDA this is
+the only host synchronisation per step.
 """
 
 from collections import deque
@@ -116,7 +116,7 @@ class NanGuard:
         history = history or {}
         self.skipped = history.get("skipped", 0)
         """Number of skipped steps."""
-        self.returns = history.get("returns", 0)
+        self.restores = history.get("restores", 0)
         """Number of restored states."""
         self._model = unwrap_model(trainer.model)
         self._buffers = _by_dtype(self._model.buffers())
@@ -130,11 +130,11 @@ class NanGuard:
         trainer.state.files = []
         if history:  # the state that was resumed is good
             self._states.append(_save(self._model, trainer))
-            trainer.freezing.lower_rates(RATE_FACTOR**self.returns)
+            trainer.freezing.lower_rates(RATE_FACTOR**self.restores)
 
     def history(self) -> dict[str, int]:
         """Return the counts that a resumed run starts with."""
-        return {"skipped": self.skipped, "returns": self.returns}
+        return {"skipped": self.skipped, "restores": self.restores}
 
     def allows_step(self, trainer: GuardedTrainer) -> bool:
         """Check loss, gradients and statistics before a step is taken.
@@ -207,15 +207,15 @@ class NanGuard:
                 f"{position}: no batch so far has a finite loss and gradient, {_skipped(trainer)}; "
                 f"{advice}"
             )
-        if self.returns == MAX_RESTORES:
+        if self.restores == MAX_RESTORES:
             raise ConfigError(
                 f"{position}: loss, gradient or weights not finite after restoring a good state "
-                f"{self.returns} times, {_skipped(trainer)}; {advice}"
+                f"{self.restores} times, {_skipped(trainer)}; {advice}"
             )
         # An older state the next time, unless good steps come in between.
         state = self._states.pop() if len(self._states) > 1 else self._states[0]
         _load(state, self._model, trainer)
-        self.returns += 1
+        self.restores += 1
         self._skipped_in_a_row = 0
         for group in trainer.optimizer.param_groups:
             for name in ("initial_lr", "lr"):
@@ -225,7 +225,7 @@ class NanGuard:
         _copy(self._buffers, self._good_buffers)
         LOGGER.warning(
             f"{position}: loss, gradient or weights not finite: restored the last good state with "
-            f"half the learning rate ({self.returns} of {MAX_RESTORES} times), {_skipped(trainer)}"
+            f"half the learning rate ({self.restores} of {MAX_RESTORES} times), {_skipped(trainer)}"
         )
 
 

@@ -58,7 +58,7 @@ def block_network() -> None:
     for handler in list(logger.handlers):
         if type(handler) is logging.StreamHandler:  # neither a file nor a handler of the caller
             replacement = _Stderr(handler.level)
-            replacement.setFormatter(handler.formatter)
+            replacement.setFormatter(_MarkedFormatter())
             logger.removeHandler(handler)
             logger.addHandler(replacement)
 
@@ -86,6 +86,17 @@ def amp_works(model: "nn.Module") -> bool:
     if device.type in {"cpu", "mps"}:
         return False
     return device.type != "cuda" or not NO_AMP.search(torch.cuda.get_device_name(device))
+
+
+class _MarkedFormatter(logging.Formatter):
+    """Formatter that marks warnings and errors as the messages of omr are marked."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message of a record."""
+        message = super().format(record)
+        if record.levelno < logging.WARNING:
+            return message
+        return f"{'note' if record.levelno < logging.ERROR else 'error'}: {message}"
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

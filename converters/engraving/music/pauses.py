@@ -42,7 +42,7 @@ def enter_late(rng: random.Random, sonorities: list[Sonority], plan: Plan) -> No
 
 
 def breathe(parts: list[list[Part]], sonorities: Sequence[Sonority]) -> None:
-    """Shorten the last chord of phrases by a rest where the plan requires it, in place."""
+    """Replace the end of a phrase's last chord with a rest where the plan requires it, in place."""
     for i in last_of_phrases(sonorities):
         silent = sonorities[i].phrase.silent_before
         too_short = any(voice[i][-1].ticks <= silent for voice in parts)

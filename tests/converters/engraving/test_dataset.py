@@ -6,7 +6,6 @@ import json
 import random
 import re
 import shutil
-import zipfile
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +21,8 @@ from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.engraving import child, dataset, music_files, typesetting
 from converters.engraving.dataset import EngravingOptions, engrave
-from converters.engraving.pages import PageOptions
-from converters.engraving.pieces import number_pieces
+from converters.engraving.pages import PageOptions, engrave_page
+from converters.engraving.pieces import Piece, number_pieces
 
 SMALL = PageOptions(width=700, height=600)
 PAGES = 6
@@ -173,6 +172,10 @@ def test_labels_are_the_same_on_every_machine(tmp_path: Path) -> None:
             "Gootville, Leipzig, Leland, Petaluma",
         ),
         (
+            {"page": PageOptions(transpose=True)},
+            "--transpose: composed pieces are in all keys already; applies to other --scores",
+        ),
+        (
             {"page": PageOptions(width=60000)},
             "--size 60000x2772: out of range; expected 200 to 20000 pixels for both sides",
         ),
@@ -221,10 +224,12 @@ def test_usable_files_are_used_and_failures_are_listed(folder: Path, tmp_path: P
     assert manifest["failures"] == {
         "broken.musicxml": "not XML, truncated or damaged: Premature end of data in tag part line "
         "1, line 1, column 23 (<string>, line 1)",
-        "empty.krn": "verovio cannot read it",
+        "empty.krn": "is empty",
         "silent.mei": "contains no notes",
         "torn.mxl": "cannot be read: File is not a zip file",
     }
+    assert manifest["other_files"] == {".txt": 1}
+    assert manifest["not_drawn"] == []
     assert manifest["works"] == {"2": "deep/better.mei, deep/copy.mei", "5": "good.mei"}
     assert {s: part["works"] for s, part in manifest["splits"].items()} == {"train": 1, "val": 1}
     heads = [n for name, n in manifest["categories"].items() if name.startswith("noteheadBlack")]
@@ -286,36 +291,6 @@ def test_memory_of_a_child_is_limited(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 # ---- reading music files ----------------------------------------------------------------------------
-
-
-def test_music_files_in_other_encodings(tmp_path: Path) -> None:
-    text = score([NOTES])
-    for name, encoding in (("a.mei", "utf-8"), ("b.mei", "utf-16"), ("c.mei", "utf-8-sig")):
-        (tmp_path / name).write_bytes(text.encode(encoding))
-        assert music_files.read(tmp_path / name) == text
-    latin = text.replace("UTF-8", "latin-1").replace("<title/>", "<title>Bär</title>")
-    (tmp_path / "d.mei").write_bytes(latin.encode("latin-1"))
-    assert "Bär" in music_files.read(tmp_path / "d.mei")
-
-
-def test_too_large_a_music_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(music_files, "MAX_BYTES", 100 << 10)
-    path = tmp_path / "bomb.mxl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("score.xml", b" " * (200 << 10))
-    with pytest.raises(InputError, match=r"bomb\.mxl: larger than 0 MB; not a score"):
-        music_files.read(path)
-
-
-def test_archives_are_read_from_the_root_file_of_their_container(tmp_path: Path) -> None:
-    path = tmp_path / "a.mxl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("__MACOSX/._a.xml", b"\xff\x00")
-        archive.writestr("part.xml", "<score-partwise/>")
-        archive.writestr("a.xml", "<score-partwise><part/></score-partwise>")
-        rootfile = '<rootfiles><rootfile full-path="a.xml"/></rootfiles>'
-        archive.writestr("META-INF/container.xml", f"<container>{rootfile}</container>")
-    assert music_files.read(path) == "<score-partwise><part/></score-partwise>"
 
 
 def test_copies_with_other_titles_have_the_same_pitch_hash() -> None:
@@ -387,6 +362,19 @@ def test_single_note_in_every_format(name: str, text: str, tmp_path: Path) -> No
     (tmp_path / name).write_text(text)
     manifest = engrave(tmp_path / "out", options(pages=1, scores=str(tmp_path / name)))
     assert sum(n for c, n in manifest["categories"].items() if c.startswith("notehead")) == 1
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_own_scores_keep_their_key_unless_transposed(transpose: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.mei"
+    path.write_text(score([NOTES], head='keysig="4f"'))
+    piece = Piece(work=1, path=path, trusted=False)
+    page = replace(SMALL, transpose=transpose)
+    keys = set()
+    for number in range(6):
+        symbols = engrave_page(number, [piece], page).symbols
+        keys.add(tuple(s.category for s in symbols if s.category.startswith("key")))
+    assert (keys == {("keyFlat",) * 4}) == (not transpose)
 
 
 def test_a_single_file_suffices(folder: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ def note(pname: str = "c", octave: int = 5, dur: str = "4", inside: str = "", **
 
 
 def test_drawing_without_ink() -> None:
-    assert symbols(Drawing(width=100, height=100, font="Leipzig", shapes=[])) == []
+    blank = Drawing(width=100, height=100, font="Leipzig", staff_space=18.0, shapes=[])
+    assert symbols(blank) == []
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from strategies import pages
 
 from class_maps import ConfigError, InputError, Source
 from converters import images
-from converters.formats import yolo
 from converters.formats.coco import CocoFile, CocoWriter
 from converters.formats.json_files import split_of
 from converters.formats.parquet import ParquetWriter
 from converters.formats.sources import format_of, open_source
 from converters.formats.yolo import YoloWriter, label_lines, open_dataset, write_labels
+from converters.formats.yolo_labels import label_path
 from converters.page import Page
 from converters.tally import Tally
 
@@ -227,7 +227,7 @@ def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None
     [
         (None, "data.yaml: no such file; expected a folder written by `omr convert`"),
         ("", "data.yaml: expected a mapping with train, val and names"),
-        ("names: [", "data.yaml: cannot be read: while parsing"),
+        ("names: [", "data.yaml: line 1: while parsing a flow node expected the node content"),
         ("names: {1: a}", "data.yaml: names: expected the names of labels 0, 1, 2, ..."),
         ("train: nowhere\nnames: [a]", "data.yaml: train: no such folder: "),
     ],
@@ -251,7 +251,7 @@ def test_splits_without_images(tmp_path: Path) -> None:
 
 
 def test_label_paths_are_those_of_ultralytics() -> None:
-    path = yolo._label_path(Path("/a/images/b/images/train/sub/x.y.png"))
+    path = label_path(Path("/a/images/b/images/train/sub/x.y.png"))
     assert path == Path("/a/images/b/labels/train/sub/x.y.txt")
 
 
@@ -261,9 +261,13 @@ def test_label_paths_are_those_of_ultralytics() -> None:
         ("category_id", 9, "annotations.category_id: unknown category: 1 annotation (1)"),
         ("image_id", 9, "annotations.image_id: unknown image: 1 annotation (1)"),
         ("bbox", [1, 1, -1, 1], "annotations.bbox: negative width or height: 1 annotation (1)"),
-        ("bbox", [1, 1, 99, 1], "annotations.bbox: extends beyond the image: 1 annotation (1); use --clip to clip boxes to the image"),
-        ("id", "x", "not COCO JSON: Expected `int`, got `str` - at `$.annotations[0].id`"),
-        ("bbox", "x", "not COCO JSON: Expected `array`, got `str` - at `$.annotations[0].bbox`"),
+        ("bbox", [1, 1, 99, 1], "annotations.bbox: extends beyond the image by up to 91 px: 1 annotation (1); use --clip to clip boxes to the image"),
+        ("id", [], "annotations[0].id: expected `int | float | str | null`, got `array`"),
+        ("id", 2**63, "annotations[0].id: expected 64 bits, got 9223372036854775808"),
+        ("bbox", "x", "annotations[0].bbox: expected `array | null`, got `str`"),
+        ("bbox", [1, 1, 2], "annotations[0].bbox: expected 4 numbers, got 3"),
+        ("bbox", [1, 1, "x", 2], "annotations[0].bbox: expected numbers, got [1.0, 1.0, 'x', 2.0]"),
+        ("attributes", {"rotation": "x"}, "annotations[0].attributes.rotation: expected an angle in degrees, got 'x'"),
     ],
 )  # fmt: skip
 def test_inconsistent_coco_annotations(
@@ -288,7 +292,8 @@ def test_inconsistent_coco_annotations(
         (
             [("../a.png", 1)],
             [1],
-            "images[0].file_name: points outside the image folder: '../a.png'",
+            "images[0].file_name: points outside the image folder: '../a.png'; use --images DIR to "
+            "find the file in DIR by the last part of its name",
         ),
         ([("a.png", 1)], [1, 1], "categories: duplicate id"),
     ],
@@ -315,12 +320,34 @@ def test_invalid_coco_images_and_categories(
         ("deepscores_test", "test"),
         ("deepscores-complete-7_train", "train"),
         ("instances_val2017", "val"),
-        ("my_latest", "train"),
-        ("interval", "train"),
+        ("instances_Train", "train"),
+        ("valid", "val"),
+        ("x_validation", "val"),
+        ("MyValidationSet", "val"),
+        ("dev", "val"),
+        ("training", "train"),
+        ("TESTING", "test"),
+        ("my_latest", None),
+        ("interval", None),
+        ("devices", None),
+        ("testimony", None),
+        ("a", None),
+        ("valid/a", "val"),
+        ("val2017/a", "val"),
+        ("my_valid/a", None),
+        ("valid/a_test", "test"),
     ],
 )
-def test_the_split_is_a_word_of_the_name(name: str, split: str) -> None:
+def test_the_split_is_a_word_of_the_name(name: str, split: str | None) -> None:
     assert split_of(Path(f"{name}.json")) == split
+
+
+def test_two_splits_in_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "train_and_val.json"
+    with pytest.raises(InputError) as raised:
+        split_of(path)
+    message = "contains two splits in its name: train and val; rename it"
+    assert str(raised.value) == f"{path}: {message}"
 
 
 def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A YOLO folder as a source of conversions."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,18 +91,6 @@ def test_splits_that_share_a_folder_are_read_once(tmp_path: Path) -> None:
     convert(tmp_path / "in", tmp_path / "yolo", harmony)
     _, files = open_source(tmp_path / "yolo")
     assert [file.split for file in files] == ["train"]
-
-
-def test_a_held_out_page_must_not_overwrite_one_of_the_val_split(tmp_path: Path) -> None:
-    data = content(NOTE)
-    data["images"].append(data["images"][0] | {"id": 2, "filename": "b.png", "ann_ids": []})
-    write(tmp_path / "in", data)
-    write(tmp_path / "in", data, "deepscores_val.json")
-    harmony = ConversionOptions(class_map=class_maps.load("harmony"))
-    convert(tmp_path / "in", tmp_path / "yolo", harmony)
-    held_out = replace(options(tmp_path), val=0.5, split_by="page")
-    with pytest.raises(InputError, match=r"data\.yaml: two images would be written to val/"):
-        convert(tmp_path / "yolo", tmp_path / "out", held_out)
 
 
 def test_boxes_beyond_the_image(source: Path, tmp_path: Path) -> None:

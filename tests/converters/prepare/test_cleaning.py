@@ -1,3 +1,4 @@
+import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given
 from strategies import pages
 
+from class_maps import InputError
 from converters import tally
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
@@ -51,7 +53,8 @@ BOX = [10, 10, 30, 30]
             {"near duplicate": 1},
             id="chain: the third is near the second only, which was dropped",
         ),
-        pytest.param([(0, [5, 5, 5, 5]), (0, [5, 5, 5, 5])], [0], {"exact duplicate": 1}, id="points"),
+        pytest.param([(0, [5, 5, 5, 5]), (0, BOX)], [1], {"no width and no height": 1}, id="point"),
+        pytest.param([(0, [0, 0, 0, 0])], [], {"no width and no height": 1}, id="zeros"),
     ],
 )  # fmt: skip
 def test_duplicates(
@@ -73,7 +76,6 @@ def test_one_box_under_two_classes_is_reported_by_its_classes() -> None:
     [
         pytest.param([10, 10, 10, 20], [9, 10, 11, 20], id="no width"),
         pytest.param([10, 10, 20, 10], [10, 9, 20, 11], id="no height"),
-        pytest.param([10, 10, 10, 10], [9, 9, 11, 11], id="a point"),
         pytest.param([10, 10, 10.00004, 20], [9.00002, 10, 11.00002, 20], id="almost no width"),
         pytest.param([0, 0, 0, 5], [0, 0, 2, 5], id="at the left edge"),
         pytest.param([100, 0, 100, 5], [98, 0, 100, 5], id="at the right edge"),
@@ -115,3 +117,22 @@ def test_laws(page: Page) -> None:
     assert (once.boxes_xyxy[:, 2:] > once.boxes_xyxy[:, :2]).all()
     assert (once.boxes_xyxy >= 0).all()
     assert (once.boxes_xyxy <= [page.width, page.height] * 2).all()
+
+
+def test_too_many_symbols_in_one_place_are_an_error() -> None:
+    """Comparing 20 billion pairs would take an hour."""
+    offsets = np.arange(200_000)[:, None] * 1e-6
+    page = Page(
+        image=PurePosixPath("a.png"),
+        width=100,
+        height=50,
+        boxes_xyxy=np.array([10.0, 10, 30, 30]) + offsets,
+        labels=np.zeros(200_000, np.int64),
+    )
+    start = time.perf_counter()
+    with pytest.raises(InputError) as raised:
+        cleaned(page)
+    assert time.perf_counter() - start < 2
+    assert str(raised.value) == (
+        "a.png: too many of its 200,000 symbols are in the same place; correct its annotations"
+    )

@@ -47,7 +47,7 @@ def test_a_label_must_be_a_whole_number(draw: Callable[..., Path], tmp_path: Pat
     with pytest.raises(InputError) as error:
         read_labels(open_dataset(data))
     assert str(error.value) == (
-        f"{data}/images/train/0.png: label 1.5 is not a whole number; convert the data set again"
+        f"{data}/labels/train/0.txt: line 2: label 1.5 is not a whole number"
     )
 
 
@@ -64,7 +64,8 @@ def test_one_folder_for_both_splits_is_read_once(
         opened.append(path.name)
         return read(path)
 
+    dataset = open_dataset(data)
     monkeypatch.setattr(Path, "read_bytes", count)
-    splits = read_labels(open_dataset(data))
+    splits = read_labels(dataset)
     assert splits["train"] is splits["val"]
     assert sorted(opened) == ["0.txt", "1.txt"]

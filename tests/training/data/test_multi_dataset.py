@@ -32,8 +32,8 @@ from training.data.multi_dataset import (
 )
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.validator import SOURCE_METRIC, OmrValidator, source_names
-from training.models.checkpoints import load_weights
-from training.predict.detector import class_names, predict
+from training.models.checkpoints import load_weights, open_weights
+from training.predict.detector import predict
 from training.trainer import new_trainer, ready_trainer, train
 
 Draw = Callable[..., Path]
@@ -490,7 +490,8 @@ def scores(weights: Path, folder: Path) -> float:
     truths = list(data.pages("val"))
     files = [(data.splits["val"] / page.image, page.image) for page in truths]
     found = predict(weights, files, imgsz=96, device="cpu", max_det=10**6)
-    pages = [relabel(page, class_names(weights), data.names) for page in found]
+    names = open_weights(weights).names
+    pages = [relabel(page, names, data.names) for page in found]
     score = evaluate(truths, pages, data.names).macro.ap50
     assert score is not None
     return score

@@ -92,7 +92,7 @@ def test_several_devices_share_a_nominal_batch(config: TrainConfig, holds: SetGp
     assert auto_batch(with_nominal(config, 16, "0,1")).batch == 4
     with pytest.raises(ConfigError) as error:
         auto_batch(with_nominal(config, 7, "0,1"))
-    message = "--nominal-batch 7: must be a multiple of the number of devices, 2; use 8"
+    message = "--nominal-batch 7: must be a multiple of the number of devices, 2; use 6 or 8"
     assert str(error.value) == message
 
 

@@ -23,7 +23,7 @@ from training.heads.head_config import load as load_heads
 from training.memory.batch_search import Launch
 from training.memory.gpus import Gpu, find_gpu
 from training.memory.meta_model import trained_model
-from training.memory.step import StepSpec
+from training.memory.step_spec import StepSpec
 from training.models.checkpoints import save_weights
 from training.predict.max_det import suggested_max_det
 

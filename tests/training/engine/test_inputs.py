@@ -1,8 +1,10 @@
 """Every input of a training is read once before its first step."""
 
 import io
+import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import pytest
 import torch
 from interrupted import interrupted
 
+from converters.files.hashes import short_hashes
 from training.config import TrainConfig
+from training.engine.inputs import open_inputs
 from training.engine.omr_trainer import OmrTrainer
 from training.models import checkpoints
-from training.trainer import TrainResult, train
+from training.models.checkpoints import open_weights, save_weights
+from training.models.training_record import Preparation
+from training.trainer import TrainResult, run_options, train
 
 HEADS = """groups:
 - {name: heads, classes: [notehead]}
@@ -85,3 +91,53 @@ def test_a_resumed_run_reads_its_inputs_once(draw: Callable[..., Path], tmp_path
     weights = config.out / "weights"
     labels = (data / "labels").rglob("*.txt")
     assert counts == Counter([*labels, weights / "last.pt", weights / "state.pt"])
+
+
+def manifest(data: Path, tile: int) -> None:
+    """Write a manifest as `omr convert --tile` does."""
+    options = {
+        "cleaning": {}, "staff_space": 12.0, "val": 0.1, "split_by": "work", "seed": 0,
+        "tiles": {"size": tile, "overlap": 8},
+    }  # fmt: skip
+    class_map = {"name": "harmony", "sha256": "ab"}
+    (data / "manifest.json").write_text(json.dumps({"options": options, "class_map": class_map}))
+
+
+def test_the_record_of_a_training(draw: Callable[..., Path], tmp_path: Path) -> None:
+    data, other = draw(tmp_path / "data", n_images=2), draw(tmp_path / "other", n_images=1, side=64)
+    manifest(data, 640)
+    config = config_of(data, tmp_path / "run", joint=(other,), merge_classes=("all",), imgsz=32)
+    inputs = open_inputs(run_options(config))
+    hashes = inputs.image_hashes()
+    assert len(hashes) == 6
+    record = inputs.record(hashes)
+    images = [*(data / "images/train").iterdir(), *(other / "images/train").iterdir()]
+    assert record.images.tolist() == sorted(short_hashes(images).tolist())
+    assert record.is_complete
+    assert record.preparations == (
+        Preparation(tile=640, staff_space=12, class_map="harmony", class_map_sha256="ab"),
+        None,
+    )
+
+
+@pytest.mark.parametrize("kind", ["known", "partly known", "foreign"])
+def test_the_record_includes_that_of_the_initial_weights(
+    kind: str, trained: TrainResult, dataset: Path, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    data, file = draw(tmp_path / "data", n_images=2, side=64), tmp_path / "first.pt"
+    weights = open_weights(trained.last)
+    before = weights.training
+    assert before is not None
+    if kind == "partly known":
+        before = replace(before, is_complete=False)
+    given = None if kind == "foreign" else before
+    save_weights(weights.model, file, train_args={}, training=given)
+    inputs = open_inputs(run_options(config_of(data, tmp_path / "run", model=str(file))))
+    record = inputs.record(inputs.image_hashes())
+    assert record.is_complete == (kind == "known")
+    new, old = (
+        short_hashes(sorted((folder / "images/train").iterdir())) for folder in (data, dataset)
+    )
+    assert record.contains(new).all()
+    assert record.contains(old).all() == (kind != "foreign")
+    assert len(record.images) == len(new) + (0 if kind == "foreign" else len(old))

@@ -71,12 +71,12 @@ def test_a_rate_that_is_none(text: str) -> None:
     assert str(error.value) == (f"--lr {text}: expected a number, auto, auto:sqrt, auto:linear")
 
 
-@pytest.mark.parametrize(("nominal", "larger"), [(20, 32), (4, 16)])
-def test_a_nominal_batch_is_whole_batches(tmp_path: Path, nominal: int, larger: int) -> None:
+@pytest.mark.parametrize(("nominal", "nearest"), [(20, "16 or 32"), (4, "16")])
+def test_a_nominal_batch_is_whole_batches(tmp_path: Path, nominal: int, nearest: str) -> None:
     with pytest.raises(ConfigError) as error:
         TrainConfig(data=tmp_path, out=tmp_path, nominal_batch=nominal)
     assert str(error.value) == (
-        f"--nominal-batch {nominal}: must be a multiple of --batch 16; use {larger}"
+        f"--nominal-batch {nominal}: must be a multiple of --batch 16; use {nearest}"
     )
 
 

@@ -1,10 +1,12 @@
 """How often the host waits for the device: once per step, outside of the loss."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from host_syncs import HostSync, HostSyncs
+from recording_display import RecordingDisplay
 from ultralytics.engine.trainer import BaseTrainer
 
 from training.config import TrainConfig
@@ -16,7 +18,7 @@ LOSS = "training/losses/", "training/assigners/", "training/heads/"
 
 
 def steps_of(config: TrainConfig) -> list[list[HostSync]]:
-    """Train, and record each step of Ultralytics' own loop, its progress bar included."""
+    """Train, and record each step of Ultralytics' own loop, with the display of the progress."""
     blocks: list[HostSyncs] = []
 
     def begin(trainer: BaseTrainer) -> None:
@@ -27,10 +29,15 @@ def steps_of(config: TrainConfig) -> list[list[HostSync]]:
     def end(_trainer: BaseTrainer) -> None:
         blocks[-1].__exit__(None, None, None)
 
-    trainer = new_trainer(config)
+    def end_after_the_display(trainer: BaseTrainer) -> None:
+        trainer.add_callback("on_train_batch_end", end)
+
+    trainer, display = new_trainer(config), RecordingDisplay()
+    trainer.options = replace(trainer.options, make_display=lambda: display)
     trainer.add_callback("on_train_batch_start", begin)
-    trainer.add_callback("on_train_batch_end", end)
+    trainer.add_callback("on_train_start", end_after_the_display)
     trainer.train()
+    assert len(display.steps) == len(blocks)
     return [
         [record for record in block.records if not record.place.startswith(LOSS)]
         for block in blocks

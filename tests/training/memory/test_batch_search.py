@@ -14,7 +14,7 @@ from training.memory.batch_search import (
     workers_for,
 )
 from training.memory.gpus import GIB, Gpu
-from training.memory.step import StepSpec
+from training.memory.step_spec import StepSpec
 
 SPEC = StepSpec(model="yolo11m", n_classes=3)
 Need = Callable[[StepSpec], int]

@@ -12,10 +12,12 @@ from class_maps import ConfigError
 from settings.training import AssignerName
 from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import LossOptions
-from training.memory import step
+from training.memory import fake_step
+from training.memory.fake_step import optimizer_of, recorded_step
 from training.memory.meta_model import replace_tensors, trained_model
 from training.memory.profile import profile_step
-from training.memory.step import StepMemory, StepSpec, memory_over_batch, optimizer_of, predict_step
+from training.memory.step import PAIRS_PER_BOX, StepMemory, memory_over_batch, predict_step
+from training.memory.step_spec import StepSpec
 from training.memory.timeline import Recorder
 from training.models.checkpoints import save_weights
 
@@ -128,15 +130,15 @@ def test_memory_grows_with_batch_and_image_size(memory: StepMemory) -> None:
 def test_more_batch_sizes_need_no_other_model(
     monkeypatch: pytest.MonkeyPatch, memory: StepMemory
 ) -> None:
-    monkeypatch.setattr(step, "trained_model", None)  # building a model would fail
+    monkeypatch.setattr(fake_step, "trained_model", None)  # building a model would fail
 
     assert len(memory_over_batch(SMALL, range(1, 100))) == 99
 
 
 def test_a_derived_batch_equals_the_batch_itself(memory: StepMemory) -> None:
     """Run the step for the batch itself, instead of deriving it from a huge batch."""
-    pairs = SMALL.boxes * step.PAIRS_PER_BOX
-    timeline, _ = step._recorded(replace(SMALL, pairs=pairs))
+    pairs = SMALL.boxes * PAIRS_PER_BOX
+    timeline, _ = recorded_step(replace(SMALL, pairs=pairs))
 
     assert timeline.live(timeline.sizes(1)).max() == memory.total_bytes
 
@@ -177,7 +179,7 @@ def test_fake_tensors_of_a_cpu_match_those_of_a_gpu() -> None:
         with mode:
             replace_tensors(model, lambda t: torch.empty(t.shape, dtype=t.dtype, device=device))  # noqa: B023
             images = torch.empty(2, 3, 640, 640, device=device)
-            half = cuda_autocast() if device == "cuda" else step._autocast(spec)
+            half = cuda_autocast() if device == "cuda" else fake_step._autocast(spec)
             with Recorder() as recorder, half:
                 outputs = model(images)
         timeline = recorder.timeline()

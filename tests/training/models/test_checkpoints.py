@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
@@ -16,9 +17,15 @@ from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_l
 
 from class_maps import InputError
 from training.heads.head_config import Group, HeadConfig
-from training.models.checkpoints import load_weights, save_weights
+from training.models.checkpoints import (
+    load_weights,
+    open_weights,
+    recorded_imgsz,
+    save_weights,
+)
 from training.models.description import activation_kept
 from training.models.safe_pickle import write_pickle
+from training.models.training_record import Preparation, TrainingRecord
 from training.models.transfer import set_head
 from training.models.zoo import model_file
 
@@ -84,7 +91,9 @@ def test_a_file_is_plain_data(tmp_path: Path) -> None:
     assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
     assert "somebody" not in json.dumps(content)
     with safetensors.safe_open(file.with_suffix(".safetensors"), framework="pt") as beside:
-        assert json.loads(beside.metadata()["omr-detector"]) == content
+        description = json.loads(beside.metadata()["omr-detector"])
+        assert len(description.pop("sha256")) == 64
+        assert description == content
         assert set(beside.keys()) == set(state)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "best.safetensors"]
 
@@ -364,6 +373,91 @@ def test_files_that_are_not_read(
         load_weights(file)
     assert str(raised.value).startswith(f"{file}: {message}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("imgsz", "expected"), [(96, 96), ([96, 64], None), (None, None)])
+@pytest.mark.parametrize("trains", ["omr", "ultralytics"])
+def test_recorded_imgsz(trains: str, imgsz: object, expected: int | None, tmp_path: Path) -> None:
+    file, args = tmp_path / "best.pt", {} if imgsz is None else {"imgsz": imgsz}
+    if trains == "ultralytics":
+        torch.save({"model": new_model(), "train_args": args}, file)
+        assert open_weights(file).imgsz == expected
+    else:
+        save_weights(new_model(), file, train_args=args if expected else {})
+        assert recorded_imgsz(file.with_suffix(".safetensors")) == expected
+    assert recorded_imgsz(file) == expected
+
+
+def test_no_recorded_imgsz(tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    contents: list[tuple[object, int | None]] = [
+        (Touch(touched), None),
+        ({"train_args": {"imgsz": 64}, "model": Touch(touched)}, 64),
+        ([1], None),
+    ]
+    for content, expected in contents:
+        torch.save(content, tmp_path / "evil.pt")
+        assert recorded_imgsz(tmp_path / "evil.pt") == expected
+        assert not touched.exists()
+    for name in ("gone.pt", "gone.safetensors", "touched.pt"):
+        assert recorded_imgsz(tmp_path / name) is None
+
+
+def a_record() -> TrainingRecord:
+    return TrainingRecord(
+        images=np.array([3, 2**64 - 1], np.uint64),
+        is_complete=False,
+        preparations=(
+            None,
+            Preparation(tile=640, staff_space=12.5, class_map="harmony", class_map_sha256="ab"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("form", ["own", "safetensors", "ultralytics"])
+def test_weights_keep_the_record_of_their_training(form: str, tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    save_weights(new_model(), file, train_args={}, training=a_record())
+    if form == "ultralytics":
+        write_pickle(load_weights(file), file, a_record())
+    training = open_weights(
+        file.with_suffix(".safetensors") if form == "safetensors" else file
+    ).training
+    assert training is not None
+    assert training.images.dtype == np.uint64
+    assert training.images.tolist() == [3, 2**64 - 1]
+    assert not training.is_complete
+    assert training.preparations == a_record().preparations
+
+
+@pytest.mark.parametrize("form", ["own", "ultralytics"])
+def test_weights_without_a_record(form: str, tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    save_weights(new_model(), file, train_args={})
+    if form == "ultralytics":
+        write_pickle(load_weights(file), file)
+    weights = open_weights(file)
+    assert weights.training is None
+    assert weights.imgsz is None
+    assert weights.names == NAMES
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"training": {}}, "image_hashes: expected integers"),
+        ({"training": {}, "image_hashes": torch.zeros(2, 2)}, "image_hashes: expected integers"),
+        (
+            {"training": {"is_complete": 1}, "image_hashes": torch.zeros(2, dtype=torch.int64)},
+            "training: Expected `bool`, got `int` - at `$.is_complete`",
+        ),
+    ],
+)
+def test_a_malformed_record(content: dict[str, object], reason: str, tmp_path: Path) -> None:
+    file = changed(tmp_path, **content)
+    with pytest.raises(InputError) as error:
+        open_weights(file)
+    assert str(error.value) == f"{file}: damaged: {reason}; use another copy of the file"
 
 
 @pytest.mark.parametrize("box", ["", "shared", "separate"])

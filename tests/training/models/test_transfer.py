@@ -81,7 +81,7 @@ def test_with_the_same_classes_the_outputs_are_the_same(
     torch.testing.assert_close(logits, their_logits[:, list(order)], atol=1e-5, rtol=1e-5)
     if heads != "separate":  # whose output is another choice of boxes
         torch.testing.assert_close(boxes, their_boxes, atol=1e-4, rtol=1e-5)  # pixels
-    assert (report.classes, report.new_classes, report.left_out) == (names, (), {})
+    assert (report.classes, report.new_classes, report.skipped) == (names, (), {})
     assert sum(report.cloned.values()) > 0 or heads == "one head"
 
 
@@ -117,7 +117,7 @@ def test_a_class_keeps_its_row_and_a_new_one_starts_like_ultralytics_starts_it()
         for level in range(3)
         for part, n in (("weight", target.model[-1].cv3[level][-1].in_channels), ("bias", 1))
     }
-    assert report.left_out == report.new  # the stem's rows
+    assert report.skipped == report.new  # the stem's rows
     assert report.lines()[-1] == "classes: 2 of 3 by name; new: dot"
 
 
@@ -176,7 +176,7 @@ def test_several_heads_go_on_with_classes_in_another_order() -> None:
     assert type(target.model[-1]) is SeparateDetect
     torch.testing.assert_close(raw(target)[1], raw(source)[1][:, [1, 2, 0]], atol=1e-5, rtol=1e-5)
     assert not report.new
-    assert not report.left_out
+    assert not report.skipped
 
 
 def test_no_equal_name_leaves_the_last_layer_new() -> None:

@@ -16,7 +16,7 @@ from converters.page import Page
 from training.config import TrainConfig
 from training.predict import detector
 from training.predict.detections import Detections
-from training.predict.detector import class_names, predict
+from training.predict.detector import predict
 from training.trainer import TrainResult, train
 
 
@@ -26,10 +26,6 @@ def images_of(folder: Path) -> list[tuple[Path, PurePosixPath]]:
 
 def test_no_images(trained: TrainResult) -> None:
     assert list(predict(trained.last, [], imgsz=96, device="cpu")) == []
-
-
-def test_class_names(trained: TrainResult) -> None:
-    assert class_names(trained.last) == ("notehead", "stem", "beam")
 
 
 def test_a_page_for_each_image(trained: TrainResult, dataset: Path) -> None:
@@ -194,7 +190,7 @@ def other_suffix(tmp: Path) -> Path:
 def test_foreign_weights(make: Callable[[Path], Path], reason: str, tmp_path: Path) -> None:
     weights = make(tmp_path)
     with pytest.raises(InputError) as error:
-        class_names(weights)
+        list(predict(weights, [], imgsz=96, device="cpu"))
     assert str(error.value).startswith(f"{weights}: {reason}")
 
 

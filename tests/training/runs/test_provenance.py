@@ -11,13 +11,23 @@ import torch
 import ultralytics
 
 from class_maps import ConfigError, InputError
+from converters.files.hashes import sha256, short_hashes
 from converters.formats.yolo import open_dataset
 from training.config import TrainConfig, read_config
 from training.data.label_files import read_labels
 from training.data.multi_dataset import DatasetOptions, join
+from training.engine.inputs import TrainingInputs
 from training.engine.omr_trainer import OmrTrainer
 from training.heads import head_config
-from training.runs.provenance import HEADS_FILE, RECORD_FILE, Provenance, check_same_data, record_of
+from training.models.checkpoints import open_weights
+from training.runs.provenance import (
+    HEADS_FILE,
+    IMAGES_FILE,
+    RECORD_FILE,
+    Provenance,
+    check_same_data,
+    record_of,
+)
 from training.trainer import train
 
 Draw = Callable[..., Path]
@@ -35,10 +45,12 @@ def data(draw: Draw, tmp_path: Path) -> Path:
     return draw(tmp_path / "data", n_images=2, side=64, n_symbols=3)
 
 
-def record(*folders: Path) -> Provenance:
+def record(*folders: Path, is_first: bool = True) -> Provenance:
     options = DatasetOptions(folders=folders, merge_classes=("all",) if folders[1:] else ())
     joint = join(options)
-    return record_of(joint, [read_labels(source.dataset) for source in joint.sources])
+    labels = [read_labels(source.dataset) for source in joint.sources]
+    inputs = TrainingInputs(weights=None, data=joint, labels=tuple(labels))
+    return record_of(joint, labels, inputs.image_hashes() if is_first else {})
 
 
 def kept(out: Path, was: Provenance) -> Path:
@@ -58,6 +70,13 @@ def lose_an_image(data: Path) -> None:
 
 def lose_a_label_file(data: Path) -> None:
     (data / "labels" / "val" / "1.txt").unlink()
+
+
+def change_a_pixel(data: Path) -> None:
+    image = data / "images" / "val" / "1.png"
+    content = bytearray(image.read_bytes())
+    content[-20] ^= 1
+    image.write_bytes(content)
 
 
 def swap_names(data: Path) -> None:
@@ -86,6 +105,7 @@ def a_manifest(data: Path) -> None:
         (change_a_label, "images or labels of train"),
         (lose_an_image, "those of val"),
         (lose_a_label_file, "those of val"),
+        (change_a_pixel, "contents of the images"),
         (swap_names, "classes"),
         (leave_a_class_out, "classes"),
     ],
@@ -106,6 +126,12 @@ def test_a_run_goes_on_with_the_same_data_only(
         f"{out}: the data have changed since the run was started: {moved}: {changed}; restore "
         "them, or start a new run with --model weights/last.pt"
     )
+
+
+def test_images_are_compared_by_the_first_process_only(data: Path, tmp_path: Path) -> None:
+    out = kept(tmp_path / "run", record(data))
+    change_a_pixel(data)
+    check_same_data(out, record(data, is_first=False))
 
 
 def test_every_changed_data_set_is_named(data: Path, draw: Draw, tmp_path: Path) -> None:
@@ -181,6 +207,14 @@ def test_a_run_keeps_what_it_was_made_from(
     train(resumed)
     content = json.loads((out / RECORD_FILE).read_text())
     assert content["data"] == [asdict(hashes) for hashes in record(data).data]
+    images = sorted((data / "images" / "train").iterdir())
+    assert (out / IMAGES_FILE).read_text() == "".join(
+        f"{sha256(image)[:16]}  {image}\n" for image in images
+    )
+    training = open_weights(out / "weights" / "last.pt").training
+    assert training is not None
+    assert training.is_complete
+    assert training.contains(short_hashes(images)).all()
     first, second = content["starts"]
     assert first["command"] == "omr train 'my data'"
     assert (first["epochs_done"], second["epochs_done"]) == (0, 1)

@@ -105,7 +105,7 @@ def test_before_the_first_state_there_is_nothing_to_go_on_from(
     with pytest.raises(ConfigError) as raised:
         train(replace(config, resume=True))
     assert str(raised.value) == (
-        f"{config.out}: cannot be resumed: no weights/state.pt; delete it and start again"
+        f"{config.out}: cannot be resumed: no weights/state.pt; start again with --force"
     )
 
 
@@ -223,6 +223,18 @@ def test_a_state_that_cannot_be_read(content: bytes | None, problem: str, tmp_pa
         with pytest.raises(InputError) as raised:
             resume_state.read(file, mapped=mapped)
         assert str(raised.value) == f"{file}: {problem}"
+
+
+def test_a_flipped_bit_of_a_state_is_found(tmp_path: Path) -> None:
+    file = tmp_path / STATE_FILE
+    values = torch.rand(100)
+    resume_state.write({"version": resume_state.VERSION, "values": values}, file)
+    assert torch.equal(resume_state.read(file)["values"], values)
+    content = bytearray(file.read_bytes())
+    content[content.index(values.numpy().tobytes()) + 50] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="damaged; start the run again"):
+        resume_state.read(file)
 
 
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:

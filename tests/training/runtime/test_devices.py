@@ -24,11 +24,11 @@ def test_memory_format(device: str, training: bool, memory_format: torch.memory_
 
 
 @pytest.mark.parametrize(
-    ("device", "asked", "expected"),
+    ("device", "requested", "expected"),
     [("cpu", False, True), ("cpu", True, True), ("cuda", False, False), ("cuda", True, True)],
 )
-def test_a_gpu_is_deterministic_on_request(device: str, asked: bool, expected: bool) -> None:
-    assert is_deterministic(torch.device(device), asked=asked) == expected
+def test_a_gpu_is_deterministic_on_request(device: str, requested: bool, expected: bool) -> None:
+    assert is_deterministic(torch.device(device), requested=requested) == expected
 
 
 def backends(*, new: bool, rounds: bool) -> Any:  # noqa: ANN401

@@ -15,6 +15,7 @@ from rank_steps import CASES, N_RANKS, batch, gradients, model, on_a_rank
 from torch import multiprocessing
 
 from class_maps import ConfigError
+from training.models.checkpoints import open_weights
 from training.runtime import distributed
 
 Draw = Callable[..., Path]
@@ -71,7 +72,7 @@ def test_one_process_counts_for_itself() -> None:
         (0, "0,1", 4, None),
         (2, "cpu", 4, None),
         (2, "0,1", 4, None),
-        (0, "0,1", 5, "--batch 5: must be a multiple of the number of devices, 2; use 6"),
+        (0, "0,1", 5, "--batch 5: must be a multiple of the number of devices, 2; use 4 or 6"),
         (2, "cpu", 1, "--batch 1: must be a multiple of the number of devices, 2; use 2"),
         (1, "cpu", 4, "torchrun started a single process; run omr train without it"),
         (
@@ -123,6 +124,8 @@ def test_torchrun_trains_on_two_processes(draw: Draw, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout)  # of one process only
+    for start in ("omr-tiny, 1 head, ", "epoch   1/2  ", "epoch   2/2  "):
+        assert done.stderr.count(f"\n{start}") + done.stderr.startswith(start) == 1, done.stderr
     assert result["epochs"] == 2
     assert sum(found["seen"] for found in result["augmented"].values()) == 2 * 8 * 4
     first, second = (torch.load(tmp_path / f"{i}.pt", weights_only=True) for i in range(N_RANKS))
@@ -138,5 +141,9 @@ def test_torchrun_trains_on_two_processes(draw: Draw, tmp_path: Path) -> None:
         "omr.yaml",
         "results.csv",
         "run.json",
+        "train_images.txt",
         "weights",
     }
+    training = open_weights(tmp_path / "run" / "weights" / "last.pt").training
+    assert training is not None
+    assert len(training.images) == 8

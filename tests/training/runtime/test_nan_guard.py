@@ -168,7 +168,7 @@ def test_a_training_goes_on_after_a_bad_batch(
     made = new_trainer(config(dataset, tmp_path / "run"))
     made.train()
     assert guard_of(made).skipped == 3
-    assert guard_of(made).returns == 0
+    assert guard_of(made).restores == 0
     assert made.ema.updates == 3, "of six batches"
     assert all(torch.isfinite(v).all() for v in made.ema.ema.state_dict().values())
     rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
@@ -186,9 +186,9 @@ def test_three_bad_batches_in_a_row_return_to_the_last_good_state(
     rates = [group["lr"] for group in trainer.optimizer.param_groups]
     for _ in range(2):
         go(trainer, bad=True)
-    assert guard_of(trainer).returns == 0
+    assert guard_of(trainer).restores == 0
     go(trainer, bad=True)
-    assert guard_of(trainer).returns == 1
+    assert guard_of(trainer).restores == 1
     now = everything(trainer)
     buffers = {name for name, _ in trainer.model.named_buffers()}
     moved = {name for name in now if name.startswith("optimizer") or name in buffers}
@@ -219,7 +219,7 @@ def test_lost_weights_return_at_once(trainer: OmrTrainer, monkeypatch: pytest.Mo
     with torch.no_grad():
         trainer.model.model[3].conv.weight[0] = torch.nan
     go(trainer, bad=False)
-    assert guard_of(trainer).returns == 1
+    assert guard_of(trainer).restores == 1
     now = everything(trainer)
     buffers = {name for name, _ in trainer.model.named_buffers()}
     assert_same(*({n: v for n, v in state.items() if n not in buffers} for state in (now, before)))
@@ -336,12 +336,12 @@ def test_what_was_halved_stays_halved_in_a_run_that_goes_on(
     for _ in range(3):
         go(trainer, bad=True)
     history = guard_of(trainer).history()
-    assert history == {"skipped": 3, "returns": 1}
+    assert history == {"skipped": 3, "restores": 1}
     lowered: list[float] = []
     monkeypatch.setattr(trainer.freezing, "lower_rates", lowered.append)
     resumed = NanGuard(trainer, history)
-    assert (resumed.returns, resumed.skipped, lowered) == (1, 3, [0.5])
+    assert (resumed.restores, resumed.skipped, lowered) == (1, 3, [0.5])
     trainer.guard = resumed
     for _ in range(3):  # there is a good state from the start
         go(trainer, bad=True)
-    assert resumed.returns == 2
+    assert resumed.restores == 2

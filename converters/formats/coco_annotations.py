@@ -1,0 +1,263 @@
+"""Decoder of the annotations of COCO JSON into arrays, in the spellings of common tools.
+
+Ids may be numbers or text, ``iscrowd`` a boolean, and sides numbers or text. An annotation without
+a box gets that of its polygon. CVAT writes a rotated rectangle as the box before the rotation, with
+the angle in ``attributes.rotation``.
+
+Shapes: N annotations of a file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
+
+from class_maps import InputError, shown
+from converters.boxes import Boxes, corner_bounds, onto_border, rotated_corners, xywh_to_xyxy
+from converters.formats.json_text import check_unique_keys, decode, offset_in
+from converters.names import count_of
+
+Id: TypeAlias = int | float | str
+
+_NULL = msgspec.Raw(b"null")
+_NO_BOX = (np.nan, np.nan, np.nan, np.nan)
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    image_id: Id | None
+    category_id: Id
+    id: Id | UnsetType | None = UNSET
+    bbox: list[float | str] | UnsetType | None = UNSET
+    iscrowd: bool | int | UnsetType | None = UNSET
+
+
+class _Shape(msgspec.Struct, gc=False):
+    segmentation: msgspec.Raw = _NULL
+    attributes: msgspec.Raw = _NULL
+
+
+class _Attributes(msgspec.Struct):
+    rotation: float | str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CocoTable:
+    """The annotations of a file as parallel arrays, in the order of the file."""
+
+    boxes_xyxy: Boxes
+    """Shape ``(N, 4)``, pixels; NaN for annotations without a box."""
+    corners: Boxes | None
+    """Shape ``(N, 4, 2)``, pixels; None if no box of the file is rotated."""
+    categories: NDArray[np.int64]
+    """Shape ``(N,)``, positions in the list of categories."""
+    images: NDArray[np.int64]
+    """Shape ``(N,)``, positions in the list of images; -1 for one without box and image."""
+    ids: NDArray[np.int64] | None
+    """Shape ``(N,)``; None if an annotation has none, or one that is not a number."""
+    names: Sequence[str]
+    """Id of each annotation for messages; its position in brackets if it has none."""
+    is_crowd: NDArray[np.bool_]
+    """Shape ``(N,)``: True for a box around many objects."""
+    is_rotated: NDArray[np.bool_]
+    """Shape ``(N,)``: True for a box with an angle."""
+    is_polygon: NDArray[np.bool_]
+    """Shape ``(N,)``: True for the box around a polygon."""
+
+    @property
+    def has_box(self) -> NDArray[np.bool_]:
+        """Mark annotations with a box, shape ``(N,)``."""
+        return ~np.isnan(self.boxes_xyxy[:, 0])
+
+    def inside(self, sizes: NDArray[np.float64], path: Path, *, clip: bool) -> "CocoTable":
+        """Move boxes beyond the image by rounding onto its border, and reject others.
+
+        Args:
+            sizes: Width and height of each image, in pixels.
+            path: Annotation file, for the error message.
+            clip: Accept boxes beyond the image.
+
+        Raises:
+            InputError: A box extends beyond its image.
+        """
+        limits = sizes[self.images] if len(sizes) else np.empty((len(self.images), 2))
+        boxes_xyxy = onto_border(self.boxes_xyxy, limits)
+        excess = np.maximum(-boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - limits).max(1, initial=0)
+        if not clip and (outside := excess > 0).any():
+            names = [self.names[i] for i in np.flatnonzero(outside).tolist()]
+            raise InputError(
+                f"extends beyond the image by up to {excess[outside].max():.3g} px: "
+                f"{count_of(names, 'annotation')}; use --clip to clip boxes to the image",
+                path=path,
+                where="annotations.bbox",
+            )
+        return replace(self, boxes_xyxy=boxes_xyxy)
+
+
+def key_of(value: Id) -> Id:
+    """Return an id in a form in which equal ids are equal: ``25`` for ``"025"``."""
+    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18
+    return int(value) if is_number else value
+
+
+def read_table(
+    data: bytes,
+    annotations: msgspec.Raw,
+    categories: Mapping[Id, int],
+    images: Mapping[Id, int],
+    path: Path,
+) -> CocoTable:
+    """Decode the annotations of a file.
+
+    Args:
+        data: Bytes of the file.
+        annotations: Undecoded list of annotations, a part of ``data``.
+        categories: Position of each category by its id.
+        images: Position of each image by its id.
+        path: The file, for error messages.
+
+    Raises:
+        InputError: An annotation is malformed, or has an unknown image or category.
+    """
+    rows = decode(annotations, list[_Annotation], path, "annotations")
+    _check_unique_fields(data, annotations, rows, path)
+    boxes_xyxy = xywh_to_xyxy(_boxes_xywh(rows, path))
+    without_box = np.isnan(boxes_xyxy[:, 0])
+    angles = np.zeros(len(rows))
+    if without_box.any() or b'"rotation"' in data:
+        shapes = decode(annotations, list[_Shape], path, "annotations")
+        for i in np.flatnonzero(without_box):
+            boxes_xyxy[i] = _bounds(shapes[i].segmentation)
+        angles = np.array([_angle(shape, i, path) for i, shape in enumerate(shapes)])
+    is_crowd = [bool(row.iscrowd) and row.iscrowd is not UNSET for row in rows]
+    table = CocoTable(
+        boxes_xyxy=boxes_xyxy,
+        corners=rotated_corners(boxes_xyxy, angles) if angles.any() else None,
+        categories=np.array([categories.get(key_of(row.category_id), -1) for row in rows], int),
+        images=np.array([_position(row.image_id, images) for row in rows], int),
+        ids=_ids(rows, path),
+        names=[_name(row, i) for i, row in enumerate(rows)],
+        is_crowd=np.array(is_crowd, bool),
+        is_rotated=angles != 0,
+        is_polygon=without_box & ~np.isnan(boxes_xyxy[:, 0]),
+    )
+    _check(table, path)
+    if table.corners is None:
+        return table
+    around_corners = np.where(table.is_rotated[:, None], corner_bounds(table.corners), boxes_xyxy)
+    return replace(table, boxes_xyxy=around_corners)
+
+
+def _check_unique_fields(
+    data: bytes, annotations: msgspec.Raw, rows: Sequence[_Annotation], path: Path
+) -> None:
+    """Check that no annotation repeats a field that is read.
+
+    The text of a field occurs at least once for each annotation that has it: if it occurs no more
+    often than that, none repeats it. Otherwise, all annotations are decoded once more.
+    """
+    start = offset_in(data, annotations)
+    stop = start + len(memoryview(annotations))
+    is_plain = data.find(b"\\", start, stop) < 0 and all(
+        data.count(f'"{field}"'.encode(), start, stop)
+        == sum(getattr(row, field) is not UNSET for row in rows)
+        for field in _Annotation.__struct_fields__
+    )
+    if not is_plain:
+        for i, text in enumerate(decode(annotations, list[msgspec.Raw], path, "annotations")):
+            check_unique_keys(bytes(text), path, f"annotations[{i}]")
+
+
+def _boxes_xywh(rows: Sequence[_Annotation], path: Path) -> Boxes:
+    """Return the boxes, shape ``(N, 4)``; NaN for annotations without one."""
+    boxes = [row.bbox or _NO_BOX for row in rows]
+    for i, box in enumerate(boxes):
+        if len(box) != 4:
+            where = f"annotations[{i}].bbox"
+            raise InputError(f"expected 4 numbers, got {len(box)}", path=path, where=where)
+    try:
+        boxes_xywh = np.array(boxes, np.float64).reshape(-1, 4)
+    except ValueError:
+        boxes_xywh = np.array([[_number(side) for side in box] for box in boxes], np.float64)
+    is_given = np.array([box is not _NO_BOX for box in boxes], bool)
+    invalid = is_given & ~np.isfinite(boxes_xywh).all(axis=1)
+    if invalid.any():
+        i = int(invalid.argmax())
+        where = f"annotations[{i}].bbox"
+        raise InputError(f"expected numbers, got {shown(boxes[i])}", path=path, where=where)
+    return boxes_xywh
+
+
+def _number(value: float | str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return np.nan
+
+
+def _bounds(segmentation: msgspec.Raw) -> Sequence[float]:
+    """Return the box around the polygons of an annotation as xyxy; NaN without a polygon."""
+    try:
+        polygons = msgspec.json.decode(segmentation, type=list[list[float]])
+    except msgspec.DecodeError:  # a mask
+        return _NO_BOX
+    x = [number for polygon in polygons for number in polygon[::2]]
+    y = [number for polygon in polygons for number in polygon[1::2]]
+    return (min(x), min(y), max(x), max(y)) if x and y else _NO_BOX
+
+
+def _angle(shape: _Shape, i: int, path: Path) -> float:
+    """Return the angle in ``attributes.rotation``, in degrees; 0 without one."""
+    if b'"rotation"' not in bytes(shape.attributes):
+        return 0.0
+    where = f"annotations[{i}].attributes"
+    rotation = decode(shape.attributes, _Attributes, path, where).rotation
+    angle = _number(rotation or 0.0)
+    if not np.isfinite(angle):
+        raise InputError(
+            f"expected an angle in degrees, got {shown(rotation)}",
+            path=path,
+            where=f"{where}.rotation",
+        )
+    return angle % 360
+
+
+def _position(image_id: Id | None, images: Mapping[Id, int]) -> int:
+    return -1 if image_id is None else images.get(key_of(image_id), -1)
+
+
+def _name(row: _Annotation, i: int) -> str:
+    return f"[{i}]" if row.id is UNSET or row.id is None else str(row.id)
+
+
+def _ids(rows: Sequence[_Annotation], path: Path) -> NDArray[np.int64] | None:
+    given = [row.id for row in rows if row.id is not UNSET and row.id is not None]
+    keys = [key for key in map(key_of, given) if isinstance(key, int)]
+    if len(keys) < len(rows):
+        return None
+    for i, key in enumerate(keys):
+        if not -(2**63) <= key < 2**63:
+            where = f"annotations[{i}].id"
+            raise InputError(f"expected 64 bits, got {shown(key)}", path=path, where=where)
+    return np.array(keys, np.int64)
+
+
+def _check(table: CocoTable, path: Path) -> None:
+    """Check that the categories and images exist, and that no side is negative."""
+    x0, y0, x1, y1 = table.boxes_xyxy.T
+    for invalid, field, problem in (
+        (table.categories < 0, "category_id", "unknown category"),
+        ((table.images < 0) & table.has_box, "image_id", "unknown image"),
+        ((x1 < x0) | (y1 < y0), "bbox", "negative width or height"),
+    ):
+        if invalid.any():
+            names = [table.names[i] for i in np.flatnonzero(invalid).tolist()]
+            raise InputError(
+                f"{problem}: {count_of(names, 'annotation')}",
+                path=path,
+                where=f"annotations.{field}",
+            )

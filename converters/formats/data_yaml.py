@@ -1,0 +1,150 @@
+"""Reader of ``data.yaml``, the file of a YOLO data set that names its classes and image folders.
+
+It is read as Ultralytics reads it: ``path`` may be missing or empty, a folder may begin with
+``../`` although it is beside the file, and a split may be a folder, a text file that lists images,
+or a list of folders. Names that YAML reads as numbers or booleans become text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from class_maps import InputError, shown, yaml_files
+from class_maps.text_files import read_text
+
+DATA_YAML = "data.yaml"
+SPLITS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "validation", "valid"),
+    "test": ("test",),
+}
+"""Keys of each split; the first one that exists is read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataYaml:
+    """The content of a ``data.yaml``."""
+
+    path: Path
+    names: tuple[str, ...]
+    """Name of the class with label ``i`` at index ``i``."""
+    splits: Mapping[str, tuple[Path, ...]]
+    """Folders of each split, and images that its text files list."""
+    warnings: tuple[str, ...] = ()
+    """Remarks on what was skipped."""
+
+
+def read_data_yaml(path: Path) -> DataYaml:
+    """Read a ``data.yaml``.
+
+    Raises:
+        InputError: The file is missing or malformed, or the folder of a split is missing.
+    """
+    if not path.exists():
+        raise InputError(
+            "no such file; expected a folder written by `omr convert` with --format yolo", path=path
+        )
+    data = yaml_files.parse(path, "data.yaml")
+    if not isinstance(data, dict):
+        raise InputError("expected a mapping with train, val and names", path=path)
+    if "kpt_shape" in data:
+        raise InputError("keypoints are not supported; export boxes", path=path, where="kpt_shape")
+    splits: dict[str, tuple[Path, ...]] = {}
+    warnings = []
+    for split, keys in SPLITS.items():
+        key = next((key for key in keys if data.get(key)), None)
+        if key is None:
+            continue
+        try:
+            splits[split] = tuple(_images(data[key], _root(data, path), path, key))
+        except _MissingError as error:
+            if split != "test" or not splits:  # some exports name a test set that they lack
+                raise
+            warnings.append(f"{path.name}: {error.where} was skipped: {error.reason}")
+    return DataYaml(path=path, names=_names(data, path), splits=splits, warnings=tuple(warnings))
+
+
+class _MissingError(InputError):
+    """A folder or file of a split that does not exist."""
+
+
+def _root(data: Mapping[str, Any], path: Path) -> Path:
+    """Return the folder that the folders of the splits are relative to."""
+    named = data.get("path") or ""
+    if not isinstance(named, str):
+        raise InputError(f"expected a folder, got {shown(named)}", path=path, where="path")
+    beside = path.parent / named
+    return Path(named) if not beside.is_dir() and Path(named).is_dir() else beside
+
+
+def _images(value: object, root: Path, path: Path, key: str) -> list[Path]:
+    """Return the folders and images that the value of a split stands for."""
+    images: list[Path] = []
+    for entry in value if isinstance(value, list) else [value]:
+        if not isinstance(entry, str):
+            raise InputError(
+                f"expected a folder, a text file, or a list of them, got {shown(entry)}",
+                path=path,
+                where=key,
+            )
+        source = _located(entry.replace("\\", "/"), root)
+        if source is None:
+            labels_only = "; convert without --labels-only" if _is_converted(path) else ""
+            raise _MissingError(
+                f"no such folder: {root / entry}{labels_only}", path=path, where=key
+            )
+        images += _listed_images(source, root) if source.is_file() else [source]
+    return images
+
+
+def _located(entry: str, root: Path) -> Path | None:
+    """Return an existing folder or file; one that begins with ``../`` may be beside the file."""
+    known = [root / entry, root / entry.removeprefix("../")]
+    return next((path for path in known if path.exists()), None)
+
+
+def _is_converted(path: Path) -> bool:
+    return (path.parent / "manifest.json").is_file()
+
+
+def _listed_images(file: Path, root: Path) -> list[Path]:
+    """Return the images that a text file lists, one per line."""
+    if file.suffix != ".txt":
+        raise InputError("expected a folder, or a .txt file that lists images", path=file)
+    images = []
+    lines = read_text(file, "list of images").splitlines()
+    for i, line in enumerate(lines):
+        if not (name := line.strip().replace("\\", "/")):
+            continue
+        known = [file.parent / name, root / name, Path(name)]
+        image = next((path for path in known if path.is_file()), None)
+        if image is None:
+            where = f"line {i + 1}"
+            raise InputError(f"no such image: {shown(name)}", path=file, where=where)
+        images.append(image)
+    return images
+
+
+def _names(data: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    names = data.get("names")
+    entries = list(enumerate(names)) if isinstance(names, list) else []
+    if isinstance(names, dict):
+        entries = [(_label(label), name) for label, name in names.items()]
+    by_label = dict(entries)
+    is_plain = all(isinstance(name, str | int | float) for name in by_label.values())
+    if not entries or sorted(by_label) != list(range(len(entries))) or not is_plain:
+        raise InputError("expected the names of labels 0, 1, 2, ...", path=path, where="names")
+    n = data.get("nc", len(entries))
+    if n not in (len(entries), str(len(entries))):
+        raise InputError(
+            f"nc is {shown(n)}, but there are {len(entries)}", path=path, where="names"
+        )
+    return tuple(str(by_label[label]) for label in range(len(entries)))
+
+
+def _label(key: object) -> int:
+    """Return a label that may be written as text; -1 for anything else."""
+    if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 9:
+        return int(key)
+    return key if isinstance(key, int) and not isinstance(key, bool) else -1

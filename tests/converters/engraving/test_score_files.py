@@ -1,0 +1,70 @@
+"""Search for music files in folders, and files that cannot be used."""
+
+import os
+from pathlib import Path
+
+import pytest
+from fragments import score
+
+from class_maps import InputError
+from converters.engraving import child, score_files
+
+SCORES = Path(__file__).parent / "scores"
+NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mensural.mei", child.NO_NOTEHEADS),
+        ("mensural.krn", child.NO_NOTEHEADS),
+        ("tablature-alone.musicxml", child.NO_NOTEHEADS),
+        ("rests-alone.krn", "contains no notes"),
+        ("one-line-staff-alone.musicxml", ""),
+    ],
+)
+def test_scores_without_noteheads_are_unusable(name: str, expected: str) -> None:
+    assert child.examine(SCORES / name).error == expected
+
+
+def test_everything_in_a_folder_is_used_or_named(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "scores", tmp_path / "elsewhere"
+    (folder / "x.mei").mkdir(parents=True)
+    elsewhere.mkdir()
+    for path in (folder / "A.MEI", folder / "x.mei" / "b.mei", elsewhere / "c.mei"):
+        path.write_text(score([NOTES]))
+    for name in ("._A.MEI", "page.svg", "notes.txt", "README"):
+        (folder / name).write_text("x")
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    (folder / "gone.krn").symlink_to("nowhere")
+    (folder / "copy.mei").symlink_to(folder / "A.MEI")
+    os.mkfifo(folder / "pipe.krn")
+    found = score_files.find(folder)
+    assert [score_files.name_of(path, folder) for path in found.files] == [
+        "A.MEI",
+        "copy.mei",
+        "linked/c.mei",
+        "x.mei/b.mei",
+    ]
+    assert found.skipped == {
+        "._A.MEI": "metadata of macOS, not a score",
+        "gone.krn": "a broken link",
+        "linked/back": "links to a folder that is read already",
+        "pipe.krn": "not a regular file",
+        "x.mei": "a folder; only the scores in it are read",
+    }
+    assert found.others == {".svg": 1, ".txt": 1, "no suffix": 1}
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"fl\xf6te.mei")
+    path.write_text(score([NOTES]))
+    assert score_files.name_of(path, tmp_path) == "fl\ufffdte.mei"
+    assert child.examine(path).error == ""
+
+
+def test_a_pipe_is_not_a_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mei")
+    with pytest.raises(InputError, match="not a regular file or folder of scores"):
+        score_files.find(tmp_path / "pipe.mei")

@@ -1,0 +1,199 @@
+"""Annotation files that could hang, exhaust memory, or be read wrong."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deepscores import NOTE, content
+
+import class_maps
+from class_maps import InputError
+from converters.conversion import ConversionOptions, convert
+from converters.formats.coco import CocoFile
+from converters.formats.sources import identity_map, open_source
+from converters.formats.yolo_labels import parse
+from converters.prepare.preparation import PreparationOptions
+from converters.prepare.tiles import TileOptions
+from converters.tally import Tally
+
+FOLDER = Path(__file__).parent / "hostile"
+FILES = sorted(FOLDER.glob("*.json"))
+MAX_KB = 300_000
+TILES = PreparationOptions(tiles=TileOptions(size=64, overlap=12))
+MEASURE = r"""
+import re, sys
+from pathlib import Path
+import class_maps
+from converters.conversion import ConversionOptions, convert
+options = ConversionOptions(class_map=class_maps.load("harmony"), labels_only=True)
+for path in sys.argv[2:]:
+    try:
+        convert(Path(path), Path(sys.argv[1]), options)
+    except class_maps.InputError:
+        pass
+print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.parametrize("source_format", [None, "deepscoresv2", "coco"])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_refused_in_one_line(
+    path: Path, source_format: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(FOLDER)
+    harmony = class_maps.load("coco" if source_format == "coco" else "harmony")
+    options = ConversionOptions(class_map=harmony, labels_only=True, preparation=TILES)
+    start = time.perf_counter()
+    with pytest.raises(InputError) as raised:
+        convert(Path(path.name), tmp_path / "out", options, source_format=source_format)
+    assert time.perf_counter() - start < 2
+    assert str(raised.value).startswith(f"{path.name}: ")
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) <= 300
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "out"), *map(str, FILES)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert int(result.stdout) < MAX_KB
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("deep_in_annids", "lists or objects are nested too deeply"),
+        ("dup_ann_key_and_nested_box", "annotations: duplicate key: '1'"),
+        ("dup_ann_key_with_escape", "annotations: duplicate key: '1'"),
+        ("dup_cat_key", "duplicate key: '25'"),
+        ("dup_img_id", "duplicate key: 'id'"),
+        ("dup_in_ann_cat", "annotations: duplicate key: 'cat_id'"),
+        ("dup_top_annotations", "duplicate key: 'annotations'"),
+        ("not_utf8_category", r"is not UTF-8 text: b'note\xff\xfe'"),
+        ("size_1e6", "images[0]: image size of 1000000 x 1000000 px; expected at most 1,000,000 px per side and 1,073,741,824 px in total"),
+    ],
+)  # fmt: skip
+def test_messages(name: str, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        pages_of(FOLDER / f"{name}.json")
+    assert str(raised.value) == f"{FOLDER}/{name}.json: {message}"
+
+
+def pages_of(path: Path) -> None:
+    format_name, [file] = open_source(path)
+    class_map = identity_map(format_name, [file])
+    list(file.pages(class_map.source(format_name), class_map.labels, Tally()))
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("categories", "categories: duplicate: 1 id (25)"),
+        ("annotations", "annotations: duplicate: 1 id (1)"),
+        ("images", "images[1].id: duplicate id: 1"),
+    ],
+)
+def test_a_number_with_a_leading_zero_is_the_same_id(
+    part: str, message: str, tmp_path: Path
+) -> None:
+    data = content(NOTE)
+    if part == "images":
+        data["images"].append(data["images"][0] | {"id": "01", "filename": "b.png"})
+    else:
+        key, entry = ("25", "1")[part == "annotations"], data[part]
+        entry[f"0{key}"] = entry[key]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError) as raised:
+        pages_of(path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize("value", ["1_0", "\uff11", " 1", "+1", ""])
+def test_an_id_in_unusual_digits_is_not_a_number(value: str, tmp_path: Path) -> None:
+    data = content(NOTE)
+    data["annotations"]["1"]["img_id"] = value
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"annotations\[1\]\.img_id: expected a number, got '"):
+        pages_of(path)
+
+
+ROW: dict[str, Any] = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}
+IMAGE = {"id": 1, "file_name": "a.png", "width": 9, "height": 9}
+
+
+def coco_text(rows: str, images: str = json.dumps(IMAGE)) -> str:
+    return (
+        f'{{"images": [{images}], "annotations": [{rows}],'
+        ' "categories": [{"id": 1, "name": "stem"}]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (coco_text(json.dumps(ROW)[:-1] + ', "bbox": [1, 1, 3, 3]}'), "annotations[0]: duplicate key: 'bbox'"),
+        (coco_text(json.dumps(ROW)[:-1] + r', "\u0062box": [1, 1, 3, 3]}'), "annotations[0]: duplicate key: 'bbox'"),
+        (coco_text(json.dumps(ROW) + ", " + json.dumps(ROW)[:-1] + ', "category_id": 1}'), "annotations[1]: duplicate key: 'category_id'"),
+        (coco_text("", json.dumps(IMAGE)[:-1] + ', "width": 8}'), "duplicate key: 'width'"),
+        (coco_text("", json.dumps(IMAGE) + ", " + json.dumps(IMAGE | {"id": "01", "file_name": "b.png"})), "images[1].id: duplicate id: 1"),
+    ],
+)  # fmt: skip
+def test_duplicate_keys_in_coco(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as raised:
+        CocoFile(path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ROW | {"note": 'a "bbox": b', "segmentation": {"counts": "a\\b"}},
+        ROW | {"attributes": {"id": 7, "bbox": 1, "iscrowd": 1}},
+        ROW | {"id": None, "iscrowd": None},
+    ],
+)
+def test_fields_in_other_places_are_not_duplicates(row: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(coco_text(json.dumps(row)))
+    file = CocoFile(path)
+    class_map = identity_map("coco", [file])
+    [page] = file.pages(class_map.source("coco"), class_map.labels, Tally())
+    assert page.boxes_xyxy.tolist() == [[1, 1, 3, 3]]
+
+
+def test_a_label_file_that_is_not_text() -> None:
+    path = FOLDER / "fuzzed_labels.txt"
+    with pytest.raises(InputError) as raised:
+        parse(path.read_bytes(), path, 2)
+    assert str(raised.value) == f"{path}: is not UTF-8 text (byte 67: 0xbb); save it as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04...", "is a zip archive; unpack it and convert its content"),
+        (b"\x1f\x8b\x08", "is a gzip archive; unpack it and convert its content"),
+        (b"\x89PNG\r\n\x1a\n", "is a PNG image; expected JSON"),
+        (b"\xff\xd8\xff\xe0", "is a JPEG image; expected JSON"),
+        (b"<?xml version='1.0'?>", "is XML or HTML; expected JSON"),
+        (b"\n <annotation>", "is XML or HTML; expected JSON"),
+        (b"\x00\x05\x16\x07", "is a resource fork of macOS; expected JSON"),
+        ('{"a": 1}'.encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (b"\xef\xbb\xbf{}", "begins with a byte order mark; save the file without it"),
+        (b'{"a": {"b": -Infinity}}', "b (byte 13): expected finite numbers, got NaN or Infinity"),
+        (b'{"a": 1', "not valid JSON, truncated or damaged: Input data was truncated"),
+    ],
+)
+def test_files_that_are_not_json(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        open_source(path)
+    assert str(raised.value) == f"{path}: {message}"

@@ -1,0 +1,135 @@
+"""Checks and notes before the first step of a training, and what its weights record of them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from class_maps import ConfigError, InputError
+from omr.scoring import score_model
+from training.checks import notes_of
+from training.config import TrainConfig
+from training.engine.inputs import open_inputs
+from training.trainer import TrainResult, new_trainer, run_options, train
+
+Draw = Callable[..., Path]
+
+
+def config_of(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
+    settings: dict[str, Any] = {"model": "omr-tiny", "epochs": 1, "imgsz": 64, "batch": 2}
+    return TrainConfig(data=data, out=out, device="cpu", **settings | options)
+
+
+def notes(config: TrainConfig) -> list[str]:
+    inputs = open_inputs(run_options(config))
+    return notes_of(config, inputs, inputs.image_hashes())
+
+
+@pytest.fixture
+def data(draw: Draw, tmp_path: Path) -> Path:
+    return draw(tmp_path / "data", n_images=2)
+
+
+@pytest.mark.parametrize(
+    ("model", "imgsz", "expected"),
+    [
+        ("yolov8n-p6", 160, "64, the largest stride of yolov8n-p6; use 128 or 192"),
+        ("yolov8n-p6", 32, "64, the largest stride of yolov8n-p6; use 64"),
+        ("yolov8n-p6", 128, None),
+        ("yolov8n", 160, None),
+    ],
+)
+def test_the_input_is_a_multiple_of_the_largest_stride(
+    model: str, imgsz: int, expected: str | None, data: Path, tmp_path: Path
+) -> None:
+    config = config_of(data, tmp_path / "run", model=model, imgsz=imgsz, batch=1)
+    if expected is None:
+        new_trainer(config)
+        return
+    with pytest.raises(ConfigError) as error:
+        train(config)
+    assert str(error.value) == f"--imgsz {imgsz}: must be a multiple of {expected}"
+    assert not config.out.exists()
+
+
+def test_validation_needs_a_symbol(data: Path, tmp_path: Path) -> None:
+    for file in (data / "labels" / "val").iterdir():
+        file.write_text("")
+    config = config_of(data, tmp_path / "run")
+    with pytest.raises(InputError) as error:
+        train(config)
+    assert str(error.value) == (
+        f"{data}/images/val: no symbols for any of its 2 images; labels/ must be next to images/; "
+        "convert the data set again, or give --no-validate"
+    )
+    new_trainer(config_of(data, tmp_path / "run", validate=False))
+
+
+def test_nothing_to_note(data: Path, tmp_path: Path) -> None:
+    assert notes(config_of(data, tmp_path / "run")) == []
+
+
+def same_folder(data: Path) -> None:
+    file = data / "data.yaml"
+    file.write_text(file.read_text().replace("images/val", "images/train"))
+
+
+def same_content(data: Path) -> None:
+    for name in ("0", "1"):
+        shutil.copy(data / f"images/train/{name}.png", data / f"images/val/x{name}.png")
+        shutil.copy(data / f"labels/train/{name}.txt", data / f"labels/val/x{name}.txt")
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (same_folder, "2 of 2 images of val are also in train, the first is {data}/images/train/0"),
+        (same_content, "2 of 4 images of val are also in train, the first is {data}/images/val/x0"),
+    ],
+)
+def test_shared_images_are_noted(
+    share: Callable[[Path], None], expected: str, data: Path, tmp_path: Path
+) -> None:
+    share(data)
+    assert notes(config_of(data, tmp_path / "run")) == [
+        f"{expected.format(data=data)}.png: validation overestimates how well the model generalises"
+    ]
+    assert notes(config_of(data, tmp_path / "run", validate=False)) == []
+
+
+def keep(data: Path, split: str, labels: str) -> None:
+    for file in (data / "labels" / split).iterdir():
+        rows = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(row for row in rows if row[0] in labels))
+
+
+def test_classes_of_a_single_split_are_noted(data: Path, tmp_path: Path) -> None:
+    keep(data, "train", "12")
+    keep(data, "val", "0")
+    assert notes(config_of(data, tmp_path / "run")) == [
+        "1 classes occur in val but not in train, and cannot be learnt: notehead",
+        "2 classes occur in train but not in val, and are not validated: stem, beam",
+    ]
+
+
+def test_another_size_than_that_of_the_weights_is_noted(
+    trained: TrainResult, data: Path, tmp_path: Path
+) -> None:
+    model = str(trained.last)
+    assert notes(config_of(data, tmp_path / "run", model=model, imgsz=96)) == []
+    assert notes(config_of(data, tmp_path / "run", model=model, imgsz=64)) == [
+        "imgsz 64: the weights were trained at 96"
+    ]
+
+
+@pytest.mark.parametrize(("split", "n_trained_on"), [("train", 6), ("val", 0)])
+def test_a_trained_model_is_scored_as_it_was_trained(
+    split: str, n_trained_on: int, trained: TrainResult, dataset: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(dataset, tmp_path / "moved")
+    for file in (trained.best, trained.best.with_suffix(".safetensors")):
+        result = score_model(file, moved, split=split, device="cpu")
+        assert (len(result.trained_on), result.training_is_known) == (n_trained_on, True)
+        assert (result.imgsz, result.differences) == (96, ())

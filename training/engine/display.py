@@ -1,0 +1,77 @@
+"""Display of a running training, which the caller provides."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+MAP50, MAP = "metrics/mAP50(B)", "metrics/mAP50-95(B)"
+"""Ultralytics' names of the mean average precision at IoU 0.5, and from 0.5 to 0.95."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingStart:
+    """Model and data of a training that starts or resumes."""
+
+    model: str
+    """Name or weights file of the model."""
+    n_heads: int
+    boxes: str
+    """Origin of the initial boxes."""
+    transfer: str
+    """Report on the weights that a new model was initialised from; empty for none."""
+    n_images: int
+    """Number of training images."""
+    n_symbols: int
+    """Number of symbols on the training images."""
+    epochs_done: int
+    """Epochs before this call; 0 for a new run."""
+    n_epochs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingStep:
+    """Position and measurements after an optimiser step."""
+
+    epoch: int
+    """Current epoch, from 1."""
+    n_epochs: int
+    step: int
+    """Steps of this epoch that have started."""
+    n_steps: int
+    losses: Mapping[str, float]
+    """Means of the losses so far in the epoch, by name."""
+    rate: float
+    """Highest learning rate of all layers."""
+    memory_bytes: int
+    """Memory reserved on the GPU; on a CPU, memory of the process."""
+
+
+class TrainingDisplay(Protocol):
+    """Display of a training; the methods are called in the order of the training."""
+
+    def start(self, training: TrainingStart) -> None:
+        """Show that the training starts."""
+
+    def is_due(self) -> bool:
+        """Return whether a step or batch would be shown now, rather than skipped."""
+
+    def show_step(self, step: TrainingStep) -> None:
+        """Show a step."""
+
+    def show_validation(self, batch: int, n_batches: int) -> None:
+        """Show how many batches have been validated."""
+
+    def show_epoch(self, step: TrainingStep, metrics: Mapping[str, float]) -> None:
+        """Show an epoch after its validation.
+
+        Args:
+            step: Last step of the epoch.
+            metrics: Ultralytics' metrics by name; empty without validation.
+        """
+
+    def stop(self) -> None:
+        """Restore the terminal after the training, also after an error."""
+
+
+MakeDisplay: TypeAlias = Callable[[], TrainingDisplay]
+"""Builds a display in the process that trains; pickled by its name."""

@@ -1,0 +1,79 @@
+"""Specification of a training step, by which its memory is predicted or measured."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from class_maps import ConfigError, with_nearest
+from settings.training import STRIDE
+from training.heads.head_config import HeadConfig
+from training.losses.detection import LossOptions
+
+StepPrecision = Literal["fp32", "bf16", "fp16"]
+OPTIMIZERS = (
+    "AdamW", "auto", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop",
+)  # fmt: skip
+"""Optimisers of Ultralytics."""
+HALF_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepSpec:
+    """Everything that the memory of a training step depends on.
+
+    Raises:
+        ConfigError: A number is too small, a name is unknown, or the device is a CPU with fp16.
+    """
+
+    model: str
+    """Value of ``omr train --model``."""
+    trust: bool = False
+    """Whether pickled weights may be loaded even if that executes their code."""
+    n_classes: int
+    heads: HeadConfig | None = None
+    """Groups of classes, each with its own head; None for a single head, or for the heads of the
+    weights."""
+    imgsz: int = 640
+    """Input side in pixels, rounded up to a multiple of 32, which ``omr train`` requires."""
+    batch: int = 16
+    """Images per device."""
+    precision: StepPrecision = "fp32"
+    optimizer: str = "AdamW"
+    """Name of an optimiser of Ultralytics."""
+    iterations: int = 10_000
+    """Steps of the whole training, by which Ultralytics' ``auto`` chooses an optimiser."""
+    ema: bool = True
+    """Whether a moving average of the weights is kept, as in every ``omr train``."""
+    guard: bool = True
+    """Whether the NaN guard of :mod:`training.runtime.nan_guard` keeps good states."""
+    accumulates: bool = False
+    """Whether gradients of earlier batches exist already."""
+    device: Literal["cpu", "cuda"] = "cuda"
+    boxes: int = 0
+    """Symbols in the fullest batch."""
+    boxes_max: int = 0
+    """Symbols in the fullest image, on which only dense assigners depend."""
+    pairs: int | None = None
+    """Candidate pairs of the fullest batch; None assumes ``PAIRS_PER_BOX`` per symbol."""
+    loss: LossOptions = field(default_factory=LossOptions)
+
+    def __post_init__(self) -> None:
+        least = {"n_classes": 1, "imgsz": 1, "batch": 1, "iterations": 1, "boxes": 0}
+        small = {n: getattr(self, n) for n, low in least.items() if getattr(self, n) < low}
+        if small:
+            shown = ", ".join(f"{name} ({value})" for name, value in small.items())
+            raise ConfigError(f"{shown}: too small; expected boxes from 0, all others from 1")
+        known = (*HALF_DTYPES, "fp32")
+        if self.precision not in known:
+            raise ConfigError(f"precision: {self.precision}: expected one of {', '.join(known)}")
+        if self.device == "cpu" and self.precision == "fp16":
+            raise ConfigError("precision: fp16: not supported on a CPU; use bf16 or fp32")
+        if self.optimizer.lower() not in map(str.lower, OPTIMIZERS):  # Ultralytics ignores case
+            unknown = with_nearest([self.optimizer], OPTIMIZERS)
+            raise ConfigError(f"optimizer: {unknown}: expected one of {', '.join(OPTIMIZERS)}")
+
+    @property
+    def side(self) -> int:
+        """Height and width of the network input in pixels."""
+        return -(-self.imgsz // STRIDE) * STRIDE

@@ -5,7 +5,8 @@
   * ConfigError            an option is invalid, or options contradict each other
   * MissingExtraError      an optional dependency is not installed
 
-Any other exception is a bug in omr and keeps its traceback.
+Errors of the operating system are printed as one line too. Any other exception is a bug in omr and
+keeps its traceback.
 
 Messages have one of two forms, each built by its error class::
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -118,16 +119,16 @@ def convert(
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
-        prepared_pages = in_order(prepare, jobs, workers)  # runs as the loop below asks for pages
         hashes: list[Future[str]] = []
-        try:
-            for prepared_page in track(prepared_pages, n_pages):
-                if not hashes:  # decoding, which used all cores, has finished
-                    hashes = [pool.submit(file.sha256) for file in files]
-                for page in prepared_page.images:
-                    for writer in writers:  # label files of YOLO were written by prepare
-                        writer.add(prepared_page.split, page)
-                manifest.add(prepared_page)
+        try:  # the pages are prepared as the loop asks for them
+            with closing(in_order(prepare, jobs, workers)) as prepared_pages:
+                for prepared_page in track(prepared_pages, n_pages):
+                    if not hashes:  # decoding, which used all cores, has finished
+                        hashes = [pool.submit(file.sha256) for file in files]
+                    for page in prepared_page.images:
+                        for writer in writers:  # label files of YOLO were written by prepare
+                            writer.add(prepared_page.split, page)
+                    manifest.add(prepared_page)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
             raise

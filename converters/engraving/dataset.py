@@ -6,6 +6,7 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
@@ -180,9 +181,10 @@ def engrave(
         jobs = _jobs(options, pools, folder.absolute())
         tally = _Tally()
         files = _SplitFiles(folder)
-        for page in track(in_order(write_page, jobs, workers), options.pages):
-            files.add(page)
-            tally.add(page)
+        with closing(in_order(write_page, jobs, workers)) as pages:
+            for page in track(pages, options.pages):
+                files.add(page)
+                tally.add(page)
         files.close()
         manifest = _manifest(options, tally, pieces)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)

@@ -7,7 +7,7 @@ copy a lock while a thread holds it.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
@@ -33,11 +33,14 @@ def warm_up(workers: int, module: str) -> None:
             _executor(workers).submit(import_module, module)
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], workers: int
+) -> Generator[R, None, None]:
     """Yield ``function(item)`` for each item, in order, like the built-in ``map``.
 
     A batch of items is collected before it is sent, so that errors of the iterable are raised in
-    this process. Fewer items than workers are processed without starting any process.
+    this process. Fewer items than workers are processed without starting any process. After an
+    error, or if the iterator is closed before its end, no process is working any more.
 
     Args:
         function: Function to apply; can be pickled.
@@ -63,20 +66,34 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> It
         raise OmrError(
             "a worker process was killed, possibly because memory ran out; try fewer --workers"
         ) from error
+    except BaseException:  # otherwise workers would still write to a folder that is removed
+        _kill(_executor(workers))
+        raise
 
 
 def _executor(workers: int) -> Any:  # noqa: ANN401
     from joblib.externals.loky import get_reusable_executor
 
-    return get_reusable_executor(max_workers=workers, timeout=IDLE_S, initializer=_end_with_parent)
+    return get_reusable_executor(
+        max_workers=workers, timeout=IDLE_S, initializer=_end_with_parent, initargs=(os.getpid(),)
+    )
 
 
-def _end_with_parent() -> None:
+def _kill(executor: Any) -> None:  # noqa: ANN401
+    """End the processes of an executor at once; the next call starts new ones."""
+    processes = [*executor._processes.values()]
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
+
+
+def _end_with_parent(parent: int) -> None:
     """End this worker when its parent process is killed; workers of loky would keep running."""
 
-    def watch(parent: int) -> None:
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(PARENT_CHECK_S)
         os._exit(1)
 
-    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -40,6 +42,21 @@ def test_a_killed_worker_is_a_one_line_error() -> None:
         OmrError, match=r"^a worker process was killed, possibly because memory ran out;"
     ):
         list(in_order(die, range(9), 2))
+
+
+def touch(path: Path) -> None:
+    time.sleep(0.05)
+    path.touch()
+
+
+def test_no_process_works_on_after_the_iterator_was_closed(tmp_path: Path) -> None:
+    """They would write to a folder that is being removed."""
+    with closing(in_order(touch, [tmp_path / str(n) for n in range(100)], 2)) as results:
+        next(results)
+    n_written = len([*tmp_path.iterdir()])
+    time.sleep(0.3)
+    assert len([*tmp_path.iterdir()]) == n_written < 100
+    assert list(in_order(square, range(9), 2)) == [i * i for i in range(9)]
 
 
 ORPHANED = """

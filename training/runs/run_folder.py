@@ -12,11 +12,11 @@ from converters.files.overwriting import Contents, added, check_folder, contents
 from training.config import CONFIG_FILE, TrainConfig
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.runs.checkpoint_files import REPORT_FILE
-from training.runs.provenance import HEADS_FILE, RECORD_FILE
+from training.runs.provenance import HEADS_FILE, IMAGES_FILE, RECORD_FILE
 
 FIRST_FILES = (
     *("weights/last.pt", "events.out.tfevents.*", "results.csv", "args.yaml"),
-    *(REPORT_FILE, TRANSFER_FILE, HEADS_FILE, RECORD_FILE, CONFIG_FILE),
+    *(REPORT_FILE, TRANSFER_FILE, IMAGES_FILE, HEADS_FILE, RECORD_FILE, CONFIG_FILE),
 )
 """Files that a run writes before the first weights; the marker of the folder comes last."""
 

@@ -115,7 +115,7 @@ def test_pages(
     assert_same_pages(found, expected)
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(covers=["training.models.description:_check_tensors"])
 def test_weights_trained_on_the_device_load_on_the_cpu(trained: TrainResult, dataset: Path) -> None:
     content = torch.load(trained.last, weights_only=True)
     assert {value.device.type for value in content["state_dict"].values()} == {"cpu"}

@@ -341,7 +341,7 @@ def test_an_existing_file_is_replaced_only_with_force(data: Path, tmp_path: Path
     )
     assert file.read_text() == "mine"
     assert small(data, "--report", file, "--force").exit_code == 0
-    assert file.read_text().startswith("<!doctype html>")
+    assert file.read_text().startswith("<!DOCTYPE html>")
 
 
 def test_no_batch_has_more_images_than_there_are(data: Path) -> None:

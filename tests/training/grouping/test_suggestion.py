@@ -91,9 +91,10 @@ def test_no_symbols() -> None:
 def test_write_errors(tmp_path: Path) -> None:
     options = GroupingOptions(strategy="collision", n_heads=2, strides=(8,))
     suggestion = suggest(crowded(), NAMES, options)
+    (tmp_path / "file").write_text("")
     for name, reason in (
         ("heads.txt", "not a YAML file; a head config ends in .yaml or .yml"),
-        ("no/heads.yaml", "cannot be written: No such file or directory"),
+        ("file/heads.yaml", "cannot be written: Not a directory"),
     ):
         with pytest.raises(ConfigError) as error:
             write(suggestion, tmp_path / name)

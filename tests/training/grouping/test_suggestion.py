@@ -94,7 +94,7 @@ def test_write_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name, reason in (
         ("heads.txt", "not a YAML file; a head config ends in .yaml or .yml"),
-        ("file/heads.yaml", "cannot be written: Not a directory"),
+        ("file/heads.yaml", "cannot be written: File exists"),
     ):
         with pytest.raises(ConfigError) as error:
             write(suggestion, tmp_path / name)

@@ -49,6 +49,8 @@ def show_density(analysis: DensityAnalysis, *, to: Console) -> None:
     _show_memory(analysis, to)
     if recommendation := analysis.recommendation:
         say("\nRecommended launch:", to=to)
+        if names := analysis.report().under_a_pixel:
+            note(f"most symbols of {short_list(names, MOST_NAMES)} would be under 1 px")
         for reason in recommendation.reasons:
             entry(reason, to=to)
         if recommendation.convert_command:

@@ -200,9 +200,9 @@ class CocoFile:
         Args:
             source: Entry of the class map for this data set: the class of each category.
             labels: Label of each class.
-            counts: Receives the numbers of annotations read, and of those dropped: categories
-                without a class, crowd regions, whose boxes contain many objects, and annotations
-                without a box.
+            counts: Receives the numbers of annotations read, and of annotations dropped because
+                their category has no class, they are crowd regions (one box for many objects), or
+                they have no box.
             clip: Accept boxes that extend beyond the image; cleaning clips them later.
             workers: Not used; the file has been decoded already.
 

@@ -16,7 +16,7 @@ def open_source(
 
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
-            annotation files, or a COCO file.
+            annotation files, or a COCO file or folder.
         format_name: Format of the data set, one of :data:`READERS`; None to recognise it.
         images: Folder of the images of JSON files; None to search the usual ones.
 

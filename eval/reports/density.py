@@ -100,6 +100,11 @@ def _answer(report: DensityReport) -> tuple[bool, str]:
     launch = f"batch {recommendation.batch} at {recommendation.imgsz} px"
     if _launched(report).total_bytes > gpu.usable_bytes:
         return False, f"{launch[0].upper()}{launch[1:]} does not fit on {gpu.name}."
+    if names := report.under_a_pixel:
+        return False, (
+            f"{launch[0].upper()}{launch[1:]} fits on {gpu.name}, but most symbols of "
+            f"{short_list(names, 3)} would be under 1 px."
+        )
     return True, f"Launch with {launch}: it fits on {gpu.name}."
 
 

@@ -202,6 +202,11 @@ class DensityReport:
         if self.anchor_competition:
             _check_matrix(self.anchor_competition, [row.name for row in self.classes])
 
+    @property
+    def under_a_pixel(self) -> tuple[str, ...]:
+        """Classes most of whose symbols are under 1 px at the training size."""
+        return tuple(row.name for row in self.classes if (row.under_1px or 0) > 0.5)
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as nested dicts, lists and numbers."""
         return asdict(self, dict_factory=_with_json_keys)

@@ -201,7 +201,7 @@ def test_its_page_opens_in_a_browser(seen: Measurements, page: str) -> None:
     assert (found["overflow"], found["outside"], found["overlaps"]) == (0, [], [])
     wanted = {"plot-memory", "plot-stage-0", "plot-stage-1", "plot-sizes-0", "plot-collisions"}
     assert wanted <= set(found["plots"])
-    assert "Launch with batch 32 at 640 px: it fits on RTX 5090." in found["text"]
+    assert "Batch 32 at 640 px fits on RTX 5090, but most symbols of class0, " in found["text"]
     assert f"The assigner of Ultralytics {ultralytics.__version__} would" in found["text"]
 
 

@@ -27,9 +27,9 @@ Similarity = Callable[[Tensor, Tensor], Tensor]
 values, ``(P,)``."""
 
 NWD_WEIGHT = 0.5
-"""Weight of NWD, combined with CIoU: predictions with a higher CIoU are ranked by CIoU alone."""
+"""Weight of NWD, combined with CIoU; the higher of CIoU and the weighted NWD counts."""
 MIN_SCORE = 0.25
-"""Target score of a symbol's best anchor point if the predicted box barely overlaps the symbol."""
+"""Target score of a symbol's best anchor point if the similarity is just above 0."""
 DILATION_PX = 4.0
 """Pixels by which :func:`dilated_iou` moves every side outwards: half a cell of stride 8."""
 EPS = 1e-16

@@ -43,10 +43,10 @@ class SparseTaskAlignedAssigner(Assigner):
     """Assigns each box the anchor points that predict its class and position best.
 
     The metric of a pair is ``score^alpha * similarity^beta``. Each box selects the ``topk`` pairs
-    with the highest metrics. An anchor point that several boxes select goes to the most similar of
-    all boxes of which it is a candidate. Among the pairs that a box keeps, the one with the highest
-    metric gets the highest similarity as its target score, raised by ``min_score``; the scores of
-    the others are lower in proportion to their metric.
+    with the highest metrics. An anchor point that several boxes select goes to the box most similar
+    to the box predicted there, among all boxes that contain the point. The best pair of a box gets
+    the highest similarity among the pairs that the box keeps as its target score, mapped linearly
+    from 0..1 to ``min_score``..1; the scores of the others are lower in proportion to their metric.
 
     The defaults are those of Ultralytics' loss; in training,
     :class:`training.losses.detection.LossOptions` replaces these defaults.
@@ -73,7 +73,7 @@ class SparseTaskAlignedAssigner(Assigner):
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 
     def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return how far candidates may be from a box: anywhere inside it.
+        """Return the arguments for which all points inside a box are candidates.
 
         Returns:
             The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`;

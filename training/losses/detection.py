@@ -1,8 +1,8 @@
 """Loss of a detection head, computed from a flat list of positives.
 
-Computes the same loss as Ultralytics' ``v8DetectionLoss``, which has tables of target scores and
-decoded boxes at all anchor points, and pads the boxes of each image to the fullest one. This loss
-needs memory only for the candidate pairs and one table of logits.
+Computes the same loss as Ultralytics' ``v8DetectionLoss``. That one stores target scores and
+decoded boxes for all anchor points, and pads every image to the number of boxes of the fullest one;
+this one needs memory only for the candidate pairs and one table of logits.
 
 Main path: :func:`detection_criterion` creates a :class:`DetectionLoss` for a model, and
 :func:`make_assigner` its assigner (``tal``, ``simota`` or ``static``). In each step Ultralytics'

@@ -92,12 +92,25 @@ def small_gpu(usable_bytes: int) -> TargetGpu:
     return gpu("T4", 15360 * 2**20, usable_bytes)
 
 
+def with_small(share: float) -> DensityReport:
+    """A report in which this fraction of the first class is under 1 px, and no other symbol."""
+    first, *others = (replace(row, under_1px=0.0) for row in FULL.classes)
+    return changed(classes=(replace(first, under_1px=share), *others))
+
+
 @pytest.mark.parametrize(
     ("report", "kind", "answer"),
     [
         (empty(), "bad", "✕ The split train contains no images."),
         (changed(n_symbols=0), "bad", "✕ No image of the split train contains symbols."),
-        (FULL, "good", "✓ Launch with batch 48 at 640 px: it fits on RTX 5090."),
+        (with_small(0), "good", "✓ Launch with batch 48 at 640 px: it fits on RTX 5090."),
+        (with_small(0.5), "good", "✓ Launch with batch 48 at 640 px: it fits on RTX 5090."),
+        (
+            with_small(0.51),
+            "bad",
+            "✕ Batch 48 at 640 px fits on RTX 5090, but most symbols of "
+            f"{FULL.classes[0].name} would be under 1 px.",
+        ),
         (changed(gpu=small_gpu(2**34)), "bad", "✕ Batch 48 at 640 px does not fit on T4."),
         (
             changed(

@@ -65,8 +65,7 @@ def size(path: Path) -> tuple[int, int]:
         InputError: The image is missing or damaged.
     """
     with _opened(path, path) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+        return _upright_size(image)
 
 
 def copy(path: Path, target: Path) -> None:
@@ -131,17 +130,20 @@ def resize_longer_side(image: Pixels, imgsz: int) -> Pixels:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def check_complete(path: Path) -> None:
+def check_complete(path: Path) -> tuple[int, int]:
     """Check that an image is neither damaged nor truncated, without writing anything.
 
     A JPEG is decoded only if its last bytes do not mark its end.
+
+    Returns:
+        Width and height in pixels, after EXIF rotation.
 
     Raises:
         InputError: The image is missing, damaged or truncated.
     """
     with _opened(path, path) as image:
+        upright_size, image_format = _upright_size(image), image.format
         image.verify()  # verifies the checksums of a PNG
-        image_format = image.format
     if image_format in _JPEG:
         with path.open("rb") as file:
             file.seek(-2, os.SEEK_END)
@@ -149,6 +151,7 @@ def check_complete(path: Path) -> None:
         if not is_complete:  # bytes of another program after the end, or a truncated file
             with _opened(path, path) as image:
                 image.load()
+    return upright_size
 
 
 def _decoded(data: bytes, path: Path) -> Pixels:
@@ -162,7 +165,8 @@ def _decoded(data: bytes, path: Path) -> Pixels:
     image: Pixels = np.asarray(decoded // 257 if decoded.dtype == np.uint16 else decoded, np.uint8)
     if image.ndim == 3 and image.shape[2] == 4:
         image = _on_white(image)
-    return np.ascontiguousarray(_rotated(image, _orientation_of(path)))
+    with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
+        return np.ascontiguousarray(_rotated(image, _orientation(header)))
 
 
 def _complete_bytes(path: Path) -> bytes:
@@ -175,6 +179,12 @@ def _complete_bytes(path: Path) -> bytes:
         with _opened(BytesIO(data), path) as image:
             image.load()
     return data
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height after EXIF rotation."""
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 def _orientation_of(path: Path) -> int:

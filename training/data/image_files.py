@@ -12,7 +12,7 @@ from pathlib import Path
 from ultralytics.utils import NUM_THREADS
 
 from class_maps import InputError
-from converters.images import check_complete, size
+from converters.images import check_complete
 
 SMALLEST_SIDE = 10
 """Minimum width and height of a training image in pixels, as in Ultralytics."""
@@ -37,8 +37,7 @@ def check_images(files: Iterable[str]) -> None:
 def _problem(file: str) -> InputError | None:
     path = Path(file)
     try:
-        check_complete(path)
-        width, height = size(path)
+        width, height = check_complete(path)
     except InputError as error:
         return error
     if min(width, height) >= SMALLEST_SIDE:

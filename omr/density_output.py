@@ -9,6 +9,7 @@ from ultralytics import __version__ as ultralytics_version
 from class_maps import short_list
 from converters.reproduce_command import TO_CUT
 from eval.html.number_format import share
+from eval.reports.density_report import MOST, DensityReport
 from omr.console import entry, note, say, table
 from training.density.initial_weights import InitialWeightAnalysis
 from training.density.recommendation import MOST_NAMES
@@ -18,8 +19,6 @@ from training.memory.profile import profile_step
 from training.memory.step import predict_step
 from training.memory.step_spec import StepSpec
 
-MOST = 0.5
-"""Minimum fraction of a class's symbols that counts as \"mostly\"."""
 MIB = 2**20
 GUARD = ("guard",)
 LINES = (
@@ -37,11 +36,12 @@ LINES = (
 """Rows of the memory table: title and the parts it sums up."""
 
 
-def show_density(analysis: DensityAnalysis, *, to: Console) -> None:
+def show_density(analysis: DensityAnalysis, report: DensityReport, *, to: Console) -> None:
     """Print the symbol counts, the classes with problems, the memory and the command to launch.
 
     Args:
         analysis: Analysis of a data set.
+        report: Report of the analysis.
         to: Console to print on; warnings go to stderr.
     """
     _show_symbols(analysis, to)
@@ -49,7 +49,7 @@ def show_density(analysis: DensityAnalysis, *, to: Console) -> None:
     _show_memory(analysis, to)
     if recommendation := analysis.recommendation:
         say("\nRecommended launch:", to=to)
-        if names := analysis.report().under_a_pixel:
+        if names := report.under_a_pixel:
             note(f"most symbols of {short_list(names, MOST_NAMES)} would be under 1 px")
         for reason in recommendation.reasons:
             entry(reason, to=to)

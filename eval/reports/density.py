@@ -25,6 +25,8 @@ from eval.reports.density_report import BatchMemory, DensityReport
 
 _NAMED = 10
 """Maximum number of class names per sentence."""
+_FEW = 3
+"""Maximum number of class names in the answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +105,7 @@ def _answer(report: DensityReport) -> tuple[bool, str]:
     if names := report.under_a_pixel:
         return False, (
             f"{launch[0].upper()}{launch[1:]} fits on {gpu.name}, but most symbols of "
-            f"{short_list(names, 3)} would be under 1 px."
+            f"{short_list(names, _FEW)} would be under 1 px."
         )
     return True, f"Launch with {launch}: it fits on {gpu.name}."
 

@@ -21,6 +21,8 @@ from eval.reports.density_figures import (
     SymbolSpread,
 )
 
+MOST = 0.5
+"""Fraction of a class's symbols above which "most" and "mostly" apply."""
 _JSON_KEYS = {"iou50": "0.5", "iou75": "0.75", "iou90": "0.9"}
 
 
@@ -205,7 +207,7 @@ class DensityReport:
     @property
     def under_a_pixel(self) -> tuple[str, ...]:
         """Classes most of whose symbols are under 1 px at the training size."""
-        return tuple(row.name for row in self.classes if (row.under_1px or 0) > 0.5)
+        return tuple(row.name for row in self.classes if (row.under_1px or 0) > MOST)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as nested dicts, lists and numbers."""

@@ -83,8 +83,8 @@ def analyze_density(
     if analysis.config.batch < batch:
         note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
     to = results(as_json=as_json)
-    show_density(analysis, to=to)
     density = analysis.report()
+    show_density(analysis, density, to=to)
     plain = density.to_json()
     if measure:
         plain["measured"] = show_measured_step(analysis.spec, to=to)

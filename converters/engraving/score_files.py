@@ -1,4 +1,4 @@
-"""Search for music files: what a folder contains, and why files are skipped."""
+"""Search of a folder for music files, with a reason for each file that is skipped."""
 
 from collections import Counter
 from dataclasses import dataclass, field

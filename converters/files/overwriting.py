@@ -85,14 +85,14 @@ def check_inputs(folder: Path, inputs: Iterable[Path]) -> None:
 
 def contents(folder: Path) -> Contents:
     """List the contents of a folder; empty if it does not exist."""
-    found: set[tuple[str, int, int]] = set()
+    entries: set[tuple[str, int, int]] = set()
     for parent, folders, files in os.walk(folder):
         inner = Path(parent).relative_to(folder)
-        found.update((f"{inner / name}", 0, 0) for name in folders)
+        entries.update((f"{inner / name}", 0, 0) for name in folders)
         for name in files:
             stat = Path(parent, name).lstat()
-            found.add((f"{inner / name}", stat.st_ino, stat.st_mtime_ns))
-    return frozenset(found)
+            entries.add((f"{inner / name}", stat.st_ino, stat.st_mtime_ns))
+    return frozenset(entries)
 
 
 def added(folder: Path, before: Contents) -> str:

@@ -104,11 +104,10 @@ import os, sys, time
 from pathlib import Path
 from converters.files.output_lock import locked_folder
 with locked_folder(Path(sys.argv[1])):
-    child = os.fork()
-    if not child:
+    if not os.fork():
+        print(os.getpid(), flush=True)  # by now the child has closed its copy of the lock
         time.sleep(60)
         os._exit(0)
-    print(child, flush=True)
     sys.stdin.read()
 """
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
 from converters.conversion import ConversionOptions, convert
+from converters.files.hashes import sha256
 from converters.formats.yolo import open_dataset
 from converters.manifest import ConvertedPages, converted_pages, read_manifest
 from converters.prepare.cleaning import CleaningOptions
@@ -119,6 +120,18 @@ def test_tiles_map_back_to_the_page(pages: Path, tmp_path: Path) -> None:
             path = dataset.splits["train"] / tile
             part = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
             np.testing.assert_array_equal(part, whole[y : y + 320, x : x + 320])
+
+
+@pytest.mark.parametrize("labels_only", [False, True])
+def test_the_manifest_contains_the_hash_of_each_tiled_page(
+    labels_only: bool, pages: Path, tmp_path: Path
+) -> None:
+    convert(pages, tmp_path / "out", tiled(labels_only=labels_only))
+    by_page = read_manifest(tmp_path / "out").tiles["train"]
+    assert {name: page.sha256 for name, page in by_page.items()} == {
+        name: "" if labels_only else sha256(pages / "images" / name) for name in by_page
+    }
+    assert len(by_page) == 4
 
 
 @pytest.mark.parametrize("tiles", [None, TILES])

@@ -24,6 +24,7 @@ from converters.files.overwriting import check_files
 from converters.formats.yolo import YoloDataset, open_dataset
 from converters.manifest import read_manifest
 from converters.page import Page
+from converters.page_hashes import page_hashes
 from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
@@ -40,14 +41,37 @@ UNLIMITED = 10**6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOverlap:
+    """Images of a split that a model was trained on, as far as its weights record them."""
+
+    trained_on: tuple[str, ...]
+    """Names of the training images among the images of the split, and of those whose page the model
+    has seen as a whole, as another tile or in another size."""
+    n_same_images: int
+    """Number of these images that are training images themselves."""
+    training_is_known: bool
+    """Whether the weights record all of their training images."""
+    pages_are_known: bool
+    """Whether the pages of all images of the split and of all training images are known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the number of images and the name of the first one, and what is known."""
+        return {
+            "n_trained_on": len(self.trained_on),
+            "n_same_images": self.n_same_images,
+            "first_trained_on": next(iter(self.trained_on), None),
+            "training_is_known": self.training_is_known,
+            "pages_are_known": self.pages_are_known,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringResult:
     """Metrics of a model on one split, with the settings that they were computed with."""
 
     split: str
-    trained_on: tuple[str, ...]
-    """Names of the images of this split that the model is known to have been trained on."""
-    training_is_known: bool
-    """Whether the weights record all of their training images."""
+    overlap: TrainingOverlap
+    """Images of this split that the model was trained on."""
     differences: tuple[str, ...]
     """Settings and properties of the data that differ from those in training."""
     imgsz: int
@@ -69,9 +93,7 @@ class ScoringResult:
         """Return nested dicts, lists and numbers, the report's fields on the top level."""
         return {
             "split": self.split,
-            "n_trained_on": len(self.trained_on),
-            "first_trained_on": next(iter(self.trained_on), None),
-            "training_is_known": self.training_is_known,
+            **self.overlap.to_json(),
             "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
@@ -157,8 +179,7 @@ def score_model(
     predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
     result = ScoringResult(
         split=split,
-        trained_on=_trained_on(trained.training, files, truths),
-        training_is_known=trained.training is not None and trained.training.is_complete,
+        overlap=_overlap(trained.training, dataset, split, truths),
         differences=_differences(trained, side, _preparation(dataset)),
         imgsz=side,
         conf=conf,
@@ -251,14 +272,24 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
         raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
 
 
-def _trained_on(
-    training: TrainingRecord | None, files: Sequence[Path], truths: Sequence[Page]
-) -> tuple[str, ...]:
-    """Return the names of the images that a model is known to have been trained on."""
+def _overlap(
+    training: TrainingRecord | None, dataset: YoloDataset, split: str, truths: Sequence[Page]
+) -> TrainingOverlap:
+    """Compare the images of a split and their pages with those that a model was trained on."""
     if training is None:
-        return ()
-    pairs = zip(truths, training.contains(short_hashes(files)).tolist(), strict=True)
-    return tuple(str(truth.image) for truth, is_trained_on in pairs if is_trained_on)
+        return TrainingOverlap(
+            trained_on=(), n_same_images=0, training_is_known=False, pages_are_known=False
+        )
+    names = [str(truth.image) for truth in truths]
+    hashes = short_hashes([dataset.splits[split] / name for name in names])
+    pages = page_hashes(dataset, split, names, hashes)
+    is_seen = training.contains_pages(hashes, pages).tolist()
+    return TrainingOverlap(
+        trained_on=tuple(name for name, seen in zip(names, is_seen, strict=True) if seen),
+        n_same_images=int(training.contains(hashes).sum()),
+        training_is_known=training.is_complete,
+        pages_are_known=training.knows_pages and pages.are_known,
+    )
 
 
 def _preparation(dataset: YoloDataset) -> Preparation | None:

@@ -6,20 +6,28 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
+import deepscores
 import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+import class_maps
 from class_maps import ConfigError, InputError
 from converters import images
+from converters.conversion import ConversionOptions, convert
 from converters.files.hashes import short_hashes
 from converters.formats.yolo import open_dataset
 from converters.page import Page
+from converters.prepare.preparation import PreparationOptions
+from converters.prepare.tiles import TileOptions
 from omr import scoring
 from omr.commands.eval import evaluate
+from training.config import TrainConfig
+from training.engine.inputs import open_inputs
 from training.models.checkpoints import Weights
 from training.models.training_record import Preparation, TrainingRecord
+from training.trainer import run_options
 
 NAMES = ("notehead", "stem", "clef")
 
@@ -159,7 +167,7 @@ UNKNOWN = (
             "note: 2 of 3 images were trained on, the first is b.png: for these, the metrics show "
             "how well the model memorised them, not how well it generalises",
         ),
-        ([2], False, "note: 1 of 3 images were trained on, the first is c.png: for these"),
+        ([2], False, "note: at least 1 of 3 images were trained on, the first is c.png: for these"),
         (None, True, UNKNOWN),
     ],
 )
@@ -181,6 +189,93 @@ def test_training_images_are_reported(
     assert report["n_trained_on"] == len(trained_on or [])
     assert report["first_trained_on"] == (f"{'abc'[min(trained_on)]}.png" if trained_on else None)
     assert report["training_is_known"] == (trained_on is not None and is_complete)
+
+
+@pytest.fixture
+def conversions(tmp_path: Path) -> dict[str, Path]:
+    """Conversions of one page per split: whole, scaled, and as tiles of two sizes."""
+    (tmp_path / "best.pt").write_text("weights")
+    staff = ("135", [0.0, 20, 200, 84])
+    for i, split in enumerate(("train", "val")):
+        page = deepscores.content(deepscores.NOTE, staff)
+        page["images"][0]["filename"] = f"lg-{i}-aug-gonville--page-1.png"
+        deepscores.write(tmp_path / "in", page, f"deepscores_{split}.json")
+        pixels = np.random.default_rng(i).integers(0, 256, (100, 200), np.uint8)
+        images.write(pixels, tmp_path / "in/images" / page["images"][0]["filename"])
+    harmony = class_maps.load("harmony")
+    for name, changes in {
+        "whole": {},
+        "scaled": {"staff_space": 8.0},
+        "tiles": {"tiles": TileOptions(size=64, overlap=0)},
+        "small tiles": {"tiles": TileOptions(size=48, overlap=8)},
+    }.items():
+        preparation = PreparationOptions(**changes)  # type: ignore[arg-type]
+        options = ConversionOptions(class_map=harmony, preparation=preparation)
+        convert(tmp_path / "in", tmp_path / name, options)
+    return {name: tmp_path / name for name in ("whole", "scaled", "tiles", "small tiles")}
+
+
+def record_of_training(data: Path) -> TrainingRecord:
+    inputs = open_inputs(run_options(TrainConfig(data=data, out=data.parent / "run")))
+    return inputs.record(inputs.image_hashes())
+
+
+SAME_PAGES = "images show pages that were trained on, the first is lg-0-aug-gonville--page-1"
+NO_PAGES = "images, and no other part of their pages, was trained on"
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "scored", "same_images"),
+    [
+        ("whole", "whole", True),
+        ("tiles", "whole", False),
+        ("whole", "tiles", False),
+        ("tiles", "small tiles", False),
+        ("scaled", "tiles", False),
+        ("whole", "scaled", False),
+    ],
+)
+def test_other_parts_of_a_page_are_recognised(
+    trained_on: str,
+    scored: str,
+    same_images: bool,
+    conversions: dict[str, Path],
+    predictor: Predictor,
+) -> None:
+    predictor.names = open_dataset(conversions[scored]).names
+    predictor.training = record_of_training(conversions[trained_on])
+    data = conversions[scored]
+    n = len(open_dataset(data).image_paths("train"))
+    result = run(data, "--split", "train", "--json")
+    message = "images were trained on" if same_images else SAME_PAGES
+    assert f"note: {n} of {n} {message}" in " ".join(result.stderr.split())
+    report = json.loads(result.stdout)
+    assert (report["n_trained_on"], report["n_same_images"]) == (n, n * same_images)
+    assert report["pages_are_known"]
+    result = run(data, "--split", "val")
+    assert f"none of the {n} {NO_PAGES}" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("scored", ["whole", "tiles"])
+@pytest.mark.parametrize("forget", ["hashes", "manifest"])
+def test_unknown_pages_are_reported(
+    forget: str, scored: str, conversions: dict[str, Path], predictor: Predictor
+) -> None:
+    """Tiles of an old version of omr, or without a manifest, do not reveal their pages."""
+    predictor.names = open_dataset(conversions["whole"]).names
+    file = conversions["tiles"] / "manifest.json"
+    if forget == "manifest":
+        file.unlink()
+    else:
+        file.write_text(file.read_text().replace('"sha256": ', '"other": '))
+    other = {"whole": "tiles", "tiles": "whole"}[scored]
+    predictor.training = record_of_training(conversions[other])
+    n = len(open_dataset(conversions[scored]).image_paths("train"))
+    result = run(conversions[scored], "--split", "train")
+    assert (
+        f"none of the {n} images was trained on; unknown whether other parts of their pages were, "
+        "because not all data record their pages"
+    ) in " ".join(result.stdout.split())
 
 
 def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: Predictor) -> None:

@@ -74,8 +74,9 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
         assert shape == [1, 3, side, side]
         metadata = {entry.key: entry.value for entry in content.metadata_props}
         assert json.loads(metadata["omr"]) == {
-            "training": {"is_complete": True, "preparations": [None]},
+            "training": {"is_complete": True, "preparations": [None], "knows_pages": False},
             "image_hashes": base64.b64encode(bytes(7) + b"\x01" + b"\xff" * 8).decode(),
+            "page_hashes": "",
         }
         line = "note: imgsz 96 px (64 px in training)"
         assert (line in result.stderr) == (side == 96)

@@ -1,106 +1,31 @@
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import deepscores
-import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+import torch
+from fake_scoring import NAMES, Predictor, fake_predictor, make_data, record, run
+from typer.testing import Result
+from ultralytics.nn.tasks import DetectionModel
 
-import class_maps
 from class_maps import ConfigError, InputError
 from converters import images
-from converters.conversion import ConversionOptions, convert
-from converters.files.hashes import short_hashes
-from converters.formats.yolo import open_dataset
-from converters.page import Page
-from converters.prepare.preparation import PreparationOptions
-from converters.prepare.tiles import TileOptions
 from omr import scoring
-from omr.commands.eval import evaluate
-from training.config import TrainConfig
-from training.engine.inputs import open_inputs
-from training.models.checkpoints import Weights
-from training.models.training_record import Preparation, TrainingRecord
-from training.trainer import run_options
-
-NAMES = ("notehead", "stem", "clef")
-
-
-@dataclass
-class Predictor:
-    """Fake of weights and their predictions: every truth of the split, by class name.
-
-    Before these it predicts ``n_strangers`` symbols of each class that the data does not have.
-    """
-
-    names: tuple[str, ...] = NAMES
-    n_strangers: int = 2
-    imgsz: int | None = None
-    training: TrainingRecord | None = None
-    calls: list[dict[str, Any]] = field(default_factory=list)
-
-    def open_weights(self, weights: Path, *, trust: bool) -> Weights:
-        assert not trust
-        args = {} if self.imgsz is None else {"imgsz": self.imgsz}
-        model = SimpleNamespace(names=dict(enumerate(self.names)), args=args)
-        return Weights(model=model, training=self.training)
-
-    def predict(
-        self, model: object, images: list[tuple[Path, PurePosixPath]], **settings: object
-    ) -> Iterator[Page]:
-        self.calls.append(settings)
-        folder = images[0][0].parent
-        dataset = open_dataset(folder.parents[1])
-        for page in dataset.pages(folder.name):
-            assert folder / page.image in {file for file, _ in images}
-            label_of = {name: label for label, name in enumerate(self.names)}
-            labels = [label_of.get(dataset.names[label], 0) for label in page.labels]
-            strangers = [label_of[name] for name in self.names if name not in dataset.names]
-            strangers = strangers * self.n_strangers
-            boxes_xyxy = [np.full((len(strangers), 4), [1.0, 2, 3, 4]), page.boxes_xyxy]
-            labels = [*strangers, *labels]
-            yield replace(
-                page,
-                boxes_xyxy=np.concatenate(boxes_xyxy),
-                labels=np.array(labels, dtype=np.int64),
-                scores=np.linspace(0.9, 0.8, len(labels)),
-            )
+from training.models.checkpoints import save_weights
+from training.models.training_record import Preparation
+from training.models.zoo import model_file
 
 
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
-    fake = Predictor()
-    monkeypatch.setattr(scoring, "open_weights", fake.open_weights)
-    monkeypatch.setattr(scoring, "predict", fake.predict)
-    return fake
+    return fake_predictor(monkeypatch)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """One image per split; two noteheads and a stem for val, nothing for train."""
-    folder = tmp_path / "data"
-    labels = {"train": "", "val": "0 .2 .2 .1 .1\n0 .5 .2 .1 .1\n1 .5 .5 .05 .5\n"}
-    for split, text in labels.items():
-        for kind in ("images", "labels"):
-            (folder / kind / split).mkdir(parents=True)
-        images.write(np.full((100, 100), 255, np.uint8), folder / "images" / split / "a.png")
-        (folder / "labels" / split / "a.txt").write_text(text)
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
-    (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames:\n{names}")
-    (tmp_path / "best.pt").write_text("weights")
-    return folder
-
-
-def run(data: Path, *options: str) -> Result:
-    app = typer.Typer()
-    app.command()(evaluate)
-    return CliRunner().invoke(app, [str(data.parent / "best.pt"), str(data), *options])
+    return make_data(tmp_path)
 
 
 def test_split_without_symbols_has_no_metrics(data: Path, predictor: Predictor) -> None:
@@ -134,157 +59,6 @@ def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     assert "no truths and no predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
     assert "instance-weighted mean 3 3 1.000" in table
-
-
-def record(*images: Path, **changes: Any) -> TrainingRecord:  # noqa: ANN401
-    """Record of a training on images."""
-    hashes = np.sort(short_hashes(images))
-    return replace(TrainingRecord(images=hashes, is_complete=True, preparations=(None,)), **changes)
-
-
-def add_images(data: Path) -> list[Path]:
-    """Add two images to val, and return all three."""
-    files = [data / "images" / "val" / name for name in ("a.png", "b.png", "c.png")]
-    for i, file in enumerate(files):
-        images.write(np.full((100, 100), i, np.uint8), file)
-    return files
-
-
-UNKNOWN = (
-    "note: unknown whether the images were trained on: the weights do not record all images of "
-    "their training"
-)
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "is_complete", "message"),
-    [
-        ([], True, "none of the 3 images was trained on"),
-        ([], False, UNKNOWN),
-        (
-            [2, 1],
-            True,
-            "note: 2 of 3 images were trained on, the first is b.png: for these, the metrics show "
-            "how well the model memorised them, not how well it generalises",
-        ),
-        ([2], False, "note: at least 1 of 3 images were trained on, the first is c.png: for these"),
-        (None, True, UNKNOWN),
-    ],
-)
-def test_training_images_are_reported(
-    trained_on: list[int] | None,
-    is_complete: bool,
-    message: str,
-    data: Path,
-    predictor: Predictor,
-) -> None:
-    files = add_images(data)
-    if trained_on is not None:
-        others = data / "images" / "train" / "a.png"
-        used = [files[i] for i in trained_on]
-        predictor.training = record(others, *used, is_complete=is_complete)
-    result = run(data, "--json")
-    assert message in " ".join(result.stderr.split())
-    report = json.loads(result.stdout)
-    assert report["n_trained_on"] == len(trained_on or [])
-    assert report["first_trained_on"] == (f"{'abc'[min(trained_on)]}.png" if trained_on else None)
-    assert report["training_is_known"] == (trained_on is not None and is_complete)
-
-
-@pytest.fixture
-def conversions(tmp_path: Path) -> dict[str, Path]:
-    """Conversions of one page per split: whole, scaled, and as tiles of two sizes."""
-    (tmp_path / "best.pt").write_text("weights")
-    staff = ("135", [0.0, 20, 200, 84])
-    for i, split in enumerate(("train", "val")):
-        page = deepscores.content(deepscores.NOTE, staff)
-        page["images"][0]["filename"] = f"lg-{i}-aug-gonville--page-1.png"
-        deepscores.write(tmp_path / "in", page, f"deepscores_{split}.json")
-        pixels = np.random.default_rng(i).integers(0, 256, (100, 200), np.uint8)
-        images.write(pixels, tmp_path / "in/images" / page["images"][0]["filename"])
-    harmony = class_maps.load("harmony")
-    for name, changes in {
-        "whole": {},
-        "scaled": {"staff_space": 8.0},
-        "tiles": {"tiles": TileOptions(size=64, overlap=0)},
-        "small tiles": {"tiles": TileOptions(size=48, overlap=8)},
-    }.items():
-        preparation = PreparationOptions(**changes)  # type: ignore[arg-type]
-        options = ConversionOptions(class_map=harmony, preparation=preparation)
-        convert(tmp_path / "in", tmp_path / name, options)
-    return {name: tmp_path / name for name in ("whole", "scaled", "tiles", "small tiles")}
-
-
-def record_of_training(data: Path) -> TrainingRecord:
-    inputs = open_inputs(run_options(TrainConfig(data=data, out=data.parent / "run")))
-    return inputs.record(inputs.image_hashes())
-
-
-SAME_PAGES = "images show pages that were trained on, the first is lg-0-aug-gonville--page-1"
-NO_PAGES = "images, and no other part of their pages, was trained on"
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "scored", "same_images"),
-    [
-        ("whole", "whole", True),
-        ("tiles", "whole", False),
-        ("whole", "tiles", False),
-        ("tiles", "small tiles", False),
-        ("scaled", "tiles", False),
-        ("whole", "scaled", False),
-    ],
-)
-def test_other_parts_of_a_page_are_recognised(
-    trained_on: str,
-    scored: str,
-    same_images: bool,
-    conversions: dict[str, Path],
-    predictor: Predictor,
-) -> None:
-    predictor.names = open_dataset(conversions[scored]).names
-    predictor.training = record_of_training(conversions[trained_on])
-    data = conversions[scored]
-    n = len(open_dataset(data).image_paths("train"))
-    result = run(data, "--split", "train", "--json")
-    message = "images were trained on" if same_images else SAME_PAGES
-    assert f"note: {n} of {n} {message}" in " ".join(result.stderr.split())
-    report = json.loads(result.stdout)
-    assert (report["n_trained_on"], report["n_same_images"]) == (n, n * same_images)
-    assert report["pages_are_known"]
-    result = run(data, "--split", "val")
-    assert f"none of the {n} {NO_PAGES}" in " ".join(result.stdout.split())
-
-
-@pytest.mark.parametrize("scored", ["whole", "tiles"])
-@pytest.mark.parametrize("forget", ["hashes", "manifest"])
-def test_unknown_pages_are_reported(
-    forget: str, scored: str, conversions: dict[str, Path], predictor: Predictor
-) -> None:
-    """Tiles of an old version of omr, or without a manifest, do not reveal their pages."""
-    predictor.names = open_dataset(conversions["whole"]).names
-    file = conversions["tiles"] / "manifest.json"
-    if forget == "manifest":
-        file.unlink()
-    else:
-        file.write_text(file.read_text().replace('"sha256": ', '"other": '))
-    other = {"whole": "tiles", "tiles": "whole"}[scored]
-    predictor.training = record_of_training(conversions[other])
-    n = len(open_dataset(conversions[scored]).image_paths("train"))
-    result = run(conversions[scored], "--split", "train")
-    assert (
-        f"none of the {n} images was trained on; unknown whether other parts of their pages were, "
-        "because not all data record their pages"
-    ) in " ".join(result.stdout.split())
-
-
-def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: Predictor) -> None:
-    """One folder for both splits says nothing about weights from another training."""
-    description = (data / "data.yaml").read_text()
-    (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
-    predictor.training = record(data / "images/train/a.png")
-    images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "none of the 1 images was trained on" in run(data).stdout
 
 
 @pytest.mark.parametrize(
@@ -435,6 +209,28 @@ def test_order_and_extra_classes_of_the_weights_do_not_change_the_metrics(
     }
     message = "ignored 4 predictions of 2 classes that the data set does not have"
     assert (message in result.stderr) == bool(others)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [NAMES, ("clef", "notehead", "stem"), ("clef", "dog", "stem", "notehead")],
+)
+def test_predictions_of_real_weights_are_matched_by_name(
+    data: Path, names: tuple[str, ...]
+) -> None:
+    """The weights predict a notehead and a stem at every anchor point, and no clef."""
+    torch.manual_seed(0)
+    model = DetectionModel(model_file("omr-tiny"), nc=len(names), verbose=False)
+    model.names, model.args = dict(enumerate(names)), {"imgsz": 64}
+    scores = {"notehead": 0.9, "stem": 0.4, "dog": 0.7, "clef": 1e-6}
+    for branch in model.model[-1].cv3:
+        torch.nn.init.zeros_(branch[-1].weight)
+        branch[-1].bias.data = torch.tensor([scores[name] for name in names]).logit()
+    save_weights(model, data.parent / "best.pt", train_args={"imgsz": 64})
+    score = scoring.score_model(data.parent / "best.pt", data, device="cpu").report
+    n_predictions = {row.name: row.n_predictions for row in score.classes}
+    assert n_predictions["notehead"] == n_predictions["stem"] > 10
+    assert n_predictions["clef"] == 0
 
 
 def test_extra_classes_do_not_use_up_the_detection_limit(

@@ -105,6 +105,17 @@ class ScoringResult:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Options:
+    """Settings of :func:`score_model` that determine the metrics."""
+
+    imgsz: int | None
+    batch: int
+    device: str
+    split: str
+    conf: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Predictions:
     """Predictions for the pages of a split, with the labels of the data set."""
@@ -159,39 +170,16 @@ def score_model(
             missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
-    _check_options(conf, out, force=force)
-    dataset = open_dataset(data)
-    trained = open_weights(weights, trust=trust)
-    _check_names(trained.names, dataset.names)
-    side = imgsz or trained.imgsz or DEFAULT_IMGSZ
-    truths = list(dataset.pages(split))
-    folder = dataset.splits[split]
-    files = [folder / truth.image for truth in truths]
-    predict_pages = partial(
-        predict,
-        trained.model,
-        [(file, truth.image) for file, truth in zip(files, truths, strict=True)],
-        imgsz=side,
-        batch=batch,
-        device=device,
-        score_thresh=conf,
-    )
-    predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
-    result = ScoringResult(
-        split=split,
-        overlap=_overlap(trained.training, dataset, split, truths),
-        differences=_differences(trained, side, _preparation(dataset)),
-        imgsz=side,
-        conf=conf,
-        max_det=predictions.max_det,
-        images_at_max_det=predictions.n_at_max_det,
-        ignored_classes=predictions.ignored_classes,
-        ignored_predictions=predictions.n_ignored,
-        report=evaluate(truths, predictions.pages, dataset.names),
-    )
-    if out is not None:
-        contact_sheet = compare(folder, truths, predictions.pages, dataset.names)
-        _write(out, result, contact_sheet, force=force)
+    _check_conf(conf)
+    options = _Options(imgsz=imgsz, batch=batch, device=device, split=split, conf=conf)
+    if out is None:
+        return _score(weights, data, options, trust=trust, track=track)[0]
+    files = out / REPORT_FILE, out / CONTACT_SHEET_FILE
+    check_files(*files, force=force)
+    with output_files(*files, force=force) as (report, sheet):
+        result, contact_sheet = _score(weights, data, options, trust=trust, track=track)
+        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+        images.write(contact_sheet(), sheet)
     return result
 
 
@@ -209,6 +197,41 @@ def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) 
     new_labels = np.array([label_of.get(name, -1) for name in weight_names], dtype=np.int64)  # (K,)
     labels = new_labels[page.labels]
     return replace(page, labels=labels).only(labels >= 0)
+
+
+def _score(
+    weights: Path, data: Path, options: _Options, *, trust: bool, track: TrackPages
+) -> tuple[ScoringResult, Callable[[], images.Pixels]]:
+    """Score a model, and return the result with a function that draws the contact sheet."""
+    dataset, split = open_dataset(data), options.split
+    trained = open_weights(weights, trust=trust)
+    _check_names(trained.names, dataset.names)
+    side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
+    truths = list(dataset.pages(split))
+    folder = dataset.splits[split]
+    predict_pages = partial(
+        predict,
+        trained.model,
+        [(folder / truth.image, truth.image) for truth in truths],
+        imgsz=side,
+        batch=options.batch,
+        device=options.device,
+        score_thresh=options.conf,
+    )
+    predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
+    result = ScoringResult(
+        split=split,
+        overlap=_overlap(trained.training, dataset, split, truths),
+        differences=_differences(trained, side, _preparation(dataset)),
+        imgsz=side,
+        conf=options.conf,
+        max_det=predictions.max_det,
+        images_at_max_det=predictions.n_at_max_det,
+        ignored_classes=predictions.ignored_classes,
+        ignored_predictions=predictions.n_ignored,
+        report=evaluate(truths, predictions.pages, dataset.names),
+    )
+    return result, partial(compare, folder, truths, predictions.pages, dataset.names)
 
 
 def _predictions(
@@ -242,15 +265,13 @@ def _predictions(
     )
 
 
-def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
+def _check_conf(conf: float) -> None:
     if not conf >= 0:
         reason = f"expected a number from 0 to {MAX_CONF:g}"
         raise ConfigError(reason, option="--conf", value=f"{conf:g}")
     if conf > MAX_CONF:
         reason = "too high, average precision also needs low-confidence predictions"
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
-    if out is not None:
-        check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
 
 
 def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:
@@ -307,10 +328,3 @@ def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple
         *(size if weights.imgsz not in (None, imgsz) else ()),
         *(weights.training.differences(own) if weights.training and own else ()),
     )
-
-
-def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels, *, force: bool) -> None:
-    with output_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force) as parts:
-        report, sheet = parts
-        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
-        images.write(contact_sheet, sheet)

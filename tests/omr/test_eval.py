@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from fake_scoring import NAMES, Predictor, fake_predictor, make_data, record, run
+from second_run import during
 from typer.testing import Result
 from ultralytics.nn.tasks import DetectionModel
 
@@ -152,6 +153,19 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     )
     assert_error(run(data, "--out", str(out)), ConfigError(message))
     assert run(data, "--out", str(out), "--force").exit_code == 0
+
+
+def test_a_second_run_is_refused_before_it_predicts(
+    data: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report"
+    seconds = during(
+        monkeypatch, scoring, "open_weights", lambda: run(data, "--out", str(out), "--force")
+    )
+    assert run(data, "--out", str(out)).exit_code == 0
+    assert "report.json: another omr process" in str(seconds[0].exception)
+    assert len(predictor.calls) == 1
+    assert sorted(path.name for path in out.iterdir()) == ["contact_sheet.png", "report.json"]
 
 
 def assert_error(result: Result, error: Exception) -> None:

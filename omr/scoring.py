@@ -8,7 +8,7 @@ Shapes: C classes of the data set, K classes of the weights.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -183,6 +183,20 @@ def score_model(
     return result
 
 
+def _with_unchanged_sizes(
+    pages: Iterable[Page], truths: Sequence[Page], folder: Path
+) -> Iterator[Page]:
+    """Yield predictions, checking that no image was replaced since its labels were read."""
+    for page, truth in zip(pages, truths, strict=True):
+        if (page.width, page.height) != (truth.width, truth.height):
+            raise InputError(
+                f"is {page.width} x {page.height} px, but was {truth.width} x {truth.height} px "
+                "when its labels were read; restore the image, or start again",
+                path=folder / truth.image,
+            )
+        yield page
+
+
 def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) -> Page:
     """Return a prediction with the labels of a data set, without classes that the set lacks.
 
@@ -209,15 +223,19 @@ def _score(
     side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
     truths = list(dataset.pages(split))
     folder = dataset.splits[split]
-    predict_pages = partial(
-        predict,
-        trained.model,
-        [(folder / truth.image, truth.image) for truth in truths],
-        imgsz=side,
-        batch=options.batch,
-        device=options.device,
-        score_thresh=options.conf,
-    )
+
+    def predict_pages(*, max_det: int) -> Iterator[Page]:
+        pages = predict(
+            trained.model,
+            [(folder / truth.image, truth.image) for truth in truths],
+            imgsz=side,
+            batch=options.batch,
+            device=options.device,
+            score_thresh=options.conf,
+            max_det=max_det,
+        )
+        return _with_unchanged_sizes(pages, truths, folder)
+
     predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
     result = ScoringResult(
         split=split,

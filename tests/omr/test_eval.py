@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters import images
+from converters.page import Page
 from omr import scoring
 from training.models.checkpoints import save_weights
 from training.models.training_record import Preparation
@@ -257,6 +259,21 @@ def test_extra_classes_do_not_use_up_the_detection_limit(
     assert report["macro"]["recall50"] == pytest.approx(1)
     assert (report["ignored_predictions"], report["images_at_max_det"]) == (50, 1)
     assert sum(row["n_predictions"] for row in report["classes"]) == 3
+
+
+def test_an_image_that_was_replaced_meanwhile(
+    data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*args: Any, **settings: Any) -> Iterator[Page]:  # noqa: ANN401
+        for page in predictor.predict(*args, **settings):
+            yield replace(page, width=90)
+
+    monkeypatch.setattr(scoring, "predict", predict)
+    message = (
+        "is 90 x 100 px, but was 100 x 100 px when its labels were read; restore the image, or "
+        "start again"
+    )
+    assert_error(run(data), InputError(message, path=data / "images/val/a.png"))
 
 
 def test_unknown_split(data: Path, predictor: Predictor) -> None:

@@ -30,6 +30,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, OmrDataset, build_loader
 from training.data.sampling import EpochSampler
+from training.data.worker_errors import without_worker_traceback
 from training.engine.callbacks import EVENTS
 from training.engine.display import TrainingDisplay
 from training.engine.freezing import Freezing
@@ -103,7 +104,7 @@ class OmrTrainer(DetectionTrainer):
 
     def train(self) -> None:
         """Train, with all other output on stderr: stdout is for a command's result."""
-        with contextlib.redirect_stdout(sys.stderr), quiet():
+        with contextlib.redirect_stdout(sys.stderr), quiet(), without_worker_traceback():
             try:
                 super().train()
             finally:

@@ -133,9 +133,10 @@ def test_an_image_of_another_size_stops_a_training(
     data = draw(tmp_path / "data", n_images=2)
     config = TrainConfig(
         data=data, out=tmp_path / "run", model="omr-tiny", imgsz=64, batch=1, device="cpu",
-        epochs=1, workers=workers,
+        epochs=1,
     )  # fmt: skip
     trainer = new_trainer(config)
+    trainer.args.workers = workers  # Ultralytics uses none on a CPU
     path = data / "images" / split / "1.png"
     cv2.imwrite(str(path), np.zeros((96, 40, 3), np.uint8))
     with pytest.raises(OmrError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from class_maps import ConfigError, InputError
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from omr.tracking import TrackPages, untracked
 from training.grouping.conflicts import Conflicts, read_confusion, read_pairs
 from training.grouping.statistics import symbols_of

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import ConvertedPages, converted_pages, read_manifest
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparationOptions

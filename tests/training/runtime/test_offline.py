@@ -102,7 +102,7 @@ def test_files_of_a_launch_are_temporary(monkeypatch: pytest.MonkeyPatch) -> Non
     stock = dist.USER_CONFIG_DIR
     with offline.process_launch():
         folder = Path(os.environ["YOLO_CONFIG_DIR"])
-        assert dist.USER_CONFIG_DIR == folder / "Ultralytics"
+        assert folder / "Ultralytics" == dist.USER_CONFIG_DIR
         assert json.loads((folder / "Ultralytics" / "settings.json").read_text()) == SETTINGS
     assert not folder.exists()
     assert (os.environ["YOLO_CONFIG_DIR"], dist.USER_CONFIG_DIR) == ("/mine", stock)

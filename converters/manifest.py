@@ -105,6 +105,8 @@ class TiledPage(msgspec.Struct, frozen=True):
     """Height of the scaled page divided by the height of the page."""
     tiles: dict[str, tuple[int, int]]
     """Left and top edge of each tile on the scaled page, in pixels, by image name."""
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
+    """Hash of the page's image file; empty with labels only, and in manifests of old versions."""
 
 
 @dataclass(kw_only=True)
@@ -144,6 +146,7 @@ class ManifestBuilder:
                         scale_x=placement.scale_x,
                         scale_y=placement.scale_y,
                         tiles={},
+                        sha256=prepared.sha256,
                     ),
                 )
                 tiled.tiles[image.image.as_posix()] = (placement.x, placement.y)

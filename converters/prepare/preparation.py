@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from converters import images, tally
+from converters.files.hashes import sha256
 from converters.formats.yolo import write_labels
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
@@ -62,6 +63,8 @@ class PreparedPage:
     n_empty: int
     """Number of outputs without symbols."""
     counts: Tally
+    sha256: str = ""
+    """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
 
 
 def prepare(job: Job) -> PreparedPage:
@@ -81,8 +84,11 @@ def prepare(job: Job) -> PreparedPage:
     if job.label_out:
         for output in outputs:
             write_labels(output, job.label_out)
+    page_hash = ""
     if job.image_folder and job.image_out:
-        _write_images(job.image_folder / job.page.image, page, outputs, job.image_out)
+        source = job.image_folder / job.page.image
+        _write_images(source, page, outputs, job.image_out)
+        page_hash = sha256(source) if outputs[0].placement else ""
     n_empty = sum(not len(output.labels) for output in outputs)
     if not job.return_symbols:
         outputs = [output.only(slice(0)) for output in outputs]
@@ -93,6 +99,7 @@ def prepare(job: Job) -> PreparedPage:
         outputs=outputs,
         n_empty=n_empty,
         counts=counts,
+        sha256=page_hash,
     )
 
 

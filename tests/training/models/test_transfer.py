@@ -121,6 +121,19 @@ def test_a_class_keeps_its_row_and_a_new_one_starts_like_ultralytics_starts_it()
     assert report.lines()[-1] == "classes: 2 of 3 by name; new: dot"
 
 
+def test_duplicate_names_are_matched_by_position_or_not_at_all() -> None:
+    duplicate = ("stem", "stem", "beam")
+    source, same, other = (
+        source_of("omr-tiny", duplicate),
+        build("omr-tiny", duplicate),
+        build("omr-tiny"),
+    )
+    assert transfer(source, same, duplicate).classes == duplicate
+    torch.testing.assert_close(raw(same)[1], raw(source)[1])
+    report = transfer(source, other, NAMES)
+    assert (report.classes, report.new_classes) == (("beam",), ("notehead", "stem"))
+
+
 def test_every_number_of_a_report_is_counted_once() -> None:
     source, target = source_of("omr-tiny"), build("omr-tiny")
     report = transfer(source, target, NAMES, CONFIGS["separate"])

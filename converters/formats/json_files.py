@@ -87,7 +87,7 @@ def annotation_files(path: Path) -> list[AnnotationFile]:
                 path=file,
             )
     others = _unread(path, files)
-    skipped = [f"{path}: skipped {count_of(others, 'JSON file')}"] if others else []
+    skipped = [f"{path}: skipped {count_of(others, 'file')}"] if others else []
     return [
         AnnotationFile(
             file, split or "train", (*_split_notes(file, split), *(skipped if not i else ()))
@@ -97,11 +97,14 @@ def annotation_files(path: Path) -> list[AnnotationFile]:
 
 
 def _unread(path: Path, files: Sequence[Path]) -> list[str]:
-    """List the JSON files in the folders of a source that are not read."""
+    """List the files of a folder and its subfolders that are not read although they may be data."""
     if path.is_file():
         return []
-    folders = dict.fromkeys(file.parent for file in files)
-    return [file.name for folder in folders for file in _json_files_in(folder) if file not in files]
+    folders = sorted(p for p in path.glob("*") if p.is_dir() and not is_hidden(p.name))
+    files_in = [file for folder in (path, *folders) for file in _json_files_in(folder)]
+    unread = [file for file in files_in if file not in files]
+    unread += [path / DATA_YAML] if (path / DATA_YAML).is_file() else []
+    return [file.relative_to(path).as_posix() for file in unread]
 
 
 def _split_notes(path: Path, split: str | None) -> list[str]:

@@ -1,9 +1,11 @@
 """Conversion of a data set: every symbol that is read is either written or counted as dropped."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -22,7 +24,7 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, work_of
+from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
 from converters.prepare.tiles import tile_name
@@ -286,12 +288,7 @@ def _add_warnings(
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
-    works: dict[str, set[str]] = {}
-    for file in files:
-        for image in file.images:
-            split = _split(image, file.split, val, options)
-            works.setdefault(split, set()).add(work_of(image) or image.as_posix())
-    if shared := shared_works(works):
+    if shared := _shared_works(files, val, options):
         warnings.append(shared)
     if len(manifest.pages) == 1 and "yolo" in options.formats:
         [split] = manifest.pages
@@ -299,6 +296,22 @@ def _add_warnings(
             f"no page is held out: data.yaml trains and validates on the {split} pages; "
             + _advice(split, [image for file in files for image in file.images])
         )
+
+
+def _shared_works(
+    files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
+) -> str | None:
+    """Warn about works in several splits, by the names of their images or else by their files."""
+    works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    resolved = cache(Path.resolve)
+    for file in files:
+        for image in file.images:
+            split = _split(image, file.split, val, options)
+            works[split].add(work_of(image) or page_of(image))
+            path = file.image_folder / image
+            real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
+            paths[split].add(str(real))
+    return shared_works(works) or shared_works(paths)
 
 
 def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:

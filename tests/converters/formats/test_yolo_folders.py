@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import class_maps
-from class_maps import InputError
+from class_maps import InputError, shortened
 from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.sources import open_source
@@ -168,6 +168,23 @@ def test_several_image_folders(data: Path, tmp_path: Path) -> None:
     assert converted(data, tmp_path) == {"pages": 3, "symbols": 2, "notes": []}
     annotations = read_manifest(tmp_path / "out").annotations
     assert annotations == {"train": {"c.png": 0, "a.png": 1, "b.png": 2}}
+
+
+def test_a_page_of_two_splits_is_reported(data: Path, tmp_path: Path) -> None:
+    yaml = YAML.replace("val: images/train", "val: images")
+    (data / "data.yaml").write_text(yaml)
+    path = (data / "images" / "train" / "a.png").resolve()
+    shared = (
+        f"in more than one split: 1 work ({shortened(str(path))}); scores will be too optimistic"
+    )
+    assert converted(data, tmp_path)["notes"] == [shared]
+
+
+def test_a_linked_page_of_two_splits_is_reported(data: Path, tmp_path: Path) -> None:
+    (data / "data.yaml").write_text(YAML.replace("val: images/train", "val: images/val"))
+    page(data, "images/val/b.png").unlink()
+    (data / "images" / "val" / "b.png").symlink_to(data / "images" / "train" / "a.png")
+    assert "in more than one split: 1 work (" in str(converted(data, tmp_path)["notes"])
 
 
 def test_text_files_that_divide_a_folder(data: Path, tmp_path: Path) -> None:

@@ -97,6 +97,13 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
             where=where,
         )
     check_file_name(image, path, where)
+    if any(map(is_hidden, image.parts)):
+        raise InputError(
+            f"is a hidden file or in a hidden folder, which YOLO readers skip: {shown(name)}; "
+            "rename it",
+            path=path,
+            where=where,
+        )
     if image.parts[0] == FOLDER and len(image.parts) > 1:
         image = image.relative_to(FOLDER)  # in some files, names are relative to the folder above
     if FOLDER in image.parts:

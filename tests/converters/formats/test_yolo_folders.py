@@ -213,6 +213,35 @@ def test_a_test_set_that_is_missing_is_skipped(data: Path, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize("key", ["Val", "valid", "holdout", "validation_2"])
+@pytest.mark.parametrize("value", ["images/v", "../images/v", "[images/v]", "v.txt"])
+def test_a_folder_that_no_split_names_is_reported(
+    key: str, value: str, data: Path, tmp_path: Path
+) -> None:
+    page(data, "images/v/b.png")
+    (data / "v.txt").write_text("images/v/b.png\n")
+    (data / "data.yaml").write_text(f"{YAML}{key}: {value}\n")
+    assert converted(data, tmp_path)["notes"] == [
+        f"data.yaml: {key} was skipped; only one train, one val and one test is read"
+    ]
+
+
+def test_other_keys_are_not_reported(data: Path) -> None:
+    (data / "data.yaml").write_text(
+        f"{YAML}path: .\ndownload: x.sh\nnc: 2\nroboflow: {{a: images}}\n"
+    )
+    assert open_dataset(data).warnings == ()
+
+
+def test_listed_files_that_are_not_read_are_reported(data: Path, tmp_path: Path) -> None:
+    (data / "images" / "train" / "b.tga").touch()
+    (data / "train.txt").write_text("images/train/a.png\nimages/train/b.tga\n")
+    (data / "data.yaml").write_text("train: train.txt\nnames: [note, stem]\n")
+    assert converted(data, tmp_path)["notes"] == [
+        "data.yaml: train: skipped 1 listed image (b.tga) in another format"
+    ]
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -82,6 +82,14 @@ def test_hidden_files_and_folders_are_skipped(data: Path, tmp_path: Path) -> Non
     assert len(open_dataset(data).image_paths("train")) == 1
 
 
+@pytest.mark.parametrize("suffix", [".tga", ".MPO", ".heif", ".jp2"])
+def test_images_in_other_formats_are_named(suffix: str, data: Path, tmp_path: Path) -> None:
+    (data / "images" / "train" / f"b{suffix}").touch()
+    assert converted(data, tmp_path)["notes"] == [
+        f"skipped in {data}/images/train: 1 image in another format (b{suffix})"
+    ]
+
+
 def test_label_files_without_an_image_are_named(data: Path, tmp_path: Path) -> None:
     for name in ("gone", "b"):
         (data / "labels" / "train" / f"{name}.txt").write_text(ROW)
@@ -234,11 +242,11 @@ def test_other_keys_are_not_reported(data: Path) -> None:
 
 
 def test_listed_files_that_are_not_read_are_reported(data: Path, tmp_path: Path) -> None:
-    (data / "images" / "train" / "b.tga").touch()
-    (data / "train.txt").write_text("images/train/a.png\nimages/train/b.tga\n")
+    (data / "images" / "train" / "b.raw").touch()
+    (data / "train.txt").write_text("images/train/a.png\nimages/train/b.raw\n")
     (data / "data.yaml").write_text("train: train.txt\nnames: [note, stem]\n")
     assert converted(data, tmp_path)["notes"] == [
-        "data.yaml: train: skipped 1 listed image (b.tga) in another format"
+        "data.yaml: train: skipped 1 listed image (b.raw) in another format"
     ]
 
 

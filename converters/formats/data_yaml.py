@@ -5,12 +5,13 @@ The file is read as by Ultralytics: ``path`` may be missing or empty, a folder m
 or a list of folders. Names that YAML reads as numbers or booleans become text.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from class_maps import InputError, shown, yaml_files
+from class_maps import InputError, listed, shown, yaml_files
 from class_maps.text_files import read_text
 from converters.images import IMAGE_SUFFIXES
 from converters.names import count_of
@@ -166,7 +167,13 @@ def _names(data: Mapping[str, Any], path: Path) -> tuple[str, ...]:
         raise InputError(
             f"nc is {shown(n)}, but there are {len(entries)}", path=path, where="names"
         )
-    return tuple(str(by_label[label]) for label in range(len(entries)))
+    texts = tuple(str(by_label[label]) for label in range(len(entries)))
+    changed = {str(name) for name in by_label.values() if not isinstance(name, str)}
+    if merged := [name for name, n in Counter(texts).items() if n > 1 and name in changed]:
+        raise InputError(
+            f"YAML reads several names as {listed(merged)}; quote them", path=path, where="names"
+        )
+    return texts
 
 
 def _label(key: object) -> int:

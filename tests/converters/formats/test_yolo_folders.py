@@ -277,6 +277,8 @@ def test_names_are_text_as_for_ultralytics(
         ("train: images\nnames: {0: a, 0: b}", "duplicate keys in the mapping at line 2: 0"),
         ("train: images\nnames: [a, null]", "names: expected the names of labels 0, 1, 2, ..."),
         ("train: images\nnames: [a, [b]]", "names: expected the names of labels 0, 1, 2, ..."),
+        ("train: images\nnames: [yes, on]", "names: YAML reads several names as True; quote them"),
+        ("train: images\nnames: [3:4, '184', 1_0, 10]", "names: YAML reads several names as 184, 10; quote them"),
         ("train: images\nnames: a", "names: expected the names of labels 0, 1, 2, ..."),
         ("train: images\nkpt_shape: [17, 3]\nnames: [a]", "kpt_shape: keypoints are not supported; export boxes"),
     ],

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import coco_json
 import cv2
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
+from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.yolo import open_dataset
 from converters.manifest import ConvertedPages, converted_pages, read_manifest
@@ -351,6 +353,27 @@ def test_annotations_that_change_during_the_conversion(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         convert(source, tmp_path / "out", options(), track=edit)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("tiles", [None, TileOptions(size=64, overlap=12)])
+def test_an_image_that_is_replaced_during_the_conversion(
+    tiles: TileOptions | None, tmp_path: Path
+) -> None:
+    source = coco_json.write(tmp_path / "a.json")
+    image = coco_json.draw(tmp_path / "images" / "x.png")
+
+    def replace(pages: Iterable[Any], total: int) -> Iterable[Any]:
+        images.write(np.full((40, 50), 255, np.uint8), image)
+        return pages
+
+    message = f"{image}: is 50 x 40 px, but its labels are for 100 x 80 px; it may have changed during the conversion"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        convert(
+            source,
+            tmp_path / "out",
+            options("coco", preparation=PreparationOptions(tiles=tiles)),
+            track=replace,
+        )
 
 
 def test_a_class_map_that_is_deleted_during_the_conversion(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Conversion of a data set: every symbol that is read is either written or counted as dropped."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from converters.files.hashes import sha256
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
+from converters.formats.data_yaml import DATA_YAML
+from converters.formats.json_files import json_files
 from converters.formats.sources import open_source
 from converters.images import check_size
 from converters.manifest import (
@@ -111,8 +113,8 @@ def convert(
     with folder_to_fill as folder, ThreadPoolExecutor(1) as pool:
         warm_up(workers, "converters.prepare.preparation")
         class_map_hash = sha256(options.class_map.path)
+        states = _states(source)
         format_name, files = open_source(source, source_format, images)
-        states = [_state(file.path) for file in files]
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
         _check_images(files, val, options)
@@ -155,16 +157,24 @@ def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
         yield from (file.image_folder / image for image in file.images)
 
 
+def _states(source: Path) -> dict[Path, tuple[int, int]]:
+    """Return the size and the time of change of the annotation files, before they are read."""
+    paths = json_files(source) or [source / DATA_YAML if source.is_dir() else source]
+    return {path: _state(path) for path in paths if path.exists()}
+
+
 def _state(path: Path) -> tuple[int, int]:
     """Return the size of a file and the time when it was last changed."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_unchanged(files: Sequence[AnnotationSource], states: Sequence[tuple[int, int]]) -> None:
+def _check_unchanged(
+    files: Sequence[AnnotationSource], states: Mapping[Path, tuple[int, int]]
+) -> None:
     """Check that the annotation files are those that were read, because their hash is recorded."""
-    for file, state in zip(files, states, strict=True):
-        if _state(file.path) != state:
+    for file in files:
+        if states.get(file.path) not in {None, _state(file.path)}:
             raise InputError("changed while it was converted; convert it again", path=file.path)
 
 

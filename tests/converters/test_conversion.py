@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
-from converters import images
+from converters import conversion, images
 from converters.conversion import ConversionOptions, convert
+from converters.formats.sources import open_source
 from converters.formats.yolo import open_dataset
 from converters.manifest import ConvertedPages, converted_pages, read_manifest
 from converters.prepare.cleaning import CleaningOptions
@@ -355,6 +356,33 @@ def test_annotations_that_change_during_the_conversion(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["a.json", "data.yaml"])
+def test_annotations_that_change_while_they_are_opened(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coco_json.draw(tmp_path / "images" / "x.png")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [noteheadBlack]\n")
+    source = tmp_path / name
+    if name == "a.json":
+        coco_json.write(source)
+
+    def open_and_edit(*arguments: Any) -> Any:  # noqa: ANN401
+        opened = open_source(*arguments)
+        source.write_text(source.read_text() + "\n")
+        return opened
+
+    monkeypatch.setattr(conversion, "open_source", open_and_edit)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "x.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    mini = tmp_path / "mini.yaml"
+    mini.write_text(
+        "name: mini\nclasses: [noteheadBlack]\n"
+        "sources: {coco: {map: same names}, yolo: {map: same names}}\n"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(str(source))}: changed while it was"):
+        convert(source, tmp_path / "out", options(str(mini)))
+
+
 @pytest.mark.parametrize("tiles", [None, TileOptions(size=64, overlap=12)])
 def test_an_image_that_is_replaced_during_the_conversion(
     tiles: TileOptions | None, tmp_path: Path
@@ -362,7 +390,7 @@ def test_an_image_that_is_replaced_during_the_conversion(
     source = coco_json.write(tmp_path / "a.json")
     image = coco_json.draw(tmp_path / "images" / "x.png")
 
-    def replace(pages: Iterable[Any], total: int) -> Iterable[Any]:
+    def redraw(pages: Iterable[Any], total: int) -> Iterable[Any]:
         images.write(np.full((40, 50), 255, np.uint8), image)
         return pages
 
@@ -372,7 +400,7 @@ def test_an_image_that_is_replaced_during_the_conversion(
             source,
             tmp_path / "out",
             options("coco", preparation=PreparationOptions(tiles=tiles)),
-            track=replace,
+            track=redraw,
         )
 
 

@@ -1,5 +1,6 @@
 """YOLO folders of other tools: links, hidden files, lists of folders, and what is not read."""
 
+import json
 import os
 from pathlib import Path
 
@@ -219,6 +220,13 @@ def test_a_test_set_that_is_missing_is_skipped(data: Path, tmp_path: Path) -> No
     assert converted(data, tmp_path)["notes"] == [
         f"data.yaml: test was skipped: no such folder: {data}/../test/images"
     ]
+
+
+def test_a_data_yaml_with_another_name(data: Path, tmp_path: Path) -> None:
+    other = (data / "data.yaml").rename(data / "other.yml")
+    assert converted(other, tmp_path) == {"pages": 1, "symbols": 1, "notes": []}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["files"][0]["name"], manifest["files"][0]["bytes"]) == ("other.yml", len(YAML))
 
 
 @pytest.mark.parametrize("key", ["Val", "valid", "holdout", "validation_2"])

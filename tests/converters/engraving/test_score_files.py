@@ -1,6 +1,7 @@
 """Search for music files in folders, and files that cannot be used."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,44 @@ NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
 )
 def test_scores_without_noteheads_are_unusable(name: str, expected: str) -> None:
     assert child.examine(SCORES / name).error == expected
+
+
+PART = (
+    "<part id='%s'><measure number='1'><attributes><divisions>1</divisions></attributes>"
+    "<note><pitch><step>C</step><octave>5</octave></pitch><duration>4</duration></note>"
+    "<note><rest/><duration>4</duration></note></measure></part>"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "music", "warnings"),
+    [
+        ("a.mei", score([NOTES]), ()),
+        ("a.krn", "**kern\n*clefG2\n4c\n4d\n*-\n", ()),
+        (
+            "a.krn",
+            "**kern\n*clefG2\n4c\n*-\n**kern\n*clefG2\n4d\n*-\n",
+            ("the first of its 2 pieces is drawn",),
+        ),
+        (
+            "a.mei",
+            re.sub("(<mdiv.*</mdiv>)", r"\1\1", score([NOTES]), flags=re.DOTALL),
+            ("4 of its 8 notes are drawn",),
+        ),
+        (
+            "a.musicxml",
+            "<score-partwise><part-list><score-part id='P1'/></part-list>"
+            + PART % "P1" + PART % "P2" + "</score-partwise>",
+            ("1 of its 2 notes are drawn",),
+        ),
+    ],
+)  # fmt: skip
+def test_music_that_verovio_skips_is_reported(
+    name: str, music: str, warnings: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(music)
+    examined = child.examine(tmp_path / name)
+    assert (examined.error, examined.warnings) == ("", warnings)
 
 
 def test_everything_in_a_folder_is_used_or_named(tmp_path: Path) -> None:

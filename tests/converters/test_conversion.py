@@ -335,7 +335,7 @@ def test_images_inside_the_target_are_not_lost(tmp_path: Path) -> None:
 def test_the_source_or_its_parent_is_no_target(parent: str, tmp_path: Path) -> None:
     source = write(tmp_path / "in", content(NOTE)).parent
     target = source / parent
-    (target / "manifest.json").write_text("{}")
+    (target / "manifest.json").write_text('{"versions": {"omr-toolkit": "1"}}')
     with pytest.raises(ConfigError, match="which would be replaced; choose another output folder"):
         convert(source, target, options(), force=True)
     assert (source / "deepscores_train.json").is_file()

@@ -37,7 +37,7 @@ class Examined:
     """Result of typesetting a music file once."""
 
     pitch_hash: str = ""
-    """Hash of its pitches; see :func:`music_files.pitch_hash`."""
+    """Hash of its pitches, equal for all formats of a piece; see :func:`music_files.pitch_hash`."""
     error: str = ""
     """Reason why the file cannot be used; empty if it can."""
     warnings: tuple[str, ...] = ()
@@ -109,7 +109,8 @@ def _examine(music: str) -> dict[str, Any]:
         has_noteheads |= any(symbol.position is not None for symbol in labelled)
     if not has_noteheads:
         return {"error": NO_NOTEHEADS}
-    return {"pitch_hash": music_files.pitch_hash(music), "warnings": list(_losses(music, pages))}
+    pitch_hash = music_files.pitch_hash(typesetting.to_mei(music) or music, music)
+    return {"pitch_hash": pitch_hash, "warnings": list(_losses(music, pages))}
 
 
 def _losses(music: str, pages: Sequence[str]) -> Iterator[str]:

@@ -50,10 +50,15 @@ def chorales(folder: Path) -> dict[Path, str]:
     return hashes
 
 
-def pitch_hash(music: str) -> str:
-    """Hash the pitches of a piece, ignoring its title and layout."""
-    pitches = _PITCH.findall(music)
-    return hashlib.sha256(" ".join(pitches or [music]).encode()).hexdigest()
+def pitch_hash(*encodings: str) -> str:
+    """Hash the pitches of a piece, ignoring its title and layout.
+
+    Args:
+        encodings: Texts of the piece; the first one with pitches is hashed, or else the last one
+            as a whole. Pieces are comparable in one encoding only, such as verovio's MEI.
+    """
+    pitches = next(filter(None, map(_PITCH.findall, encodings)), [encodings[-1]])
+    return hashlib.sha256(" ".join(pitches).encode()).hexdigest()
 
 
 def n_notes(music: str) -> int | None:

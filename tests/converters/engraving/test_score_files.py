@@ -8,7 +8,7 @@ import pytest
 from fragments import score
 
 from class_maps import InputError
-from converters.engraving import child, score_files
+from converters.engraving import child, music_files, score_files, typesetting
 
 SCORES = Path(__file__).parent / "scores"
 NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
@@ -64,6 +64,16 @@ def test_music_that_verovio_skips_is_reported(
     (tmp_path / name).write_text(music)
     examined = child.examine(tmp_path / name)
     assert (examined.error, examined.warnings) == ("", warnings)
+
+
+@pytest.mark.parametrize("name", ["plain.krn", "figured-bass.musicxml", "latin-1.musicxml"])
+def test_a_piece_in_another_format_is_the_same_work(name: str, tmp_path: Path) -> None:
+    mei = typesetting.to_mei(music_files.read(SCORES / name))
+    assert mei is not None
+    (tmp_path / "copy.mei").write_text(mei)
+    pitch_hash = child.examine(SCORES / name).pitch_hash
+    assert pitch_hash == child.examine(tmp_path / "copy.mei").pitch_hash
+    assert pitch_hash != child.examine(SCORES / "two-voices.mei").pitch_hash
 
 
 def test_everything_in_a_folder_is_used_or_named(tmp_path: Path) -> None:

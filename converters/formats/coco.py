@@ -160,14 +160,15 @@ class CocoFile:
         *,
         images: Path | None = None,
     ) -> None:
-        self.path, self.split, self.warnings = path, split, warnings
+        self.path, self.split = path, split
         data, file = _decode(path)
         checked = checked_images(
             _entries(file, path), path, "file_name", by_base_name=images is not None
         )
-        self.image_folder, located = find_images(path, checked, images)
+        located = find_images(path, checked, images)
+        self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in located.values()
+            image: (width, height) for image, width, height in located.images.values()
         }
         """Width and height of each image in pixels."""
         self._names = _category_names(file, path)
@@ -175,7 +176,7 @@ class CocoFile:
             data,
             file.annotations,
             {key: i for i, key in enumerate(self._names)},
-            {key: i for i, key in enumerate(located)},
+            {key: i for i, key in enumerate(located.images)},
             path,
         )
 

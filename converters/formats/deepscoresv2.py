@@ -111,13 +111,14 @@ class DeepScoresFile:
         *,
         images: Path | None = None,
     ) -> None:
-        self.path, self.split, self.warnings = path, split, warnings
+        self.path, self.split = path, split
         self._file, self._offset = open_json(path)
         checked = _images(self._file.images, path, by_base_name=images is not None)
-        self.image_folder, located = find_images(path, checked, images)
-        self._row_of_image = {image_id: row for row, image_id in enumerate(located)}
+        located = find_images(path, checked, images)
+        self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
+        self._row_of_image = {image_id: row for row, image_id in enumerate(located.images)}
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in located.values()
+            image: (width, height) for image, width, height in located.images.values()
         }
         """Width and height of each image in pixels."""
 

@@ -178,7 +178,7 @@ class YoloSplit:
         paths: Sequence[Path] = (),
     ) -> None:
         self._paths = list(paths) or dataset.image_paths(split)
-        self.path = dataset.root / DATA_YAML
+        self.path = dataset.file
         self.split = split
         self.image_folder = folder or dataset.splits[split]
         self.images = ImageSizes(self.image_folder, self._paths)

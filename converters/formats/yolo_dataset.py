@@ -23,6 +23,8 @@ class YoloDataset:
     """An opened YOLO folder."""
 
     root: Path
+    file: Path
+    """The ``data.yaml``, which may have another name."""
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``."""
     splits: Mapping[str, Path]
@@ -41,7 +43,7 @@ class YoloDataset:
         if split not in self.splits:
             raise InputError(
                 f"no split {split!r}; available: {', '.join(self.splits)}",
-                path=self.root / DATA_YAML,
+                path=self.file,
             )
         paths: set[Path] = set()
         for source in self.sources_of(split):
@@ -150,6 +152,7 @@ def open_dataset(folder: Path) -> YoloDataset:
     content = read_data_yaml(path)
     return YoloDataset(
         root=path.parent,
+        file=path,
         names=content.names,
         splits={split: _common_folder(sources) for split, sources in content.splits.items()},
         sources={

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from class_maps import InputError
 from converters import images, tally
 from converters.files.hashes import sha256
 from converters.formats.yolo import write_labels
@@ -87,7 +88,7 @@ def prepare(job: Job) -> PreparedPage:
     page_hash = ""
     if job.image_folder and job.image_out:
         source = job.image_folder / job.page.image
-        _write_images(source, page, outputs, job.image_out)
+        _write_images(source, job.page, page, outputs, job.image_out)
         page_hash = sha256(source) if outputs[0].placement else ""
     n_empty = sum(not len(output.labels) for output in outputs)
     if not job.return_symbols:
@@ -138,13 +139,39 @@ def _tiles(
     return [tile.page for tile in tiles]
 
 
-def _write_images(source: Path, page: Page, outputs: list[Page], folder: Path) -> None:
+def _write_images(
+    source: Path, original: Page, page: Page, outputs: list[Page], folder: Path
+) -> None:
+    """Write the images of a page, and check the size of the one that was read.
+
+    Args:
+        source: Image file, which may have been replaced since all sizes were checked.
+        original: The page as read.
+        page: The scaled page.
+        outputs: The page or its tiles.
+        folder: Output folder.
+
+    Raises:
+        InputError: The image is damaged, or has another size than its labels assume.
+    """
     if outputs[0].placement is None:
-        images.copy(source, folder / outputs[0].image)
+        copied = folder / outputs[0].image
+        images.copy(source, copied)
+        _check_size(images.size(copied), original, source)
         return
     pixels = images.read(source)
+    _check_size(pixels.shape[1::-1], original, source)
     if pixels.shape[:2] != (page.height, page.width):
         pixels = images.scaled(pixels, page.width, page.height)
     for output in outputs:
         x, y = (output.placement.x, output.placement.y) if output.placement else (0, 0)
         images.write(pixels[y : y + output.height, x : x + output.width], folder / output.image)
+
+
+def _check_size(size: tuple[int, ...], page: Page, path: Path) -> None:
+    if size != (page.width, page.height):
+        raise InputError(
+            f"is {size[0]} x {size[1]} px, but its labels are for {page.width} x {page.height} px; "
+            "it may have changed during the conversion",
+            path=path,
+        )

@@ -176,7 +176,7 @@ def test_changes_are_counted(
     [
         ("datumaro-default-subset", "instances_default.json: split train, because its name contains none"),
         ("macos-appledouble-yolo", "skipped in {}/images/train: 1 hidden image (._x.png)"),
-        ("official-annotations-folder", "{}: skipped 2 JSON files (captions_train2017.json, person_keypoints_train2017.json)"),
+        ("official-annotations-folder", "{}: skipped 2 files (annotations/captions_train2017.json, annotations/person_keypoints_train2017.json)"),
         ("roboflow-coco", "_annotations.coco.json: split val, after the folder valid"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ import msgspec
 
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
-from converters.formats.yolo import YoloDataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparedPage
 from converters.prepare.splits import SplitBy
@@ -131,13 +131,13 @@ class ManifestBuilder:
         """Add the counts and tiles of one page."""
         split, counts = prepared.split, prepared.counts
         self.pages[split] += 1
-        self.images[split] += len(prepared.images)
+        self.images[split] += len(prepared.outputs)
         self.empty_images[split] += prepared.n_empty
         self.counts.update(counts)
         if prepared.n_annotations is not None:
             by_page = self.annotations.setdefault(split, {})
             by_page[prepared.page.as_posix()] = prepared.n_annotations
-        for image in prepared.images:
+        for image in prepared.outputs:
             if placement := image.placement:
                 tiled = self.tiles.setdefault(split, {}).setdefault(
                     placement.page.as_posix(),

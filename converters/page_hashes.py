@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from class_maps import InputError
 from converters.files.hashes import SHORT_BYTES
-from converters.formats.yolo import YoloDataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.manifest import read_manifest
 
 

@@ -21,7 +21,7 @@ from converters import images
 from converters.files.atomic_files import output_files
 from converters.files.hashes import short_hashes
 from converters.files.overwriting import check_files
-from converters.formats.yolo import YoloDataset, open_dataset
+from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.manifest import read_manifest
 from converters.page import Page
 from converters.page_hashes import page_hashes

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import coco_json
 import cv2
 import numpy as np
 import polars as pl
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
+from converters import conversion, images
 from converters.conversion import ConversionOptions, convert
 from converters.files.hashes import sha256
-from converters.formats.yolo import open_dataset
+from converters.formats.sources import open_source
+from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import ConvertedPages, converted_pages, read_manifest
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparationOptions
@@ -346,7 +349,7 @@ def test_images_inside_the_target_are_not_lost(tmp_path: Path) -> None:
 def test_the_source_or_its_parent_is_no_target(parent: str, tmp_path: Path) -> None:
     source = write(tmp_path / "in", content(NOTE)).parent
     target = source / parent
-    (target / "manifest.json").write_text("{}")
+    (target / "manifest.json").write_text('{"versions": {"omr-toolkit": "1"}}')
     with pytest.raises(ConfigError, match="which would be replaced; choose another output folder"):
         convert(source, target, options(), force=True)
     assert (source / "deepscores_train.json").is_file()
@@ -365,6 +368,54 @@ def test_annotations_that_change_during_the_conversion(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         convert(source, tmp_path / "out", options(), track=edit)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["a.json", "data.yaml"])
+def test_annotations_that_change_while_they_are_opened(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coco_json.draw(tmp_path / "images" / "x.png")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [noteheadBlack]\n")
+    source = tmp_path / name
+    if name == "a.json":
+        coco_json.write(source)
+
+    def open_and_edit(*arguments: Any) -> Any:  # noqa: ANN401
+        opened = open_source(*arguments)
+        source.write_text(source.read_text() + "\n")
+        return opened
+
+    monkeypatch.setattr(conversion, "open_source", open_and_edit)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "x.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    mini = tmp_path / "mini.yaml"
+    mini.write_text(
+        "name: mini\nclasses: [noteheadBlack]\n"
+        "sources: {coco: {map: same names}, yolo: {map: same names}}\n"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(str(source))}: changed while it was"):
+        convert(source, tmp_path / "out", options(str(mini)))
+
+
+@pytest.mark.parametrize("tiles", [None, TileOptions(size=64, overlap=12)])
+def test_an_image_that_is_replaced_during_the_conversion(
+    tiles: TileOptions | None, tmp_path: Path
+) -> None:
+    source = coco_json.write(tmp_path / "a.json")
+    image = coco_json.draw(tmp_path / "images" / "x.png")
+
+    def redraw(pages: Iterable[Any], total: int) -> Iterable[Any]:
+        images.write(np.full((40, 50), 255, np.uint8), image)
+        return pages
+
+    message = f"{image}: is 50 x 40 px, but its labels are for 100 x 80 px; it may have changed during the conversion"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        convert(
+            source,
+            tmp_path / "out",
+            options("coco", preparation=PreparationOptions(tiles=tiles)),
+            track=redraw,
+        )
 
 
 def test_a_class_map_that_is_deleted_during_the_conversion(tmp_path: Path) -> None:

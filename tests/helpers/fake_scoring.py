@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from converters import images
 from converters.files.hashes import short_hashes
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from converters.page import Page
 from omr import scoring
 from omr.commands.eval import evaluate

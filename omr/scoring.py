@@ -29,6 +29,7 @@ from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
+from training.data.image_files import skipped_files
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.models.training_record import Preparation, TrainingRecord, preparation
 from training.predict.detector import predict
@@ -72,6 +73,8 @@ class ScoringResult:
     split: str
     overlap: TrainingOverlap
     """Images of this split that the model was trained on."""
+    skipped_files: tuple[str, ...]
+    """Remarks on files of the data set that were not read, such as hidden images."""
     differences: tuple[str, ...]
     """Settings and properties of the data that differ from those in training."""
     imgsz: int
@@ -94,6 +97,7 @@ class ScoringResult:
         return {
             "split": self.split,
             **self.overlap.to_json(),
+            "skipped_files": list(self.skipped_files),
             "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
@@ -240,6 +244,7 @@ def _score(
     result = ScoringResult(
         split=split,
         overlap=_overlap(trained.training, dataset, split, truths),
+        skipped_files=tuple(skipped_files(dataset, split)),
         differences=_differences(trained, side, _preparation(dataset)),
         imgsz=side,
         conf=options.conf,

@@ -10,7 +10,7 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
 from settings.training import STRIDE, AssignerName
 from training.config import TrainConfig
-from training.data.image_files import check_images
+from training.data.image_files import check_images, skipped_files
 from training.data.label_files import no_symbols
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
@@ -82,7 +82,11 @@ def notes_of(
         inputs: Opened data sets and weights.
         image_hashes: Short hash of each image.
     """
-    notes = []
+    notes = [
+        remark
+        for source in inputs.data.sources
+        for remark in skipped_files(source.dataset, "train", "val")
+    ]
     trained_at = inputs.weights.imgsz if inputs.weights else None
     if trained_at not in (None, config.imgsz):
         notes.append(f"imgsz {config.imgsz}: the weights were trained at {trained_at}")

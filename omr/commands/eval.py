@@ -79,6 +79,8 @@ def evaluate(
         force=force,
         track=lambda pages, total: progress(pages, "Predicting", total),
     )
+    for remark in result.skipped_files:
+        note(remark)
     _show(result, results(as_json=as_json))
     if out is not None:
         say_written(out, REPORT_FILE, CONTACT_SHEET_FILE)

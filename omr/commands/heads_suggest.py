@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from class_maps import ConfigError
-from omr.console import out, paragraph, print_json, progress, say, say_names, say_written, table
+from omr.console import (
+    note,
+    out,
+    paragraph,
+    print_json,
+    progress,
+    say,
+    say_names,
+    say_written,
+    table,
+)
 from omr.options import AsJson
 
 if TYPE_CHECKING:
@@ -71,7 +81,9 @@ def suggest(
         omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
         omr heads suggest data --strategy collision --heads 3
     """
+    from converters.formats.yolo_dataset import open_dataset
     from omr.head_suggestion import ConflictFiles, suggest_heads
+    from training.data.image_files import skipped_files
     from training.grouping.suggestion import GroupingOptions
 
     options = GroupingOptions(
@@ -86,6 +98,8 @@ def suggest(
         force=force,
         track=lambda pages, total: progress(pages, "Reading", total),
     )
+    for remark in skipped_files(open_dataset(data), "train"):
+        note(remark)
     if as_json:
         print_json(suggestion.to_json())
     else:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -274,6 +275,17 @@ def test_an_image_that_was_replaced_meanwhile(
         "start again"
     )
     assert_error(run(data), InputError(message, path=data / "images/val/a.png"))
+
+
+def test_hidden_images_are_reported(data: Path, predictor: Predictor) -> None:
+    folder = data / "images/val"
+    for name in ("._a.png", ".ipynb_checkpoints/a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "a.png", folder / name)
+    result = run(data, "--json")
+    remark = f"skipped in {folder}: 2 hidden images (._a.png, .ipynb_checkpoints/a.png)"
+    assert json.loads(result.stdout)["skipped_files"] == [remark]
+    assert f"note: {remark}" in " ".join(result.stderr.split())
 
 
 def test_unknown_split(data: Path, predictor: Predictor) -> None:

@@ -143,6 +143,13 @@ def test_wrong_options(data: Path, arguments: list[object], message: str) -> Non
     assert str(error) == message
 
 
+def test_hidden_images_are_reported(data: Path) -> None:
+    (data / "images/train/._a.png").touch()
+    result = suggest(data, "--strategy", "geometry")
+    remark = f"note: skipped in {data}/images/train: 1 hidden image (._a.png)"
+    assert remark in " ".join(result.stderr.split())
+
+
 def test_no_labels(data: Path) -> None:
     (data / "labels/train/a.txt").unlink()
     error = suggest(data, "--strategy", "geometry").exception

@@ -96,21 +96,22 @@ def _show(result: "ScoringResult", to: Console) -> None:
     totals = report.n_truths, report.n_predictions
     table(
         f"{result.split}: {report.n_images} images",
-        ("class", "truths", "predictions", "AP50", "AP50-95", "recall50"),
+        ("class", "ground truth", "predictions", "AP50", "AP50-95", "recall50"),
         [(row.name, row.n_truths, row.n_predictions, *_metrics(row)) for row in present],
         [
             ("macro mean", *totals, *_metrics(report.macro)),
-            (f"macro mean, {FREQUENT}+ truths", *totals, *_metrics(report.frequent_macro)),
+            (f"macro mean, {FREQUENT}+ symbols", *totals, *_metrics(report.frequent_macro)),
             ("instance-weighted mean", *totals, *_metrics(report.instance_weighted)),
         ],
         to=to,
     )
     paragraph(
-        "Macro: all classes with truths weigh the same. Instance-weighted: by number of truths.",
+        "Macro: all classes with ground truth weigh the same. Instance-weighted: by number of "
+        "ground-truth symbols.",
         to=to,
     )
     absent = [row.name for row in report.classes if row not in present]
-    say_names("no truths and no predictions", absent, to=to)
+    say_names("neither ground truth nor predictions", absent, to=to)
     if classes := result.ignored_classes:
         paragraph(
             f"ignored {result.ignored_predictions} predictions of {len(classes)} classes that the "
@@ -122,7 +123,10 @@ def _show(result: "ScoringResult", to: Console) -> None:
         to=to,
     )
     if report.n_zero_area_truths:
-        note(f"truths of zero area, which no prediction can match: {report.n_zero_area_truths}")
+        note(
+            "ground-truth symbols of zero area, which no prediction can match: "
+            f"{report.n_zero_area_truths}"
+        )
     if result.differences:
         note(f"differs from the training: {'; '.join(result.differences)}")
     _show_trained_on(result, to)

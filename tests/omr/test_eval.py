@@ -60,7 +60,7 @@ def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     assert result.stderr == ""
     table = re.sub(r"[\s│┃]+", " ", result.stdout)
     assert "notehead 2 2 1.000 1.000 1.000" in table
-    assert "no truths and no predictions: clef" in table
+    assert "neither ground truth nor predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
     assert "instance-weighted mean 3 3 1.000" in table
 
@@ -131,7 +131,7 @@ def test_other_preparation_than_that_of_the_training(
 
 def test_truths_of_zero_area_are_counted(data: Path, predictor: Predictor) -> None:
     (data / "labels/val/a.txt").write_text("0 .2 .2 0 .1\n")
-    warning = "note: truths of zero area, which no prediction can match: 1"
+    warning = "note: ground-truth symbols of zero area, which no prediction can match: 1"
     assert warning in " ".join(run(data).stderr.split())
 
 

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from omr.console import (
+    loading_torch,
     note,
     paragraph,
     print_json,
@@ -64,7 +65,8 @@ def evaluate(
         omr eval run/weights/best.pt data --out metrics
         omr eval run/weights/best.pt data --split train --json
     """
-    from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
+    with loading_torch(as_json=as_json):
+        from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
 
     result = score_model(
         weights,

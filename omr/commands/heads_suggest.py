@@ -8,6 +8,7 @@ import typer
 
 from class_maps import ConfigError
 from omr.console import (
+    loading_torch,
     note,
     out,
     paragraph,
@@ -82,9 +83,11 @@ def suggest(
         omr heads suggest data --strategy collision --heads 3
     """
     from converters.formats.yolo_dataset import open_dataset
-    from omr.head_suggestion import ConflictFiles, suggest_heads
-    from training.data.image_files import skipped_files
-    from training.grouping.suggestion import GroupingOptions
+
+    with loading_torch(as_json=as_json):
+        from omr.head_suggestion import ConflictFiles, suggest_heads
+        from training.data.image_files import skipped_files
+        from training.grouping.suggestion import GroupingOptions
 
     options = GroupingOptions(
         strategy=strategy, n_heads=heads, strides=_strides(strides), balance=balance, seed=seed

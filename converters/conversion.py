@@ -97,7 +97,8 @@ def convert(
         options: Everything that determines the output.
         source_format: Format of the source, one of :data:`converters.formats.READERS`; None to
             recognise it.
-        images: Folder of the images of annotation files in JSON; None to search the usual ones.
+        images: Folder of the images that JSON files name; None to find it, see
+            :func:`~converters.formats.json_files.find_images`.
         workers: Number of worker processes; does not change the bytes written.
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
@@ -129,7 +130,7 @@ def convert(
                 for prepared_page in track(prepared_pages, n_pages):
                     if not hashes:  # decoding, which used all cores, has finished
                         hashes = [pool.submit(file.sha256) for file in files]
-                    for page in prepared_page.images:
+                    for page in prepared_page.outputs:
                         for writer in writers:  # label files of YOLO were written by prepare
                             writer.add(prepared_page.split, page)
                     manifest.add(prepared_page)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.metadata import version
 
 from rich.console import Console
-from ultralytics import __version__ as ultralytics_version
 
 from class_maps import short_list
 from converters.reproduce_command import TO_CUT
@@ -153,7 +153,7 @@ def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
         if names != GUARD or gpu.device == "cpu"  # training on a GPU keeps them in main memory
     ]
     total = memory.total_bytes
-    with_dense = f"total, with the assigner of Ultralytics {ultralytics_version}"
+    with_dense = f"total, with the assigner of Ultralytics {version('ultralytics')}"
     total_with_dense = total - memory.at_peak["assigner"] + analysis.requested_dense_bytes
     say("", to=to)
     table(

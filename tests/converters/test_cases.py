@@ -14,7 +14,7 @@ from class_maps import ConfigError, InputError
 from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import read_manifest
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions

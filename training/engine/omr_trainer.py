@@ -44,6 +44,7 @@ from training.losses.detection import PairCounter, detection_criterion
 from training.models.description import activation_kept
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.models.transfer import set_head, transfer
+from training.models.zoo import read_model
 from training.runs import resume_state
 from training.runs.checkpoint_files import finish_run, save_epoch
 from training.runs.run_state import EarlierRun, RunState
@@ -51,6 +52,7 @@ from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
 from training.runtime.library_loggers import quiet
 from training.runtime.nan_guard import NanGuard, on_host
+from training.runtime.offline import process_launch
 from training.runtime.precision import amp_argument
 
 
@@ -105,7 +107,8 @@ class OmrTrainer(DetectionTrainer):
         """Train, with all other output on stderr: stdout is for a command's result."""
         with contextlib.redirect_stdout(sys.stderr), quiet():
             try:
-                super().train()
+                with process_launch() if self.ddp else contextlib.nullcontext():
+                    super().train()
             finally:
                 if self.display:
                     self.display.stop()
@@ -210,7 +213,8 @@ class OmrTrainer(DetectionTrainer):
             verbose: Unused; a summary would describe the model before it gets its heads.
         """
         with activation_kept():
-            model = super().get_model(cfg, None, verbose=False)
+            content = read_model(cfg) if isinstance(cfg, str) else cfg
+            model = super().get_model(content, None, verbose=False)
         names = [*self.data["names"].values()]
         heads = self.options.heads
         if weights is None:

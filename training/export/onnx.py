@@ -10,7 +10,7 @@ import contextlib
 import copy
 import importlib.util
 import logging
-import tempfile
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,8 +54,8 @@ def export_onnx(
     )
     model = copy.deepcopy(model).cpu()
     model.task, model.args = "detect", {"data": ""}  # paths mean nothing on other machines
-    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder, _quiet():
-        model.pt_path = str(Path(folder) / "model.pt")  # determines the name of the new file
+    with _temporary_folder(file.with_name(f".{file.name}")) as folder, _quiet():
+        model.pt_path = str(folder / "model.pt")  # determines the name of the new file
         written = Path(exporter(model))
         if metadata:
             _add_metadata(written, metadata)
@@ -69,6 +69,17 @@ def _add_metadata(file: Path, metadata: Mapping[str, str]) -> None:
     for key, value in metadata.items():
         content.metadata_props.add(key=key, value=value)
     onnx.save(content, file)
+
+
+@contextlib.contextmanager
+def _temporary_folder(folder: Path) -> Iterator[Path]:
+    """Create a folder during the block, instead of one that a killed process left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

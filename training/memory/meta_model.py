@@ -21,7 +21,7 @@ from training.models.checkpoints import is_weights, load_weights
 from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import set_head, transfer
-from training.models.zoo import model_file
+from training.models.zoo import model_file, read_model
 from training.runtime.library_loggers import quiet
 
 
@@ -55,7 +55,7 @@ def trained_model(
         return _from_weights(load_weights(Path(name), trust=trust), Path(name), n_classes, heads)
     names = _names(n_classes, heads, {})
     with quiet(), activation_kept(), nullcontext() if real else MetaTensors({torch.tensor}):
-        model = DetectionModel(file, nc=n_classes, verbose=False)
+        model = DetectionModel(read_model(file), nc=n_classes, verbose=False)
     head = model.model[-1]
     if head.reg_max > 1 and not real:
         head.dfl = DFL(head.reg_max)  # with values, because set_head reads them

@@ -22,7 +22,6 @@ from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
-from converters.files.atomic_files import atomic_file
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
@@ -114,11 +113,11 @@ def write_pickle(model: DetectionModel, file: Path, training: TrainingRecord | N
 
     Args:
         model: Model returned by :func:`training.models.checkpoints.load_weights`; not changed.
-        file: File to write, in an existing folder.
+        file: File to write, in an existing folder; not written atomically.
         training: Training record; Ultralytics ignores it.
 
     Raises:
-        OSError: The file cannot be written; an existing file is kept.
+        OSError: The file cannot be written.
     """
     model = copy.deepcopy(model)
     if isinstance(model.model[-1], GroupedDetect):  # read by rebuilt()
@@ -128,8 +127,7 @@ def write_pickle(model: DetectionModel, file: Path, training: TrainingRecord | N
         content[OWN_KEY] = training.to_dict()
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with atomic_file(file) as part:
-        part.write_bytes(buffer.getvalue())
+    file.write_bytes(buffer.getvalue())
 
 
 def is_pickle(file: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 from ultralytics.utils import ROOT
@@ -11,14 +12,18 @@ from training.models.checkpoints import is_weights
 
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Names of Ultralytics' model files with a plain detection head."""
+SCALE = re.compile(r"(?<=\d)[nslmx](?=$|-)")
+"""Letter of the size in the name of a model; Ultralytics has one file for all sizes."""
 ARCHITECTURES = Path(__file__).parent / "architectures"
 """Folder with the model files of this package."""
+ULTRALYTICS = Path(ROOT) / "cfg" / "models"
+"""Folder with Ultralytics' model files."""
 
 
 def known_models() -> list[str]:
     """List the names that can be trained from scratch, such as ``omr-tiny`` and ``yolov8s-p2``."""
     names = sorted(file.stem for file in ARCHITECTURES.glob("*.yaml"))
-    for file in sorted((Path(ROOT) / "cfg" / "models").rglob("*.yaml")):
+    for file in sorted(ULTRALYTICS.rglob("*.yaml")):
         match = FAMILIES.fullmatch(file.stem)
         if match:
             scales = yaml.safe_load(file.read_text("utf-8"))["scales"]
@@ -55,3 +60,19 @@ def model_file(model: str) -> str:
         )
     own_file = ARCHITECTURES / f"{model}.yaml"
     return str(own_file) if own_file.is_file() else own_file.name
+
+
+def read_model(file: str) -> dict[str, Any]:
+    """Read a model file; Ultralytics would prefer a file of this name in the current folder.
+
+    Args:
+        file: Result of :func:`model_file` for the name of a model.
+
+    Returns:
+        Content, with the keys ``scale`` and ``yaml_file`` that Ultralytics adds.
+    """
+    stem = Path(file).stem
+    scale = SCALE.search(stem)
+    path = next(ULTRALYTICS.rglob(f"{SCALE.sub('', stem)}.yaml")) if scale else Path(file)
+    content: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return content | {"scale": scale.group() if scale else "", "yaml_file": file}

@@ -1,4 +1,4 @@
-"""Blocking of Ultralytics' network access.
+"""Blocking of Ultralytics' network access and of its files outside the run folder.
 
 Requests during training and prediction, and their replacements:
 
@@ -9,14 +9,26 @@ Requests during training and prediction, and their replacements:
 * Platform, ClearML, Comet, MLflow, Weights & Biases .......... off: results are in the run folder
 * pip, when a package is missing .............................. an ordinary ImportError
 
-:func:`block_network` may run before or after other code imports Ultralytics.
+Files and their replacements:
+
+* settings.json in the user's config folder, on import ........ in a folder that is removed again
+* hash of the network card's address in these settings ........ of 0, without opening a socket
+* empty folder of torch's compiler in the temporary folder .... removed when the process ends
+
+:func:`block_network` may run before or after other code imports Ultralytics; the files are only
+avoided if it runs before.
 """
 
+import atexit
 import contextlib
+import json
 import logging
 import os
 import re
 import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -30,20 +42,29 @@ NO_AMP = re.compile(
     r"\b(GTX 16\d0|T400|T550|T600|T1000|T1200|T2000|K40m|Quadro T\d000)\b", re.IGNORECASE
 )
 
+CONFIG_VARIABLE = "YOLO_CONFIG_DIR"
+"""Environment variable with the folder above Ultralytics' settings."""
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Environment variable with the folder for code that torch has compiled."""
+
 
 def block_network() -> None:
     """Disable every network access of Ultralytics; repeated calls have no further effect."""
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(_config_folder()))
     # Not at the top of the file: this import reads the environment, so that must be set first. Its
     # output must not mix with a command's result.
     plain_open = Image.open
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _temporary_settings():
         from ultralytics.data import utils as data_utils
         from ultralytics.engine import trainer
-        from ultralytics.utils import callbacks, checks, downloads, events, patches
+        from ultralytics.utils import SETTINGS, callbacks, checks, downloads, events, patches
 
+    dict.update(
+        SETTINGS, openvino_msg=False
+    )  # an export would run a program, and write the settings
+    if CACHE_VARIABLE not in os.environ:
+        atexit.register(_remove_empty_cache)
     # Ultralytics' replacement imports pi_heif, and runs pip, whenever a file is not an image.
     Image.open = getattr(patches, "_image_open", plain_open)
     checks.ONLINE = False
@@ -63,15 +84,60 @@ def block_network() -> None:
             logger.addHandler(replacement)
 
 
-def _config_folder() -> Path:
-    """Return the folder of Ultralytics' settings, separate from the user's own.
+@contextlib.contextmanager
+def process_launch() -> Iterator[None]:
+    """Create a temporary folder for the files with which Ultralytics starts one process per GPU."""
+    from ultralytics.utils import SETTINGS, dist
 
-    A cache folder that is not absolute counts as not set.
+    stock = dist.USER_CONFIG_DIR
+    with _config_folder() as folder:
+        (folder / "settings.json").write_text(json.dumps(SETTINGS), "utf-8")
+        dist.USER_CONFIG_DIR = folder
+        try:
+            yield
+        finally:
+            dist.USER_CONFIG_DIR = stock
 
-    Source: https://specifications.freedesktop.org/basedir-spec/latest/
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "omr"
+
+@contextlib.contextmanager
+def _temporary_settings() -> Iterator[None]:
+    """Give Ultralytics default settings that are not kept, unless it is already imported."""
+    if "ultralytics" in sys.modules:
+        yield
+        return
+    log_level, node = logging.root.manager.disable, uuid.getnode
+    logging.disable(logging.INFO)  # the message that settings were created
+    uuid.getnode = lambda: 0
+    try:
+        with _config_folder():
+            yield
+    finally:
+        uuid.getnode = node
+        logging.disable(log_level)
+
+
+@contextlib.contextmanager
+def _config_folder() -> Iterator[Path]:
+    """Create Ultralytics' config folder in a temporary folder, for imports during the block."""
+    before = os.environ.get(CONFIG_VARIABLE)
+    with tempfile.TemporaryDirectory(prefix="omr-") as folder:
+        os.environ[CONFIG_VARIABLE] = folder
+        config = Path(folder) / "Ultralytics"
+        config.mkdir()
+        try:
+            yield config
+        finally:
+            os.environ.pop(CONFIG_VARIABLE)
+            if before is not None:
+                os.environ[CONFIG_VARIABLE] = before
+
+
+def _remove_empty_cache() -> None:
+    """Remove the folder that torch creates when it loads its compiler, which omr does not use."""
+    folder = os.environ.get(CACHE_VARIABLE)  # set by torch
+    if folder:
+        with contextlib.suppress(OSError):  # not empty: code was compiled by the caller
+            Path(folder).rmdir()
 
 
 def amp_works(model: "nn.Module") -> bool:

@@ -16,7 +16,8 @@ from converters.formats.coco import CocoFile, CocoWriter
 from converters.formats.json_files import split_of
 from converters.formats.parquet import ParquetWriter
 from converters.formats.sources import format_of, open_source
-from converters.formats.yolo import YoloWriter, label_lines, open_dataset, write_labels
+from converters.formats.yolo import YoloWriter, label_lines, write_labels
+from converters.formats.yolo_dataset import open_dataset
 from converters.formats.yolo_labels import label_path
 from converters.page import Page
 from converters.tally import Tally

@@ -12,7 +12,7 @@ from class_maps import InputError, shortened
 from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.sources import open_source
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from converters.formats.yolo_labels import parse
 from converters.manifest import read_manifest
 

@@ -58,7 +58,11 @@ def test_an_exported_file_says_what_it_is_but_not_where_it_was_made(tmp_path: Pa
     model.names = {i: f"c{i}" for i in range(N_CLASSES)}
     file = tmp_path / "model.onnx"
     file.write_text("of an earlier export")
+    killed = tmp_path / ".model.onnx"
+    killed.mkdir()
+    (killed / "model.onnx").write_text("of a killed export")
     export_onnx(model, file, imgsz=SIDE)
+    assert list(tmp_path.iterdir()) == [file]
     session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
     assert said["names"] == str(model.names)

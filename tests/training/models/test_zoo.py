@@ -3,12 +3,13 @@ from pathlib import Path
 import pytest
 from torch import nn
 from ultralytics.nn.modules.conv import Conv
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from class_maps import ConfigError, InputError
+from training.memory.meta_model import trained_model
 from training.models.checkpoints import load_weights
 from training.models.description import activation_kept
-from training.models.zoo import ARCHITECTURES, known_models, model_file
+from training.models.zoo import ARCHITECTURES, known_models, model_file, read_model
 from training.trainer import TrainResult
 
 
@@ -29,6 +30,21 @@ def test_a_name_becomes_a_description_not_weights(trained: TrainResult, tmp_path
         InputError, match=r"best\.pt: contains no Ultralytics detection model; give the"
     ):
         load_weights(weights)
+
+
+@pytest.mark.parametrize("name", known_models())
+def test_a_model_file_is_read_like_ultralytics_reads_it(name: str) -> None:
+    assert read_model(model_file(name)) == yaml_model_load(model_file(name))
+
+
+@pytest.mark.parametrize("name", ["yolo11n.yaml", "yolo11.yaml"])
+def test_a_file_in_the_current_folder_is_not_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = trained_model("yolo11n", 3, real=False).yaml
+    (tmp_path / name).write_text("backbone: []")
+    monkeypatch.chdir(tmp_path)
+    assert trained_model("yolo11n", 3, real=False).yaml == expected
 
 
 @pytest.mark.parametrize(("name", "millions"), [("omr-tiny", 1.0), ("yolov7-tiny", 5.2)])

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import nn
+from ultralytics.utils import SETTINGS, dist
 
 from training.runtime import offline
 
@@ -59,7 +61,7 @@ def test_training_and_prediction_ask_nobody(
     environment = clean | {
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "PYTHONPATH": str(Path(offline.__file__).parents[1]),
+        "PYTHONPATH": str(Path(offline.__file__).parents[2]),
     }
     done = subprocess.run(
         [sys.executable, "-c", code, str(dataset), str(tmp_path / "run")],
@@ -74,20 +76,7 @@ def test_training_and_prediction_ask_nobody(
     assert done.stdout.splitlines()[-1] == "attempts: []"
     if not ultralytics_first:
         assert done.stdout == "attempts: []\n", "stdout belongs to results"
-        assert not (tmp_path / "config").exists(), "a person's own settings are left alone"
-
-
-@pytest.mark.parametrize("value", [None, "", "relative", "/cache"])
-def test_a_cache_folder_that_is_not_absolute_counts_as_not_set(
-    value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    if value is None:
-        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    else:
-        monkeypatch.setenv("XDG_CACHE_HOME", value)
-    expected = "/cache/omr" if value == "/cache" else f"{tmp_path}/.cache/omr"
-    assert str(offline._config_folder()) == expected
+        assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
 def test_importing_the_package_is_enough() -> None:
@@ -106,6 +95,30 @@ def test_shutting_twice_does_no_harm() -> None:
     before = list(logging.getLogger("ultralytics").handlers)
     offline.block_network()
     assert logging.getLogger("ultralytics").handlers == before
+
+
+def test_files_of_a_launch_are_temporary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOLO_CONFIG_DIR", "/mine")
+    stock = dist.USER_CONFIG_DIR
+    with offline.process_launch():
+        folder = Path(os.environ["YOLO_CONFIG_DIR"])
+        assert folder / "Ultralytics" == dist.USER_CONFIG_DIR
+        assert json.loads((folder / "Ultralytics" / "settings.json").read_text()) == SETTINGS
+    assert not folder.exists()
+    assert (os.environ["YOLO_CONFIG_DIR"], dist.USER_CONFIG_DIR) == ("/mine", stock)
+
+
+@pytest.mark.parametrize("content", [(), ("compiled",)])
+def test_only_an_empty_folder_of_torch_is_removed(
+    content: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "torchinductor"
+    folder.mkdir()
+    for name in content:
+        (folder / name).touch()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    offline._remove_empty_cache()
+    assert folder.exists() == bool(content)
 
 
 def test_log_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -293,6 +293,11 @@ def _add_warnings(
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
+    warnings += [
+        f"no symbols on any {split} page; check its annotations and where its label files are"
+        for split, n in manifest.images.items()
+        if manifest.empty_images[split] == n
+    ]
     if shared := _shared_works(files, val, options):
         warnings.append(shared)
     if len(manifest.pages) == 1 and "yolo" in options.formats:

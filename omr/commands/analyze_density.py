@@ -121,7 +121,8 @@ def _config(context: typer.Context) -> "TrainConfig":
 
 def _note_skipped_files(config: "TrainConfig") -> None:
     """Report the files and folders of the data sets that are not read."""
-    from converters.formats.yolo import YoloSplit, open_dataset
+    from converters.formats.yolo import YoloSplit
+    from converters.formats.yolo_dataset import open_dataset
 
     for folder in config.sources().folders:
         for remark in YoloSplit(open_dataset(folder), "train").warnings:

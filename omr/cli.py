@@ -99,9 +99,19 @@ def wait_without_spinning() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+def import_only_installed_modules() -> None:
+    """Keep worker processes from importing modules that are in the current folder.
+
+    ``python -m`` would search it first, so that a file such as ``random.py`` among a user's files
+    would be executed instead of Python's module.
+    """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+
+
 def main() -> None:
     """Run the command; print user errors as one line with exit status 1, without traceback."""
     wait_without_spinning()
+    import_only_installed_modules()
     prepare_streams()
     with reported_failures():
         app()

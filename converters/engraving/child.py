@@ -5,6 +5,7 @@ from standard input and answers as JSON on standard output; any other outcome is
 """
 
 import json
+import os
 import random
 import re
 import resource
@@ -59,7 +60,9 @@ def set_page(
 def _request(request: dict[str, Any]) -> dict[str, Any]:
     try:
         process = subprocess.run(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-P", "-m", MODULE],
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)},
             input=json.dumps(request | {"memory": MEMORY_LIMIT_BYTES}).encode(),
             capture_output=True,
             timeout=TIME_LIMIT_S,

@@ -22,7 +22,7 @@ import torch
 from benchmarks import assigner_cuda, assigner_memory
 from benchmarks.assigner_scenes import Case, draw
 from benchmarks.assigner_tasks import TASKS, estimated_gb, n_positives
-from training.assigners.assignment import candidate_pairs
+from training.assigners.candidate_pairs import pairs_inside
 
 MODULE = "benchmarks.assigner_measuring"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -178,7 +178,7 @@ def serve(task: str, case: Case, device: str, most_gb: float) -> None:
     small = Case(n_images=1, n_boxes=2, n_classes=2, side=64)
     TASKS[task](draw(small).to(device))()
     scene = draw(case).to(device)
-    pairs = len(candidate_pairs(scene.anchors, scene.targets)[0])
+    pairs = len(pairs_inside(scene.anchors, scene.targets)[0])
     call = TASKS[task](scene)
     if device == "cpu":
         assigner_memory.limit_gb(most_gb)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.assigners.assignment import Anchors, Targets, candidate_pairs
+from training.assigners.assignment import Anchors, Targets
+from training.assigners.candidate_pairs import pairs_inside
 
 STRIDES = (8, 16, 32)
 BINS = 16
@@ -116,7 +117,7 @@ def draw(case: Case) -> Scene:
     half = anchors.strides[:, None] * (torch.rand(case.n_images, len(anchors), 2) * 2 + 0.5)
     boxes = torch.cat((anchors.points_xy - half, anchors.points_xy + half), dim=2)  # (B, A, 4)
     scores = torch.rand(case.n_images, len(anchors), case.n_classes).pow_(4).mul_(0.1)
-    gts, points = candidate_pairs(anchors, targets)
+    gts, points = pairs_inside(anchors, targets)
     owners = torch.full((case.n_images * len(anchors),), -1)
     owners.scatter_reduce_(0, targets.images[gts] * len(anchors) + points, gts, "amax")
     owned = (owners >= 0).nonzero().squeeze(1)

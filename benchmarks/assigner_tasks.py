@@ -15,7 +15,8 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 from benchmarks.assigner_scenes import STRIDES, Case, Scene, head_outputs, padded
 from benchmarks.plain_simota import plain_simota
 from settings.training import AssignerName, SimilarityName
-from training.assigners.assignment import Assignment, candidate_counts
+from training.assigners.assignment import Assignment
+from training.assigners.candidate_pairs import candidate_counts
 from training.assigners.predictions import DensePredictions
 from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner

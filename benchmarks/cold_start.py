@@ -31,7 +31,7 @@ from unittest import mock
 
 import torch
 
-from converters.formats.yolo import YoloDataset, open_dataset
+from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from eval.reports.detection import DetectionReport

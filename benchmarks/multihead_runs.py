@@ -21,7 +21,7 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import unwrap_model
 
-from converters.formats.yolo import YoloDataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from eval.reports.detection import DetectionReport

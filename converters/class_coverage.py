@@ -20,7 +20,8 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
     Returns:
         ``classes``: name, categories and count of each class; ``dropped``: number of symbols by
         category; ``empty``: classes without symbols in this data set; ``unlabelled``: classes that
-        the source never labels; ``unfillable``: classes without a category in any source.
+        the source never labels; ``unfillable``: classes without a category in any source;
+        ``warnings``: remarks on what was assumed or skipped.
 
     Raises:
         OmrError: The data set cannot be read, or the class map has no entry for its format.
@@ -31,6 +32,9 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
     for file in files:
         for page in file.pages(source, class_map.labels, counts, clip=True):
             symbols.update(count(page.labels, class_map.names))
+    dropped = Counter[str]()
+    for (_, name), n in counts.dropped.items():
+        dropped[name] += n
     filled = {name for s in class_map.sources.values() for name in s.class_of.values()}
     return {
         "source": format_name,
@@ -47,13 +51,9 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
             }
             for name in class_map.names
         ],
-        "dropped": dict(
-            sorted(
-                ((name, n) for (_, name), n in counts.dropped.items()),
-                key=lambda item: (-item[1], item[0]),
-            )
-        ),
+        "dropped": dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0]))),
         "empty": [name for name in class_map.names if not symbols[name]],
         "unlabelled": list(source.unlabelled),
         "unfillable": [name for name in class_map.names if name not in filled],
+        "warnings": [*counts.warnings, *(note for file in files for note in file.warnings)],
     }

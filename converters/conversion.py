@@ -1,9 +1,11 @@
 """Conversion of a data set: every symbol that is read is either written or counted as dropped."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -13,6 +15,8 @@ from converters.files.hashes import sha256
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
+from converters.formats.data_yaml import DATA_YAML
+from converters.formats.json_files import json_files
 from converters.formats.sources import open_source
 from converters.images import check_size
 from converters.manifest import (
@@ -22,7 +26,7 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, work_of
+from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
 from converters.prepare.tiles import tile_name
@@ -93,7 +97,8 @@ def convert(
         options: Everything that determines the output.
         source_format: Format of the source, one of :data:`converters.formats.READERS`; None to
             recognise it.
-        images: Folder of the images of annotation files in JSON; None to search the usual ones.
+        images: Folder of the images that JSON files name; None to find it, see
+            :func:`~converters.formats.json_files.find_images`.
         workers: Number of worker processes; does not change the bytes written.
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
@@ -109,8 +114,8 @@ def convert(
     with folder_to_fill as folder, ThreadPoolExecutor(1) as pool:
         warm_up(workers, "converters.prepare.preparation")
         class_map_hash = sha256(options.class_map.path)
+        states = _states(source)
         format_name, files = open_source(source, source_format, images)
-        states = [_state(file.path) for file in files]
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
         _check_images(files, val, options)
@@ -125,7 +130,7 @@ def convert(
                 for prepared_page in track(prepared_pages, n_pages):
                     if not hashes:  # decoding, which used all cores, has finished
                         hashes = [pool.submit(file.sha256) for file in files]
-                    for page in prepared_page.images:
+                    for page in prepared_page.outputs:
                         for writer in writers:  # label files of YOLO were written by prepare
                             writer.add(prepared_page.split, page)
                     manifest.add(prepared_page)
@@ -153,16 +158,24 @@ def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
         yield from (file.image_folder / image for image in file.images)
 
 
+def _states(source: Path) -> dict[Path, tuple[int, int]]:
+    """Return the size and the time of change of the annotation files, before they are read."""
+    paths = json_files(source) or [source / DATA_YAML if source.is_dir() else source]
+    return {path: _state(path) for path in paths if path.exists()}
+
+
 def _state(path: Path) -> tuple[int, int]:
     """Return the size of a file and the time when it was last changed."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_unchanged(files: Sequence[AnnotationSource], states: Sequence[tuple[int, int]]) -> None:
+def _check_unchanged(
+    files: Sequence[AnnotationSource], states: Mapping[Path, tuple[int, int]]
+) -> None:
     """Check that the annotation files are those that were read, because their hash is recorded."""
-    for file, state in zip(files, states, strict=True):
-        if _state(file.path) != state:
+    for file in files:
+        if states.get(file.path) not in {None, _state(file.path)}:
             raise InputError("changed while it was converted; convert it again", path=file.path)
 
 
@@ -286,12 +299,7 @@ def _add_warnings(
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
-    works: dict[str, set[str]] = {}
-    for file in files:
-        for image in file.images:
-            split = _split(image, file.split, val, options)
-            works.setdefault(split, set()).add(work_of(image) or image.as_posix())
-    if shared := shared_works(works):
+    if shared := _shared_works(files, val, options):
         warnings.append(shared)
     if len(manifest.pages) == 1 and "yolo" in options.formats:
         [split] = manifest.pages
@@ -299,6 +307,22 @@ def _add_warnings(
             f"no page is held out: data.yaml trains and validates on the {split} pages; "
             + _advice(split, [image for file in files for image in file.images])
         )
+
+
+def _shared_works(
+    files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
+) -> str | None:
+    """Warn about works in several splits, by the names of their images or else by their files."""
+    works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    resolved = cache(Path.resolve)
+    for file in files:
+        for image in file.images:
+            split = _split(image, file.split, val, options)
+            works[split].add(work_of(image) or page_of(image))
+            path = file.image_folder / image
+            real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
+            paths[split].add(str(real))
+    return shared_works(works) or shared_works(paths)
 
 
 def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:

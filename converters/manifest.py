@@ -14,7 +14,7 @@ import msgspec
 
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
-from converters.formats.yolo import YoloDataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparedPage
 from converters.prepare.splits import SplitBy
@@ -105,6 +105,8 @@ class TiledPage(msgspec.Struct, frozen=True):
     """Height of the scaled page divided by the height of the page."""
     tiles: dict[str, tuple[int, int]]
     """Left and top edge of each tile on the scaled page, in pixels, by image name."""
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
+    """Hash of the page's image file; empty with labels only, and in manifests of old versions."""
 
 
 @dataclass(kw_only=True)
@@ -129,13 +131,13 @@ class ManifestBuilder:
         """Add the counts and tiles of one page."""
         split, counts = prepared.split, prepared.counts
         self.pages[split] += 1
-        self.images[split] += len(prepared.images)
+        self.images[split] += len(prepared.outputs)
         self.empty_images[split] += prepared.n_empty
         self.counts.update(counts)
         if prepared.n_annotations is not None:
             by_page = self.annotations.setdefault(split, {})
             by_page[prepared.page.as_posix()] = prepared.n_annotations
-        for image in prepared.images:
+        for image in prepared.outputs:
             if placement := image.placement:
                 tiled = self.tiles.setdefault(split, {}).setdefault(
                     placement.page.as_posix(),
@@ -144,6 +146,7 @@ class ManifestBuilder:
                         scale_x=placement.scale_x,
                         scale_y=placement.scale_y,
                         tiles={},
+                        sha256=prepared.sha256,
                     ),
                 )
                 tiled.tiles[image.image.as_posix()] = (placement.x, placement.y)

@@ -29,7 +29,11 @@ LABELS = "labels"
 """Name of the folder of label files."""
 
 _WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
-"""Image names of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""
+"""Names of pages of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""
+
+_COPY = re.compile(r"(?<=.)(\.rf\.[0-9A-Za-z]{16,})?(__x\d{5,}_y\d{5,})?$")
+"""End of an image name that differs between the augmented copies of a page in exports of Roboflow,
+and between the tiles of a page, see :func:`converters.prepare.tiles.tile_name`."""
 
 
 def checked_images(
@@ -93,6 +97,13 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
             where=where,
         )
     check_file_name(image, path, where)
+    if any(map(is_hidden, image.parts)):
+        raise InputError(
+            f"is a hidden file or in a hidden folder, which YOLO readers skip: {shown(name)}; "
+            "rename it",
+            path=path,
+            where=where,
+        )
     if image.parts[0] == FOLDER and len(image.parts) > 1:
         image = image.relative_to(FOLDER)  # in some files, names are relative to the folder above
     if FOLDER in image.parts:
@@ -144,9 +155,14 @@ def check_file_name(image: PurePosixPath, path: Path, where: str = "") -> None:
         )
 
 
+def page_of(image: PurePosixPath) -> str:
+    """Return the name of the page that an image shows: the same for all its copies and tiles."""
+    return image.with_name(_COPY.sub("", image.stem, count=1) + image.suffix).as_posix()
+
+
 def work_of(image: PurePosixPath) -> str | None:
     """Return the work that a page belongs to, or None if the image's name does not contain it."""
-    match = _WORK.match(image.stem)
+    match = _WORK.match(PurePosixPath(page_of(image)).stem)
     return match["work"] if match else None
 
 

@@ -78,6 +78,9 @@ class Tally:
 
 
 def count(labels: NDArray[np.int64], names: Sequence[str]) -> Counter[str]:
-    """Count labels by class name, without classes that have none."""
-    counts = np.bincount(labels, minlength=len(names)).tolist()
-    return Counter({name: n for name, n in zip(names, counts, strict=True) if n})
+    """Count labels by class name, without names that have none; several labels may share a name."""
+    counts: Counter[str] = Counter()
+    for name, n in zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True):
+        if n:
+            counts[name] += n
+    return counts

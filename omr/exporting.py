@@ -55,10 +55,10 @@ def export_model(
         MissingExtraError: The ``onnx`` package is not installed.
     """
     _check_out(out, export_format, weights, force=force)
-    trained = open_weights(weights, trust=trust)
-    side = imgsz or trained.imgsz or DEFAULT_IMGSZ
-    _check_imgsz(side, int(trained.model.stride.max()))
     with output_files(out, force=force) as (part,):
+        trained = open_weights(weights, trust=trust)
+        side = imgsz or trained.imgsz or DEFAULT_IMGSZ
+        _check_imgsz(side, int(trained.model.stride.max()))
         if export_format == "onnx":
             export_onnx(trained.model, part, imgsz=side, metadata=_metadata(trained))
         else:

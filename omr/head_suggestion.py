@@ -4,13 +4,16 @@ Main path: :func:`suggest_heads` reads the labels with :mod:`converters.formats.
 the classes with :mod:`training.grouping.suggestion`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from class_maps import ConfigError, InputError
+from converters.files.atomic_files import output_files
+from converters.files.overwriting import check_files
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from omr.tracking import TrackPages, untracked
 from training.grouping.conflicts import Conflicts, read_confusion, read_pairs
 from training.grouping.statistics import symbols_of
@@ -18,10 +21,12 @@ from training.grouping.suggestion import (
     GroupingOptions,
     Suggestion,
     check,
-    check_free,
     suggest,
-    write,
+    yaml_text,
 )
+
+SUFFIXES = (".yaml", ".yml")
+"""Suffixes of head configs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +51,11 @@ class ConflictFiles:
         if self.threshold and not self.confusion:
             reason = "applies only to a confusion matrix; add --confusion"
             raise ConfigError(reason, option="--threshold", value=f"{self.threshold:g}")
+
+    @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """The files; None for those that are not given."""
+        return self.pairs, self.confusion
 
     def read(self, names: Sequence[str]) -> Conflicts | None:
         """Read the conflicts between C classes, shape ``(C, C)``; None without a file.
@@ -87,9 +97,19 @@ def suggest_heads(
         InputError: A file cannot be read, or the training images have no symbols.
     """
     files = conflict_files or ConflictFiles()
-    if out:
-        inputs = filter(None, (data / DATA_YAML, files.pairs, files.confusion))
-        check_free(out, force=force, inputs=inputs)
+    suggest_now = partial(_suggest, data, options, imgsz, files, track)
+    if not out:
+        return suggest_now()
+    _check_out(out, force=force, inputs=filter(None, (data / DATA_YAML, *files.paths)))
+    with output_files(out, force=force) as (part,):
+        suggestion = suggest_now()
+        part.write_text(yaml_text(suggestion), encoding="utf-8")
+    return suggestion
+
+
+def _suggest(
+    data: Path, options: GroupingOptions, imgsz: int, files: ConflictFiles, track: TrackPages
+) -> Suggestion:
     dataset = open_dataset(data)
     conflicts = files.read(dataset.names)
     check(dataset.names, imgsz, options, conflicts)
@@ -97,7 +117,17 @@ def suggest_heads(
     symbols = symbols_of(pages, len(dataset.names), imgsz)
     if not len(symbols):
         raise InputError("no symbols in the training images to group classes by", path=data)
-    suggestion = suggest(symbols, dataset.names, options, conflicts)
-    if out:
-        write(suggestion, out, force=force)
-    return suggestion
+    return suggest(symbols, dataset.names, options, conflicts)
+
+
+def _check_out(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
+    """Check that a head config can be written to a path, and is not one of the inputs.
+
+    Raises:
+        ConfigError: The path does not end in ``.yaml`` or ``.yml``, is one of the inputs, or exists
+            and ``force`` is not set.
+    """
+    if out.suffix not in SUFFIXES:
+        reason = f"expected a file name ending in {' or '.join(SUFFIXES)}"
+        raise ConfigError(reason, option="--out", value=out)
+    check_files(out, force=force, inputs=inputs)

@@ -12,7 +12,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Held-out pieces": ("val", "holdout_font"),
     },
     "convert": {
-        "Source": ("classes", "source_format", "annotation_set"),
+        "Source": ("classes", "source_format", "images", "annotation_set"),
         "Output": ("formats", "labels_only"),
         "Scale and tiles": ("tile", "overlap", "min_visible", "scale"),
         "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),

@@ -1,6 +1,6 @@
 """Picture of one page with its symbols, for ``omr show``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,23 @@ class PictureOptions:
     """Whether to write a class name or number next to each box."""
 
 
+def check_out(out: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Check that a picture can be written to a path.
+
+    Args:
+        out: PNG file to write.
+        force: Whether to replace an existing file.
+        inputs: Files that are never replaced because they are read.
+
+    Raises:
+        ConfigError: The path does not end in ``.png``, is one of the inputs, or exists and
+            ``force`` is not set.
+    """
+    if out.suffix.lower() != ".png":
+        raise ConfigError("expected a file name ending in .png", option="--out", value=out)
+    check_files(out, force=force, inputs=inputs)
+
+
 def draw_page(
     chosen: FoundPage, options: PictureOptions, out: Path, *, force: bool
 ) -> dict[str, Any]:
@@ -57,20 +74,18 @@ def draw_page(
             not exist.
         InputError: The image is missing or does not have the size that its labels assume.
     """
-    if out.suffix.lower() != ".png":
-        raise ConfigError("expected a file name ending in .png", option="--out", value=out)
-    check_files(out, force=force, inputs=[chosen.path])
+    check_out(out, force=force, inputs=[chosen.path])
     page = _only(chosen.page, chosen.names, options.only)
     scale = options.scale or _default_scale(page)
     _check_image(chosen, scale)
     caption = (
         f"{page.image}    {chosen.split}: {chosen.number} of {chosen.n_pages}    scale {scale:g}"
     )
-    pixels = images.read(chosen.path)
-    picture = annotated_page(
-        pixels, page, chosen.names, scale=scale, texts=options.names, caption=caption
-    )
     with output_files(out, force=force) as (part,):
+        pixels = images.read(chosen.path)
+        picture = annotated_page(
+            pixels, page, chosen.names, scale=scale, texts=options.names, caption=caption
+        )
         images.write(picture.pixels, part)
     return _description(chosen, page, picture, out) | {"scale": scale}
 

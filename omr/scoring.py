@@ -21,9 +21,10 @@ from converters import images
 from converters.files.atomic_files import output_files
 from converters.files.hashes import short_hashes
 from converters.files.overwriting import check_files
-from converters.formats.yolo import YoloDataset, open_dataset
+from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.manifest import read_manifest
 from converters.page import Page
+from converters.page_hashes import page_hashes
 from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
@@ -40,14 +41,37 @@ UNLIMITED = 10**6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOverlap:
+    """Images of a split that a model was trained on, as far as its weights record them."""
+
+    trained_on: tuple[str, ...]
+    """Names of the training images among the images of the split, and of those whose page the model
+    has seen as a whole, as another tile or in another size."""
+    n_same_images: int
+    """Number of these images that are training images themselves."""
+    training_is_known: bool
+    """Whether the weights record all of their training images."""
+    pages_are_known: bool
+    """Whether the pages of all images of the split and of all training images are known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the number of images and the name of the first one, and what is known."""
+        return {
+            "n_trained_on": len(self.trained_on),
+            "n_same_images": self.n_same_images,
+            "first_trained_on": next(iter(self.trained_on), None),
+            "training_is_known": self.training_is_known,
+            "pages_are_known": self.pages_are_known,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringResult:
     """Metrics of a model on one split, with the settings that they were computed with."""
 
     split: str
-    trained_on: tuple[str, ...]
-    """Names of the images of this split that the model is known to have been trained on."""
-    training_is_known: bool
-    """Whether the weights record all of their training images."""
+    overlap: TrainingOverlap
+    """Images of this split that the model was trained on."""
     differences: tuple[str, ...]
     """Settings and properties of the data that differ from those in training."""
     imgsz: int
@@ -69,9 +93,7 @@ class ScoringResult:
         """Return nested dicts, lists and numbers, the report's fields on the top level."""
         return {
             "split": self.split,
-            "n_trained_on": len(self.trained_on),
-            "first_trained_on": next(iter(self.trained_on), None),
-            "training_is_known": self.training_is_known,
+            **self.overlap.to_json(),
             "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
@@ -81,6 +103,17 @@ class ScoringResult:
             "ignored_predictions": self.ignored_predictions,
             **self.report.to_json(),
         }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Options:
+    """Settings of :func:`score_model` that determine the metrics."""
+
+    imgsz: int | None
+    batch: int
+    device: str
+    split: str
+    conf: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -137,40 +170,16 @@ def score_model(
             missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
-    _check_options(conf, out, force=force)
-    dataset = open_dataset(data)
-    trained = open_weights(weights, trust=trust)
-    _check_names(trained.names, dataset.names)
-    side = imgsz or trained.imgsz or DEFAULT_IMGSZ
-    truths = list(dataset.pages(split))
-    folder = dataset.splits[split]
-    files = [folder / truth.image for truth in truths]
-    predict_pages = partial(
-        predict,
-        trained.model,
-        [(file, truth.image) for file, truth in zip(files, truths, strict=True)],
-        imgsz=side,
-        batch=batch,
-        device=device,
-        score_thresh=conf,
-    )
-    predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
-    result = ScoringResult(
-        split=split,
-        trained_on=_trained_on(trained.training, files, truths),
-        training_is_known=trained.training is not None and trained.training.is_complete,
-        differences=_differences(trained, side, _preparation(dataset)),
-        imgsz=side,
-        conf=conf,
-        max_det=predictions.max_det,
-        images_at_max_det=predictions.n_at_max_det,
-        ignored_classes=predictions.ignored_classes,
-        ignored_predictions=predictions.n_ignored,
-        report=evaluate(truths, predictions.pages, dataset.names),
-    )
-    if out is not None:
-        contact_sheet = compare(folder, truths, predictions.pages, dataset.names)
-        _write(out, result, contact_sheet, force=force)
+    _check_conf(conf)
+    options = _Options(imgsz=imgsz, batch=batch, device=device, split=split, conf=conf)
+    if out is None:
+        return _score(weights, data, options, trust=trust, track=track)[0]
+    files = out / REPORT_FILE, out / CONTACT_SHEET_FILE
+    check_files(*files, force=force)
+    with output_files(*files, force=force) as (report, sheet):
+        result, contact_sheet = _score(weights, data, options, trust=trust, track=track)
+        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+        images.write(contact_sheet(), sheet)
     return result
 
 
@@ -188,6 +197,41 @@ def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) 
     new_labels = np.array([label_of.get(name, -1) for name in weight_names], dtype=np.int64)  # (K,)
     labels = new_labels[page.labels]
     return replace(page, labels=labels).only(labels >= 0)
+
+
+def _score(
+    weights: Path, data: Path, options: _Options, *, trust: bool, track: TrackPages
+) -> tuple[ScoringResult, Callable[[], images.Pixels]]:
+    """Score a model, and return the result with a function that draws the contact sheet."""
+    dataset, split = open_dataset(data), options.split
+    trained = open_weights(weights, trust=trust)
+    _check_names(trained.names, dataset.names)
+    side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
+    truths = list(dataset.pages(split))
+    folder = dataset.splits[split]
+    predict_pages = partial(
+        predict,
+        trained.model,
+        [(folder / truth.image, truth.image) for truth in truths],
+        imgsz=side,
+        batch=options.batch,
+        device=options.device,
+        score_thresh=options.conf,
+    )
+    predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
+    result = ScoringResult(
+        split=split,
+        overlap=_overlap(trained.training, dataset, split, truths),
+        differences=_differences(trained, side, _preparation(dataset)),
+        imgsz=side,
+        conf=options.conf,
+        max_det=predictions.max_det,
+        images_at_max_det=predictions.n_at_max_det,
+        ignored_classes=predictions.ignored_classes,
+        ignored_predictions=predictions.n_ignored,
+        report=evaluate(truths, predictions.pages, dataset.names),
+    )
+    return result, partial(compare, folder, truths, predictions.pages, dataset.names)
 
 
 def _predictions(
@@ -221,15 +265,13 @@ def _predictions(
     )
 
 
-def _check_options(conf: float, out: Path | None, *, force: bool) -> None:
+def _check_conf(conf: float) -> None:
     if not conf >= 0:
         reason = f"expected a number from 0 to {MAX_CONF:g}"
         raise ConfigError(reason, option="--conf", value=f"{conf:g}")
     if conf > MAX_CONF:
         reason = "too high, average precision also needs low-confidence predictions"
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
-    if out is not None:
-        check_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force)
 
 
 def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:
@@ -251,14 +293,24 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
         raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
 
 
-def _trained_on(
-    training: TrainingRecord | None, files: Sequence[Path], truths: Sequence[Page]
-) -> tuple[str, ...]:
-    """Return the names of the images that a model is known to have been trained on."""
+def _overlap(
+    training: TrainingRecord | None, dataset: YoloDataset, split: str, truths: Sequence[Page]
+) -> TrainingOverlap:
+    """Compare the images of a split and their pages with those that a model was trained on."""
     if training is None:
-        return ()
-    pairs = zip(truths, training.contains(short_hashes(files)).tolist(), strict=True)
-    return tuple(str(truth.image) for truth, is_trained_on in pairs if is_trained_on)
+        return TrainingOverlap(
+            trained_on=(), n_same_images=0, training_is_known=False, pages_are_known=False
+        )
+    names = [str(truth.image) for truth in truths]
+    hashes = short_hashes([dataset.splits[split] / name for name in names])
+    pages = page_hashes(dataset, split, names, hashes)
+    is_seen = training.contains_pages(hashes, pages).tolist()
+    return TrainingOverlap(
+        trained_on=tuple(name for name, seen in zip(names, is_seen, strict=True) if seen),
+        n_same_images=int(training.contains(hashes).sum()),
+        training_is_known=training.is_complete,
+        pages_are_known=training.knows_pages and pages.are_known,
+    )
 
 
 def _preparation(dataset: YoloDataset) -> Preparation | None:
@@ -276,10 +328,3 @@ def _differences(weights: Weights, imgsz: int, own: Preparation | None) -> tuple
         *(size if weights.imgsz not in (None, imgsz) else ()),
         *(weights.training.differences(own) if weights.training and own else ()),
     )
-
-
-def _write(out: Path, result: ScoringResult, contact_sheet: images.Pixels, *, force: bool) -> None:
-    with output_files(out / REPORT_FILE, out / CONTACT_SHEET_FILE, force=force) as parts:
-        report, sheet = parts
-        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
-        images.write(contact_sheet, sheet)

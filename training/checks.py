@@ -88,13 +88,7 @@ def notes_of(
         notes.append(f"imgsz {config.imgsz}: the weights were trained at {trained_at}")
     if not config.validate:
         return notes
-    train = {image_hashes[file] for file in inputs.image_labels("train")}
-    val = [*inputs.image_labels("val")]
-    if shared := [file for file in val if image_hashes[file] in train]:
-        notes.append(
-            f"{len(shared)} of {len(val)} images of val are also in train, the first is "
-            f"{shared[0]}: validation overestimates how well the model generalises"
-        )
+    notes += _notes_of_shared_pages(inputs, image_hashes)
     in_train, in_val = (inputs.class_counts(split) > 0 for split in ("train", "val"))
     for absent, present, consequence, is_lacking in (
         ("train", "val", "cannot be learnt", in_val & ~in_train),
@@ -106,6 +100,27 @@ def notes_of(
                 f"{short_list(names, MOST_NAMES)}"
             )
     return notes
+
+
+def _notes_of_shared_pages(inputs: TrainingInputs, image_hashes: Mapping[str, int]) -> list[str]:
+    """Return a note if images of val are also in train, or show the same pages as images there."""
+    train = {image_hashes[file] for file in inputs.image_labels("train")}
+    train_pages = train.union(inputs.page_hashes("train", image_hashes).hashes.tolist())
+    val = [*inputs.image_labels("val")]
+    val_pages = inputs.page_hashes("val", image_hashes).hashes.tolist()
+    shared = [
+        file
+        for file, page in zip(val, val_pages, strict=True)
+        if not train_pages.isdisjoint({image_hashes[file], page})
+    ]
+    if not shared:
+        return []
+    is_same = train.issuperset(image_hashes[file] for file in shared)
+    relation = "are also in train" if is_same else "show pages that are also in train"
+    return [
+        f"{len(shared)} of {len(val)} images of val {relation}, the first is {shared[0]}: "
+        "validation overestimates how well the model generalises"
+    ]
 
 
 def _check_validation(config: TrainConfig, inputs: TrainingInputs) -> None:

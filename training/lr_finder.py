@@ -26,6 +26,7 @@ from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
 from converters.files.atomic_files import output_files
+from converters.files.output_lock import locked_folder
 from converters.files.overwriting import check_files
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
@@ -119,21 +120,28 @@ def find_rate(
         raise ConfigError("--find-lr: runs on one device; give one --device, without torchrun")
     files = (config.out / RESULT_FILE, config.out / PLOT_FILE)
     check_files(*files, force=force, exclusive=True)
+    with locked_folder(config.out):
+        check_files(*files, force=force, exclusive=True)
+        result = _tested(config, track)
+        check_files(*files, force=force, exclusive=True)  # again, after minutes
+        with output_files(files[0], force=force) as (part,):
+            part.write_text(json.dumps(result.to_json(), indent=1), "utf-8")
+    return result
+
+
+def _tested(config: TrainConfig, track: TrackRates) -> RangeTest:
+    """Run the range test of a training."""
     # The files that a trainer writes at its start would look like an interrupted run.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
         trainer.guard = None  # the test needs to see where the loss diverges
         try:
-            result = range_test(_step(trainer), rising_rates(), track)
+            return range_test(_step(trainer), rising_rates(), track)
         finally:
             unset_deterministic()
             for loader in (trainer.train_loader, trainer.test_loader):
                 if hasattr(loader, "close"):  # not in the oldest Ultralytics
                     loader.close()
-    check_files(*files, force=force, exclusive=True)  # again, after minutes
-    with output_files(files[0], force=force) as (part,):
-        part.write_text(json.dumps(result.to_json(), indent=1), "utf-8")
-    return result
 
 
 def rising_rates() -> list[float]:

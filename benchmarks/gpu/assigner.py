@@ -14,7 +14,7 @@ from benchmarks.assigner_measuring import LEAST_MB, Cost, fastest
 from benchmarks.assigner_scenes import Case, Scene, draw
 from benchmarks.assigner_tasks import TASKS, estimated_gb, n_positives, peers
 from benchmarks.gpu.results import Results, step_parser
-from training.assigners.assignment import candidate_pairs
+from training.assigners.candidate_pairs import pairs_inside
 
 PAIR = "ultralytics", "sparse_tal"
 LOSSES = "ultralytics_loss", "loss_tal"
@@ -75,7 +75,7 @@ def costs_of(case: Case, tasks: Sequence[str], device: str) -> Iterator[tuple[st
     """
     most_gb = MOST_GB if device == "cuda" else CPU_GB
     scene = draw(case).to(device)
-    pairs = len(candidate_pairs(scene.anchors, scene.targets)[0])
+    pairs = len(pairs_inside(scene.anchors, scene.targets)[0])
     for task in tasks:
         if estimated_gb(task, case) <= most_gb:
             yield task, _cost(scene, task, pairs, device)

@@ -11,6 +11,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 << 30
 MODULE = "converters.engraving.child"
 _WARNING = re.compile(r"^\[Warning\] (.*\S)", re.MULTILINE)
+_NOTE = re.compile(r'class="note[ "]')
+"""Group of a note in verovio's SVG."""
 NO_NOTEHEADS = (
     "contains no noteheads with a category; tablature, mensural notation and special noteheads "
     "have none"
@@ -35,11 +38,11 @@ class Examined:
     """Result of typesetting a music file once."""
 
     pitch_hash: str = ""
-    """Hash of its pitches; see :func:`music_files.pitch_hash`."""
+    """Hash of its pitches, equal for all formats of a piece; see :func:`music_files.pitch_hash`."""
     error: str = ""
     """Reason why the file cannot be used; empty if it can."""
     warnings: tuple[str, ...] = ()
-    """Warnings of verovio, mostly about elements that it skips."""
+    """Remarks on skipped music, and warnings of verovio, mostly about elements that it skips."""
 
 
 def examine(path: Path) -> Examined:
@@ -75,7 +78,7 @@ def _request(request: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(process.stdout)
     if "pitch_hash" in answer:
         warnings = _WARNING.findall(process.stderr.decode("utf-8", "replace"))
-        answer["warnings"] = list(dict.fromkeys(warnings))
+        answer["warnings"] = list(dict.fromkeys([*warnings, *answer["warnings"]]))
     return answer
 
 
@@ -99,7 +102,7 @@ def _examine(music: str) -> dict[str, Any]:
     pages = typesetting.plain_pages(music)
     if not pages:
         return {"error": "verovio cannot read it"}
-    if not any('class="note"' in svg for svg in pages):
+    if not any(map(_NOTE.search, pages)):
         return {"error": "contains no notes"}
     has_noteheads = False
     for page in pages:
@@ -109,7 +112,21 @@ def _examine(music: str) -> dict[str, Any]:
         has_noteheads |= any(symbol.position is not None for symbol in labelled)
     if not has_noteheads:
         return {"error": NO_NOTEHEADS}
-    return {"pitch_hash": music_files.pitch_hash(music)}
+    pitch_hash = music_files.pitch_hash(typesetting.to_mei(music) or music, music)
+    return {"pitch_hash": pitch_hash, "warnings": list(_losses(music, pages))}
+
+
+def _losses(music: str, pages: Sequence[str]) -> Iterator[str]:
+    """Yield remarks on music that verovio skips without a warning.
+
+    Examples are a second movement of an MEI file, and a part that the part list does not name.
+    """
+    n_drawn = sum(len(_NOTE.findall(page)) for page in pages)
+    n_notes, n_pieces = music_files.n_notes(music), music_files.n_pieces(music)
+    if n_notes is not None and n_drawn < n_notes:
+        yield f"{n_drawn} of its {n_notes} notes are drawn"
+    if n_pieces > 1:
+        yield f"the first of its {n_pieces} pieces is drawn"
 
 
 def _labelled(page: str, font: str) -> tuple[list[Symbol], str]:

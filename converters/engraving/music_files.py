@@ -50,10 +50,32 @@ def chorales(folder: Path) -> dict[Path, str]:
     return hashes
 
 
-def pitch_hash(music: str) -> str:
-    """Hash the pitches of a piece, ignoring its title and layout."""
-    pitches = _PITCH.findall(music)
-    return hashlib.sha256(" ".join(pitches or [music]).encode()).hexdigest()
+def pitch_hash(*encodings: str) -> str:
+    """Hash the pitches of a piece, ignoring its title and layout.
+
+    Args:
+        encodings: Texts of the piece; the first one with pitches is hashed, or else the last one
+            as a whole. Pieces are comparable in one encoding only, such as verovio's MEI.
+    """
+    pitches = next(filter(None, map(_PITCH.findall, encodings)), [encodings[-1]])
+    return hashlib.sha256(" ".join(pitches).encode()).hexdigest()
+
+
+def n_notes(music: str) -> int | None:
+    """Count the notes of a piece; None for Humdrum, whose notes are not counted."""
+    if not _is_xml(music):
+        return None
+    notes = etree.fromstring(music.encode(), _PARSER).iter("{*}note")
+    return sum(note.find("{*}rest") is None for note in notes)
+
+
+def n_pieces(music: str) -> int:
+    """Count the pieces of a Humdrum file, each of which begins with a line of ``**``; 1 for XML."""
+    return 1 if _is_xml(music) else len(_EXCLUSIVE.findall(music))
+
+
+def _is_xml(music: str) -> bool:
+    return music.lstrip().startswith("<")
 
 
 def read(path: Path) -> str:
@@ -74,7 +96,7 @@ def read(path: Path) -> str:
     if not data.strip():
         raise InputError("is empty", path=path)
     text = _decoded(data, path)
-    if text.lstrip().startswith("<"):
+    if _is_xml(text):
         _check_xml(text, path)
     elif not _EXCLUSIVE.search(text):
         raise InputError("neither XML nor Humdrum, whose spines begin with **", path=path)

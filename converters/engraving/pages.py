@@ -70,7 +70,7 @@ class EngravedPage:
     number: int
     """Number of the page within the piece, from 1."""
     staff_space: float
-    """Quarter of the height of its staves of five lines in pixels, as drawn on this page."""
+    """Distance between the lines of its staves of five lines in pixels, as drawn on this page."""
     n_collisions: int
     """Number of pairs of compact symbols that overlap."""
     missing: Counter[str]
@@ -148,11 +148,11 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
 
 
 def page_staff_space(drawing: svg.Drawing, warp: warping.Warp) -> float:
-    """Measure the staff space of a page: a quarter of the height of its staves of five lines.
+    """Measure the staff space of a page: the distance between the lines of staves of five lines.
 
-    The distance between the edges of a staff is measured along the staff after the page is warped,
-    because the box of a rotated or bent staff is higher than the staff. On a page without staves of
-    five lines, the staff space of a full-size staff in the same place is used.
+    The distance between the outer lines of a staff is measured along the staff after the page is
+    warped, because the box of a rotated or bent staff is higher than the staff. On a page without
+    staves of five lines, the staff space of a full-size staff in the same place is used.
 
     Args:
         drawing: Page with at least one staff, before it is warped.
@@ -165,9 +165,9 @@ def page_staff_space(drawing: svg.Drawing, warp: warping.Warp) -> float:
     full = [staff for staff in staves if staff.is_full]
     tops, bottoms = [], []
     for staff in full or staves:
-        top, bottom = staff.edges()
+        top, bottom = staff.lines_y[[0, -1]]
         if not full:
-            bottom = top + 4 * drawing.staff_space + staff.shapes[0].width
+            bottom = top + 4 * drawing.staff_space
         xs = np.linspace(staff.x0, staff.x1, SAMPLES)
         tops.append(np.stack((xs, np.full(SAMPLES, top)), axis=1))
         bottoms.append(np.stack((xs, np.full(SAMPLES, bottom)), axis=1))

@@ -41,11 +41,6 @@ class Staff:
     """Whether this is an ordinary staff of five lines."""
     shapes: list[Shape] = field(default_factory=list)
 
-    def edges(self) -> tuple[float, float]:
-        """Return the y coordinates of the upper and the lower edge of its lines."""
-        boxes = [line.outline.box_xyxy().tolist() for line in self.shapes]
-        return min(box[1] for box in boxes), max(box[3] for box in boxes)
-
     @property
     def middle(self) -> int:
         """Position of the middle line, in half spaces above the lowest line."""

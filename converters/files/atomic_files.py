@@ -14,22 +14,28 @@ from converters.files.overwriting import check_files
 def output_files(*files: Path, force: bool) -> Iterator[tuple[Path, ...]]:
     """Yield temporary files to write, which become the output files of a command.
 
+    The block contains the work of the command, so that no other process starts the same work.
+
     Args:
         files: Files to create in one folder, locked during the block; missing folders are created.
         force: Whether to replace files that exist.
 
     Raises:
-        ConfigError: A file cannot be written or exists by now, or another omr process is writing
-            it.
+        ConfigError: A file cannot be written, exists at the beginning or the end of the block, or
+            another omr process is writing it.
     """
     try:
         with contextlib.ExitStack() as stack:
             for file in files:
                 stack.enter_context(locked_path(file, Path(os.path.realpath(file))))
+            check_files(*files, force=force)
             parts = [stack.enter_context(atomic_file(file, replace=force)) for file in files]
             yield tuple(parts)
             check_files(*files, force=force)
     except OSError as error:
+        folder = os.path.realpath(files[0].parent)
+        if error.filename and os.path.realpath(Path(error.filename).parent) != folder:
+            raise  # the work in the block failed
         raise ConfigError(f"{files[0]}: cannot be written: {error.strerror or error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
@@ -13,6 +14,7 @@ from pathlib import Path
 from class_maps import ConfigError, OmrError
 from converters.files.output_lock import locked_path
 from converters.files.overwriting import Contents, added, check_folder, contents
+from converters.versions import TOOLKIT
 
 MANIFEST = "manifest.json"
 """File in every folder created by omr; folders without it are never replaced."""
@@ -70,11 +72,20 @@ def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Pat
             f"{target}: {relation} the current folder, which cannot be replaced; choose another "
             "folder"
         )
-    check_folder(target, marker=MANIFEST, force=force, inputs=inputs)
+    check_folder(target, marker=MANIFEST, force=force, is_marker=_is_manifest, inputs=inputs)
     if real.is_mount():
         raise ConfigError(
             f"{target}: is a mount point, which cannot be replaced; choose a folder inside it"
         )
+
+
+def _is_manifest(path: Path) -> bool:
+    """Check whether a file is a manifest by omr: web pages and packages have one as well."""
+    try:
+        manifest = json.loads(path.read_bytes())
+        return TOOLKIT in manifest["versions"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 @contextlib.contextmanager

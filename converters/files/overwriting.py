@@ -5,7 +5,7 @@ refused.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +24,7 @@ def check_folder(
     *,
     marker: str,
     force: bool,
+    is_marker: Callable[[Path], bool] = Path.is_file,
     inputs: Iterable[Path] = (),
     resumable: bool = False,
 ) -> None:
@@ -34,6 +35,7 @@ def check_folder(
         marker: Name of the file that identifies folders created by the calling command. No other
             folder is ever replaced.
         force: Whether the user allows replacing an existing folder.
+        is_marker: Whether a path is a marker; other programs may use the same name.
         inputs: Files and folders that are still needed and therefore must not be inside ``folder``;
             paths that do not exist are ignored.
         resumable: Whether the error message mentions ``--resume``.
@@ -52,13 +54,19 @@ def check_folder(
             f"{folder}: already exists; choose another folder, "
             f"{choices or 'or use --force to replace it'}"
         )
-    if replaces and not (folder / marker).is_file():
-        raise ConfigError(
-            f"{folder}: contains no {marker}, so omr did not create it and will not replace it; "
-            "choose another folder"
-        )
+    if replaces and not is_marker(folder / marker):
+        raise _not_created(folder, marker)
     check_inputs(folder, inputs)
     check_unlocked(folder)
+
+
+def _not_created(folder: Path, marker: str) -> ConfigError:
+    is_other = (folder / marker).exists()
+    problem = f"its {marker} is not from omr" if is_other else f"contains no {marker}"
+    return ConfigError(
+        f"{folder}: {problem}, so omr did not create it and will not replace it; choose another "
+        "folder"
+    )
 
 
 def check_inputs(folder: Path, inputs: Iterable[Path]) -> None:

@@ -39,16 +39,16 @@ class AnnotationSource(Protocol):
     def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
         """Width and height of each image in pixels."""
 
-    def categories(self, source: Source) -> tuple[str, ...]:
+    def categories(self, mapping: Source) -> tuple[str, ...]:
         """Return the names of the categories in the order of their ids.
 
         Args:
-            source: Specifies the annotation set, for formats with several annotation sets.
+            mapping: Specifies the annotation set, for formats with several annotation sets.
         """
 
     def pages(
         self,
-        source: Source,
+        mapping: Source,
         labels: Mapping[str, int],
         counts: Tally,
         *,
@@ -58,7 +58,7 @@ class AnnotationSource(Protocol):
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Entry of the class map: annotation set to read, and class of each category.
+            mapping: Entry of the class map: annotation set to read, and class of each category.
             labels: Label of each class.
             counts: Receives the numbers of symbols read, and of those dropped by the reader.
             clip: Accept boxes that extend beyond the page; cleaning clips them later.

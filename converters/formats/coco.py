@@ -136,7 +136,8 @@ def open_files(path: Path, images: Path | None = None) -> list["CocoFile"]:
 
     Args:
         path: File or folder, see :func:`~converters.formats.json_files.json_files`.
-        images: Folder of the images; None to search the usual ones.
+        images: Folder of the images; None to find it, see
+            :func:`~converters.formats.json_files.find_images`.
 
     Raises:
         InputError: A file is not COCO JSON or cannot be read.
@@ -159,14 +160,15 @@ class CocoFile:
         *,
         images: Path | None = None,
     ) -> None:
-        self.path, self.split, self.warnings = path, split, warnings
+        self.path, self.split = path, split
         data, file = _decode(path)
         checked = checked_images(
             _entries(file, path), path, "file_name", by_base_name=images is not None
         )
-        self.image_folder, located = find_images(path, checked, images)
+        located = find_images(path, checked, images)
+        self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in located.values()
+            image: (width, height) for image, width, height in located.images.values()
         }
         """Width and height of each image in pixels."""
         self._names = _category_names(file, path)
@@ -174,7 +176,7 @@ class CocoFile:
             data,
             file.annotations,
             {key: i for i, key in enumerate(self._names)},
-            {key: i for i, key in enumerate(located)},
+            {key: i for i, key in enumerate(located.images)},
             path,
         )
 
@@ -182,13 +184,13 @@ class CocoFile:
         """Hash the file."""
         return sha256(self.path)
 
-    def categories(self, _source: Source) -> tuple[str, ...]:
+    def categories(self, _mapping: Source) -> tuple[str, ...]:
         """Return the names of the categories in the order of their ids."""
         return tuple(self._names.values())
 
     def pages(
         self,
-        source: Source,
+        mapping: Source,
         labels: Mapping[str, int],
         counts: Tally,
         *,
@@ -198,7 +200,7 @@ class CocoFile:
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Entry of the class map for this data set: the class of each category.
+            mapping: Entry of the class map for this data set: the class of each category.
             labels: Label of each class.
             counts: Receives the numbers of annotations read, and of annotations dropped because
                 their category has no class, they are crowd regions (one box for many objects), or
@@ -212,7 +214,7 @@ class CocoFile:
         sizes = np.array(list(self.images.values()), np.float64).reshape(-1, 2)
         table = self._table.inside(sizes, self.path, clip=clip)
         names = list(self._names.values())
-        label_of = np.array([labels.get(source.class_of.get(name, ""), -1) for name in names], int)
+        label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names], int)
         table_labels = label_of[table.categories]
         is_kept = _count_dropped(table, table_labels, names, counts)
         for change, is_changed in (

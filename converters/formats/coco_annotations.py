@@ -24,6 +24,9 @@ from converters.names import count_of
 
 Id: TypeAlias = int | float | str
 
+EXACT_FLOATS = 1 << 53
+"""Limit below which a float represents an integer exactly."""
+
 _NULL = msgspec.Raw(b"null")
 _NO_BOX = (np.nan, np.nan, np.nan, np.nan)
 
@@ -101,7 +104,12 @@ class CocoTable:
 
 
 def key_of(value: Id) -> Id:
-    """Return an id in canonical form, so that equal ids are equal: ``25`` for ``"025"``."""
+    """Return an id in canonical form, so that equal ids are equal: ``25`` for ``"025"``.
+
+    A float that may be rounded from another integer becomes text, which is equal to no number.
+    """
+    if isinstance(value, float) and abs(value) >= EXACT_FLOATS:
+        return str(value)
     is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18
     return int(value) if is_number else value
 
@@ -181,9 +189,8 @@ def _boxes_xywh(rows: Sequence[_Annotation], path: Path) -> Boxes:
         if len(box) != 4:
             where = f"annotations[{i}].bbox"
             raise InputError(f"expected 4 numbers, got {len(box)}", path=path, where=where)
-    try:
-        boxes_xywh = np.array(boxes, np.float64).reshape(-1, 4)
-    except ValueError:
+    boxes_xywh = np.array(boxes).reshape(-1, 4)
+    if boxes_xywh.dtype != np.float64:  # sides written as text
         boxes_xywh = np.array([[_number(side) for side in box] for box in boxes], np.float64)
     is_given = np.array([box is not _NO_BOX for box in boxes], bool)
     invalid = is_given & ~np.isfinite(boxes_xywh).all(axis=1)
@@ -195,6 +202,9 @@ def _boxes_xywh(rows: Sequence[_Annotation], path: Path) -> Boxes:
 
 
 def _number(value: float | str) -> float:
+    """Return a number that may be written as text; NaN for other text."""
+    if isinstance(value, str) and "_" in value:  # which Python reads as digits
+        return np.nan
     try:
         return float(value)
     except ValueError:
@@ -206,6 +216,8 @@ def _bounds(segmentation: msgspec.Raw) -> Sequence[float]:
     try:
         polygons = msgspec.json.decode(segmentation, type=list[list[float]])
     except msgspec.DecodeError:  # a mask
+        return _NO_BOX
+    if any(len(polygon) % 2 for polygon in polygons):  # of an unknown point, a number is missing
         return _NO_BOX
     x = [number for polygon in polygons for number in polygon[::2]]
     y = [number for polygon in polygons for number in polygon[1::2]]

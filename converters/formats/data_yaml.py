@@ -5,13 +5,16 @@ The file is read as by Ultralytics: ``path`` may be missing or empty, a folder m
 or a list of folders. Names that YAML reads as numbers or booleans become text.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from class_maps import InputError, shown, yaml_files
+from class_maps import InputError, listed, shown, yaml_files
 from class_maps.text_files import read_text
+from converters.images import IMAGE_SUFFIXES
+from converters.names import count_of
 
 DATA_YAML = "data.yaml"
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -51,18 +54,42 @@ def read_data_yaml(path: Path) -> DataYaml:
     if "kpt_shape" in data:
         raise InputError("keypoints are not supported; export boxes", path=path, where="kpt_shape")
     splits: dict[str, tuple[Path, ...]] = {}
-    warnings = []
+    warnings, read = [], set()
     for split, keys in SPLITS.items():
         key = next((key for key in keys if data.get(key)), None)
         if key is None:
             continue
+        read.add(key)
         try:
             splits[split] = tuple(_images(data[key], _root(data, path), path, key))
         except _MissingError as error:
             if split != "test" or not splits:  # some exports name a test set that does not exist
                 raise
             warnings.append(f"{path.name}: {error.where} was skipped: {error.reason}")
+    warnings += [
+        f"{path.name}: {key} was skipped; only one train, one val and one test is read"
+        for key, value in data.items()
+        if key not in read and _is_folder(value, _root(data, path))
+    ]
+    warnings += _other_files(splits, path)
     return DataYaml(path=path, names=_names(data, path), splits=splits, warnings=tuple(warnings))
+
+
+def _is_folder(value: object, root: Path) -> bool:
+    """Check whether a value is or contains the path of a folder in ``root``, as that of a split."""
+    paths = value if isinstance(value, list) else [value]
+    named = [path for path in paths if isinstance(path, str) and path.strip("./")]
+    located = [_located(path.replace("\\", "/"), root) for path in named]
+    return any(path and (path.is_dir() or path.suffix == ".txt") for path in located)
+
+
+def _other_files(splits: Mapping[str, Sequence[Path]], path: Path) -> Iterator[str]:
+    """Yield a remark on each split with listed files that are not read as images."""
+    for split, paths in splits.items():
+        others = [p for p in paths if p.suffix.lower() not in IMAGE_SUFFIXES and not p.is_dir()]
+        if others:
+            names = count_of([other.name for other in others], "listed image")
+            yield f"{path.name}: {split}: skipped {names} in another format"
 
 
 class _MissingError(InputError):
@@ -140,7 +167,13 @@ def _names(data: Mapping[str, Any], path: Path) -> tuple[str, ...]:
         raise InputError(
             f"nc is {shown(n)}, but there are {len(entries)}", path=path, where="names"
         )
-    return tuple(str(by_label[label]) for label in range(len(entries)))
+    texts = tuple(str(by_label[label]) for label in range(len(entries)))
+    changed = {str(name) for name in by_label.values() if not isinstance(name, str)}
+    if merged := [name for name, n in Counter(texts).items() if n > 1 and name in changed]:
+        raise InputError(
+            f"YAML reads several names as {listed(merged)}; quote them", path=path, where="names"
+        )
+    return texts
 
 
 def _label(key: object) -> int:

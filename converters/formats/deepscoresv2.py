@@ -85,7 +85,8 @@ def open_files(path: Path, images: Path | None = None) -> list["DeepScoresFile"]
 
     Args:
         path: File or folder, see :func:`~converters.formats.json_files.json_files`.
-        images: Folder of the images; None to search the usual ones.
+        images: Folder of the images; None to find it, see
+            :func:`~converters.formats.json_files.find_images`.
 
     Raises:
         InputError: A file is damaged or inconsistent.
@@ -110,13 +111,14 @@ class DeepScoresFile:
         *,
         images: Path | None = None,
     ) -> None:
-        self.path, self.split, self.warnings = path, split, warnings
+        self.path, self.split = path, split
         self._file, self._offset = open_json(path)
         checked = _images(self._file.images, path, by_base_name=images is not None)
-        self.image_folder, located = find_images(path, checked, images)
-        self._row_of_image = {image_id: row for row, image_id in enumerate(located)}
+        located = find_images(path, checked, images)
+        self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
+        self._row_of_image = {image_id: row for row, image_id in enumerate(located.images)}
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in located.values()
+            image: (width, height) for image, width, height in located.images.values()
         }
         """Width and height of each image in pixels."""
 
@@ -124,9 +126,9 @@ class DeepScoresFile:
         """Hash the file."""
         return sha256(self.path)
 
-    def categories(self, source: Source) -> tuple[str, ...]:
+    def categories(self, mapping: Source) -> tuple[str, ...]:
         """Return the names of the annotation set's categories, by id, in canonical spelling."""
-        known, chosen = catalogue(source.name), source.annotation_set
+        known, chosen = catalogue(mapping.name), mapping.annotation_set
         categories = [
             (key, category.name)
             for key, category in self._file.categories.items()
@@ -137,7 +139,7 @@ class DeepScoresFile:
 
     def pages(
         self,
-        source: Source,
+        mapping: Source,
         labels: Mapping[str, int],
         counts: Tally,
         *,
@@ -147,7 +149,7 @@ class DeepScoresFile:
         """Yield the pages in the order of ``images``.
 
         Args:
-            source: Annotation set to read, and the class of each category.
+            mapping: Annotation set to read, and the class of each category.
             labels: Label of each class.
             counts: Receives the numbers of annotations read, and of those dropped because their
                 category has no class.
@@ -157,22 +159,22 @@ class DeepScoresFile:
         Raises:
             InputError: The annotations are damaged or inconsistent.
         """
-        if source.annotation_set not in self._file.annotation_sets:
+        if mapping.annotation_set not in self._file.annotation_sets:
             raise InputError(
-                f"no annotation set {source.annotation_set!r} in "
+                f"no annotation set {mapping.annotation_set!r} in "
                 f"{shown(self._file.annotation_sets)}; "
                 "choose one with --annotation-set",
                 path=self.path,
                 where="annotation_sets",
             )
-        position = self._file.annotation_sets.index(str(source.annotation_set))
+        position = self._file.annotation_sets.index(str(mapping.annotation_set))
         table = decode_annotations(
             self._file.annotations, self._offset, self.path, position=position, workers=workers
         )
         _check_geometry(table, self.path)
         rows = _image_rows(table, self._row_of_image, self.path)
-        names = _category_names(self._file.categories, table, source, self.path)
-        label_of = np.array([labels.get(source.class_of.get(name, ""), -1) for name in names])
+        names = _category_names(self._file.categories, table, mapping, self.path)
+        label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names])
         has_id = table.categories != NO_ID
         table_labels = np.full(len(has_id), -1)
         table_labels[has_id] = label_of[table.categories[has_id]]
@@ -302,13 +304,13 @@ def _image_rows(
 
 
 def _category_names(
-    categories: dict[str, CategoryEntry], table: AnnotationTable, source: Source, path: Path
+    categories: dict[str, CategoryEntry], table: AnnotationTable, mapping: Source, path: Path
 ) -> list[str]:
     """Return the canonical names of the annotation set's categories, indexed by id.
 
     Ids of other annotation sets have an empty name.
     """
-    known = catalogue(source.name)
+    known = catalogue(mapping.name)
     if invalid := [key for key in categories if not re.fullmatch(r"[0-9]{1,6}", key)]:
         raise InputError(
             f"expected numbers below a million as ids, got {shown(invalid[0])}",
@@ -325,17 +327,17 @@ def _category_names(
             path=path,
             where="annotations.cat_id",
         )
-    if misplaced := [i for i in used if set_of[i] != source.annotation_set]:
+    if misplaced := [i for i in used if set_of[i] != mapping.annotation_set]:
         raise InputError(
             f"{count_of(misplaced, 'category id')} of annotation set {set_of[misplaced[0]]} in the "
-            f"position of {source.annotation_set}",
+            f"position of {mapping.annotation_set}",
             path=path,
             where="annotations.cat_id",
         )
     names = [""] * (max(set_of, default=0) + 1)
     for key, category in categories.items():
-        if category.annotation_set == source.annotation_set:
-            names[int(key)] = known.canonical(category.name, source.annotation_set)
+        if category.annotation_set == mapping.annotation_set:
+            names[int(key)] = known.canonical(category.name, mapping.annotation_set)
     return names
 
 

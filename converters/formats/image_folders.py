@@ -11,7 +11,11 @@ from converters.images import IMAGE_SUFFIXES
 from converters.names import count_of, is_hidden
 
 OTHER_IMAGE_SUFFIXES = frozenset(
-    {".avif", ".dng", ".gif", ".heic", ".jfif", ".jp2", ".pbm", ".pdf", ".pgm", ".ppm", ".svg"}
+    {
+        *(".avif", ".dng", ".exr", ".gif", ".heic", ".heif", ".jfif"),
+        *(".jp2", ".jpe", ".jpeg2000", ".jxl", ".mpo", ".pbm", ".pdf"),
+        *(".pfm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga"),
+    }
 )
 """Suffixes of images that are reported because they are not read."""
 

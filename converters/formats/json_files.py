@@ -5,10 +5,10 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from unicodedata import normalize
 
 import msgspec
@@ -87,7 +87,7 @@ def annotation_files(path: Path) -> list[AnnotationFile]:
                 path=file,
             )
     others = _unread(path, files)
-    skipped = [f"{path}: skipped {count_of(others, 'JSON file')}"] if others else []
+    skipped = [f"{path}: skipped {count_of(others, 'file')}"] if others else []
     return [
         AnnotationFile(
             file, split or "train", (*_split_notes(file, split), *(skipped if not i else ()))
@@ -97,11 +97,14 @@ def annotation_files(path: Path) -> list[AnnotationFile]:
 
 
 def _unread(path: Path, files: Sequence[Path]) -> list[str]:
-    """List the JSON files in the folders of a source that are not read."""
+    """List the files of a folder and its subfolders that are not read although they may be data."""
     if path.is_file():
         return []
-    folders = dict.fromkeys(file.parent for file in files)
-    return [file.name for folder in folders for file in _json_files_in(folder) if file not in files]
+    folders = sorted(p for p in path.glob("*") if p.is_dir() and not is_hidden(p.name))
+    files_in = [file for folder in (path, *folders) for file in _json_files_in(folder)]
+    unread = [file for file in files_in if file not in files]
+    unread += [path / DATA_YAML] if (path / DATA_YAML).is_file() else []
+    return [file.relative_to(path).as_posix() for file in unread]
 
 
 def _split_notes(path: Path, split: str | None) -> list[str]:
@@ -224,24 +227,39 @@ def _split_words(name: str, *, whole: bool = False) -> list[str]:
     return list(dict.fromkeys(split for split in splits if split))
 
 
+class LocatedImages(NamedTuple, Generic[K]):
+    """The images of an annotation file on the disk."""
+
+    folder: Path
+    images: dict[K, tuple[PurePosixPath, int, int]]
+    """Image name, width and height by id, with names as on the disk, where accents may be encoded
+    differently."""
+    warnings: list[str]
+    """Remark on folders with images of the same names."""
+
+
 def find_images(
     path: Path, images: Mapping[K, tuple[PurePosixPath, int, int]], chosen: Path | None = None
-) -> tuple[Path, dict[K, tuple[PurePosixPath, int, int]]]:
+) -> LocatedImages[K]:
     """Find the image folder of an annotation file, and its images in that folder.
+
+    The folder is the one that contains most of the first images; among several such folders, one
+    called like the split or subset of the file comes first.
 
     Args:
         path: Annotation file.
         images: Image name, width and height by id.
         chosen: Folder that the user named; None to search the layouts of DeepScoresV2, COCO, CVAT,
             Datumaro, FiftyOne, Label Studio, Roboflow and ``omr convert``.
-
-    Returns:
-        Folder that contains most of the first images, or the first searched folder if none contains
-        any; and the images, with names as on the disk, where accents may be encoded differently.
     """
-    candidates = _chosen_folders(path, chosen) if chosen else _image_folders(path)
     first = [name for name, _, _ in islice(images.values(), N_SEARCHED)]
-    folder = max(candidates, key=lambda c: sum(_on_disk(c, name) is not None for name in first))
+    found = {
+        candidate: [candidate / name for name in map(partial(_on_disk, candidate), first) if name]
+        for candidate in _candidates(path, chosen)
+    }
+    folder = max(found, key=lambda candidate: len(found[candidate]))
+    if not found[folder]:
+        folder = chosen or path.parent / "images"
     names = {name for name, _, _ in images.values()}
     located = {}
     for image_id, (name, width, height) in images.items():
@@ -249,28 +267,48 @@ def find_images(
         if actual != name and actual in names:
             actual = name  # an image of its own
         located[image_id] = actual, width, height
-    return folder, located
+    return LocatedImages(folder, located, _ambiguities(path, folder, found))
 
 
-def _image_folders(path: Path) -> list[Path]:
+def _ambiguities(path: Path, folder: Path, found: Mapping[Path, Sequence[Path]]) -> list[str]:
+    """Return a remark if other folders contain as many of the images as the chosen one."""
+    files = {file.resolve() for file in found[folder]} if folder in found else set()
+    others = [
+        other
+        for other, paths in found.items()
+        if len(paths) == len(files) > 0 and files.isdisjoint(path.resolve() for path in paths)
+    ]
+    if not others:
+        return []
+    return [
+        f"{path.name}: images of the same names in {folder} and {others[0]}; the first folder was "
+        "read, name the other one with --images"
+    ]
+
+
+def _candidates(path: Path, chosen: Path | None) -> list[Path]:
+    """List the folders that may contain the images of a file, the most specific one first."""
     folder, above = path.parent, path.parent.parent
-    known = [folder / "images", folder]
-    known += [above / "images" / (split_of(path) or "train"), above / _subsets(path)[0]]
-    for subset in _subsets(path):
-        known += [above / "images" / subset, above / subset]
-        known += [folder / "images" / subset, folder / subset]
-    return [*known, folder / "data", above / "images", above / "data", above]
-
-
-def _chosen_folders(path: Path, chosen: Path) -> list[Path]:
-    subsets = [chosen / subset for subset in (*_subsets(path), split_of(path) or "train")]
-    return [chosen, *subsets, chosen / "images", chosen / "data"]
+    subsets = dict.fromkeys([*_subsets(path), split_of(path) or "train"])
+    if chosen:
+        return [
+            *(chosen / subset for subset in subsets),
+            chosen,
+            chosen / "images",
+            chosen / "data",
+        ]
+    own = [folder / "images", folder]
+    parents = (above / "images", above, folder / "images", folder)
+    of_subsets = [parent / subset for subset in subsets for parent in parents]
+    if _split_words(folder.name, whole=True):
+        of_subsets = [*own, *of_subsets]
+    return [*of_subsets, *own, folder / "data", above / "images", above / "data", above]
 
 
 def _subsets(path: Path) -> list[str]:
     """Return possible names of the folder with a file's images, the most specific name first."""
     stem = path.stem
-    return list(dict.fromkeys([stem.removeprefix(INSTANCES), stem, stem.rpartition("_")[2]]))
+    return [stem.removeprefix(INSTANCES), stem, stem.rpartition("_")[2]]
 
 
 def _on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:

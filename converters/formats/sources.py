@@ -18,7 +18,8 @@ def open_source(
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
             annotation files, or a COCO file or folder.
         format_name: Format of the data set, one of :data:`READERS`; None to recognise it.
-        images: Folder of the images of JSON files; None to search the usual ones.
+        images: Folder of the images that JSON files name; None to find it, see
+            :func:`~converters.formats.json_files.find_images`.
 
     Returns:
         Name of the format, and its annotation files or splits in the order of their names.

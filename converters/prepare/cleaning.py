@@ -3,6 +3,7 @@
 Shapes: N symbols of a page.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import InputError
+from class_maps import ConfigError, InputError
 from converters import tally
 from converters.boxes import Boxes
 from converters.overlaps import n_candidates, overlapping_pairs
@@ -35,6 +36,11 @@ class CleaningOptions:
     """Side in pixels given to boxes without width or height, such as those of plain lines."""
     clip: bool = False
     """Whether boxes are clipped to the page; otherwise a box beyond the page is an error."""
+
+    def __post_init__(self) -> None:
+        """Reject a side that JSON cannot contain."""
+        if not math.isfinite(self.min_side):
+            raise ConfigError("expected pixels", option="--min-side", value=f"{self.min_side:g}")
 
 
 def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Tally) -> Page:

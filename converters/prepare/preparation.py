@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from class_maps import InputError
 from converters import images, tally
+from converters.files.hashes import sha256
 from converters.formats.yolo import write_labels
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
@@ -50,18 +52,20 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PreparedPage:
-    """The images made from one page, and the counts of its symbols."""
+    """What was made from one page: whole or in tiles, with the counts of its symbols."""
 
     split: str
     page: PurePosixPath
     """Image file of the page."""
     n_annotations: int | None
     """Number of annotations of the page in the source; None if unknown."""
-    images: list[Page]
-    """The page, or its tiles, each as a page; without symbols unless the job requests them."""
+    outputs: list[Page]
+    """The page itself, or its tiles as pages; without symbols unless the job requests them."""
     n_empty: int
-    """Number of images without symbols."""
+    """Number of outputs without symbols."""
     counts: Tally
+    sha256: str = ""
+    """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
 
 
 def prepare(job: Job) -> PreparedPage:
@@ -79,20 +83,24 @@ def prepare(job: Job) -> PreparedPage:
     _count_labels(outputs, job.names, counts)
     _make_folders(job)
     if job.label_out:
-        for image in outputs:
-            write_labels(image, job.label_out)
+        for output in outputs:
+            write_labels(output, job.label_out)
+    page_hash = ""
     if job.image_folder and job.image_out:
-        _write_images(job.image_folder / job.page.image, page, outputs, job.image_out)
-    n_empty = sum(not len(image.labels) for image in outputs)
+        source = job.image_folder / job.page.image
+        _write_images(source, job.page, page, outputs, job.image_out)
+        page_hash = sha256(source) if outputs[0].placement else ""
+    n_empty = sum(not len(output.labels) for output in outputs)
     if not job.return_symbols:
-        outputs = [image.only(slice(0)) for image in outputs]
+        outputs = [output.only(slice(0)) for output in outputs]
     return PreparedPage(
         split=job.split,
         page=job.page.image,
         n_annotations=job.page.n_annotations,
-        images=outputs,
+        outputs=outputs,
         n_empty=n_empty,
         counts=counts,
+        sha256=page_hash,
     )
 
 
@@ -108,10 +116,10 @@ def _make_folders(job: Job) -> None:
 
 
 def _count_labels(outputs: list[Page], names: Sequence[str], counts: Tally) -> None:
-    for image in outputs:
-        counts.labels.update(tally.count(image.labels, names))
-        if image.cut is not None:
-            counts.cut.update(tally.count(image.labels[image.cut], names))
+    for output in outputs:
+        counts.labels.update(tally.count(output.labels, names))
+        if output.cut is not None:
+            counts.cut.update(tally.count(output.labels[output.cut], names))
 
 
 def _tiles(
@@ -131,13 +139,39 @@ def _tiles(
     return [tile.page for tile in tiles]
 
 
-def _write_images(source: Path, page: Page, outputs: list[Page], folder: Path) -> None:
+def _write_images(
+    source: Path, original: Page, page: Page, outputs: list[Page], folder: Path
+) -> None:
+    """Write the images of a page, and check the size of the one that was read.
+
+    Args:
+        source: Image file, which may have been replaced since all sizes were checked.
+        original: The page as read.
+        page: The scaled page.
+        outputs: The page or its tiles.
+        folder: Output folder.
+
+    Raises:
+        InputError: The image is damaged, or has another size than its labels assume.
+    """
     if outputs[0].placement is None:
-        images.copy(source, folder / outputs[0].image)
+        copied = folder / outputs[0].image
+        images.copy(source, copied)
+        _check_size(images.size(copied), original, source)
         return
     pixels = images.read(source)
+    _check_size(pixels.shape[1::-1], original, source)
     if pixels.shape[:2] != (page.height, page.width):
         pixels = images.scaled(pixels, page.width, page.height)
-    for image in outputs:
-        x, y = (image.placement.x, image.placement.y) if image.placement else (0, 0)
-        images.write(pixels[y : y + image.height, x : x + image.width], folder / image.image)
+    for output in outputs:
+        x, y = (output.placement.x, output.placement.y) if output.placement else (0, 0)
+        images.write(pixels[y : y + output.height, x : x + output.width], folder / output.image)
+
+
+def _check_size(size: tuple[int, ...], page: Page, path: Path) -> None:
+    if size != (page.width, page.height):
+        raise InputError(
+            f"is {size[0]} x {size[1]} px, but its labels are for {page.width} x {page.height} px; "
+            "it may have changed during the conversion",
+            path=path,
+        )

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from class_maps import ConfigError
-from converters.names import count_of, work_of
+from converters.names import count_of, page_of, work_of
 
 SplitBy = Literal["work", "page"]
 
@@ -66,7 +66,7 @@ def group_of(image: PurePosixPath, split_by: SplitBy) -> str:
         ConfigError: Pages are grouped by work, but the image's name does not contain its work.
     """
     if split_by == "page":
-        return image.as_posix()
+        return page_of(image)
     work = work_of(image)
     if work is None:
         raise ConfigError(

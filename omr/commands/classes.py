@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import class_maps
-from omr.console import out, print_json, say, table
+from omr.console import note, out, print_json, say, table
 from omr.options import CLASS_MAP, AsJson
 
 app = typer.Typer(no_args_is_help=True, help="List, show and check class maps.")
@@ -88,6 +88,8 @@ def check(
 
     class_map = class_maps.load(name)
     result = coverage(class_map, dataset, annotation_set)
+    for warning in result["warnings"]:
+        note(warning)
     if as_json:
         print_json(result)
         return

@@ -127,19 +127,31 @@ def _show(result: "ScoringResult", to: Console) -> None:
 
 
 def _show_trained_on(result: "ScoringResult", to: Console) -> None:
-    n_images = result.report.n_images
-    if result.trained_on:
+    n_images, overlap = result.report.n_images, result.overlap
+    if n_seen := len(overlap.trained_on):
+        same_images = n_seen == overlap.n_same_images
+        relation = "were trained on" if same_images else "show pages that were trained on"
+        is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
         note(
-            f"{len(result.trained_on)} of {n_images} images were trained on, the first is "
-            f"{result.trained_on[0]}: for these, the metrics show how well the model memorised "
+            f"{'' if is_exact else 'at least '}{n_seen} of {n_images} images {relation}, the first "
+            f"is {overlap.trained_on[0]}: for these, the metrics show how well the model memorised "
             "them, not how well it generalises"
         )
-    elif result.training_is_known:
-        say(f"none of the {n_images} images was trained on", to=to)
-    else:
+    elif not overlap.training_is_known:
         note(
             "unknown whether the images were trained on: the weights do not record all images of "
             "their training"
+        )
+    elif overlap.pages_are_known:
+        say(
+            f"none of the {n_images} images, and no other part of their pages, was trained on",
+            to=to,
+        )
+    else:
+        say(
+            f"none of the {n_images} images was trained on; unknown whether other parts of their "
+            "pages were, because not all data record their pages",
+            to=to,
         )
 
 

@@ -70,8 +70,10 @@ def show(
         omr show data --only stem --only beam
     """
     from converters.find_page import find_page
-    from omr.page_picture import PictureOptions, draw_page
+    from omr.page_picture import PictureOptions, check_out, draw_page
 
+    if out:
+        check_out(out, force=force)
     chosen = find_page(
         data,
         page,

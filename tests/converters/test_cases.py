@@ -14,7 +14,7 @@ from class_maps import ConfigError, InputError
 from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import read_manifest
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
@@ -176,7 +176,7 @@ def test_changes_are_counted(
     [
         ("datumaro-default-subset", "instances_default.json: split train, because its name contains none"),
         ("macos-appledouble-yolo", "skipped in {}/images/train: 1 hidden image (._x.png)"),
-        ("official-annotations-folder", "{}: skipped 2 JSON files (captions_train2017.json, person_keypoints_train2017.json)"),
+        ("official-annotations-folder", "{}: skipped 2 files (annotations/captions_train2017.json, annotations/person_keypoints_train2017.json)"),
         ("roboflow-coco", "_annotations.coco.json: split val, after the folder valid"),
     ],
 )  # fmt: skip

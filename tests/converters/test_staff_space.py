@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deepscores import annotation, content, engraved, write
+from hypothesis import given
+from hypothesis import strategies as st
 
 import class_maps
 from class_maps import InputError
@@ -18,23 +20,29 @@ from converters.tally import Tally
 
 SPACE = 12.0
 LINES = {
-    "five lines": 4.0,
+    "five lines": 4.1,
     "one line": 0.1,
     "six-line tablature": 8.75,
     "four-line tablature": 5.25,
 }
-"""Heights of staves in staff spaces."""
+"""Heights of staves in staff spaces, from the upper edge of the highest line to the lower edge of
+the lowest one."""
 NOTEHEADS = np.array([[100.0, 50, 115, 50 + 1.05 * SPACE]])
 
 
 def staves(kinds: list[str], degrees: float = 0.0) -> tuple[Boxes, Boxes]:
+    """Return the boxes and the corners of staves of the given kinds."""
+    return staff_boxes([LINES[kind] * SPACE for kind in kinds], degrees)
+
+
+def staff_boxes(heights: list[float], degrees: float = 0.0) -> tuple[Boxes, Boxes]:
     """Return the boxes and the corners of staves of 1500 px, one below the other."""
     turn = math.radians(degrees)
     matrix = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     corners = []
-    for i, kind in enumerate(kinds):
+    for i, height in enumerate(heights):
         y0 = 200.0 * (i + 1)
-        y1 = y0 + LINES[kind] * SPACE
+        y1 = y0 + height
         upright = np.array([[1600, y1], [1600, y0], [100, y0], [100, y1]])
         corners.append((upright - 800) @ matrix + 800)
     boxes = [np.concatenate((points.min(0), points.max(0))) for points in corners]
@@ -64,6 +72,32 @@ def test_only_staves_of_five_lines_count(kinds: list[str]) -> None:
 @pytest.mark.parametrize("kinds", [[], ["one line"], ["one line"] * 3])
 def test_a_page_without_a_staff_of_five_lines_has_no_staff_space(kinds: list[str]) -> None:
     assert staff_space.measure(*staves(kinds), NOTEHEADS) is None
+
+
+@pytest.mark.parametrize(
+    ("height", "space"),
+    [
+        (82.0, 20.0),  # lines of 2 px, 20 px apart
+        (33.0, 8.0),  # lines of 1 px instead of 0.8 px, 8 px apart
+    ],
+)
+def test_the_thickness_of_a_line_does_not_count(height: float, space: float) -> None:
+    box = np.array([[100.0, 50, 1500, 50 + height]])
+    corners = np.array([[[1500, 50 + height], [1500, 50], [100, 50], [100, 50 + height]]])
+    assert staff_space.measure(box, corners, np.empty((0, 4))) == pytest.approx(space)
+
+
+@given(
+    space=st.floats(6, 40),
+    thickness=st.floats(0.05, 0.15),
+    degrees=st.floats(-2, 2),
+)
+def test_the_staff_space_of_any_engraver_is_measured_closely(
+    space: float, thickness: float, degrees: float
+) -> None:
+    line = max(thickness * space, 0.9)
+    measured = staff_space.measure(*staff_boxes([4 * space + line], degrees), np.empty((0, 4)))
+    assert measured == pytest.approx(space, rel=0.015)
 
 
 def read(path: Path) -> Page:

@@ -35,3 +35,7 @@ def test_tallies_add_up() -> None:
 def test_count_omits_classes_without_labels() -> None:
     assert count(np.array([2, 2, 0]), ["a", "b", "c"]) == {"a": 1, "c": 2}
     assert count(np.empty(0, np.int64), ["a"]) == {}
+
+
+def test_labels_with_the_same_name_add_up() -> None:
+    assert count(np.array([0, 1, 1, 2]), ["a", "a", "b"]) == {"a": 3, "b": 1}

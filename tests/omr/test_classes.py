@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import coco_json
 from deepscores import NOTE, content, engraved, write
 from typer.testing import CliRunner, Result
 
@@ -44,6 +45,27 @@ def test_check(tmp_path: Path) -> None:
     assert result["dropped"] == {"ledgerLine": 1}
     assert result["unlabelled"] == ["barlineSingle", "barlineDouble", "barlineFinal"]
     assert "stem" in result["empty"]
+
+
+def test_check_counts_every_reason_and_reports_skipped_files(tmp_path: Path) -> None:
+    rows = [
+        coco_json.annotation(id=1),
+        coco_json.annotation(id=2, iscrowd=1),
+        *(coco_json.annotation(id=i, bbox=[]) for i in (3, 4, 5)),
+    ]
+    coco_json.write(tmp_path / "data" / "a.json", annotations=rows)
+    coco_json.write(tmp_path / "data" / "holdout" / "b.json")
+    mini = tmp_path / "mini.yaml"
+    mini.write_text("name: mini\nclasses: [noteheadBlack]\nsources: {coco: {map: same names}}\n")
+    arguments = ["classes", "check", str(mini), str(tmp_path / "data"), "--json"]
+    shown = CliRunner().invoke(app, arguments)
+    result = json.loads(shown.stdout)
+    assert result["dropped"] == {"noteheadBlack": 4}
+    assert result["warnings"] == [
+        "a.json: split train, because its name contains none",
+        f"{tmp_path}/data: skipped 1 file (holdout/b.json)",
+    ]
+    assert "skipped 1 file" in shown.stderr
 
 
 def test_check_lists_classes_that_no_source_fills(tmp_path: Path) -> None:

@@ -87,7 +87,10 @@ def test_unused_files_and_skipped_elements_are_reported(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert [*manifest["failures"]] == ["mensural.mei", "timewise.musicxml"]
     assert manifest["warnings"] == {
-        "small-staff-and-ossia.mei": ["Unsupported '<ossia>' within <staff>"]
+        "small-staff-and-ossia.mei": [
+            "Unsupported '<ossia>' within <staff>",
+            "20 of its 28 notes are drawn",
+        ]
     }
     used = list(manifest["works"].values())
     assert sorted(used + manifest["not_drawn"]) == ["plain.KRN", "small-staff-and-ossia.mei"]

@@ -1,98 +1,32 @@
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+import torch
+from fake_scoring import NAMES, Predictor, fake_predictor, make_data, record, run
+from second_run import during
+from typer.testing import Result
+from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters import images
-from converters.files.hashes import short_hashes
-from converters.formats.yolo import open_dataset
-from converters.page import Page
 from omr import scoring
-from omr.commands.eval import evaluate
-from training.models.checkpoints import Weights
-from training.models.training_record import Preparation, TrainingRecord
-
-NAMES = ("notehead", "stem", "clef")
-
-
-@dataclass
-class Predictor:
-    """Fake of weights and their predictions: every truth of the split, by class name.
-
-    Before these it predicts ``n_strangers`` symbols of each class that the data does not have.
-    """
-
-    names: tuple[str, ...] = NAMES
-    n_strangers: int = 2
-    imgsz: int | None = None
-    training: TrainingRecord | None = None
-    calls: list[dict[str, Any]] = field(default_factory=list)
-
-    def open_weights(self, weights: Path, *, trust: bool) -> Weights:
-        assert not trust
-        args = {} if self.imgsz is None else {"imgsz": self.imgsz}
-        model = SimpleNamespace(names=dict(enumerate(self.names)), args=args)
-        return Weights(model=model, training=self.training)
-
-    def predict(
-        self, model: object, images: list[tuple[Path, PurePosixPath]], **settings: object
-    ) -> Iterator[Page]:
-        self.calls.append(settings)
-        folder = images[0][0].parent
-        dataset = open_dataset(folder.parents[1])
-        for page in dataset.pages(folder.name):
-            assert folder / page.image in {file for file, _ in images}
-            label_of = {name: label for label, name in enumerate(self.names)}
-            labels = [label_of.get(dataset.names[label], 0) for label in page.labels]
-            strangers = [label_of[name] for name in self.names if name not in dataset.names]
-            strangers = strangers * self.n_strangers
-            boxes_xyxy = [np.full((len(strangers), 4), [1.0, 2, 3, 4]), page.boxes_xyxy]
-            labels = [*strangers, *labels]
-            yield replace(
-                page,
-                boxes_xyxy=np.concatenate(boxes_xyxy),
-                labels=np.array(labels, dtype=np.int64),
-                scores=np.linspace(0.9, 0.8, len(labels)),
-            )
+from training.models.checkpoints import save_weights
+from training.models.training_record import Preparation
+from training.models.zoo import model_file
 
 
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
-    fake = Predictor()
-    monkeypatch.setattr(scoring, "open_weights", fake.open_weights)
-    monkeypatch.setattr(scoring, "predict", fake.predict)
-    return fake
+    return fake_predictor(monkeypatch)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """One image per split; two noteheads and a stem for val, nothing for train."""
-    folder = tmp_path / "data"
-    labels = {"train": "", "val": "0 .2 .2 .1 .1\n0 .5 .2 .1 .1\n1 .5 .5 .05 .5\n"}
-    for split, text in labels.items():
-        for kind in ("images", "labels"):
-            (folder / kind / split).mkdir(parents=True)
-        images.write(np.full((100, 100), 255, np.uint8), folder / "images" / split / "a.png")
-        (folder / "labels" / split / "a.txt").write_text(text)
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
-    (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames:\n{names}")
-    (tmp_path / "best.pt").write_text("weights")
-    return folder
-
-
-def run(data: Path, *options: str) -> Result:
-    app = typer.Typer()
-    app.command()(evaluate)
-    return CliRunner().invoke(app, [str(data.parent / "best.pt"), str(data), *options])
+    return make_data(tmp_path)
 
 
 def test_split_without_symbols_has_no_metrics(data: Path, predictor: Predictor) -> None:
@@ -126,70 +60,6 @@ def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     assert "no truths and no predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
     assert "instance-weighted mean 3 3 1.000" in table
-
-
-def record(*images: Path, **changes: Any) -> TrainingRecord:  # noqa: ANN401
-    """Record of a training on images."""
-    hashes = np.sort(short_hashes(images))
-    return replace(TrainingRecord(images=hashes, is_complete=True, preparations=(None,)), **changes)
-
-
-def add_images(data: Path) -> list[Path]:
-    """Add two images to val, and return all three."""
-    files = [data / "images" / "val" / name for name in ("a.png", "b.png", "c.png")]
-    for i, file in enumerate(files):
-        images.write(np.full((100, 100), i, np.uint8), file)
-    return files
-
-
-UNKNOWN = (
-    "note: unknown whether the images were trained on: the weights do not record all images of "
-    "their training"
-)
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "is_complete", "message"),
-    [
-        ([], True, "none of the 3 images was trained on"),
-        ([], False, UNKNOWN),
-        (
-            [2, 1],
-            True,
-            "note: 2 of 3 images were trained on, the first is b.png: for these, the metrics show "
-            "how well the model memorised them, not how well it generalises",
-        ),
-        ([2], False, "note: 1 of 3 images were trained on, the first is c.png: for these"),
-        (None, True, UNKNOWN),
-    ],
-)
-def test_training_images_are_reported(
-    trained_on: list[int] | None,
-    is_complete: bool,
-    message: str,
-    data: Path,
-    predictor: Predictor,
-) -> None:
-    files = add_images(data)
-    if trained_on is not None:
-        others = data / "images" / "train" / "a.png"
-        used = [files[i] for i in trained_on]
-        predictor.training = record(others, *used, is_complete=is_complete)
-    result = run(data, "--json")
-    assert message in " ".join(result.stderr.split())
-    report = json.loads(result.stdout)
-    assert report["n_trained_on"] == len(trained_on or [])
-    assert report["first_trained_on"] == (f"{'abc'[min(trained_on)]}.png" if trained_on else None)
-    assert report["training_is_known"] == (trained_on is not None and is_complete)
-
-
-def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: Predictor) -> None:
-    """One folder for both splits says nothing about weights from another training."""
-    description = (data / "data.yaml").read_text()
-    (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
-    predictor.training = record(data / "images/train/a.png")
-    images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "none of the 1 images was trained on" in run(data).stdout
 
 
 @pytest.mark.parametrize(
@@ -285,6 +155,19 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     assert run(data, "--out", str(out), "--force").exit_code == 0
 
 
+def test_a_second_run_is_refused_before_it_predicts(
+    data: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report"
+    seconds = during(
+        monkeypatch, scoring, "open_weights", lambda: run(data, "--out", str(out), "--force")
+    )
+    assert run(data, "--out", str(out)).exit_code == 0
+    assert "report.json: another omr process" in str(seconds[0].exception)
+    assert len(predictor.calls) == 1
+    assert sorted(path.name for path in out.iterdir()) == ["contact_sheet.png", "report.json"]
+
+
 def assert_error(result: Result, error: Exception) -> None:
     assert type(result.exception) is type(error)
     assert str(result.exception) == str(error)
@@ -340,6 +223,28 @@ def test_order_and_extra_classes_of_the_weights_do_not_change_the_metrics(
     }
     message = "ignored 4 predictions of 2 classes that the data set does not have"
     assert (message in result.stderr) == bool(others)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [NAMES, ("clef", "notehead", "stem"), ("clef", "dog", "stem", "notehead")],
+)
+def test_predictions_of_real_weights_are_matched_by_name(
+    data: Path, names: tuple[str, ...]
+) -> None:
+    """The weights predict a notehead and a stem at every anchor point, and no clef."""
+    torch.manual_seed(0)
+    model = DetectionModel(model_file("omr-tiny"), nc=len(names), verbose=False)
+    model.names, model.args = dict(enumerate(names)), {"imgsz": 64}
+    scores = {"notehead": 0.9, "stem": 0.4, "dog": 0.7, "clef": 1e-6}
+    for branch in model.model[-1].cv3:
+        torch.nn.init.zeros_(branch[-1].weight)
+        branch[-1].bias.data = torch.tensor([scores[name] for name in names]).logit()
+    save_weights(model, data.parent / "best.pt", train_args={"imgsz": 64})
+    score = scoring.score_model(data.parent / "best.pt", data, device="cpu").report
+    n_predictions = {row.name: row.n_predictions for row in score.classes}
+    assert n_predictions["notehead"] == n_predictions["stem"] > 10
+    assert n_predictions["clef"] == 0
 
 
 def test_extra_classes_do_not_use_up_the_detection_limit(

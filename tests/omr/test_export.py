@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 import typer
+from second_run import during
 from typer.testing import CliRunner, Result
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError
+from omr import exporting
 from omr.commands.export import export
 from training.models.checkpoints import load_weights, open_weights, save_weights
 from training.models.training_record import TrainingRecord
@@ -74,8 +76,9 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
         assert shape == [1, 3, side, side]
         metadata = {entry.key: entry.value for entry in content.metadata_props}
         assert json.loads(metadata["omr"]) == {
-            "training": {"is_complete": True, "preparations": [None]},
+            "training": {"is_complete": True, "preparations": [None], "knows_pages": False},
             "image_hashes": base64.b64encode(bytes(7) + b"\x01" + b"\xff" * 8).decode(),
+            "page_hashes": "",
         }
         line = "note: imgsz 96 px (64 px in training)"
         assert (line in result.stderr) == (side == 96)
@@ -113,6 +116,17 @@ def test_wrong_options(weights: Path, tmp_path: Path) -> None:
     )
     full = run(weights, "--format", "ultralytics", "--out", "/dev/null/model.pt")
     assert error_of(full, ConfigError) == "/dev/null/model.pt: cannot be written: File exists"
+
+
+def test_a_second_run_is_refused_before_it_reads_weights(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model.pt"
+    arguments = weights, "--format", "ultralytics", "--out", out
+    seconds = during(monkeypatch, exporting, "open_weights", lambda: run(*arguments, "--force"))
+    assert run(*arguments).exit_code == 0
+    assert error_of(seconds[0], ConfigError).startswith(f"{out}: another omr process")
+    assert out.is_file()
 
 
 def test_a_foreign_pickle_needs_trust(weights: Path, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
+from second_run import during
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from converters import images
+from omr import head_suggestion
 from omr.cli import app
 from omr.commands.heads_suggest import suggest as suggest_command
 from training.grouping.suggestion import GroupingOptions, Strategy
@@ -132,7 +134,7 @@ def test_anti_confusion(data: Path) -> None:
         (["geometry", "--threshold", 1], "--threshold 1: applies only to a confusion matrix; add --confusion"),
         (["geometry", "--pairs", "p", "--confusion", "p"], "--pairs and --confusion: both list confused classes; give only one"),
         (["anti-confusion"], "anti-confusion requires pairs of classes or a confusion matrix"),
-        (["geometry", "--out", "heads.txt"], "heads.txt: not a YAML file; a head config ends in .yaml or .yml"),
+        (["geometry", "--out", "heads.txt"], "--out heads.txt: expected a file name ending in .yaml or .yml"),
     ],
 )  # fmt: skip
 def test_wrong_options(data: Path, arguments: list[object], message: str) -> None:
@@ -157,6 +159,18 @@ def test_a_head_config_is_not_overwritten(data: Path) -> None:
     assert out.read_text() == "mine"
     assert suggest(data, "--strategy", "geometry", "--out", out, "--force").exit_code == 0
     assert len(head_config.from_yaml(out).groups) == 3
+
+
+def test_a_second_run_is_refused_before_it_reads_labels(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, begin = data / "heads.yaml", ("--strategy", "geometry", "--out")
+    seconds = during(
+        monkeypatch, head_suggestion, "open_dataset", lambda: suggest(data, *begin, out, "--force")
+    )
+    assert suggest(data, *begin, out).exit_code == 0
+    assert str(seconds[0].exception).startswith(f"{out}: another omr process")
+    assert out.is_file()
 
 
 def test_defaults_are_those_of_the_options() -> None:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from deepscores import NOTE, content, engraved, several_pages, write
 from engraved import engraved_pages
+from second_run import during
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from converters.images import Pixels
 from eval.pictures.drawing import class_colour
+from omr import page_picture
 from omr.cli import app
 
 STEM = ("42", [40, 10, 42, 60])
@@ -285,6 +287,22 @@ def test_the_picture_is_replaced_only_with_force_and_the_page_never(data: Path) 
         f"{image}: is an input and will not be replaced; choose another file"
     )
     assert image.read_bytes() == pixels
+
+
+def test_the_output_is_checked_before_the_page_is_searched(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("old.png").write_text("mine")
+    message = "old.png: already exists; choose another file, or use --force to replace it"
+    assert refused("missing", "--out", "old.png") == message
+    seconds = during(
+        monkeypatch,
+        page_picture,
+        "annotated_page",
+        lambda: refused(data / "pages", "--out", "new.png", "--force"),
+    )
+    assert run(data / "pages", "--out", "new.png").exit_code == 0
+    assert seconds[0].startswith("new.png: another omr process")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Checks and notes before the first step of a training, and what its weights record of them."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from class_maps import ConfigError, InputError
+from converters.files.hashes import sha256
 from omr.scoring import score_model
 from training.checks import notes_of
 from training.config import TrainConfig
@@ -99,6 +101,17 @@ def test_shared_images_are_noted(
     assert notes(config_of(data, tmp_path / "run", validate=False)) == []
 
 
+def test_other_parts_of_shared_pages_are_noted(data: Path, tmp_path: Path) -> None:
+    """One image of val is the page that an image of train was cut from."""
+    page = {"symbols": 9, "scale_x": 1, "scale_y": 1, "tiles": {"0.png": [0, 0]}}
+    page["sha256"] = sha256(data / "images/val/1.png")
+    (data / "manifest.json").write_text(json.dumps({"tiles": {"train": {"page.png": page}}}))
+    assert notes(config_of(data, tmp_path / "run")) == [
+        "1 of 2 images of val show pages that are also in train, the first is "
+        f"{data}/images/val/1.png: validation overestimates how well the model generalises"
+    ]
+
+
 def keep(data: Path, split: str, labels: str) -> None:
     for file in (data / "labels" / split).iterdir():
         rows = file.read_text().splitlines(keepends=True)
@@ -131,5 +144,7 @@ def test_a_trained_model_is_scored_as_it_was_trained(
     moved = shutil.copytree(dataset, tmp_path / "moved")
     for file in (trained.best, trained.best.with_suffix(".safetensors")):
         result = score_model(file, moved, split=split, device="cpu")
-        assert (len(result.trained_on), result.training_is_known) == (n_trained_on, True)
+        overlap = result.overlap
+        assert (len(overlap.trained_on), overlap.n_same_images) == (n_trained_on, n_trained_on)
+        assert overlap.training_is_known
         assert (result.imgsz, result.differences) == (96, ())

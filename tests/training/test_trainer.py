@@ -19,7 +19,7 @@ from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from settings.training import AssignerName, ClassLoss
 from training.assigners.simota import SparseSimOTA
 from training.config import CONFIG_FILE, TrainConfig, read_config, save_config

@@ -5,6 +5,6 @@ it. Assigners compare a box with these points only, not with all points of the i
 
 Main path: :func:`training.losses.detection.make_assigner` creates an assigner; its ``assign``, such
 as :meth:`task_aligned.SparseTaskAlignedAssigner.assign`, lists the pairs with
-:meth:`candidate_pairs.CandidatePairs.of` → :func:`assignment.candidate_pairs`, selects the positive
-ones, and returns an :class:`assignment.Assignment`.
+:meth:`candidate_pairs.CandidatePairs.of`, selects the positive ones, and returns an
+:class:`assignment.Assignment`.
 """

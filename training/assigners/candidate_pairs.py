@@ -1,20 +1,32 @@
 """Candidate pairs of a batch, and the decisions that assigners make per box and anchor point.
 
 A candidate pair is a ground-truth box and an anchor point that may be assigned to it because it is
-inside the box. All other combinations of boxes and points are never compared. The function
-:func:`assignment.candidate_pairs` lists the pairs; :class:`CandidatePairs` holds them.
+inside the box. All other combinations of boxes and points are never compared.
 
-Shapes: B images, A anchor points, G ground-truth boxes of all images, P candidate pairs, M
-positives.
+A page may contain a thousand small symbols, so a table of all boxes and anchor points is almost
+empty. A box covers consecutive columns and rows of each level's grid, so the cells inside it can be
+counted and listed from its corners: about ten for a notehead, whatever the size of the page.
+
+Shapes: B images, A anchor points, L levels, G ground-truth boxes of all images, P candidate pairs,
+M positives.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets, candidate_pairs
+from training.assigners.assignment import (
+    Anchors,
+    Assignment,
+    Level,
+    SmallBoxes,
+    Targets,
+    min_sides,
+    on_device,
+)
 from training.assigners.similarity import Similarity, SimilarityByClass
 
 
@@ -45,8 +57,8 @@ class CandidatePairs:
         small_boxes: SmallBoxes,
         radius: float = math.inf,
     ) -> "CandidatePairs":
-        """List the pairs of a batch; see :func:`candidate_pairs` for the arguments."""
-        gts, points = candidate_pairs(anchors, targets, small_boxes, radius)
+        """List the pairs of a batch; see :func:`pairs_inside` for the arguments."""
+        gts, points = pairs_inside(anchors, targets, small_boxes, radius)
         boxes = torch.arange(len(targets) + 1, device=gts.device)
         return cls(
             gts=gts,
@@ -205,3 +217,121 @@ class CandidatePairs:
             above, self.ranks(metrics, descending=True), self.points + n_above_after
         )
         return ranks < k
+
+
+@torch.no_grad()
+def pairs_inside(
+    anchors: Anchors,
+    targets: Targets,
+    small_boxes: SmallBoxes = "ultralytics",
+    radius: float = math.inf,
+) -> tuple[Tensor, Tensor]:
+    """List the anchor points inside each box.
+
+    Time and memory grow with the number of pairs, not with boxes times anchor points.
+
+    Args:
+        anchors: Anchor points of every image of the batch.
+        targets: Ground truth.
+        small_boxes: Minimum side of a box for this search.
+        radius: Maximum distance from the box's centre in strides, along x and along y.
+
+    Returns:
+        Box and anchor point of each pair, int64, shape ``(P,)`` each, sorted by box and then by
+        anchor point.
+    """
+    sizes = [(level.width, level.height * level.width) for level in anchors.levels]
+    sizes_of_levels = on_device(sizes, targets.boxes_xyxy, torch.int64).reshape(-1, 2)  # (L, 2)
+    widths, cells = sizes_of_levels.unbind(1)
+    begin, n_cells = _cells_inside(anchors.levels, targets.boxes_xyxy, small_boxes, radius)
+    n_columns, n_rows = n_cells.unbind(2)  # (G, L) each
+    first_of_level = cells.cumsum(0) - cells  # (L,)
+    first = (first_of_level + begin[..., 1] * widths + begin[..., 0]).flatten()  # (G * L,)
+    # Cells between the last one inside the box in a row and the first one in the next row.
+    skips = (widths - n_columns).flatten()
+    runs, within = ragged_arange((n_columns * n_rows).flatten(), targets.n_pairs)  # (P,) each
+    rows = within.div(n_columns.flatten().index_select(0, runs), rounding_mode="floor")
+    points = within.add_(first.index_select(0, runs)).add_(rows.mul_(skips.index_select(0, runs)))
+    if targets.n_pairs is not None:  # see ragged_arange
+        points.clamp_(0, max(len(anchors) - 1, 0))
+    return runs.div(max(len(anchors.levels), 1), rounding_mode="floor"), points
+
+
+@torch.no_grad()
+def candidate_counts(
+    levels: Sequence[Level],
+    boxes_xyxy: Tensor,
+    small_boxes: SmallBoxes = "ultralytics",
+    radius: float = math.inf,
+) -> Tensor:
+    """Count the pairs that :func:`pairs_inside` would list.
+
+    Args:
+        levels: Grids of the anchor points of an image.
+        boxes_xyxy: Ground-truth boxes in pixels, shape ``(G, 4)``.
+        small_boxes: Minimum side of a box for this search.
+        radius: Maximum distance from the box's centre in strides, along x and along y.
+
+    Returns:
+        Anchor points inside each box on each level, int64, shape ``(G, L)``.
+    """
+    _, n_cells = _cells_inside(levels, boxes_xyxy, small_boxes, radius)
+    return n_cells[..., 0] * n_cells[..., 1]
+
+
+def ragged_arange(counts: Tensor, total: int | None = None) -> tuple[Tensor, Tensor]:
+    """Concatenate the ranges ``0, 1, ... n - 1`` for several lengths n.
+
+    Args:
+        counts: Length of each range, int64, shape ``(N,)``.
+        total: Sum of ``counts`` if the host knows it, so that it need not wait for the device. A
+            total computed on a CPU may differ slightly, because rounding may differ in the last
+            bit: if it is too high, the last element is repeated; if it is too low, elements at the
+            end are missing.
+
+    Returns:
+        Index of the range that each element belongs to, and the element, shape
+        ``(sum of counts,)`` each.
+    """
+    ends = counts.cumsum(0)  # (N,)
+    if total is None:
+        runs = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        indices = torch.arange(len(runs), device=counts.device)
+    else:
+        indices = torch.arange(total, device=counts.device)
+        indices = torch.minimum(indices, (ends[-1:] - 1).clamp_(min=0)) if len(counts) else indices
+        runs = torch.searchsorted(ends, indices, right=True).clamp_(max=max(len(counts) - 1, 0))
+    return runs, indices - (ends - counts).index_select(0, runs)
+
+
+def _cells_inside(
+    levels: Sequence[Level], boxes_xyxy: Tensor, small_boxes: SmallBoxes, radius: float
+) -> tuple[Tensor, Tensor]:
+    """Compute the first cell inside each box along x and y, and their number, ``(G, L, 2)`` each.
+
+    A point on a side is outside. Ultralytics also excludes points within 1e-9 px of a side, but two
+    different coordinates in single precision are never that close. So the cells inside follow from
+    rounding the sides' positions in the grid, which double precision does exactly.
+    """
+    grids = [(level.stride, level.width, level.height) for level in levels]
+    table = on_device(grids, boxes_xyxy, torch.float64).reshape(-1, 3)  # (L, 3)
+    strides, n_cells = table[:, :1], table[:, 1:]  # (L, 1), (L, 2)
+    # In single precision like Ultralytics, because the last bit decides whether a point on a side
+    # is inside.
+    low, high = boxes_xyxy.float()[:, None].split(2, dim=2)  # (G, 1, 2) each
+    centre, sides = (low + high) / 2, high - low
+    lengths = min_sides(small_boxes, [level.stride for level in levels])
+    if len(set(lengths)) == 1:
+        sides = torch.where(sides < lengths[0], lengths[0], sides)
+    elif lengths:
+        shortest = on_device(lengths, sides)[:, None]  # (L, 1)
+        sides = torch.where(sides < shortest, shortest, sides)  # (G, L, 2)
+    if math.isfinite(radius):
+        sides = torch.minimum(sides, (2 * radius * strides).float())
+    half = sides / 2
+    begin = ((centre - half).double() / strides + 0.5).floor_()  # (G, L, 2)
+    end = ((centre + half).double() / strides - 0.5).ceil_()
+    begin, end = begin.clamp_(min=0).minimum(n_cells), end.clamp_(min=0).minimum(n_cells)
+    # The sides of an infinite box are NaN: no point is inside.
+    n_inside = (end - begin).clamp_(min=0).nan_to_num_(0.0)
+    return begin.nan_to_num_(0.0).long(), n_inside.long()

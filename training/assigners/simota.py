@@ -66,7 +66,7 @@ class SparseSimOTA(Assigner):
         """Return how far candidates may be from a box: inside it, and within the radius.
 
         Returns:
-            The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`.
+            The arguments ``small_boxes`` and ``radius`` of :func:`candidate_pairs.pairs_inside`.
         """
         return self.small_boxes, self.radius
 

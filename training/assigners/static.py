@@ -46,8 +46,8 @@ class StaticAssigner(Assigner):
             strides: Pixels per cell of each level, in the order of the head.
 
         Returns:
-            The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`. All
-            boxes count as large enough to contain the points within the radius.
+            The arguments ``small_boxes`` and ``radius`` of :func:`candidate_pairs.pairs_inside`.
+            All boxes count as large enough to contain the points within the radius.
         """
         return [2 * self.radius * stride for stride in strides], self.radius
 

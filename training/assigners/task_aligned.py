@@ -76,7 +76,7 @@ class SparseTaskAlignedAssigner(Assigner):
         """Return the arguments for which all points inside a box are candidates.
 
         Returns:
-            The arguments ``small_boxes`` and ``radius`` of :func:`assignment.candidate_pairs`;
+            The arguments ``small_boxes`` and ``radius`` of :func:`candidate_pairs.pairs_inside`;
             small boxes are enlarged, and the distance from the centre is not limited.
         """
         return self.small_boxes, math.inf

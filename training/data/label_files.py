@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
-from converters.formats.yolo import LabelledImage, YoloDataset
+from converters.formats.yolo_dataset import LabelledImage, YoloDataset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

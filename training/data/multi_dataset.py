@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.yolo import YoloDataset, open_dataset
+from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.manifest import Manifest, read_manifest
 from training.models.training_record import Preparation, preparation
 

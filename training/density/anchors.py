@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from eval.reports.density_figures import AnchorCompetition, ClassCollision
-from training.assigners.assignment import Anchors, SmallBoxes, candidate_counts
+from training.assigners.assignment import Anchors, SmallBoxes
+from training.assigners.candidate_pairs import candidate_counts
 from training.density.sizes import members
 from training.grouping.matching import capacity_of
 from training.grouping.statistics import (

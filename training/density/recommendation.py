@@ -7,7 +7,7 @@ from math import ceil, inf
 from pathlib import Path
 
 from class_maps import short_list
-from converters.formats.yolo import YoloDataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.manifest import Manifest, read_manifest
 from converters.reproduce_command import reproduce_command
 from eval.reports.density_report import LargerSymbols, Recommendation

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
 from converters.files.hashes import short_hashes
+from converters.page_hashes import PageHashes, page_hashes
 from training.data.label_files import ImageLabels, LabelCounts, SplitLabels, read_labels, total
 from training.data.multi_dataset import MultiDataset, join
 from training.engine.run_options import RunOptions
@@ -70,18 +71,47 @@ class TrainingInputs:
         files = [*(self.image_labels("train") | self.image_labels("val"))]
         return dict(zip(files, short_hashes([*map(Path, files)]).tolist(), strict=True))
 
+    def page_hashes(self, split: str, hashes: Mapping[str, int]) -> PageHashes:
+        """Return the page that each image of ``train`` or ``val`` shows.
+
+        Args:
+            split: ``train`` or ``val``.
+            hashes: Result of :meth:`image_hashes`.
+
+        Returns:
+            Pages in the order of :meth:`image_labels`.
+        """
+        pages = []
+        for source, labels in zip(self.data.sources, self.labels, strict=True):
+            files, folder = [*labels[split].images], source.dataset.splits[split].absolute()
+            names = [Path(file).relative_to(folder).as_posix() for file in files]
+            own = np.array([hashes[file] for file in files], np.uint64)
+            pages.append(page_hashes(source.dataset, split, names, own))
+        return PageHashes(
+            hashes=np.concatenate([part.hashes for part in pages]),
+            are_known=all(part.are_known for part in pages),
+        )
+
     def record(self, hashes: Mapping[str, int]) -> TrainingRecord:
         """Return the training record for these inputs.
 
         Args:
             hashes: Result of :meth:`image_hashes`.
         """
-        own = np.array([hashes[file] for file in self.image_labels("train")], np.uint64)
+        images = np.array([hashes[file] for file in self.image_labels("train")], np.uint64)
+        pages = self.page_hashes("train", hashes)
+        page_set, knows_pages = pages.hashes, pages.are_known
         earlier = self.weights.training if self.weights else None
+        if earlier:
+            images = np.union1d(images, earlier.images)
+            page_set = np.union1d(page_set, earlier.pages)
+            knows_pages &= earlier.knows_pages
         return TrainingRecord(
-            images=np.union1d(own, earlier.images) if earlier else np.unique(own),
+            images=np.unique(images),
             is_complete=earlier.is_complete if earlier else self.weights is None,
             preparations=tuple(source.preparation for source in self.data.sources),
+            pages=np.setdiff1d(page_set, images),
+            knows_pages=knows_pages,
         )
 
 

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from converters.page import Page
-from training.assigners.assignment import Anchors, Targets, candidate_pairs
+from training.assigners.assignment import Anchors, Targets
+from training.assigners.candidate_pairs import pairs_inside
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -147,7 +148,7 @@ def candidates(
             boxes_xyxy=torch.from_numpy(symbols.boxes_xyxy[begin:end]),
         )
         with one_thread():
-            boxes, points = (pairs.numpy() for pairs in candidate_pairs(anchors, targets))
+            boxes, points = (pairs.numpy() for pairs in pairs_inside(anchors, targets))
         boxes += begin
         yield Candidates(symbols=boxes, points=points + symbols.images[boxes] * len(anchors))
         begin = end

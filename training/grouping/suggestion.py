@@ -3,16 +3,13 @@
 Shapes: C classes, H heads.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from class_maps import ConfigError
-from converters.files.atomic_files import output_files
-from converters.files.overwriting import check_files
 from training.grouping import strategies
 from training.grouping.conflicts import Conflicts
 from training.grouping.matching import capacity
@@ -210,38 +207,10 @@ def divide(
     return heads
 
 
-def write(suggestion: Suggestion, path: Path, *, force: bool = False) -> None:
-    """Write a head config that :func:`training.heads.head_config.from_yaml` reads.
-
-    Args:
-        suggestion: Suggestion to write.
-        path: YAML file to write.
-        force: Whether to replace an existing file.
-
-    Raises:
-        ConfigError: The path is not usable, see :func:`check_free`, or the file cannot be written.
-    """
-    check_free(path, force=force)
+def yaml_text(suggestion: Suggestion) -> str:
+    """Format a head config that :func:`training.heads.head_config.from_yaml` reads."""
     title = f"# By {suggestion.strategy}, for a training at {suggestion.imgsz} px.\n"
-    with output_files(path, force=force) as (part,):
-        part.write_text(title + to_yaml(suggestion.config()), encoding="utf-8")
-
-
-def check_free(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
-    """Check that a head config can be written to a path.
-
-    Args:
-        path: YAML file to write.
-        force: Whether to replace an existing file.
-        inputs: Files that are never replaced because they are read.
-
-    Raises:
-        ConfigError: The path does not end in ``.yaml`` or ``.yml``, is one of the inputs, or exists
-            and ``force`` is not set.
-    """
-    if path.suffix not in {".yaml", ".yml"}:
-        raise ConfigError(f"{path}: not a YAML file; a head config ends in .yaml or .yml")
-    check_files(path, force=force, inputs=inputs)
+    return title + to_yaml(suggestion.config())
 
 
 def _by_strategy(

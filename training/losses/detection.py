@@ -37,11 +37,11 @@ from training.assigners.assignment import (
     Level,
     SmallBoxes,
     Targets,
-    candidate_counts,
     check_small_boxes,
     levels_of,
     on_device,
 )
+from training.assigners.candidate_pairs import candidate_counts
 from training.assigners.similarity import (
     EPS,
     MIN_SCORE,

@@ -49,7 +49,7 @@ from training.models.safe_pickle import (
     run_pickle,
     training_of,
 )
-from training.models.training_record import IMAGES, TrainingRecord, from_dict
+from training.models.training_record import TENSORS, TrainingRecord, from_dict
 
 FORMAT = "omr-detector"
 VERSION = 1
@@ -107,7 +107,7 @@ def save_weights(
     torch.save(content | record | {"state_dict": state}, buffer)
     with atomic_file(file) as part:
         part.write_bytes(buffer.getvalue())
-    tensors = state | {name: record.pop(name) for name in (IMAGES,) if record}
+    tensors = state | {name: record.pop(name) for name in TENSORS if record}
     content |= record
     content[CHECKSUM] = _checksum(content, tensors)
     sidecar = safetensors.torch.save(tensors, {FORMAT: json.dumps(content)})
@@ -224,7 +224,7 @@ def _read_safetensors(file: Path) -> Weights:
     checksum = content.pop(CHECKSUM, None)
     if checksum not in (None, _checksum(content, tensors)):
         raise damaged(file, "wrong checksum")
-    record = {name: tensors.pop(name) for name in (IMAGES,) if name in tensors}
+    record = {name: tensors.pop(name) for name in TENSORS if name in tensors}
     return _from_content(content | record, tensors, file)
 
 
@@ -233,7 +233,7 @@ def _checksum(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(content).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,8 +1,8 @@
 """Record of a model's training, which its weights contain: training images and their preparation.
 
-It tells an evaluation whether the model has seen an image, and whether the image was prepared in
-the same way as the training images. The input size is not part of the record: Ultralytics reads it
-from ``args``.
+It tells an evaluation whether the model has seen an image or another part of its page, and whether
+the image was prepared in the same way as the training images. The input size is not part of the
+record: Ultralytics reads it from ``args``.
 
 Shapes: N images.
 """
@@ -10,7 +10,7 @@ Shapes: N images.
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from converters.manifest import Manifest
+from converters.page_hashes import PageHashes
 
-TRAINING, IMAGES = "training", "image_hashes"
+TRAINING, IMAGES, PAGES = "training", "image_hashes", "page_hashes"
 """Keys of a record in a weights file."""
+TENSORS = IMAGES, PAGES
+"""Keys whose values are tensors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,10 +54,28 @@ class TrainingRecord:
     their training images."""
     preparations: tuple[Preparation | None, ...]
     """Preparation of each data set of the last run; None for a data set without a manifest."""
+    pages: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """Short hashes of the pages that training images were cut or scaled from, sorted; includes
+    those of earlier runs."""
+    knows_pages: bool = False
+    """Whether the page of each training image is known."""
 
     def contains(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return whether each of N images is one of the training images, shape ``(N,)``."""
         return np.isin(hashes, self.images)
+
+    def contains_pages(self, images: NDArray[np.uint64], pages: PageHashes) -> NDArray[np.bool_]:
+        """Return whether a training image shows the same page as each of N images.
+
+        Args:
+            images: Short hash of each image, shape ``(N,)``.
+            pages: Pages of the images.
+
+        Returns:
+            True for training images as well, shape ``(N,)``.
+        """
+        trained_on = np.union1d(self.images, self.pages)
+        return np.isin(images, trained_on) | np.isin(pages.hashes, trained_on)
 
     def differences(self, own: Preparation) -> list[str]:
         """List differences between the preparation of images and that of the training images.
@@ -86,16 +107,24 @@ class TrainingRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the record to plain data and one tensor, as weights files contain it."""
-        fields = {"is_complete": self.is_complete, "preparations": [*self.preparations]}
+        fields = _Fields(
+            is_complete=self.is_complete,
+            preparations=self.preparations,
+            knows_pages=self.knows_pages,
+        )
         return {
             TRAINING: msgspec.to_builtins(fields),
             IMAGES: torch.from_numpy(self.images.view(np.int64)),
+            PAGES: torch.from_numpy(self.pages.view(np.int64)),
         }
 
     def to_json(self) -> str:
         """Convert the record to JSON, with the hashes as Base64 of big-endian integers."""
-        images = base64.b64encode(self.images.astype(">u8").tobytes()).decode()
-        return json.dumps(self.to_dict() | {IMAGES: images})
+        texts = {
+            key: base64.b64encode(hashes.astype(">u8").tobytes()).decode()
+            for key, hashes in ((IMAGES, self.images), (PAGES, self.pages))
+        }
+        return json.dumps(self.to_dict() | texts)
 
 
 def from_dict(content: Mapping[str, Any]) -> TrainingRecord | None:
@@ -106,17 +135,19 @@ def from_dict(content: Mapping[str, Any]) -> TrainingRecord | None:
     """
     if TRAINING not in content:
         return None
-    images = content.get(IMAGES)
-    if not isinstance(images, Tensor) or images.dtype != torch.int64 or images.dim() != 1:
-        raise ValueError(f"{IMAGES}: expected integers")
+    images = _hashes(content, IMAGES)
+    # Weights of old versions do not record pages.
+    pages = _hashes(content, PAGES) if PAGES in content else np.empty(0, np.uint64)
     try:
         fields = msgspec.convert(content[TRAINING], _Fields)
     except msgspec.ValidationError as error:
         raise ValueError(f"{TRAINING}: {error}") from error
     return TrainingRecord(
-        images=images.numpy().view(np.uint64),
+        images=images,
         is_complete=fields.is_complete,
         preparations=fields.preparations,
+        pages=pages,
+        knows_pages=fields.knows_pages,
     )
 
 
@@ -125,6 +156,14 @@ class _Fields(msgspec.Struct, kw_only=True):
 
     is_complete: bool
     preparations: tuple[Preparation | None, ...]
+    knows_pages: bool = False
+
+
+def _hashes(content: Mapping[str, Any], key: str) -> NDArray[np.uint64]:
+    stored = content.get(key)
+    if not isinstance(stored, Tensor) or stored.dtype != torch.int64 or stored.dim() != 1:
+        raise ValueError(f"{key}: expected integers")
+    return stored.numpy().view(np.uint64)
 
 
 def _text(value: object) -> str:

@@ -125,8 +125,8 @@ def transfer(
     _match_head(target.model[-1], source_head, final_heads)
     if source_groups:
         set_head(target, names, source_groups, signed=False)
-    by_name = _class_layers(target)
-    copies = _copies(source, target, names, by_name)
+    by_name, rows = _class_layers(target), _rows(source, names)
+    copies = _copies(source, target, rows, by_name)
     with torch.random.fork_rng(devices=[]):
         marked = copy.deepcopy(target)
         marks = {
@@ -144,7 +144,8 @@ def transfer(
         set_head(marked, names, new_heads, signed=signed)
     set_head(target, names, new_heads, signed=signed)
     classes = _has_copied_last_layer(copies, "cv3", target)
-    return _report(source, marked, copies, by_name, names, boxes=boxes, classes=classes)
+    known = [name for name, row in zip(names, rows.tolist(), strict=True) if classes and row >= 0]
+    return _report(source, marked, copies, by_name, names, known, boxes=boxes)
 
 
 def check_fit(source: DetectionModel, target: DetectionModel, file: Path, name: str) -> None:
@@ -193,13 +194,31 @@ def _inputs(branch: nn.Module) -> int:
     return next(part.in_channels for part in branch.modules() if isinstance(part, nn.Conv2d))
 
 
+def _rows(source: DetectionModel, names: Sequence[str]) -> Tensor:
+    """Look up the label of each class of the target in the source, shape ``(C,)``.
+
+    The label is -1 for a class that the source lacks, or that it has several times, because then
+    the name does not identify it. Equal lists of names are matched by position.
+    """
+    source_names = [source.names[label] for label in range(len(source.names))]
+    if source_names == [*names]:
+        return torch.arange(len(names))
+    is_unique = {name: source_names.count(name) == 1 for name in names}
+    return torch.tensor([source_names.index(name) if is_unique[name] else -1 for name in names])
+
+
 def _copies(
-    source: DetectionModel, target: DetectionModel, names: Sequence[str], by_name: set[str]
+    source: DetectionModel, target: DetectionModel, rows: Tensor, by_name: set[str]
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the values of each tensor of the target, and a mask of the copied values."""
+    """Return the values of each tensor of the target, and a mask of the copied values.
+
+    Args:
+        source: Model with the weights.
+        target: New model.
+        rows: Result of :func:`_rows`.
+        by_name: Tensors of the target with a row per class.
+    """
     source_state, target_state = source.state_dict(), target.state_dict()
-    label_of = {name: label for label, name in source.names.items()}
-    rows = torch.tensor([label_of.get(name, -1) for name in names])
     copies = {}
     for name, tensor in target_state.items():
         values, is_copied = tensor.clone(), torch.zeros(tensor.shape, dtype=torch.bool)
@@ -250,9 +269,9 @@ def _report(
     copies: dict[str, tuple[Tensor, Tensor]],
     by_name: set[str],
     names: Sequence[str],
+    known: Sequence[str],
     *,
     boxes: bool,
-    classes: bool,
 ) -> TransferReport:
     """Build the report from a copy of the target with markers in place of copied values."""
     copied: dict[str, int] = {}
@@ -268,13 +287,12 @@ def _report(
         if n_copied < tensor.numel():
             new[name] = tensor.numel() - n_copied
     n_skipped = {n: t.numel() - n_used.get(n, 0) for n, t in source.state_dict().items()}
-    known = set(source.names.values()) if classes else set()
     return TransferReport(
         copied=copied,
         cloned=cloned,
         new=new,
         skipped={name: n for name, n in n_skipped.items() if n},
-        classes=tuple(name for name in names if name in known),
+        classes=tuple(known),
         new_classes=tuple(name for name in names if name not in known),
         boxes=boxes,
     )

@@ -320,7 +320,7 @@ def test_transpositions_lead_to_common_keys(key: str) -> None:
 
 
 def test_music_files_in_the_output_folder_are_not_deleted(folder: Path) -> None:
-    (folder / "manifest.json").write_text("{}")
+    (folder / "manifest.json").write_text('{"versions": {"omr-toolkit": "1"}}')
     with pytest.raises(ConfigError, match="which would be replaced; choose another output folder"):
         engrave(folder, options(scores=str(folder)), force=True)
     assert (folder / "good.mei").is_file()

@@ -1,13 +1,14 @@
 """Search for music files in folders, and files that cannot be used."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from fragments import score
 
 from class_maps import InputError
-from converters.engraving import child, score_files
+from converters.engraving import child, music_files, score_files, typesetting
 
 SCORES = Path(__file__).parent / "scores"
 NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
@@ -25,6 +26,54 @@ NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
 )
 def test_scores_without_noteheads_are_unusable(name: str, expected: str) -> None:
     assert child.examine(SCORES / name).error == expected
+
+
+PART = (
+    "<part id='%s'><measure number='1'><attributes><divisions>1</divisions></attributes>"
+    "<note><pitch><step>C</step><octave>5</octave></pitch><duration>4</duration></note>"
+    "<note><rest/><duration>4</duration></note></measure></part>"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "music", "warnings"),
+    [
+        ("a.mei", score([NOTES]), ()),
+        ("a.krn", "**kern\n*clefG2\n4c\n4d\n*-\n", ()),
+        (
+            "a.krn",
+            "**kern\n*clefG2\n4c\n*-\n**kern\n*clefG2\n4d\n*-\n",
+            ("the first of its 2 pieces is drawn",),
+        ),
+        (
+            "a.mei",
+            re.sub("(<mdiv.*</mdiv>)", r"\1\1", score([NOTES]), flags=re.DOTALL),
+            ("4 of its 8 notes are drawn",),
+        ),
+        (
+            "a.musicxml",
+            "<score-partwise><part-list><score-part id='P1'/></part-list>"
+            + PART % "P1" + PART % "P2" + "</score-partwise>",
+            ("1 of its 2 notes are drawn",),
+        ),
+    ],
+)  # fmt: skip
+def test_music_that_verovio_skips_is_reported(
+    name: str, music: str, warnings: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(music)
+    examined = child.examine(tmp_path / name)
+    assert (examined.error, examined.warnings) == ("", warnings)
+
+
+@pytest.mark.parametrize("name", ["plain.krn", "figured-bass.musicxml", "latin-1.musicxml"])
+def test_a_piece_in_another_format_is_the_same_work(name: str, tmp_path: Path) -> None:
+    mei = typesetting.to_mei(music_files.read(SCORES / name))
+    assert mei is not None
+    (tmp_path / "copy.mei").write_text(mei)
+    pitch_hash = child.examine(SCORES / name).pitch_hash
+    assert pitch_hash == child.examine(tmp_path / "copy.mei").pitch_hash
+    assert pitch_hash != child.examine(SCORES / "two-voices.mei").pitch_hash
 
 
 def test_everything_in_a_folder_is_used_or_named(tmp_path: Path) -> None:

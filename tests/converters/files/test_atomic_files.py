@@ -49,6 +49,19 @@ def test_a_missing_folder_is_removed_after_a_failure(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_an_existing_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    message = f"^{re.escape(str(tmp_path / 'a'))}: already exists"
+    with pytest.raises(ConfigError, match=message), output_files(tmp_path / "a", force=False):
+        pytest.fail("the work was started")
+
+
+def test_an_error_of_the_work_does_not_blame_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), output_files(tmp_path / "out" / "a", force=False):
+        (tmp_path / "missing").read_bytes()
+    assert names(tmp_path) == []
+
+
 def test_a_file_that_was_created_meanwhile_is_kept(tmp_path: Path) -> None:
     def write() -> None:
         with output_files(tmp_path / "a.json", tmp_path / "b.png", force=False) as parts:

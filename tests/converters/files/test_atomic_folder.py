@@ -14,6 +14,8 @@ from lock_holder import held_by_another_process
 from class_maps import ConfigError, OmrError
 from converters.files.atomic_folder import atomic_folder
 
+OLD, NEW = '{"versions": {"omr-toolkit": "old"}}', '{"versions": {"omr-toolkit": "new"}}'
+
 
 def nothing() -> None:
     pass
@@ -21,7 +23,7 @@ def nothing() -> None:
 
 def fill(
     target: Path,
-    text: str = "new",
+    text: str = NEW,
     *,
     force: bool = False,
     meanwhile: Callable[[], object] = nothing,
@@ -52,7 +54,7 @@ def test_a_folder_appears_at_the_end_of_the_block(tmp_path: Path) -> None:
 def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     fill(tmp_path / "out")
-    assert contents(tmp_path) == {"out/manifest.json": "new"}
+    assert contents(tmp_path) == {"out/manifest.json": NEW}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -84,25 +86,25 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 
 
 def test_a_failed_block_keeps_the_old_folder(tmp_path: Path) -> None:
-    fill(tmp_path / "out", "old")
+    fill(tmp_path / "out", OLD)
     with pytest.raises(ValueError, match="broken"):
         break_off(tmp_path / "out", ValueError("broken"), force=True)
-    assert contents(tmp_path) == {"out/manifest.json": "old"}
+    assert contents(tmp_path) == {"out/manifest.json": OLD}
 
 
 def test_force_replaces(tmp_path: Path) -> None:
-    fill(tmp_path / "out", "old")
-    (tmp_path / "out" / "more").write_text("old")
+    fill(tmp_path / "out", OLD)
+    (tmp_path / "out" / "more").write_text("more")
     fill(tmp_path / "out", force=True)
-    assert contents(tmp_path) == {"out/manifest.json": "new"}
+    assert contents(tmp_path) == {"out/manifest.json": NEW}
 
 
 def test_without_force_nothing_is_replaced(tmp_path: Path) -> None:
-    fill(tmp_path / "out", "old")
+    fill(tmp_path / "out", OLD)
     message = f"{tmp_path}/out: already exists; choose another folder, or use --force to replace it"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         fill(tmp_path / "out")
-    assert contents(tmp_path) == {"out/manifest.json": "old"}
+    assert contents(tmp_path) == {"out/manifest.json": OLD}
 
 
 def test_force_does_not_replace_folders_of_other_programs(tmp_path: Path) -> None:
@@ -111,6 +113,29 @@ def test_force_does_not_replace_folders_of_other_programs(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=re.escape(message)):
         fill(tmp_path, force=True)
     assert contents(tmp_path) == {"thesis.tex": "dear"}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "",
+        "{}",
+        "[]",
+        "[" * 100_000,
+        '{"name": "my web app", "icons": []}',
+        '{"versions": null}',
+        '{"versions": 1}',
+        '{"versions": {"npm": "1"}}',
+        '{"versions": [1]}',
+    ],
+)
+def test_force_does_not_replace_folders_with_another_manifest(
+    manifest: str, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(ConfigError, match=r"its manifest\.json is not from omr, so omr did not"):
+        fill(tmp_path, force=True)
+    assert contents(tmp_path) == {"manifest.json": manifest}
 
 
 def test_a_full_disk_is_a_one_line_error_and_leaves_nothing(tmp_path: Path) -> None:
@@ -150,7 +175,7 @@ def test_a_killed_process_leaves_no_target_and_the_next_one_cleans_up(tmp_path: 
     assert not target.exists()
     assert len(contents(tmp_path)) == 2  # the lock and half of the folder
     fill(target)
-    assert contents(tmp_path) == {"out/manifest.json": "new"}
+    assert contents(tmp_path) == {"out/manifest.json": NEW}
 
 
 def test_two_processes_with_the_same_folder(tmp_path: Path) -> None:
@@ -193,14 +218,14 @@ def test_what_the_user_makes_at_the_target_meanwhile_is_kept(
     )
     with pytest.raises(OmrError, match=f"^{re.escape(message)}$"):
         fill(target, meanwhile=partial(make, target))
-    assert contents(tmp_path / "out.new") == {"manifest.json": "new"}
+    assert contents(tmp_path / "out.new") == {"manifest.json": NEW}
     (tmp_path / "out.new" / "manifest.json").unlink()
     assert list(contents(tmp_path).values()) == ["dear"]
 
 
 def test_a_file_that_is_put_into_a_folder_while_it_is_replaced_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    fill(target, "old")
+    fill(target, OLD)
     (target / "pages").mkdir()
     (tmp_path / "out.new").touch()
     with pytest.raises(OmrError) as raised:
@@ -209,22 +234,22 @@ def test_a_file_that_is_put_into_a_folder_while_it_is_replaced_is_kept(tmp_path:
         f"{target}: changed while omr was working (pages/thesis.tex), so it was not replaced; the "
         f"result is in {target}.new1"
     )
-    assert contents(target) == {"manifest.json": "old", "pages/thesis.tex": "dear"}
-    assert contents(tmp_path / "out.new1") == {"manifest.json": "new"}
+    assert contents(target) == {"manifest.json": OLD, "pages/thesis.tex": "dear"}
+    assert contents(tmp_path / "out.new1") == {"manifest.json": NEW}
 
 
 def test_a_folder_that_disappears_while_it_is_replaced(tmp_path: Path) -> None:
-    fill(tmp_path / "out", "old")
+    fill(tmp_path / "out", OLD)
     fill(tmp_path / "out", force=True, meanwhile=partial(shutil.rmtree, tmp_path / "out"))
-    assert contents(tmp_path) == {"out/manifest.json": "new"}
+    assert contents(tmp_path) == {"out/manifest.json": NEW}
 
 
 def test_an_old_folder_that_a_killed_process_set_aside_is_restored(tmp_path: Path) -> None:
-    fill(tmp_path / "out", "old")
+    fill(tmp_path / "out", OLD)
     (tmp_path / "out").rename(tmp_path / ".out.replaced")
     with pytest.raises(ConfigError, match="already exists"):
         fill(tmp_path / "out")
-    assert contents(tmp_path) == {"out/manifest.json": "old"}
+    assert contents(tmp_path) == {"out/manifest.json": OLD}
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -234,10 +259,10 @@ def test_a_link_is_followed(is_there: bool, tmp_path: Path) -> None:
     link.symlink_to(real)
     with atomic_folder(link) as folder:
         assert folder.parent == real.parent  # so that renaming stays on one file system
-        (folder / "manifest.json").write_text("first")
-    fill(link, "second", force=True)
+        (folder / "manifest.json").write_text(OLD)
+    fill(link, NEW, force=True)
     assert link.is_symlink()
-    assert contents(tmp_path) == {"disk/data/manifest.json": "second"}
+    assert contents(tmp_path) == {"disk/data/manifest.json": NEW}
 
 
 def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
@@ -255,7 +280,7 @@ def test_a_mount_point_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_parent_of_the_current_folder_cannot_be_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(tmp_path / "out", "old")
+    fill(tmp_path / "out", OLD)
     (tmp_path / "out" / "images").mkdir()
     monkeypatch.chdir(tmp_path / "out" / "images")
     with pytest.raises(ConfigError, match=r"^\.\.: contains the current folder, which cannot be"):

@@ -49,7 +49,7 @@ def test_a_page(tmp_path: Path) -> None:
     assert page.symbol_ids.tolist() == [1, 2, 3]
     assert page.corners is not None
     assert page.corners[0].tolist() == [[41, 59], [41, 10], [40, 10], [40, 59]]
-    assert page.staff_space == 17
+    assert page.staff_space == pytest.approx(68 / 4.1)
     assert (counts.read, counts.dropped.total()) == (3, 0)
 
 
@@ -147,6 +147,8 @@ def first(data: dict[str, Any]) -> Any:  # noqa: ANN401
         pytest.param(lambda d: first(d).update(a_bbox=[-3, 20, 30, 36]), "annotations.a_bbox: extends beyond the page by up to 3 px: 1 annotation (1); use --clip to clip boxes to the page", id="outside"),
         pytest.param(lambda d: d["images"][0].update(filename="../a.png"), "images[0].filename: points outside the image folder: '../a.png'; use --images DIR to find the file in DIR by the last part of its name", id="up"),
         pytest.param(lambda d: d["images"][0].update(filename="a/images/b.png"), "images[0].filename: contains a folder called images, in which YOLO readers do not find labels: 'a/images/b.png'; rename it", id="images in the name"),
+        pytest.param(lambda d: d["images"][0].update(filename=".a.png"), "images[0].filename: is a hidden file or in a hidden folder, which YOLO readers skip: '.a.png'; rename it", id="hidden file"),
+        pytest.param(lambda d: d["images"][0].update(filename="a/.b/c.png"), "images[0].filename: is a hidden file or in a hidden folder, which YOLO readers skip: 'a/.b/c.png'; rename it", id="file in a hidden folder"),
         pytest.param(lambda d: d["images"].append(d["images"][0] | {"id": 2, "filename": "./lg-7-aug-gonville--page-1.png"}), "images: duplicate: 1 file (lg-7-aug-gonville--page-1.png)", id="duplicate file in another spelling"),
         pytest.param(lambda d: d["images"][0].update(ann_ids="x"), "images[0].ann_ids: expected `array`, got `str`", id="ann_ids"),
         pytest.param(lambda d: d["categories"].update(x=d["categories"]["1"]), "categories: expected numbers below a million as ids, got 'x'", id="category key"),

@@ -16,7 +16,8 @@ from converters.formats.coco import CocoFile, CocoWriter
 from converters.formats.json_files import split_of
 from converters.formats.parquet import ParquetWriter
 from converters.formats.sources import format_of, open_source
-from converters.formats.yolo import YoloWriter, label_lines, open_dataset, write_labels
+from converters.formats.yolo import YoloWriter, label_lines, write_labels
+from converters.formats.yolo_dataset import open_dataset
 from converters.formats.yolo_labels import label_path
 from converters.page import Page
 from converters.tally import Tally
@@ -267,6 +268,8 @@ def test_label_paths_are_those_of_ultralytics() -> None:
         ("bbox", "x", "annotations[0].bbox: expected `array | null`, got `str`"),
         ("bbox", [1, 1, 2], "annotations[0].bbox: expected 4 numbers, got 3"),
         ("bbox", [1, 1, "x", 2], "annotations[0].bbox: expected numbers, got [1.0, 1.0, 'x', 2.0]"),
+        ("bbox", ["1_0", 1, 1, 2], "annotations[0].bbox: expected numbers, got ['1_0', 1.0, 1.0, 2.0]"),
+        ("attributes", {"rotation": "4_5"}, "annotations[0].attributes.rotation: expected an angle in degrees, got '4_5'"),
         ("attributes", {"rotation": "x"}, "annotations[0].attributes.rotation: expected an angle in degrees, got 'x'"),
     ],
 )  # fmt: skip

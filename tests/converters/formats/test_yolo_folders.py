@@ -1,5 +1,6 @@
 """YOLO folders of other tools: links, hidden files, lists of folders, and what is not read."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 
 import class_maps
-from class_maps import InputError
+from class_maps import InputError, shortened
 from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.sources import open_source
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from converters.formats.yolo_labels import parse
 from converters.manifest import read_manifest
 
@@ -80,6 +81,14 @@ def test_hidden_files_and_folders_are_skipped(data: Path, tmp_path: Path) -> Non
         ],
     }
     assert len(open_dataset(data).image_paths("train")) == 1
+
+
+@pytest.mark.parametrize("suffix", [".tga", ".MPO", ".heif", ".jp2"])
+def test_images_in_other_formats_are_named(suffix: str, data: Path, tmp_path: Path) -> None:
+    (data / "images" / "train" / f"b{suffix}").touch()
+    assert converted(data, tmp_path)["notes"] == [
+        f"skipped in {data}/images/train: 1 image in another format (b{suffix})"
+    ]
 
 
 def test_label_files_without_an_image_are_named(data: Path, tmp_path: Path) -> None:
@@ -170,6 +179,23 @@ def test_several_image_folders(data: Path, tmp_path: Path) -> None:
     assert annotations == {"train": {"c.png": 0, "a.png": 1, "b.png": 2}}
 
 
+def test_a_page_of_two_splits_is_reported(data: Path, tmp_path: Path) -> None:
+    yaml = YAML.replace("val: images/train", "val: images")
+    (data / "data.yaml").write_text(yaml)
+    path = (data / "images" / "train" / "a.png").resolve()
+    shared = (
+        f"in more than one split: 1 work ({shortened(str(path))}); scores will be too optimistic"
+    )
+    assert converted(data, tmp_path)["notes"] == [shared]
+
+
+def test_a_linked_page_of_two_splits_is_reported(data: Path, tmp_path: Path) -> None:
+    (data / "data.yaml").write_text(YAML.replace("val: images/train", "val: images/val"))
+    page(data, "images/val/b.png").unlink()
+    (data / "images" / "val" / "b.png").symlink_to(data / "images" / "train" / "a.png")
+    assert "in more than one split: 1 work (" in str(converted(data, tmp_path)["notes"])
+
+
 def test_text_files_that_divide_a_folder(data: Path, tmp_path: Path) -> None:
     page(data, "images/train/b.png")
     (data / "train.txt").write_text("./images/train/a.png\n")
@@ -193,6 +219,42 @@ def test_a_test_set_that_is_missing_is_skipped(data: Path, tmp_path: Path) -> No
     (data / "data.yaml").write_text(f"test: ../test/images\n{YAML}")
     assert converted(data, tmp_path)["notes"] == [
         f"data.yaml: test was skipped: no such folder: {data}/../test/images"
+    ]
+
+
+def test_a_data_yaml_with_another_name(data: Path, tmp_path: Path) -> None:
+    other = (data / "data.yaml").rename(data / "other.yml")
+    assert converted(other, tmp_path) == {"pages": 1, "symbols": 1, "notes": []}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["files"][0]["name"], manifest["files"][0]["bytes"]) == ("other.yml", len(YAML))
+
+
+@pytest.mark.parametrize("key", ["Val", "valid", "holdout", "validation_2"])
+@pytest.mark.parametrize("value", ["images/v", "../images/v", "[images/v]", "v.txt"])
+def test_a_folder_that_no_split_names_is_reported(
+    key: str, value: str, data: Path, tmp_path: Path
+) -> None:
+    page(data, "images/v/b.png")
+    (data / "v.txt").write_text("images/v/b.png\n")
+    (data / "data.yaml").write_text(f"{YAML}{key}: {value}\n")
+    assert converted(data, tmp_path)["notes"] == [
+        f"data.yaml: {key} was skipped; only one train, one val and one test is read"
+    ]
+
+
+def test_other_keys_are_not_reported(data: Path) -> None:
+    (data / "data.yaml").write_text(
+        f"{YAML}path: .\ndownload: x.sh\nnc: 2\nroboflow: {{a: images}}\n"
+    )
+    assert open_dataset(data).warnings == ()
+
+
+def test_listed_files_that_are_not_read_are_reported(data: Path, tmp_path: Path) -> None:
+    (data / "images" / "train" / "b.raw").touch()
+    (data / "train.txt").write_text("images/train/a.png\nimages/train/b.raw\n")
+    (data / "data.yaml").write_text("train: train.txt\nnames: [note, stem]\n")
+    assert converted(data, tmp_path)["notes"] == [
+        "data.yaml: train: skipped 1 listed image (b.raw) in another format"
     ]
 
 
@@ -223,6 +285,8 @@ def test_names_are_text_as_for_ultralytics(
         ("train: images\nnames: {0: a, 0: b}", "duplicate keys in the mapping at line 2: 0"),
         ("train: images\nnames: [a, null]", "names: expected the names of labels 0, 1, 2, ..."),
         ("train: images\nnames: [a, [b]]", "names: expected the names of labels 0, 1, 2, ..."),
+        ("train: images\nnames: [yes, on]", "names: YAML reads several names as True; quote them"),
+        ("train: images\nnames: [3:4, '184', 1_0, 10]", "names: YAML reads several names as 184, 10; quote them"),
         ("train: images\nnames: a", "names: expected the names of labels 0, 1, 2, ..."),
         ("train: images\nkpt_shape: [17, 3]\nnames: [a]", "kpt_shape: keypoints are not supported; export boxes"),
     ],

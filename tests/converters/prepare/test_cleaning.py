@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from strategies import pages
 
-from class_maps import InputError
+from class_maps import ConfigError, InputError
 from converters import tally
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
@@ -136,3 +136,9 @@ def test_too_many_symbols_in_one_place_are_an_error() -> None:
     assert str(raised.value) == (
         "a.png: too many of its 200,000 symbols are in the same place; correct its annotations"
     )
+
+
+@pytest.mark.parametrize("side", [float("inf"), float("nan")])
+def test_a_minimum_side_that_the_manifest_cannot_contain(side: float) -> None:
+    with pytest.raises(ConfigError, match=f"^--min-side {side}: expected pixels$"):
+        CleaningOptions(min_side=side)

@@ -49,6 +49,29 @@ def test_a_name_without_a_work() -> None:
     assert group_of(page, "page") == "scan-7.png"
 
 
+@pytest.mark.parametrize(
+    ("image", "page"),
+    [
+        ("x.png", "x.png"),
+        ("x.jpg.png", "x.jpg.png"),
+        ("x_png.rf.0123456789abcdef0123456789abcdef.jpg", "x_png.jpg"),
+        ("a/x_png.rf.0123456789abcdef0123456789abcdef.jpg", "a/x_png.jpg"),
+        ("x__x00000_y00512.png", "x.png"),
+        ("x_png.rf.0123456789abcdef0123__x00512_y00000.png", "x_png.png"),
+        ("x.rf.png", "x.rf.png"),
+        ("x__x1_y2.png", "x__x1_y2.png"),
+        (".rf.0123456789abcdef0123456789abcdef.jpg", ".rf.0123456789abcdef0123456789abcdef.jpg"),
+    ],
+)
+def test_copies_and_tiles_of_a_page_are_held_out_together(image: str, page: str) -> None:
+    assert group_of(PurePosixPath(image), "page") == page
+
+
+def test_the_work_of_a_tile_is_that_of_its_page() -> None:
+    tile = PurePosixPath("lg-12-aug-gonville--page-3__x00512_y00000.png")
+    assert group_of(tile, "work") == "12"
+
+
 def test_works_in_several_splits_are_a_warning() -> None:
     assert shared_works({"train": {"1", "2"}, "val": {"3"}}) is None
     assert shared_works({"train": {"1", "2"}, "test": {"2"}}) == (

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.plain_simota import box_iou, candidates, class_costs, plain_simota
-from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
+from training.assigners.assignment import Anchors, Assignment, Targets
+from training.assigners.candidate_pairs import pairs_inside
 from training.assigners.similarity import ciou_nwd
 from training.assigners.simota import SparseSimOTA
 
@@ -327,7 +328,7 @@ def test_boxes_and_predictions_that_are_huge_or_not_finite(
 def test_no_point_has_two_boxes_and_each_is_a_candidate(case: Case) -> None:
     found = sparse(case, assigner_of(case))
     one_box_per_point(found, case.anchors, case.targets)
-    pairs = torch.stack(candidate_pairs(case.anchors, case.targets, radius=2.5), dim=1).tolist()
+    pairs = torch.stack(pairs_inside(case.anchors, case.targets, radius=2.5), dim=1).tolist()
     chosen = zip(found.gts.tolist(), found.anchors.tolist(), strict=True)
     assert {tuple(pair) for pair in pairs} >= set(chosen)
 
@@ -336,7 +337,7 @@ def test_no_point_has_two_boxes_and_each_is_a_candidate(case: Case) -> None:
 @given(case=cases())
 def test_a_box_without_competitors_has_a_point(case: Case) -> None:
     found = sparse(case, assigner_of(case))
-    gts, points = candidate_pairs(case.anchors, case.targets, radius=2.5)
+    gts, points = pairs_inside(case.anchors, case.targets, radius=2.5)
     slots = case.targets.images[gts] * len(case.anchors) + points
     wanted = slots.bincount()[slots] > 1
     alone = set(gts.tolist()) - set(gts[wanted].tolist())

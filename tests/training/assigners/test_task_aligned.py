@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
-from training.assigners.candidate_pairs import CandidatePairs
+from training.assigners.assignment import Anchors, Assignment, Targets
+from training.assigners.candidate_pairs import CandidatePairs, pairs_inside
 from training.assigners.similarity import (
     EPS,
     MIN_SCORE,
@@ -206,7 +206,7 @@ def test_another_similarity_equals_a_dense_assigner_with_it(case: Case) -> None:
 def test_of_equal_metrics_the_first_anchor_points_are_selected(case: Case, k: int) -> None:
     """Compare with a stable sort of dense rows, which is also the order of ``topk`` on a GPU."""
     targets, n_points = case.targets, len(case.anchors)
-    gts, points = candidate_pairs(case.anchors, targets)
+    gts, points = pairs_inside(case.anchors, targets)
     metrics = case.pred_scores[targets.images[gts], points, 0].round(decimals=1)
     rows = torch.zeros(len(targets), n_points)
     rows[gts, points] = metrics

@@ -3,7 +3,8 @@ import torch
 from drawn_data import make_dataset
 
 from settings.training import AssignerName
-from training.assigners.assignment import Anchors, Targets, candidate_pairs
+from training.assigners.assignment import Anchors, Targets
+from training.assigners.candidate_pairs import pairs_inside
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
 from training.losses.detection import LossOptions, PairCounter, boxes_in_pixels
@@ -47,7 +48,7 @@ def test_pairs_of_a_batch(
         boxes_xyxy=boxes_in_pixels(batch["bboxes"], (width, height)),
     )
     anchors = Anchors.of_image((height, width), strides)
-    gts, _ = candidate_pairs(anchors, targets, counter.small_boxes, counter.radius)
+    gts, _ = pairs_inside(anchors, targets, counter.small_boxes, counter.radius)
     assert batch["n_pairs"] == len(gts) > len(targets) > 0
 
 

@@ -483,7 +483,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
 
 def scores(weights: Path, folder: Path) -> float:
     """AP50 over the classes of a data set, as a mean."""
-    from converters.formats.yolo import open_dataset
+    from converters.formats.yolo_dataset import open_dataset
     from eval.metrics.coco import evaluate
 
     data = open_dataset(folder)

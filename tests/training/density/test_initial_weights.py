@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 from class_maps import ConfigError
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from training.assigners.assignment import Anchors, Targets
 from training.assigners.predictions import DensePredictions
 from training.density.initial_weights import (

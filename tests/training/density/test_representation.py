@@ -14,7 +14,8 @@ from torchvision.ops import box_iou
 from ultralytics.nn.modules.head import Detect
 
 from eval.reports.density_figures import RecallAtIou
-from training.assigners.assignment import Anchors, Targets, candidate_pairs
+from training.assigners.assignment import Anchors, Targets
+from training.assigners.candidate_pairs import pairs_inside
 from training.density.representation import (
     HeadSetting,
     best_ious,
@@ -142,7 +143,7 @@ def best_by_trial(of: Symbols, setting: HeadSetting) -> list[float]:
     anchors = Anchors.of_image((of.imgsz, of.imgsz), setting.strides)
     boxes = torch.from_numpy(of.boxes_xyxy)
     none = torch.zeros(len(of), dtype=torch.int64)
-    pairs = candidate_pairs(anchors, Targets(images=none, labels=none, boxes_xyxy=boxes))
+    pairs = pairs_inside(anchors, Targets(images=none, labels=none, boxes_xyxy=boxes))
     best = [0.0] * len(of)
     for box, point in zip(*(column.tolist() for column in pairs), strict=True):
         x, y = anchors.points_xy[point].tolist()

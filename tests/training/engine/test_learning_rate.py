@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from second_run import during
 from torch import Tensor, nn
 
 from class_maps import ConfigError
+from training import lr_finder
 from training.assigners.assignment import Assignment
 from training.config import TrainConfig
 from training.engine.learning_rate import Rate, resolved_rate
@@ -262,6 +264,22 @@ def test_finding_a_rate_leaves_figures_and_no_run(
     assert str(full.value) == (
         f"{out}: contains files other than lr.json and lr.html; choose another folder"
     )
+
+
+def test_a_second_test_is_refused_before_it_starts(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(dataset, tmp_path / "rate")
+
+    def second() -> None:
+        with pytest.raises(ConfigError, match=f"^{config.out}: another omr process"):
+            find_rate(config, force=True)
+        raise KeyboardInterrupt
+
+    during(monkeypatch, lr_finder, "ready_trainer", second)
+    with pytest.raises(KeyboardInterrupt):
+        find_rate(config)
+    assert not config.out.exists()
 
 
 def test_a_rate_is_not_found_on_several_devices(dataset: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.page import Page
-from training.assigners.assignment import Anchors, Targets, candidate_pairs
+from training.assigners.assignment import Anchors, Targets
+from training.assigners.candidate_pairs import pairs_inside
 from training.grouping.matching import NONE, capacity, maximum_matching
 from training.grouping.statistics import Symbols, candidates, measure, symbols_of
 
@@ -51,7 +52,7 @@ def points_of_boxes(of: Symbols) -> list[set[tuple[int, int]]]:
         boxes_xyxy=torch.from_numpy(of.boxes_xyxy),
     )
     result: list[set[tuple[int, int]]] = [set() for _ in of.images]
-    boxes, points = candidate_pairs(Anchors.of_image((IMGSZ, IMGSZ), STRIDES), targets)
+    boxes, points = pairs_inside(Anchors.of_image((IMGSZ, IMGSZ), STRIDES), targets)
     for box, point in zip(boxes.tolist(), points.tolist(), strict=True):
         result[box].add((int(of.images[box]), point))
     return result

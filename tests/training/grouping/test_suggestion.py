@@ -7,7 +7,7 @@ import pytest
 from class_maps import ConfigError, InputError
 from training.grouping.conflicts import read_confusion, read_pairs
 from training.grouping.statistics import Symbols
-from training.grouping.suggestion import GroupingOptions, Strategy, suggest, write
+from training.grouping.suggestion import GroupingOptions, Strategy, suggest, yaml_text
 from training.heads import head_config
 
 NAMES = ("note black", "note half", "stem", "no", "staff")
@@ -35,19 +35,11 @@ def test_what_is_written_is_read_back(tmp_path: Path, strategy: Strategy) -> Non
     options = GroupingOptions(strategy=strategy, n_heads=2, strides=(8,))
     suggestion = suggest(crowded(), NAMES, options, conflicts)
     path = tmp_path / "heads.yaml"
-    write(suggestion, path)
+    path.write_text(yaml_text(suggestion))
     config = head_config.from_yaml(path)
     assert config == suggestion.config()
     assert config.box == ("shared" if strategy == "anti-confusion" else "separate")
     assert sorted(label for own in config.labels(NAMES) for label in own) == [0, 1, 2, 3, 4]
-    before = path.read_bytes()
-    with pytest.raises(ConfigError) as error:
-        write(suggestion, path)
-    message = f"{path}: already exists; choose another file, or use --force to replace it"
-    assert str(error.value) == message
-    path.write_text("old")
-    write(suggestion, path, force=True)
-    assert path.read_bytes() == before
 
 
 def test_by_collision() -> None:
@@ -86,19 +78,6 @@ def test_no_symbols() -> None:
     with pytest.raises(ConfigError) as error:
         suggest(nothing, NAMES, GroupingOptions(strategy="geometry"))
     assert str(error.value) == "no image contains symbols; a grouping needs labelled images"
-
-
-def test_write_errors(tmp_path: Path) -> None:
-    options = GroupingOptions(strategy="collision", n_heads=2, strides=(8,))
-    suggestion = suggest(crowded(), NAMES, options)
-    (tmp_path / "file").write_text("")
-    for name, reason in (
-        ("heads.txt", "not a YAML file; a head config ends in .yaml or .yml"),
-        ("file/heads.yaml", "cannot be written: File exists"),
-    ):
-        with pytest.raises(ConfigError) as error:
-            write(suggestion, tmp_path / name)
-        assert str(error.value) == f"{tmp_path / name}: {reason}"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from ultralytics.utils.tal import bbox2dist, dist2bbox
 from class_maps import ConfigError
 from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, Targets, candidate_pairs
+from training.assigners.assignment import Anchors, Assignment, Targets
+from training.assigners.candidate_pairs import pairs_inside
 from training.assigners.predictions import Predictions
 from training.assigners.similarity import SIMILARITIES
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -559,7 +560,7 @@ def test_there_is_no_table_of_all_boxes_and_all_points(assigner: AssignerName, n
         labels=case.batch["cls"].long().flatten(),
         boxes_xyxy=boxes + torch.tensor([-6.0, -5, 6, 5]),
     )
-    pairs, _ = candidate_pairs(case.anchors, targets)
+    pairs, _ = pairs_inside(case.anchors, targets)
     row = 64  # bytes: some numbers for each of four sides, of 4 or 8 bytes
     bound = max([row * len(pairs), *(leaf.nbytes for leaf in case.leaves)])
     table = sum(case.counts) * len(case.anchors)  # one byte each

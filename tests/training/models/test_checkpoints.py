@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from training.models.checkpoints import (
 )
 from training.models.description import activation_kept
 from training.models.safe_pickle import write_pickle
-from training.models.training_record import Preparation, TrainingRecord
+from training.models.training_record import Preparation, TrainingRecord, from_dict
 from training.models.transfer import set_head
 from training.models.zoo import model_file
 
@@ -411,7 +412,18 @@ def a_record() -> TrainingRecord:
             None,
             Preparation(tile=640, staff_space=12.5, class_map="harmony", class_map_sha256="ab"),
         ),
+        pages=np.array([5, 2**63], np.uint64),
+        knows_pages=True,
     )
+
+
+def test_a_record_without_images(tmp_path: Path) -> None:
+    nothing = np.empty(0, np.uint64)
+    record = replace(a_record(), images=nothing, pages=nothing)
+    save_weights(new_model(), tmp_path / "best.pt", train_args={}, training=record)
+    training = open_weights(tmp_path / "best.safetensors").training
+    assert training is not None
+    assert training.images.tolist() == training.pages.tolist() == []
 
 
 @pytest.mark.parametrize("form", ["own", "safetensors", "ultralytics"])
@@ -426,8 +438,19 @@ def test_weights_keep_the_record_of_their_training(form: str, tmp_path: Path) ->
     assert training is not None
     assert training.images.dtype == np.uint64
     assert training.images.tolist() == [3, 2**64 - 1]
+    assert training.pages.tolist() == [5, 2**63]
+    assert training.knows_pages
     assert not training.is_complete
     assert training.preparations == a_record().preparations
+
+
+def test_the_record_of_an_old_version_has_no_pages() -> None:
+    record = a_record().to_dict()
+    del record["page_hashes"], record["training"]["knows_pages"]
+    training = from_dict(record)
+    assert training is not None
+    assert training.pages.tolist() == []
+    assert not training.knows_pages
 
 
 @pytest.mark.parametrize("form", ["own", "ultralytics"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from training.config import TrainConfig
 from training.heads.distance_bins import allow_below_zero, strides_below_zero
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
@@ -119,6 +119,19 @@ def test_a_class_keeps_its_row_and_a_new_one_starts_like_ultralytics_starts_it()
     }
     assert report.skipped == report.new  # the stem's rows
     assert report.lines()[-1] == "classes: 2 of 3 by name; new: dot"
+
+
+def test_duplicate_names_are_matched_by_position_or_not_at_all() -> None:
+    duplicate = ("stem", "stem", "beam")
+    source, same, other = (
+        source_of("omr-tiny", duplicate),
+        build("omr-tiny", duplicate),
+        build("omr-tiny"),
+    )
+    assert transfer(source, same, duplicate).classes == duplicate
+    torch.testing.assert_close(raw(same)[1], raw(source)[1])
+    report = transfer(source, other, NAMES)
+    assert (report.classes, report.new_classes) == (("beam",), ("notehead", "stem"))
 
 
 def test_every_number_of_a_report_is_counted_once() -> None:

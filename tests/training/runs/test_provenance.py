@@ -12,7 +12,7 @@ import ultralytics
 
 from class_maps import ConfigError, InputError
 from converters.files.hashes import sha256, short_hashes
-from converters.formats.yolo import open_dataset
+from converters.formats.yolo_dataset import open_dataset
 from training.config import TrainConfig, read_config
 from training.data.label_files import read_labels
 from training.data.multi_dataset import DatasetOptions, join

@@ -1,0 +1,209 @@
+"""Opened YOLO folders: the images of each split, their label files and a fingerprint."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os.path import commonpath
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from class_maps import InputError
+from converters import images
+from converters.boxes import cxcywh_to_xyxy
+from converters.formats.data_yaml import DATA_YAML, read_data_yaml
+from converters.formats.image_folders import files_in
+from converters.formats.yolo_labels import label_path, parse
+from converters.page import Page
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YoloDataset:
+    """An opened YOLO folder."""
+
+    root: Path
+    file: Path
+    """The ``data.yaml``, which may have another name."""
+    names: tuple[str, ...]
+    """Name of the class with label ``i`` at index ``i``."""
+    splits: Mapping[str, Path]
+    """Folder that contains the images of each split (train, val, test)."""
+    sources: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Folders and images of each split that does not consist of all images in its folder."""
+    warnings: tuple[str, ...] = ()
+    """Remarks about skipped files."""
+
+    def image_paths(self, split: str) -> list[Path]:
+        """List the images of a split, sorted by name; hidden files and folders are skipped.
+
+        Raises:
+            InputError: The split does not exist, or its folder contains no images.
+        """
+        if split not in self.splits:
+            raise InputError(
+                f"no split {split!r}; available: {', '.join(self.splits)}",
+                path=self.file,
+            )
+        paths: set[Path] = set()
+        for source in self.sources_of(split):
+            files = files_in(source) if source.is_dir() else [source]
+            paths.update(p for p in files if p.suffix.lower() in images.IMAGE_SUFFIXES)
+        if not paths:
+            raise InputError(
+                "contains no images; convert without --labels-only", path=self.splits[split]
+            )
+        return sorted(paths)
+
+    def sources_of(self, split: str) -> tuple[Path, ...]:
+        """Return the folders of a split, and the images that its text files list."""
+        return self.sources.get(split) or (self.splits[split],)
+
+    def share_images(self, first: str, second: str) -> bool:
+        """Check whether two splits are the same folders, as in small data sets."""
+        if first not in self.splits or second not in self.splits:
+            return False
+        return self.sources_of(first) == self.sources_of(second)
+
+    def pages(self, split: str) -> Iterator[Page]:
+        """Yield the pages of a split, sorted by name; an image without label file has no symbols.
+
+        Raises:
+            InputError: A label file is malformed, or an image is damaged.
+        """
+        return (image.page for image in self.labelled_images(split))
+
+    def labelled_images(self, split: str) -> Iterator["LabelledImage"]:
+        """Yield the images of a split with their label files, sorted by name.
+
+        Raises:
+            InputError: A label file is malformed, or an image is damaged.
+        """
+        paths = self.image_paths(split)
+        return (labelled_image(path, self.splits[split], len(self.names)) for path in paths)
+
+    def fingerprint(self, split: str) -> str:
+        """Hash the names and sizes of a split's images, and the contents of their label files.
+
+        Images are not read, so 100,000 of them take seconds.
+
+        Raises:
+            InputError: The split does not exist, or its folder contains no images.
+        """
+        return fingerprint_of(self.image_paths(split), self.splits[split])
+
+    def folder_name(self, split: str) -> str:
+        """Return the name of a split's image folder; empty if the split does not exist."""
+        return self.splits[split].name if split in self.splits else ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LabelledImage:
+    """One image of a split and its label file."""
+
+    path: Path
+    page: Page
+    rows: NDArray[np.float64]
+    """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
+    is_polygon: NDArray[np.bool_]
+    """True for the box around a polygon, shape ``(N,)``."""
+    content: bytes
+    """Bytes of the label file; empty without a label file."""
+
+    def fingerprint(self) -> bytes:
+        """Return the image's name and size in bytes and the content of its label file."""
+        return _fingerprint(self.path, self.page.image, self.content)
+
+
+def labelled_image(path: Path, folder: Path, n_names: int) -> LabelledImage:
+    """Read the size of an image and its label file.
+
+    Args:
+        path: Image.
+        folder: Folder that the name of the page is relative to.
+        n_names: Number of names in ``data.yaml``; labels are below it.
+
+    Raises:
+        InputError: The label file is malformed, or the image is damaged.
+    """
+    width, height = images.size(path)
+    content = _label_content(path)
+    rows, is_polygon = parse(content, label_path(path), n_names)
+    page = Page(
+        image=PurePosixPath(path.relative_to(folder)),
+        width=width,
+        height=height,
+        boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * [width, height, width, height]),
+        labels=rows[:, 0].astype(np.int64),
+    )
+    return LabelledImage(path=path, page=page, rows=rows, is_polygon=is_polygon, content=content)
+
+
+def open_dataset(folder: Path) -> YoloDataset:
+    """Open a YOLO folder.
+
+    Args:
+        folder: Folder that contains a ``data.yaml``, or the path of that file.
+
+    Raises:
+        InputError: ``data.yaml`` is missing or malformed, or the folder of a split is missing.
+    """
+    path = folder if folder.suffix in {".yaml", ".yml"} else folder / DATA_YAML
+    content = read_data_yaml(path)
+    return YoloDataset(
+        root=path.parent,
+        file=path,
+        names=content.names,
+        splits={split: _common_folder(sources) for split, sources in content.splits.items()},
+        sources={
+            split: sources
+            for split, sources in content.splits.items()
+            if len(sources) != 1 or not sources[0].is_dir()
+        },
+        warnings=content.warnings,
+    )
+
+
+def _common_folder(sources: Sequence[Path]) -> Path:
+    """Return the folder that contains all images of folders and of files."""
+    folders = {source if source.is_dir() else source.parent for source in sources}
+    return folders.pop() if len(folders) == 1 else Path(commonpath(f.absolute() for f in folders))
+
+
+def _label_content(image: Path) -> bytes:
+    """Read the label file of an image; empty without a label file.
+
+    Raises:
+        InputError: The file cannot be read, or its suffix is in capitals, so that no reader of YOLO
+            folders finds it.
+    """
+    path = label_path(image)
+    try:
+        if path.is_file():
+            return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    if path.exists():
+        raise InputError("is not a regular file", path=path)
+    if (misnamed := path.with_suffix(".TXT")).is_file():
+        raise InputError("readers of YOLO folders expect the suffix .txt; rename it", path=misnamed)
+    return b""
+
+
+def _fingerprint(path: Path, name: PurePosixPath, content: bytes) -> bytes:
+    header = f"{name}\n{path.stat().st_size} {len(content)}\n"
+    return header.encode("utf-8", "surrogateescape") + content
+
+
+def fingerprint_of(paths: Iterable[Path], folder: Path) -> str:
+    """Hash the names and sizes of images, and the contents of their label files.
+
+    Args:
+        paths: Images.
+        folder: Folder that the hashed names are relative to.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        name = PurePosixPath(path.relative_to(folder))
+        digest.update(_fingerprint(path, name, _label_content(path)))
+    return digest.hexdigest()

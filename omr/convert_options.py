@@ -1,0 +1,104 @@
+"""Arguments and options of ``omr convert``."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from converters.prepare.splits import SplitBy
+from omr.options import CLASS_MAP
+
+SourceData: TypeAlias = Annotated[
+    Path,
+    typer.Argument(help="Data set: a DeepScoresV2, engraved or YOLO folder, or a JSON file."),
+]
+Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]
+Classes: TypeAlias = Annotated[str, typer.Option(help=CLASS_MAP)]
+SourceFormat: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        help="Format of SOURCE: deepscoresv2, engraved, coco or yolo.",
+        show_default="detected",
+    ),
+]
+Images: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the images that the JSON files name.",
+        show_default="searched next to them",
+    ),
+]
+AnnotationSet: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Annotation set to read.", show_default="as in the class map"),
+]
+Formats: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        help="Output format: yolo, coco or parquet; can be repeated, or a list: yolo,coco.",
+        metavar="<name>",
+        show_default="yolo",
+    ),
+]
+Tile: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="Side length of square tiles in pixels.", min=32, show_default="whole pages"),
+]
+Overlap: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Overlap of adjacent tiles in pixels.", min=0, show_default="a fifth of --tile"
+    ),
+]
+MinVisible: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Fraction of a symbol that must be visible in a tile for the tile to keep it.",
+        min=0.01,
+        max=1,
+    ),
+]
+Scale: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="Scale of the pages: native, or staff-space:PX, at which adjacent staff lines are "
+        "PX pixels apart."
+    ),
+]
+DedupIou: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Minimum IoU at which two symbols of the same class count as duplicates.",
+        min=0.5,
+        max=1,
+    ),
+]
+MinSide: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Side length in pixels that replaces a zero width or height of a box.", min=0.1
+    ),
+]
+Clip: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--clip", help="Clip boxes that extend beyond the page; by default, they are errors."
+    ),
+]
+Val: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Fraction of the training pages to hold out for validation.", min=0, max=0.99
+    ),
+]
+HeldOutUnit: TypeAlias = Annotated[
+    SplitBy, typer.Option(help="Unit that is never split between train and val.")
+]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Random seed for the choice of held-out pages.")]
+LabelsOnly: TypeAlias = Annotated[
+    bool,
+    typer.Option("--labels-only", help="Convert labels only; images are neither read nor written."),
+]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace OUT if omr created it.")]

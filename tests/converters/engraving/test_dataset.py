@@ -278,7 +278,7 @@ def test_aborting_or_hanging_child(
     program: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "broken_child.py").write_text(program)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(child, "MODULE", "broken_child")
     monkeypatch.setattr(child, "TIME_LIMIT_S", 1.0)
     error = child.examine(folder / "good.mei").error

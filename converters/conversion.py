@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
 from converters.files.atomic_folder import atomic_folder
-from converters.files.hashes import sha256
+from converters.files.hashes import sha256, state
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
@@ -158,24 +158,18 @@ def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
         yield from (file.image_folder / image for image in file.images)
 
 
-def _states(source: Path) -> dict[Path, tuple[int, int]]:
-    """Return the size and the time of change of the annotation files, before they are read."""
+def _states(source: Path) -> dict[Path, tuple[int, int] | None]:
+    """Return the states of the annotation files before they are read."""
     paths = json_files(source) or [source / DATA_YAML if source.is_dir() else source]
-    return {path: _state(path) for path in paths if path.exists()}
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Return the size of a file and the time when it was last changed."""
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return {path: state(path) for path in paths}
 
 
 def _check_unchanged(
-    files: Sequence[AnnotationSource], states: Mapping[Path, tuple[int, int]]
+    files: Sequence[AnnotationSource], states: Mapping[Path, tuple[int, int] | None]
 ) -> None:
     """Check that the annotation files are those that were read, because their hash is recorded."""
     for file in files:
-        if states.get(file.path) not in {None, _state(file.path)}:
+        if states[file.path] != state(file.path):
             raise InputError("changed while it was converted; convert it again", path=file.path)
 
 
@@ -299,6 +293,11 @@ def _add_warnings(
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
+    warnings += [
+        f"no symbols on any {split} page; check its annotations and where its label files are"
+        for split, n in manifest.images.items()
+        if manifest.empty_images[split] == n
+    ]
     if shared := _shared_works(files, val, options):
         warnings.append(shared)
     if len(manifest.pages) == 1 and "yolo" in options.formats:

@@ -19,7 +19,7 @@ from training.engine.tensorboard import check_tensorboard
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.losses.detection import UNUSED
+from training.losses.loss_options import UNUSED
 from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import check_fit

@@ -40,7 +40,8 @@ from training.engine.self_test import fp32_after_bf16, start_precision, tested_p
 from training.engine.tensorboard import write_scalars
 from training.engine.validator import OmrValidator
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
-from training.losses.detection import PairCounter, detection_criterion
+from training.losses.assigners import PairCounter
+from training.losses.detection import detection_criterion
 from training.models.description import activation_kept
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.models.transfer import set_head, transfer

@@ -1,6 +1,6 @@
 """Conversion of a data set: every symbol that is read is either written or counted as dropped."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -311,17 +311,34 @@ def _add_warnings(
 def _shared_works(
     files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
 ) -> str | None:
-    """Warn about works in several splits, by the names of their images or else by their files."""
+    """Warn about works in several splits, by the names of their images or else by their files.
+
+    Images of the same name whose contents differ are not the same page, unless the name contains
+    the work.
+    """
     works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     resolved = cache(Path.resolve)
+    n_images = Counter(image for file in files for image in file.images)
+    contents = defaultdict[PurePosixPath, list[str]](list)
     for file in files:
         for image in file.images:
             split = _split(image, file.split, val, options)
-            works[split].add(work_of(image) or page_of(image))
             path = file.image_folder / image
+            work = work_of(image) or page_of(image)
+            if n_images[image] > 1 and not work_of(image) and not options.labels_only:
+                work += _variant(sha256(path), contents[image])
+            works[split].add(work)
             real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
             paths[split].add(str(real))
     return shared_works(works) or shared_works(paths)
+
+
+def _variant(digest: str, known: list[str]) -> str:
+    """Return a suffix for the content of an image: none for the first one of its name."""
+    if digest not in known:
+        known.append(digest)
+    number = known.index(digest)
+    return f" ({number + 1})" if number else ""
 
 
 def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from class_maps import InputError, shortened, shown
 
-FOLDER = "images"
+IMAGE_FOLDER = "images"
 """Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
 of this name in a path, so no folder inside the image folder may have this name."""
 
@@ -104,11 +104,13 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
             path=path,
             where=where,
         )
-    if image.parts[0] == FOLDER and len(image.parts) > 1:
-        image = image.relative_to(FOLDER)  # in some files, names are relative to the folder above
-    if FOLDER in image.parts:
+    if image.parts[0] == IMAGE_FOLDER and len(image.parts) > 1:
+        image = image.relative_to(
+            IMAGE_FOLDER
+        )  # in some files, names are relative to the folder above
+    if IMAGE_FOLDER in image.parts:
         raise InputError(
-            f"contains a folder called {FOLDER}, in which YOLO readers do not find labels: "
+            f"contains a folder called {IMAGE_FOLDER}, in which YOLO readers do not find labels: "
             f"{shown(name)}; rename it",
             path=path,
             where=where,

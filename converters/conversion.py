@@ -294,7 +294,7 @@ def _add_warnings(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
     warnings += [
-        f"no symbols on any {split} page; check its annotations and where its label files are"
+        f"no symbols on any {split} page; check its annotations and the location of its label files"
         for split, n in manifest.images.items()
         if manifest.empty_images[split] == n
     ]
@@ -313,8 +313,8 @@ def _shared_works(
 ) -> str | None:
     """Warn about works in several splits, by the names of their images or else by their files.
 
-    Images of the same name whose contents differ are not the same page, unless the name contains
-    the work.
+    Images with the same name but different content count as different pages, unless the name
+    contains the work.
     """
     works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     resolved = cache(Path.resolve)
@@ -334,7 +334,7 @@ def _shared_works(
 
 
 def _variant(digest: str, known: list[str]) -> str:
-    """Return a suffix for the content of an image: none for the first one of its name."""
+    """Return a suffix that tells apart images of one name; empty for the first content."""
     if digest not in known:
         known.append(digest)
     number = known.index(digest)

@@ -77,7 +77,7 @@ class Tally:
 
 
 def count(labels: NDArray[np.int64], names: Sequence[str]) -> Counter[str]:
-    """Count labels by class name, without names that have none; several labels may share a name."""
+    """Count labels by class name, omitting unused names; several labels may share a name."""
     counts: Counter[str] = Counter()
     for name, n in zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True):
         if n:

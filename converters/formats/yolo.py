@@ -35,7 +35,7 @@ ROUNDING = 2e-6
 def write_labels(page: Page, folder: Path) -> None:
     """Write the label file of one page into ``folder``, the label folder of its split."""
     path = folder / page.image.with_suffix(".txt")
-    with path.open("x", encoding="ascii") as file:  # a file system may ignore letter case
+    with path.open("x", encoding="ascii") as file:  # the file system may be case-insensitive
         file.write(label_lines(page))
 
 

@@ -108,8 +108,8 @@ def _show(result: "ScoringResult", to: Console) -> None:
         to=to,
     )
     paragraph(
-        "Macro: all classes with ground truth weigh the same. Instance-weighted: by number of "
-        "ground-truth symbols.",
+        "Macro: all classes with ground truth have the same weight. Instance-weighted: each class "
+        "is weighted by its number of ground-truth symbols.",
         to=to,
     )
     absent = [row.name for row in report.classes if row not in present]
@@ -138,27 +138,27 @@ def _show_trained_on(result: "ScoringResult", to: Console) -> None:
     n_images, overlap = result.report.n_images, result.overlap
     if n_seen := len(overlap.trained_on):
         same_images = n_seen == overlap.n_same_images
-        relation = "were trained on" if same_images else "show pages that were trained on"
         is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
         note(
-            f"{'' if is_exact else 'at least '}{n_seen} of {n_images} images {relation}, the first "
-            f"is {overlap.trained_on[0]}: for these, the metrics show how well the model memorised "
-            "them, not how well it generalises"
+            f"the model was trained on {'' if same_images else 'the pages of '}"
+            f"{'' if is_exact else 'at least '}{n_seen} of these {n_images} images, the first is "
+            f"{overlap.trained_on[0]}: for these, the metrics show how well it memorised them, not how well it generalises"
         )
     elif not overlap.training_is_known:
         note(
-            "unknown whether the images were trained on: the weights do not record all images of "
-            "their training"
+            "unknown whether the model was trained on these images: its weights do not record all "
+            "training images"
         )
     elif overlap.pages_are_known:
         say(
-            f"none of the {n_images} images, and no other part of their pages, was trained on",
+            f"the model was trained on none of these {n_images} images, nor on other parts of "
+            "their pages",
             to=to,
         )
     else:
         say(
-            f"none of the {n_images} images was trained on; unknown whether other parts of their "
-            "pages were, because not all data record their pages",
+            f"the model was trained on none of these {n_images} images; unknown whether on other "
+            "parts of their pages, because not all data sets record their pages",
             to=to,
         )
 

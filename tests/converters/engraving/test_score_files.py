@@ -43,18 +43,18 @@ PART = (
         (
             "a.krn",
             "**kern\n*clefG2\n4c\n*-\n**kern\n*clefG2\n4d\n*-\n",
-            ("the first of its 2 pieces is drawn",),
+            ("only the first of its 2 pieces is drawn",),
         ),
         (
             "a.mei",
             re.sub("(<mdiv.*</mdiv>)", r"\1\1", score([NOTES]), flags=re.DOTALL),
-            ("4 of its 8 notes are drawn",),
+            ("only 4 of its 8 notes are drawn",),
         ),
         (
             "a.musicxml",
             "<score-partwise><part-list><score-part id='P1'/></part-list>"
             + PART % "P1" + PART % "P2" + "</score-partwise>",
-            ("1 of its 2 notes are drawn",),
+            ("only 1 of its 2 notes are drawn",),
         ),
     ],
 )  # fmt: skip

@@ -252,7 +252,7 @@ def test_splits_without_images(tmp_path: Path) -> None:
 
 
 def test_label_files_with_equal_names_do_not_replace_each_other(tmp_path: Path) -> None:
-    """As those of a.png and A.png on a file system that ignores letter case."""
+    """Examples are a.png and A.png on a case-insensitive file system."""
     page = Page(
         image=PurePosixPath("a.png"),
         width=9,

@@ -137,7 +137,7 @@ def convert(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
             raise
-        _check_counts(manifest, source, options.class_map)
+        _check_counts(manifest, source, files, options.class_map)
         for writer in writers:
             writer.close()
         _add_warnings(manifest, files, val, options)
@@ -274,16 +274,22 @@ def _folders(
     return image_out, label_out
 
 
-def _check_counts(manifest: ManifestBuilder, source: Path, class_map: ClassMap) -> None:
+def _check_counts(
+    manifest: ManifestBuilder, source: Path, files: Sequence[AnnotationSource], class_map: ClassMap
+) -> None:
     """Check that all symbols are accounted for, and that some were written."""
-    manifest.counts.check()
-    if not manifest.counts.written:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in manifest.counts.by_reason().items())
-        raise InputError(
-            f"no symbols left with class map {class_map.name}: {manifest.counts.read} read"
-            + (f", {reasons}" if reasons else ""),
-            path=source,
-        )
+    counts = manifest.counts
+    counts.check()
+    if counts.written:
+        return
+    dropped = [f"{n} {reason}" for reason, n in counts.by_reason().items()]
+    causes = [", ".join([f"{counts.read} read", *dropped])]
+    if not counts.read:
+        notes = [note for file in files for note in file.warnings]
+        causes += [note for note in notes if ": split " not in note]  # not about its origin
+    raise InputError(
+        f"no symbols left with class map {class_map.name}: {'; '.join(causes)}", path=source
+    )
 
 
 def _add_warnings(

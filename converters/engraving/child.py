@@ -29,8 +29,8 @@ _NOTE = re.compile(r'class="note[ "]')
 """Group of a note in verovio's SVG."""
 NO_NOTES = "contains no notes"
 NO_NOTES_AT_FIRST = (
-    "the first of its {} pieces contains no notes, and verovio draws no other; save each piece in a "
-    "file of its own"
+    "the first of its {} pieces contains no notes, and verovio draws no other; save each piece in "
+    "a file of its own"
 )
 NO_NOTEHEADS = (
     "contains no noteheads with a category; tablature, mensural notation and special noteheads "

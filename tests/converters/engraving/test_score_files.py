@@ -84,7 +84,8 @@ def test_all_movements_are_drawn(
     before: str, outer: str, decorated: bool, transpose: bool, tmp_path: Path
 ) -> None:
     first, second = (MOVEMENT.search(score([music])) for music in (before, NOTES * 2))
-    assert first and second
+    assert first
+    assert second
     movements = outer.format(first[0] + second[0])
     path = tmp_path / "a.mei"
     path.write_text(MOVEMENT.sub(movements, score([NOTES])))

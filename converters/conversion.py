@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
+from converters import tally
 from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256
 from converters.files.overwriting import check_inputs
@@ -191,8 +192,11 @@ def _check_images(
             _check_output_name(image, file, options)
             other_file, other = outputs.setdefault(output, (file, image))
             if other_file is not file or other != image:
+                is_same = other_file.image_folder / other == file.image_folder / image
                 raise InputError(
-                    f"two images would be written to {split}/{image.with_suffix('')}: {image} "
+                    f"{image} is also described in {other_file.path}; remove one of the two files"
+                    if is_same and other_file.path != file.path
+                    else f"two images would be written to {split}/{image.with_suffix('')}: {image} "
                     f"and {other} of {other_file.path}; rename one of them",
                     path=file.path,
                 )
@@ -282,11 +286,12 @@ def _check_counts(
     counts.check()
     if counts.written:
         return
-    dropped = [f"{n} {reason}" for reason, n in counts.by_reason().items()]
-    causes = [", ".join([f"{counts.read} read", *dropped])]
-    if not counts.read:
+    if counts.read:
+        remedies = map(tally.REMEDIES.get, counts.by_reason())  # most frequent reason first
+        causes = [f"{counts.read} read, dropped: {counts.reasons()}", next(filter(None, remedies))]
+    else:
         notes = [note for file in files for note in file.warnings]
-        causes += [note for note in notes if ": split " not in note]  # not about its origin
+        causes = ["0 read", *(note for note in notes if ": split " not in note)]
     raise InputError(
         f"no symbols left with class map {class_map.name}: {'; '.join(causes)}", path=source
     )

@@ -138,7 +138,8 @@ def test_refused(source: str, message: str, tmp_path: Path) -> None:
         ("nested", "annotations[1].o_bbox[0]: expected `float`, got `array`"),
         (
             "swapped",
-            "no symbols left with class map harmony: 3 read, 3 no id in the annotation set",
+            "no symbols left with class map harmony: 3 read, dropped: no id in the annotation set "
+            "(3); choose another annotation set, or correct cat_id",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from converters.formats import WRITERS, AnnotationSource
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_files import json_files
 from converters.formats.sources import open_source
-from converters.images import check_size
+from converters.images import CORRECT_FOLDER, NAME_FOLDER, check_size
 from converters.manifest import (
     ClassMapEntry,
     ConversionEntry,
@@ -119,7 +119,7 @@ def convert(
         format_name, files = open_source(source, source_format, images)
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
-        _check_images(files, val, options)
+        _check_images(files, val, options, CORRECT_FOLDER if images else NAME_FOLDER)
         check_inputs(target, _inputs(files))
         manifest = ManifestBuilder(names=options.class_map.names)
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
@@ -181,9 +181,19 @@ def _check_unchanged(
 
 
 def _check_images(
-    files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
+    files: Sequence[AnnotationSource],
+    val: frozenset[str],
+    options: ConversionOptions,
+    remedy: str,
 ) -> None:
-    """Check the names and sizes of all images before any work is done."""
+    """Check the names and sizes of all images before any work is done.
+
+    Args:
+        files: Annotation files.
+        val: Groups of pages to hold out.
+        options: Options of the conversion.
+        remedy: What to do if there is no such image.
+    """
     outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:
         for image, (width, height) in file.images.items():
@@ -201,7 +211,7 @@ def _check_images(
                     path=file.path,
                 )
             if not options.labels_only:
-                check_size(file.image_folder / image, width, height)
+                check_size(file.image_folder / image, width, height, remedy)
 
 
 def _check_output_name(

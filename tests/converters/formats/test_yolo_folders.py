@@ -255,7 +255,8 @@ def test_spellings_of_the_validation_split(key: str, data: Path) -> None:
 def test_a_test_set_that_is_missing_is_skipped(data: Path, tmp_path: Path) -> None:
     (data / "data.yaml").write_text(f"test: ../test/images\n{YAML}")
     assert converted(data, tmp_path)["notes"] == [
-        f"data.yaml: test was skipped: no such folder: {data}/../test/images"
+        f"data.yaml: test was skipped: no such folder: {data}/../test/images; correct test in this "
+        "file"
     ]
 
 

@@ -125,11 +125,11 @@ def _notes_of_shared_pages(inputs: TrainingInputs, image_hashes: Mapping[str, in
 
 def _check_validation(config: TrainConfig, inputs: TrainingInputs) -> None:
     """Check that the validation images contain at least one symbol."""
-    counts = inputs.counts["val"]
-    if config.validate and not counts.symbols:
+    if config.validate and not inputs.counts["val"].symbols:
+        datasets = [source.dataset for source in inputs.data.sources]
         raise InputError(
-            f"{no_symbols(counts.images)}, or give --no-validate",
-            path=inputs.data.sources[0].dataset.splits["val"],
+            f"{no_symbols(datasets, 'val')}, or give --no-validate",
+            path=datasets[0].splits["val"],
         )
 
 

@@ -56,15 +56,23 @@ def test_the_input_is_a_multiple_of_the_largest_stride(
     assert not config.out.exists()
 
 
-def test_validation_needs_a_symbol(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_missing", "problem"),
+    [
+        (False, "the label files are empty; add pages with symbols"),
+        (True, "no label files; labels/ must be next to images/; convert the data set again"),
+    ],
+)
+def test_validation_needs_a_symbol(
+    is_missing: bool, problem: str, data: Path, tmp_path: Path
+) -> None:
     for file in (data / "labels" / "val").iterdir():
-        file.write_text("")
+        file.unlink() if is_missing else file.write_text("")
     config = config_of(data, tmp_path / "run")
     with pytest.raises(InputError) as error:
         train(config)
     assert str(error.value) == (
-        f"{data}/images/val: no symbols for any of its 2 images; labels/ must be next to images/; "
-        "convert the data set again, or give --no-validate"
+        f"{data}/images/val: no symbols in any of 2 images: {problem}, or give --no-validate"
     )
     new_trainer(config_of(data, tmp_path / "run", validate=False))
 

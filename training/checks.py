@@ -8,6 +8,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
+from eval.html.number_format import counted
 from settings.training import STRIDE, AssignerName
 from training.config import TrainConfig
 from training.data.image_files import check_images
@@ -92,12 +93,12 @@ def notes_of(
     in_train, in_val = (inputs.class_counts(split) > 0 for split in ("train", "val"))
     for absent, present, consequence, is_lacking in (
         ("train", "val", "cannot be learnt", in_val & ~in_train),
-        ("val", "train", "are not validated", in_train & ~in_val),
+        ("val", "train", "cannot be validated", in_train & ~in_val),
     ):
         if names := [inputs.data.names[label] for label in is_lacking.nonzero()[0]]:
             notes.append(
-                f"{len(names)} classes occur in {present} but not in {absent}, and {consequence}: "
-                f"{short_list(names, MOST_NAMES)}"
+                f"{counted(len(names), 'class occurs', 'classes occur')} in {present} but not in "
+                f"{absent}, and {consequence}: {short_list(names, MOST_NAMES)}"
             )
     return notes
 

@@ -150,10 +150,11 @@ def _show_trained_on(result: "ScoringResult", to: Console) -> None:
         }
         relation = relations[same_images, n_seen == 1]
         is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
+        images = counted(n_images, "image", "images")
         note(
-            f"{'' if is_exact else 'at least '}{n_seen} of {counted(n_images, 'image', 'images')} "
-            f"{relation}, the first is {overlap.trained_on[0]}: for these, the metrics show how well "
-            "the model memorised them, not how well it generalises"
+            f"{'' if is_exact else 'at least '}{n_seen} of {images} {relation}, the first "
+            f"is {overlap.trained_on[0]}: for these, the metrics show how well the model memorised "
+            "them, not how well it generalises"
         )
         return
     if not overlap.training_is_known:

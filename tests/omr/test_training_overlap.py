@@ -145,7 +145,9 @@ def test_other_parts_of_a_page_are_recognised(
     assert (report["n_trained_on"], report["n_same_images"]) == (n, n * same_images)
     assert report["pages_are_known"]
     result = run(data, "--split", "val")
-    assert (NO_OTHER_PAGE if n == 1 else f"none of the {n} {NO_PAGES}") in " ".join(result.stdout.split())
+    assert (NO_OTHER_PAGE if n == 1 else f"none of the {n} {NO_PAGES}") in " ".join(
+        result.stdout.split()
+    )
 
 
 @pytest.mark.parametrize("scored", ["whole", "tiles"])
@@ -179,4 +181,6 @@ def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: P
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
     predictor.training = record(data / "images/train/a.png")
     images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "the image was not trained on; unknown whether other parts of its page" in run(data).stdout
+    assert (
+        "the image was not trained on; unknown whether other parts of its page" in run(data).stdout
+    )

@@ -130,8 +130,8 @@ def test_classes_of_a_single_split_are_noted(data: Path, tmp_path: Path) -> None
     keep(data, "train", "12")
     keep(data, "val", "0")
     assert notes(config_of(data, tmp_path / "run")) == [
-        "1 classes occur in val but not in train, and cannot be learnt: notehead",
-        "2 classes occur in train but not in val, and are not validated: stem, beam",
+        "1 class occurs in val but not in train, and cannot be learnt: notehead",
+        "2 classes occur in train but not in val, and cannot be validated: stem, beam",
     ]
 
 

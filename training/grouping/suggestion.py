@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from training.grouping import strategies
 from training.grouping.conflicts import Conflicts
 from training.grouping.matching import capacity
@@ -164,7 +165,8 @@ def check(
             stride, or conflicts are missing for anti-confusion or given for another strategy.
     """
     if len(names) < options.n_heads:
-        raise ConfigError(f"heads: {len(names)} classes cannot fill {options.n_heads} heads")
+        classes = counted(len(names), "class", "classes")
+        raise ConfigError(f"heads: {classes} cannot fill {options.n_heads} heads")
     if imgsz < 1 or any(imgsz % stride for stride in options.strides):
         shown = ", ".join(map(str, options.strides))
         raise ConfigError(f"imgsz ({imgsz}): must be a multiple of every stride: {shown}")

@@ -25,7 +25,7 @@ from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import check_fit
 from training.runtime.devices import check_device
-from training.runtime.distributed import check_ranks, is_first
+from training.runtime.distributed import check_ranks, is_first, n_devices
 from training.runtime.library_loggers import quiet
 from training.runtime.multiples import check_multiple
 from training.runtime.precision import resolved
@@ -87,6 +87,11 @@ def notes_of(
     trained_at = inputs.weights.imgsz if inputs.weights else None
     if trained_at not in (None, config.imgsz):
         notes.append(f"imgsz {config.imgsz}: the weights were trained at {trained_at}")
+    if config.batch == n_devices(config.device):
+        notes.append(
+            f"batch {config.batch}: BatchNorm takes its statistics from single images, as in "
+            "Ultralytics, and metrics may drop; use a larger --batch"
+        )
     if not config.validate:
         return notes
     notes += _notes_of_shared_pages(inputs, image_hashes)

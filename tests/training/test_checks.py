@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def test_validation_needs_a_symbol(
         f"{data}/images/val: no symbols in any of 2 images: {problem}, or give --no-validate"
     )
     new_trainer(config_of(data, tmp_path / "run", validate=False))
+
+
+def test_statistics_of_single_images_are_noted(data: Path, tmp_path: Path) -> None:
+    config = config_of(data, tmp_path / "run", batch=1)
+    assert notes(config) == [
+        "batch 1: BatchNorm takes its statistics from single images, as in Ultralytics, and metrics "
+        "may drop; use a larger --batch"
+    ]
+    assert notes(replace(config, device="0,1", batch=2))[0].startswith("batch 2: BatchNorm")
+    assert notes(replace(config, device="0,1", batch=4)) == []
 
 
 def test_nothing_to_note(data: Path, tmp_path: Path) -> None:

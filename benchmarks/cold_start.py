@@ -37,7 +37,7 @@ from eval.metrics.coco import evaluate
 from eval.reports.detection import DetectionReport
 from training.assigners.similarity import EPS, MIN_SCORE
 from training.config import TrainConfig
-from training.losses.detection import STOCK, LossOptions
+from training.losses.loss_options import STOCK, LossOptions
 from training.predict.detector import predict
 from training.trainer import train
 

@@ -13,7 +13,8 @@ import torch
 from ultralytics.cfg import get_cfg
 
 from benchmarks.assigner import machine
-from training.losses.detection import LossOptions, detection_criterion
+from training.losses.detection import detection_criterion
+from training.losses.loss_options import LossOptions
 from training.memory.meta_model import trained_model
 
 MODEL, N_CLASSES, BOXES = "yolo11n", 20, 60

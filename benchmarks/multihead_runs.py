@@ -33,7 +33,7 @@ from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
 from training.heads.head_config import Group, HeadConfig
 from training.heads.size_prior import ClassSize, level_priors, reach_of
-from training.losses.detection import STOCK
+from training.losses.loss_options import STOCK
 from training.models.checkpoints import save_weights
 from training.models.zoo import model_file
 from training.predict.detections import NMS_IOU_THRESH

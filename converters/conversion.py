@@ -1,6 +1,6 @@
 """Conversion of a data set: every symbol that is read is either written or counted as dropped."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
 from converters import tally
 from converters.files.atomic_folder import atomic_folder
-from converters.files.hashes import sha256
+from converters.files.hashes import sha256, state
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
@@ -159,24 +159,18 @@ def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
         yield from (file.image_folder / image for image in file.images)
 
 
-def _states(source: Path) -> dict[Path, tuple[int, int]]:
-    """Return the size and the time of change of the annotation files, before they are read."""
+def _states(source: Path) -> dict[Path, tuple[int, int] | None]:
+    """Return the states of the annotation files before they are read."""
     paths = json_files(source) or [source / DATA_YAML if source.is_dir() else source]
-    return {path: _state(path) for path in paths if path.exists()}
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Return the size of a file and the time when it was last changed."""
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return {path: state(path) for path in paths}
 
 
 def _check_unchanged(
-    files: Sequence[AnnotationSource], states: Mapping[Path, tuple[int, int]]
+    files: Sequence[AnnotationSource], states: Mapping[Path, tuple[int, int] | None]
 ) -> None:
     """Check that the annotation files are those that were read, because their hash is recorded."""
     for file in files:
-        if states.get(file.path) not in {None, _state(file.path)}:
+        if states[file.path] != state(file.path):
             raise InputError("changed while it was converted; convert it again", path=file.path)
 
 
@@ -320,6 +314,11 @@ def _add_warnings(
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
+    warnings += [
+        f"no symbols on any {split} page; check its annotations and where its label files are"
+        for split, n in manifest.images.items()
+        if manifest.empty_images[split] == n
+    ]
     if shared := _shared_works(files, val, options):
         warnings.append(shared)
     if len(manifest.pages) == 1 and "yolo" in options.formats:
@@ -333,17 +332,34 @@ def _add_warnings(
 def _shared_works(
     files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
 ) -> str | None:
-    """Warn about works in several splits, by the names of their images or else by their files."""
+    """Warn about works in several splits, by the names of their images or else by their files.
+
+    Images of the same name whose contents differ are not the same page, unless the name contains
+    the work.
+    """
     works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     resolved = cache(Path.resolve)
+    n_images = Counter(image for file in files for image in file.images)
+    contents = defaultdict[PurePosixPath, list[str]](list)
     for file in files:
         for image in file.images:
             split = _split(image, file.split, val, options)
-            works[split].add(work_of(image) or page_of(image))
             path = file.image_folder / image
+            work = work_of(image) or page_of(image)
+            if n_images[image] > 1 and not work_of(image) and not options.labels_only:
+                work += _variant(sha256(path), contents[image])
+            works[split].add(work)
             real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
             paths[split].add(str(real))
     return shared_works(works) or shared_works(paths)
+
+
+def _variant(digest: str, known: list[str]) -> str:
+    """Return a suffix for the content of an image: none for the first one of its name."""
+    if digest not in known:
+        known.append(digest)
+    number = known.index(digest)
+    return f" ({number + 1})" if number else ""
 
 
 def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:

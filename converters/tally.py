@@ -38,8 +38,7 @@ POLYGON = "box around a polygon"
 class Tally:
     """Numbers of symbols read, dropped and written, for a page or a whole data set.
 
-    Symbols that are dropped because their category has no class are counted by category, all others
-    by class.
+    Readers count the symbols that they drop by category; later stages count by class.
     """
 
     read: int = 0

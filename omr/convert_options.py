@@ -5,6 +5,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from class_maps.catalogues import SOURCES
 from converters.prepare.splits import SplitBy
 from omr.options import CLASS_MAP
 
@@ -18,15 +19,15 @@ SourceFormat: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--source",
-        help="Format of SOURCE: deepscoresv2, engraved, coco or yolo.",
+        help=f"Format of SOURCE: {', '.join(SOURCES)}.",
         show_default="detected",
     ),
 ]
 Images: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the images that the JSON files name.",
-        show_default="searched next to them",
+        help="Folder of the images that the JSON files refer to.",
+        show_default="looked for next to the JSON files",
     ),
 ]
 AnnotationSet: TypeAlias = Annotated[

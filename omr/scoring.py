@@ -8,7 +8,7 @@ Shapes: C classes of the data set, K classes of the weights.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
+from training.data.image_files import skipped_files
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.models.training_record import Preparation, TrainingRecord, preparation
 from training.predict.detector import predict
@@ -72,6 +73,8 @@ class ScoringResult:
     split: str
     overlap: TrainingOverlap
     """Images of this split that the model was trained on."""
+    skipped_files: tuple[str, ...]
+    """Remarks on files of the data set that were not read, such as hidden images."""
     differences: tuple[str, ...]
     """Settings and properties of the data that differ from those in training."""
     imgsz: int
@@ -96,6 +99,7 @@ class ScoringResult:
         return {
             "split": self.split,
             **self.overlap.to_json(),
+            "skipped_files": list(self.skipped_files),
             "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
@@ -187,6 +191,20 @@ def score_model(
     return result
 
 
+def _with_unchanged_sizes(
+    pages: Iterable[Page], truths: Sequence[Page], folder: Path
+) -> Iterator[Page]:
+    """Yield predictions, checking that no image was replaced since its labels were read."""
+    for page, truth in zip(pages, truths, strict=True):
+        if (page.width, page.height) != (truth.width, truth.height):
+            raise InputError(
+                f"is {page.width} x {page.height} px, but was {truth.width} x {truth.height} px "
+                "when its labels were read; restore the image, or start again",
+                path=folder / truth.image,
+            )
+        yield page
+
+
 def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) -> Page:
     """Return a prediction with the labels of a data set, without classes that the set lacks.
 
@@ -213,19 +231,24 @@ def _score(
     _check_names(trained.names, dataset.names, truths)
     side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
     folder = dataset.splits[split]
-    predict_pages = partial(
-        predict,
-        trained.model,
-        [(folder / truth.image, truth.image) for truth in truths],
-        imgsz=side,
-        batch=options.batch,
-        device=options.device,
-        score_thresh=options.conf,
-    )
+
+    def predict_pages(*, max_det: int) -> Iterator[Page]:
+        pages = predict(
+            trained.model,
+            [(folder / truth.image, truth.image) for truth in truths],
+            imgsz=side,
+            batch=options.batch,
+            device=options.device,
+            score_thresh=options.conf,
+            max_det=max_det,
+        )
+        return _with_unchanged_sizes(pages, truths, folder)
+
     predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
     result = ScoringResult(
         split=split,
         overlap=_overlap(trained.training, dataset, split, truths),
+        skipped_files=tuple(skipped_files(dataset, split)),
         differences=_differences(trained, side, _preparation(dataset)),
         imgsz=side,
         conf=options.conf,

@@ -11,7 +11,7 @@ from class_maps import ConfigError, InputError, MissingExtraError, short_list
 from eval.html.number_format import counted
 from settings.training import STRIDE, AssignerName
 from training.config import TrainConfig
-from training.data.image_files import check_images
+from training.data.image_files import check_images, skipped_files
 from training.data.label_files import no_symbols
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
@@ -20,7 +20,7 @@ from training.engine.tensorboard import check_tensorboard
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
-from training.losses.detection import UNUSED
+from training.losses.loss_options import UNUSED
 from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import check_fit
@@ -83,7 +83,11 @@ def notes_of(
         inputs: Opened data sets and weights.
         image_hashes: Short hash of each image.
     """
-    notes = []
+    notes = [
+        remark
+        for source in inputs.data.sources
+        for remark in skipped_files(source.dataset, "train", "val")
+    ]
     trained_at = inputs.weights.imgsz if inputs.weights else None
     if trained_at not in (None, config.imgsz):
         notes.append(f"imgsz {config.imgsz}: the weights were trained at {trained_at}")

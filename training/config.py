@@ -14,7 +14,7 @@ from settings.training import LARGEST_SEED, STRIDE, TrainingSettings
 from settings.yaml_file import read_settings, settings_text
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
-from training.losses.detection import UNUSED, LossOptions
+from training.losses.loss_options import UNUSED, LossOptions
 from training.models.checkpoints import is_weights
 from training.runtime.multiples import check_multiple
 

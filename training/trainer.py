@@ -12,7 +12,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -110,26 +110,20 @@ def _train(
     if config.resume:
         config = resumed_config(config)
     options, inputs = _open(config)
-    options = replace(options, make_display=make_display)
     hashes = inputs.image_hashes() if is_first() else {}
     record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
         check_same_data(config.out, record)
     elif folder:  # after all checks
-        folder.clear(
-            Path(file) for file in inputs.image_labels("train") | inputs.image_labels("val")
-        )
+        folder.clear(map(Path, inputs.image_labels("train") | inputs.image_labels("val")))
     labels, sources, unlabelled = inputs.counts, inputs.counts_by_folder, inputs.data.unlabelled()
     with _clean_up_failed_start(config):
         if is_first():
-            save_config(config)
-            write_images(config.out, inputs.image_labels("train"), hashes)
-            for line in notes_of(config, inputs, hashes):
-                LOGGER.warning(line)
-        trainer = build_trainer(config, options, inputs)
+            _begin_run(config, inputs, hashes)
+        trainer = build_trainer(config, replace(options, make_display=make_display), inputs)
         if hashes:
-            set_own = partial(set_record, inputs.record(hashes))
-            trainer.add_callback("on_pretrain_routine_end", set_own)
+            training = inputs.record(hashes)
+            trainer.add_callback("on_pretrain_routine_end", partial(set_record, training))
         del inputs  # the trainer releases the weights once the model is built
         trainer.add_callback("on_pretrain_routine_end", partial(write_record, record))
         trainer.train()  # Ultralytics' loop, which calls back the methods of OmrTrainer
@@ -145,6 +139,14 @@ def _train(
         unlabelled=unlabelled,
         augmented=report["augmented"],
     )
+
+
+def _begin_run(config: TrainConfig, inputs: TrainingInputs, hashes: Mapping[str, int]) -> None:
+    """Write the configuration and the list of training images, and log the notes."""
+    save_config(config)
+    write_images(config.out, inputs.image_labels("train"), hashes)
+    for line in notes_of(config, inputs, hashes):
+        LOGGER.warning(line)
 
 
 def ready_trainer(config: TrainConfig) -> OmrTrainer:

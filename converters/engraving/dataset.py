@@ -13,19 +13,18 @@ from typing import IO, Any, Protocol, cast
 
 import msgspec
 
-from class_maps import ConfigError, InputError, catalogue, with_nearest
+from class_maps import ConfigError, catalogue, with_nearest
 from converters import images
-from converters.engraving import annotations, child, music_files, raster, score_files, smufl
+from converters.engraving import annotations, raster, smufl
 from converters.engraving.pages import PageOptions, engrave_page
-from converters.engraving.pieces import Piece, number_pieces
-from converters.engraving.score_files import ScoreFiles
+from converters.engraving.pieces import Piece
+from converters.engraving.repertoire import CHORALES, GENERATED, Repertoire, read_repertoire
 from converters.files.atomic_folder import MANIFEST, atomic_folder
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
 from converters.versions import TOOLKIT, installed_versions
 
-GENERATED, CHORALES = "generated", "chorales"
 IMAGES, SEGMENTATION = "images", "segmentation"
 CHORALES_CAVEAT = (
     "Engraved from files that come with music21. Many of them credit an encoder and state no "
@@ -171,7 +170,7 @@ def engrave(
     inputs = () if options.scores in (GENERATED, CHORALES) else (Path(options.scores),)
     with atomic_folder(target, force=force, inputs=inputs) as folder:
         warm_up(workers, "converters.engraving.dataset")
-        pieces = _read_pieces(options.scores, workers)
+        pieces = read_repertoire(options.scores, workers)
         check_inputs(target, (piece.path for piece in pieces.usable if piece.path))
         pools = _pools(pieces.usable, options)
         workers = min(workers, options.pages)
@@ -186,59 +185,11 @@ def engrave(
                 files.add(page)
                 tally.add(page)
         files.close()
+        pieces.add_changes()
         manifest = _manifest(options, tally, pieces)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pieces:
-    """Pieces to choose from, and the files that are not used."""
-
-    usable: list[Piece] = field(default_factory=list)
-    """Pieces to choose from; empty if pieces are composed."""
-    failures: dict[str, str] = field(default_factory=dict)
-    """Reason by name for each unusable file."""
-    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Warnings of verovio by name."""
-    others: Counter[str] = field(default_factory=Counter)
-    """Number of files of other types by suffix."""
-
-
-def _read_pieces(source: str, workers: int) -> _Pieces:
-    if source == GENERATED:
-        return _Pieces()
-    if source == CHORALES:
-        folder = music_files.chorale_folder()
-        hashes = music_files.chorales(folder)
-        return _Pieces(
-            usable=number_pieces(list(hashes), folder, list(hashes.values()), trusted=True)
-        )
-    return _read_files(score_files.find(Path(source)), workers)
-
-
-def _read_files(found: ScoreFiles, workers: int) -> _Pieces:
-    """Examine music files in child processes.
-
-    Raises:
-        InputError: No file can be used.
-    """
-    results = list(in_order(child.examine, found.files, workers))
-    pitch_hashes = [result.pitch_hash for result in results]
-    pieces = number_pieces(found.files, found.folder, pitch_hashes, trusted=False)
-    by_name = {piece.name: result for piece, result in zip(pieces, results, strict=True)}
-    errors = {name: result.error for name, result in by_name.items() if result.error}
-    failures = dict(sorted((found.skipped | errors).items()))
-    usable = [piece for piece in pieces if piece.name not in errors]
-    if not usable and failures:
-        name, error = next(iter(failures.items()))
-        raise InputError(f"no file can be used; {name}: {error}", path=found.folder)
-    if not usable:
-        expected = ", ".join(score_files.SUFFIXES)
-        raise InputError(f"no scores; expected {expected}", path=found.folder)
-    warnings = {name: result.warnings for name, result in by_name.items() if result.warnings}
-    return _Pieces(usable=usable, failures=failures, warnings=warnings, others=found.others)
 
 
 def _pools(pieces: list[Piece], options: EngravingOptions) -> dict[bool, tuple[Piece, ...]]:
@@ -379,7 +330,7 @@ def _named(character: str) -> str:
     return f"{character} U+{ord(character):04X} {name}".rstrip()
 
 
-def _manifest(options: EngravingOptions, tally: _Tally, pieces: _Pieces) -> dict[str, Any]:
+def _manifest(options: EngravingOptions, tally: _Tally, pieces: Repertoire) -> dict[str, Any]:
     """Describe the options and contents of the data set; equal input gives equal bytes."""
     total = sum(tally.symbols.values(), Counter[str]())
     used = set().union(*tally.works.values())

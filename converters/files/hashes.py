@@ -1,4 +1,4 @@
-"""Hashes of files, recorded for reproducibility."""
+"""Hashes of files, recorded for reproducibility, and a check whether files have changed."""
 
 import hashlib
 import os
@@ -19,6 +19,15 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as a hexadecimal number."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state(path: Path) -> tuple[int, int] | None:
+    """Return the size of a file and the time when it was last changed; None without a file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def short_hashes(paths: Sequence[Path]) -> NDArray[np.uint64]:

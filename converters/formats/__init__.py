@@ -2,7 +2,9 @@
 
 Main path: :func:`sources.open_source` finds the entry of :data:`READERS` that recognises a source
 and opens it; writers are created from :data:`WRITERS`. A new format is a new module with a class
-that implements :class:`AnnotationSource` or :class:`AnnotationWriter`, and one line in a dict.
+that implements :class:`AnnotationSource` or :class:`AnnotationWriter`, and an entry in the dict;
+a new reader also needs its name in :data:`class_maps.catalogues.SOURCES`, so that class maps can
+have entries for it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -106,7 +106,7 @@ class CocoTable:
 def key_of(value: Id) -> Id:
     """Return an id in canonical form, so that equal ids are equal: ``25`` for ``"025"``.
 
-    A float that may be rounded from another integer becomes text, which is equal to no number.
+    A float that may be rounded from another integer becomes text, so that it equals no other id.
     """
     if isinstance(value, float) and abs(value) >= EXACT_FLOATS:
         return str(value)

@@ -254,13 +254,13 @@ def find_images(
             Datumaro, FiftyOne, Label Studio, Roboflow and ``omr convert``.
     """
     first = [name for name, _, _ in islice(images.values(), N_SEARCHED)]
-    found = {
+    matches = {
         candidate: [candidate / name for name in map(partial(_on_disk, candidate), first) if name]
         for candidate in _candidates(path, chosen)
     }
-    folder = max(found, key=lambda candidate: len(found[candidate]))
-    if not found[folder]:
-        similar = (c for c in found if any(in_other_case(c / name) for name in first))
+    folder = max(matches, key=lambda candidate: len(matches[candidate]))
+    if not matches[folder]:
+        similar = (c for c in matches if any(in_other_case(c / name) for name in first))
         folder = next(similar, chosen or path.parent / "images")
     names = {name for name, _, _ in images.values()}
     located = {}
@@ -271,15 +271,15 @@ def find_images(
             actual = name  # an image of its own
         names.add(actual)
         located[image_id] = actual, width, height
-    return LocatedImages(folder, located, _ambiguities(path, folder, found))
+    return LocatedImages(folder, located, _ambiguities(path, folder, matches))
 
 
-def _ambiguities(path: Path, folder: Path, found: Mapping[Path, Sequence[Path]]) -> list[str]:
+def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]]) -> list[str]:
     """Return a remark if other folders contain as many of the images as the chosen one."""
-    files = {file.resolve() for file in found[folder]} if folder in found else set()
+    files = {file.resolve() for file in matches[folder]} if folder in matches else set()
     others = [
         other
-        for other, paths in found.items()
+        for other, paths in matches.items()
         if len(paths) == len(files) > 0 and files.isdisjoint(path.resolve() for path in paths)
     ]
     if not others:
@@ -301,12 +301,12 @@ def _candidates(path: Path, chosen: Path | None) -> list[Path]:
             chosen / "images",
             chosen / "data",
         ]
-    own = [folder / "images", folder]
+    here = [folder / "images", folder]
     parents = (above / "images", above, folder / "images", folder)
     of_subsets = [parent / subset for subset in subsets for parent in parents]
     if _split_words(folder.name, whole=True):
-        of_subsets = [*own, *of_subsets]
-    return [*of_subsets, *own, folder / "data", above / "images", above / "data", above]
+        of_subsets = [*here, *of_subsets]
+    return [*of_subsets, *here, folder / "data", above / "images", above / "data", above]
 
 
 def _subsets(path: Path) -> list[str]:

@@ -35,7 +35,8 @@ ROUNDING = 2e-6
 def write_labels(page: Page, folder: Path) -> None:
     """Write the label file of one page into ``folder``, the label folder of its split."""
     path = folder / page.image.with_suffix(".txt")
-    path.write_text(label_lines(page), encoding="ascii")
+    with path.open("x", encoding="ascii") as file:  # a file system may ignore letter case
+        file.write(label_lines(page))
 
 
 class YoloWriter:

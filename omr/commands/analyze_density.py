@@ -77,9 +77,12 @@ def analyze_density(
     config = _config(context)
     batch = config.batch
     names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if wanted and not names:
+        raise ConfigError("expected names of classes", option="--wanted", value=wanted)
     if report:
         _check_report(report, context, force=force)
     analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
+    _note_skipped_files(config)
     if analysis.config.batch < batch:
         note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
     to = results(as_json=as_json)
@@ -114,6 +117,16 @@ def _config(context: typer.Context) -> "TrainConfig":
     from training.config import TrainConfig
 
     return TrainConfig(**with_recorded_imgsz(values))
+
+
+def _note_skipped_files(config: "TrainConfig") -> None:
+    """Report the files and folders of the data sets that are not read."""
+    from converters.formats.yolo import YoloSplit
+    from converters.formats.yolo_dataset import open_dataset
+
+    for folder in config.sources().folders:
+        for remark in YoloSplit(open_dataset(folder), "train").warnings:
+            note(remark)
 
 
 def _check_report(report: Path, context: typer.Context, *, force: bool) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from class_maps import short_list
 from eval.html.number_format import counted
 from omr.console import (
+    loading_torch,
     note,
     paragraph,
     print_json,
@@ -69,7 +70,8 @@ def evaluate(
         omr eval run/weights/best.pt data --out metrics
         omr eval run/weights/best.pt data --split train --json
     """
-    from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
+    with loading_torch(as_json=as_json):
+        from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
 
     result = score_model(
         weights,
@@ -84,6 +86,8 @@ def evaluate(
         force=force,
         track=lambda pages, total: progress(pages, "Predicting", total),
     )
+    for remark in result.skipped_files:
+        note(remark)
     _show(result, results(as_json=as_json))
     if out is not None:
         say_written(out, REPORT_FILE, CONTACT_SHEET_FILE)
@@ -99,21 +103,22 @@ def _show(result: "ScoringResult", to: Console) -> None:
     totals = report.n_truths, report.n_predictions
     table(
         f"{result.split}: {counted(report.n_images, 'image', 'images')}",
-        ("class", "truths", "predictions", "AP50", "AP50-95", "recall50"),
+        ("class", "ground truth", "predictions", "AP50", "AP50-95", "recall50"),
         [(row.name, row.n_truths, row.n_predictions, *_metrics(row)) for row in present],
         [
             ("macro mean", *totals, *_metrics(report.macro)),
-            (f"macro mean, {FREQUENT}+ truths", *totals, *_metrics(report.frequent_macro)),
+            (f"macro mean, {FREQUENT}+ symbols", *totals, *_metrics(report.frequent_macro)),
             ("instance-weighted mean", *totals, *_metrics(report.instance_weighted)),
         ],
         to=to,
     )
     paragraph(
-        "Macro: all classes with truths weigh the same. Instance-weighted: by number of truths.",
+        "Macro: all classes with ground truth weigh the same. Instance-weighted: by number of "
+        "ground-truth symbols.",
         to=to,
     )
     absent = [row.name for row in report.classes if row not in present]
-    say_names("no truths and no predictions", absent, to=to)
+    say_names("neither ground truth nor predictions", absent, to=to)
     if classes := result.ignored_classes:
         paragraph(
             f"ignored {counted(result.ignored_predictions, 'prediction', 'predictions')} of "
@@ -125,12 +130,15 @@ def _show(result: "ScoringResult", to: Console) -> None:
         to=to,
     )
     if report.n_zero_area_truths:
-        note(f"truths of zero area, which no prediction can match: {report.n_zero_area_truths}")
+        note(
+            "ground-truth symbols of zero area, which no prediction can match: "
+            f"{report.n_zero_area_truths}"
+        )
     if missing := result.missing_classes:
         number = counted(len(missing), "class", "classes")
         verb = "is" if len(missing) == 1 else "are"
         note(
-            f"{number} of the data set, without truths, {verb} not in the weights: "
+            f"{number} of the data set, without ground truth, {verb} not in the weights: "
             f"{short_list(missing, MOST_NAMES)}"
         )
     if result.differences:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from eval.html.number_format import counted
-from omr.console import note, print_json, say_written
+from omr.console import loading_torch, note, print_json, say_written
 from omr.options import AsJson, Trust
 
 
@@ -42,7 +42,8 @@ def export(
         omr export run/weights/best.pt --format ultralytics --out model.pt
         omr export run/weights/best.pt --format onnx --out model.onnx
     """
-    from omr.exporting import export_model
+    with loading_torch(as_json=as_json):
+        from omr.exporting import export_model
 
     result = export_model(weights, out, export_format, imgsz=imgsz, trust=trust, force=force)
     say_written(out, counted(len(result.names), "class", "classes"))

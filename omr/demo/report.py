@@ -53,7 +53,7 @@ def report_text(
         f"| converted data, with counts of all symbols | {folder.data}, {folder.data}/{MANIFEST} |",
         f"| training run, weights | {folder.run}, {folder.weights} |",
         f"| scores per class | {folder.score}/{REPORT_FILE} |",
-        f"| pictures of truths and predictions | {folder.score}/{CONTACT_SHEET_FILE} |",
+        f"| pictures of ground truth and predictions | {folder.score}/{CONTACT_SHEET_FILE} |",
         "",
         "Commands:",
         "",
@@ -75,7 +75,9 @@ def _score_rows(score: dict[str, Any]) -> list[str]:
     means = {
         "AP50, instance-weighted mean": "instance_weighted",
         "AP50, macro mean": "macro",
-        f"AP50, macro mean of classes with {FREQUENT} or more truths": "frequent_macro",
+        f"AP50, macro mean of classes with {FREQUENT} or more ground-truth symbols": (
+            "frequent_macro"
+        ),
     }
     return [f"| {title} | {_ap50(score[key])} |" for title, key in means.items()]
 

@@ -28,7 +28,9 @@ from settings.training import ClassLoss
 from training.assigners.assignment import Assignment
 from training.assigners.similarity import SIMILARITIES
 from training.heads.head_config import BoxBranch
-from training.losses.detection import UNUSED, LossOptions, PairCounter, detection_criterion
+from training.losses.assigners import PairCounter
+from training.losses.detection import detection_criterion
+from training.losses.loss_options import UNUSED, LossOptions
 
 Results = tuple[dict[str, Tensor], list[Assignment]]
 """Losses, their parts and gradients by name, and the assignment of each branch."""

@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from remembering import Remembering
 from torch import Tensor, nn
 from ultralytics.utils.ops import xywh2xyxy, xyxy2xywh
 
 from converters.page import Page
-from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, Targets
-from training.assigners.predictions import Predictions
+from training.assigners.assignment import Anchors, Assignment
 from training.heads.distance_bins import bin_values
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -171,24 +170,12 @@ def leaves_of(outputs: dict[str, Any]) -> dict[str, Tensor]:
     return leaves
 
 
-class NotedAssignments(Assigner):
-    """Wraps an assigner and keeps its assignments."""
-
-    def __init__(self, assigner: Assigner) -> None:
-        self.assigner = assigner
-        self.results: list[Assignment] = []
-
-    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        self.results.append(self.assigner.assign(predictions, anchors, targets))
-        return self.results[-1]
-
-
-def noted(criterion: Any) -> list[NotedAssignments]:  # noqa: ANN401
+def noted(criterion: Any) -> list[Remembering]:  # noqa: ANN401
     """Record the assignments of a loss, one list per branch of the head."""
     branches = [getattr(criterion, name, None) for name in ("one2many", "one2one")]
     kept = []
     for loss in [own for own in branches if own is not None] or [criterion]:
-        loss.assigner = NotedAssignments(loss.assigner)
+        loss.assigner = Remembering(loss.assigner)
         kept.append(loss.assigner)
     return kept
 

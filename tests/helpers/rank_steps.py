@@ -8,7 +8,8 @@ from ultralytics.utils import IterableSimpleNamespace
 
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
-from training.losses.detection import LossOptions, detection_criterion
+from training.losses.detection import detection_criterion
+from training.losses.loss_options import LossOptions
 from training.models.zoo import model_file
 from training.runtime import distributed
 

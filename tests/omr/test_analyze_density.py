@@ -277,6 +277,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
             "heads: unknown head config: harmonie (did you mean harmony?)",
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
+        (["--wanted", ", "], "--wanted , : expected names of classes"),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
         (
             ["--model", "yolov8n-p6", "--imgsz", "160"],
@@ -342,6 +343,20 @@ def test_an_existing_file_is_replaced_only_with_force(data: Path, tmp_path: Path
     assert file.read_text() == "mine"
     assert small(data, "--report", file, "--force").exit_code == 0
     assert file.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_skipped_files_are_reported(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", {"a": "0 .5 .5 .2 .2\n"}, ["notehead"], (64, 64))
+    (folder / "images" / "train" / "b.gif").touch()
+    (folder / "labels" / "train" / "c.txt").write_text("0 .5 .5 .2 .2\n")
+    result = small(folder)
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stderr.split())
+    for note in (
+        f"note: skipped in {folder}/images/train: 1 image in another format (b.gif)",
+        f"note: skipped in {folder}/labels/train: 1 label file (c.txt) without an image of this name",
+    ):
+        assert note in words
 
 
 def test_no_batch_has_more_images_than_there_are(data: Path) -> None:

@@ -22,7 +22,7 @@ from training.config import TrainConfig
 from training.data.allowed_transforms import Transforms
 from training.engine.learning_rate import AUTO
 from training.losses.class_terms import CLASS_TERMS
-from training.losses.detection import LossOptions
+from training.losses.loss_options import LossOptions
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from omr.commands.train import train
 from settings.freezing import FreezeOptions
 from training.config import read_config
 from training.data.allowed_transforms import Transforms
-from training.losses.detection import LossOptions
+from training.losses.loss_options import LossOptions
 from training.memory.gpus import Gpu
 
 

@@ -92,6 +92,13 @@ def test_nothing_to_note(data: Path, tmp_path: Path) -> None:
     assert notes(config_of(data, tmp_path / "run")) == []
 
 
+def test_hidden_images_are_noted(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "images/train/0.png", data / "images/train/._0.png")
+    assert notes(config_of(data, tmp_path / "run")) == [
+        f"skipped in {data}/images/train: 1 hidden image (._0.png)"
+    ]
+
+
 def same_folder(data: Path) -> None:
     file = data / "data.yaml"
     file.write_text(file.read_text().replace("images/val", "images/train"))

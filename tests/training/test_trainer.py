@@ -29,7 +29,7 @@ from training.engine.overrides import overrides_of
 from training.engine.run_options import ON_OPTIONS
 from training.heads.distance_bins import strides_below_zero
 from training.losses.class_terms import CLASS_TERMS
-from training.losses.detection import LossOptions
+from training.losses.loss_options import LossOptions
 from training.models.checkpoints import load_weights
 from training.predict.detector import predict
 from training.runs import resume_state

@@ -4,10 +4,11 @@ Shapes: B images, A anchor points, C classes.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from training.assigners.assignment import Anchors, Assignment, Targets
+from training.assigners.assignment import Anchors, Assignment, SmallBoxes, Targets
 from training.assigners.predictions import DensePredictions, Predictions
 
 
@@ -15,6 +16,18 @@ class Assigner(ABC):
     """Assigns anchor points to ground-truth boxes."""
 
     __slots__ = ()
+
+    @abstractmethod
+    def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
+        """Return how far candidates may be from a box.
+
+        Args:
+            strides: Pixels per cell of each level, in the order of the head.
+
+        Returns:
+            The arguments ``small_boxes`` and ``radius`` of
+            :func:`~training.assigners.candidate_pairs.pairs_inside`.
+        """
 
     @abstractmethod
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
@@ -52,3 +65,20 @@ class Assigner(ABC):
         """
         dense = DensePredictions(table_scores=pred_scores, table_boxes_xyxy=pred_boxes_xyxy)
         return self.assign(dense, anchors, targets)
+
+
+class WrappedAssigner(Assigner):
+    """Base of assigners that call another one, whose candidates they share.
+
+    Args:
+        inner: Assigner that does the work.
+    """
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Assigner) -> None:
+        self.inner = inner
+
+    def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
+        """See :class:`Assigner`."""
+        return self.inner.reach(strides)

@@ -49,7 +49,7 @@ class SparseTaskAlignedAssigner(Assigner):
     from 0..1 to ``min_score``..1; the scores of the others are lower in proportion to their metric.
 
     The defaults are those of Ultralytics' loss; in training,
-    :class:`training.losses.detection.LossOptions` replaces these defaults.
+    :class:`training.losses.loss_options.LossOptions` replaces these defaults.
     """
 
     topk: int = 10

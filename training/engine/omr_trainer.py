@@ -30,6 +30,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, OmrDataset, build_loader
 from training.data.sampling import EpochSampler
+from training.data.worker_errors import without_worker_traceback
 from training.engine.callbacks import EVENTS
 from training.engine.display import TrainingDisplay
 from training.engine.freezing import Freezing
@@ -40,7 +41,8 @@ from training.engine.self_test import fp32_after_bf16, start_precision, tested_p
 from training.engine.tensorboard import write_scalars
 from training.engine.validator import OmrValidator
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
-from training.losses.detection import PairCounter, detection_criterion
+from training.losses.assigners import PairCounter
+from training.losses.detection import detection_criterion
 from training.models.description import activation_kept
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.models.transfer import set_head, transfer
@@ -105,7 +107,7 @@ class OmrTrainer(DetectionTrainer):
 
     def train(self) -> None:
         """Train, with all other output on stderr: stdout is for a command's result."""
-        with contextlib.redirect_stdout(sys.stderr), quiet():
+        with contextlib.redirect_stdout(sys.stderr), quiet(), without_worker_traceback():
             try:
                 with process_launch() if self.ddp else contextlib.nullcontext():
                     super().train()

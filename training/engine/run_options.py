@@ -10,7 +10,7 @@ from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
 from training.engine.display import MakeDisplay
 from training.heads.head_config import HeadConfig
-from training.losses.detection import LossOptions
+from training.losses.loss_options import LossOptions
 from training.models.checkpoints import is_weights
 
 ON_OPTIONS = "on_options"

@@ -19,7 +19,7 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
 from settings.training import Precision
-from training.assigners.assigner import Assigner
+from training.assigners.assigner import Assigner, WrappedAssigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import Predictions
 from training.engine.running_trainer import RunningTrainer
@@ -152,13 +152,13 @@ def self_test(model: DetectionModel, batch: Mapping[str, Any]) -> SelfTest:
     return SelfTest(loss=loss, low_loss=low_loss, cosine=cosine)
 
 
-class _RepeatedAssigner(Assigner):
+class _RepeatedAssigner(WrappedAssigner):
     """Assigner that returns the first result of another one on every call."""
 
-    __slots__ = ("first", "inner")
+    __slots__ = ("first",)
 
     def __init__(self, inner: Assigner) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.first: Assignment | None = None
 
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:

@@ -14,98 +14,34 @@ images, M positives.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import DFLoss, E2ELoss
 from ultralytics.utils.metrics import bbox_iou
-from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.tal import bbox2dist
 
-from class_maps import ConfigError
-from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.assigner import Assigner
 from training.assigners.assignment import (
     Anchors,
     Assignment,
     Level,
-    SmallBoxes,
     Targets,
-    check_small_boxes,
-    levels_of,
     on_device,
 )
-from training.assigners.candidate_pairs import candidate_counts
-from training.assigners.similarity import (
-    EPS,
-    MIN_SCORE,
-    SIMILARITIES,
-    SimilarityByClass,
-)
-from training.assigners.simota import SparseSimOTA
-from training.assigners.static import StaticAssigner
-from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.distance_bins import bin_values
-from training.heads.grouped import GroupedDetect
+from training.losses.assigners import boxes_in_pixels, make_assigner
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.head_outputs import HeadOutputs
+from training.losses.loss_options import STOCK, LossOptions
 from training.runtime.distributed import total_a_rank
 
-UNUSED: dict[AssignerName, tuple[str, ...]] = {
-    "tal": (),
-    "simota": ("beta",),
-    "static": ("similarity", "beta"),
-}
-"""Options of the loss or of a group that each assigner ignores."""
 BRANCHES = "one2many", "one2one"
 """Names of the two losses in Ultralytics' ``E2ELoss``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossOptions:
-    """Options of loss and label assignment; ``static`` ignores the fields after ``class_loss``.
-
-    Raises:
-        ConfigError: A name is unknown.
-        ValueError: ``small_boxes`` is invalid.
-    """
-
-    assigner: AssignerName = "tal"
-    class_loss: ClassLoss = "bce"
-    similarity: SimilarityName = "ciou+nwd"
-    """Box similarity: ``ciou+nwd`` (the larger of CIoU and half the normalised Wasserstein
-    distance), ``ciou``, ``iou``, ``nwd`` or ``dilated``. Groups of a head config may override
-    it."""
-    beta: float = 6.0
-    """Exponent of the similarity in the metric of ``tal``; groups may override it."""
-    min_score: float = MIN_SCORE
-    """Target score of a symbol's best anchor point if the predicted box barely overlaps the
-    symbol."""
-    eps: float = EPS
-    """Added to the best metric of a symbol before dividing by it, for ``tal``."""
-    small_boxes: SmallBoxes = "ultralytics"
-
-    def __post_init__(self) -> None:
-        check_small_boxes(self.small_boxes)
-        known_names = {
-            "assigner": AssignerName,
-            "class_loss": ClassLoss,
-            "similarity": SimilarityName,
-        }
-        for name, known in known_names.items():
-            value = getattr(self, name)
-            if value not in get_args(known):
-                raise ConfigError(f"{name}: {value}: expected one of {', '.join(get_args(known))}")
-
-
-STOCK = LossOptions(similarity="ciou", min_score=0.0, eps=1e-9)
-"""Options with which the loss equals that of Ultralytics."""
 
 
 class DetectionLoss:
@@ -273,104 +209,6 @@ class DetectionLoss:
             side_losses = functional.l1_loss(fractions, distances * scale, reduction="none")
         weights = assignment.weights * self.gains[targets.labels[gts]]
         return ((1 - iou) * weights).sum(), (side_losses.mean(dim=1) * weights).sum()
-
-
-def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
-    """Convert the boxes of a batch to the format of assigners.
-
-    Args:
-        boxes_xywh: Boxes as fractions of the image, shape ``(G, 4)``.
-        size: Width and height of the image in pixels.
-
-    Returns:
-        Boxes xyxy in pixels, float32, shape ``(G, 4)``; NaN for an empty box at the origin. No
-        anchor point is inside such a box; removing it would make the host wait for the device.
-    """
-    boxes = boxes_xywh.float()
-    boxes_xyxy: Tensor = xywh2xyxy(boxes * on_device([*size] * 2, boxes))
-    return boxes_xyxy.masked_fill(boxes_xyxy.sum(dim=1, keepdim=True) <= 0, torch.nan)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairCounter:
-    """Counts the candidate pairs of a batch in main memory, before it is copied to a GPU.
-
-    Counting on the GPU would make the host wait for the length of the list of pairs.
-    """
-
-    strides: tuple[float, ...]
-    """Pixels per cell of each level."""
-    small_boxes: SmallBoxes
-    radius: float
-
-    @classmethod
-    def of_loss(cls, options: LossOptions, strides: Sequence[float]) -> "PairCounter":
-        """Create a counter for the assigner of a loss.
-
-        Args:
-            options: Options of the loss.
-            strides: Pixels per cell of each level.
-        """
-        common: dict[str, Any] = {"num_classes": 1, "small_boxes": options.small_boxes}
-        assigners: dict[str, SparseTaskAlignedAssigner | SparseSimOTA | StaticAssigner] = {
-            "tal": SparseTaskAlignedAssigner(**common),
-            "simota": SparseSimOTA(**common),
-            "static": StaticAssigner(),
-        }
-        small_boxes, radius = assigners[options.assigner].reach(strides)
-        return cls(strides=tuple(strides), small_boxes=small_boxes, radius=radius)
-
-    def count(self, boxes_xywh: Tensor, imgsz: tuple[int, int]) -> int:
-        """Count the pairs of a batch.
-
-        Args:
-            boxes_xywh: Boxes as fractions of the image, shape ``(G, 4)``, in main memory.
-            imgsz: Height and width of the images in pixels, multiples of every stride.
-        """
-        boxes = boxes_in_pixels(boxes_xywh, imgsz[::-1])
-        levels = levels_of(imgsz, self.strides)
-        return int(candidate_counts(levels, boxes, self.small_boxes, self.radius).sum())
-
-
-def make_assigner(options: LossOptions, head: Detect, topk: int, topk2: int | None) -> Assigner:
-    """Build the assigner of a loss.
-
-    Args:
-        options: Options of the loss.
-        head: Head with the classes, whose groups may override similarity and beta.
-        topk: Maximum number of points a box selects, for ``tal``.
-        topk2: Maximum number of points a box keeps.
-    """
-    if options.assigner == "static":
-        return StaticAssigner(max_points=topk2)
-    device = next(head.parameters()).device
-    names = _by_class(head, "similarity", options.similarity)
-    common: dict[str, Any] = {
-        "num_classes": head.nc,
-        "small_boxes": options.small_boxes,
-        "min_score": options.min_score,
-        "similarity": SIMILARITIES[names[0]],
-    }
-    if len(set(names)) > 1:
-        order = sorted(set(names))
-        choice = torch.tensor([order.index(name) for name in names], device=device)
-        measures = tuple(SIMILARITIES[name] for name in order)
-        common["similarity"] = SimilarityByClass(measures=measures, choice=choice)
-    if options.assigner == "simota":
-        return SparseSimOTA(max_points=topk2, **common)
-    betas = _by_class(head, "beta", options.beta)
-    beta = betas[0] if len(set(betas)) == 1 else torch.tensor(betas, device=device)
-    return SparseTaskAlignedAssigner(topk=topk, topk2=topk2, beta=beta, eps=options.eps, **common)
-
-
-def _by_class(head: Detect, name: str, default: Any) -> list[Any]:  # noqa: ANN401
-    """List an option's value for each class: that of its group, or the default."""
-    values = [default] * head.nc
-    if isinstance(head, GroupedDetect):
-        for labels, group in zip(head.labels, head.config.groups, strict=True):
-            for label in labels:
-                values[label] = getattr(group, name) or default
-    return values
 
 
 def detection_criterion(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from training.assigners.assigner import Assigner
+from training.assigners.assigner import Assigner, WrappedAssigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.predictions import PARTS, Predictions
 from training.memory.timeline import Recorder
@@ -82,7 +82,7 @@ class FakeSizes(TorchDispatchMode):
         return mask.new_empty((n, mask.dim()), dtype=torch.int64)
 
 
-class RecordedAssigner(Assigner):
+class RecordedAssigner(WrappedAssigner):
     """Wraps an assigner so that its tensors are recorded as its own kind.
 
     Args:
@@ -91,10 +91,11 @@ class RecordedAssigner(Assigner):
         sizes: Fake sizes, set before every assignment.
     """
 
-    __slots__ = ("inner", "recorder", "sizes")
+    __slots__ = ("recorder", "sizes")
 
     def __init__(self, inner: Assigner, recorder: Recorder, sizes: FakeSizes) -> None:
-        self.inner, self.recorder, self.sizes = inner, recorder, sizes
+        super().__init__(inner)
+        self.recorder, self.sizes = recorder, sizes
 
     def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
         """See :class:`Assigner`."""

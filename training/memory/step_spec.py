@@ -8,7 +8,7 @@ import torch
 from class_maps import ConfigError, with_nearest
 from settings.training import STRIDE
 from training.heads.head_config import HeadConfig
-from training.losses.detection import LossOptions
+from training.losses.loss_options import LossOptions
 
 StepPrecision = Literal["fp32", "bf16", "fp16"]
 OPTIMIZERS = (

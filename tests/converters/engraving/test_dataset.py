@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -278,11 +279,25 @@ def test_aborting_or_hanging_child(
     program: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "broken_child.py").write_text(program)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(child, "MODULE", "broken_child")
     monkeypatch.setattr(child, "TIME_LIMIT_S", 1.0)
     error = child.examine(folder / "good.mei").error
     assert re.fullmatch(message, error)
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_a_score_that_changes_is_reported(is_deleted: bool, folder: Path, tmp_path: Path) -> None:
+    def change(pages: Iterable[Any], total: int) -> Iterable[Any]:
+        for page in pages:
+            if is_deleted:
+                (folder / "good.mei").unlink()
+            else:
+                (folder / "good.mei").write_text(score([NOTES, NOTES]))
+            yield page
+
+    manifest = engrave(tmp_path / "out", options(pages=1, scores=str(folder)), track=change)
+    assert manifest["warnings"]["good.mei"] == ("changed while pages were engraved",)
 
 
 def test_memory_of_a_child_is_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,6 +253,21 @@ def test_splits_without_images(tmp_path: Path) -> None:
         list(dataset.pages("train"))
 
 
+def test_label_files_with_equal_names_do_not_replace_each_other(tmp_path: Path) -> None:
+    """As those of a.png and A.png on a file system that ignores letter case."""
+    page = Page(
+        image=PurePosixPath("a.png"),
+        width=9,
+        height=9,
+        boxes_xyxy=np.array([[1.0, 1, 2, 2]]),
+        labels=np.array([0]),
+    )
+    write_labels(page, tmp_path)
+    with pytest.raises(FileExistsError):
+        write_labels(page.only(slice(0)), tmp_path)
+    assert (tmp_path / "a.txt").stat().st_size
+
+
 def test_label_paths_are_those_of_ultralytics() -> None:
     path = label_path(Path("/a/images/b/images/train/sub/x.y.png"))
     assert path == Path("/a/images/b/labels/train/sub/x.y.txt")

@@ -216,6 +216,17 @@ def test_several_image_folders(data: Path, tmp_path: Path) -> None:
     assert annotations == {"train": {"c.png": 0, "a.png": 1, "b.png": 2}}
 
 
+def test_a_split_whose_labels_are_elsewhere_is_reported(data: Path, tmp_path: Path) -> None:
+    """Label files are found only in ``labels`` beside ``images``, or next to the images."""
+    page(data, "Images/val/b.png", None)
+    (data / "Labels" / "val").mkdir(parents=True)
+    (data / "Labels" / "val" / "b.txt").write_text(ROW)
+    (data / "data.yaml").write_text(YAML.replace("val: images/train", "val: Images/val"))
+    assert converted(data, tmp_path)["notes"] == [
+        "no symbols on any val page; check its annotations and where its label files are"
+    ]
+
+
 def test_a_page_of_two_splits_is_reported(data: Path, tmp_path: Path) -> None:
     yaml = YAML.replace("val: images/train", "val: images")
     (data / "data.yaml").write_text(yaml)

@@ -10,7 +10,8 @@ from ultralytics.nn.tasks import DetectionModel
 from benchmarks.multihead_memory import LiveTensors, batch_of, model_of, step
 from settings.training import AssignerName
 from training.heads.box_maps import BoxMaps
-from training.losses.detection import LossOptions, detection_criterion
+from training.losses.detection import detection_criterion
+from training.losses.loss_options import LossOptions
 
 SIDE = 96
 N_POINTS = 12**2 + 6**2 + 3**2

@@ -17,8 +17,9 @@ from training.heads.distance_bins import (
     strides_below_zero,
 )
 from training.heads.grouped import box_branches
-from training.losses.detection import DetectionLoss, LossOptions
+from training.losses.detection import DetectionLoss
 from training.losses.head_outputs import HeadOutputs
+from training.losses.loss_options import LossOptions
 
 SIDE = 64
 STEM = [32.0, 6.0, 33.5, 50.0]

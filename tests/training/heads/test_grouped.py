@@ -14,7 +14,8 @@ from training.assigners.similarity import SimilarityByClass, ciou, ciou_nwd, iou
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, divided
 from training.heads.head_config import BoxBranch, Group, HeadConfig
-from training.losses.detection import LossOptions, detection_criterion
+from training.losses.detection import detection_criterion
+from training.losses.loss_options import LossOptions
 
 N_CLASSES, SIDE = 5, (96, 160)
 MODELS = ("yolov8n", "yolo11n", "yolo26n")

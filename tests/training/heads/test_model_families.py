@@ -13,7 +13,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from training.heads.grouped import ClassTowers, SeparateDetect, divided
 from training.heads.head_config import BoxBranch
-from training.losses.detection import LossOptions, detection_criterion
+from training.losses.detection import detection_criterion
+from training.losses.loss_options import LossOptions
 from training.models.description import activation_kept
 from training.models.zoo import known_models, model_file
 

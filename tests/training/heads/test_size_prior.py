@@ -6,13 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from remembering import Remembering
 from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from training.assigners.assigner import Assigner
-from training.assigners.assignment import Anchors, Assignment, Targets
-from training.assigners.predictions import Predictions
 from training.heads.distance_bins import allow_below_zero
 from training.heads.size_prior import (
     WEIGHT_SCALE,
@@ -23,7 +21,8 @@ from training.heads.size_prior import (
     set_size_prior,
     start_logits,
 )
-from training.losses.detection import STOCK, LossOptions, detection_criterion
+from training.losses.detection import detection_criterion
+from training.losses.loss_options import STOCK, LossOptions
 
 SIDE = 320
 # Music at half size: width, height and count of each class on a tile.
@@ -62,18 +61,6 @@ def new_model(name: str) -> DetectionModel:
     return model
 
 
-class Remembering(Assigner):
-    """Wraps an assigner and keeps its assignments."""
-
-    def __init__(self, assigner: Assigner) -> None:
-        self.assigner = assigner
-        self.found: list[Assignment] = []
-
-    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        self.found.append(self.assigner.assign(predictions, anchors, targets))
-        return self.found[-1]
-
-
 def weights_of_classes(model: DetectionModel, options: LossOptions) -> Tensor:
     """Sum the target scores of each class in the first step, shape ``(C,)``."""
     criterion = detection_criterion(model, options)
@@ -87,7 +74,7 @@ def weights_of_classes(model: DetectionModel, options: LossOptions) -> Tensor:
         "bboxes": boxes / SIDE,
     }
     criterion.loss(preds.get("one2many", preds), batch)
-    [found] = assigner.found
+    [found] = assigner.results
     return torch.zeros(len(SYMBOLS)).index_add_(0, labels[found.gts], found.scores)
 
 

@@ -9,6 +9,7 @@ import torch
 from dense_below_zero import branches_of, use_bins_below_zero, use_similarity
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from remembering import Remembering
 from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,15 +22,14 @@ from ultralytics.utils.tal import bbox2dist, dist2bbox
 
 from class_maps import ConfigError
 from settings.training import AssignerName, ClassLoss, SimilarityName
-from training.assigners.assigner import Assigner
 from training.assigners.assignment import Anchors, Assignment, Targets
 from training.assigners.candidate_pairs import pairs_inside
-from training.assigners.predictions import Predictions
 from training.assigners.similarity import SIMILARITIES
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.assigners.torch_ties import TorchTiesAssigner
 from training.heads.distance_bins import allow_below_zero
-from training.losses.detection import STOCK, DetectionLoss, LossOptions, detection_criterion
+from training.losses.detection import DetectionLoss, detection_criterion
+from training.losses.loss_options import STOCK, LossOptions
 from training.models.zoo import model_file
 
 Batch = dict[str, Tensor]
@@ -227,18 +227,6 @@ def test_the_order_of_the_labels_does_not_matter() -> None:
     alike(case.results(criterion, **shuffled), case.results(criterion))
 
 
-class Remembering(Assigner):
-    """Wraps an assigner and keeps its assignments."""
-
-    def __init__(self, assigner: Assigner) -> None:
-        self.assigner = assigner
-        self.found: list[Assignment] = []
-
-    def assign(self, predictions: Predictions, anchors: Anchors, targets: Targets) -> Assignment:
-        self.found.append(self.assigner.assign(predictions, anchors, targets))
-        return self.found[-1]
-
-
 def remembering(model: DetectionModel, options: LossOptions) -> tuple[Any, list[Remembering]]:
     """Build a criterion whose assignments are kept, one list per branch."""
     criterion = detection_criterion(model, options)
@@ -288,7 +276,7 @@ def test_the_loss_follows_from_the_assignment(assigner: AssignerName, counts: li
     case = Case(model=model_of("yolo11n", signed=True), counts=counts)
     criterion, [assigned] = remembering(case.model, LossOptions(assigner=assigner))
     value, *_ = case.results(criterion)
-    [found] = assigned.found
+    [found] = assigned.results
     assert bool(len(found)) == any(counts)
     alike([value.double()], [from_assignment(case, found)], 1e-5)
 
@@ -304,7 +292,7 @@ def test_other_assigners(assigner: AssignerName, similarity: SimilarityName, nam
         assert result.isfinite().all()
         assert result.any()
     for assigned in assigners:
-        [found] = assigned.found
+        [found] = assigned.results
         assert (found.weights == 1).all()
         assert ((found.scores >= 0) & (found.scores <= 1)).all()
         assert len(found) > 20
@@ -323,7 +311,7 @@ def test_without_nms_no_box_has_two_points(
     case.batch["bboxes"][-3:] = quarrel / torch.tensor([96, 64, 96, 64])
     criterion, [_, one_to_one] = remembering(case.model, LossOptions(assigner=assigner))
     case.results(criterion)
-    [found] = one_to_one.found
+    [found] = one_to_one.results
     assert len(found)
     assert found.gts.bincount().max() == 1
 
@@ -467,7 +455,7 @@ def test_half_precision_is_processed_in_single_precision(
     expected, _ = criterion(copies if name == "yolo26n" else copies[""], half.batch)
     assert torch.equal(value, expected)
     for assigned in assigners:
-        found, of_copy = assigned.found
+        found, of_copy = assigned.results
         for part in ("images", "anchors", "gts", "scores", "weights"):
             assert torch.equal(getattr(found, part), getattr(of_copy, part))
 

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from class_maps import ConfigError
 from settings.training import AssignerName
 from training.heads.head_config import Group, HeadConfig
-from training.losses.detection import LossOptions
+from training.losses.loss_options import LossOptions
 from training.memory import fake_step
 from training.memory.fake_step import optimizer_of, recorded_step
 from training.memory.meta_model import replace_tensors, trained_model

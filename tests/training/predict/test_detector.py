@@ -12,6 +12,7 @@ from tf32 import tf32_is_on
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
+from converters.images import read_bgr
 from converters.page import Page
 from training.config import TrainConfig
 from training.predict import detector
@@ -47,7 +48,7 @@ def test_a_page_for_each_image(trained: TrainResult, dataset: Path) -> None:
 def test_batched_is_the_same_as_one_by_one(
     sizes: list[tuple[int, int]], trained: TrainResult, dataset: Path, tmp_path: Path
 ) -> None:
-    whole = cv2.imread(str(dataset / "images" / "val" / "0.png"))
+    whole = read_bgr(dataset / "images" / "val" / "0.png")
     for i, (height, width) in enumerate(sizes):
         cv2.imwrite(str(tmp_path / f"{i}.png"), whole[:height, :width])
     images = images_of(dataset / "images" / "val") + images_of(tmp_path)

@@ -27,7 +27,7 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
+from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
 from converters.prepare.tiles import tile_name
@@ -48,7 +48,7 @@ class ConversionOptions:
     formats: tuple[str, ...] = ("yolo",)
     """Output formats, see :data:`converters.formats.WRITERS`."""
     annotation_set: str | None = None
-    """Annotation set to read; None for that of the class map."""
+    """Annotation set to read; None to use the class map's."""
     preparation: PreparationOptions = field(default_factory=PreparationOptions)
     val: float = 0.0
     """Fraction of the training pages to hold out."""
@@ -97,7 +97,7 @@ def convert(
         target: Folder to create.
         options: Everything that determines the output.
         source_format: Format of the source, one of :data:`converters.formats.READERS`; None to
-            recognise it.
+            detect it.
         images: Folder of the images that JSON files name; None to find it, see
             :func:`~converters.formats.json_files.find_images`.
         workers: Number of worker processes; does not change the bytes written.
@@ -275,7 +275,7 @@ def _folders(
 ) -> tuple[Path | None, Path | None]:
     """Create the output folders of a split's images and label files; None if not needed."""
     root = folder.absolute()  # a worker may have a different working directory
-    image_out = None if options.labels_only else root / FOLDER / split
+    image_out = None if options.labels_only else root / IMAGE_FOLDER / split
     label_out = root / LABELS / split if "yolo" in options.formats else None
     for out in filter(None, (image_out, label_out)):
         out.mkdir(parents=True)
@@ -363,7 +363,7 @@ def _variant(digest: str, known: list[str]) -> str:
 
 
 def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
-    """Return what to do if there is one split only."""
+    """Suggest what to do when there is only one split."""
     works = {work_of(page) for page in pages}
     if split != "train":
         return "convert training pages as well"

@@ -27,7 +27,7 @@ is decoded."""
 INSTANCES = "instances_"
 """Start of the names of COCO's annotation files that contain boxes."""
 N_SEARCHED = 20
-"""Number of images that are searched in order to find their folder."""
+"""Number of images looked up to find the image folder."""
 SPLIT_OF_WORD = {
     "train": "train",
     "training": "train",
@@ -38,7 +38,7 @@ SPLIT_OF_WORD = {
     "test": "test",
     "testing": "test",
 }
-"""Split that a word in the name of an annotation file or of its folder stands for."""
+"""Split denoted by a word in the name of an annotation file or its folder."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -121,10 +121,10 @@ def json_files(path: Path) -> list[Path]:
     """List the annotation files of a source; the list may be empty.
 
     Args:
-            path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
+        path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
             ``annotations`` is searched, as in COCO, or the folders of its splits, as in Roboflow's
-            exports. If some files have names like those of DeepScoresV2, or else like COCO's
-            ``instances_*``, all other files are ignored. Hidden files always are.
+            exports. If any file is named like a DeepScoresV2 shard, or failing that
+            ``instances_*``, all others are ignored, as are hidden files.
 
     Returns:
         The files, sorted by name; shard 10 comes after shard 9.
@@ -213,11 +213,11 @@ def split_of(path: Path) -> str | None:
 
 
 def _split_words(name: str, *, whole: bool = False) -> list[str]:
-    """List the splits that the words of a name stand for, without repetition.
+    """List the splits denoted by the words of a name, without repetition.
 
     Args:
         name: Name of a file without suffix, or of a folder.
-        whole: Whether the name may consist of this word and digits only.
+        whole: Whether the whole name must be this one word plus optional digits.
     """
     if whole and not re.fullmatch(r"[A-Za-z]+[0-9]*", name):
         return []

@@ -1,4 +1,4 @@
-"""Opening of annotated data sets in any format that can be read."""
+"""Opens annotated data sets in any supported format."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ def open_source(
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
             annotation files, or a COCO file or folder.
-        format_name: Format of the data set, one of :data:`READERS`; None to recognise it.
+        format_name: Format of the data set, one of :data:`READERS`; None to detect it.
         images: Folder of the images that JSON files name; None to find it, see
             :func:`~converters.formats.json_files.find_images`.
 

@@ -74,8 +74,7 @@ def find_page(
     page = next(page for page in pages if page.image == image)
     warnings = counts.warnings
     if counts.dropped and format_name != "yolo":
-        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.by_reason().items())
-        warnings.append(f"dropped on all pages of {file.path.name}: {reasons}")
+        warnings.append(f"dropped on all pages of {file.path.name}: {counts.reasons()}")
     return FoundPage(
         page=page,
         path=file.image_folder / image,

@@ -19,6 +19,16 @@ Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's o
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes of the images that readers of YOLO folders look for."""
 
+NAME_FOLDER = (
+    "name the folder of the images with --images, or use --labels-only to convert without images"
+)
+"""What to do if an image is missing."""
+CORRECT_FOLDER = (
+    "correct the folder given with --images or the name of the image, or use --labels-only to "
+    "convert without images"
+)
+"""What to do if an image is missing although the folder of the images was named."""
+
 _ORIENTATION = 0x0112
 """EXIF tag of the rotation and mirroring to apply before an image is shown; written by phones."""
 
@@ -46,17 +56,22 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -> None:
     """Check that an image exists and has the expected size, reading only its header.
 
     Args:
         path: Image file.
         width: Width in pixels that the labels assume.
         height: Height in pixels that the labels assume.
+        remedy: What to do if there is no such image.
 
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
+    if not path.exists():
+        if other := in_other_case(path):
+            remedy = f"{other.name} differs from it in upper and lower case; rename it"
+        raise InputError(f"no such image; {remedy}", path=path)
     actual = size(path)
     if actual != (width, height):
         rotated = " after its EXIF rotation" if _orientation_of(path) > 1 else ""
@@ -65,6 +80,14 @@ def check_size(path: Path, width: int, height: int) -> None:
             f"{width} x {height} px",
             path=path,
         )
+
+
+def in_other_case(path: Path) -> Path | None:
+    """Return a file whose name differs in upper and lower case only; None if there is none."""
+    with suppress(OSError):
+        files = sorted(path.parent.iterdir())
+        return next((file for file in files if file.name.lower() == path.name.lower()), None)
+    return None
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -302,11 +325,7 @@ def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
             _check_samples(image, path)
             yield image
     except FileNotFoundError:
-        raise InputError(
-            "no such image; name the folder of the images with --images, or use --labels-only to "
-            "convert without images",
-            path=path,
-        ) from None
+        raise InputError("no such image", path=path) from None
     except UnidentifiedImageError:
         raise InputError("is not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:

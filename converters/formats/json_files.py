@@ -17,7 +17,8 @@ from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_text import decode
-from converters.names import count_of, is_hidden
+from converters.images import in_other_case
+from converters.names import count_of, is_hidden, percent_decoded
 
 HEAD_BYTES = 4096
 """Number of bytes at the start of a file that are searched for ``annotation_sets`` before all of it
@@ -259,13 +260,16 @@ def find_images(
     }
     folder = max(matches, key=lambda candidate: len(matches[candidate]))
     if not matches[folder]:
-        folder = chosen or path.parent / "images"
+        similar = (c for c in matches if any(in_other_case(c / name) for name in first))
+        folder = next(similar, chosen or path.parent / "images")
     names = {name for name, _, _ in images.values()}
     located = {}
     for image_id, (name, width, height) in images.items():
-        actual = name if str(name).isascii() else _on_disk(folder, name) or name
+        is_plain = str(name).isascii() and "%" not in str(name)
+        actual = name if is_plain else _on_disk(folder, name) or name
         if actual != name and actual in names:
             actual = name  # an image of its own
+        names.add(actual)
         located[image_id] = actual, width, height
     return LocatedImages(folder, located, _ambiguities(path, folder, matches))
 
@@ -312,11 +316,13 @@ def _subsets(path: Path) -> list[str]:
 
 
 def _on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
-    """Return a file's name in the encoding of the disk; None if the file does not exist."""
-    names = [str(name)]
-    if not names[0].isascii():
-        names += [normalize("NFC", names[0]), normalize("NFD", names[0])]
-    for actual in names:
+    """Return the name of an existing file as on the disk, where accents may be encoded differently.
+
+    Percent-encoded names are decoded if there is no file with the name itself; None without a file.
+    """
+    names = dict.fromkeys([str(name), str(percent_decoded(name))])
+    forms = [form for n in names for form in (n, normalize("NFC", n), normalize("NFD", n))]
+    for actual in dict.fromkeys(forms):
         with suppress(OSError):
             if (folder / actual).is_file():
                 return PurePosixPath(actual)

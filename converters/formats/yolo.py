@@ -16,7 +16,7 @@ from class_maps import ConfigError, InputError, Source
 from converters import images, tally
 from converters.boxes import onto_border, xyxy_to_cxcywh
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.image_folders import skipped_files
+from converters.formats.image_folders import skipped_files, unlabelled_images
 from converters.formats.yolo_dataset import (
     YoloDataset,
     fingerprint_of,
@@ -191,10 +191,11 @@ class YoloSplit:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Remarks on files that were skipped."""
+        """Remarks on files that were skipped, and on missing label files."""
         return (
             *self._dataset.warnings,
             *skipped_files(self.image_folder, self._paths, is_complete=self._is_complete),
+            *unlabelled_images(self.image_folder, self._paths),
         )
 
     def sha256(self) -> str:

@@ -95,6 +95,12 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
         f"{path}: no such image; name the folder of the images with --images, or use "
         "--labels-only to convert without images"
     )
+    (tmp_path / "A.PNG").touch()
+    with pytest.raises(InputError) as raised:
+        images.check_size(path, 1, 1)
+    assert str(raised.value) == (
+        f"{path}: no such image; A.PNG differs from it in upper and lower case; rename it"
+    )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)

@@ -47,18 +47,18 @@ UNKNOWN = (
 @pytest.mark.parametrize(
     ("trained_on", "is_complete", "message"),
     [
-        ([], True, "the model was trained on none of these 3 images"),
+        ([], True, "the model was not trained on these images"),
         ([], False, UNKNOWN),
         (
             [2, 1],
             True,
-            "note: the model was trained on 2 of these 3 images, the first is b.png: for these, the "
+            "note: the model was trained on 2 of 3 images, the first is b.png: for these, the "
             "metrics show how well it memorised them, not how well it generalises",
         ),
         (
             [2],
             False,
-            "note: the model was trained on at least 1 of these 3 images, the first is c.png: for these",
+            "note: the model was trained on at least 1 of 3 images, the first is c.png: for these",
         ),
         (None, True, UNKNOWN),
     ],
@@ -112,7 +112,7 @@ def record_of_training(data: Path) -> TrainingRecord:
     return inputs.record(inputs.image_hashes())
 
 
-NO_PAGES = "images, nor on other parts of their pages"
+NO_PAGES = "the model was not trained on these images, nor on other parts of their pages"
 
 
 @pytest.mark.parametrize(
@@ -138,16 +138,14 @@ def test_other_parts_of_a_page_are_recognised(
     data = conversions[scored]
     n = len(open_dataset(data).image_paths("train"))
     result = run(data, "--split", "train", "--json")
-    pages = "" if same_images else "the pages of "
-    expected = f"note: the model was trained on {pages}{n} of these {n} images, the first is lg-0-"
+    pages, images = "" if same_images else "the pages of ", "image" if n == 1 else "images"
+    expected = f"note: the model was trained on {pages}{n} of {n} {images}, the first is lg-0-"
     assert expected in " ".join(result.stderr.split())
     report = json.loads(result.stdout)
     assert (report["n_trained_on"], report["n_same_images"]) == (n, n * same_images)
     assert report["pages_are_known"]
     result = run(data, "--split", "val")
-    assert f"the model was trained on none of these {n} {NO_PAGES}" in " ".join(
-        result.stdout.split()
-    )
+    assert NO_PAGES in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("scored", ["whole", "tiles"])
@@ -164,11 +162,10 @@ def test_unknown_pages_are_reported(
         file.write_text(file.read_text().replace('"sha256": ', '"other": '))
     other = {"whole": "tiles", "tiles": "whole"}[scored]
     predictor.training = record_of_training(conversions[other])
-    n = len(open_dataset(conversions[scored]).image_paths("train"))
     result = run(conversions[scored], "--split", "train")
     assert (
-        f"the model was trained on none of these {n} images; unknown whether on other parts of their "
-        "pages, because not all data sets record their pages"
+        "the model was not trained on these images; unknown whether on other parts of their pages, "
+        "because not all data sets record their pages"
     ) in " ".join(result.stdout.split())
 
 
@@ -178,4 +175,4 @@ def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: P
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
     predictor.training = record(data / "images/train/a.png")
     images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "the model was trained on none of these 1 images" in run(data).stdout
+    assert "the model was not trained on these images; unknown" in run(data).stdout

@@ -70,7 +70,7 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
     """
     if not path.exists():
         if other := in_other_case(path):
-            remedy = f"{other.name} differs from it in upper and lower case; rename it"
+            remedy = f"{other.name} differs from it only in letter case; rename it"
         raise InputError(f"no such image; {remedy}", path=path)
     actual = size(path)
     if actual != (width, height):
@@ -83,7 +83,7 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
 
 
 def in_other_case(path: Path) -> Path | None:
-    """Return a file whose name differs in upper and lower case only; None if there is none."""
+    """Return a file whose name differs only in letter case; None if no file does."""
     with suppress(OSError):
         files = sorted(path.parent.iterdir())
         return next((file for file in files if file.name.lower() == path.name.lower()), None)

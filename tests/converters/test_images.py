@@ -99,7 +99,7 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
     assert str(raised.value) == (
-        f"{path}: no such image; A.PNG differs from it in upper and lower case; rename it"
+        f"{path}: no such image; A.PNG differs from it only in letter case; rename it"
     )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:

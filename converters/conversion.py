@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
+from class_maps import CategoryMapping, ClassMap, ConfigError, InputError, shortened, with_nearest
 from converters import tally
 from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256, state
@@ -243,7 +243,7 @@ def _split(
 
 def _jobs(
     files: Sequence[AnnotationSource],
-    mapping: Source,
+    mapping: CategoryMapping,
     val: frozenset[str],
     options: ConversionOptions,
     manifest: ManifestBuilder,
@@ -376,7 +376,7 @@ def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
 
 def _conversion_entry(
     format_name: str,
-    mapping: Source,
+    mapping: CategoryMapping,
     files: Sequence[AnnotationSource],
     hashes: Sequence[str],
     class_map: ClassMapEntry,

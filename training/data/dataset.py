@@ -31,7 +31,7 @@ from training.data.device_prefetch import DeviceLoader
 from training.data.label_files import ImageLabels
 from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler, seed_draw
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import PairCounter
 
 
 class OmrDataset(YOLODataset):

@@ -1,9 +1,13 @@
 """Creates the assigner of a loss, and counts its candidate pairs.
 
-To add an assigner, write a module in :mod:`training.assigners` with a class that implements
-:class:`~training.assigners.assigner.Assigner`; add its name to
-:data:`~settings.training.AssignerName` and its help to the setting ``assigner``; and add a function
-that creates it to :data:`ASSIGNERS`.
+To add an assigner:
+
+1. Write a module in :mod:`training.assigners` with a class that implements
+   :class:`~training.assigners.assigner.Assigner`.
+2. Add its name to :data:`~settings.training.AssignerName`, and its help to the setting
+   ``assigner``, which also holds the default.
+3. Add a function that creates it to :data:`ASSIGNERS`, and the options that it ignores to
+   :data:`~training.losses.loss_options.UNUSED`.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,8 +38,8 @@ def make_assigner(
 
     Args:
         options: Options of the loss.
-        head: Head with the classes, whose groups may override similarity and beta; None for one
-            class.
+        head: Detection head, whose groups of classes may override similarity and beta; None for
+            one class.
         topk: Maximum number of points that a box selects, for ``tal``.
         topk2: Maximum number of points that a box keeps.
     """

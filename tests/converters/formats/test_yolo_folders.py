@@ -223,7 +223,8 @@ def test_a_split_whose_labels_are_elsewhere_is_reported(data: Path, tmp_path: Pa
     (data / "Labels" / "val" / "b.txt").write_text(ROW)
     (data / "data.yaml").write_text(YAML.replace("val: images/train", "val: Images/val"))
     assert converted(data, tmp_path)["notes"] == [
-        "no symbols on any val page; check its annotations and where its label files are"
+        f"read without symbols in {data}/Images/val: 1 image (b.png) without a label file",
+        "no symbols on any val page; check its annotations and where its label files are",
     ]
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
+from class_maps import CategoryMapping, ClassMap, ConfigError, InputError, shortened, with_nearest
 from converters import tally
 from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256, state
@@ -27,7 +27,7 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
+from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
 from converters.prepare.tiles import tile_name
@@ -48,7 +48,7 @@ class ConversionOptions:
     formats: tuple[str, ...] = ("yolo",)
     """Output formats, see :data:`converters.formats.WRITERS`."""
     annotation_set: str | None = None
-    """Annotation set to read; None for that of the class map."""
+    """Annotation set to read; None to use the class map's."""
     preparation: PreparationOptions = field(default_factory=PreparationOptions)
     val: float = 0.0
     """Fraction of the training pages to hold out."""
@@ -97,7 +97,7 @@ def convert(
         target: Folder to create.
         options: Everything that determines the output.
         source_format: Format of the source, one of :data:`converters.formats.READERS`; None to
-            recognise it.
+            detect it.
         images: Folder of the images that JSON files name; None to find it, see
             :func:`~converters.formats.json_files.find_images`.
         workers: Number of worker processes; does not change the bytes written.
@@ -243,7 +243,7 @@ def _split(
 
 def _jobs(
     files: Sequence[AnnotationSource],
-    mapping: Source,
+    mapping: CategoryMapping,
     val: frozenset[str],
     options: ConversionOptions,
     manifest: ManifestBuilder,
@@ -275,7 +275,7 @@ def _folders(
 ) -> tuple[Path | None, Path | None]:
     """Create the output folders of a split's images and label files; None if not needed."""
     root = folder.absolute()  # a worker may have a different working directory
-    image_out = None if options.labels_only else root / FOLDER / split
+    image_out = None if options.labels_only else root / IMAGE_FOLDER / split
     label_out = root / LABELS / split if "yolo" in options.formats else None
     for out in filter(None, (image_out, label_out)):
         out.mkdir(parents=True)
@@ -315,7 +315,7 @@ def _add_warnings(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
     warnings += [
-        f"no symbols on any {split} page; check its annotations and where its label files are"
+        f"no symbols on any {split} page; check its annotations and the location of its label files"
         for split, n in manifest.images.items()
         if manifest.empty_images[split] == n
     ]
@@ -334,8 +334,8 @@ def _shared_works(
 ) -> str | None:
     """Warn about works in several splits, by the names of their images or else by their files.
 
-    Images of the same name whose contents differ are not the same page, unless the name contains
-    the work.
+    Images with the same name but different content count as different pages, unless the name
+    contains the work.
     """
     works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     resolved = cache(Path.resolve)
@@ -355,7 +355,7 @@ def _shared_works(
 
 
 def _variant(digest: str, known: list[str]) -> str:
-    """Return a suffix for the content of an image: none for the first one of its name."""
+    """Return a suffix that tells apart images of one name; empty for the first content."""
     if digest not in known:
         known.append(digest)
     number = known.index(digest)
@@ -363,7 +363,7 @@ def _variant(digest: str, known: list[str]) -> str:
 
 
 def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
-    """Return what to do if there is one split only."""
+    """Suggest what to do when there is only one split."""
     works = {work_of(page) for page in pages}
     if split != "train":
         return "convert training pages as well"
@@ -376,7 +376,7 @@ def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
 
 def _conversion_entry(
     format_name: str,
-    mapping: Source,
+    mapping: CategoryMapping,
     files: Sequence[AnnotationSource],
     hashes: Sequence[str],
     class_map: ClassMapEntry,

@@ -48,7 +48,7 @@ def find_page(
         wanted: Number of the page, starting at 1, or all or part of its image name.
         split: Split to search; None for all of them.
         class_map: Class map to apply; None to make every category a class of the same name.
-        annotation_set: Annotation set to read; None for that of the class map or, without one, the
+        annotation_set: Annotation set to read; None to use the class map's or, without one, the
             first one of the data set.
         workers: Number of processes that decode the annotations.
 

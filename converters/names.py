@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from class_maps import InputError, shortened, shown
 
-FOLDER = "images"
+IMAGE_FOLDER = "images"
 """Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
 of this name in a path, so no folder inside the image folder may have this name."""
 
@@ -107,11 +107,12 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
             path=path,
             where=where,
         )
-    if image.parts[0] == FOLDER and len(image.parts) > 1:
-        image = image.relative_to(FOLDER)  # in some files, names are relative to the folder above
-    if FOLDER in image.parts:
+    if image.parts[0] == IMAGE_FOLDER and len(image.parts) > 1:
+        # In some files, names are relative to the folder above.
+        image = image.relative_to(IMAGE_FOLDER)
+    if IMAGE_FOLDER in image.parts:
         raise InputError(
-            f"contains a folder called {FOLDER}, in which YOLO readers do not find labels: "
+            f"contains a folder called {IMAGE_FOLDER}, in which YOLO readers do not find labels: "
             f"{shown(name)}; rename it",
             path=path,
             where=where,
@@ -134,7 +135,7 @@ def percent_decoded(image: PurePosixPath) -> PurePosixPath:
     """
     decoded = PurePosixPath(*map(unquote, image.parts))
     is_valid = len(decoded.parts) == len(image.parts) and not decoded.is_absolute()
-    is_valid &= FOLDER not in decoded.parts and not any(map(is_hidden, decoded.parts))
+    is_valid &= IMAGE_FOLDER not in decoded.parts and not any(map(is_hidden, decoded.parts))
     return decoded if is_valid else image
 
 

@@ -27,7 +27,7 @@ is decoded."""
 INSTANCES = "instances_"
 """Start of the names of COCO's annotation files that contain boxes."""
 N_SEARCHED = 20
-"""Number of images that are searched in order to find their folder."""
+"""Number of images looked up to find the image folder."""
 SPLIT_OF_WORD = {
     "train": "train",
     "training": "train",
@@ -38,7 +38,7 @@ SPLIT_OF_WORD = {
     "test": "test",
     "testing": "test",
 }
-"""Split that a word in the name of an annotation file or of its folder stands for."""
+"""Split denoted by a word in the name of an annotation file or its folder."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -98,7 +98,7 @@ def annotation_files(path: Path) -> list[AnnotationFile]:
 
 
 def _unread(path: Path, files: Sequence[Path]) -> list[str]:
-    """List the files of a folder and its subfolders that are not read although they may be data."""
+    """List the files of a folder and its subfolders that may be data but are not read."""
     if path.is_file():
         return []
     folders = sorted(p for p in path.glob("*") if p.is_dir() and not is_hidden(p.name))
@@ -121,10 +121,10 @@ def json_files(path: Path) -> list[Path]:
     """List the annotation files of a source; the list may be empty.
 
     Args:
-            path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
+        path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
             ``annotations`` is searched, as in COCO, or the folders of its splits, as in Roboflow's
-            exports. If some files have names like those of DeepScoresV2, or else like COCO's
-            ``instances_*``, all other files are ignored. Hidden files always are.
+            exports. If any file is named like a DeepScoresV2 shard, or failing that
+            ``instances_*``, all others are ignored, as are hidden files.
 
     Returns:
         The files, sorted by name; shard 10 comes after shard 9.
@@ -213,11 +213,11 @@ def split_of(path: Path) -> str | None:
 
 
 def _split_words(name: str, *, whole: bool = False) -> list[str]:
-    """List the splits that the words of a name stand for, without repetition.
+    """List the splits denoted by the words of a name, without repetition.
 
     Args:
         name: Name of a file without suffix, or of a folder.
-        whole: Whether the name may consist of this word and digits only.
+        whole: Whether the whole name must be this one word plus optional digits.
     """
     if whole and not re.fullmatch(r"[A-Za-z]+[0-9]*", name):
         return []
@@ -229,14 +229,14 @@ def _split_words(name: str, *, whole: bool = False) -> list[str]:
 
 
 class LocatedImages(NamedTuple, Generic[K]):
-    """The images of an annotation file on the disk."""
+    """The images of an annotation file, as found on the disk."""
 
     folder: Path
     images: dict[K, tuple[PurePosixPath, int, int]]
     """Image name, width and height by id, with names as on the disk, where accents may be encoded
     differently."""
     warnings: list[str]
-    """Remark on folders with images of the same names."""
+    """Warning if several folders contain images of the same names; otherwise empty."""
 
 
 def find_images(
@@ -245,7 +245,7 @@ def find_images(
     """Find the image folder of an annotation file, and its images in that folder.
 
     The folder is the one that contains most of the first images; among several such folders, one
-    called like the split or subset of the file comes first.
+    named after the split or subset of the file comes first.
 
     Args:
         path: Annotation file.
@@ -275,7 +275,7 @@ def find_images(
 
 
 def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]]) -> list[str]:
-    """Return a remark if other folders contain as many of the images as the chosen one."""
+    """Return a warning if another folder contains as many of the images as the chosen one."""
     files = {file.resolve() for file in matches[folder]} if folder in matches else set()
     others = [
         other
@@ -285,8 +285,8 @@ def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]
     if not others:
         return []
     return [
-        f"{path.name}: images of the same names in {folder} and {others[0]}; the first folder was "
-        "read, name the other one with --images"
+        f"{path.name}: {folder} and {others[0]} contain images of the same names; read the first "
+        "folder, use --images for the other one"
     ]
 
 

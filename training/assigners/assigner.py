@@ -68,7 +68,7 @@ class Assigner(ABC):
 
 
 class WrappedAssigner(Assigner):
-    """Base of assigners that call another one, whose candidates they share.
+    """Base of assigners that wrap another one and use its candidates.
 
     Args:
         inner: Assigner that does the work.

@@ -45,7 +45,7 @@ class ClassMap:
 
         Args:
             name: Name of the data set, such as ``deepscoresv2``.
-            annotation_set: Annotation set to read; None for that of the class map.
+            annotation_set: Annotation set to read; None to use the class map's.
 
         Raises:
             ConfigError: The class map has no entry for this data set, or the data set has no such

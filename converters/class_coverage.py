@@ -15,12 +15,12 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
     Args:
         class_map: Class map to apply.
         path: Data set in any format that can be converted.
-        annotation_set: Annotation set to read; None for that of the class map.
+        annotation_set: Annotation set to read; None to use the class map's.
 
     Returns:
         ``classes``: name, categories and count of each class; ``dropped``: number of symbols by
         category; ``empty``: classes without symbols in this data set; ``unlabelled``: classes that
-        the source never labels; ``unfillable``: classes without a category in any source;
+        the source never labels; ``without_category``: classes without a category in any source;
         ``warnings``: remarks on what was assumed or skipped.
 
     Raises:
@@ -54,6 +54,6 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
         "dropped": dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0]))),
         "empty": [name for name in class_map.names if not symbols[name]],
         "unlabelled": list(source.unlabelled),
-        "unfillable": [name for name in class_map.names if name not in filled],
+        "without_category": [name for name in class_map.names if name not in filled],
         "warnings": [*counts.warnings, *(note for file in files for note in file.warnings)],
     }

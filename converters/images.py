@@ -19,6 +19,16 @@ Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's o
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes of the images that readers of YOLO folders look for."""
 
+NAME_FOLDER = (
+    "name the folder of the images with --images, or use --labels-only to convert without images"
+)
+"""What to do if an image is missing."""
+CORRECT_FOLDER = (
+    "correct the folder given with --images or the name of the image, or use --labels-only to "
+    "convert without images"
+)
+"""What to do if an image is missing although the folder of the images was named."""
+
 _ORIENTATION = 0x0112
 """EXIF tag of the rotation and mirroring to apply before an image is shown; written by phones."""
 
@@ -27,9 +37,18 @@ _BITS, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED = frozenset({1, 4})
 """Values of ``_SAMPLE_FORMAT`` for unsigned integers and for unspecified samples."""
 
+_MAX_SAMPLES = 281, 341
+"""TIFF tags of the largest sample: MaxSampleValue and SMaxSampleValue."""
+_FULL_16 = 65535
+"""Largest sample of 16 bits, which is white."""
+_DARK_16 = _FULL_16 // 8
+"""Largest sample of an image of 16 bits that would be nearly black, as from a 12-bit scanner whose
+samples were not scaled."""
+
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
 
@@ -37,17 +56,22 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -> None:
     """Check that an image exists and has the expected size, reading only its header.
 
     Args:
         path: Image file.
         width: Width in pixels that the labels assume.
         height: Height in pixels that the labels assume.
+        remedy: What to do if there is no such image.
 
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
+    if not path.exists():
+        if other := in_other_case(path):
+            remedy = f"{other.name} differs from it in upper and lower case; rename it"
+        raise InputError(f"no such image; {remedy}", path=path)
     actual = size(path)
     if actual != (width, height):
         rotated = " after its EXIF rotation" if _orientation_of(path) > 1 else ""
@@ -56,6 +80,14 @@ def check_size(path: Path, width: int, height: int) -> None:
             f"{width} x {height} px",
             path=path,
         )
+
+
+def in_other_case(path: Path) -> Path | None:
+    """Return a file whose name differs in upper and lower case only; None if there is none."""
+    with suppress(OSError):
+        files = sorted(path.parent.iterdir())
+        return next((file for file in files if file.name.lower() == path.name.lower()), None)
+    return None
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -73,8 +105,8 @@ def copy(path: Path, target: Path) -> None:
 
     Images with transparency are re-encoded on a white background, because readers that ignore
     transparency show arbitrary colours. Images with an EXIF rotation are re-encoded unless they are
-    JPEG, because not all readers apply it to other formats. Images that get another suffix are
-    re-encoded as well.
+    JPEG, because not all readers apply it to other formats. Images with 16 bits per sample, and
+    images that get another suffix, are re-encoded as well.
 
     Args:
         path: Image file.
@@ -86,6 +118,7 @@ def copy(path: Path, target: Path) -> None:
     with _opened(path, path) as image:
         is_ambiguous = image.has_transparency_data
         is_ambiguous |= _orientation(image) > 1 and image.format not in _JPEG
+        is_ambiguous |= _has_wide_samples(image)
     if is_ambiguous or path.suffix != target.suffix:
         write(read(path), target)
     else:
@@ -96,7 +129,8 @@ def read(path: Path) -> Pixels:
     """Decode an image on a white background, as greyscale if it contains no colour.
 
     Raises:
-        InputError: The image is missing, damaged or truncated.
+        InputError: The image is missing, damaged or truncated, or has samples of 16 bits of which
+            fewer are used.
     """
     image = _decoded(_complete_bytes(path), path)
     return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 and _is_grey(image) else image
@@ -133,7 +167,8 @@ def resize_longer_side(image: Pixels, imgsz: int) -> Pixels:
 def check_complete(path: Path) -> tuple[int, int]:
     """Check that an image is neither damaged nor truncated, without writing anything.
 
-    A JPEG is decoded only if its last bytes do not mark its end.
+    A JPEG is decoded only if its last bytes do not mark its end; an image with 16 bits per sample
+    is always decoded.
 
     Returns:
         Width and height in pixels, after EXIF rotation.
@@ -143,6 +178,7 @@ def check_complete(path: Path) -> tuple[int, int]:
     """
     with _opened(path, path) as image:
         upright_size, image_format = _upright_size(image), image.format
+        has_wide_samples = _has_wide_samples(image)
         image.verify()  # verifies the checksums of a PNG
     if image_format in _JPEG:
         with path.open("rb") as file:
@@ -151,6 +187,8 @@ def check_complete(path: Path) -> tuple[int, int]:
         if not is_complete:  # bytes of another program after the end, or a truncated file
             with _opened(path, path) as image:
                 image.load()
+    if has_wide_samples:
+        read(path)
     return upright_size
 
 
@@ -162,11 +200,76 @@ def _decoded(data: bytes, path: Path) -> Pixels:
         decoded = None
     if decoded is None:
         raise InputError("cannot be decoded as an image", path=path)
-    image: Pixels = np.asarray(decoded // 257 if decoded.dtype == np.uint16 else decoded, np.uint8)
+    with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
+        orientation = _orientation(header)
+        full_scale = _full_scale(header, data)
+    if decoded.dtype == np.uint16:
+        image = _eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
+    else:
+        image = np.asarray(decoded, np.uint8)
     if image.ndim == 3 and image.shape[2] == 4:
         image = _on_white(image)
-    with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
-        return np.ascontiguousarray(_rotated(image, _orientation(header)))
+    return np.ascontiguousarray(_rotated(image, orientation))
+
+
+def _eight_bits(samples: NDArray[np.uint16], full_scale: int, path: Path) -> Pixels:
+    """Convert samples of 16 bits to 8 bits.
+
+    Args:
+        samples: Grey, BGR or BGRA samples.
+        full_scale: Sample that the file declares to be white; ignored if there are larger ones.
+        path: Image file, for the error message.
+
+    Raises:
+        InputError: The image would be nearly black.
+    """
+    colours = samples[..., :3] if samples.ndim == 3 else samples
+    largest = int(colours.max())
+    if largest > full_scale:
+        full_scale = _FULL_16
+    if full_scale == _FULL_16 and 0 < largest <= _DARK_16:
+        raise InputError(
+            f"has samples of 16 bits, but none above {largest}, so that it would be nearly black; "
+            "scale the samples to 0 to 65535",
+            path=path,
+        )
+    # An opaque image may have 16 bits of alpha in any case.
+    return np.minimum(samples.astype(np.uint32) * 255 // full_scale, 255).astype(np.uint8)
+
+
+def _has_wide_samples(image: Image.Image) -> bool:
+    """Return whether an image that has not been loaded has 16 bits per sample."""
+    tiles = getattr(image, "tile", ()) if image.format in {"PNG", "TIFF"} else ()
+    modes = (arguments if isinstance(arguments, str) else arguments[0] for *_, arguments in tiles)
+    return any(mode.partition(";")[2].startswith(("12", "16")) for mode in modes)
+
+
+def _full_scale(image: Image.Image, data: bytes) -> int:
+    """Return the sample of 16 bits that is white according to the file.
+
+    A TIFF declares it in a tag. A PNG declares how many bits of a sample are significant; its
+    samples are full-range nevertheless, unless the program that wrote it did not scale them.
+    """
+    tags = getattr(image, "tag_v2", {})
+    if declared := [int(np.max(tags[tag])) for tag in _MAX_SAMPLES if tag in tags]:
+        return declared[0] if 0 < declared[0] <= _FULL_16 else _FULL_16
+    return 2 ** _significant_bits(data) - 1 if image.format == "PNG" else _FULL_16
+
+
+def _significant_bits(png: bytes) -> int:
+    """Return the number of bits in the sBIT chunk of a PNG; 16 without a valid one."""
+    position = len(_PNG_SIGNATURE)
+    while position + 8 < len(png):
+        length, kind = (
+            int.from_bytes(png[position : position + 4]),
+            png[position + 4 : position + 8],
+        )
+        if kind == b"sBIT" and 1 <= png[position + 8] <= 16:
+            return png[position + 8]
+        if kind == b"IDAT":
+            break
+        position += length + 12
+    return 16
 
 
 def _complete_bytes(path: Path) -> bytes:
@@ -222,11 +325,7 @@ def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
             _check_samples(image, path)
             yield image
     except FileNotFoundError:
-        raise InputError(
-            "no such image; name the folder of the images with --images, or use --labels-only to "
-            "convert without images",
-            path=path,
-        ) from None
+        raise InputError("no such image", path=path) from None
     except UnidentifiedImageError:
         raise InputError("is not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:

@@ -52,8 +52,8 @@ def page_hashes(
         for tile in page.tiles
     }
     is_whole = options is not None and not options.tiles and not options.staff_space
-    own = zip(images, hashes.tolist(), strict=True)
+    image_hashes = zip(images, hashes.tolist(), strict=True)
     return PageHashes(
-        hashes=np.array([page_of.get(name, image) for name, image in own], np.uint64),
+        hashes=np.array([page_of.get(name, image) for name, image in image_hashes], np.uint64),
         are_known=is_whole or all(name in page_of for name in images),
     )

@@ -17,6 +17,17 @@ NEAR_DUPLICATE = "near duplicate"
 OUTSIDE_PAGE = "outside the page"
 HIDDEN_BY_TILES = "under min-visible in every tile"
 
+REMEDIES = {
+    NOT_IN_CLASS_MAP: "choose another class map, or add the categories to this one",
+    NO_ID_IN_SET: "choose another annotation set, or correct cat_id",
+    CROWD: "if each box encloses one symbol only, set iscrowd to 0",
+    NO_BOX: "add a bbox to each annotation",
+    NO_SIZE: "correct the width and height of the boxes",
+    OUTSIDE_PAGE: "correct the coordinates, or the sizes of the images",
+    HIDDEN_BY_TILES: "use a lower --min-visible or larger tiles",
+}
+"""What to do if all symbols are dropped for a reason; the first of several duplicates is kept."""
+
 WIDENED = "widened to min-side"
 CLIPPED = "clipped to the page"
 ROTATED = "rotated by the angle in its attributes"
@@ -62,6 +73,10 @@ class Tally:
         for (reason, _), n in self.dropped.items():
             totals[reason] += n
         return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
+
+    def reasons(self) -> str:
+        """Return the reasons in a line, such as ``crowd region (3), no box (1)``."""
+        return ", ".join(f"{reason} ({n})" for reason, n in self.by_reason().items())
 
     def check(self) -> None:
         """Check that every symbol read was either written or dropped.

@@ -15,8 +15,10 @@ from typing import TypeVar
 
 from rich import box
 from rich.console import Console
+from rich.control import Control
 from rich.markup import escape
 from rich.progress import track
+from rich.segment import ControlType
 from rich.table import Table
 
 T = TypeVar("T")
@@ -58,6 +60,23 @@ def results_on_stderr() -> Iterator[None]:
 def is_live() -> bool:
     """Return whether stderr is a terminal that progress can be updated on in place."""
     return err.is_interactive and sys.stderr.isatty()
+
+
+@contextlib.contextmanager
+def loading_torch(*, as_json: bool = False) -> Iterator[None]:
+    """Show a line on a terminal while the block imports PyTorch, which can take ten seconds.
+
+    Args:
+        as_json: Whether the command prints JSON, so that it shows nothing.
+    """
+    if as_json or not is_live() or "torch" in sys.modules:
+        yield
+        return
+    err.print("Loading PyTorch ...", end="", highlight=False)
+    try:
+        yield
+    finally:
+        err.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
 class Pace:

@@ -8,7 +8,7 @@ Shapes: C classes of the data set, K classes of the weights.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from eval.metrics.coco import MAX_CONF, evaluate
 from eval.pictures.contact_sheet import compare
 from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
+from training.data.image_files import skipped_files
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.models.training_record import Preparation, TrainingRecord, preparation
 from training.predict.detector import predict
@@ -72,6 +73,8 @@ class ScoringResult:
     split: str
     overlap: TrainingOverlap
     """Images of this split that the model was trained on."""
+    skipped_files: tuple[str, ...]
+    """Remarks on files of the data set that were not read, such as hidden images."""
     differences: tuple[str, ...]
     """Settings and properties of the data that differ from those in training."""
     imgsz: int
@@ -84,6 +87,8 @@ class ScoringResult:
     """Images with ``max_det`` detections, some of which may have been cut off."""
     ignored_classes: tuple[str, ...]
     """Classes of the weights that the data set does not have."""
+    missing_classes: tuple[str, ...]
+    """Classes of the data set that the weights do not have; none of them has ground truth."""
     ignored_predictions: int
     """Predictions of these classes, which do not count."""
     report: DetectionReport
@@ -94,12 +99,14 @@ class ScoringResult:
         return {
             "split": self.split,
             **self.overlap.to_json(),
+            "skipped_files": list(self.skipped_files),
             "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
             "max_det": self.max_det,
             "images_at_max_det": self.images_at_max_det,
             "ignored_classes": list(self.ignored_classes),
+            "missing_classes": list(self.missing_classes),
             "ignored_predictions": self.ignored_predictions,
             **self.report.to_json(),
         }
@@ -148,7 +155,8 @@ def score_model(
 ) -> ScoringResult:
     """Score a model on a split of a data set with the COCO detection metrics.
 
-    Classes are matched by name. Classes that exist only in the weights do not count.
+    Classes are matched by name. Classes that exist only in the weights do not count. The means are
+    those of the classes with ground truth, which must exist in the weights.
 
     Args:
         weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
@@ -166,8 +174,8 @@ def score_model(
 
     Raises:
         ConfigError: ``conf`` is out of range, ``out`` contains a report and ``force`` is not set,
-            the weights lack a class of the data, a class name is duplicated, or the device is
-            missing.
+            the weights lack a class that has ground truth, a class name is duplicated, or the
+            device is missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
     _check_conf(conf)
@@ -181,6 +189,20 @@ def score_model(
         report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
         images.write(contact_sheet(), sheet)
     return result
+
+
+def _with_unchanged_sizes(
+    pages: Iterable[Page], truths: Sequence[Page], folder: Path
+) -> Iterator[Page]:
+    """Yield predictions, checking that no image was replaced since its labels were read."""
+    for page, truth in zip(pages, truths, strict=True):
+        if (page.width, page.height) != (truth.width, truth.height):
+            raise InputError(
+                f"is {page.width} x {page.height} px, but was {truth.width} x {truth.height} px "
+                "when its labels were read; restore the image, or start again",
+                path=folder / truth.image,
+            )
+        yield page
 
 
 def relabel(page: Page, weight_names: Sequence[str], data_names: Sequence[str]) -> Page:
@@ -205,29 +227,35 @@ def _score(
     """Score a model, and return the result with a function that draws the contact sheet."""
     dataset, split = open_dataset(data), options.split
     trained = open_weights(weights, trust=trust)
-    _check_names(trained.names, dataset.names)
-    side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
     truths = list(dataset.pages(split))
+    _check_names(trained.names, dataset.names, truths)
+    side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
     folder = dataset.splits[split]
-    predict_pages = partial(
-        predict,
-        trained.model,
-        [(folder / truth.image, truth.image) for truth in truths],
-        imgsz=side,
-        batch=options.batch,
-        device=options.device,
-        score_thresh=options.conf,
-    )
+
+    def predict_pages(*, max_det: int) -> Iterator[Page]:
+        pages = predict(
+            trained.model,
+            [(folder / truth.image, truth.image) for truth in truths],
+            imgsz=side,
+            batch=options.batch,
+            device=options.device,
+            score_thresh=options.conf,
+            max_det=max_det,
+        )
+        return _with_unchanged_sizes(pages, truths, folder)
+
     predictions = _predictions(predict_pages, truths, trained.names, dataset.names, track)
     result = ScoringResult(
         split=split,
         overlap=_overlap(trained.training, dataset, split, truths),
+        skipped_files=tuple(skipped_files(dataset, split)),
         differences=_differences(trained, side, _preparation(dataset)),
         imgsz=side,
         conf=options.conf,
         max_det=predictions.max_det,
         images_at_max_det=predictions.n_at_max_det,
         ignored_classes=predictions.ignored_classes,
+        missing_classes=tuple(name for name in dataset.names if name not in trained.names),
         ignored_predictions=predictions.n_ignored,
         report=evaluate(truths, predictions.pages, dataset.names),
     )
@@ -274,8 +302,10 @@ def _check_conf(conf: float) -> None:
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
 
 
-def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:
-    """Check that the weights have each class of the data, and that no class name is duplicated.
+def _check_names(
+    weight_names: Sequence[str], data_names: Sequence[str], truths: Iterable[Page]
+) -> None:
+    """Check that the weights have each class with ground truth, and that names are unique.
 
     Raises:
         ConfigError: A class is missing, or a name is duplicated.
@@ -287,8 +317,12 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
         for origin, names in (("weights", weight_names), ("data", data_names))
         if (duplicates := sorted(name for name, n in Counter(names).items() if n > 1))
     ]
-    if missing := set(data_names) - set(weight_names):
-        problems.append(f"not in the weights: {with_nearest(sorted(missing), weight_names)}")
+    present = {data_names[label] for truth in truths for label in np.unique(truth.labels)}
+    if missing := present - set(weight_names):
+        problems.append(
+            f"not in the weights: {with_nearest(missing, weight_names)}; convert the data set "
+            "again with the class map of the weights, or score other weights"
+        )
     if problems:
         raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
 

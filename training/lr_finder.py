@@ -29,6 +29,7 @@ from converters.files.atomic_files import output_files
 from converters.files.output_lock import locked_folder
 from converters.files.overwriting import check_files
 from training.config import TrainConfig
+from training.data.worker_errors import without_worker_traceback
 from training.engine.omr_trainer import OmrTrainer
 from training.runtime.distributed import n_started
 from training.trainer import ready_trainer
@@ -136,7 +137,8 @@ def _tested(config: TrainConfig, track: TrackRates) -> RangeTest:
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
         trainer.guard = None  # the test needs to see where the loss diverges
         try:
-            return range_test(_step(trainer), rising_rates(), track)
+            with without_worker_traceback():
+                return range_test(_step(trainer), rising_rates(), track)
         finally:
             unset_deterministic()
             for loader in (trainer.train_loader, trainer.test_loader):

@@ -12,7 +12,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,8 @@ class TrainResult:
     """Weights and counts of a finished training run."""
 
     best: Path
-    """Weights of the epoch with the best validation; without validation, of the last epoch."""
+    """Weights of the epoch with the best validation result; without validation, of the last
+    epoch."""
     last: Path
     """Weights of the last epoch."""
     epochs: int
@@ -83,7 +84,7 @@ def train(
             ``workers`` are used, and the rest is read from the run folder.
         force: Whether to replace a run in ``out``.
         config_file: File that the configuration was read from; never deleted.
-        make_display: Builds the display of the progress; None to show nothing but warnings.
+        make_display: Builds the progress display; None to show nothing but warnings.
 
     Returns:
         Paths of the weights, and the counts of labels and symbols.
@@ -110,26 +111,20 @@ def _train(
     if config.resume:
         config = resumed_config(config)
     options, inputs = _open(config)
-    options = replace(options, make_display=make_display)
     hashes = inputs.image_hashes() if is_first() else {}
     record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
         check_same_data(config.out, record)
     elif folder:  # after all checks
-        folder.clear(
-            Path(file) for file in inputs.image_labels("train") | inputs.image_labels("val")
-        )
+        folder.clear(map(Path, inputs.image_labels("train") | inputs.image_labels("val")))
     labels, sources, unlabelled = inputs.counts, inputs.counts_by_folder, inputs.data.unlabelled()
     with _clean_up_failed_start(config):
         if is_first():
-            save_config(config)
-            write_images(config.out, inputs.image_labels("train"), hashes)
-            for line in notes_of(config, inputs, hashes):
-                LOGGER.warning(line)
-        trainer = build_trainer(config, options, inputs)
+            _begin_run(config, inputs, hashes)
+        trainer = build_trainer(config, replace(options, make_display=make_display), inputs)
         if hashes:
-            set_own = partial(set_record, inputs.record(hashes))
-            trainer.add_callback("on_pretrain_routine_end", set_own)
+            training = inputs.record(hashes)
+            trainer.add_callback("on_pretrain_routine_end", partial(set_record, training))
         del inputs  # the trainer releases the weights once the model is built
         trainer.add_callback("on_pretrain_routine_end", partial(write_record, record))
         trainer.train()  # Ultralytics' loop, which calls back the methods of OmrTrainer
@@ -145,6 +140,14 @@ def _train(
         unlabelled=unlabelled,
         augmented=report["augmented"],
     )
+
+
+def _begin_run(config: TrainConfig, inputs: TrainingInputs, hashes: Mapping[str, int]) -> None:
+    """Write the configuration and the list of training images, and log the notes."""
+    save_config(config)
+    write_images(config.out, inputs.image_labels("train"), hashes)
+    for line in notes_of(config, inputs, hashes):
+        LOGGER.warning(line)
 
 
 def ready_trainer(config: TrainConfig) -> OmrTrainer:

@@ -23,7 +23,7 @@ class AnnotationSource(Protocol):
 
     @property
     def path(self) -> Path:
-        """The annotation file, which error messages name."""
+        """The annotation file, named in error messages."""
 
     @property
     def split(self) -> str:

@@ -24,14 +24,14 @@ from converters.names import checked_images
 from converters.page import Page
 from converters.tally import Tally
 
-FOLDER = "annotations"
+ANNOTATION_FOLDER = "annotations"
 
 
 class CocoWriter:
     """Writes ``annotations/instances_<split>.json``, one annotation at a time."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._folder, self._names = folder / FOLDER, names
+        self._folder, self._names = folder / ANNOTATION_FOLDER, names
         self._files: dict[str, _SplitFile] = {}
 
     def add(self, split: str, page: Page) -> None:

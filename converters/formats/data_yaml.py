@@ -117,10 +117,11 @@ def _images(value: object, root: Path, path: Path, key: str) -> list[Path]:
             )
         source = _located(entry.replace("\\", "/"), root)
         if source is None:
-            labels_only = "; convert without --labels-only" if _is_converted(path) else ""
-            raise _MissingError(
-                f"no such folder: {root / entry}{labels_only}", path=path, where=key
-            )
+            remedy = f"correct {key if root.is_dir() else 'path'} in this file"
+            if _is_converted(path):
+                remedy = "convert without --labels-only"
+            reason = f"no such folder: {root / entry}; {remedy}"
+            raise _MissingError(reason, path=path, where=key)
         images += _listed_images(source, root) if source.is_file() else [source]
     return images
 

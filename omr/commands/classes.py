@@ -106,7 +106,7 @@ def check(
     for problem, names in (
         ("no symbols in this data set", result["empty"]),
         ("never labelled in this data set, so no negatives either", result["unlabelled"]),
-        ("without a category in any source", result["unfillable"]),
+        ("without a category in any source", result["without_category"]),
     ):
         if names:
             say(f"{problem}: {', '.join(names)}", to=out)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from class_maps import short_list
+from eval.html.number_format import counted
 from omr.console import (
+    loading_torch,
     note,
     paragraph,
     print_json,
@@ -22,6 +25,9 @@ from omr.options import AsJson, Device, Trust
 if TYPE_CHECKING:
     from eval.reports.detection import ClassMetrics, MeanMetrics
     from omr.scoring import ScoringResult
+
+MOST_NAMES = 8
+"""Maximum number of class names per line."""
 
 
 def evaluate(
@@ -64,7 +70,8 @@ def evaluate(
         omr eval run/weights/best.pt data --out metrics
         omr eval run/weights/best.pt data --split train --json
     """
-    from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
+    with loading_torch(as_json=as_json):
+        from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE, score_model
 
     result = score_model(
         weights,
@@ -79,6 +86,8 @@ def evaluate(
         force=force,
         track=lambda pages, total: progress(pages, "Predicting", total),
     )
+    for remark in result.skipped_files:
+        note(remark)
     _show(result, results(as_json=as_json))
     if out is not None:
         say_written(out, REPORT_FILE, CONTACT_SHEET_FILE)
@@ -93,26 +102,27 @@ def _show(result: "ScoringResult", to: Console) -> None:
     present = [row for row in report.classes if row.n_truths or row.n_predictions]
     totals = report.n_truths, report.n_predictions
     table(
-        f"{result.split}: {report.n_images} images",
-        ("class", "truths", "predictions", "AP50", "AP50-95", "recall50"),
+        f"{result.split}: {counted(report.n_images, 'image', 'images')}",
+        ("class", "ground truth", "predictions", "AP50", "AP50-95", "recall50"),
         [(row.name, row.n_truths, row.n_predictions, *_metrics(row)) for row in present],
         [
             ("macro mean", *totals, *_metrics(report.macro)),
-            (f"macro mean, {FREQUENT}+ truths", *totals, *_metrics(report.frequent_macro)),
+            (f"macro mean, {FREQUENT}+ symbols", *totals, *_metrics(report.frequent_macro)),
             ("instance-weighted mean", *totals, *_metrics(report.instance_weighted)),
         ],
         to=to,
     )
     paragraph(
-        "Macro: all classes with truths weigh the same. Instance-weighted: by number of truths.",
+        "Macro: all classes with ground truth weigh the same. Instance-weighted: by number of "
+        "ground-truth symbols.",
         to=to,
     )
     absent = [row.name for row in report.classes if row not in present]
-    say_names("no truths and no predictions", absent, to=to)
+    say_names("neither ground truth nor predictions", absent, to=to)
     if classes := result.ignored_classes:
         paragraph(
-            f"ignored {result.ignored_predictions} predictions of {len(classes)} classes that the "
-            "data set does not have",
+            f"ignored {counted(result.ignored_predictions, 'prediction', 'predictions')} of "
+            f"{counted(len(classes), 'class', 'classes')} that the data set does not have",
             to=to,
         )
     say(
@@ -120,7 +130,17 @@ def _show(result: "ScoringResult", to: Console) -> None:
         to=to,
     )
     if report.n_zero_area_truths:
-        note(f"truths of zero area, which no prediction can match: {report.n_zero_area_truths}")
+        note(
+            "ground-truth symbols of zero area, which no prediction can match: "
+            f"{report.n_zero_area_truths}"
+        )
+    if missing := result.missing_classes:
+        number = counted(len(missing), "class", "classes")
+        verb = "is" if len(missing) == 1 else "are"
+        note(
+            f"{number} of the data set, without ground truth, {verb} not in the weights: "
+            f"{short_list(missing, MOST_NAMES)}"
+        )
     if result.differences:
         note(f"differs from the training: {'; '.join(result.differences)}")
     _show_trained_on(result, to)
@@ -130,27 +150,36 @@ def _show_trained_on(result: "ScoringResult", to: Console) -> None:
     n_images, overlap = result.report.n_images, result.overlap
     if n_seen := len(overlap.trained_on):
         same_images = n_seen == overlap.n_same_images
-        relation = "were trained on" if same_images else "show pages that were trained on"
+        relations = {
+            (True, True): "was trained on",
+            (True, False): "were trained on",
+            (False, True): "shows a page that was trained on",
+            (False, False): "show pages that were trained on",
+        }
+        relation = relations[same_images, n_seen == 1]
         is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
+        images = counted(n_images, "image", "images")
         note(
-            f"{'' if is_exact else 'at least '}{n_seen} of {n_images} images {relation}, the first "
+            f"{'' if is_exact else 'at least '}{n_seen} of {images} {relation}, the first "
             f"is {overlap.trained_on[0]}: for these, the metrics show how well the model memorised "
             "them, not how well it generalises"
         )
-    elif not overlap.training_is_known:
+        return
+    if not overlap.training_is_known:
         note(
             "unknown whether the images were trained on: the weights do not record all images of "
             "their training"
         )
-    elif overlap.pages_are_known:
-        say(
-            f"none of the {n_images} images, and no other part of their pages, was trained on",
-            to=to,
-        )
+        return
+    none, pages = f"none of the {n_images} images was trained on", "their pages"
+    if n_images == 1:
+        none, pages = "the image was not trained on", "its page"
+    if overlap.pages_are_known:
+        say(f"{none}, nor was any other part of {pages}", to=to)
     else:
         say(
-            f"none of the {n_images} images was trained on; unknown whether other parts of their "
-            "pages were, because not all data record their pages",
+            f"{none}; unknown whether other parts of {pages} were, because not all data record "
+            "their pages",
             to=to,
         )
 

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from class_maps import ConfigError
-from omr.console import out, paragraph, print_json, progress, say, say_names, say_written, table
+from eval.html.number_format import counted
+from omr.console import (
+    loading_torch,
+    note,
+    out,
+    paragraph,
+    print_json,
+    progress,
+    say,
+    say_names,
+    say_written,
+    table,
+)
 from omr.options import AsJson
 
 if TYPE_CHECKING:
@@ -71,8 +83,12 @@ def suggest(
         omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
         omr heads suggest data --strategy collision --heads 3
     """
-    from omr.head_suggestion import ConflictFiles, suggest_heads
-    from training.grouping.suggestion import GroupingOptions
+    from converters.formats.yolo_dataset import open_dataset
+
+    with loading_torch(as_json=as_json):
+        from omr.head_suggestion import ConflictFiles, suggest_heads
+        from training.data.image_files import skipped_files
+        from training.grouping.suggestion import GroupingOptions
 
     options = GroupingOptions(
         strategy=strategy, n_heads=heads, strides=_strides(strides), balance=balance, seed=seed
@@ -86,12 +102,14 @@ def suggest(
         force=force,
         track=lambda pages, total: progress(pages, "Reading", total),
     )
+    for remark in skipped_files(open_dataset(data), "train"):
+        note(remark)
     if as_json:
         print_json(suggestion.to_json())
     else:
         _show(suggestion)
     if write_to:
-        say_written(write_to, f"{len(suggestion.heads)} heads")
+        say_written(write_to, counted(len(suggestion.heads), "head", "heads"))
 
 
 def _strides(text: str) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from class_maps import ConfigError
-from omr.console import print_json, progress, results, say
+from omr.console import loading_torch, print_json, progress, results, say
 from omr.options import AsJson
 from omr.settings_options import (
     add_options,
@@ -58,10 +58,11 @@ def train(
     values = chosen_settings(context)
     require(context, values, "data", "out")
 
-    from omr.train_output import show_range_test, show_result
-    from omr.train_progress import training_display
-    from training import lr_finder, trainer
-    from training.runtime.distributed import is_first
+    with loading_torch(as_json=as_json):
+        from omr.train_output import show_range_test, show_result
+        from omr.train_progress import training_display
+        from training import lr_finder, trainer
+        from training.runtime.distributed import is_first
 
     config = _resolved(with_recorded_imgsz(values))
     result: RangeTest | TrainResult

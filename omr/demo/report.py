@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.files.atomic_folder import MANIFEST
+from eval.html.number_format import counted
 from eval.reports.detection import FREQUENT
 from omr.demo.folder import DemoFolder
 from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE
@@ -52,7 +53,7 @@ def report_text(
         f"| converted data, with counts of all symbols | {folder.data}, {folder.data}/{MANIFEST} |",
         f"| training run, weights | {folder.run}, {folder.weights} |",
         f"| scores per class | {folder.score}/{REPORT_FILE} |",
-        f"| pictures of truths and predictions | {folder.score}/{CONTACT_SHEET_FILE} |",
+        f"| pictures of ground truth and predictions | {folder.score}/{CONTACT_SHEET_FILE} |",
         "",
         "Commands:",
         "",
@@ -64,7 +65,7 @@ def report_text(
 def _count_rows(manifest: dict[str, Any]) -> list[str]:
     symbols = manifest["symbols"]
     return [
-        f"| pages | {manifest['pages']}, cut into {manifest['images']} tiles |",
+        f"| pages | {manifest['pages']}, cut into {counted(manifest['images'], 'tile', 'tiles')} |",
         f"| symbols | {symbols['read']} read, {symbols['written']} written, "
         f"{symbols['dropped']} dropped |",
     ]
@@ -74,7 +75,9 @@ def _score_rows(score: dict[str, Any]) -> list[str]:
     means = {
         "AP50, instance-weighted mean": "instance_weighted",
         "AP50, macro mean": "macro",
-        f"AP50, macro mean of classes with {FREQUENT} or more truths": "frequent_macro",
+        f"AP50, macro mean of classes with {FREQUENT} or more ground-truth symbols": (
+            "frequent_macro"
+        ),
     }
     return [f"| {title} | {_ap50(score[key])} |" for title, key in means.items()]
 

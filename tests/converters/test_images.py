@@ -1,5 +1,8 @@
 import math
 import os
+import zlib
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from class_maps import InputError
@@ -90,6 +94,12 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
     assert str(raised.value) == (
         f"{path}: no such image; name the folder of the images with --images, or use "
         "--labels-only to convert without images"
+    )
+    (tmp_path / "A.PNG").touch()
+    with pytest.raises(InputError) as raised:
+        images.check_size(path, 1, 1)
+    assert str(raised.value) == (
+        f"{path}: no such image; A.PNG differs from it in upper and lower case; rename it"
     )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
@@ -228,6 +238,66 @@ def test_a_tiff_of_sixteen_bits_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     cv2.imwrite(str(path), GREY.astype(np.uint16) * 257)
     np.testing.assert_array_equal(images.read(path), GREY)
+
+
+def tiff(samples: NDArray[np.uint16], white: int | None) -> bytes:
+    """A TIFF of 16 bits, with the tag MaxSampleValue unless ``white`` is None."""
+    file = BytesIO()
+    tags = {} if white is None else {281: white}
+    Image.fromarray(samples).save(file, "TIFF", tiffinfo=tags)
+    return file.getvalue()
+
+
+def png(samples: NDArray[np.uint16], white: int | None) -> bytes:
+    """A PNG of 16 bits, with the chunk sBIT unless ``white`` is None."""
+    content = cv2.imencode(".png", samples)[1].tobytes()
+    if white is None:
+        return content
+    chunk = b"sBIT" + bytes([white.bit_length()] * (1 if samples.ndim == 2 else samples.shape[2]))
+    length, checksum = (n.to_bytes(4) for n in (len(chunk) - 4, zlib.crc32(chunk)))
+    return content[:33] + length + chunk + checksum + content[33:]  # after IHDR
+
+
+WIDE = np.array([[0, 1], [2047, 4095]], np.uint16)
+"""Samples of a 12-bit scanner: ink, almost ink, grey, paper."""
+
+
+@pytest.mark.parametrize(("suffix", "encode"), [(".tif", tiff), (".png", png)])
+def test_samples_of_twelve_bits_are_scaled_if_the_file_declares_them(
+    suffix: str, encode: Callable[[NDArray[np.uint16], int | None], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encode(WIDE, 4095))
+    assert images.read(path).tolist() == [[0, 0], [127, 255]]
+    images.copy(path, tmp_path / f"b{suffix}")
+    assert cv2.imread(str(tmp_path / f"b{suffix}"), 0).tolist() == [[0, 0], [127, 255]]  # type: ignore[union-attr]
+    path.write_bytes(encode(WIDE * 16, 4095))  # scaled nevertheless
+    assert images.read(path).tolist() == [[0, 0], [127, 254]]
+    path.write_bytes(encode(WIDE, None))
+    for use in (
+        images.read,
+        images.read_bgr,
+        images.check_complete,
+        lambda path: images.copy(path, tmp_path / f"c{suffix}"),
+    ):
+        with pytest.raises(InputError) as raised:
+            use(path)
+        assert str(raised.value) == (
+            f"{path}: has samples of 16 bits, but none above 4095, so that it would be nearly "
+            "black; scale the samples to 0 to 65535"
+        )
+    assert not (tmp_path / f"c{suffix}").exists()
+
+
+def test_opaque_colours_of_twelve_bits(tmp_path: Path) -> None:
+    colours = np.dstack([WIDE, WIDE, WIDE // 2, np.full_like(WIDE, 65535)])
+    (tmp_path / "a.png").write_bytes(png(colours, 4095))
+    assert images.read(tmp_path / "a.png")[1].tolist() == [[127, 127, 63], [255, 255, 127]]
+
+
+def test_a_black_image_of_sixteen_bits_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(WIDE * 0, None))
+    assert not images.read(tmp_path / "a.png").any()
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
     empty = write(tmp_path / "data", {"a": ""}, ["stem"], (64, 64))
     result = small(empty, "--report", tmp_path / "page.html")
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must be")
+    assert str(result.exception).startswith("no symbols in any of 1 image: the label files are")
     assert f"note: no image contains a symbol; a model cannot learn from {empty}" in result.stderr
     assert "No image of the split train contains symbols." in (tmp_path / "page.html").read_text(
         "utf-8"

@@ -76,6 +76,8 @@ def test_check_lists_classes_that_no_source_fills(tmp_path: Path) -> None:
     )
     shown = run("check", custom, write(tmp_path, content(NOTE))).stdout
     assert "without a category in any source: bar\n" in shown
+    checked = json.loads(run("check", custom, tmp_path / "deepscores_train.json", "--json").stdout)
+    assert checked["without_category"] == ["bar"]
 
 
 def test_check_of_engraved_pages(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
+from terminal import drawn_lines, last_lines, run_in_terminal
 
 from omr import console
 
@@ -43,6 +47,21 @@ def test_progress_in_a_file_is_a_line_every_ten_seconds(
     assert list(console.progress(pages(), "Converting", 1234)) == [*range(1, 9)]
     lines = "Converting: 3 of 1,234\nConverting: 6 of 1,234\n"
     assert capsys.readouterr() == ("", lines)
+
+
+@pytest.mark.parametrize(
+    ("call", "is_shown"), [("loading_torch()", True), ("loading_torch(as_json=True)", False)]
+)
+def test_loading_is_shown_on_a_terminal_until_it_ends(
+    call: str, is_shown: bool, tmp_path: Path
+) -> None:
+    code = f"from omr.console import loading_torch, say\nwith {call}: print('x')\nsay('done')"
+    command, out = [sys.executable, "-c", code], tmp_path / "out"
+    written = run_in_terminal(command, columns=80, stdout=out)
+    assert ("Loading PyTorch ..." in drawn_lines(written)) == is_shown
+    assert last_lines(written) == ["done"]
+    assert out.read_text() == "x\n"
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b"done\n"
 
 
 def test_tables_in_a_file_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,7 @@ def test_without_data_pages_are_engraved_and_some_held_out(
     report = (out / "REPORT.md").read_text()
     assert "in a font (Petaluma) that no training page uses" in report
     assert f"omr engrave {out}/pages --pages 9 --size 800x500 --val 0.12" in report
-    assert "| AP50, macro mean of classes with 30 or more truths |" in report
+    assert "| AP50, macro mean of classes with 30 or more ground-truth symbols |" in report
     engraved = json.loads((out / "pages" / "manifest.json").read_text())
     assert engraved["splits"]["val"]["fonts"] == {"Petaluma": 1}
     converted = json.loads((out / "data" / "manifest.json").read_text())

@@ -1,5 +1,7 @@
 import json
 import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters import images
+from converters.page import Page
 from omr import scoring
 from training.models.checkpoints import save_weights
 from training.models.training_record import Preparation
@@ -57,7 +60,7 @@ def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     assert result.stderr == ""
     table = re.sub(r"[\s│┃]+", " ", result.stdout)
     assert "notehead 2 2 1.000 1.000 1.000" in table
-    assert "no truths and no predictions: clef" in table
+    assert "neither ground truth nor predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
     assert "instance-weighted mean 3 3 1.000" in table
 
@@ -128,7 +131,7 @@ def test_other_preparation_than_that_of_the_training(
 
 def test_truths_of_zero_area_are_counted(data: Path, predictor: Predictor) -> None:
     (data / "labels/val/a.txt").write_text("0 .2 .2 0 .1\n")
-    warning = "note: truths of zero area, which no prediction can match: 1"
+    warning = "note: ground-truth symbols of zero area, which no prediction can match: 1"
     assert warning in " ".join(run(data).stderr.split())
 
 
@@ -190,10 +193,16 @@ def test_conf_out_of_range_is_refused(data: Path, predictor: Predictor) -> None:
     [
         pytest.param(
             ("notehead", "clef", "stems"),
-            "not in the weights: stem (did you mean stems?)",
+            "not in the weights: stem (did you mean stems?); convert the data set again with the "
+            "class map of the weights, or score other weights",
             id="other names",
         ),
-        pytest.param(("notehead", "stem"), "not in the weights: clef", id="fewer"),
+        pytest.param(
+            ("clef",),
+            "not in the weights: notehead, stem; convert the data set again with the class map of "
+            "the weights, or score other weights",
+            id="fewer",
+        ),
         pytest.param((*NAMES, "stem"), "duplicate names in the weights: stem", id="duplicate"),
     ],
 )
@@ -203,6 +212,19 @@ def test_classes_must_agree(
     predictor.names = names
     error = ConfigError(f"classes of weights and data differ: {message}")
     assert_error(run(data), error)
+
+
+def test_classes_without_truths_may_be_missing_in_the_weights(
+    data: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    plain = json.loads(run(data, "--json").stdout)
+    predictor.names = ("stem", "notehead")
+    result = run(data, "--json", "--out", str(tmp_path / "report"))
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report == plain | {"missing_classes": ["clef"]}
+    note = "note: 1 class of the data set, without ground truth, is not in the weights: clef"
+    assert note in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -257,6 +279,32 @@ def test_extra_classes_do_not_use_up_the_detection_limit(
     assert report["macro"]["recall50"] == pytest.approx(1)
     assert (report["ignored_predictions"], report["images_at_max_det"]) == (50, 1)
     assert sum(row["n_predictions"] for row in report["classes"]) == 3
+
+
+def test_an_image_that_was_replaced_meanwhile(
+    data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*args: Any, **settings: Any) -> Iterator[Page]:  # noqa: ANN401
+        for page in predictor.predict(*args, **settings):
+            yield replace(page, width=90)
+
+    monkeypatch.setattr(scoring, "predict", predict)
+    message = (
+        "is 90 x 100 px, but was 100 x 100 px when its labels were read; restore the image, or "
+        "start again"
+    )
+    assert_error(run(data), InputError(message, path=data / "images/val/a.png"))
+
+
+def test_hidden_images_are_reported(data: Path, predictor: Predictor) -> None:
+    folder = data / "images/val"
+    for name in ("._a.png", ".ipynb_checkpoints/a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "a.png", folder / name)
+    result = run(data, "--json")
+    remark = f"skipped in {folder}: 2 hidden images (._a.png, .ipynb_checkpoints/a.png)"
+    assert json.loads(result.stdout)["skipped_files"] == [remark]
+    assert f"note: {remark}" in " ".join(result.stderr.split())
 
 
 def test_unknown_split(data: Path, predictor: Predictor) -> None:

@@ -164,6 +164,7 @@ def test_every_command_has_a_row_and_a_case() -> None:
     assert {case.command for case in CASES} == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.command} {case.arguments}"[:50])
 def test_a_command_accesses_only_documented_files(
     case: Case, folder: Path, traces: list[Trace]
@@ -183,6 +184,7 @@ def test_a_command_accesses_only_documented_files(
     assert [path for path in others if not matches(path, readable, paths)] == []
 
 
+@pytest.mark.slow
 def test_no_command_has_another_side_effect(traces: list[Trace]) -> None:
     for case, trace in zip(CASES, traces, strict=True):
         pool = POOL if case.command in USERS_OF_POOL else ()
@@ -195,6 +197,7 @@ def test_no_command_has_another_side_effect(traces: list[Trace]) -> None:
         ] == []
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_home_and_temporary_folder(folder: Path, traces: list[Trace]) -> None:
     assert traces
     assert list((folder / "home").iterdir()) == []

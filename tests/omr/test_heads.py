@@ -126,14 +126,14 @@ def test_anti_confusion(data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["geometry", "--heads", 0], "heads: must be at least 1, got 0"),
-        (["geometry", "--heads", 5], "heads: 4 classes cannot fill 5 heads"),
-        (["geometry", "--imgsz", 100], "imgsz (100): must be a multiple of every stride: 8, 16, 32"),
+        (["geometry", "--heads", 0], "--heads 0: must be at least 1"),
+        (["geometry", "--heads", 5], "--heads 5: the data set has only 4 classes; use fewer heads"),
+        (["geometry", "--imgsz", 100], "--imgsz 100: must be a multiple of every stride: 8, 16, 32"),
         (["geometry", "--strides", "8;16"], "--strides 8;16: expected comma-separated integers such as 8,16,32"),
-        (["geometry", "--balance", 1], "balance: only for strategy hybrid, not for geometry"),
+        (["geometry", "--balance", 1], "--balance 1: only for --strategy hybrid, not for geometry; omit it"),
         (["geometry", "--threshold", 1], "--threshold 1: applies only to a confusion matrix; add --confusion"),
         (["geometry", "--pairs", "p", "--confusion", "p"], "--pairs and --confusion: both list confused classes; give only one"),
-        (["anti-confusion"], "anti-confusion requires pairs of classes or a confusion matrix"),
+        (["anti-confusion"], "--strategy anti-confusion: needs confused classes; add --pairs or --confusion"),
         (["geometry", "--out", "heads.txt"], "--out heads.txt: expected a file name ending in .yaml or .yml"),
     ],
 )  # fmt: skip
@@ -141,6 +141,13 @@ def test_wrong_options(data: Path, arguments: list[object], message: str) -> Non
     error = suggest(data, "--strategy", *arguments).exception
     assert isinstance(error, ConfigError)
     assert str(error) == message
+
+
+def test_hidden_images_are_reported(data: Path) -> None:
+    (data / "images/train/._a.png").touch()
+    result = suggest(data, "--strategy", "geometry")
+    remark = f"note: skipped in {data}/images/train: 1 hidden image (._a.png)"
+    assert remark in " ".join(result.stderr.split())
 
 
 def test_no_labels(data: Path) -> None:

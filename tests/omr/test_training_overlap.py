@@ -55,7 +55,7 @@ UNKNOWN = (
             "note: 2 of 3 images were trained on, the first is b.png: for these, the metrics show "
             "how well the model memorised them, not how well it generalises",
         ),
-        ([2], False, "note: at least 1 of 3 images were trained on, the first is c.png: for these"),
+        ([2], False, "note: at least 1 of 3 images was trained on, the first is c.png: for these"),
         (None, True, UNKNOWN),
     ],
 )
@@ -109,7 +109,9 @@ def record_of_training(data: Path) -> TrainingRecord:
 
 
 SAME_PAGES = "images show pages that were trained on, the first is lg-0-aug-gonville--page-1"
-NO_PAGES = "images, and no other part of their pages, was trained on"
+SAME_PAGE = "image shows a page that was trained on, the first is lg-0-aug-gonville--page-1"
+NO_PAGES = "images was trained on, nor was any other part of their pages"
+NO_OTHER_PAGE = "the image was not trained on, nor was any other part of its page"
 
 
 @pytest.mark.parametrize(
@@ -135,13 +137,17 @@ def test_other_parts_of_a_page_are_recognised(
     data = conversions[scored]
     n = len(open_dataset(data).image_paths("train"))
     result = run(data, "--split", "train", "--json")
-    message = "images were trained on" if same_images else SAME_PAGES
+    one = "image was trained on" if same_images else SAME_PAGE
+    several = "images were trained on" if same_images else SAME_PAGES
+    message = one if n == 1 else several
     assert f"note: {n} of {n} {message}" in " ".join(result.stderr.split())
     report = json.loads(result.stdout)
     assert (report["n_trained_on"], report["n_same_images"]) == (n, n * same_images)
     assert report["pages_are_known"]
     result = run(data, "--split", "val")
-    assert f"none of the {n} {NO_PAGES}" in " ".join(result.stdout.split())
+    assert (NO_OTHER_PAGE if n == 1 else f"none of the {n} {NO_PAGES}") in " ".join(
+        result.stdout.split()
+    )
 
 
 @pytest.mark.parametrize("scored", ["whole", "tiles"])
@@ -160,9 +166,12 @@ def test_unknown_pages_are_reported(
     predictor.training = record_of_training(conversions[other])
     n = len(open_dataset(conversions[scored]).image_paths("train"))
     result = run(conversions[scored], "--split", "train")
+    none, pages = f"none of the {n} images was trained on", "their pages"
+    if n == 1:
+        none, pages = "the image was not trained on", "its page"
     assert (
-        f"none of the {n} images was trained on; unknown whether other parts of their pages were, "
-        "because not all data record their pages"
+        f"{none}; unknown whether other parts of {pages} were, because not all data record their "
+        "pages"
     ) in " ".join(result.stdout.split())
 
 
@@ -172,4 +181,6 @@ def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: P
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
     predictor.training = record(data / "images/train/a.png")
     images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "none of the 1 images was trained on" in run(data).stdout
+    assert (
+        "the image was not trained on; unknown whether other parts of its page" in run(data).stdout
+    )

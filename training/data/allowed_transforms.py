@@ -32,11 +32,7 @@ MUSIC_DEGREES = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transforms:
-    """Augmentation other than translation, scaling and brightness; off by default.
-
-    Raises:
-        ConfigError: A probability is not between 0 and 1, or an angle not between 0 and 180.
-    """
+    """Augmentation other than translation, scaling and brightness; off by default."""
 
     fliplr: float = 0.0
     """Probability of mirroring an image left to right."""
@@ -48,12 +44,6 @@ class Transforms:
     """Probability of combining four images of a source into one."""
     allow_music_flips: bool = False
     """Whether to mirror and rotate music as well."""
-
-    def __post_init__(self) -> None:
-        for name, most in (("fliplr", 1), ("flipud", 1), ("mosaic", 1), ("degrees", 180)):
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                raise ConfigError(f"{name} ({value:g}): must be from 0 to {most}")
 
     def check(self, multi_dataset: MultiDataset) -> None:
         """Check that at least one source may be transformed in this way.

@@ -12,7 +12,10 @@ from pathlib import Path
 from ultralytics.utils import NUM_THREADS
 
 from class_maps import InputError
+from converters.formats import image_folders
+from converters.formats.yolo_dataset import YoloDataset
 from converters.images import check_complete
+from eval.html.number_format import counted
 
 SMALLEST_SIDE = 10
 """Minimum width and height of a training image in pixels, as in Ultralytics."""
@@ -30,8 +33,20 @@ def check_images(files: Iterable[str]) -> None:
     if not problems:
         return
     first = problems[0]
-    others = f" ({len(problems) - 1} more images have problems)" if problems[1:] else ""
+    more = counted(len(problems) - 1, "more image has", "more images have")
+    others = f" ({more} problems)" if problems[1:] else ""
     raise InputError(f"{first.reason}{others}; replace or remove it", path=first.path)
+
+
+def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:
+    """Describe the files of some splits that are not read, such as hidden images, one per line."""
+    remarks = [*dataset.warnings]
+    for split in splits:
+        images, sources = dataset.image_paths(split), dataset.sources_of(split)
+        is_complete = all(source.is_dir() for source in sources)
+        folder = dataset.splits[split]
+        remarks += image_folders.skipped_files(folder, images, is_complete=is_complete)
+    return [*dict.fromkeys(remarks)]
 
 
 def _problem(file: str) -> InputError | None:

@@ -85,8 +85,8 @@ class TrainingInputs:
         for source, labels in zip(self.data.sources, self.labels, strict=True):
             files, folder = [*labels[split].images], source.dataset.splits[split].absolute()
             names = [Path(file).relative_to(folder).as_posix() for file in files]
-            own = np.array([hashes[file] for file in files], np.uint64)
-            pages.append(page_hashes(source.dataset, split, names, own))
+            image_hashes = np.array([hashes[file] for file in files], np.uint64)
+            pages.append(page_hashes(source.dataset, split, names, image_hashes))
         return PageHashes(
             hashes=np.concatenate([part.hashes for part in pages]),
             are_known=all(part.are_known for part in pages),

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from training.grouping import strategies
 from training.grouping.conflicts import Conflicts
 from training.grouping.matching import capacity
@@ -49,17 +50,20 @@ class GroupingOptions:
     def __post_init__(self) -> None:
         if self.strategy not in get_args(Strategy):
             known = ", ".join(get_args(Strategy))
-            raise ConfigError(f"strategy: unknown: {self.strategy}; expected one of {known}")
+            reason = f"unknown; expected one of {known}"
+            raise ConfigError(reason, option="--strategy", value=self.strategy)
         if self.n_heads < 1:
-            raise ConfigError(f"heads: must be at least 1, got {self.n_heads}")
+            raise ConfigError("must be at least 1", option="--heads", value=self.n_heads)
         if not self.strides or min(self.strides) < 1:
-            raise ConfigError("strides: must be positive numbers")
+            strides = ",".join(map(str, self.strides))
+            raise ConfigError("expected numbers above 0", option="--strides", value=strides)
         if self.seed < 0:
-            raise ConfigError(f"seed: must be at least 0, got {self.seed}")
+            raise ConfigError("must be at least 0", option="--seed", value=self.seed)
         if self.balance is not None and self.strategy != "hybrid":
-            raise ConfigError(f"balance: only for strategy hybrid, not for {self.strategy}")
+            reason = f"only for --strategy hybrid, not for {self.strategy}; omit it"
+            raise ConfigError(reason, option="--balance", value=self.balance)
         if self.balance is not None and self.balance < 0:
-            raise ConfigError(f"balance: must be at least 0, got {self.balance}")
+            raise ConfigError("must be at least 0", option="--balance", value=self.balance)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,13 +168,20 @@ def check(
             stride, or conflicts are missing for anti-confusion or given for another strategy.
     """
     if len(names) < options.n_heads:
-        raise ConfigError(f"heads: {len(names)} classes cannot fill {options.n_heads} heads")
+        classes = counted(len(names), "class", "classes")
+        reason = f"the data set has only {classes}; use fewer heads"
+        raise ConfigError(reason, option="--heads", value=options.n_heads)
     if imgsz < 1 or any(imgsz % stride for stride in options.strides):
         shown = ", ".join(map(str, options.strides))
-        raise ConfigError(f"imgsz ({imgsz}): must be a multiple of every stride: {shown}")
+        reason = f"must be a multiple of every stride: {shown}"
+        raise ConfigError(reason, option="--imgsz", value=imgsz)
     if (conflicts is None) == (options.strategy == "anti-confusion"):
-        verb = "requires" if conflicts is None else "does not use"
-        raise ConfigError(f"{options.strategy} {verb} pairs of classes or a confusion matrix")
+        reason = (
+            "needs confused classes; add --pairs or --confusion"
+            if conflicts is None
+            else "does not use confused classes; omit --pairs and --confusion"
+        )
+        raise ConfigError(reason, option="--strategy", value=options.strategy)
 
 
 def divide(

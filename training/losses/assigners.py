@@ -36,8 +36,8 @@ def make_assigner(
         options: Options of the loss.
         head: Head with the classes, whose groups may override similarity and beta; None for one
             class.
-        topk: Maximum number of points a box selects, for ``tal``.
-        topk2: Maximum number of points a box keeps.
+        topk: Maximum number of points that a box selects, for ``tal``.
+        topk2: Maximum number of points that a box keeps.
     """
     return ASSIGNERS[options.assigner](options, head, topk, topk2)
 

@@ -1,8 +1,8 @@
 """Record of a model's training, which its weights contain: training images and their preparation.
 
-It tells an evaluation whether the model has seen an image or another part of its page, and whether
-the image was prepared in the same way as the training images. The input size is not part of the
-record: Ultralytics reads it from ``args``.
+It lets an evaluation find out whether the model has seen an image or another part of its page, and
+whether the image was prepared in the same way as the training images. The input size is not part of
+the record: Ultralytics reads it from ``args``.
 
 Shapes: N images.
 """

@@ -230,15 +230,17 @@ def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None
         ("", "data.yaml: expected a mapping with train, val and names"),
         ("names: [", "data.yaml: line 1: while parsing a flow node expected the node content"),
         ("names: {1: a}", "data.yaml: names: expected the names of labels 0, 1, 2, ..."),
-        ("train: nowhere\nnames: [a]", "data.yaml: train: no such folder: "),
+        ("train: x\nnames: [a]", "data.yaml: train: no such folder: {}/x; correct train in this file"),
+        ("path: .\ntrain: x\nnames: [a]", "data.yaml: train: no such folder: {}/x; correct train in this file"),
+        ("path: /gone\nval: x\nnames: [a]", "data.yaml: val: no such folder: /gone/x; correct path in this file"),
     ],
-)
+)  # fmt: skip
 def test_an_invalid_yolo_folder(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(InputError) as raised:
         open_dataset(tmp_path)
-    assert str(raised.value).startswith(f"{tmp_path}/{message}")
+    assert str(raised.value).startswith(f"{tmp_path}/{message.replace('{}', str(tmp_path))}")
 
 
 def test_splits_without_images(tmp_path: Path) -> None:

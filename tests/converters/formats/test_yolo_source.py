@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deepscores import NOTE, content, write
 
 import class_maps
 from class_maps import InputError
+from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.sources import identity_map, open_source
 from converters.formats.yolo_dataset import open_dataset
@@ -83,6 +85,24 @@ def test_conversion(source: Path, tmp_path: Path) -> None:
         "empty.png": 0,
         "lg-7-aug-gonville--page-1.png": 3,
     }
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_images_of_one_name_in_two_splits_are_shared_if_their_contents_are_equal(
+    is_same: bool, tmp_path: Path
+) -> None:
+    for split, grey in (("train", 0), ("val", 0 if is_same else 1)):
+        for kind in ("images", "labels"):
+            (tmp_path / "in" / kind / split).mkdir(parents=True)
+        image = np.full((20, 20), grey, np.uint8)
+        images.write(image, tmp_path / "in" / "images" / split / "a.png")
+        (tmp_path / "in" / "labels" / split / "a.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "in" / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [stem]\n"
+    )
+    warning = "in more than one split: 1 work (a.png); scores will be too optimistic"
+    warnings = convert(tmp_path / "in", tmp_path / "out", options(tmp_path))["warnings"]
+    assert warnings == ([warning] if is_same else [])
 
 
 def test_splits_that_share_a_folder_are_read_once(tmp_path: Path) -> None:

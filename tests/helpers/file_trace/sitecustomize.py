@@ -73,7 +73,8 @@ def install(log: str) -> None:
             if path is not None:
                 _log(file, kind, path)
         if event in NETWORK:
-            _log(file, "network", f"{event} {args[1:]}")
+            address = [arg for arg in args if isinstance(arg, str | bytes | tuple | int)]
+            _log(file, "network", f"{event} {address}")
         elif event in PROGRAMS:
             _log(file, "program", os.fsdecode(args[0]))
         elif event == "pickle.find_class":

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from ultralytics.utils.patches import imread
 
-from class_maps import InputError
+from class_maps import InputError, OmrError
 from training.config import TrainConfig
 from training.data.image_files import check_images
-from training.trainer import ready_trainer, train
+from training.data.worker_errors import without_worker_traceback
+from training.trainer import new_trainer, ready_trainer, train
 
 Draw = Callable[..., Path]
 
@@ -122,3 +123,30 @@ def test_the_first_of_several_is_named(tmp_path: Path) -> None:
 
 def test_no_images() -> None:
     check_images([])
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_of_another_size_stops_a_training(
+    split: str, workers: int, draw: Draw, tmp_path: Path
+) -> None:
+    data = draw(tmp_path / "data", n_images=2)
+    config = TrainConfig(
+        data=data, out=tmp_path / "run", model="omr-tiny", imgsz=64, batch=1, device="cpu",
+        epochs=1,
+    )  # fmt: skip
+    trainer = new_trainer(config)
+    trainer.args.workers = workers  # Ultralytics uses none on a CPU
+    path = data / "images" / split / "1.png"
+    cv2.imwrite(str(path), np.zeros((96, 40, 3), np.uint8))
+    with pytest.raises(OmrError) as error:
+        trainer.train()
+    assert str(error.value) == (
+        f"{path}: is 40 x 96 px, but was 96 x 96 px when its labels were read; restore the image, "
+        "or start again"
+    )
+
+
+def test_other_errors_of_workers_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="Caught KeyError"), without_worker_traceback():
+        raise RuntimeError("Caught KeyError in DataLoader worker process 0.\nKeyError: 'a'")

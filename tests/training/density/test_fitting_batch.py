@@ -168,5 +168,5 @@ def test_a_gpu_without_bf16(config: TrainConfig) -> None:
 def test_without_a_symbol_no_batch_is_chosen(config: TrainConfig) -> None:
     for file in (config.data / "labels").rglob("*.txt"):
         file.write_text("")
-    with pytest.raises(InputError, match=r"no symbols for any of its \d+ images; labels/ must be"):
+    with pytest.raises(InputError, match=r"no symbols in any of \d+ images: the label files are"):
         auto_batch(config)

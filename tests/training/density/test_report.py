@@ -105,8 +105,7 @@ def test_no_image_has_a_symbol(tmp_path: Path) -> None:
     assert [row["start"] for row in plain["classes"]] == [None] * 3
     assert plain["recommendation"] is None
     assert plain["problem"] == (
-        "no symbols for any of its 2 images; labels/ must be next to images/; "
-        "convert the data set again"
+        "no symbols in any of 2 images: the label files are empty; add pages with symbols"
     )
 
 

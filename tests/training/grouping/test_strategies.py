@@ -360,15 +360,15 @@ def test_absent_classes_go_to_the_smallest_heads() -> None:
 @pytest.mark.parametrize(
     ("options", "imgsz", "message"),
     [
-        ({"strategy": "geometry", "n_heads": 3}, 640, "heads: 2 classes cannot fill 3 heads"),
-        ({"strategy": "geometry", "n_heads": 0}, 640, "heads: must be at least 1, got 0"),
-        ({"strategy": "shape"}, 640, "strategy: unknown: shape; expected one of geometry, hybrid, anti-confusion, collision"),
-        ({"strategy": "collision", "strides": ()}, 640, "strides: must be positive numbers"),
-        ({"strategy": "collision", "seed": -1}, 640, "seed: must be at least 0, got -1"),
-        ({"strategy": "collision", "balance": 1}, 640, "balance: only for strategy hybrid, not for collision"),
-        ({"strategy": "hybrid", "balance": -1}, 640, "balance: must be at least 0, got -1"),
-        ({"strategy": "hybrid", "n_heads": 2}, 100, "imgsz (100): must be a multiple of every stride: 8, 16, 32"),
-        ({"strategy": "anti-confusion", "n_heads": 2}, 640, "anti-confusion requires pairs of classes or a confusion matrix"),
+        ({"strategy": "geometry", "n_heads": 3}, 640, "--heads 3: the data set has only 2 classes; use fewer heads"),
+        ({"strategy": "geometry", "n_heads": 0}, 640, "--heads 0: must be at least 1"),
+        ({"strategy": "shape"}, 640, "--strategy shape: unknown; expected one of geometry, hybrid, anti-confusion, collision"),
+        ({"strategy": "collision", "strides": ()}, 640, "--strides : expected numbers above 0"),
+        ({"strategy": "collision", "seed": -1}, 640, "--seed -1: must be at least 0"),
+        ({"strategy": "collision", "balance": 1}, 640, "--balance 1: only for --strategy hybrid, not for collision; omit it"),
+        ({"strategy": "hybrid", "balance": -1}, 640, "--balance -1: must be at least 0"),
+        ({"strategy": "hybrid", "n_heads": 2}, 100, "--imgsz 100: must be a multiple of every stride: 8, 16, 32"),
+        ({"strategy": "anti-confusion", "n_heads": 2}, 640, "--strategy anti-confusion: needs confused classes; add --pairs or --confusion"),
     ],
 )  # fmt: skip
 def test_invalid_options(options: dict[str, object], imgsz: int, message: str) -> None:
@@ -378,5 +378,8 @@ def test_invalid_options(options: dict[str, object], imgsz: int, message: str) -
 
 
 def test_conflicts_count_for_anti_confusion_alone() -> None:
-    with pytest.raises(ConfigError, match="geometry does not use pairs of classes"):
+    with pytest.raises(
+        ConfigError,
+        match="--strategy geometry: does not use confused classes; omit --pairs and --confusion",
+    ):
         check(["a"], 640, GroupingOptions(strategy="geometry", n_heads=1), hostile(1, []))

@@ -33,6 +33,13 @@ def test_a_class_map_from_a_file(tmp_path: Path) -> None:
     assert source.unlabelled == ("bar",)
 
 
+def test_words_that_yaml_1_1_reads_as_booleans_are_names(tmp_path: Path) -> None:
+    text = "name: off\nclasses: [on]\nsources: {yolo: {map: {yes: on, no: on}}}\n"
+    class_map = class_maps.load(str(written(tmp_path, text)))
+    assert (class_map.name, class_map.names) == ("off", ("on",))
+    assert class_map.source("yolo").class_of == {"yes": "on", "no": "on"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -40,7 +47,7 @@ def test_a_class_map_from_a_file(tmp_path: Path) -> None:
         pytest.param(GOOD, "- note", "expected a mapping, got list ['note']", id="list"),
         pytest.param("[note, bar]", "[]", "classes: expected at least one class", id="no classes"),
         pytest.param("[note, bar]", "[note, bar, note]", "classes: duplicate: note", id="duplicate"),
-        pytest.param("[note, bar]", "[note, on]", "classes[1]: expected a name, got bool True; write a name instead of an id, or quote it", id="bool"),
+        pytest.param("[note, bar]", "[note, true]", "classes[1]: expected a name, got bool True; write a name instead of an id, or quote it", id="bool"),
         pytest.param("[note, bar]", "note", "classes: expected a list of names, got str 'note'", id="str"),
         pytest.param("name: demo", "nam: demo", "unknown: nam (did you mean name?); expected: name, classes, sources", id="key"),
         pytest.param("name: demo\n", "", "name: missing", id="no name"),

@@ -149,7 +149,7 @@ _NULL = "tag:yaml.org,2002:null"
 class _Loader(yaml.SafeLoader):
     """A YAML loader that rejects duplicate keys, and names the line of an invalid value.
 
-    As in YAML 1.2, only ``true`` and ``false`` are booleans; ``on``, ``off``, ``yes`` and ``no`` are
+    As in YAML 1.2, only ``true`` and ``false`` are booleans; words such as ``on`` and ``no`` are
     text.
     """
 

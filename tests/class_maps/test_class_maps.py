@@ -171,8 +171,18 @@ def test_unknown_names() -> None:
 
 
 def test_a_data_set_without_an_entry() -> None:
-    with pytest.raises(ConfigError, match="class map coco has no entry for deepscoresv2 data"):
+    with pytest.raises(ConfigError) as raised:
         class_maps.load("coco").source("deepscoresv2")
+    path = class_maps.load("coco").path
+    assert str(raised.value) == (
+        "class map coco has no entry for deepscoresv2 data (available: coco); add "
+        f"sources.deepscoresv2 to a copy of {path}, check it with `omr classes check COPY DATA`, "
+        "and pass it to --classes"
+    )
+    with pytest.raises(
+        ConfigError, match=r"harmony\.yaml \(`map: same names` keeps the categories "
+    ):
+        class_maps.load("harmony").source("coco")
 
 
 def test_another_annotation_set_must_have_the_categories() -> None:

@@ -3,10 +3,9 @@
 Main path: :func:`sources.open_source` finds the entry of :data:`READERS` that recognises a source
 and opens it; writers are created from :data:`WRITERS`. A new format is a new module with a class
 that implements :class:`AnnotationSource` or :class:`AnnotationWriter`, and an entry in
-:data:`READERS` or :data:`WRITERS`. Class maps can have entries for a new reader once its name is in
-:data:`class_maps.catalogues.SOURCES`, and in :data:`~class_maps.catalogues.ANY_NAME` unless its
-categories are listed in a JSON file there. Suffixes other than .json and .yaml must be removed from
-:data:`sources.OTHER_SUFFIXES`.
+:data:`READERS` or :data:`WRITERS`. To let class maps refer to a new reader, add its name to
+:data:`class_maps.catalogues.SOURCES` and, unless ``class_maps/`` has a JSON catalogue for it, to
+:data:`~class_maps.catalogues.ANY_NAME`. Remove its suffix from :data:`sources.OTHER_SUFFIXES`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

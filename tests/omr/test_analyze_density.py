@@ -17,6 +17,7 @@ import typer
 import ultralytics
 import yaml
 from browser import Measurements, open_pages
+from shared_recording import share_recording
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
@@ -66,6 +67,13 @@ class Looked:
     page: str
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.density.simulated_augmentation.FEWEST_DRAWS", 160)
+        yield
+
+
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Looked:
     """32 dense pages, 40,000 symbols of 20 classes, at 640 px on an RTX 5090."""
@@ -85,6 +93,11 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Looked:
         said=result.stderr,  # stdout has the JSON
         page=file.read_text("utf-8"),
     )
+
+
+@pytest.fixture(autouse=True)
+def _few_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_recording(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -141,8 +141,8 @@ class CandidatePairs:
     def resolve_conflicts(self, positive: Tensor, priorities: Tensor) -> Tensor:
         """Limit each anchor point of each image to at most one box.
 
-        An anchor point that several boxes selected goes to the box with the highest priority of
-        which it is a candidate, even if that box did not select it.
+        An anchor point that several boxes selected goes to the highest-priority box that it is a
+        candidate of, even if that box did not select it.
 
         Args:
             positive: Whether each pair's box selected its point, shape ``(P,)``.

@@ -6,8 +6,8 @@ To add an assigner:
    :class:`~training.assigners.assigner.Assigner`.
 2. Add its name to :data:`~settings.training.AssignerName`, and its help to the setting
    ``assigner``, which also holds the default.
-3. Add a function that creates it to :data:`ASSIGNERS`, and the options that it ignores to
-   :data:`~training.losses.loss_options.UNUSED`.
+3. Add a function that creates it to :data:`ASSIGNERS`; and if it ignores ``similarity`` or
+   ``beta``, an entry to :data:`~training.losses.loss_options.UNUSED`.
 """
 
 from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ UNUSED: dict[AssignerName, tuple[str, ...]] = {
     "simota": ("beta",),
     "static": ("similarity", "beta"),
 }
-"""Options that an assigner ignores, whether set for the loss or for a group of classes."""
+"""Options of both the loss and the groups of classes that an assigner ignores."""
 
 _DEFAULTS: dict[str, Any] = {
     name: setting.default for name, setting in settings_of(TrainingSettings).items()

@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from shared_recording import share_recording
 
 from class_maps import ConfigError, InputError
 from training.config import TrainConfig
@@ -62,6 +63,12 @@ def holds(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> SetGpu:
         return gpu
 
     return set_to
+
+
+@pytest.fixture(autouse=True)
+def _few_draws_and_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.density.simulated_augmentation.FEWEST_DRAWS", 100)
+    share_recording(monkeypatch)
 
 
 def with_nominal(config: TrainConfig, nominal_batch: int, device: str = "") -> TrainConfig:

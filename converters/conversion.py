@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
+from class_maps import CategoryMapping, ClassMap, ConfigError, InputError, shortened, with_nearest
 from converters import tally
 from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256, state
@@ -186,7 +186,7 @@ def _check_images(
         files: Annotation files.
         val: Groups of pages to hold out.
         options: Options of the conversion.
-        remedy: What to do if there is no such image.
+        remedy: Remedy if the image is missing.
     """
     outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:
@@ -243,7 +243,7 @@ def _split(
 
 def _jobs(
     files: Sequence[AnnotationSource],
-    mapping: Source,
+    mapping: CategoryMapping,
     val: frozenset[str],
     options: ConversionOptions,
     manifest: ManifestBuilder,
@@ -315,7 +315,7 @@ def _add_warnings(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
     warnings += [
-        f"no symbols on any {split} page; check its annotations and where its label files are"
+        f"no symbols on any {split} page; check its annotations and the location of its label files"
         for split, n in manifest.images.items()
         if manifest.empty_images[split] == n
     ]
@@ -334,8 +334,8 @@ def _shared_works(
 ) -> str | None:
     """Warn about works in several splits, by the names of their images or else by their files.
 
-    Images of the same name whose contents differ are not the same page, unless the name contains
-    the work.
+    Images with the same name but different content count as different pages, unless the name
+    contains the work.
     """
     works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     resolved = cache(Path.resolve)
@@ -355,7 +355,7 @@ def _shared_works(
 
 
 def _variant(digest: str, known: list[str]) -> str:
-    """Return a suffix for the content of an image: none for the first one of its name."""
+    """Return a suffix that tells apart images of one name; empty for the first content."""
     if digest not in known:
         known.append(digest)
     number = known.index(digest)
@@ -376,7 +376,7 @@ def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
 
 def _conversion_entry(
     format_name: str,
-    mapping: Source,
+    mapping: CategoryMapping,
     files: Sequence[AnnotationSource],
     hashes: Sequence[str],
     class_map: ClassMapEntry,

@@ -108,9 +108,8 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
             where=where,
         )
     if image.parts[0] == IMAGE_FOLDER and len(image.parts) > 1:
-        image = image.relative_to(
-            IMAGE_FOLDER
-        )  # in some files, names are relative to the folder above
+        # In some files, names are relative to the folder above.
+        image = image.relative_to(IMAGE_FOLDER)
     if IMAGE_FOLDER in image.parts:
         raise InputError(
             f"contains a folder called {IMAGE_FOLDER}, in which YOLO readers do not find labels: "

@@ -26,7 +26,8 @@ REMEDIES = {
     OUTSIDE_PAGE: "correct the coordinates, or the sizes of the images",
     HIDDEN_BY_TILES: "use a lower --min-visible or larger tiles",
 }
-"""What to do if all symbols are dropped for a reason; the first of several duplicates is kept."""
+"""Remedy to suggest if all symbols were dropped for a reason. Duplicates need none, because the
+first of them is kept."""
 
 WIDENED = "widened to min-side"
 CLIPPED = "clipped to the page"
@@ -43,7 +44,7 @@ class Tally:
 
     read: int = 0
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Dropped symbols by reason and class."""
+    """Dropped symbols by reason and category or class."""
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Symbols with a changed box, by change and class."""
     two_classes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -63,9 +64,15 @@ class Tally:
             getattr(self, name).update(getattr(other, name))
         self.warnings += other.warnings
 
-    def drop(self, reason: str, labels: NDArray[np.int64], names: Sequence[str]) -> None:
-        """Count symbols with these labels as dropped for ``reason``."""
-        self.dropped.update({(reason, name): n for name, n in count(labels, names).items()})
+    def drop(self, reason: str, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+        """Count dropped symbols.
+
+        Args:
+            reason: Why they were dropped.
+            indices: Index of each symbol's category or class in ``names``, shape ``(N,)``.
+            names: Names of all categories or classes.
+        """
+        self.dropped.update({(reason, name): n for name, n in count(indices, names).items()})
 
     def by_reason(self) -> dict[str, int]:
         """Return the numbers of dropped symbols by reason, most frequent first."""
@@ -92,7 +99,7 @@ class Tally:
 
 
 def count(labels: NDArray[np.int64], names: Sequence[str]) -> Counter[str]:
-    """Count labels by class name, without names that have none; several labels may share a name."""
+    """Count labels by class name, omitting unused names; several labels may share a name."""
     counts: Counter[str] = Counter()
     for name, n in zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True):
         if n:

@@ -46,8 +46,8 @@ class TrainingOverlap:
     """Images of a split that a model was trained on, as far as its weights record them."""
 
     trained_on: tuple[str, ...]
-    """Names of the training images among the images of the split, and of those whose page the model
-    has seen as a whole, as another tile or in another size."""
+    """Names of the images of the split that are training images, or whose page the model has seen
+    as a whole, as another tile or in another size."""
     n_same_images: int
     """Number of these images that are training images themselves."""
     training_is_known: bool

@@ -2,7 +2,7 @@
 
 Main path: :func:`trainer.train` → :meth:`engine.omr_trainer.OmrTrainer.train`, Ultralytics' loop,
 which calls back :meth:`engine.omr_trainer.OmrTrainer._setup_train` →
-:func:`losses.detection.detection_criterion` → :func:`losses.assigners.make_assigner` →
+:func:`losses.detection.detection_criterion` → :func:`losses.assigner_factory.make_assigner` →
 :meth:`assigners.task_aligned.SparseTaskAlignedAssigner.assign`.
 """
 

@@ -201,7 +201,9 @@ def _check_grouped_weights(
 def _check_group_settings(heads: HeadConfig, assigner: AssignerName) -> None:
     """Check that the assigner uses every setting of the class groups."""
     for group in heads.groups:
-        if unused := [name for name in UNUSED[assigner] if getattr(group, name) is not None]:
+        if unused := [
+            name for name in UNUSED.get(assigner, ()) if getattr(group, name) is not None
+        ]:
             raise ConfigError(
                 f"--heads: {group.name}: {' and '.join(unused)}: not used by --assigner "
                 f"{assigner}; omit {'it' if len(unused) == 1 else 'them'}"

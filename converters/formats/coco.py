@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import InputError, Source
+from class_maps import CategoryMapping, InputError
 from converters import tally
 from converters.boxes import xyxy_to_xywh
 from converters.files.hashes import sha256
@@ -184,13 +184,13 @@ class CocoFile:
         """Hash the file."""
         return sha256(self.path)
 
-    def categories(self, _mapping: Source) -> tuple[str, ...]:
+    def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names of the categories in the order of their ids."""
         return tuple(self._names.values())
 
     def pages(
         self,
-        mapping: Source,
+        mapping: CategoryMapping,
         labels: Mapping[str, int],
         counts: Tally,
         *,

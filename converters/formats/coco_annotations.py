@@ -106,7 +106,8 @@ class CocoTable:
 def key_of(value: Id) -> Id:
     """Return an id in canonical form, so that equal ids are equal: ``25`` for ``"025"``.
 
-    A float that may be rounded from another integer becomes text, so that it equals no other id.
+    A float that may be the rounded value of another integer becomes text, so that it equals no
+    other id.
     """
     if isinstance(value, float) and abs(value) >= EXACT_FLOATS:
         return str(value)
@@ -203,7 +204,7 @@ def _boxes_xywh(rows: Sequence[_Annotation], path: Path) -> Boxes:
 
 def _number(value: float | str) -> float:
     """Return a number that may be written as text; NaN for other text."""
-    if isinstance(value, str) and "_" in value:  # which Python reads as digits
+    if isinstance(value, str) and "_" in value:  # which Python would accept
         return np.nan
     try:
         return float(value)
@@ -217,7 +218,7 @@ def _bounds(segmentation: msgspec.Raw) -> Sequence[float]:
         polygons = msgspec.json.decode(segmentation, type=list[list[float]])
     except msgspec.DecodeError:  # a mask
         return _NO_BOX
-    if any(len(polygon) % 2 for polygon in polygons):  # of an unknown point, a number is missing
+    if any(len(polygon) % 2 for polygon in polygons):  # a coordinate is missing
         return _NO_BOX
     x = [number for polygon in polygons for number in polygon[::2]]
     y = [number for polygon in polygons for number in polygon[1::2]]

@@ -67,7 +67,7 @@ def skipped_files(folder: Path, images: Sequence[Path], *, is_complete: bool) ->
         yield f"skipped in {folder}: {_named(hidden, folder, 'hidden image')}"
     others = [f for f in files_in(folder) if f.suffix.lower() in OTHER_IMAGE_SUFFIXES]
     if others:
-        yield f"skipped in {folder}: {_named(others, folder, 'image in another format')}"
+        yield f"skipped in {folder}: {_named(others, folder, 'image')} in an unsupported format"
     label_folder = label_path(folder / "x").parent
     beside = [i.with_suffix(".txt") for i in images if i.with_suffix(".txt") != label_path(i)]
     if unread := [file for file in beside if file.is_file() and _contains_labels(file)]:

@@ -98,7 +98,7 @@ def annotation_files(path: Path) -> list[AnnotationFile]:
 
 
 def _unread(path: Path, files: Sequence[Path]) -> list[str]:
-    """List the files of a folder and its subfolders that are not read although they may be data."""
+    """List the files of a folder and its subfolders that may be data but are not read."""
     if path.is_file():
         return []
     folders = sorted(p for p in path.glob("*") if p.is_dir() and not is_hidden(p.name))
@@ -229,14 +229,14 @@ def _split_words(name: str, *, whole: bool = False) -> list[str]:
 
 
 class LocatedImages(NamedTuple, Generic[K]):
-    """The images of an annotation file on the disk."""
+    """The images of an annotation file, as found on the disk."""
 
     folder: Path
     images: dict[K, tuple[PurePosixPath, int, int]]
     """Image name, width and height by id, with names as on the disk, where accents may be encoded
     differently."""
     warnings: list[str]
-    """Remark on folders with images of the same names."""
+    """Warning if several folders contain images of the same names; otherwise empty."""
 
 
 def find_images(
@@ -245,7 +245,7 @@ def find_images(
     """Find the image folder of an annotation file, and its images in that folder.
 
     The folder is the one that contains most of the first images; among several such folders, one
-    called like the split or subset of the file comes first.
+    named after the split or subset of the file comes first.
 
     Args:
         path: Annotation file.
@@ -275,7 +275,7 @@ def find_images(
 
 
 def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]]) -> list[str]:
-    """Return a remark if other folders contain as many of the images as the chosen one."""
+    """Return a warning if another folder contains as many of the images as the chosen one."""
     files = {file.resolve() for file in matches[folder]} if folder in matches else set()
     others = [
         other
@@ -285,8 +285,8 @@ def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]
     if not others:
         return []
     return [
-        f"{path.name}: images of the same names in {folder} and {others[0]}; the first folder was "
-        "read, name the other one with --images"
+        f"{path.name}: {folder} and {others[0]} contain images of the same names; read the first "
+        "folder, use --images for the other one"
     ]
 
 

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from class_maps import ClassMap, ConfigError, InputError, Source, catalogue, listed, with_nearest
+from class_maps import (
+    CategoryMapping,
+    ClassMap,
+    ConfigError,
+    InputError,
+    catalogue,
+    listed,
+    with_nearest,
+)
 from converters.formats import READERS, AnnotationSource, Format
 from converters.formats.json_files import json_files, root_keys
 
@@ -81,7 +89,7 @@ def identity_map(
         annotation_set: Annotation set to read; None for the first one of the data set.
     """
     sets = catalogue(format_name).annotation_sets
-    source = Source(
+    source = CategoryMapping(
         name=format_name, annotation_set=annotation_set or next(iter(sets), None), class_of={}
     )
     names = tuple(dict.fromkeys(name for file in files for name in file.categories(source)))
@@ -106,8 +114,8 @@ def _check_suffix(path: Path) -> None:
         is_json = file.read(64).lstrip().startswith(b"{")
     if not is_json:
         raise InputError(
-            "no format that omr reads; expected DeepScoresV2 or COCO JSON, or a YOLO folder with "
-            "a data.yaml; export the data set in one of these formats",
+            "not in a format that omr reads; expected DeepScoresV2 or COCO JSON, or a YOLO folder "
+            "with a data.yaml; export the data set in one of these formats",
             path=path,
         )
 

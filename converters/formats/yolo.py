@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from class_maps import ConfigError, InputError, Source
+from class_maps import CategoryMapping, ConfigError, InputError
 from converters import images, tally
 from converters.boxes import onto_border, xyxy_to_cxcywh
 from converters.formats.data_yaml import DATA_YAML
@@ -35,7 +35,7 @@ ROUNDING = 2e-6
 def write_labels(page: Page, folder: Path) -> None:
     """Write the label file of one page into ``folder``, the label folder of its split."""
     path = folder / page.image.with_suffix(".txt")
-    with path.open("x", encoding="ascii") as file:  # a file system may ignore letter case
+    with path.open("x", encoding="ascii") as file:  # the file system may be case-insensitive
         file.write(label_lines(page))
 
 
@@ -202,13 +202,13 @@ class YoloSplit:
         """Hash the names and sizes of the images, and the contents of their label files."""
         return fingerprint_of(self._paths, self.image_folder)
 
-    def categories(self, _mapping: Source) -> tuple[str, ...]:
+    def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names in ``data.yaml``."""
         return self._dataset.names
 
     def pages(
         self,
-        mapping: Source,
+        mapping: CategoryMapping,
         labels: Mapping[str, int],
         counts: Tally,
         *,

@@ -113,8 +113,8 @@ def _show(result: "ScoringResult", to: Console) -> None:
         to=to,
     )
     paragraph(
-        "Macro: all classes with ground truth weigh the same. Instance-weighted: by number of "
-        "ground-truth symbols.",
+        "Macro: all classes with ground truth have the same weight. Instance-weighted: each class "
+        "is weighted by its number of ground-truth symbols.",
         to=to,
     )
     absent = [row.name for row in report.classes if row not in present]
@@ -147,39 +147,31 @@ def _show(result: "ScoringResult", to: Console) -> None:
 
 
 def _show_trained_on(result: "ScoringResult", to: Console) -> None:
-    n_images, overlap = result.report.n_images, result.overlap
+    overlap = result.overlap
     if n_seen := len(overlap.trained_on):
         same_images = n_seen == overlap.n_same_images
-        relations = {
-            (True, True): "was trained on",
-            (True, False): "were trained on",
-            (False, True): "shows a page that was trained on",
-            (False, False): "show pages that were trained on",
-        }
-        relation = relations[same_images, n_seen == 1]
         is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
-        images = counted(n_images, "image", "images")
+        images = counted(result.report.n_images, "image", "images")
         note(
-            f"{'' if is_exact else 'at least '}{n_seen} of {images} {relation}, the first "
-            f"is {overlap.trained_on[0]}: for these, the metrics show how well the model memorised "
-            "them, not how well it generalises"
+            f"the model was trained on {'' if same_images else 'the pages of '}"
+            f"{'' if is_exact else 'at least '}{n_seen} of {images}, the first is "
+            f"{overlap.trained_on[0]}: for these, the metrics show how well it memorised them, not "
+            "how well it generalises"
         )
         return
     if not overlap.training_is_known:
         note(
-            "unknown whether the images were trained on: the weights do not record all images of "
-            "their training"
+            "unknown whether the model was trained on these images: its weights do not record all "
+            "training images"
         )
         return
-    none, pages = f"none of the {n_images} images was trained on", "their pages"
-    if n_images == 1:
-        none, pages = "the image was not trained on", "its page"
+    unseen = "the model was not trained on these images"
     if overlap.pages_are_known:
-        say(f"{none}, nor was any other part of {pages}", to=to)
+        say(f"{unseen}, nor on other parts of their pages", to=to)
     else:
         say(
-            f"{none}; unknown whether other parts of {pages} were, because not all data record "
-            "their pages",
+            f"{unseen}; unknown whether on other parts of their pages, because not all data sets "
+            "record their pages",
             to=to,
         )
 

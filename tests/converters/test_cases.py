@@ -288,7 +288,7 @@ def test_an_image_in_other_case(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(tmp_path / "result.json", tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{tmp_path}/90fb-a.png: no such image; 90fb-A.PNG differs from it in upper and lower case; "
+        f"{tmp_path}/90fb-a.png: no such image; 90fb-A.PNG differs from it only in letter case; "
         "rename it"
     )
 

@@ -290,7 +290,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
             "heads: unknown head config: harmonie (did you mean harmony?)",
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
-        (["--wanted", ", "], "--wanted , : expected names of classes"),
+        (["--wanted", ", "], "--wanted , : expected class names"),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
         (
             ["--model", "yolov8n-p6", "--imgsz", "160"],
@@ -366,7 +366,7 @@ def test_skipped_files_are_reported(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     words = " ".join(result.stderr.split())
     for note in (
-        f"note: skipped in {folder}/images/train: 1 image in another format (b.gif)",
+        f"note: skipped in {folder}/images/train: 1 image (b.gif) in an unsupported format",
         f"note: skipped in {folder}/labels/train: 1 label file (c.txt) without an image of this name",
     ):
         assert note in words

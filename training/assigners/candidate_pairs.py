@@ -122,6 +122,7 @@ class CandidatePairs:
                 scores=scores[chosen],
                 weights=weights[chosen],
             )
+        # With a fixed length, and padding, because the host must not wait for the number.
         n_slots = self.n_images * self.n_points
         length = min(len(self.gts), len(self.targets) * max_per_gt, n_slots)
         chosen = torch.nonzero_static(positive, size=length, fill_value=-1).squeeze(1)  # (M,)
@@ -140,8 +141,8 @@ class CandidatePairs:
     def resolve_conflicts(self, positive: Tensor, priorities: Tensor) -> Tensor:
         """Limit each anchor point of each image to at most one box.
 
-        An anchor point that several boxes selected goes to the best of all boxes of which it is a
-        candidate, even to one that did not select it.
+        An anchor point that several boxes selected goes to the highest-priority box that it is a
+        candidate of, even if that box did not select it.
 
         Args:
             positive: Whether each pair's box selected its point, shape ``(P,)``.
@@ -199,7 +200,8 @@ class CandidatePairs:
         """Mark the k highest metrics of each box; ties go to the first anchor points.
 
         Anchor points that are not candidates take part with a metric of 0, as in a dense table. So
-        a candidate with a metric of 0 is marked only if fewer than k anchor points precede it.
+        a candidate with a metric of 0 is marked only if fewer than k anchor points rank ahead of
+        it.
 
         Args:
             metrics: Metric of each pair, 0 or more, float32, shape ``(P,)``.
@@ -209,6 +211,7 @@ class CandidatePairs:
             Whether each pair is among the k highest, shape ``(P,)``.
         """
         above = metrics != 0
+        # Points with a metric of 0 rank by their index, behind all points with another metric.
         n_above = above.cumsum(0)  # (P,)
         up_to_end = torch.nn.functional.pad(n_above, (1, 0)).index_select(
             0, self.bounds[1:]

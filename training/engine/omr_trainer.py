@@ -41,7 +41,7 @@ from training.engine.self_test import fp32_after_bf16, start_precision, tested_p
 from training.engine.tensorboard import write_scalars
 from training.engine.validator import OmrValidator
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
 from training.models.description import activation_kept
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE

@@ -34,7 +34,7 @@ from training.assigners.assignment import (
     on_device,
 )
 from training.heads.distance_bins import bin_values
-from training.losses.assigners import boxes_in_pixels, make_assigner
+from training.losses.assigner_factory import boxes_in_pixels, make_assigner
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.head_outputs import HeadOutputs
 from training.losses.loss_options import STOCK, LossOptions

@@ -14,7 +14,7 @@ from training.models.checkpoints import is_weights
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Names of Ultralytics' model files with a plain detection head."""
 SCALE = re.compile(r"(?<=\d)[nslmx](?=$|-)")
-"""Letter of the size in the name of a model; Ultralytics has one file for all sizes."""
+"""Size letter in the name of a model; Ultralytics has one file for all sizes."""
 ARCHITECTURES = Path(__file__).parent / "architectures"
 """Folder with the model files of this package."""
 ULTRALYTICS = Path(ROOT) / "cfg" / "models"

@@ -49,14 +49,14 @@ PART = (
         (
             "a.krn",
             "**kern\n*clefG2\n4c\n*-\n**kern\n*clefG2\n4d\n*-\n",
-            ("the first of its 2 pieces is drawn",),
+            ("only the first of its 2 pieces is drawn",),
         ),
         ("a.mei", MOVEMENT.sub(r"\g<0>\g<0>", score([NOTES])), ()),
         (
             "a.musicxml",
             "<score-partwise><part-list><score-part id='P1'/></part-list>"
             + PART % "P1" + PART % "P2" + "</score-partwise>",
-            ("1 of its 2 notes are drawn",),
+            ("only 1 of its 2 notes are drawn",),
         ),
     ],
 )  # fmt: skip
@@ -72,8 +72,8 @@ def test_a_first_piece_of_rests(tmp_path: Path) -> None:
     path = tmp_path / "a.krn"
     path.write_text("**kern\n*clefG2\n4r\n*-\n**kern\n*clefG2\n4d\n*-\n")
     assert child.examine(path).error == (
-        "the first of its 2 pieces contains no notes, and verovio draws no other; save each piece in "
-        "a file of its own"
+        "the first of its 2 pieces contains no notes, and verovio draws only the first; save "
+        "each piece in a file of its own"
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from pycocotools.coco import COCO
 from strategies import pages
 
-from class_maps import ConfigError, InputError, Source
+from class_maps import CategoryMapping, ConfigError, InputError
 from converters import images
 from converters.formats.coco import CocoFile, CocoWriter
 from converters.formats.json_files import split_of
@@ -23,7 +23,7 @@ from converters.page import Page
 from converters.tally import Tally
 
 NAMES = ("note", "stem")
-SAME = Source(name="coco", annotation_set=None, class_of={name: name for name in NAMES})
+SAME = CategoryMapping(name="coco", annotation_set=None, class_of={name: name for name in NAMES})
 
 
 def empty_page() -> Page:
@@ -254,7 +254,7 @@ def test_splits_without_images(tmp_path: Path) -> None:
 
 
 def test_label_files_with_equal_names_do_not_replace_each_other(tmp_path: Path) -> None:
-    """As those of a.png and A.png on a file system that ignores letter case."""
+    """Examples are a.png and A.png on a case-insensitive file system."""
     page = Page(
         image=PurePosixPath("a.png"),
         width=9,

@@ -87,7 +87,7 @@ def test_hidden_files_and_folders_are_skipped(data: Path, tmp_path: Path) -> Non
 def test_images_in_other_formats_are_named(suffix: str, data: Path, tmp_path: Path) -> None:
     (data / "images" / "train" / f"b{suffix}").touch()
     assert converted(data, tmp_path)["notes"] == [
-        f"skipped in {data}/images/train: 1 image in another format (b{suffix})"
+        f"skipped in {data}/images/train: 1 image (b{suffix}) in an unsupported format"
     ]
 
 
@@ -97,7 +97,7 @@ def test_label_files_without_an_image_are_named(data: Path, tmp_path: Path) -> N
     (data / "labels" / "train" / "classes.txt").write_text("note\nstem\n")
     (data / "images" / "train" / "b.gif").write_bytes(b"GIF89a")
     assert converted(data, tmp_path)["notes"] == [
-        f"skipped in {data}/images/train: 1 image in another format (b.gif)",
+        f"skipped in {data}/images/train: 1 image (b.gif) in an unsupported format",
         f"skipped in {data}/labels/train: 2 label files (b.txt, gone.txt) without an image of this name",
     ]
 
@@ -223,7 +223,8 @@ def test_a_split_whose_labels_are_elsewhere_is_reported(data: Path, tmp_path: Pa
     (data / "Labels" / "val" / "b.txt").write_text(ROW)
     (data / "data.yaml").write_text(YAML.replace("val: images/train", "val: Images/val"))
     assert converted(data, tmp_path)["notes"] == [
-        "no symbols on any val page; check its annotations and where its label files are"
+        f"read without symbols in {data}/Images/val: 1 image (b.png) without a label file",
+        "no symbols on any val page; check its annotations and the location of its label files",
     ]
 
 
@@ -287,7 +288,7 @@ def test_a_folder_that_no_split_names_is_reported(
     (data / "v.txt").write_text("images/v/b.png\n")
     (data / "data.yaml").write_text(f"{YAML}{key}: {value}\n")
     assert converted(data, tmp_path)["notes"] == [
-        f"data.yaml: {key} was skipped; only one train, one val and one test is read"
+        f"data.yaml: skipped {key}; only one train, one val and one test split are read"
     ]
 
 
@@ -303,7 +304,7 @@ def test_listed_files_that_are_not_read_are_reported(data: Path, tmp_path: Path)
     (data / "train.txt").write_text("images/train/a.png\nimages/train/b.raw\n")
     (data / "data.yaml").write_text("train: train.txt\nnames: [note, stem]\n")
     assert converted(data, tmp_path)["notes"] == [
-        "data.yaml: train: skipped 1 listed image (b.raw) in another format"
+        "data.yaml: train: skipped 1 listed image (b.raw) in an unsupported format"
     ]
 
 

@@ -101,7 +101,7 @@ class Tally:
             mapped: Categories in the class map.
 
         Returns:
-            A sentence for a message; empty if there is no such category.
+            A sentence for a message; empty without such categories.
         """
         known = {_plain(name): name for name in mapped}
         similar = [

@@ -186,7 +186,7 @@ def _check_images(
         files: Annotation files.
         val: Groups of pages to hold out.
         options: Options of the conversion.
-        remedy: What to do if there is no such image.
+        remedy: Remedy if the image is missing.
     """
     outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:

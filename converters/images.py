@@ -21,7 +21,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 """Suffixes of the images that readers of YOLO folders look for."""
 
 _ORIENTATION = 0x0112
-"""EXIF tag of the rotation and mirroring to apply before an image is shown; written by phones."""
+"""EXIF and TIFF tag of the rotation and mirroring to apply before an image is shown."""
 
 _BITS, _SAMPLE_FORMAT = 258, 339
 """TIFF tags of the number of bits per sample and of the sample format."""
@@ -63,7 +63,8 @@ def check_size(path: Path, width: int, height: int) -> None:
     """
     actual = size(path)
     if actual != (width, height):
-        rotated = " after its EXIF rotation" if _orientation_of(path) > 1 else ""
+        with _opened(path, path) as image:
+            rotated = " after its EXIF rotation" if _is_turned(image) else ""
         raise InputError(
             f"is {actual[0]} x {actual[1]} px{rotated}, but its labels are for "
             f"{width} x {height} px",
@@ -85,8 +86,9 @@ def copy(path: Path, target: Path) -> None:
     """Copy an image byte for byte, or re-encode it if not all readers would read the same pixels.
 
     Images with transparency are re-encoded on a white background, because readers that ignore
-    transparency show arbitrary colours. Images with 16 bits per sample, and images that get another
-    suffix, are re-encoded as well.
+    transparency show arbitrary colours. Rotated images are re-encoded upright, because readers
+    ignore the rotation, or cannot read the file. Images with 16 bits per sample, and images that
+    get another suffix, are re-encoded as well. JPEG stays JPEG; other formats become PNG.
 
     Args:
         path: Image file.
@@ -96,11 +98,13 @@ def copy(path: Path, target: Path) -> None:
         InputError: The image is missing, damaged or truncated.
     """
     with _opened(path, path) as image:
-        is_ambiguous = image.has_transparency_data
-        is_ambiguous |= _orientation(image) > 1 and image.format not in _JPEG
-        is_ambiguous |= _has_wide_samples(image)
+        is_jpeg = image.format in _JPEG
+        is_ambiguous = image.has_transparency_data or _is_turned(image) or _has_wide_samples(image)
     if is_ambiguous or path.suffix != target.suffix:
-        write(read(path), target)
+        pixels = read(path)
+        _write_jpeg(pixels, target) if is_jpeg and target.suffix != ".png" else write(
+            pixels, target
+        )
     else:
         target.write_bytes(_complete_bytes(path))
 
@@ -293,15 +297,15 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
-def _orientation_of(path: Path) -> int:
-    with _opened(path, path) as image:
-        return _orientation(image)
+def _is_turned(image: Image.Image) -> bool:
+    """Return whether an image has to be rotated or mirrored before it is shown."""
+    return max(_orientation(image), getattr(image, "tag_v2", {}).get(_ORIENTATION, 1)) > 1
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) to 8.
 
-    TIFF files have their own orientation tag, which all readers apply.
+    TIFF files have their own orientation tag, which Pillow and OpenCV's ``imdecode`` apply.
     """
     exif = Image.Exif()
     with suppress(Exception):  # damaged EXIF data, which readers ignore
@@ -369,6 +373,13 @@ def write(image: Pixels, path: Path) -> None:
     if not ok:
         raise RuntimeError(f"OpenCV could not encode {path}")
     path.write_bytes(data.tobytes())
+
+
+def _write_jpeg(image: Pixels, path: Path) -> None:
+    """Write a JPEG in nearly full quality, of the size of a photograph as a phone stores it."""
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    options = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling)
+    path.write_bytes(cv2.imencode(".jpg", image, options)[1].tobytes())
 
 
 def _on_white(image: Pixels) -> Pixels:

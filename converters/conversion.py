@@ -16,6 +16,7 @@ from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
 from converters.formats.data_yaml import DATA_YAML
+from converters.formats.image_folders import several_frames
 from converters.formats.json_files import json_files
 from converters.formats.sources import open_source
 from converters.images import check_size
@@ -118,9 +119,10 @@ def convert(
         format_name, files = open_source(source, source_format, images)
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
-        _check_images(files, val, options)
+        remarks = _check_images(files, val, options)
         check_inputs(target, _inputs(files))
         manifest = ManifestBuilder(names=options.class_map.names)
+        manifest.counts.warnings += remarks
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
@@ -175,8 +177,9 @@ def _check_unchanged(
 
 def _check_images(
     files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
-) -> None:
-    """Check the names and sizes of all images before any work is done."""
+) -> list[str]:
+    """Check the names and sizes of all images before any work is done, and return warnings."""
+    n_frames: dict[str, int] = {}
     outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:
         for image, (width, height) in file.images.items():
@@ -191,7 +194,8 @@ def _check_images(
                     path=file.path,
                 )
             if not options.labels_only:
-                check_size(file.image_folder / image, width, height)
+                n_frames[str(image)] = check_size(file.image_folder / image, width, height)
+    return several_frames(n_frames)
 
 
 def _check_output_name(

@@ -50,7 +50,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path, width: int, height: int) -> int:
     """Check that an image exists and has the expected size, reading only its header.
 
     Args:
@@ -58,18 +58,32 @@ def check_size(path: Path, width: int, height: int) -> None:
         width: Width in pixels that the labels assume.
         height: Height in pixels that the labels assume.
 
+    Returns:
+        Number of pages or frames, of which all functions read the first.
+
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
-    actual = size(path)
+    with _opened(path, path) as image:
+        actual, is_turned, n = _upright_size(image), _is_turned(image), _n_frames(image)
     if actual != (width, height):
-        with _opened(path, path) as image:
-            rotated = " after its EXIF rotation" if _is_turned(image) else ""
+        rotated = " after its EXIF rotation" if is_turned else ""
         raise InputError(
             f"is {actual[0]} x {actual[1]} px{rotated}, but its labels are for "
             f"{width} x {height} px",
             path=path,
         )
+    return n
+
+
+def n_frames(path: Path) -> int:
+    """Read the number of pages or frames of an image from its headers.
+
+    Raises:
+        InputError: The image is missing or damaged.
+    """
+    with _opened(path, path) as image:
+        return _n_frames(image)
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -291,6 +305,10 @@ def _damaged(data: bytes, path: Path, damage: str) -> InputError:
     return InputError("cannot be decoded as an image", path=path)
 
 
+def _n_frames(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
+
+
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     """Return width and height after EXIF rotation."""
     width, height = image.size
@@ -299,7 +317,8 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _is_turned(image: Image.Image) -> bool:
     """Return whether an image has to be rotated or mirrored before it is shown."""
-    return max(_orientation(image), getattr(image, "tag_v2", {}).get(_ORIENTATION, 1)) > 1
+    is_turned: bool = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) > 1
+    return is_turned or _orientation(image) > 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -348,3 +348,14 @@ def test_the_first_page_of_a_tiff_is_read(tmp_path: Path) -> None:
     pages = [Image.fromarray(np.full((5, 5), grey, np.uint8)) for grey in (200, 100)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     assert np.unique(images.read(tmp_path / "a.tif")).tolist() == [200]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.webp", "a.jpg", "one.png"])
+def test_pages_and_frames_are_counted(name: str, tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((20, 30, 3), grey, np.uint8)) for grey in (200, 100, 50)]
+    pages = pages[:1] if name == "one.png" else pages
+    path = tmp_path / name
+    image_format = "MPO" if path.suffix == ".jpg" else None
+    pages[0].save(path, format=image_format, save_all=len(pages) > 1, append_images=pages[1:])
+    assert images.n_frames(path) == images.check_size(path, 30, 20) == len(pages)
+    np.testing.assert_array_equal(images.read(path), np.full((20, 30), 200))

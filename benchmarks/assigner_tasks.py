@@ -22,7 +22,7 @@ from training.assigners.simota import SparseSimOTA
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.assigners.ultralytics_drop_in import SparseDropIn
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import PairCounter
 from training.losses.detection import DetectionLoss
 from training.losses.loss_options import STOCK, LossOptions
 

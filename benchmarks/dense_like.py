@@ -19,7 +19,7 @@ from converters.engraving.pages import PageOptions
 from converters.formats.coco import CocoWriter
 from converters.formats.deepscoresv2 import DeepScoresFile
 from converters.formats.yolo import YoloWriter, write_labels
-from converters.names import FOLDER, LABELS
+from converters.names import IMAGE_FOLDER, LABELS
 from converters.page import Page
 from converters.tally import Tally
 
@@ -146,7 +146,7 @@ def write_as_yolo(
     _, blank = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 255, np.uint8))
     names = [category.name for category in categories]
     writer = YoloWriter(folder, names)
-    for kind in (FOLDER, LABELS):
+    for kind in (IMAGE_FOLDER, LABELS):
         (folder / kind / "train").mkdir(parents=True)
     for i in range(pages):
         indices = order[bounds[i] : bounds[i + 1]]
@@ -159,6 +159,6 @@ def write_as_yolo(
             labels=labels[indices],
         )
         write_labels(result, folder / LABELS / "train")
-        (folder / FOLDER / "train" / image).write_bytes(blank.tobytes())
+        (folder / IMAGE_FOLDER / "train" / image).write_bytes(blank.tobytes())
         writer.add("train", result)
     writer.close()

@@ -81,7 +81,7 @@ def plain_simota(
     values = torch.cat([pred_boxes_xyxy.new_empty(0), *scores]).float()
     return Assignment(
         images=torch.cat([none, *images]),
-        anchors=torch.cat([none, *points]),
+        points=torch.cat([none, *points]),
         gts=torch.cat([none, *gts]),
         scores=values,
         weights=torch.ones_like(values),

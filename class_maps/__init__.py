@@ -5,7 +5,7 @@ Main path: :func:`loader.load` reads and checks a YAML file and returns a :class
 """
 
 from class_maps.catalogues import Catalogue, Category, catalogue
-from class_maps.class_map import ClassMap, Source
+from class_maps.class_map import CategoryMapping, ClassMap
 from class_maps.errors import (
     ConfigError,
     InputError,
@@ -23,12 +23,12 @@ from class_maps.loader import load, shipped
 __all__ = [
     "Catalogue",
     "Category",
+    "CategoryMapping",
     "ClassMap",
     "ConfigError",
     "InputError",
     "MissingExtraError",
     "OmrError",
-    "Source",
     "and_more",
     "catalogue",
     "listed",

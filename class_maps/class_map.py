@@ -10,7 +10,7 @@ from class_maps.errors import ConfigError, InputError, with_nearest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class CategoryMapping:
     """Mapping of one data set's categories to classes."""
 
     name: str
@@ -30,7 +30,7 @@ class ClassMap:
     name: str
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``; unique."""
-    sources: Mapping[str, Source]
+    sources: Mapping[str, CategoryMapping]
     """Mapping of each data set, by the name of the data set."""
     path: Path
     """File that the class map was read from."""
@@ -40,12 +40,12 @@ class ClassMap:
         """Label of each class name."""
         return {name: label for label, name in enumerate(self.names)}
 
-    def source(self, name: str, annotation_set: str | None = None) -> Source:
+    def source(self, name: str, annotation_set: str | None = None) -> CategoryMapping:
         """Return the mapping of one data set.
 
         Args:
             name: Name of the data set, such as ``deepscoresv2``.
-            annotation_set: Annotation set to read; None for that of the class map.
+            annotation_set: Annotation set to read; None to use the class map's.
 
         Raises:
             ConfigError: The class map has no entry for this data set, or the data set has no such
@@ -73,7 +73,7 @@ class ClassMap:
         return source
 
 
-def check_categories(source: Source, path: Path) -> None:
+def check_categories(source: CategoryMapping, path: Path) -> None:
     """Check that the categories of a class map exist in the data set.
 
     Args:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from class_maps import yaml_files
 from class_maps.catalogues import SOURCES, catalogue
-from class_maps.class_map import ClassMap, Source, check_categories
+from class_maps.class_map import CategoryMapping, ClassMap, check_categories
 from class_maps.errors import listed, with_nearest
 from class_maps.yaml_files import Checked, read
 
@@ -83,7 +83,7 @@ def _check_unique(names: Iterable[str], data: Checked, key: str) -> None:
         raise data.error(f"duplicate: {listed(repeated)}", key)
 
 
-def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
+def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> CategoryMapping:
     data = sources.mapping(name)
     data.only_keys("annotation_set", "like", "map", "also", "unlabelled")
     sets = catalogue(name).annotation_sets
@@ -105,7 +105,7 @@ def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> Source:
             raise data.error(f"not in classes: {with_nearest(invalid, classes)}", key)
     if both := sorted(set(unlabelled) & set(class_of.values())):
         raise data.error(f"also mapped: {listed(both)}", "unlabelled")
-    source = Source(
+    source = CategoryMapping(
         name=name, annotation_set=annotation_set, class_of=class_of, unlabelled=unlabelled
     )
     check_categories(source, data.path)

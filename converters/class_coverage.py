@@ -15,7 +15,7 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
     Args:
         class_map: Class map to apply.
         path: Data set in any format that can be converted.
-        annotation_set: Annotation set to read; None for that of the class map.
+        annotation_set: Annotation set to read; None to use the class map's.
 
     Returns:
         ``classes``: name, categories and count of each class; ``dropped``: number of symbols by

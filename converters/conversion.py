@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from class_maps import ClassMap, ConfigError, InputError, Source, shortened, with_nearest
+from class_maps import CategoryMapping, ClassMap, ConfigError, InputError, shortened, with_nearest
+from converters import tally
 from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256, state
 from converters.files.overwriting import check_inputs
@@ -19,7 +20,7 @@ from converters.formats.data_yaml import DATA_YAML
 from converters.formats.image_folders import several_frames
 from converters.formats.json_files import json_files
 from converters.formats.sources import open_source
-from converters.images import check_size
+from converters.images import CORRECT_FOLDER, NAME_FOLDER, check_size
 from converters.manifest import (
     ClassMapEntry,
     ConversionEntry,
@@ -27,7 +28,7 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
+from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
 from converters.prepare.tiles import tile_name
@@ -48,7 +49,7 @@ class ConversionOptions:
     formats: tuple[str, ...] = ("yolo",)
     """Output formats, see :data:`converters.formats.WRITERS`."""
     annotation_set: str | None = None
-    """Annotation set to read; None for that of the class map."""
+    """Annotation set to read; None to use the class map's."""
     preparation: PreparationOptions = field(default_factory=PreparationOptions)
     val: float = 0.0
     """Fraction of the training pages to hold out."""
@@ -97,7 +98,7 @@ def convert(
         target: Folder to create.
         options: Everything that determines the output.
         source_format: Format of the source, one of :data:`converters.formats.READERS`; None to
-            recognise it.
+            detect it.
         images: Folder of the images that JSON files name; None to find it, see
             :func:`~converters.formats.json_files.find_images`.
         workers: Number of worker processes; does not change the bytes written.
@@ -119,7 +120,8 @@ def convert(
         format_name, files = open_source(source, source_format, images)
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
-        remarks = _check_images(files, val, options)
+        missing_remedy = CORRECT_FOLDER if images else NAME_FOLDER
+        remarks = _check_images(files, val, options, missing_remedy)
         check_inputs(target, _inputs(files))
         manifest = ManifestBuilder(names=options.class_map.names)
         manifest.counts.warnings += remarks
@@ -139,7 +141,7 @@ def convert(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
             raise
-        _check_counts(manifest, source, options.class_map)
+        _check_counts(manifest, source, files, options.class_map)
         for writer in writers:
             writer.close()
         _add_warnings(manifest, files, val, options)
@@ -176,9 +178,22 @@ def _check_unchanged(
 
 
 def _check_images(
-    files: Sequence[AnnotationSource], val: frozenset[str], options: ConversionOptions
+    files: Sequence[AnnotationSource],
+    val: frozenset[str],
+    options: ConversionOptions,
+    remedy: str,
 ) -> list[str]:
-    """Check the names and sizes of all images before any work is done, and return warnings."""
+    """Check the names and sizes of all images before any work is done.
+
+    Args:
+        files: Annotation files.
+        val: Groups of pages to hold out.
+        options: Options of the conversion.
+        remedy: What to do if there is no such image.
+
+    Returns:
+        Warnings about images of which only a part is read.
+    """
     n_frames: dict[str, int] = {}
     outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:
@@ -188,13 +203,17 @@ def _check_images(
             _check_output_name(image, file, options)
             other_file, other = outputs.setdefault(output, (file, image))
             if other_file is not file or other != image:
+                is_same = other_file.image_folder / other == file.image_folder / image
                 raise InputError(
-                    f"two images would be written to {split}/{image.with_suffix('')}: {image} "
+                    f"{image} is also described in {other_file.path}; remove one of the two files"
+                    if is_same and other_file.path != file.path
+                    else f"two images would be written to {split}/{image.with_suffix('')}: {image} "
                     f"and {other} of {other_file.path}; rename one of them",
                     path=file.path,
                 )
             if not options.labels_only:
-                n_frames[str(image)] = check_size(file.image_folder / image, width, height)
+                path = file.image_folder / image
+                n_frames[str(image)] = check_size(path, width, height, remedy)
     return several_frames(n_frames)
 
 
@@ -233,7 +252,7 @@ def _split(
 
 def _jobs(
     files: Sequence[AnnotationSource],
-    mapping: Source,
+    mapping: CategoryMapping,
     val: frozenset[str],
     options: ConversionOptions,
     manifest: ManifestBuilder,
@@ -265,23 +284,30 @@ def _folders(
 ) -> tuple[Path | None, Path | None]:
     """Create the output folders of a split's images and label files; None if not needed."""
     root = folder.absolute()  # a worker may have a different working directory
-    image_out = None if options.labels_only else root / FOLDER / split
+    image_out = None if options.labels_only else root / IMAGE_FOLDER / split
     label_out = root / LABELS / split if "yolo" in options.formats else None
     for out in filter(None, (image_out, label_out)):
         out.mkdir(parents=True)
     return image_out, label_out
 
 
-def _check_counts(manifest: ManifestBuilder, source: Path, class_map: ClassMap) -> None:
+def _check_counts(
+    manifest: ManifestBuilder, source: Path, files: Sequence[AnnotationSource], class_map: ClassMap
+) -> None:
     """Check that all symbols are accounted for, and that some were written."""
-    manifest.counts.check()
-    if not manifest.counts.written:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in manifest.counts.by_reason().items())
-        raise InputError(
-            f"no symbols left with class map {class_map.name}: {manifest.counts.read} read"
-            + (f", {reasons}" if reasons else ""),
-            path=source,
-        )
+    counts = manifest.counts
+    counts.check()
+    if counts.written:
+        return
+    if counts.read:
+        remedies = map(tally.REMEDIES.get, counts.by_reason())  # most frequent reason first
+        causes = [f"{counts.read} read, dropped: {counts.reasons()}", next(filter(None, remedies))]
+    else:
+        notes = [note for file in files for note in file.warnings]
+        causes = ["0 read", *(note for note in notes if ": split " not in note)]
+    raise InputError(
+        f"no symbols left with class map {class_map.name}: {'; '.join(causes)}", path=source
+    )
 
 
 def _add_warnings(
@@ -298,7 +324,7 @@ def _add_warnings(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
         )
     warnings += [
-        f"no symbols on any {split} page; check its annotations and where its label files are"
+        f"no symbols on any {split} page; check its annotations and the location of its label files"
         for split, n in manifest.images.items()
         if manifest.empty_images[split] == n
     ]
@@ -317,8 +343,8 @@ def _shared_works(
 ) -> str | None:
     """Warn about works in several splits, by the names of their images or else by their files.
 
-    Images of the same name whose contents differ are not the same page, unless the name contains
-    the work.
+    Images with the same name but different content count as different pages, unless the name
+    contains the work.
     """
     works, paths = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     resolved = cache(Path.resolve)
@@ -338,7 +364,7 @@ def _shared_works(
 
 
 def _variant(digest: str, known: list[str]) -> str:
-    """Return a suffix for the content of an image: none for the first one of its name."""
+    """Return a suffix that tells apart images of one name; empty for the first content."""
     if digest not in known:
         known.append(digest)
     number = known.index(digest)
@@ -346,7 +372,7 @@ def _variant(digest: str, known: list[str]) -> str:
 
 
 def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
-    """Return what to do if there is one split only."""
+    """Suggest what to do when there is only one split."""
     works = {work_of(page) for page in pages}
     if split != "train":
         return "convert training pages as well"
@@ -359,7 +385,7 @@ def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
 
 def _conversion_entry(
     format_name: str,
-    mapping: Source,
+    mapping: CategoryMapping,
     files: Sequence[AnnotationSource],
     hashes: Sequence[str],
     class_map: ClassMapEntry,

@@ -48,7 +48,7 @@ def find_page(
         wanted: Number of the page, starting at 1, or all or part of its image name.
         split: Split to search; None for all of them.
         class_map: Class map to apply; None to make every category a class of the same name.
-        annotation_set: Annotation set to read; None for that of the class map or, without one, the
+        annotation_set: Annotation set to read; None to use the class map's or, without one, the
             first one of the data set.
         workers: Number of processes that decode the annotations.
 
@@ -74,8 +74,7 @@ def find_page(
     page = next(page for page in pages if page.image == image)
     warnings = counts.warnings
     if counts.dropped and format_name != "yolo":
-        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.by_reason().items())
-        warnings.append(f"dropped on all pages of {file.path.name}: {reasons}")
+        warnings.append(f"dropped on all pages of {file.path.name}: {counts.reasons()}")
     return FoundPage(
         page=page,
         path=file.image_folder / image,

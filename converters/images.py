@@ -20,6 +20,16 @@ Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's o
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes of the images that readers of YOLO folders look for."""
 
+NAME_FOLDER = (
+    "name the folder of the images with --images, or use --labels-only to convert without images"
+)
+"""What to do if an image is missing."""
+CORRECT_FOLDER = (
+    "correct the folder given with --images or the name of the image, or use --labels-only to "
+    "convert without images"
+)
+"""What to do if an image is missing although the folder of the images was named."""
+
 _ORIENTATION = 0x0112
 """EXIF and TIFF tag of the rotation and mirroring to apply before an image is shown."""
 
@@ -31,9 +41,9 @@ _UNSIGNED = frozenset({1, 4})
 _MAX_SAMPLES = 281, 341
 """TIFF tags of the largest sample: MaxSampleValue and SMaxSampleValue."""
 _FULL_16 = 65535
-"""Largest sample of 16 bits, which is white."""
+"""Largest 16-bit sample: white."""
 _DARK_16 = _FULL_16 // 8
-"""Largest sample of an image of 16 bits that would be nearly black, as from a 12-bit scanner whose
+"""Largest sample of a 16-bit image that would look nearly black, as from a 12-bit scanner whose
 samples were not scaled."""
 
 _JPEG = frozenset({"JPEG", "MPO"})
@@ -50,13 +60,14 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
 
 
-def check_size(path: Path, width: int, height: int) -> int:
+def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -> int:
     """Check that an image exists and has the expected size, reading only its header.
 
     Args:
         path: Image file.
         width: Width in pixels that the labels assume.
         height: Height in pixels that the labels assume.
+        remedy: What to do if there is no such image.
 
     Returns:
         Number of pages or frames, of which all functions read the first.
@@ -64,6 +75,10 @@ def check_size(path: Path, width: int, height: int) -> int:
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
+    if not path.exists():
+        if other := in_other_case(path):
+            remedy = f"{other.name} differs from it only in letter case; rename it"
+        raise InputError(f"no such image; {remedy}", path=path)
     with _opened(path, path) as image:
         actual, is_turned, n = _upright_size(image), _is_turned(image), _n_frames(image)
     if actual != (width, height):
@@ -86,6 +101,14 @@ def n_frames(path: Path) -> int:
         return _n_frames(image)
 
 
+def in_other_case(path: Path) -> Path | None:
+    """Return a file whose name differs only in letter case; None if no file does."""
+    with suppress(OSError):
+        files = sorted(path.parent.iterdir())
+        return next((file for file in files if file.name.lower() == path.name.lower()), None)
+    return None
+
+
 def size(path: Path) -> tuple[int, int]:
     """Read the width and height in pixels, after EXIF rotation, from an image's header.
 
@@ -101,8 +124,8 @@ def copy(path: Path, target: Path) -> None:
 
     Images with transparency are re-encoded on a white background, because readers that ignore
     transparency show arbitrary colours. Rotated images are re-encoded upright, because readers
-    ignore the rotation, or cannot read the file. Images with 16 bits per sample, and images that
-    get another suffix, are re-encoded as well. JPEG stays JPEG; other formats become PNG.
+    ignore the rotation, or cannot read the file. Images with 16-bit samples, and images that get
+    another suffix, are re-encoded as well. JPEG stays JPEG; other formats become PNG.
 
     Args:
         path: Image file.
@@ -127,8 +150,8 @@ def read(path: Path) -> Pixels:
     """Decode an image on a white background, as greyscale if it contains no colour.
 
     Raises:
-        InputError: The image is missing, damaged or truncated, or has samples of 16 bits of which
-            fewer are used.
+        InputError: The image is missing, damaged or truncated, or stores samples of fewer
+            bits as 16-bit samples without scaling them.
     """
     data = path.read_bytes()
     _check_sums(data, path)
@@ -167,8 +190,8 @@ def resize_longer_side(image: Pixels, imgsz: int) -> Pixels:
 def check_complete(path: Path) -> tuple[int, int]:
     """Check that an image is neither damaged nor truncated, without writing anything.
 
-    A JPEG is decoded only if its last bytes do not mark its end, a PNG only if it has 16 bits per
-    sample; images of other formats are decoded.
+    A JPEG is decoded only if its last bytes do not mark its end, a PNG only if it has 16-bit
+    samples; images of other formats are decoded.
 
     Returns:
         Width and height in pixels, after EXIF rotation.
@@ -205,11 +228,11 @@ def _decoded(data: bytes, path: Path) -> Pixels:
 
 
 def _eight_bits(samples: NDArray[np.uint16], full_scale: int, path: Path) -> Pixels:
-    """Convert samples of 16 bits to 8 bits.
+    """Convert 16-bit samples to 8 bits.
 
     Args:
         samples: Grey, BGR or BGRA samples.
-        full_scale: Sample that the file declares to be white; ignored if there are larger ones.
+        full_scale: Value that the file declares to be white; ignored if there are larger samples.
         path: Image file, for the error message.
 
     Raises:
@@ -221,23 +244,23 @@ def _eight_bits(samples: NDArray[np.uint16], full_scale: int, path: Path) -> Pix
         full_scale = _FULL_16
     if full_scale == _FULL_16 and 0 < largest <= _DARK_16:
         raise InputError(
-            f"has samples of 16 bits, but none above {largest}, so that it would be nearly black; "
-            "scale the samples to 0 to 65535",
+            f"has 16-bit samples, but none above {largest}, so it would look nearly black; scale "
+            "the samples to the range 0 to 65535",
             path=path,
         )
-    # An opaque image may have 16 bits of alpha in any case.
+    # Alpha may use all 16 bits even if the colours do not.
     return np.minimum(samples.astype(np.uint32) * 255 // full_scale, 255).astype(np.uint8)
 
 
 def _has_wide_samples(image: Image.Image) -> bool:
-    """Return whether an image that has not been loaded has 16 bits per sample."""
+    """Return whether an image that has not been loaded has 16-bit samples."""
     tiles = getattr(image, "tile", ()) if image.format in {"PNG", "TIFF"} else ()
     modes = (arguments if isinstance(arguments, str) else arguments[0] for *_, arguments in tiles)
     return any(mode.partition(";")[2].startswith(("12", "16")) for mode in modes)
 
 
 def _full_scale(image: Image.Image, data: bytes) -> int:
-    """Return the sample of 16 bits that is white according to the file.
+    """Return the 16-bit value that the file declares to be white.
 
     A TIFF declares it in a tag. A PNG declares how many bits of a sample are significant; its
     samples are full-range nevertheless, unless the program that wrote it did not scale them.
@@ -351,11 +374,7 @@ def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
             _check_samples(image, path)
             yield image
     except FileNotFoundError:
-        raise InputError(
-            "no such image; name the folder of the images with --images, or use --labels-only to "
-            "convert without images",
-            path=path,
-        ) from None
+        raise InputError("no such image", path=path) from None
     except UnidentifiedImageError:
         raise InputError("is not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
+from urllib.parse import unquote
 
 from class_maps import InputError, shortened, shown
 
-FOLDER = "images"
+IMAGE_FOLDER = "images"
 """Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
 of this name in a path, so no folder inside the image folder may have this name."""
 
@@ -87,9 +88,11 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
     image = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
     if not image.name:
         raise InputError(f"expected a file name, got {shown(name)}", path=path, where=where)
-    if by_base_name and _points_outside(image) and image.name != "..":
-        image = PurePosixPath(image.name)
-    if _points_outside(image):
+    is_outside = "://" in name or _points_outside(image)
+    if by_base_name and is_outside and image.name != "..":
+        image = PurePosixPath(_base_name(name, image))
+        is_outside = _points_outside(image)
+    if is_outside:
         raise InputError(
             f"points outside the image folder: {shown(name)}; use --images DIR to find the file in "
             "DIR by the last part of its name",
@@ -104,16 +107,36 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
             path=path,
             where=where,
         )
-    if image.parts[0] == FOLDER and len(image.parts) > 1:
-        image = image.relative_to(FOLDER)  # in some files, names are relative to the folder above
-    if FOLDER in image.parts:
+    if image.parts[0] == IMAGE_FOLDER and len(image.parts) > 1:
+        # In some files, names are relative to the folder above.
+        image = image.relative_to(IMAGE_FOLDER)
+    if IMAGE_FOLDER in image.parts:
         raise InputError(
-            f"contains a folder called {FOLDER}, in which YOLO readers do not find labels: "
+            f"contains a folder called {IMAGE_FOLDER}, in which YOLO readers do not find labels: "
             f"{shown(name)}; rename it",
             path=path,
             where=where,
         )
     return image
+
+
+def _base_name(name: str, image: PurePosixPath) -> str:
+    """Return the last part of a name; for a URL that of its path, unless this names a folder."""
+    path = name.partition("?")[0]
+    is_file = "://" in name and not path.endswith("/")
+    return PurePosixPath(path).name if is_file else image.name
+
+
+def percent_decoded(image: PurePosixPath) -> PurePosixPath:
+    """Decode the name of an image, ``a b`` for ``a%20b``; unchanged if the result is invalid.
+
+    Args:
+        image: Name, relative to the image folder.
+    """
+    decoded = PurePosixPath(*map(unquote, image.parts))
+    is_valid = len(decoded.parts) == len(image.parts) and not decoded.is_absolute()
+    is_valid &= IMAGE_FOLDER not in decoded.parts and not any(map(is_hidden, decoded.parts))
+    return decoded if is_valid else image
 
 
 def is_hidden(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Pages that the images of a data set show, identified by the hash of their image files.
 
-Tiles and scaled pages have other bytes than the page that they were made from, so the hash of an
-image does not reveal which page it shows. The manifest of a conversion does.
+The files of tiles and scaled pages differ from that of the original page, so the hash of an image
+does not reveal which page it shows. The manifest of a conversion does.
 
 Shapes: N images.
 """
@@ -20,7 +20,7 @@ from converters.manifest import read_manifest
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PageHashes:
-    """The page that each image shows."""
+    """Page that each image shows."""
 
     hashes: NDArray[np.uint64]
     """Short hash of each image's page, shape ``(N,)``; that of the image itself if its page is

@@ -1,9 +1,9 @@
 """Staff space of a page, measured from the boxes of its staves.
 
-A box contains the ink of all five lines, so it is one line thicker than four staff spaces. On 24
-engraved pages with 6 to 24 px between the lines, a quarter of the height was up to 3.8 % too large
-(median 2.5 %); :func:`measure` differs by up to 0.9 % (median 0.3 %), also if the page is turned
-by one degree.
+The box of a staff includes the ink of its outer lines, so its height is four staff spaces plus the
+thickness of one line. On 24 engraved pages with 6 to 24 px between the lines, a quarter of the
+height was up to 3.8 % too large (median 2.5 %); :func:`measure` is off by up to 0.9 % (median
+0.3 %), even if the page is rotated by one degree.
 
 Shapes: S staves, N noteheads.
 """
@@ -13,26 +13,26 @@ import numpy as np
 from converters.boxes import Boxes
 
 MIN_HEIGHT_PX = 9.0
-"""Smallest height of a staff of five separate lines; a lower box contains a single line."""
+"""Minimum height of a staff of five separate lines; a smaller box contains a single line."""
 TOLERANCE = 1.25
-"""Largest factor between the staff spaces of staves of five lines on one page; the boxes of
-tablatures and of staves with fewer lines differ by more."""
+"""Maximum ratio between the staff spaces of the five-line staves of a page; the boxes of tablature
+and of staves with fewer lines differ by more."""
 NOTEHEAD_HEIGHT = 1.05
 """Height of a notehead in staff spaces."""
 LINE_THICKNESS = 0.1
 """Thickness of a staff line in staff spaces: LilyPond's, which engraved DeepScoresV2; other
 engravers use 0.05 to 0.15."""
 MIN_LINE_PX = 1.0
-"""Smallest thickness of a drawn line."""
+"""Minimum thickness of a drawn line."""
 
 
 def measure(staves_xyxy: Boxes, corners: Boxes, noteheads_xyxy: Boxes) -> float | None:
-    """Return the distance between the lines of the staves of five lines, as a median.
+    """Return the median staff space of the five-line staves.
 
-    It is a quarter of the height of a staff without the thickness of one line. The height is the
-    short side of the oriented box: on a rotated page, the upright box of a staff is much higher. If
-    the heights differ, e.g. because of tablatures, the height of the noteheads decides which of the
-    staves have five lines.
+    The staff space is a quarter of the height of a staff, minus the thickness of one line. The
+    height is the short side of the oriented box: on a rotated page, the upright box of a staff is
+    much taller. If the heights differ, e.g. because of tablature, the height of the noteheads
+    decides which of the staves have five lines.
 
     Args:
         staves_xyxy: Boxes of all staves in pixels, shape ``(S, 4)``.
@@ -40,7 +40,7 @@ def measure(staves_xyxy: Boxes, corners: Boxes, noteheads_xyxy: Boxes) -> float 
         noteheads_xyxy: Boxes of full-size noteheads in pixels, shape ``(N, 4)``.
 
     Returns:
-        Staff space in pixels; None without a staff of five lines.
+        Staff space in pixels; None without a five-line staff.
     """
     sides = np.linalg.norm(corners[:, 1:3] - corners[:, :2], axis=2)  # (S, 2)
     # corners are in the middle of the outermost pixels in some files: about 1 px inside the box

@@ -17,6 +17,18 @@ NEAR_DUPLICATE = "near duplicate"
 OUTSIDE_PAGE = "outside the page"
 HIDDEN_BY_TILES = "under min-visible in every tile"
 
+REMEDIES = {
+    NOT_IN_CLASS_MAP: "choose another class map, or add the categories to this one",
+    NO_ID_IN_SET: "choose another annotation set, or correct cat_id",
+    CROWD: "if each box encloses one symbol only, set iscrowd to 0",
+    NO_BOX: "add a bbox to each annotation",
+    NO_SIZE: "correct the width and height of the boxes",
+    OUTSIDE_PAGE: "correct the coordinates, or the sizes of the images",
+    HIDDEN_BY_TILES: "use a lower --min-visible or larger tiles",
+}
+"""Remedy to suggest if all symbols were dropped for a reason. Duplicates need none, because the
+first of them is kept."""
+
 WIDENED = "widened to min-side"
 CLIPPED = "clipped to the page"
 ROTATED = "rotated by the angle in its attributes"
@@ -32,7 +44,7 @@ class Tally:
 
     read: int = 0
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Dropped symbols by reason and class."""
+    """Dropped symbols by reason and category or class."""
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Symbols with a changed box, by change and class."""
     two_classes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -52,9 +64,15 @@ class Tally:
             getattr(self, name).update(getattr(other, name))
         self.warnings += other.warnings
 
-    def drop(self, reason: str, labels: NDArray[np.int64], names: Sequence[str]) -> None:
-        """Count symbols with these labels as dropped for ``reason``."""
-        self.dropped.update({(reason, name): n for name, n in count(labels, names).items()})
+    def drop(self, reason: str, indices: NDArray[np.int64], names: Sequence[str]) -> None:
+        """Count dropped symbols.
+
+        Args:
+            reason: Why they were dropped.
+            indices: Index of each symbol's category or class in ``names``, shape ``(N,)``.
+            names: Names of all categories or classes.
+        """
+        self.dropped.update({(reason, name): n for name, n in count(indices, names).items()})
 
     def by_reason(self) -> dict[str, int]:
         """Return the numbers of dropped symbols by reason, most frequent first."""
@@ -62,6 +80,10 @@ class Tally:
         for (reason, _), n in self.dropped.items():
             totals[reason] += n
         return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
+
+    def reasons(self) -> str:
+        """Return the reasons in a line, such as ``crowd region (3), no box (1)``."""
+        return ", ".join(f"{reason} ({n})" for reason, n in self.by_reason().items())
 
     def check(self) -> None:
         """Check that every symbol read was either written or dropped.
@@ -77,7 +99,7 @@ class Tally:
 
 
 def count(labels: NDArray[np.int64], names: Sequence[str]) -> Counter[str]:
-    """Count labels by class name, without names that have none; several labels may share a name."""
+    """Count labels by class name, omitting unused names; several labels may share a name."""
     counts: Counter[str] = Counter()
     for name, n in zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True):
         if n:

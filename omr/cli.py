@@ -100,7 +100,7 @@ def wait_without_spinning() -> None:
 
 
 def import_only_installed_modules() -> None:
-    """Keep worker processes from importing modules that are in the current folder.
+    """Keep worker processes from importing modules from the current folder.
 
     ``python -m`` would search it first, so that a file such as ``random.py`` among a user's files
     would be executed instead of Python's module.

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from class_maps import short_list
 from converters.reproduce_command import TO_CUT
-from eval.html.number_format import share
+from eval.html.number_format import counted, share
 from eval.reports.density_report import MOST, DensityReport
 from omr.console import entry, note, say, table
 from training.density.initial_weights import InitialWeightAnalysis
@@ -74,8 +74,9 @@ def _show_symbols(analysis: DensityAnalysis, to: Console) -> None:
     )
     fullest, whole = labels.crowding.fullest_image(batch), labels.crowding.whole_batch(batch)
     if fullest and whole:
+        images = counted(batch, "image", "images")
         entry(
-            f"a batch of {batch} images: {whole.expected:,.0f} symbols on average, at most "
+            f"a batch of {images}: {whole.expected:,.0f} symbols on average, at most "
             f"{whole.p999:,} in 999 of 1,000 batches; its fullest image: "
             f"{fullest.expected:,.0f} on average, at most {fullest.p999:,}",
             to=to,
@@ -96,7 +97,8 @@ def _show_classes(analysis: DensityAnalysis, to: Console) -> None:
     present = sorted((row for row in labels.sizes if row.count), key=lambda row: -row.count)
     if not present:
         return
-    say(f"\nAt {analysis.config.imgsz} px, of {len(present)} classes with symbols:", to=to)
+    classes = counted(len(present), "class", "classes")
+    say(f"\nAt {analysis.config.imgsz} px, of {classes} with symbols:", to=to)
     problems: Iterable[tuple[str, Iterable[str]]] = (
         ("more without any symbols", [row.name for row in labels.sizes if not row.count]),
         ("mostly smaller than 2 px", [r.name for r in present if (r.under_2px or 0) > MOST]),
@@ -157,7 +159,8 @@ def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
     total_with_dense = total - memory.at_peak["assigner"] + analysis.requested_dense_bytes
     say("", to=to)
     table(
-        f"Memory of a step in MiB: {memory.batch} images, {analysis.config.model}, "
+        f"Memory of a step in MiB: {counted(memory.batch, 'image', 'images')}, "
+        f"{analysis.config.model}, "
         f"{analysis.precision}",
         ("", "at the peak", "maximum"),
         [(title, _mib(peak), _mib(most)) for title, peak, most in rows if most],
@@ -170,9 +173,9 @@ def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
     )
     assigner_share = share(memory.assigner_bytes / max(gpu.usable_bytes, 1))
     entry(
-        f"Ultralytics compares {analysis.spec.boxes_max:,} symbols with {memory.n_anchors:,} "
-        f"points, {memory.batch} times; omr lists {analysis.spec.pairs or 0:,} pairs, which take "
-        f"{assigner_share} of the memory",
+        f"Ultralytics compares {counted(analysis.spec.boxes_max, 'symbol', 'symbols')} with "
+        f"{memory.n_anchors:,} points, {counted(memory.batch, 'time', 'times')}; omr lists "
+        f"{analysis.spec.pairs or 0:,} pairs, which take {assigner_share} of the memory",
         to=to,
     )
     # If omr train itself does not fit, the assigner of Ultralytics needs no separate line.

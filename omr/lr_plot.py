@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from converters.files.atomic_files import output_files
 from eval.html import svg
+from eval.html.number_format import counted
 from eval.html.page import render
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def write_lr_plot(result: "RangeTest", file: Path) -> None:
         file: HTML file to write.
     """
     label = (
-        f"Loss per image of {len(result.rates)} steps, at learning rates from "
+        f"Loss per image of {counted(len(result.rates), 'step', 'steps')}, at learning rates from "
         f"{result.rates[0]:g} to {result.rates[-1]:.2g}"
     )
     plot = svg.picture("plot-losses", label, HEIGHT, _shapes(result))

@@ -46,8 +46,8 @@ class TrainingOverlap:
     """Images of a split that a model was trained on, as far as its weights record them."""
 
     trained_on: tuple[str, ...]
-    """Names of the training images among the images of the split, and of those whose page the model
-    has seen as a whole, as another tile or in another size."""
+    """Names of the images of the split that are training images, or whose page the model has seen
+    as a whole, as another tile or in another size."""
     n_same_images: int
     """Number of these images that are training images themselves."""
     training_is_known: bool
@@ -87,6 +87,8 @@ class ScoringResult:
     """Images with ``max_det`` detections, some of which may have been cut off."""
     ignored_classes: tuple[str, ...]
     """Classes of the weights that the data set does not have."""
+    missing_classes: tuple[str, ...]
+    """Classes of the data set that the weights do not have; none of them has ground truth."""
     ignored_predictions: int
     """Predictions of these classes, which do not count."""
     report: DetectionReport
@@ -104,6 +106,7 @@ class ScoringResult:
             "max_det": self.max_det,
             "images_at_max_det": self.images_at_max_det,
             "ignored_classes": list(self.ignored_classes),
+            "missing_classes": list(self.missing_classes),
             "ignored_predictions": self.ignored_predictions,
             **self.report.to_json(),
         }
@@ -152,7 +155,8 @@ def score_model(
 ) -> ScoringResult:
     """Score a model on a split of a data set with the COCO detection metrics.
 
-    Classes are matched by name. Classes that exist only in the weights do not count.
+    Classes are matched by name. Classes that exist only in the weights do not count. The means are
+    those of the classes with ground truth, which must exist in the weights.
 
     Args:
         weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
@@ -170,8 +174,8 @@ def score_model(
 
     Raises:
         ConfigError: ``conf`` is out of range, ``out`` contains a report and ``force`` is not set,
-            the weights lack a class of the data, a class name is duplicated, or the device is
-            missing.
+            the weights lack a class that has ground truth, a class name is duplicated, or the
+            device is missing.
         InputError: The data set has no such split, or weights, labels or an image cannot be read.
     """
     _check_conf(conf)
@@ -223,9 +227,9 @@ def _score(
     """Score a model, and return the result with a function that draws the contact sheet."""
     dataset, split = open_dataset(data), options.split
     trained = open_weights(weights, trust=trust)
-    _check_names(trained.names, dataset.names)
-    side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
     truths = list(dataset.pages(split))
+    _check_names(trained.names, dataset.names, truths)
+    side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
     folder = dataset.splits[split]
 
     def predict_pages(*, max_det: int) -> Iterator[Page]:
@@ -251,6 +255,7 @@ def _score(
         max_det=predictions.max_det,
         images_at_max_det=predictions.n_at_max_det,
         ignored_classes=predictions.ignored_classes,
+        missing_classes=tuple(name for name in dataset.names if name not in trained.names),
         ignored_predictions=predictions.n_ignored,
         report=evaluate(truths, predictions.pages, dataset.names),
     )
@@ -297,8 +302,10 @@ def _check_conf(conf: float) -> None:
         raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")
 
 
-def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None:
-    """Check that the weights have each class of the data, and that no class name is duplicated.
+def _check_names(
+    weight_names: Sequence[str], data_names: Sequence[str], truths: Iterable[Page]
+) -> None:
+    """Check that the weights have each class with ground truth, and that names are unique.
 
     Raises:
         ConfigError: A class is missing, or a name is duplicated.
@@ -310,8 +317,12 @@ def _check_names(weight_names: Sequence[str], data_names: Sequence[str]) -> None
         for origin, names in (("weights", weight_names), ("data", data_names))
         if (duplicates := sorted(name for name, n in Counter(names).items() if n > 1))
     ]
-    if missing := set(data_names) - set(weight_names):
-        problems.append(f"not in the weights: {with_nearest(sorted(missing), weight_names)}")
+    present = {data_names[label] for truth in truths for label in np.unique(truth.labels)}
+    if missing := present - set(weight_names):
+        problems.append(
+            f"not in the weights: {with_nearest(missing, weight_names)}; convert the data set "
+            "again with the class map of the weights, or score other weights"
+        )
     if problems:
         raise ConfigError(f"classes of weights and data differ: {'; '.join(problems)}")
 

@@ -33,7 +33,7 @@ def show_result(result: TrainResult, data: Path, *, to: Console) -> None:
             _show_counts(labels, f"{folder}, ", to=to)
         if unlabelled := result.unlabelled[folder]:
             paragraph(
-                f"{folder}: does not label {len(unlabelled)} classes: "
+                f"{folder}: does not label {counted(len(unlabelled), 'class', 'classes')}: "
                 f"{short_list(unlabelled, MOST_NAMES)}",
                 to=to,
             )
@@ -45,13 +45,16 @@ def show_result(result: TrainResult, data: Path, *, to: Console) -> None:
 
 def _show_counts(labels: Mapping[str, LabelCounts], prefix: str = "", *, to: Console) -> None:
     for split, counts in labels.items():
-        details = {
-            "images without symbols": counts.without_labels,
-            "duplicate rows skipped": counts.duplicates,
-        }
-        shown = [f"{n:,} {text}" for text, n in details.items() if n]
-        totals = f"{counts.images:,} images, {counts.symbols:,} symbols"
-        paragraph(f"{prefix}{split}: {', '.join([totals, *shown])}", to=to)
+        images, empty = (
+            counted(n, "image", "images") for n in (counts.images, counts.without_labels)
+        )
+        parts = [images, counted(counts.symbols, "symbol", "symbols")]
+        if counts.without_labels:
+            parts.append(f"{empty} without symbols")
+        if counts.duplicates:
+            rows = counted(counts.duplicates, "duplicate row", "duplicate rows")
+            parts.append(f"{rows} skipped")
+        paragraph(f"{prefix}{split}: {', '.join(parts)}", to=to)
 
 
 def _show_dropped(augmented: Mapping[str, Mapping[str, int]], *, to: Console) -> None:
@@ -76,7 +79,8 @@ def show_range_test(result: RangeTest, out: Path, *, to: Console) -> None:
         to: Console to print on.
     """
     write_lr_plot(result, out / PLOT_FILE)
-    say(f"{len(result.rates)} steps, up to a learning rate of {result.rates[-1]:.2g}", to=to)
+    steps = counted(len(result.rates), "step", "steps")
+    say(f"{steps}, up to a learning rate of {result.rates[-1]:.2g}", to=to)
     if result.suggestion is None:
         note("the loss never decreased; check the data with omr show")
     else:

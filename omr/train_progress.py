@@ -172,8 +172,9 @@ def _show_start(training: TrainingStart) -> None:
     )
     run = f"resumed after {training.epochs_done} of {epochs}" if training.epochs_done else epochs
     paragraph(
-        f"{training.model}, {heads}, {training.boxes}; {training.n_images:,} images, "
-        f"{training.n_symbols:,} symbols; {run}"
+        f"{training.model}, {heads}, {training.boxes}; "
+        f"{counted(training.n_images, 'image', 'images')}, "
+        f"{counted(training.n_symbols, 'symbol', 'symbols')}; {run}"
     )
     if training.transfer:
         paragraph(training.transfer)

@@ -43,8 +43,8 @@ class FreezeOptions:
             raise ConfigError(f"--unfreeze-at {epochs}: expected increasing epochs from 1 on")
         if 0 < self._n_layers < len(self.unfreeze_at):
             raise ConfigError(
-                f"--unfreeze-at: {len(self.unfreeze_at)} steps for {self._n_layers} frozen layers; "
-                "give fewer epochs"
+                f"--unfreeze-at: more steps ({len(self.unfreeze_at)}) than frozen layers "
+                f"({self._n_layers}); give fewer epochs"
             )
         self._check_rates()
 
@@ -54,8 +54,8 @@ class FreezeOptions:
             raise ConfigError("--lr-scale: no layers are unfrozen; add --unfreeze-at")
         if len(scales) > 1 and len(scales) != n_steps:
             raise ConfigError(
-                f"--lr-scale: {len(scales)} values for {n_steps} steps; give one value, or one per "
-                "step"
+                f"--lr-scale: number of values ({len(scales)}) differs from that of steps "
+                f"({n_steps}); give one value, or one per step"
             )
         if not all(0 < scale < math.inf for scale in scales):
             raise ConfigError(f"--lr-scale {comma_separated(scales)}: expected values above 0")

@@ -1,5 +1,6 @@
 """Settings that apply to all tests."""
 
+import gc
 import os
 
 import pytest
@@ -13,6 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # again when it is repeated.
 settings.register_profile("omr", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("omr")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the imported modules from garbage collection, which each training runs several times."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

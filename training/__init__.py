@@ -2,7 +2,7 @@
 
 Main path: :func:`trainer.train` → :meth:`engine.omr_trainer.OmrTrainer.train`, Ultralytics' loop,
 which calls back :meth:`engine.omr_trainer.OmrTrainer._setup_train` →
-:func:`losses.detection.detection_criterion` → :func:`losses.detection.make_assigner` →
+:func:`losses.detection.detection_criterion` → :func:`losses.assigner_factory.make_assigner` →
 :meth:`assigners.task_aligned.SparseTaskAlignedAssigner.assign`.
 """
 
@@ -14,8 +14,8 @@ import torch
 import training.runtime.offline
 
 _n_threads = os.environ.get("OMP_NUM_THREADS")
-# First of all imports: every module of this package imports Ultralytics after this call, so that no
-# import order gives it access to the network.
+# Must run before any other import of this package: every module imports Ultralytics after this
+# call, so that no import order gives it access to the network.
 training.runtime.offline.block_network()
 if not _n_threads:  # Ultralytics has just set it to 1, as if every machine had a GPU
     torch.set_num_threads(joblib.cpu_count())

@@ -8,6 +8,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
+from eval.html.number_format import counted
 from settings.training import STRIDE, AssignerName
 from training.config import TrainConfig
 from training.data.image_files import check_images, skipped_files
@@ -24,7 +25,7 @@ from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import check_fit
 from training.runtime.devices import check_device
-from training.runtime.distributed import check_ranks, is_first
+from training.runtime.distributed import check_ranks, is_first, n_devices
 from training.runtime.library_loggers import quiet
 from training.runtime.multiples import check_multiple
 from training.runtime.precision import resolved
@@ -90,18 +91,23 @@ def notes_of(
     trained_at = inputs.weights.imgsz if inputs.weights else None
     if trained_at not in (None, config.imgsz):
         notes.append(f"imgsz {config.imgsz}: the weights were trained at {trained_at}")
+    if config.batch == n_devices(config.device):
+        notes.append(
+            f"batch {config.batch}: BatchNorm takes its statistics from single images, as in "
+            "Ultralytics, and metrics may drop; use a larger --batch"
+        )
     if not config.validate:
         return notes
     notes += _notes_of_shared_pages(inputs, image_hashes)
     in_train, in_val = (inputs.class_counts(split) > 0 for split in ("train", "val"))
     for absent, present, consequence, is_lacking in (
         ("train", "val", "cannot be learnt", in_val & ~in_train),
-        ("val", "train", "are not validated", in_train & ~in_val),
+        ("val", "train", "cannot be validated", in_train & ~in_val),
     ):
         if names := [inputs.data.names[label] for label in is_lacking.nonzero()[0]]:
             notes.append(
-                f"{len(names)} classes occur in {present} but not in {absent}, and {consequence}: "
-                f"{short_list(names, MOST_NAMES)}"
+                f"{counted(len(names), 'class occurs', 'classes occur')} in {present} but not in "
+                f"{absent}, and {consequence}: {short_list(names, MOST_NAMES)}"
             )
     return notes
 
@@ -129,11 +135,11 @@ def _notes_of_shared_pages(inputs: TrainingInputs, image_hashes: Mapping[str, in
 
 def _check_validation(config: TrainConfig, inputs: TrainingInputs) -> None:
     """Check that the validation images contain at least one symbol."""
-    counts = inputs.counts["val"]
-    if config.validate and not counts.symbols:
+    if config.validate and not inputs.counts["val"].symbols:
+        datasets = [source.dataset for source in inputs.data.sources]
         raise InputError(
-            f"{no_symbols(counts.images)}, or give --no-validate",
-            path=inputs.data.sources[0].dataset.splits["val"],
+            f"{no_symbols(datasets, 'val')}, or give --no-validate",
+            path=datasets[0].splits["val"],
         )
 
 
@@ -195,7 +201,9 @@ def _check_grouped_weights(
 def _check_group_settings(heads: HeadConfig, assigner: AssignerName) -> None:
     """Check that the assigner uses every setting of the class groups."""
     for group in heads.groups:
-        if unused := [name for name in UNUSED[assigner] if getattr(group, name) is not None]:
+        if unused := [
+            name for name in UNUSED.get(assigner, ()) if getattr(group, name) is not None
+        ]:
             raise ConfigError(
                 f"--heads: {group.name}: {' and '.join(unused)}: not used by --assigner "
                 f"{assigner}; omit {'it' if len(unused) == 1 else 'them'}"

@@ -52,7 +52,7 @@ class TrainConfig(TrainingSettings):
     def _check_used(self) -> None:
         """Check that the assigner uses every loss option that differs from its default."""
         defaults, options = LossOptions(), self.loss_options()
-        for name in UNUSED[self.assigner]:
+        for name in UNUSED.get(self.assigner, ()):
             value = getattr(options, name)
             if value != getattr(defaults, name):
                 raise ConfigError(

@@ -124,14 +124,14 @@ def find_rate(
     with locked_folder(config.out):
         check_files(*files, force=force, exclusive=True)
         result = _tested(config, track)
-        check_files(*files, force=force, exclusive=True)  # again, after minutes
+        check_files(*files, force=force, exclusive=True)  # again: minutes have passed
         with output_files(files[0], force=force) as (part,):
             part.write_text(json.dumps(result.to_json(), indent=1), "utf-8")
     return result
 
 
 def _tested(config: TrainConfig, track: TrackRates) -> RangeTest:
-    """Run the range test of a training."""
+    """Run the learning-rate range test of a training configuration."""
     # The files that a trainer writes at its start would look like an interrupted run.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         trainer = ready_trainer(replace(config, out=Path(folder) / "run"))

@@ -46,7 +46,8 @@ class TrainResult:
     """Weights and counts of a finished training run."""
 
     best: Path
-    """Weights of the epoch with the best validation; without validation, of the last epoch."""
+    """Weights of the epoch with the best validation result; without validation, of the last
+    epoch."""
     last: Path
     """Weights of the last epoch."""
     epochs: int
@@ -83,7 +84,7 @@ def train(
             ``workers`` are used, and the rest is read from the run folder.
         force: Whether to replace a run in ``out``.
         config_file: File that the configuration was read from; never deleted.
-        make_display: Builds the display of the progress; None to show nothing but warnings.
+        make_display: Builds the progress display; None to show nothing but warnings.
 
     Returns:
         Paths of the weights, and the counts of labels and symbols.

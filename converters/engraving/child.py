@@ -26,7 +26,12 @@ MEMORY_LIMIT_BYTES = 4 << 30
 MODULE = "converters.engraving.child"
 _WARNING = re.compile(r"^\[Warning\] (.*\S)", re.MULTILINE)
 _NOTE = re.compile(r'class="note[ "]')
-"""Group of a note in verovio's SVG."""
+"""Start of a note's group in verovio's SVG."""
+NO_NOTES = "contains no notes"
+NO_NOTES_AT_FIRST = (
+    "the first of its {} pieces contains no notes, and verovio draws only the first; save each "
+    "piece in a file of its own"
+)
 NO_NOTEHEADS = (
     "contains no noteheads with a category; tablature, mensural notation and special noteheads "
     "have none"
@@ -103,7 +108,8 @@ def _examine(music: str) -> dict[str, Any]:
     if not pages:
         return {"error": "verovio cannot read it"}
     if not any(map(_NOTE.search, pages)):
-        return {"error": "contains no notes"}
+        n_pieces = music_files.n_pieces(music)
+        return {"error": NO_NOTES if n_pieces < 2 else NO_NOTES_AT_FIRST.format(n_pieces)}
     has_noteheads = False
     for page in pages:
         labelled, error = _labelled(page, typesetting.PLAIN_FONT)
@@ -119,14 +125,14 @@ def _examine(music: str) -> dict[str, Any]:
 def _losses(music: str, pages: Sequence[str]) -> Iterator[str]:
     """Yield remarks on music that verovio skips without a warning.
 
-    Examples are a second movement of an MEI file, and a part that the part list does not name.
+    Examples are a second piece in a Humdrum file, and a part that the part list does not name.
     """
     n_drawn = sum(len(_NOTE.findall(page)) for page in pages)
     n_notes, n_pieces = music_files.n_notes(music), music_files.n_pieces(music)
     if n_notes is not None and n_drawn < n_notes:
-        yield f"{n_drawn} of its {n_notes} notes are drawn"
+        yield f"only {n_drawn} of its {n_notes} notes are drawn"
     if n_pieces > 1:
-        yield f"the first of its {n_pieces} pieces is drawn"
+        yield f"only the first of its {n_pieces} pieces is drawn"
 
 
 def _labelled(page: str, font: str) -> tuple[list[Symbol], str]:

@@ -18,7 +18,20 @@ _PITCH = re.compile(r'<(?:step|octave)>\w+|(?:pname|oct)="\w+"')
 _EXCLUSIVE = re.compile(r"^\*\*", re.MULTILINE)
 """Exclusive interpretation, which names the contents of a spine of Humdrum."""
 _DECLARATION = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
-_PARSER = etree.XMLParser(huge_tree=True, encoding="utf-8", resolve_entities=False)
+
+
+class _EmptyDtd(etree.Resolver):  # type: ignore[misc]
+    """Replaces the DTD that a file names, which lxml would read when ids may be duplicates."""
+
+    def resolve(self, _url: str, _public_id: str, context: object) -> object:
+        """Return a DTD without declarations; lxml refuses an empty file."""
+        return self.resolve_string("<!-- -->", context)
+
+
+_PARSER = etree.XMLParser(  # like verovio, it accepts duplicate ids
+    huge_tree=True, encoding="utf-8", resolve_entities=False, collect_ids=False
+)
+_PARSER.resolvers.add(_EmptyDtd())
 
 
 def chorale_folder() -> Path:

@@ -70,7 +70,7 @@ class EngravedPage:
     number: int
     """Number of the page within the piece, from 1."""
     staff_space: float
-    """Distance between the lines of its staves of five lines in pixels, as drawn on this page."""
+    """Distance in pixels between adjacent lines of its five-line staves, as drawn on this page."""
     n_collisions: int
     """Number of pairs of compact symbols that overlap."""
     missing: Counter[str]
@@ -148,11 +148,11 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
 
 
 def page_staff_space(drawing: svg.Drawing, warp: warping.Warp) -> float:
-    """Measure the staff space of a page: the distance between the lines of staves of five lines.
+    """Measure the staff space of a page: the line distance of its five-line staves.
 
     The distance between the outer lines of a staff is measured along the staff after the page is
-    warped, because the box of a rotated or bent staff is higher than the staff. On a page without
-    staves of five lines, the staff space of a full-size staff in the same place is used.
+    warped, because the box of a rotated or bent staff is taller than the staff. On a page without
+    five-line staves, the staff space of a full-size staff in the same place is used.
 
     Args:
         drawing: Page with at least one staff, before it is warped.

@@ -22,7 +22,7 @@ class Repertoire:
     usable: list[Piece] = field(default_factory=list)
     """Pieces to choose from; empty if pieces are composed."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Reason by name for each unusable file."""
+    """Reason why each unusable file was rejected, by name."""
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Warnings of verovio by name."""
     others: Counter[str] = field(default_factory=Counter)
@@ -31,7 +31,7 @@ class Repertoire:
     """State of each file before it was examined."""
 
     def add_changes(self) -> None:
-        """Add a warning for each file that is not the one that was examined."""
+        """Add a warning for each file that has changed since it was examined."""
         names = {piece.path: piece.name for piece in self.usable}
         for path, before in self.states.items():
             if path in names and state(path) != before:

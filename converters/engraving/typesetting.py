@@ -239,5 +239,5 @@ def _toolkit(options: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """Make a fresh toolkit, because one that has typeset music before keeps state."""
     _prepare()
     toolkit = verovio.toolkit()
-    toolkit.setOptions(dict(options))
+    toolkit.setOptions({"mdivAll": True, **options})
     return toolkit

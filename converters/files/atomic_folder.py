@@ -80,7 +80,7 @@ def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Pat
 
 
 def _is_manifest(path: Path) -> bool:
-    """Check whether a file is a manifest by omr: web pages and packages have one as well."""
+    """Check whether omr wrote a manifest: web apps and packages have files of this name too."""
     try:
         manifest = json.loads(path.read_bytes())
         return TOOLKIT in manifest["versions"]

@@ -22,7 +22,7 @@ def sha256(path: Path) -> str:
 
 
 def state(path: Path) -> tuple[int, int] | None:
-    """Return the size of a file and the time when it was last changed; None without a file."""
+    """Return the size and modification time of a file; None if it cannot be accessed."""
     try:
         stat = path.stat()
     except OSError:

@@ -35,7 +35,7 @@ def check_folder(
         marker: Name of the file that identifies folders created by the calling command. No other
             folder is ever replaced.
         force: Whether the user allows replacing an existing folder.
-        is_marker: Whether a path is a marker; other programs may use the same name.
+        is_marker: Checks whether omr wrote a marker; other programs may use the same name.
         inputs: Files and folders that are still needed and therefore must not be inside ``folder``;
             paths that do not exist are ignored.
         resumable: Whether the error message mentions ``--resume``.

@@ -2,16 +2,17 @@
 
 Main path: :func:`sources.open_source` finds the entry of :data:`READERS` that recognises a source
 and opens it; writers are created from :data:`WRITERS`. A new format is a new module with a class
-that implements :class:`AnnotationSource` or :class:`AnnotationWriter`, and an entry in the dict;
-a new reader also needs its name in :data:`class_maps.catalogues.SOURCES`, so that class maps can
-have entries for it.
+that implements :class:`AnnotationSource` or :class:`AnnotationWriter`, and an entry in
+:data:`READERS` or :data:`WRITERS`. To let class maps refer to a new reader, add its name to
+:data:`class_maps.catalogues.SOURCES` and, unless ``class_maps/`` has a JSON catalogue for it, to
+:data:`~class_maps.catalogues.ANY_NAME`. Remove its suffix from :data:`sources.OTHER_SUFFIXES`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
-from class_maps import Source
+from class_maps import CategoryMapping
 from converters.formats import coco, deepscoresv2, yolo
 from converters.formats.parquet import ParquetWriter
 from converters.page import Page
@@ -23,7 +24,7 @@ class AnnotationSource(Protocol):
 
     @property
     def path(self) -> Path:
-        """The annotation file, which error messages name."""
+        """The annotation file, named in error messages."""
 
     @property
     def split(self) -> str:
@@ -41,7 +42,7 @@ class AnnotationSource(Protocol):
     def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
         """Width and height of each image in pixels."""
 
-    def categories(self, mapping: Source) -> tuple[str, ...]:
+    def categories(self, mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names of the categories in the order of their ids.
 
         Args:
@@ -50,7 +51,7 @@ class AnnotationSource(Protocol):
 
     def pages(
         self,
-        mapping: Source,
+        mapping: CategoryMapping,
         labels: Mapping[str, int],
         counts: Tally,
         *,

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import InputError, Source
+from class_maps import CategoryMapping, InputError
 from converters import tally
 from converters.boxes import xyxy_to_xywh
 from converters.files.hashes import sha256
@@ -24,14 +24,14 @@ from converters.names import checked_images
 from converters.page import Page
 from converters.tally import Tally
 
-FOLDER = "annotations"
+ANNOTATION_FOLDER = "annotations"
 
 
 class CocoWriter:
     """Writes ``annotations/instances_<split>.json``, one annotation at a time."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._folder, self._names = folder / FOLDER, names
+        self._folder, self._names = folder / ANNOTATION_FOLDER, names
         self._files: dict[str, _SplitFile] = {}
 
     def add(self, split: str, page: Page) -> None:
@@ -184,13 +184,13 @@ class CocoFile:
         """Hash the file."""
         return sha256(self.path)
 
-    def categories(self, _mapping: Source) -> tuple[str, ...]:
+    def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names of the categories in the order of their ids."""
         return tuple(self._names.values())
 
     def pages(
         self,
-        mapping: Source,
+        mapping: CategoryMapping,
         labels: Mapping[str, int],
         counts: Tally,
         *,

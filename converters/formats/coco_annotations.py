@@ -1,4 +1,4 @@
-"""Decoder of the annotations of COCO JSON into arrays, in the spellings of common tools.
+"""Decodes COCO annotations into arrays, accepting the variants that common tools write.
 
 Ids may be numbers or text, ``iscrowd`` a boolean, and sides numbers or text. An annotation without
 a box gets the box of its polygon. CVAT writes a rotated rectangle as the box before the rotation,
@@ -64,7 +64,7 @@ class CocoTable:
     ids: NDArray[np.int64] | None
     """Annotation ids, shape ``(N,)``; None if an annotation has no id, or an id that is not a
     number."""
-    names: Sequence[str]
+    shown_ids: Sequence[str]
     """Id of each annotation for messages; its position in brackets if it has no id."""
     is_crowd: NDArray[np.bool_]
     """True for a box around many objects, shape ``(N,)``."""
@@ -79,7 +79,7 @@ class CocoTable:
         return ~np.isnan(self.boxes_xyxy[:, 0])
 
     def inside(self, sizes: NDArray[np.float64], path: Path, *, clip: bool) -> "CocoTable":
-        """Move boxes beyond the image by rounding onto its border, and reject others.
+        """Snap boxes that exceed the image by rounding error to its border; reject larger excess.
 
         Args:
             sizes: Width and height of each image, in pixels.
@@ -93,7 +93,7 @@ class CocoTable:
         boxes_xyxy = onto_border(self.boxes_xyxy, limits)
         excess = np.maximum(-boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - limits).max(1, initial=0)
         if not clip and (outside := excess > 0).any():
-            names = [self.names[i] for i in np.flatnonzero(outside).tolist()]
+            names = [self.shown_ids[i] for i in np.flatnonzero(outside).tolist()]
             raise InputError(
                 f"extends beyond the image by up to {excess[outside].max():.3g} px: "
                 f"{count_of(names, 'annotation')}; use --clip to clip boxes to the image",
@@ -106,7 +106,8 @@ class CocoTable:
 def key_of(value: Id) -> Id:
     """Return an id in canonical form, so that equal ids are equal: ``25`` for ``"025"``.
 
-    A float that may be rounded from another integer becomes text, so that it equals no other id.
+    A float that may be the rounded value of another integer becomes text, so that it equals no
+    other id.
     """
     if isinstance(value, float) and abs(value) >= EXACT_FLOATS:
         return str(value)
@@ -150,7 +151,7 @@ def read_table(
         categories=np.array([categories.get(key_of(row.category_id), -1) for row in rows], int),
         images=np.array([_position(row.image_id, images) for row in rows], int),
         ids=_ids(rows, path),
-        names=[_name(row, i) for i, row in enumerate(rows)],
+        shown_ids=[_name(row, i) for i, row in enumerate(rows)],
         is_crowd=np.array(is_crowd, bool),
         is_rotated=angles != 0,
         is_polygon=without_box & ~np.isnan(boxes_xyxy[:, 0]),
@@ -203,7 +204,7 @@ def _boxes_xywh(rows: Sequence[_Annotation], path: Path) -> Boxes:
 
 def _number(value: float | str) -> float:
     """Return a number that may be written as text; NaN for other text."""
-    if isinstance(value, str) and "_" in value:  # which Python reads as digits
+    if isinstance(value, str) and "_" in value:  # which Python would accept
         return np.nan
     try:
         return float(value)
@@ -217,7 +218,7 @@ def _bounds(segmentation: msgspec.Raw) -> Sequence[float]:
         polygons = msgspec.json.decode(segmentation, type=list[list[float]])
     except msgspec.DecodeError:  # a mask
         return _NO_BOX
-    if any(len(polygon) % 2 for polygon in polygons):  # of an unknown point, a number is missing
+    if any(len(polygon) % 2 for polygon in polygons):  # a coordinate is missing
         return _NO_BOX
     x = [number for polygon in polygons for number in polygon[::2]]
     y = [number for polygon in polygons for number in polygon[1::2]]
@@ -269,7 +270,7 @@ def _check(table: CocoTable, path: Path) -> None:
         ((x1 < x0) | (y1 < y0), "bbox", "negative width or height"),
     ):
         if invalid.any():
-            names = [table.names[i] for i in np.flatnonzero(invalid).tolist()]
+            names = [table.shown_ids[i] for i in np.flatnonzero(invalid).tolist()]
             raise InputError(
                 f"{problem}: {count_of(names, 'annotation')}",
                 path=path,

@@ -67,7 +67,7 @@ def read_data_yaml(path: Path) -> DataYaml:
                 raise
             warnings.append(f"{path.name}: {error.where} was skipped: {error.reason}")
     warnings += [
-        f"{path.name}: {key} was skipped; only one train, one val and one test is read"
+        f"{path.name}: skipped {key}; only one train, one val and one test split are read"
         for key, value in data.items()
         if key not in read and _is_folder(value, _root(data, path))
     ]
@@ -76,7 +76,7 @@ def read_data_yaml(path: Path) -> DataYaml:
 
 
 def _is_folder(value: object, root: Path) -> bool:
-    """Check whether a value is or contains the path of a folder in ``root``, as that of a split."""
+    """Check whether a value is or contains a folder in ``root``, like the value of a split."""
     paths = value if isinstance(value, list) else [value]
     named = [path for path in paths if isinstance(path, str) and path.strip("./")]
     located = [_located(path.replace("\\", "/"), root) for path in named]
@@ -84,12 +84,12 @@ def _is_folder(value: object, root: Path) -> bool:
 
 
 def _other_files(splits: Mapping[str, Sequence[Path]], path: Path) -> Iterator[str]:
-    """Yield a remark on each split with listed files that are not read as images."""
+    """Yield a warning for each split that lists files other than images."""
     for split, paths in splits.items():
         others = [p for p in paths if p.suffix.lower() not in IMAGE_SUFFIXES and not p.is_dir()]
         if others:
             names = count_of([other.name for other in others], "listed image")
-            yield f"{path.name}: {split}: skipped {names} in another format"
+            yield f"{path.name}: {split}: skipped {names} in an unsupported format"
 
 
 class _MissingError(InputError):
@@ -117,10 +117,11 @@ def _images(value: object, root: Path, path: Path, key: str) -> list[Path]:
             )
         source = _located(entry.replace("\\", "/"), root)
         if source is None:
-            labels_only = "; convert without --labels-only" if _is_converted(path) else ""
-            raise _MissingError(
-                f"no such folder: {root / entry}{labels_only}", path=path, where=key
-            )
+            remedy = f"correct {key if root.is_dir() else 'path'} in this file"
+            if _is_converted(path):
+                remedy = "convert without --labels-only"
+            reason = f"no such folder: {root / entry}; {remedy}"
+            raise _MissingError(reason, path=path, where=key)
         images += _listed_images(source, root) if source.is_file() else [source]
     return images
 

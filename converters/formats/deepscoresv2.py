@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import InputError, Source, catalogue, shown
+from class_maps import CategoryMapping, InputError, catalogue, shown
 from class_maps.catalogues import ENGRAVED
 from converters import staff_space, tally
 from converters.boxes import corner_bounds, onto_border
@@ -126,7 +126,7 @@ class DeepScoresFile:
         """Hash the file."""
         return sha256(self.path)
 
-    def categories(self, mapping: Source) -> tuple[str, ...]:
+    def categories(self, mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names of the annotation set's categories, by id, in canonical spelling."""
         known, chosen = catalogue(mapping.name), mapping.annotation_set
         categories = [
@@ -139,7 +139,7 @@ class DeepScoresFile:
 
     def pages(
         self,
-        mapping: Source,
+        mapping: CategoryMapping,
         labels: Mapping[str, int],
         counts: Tally,
         *,
@@ -304,7 +304,10 @@ def _image_rows(
 
 
 def _category_names(
-    categories: dict[str, CategoryEntry], table: AnnotationTable, mapping: Source, path: Path
+    categories: dict[str, CategoryEntry],
+    table: AnnotationTable,
+    mapping: CategoryMapping,
+    path: Path,
 ) -> list[str]:
     """Return the canonical names of the annotation set's categories, indexed by id.
 

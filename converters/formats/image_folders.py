@@ -67,8 +67,12 @@ def skipped_files(folder: Path, images: Sequence[Path], *, is_complete: bool) ->
         yield f"skipped in {folder}: {_named(hidden, folder, 'hidden image')}"
     others = [f for f in files_in(folder) if f.suffix.lower() in OTHER_IMAGE_SUFFIXES]
     if others:
-        yield f"skipped in {folder}: {_named(others, folder, 'image in another format')}"
+        yield f"skipped in {folder}: {_named(others, folder, 'image')} in an unsupported format"
     label_folder = label_path(folder / "x").parent
+    beside = [i.with_suffix(".txt") for i in images if i.with_suffix(".txt") != label_path(i)]
+    if unread := [file for file in beside if file.is_file() and _contains_labels(file)]:
+        names = _named(unread, folder, "label file")
+        yield f"skipped in {folder}: {names} beside the images; expected in {label_folder}"
     if is_complete and label_folder.is_dir():
         known = {label_path(image) for image in images}
         texts = [f for f in files_in(label_folder) if f.suffix.lower() == ".txt"]
@@ -88,6 +92,18 @@ def several_frames(n_frames: Mapping[str, int]) -> list[str]:
     if not several:
         return []
     return [f"only the first page or frame is read of {count_of(several, 'image', most=1)}"]
+
+
+def unlabelled_images(folder: Path, images: Sequence[Path]) -> Iterator[str]:
+    """Yield a remark on the images without a label file, which are read as pages without symbols.
+
+    Args:
+        folder: Image folder of the split.
+        images: Images that are read.
+    """
+    if unlabelled := [image for image in images if not label_path(image).is_file()]:
+        names = _named(unlabelled, folder, "image")
+        yield f"read without symbols in {folder}: {names} without a label file"
 
 
 def _named(files: Sequence[Path], folder: Path, noun: str) -> str:

@@ -17,7 +17,8 @@ from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_text import decode
-from converters.names import count_of, is_hidden
+from converters.images import in_other_case
+from converters.names import count_of, is_hidden, percent_decoded
 
 HEAD_BYTES = 4096
 """Number of bytes at the start of a file that are searched for ``annotation_sets`` before all of it
@@ -26,7 +27,7 @@ is decoded."""
 INSTANCES = "instances_"
 """Start of the names of COCO's annotation files that contain boxes."""
 N_SEARCHED = 20
-"""Number of images that are searched in order to find their folder."""
+"""Number of images looked up to find the image folder."""
 SPLIT_OF_WORD = {
     "train": "train",
     "training": "train",
@@ -37,7 +38,7 @@ SPLIT_OF_WORD = {
     "test": "test",
     "testing": "test",
 }
-"""Split that a word in the name of an annotation file or of its folder stands for."""
+"""Split denoted by a word in the name of an annotation file or its folder."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -97,7 +98,7 @@ def annotation_files(path: Path) -> list[AnnotationFile]:
 
 
 def _unread(path: Path, files: Sequence[Path]) -> list[str]:
-    """List the files of a folder and its subfolders that are not read although they may be data."""
+    """List the files of a folder and its subfolders that may be data but are not read."""
     if path.is_file():
         return []
     folders = sorted(p for p in path.glob("*") if p.is_dir() and not is_hidden(p.name))
@@ -120,10 +121,10 @@ def json_files(path: Path) -> list[Path]:
     """List the annotation files of a source; the list may be empty.
 
     Args:
-            path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
+        path: JSON file, or folder of JSON files. If the folder contains none, its subfolder
             ``annotations`` is searched, as in COCO, or the folders of its splits, as in Roboflow's
-            exports. If some files have names like those of DeepScoresV2, or else like COCO's
-            ``instances_*``, all other files are ignored. Hidden files always are.
+            exports. If any file is named like a DeepScoresV2 shard, or failing that
+            ``instances_*``, all others are ignored, as are hidden files.
 
     Returns:
         The files, sorted by name; shard 10 comes after shard 9.
@@ -212,11 +213,11 @@ def split_of(path: Path) -> str | None:
 
 
 def _split_words(name: str, *, whole: bool = False) -> list[str]:
-    """List the splits that the words of a name stand for, without repetition.
+    """List the splits denoted by the words of a name, without repetition.
 
     Args:
         name: Name of a file without suffix, or of a folder.
-        whole: Whether the name may consist of this word and digits only.
+        whole: Whether the whole name must be this one word plus optional digits.
     """
     if whole and not re.fullmatch(r"[A-Za-z]+[0-9]*", name):
         return []
@@ -228,14 +229,14 @@ def _split_words(name: str, *, whole: bool = False) -> list[str]:
 
 
 class LocatedImages(NamedTuple, Generic[K]):
-    """The images of an annotation file on the disk."""
+    """The images of an annotation file, as found on the disk."""
 
     folder: Path
     images: dict[K, tuple[PurePosixPath, int, int]]
     """Image name, width and height by id, with names as on the disk, where accents may be encoded
     differently."""
     warnings: list[str]
-    """Remark on folders with images of the same names."""
+    """Warning if several folders contain images of the same names; otherwise empty."""
 
 
 def find_images(
@@ -244,7 +245,7 @@ def find_images(
     """Find the image folder of an annotation file, and its images in that folder.
 
     The folder is the one that contains most of the first images; among several such folders, one
-    called like the split or subset of the file comes first.
+    named after the split or subset of the file comes first.
 
     Args:
         path: Annotation file.
@@ -259,19 +260,22 @@ def find_images(
     }
     folder = max(matches, key=lambda candidate: len(matches[candidate]))
     if not matches[folder]:
-        folder = chosen or path.parent / "images"
+        similar = (c for c in matches if any(in_other_case(c / name) for name in first))
+        folder = next(similar, chosen or path.parent / "images")
     names = {name for name, _, _ in images.values()}
     located = {}
     for image_id, (name, width, height) in images.items():
-        actual = name if str(name).isascii() else _on_disk(folder, name) or name
+        is_plain = str(name).isascii() and "%" not in str(name)
+        actual = name if is_plain else _on_disk(folder, name) or name
         if actual != name and actual in names:
             actual = name  # an image of its own
+        names.add(actual)
         located[image_id] = actual, width, height
     return LocatedImages(folder, located, _ambiguities(path, folder, matches))
 
 
 def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]]) -> list[str]:
-    """Return a remark if other folders contain as many of the images as the chosen one."""
+    """Return a warning if another folder contains as many of the images as the chosen one."""
     files = {file.resolve() for file in matches[folder]} if folder in matches else set()
     others = [
         other
@@ -281,8 +285,8 @@ def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]
     if not others:
         return []
     return [
-        f"{path.name}: images of the same names in {folder} and {others[0]}; the first folder was "
-        "read, name the other one with --images"
+        f"{path.name}: {folder} and {others[0]} contain images of the same names; read the first "
+        "folder, use --images for the other one"
     ]
 
 
@@ -312,11 +316,13 @@ def _subsets(path: Path) -> list[str]:
 
 
 def _on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
-    """Return the name of an existing file in the encoding of the disk; None if there is no file."""
-    names = [str(name)]
-    if not names[0].isascii():
-        names += [normalize("NFC", names[0]), normalize("NFD", names[0])]
-    for actual in names:
+    """Return the name of an existing file as on the disk, where accents may be encoded differently.
+
+    Percent-encoded names are decoded if there is no file with the name itself; None without a file.
+    """
+    names = dict.fromkeys([str(name), str(percent_decoded(name))])
+    forms = [form for n in names for form in (n, normalize("NFC", n), normalize("NFD", n))]
+    for actual in dict.fromkeys(forms):
         with suppress(OSError):
             if (folder / actual).is_file():
                 return PurePosixPath(actual)

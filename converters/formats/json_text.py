@@ -41,7 +41,8 @@ def decode(text: bytes | mmap.mmap | msgspec.Raw, kind: type[T], path: Path, whe
         where: Location of the text in the file; empty for the whole file.
 
     Raises:
-        InputError: The text is not JSON, or has another type; the message names the location.
+        InputError: The text is not JSON, or does not match the expected type; the message names the
+            location.
     """
     try:
         return msgspec.json.decode(text, type=kind)
@@ -61,7 +62,7 @@ def decode(text: bytes | mmap.mmap | msgspec.Raw, kind: type[T], path: Path, whe
 
 
 def check_unique_keys(text: bytes | bytearray, path: Path, where: str = "") -> None:
-    """Check that no object repeats a key, of which a decoder would keep the last value only.
+    """Check that no object repeats a key, since a decoder would keep only the last value.
 
     Args:
         text: Valid JSON text.

@@ -18,7 +18,7 @@ from converters.page import Page
 if TYPE_CHECKING:
     import polars as pl  # large: imported only when tables are written
 
-FOLDER = "parquet"
+PARQUET_FOLDER = "parquet"
 ROWS_PER_PART = 1_000_000
 
 
@@ -35,7 +35,7 @@ class ParquetWriter:
                 "--format parquet: needs polars, which is not installed; pip install polars, or "
                 "choose another format"
             )
-        self._folder, self._names = folder / FOLDER, list(names)
+        self._folder, self._names = folder / PARQUET_FOLDER, list(names)
         self._pending: dict[str, list[Page]] = {}
         self._rows: dict[str, int] = {}
         self._parts: dict[str, int] = {}

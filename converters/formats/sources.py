@@ -1,12 +1,23 @@
-"""Opening of annotated data sets in any format that can be read."""
+"""Opens annotated data sets in any supported format."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from class_maps import ClassMap, ConfigError, InputError, Source, catalogue, listed, with_nearest
+from class_maps import (
+    CategoryMapping,
+    ClassMap,
+    ConfigError,
+    InputError,
+    catalogue,
+    listed,
+    with_nearest,
+)
 from converters.formats import READERS, AnnotationSource, Format
 from converters.formats.json_files import json_files, root_keys
+
+OTHER_SUFFIXES = frozenset({".csv", ".parquet", ".tfrecord", ".txt", ".xml"})
+"""Suffixes of annotations in formats that are not read; a JSON file may have one of them too."""
 
 
 def open_source(
@@ -17,7 +28,7 @@ def open_source(
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
             annotation files, or a COCO file or folder.
-        format_name: Format of the data set, one of :data:`READERS`; None to recognise it.
+        format_name: Format of the data set, one of :data:`READERS`; None to detect it.
         images: Folder of the images that JSON files name; None to find it, see
             :func:`~converters.formats.json_files.find_images`.
 
@@ -35,6 +46,7 @@ def open_source(
             option="--source",
         )
     _check_readable(path)
+    _check_suffix(path)
     if images and not images.is_dir():
         raise ConfigError("no such folder", option="--images", value=images)
     chosen = READERS[format_name] if format_name else format_of(path)
@@ -77,7 +89,7 @@ def identity_map(
         annotation_set: Annotation set to read; None for the first one of the data set.
     """
     sets = catalogue(format_name).annotation_sets
-    source = Source(
+    source = CategoryMapping(
         name=format_name, annotation_set=annotation_set or next(iter(sets), None), class_of={}
     )
     names = tuple(dict.fromkeys(name for file in files for name in file.categories(source)))
@@ -92,6 +104,20 @@ def _check_readable(path: Path) -> None:
         raise InputError("no such file or folder", path=path) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+
+
+def _check_suffix(path: Path) -> None:
+    """Reject label files of other formats, such as Pascal VOC, and single label files of YOLO."""
+    if path.suffix.lower() not in OTHER_SUFFIXES or not path.is_file():
+        return
+    with path.open("rb") as file:
+        is_json = file.read(64).lstrip().startswith(b"{")
+    if not is_json:
+        raise InputError(
+            "not in a format that omr reads; expected DeepScoresV2 or COCO JSON, or a YOLO folder "
+            "with a data.yaml; export the data set in one of these formats",
+            path=path,
+        )
 
 
 def _no_annotations(path: Path) -> InputError:

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from class_maps import ConfigError, InputError, Source
+from class_maps import CategoryMapping, ConfigError, InputError
 from converters import images, tally
 from converters.boxes import onto_border, xyxy_to_cxcywh
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.image_folders import skipped_files
+from converters.formats.image_folders import skipped_files, unlabelled_images
 from converters.formats.yolo_dataset import (
     YoloDataset,
     fingerprint_of,
@@ -24,7 +24,7 @@ from converters.formats.yolo_dataset import (
     open_dataset,
 )
 from converters.formats.yolo_labels import label_path
-from converters.names import FOLDER, check_file_name, count_of
+from converters.names import IMAGE_FOLDER, check_file_name, count_of
 from converters.page import Page
 from converters.tally import Tally
 
@@ -35,7 +35,7 @@ ROUNDING = 2e-6
 def write_labels(page: Page, folder: Path) -> None:
     """Write the label file of one page into ``folder``, the label folder of its split."""
     path = folder / page.image.with_suffix(".txt")
-    with path.open("x", encoding="ascii") as file:  # a file system may ignore letter case
+    with path.open("x", encoding="ascii") as file:  # the file system may be case-insensitive
         file.write(label_lines(page))
 
 
@@ -57,12 +57,12 @@ class YoloWriter:
     def close(self) -> None:
         """Write ``data.yaml`` with paths relative to itself, so that the folder can be moved."""
         val = next(split for split in ("val", "test", "train") if split in self._splits)
-        lines = [f"train: {FOLDER}/{'train' if 'train' in self._splits else val}"]
+        lines = [f"train: {IMAGE_FOLDER}/{'train' if 'train' in self._splits else val}"]
         if len(self._splits) == 1:
             lines.append("# no page is held out: scores on val are scores on the training pages")
-        lines.append(f"val: {FOLDER}/{val}")
+        lines.append(f"val: {IMAGE_FOLDER}/{val}")
         if "test" in self._splits:
-            lines.append(f"test: {FOLDER}/test")
+            lines.append(f"test: {IMAGE_FOLDER}/test")
         names = yaml.safe_dump({"names": dict(enumerate(self._names))}, sort_keys=False)
         text = "\n".join(lines) + "\n" + names
         (self._folder / DATA_YAML).write_text(text, encoding="utf-8")
@@ -136,7 +136,7 @@ def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
 def _image_folder(image: Path, sources: Sequence[Path]) -> Path:
     """Return the folder that an image's name is relative to, so that it contains no ``images``."""
     parents = list(image.parents)
-    if named := next((parent for parent in parents if parent.name == FOLDER), None):
+    if named := next((parent for parent in parents if parent.name == IMAGE_FOLDER), None):
         inner = next((s for s in sources if s in parents and s.is_relative_to(named)), None)
         return inner or named
     return next((source for source in sources if source in parents), image.parent)
@@ -191,23 +191,24 @@ class YoloSplit:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Remarks on files that were skipped."""
+        """Remarks on files that were skipped, and on missing label files."""
         return (
             *self._dataset.warnings,
             *skipped_files(self.image_folder, self._paths, is_complete=self._is_complete),
+            *unlabelled_images(self.image_folder, self._paths),
         )
 
     def sha256(self) -> str:
         """Hash the names and sizes of the images, and the contents of their label files."""
         return fingerprint_of(self._paths, self.image_folder)
 
-    def categories(self, _mapping: Source) -> tuple[str, ...]:
+    def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names in ``data.yaml``."""
         return self._dataset.names
 
     def pages(
         self,
-        mapping: Source,
+        mapping: CategoryMapping,
         labels: Mapping[str, int],
         counts: Tally,
         *,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from class_maps import InputError, shortened
 from class_maps.text_files import decoded
 from converters.boxes import NOISE
-from converters.names import FOLDER, LABELS
+from converters.names import IMAGE_FOLDER, LABELS
 
 EXPECTED = "expected label, x_centre, y_centre, width, height"
 
@@ -31,7 +31,7 @@ class LabelRows(NamedTuple):
 def label_path(image: Path) -> Path:
     """Derive an image's label file as Ultralytics does: ``labels/a.txt`` for ``images/a.png``."""
     parts = list(image.parts)
-    last = len(parts) - 1 - parts[::-1].index(FOLDER) if FOLDER in parts else None
+    last = len(parts) - 1 - parts[::-1].index(IMAGE_FOLDER) if IMAGE_FOLDER in parts else None
     if last is not None:
         parts[last] = LABELS
     return Path(*parts).with_suffix(".txt")

@@ -38,9 +38,11 @@ class CleaningOptions:
     """Whether boxes are clipped to the page; otherwise a box beyond the page is an error."""
 
     def __post_init__(self) -> None:
-        """Reject a side that JSON cannot contain."""
+        """Reject a non-finite side, which JSON cannot represent."""
         if not math.isfinite(self.min_side):
-            raise ConfigError("expected pixels", option="--min-side", value=f"{self.min_side:g}")
+            raise ConfigError(
+                "expected a finite number", option="--min-side", value=f"{self.min_side:g}"
+            )
 
 
 def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Tally) -> Page:

@@ -78,7 +78,7 @@ def analyze_density(
     batch = config.batch
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if wanted and not names:
-        raise ConfigError("expected names of classes", option="--wanted", value=wanted)
+        raise ConfigError("expected class names", option="--wanted", value=wanted)
     if report:
         _check_report(report, context, force=force)
     analysis = analyze(config, find_gpu(gpu) if gpu else None, names)

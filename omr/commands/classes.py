@@ -62,7 +62,7 @@ def show(
     )
 
 
-def _categories(source: class_maps.Source, name: str) -> str:
+def _categories(source: class_maps.CategoryMapping, name: str) -> str:
     if name in source.unlabelled:
         return "never labelled"
     return ", ".join(c for c, class_name in source.class_of.items() if class_name == name) or "-"

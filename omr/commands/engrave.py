@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from omr.console import note, print_json, progress, results, say, table
 from omr.options import AsJson, Workers, n_processes
 
@@ -134,7 +135,8 @@ def _show(manifest: dict[str, Any], out: Path, to: Console) -> None:
     )
     counts = sorted(manifest["categories"].items(), key=lambda item: -item[1])
     table("Categories", ("category", "symbols"), [row for row in counts if row[1]], to=to)
-    say(f"{sum(not n for _, n in counts)} categories do not occur; manifest.json lists them", to=to)
+    absent = counted(sum(not n for _, n in counts), "category does", "categories do")
+    say(f"{absent} not occur; manifest.json lists them", to=to)
     fraction = manifest["collisions"] / manifest["symbols"]
     say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})", to=to)
     _show_missing(manifest["characters_not_drawn"])
@@ -162,7 +164,8 @@ def _show_unused(manifest: dict[str, Any], to: Console) -> None:
     for name, error in list(failures.items())[:N_FILES]:
         note(f"{name}: {error}")
     if len(failures) > N_FILES:
-        note(f"{len(failures) - N_FILES} more files could not be used; manifest.json lists them")
+        more = counted(len(failures) - N_FILES, "more file", "more files")
+        note(f"{more} could not be used; manifest.json lists them")
     if warnings := manifest["warnings"]:
         name, (first, *_) = next(iter(warnings.items()))
         note(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from class_maps import short_list
+from eval.html.number_format import counted
 from omr.console import (
     loading_torch,
     note,
@@ -23,6 +25,9 @@ from omr.options import AsJson, Device, Trust
 if TYPE_CHECKING:
     from eval.reports.detection import ClassMetrics, MeanMetrics
     from omr.scoring import ScoringResult
+
+MOST_NAMES = 8
+"""Maximum number of class names per line."""
 
 
 def evaluate(
@@ -97,7 +102,7 @@ def _show(result: "ScoringResult", to: Console) -> None:
     present = [row for row in report.classes if row.n_truths or row.n_predictions]
     totals = report.n_truths, report.n_predictions
     table(
-        f"{result.split}: {report.n_images} images",
+        f"{result.split}: {counted(report.n_images, 'image', 'images')}",
         ("class", "ground truth", "predictions", "AP50", "AP50-95", "recall50"),
         [(row.name, row.n_truths, row.n_predictions, *_metrics(row)) for row in present],
         [
@@ -108,16 +113,16 @@ def _show(result: "ScoringResult", to: Console) -> None:
         to=to,
     )
     paragraph(
-        "Macro: all classes with ground truth weigh the same. Instance-weighted: by number of "
-        "ground-truth symbols.",
+        "Macro: all classes with ground truth have the same weight. Instance-weighted: each class "
+        "is weighted by its number of ground-truth symbols.",
         to=to,
     )
     absent = [row.name for row in report.classes if row not in present]
     say_names("neither ground truth nor predictions", absent, to=to)
     if classes := result.ignored_classes:
         paragraph(
-            f"ignored {result.ignored_predictions} predictions of {len(classes)} classes that the "
-            "data set does not have",
+            f"ignored {counted(result.ignored_predictions, 'prediction', 'predictions')} of "
+            f"{counted(len(classes), 'class', 'classes')} that the data set does not have",
             to=to,
         )
     say(
@@ -129,36 +134,44 @@ def _show(result: "ScoringResult", to: Console) -> None:
             "ground-truth symbols of zero area, which no prediction can match: "
             f"{report.n_zero_area_truths}"
         )
+    if missing := result.missing_classes:
+        number = counted(len(missing), "class", "classes")
+        verb = "is" if len(missing) == 1 else "are"
+        note(
+            f"{number} of the data set, without ground truth, {verb} not in the weights: "
+            f"{short_list(missing, MOST_NAMES)}"
+        )
     if result.differences:
         note(f"differs from the training: {'; '.join(result.differences)}")
     _show_trained_on(result, to)
 
 
 def _show_trained_on(result: "ScoringResult", to: Console) -> None:
-    n_images, overlap = result.report.n_images, result.overlap
+    overlap = result.overlap
     if n_seen := len(overlap.trained_on):
         same_images = n_seen == overlap.n_same_images
-        relation = "were trained on" if same_images else "show pages that were trained on"
         is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
+        images = counted(result.report.n_images, "image", "images")
         note(
-            f"{'' if is_exact else 'at least '}{n_seen} of {n_images} images {relation}, the first "
-            f"is {overlap.trained_on[0]}: for these, the metrics show how well the model memorised "
-            "them, not how well it generalises"
+            f"the model was trained on {'' if same_images else 'the pages of '}"
+            f"{'' if is_exact else 'at least '}{n_seen} of {images}, the first is "
+            f"{overlap.trained_on[0]}: for these, the metrics show how well it memorised them, not "
+            "how well it generalises"
         )
-    elif not overlap.training_is_known:
+        return
+    if not overlap.training_is_known:
         note(
-            "unknown whether the images were trained on: the weights do not record all images of "
-            "their training"
+            "unknown whether the model was trained on these images: its weights do not record all "
+            "training images"
         )
-    elif overlap.pages_are_known:
-        say(
-            f"none of the {n_images} images, and no other part of their pages, was trained on",
-            to=to,
-        )
+        return
+    unseen = "the model was not trained on these images"
+    if overlap.pages_are_known:
+        say(f"{unseen}, nor on other parts of their pages", to=to)
     else:
         say(
-            f"none of the {n_images} images was trained on; unknown whether other parts of their "
-            "pages were, because not all data record their pages",
+            f"{unseen}; unknown whether on other parts of their pages, because not all data sets "
+            "record their pages",
             to=to,
         )
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from eval.html.number_format import counted
 from omr.console import loading_torch, note, print_json, say_written
 from omr.options import AsJson, Trust
 
@@ -45,7 +46,7 @@ def export(
         from omr.exporting import export_model
 
     result = export_model(weights, out, export_format, imgsz=imgsz, trust=trust, force=force)
-    say_written(out, f"{len(result.names)} classes")
+    say_written(out, counted(len(result.names), "class", "classes"))
     trained_at = result.imgsz_of_training
     if export_format == "onnx" and trained_at not in (None, result.imgsz):
         note(f"imgsz {result.imgsz} px ({trained_at} px in training)")

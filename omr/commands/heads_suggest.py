@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from omr.console import (
     loading_torch,
     note,
@@ -108,7 +109,7 @@ def suggest(
     else:
         _show(suggestion)
     if write_to:
-        say_written(write_to, f"{len(suggestion.heads)} heads")
+        say_written(write_to, counted(len(suggestion.heads), "head", "heads"))
 
 
 def _strides(text: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 import class_maps
+from eval.html.number_format import counted
 from omr.console import note, print_json, results, say
 from omr.options import AsJson, n_processes
 
@@ -105,8 +106,8 @@ def _print_result(result: dict[str, Any], to: Console) -> None:
     ):
         if symbols := [f"{row['class']} {row['box_xyxy']}" for row in result[key]]:
             note(f"{problem}: {count_of(symbols, 'symbol')}")
-    if result["without_text"]:
+    if n_without := result["without_text"]:
         note(
-            f"{result['without_text']} boxes have no text for lack of room; use a larger --scale "
-            "to make room"
+            f"{counted(n_without, 'box has', 'boxes have')} no text for lack of room; use a larger "
+            "--scale to make room"
         )

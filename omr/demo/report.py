@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.files.atomic_folder import MANIFEST
+from eval.html.number_format import counted
 from eval.reports.detection import FREQUENT
 from omr.demo.folder import DemoFolder
 from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE
@@ -64,7 +65,7 @@ def report_text(
 def _count_rows(manifest: dict[str, Any]) -> list[str]:
     symbols = manifest["symbols"]
     return [
-        f"| pages | {manifest['pages']}, cut into {manifest['images']} tiles |",
+        f"| pages | {manifest['pages']}, cut into {counted(manifest['images'], 'tile', 'tiles')} |",
         f"| symbols | {symbols['read']} read, {symbols['written']} written, "
         f"{symbols['dropped']} dropped |",
     ]

@@ -1,8 +1,9 @@
 """Data sets as other tools write them: converted, or refused in one line that says why."""
 
+import json
 import shutil
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from converters.conversion import ConversionOptions, convert
 from converters.formats.sources import identity_map, open_source
 from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import read_manifest
+from converters.names import percent_decoded
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
 from converters.tally import Tally
@@ -138,7 +140,8 @@ def test_refused(source: str, message: str, tmp_path: Path) -> None:
         ("nested", "annotations[1].o_bbox[0]: expected `float`, got `array`"),
         (
             "swapped",
-            "no symbols left with class map harmony: 3 read, 3 no id in the annotation set",
+            "no symbols left with class map harmony: 3 read, dropped: no id in the annotation set "
+            "(3); choose another annotation set, or correct cat_id",
         ),
     ],
 )
@@ -239,13 +242,64 @@ def test_images_are_found_in_the_folder_that_is_named(tmp_path: Path) -> None:
         assert (summary["images"], summary["symbols"]["written"]) == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "needs_folder"),
+    [
+        ("a b.png", "a b.png", False),
+        ("a%20b.png", "a b.png", False),
+        ("a%20b.png", "a%20b.png", False),
+        ("sub%20/%C3%A9.png", "sub /\u00e9.png", False),
+        ("https://host/data/upload/1/a.png", "a.png", True),
+        ("https://host/a%20b.png?X-Amz-Credential=1/2&name=c.png", "a b.png", True),
+        ("http://localhost:8080/data/local-files/?d=scans/a.png", "a.png", True),
+        ("s3://bucket/images/a.png", "a.png", True),
+        ("/data/local-files/?d=scans/a%20b.png", "a b.png", True),
+    ],
+)
+def test_image_names_that_are_urls(
+    name: str, file: str, needs_folder: bool, tmp_path: Path
+) -> None:
+    source, moved = tmp_path / "in" / "a.json", tmp_path / ("scans" if needs_folder else "in")
+    source.parent.mkdir()
+    target = moved / file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    case = FOLDER / "labelstudio-backslash"
+    shutil.copy(case / "images" / "90fb-a.png", target)
+    data = json.loads((case / "result.json").read_text())
+    data["images"][0]["file_name"] = name
+    source.write_text(json.dumps(data))
+    if needs_folder:
+        with pytest.raises(InputError, match=r"points outside the image folder: .*; use --images"):
+            convert(source, tmp_path / "out", options())
+    summary = convert(source, tmp_path / "out", options(), images=moved if needs_folder else None)
+    assert (summary["images"], summary["symbols"]["written"]) == (1, 3)
+    assert (tmp_path / "out" / "images" / "train" / file).is_file()
+
+
+@pytest.mark.parametrize("name", ["%2e%2e/a.png", "%2Fa.png", "x%2Fa.png", "%69mages/a.png"])
+def test_percent_encoded_names_stay_in_the_folder(name: str) -> None:
+    assert percent_decoded(PurePosixPath(name)) == PurePosixPath(name)
+
+
+def test_an_image_in_other_case(tmp_path: Path) -> None:
+    case = FOLDER / "labelstudio-backslash"
+    shutil.copy(case / "images" / "90fb-a.png", tmp_path / "90fb-A.PNG")
+    shutil.copy(case / "result.json", tmp_path)
+    with pytest.raises(InputError) as raised:
+        convert(tmp_path / "result.json", tmp_path / "out", options())
+    assert str(raised.value) == (
+        f"{tmp_path}/90fb-a.png: no such image; 90fb-A.PNG differs from it only in letter case; "
+        "rename it"
+    )
+
+
 def test_a_folder_of_images_that_does_not_help(tmp_path: Path) -> None:
     source = FOLDER / "labelstudio-backslash" / "result.json"
     with pytest.raises(InputError) as raised:
         convert(source, tmp_path / "out", options(), images=tmp_path)
     assert str(raised.value) == (
-        f"{tmp_path}/90fb-a.png: no such image; name the folder of the images with --images, or use "
-        "--labels-only to convert without images"
+        f"{tmp_path}/90fb-a.png: no such image; correct the folder given with --images or the name "
+        "of the image, or use --labels-only to convert without images"
     )
     with pytest.raises(ConfigError, match=f"^--images {tmp_path}/gone: no such folder$"):
         convert(source, tmp_path / "out", options(), images=tmp_path / "gone")

@@ -72,9 +72,40 @@ def test_a_set_without_symbols_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{path}: no symbols left with class map harmony: 1 read, 1 not in class map"
+        f"{path}: no symbols left with class map harmony: 1 read, dropped: not in class map (1); "
+        "choose another class map, or add the categories to this one"
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("symbols", "n_crowds", "reasons", "remedy"),
+    [
+        ([], 0, "0 read", ""),
+        ([{"bbox": [1, 1, 2, 2]}] * 2, 2, "2 read, dropped: crowd region (2)", "if each box encloses one symbol only, set iscrowd to 0"),
+        ([{"bbox": [1, 1, 0, 0]}] * 2 + [{}], 0, "3 read, dropped: no width and no height (2), no box (1)", "correct the width and height of the boxes"),
+    ],
+)  # fmt: skip
+def test_reasons_and_a_remedy_if_all_symbols_are_dropped(
+    symbols: list[dict[str, Any]], n_crowds: int, reasons: str, remedy: str, tmp_path: Path
+) -> None:
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": 1, "iscrowd": int(i < n_crowds)} | symbol
+            for i, symbol in enumerate(symbols)
+        ],
+        "categories": [{"id": 1, "name": "note"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(data))
+    (tmp_path / "m.yaml").write_text(
+        "name: m\nclasses: [note]\nsources: {coco: {map: same names}}\n"
+    )
+    chosen = options(str(tmp_path / "m.yaml"), labels_only=True)
+    with pytest.raises(InputError) as raised:
+        convert(tmp_path / "coco.json", tmp_path / "out", chosen)
+    expected = f"no symbols left with class map m: {'; '.join(filter(None, [reasons, remedy]))}"
+    assert str(raised.value) == f"{tmp_path}/coco.json: {expected}"
 
 
 def test_whole_pages(pages: Path, tmp_path: Path) -> None:
@@ -279,11 +310,9 @@ def test_the_same_name_in_two_files_of_a_split(tmp_path: Path) -> None:
         write(tmp_path / "in", content(NOTE), name)
     with pytest.raises(InputError) as raised:
         convert(tmp_path / "in", tmp_path / "out", options())
-    stem = PAGE.removesuffix(".png")
     assert str(raised.value) == (
-        f"{tmp_path}/in/deepscores-complete-1_train.json: two images would be written to "
-        f"train/{stem}: {PAGE} and {PAGE} of {tmp_path}/in/deepscores-complete-0_train.json; "
-        "rename one of them"
+        f"{tmp_path}/in/deepscores-complete-1_train.json: {PAGE} is also described in "
+        f"{tmp_path}/in/deepscores-complete-0_train.json; remove one of the two files"
     )
 
 

@@ -125,5 +125,5 @@ def test_the_identity_map_of_coco_is_in_the_order_of_the_ids(tmp_path: Path) -> 
 
 def test_categories_of_an_unknown_annotation_set(tmp_path: Path) -> None:
     file = DeepScoresFile(write(tmp_path, content()))
-    source = class_maps.Source(name="deepscoresv2", annotation_set="x", class_of={})
+    source = class_maps.CategoryMapping(name="deepscoresv2", annotation_set="x", class_of={})
     assert file.categories(source) == ()

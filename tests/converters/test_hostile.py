@@ -197,3 +197,29 @@ def test_files_that_are_not_json(content: bytes, message: str, tmp_path: Path) -
     with pytest.raises(InputError) as raised:
         open_source(path)
     assert str(raised.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b""),
+        ("a.txt", b"0 0.5 0.5 0.1 0.1\n"),
+        ("a.XML", b"<annotation/>"),
+        ("a.csv", b"image,x,y\n"),
+    ],
+)
+@pytest.mark.parametrize("source_format", [None, "coco"])
+def test_annotations_in_other_formats(
+    name: str, content: bytes, source_format: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        open_source(path, source_format)
+    assert str(raised.value) == (
+        f"{path}: not in a format that omr reads; expected DeepScoresV2 or COCO JSON, or a YOLO folder "
+        "with a data.yaml; export the data set in one of these formats"
+    )
+    path.write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(InputError, match="contains no images"):
+        open_source(path, "coco")

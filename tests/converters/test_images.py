@@ -95,6 +95,12 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
         f"{path}: no such image; name the folder of the images with --images, or use "
         "--labels-only to convert without images"
     )
+    (tmp_path / "A.PNG").touch()
+    with pytest.raises(InputError) as raised:
+        images.check_size(path, 1, 1)
+    assert str(raised.value) == (
+        f"{path}: no such image; A.PNG differs from it only in letter case; rename it"
+    )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
@@ -241,7 +247,7 @@ def test_a_tiff_of_sixteen_bits_is_read(tmp_path: Path) -> None:
 
 
 def tiff(samples: NDArray[np.uint16], white: int | None) -> bytes:
-    """A TIFF of 16 bits, with the tag MaxSampleValue unless ``white`` is None."""
+    """A 16-bit TIFF, with the tag MaxSampleValue unless ``white`` is None."""
     file = BytesIO()
     tags = {} if white is None else {281: white}
     Image.fromarray(samples).save(file, "TIFF", tiffinfo=tags)
@@ -249,7 +255,7 @@ def tiff(samples: NDArray[np.uint16], white: int | None) -> bytes:
 
 
 def png(samples: NDArray[np.uint16], white: int | None) -> bytes:
-    """A PNG of 16 bits, with the chunk sBIT unless ``white`` is None."""
+    """A 16-bit PNG, with the chunk sBIT unless ``white`` is None."""
     content = cv2.imencode(".png", samples)[1].tobytes()
     if white is None:
         return content
@@ -283,8 +289,8 @@ def test_samples_of_twelve_bits_are_scaled_if_the_file_declares_them(
         with pytest.raises(InputError) as raised:
             use(path)
         assert str(raised.value) == (
-            f"{path}: has samples of 16 bits, but none above 4095, so that it would be nearly "
-            "black; scale the samples to 0 to 65535"
+            f"{path}: has 16-bit samples, but none above 4095, so it would look nearly black; scale "
+            "the samples to the range 0 to 65535"
         )
     assert not (tmp_path / f"c{suffix}").exists()
 

@@ -25,8 +25,8 @@ LINES = {
     "six-line tablature": 8.75,
     "four-line tablature": 5.25,
 }
-"""Heights of staves in staff spaces, from the upper edge of the highest line to the lower edge of
-the lowest one."""
+"""Heights of staves in staff spaces, from the upper edge of the top line to the lower edge of the
+bottom one."""
 NOTEHEADS = np.array([[100.0, 50, 115, 50 + 1.05 * SPACE]])
 
 

@@ -28,7 +28,7 @@ from settings.training import ClassLoss
 from training.assigners.assignment import Assignment
 from training.assigners.similarity import SIMILARITIES
 from training.heads.head_config import BoxBranch
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import ASSIGNERS, PairCounter
 from training.losses.detection import detection_criterion
 from training.losses.loss_options import UNUSED, LossOptions
 
@@ -46,12 +46,12 @@ MODELS = (
 """Heads with bins, with two branches but no bins, and with more levels."""
 OPTIONS = [
     LossOptions(assigner=assigner, similarity=similarity)
-    for assigner in UNUSED
+    for assigner in ASSIGNERS
     for similarity in SIMILARITIES
-    if similarity == "ciou+nwd" or "similarity" not in UNUSED[assigner]
+    if similarity == "ciou+nwd" or "similarity" not in UNUSED.get(assigner, ())
 ] + [
     LossOptions(assigner=assigner, class_loss=class_loss)
-    for assigner in UNUSED
+    for assigner in ASSIGNERS
     for class_loss in get_args(ClassLoss)
     if class_loss != "bce"
 ]
@@ -189,7 +189,7 @@ def test_class_masks(name: str, box: BoxBranch | None, device: torch.device) -> 
 
 @pytest.mark.gpu
 @pytest.mark.usefixtures("exact_fp32")
-@pytest.mark.parametrize("assigner", UNUSED)
+@pytest.mark.parametrize("assigner", ASSIGNERS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_in_half_precision(

@@ -180,8 +180,8 @@ def cases(
 
 def alike(first: Assignment, second: Assignment) -> None:
     """Compare except for the order, and for the last bit of a score, which depends on it."""
-    orders = [(each.images * 10**6 + each.anchors).argsort() for each in (first, second)]
-    for name in ("images", "anchors", "gts"):
+    orders = [(each.images * 10**6 + each.points).argsort() for each in (first, second)]
+    for name in ("images", "points", "gts"):
         assert torch.equal(getattr(first, name)[orders[0]], getattr(second, name)[orders[1]])
     for name in ("scores", "weights"):
         values = getattr(first, name)[orders[0]], getattr(second, name)[orders[1]]
@@ -189,7 +189,7 @@ def alike(first: Assignment, second: Assignment) -> None:
 
 
 def identical(first: Assignment, second: Assignment) -> None:
-    for name in ("images", "anchors", "gts", "scores", "weights"):
+    for name in ("images", "points", "gts", "scores", "weights"):
         assert torch.equal(getattr(first, name), getattr(second, name))
 
 
@@ -218,7 +218,7 @@ def one_by_one(assigner: Assigner, case: Case) -> None:
         alike(
             Assignment(
                 images=whole.images[here] - image,
-                anchors=whole.anchors[here],
+                points=whole.points[here],
                 gts=whole.gts[here] - first_gt,
                 scores=whole.scores[here],
                 weights=whole.weights[here],
@@ -230,6 +230,6 @@ def one_by_one(assigner: Assigner, case: Case) -> None:
 
 def one_box_per_point(result: Assignment, anchors: Anchors, targets: Targets) -> None:
     """Check that no point has two boxes or a box of another image."""
-    slots = result.images * len(anchors) + result.anchors
+    slots = result.images * len(anchors) + result.points
     assert len(slots.unique()) == len(slots)
     assert torch.equal(targets.images[result.gts], result.images)

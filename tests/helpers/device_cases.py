@@ -232,8 +232,7 @@ def assert_same_positives(name: str, result: Assignment, expected: Assignment) -
 
 def places_of(assignment: Assignment) -> list[tuple[int, int]]:
     """List image and anchor point of each positive."""
-    images, anchors = assignment.images.tolist(), assignment.anchors.tolist()
-    return list(zip(images, anchors, strict=True))
+    return list(zip(assignment.images.tolist(), assignment.points.tolist(), strict=True))
 
 
 def differs(place: tuple[int, int], *rows: dict[tuple[int, int], int]) -> bool:

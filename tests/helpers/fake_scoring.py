@@ -93,6 +93,6 @@ def run(data: Path, *options: str) -> Result:
 
 
 def record(*images: Path, **changes: Any) -> TrainingRecord:  # noqa: ANN401
-    """Record of a training on images."""
+    """Create the record of a training run on images."""
     hashes = np.sort(short_hashes(images))
     return replace(TrainingRecord(images=hashes, is_complete=True, preparations=(None,)), **changes)

@@ -90,6 +90,10 @@ def _main() -> None:
             import training.lr_finder
 
             training.lr_finder.N_STEPS = 3
+        if "demo" in arguments:
+            from omr.demo import options, pipeline
+
+            options.STAFF_SPACE, pipeline.TILE = 2, 96
         before = _contents(folder)
         _mark("start", arguments)
         sys.argv = ["omr", *arguments]

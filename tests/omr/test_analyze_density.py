@@ -17,6 +17,7 @@ import typer
 import ultralytics
 import yaml
 from browser import Measurements, open_pages
+from shared_recording import share_recording
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
@@ -66,6 +67,13 @@ class Looked:
     page: str
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.density.simulated_augmentation.FEWEST_DRAWS", 160)
+        yield
+
+
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Looked:
     """32 dense pages, 40,000 symbols of 20 classes, at 640 px on an RTX 5090."""
@@ -85,6 +93,11 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Looked:
         said=result.stderr,  # stdout has the JSON
         page=file.read_text("utf-8"),
     )
+
+
+@pytest.fixture(autouse=True)
+def _few_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_recording(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +247,7 @@ def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
     empty = write(tmp_path / "data", {"a": ""}, ["stem"], (64, 64))
     result = small(empty, "--report", tmp_path / "page.html")
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception).startswith("no symbols for any of its 1 images; labels/ must be")
+    assert str(result.exception).startswith("no symbols in any of 1 image: the label files are")
     assert f"note: no image contains a symbol; a model cannot learn from {empty}" in result.stderr
     assert "No image of the split train contains symbols." in (tmp_path / "page.html").read_text(
         "utf-8"
@@ -277,7 +290,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
             "heads: unknown head config: harmonie (did you mean harmony?)",
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
-        (["--wanted", ", "], "--wanted , : expected names of classes"),
+        (["--wanted", ", "], "--wanted , : expected class names"),
         (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
         (
             ["--model", "yolov8n-p6", "--imgsz", "160"],
@@ -353,7 +366,7 @@ def test_skipped_files_are_reported(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     words = " ".join(result.stderr.split())
     for note in (
-        f"note: skipped in {folder}/images/train: 1 image in another format (b.gif)",
+        f"note: skipped in {folder}/images/train: 1 image (b.gif) in an unsupported format",
         f"note: skipped in {folder}/labels/train: 1 label file (c.txt) without an image of this name",
     ):
         assert note in words

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from deepscores import NOTE, content, write
+from small_demo import shrink_demo
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
@@ -69,7 +70,7 @@ def test_a_folder_that_no_demo_made_is_kept(force: list[str], message: str, tmp_
 def test_without_data_pages_are_engraved_and_some_held_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "SIZE", "800x500")
+    shrink_demo(monkeypatch)
     out = tmp_path / "demo"
     run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1)
     report = (out / "REPORT.md").read_text()
@@ -86,8 +87,7 @@ def test_without_data_pages_are_engraved_and_some_held_out(
 def test_joint_training_on_music_and_shapes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "SIZE", "800x500")
-    monkeypatch.setattr(demo, "SHAPES", {"n_train": 4, "n_val": 2})
+    shrink_demo(monkeypatch)
     out = tmp_path / "demo"
     result = run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1, "--joint")
     assert result.exit_code == 0, result.exception

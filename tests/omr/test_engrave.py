@@ -89,7 +89,7 @@ def test_unused_files_and_skipped_elements_are_reported(tmp_path: Path) -> None:
     assert manifest["warnings"] == {
         "small-staff-and-ossia.mei": [
             "Unsupported '<ossia>' within <staff>",
-            "20 of its 28 notes are drawn",
+            "only 20 of its 28 notes are drawn",
         ]
     }
     used = list(manifest["works"].values())

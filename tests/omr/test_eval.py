@@ -193,10 +193,16 @@ def test_conf_out_of_range_is_refused(data: Path, predictor: Predictor) -> None:
     [
         pytest.param(
             ("notehead", "clef", "stems"),
-            "not in the weights: stem (did you mean stems?)",
+            "not in the weights: stem (did you mean stems?); convert the data set again with the "
+            "class map of the weights, or score other weights",
             id="other names",
         ),
-        pytest.param(("notehead", "stem"), "not in the weights: clef", id="fewer"),
+        pytest.param(
+            ("clef",),
+            "not in the weights: notehead, stem; convert the data set again with the class map of "
+            "the weights, or score other weights",
+            id="fewer",
+        ),
         pytest.param((*NAMES, "stem"), "duplicate names in the weights: stem", id="duplicate"),
     ],
 )
@@ -206,6 +212,19 @@ def test_classes_must_agree(
     predictor.names = names
     error = ConfigError(f"classes of weights and data differ: {message}")
     assert_error(run(data), error)
+
+
+def test_classes_without_truths_may_be_missing_in_the_weights(
+    data: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    plain = json.loads(run(data, "--json").stdout)
+    predictor.names = ("stem", "notehead")
+    result = run(data, "--json", "--out", str(tmp_path / "report"))
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report == plain | {"missing_classes": ["clef"]}
+    note = "note: 1 class of the data set, without ground truth, is not in the weights: clef"
+    assert note in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cli_commands import commands, examples
 from engraved import engraved_pages
+from small_demo import shrink_demo
 from typer.testing import CliRunner
 
 from omr.cli import app
@@ -64,7 +65,8 @@ def test_the_options_of_an_example_exist(example: str) -> None:
 
 
 @pytest.mark.parametrize("example", [line for line in all_examples() if line not in SLOW])
-def test_example(example: str, folder: Path) -> None:
+def test_example(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink_demo(monkeypatch)
     command_line = example.removeprefix("omr ")
     for long, short in SHORTER.items():
         command_line = command_line.replace(long, short)

@@ -131,7 +131,8 @@ def test_symbols_dropped_by_a_class_map_are_a_note() -> None:
     result = run(path, "--classes", "harmony")
     assert "symbols: 1, classes: 1" in result.stdout
     assert (
-        "note: dropped on all pages of deepscores_train.json: 1 not in class map\n" in result.stderr
+        "note: dropped on all pages of deepscores_train.json: not in class map (1)\n"
+        in result.stderr
     )
 
 
@@ -139,7 +140,7 @@ def test_another_annotation_set() -> None:
     path = write(Path("in"), content((["2", "138"], [10, 10, 20, 20]), NOTE))
     result = run(path, "--annotation-set", "muscima++", "--json")
     assert json.loads(result.stdout)["classes"] == {"legerLine": 1}
-    assert "deepscores_train.json: 1 no id in the annotation set" in result.stderr
+    assert "deepscores_train.json: no id in the annotation set (1)" in result.stderr
     assert "no annotation set 'x' in ['deepscores', 'muscima++']" in refused(
         path, "--annotation-set", "x"
     )

@@ -39,23 +39,27 @@ def add_images(data: Path) -> list[Path]:
 
 
 UNKNOWN = (
-    "note: unknown whether the images were trained on: the weights do not record all images of "
-    "their training"
+    "note: unknown whether the model was trained on these images: its weights do not record all "
+    "training images"
 )
 
 
 @pytest.mark.parametrize(
     ("trained_on", "is_complete", "message"),
     [
-        ([], True, "none of the 3 images was trained on"),
+        ([], True, "the model was not trained on these images"),
         ([], False, UNKNOWN),
         (
             [2, 1],
             True,
-            "note: 2 of 3 images were trained on, the first is b.png: for these, the metrics show "
-            "how well the model memorised them, not how well it generalises",
+            "note: the model was trained on 2 of 3 images, the first is b.png: for these, the "
+            "metrics show how well it memorised them, not how well it generalises",
         ),
-        ([2], False, "note: at least 1 of 3 images were trained on, the first is c.png: for these"),
+        (
+            [2],
+            False,
+            "note: the model was trained on at least 1 of 3 images, the first is c.png: for these",
+        ),
         (None, True, UNKNOWN),
     ],
 )
@@ -108,8 +112,7 @@ def record_of_training(data: Path) -> TrainingRecord:
     return inputs.record(inputs.image_hashes())
 
 
-SAME_PAGES = "images show pages that were trained on, the first is lg-0-aug-gonville--page-1"
-NO_PAGES = "images, and no other part of their pages, was trained on"
+NO_PAGES = "the model was not trained on these images, nor on other parts of their pages"
 
 
 @pytest.mark.parametrize(
@@ -135,13 +138,14 @@ def test_other_parts_of_a_page_are_recognised(
     data = conversions[scored]
     n = len(open_dataset(data).image_paths("train"))
     result = run(data, "--split", "train", "--json")
-    message = "images were trained on" if same_images else SAME_PAGES
-    assert f"note: {n} of {n} {message}" in " ".join(result.stderr.split())
+    pages, images = "" if same_images else "the pages of ", "image" if n == 1 else "images"
+    expected = f"note: the model was trained on {pages}{n} of {n} {images}, the first is lg-0-"
+    assert expected in " ".join(result.stderr.split())
     report = json.loads(result.stdout)
     assert (report["n_trained_on"], report["n_same_images"]) == (n, n * same_images)
     assert report["pages_are_known"]
     result = run(data, "--split", "val")
-    assert f"none of the {n} {NO_PAGES}" in " ".join(result.stdout.split())
+    assert NO_PAGES in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("scored", ["whole", "tiles"])
@@ -158,18 +162,17 @@ def test_unknown_pages_are_reported(
         file.write_text(file.read_text().replace('"sha256": ', '"other": '))
     other = {"whole": "tiles", "tiles": "whole"}[scored]
     predictor.training = record_of_training(conversions[other])
-    n = len(open_dataset(conversions[scored]).image_paths("train"))
     result = run(conversions[scored], "--split", "train")
     assert (
-        f"none of the {n} images was trained on; unknown whether other parts of their pages were, "
-        "because not all data record their pages"
+        "the model was not trained on these images; unknown whether on other parts of their pages, "
+        "because not all data sets record their pages"
     ) in " ".join(result.stdout.split())
 
 
 def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: Predictor) -> None:
-    """One folder for both splits says nothing about weights from another training."""
+    """One folder for both splits does not imply that weights from another training saw val."""
     description = (data / "data.yaml").read_text()
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
     predictor.training = record(data / "images/train/a.png")
     images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "none of the 1 images was trained on" in run(data).stdout
+    assert "the model was not trained on these images; unknown" in run(data).stdout

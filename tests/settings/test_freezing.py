@@ -26,7 +26,7 @@ from settings.freezing import FreezeOptions
         ),
         (
             {"freeze": "1", "unfreeze_at": (1, 2)},
-            "--unfreeze-at: 2 steps for 1 frozen layers; give fewer epochs",
+            "--unfreeze-at: more steps (2) than frozen layers (1); give fewer epochs",
         ),
         (
             {"freeze": "neck", "lr_scale": (0.1,)},
@@ -34,7 +34,7 @@ from settings.freezing import FreezeOptions
         ),
         (
             {"freeze": "neck", "unfreeze_at": (1, 2, 3), "lr_scale": (0.1, 0.2)},
-            "--lr-scale: 2 values for 3 steps; give one value, or one per step",
+            "--lr-scale: number of values (2) differs from that of steps (3); give one value, or one per step",
         ),
         (
             {"freeze": "neck", "unfreeze_at": (1,), "lr_scale": (0.0,)},

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +57,35 @@ def test_the_input_is_a_multiple_of_the_largest_stride(
     assert not config.out.exists()
 
 
-def test_validation_needs_a_symbol(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_missing", "problem"),
+    [
+        (False, "the label files are empty; add pages with symbols"),
+        (True, "no label files; labels/ must be next to images/; convert the data set again"),
+    ],
+)
+def test_validation_needs_a_symbol(
+    is_missing: bool, problem: str, data: Path, tmp_path: Path
+) -> None:
     for file in (data / "labels" / "val").iterdir():
-        file.write_text("")
+        file.unlink() if is_missing else file.write_text("")
     config = config_of(data, tmp_path / "run")
     with pytest.raises(InputError) as error:
         train(config)
     assert str(error.value) == (
-        f"{data}/images/val: no symbols for any of its 2 images; labels/ must be next to images/; "
-        "convert the data set again, or give --no-validate"
+        f"{data}/images/val: no symbols in any of 2 images: {problem}, or give --no-validate"
     )
     new_trainer(config_of(data, tmp_path / "run", validate=False))
+
+
+def test_statistics_of_single_images_are_noted(data: Path, tmp_path: Path) -> None:
+    config = config_of(data, tmp_path / "run", batch=1)
+    assert notes(config) == [
+        "batch 1: BatchNorm takes its statistics from single images, as in Ultralytics, and metrics "
+        "may drop; use a larger --batch"
+    ]
+    assert notes(replace(config, device="0,1", batch=2))[0].startswith("batch 2: BatchNorm")
+    assert notes(replace(config, device="0,1", batch=4)) == []
 
 
 def test_nothing_to_note(data: Path, tmp_path: Path) -> None:
@@ -129,8 +148,8 @@ def test_classes_of_a_single_split_are_noted(data: Path, tmp_path: Path) -> None
     keep(data, "train", "12")
     keep(data, "val", "0")
     assert notes(config_of(data, tmp_path / "run")) == [
-        "1 classes occur in val but not in train, and cannot be learnt: notehead",
-        "2 classes occur in train but not in val, and are not validated: stem, beam",
+        "1 class occurs in val but not in train, and cannot be learnt: notehead",
+        "2 classes occur in train but not in val, and cannot be validated: stem, beam",
     ]
 
 

@@ -109,8 +109,12 @@ def test_a_killed_run_goes_on(
     assert sum(counts["seen"] for counts in result.augmented.values()) == 3 * 54
     assert type(datasets[0].transforms.transforms[0]).__name__ == "SourcePerspective"
     assert not config.out.exists()
-    with pytest.raises(ConfigError, match="already finished after 3 epochs; to train further"):
+    with pytest.raises(ConfigError) as finished:
         train(TrainConfig(data=dataset, out=moved, resume=True))
+    assert str(finished.value) == (
+        f"{moved}: already finished after 3 epochs; to train further, start a new run with --model "
+        f"{moved}/weights/last.pt"
+    )
 
 
 def test_a_resumed_run_has_the_loss_it_was_started_with(
@@ -314,9 +318,9 @@ def no_yaml(data: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (empty, "{data}/images/train: no symbols for any of its 2 images; labels/ must be next to"),
+        (empty, "{data}/images/train: no symbols in any of 2 images: the label files are empty;"),
         (no_images, "{data}/images/train: contains no images"),
-        (flat, "{data}/images/train/1.png: 1 symbols have a side of 0, the first in line 2 of"),
+        (flat, "{data}/images/train/1.png: 1 symbol has a side of 0, the first in line 2 of"),
         (bad_row, "{data}/labels/train/1.txt: line 1: expected label, x_centre"),
         (
             small_image,

@@ -19,7 +19,7 @@ class Assigner(ABC):
 
     @abstractmethod
     def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return how far candidates may be from a box.
+        """Return how far candidates may be from a box, for listing the pairs and for counting them.
 
         Args:
             strides: Pixels per cell of each level, in the order of the head.
@@ -68,7 +68,7 @@ class Assigner(ABC):
 
 
 class WrappedAssigner(Assigner):
-    """Base of assigners that call another one, whose candidates they share.
+    """Base of assigners that wrap another one and use its candidates.
 
     Args:
         inner: Assigner that does the work.

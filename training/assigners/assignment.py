@@ -12,8 +12,8 @@ from torch import Tensor
 
 SmallBoxes = Literal["ultralytics", "none"] | Sequence[float]
 """Minimum side of a box when its candidates are listed: shorter sides are extended to it, around
-the box's centre. Pixels per level; ``ultralytics`` for the rule of Ultralytics 8.4.145 and later,
-the second stride (or the only one) on every level; or ``none``."""
+the box's centre. One length in pixels per level; or ``ultralytics``: the second stride (or the only
+one) for every level, as in Ultralytics 8.4.145 and later; or ``none``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,8 @@ class Anchors:
 class Targets:
     """Ground truth of a batch, without padding.
 
-    Image indices and labels are not range-checked, because the host would wait for the GPU.
+    Image indices and labels are not range-checked, because checking would force a GPU
+    synchronisation.
     """
 
     images: Tensor
@@ -132,7 +133,7 @@ class Assignment:
 
     images: Tensor
     """Image index, int64, shape ``(M,)``."""
-    anchors: Tensor
+    points: Tensor
     """Anchor point index, int64, shape ``(M,)``."""
     gts: Tensor
     """Index of the box in the targets, int64, shape ``(M,)``."""

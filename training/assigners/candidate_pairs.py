@@ -73,7 +73,7 @@ class CandidatePairs:
 
     @property
     def waits(self) -> bool:
-        """Whether shapes may depend on values on the device, for which the host has to wait."""
+        """Whether some shapes depend on values on the device, which forces a synchronisation."""
         return self.targets.n_pairs is None
 
     @property
@@ -117,11 +117,12 @@ class CandidatePairs:
             chosen = positive.nonzero().squeeze(1) if len(self.gts) else self.gts  # (M,)
             return Assignment(
                 images=self.images[chosen],
-                anchors=self.points[chosen],
+                points=self.points[chosen],
                 gts=self.gts[chosen],
                 scores=scores[chosen],
                 weights=weights[chosen],
             )
+        # With a fixed length, and padding, because the host must not wait for the number.
         n_slots = self.n_images * self.n_points
         length = min(len(self.gts), len(self.targets) * max_per_gt, n_slots)
         chosen = torch.nonzero_static(positive, size=length, fill_value=-1).squeeze(1)  # (M,)
@@ -131,22 +132,22 @@ class CandidatePairs:
         slots = torch.arange(length, device=chosen.device)
         return Assignment(
             images=torch.where(padding, slots // self.n_points, self.images[chosen]),
-            anchors=torch.where(padding, slots % self.n_points, self.points[chosen]),
+            points=torch.where(padding, slots % self.n_points, self.points[chosen]),
             gts=self.gts[chosen],
             scores=scores[chosen].masked_fill_(padding, 0),
             weights=weights[chosen].masked_fill_(padding, 0),
         )
 
-    def resolve_conflicts(self, positive: Tensor, merits: Tensor) -> Tensor:
+    def resolve_conflicts(self, positive: Tensor, priorities: Tensor) -> Tensor:
         """Limit each anchor point of each image to at most one box.
 
-        An anchor point that several boxes selected goes to the best of all boxes of which it is a
-        candidate, even to one that did not select it.
+        An anchor point that several boxes selected goes to the highest-priority box that it is a
+        candidate of, even if that box did not select it.
 
         Args:
             positive: Whether each pair's box selected its point, shape ``(P,)``.
-            merits: Value of each pair, shape ``(P,)``. The highest value wins; ties go to the first
-                box.
+            priorities: Priority of each pair, shape ``(P,)``. The highest one wins; ties go to the
+                first box.
 
         Returns:
             Whether each pair is positive, shape ``(P,)``.
@@ -154,9 +155,10 @@ class CandidatePairs:
         slots, n_slots = self.images * self.n_points + self.points, self.n_images * self.n_points
         n_selected = torch.zeros(n_slots, dtype=torch.int32, device=slots.device)
         n_selected.index_add_(0, slots, positive.to(torch.int32))
-        highest = merits.new_full((n_slots,), -math.inf).scatter_reduce_(0, slots, merits, "amax")
+        highest = priorities.new_full((n_slots,), -math.inf)
+        highest.scatter_reduce_(0, slots, priorities, "amax")
         contested = n_selected.index_select(0, slots) > 1  # (P,)
-        is_best = contested & (merits == highest.index_select(0, slots))
+        is_best = contested & (priorities == highest.index_select(0, slots))
         no_gt = torch.iinfo(self.gts.dtype).max
         winner = self.gts.new_full((n_slots,), no_gt)
         winner.scatter_reduce_(0, slots, torch.where(is_best, self.gts, no_gt), "amin")
@@ -198,7 +200,8 @@ class CandidatePairs:
         """Mark the k highest metrics of each box; ties go to the first anchor points.
 
         Anchor points that are not candidates take part with a metric of 0, as in a dense table. So
-        a candidate with a metric of 0 is marked only if fewer than k anchor points precede it.
+        a candidate with a metric of 0 is marked only if fewer than k anchor points rank ahead of
+        it.
 
         Args:
             metrics: Metric of each pair, 0 or more, float32, shape ``(P,)``.
@@ -208,6 +211,7 @@ class CandidatePairs:
             Whether each pair is among the k highest, shape ``(P,)``.
         """
         above = metrics != 0
+        # Points with a metric of 0 rank by their index, behind all points with another metric.
         n_above = above.cumsum(0)  # (P,)
         up_to_end = torch.nn.functional.pad(n_above, (1, 0)).index_select(
             0, self.bounds[1:]
@@ -309,14 +313,14 @@ def _cells_inside(
 ) -> tuple[Tensor, Tensor]:
     """Compute the first cell inside each box along x and y, and their number, ``(G, L, 2)`` each.
 
-    A point on a side is outside. Ultralytics also excludes points within 1e-9 px of a side, but two
-    different coordinates in single precision are never that close. So the cells inside follow from
-    rounding the sides' positions in the grid, which double precision does exactly.
+    A point exactly on an edge counts as outside. Ultralytics also excludes points within 1e-9 px of
+    an edge, but two different coordinates in single precision are never that close. So the cells
+    can be found by rounding the edges' grid positions, which is exact in double precision.
     """
     grids = [(level.stride, level.width, level.height) for level in levels]
     table = on_device(grids, boxes_xyxy, torch.float64).reshape(-1, 3)  # (L, 3)
     strides, n_cells = table[:, :1], table[:, 1:]  # (L, 1), (L, 2)
-    # In single precision like Ultralytics, because the last bit decides whether a point on a side
+    # In single precision as in Ultralytics, because the last bit decides whether a point on an edge
     # is inside.
     low, high = boxes_xyxy.float()[:, None].split(2, dim=2)  # (G, 1, 2) each
     centre, sides = (low + high) / 2, high - low

@@ -27,7 +27,7 @@ Similarity = Callable[[Tensor, Tensor], Tensor]
 values, ``(P,)``."""
 
 NWD_WEIGHT = 0.5
-"""Weight of NWD, combined with CIoU; the higher of CIoU and the weighted NWD counts."""
+"""Factor applied to NWD before taking the maximum with CIoU."""
 MIN_SCORE = 0.25
 """Target score of a symbol's best anchor point if the similarity is just above 0."""
 DILATION_PX = 4.0

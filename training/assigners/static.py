@@ -30,7 +30,8 @@ class StaticAssigner(Assigner):
     radius: float = 1.0
     """Maximum distance from the box's centre in strides, along x and y; 1 gives four points."""
     level_size: float = 16.0
-    """Longest side of a level's boxes in strides; the coarsest level takes all larger boxes."""
+    """Maximum longer side, in strides, of boxes assigned to a level; the coarsest level takes all
+    larger boxes."""
     max_points: int | None = None
     """Maximum number of points that a box selects and keeps, nearest first; None for no limit."""
 
@@ -40,14 +41,14 @@ class StaticAssigner(Assigner):
             raise ValueError("radius, level_size and max_points: must be above 0")
 
     def reach(self, strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return how far candidates may be from a box: within the radius, even outside the box.
+        """Return the search limits: within the radius, even outside the box.
 
         Args:
             strides: Pixels per cell of each level, in the order of the head.
 
         Returns:
             The arguments ``small_boxes`` and ``radius`` of :func:`candidate_pairs.pairs_inside`.
-            All boxes count as large enough to contain the points within the radius.
+            Every box is enlarged to cover the points within the radius.
         """
         return [2 * self.radius * stride for stride in strides], self.radius
 
@@ -67,8 +68,8 @@ class StaticAssigner(Assigner):
         distances = (anchors.points_xy[pairs.points] - centres).square_().sum(dim=1)  # (P,)
         selected = pairs.limit_per_gt(on_level, distances, self.max_points)
         # Boxes of other levels cannot win a contested point.
-        merits = torch.where(on_level, -distances, -math.inf)
-        positive = pairs.resolve_conflicts(selected, merits)
+        priorities = torch.where(on_level, -distances, -math.inf)
+        positive = pairs.resolve_conflicts(selected, priorities)
         positive = pairs.limit_per_gt(positive, distances, self.max_points)
         ones = torch.ones_like(distances)
         n_inside = math.ceil(2 * self.radius) ** 2

@@ -3,8 +3,8 @@
 A candidate pair is a ground-truth box and an anchor point inside it; see
 :mod:`training.assigners.candidate_pairs`. Only these points can be assigned to the box.
 
-Selects the same anchor points as Ultralytics' ``TaskAlignedAssigner``, with the same scores to the
-last bit, but without its tables of all anchor points and all boxes, padded to the fullest image.
+Selects the same anchor points as Ultralytics' ``TaskAlignedAssigner``, with bit-identical scores,
+but without its tables of all anchor points and all boxes, padded to the fullest image.
 Only ties between exactly equal metrics may be broken differently;
 :mod:`training.assigners.torch_ties` breaks them as Ultralytics does.
 
@@ -44,18 +44,18 @@ class SparseTaskAlignedAssigner(Assigner):
 
     The metric of a pair is ``score^alpha * similarity^beta``. Each box selects the ``topk`` pairs
     with the highest metrics. An anchor point that several boxes select goes to the box most similar
-    to the box predicted there, among all boxes that contain the point. The best pair of a box gets
-    the highest similarity among the pairs that the box keeps as its target score, mapped linearly
-    from 0..1 to ``min_score``..1; the scores of the others are lower in proportion to their metric.
+    to the box predicted there, among all boxes that contain the point. A box's best pair gets as
+    its target score the highest similarity among the pairs that the box keeps, mapped linearly from
+    0..1 to ``min_score``..1; the scores of the others are lower in proportion to their metric.
 
     The defaults are those of Ultralytics' loss; in training,
     :class:`training.losses.loss_options.LossOptions` replaces these defaults.
     """
 
     topk: int = 10
-    """Maximum number of points a box selects."""
+    """Maximum number of points that a box selects."""
     topk2: int | None = None
-    """Maximum number of points a box keeps after conflicts; no limit if None or ``topk``."""
+    """Maximum number of points that a box keeps after conflicts; no limit if None or ``topk``."""
     num_classes: int
     alpha: float = 0.5
     beta: float | Tensor = 6.0
@@ -73,7 +73,7 @@ class SparseTaskAlignedAssigner(Assigner):
             raise ValueError("topk, topk2 and num_classes: must be 1 or more")
 
     def reach(self, _strides: Sequence[float]) -> tuple[SmallBoxes, float]:
-        """Return the arguments for which all points inside a box are candidates.
+        """Return limits that make every point inside a box a candidate.
 
         Returns:
             The arguments ``small_boxes`` and ``radius`` of :func:`candidate_pairs.pairs_inside`;

@@ -92,7 +92,7 @@ class SparseDropIn(TaskAlignedAssigner):
         )
         anchors = anchors_from_points(anc_points, self.stride)
         assignment = self.sparse_assigner()(pd_scores, pd_bboxes, anchors, targets)
-        slots = assignment.images, assignment.anchors
+        slots = assignment.images, assignment.points
         gt_index = torch.zeros(pd_scores.shape[:2], dtype=torch.int64, device=images.device)
         gt_index[slots] = columns[assignment.gts]
         batch = torch.arange(len(pd_scores), device=images.device)[:, None]

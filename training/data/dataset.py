@@ -31,7 +31,7 @@ from training.data.device_prefetch import DeviceLoader
 from training.data.label_files import ImageLabels
 from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler, seed_draw
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import PairCounter
 
 
 class OmrDataset(YOLODataset):
@@ -134,7 +134,7 @@ class OmrDataset(YOLODataset):
             Pixels in BGR order, shape ``(H, W, 3)``; height and width of the file; and ``(H, W)``.
 
         Raises:
-            InputError: The image is damaged, or has another size than when its labels were
+            InputError: The image is damaged, or its size has changed since its labels were
                 read.
         """
         path = Path(self.im_files[i])

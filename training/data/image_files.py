@@ -16,6 +16,7 @@ from class_maps import InputError
 from converters.formats import image_folders
 from converters.formats.yolo_dataset import YoloDataset
 from converters.images import check_complete, n_frames
+from eval.html.number_format import counted
 
 SMALLEST_SIDE = 10
 """Minimum width and height of a training image in pixels, as in Ultralytics."""
@@ -33,7 +34,8 @@ def check_images(files: Iterable[str]) -> None:
     if not problems:
         return
     first = problems[0]
-    others = f" ({len(problems) - 1} more images have problems)" if problems[1:] else ""
+    more = counted(len(problems) - 1, "more image has", "more images have")
+    others = f" ({more} problems)" if problems[1:] else ""
     raise InputError(f"{first.reason}{others}; replace or remove it", path=first.path)
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from class_maps import InputError
 from converters.formats.yolo_dataset import LabelledImage, YoloDataset
+from converters.formats.yolo_labels import label_path
+from eval.html.number_format import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,17 +73,22 @@ def read_labels(dataset: YoloDataset) -> dict[str, SplitLabels]:
     is_same = dataset.share_images("train", "val")
     splits["val"] = splits["train"] if is_same else _read_split(dataset, "val")
     if not splits["train"].counts.symbols:
-        n_images = splits["train"].counts.images
-        raise InputError(no_symbols(n_images), path=dataset.splits["train"])
+        raise InputError(no_symbols([dataset], "train"), path=dataset.splits["train"])
     return splits
 
 
-def no_symbols(n_images: int) -> str:
-    """Return the message about a split without symbols."""
-    return (
-        f"no symbols for any of its {n_images} images; "
-        "labels/ must be next to images/; convert the data set again"
-    )
+def no_symbols(datasets: Iterable[YoloDataset], split: str) -> str:
+    """Return the message about a split without symbols.
+
+    Args:
+        datasets: Data sets whose images all have no symbols.
+        split: Split of these data sets.
+    """
+    images = [path for dataset in datasets for path in dataset.image_paths(split)]
+    problem = f"no symbols in any of {counted(len(images), 'image', 'images')}"
+    if any(label_path(image).is_file() for image in images):
+        return f"{problem}: the label files are empty; add pages with symbols"
+    return f"{problem}: no label files; labels/ must be next to images/; convert the data set again"
 
 
 def total(counts: Iterable[LabelCounts]) -> LabelCounts:
@@ -131,7 +138,8 @@ def _check_rows(image: LabelledImage) -> None:
     flat = (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
     if flat.any():
         raise InputError(
-            f"{flat.sum()} symbols have a side of 0, the first in line {flat.argmax() + 1} of its "
+            f"{counted(int(flat.sum()), 'symbol has', 'symbols have')} a side of 0, the first in "
+            f"line {flat.argmax() + 1} of its "
             "label file; convert the data set again",
             path=image.path,
         )

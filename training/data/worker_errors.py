@@ -1,4 +1,4 @@
-"""Errors that occur in the processes of a loader."""
+"""Errors raised in the worker processes of a data loader."""
 
 import contextlib
 import re
@@ -9,12 +9,12 @@ from class_maps import OmrError
 USER_ERROR = re.compile(
     r"Caught (InputError|OmrError) in .*\n.*(?:InputError|OmrError): (.*)\Z", re.S
 )
-"""Message that torch makes of a user's error: its type, a traceback, and the original message."""
+"""Message of a user error that torch re-raises: its type, a traceback, and the original message."""
 
 
 @contextlib.contextmanager
 def without_worker_traceback() -> Iterator[None]:
-    """Raise a user's error of a loader process as it is raised in this process: in one line.
+    """Re-raise a user error of a worker process without its traceback, as a one-line message.
 
     Raises:
         OmrError: An image cannot be used.

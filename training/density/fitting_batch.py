@@ -49,7 +49,8 @@ def auto_batch(config: TrainConfig) -> Launch:
     strides = head_form(config, len(multi_dataset.names), heads).strides
     crowding = read_labels(config, multi_dataset, strides).crowding
     if not crowding.stored.any():
-        raise InputError(no_symbols(len(crowding.stored)), path=config.data)
+        datasets = [source.dataset for source in multi_dataset.sources]
+        raise InputError(no_symbols(datasets, "train"), path=config.data)
     requested = config.nominal_batch // devices
     step = partial(
         step_spec, config, gpu, heads, len(multi_dataset.names), crowding, nominal_batch=requested

@@ -32,7 +32,7 @@ from training.heads.distance_bins import allow_below_zero, bin_values
 from training.heads.grouped import SeparateDetect, box_branches, divided
 from training.heads.head_config import HeadConfig
 from training.heads.size_prior import ClassSize, head_priors, set_size_prior
-from training.losses.assigners import make_assigner
+from training.losses.assigner_factory import make_assigner
 from training.losses.loss_options import STOCK, LossOptions
 
 MOST_DROPPED = 0.5

@@ -145,9 +145,11 @@ def analyze(
     config = replace(config, batch=max(1, min(config.batch, labels.n_images)))
     spec_at = partial(_spec_at, config, gpu, heads, labels)
     spec = spec_at(config.imgsz)(config.batch)
-    launch, problem = None, no_symbols(labels.n_images)
     if labels.n_symbols:
         launch, problem = _launch(spec_at(config.imgsz), gpu, labels.n_images)
+    else:
+        datasets = [source.dataset for source in multi_dataset.sources]
+        launch, problem = None, no_symbols(datasets, "train")
     rows = _memory_rows(spec, launch, labels.n_images)
     shown, memory = rows.values(), rows[config.batch]
     return DensityAnalysis(

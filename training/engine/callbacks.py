@@ -31,7 +31,7 @@ def set_record(record: TrainingRecord, trainer: RunningTrainer) -> None:
 
 def start_epoch(trainer: RunningTrainer) -> None:
     """Freeze layers, seed the generators and order the images for the current epoch."""
-    trainer.state.batches_done = trainer.state.batches_gathered = 0
+    trainer.state.batches_done = trainer.state.batches_accumulated = 0
     trainer.freeze_for_epoch(trainer.epoch)
     seed_epoch(trainer.args.seed, trainer.epoch, max(RANK, 0))
     trainer.train_loader.sampler.set_epoch(trainer.epoch)

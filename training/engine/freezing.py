@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from settings.freezing import FreezeOptions, comma_separated
 
 NEVER_TRAINED = ".dfl"
@@ -198,8 +199,8 @@ def check_freezing(options: FreezeOptions, *, weights: DetectionModel | None, ep
     late = [epoch for epoch in options.unfreeze_at if epoch >= epochs]
     if late:
         raise ConfigError(
-            f"--unfreeze-at {comma_separated(late)}: the training ends after {epochs} epochs; "
-            "give smaller numbers"
+            f"--unfreeze-at {comma_separated(late)}: the training ends after "
+            f"{counted(epochs, 'epoch', 'epochs')}; give smaller numbers"
         )
 
 

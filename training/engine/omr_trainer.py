@@ -41,7 +41,7 @@ from training.engine.self_test import fp32_after_bf16, start_precision, tested_p
 from training.engine.tensorboard import write_scalars
 from training.engine.validator import OmrValidator
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
 from training.models.description import activation_kept
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
@@ -62,8 +62,8 @@ class OmrTrainer(DetectionTrainer):
     """Trainer for detectors of music symbols.
 
     Args:
-        inputs: Opened data sets and weights; None to open them here, as the processes of several
-            devices do.
+        inputs: Opened data sets and weights; None to open them here, as per-device worker
+            processes do.
         args: Arguments of ``DetectionTrainer``.
         options: Arguments of ``DetectionTrainer``, by name.
     """
@@ -73,14 +73,14 @@ class OmrTrainer(DetectionTrainer):
     options: RunOptions
     """Settings beyond Ultralytics' arguments, provided by a callback of ``ON_OPTIONS``."""
     tloss: dict[str, Tensor] | None
-    """Means of the losses so far in the epoch; on the host after each batch."""
+    """Running means of the losses in the epoch; moved to the host after each batch."""
     memory_format: torch.memory_format | None = None
     """Order of weights and images in memory; None for the default of the device."""
     freezing: Freezing
     guard: NanGuard | None = None
     """Guard against non-finite losses; None to train without one."""
     display: TrainingDisplay | None = None
-    """Display of the progress in this process; None if nothing is shown."""
+    """Progress display of this process; None if nothing is shown."""
 
     def __init__(
         self, *args: object, inputs: TrainingInputs | None = None, **options: object
@@ -309,7 +309,7 @@ class OmrTrainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         """Build the loaders, then initialise a new head from the symbol sizes, once."""
-        # Ultralytics calls this again after it halved a batch that does not fit into memory.
+        # Ultralytics calls this again after halving a batch that does not fit into memory.
         self.args.nbs = self.batch_size  # Ultralytics calls optimizer_step after every batch
         nominal_batch = self.options.nominal_batch
         self.state.batches_per_step = max(nominal_batch // self.batch_size, 1)
@@ -394,19 +394,19 @@ class OmrTrainer(DetectionTrainer):
             self.scheduler.last_epoch = last_epoch
 
     def optimizer_step(self) -> None:
-        """Take a step once enough batches are gathered, or the epoch has no batches left.
+        """Take a step once enough batches are accumulated, or the epoch has no batches left.
 
         Ultralytics accumulates gradients too, but over fewer batches in the warm-up. Batches left
         over at the end of an epoch join the first step of the next; after the last epoch these
         batches are lost.
         """
         state = self.state
-        state.batches_gathered += 1
+        state.batches_accumulated += 1
         n_left = len(self.train_loader) - state.batches_done
-        if state.batches_gathered < state.batches_per_step and n_left > 0:
+        if state.batches_accumulated < state.batches_per_step and n_left > 0:
             self.tloss = on_host(self.tloss or {})  # a display would wait for each loss
             return
-        state.batches_gathered = 0
+        state.batches_accumulated = 0
         self.freezing.warm_up(self.epoch + (state.batches_done - 1) / len(self.train_loader))
         if self.guard is None or self.guard.allows_step(self):
             super().optimizer_step()

@@ -54,7 +54,7 @@ class RunOptions:
     nominal_batch: int
     """Images per optimiser step over all devices; gradients of smaller batches are accumulated."""
     make_display: MakeDisplay | None
-    """Builds the display of the progress; None to show nothing."""
+    """Builds the progress display; None to show nothing."""
 
     @property
     def weights_file(self) -> Path | None:

@@ -73,7 +73,7 @@ def _add_metadata(file: Path, metadata: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _temporary_folder(folder: Path) -> Iterator[Path]:
-    """Create a folder during the block, instead of one that a killed process left."""
+    """Create a folder for the duration of the block, replacing one left by a killed process."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:

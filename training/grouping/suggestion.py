@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from training.grouping import strategies
 from training.grouping.conflicts import Conflicts
 from training.grouping.matching import capacity
@@ -167,7 +168,8 @@ def check(
             stride, or conflicts are missing for anti-confusion or given for another strategy.
     """
     if len(names) < options.n_heads:
-        reason = f"the data set has only {len(names)} classes; use fewer heads"
+        classes = counted(len(names), "class", "classes")
+        reason = f"the data set has only {classes}; use fewer heads"
         raise ConfigError(reason, option="--heads", value=options.n_heads)
     if imgsz < 1 or any(imgsz % stride for stride in options.strides):
         shown = ", ".join(map(str, options.strides))

@@ -1,8 +1,8 @@
 """Loss of a detection head, computed from a flat list of positives.
 
-Computes the same loss as Ultralytics' ``v8DetectionLoss``. That one stores target scores and
-decoded boxes for all anchor points, and pads every image to the number of boxes of the fullest one;
-this one needs memory only for the candidate pairs and one table of logits.
+Computes the same loss as Ultralytics' ``v8DetectionLoss``. Ultralytics' loss stores target scores
+and decoded boxes for all anchor points, and pads every image to the number of boxes of the fullest
+one; this loss needs memory only for the candidate pairs and one table of logits.
 
 Main path: :func:`detection_criterion` creates a :class:`DetectionLoss` for a model, and
 :func:`make_assigner` its assigner (``tal``, ``simota`` or ``static``). In each step Ultralytics'
@@ -34,7 +34,7 @@ from training.assigners.assignment import (
     on_device,
 )
 from training.heads.distance_bins import bin_values
-from training.losses.assigners import boxes_in_pixels, make_assigner
+from training.losses.assigner_factory import boxes_in_pixels, make_assigner
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.head_outputs import HeadOutputs
 from training.losses.loss_options import STOCK, LossOptions
@@ -53,8 +53,9 @@ class DetectionLoss:
     Args:
         model: Model with a ``Detect`` head and its ``args`` set. Its ``class_weights``, shape
             ``(C,)``, are used if the model has any.
-        tal_topk: Maximum number of anchor points a box selects, if the assigner has such a limit.
-        tal_topk2: Maximum number of anchor points a box keeps; 1 for a head without NMS.
+        tal_topk: Maximum number of anchor points that a box selects, if the assigner has such a
+            limit.
+        tal_topk2: Maximum number of anchor points that a box keeps; 1 for a head without NMS.
         options: Options of loss and label assignment.
     """
 
@@ -103,7 +104,7 @@ class DetectionLoss:
         return self.loss(self.parse_output(preds), batch)
 
     def parse_output(self, preds: dict[str, Any] | tuple[Tensor, dict[str, Any]]) -> dict[str, Any]:
-        """Extract the dictionary of head outputs, which validation passes with predictions."""
+        """Return the head outputs alone; in validation, the head also returns predictions."""
         return preds[1] if isinstance(preds, tuple) else preds
 
     def loss(
@@ -158,7 +159,7 @@ class DetectionLoss:
         return anchors
 
     def _targets(self, outputs: HeadOutputs, batch: Mapping[str, Any]) -> Targets:
-        """Convert labels to pixels; empty boxes at the origin count as padding.
+        """Convert ground-truth boxes to pixels; zero-size boxes at the origin are padding.
 
         With groups of classes, image b and group g have the index b * n_groups + g, as in
         :mod:`training.losses.head_outputs`.
@@ -183,7 +184,7 @@ class DetectionLoss:
         if "class_mask" in batch:
             weights = weights * batch["class_mask"].to(self.device)
         labels = targets.labels[assignment.gts]
-        where = outputs.images_of(assignment.images), labels, assignment.anchors
+        where = outputs.images_of(assignment.images), labels, assignment.points
         is_real = None if outputs.waits else assignment.weights > 0
         return self.class_term.total(outputs.logits, where, assignment.scores, weights, is_real)
 
@@ -191,7 +192,7 @@ class DetectionLoss:
         self, outputs: HeadOutputs, targets: Targets, assignment: Assignment
     ) -> tuple[Tensor, Tensor]:
         """Sum the weighted losses of IoU and distances over the positives."""
-        points, gts = assignment.anchors, assignment.gts
+        points, gts = assignment.points, assignment.gts
         sides = outputs.sides_at(assignment.images, points)  # (M, 4, R)
         strides = outputs.anchors.strides[points, None]  # (M, 1)
         gt_boxes = targets.boxes_xyxy[gts] / strides  # (M, 4)
@@ -235,7 +236,7 @@ def wrap_assigners(criterion: object, wrap: Callable[[Assigner], Assigner]) -> N
 
     Args:
         criterion: Result of :func:`detection_criterion`; a loss without an assigner is unchanged.
-        wrap: Function from the present assigner to the new one.
+        wrap: Function that maps the current assigner to its replacement.
     """
     for loss in (criterion, *(getattr(criterion, name, None) for name in BRANCHES)):
         if hasattr(loss, "assigner"):

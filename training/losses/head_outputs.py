@@ -1,6 +1,6 @@
 """Output of a detection head, decoded only where an assigner or a loss needs it.
 
-A head outputs logits of all classes and distributions of all sides at every anchor point. Most of
+At every anchor point, a head outputs class logits and a distance distribution per box side. Most of
 the points are background, whose boxes are never decoded.
 
 A head with a box branch per group of classes predicts one box per group at every anchor point. An
@@ -39,7 +39,7 @@ class HeadOutputs:
     group_of: Tensor
     """Group of each class, int64, shape ``(C,)``."""
     waits: bool = True
-    """Whether shapes may depend on values on the device, for which the host has to wait."""
+    """Whether some shapes depend on values on the device, which forces a synchronisation."""
 
     @property
     def n_groups(self) -> int:
@@ -89,7 +89,7 @@ class HeadOutputs:
         return per_distinct_slot(decoded, images, points, self.shape, waits=self.waits)
 
     def images_of(self, images: Tensor) -> Tensor:
-        """Return the image b of each index b * G + g of an image and a group, shape ``(P,)``."""
+        """Map each index b * G + g back to its image b, shape ``(P,)``."""
         return images // self.n_groups if self.n_groups > 1 else images
 
     def sides_at(self, images: Tensor, points: Tensor) -> Tensor:

@@ -10,11 +10,10 @@ from training.assigners.assignment import SmallBoxes, check_small_boxes
 from training.assigners.similarity import EPS, MIN_SCORE
 
 UNUSED: dict[AssignerName, tuple[str, ...]] = {
-    "tal": (),
     "simota": ("beta",),
     "static": ("similarity", "beta"),
 }
-"""Options of the loss or of a group that each assigner ignores."""
+"""Options of both the loss and the groups of classes that an assigner ignores."""
 
 _DEFAULTS: dict[str, Any] = {
     name: setting.default for name, setting in settings_of(TrainingSettings).items()

@@ -21,7 +21,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils.torch_utils import ModelEMA
 
 from class_maps import ConfigError
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
 from training.memory.fake_step import optimizer_of
 from training.memory.meta_model import trained_model

@@ -1,6 +1,6 @@
 """Record of a model's training, which its weights contain: training images and their preparation.
 
-It lets an evaluation find out whether the model has seen an image or another part of its page, and
+It lets an evaluation check whether the model has seen an image or another part of its page, and
 whether the image was prepared in the same way as the training images. The input size is not part of
 the record: Ultralytics reads it from ``args``.
 

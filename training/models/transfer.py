@@ -197,8 +197,8 @@ def _inputs(branch: nn.Module) -> int:
 def _rows(source: DetectionModel, names: Sequence[str]) -> Tensor:
     """Look up the label of each class of the target in the source, shape ``(C,)``.
 
-    The label is -1 for a class that the source lacks, or that it has several times, because then
-    the name does not identify it. Equal lists of names are matched by position.
+    The label is -1 for a class that is missing from the source, or whose name is a duplicate there.
+    Identical lists of names are matched by position.
     """
     source_names = [source.names[label] for label in range(len(source.names))]
     if source_names == [*names]:

@@ -1,6 +1,7 @@
 """Models that can be trained, by name or by weights file."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from training.models.checkpoints import is_weights
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Names of Ultralytics' model files with a plain detection head."""
 SCALE = re.compile(r"(?<=\d)[nslmx](?=$|-)")
-"""Letter of the size in the name of a model; Ultralytics has one file for all sizes."""
+"""Size letter in the name of a model; Ultralytics has one file for all sizes."""
 ARCHITECTURES = Path(__file__).parent / "architectures"
 """Folder with the model files of this package."""
 ULTRALYTICS = Path(ROOT) / "cfg" / "models"
 """Folder with Ultralytics' model files."""
 
 
-def known_models() -> list[str]:
+@cache
+def known_models() -> tuple[str, ...]:
     """List the names that can be trained from scratch, such as ``omr-tiny`` and ``yolov8s-p2``."""
     names = sorted(file.stem for file in ARCHITECTURES.glob("*.yaml"))
     for file in sorted(ULTRALYTICS.rglob("*.yaml")):
@@ -29,7 +31,7 @@ def known_models() -> list[str]:
             scales = yaml.safe_load(file.read_text("utf-8"))["scales"]
             family, suffix = match.group(1), match.group(2) or ""
             names += [f"yolo{family}{scale}{suffix}" for scale in scales]
-    return names
+    return tuple(names)
 
 
 def model_file(model: str) -> str:

@@ -18,6 +18,7 @@ from training.predict.detections import Detections, detections
 from training.predict.image_batches import (
     ResizedImage,
     collate,
+    equal_sizes,
     network_input,
     read_ahead,
     read_resized,
@@ -39,13 +40,14 @@ def predict(
 ) -> Iterator[Page]:
     """Find the symbols of images, in exact fp32.
 
-    At most two batches are held at a time: the one on the device, and the one being read.
+    The symbols of an image do not depend on the other images: a batch contains images of one size.
+    At most ``batch`` images are held on the device, and as many are read ahead.
 
     Args:
         weights: A run's ``weights/best.pt``, or the model from it, which is moved to the device.
         images: Image files, each with the name of its page.
         imgsz: Longer side to which an image is resized, in pixels.
-        batch: Images per batch.
+        batch: Maximum number of images per batch.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         score_thresh: Lower limit of scores (exclusive), 0 to 1.
         max_det: Maximum number of symbols per image; those with the highest scores are kept.
@@ -73,12 +75,14 @@ def predict(
         return read_resized(*image, imgsz)
 
     for resized in read_ahead(images, read, batch):
-        pixels = collate(resized, stride, pinned=target.type == "cuda")
-        batch_detections = _detect(
-            model, network_input(pixels, target, order), score_thresh, max_det
-        )
-        for image, detected in zip(resized, batch_detections, strict=True):
-            yield _page(image, detected)
+        detected: dict[int, Detections] = {}
+        for indices in equal_sizes(resized, stride):
+            pixels = collate([resized[i] for i in indices], stride, pinned=target.type == "cuda")
+            inputs = network_input(pixels, target, order)
+            of_batch = _detect(model, inputs, score_thresh, max_det)
+            detected.update(zip(indices, of_batch, strict=True))
+        for i, image in enumerate(resized):
+            yield _page(image, detected[i])
 
 
 def _check_above_zero(**numbers: int) -> None:

@@ -125,8 +125,17 @@ def check_same_data(out: Path, record: Provenance) -> None:
     if changes:
         raise ConfigError(
             f"{out}: the data have changed since the run was started: {'; '.join(changes)}; "
-            "restore them, or start a new run with --model weights/last.pt"
+            f"restore them, or {advice_to_start(out)}"
         )
+
+
+def advice_to_start(out: Path) -> str:
+    """Advise to start a new run with the weights of one that cannot be resumed.
+
+    Args:
+        out: Run folder.
+    """
+    return f"start a new run with --model {shlex.quote(str(out / 'weights' / 'last.pt'))}"
 
 
 def write_record(record: Provenance, trainer: UltralyticsTrainer) -> None:
@@ -185,7 +194,7 @@ def _read(file: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is missing or damaged.
     """
-    hint = "start a new run with --model weights/last.pt"
+    hint = advice_to_start(file.parent)
     if not file.is_file():
         raise InputError(f"no such file, so the data of this run are unknown; {hint}", path=file)
     try:

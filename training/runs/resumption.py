@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from training.config import TrainConfig, read_config
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
-from training.runs.provenance import HEADS_FILE
+from training.runs.provenance import HEADS_FILE, advice_to_start
 from training.runs.resume_state import STATE_FILE, read
 
 
@@ -34,8 +35,8 @@ def resumed_config(config: TrainConfig) -> TrainConfig:
     if _epochs_done(config.out) >= stored.epochs:
         finish_run(weights)  # in case it was killed after its last epoch
         raise ConfigError(
-            f"{config.out}: already finished after {stored.epochs} epochs; to train further, start "
-            "a new run with --model weights/last.pt"
+            f"{config.out}: already finished after {counted(stored.epochs, 'epoch', 'epochs')}; to "
+            f"train further, {advice_to_start(config.out)}"
         )
     if not (weights / STATE_FILE).is_file():
         raise no_state
@@ -80,7 +81,7 @@ def _check_folders(stored: TrainConfig, config: TrainConfig) -> None:
     if len(before) != len(now) or any(differ):
         raise ConfigError(
             f"{config.out}: was started with {_listed(before)}, not with {_listed(now)}; give "
-            "these, or start a new run with --model weights/last.pt"
+            f"these, or {advice_to_start(config.out)}"
         )
 
 

@@ -46,7 +46,7 @@ class RunState:
     """Images of the batches since the last optimiser step."""
     batches_done: int = 0
     """Batches of this epoch."""
-    batches_gathered: int = 0
+    batches_accumulated: int = 0
     """Batches since the last optimiser step."""
     batches_per_step: int = 1
     """Batches whose gradients make up one optimiser step."""

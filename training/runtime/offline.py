@@ -11,7 +11,7 @@ Requests during training and prediction, and their replacements:
 
 Files and their replacements:
 
-* settings.json in the user's config folder, on import ........ in a folder that is removed again
+* settings.json in the user's config folder, on import ........ in a temporary folder
 * hash of the network card's address in these settings ........ of 0, without opening a socket
 * empty folder of torch's compiler in the temporary folder .... removed when the process ends
 
@@ -43,7 +43,7 @@ NO_AMP = re.compile(
 )
 
 CONFIG_VARIABLE = "YOLO_CONFIG_DIR"
-"""Environment variable with the folder above Ultralytics' settings."""
+"""Environment variable with the parent of Ultralytics' settings folder."""
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 """Environment variable with the folder for code that torch has compiled."""
 
@@ -101,7 +101,7 @@ def process_launch() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _temporary_settings() -> Iterator[None]:
-    """Give Ultralytics default settings that are not kept, unless it is already imported."""
+    """Give Ultralytics temporary default settings, unless it is already imported."""
     if "ultralytics" in sys.modules:
         yield
         return

@@ -35,6 +35,15 @@ def test_music_files_in_other_encodings(tmp_path: Path) -> None:
     assert "Bär" in music_files.read(tmp_path / "d.mei")
 
 
+@pytest.mark.parametrize("doctype", ["", '<!DOCTYPE mei SYSTEM "http://localhost/gone.dtd">'])
+def test_an_id_that_occurs_twice(doctype: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mei"
+    music = score([NOTES.replace("<note ", '<note xml:id="x" ')])
+    path.write_text(music.replace("<mei ", f"{doctype}<mei "))
+    assert music_files.read(path) == path.read_text()
+    assert music_files.n_notes(path.read_text()) == 4
+
+
 def test_too_large_a_music_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(music_files, "MAX_BYTES", 100 << 10)
     path = tmp_path / "bomb.mxl"

@@ -1,6 +1,7 @@
 """Search for music files in folders, and files that cannot be used."""
 
 import os
+import random
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from fragments import score
 
 from class_maps import InputError
 from converters.engraving import child, music_files, score_files, typesetting
+from converters.engraving.typesetting import PageLayout
 
 SCORES = Path(__file__).parent / "scores"
 NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
@@ -28,6 +30,10 @@ def test_scores_without_noteheads_are_unusable(name: str, expected: str) -> None
     assert child.examine(SCORES / name).error == expected
 
 
+MOVEMENT = re.compile("<mdiv.*</mdiv>", re.DOTALL)
+LAYOUT = PageLayout(
+    font="Leipzig", staff_space=18, options={"pageWidth": 3000, "pageHeight": 3000, "xmlIdSeed": 2}
+)
 PART = (
     "<part id='%s'><measure number='1'><attributes><divisions>1</divisions></attributes>"
     "<note><pitch><step>C</step><octave>5</octave></pitch><duration>4</duration></note>"
@@ -43,18 +49,14 @@ PART = (
         (
             "a.krn",
             "**kern\n*clefG2\n4c\n*-\n**kern\n*clefG2\n4d\n*-\n",
-            ("the first of its 2 pieces is drawn",),
+            ("only the first of its 2 pieces is drawn",),
         ),
-        (
-            "a.mei",
-            re.sub("(<mdiv.*</mdiv>)", r"\1\1", score([NOTES]), flags=re.DOTALL),
-            ("4 of its 8 notes are drawn",),
-        ),
+        ("a.mei", MOVEMENT.sub(r"\g<0>\g<0>", score([NOTES])), ()),
         (
             "a.musicxml",
             "<score-partwise><part-list><score-part id='P1'/></part-list>"
             + PART % "P1" + PART % "P2" + "</score-partwise>",
-            ("1 of its 2 notes are drawn",),
+            ("only 1 of its 2 notes are drawn",),
         ),
     ],
 )  # fmt: skip
@@ -64,6 +66,35 @@ def test_music_that_verovio_skips_is_reported(
     (tmp_path / name).write_text(music)
     examined = child.examine(tmp_path / name)
     assert (examined.error, examined.warnings) == ("", warnings)
+
+
+def test_a_first_piece_of_rests(tmp_path: Path) -> None:
+    path = tmp_path / "a.krn"
+    path.write_text("**kern\n*clefG2\n4r\n*-\n**kern\n*clefG2\n4d\n*-\n")
+    assert child.examine(path).error == (
+        "the first of its 2 pieces contains no notes, and verovio draws only the first; save "
+        "each piece in a file of its own"
+    )
+
+
+@pytest.mark.parametrize("before", ["<mRest/>", NOTES])
+@pytest.mark.parametrize("outer", ["{}", "<mdiv>{}</mdiv>"])
+@pytest.mark.parametrize(("decorated", "transpose"), [(False, True), (True, False), (True, True)])
+def test_all_movements_are_drawn(
+    before: str, outer: str, decorated: bool, transpose: bool, tmp_path: Path
+) -> None:
+    first, second = (MOVEMENT.search(score([music])) for music in (before, NOTES * 2))
+    assert first
+    assert second
+    movements = outer.format(first[0] + second[0])
+    path = tmp_path / "a.mei"
+    path.write_text(MOVEMENT.sub(movements, score([NOTES])))
+    assert child.examine(path).error == ""
+    choices = {"decorated": decorated, "transpose": transpose}
+    page = typesetting.typeset(path.read_text(), LAYOUT, random.Random(0), **choices)
+    assert page is not None
+    assert page.n_pages == 1
+    assert len(re.findall('class="note[ "]', page.svg)) >= 8 + before.count("<note")
 
 
 @pytest.mark.parametrize("name", ["plain.krn", "figured-bass.musicxml", "latin-1.musicxml"])

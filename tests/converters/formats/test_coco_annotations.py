@@ -1,4 +1,4 @@
-"""Values of COCO annotations that another type or a missing number would change."""
+"""Values of COCO annotations that rounding, another type or a missing number would change."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_equal_ids_are_equal_keys(value: float | str, key: int | str) -> None:
 
 
 def test_a_rounded_id_is_no_image(tmp_path: Path) -> None:
-    """The float may stand for 2 ** 53 and for 2 ** 53 + 1."""
+    """The float may represent 2 ** 53 or 2 ** 53 + 1."""
     file = coco_json.write(
         tmp_path / "a.json", annotations=[coco_json.annotation(image_id=2.0**53)]
     )

@@ -84,7 +84,7 @@ def test_the_other_annotation_set(
 ) -> None:
     data = content((cat_id, [10, 10, 20, 20]))
     data["annotation_sets"] = sets
-    source = class_maps.Source(
+    source = class_maps.CategoryMapping(
         name="deepscoresv2", annotation_set="muscima++", class_of={"legerLine": "legerLine"}
     )
     counts = Tally()
@@ -105,7 +105,7 @@ def test_ids_may_be_numbers(tmp_path: Path) -> None:
 def test_categories_without_a_class_are_counted(tmp_path: Path) -> None:
     file = DeepScoresFile(write(tmp_path, content(NOTE, STEM, STEM)))
     harmony, counts = class_maps.load("harmony-core"), Tally()
-    source = class_maps.Source(
+    source = class_maps.CategoryMapping(
         name="deepscoresv2", annotation_set="deepscores", class_of={"stem": "stem"}
     )
     [page] = file.pages(source, harmony.labels, counts)

@@ -10,7 +10,7 @@ from hypothesis import given
 from pycocotools.coco import COCO
 from strategies import pages
 
-from class_maps import ConfigError, InputError, Source
+from class_maps import CategoryMapping, ConfigError, InputError
 from converters import images
 from converters.formats.coco import CocoFile, CocoWriter
 from converters.formats.json_files import split_of
@@ -23,7 +23,7 @@ from converters.page import Page
 from converters.tally import Tally
 
 NAMES = ("note", "stem")
-SAME = Source(name="coco", annotation_set=None, class_of={name: name for name in NAMES})
+SAME = CategoryMapping(name="coco", annotation_set=None, class_of={name: name for name in NAMES})
 
 
 def empty_page() -> Page:
@@ -230,15 +230,17 @@ def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None
         ("", "data.yaml: expected a mapping with train, val and names"),
         ("names: [", "data.yaml: line 1: while parsing a flow node expected the node content"),
         ("names: {1: a}", "data.yaml: names: expected the names of labels 0, 1, 2, ..."),
-        ("train: nowhere\nnames: [a]", "data.yaml: train: no such folder: "),
+        ("train: x\nnames: [a]", "data.yaml: train: no such folder: {}/x; correct train in this file"),
+        ("path: .\ntrain: x\nnames: [a]", "data.yaml: train: no such folder: {}/x; correct train in this file"),
+        ("path: /gone\nval: x\nnames: [a]", "data.yaml: val: no such folder: /gone/x; correct path in this file"),
     ],
-)
+)  # fmt: skip
 def test_an_invalid_yolo_folder(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(InputError) as raised:
         open_dataset(tmp_path)
-    assert str(raised.value).startswith(f"{tmp_path}/{message}")
+    assert str(raised.value).startswith(f"{tmp_path}/{message.replace('{}', str(tmp_path))}")
 
 
 def test_splits_without_images(tmp_path: Path) -> None:
@@ -252,7 +254,7 @@ def test_splits_without_images(tmp_path: Path) -> None:
 
 
 def test_label_files_with_equal_names_do_not_replace_each_other(tmp_path: Path) -> None:
-    """As those of a.png and A.png on a file system that ignores letter case."""
+    """Examples are a.png and A.png on a case-insensitive file system."""
     page = Page(
         image=PurePosixPath("a.png"),
         width=9,

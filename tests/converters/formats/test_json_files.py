@@ -64,8 +64,8 @@ def test_images_of_one_name_are_those_of_the_split(
     located = find_images(tmp_path / file, images)
     assert located.folder == tmp_path / specific
     assert located.warnings == [
-        f"{Path(file).name}: images of the same names in {tmp_path / specific} and "
-        f"{tmp_path / general}; the first folder was read, name the other one with --images"
+        f"{Path(file).name}: {tmp_path / specific} and {tmp_path / general} contain images of the "
+        "same names; read the first folder, use --images for the other one"
     ]
 
 

@@ -87,7 +87,7 @@ def test_hidden_files_and_folders_are_skipped(data: Path, tmp_path: Path) -> Non
 def test_images_in_other_formats_are_named(suffix: str, data: Path, tmp_path: Path) -> None:
     (data / "images" / "train" / f"b{suffix}").touch()
     assert converted(data, tmp_path)["notes"] == [
-        f"skipped in {data}/images/train: 1 image in another format (b{suffix})"
+        f"skipped in {data}/images/train: 1 image (b{suffix}) in an unsupported format"
     ]
 
 
@@ -97,9 +97,42 @@ def test_label_files_without_an_image_are_named(data: Path, tmp_path: Path) -> N
     (data / "labels" / "train" / "classes.txt").write_text("note\nstem\n")
     (data / "images" / "train" / "b.gif").write_bytes(b"GIF89a")
     assert converted(data, tmp_path)["notes"] == [
-        f"skipped in {data}/images/train: 1 image in another format (b.gif)",
+        f"skipped in {data}/images/train: 1 image (b.gif) in an unsupported format",
         f"skipped in {data}/labels/train: 2 label files (b.txt, gone.txt) without an image of this name",
     ]
+
+
+def test_label_files_beside_images_are_named(data: Path, tmp_path: Path) -> None:
+    page(data, "images/train/b.png", None)
+    for name, text in (("a", ROW), ("b", ROW), ("classes", "note\nstem\n")):
+        (data / "images" / "train" / f"{name}.txt").write_text(text)
+    assert converted(data, tmp_path)["notes"] == [
+        f"skipped in {data}/images/train: 2 label files (a.txt, b.txt) beside the images; expected "
+        f"in {data}/labels/train",
+        f"read without symbols in {data}/images/train: 1 image (b.png) without a label file",
+    ]
+
+
+def test_images_without_a_label_file_are_named(data: Path, tmp_path: Path) -> None:
+    page(data, "images/train/empty.png", "")
+    for name in ("b/1", "d", "c", "e"):
+        page(data, f"images/train/{name}.png", None)
+    assert converted(data, tmp_path)["notes"] == [
+        f"read without symbols in {data}/images/train: 4 images (b/1.png, c.png, d.png, ...) "
+        "without a label file"
+    ]
+
+
+def test_the_error_about_no_symbols_names_the_cause(data: Path, tmp_path: Path) -> None:
+    label = data / "labels" / "train" / "a.txt"
+    label.rename(data / "images" / "train" / "a.txt")
+    with pytest.raises(InputError) as raised:
+        converted(data, tmp_path)
+    assert str(raised.value) == (
+        f"{data}: no symbols left with class map m: 0 read; skipped in {data}/images/train: 1 label "
+        f"file (a.txt) beside the images; expected in {data}/labels/train; read without symbols in "
+        f"{data}/images/train: 1 image (a.png) without a label file"
+    )
 
 
 def test_labels_with_a_suffix_in_capitals_are_an_error(data: Path, tmp_path: Path) -> None:
@@ -174,7 +207,11 @@ def test_several_image_folders(data: Path, tmp_path: Path) -> None:
         (1, "train"),
         (1, "images"),
     ]
-    assert converted(data, tmp_path) == {"pages": 3, "symbols": 2, "notes": []}
+    assert converted(data, tmp_path) == {
+        "pages": 3,
+        "symbols": 2,
+        "notes": [f"read without symbols in {data}/extra: 1 image (c.png) without a label file"],
+    }
     annotations = read_manifest(tmp_path / "out").annotations
     assert annotations == {"train": {"c.png": 0, "a.png": 1, "b.png": 2}}
 
@@ -186,7 +223,8 @@ def test_a_split_whose_labels_are_elsewhere_is_reported(data: Path, tmp_path: Pa
     (data / "Labels" / "val" / "b.txt").write_text(ROW)
     (data / "data.yaml").write_text(YAML.replace("val: images/train", "val: Images/val"))
     assert converted(data, tmp_path)["notes"] == [
-        "no symbols on any val page; check its annotations and where its label files are"
+        f"read without symbols in {data}/Images/val: 1 image (b.png) without a label file",
+        "no symbols on any val page; check its annotations and the location of its label files",
     ]
 
 
@@ -229,7 +267,8 @@ def test_spellings_of_the_validation_split(key: str, data: Path) -> None:
 def test_a_test_set_that_is_missing_is_skipped(data: Path, tmp_path: Path) -> None:
     (data / "data.yaml").write_text(f"test: ../test/images\n{YAML}")
     assert converted(data, tmp_path)["notes"] == [
-        f"data.yaml: test was skipped: no such folder: {data}/../test/images"
+        f"data.yaml: test was skipped: no such folder: {data}/../test/images; correct test in this "
+        "file"
     ]
 
 
@@ -249,7 +288,7 @@ def test_a_folder_that_no_split_names_is_reported(
     (data / "v.txt").write_text("images/v/b.png\n")
     (data / "data.yaml").write_text(f"{YAML}{key}: {value}\n")
     assert converted(data, tmp_path)["notes"] == [
-        f"data.yaml: {key} was skipped; only one train, one val and one test is read"
+        f"data.yaml: skipped {key}; only one train, one val and one test split are read"
     ]
 
 
@@ -265,7 +304,7 @@ def test_listed_files_that_are_not_read_are_reported(data: Path, tmp_path: Path)
     (data / "train.txt").write_text("images/train/a.png\nimages/train/b.raw\n")
     (data / "data.yaml").write_text("train: train.txt\nnames: [note, stem]\n")
     assert converted(data, tmp_path)["notes"] == [
-        "data.yaml: train: skipped 1 listed image (b.raw) in another format"
+        "data.yaml: train: skipped 1 listed image (b.raw) in an unsupported format"
     ]
 
 

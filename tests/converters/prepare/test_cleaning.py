@@ -140,5 +140,5 @@ def test_too_many_symbols_in_one_place_are_an_error() -> None:
 
 @pytest.mark.parametrize("side", [float("inf"), float("nan")])
 def test_a_minimum_side_that_the_manifest_cannot_contain(side: float) -> None:
-    with pytest.raises(ConfigError, match=f"^--min-side {side}: expected pixels$"):
+    with pytest.raises(ConfigError, match=f"^--min-side {side}: expected a finite number$"):
         CleaningOptions(min_side=side)

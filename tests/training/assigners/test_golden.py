@@ -106,7 +106,7 @@ def rows_of(case: Case) -> list[Row]:
     found, targets = case.sparse(), case.targets
     columns = (
         found.images.tolist(),
-        found.anchors.tolist(),
+        found.points.tolist(),
         targets.labels[found.gts].tolist(),
         targets.boxes_xyxy[found.gts].tolist(),
         [score.hex() for score in found.scores.tolist()],

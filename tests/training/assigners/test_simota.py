@@ -127,8 +127,8 @@ def same(case: Case, assigner: SparseSimOTA) -> None:
     """Compare with the plain assigner, unless the result depends on rounding."""
     assume(decided(case, assigner))
     found, expected = sparse(case, assigner), plain(case, assigner)
-    order = (found.images * len(case.anchors) + found.anchors).argsort()
-    for name in ("images", "anchors", "gts"):
+    order = (found.images * len(case.anchors) + found.points).argsort()
+    for name in ("images", "points", "gts"):
         assert torch.equal(getattr(found, name)[order], getattr(expected, name))
     torch.testing.assert_close(found.scores[order], expected.scores, rtol=1e-5, atol=1e-6)
     assert (found.weights == 1).all()
@@ -197,7 +197,7 @@ def dots(
         **options,  # type: ignore[arg-type]
     )
     rows = [
-        sorted(zip(each.anchors.tolist(), each.gts.tolist(), each.scores.tolist(), strict=True))
+        sorted(zip(each.points.tolist(), each.gts.tolist(), each.scores.tolist(), strict=True))
         for each in (found, expected)
     ]
     assert rows[0] == [pytest.approx(row, abs=1e-6) for row in rows[1]]
@@ -329,7 +329,7 @@ def test_no_point_has_two_boxes_and_each_is_a_candidate(case: Case) -> None:
     found = sparse(case, assigner_of(case))
     one_box_per_point(found, case.anchors, case.targets)
     pairs = torch.stack(pairs_inside(case.anchors, case.targets, radius=2.5), dim=1).tolist()
-    chosen = zip(found.gts.tolist(), found.anchors.tolist(), strict=True)
+    chosen = zip(found.gts.tolist(), found.points.tolist(), strict=True)
     assert {tuple(pair) for pair in pairs} >= set(chosen)
 
 
@@ -376,10 +376,10 @@ def test_half_precision_is_processed_in_single_precision(dtype: torch.dtype, cas
 def test_another_similarity_and_a_minimum_score(case: Case) -> None:
     assigner = replace(assigner_of(case), similarity=ciou_nwd)
     found, lifted = sparse(case, assigner), sparse(case, replace(assigner, min_score=0.25))
-    boxes = case.pred_boxes_xyxy[found.images, found.anchors]
+    boxes = case.pred_boxes_xyxy[found.images, found.points]
     expected = ciou_nwd(case.targets.boxes_xyxy[found.gts], boxes)
     torch.testing.assert_close(found.scores, expected, rtol=1e-5, atol=1e-7)
-    assert torch.equal(lifted.anchors, found.anchors)
+    assert torch.equal(lifted.points, found.points)
     above = 0.25 + 0.75 * found.scores
     torch.testing.assert_close(lifted.scores, torch.where(found.scores > 0, above, 0))
 

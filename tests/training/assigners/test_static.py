@@ -58,7 +58,7 @@ def plain(case: Case, assigner: StaticAssigner) -> dict[tuple[int, int], int]:
 @given(case=cases(), assigner=assigners)
 def test_same_as_a_plain_implementation(case: Case, assigner: StaticAssigner) -> None:
     found = of_case(case, assigner)
-    where = zip(found.images.tolist(), found.anchors.tolist(), strict=True)
+    where = zip(found.images.tolist(), found.points.tolist(), strict=True)
     assert dict(zip(where, found.gts.tolist(), strict=True)) == plain(case, assigner)
     assert found.gts.tolist() == sorted(found.gts.tolist())
     assert (found.scores == 1).all()
@@ -110,7 +110,7 @@ def placed(
     )
     found = assigner.assign(predictions, anchors, targets)
     assert found.scores.dtype == found.weights.dtype == torch.float32
-    return list(zip(found.anchors.tolist(), found.gts.tolist(), strict=True))
+    return list(zip(found.points.tolist(), found.gts.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("n_images", [0, 1, 2])

@@ -28,7 +28,7 @@ from training.assigners.torch_ties import TorchTiesAssigner
 def scattered(result: Assignment, case: Case) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (B, A, C), boxes (B, A, 4) and labels (B, A); 0 for background."""
     targets, shape = case.targets, case.pred_scores.shape
-    where = result.images, result.anchors
+    where = result.images, result.points
     scores, boxes = torch.zeros(shape), torch.zeros(*shape[:2], 4)
     labels = torch.zeros(shape[:2], dtype=torch.int64)
     scores[(*where, targets.labels[result.gts])] = result.scores
@@ -37,7 +37,7 @@ def scattered(result: Assignment, case: Case) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def same(case: Case, result: Assignment, dense: tuple[Tensor, ...]) -> None:
-    """Compare all points with a score, to the last bit."""
+    """Compare all points that have a score, bit for bit."""
     labels, boxes, scores, positive, _ = dense
     weight = scores.sum(-1) > 0
     assert (positive | ~weight).all()
@@ -74,7 +74,7 @@ def one_image(gt_boxes_xyxy: list[list[float]], num_classes: int = 1) -> Assignm
 )
 def test_one_image(boxes: list[list[float]], expected: list[tuple[int, int, float]]) -> None:
     result = one_image(boxes)
-    triples = zip(result.anchors.tolist(), result.gts.tolist(), result.scores.tolist(), strict=True)
+    triples = zip(result.points.tolist(), result.gts.tolist(), result.scores.tolist(), strict=True)
     assert list(triples) == [pytest.approx(row, abs=1e-4) for row in expected]
     assert not result.images.any()
     assert result.scores.dtype == torch.float32
@@ -301,7 +301,7 @@ def test_each_class_has_its_beta() -> None:
     )
     for gt, beta in enumerate([6.0, 1.0]):
         of_gt = result.gts == gt
-        centres = points[result.anchors[of_gt]]
+        centres = points[result.points[of_gt]]
         similarities = nwd(
             boxes[gt].expand(len(centres), 4), torch.cat((centres - 12, centres + 12), 1)
         )

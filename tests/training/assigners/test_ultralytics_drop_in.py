@@ -99,7 +99,7 @@ def test_all_five_tensors_equal_simota(counts: list[int], topk2: int | None) -> 
         (image, point): (gt, score)
         for image, point, gt, score in zip(
             flat.images.tolist(),
-            flat.anchors.tolist(),
+            flat.points.tolist(),
             flat.gts.tolist(),
             flat.scores.tolist(),
             strict=True,

@@ -7,7 +7,7 @@ from training.assigners.assignment import Anchors, Targets
 from training.assigners.candidate_pairs import pairs_inside
 from training.config import TrainConfig
 from training.engine.omr_trainer import OmrTrainer
-from training.losses.assigners import PairCounter, boxes_in_pixels
+from training.losses.assigner_factory import PairCounter, boxes_in_pixels
 from training.losses.loss_options import LossOptions
 from training.trainer import ready_trainer
 

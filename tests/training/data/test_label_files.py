@@ -12,7 +12,9 @@ from training.data.label_files import LabelCounts, read_labels
 
 def test_no_symbols(draw: Callable[..., Path], tmp_path: Path) -> None:
     data = draw(tmp_path / "data", n_images=1, n_symbols=0)
-    with pytest.raises(InputError, match="train: no symbols for any of its 1 images; labels/ must"):
+    with pytest.raises(
+        InputError, match="train: no symbols in any of 1 image: the label files are"
+    ):
         read_labels(open_dataset(data))
 
 

@@ -214,7 +214,7 @@ def test_a_part_without_any_label_is_an_error(dataset: Path, draw: Draw, tmp_pat
     for file in other.rglob("labels/*/*.txt"):
         file.write_text("")
     config = config_of(tmp_path / "run", dataset, other, merge_classes=("all",))
-    with pytest.raises(InputError, match=r"other/images/train: no symbols for any of its 2 images"):
+    with pytest.raises(InputError, match=r"other/images/train: no symbols in any of 2 images"):
         train(config)
     assert not config.out.exists()
 
@@ -463,7 +463,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
         train(alone)
     assert str(raised.value) == (
         f"{config.out}: was started with {dataset} {shapes}, not with {dataset}; give these, or "
-        "start a new run with --model weights/last.pt"
+        f"start a new run with --model {config.out}/weights/last.pt"
     )
     moved = tmp_path / "moved"
     shutil.move(shapes, moved)

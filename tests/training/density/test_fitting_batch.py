@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from shared_recording import share_recording
 
 from class_maps import ConfigError, InputError
 from training.config import TrainConfig
@@ -62,6 +63,12 @@ def holds(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> SetGpu:
         return gpu
 
     return set_to
+
+
+@pytest.fixture(autouse=True)
+def _few_draws_and_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.density.simulated_augmentation.FEWEST_DRAWS", 100)
+    share_recording(monkeypatch)
 
 
 def with_nominal(config: TrainConfig, nominal_batch: int, device: str = "") -> TrainConfig:
@@ -168,5 +175,5 @@ def test_a_gpu_without_bf16(config: TrainConfig) -> None:
 def test_without_a_symbol_no_batch_is_chosen(config: TrainConfig) -> None:
     for file in (config.data / "labels").rglob("*.txt"):
         file.write_text("")
-    with pytest.raises(InputError, match=r"no symbols for any of its \d+ images; labels/ must be"):
+    with pytest.raises(InputError, match=r"no symbols in any of \d+ images: the label files are"):
         auto_batch(config)

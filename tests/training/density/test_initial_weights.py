@@ -25,7 +25,7 @@ from training.density.initial_weights import (
 from training.density.sizes import ClassSizes, size_rows
 from training.grouping.statistics import symbols_of
 from training.heads.head_config import BoxBranch, Group, HeadConfig
-from training.losses.assigners import make_assigner
+from training.losses.assigner_factory import make_assigner
 from training.losses.loss_options import LossOptions
 from training.models.description import activation_kept
 from training.models.zoo import model_file

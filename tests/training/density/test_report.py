@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from deepscores import several_pages, write
+from shared_recording import share_recording
 
 import class_maps
 from class_maps import ConfigError
@@ -67,9 +68,10 @@ def strict(report: DensityAnalysis) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_draws() -> Iterator[None]:
+def few_draws_and_recordings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.density.simulated_augmentation.FEWEST_DRAWS", 60)
+        share_recording(patch)
         yield
 
 
@@ -105,8 +107,7 @@ def test_no_image_has_a_symbol(tmp_path: Path) -> None:
     assert [row["start"] for row in plain["classes"]] == [None] * 3
     assert plain["recommendation"] is None
     assert plain["problem"] == (
-        "no symbols for any of its 2 images; labels/ must be next to images/; "
-        "convert the data set again"
+        "no symbols in any of 2 images: the label files are empty; add pages with symbols"
     )
 
 

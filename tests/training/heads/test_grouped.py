@@ -124,7 +124,7 @@ def test_an_anchor_point_can_predict_a_symbol_of_each_group() -> None:
         targets = criterion._targets(outputs, labels)
         found = criterion.assigner.assign(outputs, outputs.anchors, targets)
         counts[box] = found.gts.bincount(minlength=3).tolist()
-        assert len(found.anchors.unique()) == 4
+        assert len(found.points.unique()) == 4
     assert counts == {"separate": [4, 4, 4], "shared": [4, 0, 0]}
 
 

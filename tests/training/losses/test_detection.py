@@ -241,14 +241,14 @@ def from_assignment(case: Case, found: Assignment) -> Tensor:
     """Compute the losses of an assignment from dense tables in double precision, ``(3,)``."""
     head, hyp = case.model.model[-1], case.model.args
     sides, logits = (leaf.detach().double().transpose(1, 2) for leaf in case.leaves[:2])
-    where = found.images, found.anchors
+    where = found.images, found.points
     targets = torch.zeros_like(logits)
     labels = case.batch["cls"].long().flatten()
     targets[(*where, labels[found.gts])] = found.scores.double()
     classes = functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
     anchors = case.anchors
-    strides = anchors.strides[found.anchors, None].double()
-    centres = anchors.points_xy[found.anchors].double() / strides
+    strides = anchors.strides[found.points, None].double()
+    centres = anchors.points_xy[found.points].double() / strides
     size = torch.tensor([case.imgsz[1], case.imgsz[0]] * 2).double()
     true = case.batch["bboxes"][found.gts].double() * size
     true = (
@@ -456,7 +456,7 @@ def test_half_precision_is_processed_in_single_precision(
     assert torch.equal(value, expected)
     for assigned in assigners:
         found, of_copy = assigned.results
-        for part in ("images", "anchors", "gts", "scores", "weights"):
+        for part in ("images", "points", "gts", "scores", "weights"):
             assert torch.equal(getattr(found, part), getattr(of_copy, part))
 
 

@@ -19,7 +19,7 @@ from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.similarity import SimilarityByClass
 from training.heads.grouped import divided
 from training.heads.head_config import Group, HeadConfig
-from training.losses.assigners import PairCounter
+from training.losses.assigner_factory import PairCounter
 from training.losses.detection import DetectionLoss, detection_criterion
 from training.losses.loss_options import LossOptions
 from training.models.zoo import model_file

@@ -15,6 +15,7 @@ from class_maps import InputError
 from training.predict.image_batches import (
     ResizedImage,
     collate,
+    equal_sizes,
     network_input,
     read_ahead,
     read_resized,
@@ -61,12 +62,30 @@ def test_images_are_put_at_the_top_left(tmp_path: Path) -> None:
     wide[..., 0] = 255  # blue
     white = np.full((100, 80, 3), 255, np.uint8)
     images = [resized(written(tmp_path, array), 100) for array in (wide, white)]
-    small = network_input(collate(images, 32), CPU, torch.contiguous_format)
-    assert small.shape == (2, 3, 128, 128)
-    assert small[0, :, 24, 99].tolist() == [0, 0, 1], "red, green, blue"
-    assert small[0, 0, 25, 0].item() == pytest.approx(114 / 255)
-    assert small[1, :, 99, 79].tolist() == [1, 1, 1]
-    assert small[1, 0, 0, 80].item() == pytest.approx(114 / 255)
+    first, second = (
+        network_input(collate([image], 32), CPU, torch.contiguous_format)[0] for image in images
+    )
+    assert first.shape == (3, 32, 128)
+    assert first[:, 24, 99].tolist() == [0, 0, 1], "red, green, blue"
+    assert first[0, 25, 0].item() == pytest.approx(114 / 255)
+    assert second.shape == (3, 128, 96)
+    assert second[:, 99, 79].tolist() == [1, 1, 1]
+    assert second[0, 0, 80].item() == pytest.approx(114 / 255)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups"),
+    [
+        ([], []),
+        ([(64, 64)], [[0]]),
+        ([(64, 40), (33, 64), (64, 33), (1, 64), (64, 64)], [[0, 1, 2, 4], [3]]),
+    ],
+)
+def test_images_of_one_padded_size_are_a_group(
+    sizes: list[tuple[int, int]], groups: list[list[int]], tmp_path: Path
+) -> None:
+    images = [resized(written(tmp_path, np.zeros((*s, 3), np.uint8)), 64) for s in sizes]
+    assert equal_sizes(images, 32) == groups
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -124,7 +124,7 @@ def test_a_run_goes_on_with_the_same_data_only(
         check_same_data(out, record(moved))
     assert str(raised.value) == (
         f"{out}: the data have changed since the run was started: {moved}: {changed}; restore "
-        "them, or start a new run with --model weights/last.pt"
+        f"them, or start a new run with --model {out}/weights/last.pt"
     )
 
 

@@ -1,9 +1,13 @@
-"""The assigner of a loss, and the number of its candidate pairs.
+"""Creates the assigner of a loss, and counts its candidate pairs.
 
-A new assigner is a new module in :mod:`training.assigners` with a class that implements
-:class:`~training.assigners.assigner.Assigner`; its name in
-:data:`~settings.training.AssignerName`, with help in the setting ``assigner``; and a function in
-:data:`ASSIGNERS` that creates it.
+To add an assigner:
+
+1. Write a module in :mod:`training.assigners` with a class that implements
+   :class:`~training.assigners.assigner.Assigner`.
+2. Add its name to :data:`~settings.training.AssignerName`, and its help to the setting
+   ``assigner``, which also holds the default.
+3. Add a function that creates it to :data:`ASSIGNERS`; and if it ignores ``similarity`` or
+   ``beta``, an entry to :data:`~training.losses.loss_options.UNUSED`.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,10 +38,10 @@ def make_assigner(
 
     Args:
         options: Options of the loss.
-        head: Head with the classes, whose groups may override similarity and beta; None for one
-            class.
-        topk: Maximum number of points a box selects, for ``tal``.
-        topk2: Maximum number of points a box keeps.
+        head: Detection head, whose groups of classes may override similarity and beta; None for
+            one class.
+        topk: Maximum number of points that a box selects, for ``tal``.
+        topk2: Maximum number of points that a box keeps.
     """
     return ASSIGNERS[options.assigner](options, head, topk, topk2)
 
@@ -104,7 +108,7 @@ def _device(head: Detect | None) -> torch.device:
 class PairCounter:
     """Counts the candidate pairs of a batch in main memory, before it is copied to a GPU.
 
-    Counting on the GPU would make the host wait for the length of the list of pairs.
+    Counting on the GPU would force a synchronisation, because the host needs the number of pairs.
     """
 
     strides: tuple[float, ...]
@@ -143,8 +147,8 @@ def boxes_in_pixels(boxes_xywh: Tensor, size: tuple[float, float]) -> Tensor:
         size: Width and height of the image in pixels.
 
     Returns:
-        Boxes xyxy in pixels, float32, shape ``(G, 4)``; NaN for an empty box at the origin. No
-        anchor point is inside such a box; removing it would make the host wait for the device.
+        Boxes xyxy in pixels, float32, shape ``(G, 4)``; NaN for a zero-size box at the origin.
+        No anchor point is inside such a box; removing it would force a GPU synchronisation.
     """
     boxes = boxes_xywh.float()
     boxes_xyxy: Tensor = xywh2xyxy(boxes * on_device([*size] * 2, boxes))

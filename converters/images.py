@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode
+from converters.wide_samples import eight_bits, full_scale_of, has_wide_samples
 
 Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -38,21 +39,12 @@ _BITS, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED = frozenset({1, 4})
 """Values of ``_SAMPLE_FORMAT`` for unsigned integers and for unspecified samples."""
 
-_MAX_SAMPLES = 281, 341
-"""TIFF tags of the largest sample: MaxSampleValue and SMaxSampleValue."""
-_FULL_16 = 65535
-"""Largest 16-bit sample: white."""
-_DARK_16 = _FULL_16 // 8
-"""Largest sample of a 16-bit image that would look nearly black, as from a 12-bit scanner whose
-samples were not scaled."""
-
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""
 
 _CHECKED = frozenset({"PNG"})
 """Formats with checksums, which reveal damage without decoding."""
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
 
@@ -136,7 +128,7 @@ def copy(path: Path, target: Path) -> None:
     """
     with _opened(path, path) as image:
         is_jpeg = image.format in _JPEG
-        is_ambiguous = image.has_transparency_data or _is_turned(image) or _has_wide_samples(image)
+        is_ambiguous = image.has_transparency_data or _is_turned(image) or has_wide_samples(image)
     if is_ambiguous or path.suffix != target.suffix:
         pixels = read(path)
         _write_jpeg(pixels, target) if is_jpeg and target.suffix != ".png" else write(
@@ -201,9 +193,9 @@ def check_complete(path: Path) -> tuple[int, int]:
     """
     with _opened(path, path) as image:
         upright_size, image_format = _upright_size(image), image.format
-        has_wide_samples = _has_wide_samples(image)
+        is_wide = has_wide_samples(image)
         image.verify()  # verifies the checksums of a PNG
-    if has_wide_samples:
+    if is_wide:
         read(path)
     elif image_format not in _CHECKED and not (image_format in _JPEG and _is_ended(path)):
         _check_decodable(path.read_bytes(), path, image_format)
@@ -217,74 +209,14 @@ def _decoded(data: bytes, path: Path) -> Pixels:
         raise _damaged(data, path, damage)
     with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
         orientation = _orientation(header)
-        full_scale = _full_scale(header, data)
+        full_scale = full_scale_of(header, data)
     if decoded.dtype == np.uint16:
-        image = _eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
+        image = eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
     else:
         image = np.asarray(decoded, np.uint8)
     if image.ndim == 3 and image.shape[2] == 4:
         image = _on_white(image)
     return np.ascontiguousarray(_rotated(image, orientation))
-
-
-def _eight_bits(samples: NDArray[np.uint16], full_scale: int, path: Path) -> Pixels:
-    """Convert 16-bit samples to 8 bits.
-
-    Args:
-        samples: Grey, BGR or BGRA samples.
-        full_scale: Value that the file declares to be white; ignored if there are larger samples.
-        path: Image file, for the error message.
-
-    Raises:
-        InputError: The image would be nearly black.
-    """
-    colours = samples[..., :3] if samples.ndim == 3 else samples
-    largest = int(colours.max())
-    if largest > full_scale:
-        full_scale = _FULL_16
-    if full_scale == _FULL_16 and 0 < largest <= _DARK_16:
-        raise InputError(
-            f"has 16-bit samples, but none above {largest}, so it would look nearly black; scale "
-            "the samples to the range 0 to 65535",
-            path=path,
-        )
-    # Alpha may use all 16 bits even if the colours do not.
-    return np.minimum(samples.astype(np.uint32) * 255 // full_scale, 255).astype(np.uint8)
-
-
-def _has_wide_samples(image: Image.Image) -> bool:
-    """Return whether an image that has not been loaded has 16-bit samples."""
-    tiles = getattr(image, "tile", ()) if image.format in {"PNG", "TIFF"} else ()
-    modes = (arguments if isinstance(arguments, str) else arguments[0] for *_, arguments in tiles)
-    return any(mode.partition(";")[2].startswith(("12", "16")) for mode in modes)
-
-
-def _full_scale(image: Image.Image, data: bytes) -> int:
-    """Return the 16-bit value that the file declares to be white.
-
-    A TIFF declares it in a tag. A PNG declares how many bits of a sample are significant; its
-    samples are full-range nevertheless, unless the program that wrote it did not scale them.
-    """
-    tags = getattr(image, "tag_v2", {})
-    if declared := [int(np.max(tags[tag])) for tag in _MAX_SAMPLES if tag in tags]:
-        return declared[0] if 0 < declared[0] <= _FULL_16 else _FULL_16
-    return 2 ** _significant_bits(data) - 1 if image.format == "PNG" else _FULL_16
-
-
-def _significant_bits(png: bytes) -> int:
-    """Return the number of bits in the sBIT chunk of a PNG; 16 without a valid one."""
-    position = len(_PNG_SIGNATURE)
-    while position + 8 < len(png):
-        length, kind = (
-            int.from_bytes(png[position : position + 4]),
-            png[position + 4 : position + 8],
-        )
-        if kind == b"sBIT" and 1 <= png[position + 8] <= 16:
-            return png[position + 8]
-        if kind == b"IDAT":
-            break
-        position += length + 12
-    return 16
 
 
 def _complete_bytes(path: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -113,7 +112,7 @@ def convert(
     """
     inputs = source, options.class_map.path
     folder_to_fill = atomic_folder(target, force=force, inputs=inputs)
-    with folder_to_fill as folder, ThreadPoolExecutor(1) as pool:
+    with folder_to_fill as folder:
         warm_up(workers, "converters.prepare.preparation")
         class_map_hash = sha256(options.class_map.path)
         states = _states(source)
@@ -128,24 +127,17 @@ def convert(
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
-        hashes: list[Future[str]] = []
-        try:  # the pages are prepared as the loop asks for them
-            with closing(in_order(prepare, jobs, workers)) as prepared_pages:
-                for prepared_page in track(prepared_pages, n_pages):
-                    if not hashes:  # decoding, which used all cores, has finished
-                        hashes = [pool.submit(file.sha256) for file in files]
-                    for page in prepared_page.outputs:
-                        for writer in writers:  # label files of YOLO were written by prepare
-                            writer.add(prepared_page.split, page)
-                    manifest.add(prepared_page)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
-            raise
+        with closing(in_order(prepare, jobs, workers)) as prepared_pages:
+            for prepared_page in track(prepared_pages, n_pages):  # prepared as the loop asks for it
+                for page in prepared_page.outputs:
+                    for writer in writers:  # label files of YOLO were written by prepare
+                        writer.add(prepared_page.split, page)
+                manifest.add(prepared_page)
         _check_counts(manifest, source, files, options.class_map)
         for writer in writers:
             writer.close()
         _add_warnings(manifest, files, val, options)
-        digests = [future.result() for future in hashes]
+        digests = [file.sha256() for file in files]
         _check_unchanged(files, states)
         class_map = ClassMapEntry(
             name=options.class_map.name, sha256=class_map_hash, unlabelled=mapping.unlabelled

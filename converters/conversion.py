@@ -114,7 +114,6 @@ def convert(
     folder_to_fill = atomic_folder(target, force=force, inputs=inputs)
     with folder_to_fill as folder:
         warm_up(workers, "converters.prepare.preparation")
-        class_map_hash = sha256(options.class_map.path)
         states = _states(source)
         format_name, files = open_source(source, source_format, images)
         mapping = options.class_map.source(format_name, options.annotation_set)
@@ -139,9 +138,8 @@ def convert(
         _add_warnings(manifest, files, val, options)
         digests = [file.sha256() for file in files]
         _check_unchanged(files, states)
-        class_map = ClassMapEntry(
-            name=options.class_map.name, sha256=class_map_hash, unlabelled=mapping.unlabelled
-        )
+        own = options.class_map
+        class_map = ClassMapEntry(name=own.name, sha256=own.sha256, unlabelled=mapping.unlabelled)
         entry = _conversion_entry(format_name, mapping, files, digests, class_map, options)
         manifest.write(folder, entry)
     return manifest.summary()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from class_maps.catalogues import catalogue
+from class_maps.catalogues import ANY_NAME, catalogue
 from class_maps.errors import ConfigError, InputError, with_nearest
 
 
@@ -58,7 +58,8 @@ class ClassMap:
             known = ", ".join(self.sources) or "none"
             raise ConfigError(
                 f"class map {self.name} has no entry for {name} data (available: {known}); add "
-                f"sources.{name} to a copy of {self.path}, or choose another map"
+                f"sources.{name} to a copy of {self.path}{_names_hint(name)}, check it with `omr "
+                "classes check COPY DATA`, and pass it to --classes"
             )
         source = self.sources[name]
         if annotation_set is None or annotation_set == source.annotation_set:
@@ -73,6 +74,11 @@ class ClassMap:
         source = replace(source, annotation_set=annotation_set)
         check_categories(source, self.path)
         return source
+
+
+def _names_hint(source: str) -> str:
+    """Return how to map the categories of a format whose files define them."""
+    return " (`map: same names` keeps the categories in its classes)" if source in ANY_NAME else ""
 
 
 def check_categories(source: CategoryMapping, path: Path) -> None:

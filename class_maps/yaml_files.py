@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.resources import files
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unicodedata import category
 
 import yaml
@@ -142,8 +142,22 @@ def _is_name(text: str) -> bool:
     return bool(text.strip()) and not any(category(c) in {"Cc", "Cs"} for c in text)
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+_TEXT = "tag:yaml.org,2002:str"
+_NULL = "tag:yaml.org,2002:null"
+
+
 class _Loader(yaml.SafeLoader):
-    """A YAML loader that rejects duplicate keys, and names the line of an invalid value."""
+    """A YAML loader that rejects duplicate keys, and names the line of an invalid value.
+
+    As in YAML 1.2, only ``true`` and ``false`` are booleans; words such as ``on`` and ``no`` are
+    text.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+        first: [entry for entry in entries if first in "tTfF" or entry[0] != _BOOL]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
         """Construct a value, such as a date or number from a text that looks like one."""
@@ -191,16 +205,29 @@ def read(path: Path, kind: str) -> Checked:
     return Checked(_parsed(content, path), path, "", sha256(content).hexdigest())
 
 
-def parse(path: Path, kind: str) -> Any:  # noqa: ANN401
-    """Read a YAML file with any root; otherwise like :func:`read`."""
-    return _parsed(read_bytes(path, kind, max_bytes=MAX_BYTES), path)
+def parse(path: Path, kind: str, *, as_written: str = "") -> Any:  # noqa: ANN401
+    """Read a YAML file with any root; otherwise like :func:`read`.
+
+    Args:
+        path: File to read.
+        kind: Kind of file, for the error message: ``data.yaml``.
+        as_written: Key of the root whose list or mapping contains text: ``3:4``, ``1_0`` and
+            ``true`` are not converted.
+    """
+    return _parsed(read_bytes(path, kind, max_bytes=MAX_BYTES), path, as_written)
 
 
-def _parsed(content: bytes, path: Path) -> Any:  # noqa: ANN401
+def _parsed(content: bytes, path: Path, as_written: str = "") -> Any:  # noqa: ANN401
     text = decoded(content, path)
     try:
         _check_depth(text)
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if isinstance(root, yaml.MappingNode):
+            for key, value in root.value:
+                if as_written and key.value == as_written:
+                    _keep_as_written(value)
+        return None if root is None else loader.construct_document(root)
     except RecursionError:
         raise InputError("lists or mappings are nested too deeply", path=path) from None
     except yaml.MarkedYAMLError as error:
@@ -209,6 +236,18 @@ def _parsed(content: bytes, path: Path) -> Any:  # noqa: ANN401
         raise InputError(_problem(error.context, error.problem), path=path, where=where) from error
     except yaml.YAMLError as error:
         raise InputError(_problem(str(error)), path=path) from error
+
+
+def _keep_as_written(node: yaml.Node) -> None:
+    """Make the values of a list or mapping text, except for missing ones."""
+    values = []
+    if isinstance(node, yaml.SequenceNode):
+        values = node.value
+    elif isinstance(node, yaml.MappingNode):
+        values = [value for _, value in node.value]
+    for value in values:
+        if isinstance(value, yaml.ScalarNode) and value.tag != _NULL:
+            value.tag = _TEXT
 
 
 def _check_depth(text: str) -> None:

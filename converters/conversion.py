@@ -179,7 +179,7 @@ def _check_images(
         files: Annotation files.
         val: Groups of pages to hold out.
         options: Options of the conversion.
-        remedy: What to do if there is no such image.
+        remedy: Remedy if the image is missing.
 
     Returns:
         Warnings about images of which only a part is read.

@@ -24,12 +24,12 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 NAME_FOLDER = (
     "name the folder of the images with --images, or use --labels-only to convert without images"
 )
-"""What to do if an image is missing."""
+"""Remedy for a missing image."""
 CORRECT_FOLDER = (
     "correct the folder given with --images or the name of the image, or use --labels-only to "
     "convert without images"
 )
-"""What to do if an image is missing although the folder of the images was named."""
+"""Remedy for a missing image if the folder of the images was given."""
 
 _ORIENTATION = 0x0112
 """EXIF and TIFF tag of the rotation and mirroring to apply before an image is shown."""
@@ -60,7 +60,7 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
         path: Image file.
         width: Width in pixels that the labels assume.
         height: Height in pixels that the labels assume.
-        remedy: What to do if there is no such image.
+        remedy: Remedy if the image is missing.
 
     Returns:
         Number of pages or frames, of which all functions read the first.

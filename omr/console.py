@@ -23,9 +23,9 @@ from rich.table import Table
 
 T = TypeVar("T")
 
-out = Console()
-"""Console of results."""
-err = Console(stderr=True)
+out = Console(emoji=False)
+"""Console of results; without emoji codes, because paths and names may contain ``:x:``."""
+err = Console(stderr=True, emoji=False)
 """Console of progress and messages."""
 
 LIVE_INTERVAL_S, PLAIN_INTERVAL_S = 0.25, 10.0
@@ -162,7 +162,7 @@ def table(
     grid.add_section()
     for row in total_cells:
         grid.add_row(*row)
-    unfolded = to if to.is_terminal else Console(file=to.file, width=NATURAL_WIDTH)
+    unfolded = to if to.is_terminal else Console(file=to.file, width=NATURAL_WIDTH, emoji=False)
     unfolded.print(grid)
 
 

@@ -11,6 +11,8 @@ AssignerName = Literal["tal", "simota", "static"]
 ClassLoss = Literal["bce", "focal", "varifocal"]
 SimilarityName = Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+OptimizerName = Literal["AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD", "MuSGD"]
+"""Optimisers of Ultralytics, without ``auto``, which would ignore the learning rate."""
 
 MODEL, OPTIMISATION, LOSS = "Model", "Optimisation", "Loss and label assignment"
 SEVERAL, AUGMENTATION = "Several data sets", "Augmentation"
@@ -152,7 +154,9 @@ class TrainingSettings:
     warmup_epochs: float = setting(
         3.0, help="Epochs over which the learning rate rises from 0.", minimum=0, group=OPTIMISATION
     )
-    optimizer: str = setting("AdamW", help="Name of the optimiser in Ultralytics.", flag=False)
+    optimizer: OptimizerName = setting(
+        "AdamW", help="Name of the optimiser in Ultralytics.", flag=False
+    )
     weight_decay: float = setting(0.0005, help="Weight decay of convolution weights.", flag=False)
     freeze: str = setting(
         "",

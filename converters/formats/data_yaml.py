@@ -2,7 +2,7 @@
 
 The file is read as by Ultralytics: ``path`` may be missing or empty, a folder may begin with
 ``../`` although it is beside the file, and a split may be a folder, a text file that lists images,
-or a list of folders. Names that YAML reads as numbers or booleans become text.
+or a list of folders. Names such as ``on``, ``8`` or ``3:4`` are read as text, as written.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from class_maps import InputError, listed, shown, yaml_files
+from class_maps import InputError, shown, yaml_files
 from class_maps.text_files import read_text
 from converters.images import IMAGE_SUFFIXES
 from converters.names import count_of
@@ -48,7 +48,7 @@ def read_data_yaml(path: Path) -> DataYaml:
         raise InputError(
             "no such file; expected a folder written by `omr convert` with --format yolo", path=path
         )
-    data = yaml_files.parse(path, "data.yaml")
+    data = yaml_files.parse(path, "data.yaml", as_written="names")
     if not isinstance(data, dict):
         raise InputError("expected a mapping with train, val and names", path=path)
     if "kpt_shape" in data:
@@ -71,7 +71,7 @@ def read_data_yaml(path: Path) -> DataYaml:
         for key, value in data.items()
         if key not in read and _is_folder(value, _root(data, path))
     ]
-    warnings += _other_files(splits, path)
+    warnings += [*_other_files(splits, path), *_repeated(splits, path)]
     return DataYaml(path=path, names=_names(data, path), splits=splits, warnings=tuple(warnings))
 
 
@@ -90,6 +90,17 @@ def _other_files(splits: Mapping[str, Sequence[Path]], path: Path) -> Iterator[s
         if others:
             names = count_of([other.name for other in others], "listed image")
             yield f"{path.name}: {split}: skipped {names} in an unsupported format"
+
+
+def _repeated(splits: Mapping[str, Sequence[Path]], path: Path) -> Iterator[str]:
+    """Yield a warning for each split that lists an image or a folder several times."""
+    for split, paths in splits.items():
+        if repeated := [entry.name for entry, n in Counter(paths).items() if n > 1]:
+            names = count_of(repeated, "repeated entry")
+            yield (
+                f"{path.name}: {split}: {names} read only once; to train on pages more often, make "
+                "them a data set of their own and use --sampling-weights"
+            )
 
 
 class _MissingError(InputError):
@@ -160,7 +171,7 @@ def _names(data: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     if isinstance(names, dict):
         entries = [(_label(label), name) for label, name in names.items()]
     by_label = dict(entries)
-    is_plain = all(isinstance(name, str | int | float) for name in by_label.values())
+    is_plain = all(isinstance(name, str) for name in by_label.values())
     if not entries or sorted(by_label) != list(range(len(entries))) or not is_plain:
         raise InputError("expected the names of labels 0, 1, 2, ...", path=path, where="names")
     n = data.get("nc", len(entries))
@@ -168,13 +179,7 @@ def _names(data: Mapping[str, Any], path: Path) -> tuple[str, ...]:
         raise InputError(
             f"nc is {shown(n)}, but there are {len(entries)}", path=path, where="names"
         )
-    texts = tuple(str(by_label[label]) for label in range(len(entries)))
-    changed = {str(name) for name in by_label.values() if not isinstance(name, str)}
-    if merged := [name for name, n in Counter(texts).items() if n > 1 and name in changed]:
-        raise InputError(
-            f"YAML reads several names as {listed(merged)}; quote them", path=path, where="names"
-        )
-    return texts
+    return tuple(by_label[label] for label in range(len(entries)))
 
 
 def _label(key: object) -> int:

@@ -14,8 +14,12 @@ from class_maps import (
     with_nearest,
 )
 from converters.formats import READERS, AnnotationSource, Format
+from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_files import json_files, root_keys
+from converters.names import IMAGE_FOLDER, LABELS
 
+CLASSES = "classes.txt"
+"""File with one class name per line, which labelling tools write beside a YOLO folder's labels."""
 OTHER_SUFFIXES = frozenset({".csv", ".parquet", ".tfrecord", ".txt", ".xml"})
 """Suffixes of annotations in formats that are not read; a JSON file may have one of them too."""
 
@@ -67,6 +71,8 @@ def format_of(path: Path) -> Format:
     for candidate in READERS.values():
         if candidate.recognises(path):
             return candidate
+    if (path / IMAGE_FOLDER).is_dir() and (path / LABELS).is_dir():
+        raise _no_data_yaml(path)
     files = json_files(path)
     if not files:
         raise _no_annotations(path)
@@ -118,6 +124,21 @@ def _check_suffix(path: Path) -> None:
             "with a data.yaml; export the data set in one of these formats",
             path=path,
         )
+
+
+def _no_data_yaml(path: Path) -> InputError:
+    """Describe how to write the missing file of a YOLO folder, as exported by Label Studio."""
+    folder = IMAGE_FOLDER
+    if (path / IMAGE_FOLDER / "train").is_dir():
+        folder = f"{IMAGE_FOLDER}/train"
+    has_names = (path / CLASSES).is_file()
+    names = f"the lines of {CLASSES}" if has_names else "the class names"
+    return InputError(
+        f"no {DATA_YAML}, which names the classes of a YOLO folder; write one with the lines "
+        f"`train: {folder}`, `val: {folder}` and `names: [A, B, ...]`, with {names} in the order "
+        "of the labels",
+        path=path,
+    )
 
 
 def _no_annotations(path: Path) -> InputError:

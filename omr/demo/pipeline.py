@@ -13,7 +13,7 @@ from converters.files.atomic_folder import MANIFEST
 from converters.files.output_lock import locked_folder
 from omr.demo import options as defaults
 from omr.demo.folder import DemoFolder
-from omr.demo.options import BATCH, JOINT_CLASSES, MODEL, TILE, VAL, DemoOptions
+from omr.demo.options import BATCH, JOINT_CLASSES, MODEL, VAL, DemoOptions
 from omr.demo.shapes import draw_shapes
 from omr.demo.source import DemoSource, engraved_source, inspect_source
 from omr.failures import InterruptedCommand
@@ -132,9 +132,9 @@ def _convert(
     """Convert and analyse the pages, and return the manifest."""
     val = ["--val", VAL] if source.has_works and not source.has_val else []
     scale = ["--scale", f"staff-space:{defaults.STAFF_SPACE}"] if source.has_staves else []
-    preparation = ["--classes", classes, "--tile", TILE, *scale, *val]
+    preparation = ["--classes", classes, "--tile", defaults.TILE, *scale, *val]
     commands.run("convert", source.path, folder.data, *preparation)
-    network = ["--model", MODEL, "--imgsz", TILE, "--batch", BATCH]
+    network = ["--model", MODEL, "--imgsz", defaults.TILE, "--batch", BATCH]
     commands.run("analyze-density", folder.data, *network)
     manifest: dict[str, Any] = json.loads((folder.data / MANIFEST).read_text(encoding="utf-8"))
     return manifest
@@ -142,7 +142,7 @@ def _convert(
 
 def _add_shapes(commands: _Commands, folder: DemoFolder, seed: int) -> int:
     """Draw and convert shapes in COCO format, and return the number of training images."""
-    shapes = draw_shapes(folder.shapes, **defaults.SHAPES, side=TILE, seed=seed)
+    shapes = draw_shapes(folder.shapes, **defaults.SHAPES, side=defaults.TILE, seed=seed)
     commands.run("convert", shapes, folder.coco, "--classes", "coco")
     return defaults.SHAPES["n_train"]
 
@@ -165,4 +165,4 @@ def _score(commands: _Commands, folder: DemoFolder, options: DemoOptions, split:
 
 def _network(options: DemoOptions) -> list[object]:
     device = ["--device", options.device] if options.device else []
-    return ["--imgsz", TILE, "--batch", BATCH, *device]
+    return ["--imgsz", defaults.TILE, "--batch", BATCH, *device]

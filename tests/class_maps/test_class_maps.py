@@ -33,6 +33,13 @@ def test_a_class_map_from_a_file(tmp_path: Path) -> None:
     assert source.unlabelled == ("bar",)
 
 
+def test_words_that_yaml_1_1_reads_as_booleans_are_names(tmp_path: Path) -> None:
+    text = "name: off\nclasses: [on]\nsources: {yolo: {map: {yes: on, no: on}}}\n"
+    class_map = class_maps.load(str(written(tmp_path, text)))
+    assert (class_map.name, class_map.names) == ("off", ("on",))
+    assert class_map.source("yolo").class_of == {"yes": "on", "no": "on"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -40,7 +47,7 @@ def test_a_class_map_from_a_file(tmp_path: Path) -> None:
         pytest.param(GOOD, "- note", "expected a mapping, got list ['note']", id="list"),
         pytest.param("[note, bar]", "[]", "classes: expected at least one class", id="no classes"),
         pytest.param("[note, bar]", "[note, bar, note]", "classes: duplicate: note", id="duplicate"),
-        pytest.param("[note, bar]", "[note, on]", "classes[1]: expected a name, got bool True; write a name instead of an id, or quote it", id="bool"),
+        pytest.param("[note, bar]", "[note, true]", "classes[1]: expected a name, got bool True; write a name instead of an id, or quote it", id="bool"),
         pytest.param("[note, bar]", "note", "classes: expected a list of names, got str 'note'", id="str"),
         pytest.param("name: demo", "nam: demo", "unknown: nam (did you mean name?); expected: name, classes, sources", id="key"),
         pytest.param("name: demo\n", "", "name: missing", id="no name"),
@@ -164,8 +171,18 @@ def test_unknown_names() -> None:
 
 
 def test_a_data_set_without_an_entry() -> None:
-    with pytest.raises(ConfigError, match="class map coco has no entry for deepscoresv2 data"):
+    with pytest.raises(ConfigError) as raised:
         class_maps.load("coco").source("deepscoresv2")
+    path = class_maps.load("coco").path
+    assert str(raised.value) == (
+        "class map coco has no entry for deepscoresv2 data (available: coco); add "
+        f"sources.deepscoresv2 to a copy of {path}, check it with `omr classes check COPY DATA`, "
+        "and pass it to --classes"
+    )
+    with pytest.raises(
+        ConfigError, match=r"harmony\.yaml \(`map: same names` keeps the categories "
+    ):
+        class_maps.load("harmony").source("coco")
 
 
 def test_another_annotation_set_must_have_the_categories() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omr.demo import options, pipeline
+from omr.demo import options
 
 
 def shrink_demo(patch: pytest.MonkeyPatch) -> None:
@@ -10,5 +10,5 @@ def shrink_demo(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(options, "SIZE", "800x500")
     patch.setattr(options, "SHAPES", {"n_train": 4, "n_val": 2})
     patch.setattr(options, "STAFF_SPACE", 2)
-    patch.setattr(pipeline, "TILE", 96)
+    patch.setattr(options, "TILE", 96)
     patch.setattr("training.density.simulated_augmentation.FEWEST_DRAWS", 100)

@@ -91,9 +91,9 @@ def _main() -> None:
 
             training.lr_finder.N_STEPS = 3
         if "demo" in arguments:
-            from omr.demo import options, pipeline
+            from omr.demo import options
 
-            options.STAFF_SPACE, pipeline.TILE = 2, 96
+            options.STAFF_SPACE, options.TILE = 2, 96
         before = _contents(folder)
         _mark("start", arguments)
         sys.argv = ["omr", *arguments]

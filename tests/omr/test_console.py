@@ -78,3 +78,21 @@ def test_results_go_to_stdout_unless_json_or_another_command_does() -> None:
     with console.results_on_stderr():
         assert console.results() is console.err
     assert console.results() is console.out
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        console.note,
+        console.heading,
+        console.say,
+        lambda text: console.table(text, (text,), [(text,)], [(text,)], to=console.err),
+    ],
+)
+def test_emoji_codes_in_names_are_printed_verbatim(
+    show: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show("scores/:x:/note:musical_note:")
+    shown = capsys.readouterr().err
+    assert "scores/:x:/note:musical_note:" in shown
+    assert "\N{CROSS MARK}" not in shown

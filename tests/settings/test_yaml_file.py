@@ -76,6 +76,10 @@ def test_values_of_a_file(text: str, values: dict[str, Any], tmp_path: Path) -> 
         ("validate: 1", "validate: expected true or false, got 1"),
         ("model:", "model: expected text, got None"),
         ("assigner: sgd", "assigner: expected one of tal, simota, static, got 'sgd'"),
+        (
+            "optimizer: auto",
+            "optimizer: expected one of AdamW, Adam, Adamax, NAdam, RAdam, RMSprop, SGD, MuSGD, got 'auto'",
+        ),
         ("sampling_weights: 2:1", "sampling_weights: expected a list of numbers, got 121"),
         ("unfreeze_at: [a]", "unfreeze_at: expected a list of integers, got ['a']"),
         ("data: []", "data: expected a path or a list of paths, got []"),
@@ -115,6 +119,10 @@ def test_the_file_has_all_settings_in_yaml() -> None:
         ({"epochs": 0}, "--epochs 0: expected an integer of at least 1"),
         ({"beta": float("inf")}, "--beta inf: expected a number above 0"),
         ({"warmup_epochs": float("nan")}, "--warmup-epochs nan: expected a number of at least 0"),
+        (
+            {"optimizer": "adamw"},
+            "--optimizer adamw: expected one of AdamW, Adam, Adamax, NAdam, RAdam, RMSprop, SGD, MuSGD",
+        ),
         ({"assigner": "ota"}, "--assigner ota: expected one of tal, simota, static"),
         (
             {"scale": -1, "degrees": 181},

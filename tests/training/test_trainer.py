@@ -40,7 +40,9 @@ Draw = Callable[..., Path]
 
 
 def tiny(data: Path, out: Path) -> TrainConfig:
-    return TrainConfig(data=data, out=out, epochs=1, imgsz=64, batch=4, device="cpu")
+    return TrainConfig(
+        data=data, out=out, model="omr-tiny", epochs=1, imgsz=64, batch=4, device="cpu"
+    )
 
 
 def test_a_training_leaves_weights_config_and_counts(trained: TrainResult, dataset: Path) -> None:

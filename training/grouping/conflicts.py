@@ -102,14 +102,14 @@ def _check_names(file_names: Sequence[str], names: Sequence[str], path: Path) ->
 
 def _yaml_pairs(text: str, path: Path) -> list[tuple[str, list[str]]]:
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, yaml.BaseLoader)  # names such as on stay text
     except yaml.YAMLError as error:
         raise InputError(" ".join(str(error).split()), path=path) from error
     if not isinstance(data, list) or not all(isinstance(pair, list) for pair in data):
         raise InputError("expected a list of lists of two names", path=path)
     for i, pair in enumerate(data):
         if not all(isinstance(name, str) for name in pair):
-            reason = f"expected names, got {pair}; quote words that YAML converts"
+            reason = f"expected names, got {pair}"
             raise InputError(reason, path=path, where=f"[{i}]")
     return [(f"[{i}]", pair) for i, pair in enumerate(data)]
 

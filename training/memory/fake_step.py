@@ -133,9 +133,7 @@ def optimizer_of(model: DetectionModel, spec: StepSpec) -> Optimizer:
     """
     trainer = SimpleNamespace(args=get_cfg(), data={"nc": spec.n_classes})
     with quiet():
-        optimizer: Optimizer = BaseTrainer.build_optimizer(
-            trainer, model, name=spec.optimizer, iterations=spec.iterations
-        )
+        optimizer: Optimizer = BaseTrainer.build_optimizer(trainer, model, name=spec.optimizer)
     return optimizer
 
 

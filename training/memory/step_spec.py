@@ -5,16 +5,12 @@ from typing import Literal
 
 import torch
 
-from class_maps import ConfigError, with_nearest
-from settings.training import STRIDE
+from class_maps import ConfigError
+from settings.training import STRIDE, OptimizerName
 from training.heads.head_config import HeadConfig
 from training.losses.loss_options import LossOptions
 
 StepPrecision = Literal["fp32", "bf16", "fp16"]
-OPTIMIZERS = (
-    "AdamW", "auto", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop",
-)  # fmt: skip
-"""Optimisers of Ultralytics."""
 HALF_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -23,7 +19,7 @@ class StepSpec:
     """Everything that the memory of a training step depends on.
 
     Raises:
-        ConfigError: A number is too small, a name is unknown, or the device is a CPU with fp16.
+        ConfigError: A number is too small, the precision is unknown, or the device is a CPU with fp16.
     """
 
     model: str
@@ -39,10 +35,7 @@ class StepSpec:
     batch: int = 16
     """Images per device."""
     precision: StepPrecision = "fp32"
-    optimizer: str = "AdamW"
-    """Name of an optimiser of Ultralytics."""
-    iterations: int = 10_000
-    """Number of steps in the whole run, by which Ultralytics' ``auto`` chooses an optimiser."""
+    optimizer: OptimizerName = "AdamW"
     ema: bool = True
     """Whether a moving average of the weights is kept, as ``omr train`` always does."""
     guard: bool = True
@@ -59,7 +52,7 @@ class StepSpec:
     loss: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
-        least = {"n_classes": 1, "imgsz": 1, "batch": 1, "iterations": 1, "boxes": 0}
+        least = {"n_classes": 1, "imgsz": 1, "batch": 1, "boxes": 0}
         small = {n: getattr(self, n) for n, low in least.items() if getattr(self, n) < low}
         if small:
             shown = ", ".join(f"{name} ({value})" for name, value in small.items())
@@ -69,9 +62,6 @@ class StepSpec:
             raise ConfigError(f"precision: {self.precision}: expected one of {', '.join(known)}")
         if self.device == "cpu" and self.precision == "fp16":
             raise ConfigError("precision: fp16: not supported on a CPU; use bf16 or fp32")
-        if self.optimizer.lower() not in map(str.lower, OPTIMIZERS):  # Ultralytics ignores case
-            unknown = with_nearest([self.optimizer], OPTIMIZERS)
-            raise ConfigError(f"optimizer: {unknown}: expected one of {', '.join(OPTIMIZERS)}")
 
     @property
     def side(self) -> int:

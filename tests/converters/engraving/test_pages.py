@@ -56,18 +56,22 @@ def sheet(seed: int, font: str, *, decorated: bool) -> Sheet:
 
 def sheets(n: int) -> Iterator[Sheet]:
     """Yield ``n`` pages in every font, every other one decorated."""
-    for font in smufl.FONTS:
-        for seed in range(n):
+    for seed in range(n):
+        for font in smufl.FONTS:
             yield sheet(seed, font, decorated=seed % 2 == 0)
 
 
 # ---- resvg -------------------------------------------------------------------------------------
 
 MEAN_PX, WORST_PX = 0.1, 0.3
+MOST = 2 * len(smufl.FONTS)
+"""Maximum number of symbols to compare per category."""
 
 
-def compare(n_pages: int, n_each: int, degrees: float) -> set[str]:
-    """Compare up to ``n_each`` symbols per category and page with resvg's rendering.
+def compare(n_pages: int, degrees: float) -> set[str]:
+    """Compare a symbol per category and page with resvg's rendering, on two pages in every font.
+
+    Further pages only add symbols of rare categories.
 
     Returns:
         Categories that were compared.
@@ -77,21 +81,22 @@ def compare(n_pages: int, n_each: int, degrees: float) -> set[str]:
     x, y = WIDTH / 2, HEIGHT / 2
     matrix = (cos, sin, -sin, cos, x - cos * x + sin * y, y - sin * x - cos * y)
     turn = np.array([[cos, sin], [-sin, cos]])
-    gaps: dict[str, list[float]] = defaultdict(list)
+    gaps: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
     for page in sheets(n_pages):
         by_category: dict[str, list[Symbol]] = defaultdict(list)
         for symbol in _with_whole_glyphs(page.symbols):
             if symbol.category not in SET_BY_OMR:
                 by_category[symbol.category].append(symbol)
         for category, result in by_category.items():
-            for symbol in rng.sample(result, min(n_each, len(result))):
-                moved = symbol.outline.moved(lambda points: points @ turn + matrix[4:])
-                box = moved.box_xyxy()
-                truth = ink_box(symbol, box, matrix)
-                assert truth is not None, f"{category}: no ink at {box}"
-                gaps[category] += np.abs(box - truth).tolist()
-    everything = np.concatenate([np.array(v) for v in gaps.values()])
-    worst = max(gaps, key=lambda name: max(gaps[name]))
+            if len(gaps[category]) == MOST:
+                continue
+            symbol = rng.choice(result)
+            box = symbol.outline.moved(lambda points: points @ turn + matrix[4:]).box_xyxy()
+            truth = ink_box(symbol, box, matrix)
+            assert truth is not None, f"{category}: no ink at {box}"
+            gaps[category].append(np.abs(box - truth))
+    everything = np.concatenate([*gaps.values()])
+    worst = max(gaps, key=lambda name: np.max(gaps[name]))
     assert everything.mean() <= MEAN_PX
     assert everything.max() <= WORST_PX, worst
     return set(gaps)
@@ -110,14 +115,14 @@ def _with_whole_glyphs(result: list[Symbol]) -> Iterator[Symbol]:
         yield replace(together[0], category="octave clef", outline=whole)
 
 
-@pytest.mark.parametrize("degrees", [0.0, 2.0, -1.3])
+@pytest.mark.parametrize("degrees", [0.0, -1.3])
 def test_boxes_agree_with_resvg(degrees: float) -> None:
-    assert len(compare(2, 1, degrees)) >= 100
+    assert len(compare(2, degrees)) >= 100
 
 
 @pytest.mark.slow
 def test_boxes_agree_with_resvg_on_many_pages() -> None:
-    compared = compare(5, 2, 0.7)
+    compared = compare(5, 0.7)
     assert "octave clef" in compared
     assert len(compared) >= 120
 

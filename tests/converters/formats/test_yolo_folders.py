@@ -309,17 +309,42 @@ def test_listed_files_that_are_not_read_are_reported(data: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("train", "lines", "entries"),
+    [
+        ("train.txt", "images/train/a.png\n./images/train/a.png\n", "1 repeated entry (a.png)"),
+        ("[train.txt, train.txt]", "images/train/a.png\n", "1 repeated entry (a.png)"),
+        ("[images/train, images/train]", "", "1 repeated entry (train)"),
+        (
+            "train.txt",
+            "images/train/a.png\nimages/train/b.png\n" * 3,
+            "2 repeated entries (a.png, b.png)",
+        ),
+    ],
+)
+def test_repeated_images_are_reported(
+    train: str, lines: str, entries: str, data: Path, tmp_path: Path
+) -> None:
+    page(data, "images/train/b.png")
+    (data / "train.txt").write_text(lines)
+    (data / "data.yaml").write_text(f"train: {train}\nnames: [note, stem]\n")
+    assert converted(data, tmp_path)["notes"] == [
+        f"data.yaml: train: {entries} read only once; to train on pages more often, make them a "
+        "data set of their own and use --sampling-weights"
+    ]
+
+
+@pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ("[a, 8, no, 1.5]", ("a", "8", "False", "1.5")),
-        ("{0: a, 1: on}", ("a", "True")),
+        ("[a, 8, no, 1.50, true]", ("a", "8", "no", "1.50", "true")),
+        ("[yes, on, Off, 2020-01-01]", ("yes", "on", "Off", "2020-01-01")),
+        ("[3:4, '184', 1_0, 10]", ("3:4", "184", "1_0", "10")),
+        ("{0: a, 1: on}", ("a", "on")),
         ("{'0': a, '1': b}", ("a", "b")),
         ("{1: b, 0: a}", ("a", "b")),
     ],
 )
-def test_names_are_text_as_for_ultralytics(
-    names: str, expected: tuple[str, ...], data: Path
-) -> None:
+def test_names_are_read_as_written(names: str, expected: tuple[str, ...], data: Path) -> None:
     (data / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
     assert open_dataset(data).names == expected
 
@@ -335,8 +360,6 @@ def test_names_are_text_as_for_ultralytics(
         ("train: images\nnames: {0: a, 0: b}", "duplicate keys in the mapping at line 2: 0"),
         ("train: images\nnames: [a, null]", "names: expected the names of labels 0, 1, 2, ..."),
         ("train: images\nnames: [a, [b]]", "names: expected the names of labels 0, 1, 2, ..."),
-        ("train: images\nnames: [yes, on]", "names: YAML reads several names as True; quote them"),
-        ("train: images\nnames: [3:4, '184', 1_0, 10]", "names: YAML reads several names as 184, 10; quote them"),
         ("train: images\nnames: a", "names: expected the names of labels 0, 1, 2, ..."),
         ("train: images\nkpt_shape: [17, 3]\nnames: [a]", "kpt_shape: keypoints are not supported; export boxes"),
     ],

@@ -502,9 +502,9 @@ def test_both_parts_are_learnt(draw: Draw, tmp_path: Path) -> None:
     music = draw(tmp_path / "music", n_images=24)
     photographs = converted_shapes(tmp_path, n_images=24)
     config = replace(
-        config_of(tmp_path / "run", music, photographs, sampling_weights=(1.0, 1.0), epochs=25),
+        config_of(tmp_path / "run", music, photographs, sampling_weights=(1.0, 1.0), epochs=14),
         batch=8,
-        lr=0.005,
+        lr=0.01,
         warmup_epochs=1,
         validate=False,
     )

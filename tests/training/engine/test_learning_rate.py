@@ -29,7 +29,7 @@ from training.trainer import ready_trainer
 def tiny(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: ANN401
     """Three batches an epoch."""
     common: dict[str, Any] = {"imgsz": 64, "batch": 2, "device": "cpu", "validate": False}
-    return TrainConfig(data=data, out=out, **common | options)
+    return TrainConfig(data=data, out=out, model="omr-tiny", **common | options)
 
 
 @pytest.mark.parametrize(

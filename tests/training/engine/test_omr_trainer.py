@@ -29,7 +29,7 @@ from training.trainer import new_trainer, ready_trainer
 
 
 def small(data: Path, out: Path) -> TrainConfig:
-    return TrainConfig(data=data, out=out, imgsz=96, batch=4, device="cpu")
+    return TrainConfig(data=data, out=out, model="omr-tiny", imgsz=96, batch=4, device="cpu")
 
 
 @pytest.fixture(scope="module")

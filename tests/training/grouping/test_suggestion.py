@@ -95,6 +95,14 @@ def test_pairs(tmp_path: Path, name: str, text: str) -> None:
     assert read_pairs(tmp_path / name, NAMES).tolist() == expected
 
 
+def test_names_in_yaml_are_text(tmp_path: Path) -> None:
+    (tmp_path / "pairs.yaml").write_text("- [on, no]\n")
+    assert read_pairs(tmp_path / "pairs.yaml", ("on", "no")).tolist() == [
+        [False, True],
+        [True, False],
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -104,7 +112,7 @@ def test_pairs(tmp_path: Path, name: str, text: str) -> None:
         ("pairs.txt", "\nnote black half\n", "line 2: expected two names, got: note, black, half"),
         ("pairs.txt", "stem, stem\n", "line 1: stem is paired with itself; give two classes"),
         ("pairs.yaml", "stem: staff\n", "expected a list of lists of two names"),
-        ("pairs.yaml", "- [stem, no]\n", "[0]: expected names, got ['stem', False]; quote words that YAML converts"),
+        ("pairs.yaml", "- [stem, [no]]\n", "[0]: expected names, got ['stem', ['no']]"),
         ("pairs.yaml", "- [stem]\n", "[0]: expected two names, got: stem"),
     ],
 )  # fmt: skip

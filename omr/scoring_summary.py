@@ -1,0 +1,111 @@
+"""What ``omr eval`` prints about the score of a model."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from class_maps import short_list
+from eval.html.number_format import counted
+from omr.console import note, paragraph, say, say_names, table
+
+if TYPE_CHECKING:
+    from eval.reports.detection import ClassMetrics, MeanMetrics
+    from omr.scoring import ScoringResult
+
+MOST_NAMES = 8
+"""Maximum number of class names per line."""
+
+
+def print_summary(result: "ScoringResult", *, to: Console) -> None:
+    """Print the metrics, and what to know when reading them.
+
+    Args:
+        result: Metrics of a model on one split.
+        to: Console for the results; notes go to stderr.
+    """
+    from eval.reports.detection import FREQUENT
+
+    report = result.report
+    present = [row for row in report.classes if row.n_truths or row.n_predictions]
+    totals = report.n_truths, report.n_predictions
+    table(
+        f"{result.split}: {counted(report.n_images, 'image', 'images')}",
+        ("class", "ground truth", "predictions", "AP50", "AP50-95", "recall50"),
+        [(row.name, row.n_truths, row.n_predictions, *_metrics(row)) for row in present],
+        [
+            ("macro mean", *totals, *_metrics(report.macro)),
+            (f"macro mean, {FREQUENT}+ symbols", *totals, *_metrics(report.frequent_macro)),
+            ("instance-weighted mean", *totals, *_metrics(report.instance_weighted)),
+        ],
+        to=to,
+    )
+    paragraph(
+        "Macro: all classes with ground truth have the same weight. Instance-weighted: each class "
+        "is weighted by its number of ground-truth symbols.",
+        to=to,
+    )
+    absent = [row.name for row in report.classes if row not in present]
+    say_names("neither ground truth nor predictions", absent, to=to)
+    if classes := result.ignored_classes:
+        paragraph(
+            f"ignored {counted(result.ignored_predictions, 'prediction', 'predictions')} of "
+            f"{counted(len(classes), 'class', 'classes')} that the data set does not have",
+            to=to,
+        )
+    say(
+        f"images that reached the limit of {result.max_det} detections: {result.images_at_max_det}",
+        to=to,
+    )
+    if report.n_zero_area_truths:
+        note(
+            "ground-truth symbols of zero area, which no prediction can match: "
+            f"{report.n_zero_area_truths}"
+        )
+    if missing := result.missing_classes:
+        number = counted(len(missing), "class", "classes")
+        verb = "is" if len(missing) == 1 else "are"
+        note(
+            f"{number} of the data set, without ground truth, {verb} not in the weights: "
+            f"{short_list(missing, MOST_NAMES)}"
+        )
+    if result.differences:
+        note(f"differs from the training: {'; '.join(result.differences)}")
+    _show_trained_on(result, to)
+
+
+def _show_trained_on(result: "ScoringResult", to: Console) -> None:
+    overlap = result.overlap
+    if n_seen := len(overlap.trained_on):
+        same_images = n_seen == overlap.n_same_images
+        is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
+        images = counted(result.report.n_images, "image", "images")
+        note(
+            f"the model was trained on {'' if same_images else 'the pages of '}"
+            f"{'' if is_exact else 'at least '}{n_seen} of {images}, the first is "
+            f"{overlap.trained_on[0]}: for these, the metrics show how well it memorised them, not "
+            "how well it generalises"
+        )
+        return
+    if not overlap.training_is_known:
+        note(
+            "unknown whether the model was trained on these images: its weights do not record all "
+            "training images"
+        )
+        return
+    unseen = "the model was not trained on these images"
+    if overlap.pages_are_known:
+        say(f"{unseen}, nor on other parts of their pages", to=to)
+    else:
+        say(
+            f"{unseen}; unknown whether on other parts of their pages, because not all data sets "
+            "record their pages",
+            to=to,
+        )
+
+
+def _metrics(score: "ClassMetrics | MeanMetrics") -> list[str]:
+    """Format the metrics of a table row; a dash where there is no ground truth."""
+    return [
+        "-" if metric is None else f"{metric:.3f}"
+        for metric in (score.ap50, score.ap, score.recall50)
+    ]

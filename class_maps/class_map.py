@@ -34,6 +34,8 @@ class ClassMap:
     """Mapping of each data set, by the name of the data set."""
     path: Path
     """File that the class map was read from."""
+    sha256: str = ""
+    """Hash of that file as it was read; empty for a class map that was not read from a file."""
 
     @cached_property
     def labels(self) -> dict[str, int]:

@@ -75,7 +75,9 @@ def from_yaml(path: Path) -> ClassMap:
             "list it under unlabelled of a source",
             "classes",
         )
-    return ClassMap(name=data.string("name"), names=names, sources=filled, path=path)
+    return ClassMap(
+        name=data.string("name"), names=names, sources=filled, path=path, sha256=data.sha256
+    )
 
 
 def _check_unique(names: Iterable[str], data: Checked, key: str) -> None:

@@ -7,7 +7,16 @@ from class_maps.errors import InputError
 
 
 def read_text(path: Path, what: str, *, max_bytes: int | None = None) -> str:
-    """Read a text file.
+    """Read a text file, see :func:`read_bytes`.
+
+    Raises:
+        InputError: The file cannot be read, is too large, or is not UTF-8.
+    """
+    return decoded(read_bytes(path, what, max_bytes=max_bytes), path)
+
+
+def read_bytes(path: Path, what: str, *, max_bytes: int | None = None) -> bytes:
+    """Read the bytes of a text file.
 
     Args:
         path: File to read; a device or a pipe, which may be endless, is an error.
@@ -15,7 +24,7 @@ def read_text(path: Path, what: str, *, max_bytes: int | None = None) -> str:
         max_bytes: Size of the largest file that is read; None to read any.
 
     Raises:
-        InputError: The file cannot be read, is too large, or is not UTF-8.
+        InputError: The file cannot be read or is too large.
     """
     try:
         size = path.stat().st_size
@@ -23,7 +32,7 @@ def read_text(path: Path, what: str, *, max_bytes: int | None = None) -> str:
             raise InputError(f"is not a file; expected a {what}", path=path)
         if max_bytes is not None and size > max_bytes:
             raise InputError(f"is too large for a {what}: {size:,} bytes", path=path)
-        return decoded(path.read_bytes(), path)
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"no such {what}", path=path) from None
     except OSError as error:

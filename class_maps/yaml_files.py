@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Hashable, Sequence
+from hashlib import sha256
 from importlib.resources import files
 from math import inf
 from pathlib import Path
@@ -11,7 +12,7 @@ from unicodedata import category
 import yaml
 
 from class_maps.errors import ConfigError, InputError, listed, shortened, shown, with_nearest
-from class_maps.text_files import read_text
+from class_maps.text_files import decoded, read_bytes
 
 MAX_BYTES = 1 << 20
 """Maximum size of a file to read; a larger file is not for omr, and would take long to parse."""
@@ -52,10 +53,10 @@ def find(name: str, package: str, folder: str, kind: str, *, option: str = "") -
 
 
 class Checked:
-    """A YAML mapping with its location in the file."""
+    """A YAML mapping with its location in the file, and at the root the hash of the file."""
 
-    def __init__(self, value: Any, path: Path, where: str) -> None:  # noqa: ANN401
-        self.path, self.where = path, where
+    def __init__(self, value: Any, path: Path, where: str, sha256: str = "") -> None:  # noqa: ANN401
+        self.path, self.where, self.sha256 = path, where, sha256
         if not isinstance(value, dict):
             raise self.error(f"expected a mapping, got {_described(value)}", "")
         if invalid := [key for key in value if not isinstance(key, str)]:
@@ -199,7 +200,8 @@ def read(path: Path, kind: str) -> Checked:
     Raises:
         InputError: The file cannot be read, is not YAML, has a duplicate key, or is not a mapping.
     """
-    return Checked(parse(path, kind), path, "")
+    content = read_bytes(path, kind, max_bytes=MAX_BYTES)
+    return Checked(_parsed(content, path), path, "", sha256(content).hexdigest())
 
 
 def parse(path: Path, kind: str, *, as_written: str = "") -> Any:  # noqa: ANN401
@@ -211,7 +213,11 @@ def parse(path: Path, kind: str, *, as_written: str = "") -> Any:  # noqa: ANN40
         as_written: Key of the root whose list or mapping contains text: ``3:4``, ``1_0`` and
             ``true`` are not converted.
     """
-    text = read_text(path, kind, max_bytes=MAX_BYTES)
+    return _parsed(read_bytes(path, kind, max_bytes=MAX_BYTES), path, as_written)
+
+
+def _parsed(content: bytes, path: Path, as_written: str = "") -> Any:  # noqa: ANN401
+    text = decoded(content, path)
     try:
         _check_depth(text)
         loader = _Loader(text)

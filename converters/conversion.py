@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +16,7 @@ from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
 from converters.formats.data_yaml import DATA_YAML
+from converters.formats.image_folders import several_frames
 from converters.formats.json_files import json_files
 from converters.formats.sources import open_source
 from converters.images import CORRECT_FOLDER, NAME_FOLDER, check_size
@@ -112,41 +112,34 @@ def convert(
     """
     inputs = source, options.class_map.path
     folder_to_fill = atomic_folder(target, force=force, inputs=inputs)
-    with folder_to_fill as folder, ThreadPoolExecutor(1) as pool:
+    with folder_to_fill as folder:
         warm_up(workers, "converters.prepare.preparation")
-        class_map_hash = sha256(options.class_map.path)
         states = _states(source)
         format_name, files = open_source(source, source_format, images)
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
-        _check_images(files, val, options, CORRECT_FOLDER if images else NAME_FOLDER)
+        missing_remedy = CORRECT_FOLDER if images else NAME_FOLDER
+        remarks = _check_images(files, val, options, missing_remedy)
         check_inputs(target, _inputs(files))
         manifest = ManifestBuilder(names=options.class_map.names)
+        manifest.counts.warnings += remarks
         writers = [WRITERS[name](folder, options.class_map.names) for name in options.formats]
         jobs = _jobs(files, mapping, val, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
-        hashes: list[Future[str]] = []
-        try:  # the pages are prepared as the loop asks for them
-            with closing(in_order(prepare, jobs, workers)) as prepared_pages:
-                for prepared_page in track(prepared_pages, n_pages):
-                    if not hashes:  # decoding, which used all cores, has finished
-                        hashes = [pool.submit(file.sha256) for file in files]
-                    for page in prepared_page.outputs:
-                        for writer in writers:  # label files of YOLO were written by prepare
-                            writer.add(prepared_page.split, page)
-                    manifest.add(prepared_page)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # do not delay the error
-            raise
+        with closing(in_order(prepare, jobs, workers)) as prepared_pages:
+            for prepared_page in track(prepared_pages, n_pages):  # prepared as the loop asks for it
+                for page in prepared_page.outputs:
+                    for writer in writers:  # label files of YOLO were written by prepare
+                        writer.add(prepared_page.split, page)
+                manifest.add(prepared_page)
         _check_counts(manifest, source, files, options.class_map.name, mapping)
         for writer in writers:
             writer.close()
         _add_warnings(manifest, files, val, options, mapping)
-        digests = [future.result() for future in hashes]
+        digests = [file.sha256() for file in files]
         _check_unchanged(files, states)
-        class_map = ClassMapEntry(
-            name=options.class_map.name, sha256=class_map_hash, unlabelled=mapping.unlabelled
-        )
+        own = options.class_map
+        class_map = ClassMapEntry(name=own.name, sha256=own.sha256, unlabelled=mapping.unlabelled)
         entry = _conversion_entry(format_name, mapping, files, digests, class_map, options)
         manifest.write(folder, entry)
     return manifest.summary()
@@ -179,7 +172,7 @@ def _check_images(
     val: frozenset[str],
     options: ConversionOptions,
     remedy: str,
-) -> None:
+) -> list[str]:
     """Check the names and sizes of all images before any work is done.
 
     Args:
@@ -187,7 +180,11 @@ def _check_images(
         val: Groups of pages to hold out.
         options: Options of the conversion.
         remedy: Remedy if the image is missing.
+
+    Returns:
+        Warnings about images of which only a part is read.
     """
+    n_frames: dict[str, int] = {}
     outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:
         for image, (width, height) in file.images.items():
@@ -205,7 +202,9 @@ def _check_images(
                     path=file.path,
                 )
             if not options.labels_only:
-                check_size(file.image_folder / image, width, height, remedy)
+                path = file.image_folder / image
+                n_frames[str(image)] = check_size(path, width, height, remedy)
+    return several_frames(n_frames)
 
 
 def _check_output_name(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
+from converters.decoding import decode
+from converters.wide_samples import eight_bits, full_scale_of, has_wide_samples
 
 Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -30,25 +32,20 @@ CORRECT_FOLDER = (
 """Remedy for a missing image if the folder of the images was given."""
 
 _ORIENTATION = 0x0112
-"""EXIF tag of the rotation and mirroring to apply before an image is shown; written by phones."""
+"""EXIF and TIFF tag of the rotation and mirroring to apply before an image is shown."""
 
 _BITS, _SAMPLE_FORMAT = 258, 339
 """TIFF tags of the number of bits per sample and of the sample format."""
 _UNSIGNED = frozenset({1, 4})
 """Values of ``_SAMPLE_FORMAT`` for unsigned integers and for unspecified samples."""
 
-_MAX_SAMPLES = 281, 341
-"""TIFF tags of the largest sample: MaxSampleValue and SMaxSampleValue."""
-_FULL_16 = 65535
-"""Largest 16-bit sample: white."""
-_DARK_16 = _FULL_16 // 8
-"""Largest sample of a 16-bit image that would look nearly black, as from a 12-bit scanner whose
-samples were not scaled."""
-
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHECKED = frozenset({"PNG", "WEBP"})
+"""Formats with checksums or lengths that are checked without decoding; WebP takes ten times as long
+to decode as to copy."""
+
 _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
 
@@ -56,7 +53,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
 
 
-def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -> None:
+def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -> int:
     """Check that an image exists and has the expected size, reading only its header.
 
     Args:
@@ -65,6 +62,9 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
         height: Height in pixels that the labels assume.
         remedy: Remedy if the image is missing.
 
+    Returns:
+        Number of pages or frames, of which all functions read the first.
+
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
@@ -72,14 +72,26 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
         if other := in_other_case(path):
             remedy = f"{other.name} differs from it only in letter case; rename it"
         raise InputError(f"no such image; {remedy}", path=path)
-    actual = size(path)
+    with _opened(path, path) as image:
+        actual, is_turned, n = _upright_size(image), _is_turned(image), _n_frames(image)
     if actual != (width, height):
-        rotated = " after its EXIF rotation" if _orientation_of(path) > 1 else ""
+        rotated = " after its EXIF rotation" if is_turned else ""
         raise InputError(
             f"is {actual[0]} x {actual[1]} px{rotated}, but its labels are for "
             f"{width} x {height} px",
             path=path,
         )
+    return n
+
+
+def n_frames(path: Path) -> int:
+    """Read the number of pages or frames of an image from its headers.
+
+    Raises:
+        InputError: The image is missing or damaged.
+    """
+    with _opened(path, path) as image:
+        return _n_frames(image)
 
 
 def in_other_case(path: Path) -> Path | None:
@@ -104,9 +116,9 @@ def copy(path: Path, target: Path) -> None:
     """Copy an image byte for byte, or re-encode it if not all readers would read the same pixels.
 
     Images with transparency are re-encoded on a white background, because readers that ignore
-    transparency show arbitrary colours. Images with an EXIF rotation are re-encoded unless they are
-    JPEG, because not all readers apply it to other formats. Images with 16-bit samples, and
-    images that get another suffix, are re-encoded as well.
+    transparency show arbitrary colours. Rotated images are re-encoded upright, because readers
+    ignore the rotation, or cannot read the file. Images with 16-bit samples, and images that get
+    another suffix, are re-encoded as well. JPEG stays JPEG; other formats become PNG.
 
     Args:
         path: Image file.
@@ -116,11 +128,13 @@ def copy(path: Path, target: Path) -> None:
         InputError: The image is missing, damaged or truncated.
     """
     with _opened(path, path) as image:
-        is_ambiguous = image.has_transparency_data
-        is_ambiguous |= _orientation(image) > 1 and image.format not in _JPEG
-        is_ambiguous |= _has_wide_samples(image)
+        is_jpeg = image.format in _JPEG
+        is_ambiguous = image.has_transparency_data or _is_turned(image) or has_wide_samples(image)
     if is_ambiguous or path.suffix != target.suffix:
-        write(read(path), target)
+        pixels = read(path)
+        _write_jpeg(pixels, target) if is_jpeg and target.suffix != ".png" else write(
+            pixels, target
+        )
     else:
         target.write_bytes(_complete_bytes(path))
 
@@ -132,17 +146,19 @@ def read(path: Path) -> Pixels:
         InputError: The image is missing, damaged or truncated, or stores samples of fewer
             bits as 16-bit samples without scaling them.
     """
-    image = _decoded(_complete_bytes(path), path)
+    data = path.read_bytes()
+    _check_sums(data, path)
+    image = _decoded(data, path)
     return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 and _is_grey(image) else image
 
 
 def read_bgr(path: Path) -> Pixels:
     """Decode an image as networks see it: in colour on a white background, shape ``(H, W, 3)``.
 
-    Unlike :func:`read` it does not search the file for damage; see :func:`check_complete`.
+    Unlike :func:`read` it does not verify the checksums of a PNG; see :func:`check_complete`.
 
     Raises:
-        InputError: The image is missing or cannot be decoded.
+        InputError: The image is missing, damaged or truncated.
     """
     try:
         data = path.read_bytes()
@@ -167,8 +183,8 @@ def resize_longer_side(image: Pixels, imgsz: int) -> Pixels:
 def check_complete(path: Path) -> tuple[int, int]:
     """Check that an image is neither damaged nor truncated, without writing anything.
 
-    A JPEG is decoded only if its last bytes do not mark its end; an image with 16-bit samples is
-    always decoded.
+    A JPEG is decoded only if its last bytes do not mark its end, a PNG only if it has 16-bit
+    samples, a WebP never; images of other formats are decoded.
 
     Returns:
         Width and height in pixels, after EXIF rotation.
@@ -178,33 +194,25 @@ def check_complete(path: Path) -> tuple[int, int]:
     """
     with _opened(path, path) as image:
         upright_size, image_format = _upright_size(image), image.format
-        has_wide_samples = _has_wide_samples(image)
+        is_wide = has_wide_samples(image)
         image.verify()  # verifies the checksums of a PNG
-    if image_format in _JPEG:
-        with path.open("rb") as file:
-            file.seek(-2, os.SEEK_END)
-            is_complete = file.read() == _JPEG_END
-        if not is_complete:  # bytes of another program after the end, or a truncated file
-            with _opened(path, path) as image:
-                image.load()
-    if has_wide_samples:
+    if is_wide:
         read(path)
+    elif image_format not in _CHECKED and not (image_format in _JPEG and _is_ended(path)):
+        _check_decodable(path.read_bytes(), path, image_format)
     return upright_size
 
 
 def _decoded(data: bytes, path: Path) -> Pixels:
     """Decode the bytes of an image on a white background, upright."""
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # an empty file, or more than 2 ** 30 pixels
-        decoded = None
-    if decoded is None:
-        raise InputError("cannot be decoded as an image", path=path)
+    decoded, damage = decode(data, cv2.IMREAD_UNCHANGED)
+    if decoded is None or damage:
+        raise _damaged(data, path, damage)
     with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
         orientation = _orientation(header)
-        full_scale = _full_scale(header, data)
+        full_scale = full_scale_of(header, data)
     if decoded.dtype == np.uint16:
-        image = _eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
+        image = eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
     else:
         image = np.asarray(decoded, np.uint8)
     if image.ndim == 3 and image.shape[2] == 4:
@@ -212,76 +220,54 @@ def _decoded(data: bytes, path: Path) -> Pixels:
     return np.ascontiguousarray(_rotated(image, orientation))
 
 
-def _eight_bits(samples: NDArray[np.uint16], full_scale: int, path: Path) -> Pixels:
-    """Convert 16-bit samples to 8 bits.
-
-    Args:
-        samples: Grey, BGR or BGRA samples.
-        full_scale: Value that the file declares to be white; ignored if there are larger samples.
-        path: Image file, for the error message.
-
-    Raises:
-        InputError: The image would be nearly black.
-    """
-    colours = samples[..., :3] if samples.ndim == 3 else samples
-    largest = int(colours.max())
-    if largest > full_scale:
-        full_scale = _FULL_16
-    if full_scale == _FULL_16 and 0 < largest <= _DARK_16:
-        raise InputError(
-            f"has 16-bit samples, but none above {largest}, so it would look nearly black; scale "
-            "the samples to the range 0 to 65535",
-            path=path,
-        )
-    # Alpha may use all 16 bits even if the colours do not.
-    return np.minimum(samples.astype(np.uint32) * 255 // full_scale, 255).astype(np.uint8)
-
-
-def _has_wide_samples(image: Image.Image) -> bool:
-    """Return whether an image that has not been loaded has 16-bit samples."""
-    tiles = getattr(image, "tile", ()) if image.format in {"PNG", "TIFF"} else ()
-    modes = (arguments if isinstance(arguments, str) else arguments[0] for *_, arguments in tiles)
-    return any(mode.partition(";")[2].startswith(("12", "16")) for mode in modes)
-
-
-def _full_scale(image: Image.Image, data: bytes) -> int:
-    """Return the 16-bit value that the file declares to be white.
-
-    A TIFF declares it in a tag. A PNG declares how many bits of a sample are significant; its
-    samples are full-range nevertheless, unless the program that wrote it did not scale them.
-    """
-    tags = getattr(image, "tag_v2", {})
-    if declared := [int(np.max(tags[tag])) for tag in _MAX_SAMPLES if tag in tags]:
-        return declared[0] if 0 < declared[0] <= _FULL_16 else _FULL_16
-    return 2 ** _significant_bits(data) - 1 if image.format == "PNG" else _FULL_16
-
-
-def _significant_bits(png: bytes) -> int:
-    """Return the number of bits in the sBIT chunk of a PNG; 16 without a valid one."""
-    position = len(_PNG_SIGNATURE)
-    while position + 8 < len(png):
-        length, kind = (
-            int.from_bytes(png[position : position + 4]),
-            png[position + 4 : position + 8],
-        )
-        if kind == b"sBIT" and 1 <= png[position + 8] <= 16:
-            return png[position + 8]
-        if kind == b"IDAT":
-            break
-        position += length + 12
-    return 16
-
-
 def _complete_bytes(path: Path) -> bytes:
-    """Return the bytes of an image that is not truncated; OpenCV would decode part of an image."""
+    """Return the bytes of an image that is neither damaged nor truncated."""
     data = path.read_bytes()
-    with _opened(BytesIO(data), path) as image:
-        image.verify()  # verifies the checksums of a PNG
-        image_format = image.format
-    if image_format in _JPEG:  # has no checksum: only decoding reveals truncation
-        with _opened(BytesIO(data), path) as image:
-            image.load()
+    image_format = _check_sums(data, path)
+    if image_format not in _CHECKED:
+        _check_decodable(data, path, image_format)
     return data
+
+
+def _check_sums(data: bytes, path: Path) -> str | None:
+    """Verify the checksums of a PNG; other formats have none. Return the format."""
+    with _opened(BytesIO(data), path) as image:
+        image.verify()
+        return image.format
+
+
+def _check_decodable(data: bytes, path: Path, image_format: str | None) -> None:
+    """Check that an image can be decoded completely, as fast as its format allows."""
+    with _opened(BytesIO(data), path) as image:
+        tiles: list[tuple[str, Any]] = getattr(image, "tile", [])
+        if all(tile[0] == "raw" for tile in tiles):
+            image.load()  # Pillow checks the length, fast
+            return
+    is_jpeg = image_format in _JPEG  # its eighth is made of all its data, in half the time
+    flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 if is_jpeg else cv2.IMREAD_UNCHANGED
+    decoded, damage = decode(data, flags)
+    if decoded is None or damage:
+        raise _damaged(data, path, damage)
+
+
+def _is_ended(jpeg: Path) -> bool:
+    """Return whether a JPEG ends with its end marker, not truncated or with other bytes."""
+    with jpeg.open("rb") as file:
+        file.seek(-len(_JPEG_END), os.SEEK_END)
+        return file.read() == _JPEG_END
+
+
+def _damaged(data: bytes, path: Path, damage: str) -> InputError:
+    """Build the error about an image that cannot be decoded, or only in part."""
+    if damage:
+        return InputError(f"is damaged or truncated: {damage}", path=path)
+    with _opened(BytesIO(data), path) as image:
+        image.load()  # raises the reason
+    return InputError("cannot be decoded as an image", path=path)
+
+
+def _n_frames(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
@@ -290,15 +276,16 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
-def _orientation_of(path: Path) -> int:
-    with _opened(path, path) as image:
-        return _orientation(image)
+def _is_turned(image: Image.Image) -> bool:
+    """Return whether an image has to be rotated or mirrored before it is shown."""
+    is_turned: bool = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) > 1
+    return is_turned or _orientation(image) > 1
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) to 8.
 
-    TIFF files have their own orientation tag, which all readers apply.
+    TIFF files have their own orientation tag, which Pillow and OpenCV's ``imdecode`` apply.
     """
     exif = Image.Exif()
     with suppress(Exception):  # damaged EXIF data, which readers ignore
@@ -362,6 +349,13 @@ def write(image: Pixels, path: Path) -> None:
     if not ok:
         raise RuntimeError(f"OpenCV could not encode {path}")
     path.write_bytes(data.tobytes())
+
+
+def _write_jpeg(image: Pixels, path: Path) -> None:
+    """Write a JPEG in nearly full quality, of the size of a photograph as a phone stores it."""
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    options = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling)
+    path.write_bytes(cv2.imencode(".jpg", image, options)[1].tobytes())
 
 
 def _on_white(image: Pixels) -> Pixels:

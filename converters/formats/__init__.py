@@ -72,7 +72,7 @@ class AnnotationSource(Protocol):
         """
 
     def sha256(self) -> str:
-        """Hash the annotations."""
+        """Hash the annotations; called after all pages have been read."""
 
 
 class Format(NamedTuple):

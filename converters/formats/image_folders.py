@@ -1,7 +1,7 @@
 """Files of a YOLO data set: images in folders and linked folders, and skipped files."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,6 +80,18 @@ def skipped_files(folder: Path, images: Sequence[Path], *, is_complete: bool) ->
         if orphans:
             names = _named(orphans, label_folder, "label file")
             yield f"skipped in {label_folder}: {names} without an image of this name"
+
+
+def several_frames(n_frames: Mapping[str, int]) -> list[str]:
+    """Warn about images of which only a part is read.
+
+    Args:
+        n_frames: Number of pages or frames of each image of a data set, by its name.
+    """
+    several = [f"{name}: {n}" for name, n in sorted(n_frames.items()) if n > 1]
+    if not several:
+        return []
+    return [f"only the first page or frame is read of {count_of(several, 'image', most=1)}"]
 
 
 def unlabelled_images(folder: Path, images: Sequence[Path]) -> Iterator[str]:

@@ -5,6 +5,7 @@ normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No 
 ``converters`` uses normalised coordinates.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,6 @@ from converters.formats.data_yaml import DATA_YAML
 from converters.formats.image_folders import skipped_files, unlabelled_images
 from converters.formats.yolo_dataset import (
     YoloDataset,
-    fingerprint_of,
     labelled_image,
     open_dataset,
 )
@@ -187,6 +187,7 @@ class YoloSplit:
             if not str(image).isascii():
                 check_file_name(image, self.image_folder)
         self._dataset = dataset
+        self._digest = hashlib.sha256()
         self._is_complete = all(source.is_dir() for source in dataset.sources_of(split))
 
     @property
@@ -199,8 +200,8 @@ class YoloSplit:
         )
 
     def sha256(self) -> str:
-        """Hash the names and sizes of the images, and the contents of their label files."""
-        return fingerprint_of(self._paths, self.image_folder)
+        """Hash the names and sizes of the images and the label files, as ``pages`` read them."""
+        return self._digest.hexdigest()
 
     def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names in ``data.yaml``."""
@@ -232,6 +233,7 @@ class YoloSplit:
         label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names])
         for path in self._paths:
             image = labelled_image(path, self.image_folder, len(names))
+            self._digest.update(image.fingerprint())
             page = image.page
             counts.read += len(page.labels)
             new_labels = label_of[page.labels]

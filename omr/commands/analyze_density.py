@@ -1,12 +1,14 @@
 """``omr analyze-density``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from class_maps import ConfigError
-from omr.console import note, print_json, results, say_written
+from omr.console import loading_torch, note, print_json, results, say_written
 from omr.options import AsJson
 from omr.settings_options import (
     add_options,
@@ -70,33 +72,42 @@ def analyze_density(
         omr analyze-density data --model yolo11n --batch 32 --gpu rtx5090
         omr analyze-density data --gpu rtx5090 --report page.html
     """
-    from omr.density_output import show_density, show_measured_step
-    from training.density.report import analyze
-    from training.memory.gpus import find_gpu
+    with loading_torch(as_json=as_json):
+        from omr.density_output import show_density, show_measured_step
+        from training.density.report import analyze
+        from training.memory.gpus import find_gpu
 
     config = _config(context)
     batch = config.batch
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    if wanted and not names:
-        raise ConfigError("expected class names", option="--wanted", value=wanted)
+    names = _class_names(wanted)
     if report:
         _check_report(report, context, force=force)
-    analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
-    _note_skipped_files(config)
-    if analysis.config.batch < batch:
-        note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
-    to = results(as_json=as_json)
-    density = analysis.report()
-    show_density(analysis, density, to=to)
-    plain = density.to_json()
-    if measure:
-        plain["measured"] = show_measured_step(analysis.spec, to=to)
+    with _report_file(report, force=force) as part:
+        analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
+        _note_skipped_files(config)
+        if analysis.config.batch < batch:
+            note(f"batch {analysis.config.batch}, not {batch}: there are no more images")
+        to = results(as_json=as_json)
+        density = analysis.report()
+        show_density(analysis, density, to=to)
+        plain = density.to_json()
+        if measure:
+            plain["measured"] = show_measured_step(analysis.spec, to=to)
+        if part:
+            _write(density, part)
     if report:
-        _write(density, report, force=force)
+        say_written(report, "plots and all classes")
     if as_json:
         print_json(plain)
     if analysis.problem:
         raise ConfigError(analysis.problem)
+
+
+def _class_names(wanted: str) -> list[str]:
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if wanted and not names:
+        raise ConfigError("expected class names", option="--wanted", value=wanted)
+    return names
 
 
 def _config(context: typer.Context) -> "TrainConfig":
@@ -139,10 +150,19 @@ def _check_report(report: Path, context: typer.Context, *, force: bool) -> None:
     check_files(report, force=force, inputs=[Path(file) for file in read if file])
 
 
-def _write(density: "DensityReport", file: Path, *, force: bool) -> None:
+@contextmanager
+def _report_file(report: Path | None, *, force: bool) -> Iterator[Path | None]:
+    """Lock the report during the analysis, and yield the file to write; None without a report."""
     from converters.files.atomic_files import output_files
+
+    if report is None:
+        yield None
+        return
+    with output_files(report, force=force) as (part,):
+        yield part
+
+
+def _write(density: "DensityReport", file: Path) -> None:
     from eval.reports.density import write_density_report
 
-    with output_files(file, force=force) as (part,):
-        write_density_report(density, part)
-    say_written(file, "plots and all classes")
+    write_density_report(density, file)

@@ -488,7 +488,9 @@ def test_a_class_map_that_is_deleted_during_the_conversion(tmp_path: Path) -> No
         own.unlink()
         return pages
 
-    convert(source, tmp_path / "out", options(str(own)), track=delete)
+    loaded = options(str(own))
+    own.write_text("edited after it was read")
+    convert(source, tmp_path / "out", loaded, track=delete)
     assert read_manifest(tmp_path / "out").class_map.sha256 == digest
 
 

@@ -17,12 +17,14 @@ import typer
 import ultralytics
 import yaml
 from browser import Measurements, open_pages
+from second_run import during
 from shared_recording import share_recording
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
 from converters.reproduce_command import TO_CUT
 from omr.cli import app
+from training.density import report as density_report
 from training.memory.gpus import Gpu
 from training.memory.meta_model import trained_model
 from training.models.checkpoints import save_weights
@@ -291,7 +293,7 @@ def test_what_is_predicted_is_measured_here(data: Path) -> None:
         ),
         (["--heads", "harmony"], "heads: not in the data: "),
         (["--wanted", ", "], "--wanted , : expected class names"),
-        (["--wanted", "notehaed"], "wanted: unknown: notehaed (did you mean notehead?)"),
+        (["--wanted", "notehaed"], "--wanted: unknown: notehaed (did you mean notehead?)"),
         (
             ["--model", "yolov8n-p6", "--imgsz", "160"],
             "--imgsz 160: must be a multiple of 64, the largest stride of yolov8n-p6; use 128 or",
@@ -356,6 +358,16 @@ def test_an_existing_file_is_replaced_only_with_force(data: Path, tmp_path: Path
     assert file.read_text() == "mine"
     assert small(data, "--report", file, "--force").exit_code == 0
     assert file.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_second_analysis_is_refused_before_it_starts(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = data, "--report", tmp_path / "page.html", "--force"
+    seconds = during(monkeypatch, density_report, "join", lambda: small(*words))
+    assert small(*words).exit_code == 0
+    assert "page.html: another omr process" in str(seconds[0].exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
 def test_skipped_files_are_reported(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class OmrDataset(YOLODataset):
             Pixels in BGR order, shape ``(H, W, 3)``; height and width of the file; and ``(H, W)``.
 
         Raises:
-            InputError: The image cannot be decoded, or its size has changed since its labels were
+            InputError: The image is damaged, or its size has changed since its labels were
                 read.
         """
         path = Path(self.im_files[i])

@@ -5,6 +5,7 @@ of the image beside it, and writes or deletes that file. Here training writes no
 images, and reads only the images themselves.
 """
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from ultralytics.utils import NUM_THREADS
 from class_maps import InputError
 from converters.formats import image_folders
 from converters.formats.yolo_dataset import YoloDataset
-from converters.images import check_complete
+from converters.images import check_complete, n_frames
 from eval.html.number_format import counted
 
 SMALLEST_SIDE = 10
@@ -39,14 +40,22 @@ def check_images(files: Iterable[str]) -> None:
 
 
 def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:
-    """Describe the files of some splits that are not read, such as hidden images, one per line."""
-    remarks = [*dataset.warnings]
+    """Describe what is not read of some splits, such as hidden images, one per line.
+
+    Raises:
+        InputError: An image is missing or damaged.
+    """
+    remarks, paths = [*dataset.warnings], dict[Path, None]()
     for split in splits:
         images, sources = dataset.image_paths(split), dataset.sources_of(split)
         is_complete = all(source.is_dir() for source in sources)
         folder = dataset.splits[split]
         remarks += image_folders.skipped_files(folder, images, is_complete=is_complete)
-    return [*dict.fromkeys(remarks)]
+        paths |= dict.fromkeys(images)
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        names = (os.path.relpath(path, dataset.root) for path in paths)
+        frames = dict(zip(names, pool.map(n_frames, paths), strict=True))
+    return [*dict.fromkeys(remarks), *image_folders.several_frames(frames)]
 
 
 def _problem(file: str) -> InputError | None:

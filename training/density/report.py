@@ -135,7 +135,7 @@ def analyze(
         heads.labels(multi_dataset.names)
     names = unique_names(multi_dataset.names)
     if unknown := sorted(set(wanted) - set(names)):
-        raise ConfigError(f"wanted: unknown: {with_nearest(unknown, names)}")
+        raise ConfigError(f"unknown: {with_nearest(unknown, names)}", option="--wanted")
     form = head_form(config, len(names), heads)
     stride = max(form.strides)
     check_multiple(

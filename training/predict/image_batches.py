@@ -56,7 +56,7 @@ def read_resized(path: Path, name: PurePosixPath, imgsz: int) -> ResizedImage:
         imgsz: Longer side of the result in pixels.
 
     Raises:
-        InputError: The image is missing or cannot be decoded.
+        InputError: The image is missing, damaged or truncated.
     """
     image = read_bgr(path)
     height, width = image.shape[:2]

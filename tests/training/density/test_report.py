@@ -409,14 +409,14 @@ def test_duplicate_class_names_get_their_label(tmp_path: Path) -> None:
     assert {row["name"] for row in strict(result)["classes"]} == {"dot (0)", "clef", "dot (2)"}
     assert result.recommendation is not None
     assert result.recommendation.too_small == ("dot (2)",)
-    with pytest.raises(ConfigError, match=r"^wanted: unknown: dot \(did you mean dot \("):
+    with pytest.raises(ConfigError, match=r"^--wanted: unknown: dot \(did you mean dot \("):
         analysis_of(twice, wanted=["dot"])
 
 
 def test_an_unknown_class(data: Path) -> None:
     with pytest.raises(ConfigError) as error:
         analysis_of(data, wanted=["stem", "noteheed"])
-    assert str(error.value) == "wanted: unknown: noteheed (did you mean notehead?)"
+    assert str(error.value) == "--wanted: unknown: noteheed (did you mean notehead?)"
 
 
 def test_heads_for_other_classes(data: Path) -> None:

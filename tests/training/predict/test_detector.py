@@ -203,7 +203,10 @@ def test_foreign_weights(make: Callable[[Path], Path], reason: str, tmp_path: Pa
 
 def test_errors(trained: TrainResult, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
-    for name, problem in (("a.png", "cannot be decoded"), ("gone.png", "no such image")):
+    for name, problem in (
+        ("a.png", "is not an image in a supported format"),
+        ("gone.png", "no such image"),
+    ):
         with pytest.raises(InputError, match=f"{name}: {problem}"):
             list(predict(trained.last, [(tmp_path / name, PurePosixPath(name))], imgsz=96))
     with pytest.raises(ConfigError, match=r"must be above 0: imgsz \(0\), batch \(-1\)"):

@@ -157,7 +157,7 @@ class Setting:
         has_right_type = isinstance(value, accepted[self.type])
         if not has_right_type or isinstance(value, bool) != (self.type is bool):
             raise ValueError(value)
-        return self.type(value)
+        return Path(value).expanduser() if self.type is Path else self.type(value)
 
     def to_yaml(self, value: Any) -> Any:  # noqa: ANN401
         """Convert a value for a YAML file; paths become absolute."""

@@ -23,6 +23,8 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError
 from eval.html.number_format import counted
+from settings.setting import settings_of
+from settings.training import TrainingSettings
 from training.checks import check_inputs, check_machine, notes_of
 from training.config import TrainConfig, save_config
 from training.data.label_files import LabelCounts
@@ -146,7 +148,8 @@ def _train(
 def _with_used_warmup(config: TrainConfig) -> TrainConfig:
     """Return the configuration with the warm-up that Ultralytics uses, and log a shorter one."""
     warmup_epochs = used_warmup(config.epochs, config.warmup_epochs)
-    if warmup_epochs < config.warmup_epochs and is_first():
+    is_default = config.warmup_epochs == settings_of(TrainingSettings)["warmup_epochs"].default
+    if warmup_epochs < config.warmup_epochs and not is_default and is_first():
         LOGGER.warning(
             f"--warmup-epochs {config.warmup_epochs:g}: reduced to {warmup_epochs:g}, because the "
             f"last of {counted(config.epochs, 'epoch', 'epochs')} has no warm-up"

@@ -95,9 +95,17 @@ class CocoTable:
             clip: Accept boxes beyond the image, unless all boxes appear to be x1, y1, x2, y2.
 
         Raises:
-            InputError: A box extends beyond its image.
+            InputError: A box extends beyond its image, or all are fractions of the image.
         """
         limits = sizes[self.images] if len(sizes) else np.empty((len(self.images), 2))
+        boxes = self.boxes_xyxy[self.has_box]
+        if len(boxes) and boxes.max() <= 1 and (boxes % 1).any():
+            raise InputError(
+                "no box extends beyond the first pixel; expected x, y, width and height in pixels, "
+                "not as fractions of the image",
+                path=path,
+                where="annotations.bbox",
+            )
         boxes_xyxy = onto_border(self.boxes_xyxy, limits)
         excess = np.maximum(-boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - limits).max(1, initial=0)
         outside, n_boxes = excess > 0, int(self.has_box.sum())
@@ -164,12 +172,16 @@ def read_table(
     rows = decode(annotations, list[_Annotation], path, "annotations")
     _check_unique_fields(data, annotations, rows, path)
     boxes_xyxy = xywh_to_xyxy(_boxes_xywh(rows, path))
-    without_box = np.isnan(boxes_xyxy[:, 0])
+    # Some programs write 0, 0, 0, 0 next to a polygon.
+    without_box = np.isnan(boxes_xyxy[:, 0]) | (boxes_xyxy == 0).all(axis=1)
+    is_polygon = np.zeros(len(rows), bool)
     angles = np.zeros(len(rows))
     if without_box.any() or b'"rotation"' in data:
         shapes = decode(annotations, list[_Shape], path, "annotations")
         for i in np.flatnonzero(without_box):
-            boxes_xyxy[i] = _bounds(shapes[i].segmentation)
+            around_polygon = _bounds(shapes[i].segmentation)
+            if around_polygon is not _NO_BOX:
+                boxes_xyxy[i], is_polygon[i] = around_polygon, True
         angles = np.array([_angle(shape, i, path) for i, shape in enumerate(shapes)])
     is_crowd = [bool(row.iscrowd) and row.iscrowd is not UNSET for row in rows]
     table = CocoTable(
@@ -181,7 +193,7 @@ def read_table(
         shown_ids=[_name(row, i) for i, row in enumerate(rows)],
         is_crowd=np.array(is_crowd, bool),
         is_rotated=angles != 0,
-        is_polygon=without_box & ~np.isnan(boxes_xyxy[:, 0]),
+        is_polygon=is_polygon,
     )
     _check(table, path)
     if table.corners is None:

@@ -63,6 +63,22 @@ def test_a_polygon_without_one_of_its_numbers_is_no_box(
     assert counts.by_reason() == ({} if boxes_xyxy else {NO_BOX: 1})
 
 
+def test_a_box_of_zeros_does_not_replace_a_polygon(tmp_path: Path) -> None:
+    polygon = [[10, 10, 20, 10, 20, 20]]
+    rows = [coco_json.annotation(bbox=[0, 0, 0, 0], segmentation=polygon)]
+    files = open_files(coco_json.write(tmp_path / "a.json", annotations=rows))
+    class_map = identity_map("coco", files)
+    [page] = files[0].pages(class_map.source("coco"), class_map.labels, Tally())
+    assert page.boxes_xyxy.tolist() == [[10, 10, 20, 20]]
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_fractions_of_the_image_are_refused(clip: bool, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"annotations.bbox: no box extends beyond the first pix"):
+        read([[0.2, 0.3, 0.1, 0.1], [0.5, 0.5, 0.1, 0.2]], tmp_path, clip=clip)
+    assert not read([[0, 0, 1, 1]], tmp_path, clip=clip)
+
+
 WHOLE = [[20, 20, 60, 60], [30, 40, 90, 80], [60, 70, 70, 75], [70, 60, 90, 90]]
 """Boxes as x1, y1, x2, y2 on an image of 100 x 100 px; as x, y, width, height, 3 exceed it."""
 BEYOND = [[90, 10, 20, 5], [95, 10, 20, 5], [10, 10, 5, 5]]

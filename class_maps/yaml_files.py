@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.resources import files
 from math import inf
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from unicodedata import category
 
 import yaml
@@ -154,11 +154,6 @@ class _Loader(yaml.SafeLoader):
     text.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
-        first: [entry for entry in entries if first in "tTfF" or entry[0] != _BOOL]
-        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
         """Construct a value, such as a date or number from a text that looks like one."""
         try:
@@ -188,6 +183,10 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return mapping
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [entry for entry in entries if first in "tTfF" or entry[0] != _BOOL]
+    for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 

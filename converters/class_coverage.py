@@ -55,5 +55,8 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
         "empty": [name for name in class_map.names if not symbols[name]],
         "unlabelled": list(source.unlabelled),
         "without_category": [name for name in class_map.names if name not in filled],
-        "warnings": [*counts.warnings, *(note for file in files for note in file.warnings)],
+        "warnings": [
+            *filter(None, [*counts.warnings, counts.similar(source.class_of)]),
+            *(note for file in files for note in file.warnings),
+        ],
     }

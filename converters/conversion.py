@@ -132,10 +132,10 @@ def convert(
                     for writer in writers:  # label files of YOLO were written by prepare
                         writer.add(prepared_page.split, page)
                 manifest.add(prepared_page)
-        _check_counts(manifest, source, files, options.class_map)
+        _check_counts(manifest, source, files, options.class_map.name, mapping)
         for writer in writers:
             writer.close()
-        _add_warnings(manifest, files, val, options)
+        _add_warnings(manifest, files, val, options, mapping)
         digests = [file.sha256() for file in files]
         _check_unchanged(files, states)
         own = options.class_map
@@ -282,7 +282,11 @@ def _folders(
 
 
 def _check_counts(
-    manifest: ManifestBuilder, source: Path, files: Sequence[AnnotationSource], class_map: ClassMap
+    manifest: ManifestBuilder,
+    source: Path,
+    files: Sequence[AnnotationSource],
+    class_map: str,
+    mapping: CategoryMapping,
 ) -> None:
     """Check that all symbols are accounted for, and that some were written."""
     counts = manifest.counts
@@ -291,12 +295,15 @@ def _check_counts(
         return
     if counts.read:
         remedies = map(tally.REMEDIES.get, counts.by_reason())  # most frequent reason first
-        causes = [f"{counts.read} read, dropped: {counts.reasons()}", next(filter(None, remedies))]
+        causes = [f"{counts.read} read, dropped: {counts.reasons()}"]
+        if unmapped := counts.unmapped():
+            causes.append(f"not in class map: {tally.with_counts(unmapped)}")
+        causes.append(counts.similar(mapping.class_of) or next(filter(None, remedies)))
     else:
         notes = [note for file in files for note in file.warnings]
         causes = ["0 read", *(note for note in notes if ": split " not in note)]
     raise InputError(
-        f"no symbols left with class map {class_map.name}: {'; '.join(causes)}", path=source
+        f"no symbols left with class map {class_map}: {'; '.join(causes)}", path=source
     )
 
 
@@ -305,8 +312,10 @@ def _add_warnings(
     files: Sequence[AnnotationSource],
     val: frozenset[str],
     options: ConversionOptions,
+    mapping: CategoryMapping,
 ) -> None:
     warnings = manifest.counts.warnings
+    warnings += filter(None, [manifest.counts.similar(mapping.class_of)])
     for file in files:
         warnings += file.warnings
     if options.val and _has_val(files):

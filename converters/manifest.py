@@ -180,6 +180,7 @@ class ManifestBuilder:
                 },
                 "classes": [self._class_counts(name) for name in self.names],
                 "warnings": counts.warnings,
+                "dropped": _nested(counts.dropped),
             }
         )
         return summary
@@ -190,7 +191,6 @@ class ManifestBuilder:
             **msgspec.to_builtins(conversion),
             "versions": installed_versions(TOOLKIT, "numpy", *OPENCV, "polars"),
             **self.summary(),
-            "dropped": _nested(self.counts.dropped),
             "annotations": self.annotations,
             "tiles": msgspec.to_builtins(self.tiles),
         }

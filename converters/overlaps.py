@@ -3,7 +3,7 @@
 Shapes: N boxes, P candidate pairs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 
+SAME_BOX_IOU = 0.95
+"""Minimum IoU at which symbols of different classes are reported as having the same box."""
 BLOCK_PAIRS = 1 << 21
 """Candidate pairs compared at once, which limits memory to about 200 MB."""
 
@@ -48,6 +50,22 @@ def overlapping_pairs(
         blocks.append(np.stack((order[first[hit]], order[second[hit]]), axis=1))
     pairs = np.sort(np.concatenate(blocks), axis=1)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def same_box_classes(
+    boxes_xyxy: Boxes, labels: NDArray[np.int64], names: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the class names of each pair of symbols with the same box and different classes.
+
+    Args:
+        boxes_xyxy: Boxes, shape ``(N, 4)``.
+        labels: Label of each box, shape ``(N,)``.
+        names: Class names; the index is the label.
+    """
+    for i, j in overlapping_pairs(boxes_xyxy, SAME_BOX_IOU).tolist():
+        a, b = sorted((names[labels[i]], names[labels[j]]))
+        if a != b:
+            yield a, b
 
 
 def n_candidates(boxes_xyxy: Boxes, min_iou: float) -> int:

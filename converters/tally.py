@@ -1,12 +1,16 @@
 """Counts of symbols that were read, written, changed, or dropped, by reason."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from class_maps import short_list, shortened, shown
+
+MOST_NAMES = 5
+"""Maximum number of categories to name in a message."""
 NOT_IN_CLASS_MAP = "not in class map"
 NO_ID_IN_SET = "no id in the annotation set"
 CROWD = "crowd region"
@@ -85,6 +89,33 @@ class Tally:
         """Return the reasons in a line, such as ``crowd region (3), no box (1)``."""
         return ", ".join(f"{reason} ({n})" for reason, n in self.by_reason().items())
 
+    def unmapped(self) -> dict[str, int]:
+        """Return the numbers of symbols by category without a class, most frequent first."""
+        unmapped = {name: n for (why, name), n in self.dropped.items() if why == NOT_IN_CLASS_MAP}
+        return dict(sorted(unmapped.items(), key=lambda item: (-item[1], item[0])))
+
+    def similar(self, mapped: Iterable[str]) -> str:
+        """Name the unmapped categories that equal a mapped one but for spaces and letter case.
+
+        Args:
+            mapped: Categories in the class map.
+
+        Returns:
+            A sentence for a message; empty without such categories.
+        """
+        known = {_plain(name): name for name in mapped}
+        similar = [
+            f"{shown(name)} ({n}; mapped: {shown(known[_plain(name)])})"
+            for name, n in self.unmapped().items()
+            if _plain(name) in known
+        ]
+        if not similar:
+            return ""
+        return (
+            "dropped categories that differ from mapped ones only in spaces or letter case: "
+            f"{short_list(similar, MOST_NAMES)}; add them to the class map"
+        )
+
     def check(self) -> None:
         """Check that every symbol read was either written or dropped.
 
@@ -96,6 +127,20 @@ class Tally:
             raise RuntimeError(
                 f"{self.read} symbols read, but {written} written, {dropped} dropped"
             )
+
+
+def with_counts(counts: Mapping[str, int]) -> str:
+    """List the first categories with their numbers of symbols: ``tie (7), slur (3) and 2 more``."""
+    return short_list([f"{_named(name)} ({n})" for name, n in counts.items()], MOST_NAMES)
+
+
+def _named(name: str) -> str:
+    """Return a category for a message, quoted if it begins or ends with a space."""
+    return shown(name) if name != name.strip() else shortened(name)
+
+
+def _plain(name: str) -> str:
+    return "".join(name.split()).casefold()
 
 
 def count(labels: NDArray[np.int64], names: Sequence[str]) -> Counter[str]:

@@ -152,7 +152,10 @@ class TrainingSettings:
     )
     final_lr: float = setting(0.01, help="Final learning rate, as a fraction of lr.", flag=False)
     warmup_epochs: float = setting(
-        3.0, help="Epochs over which the learning rate rises from 0.", minimum=0, group=OPTIMISATION
+        3.0,
+        help="Epochs over which the learning rate rises from 0, at most --epochs - 1.",
+        minimum=0,
+        group=OPTIMISATION,
     )
     optimizer: OptimizerName = setting(
         "AdamW", help="Name of the optimiser in Ultralytics.", flag=False

@@ -17,6 +17,7 @@ from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
 from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
+from training.heads import head_config
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
@@ -96,6 +97,7 @@ def notes_of(
             f"batch {config.batch}: BatchNorm takes its statistics from single images, as in "
             "Ultralytics, and metrics may drop; use a larger --batch"
         )
+    notes += _notes_of_same_boxes(config, inputs)
     if not config.validate:
         return notes
     notes += _notes_of_shared_pages(inputs, image_hashes)
@@ -110,6 +112,33 @@ def notes_of(
                 f"{absent}, and {consequence}: {short_list(names, MOST_NAMES)}"
             )
     return notes
+
+
+def _notes_of_same_boxes(config: TrainConfig, inputs: TrainingInputs) -> list[str]:
+    """Return a note if a head has two classes whose symbols have the same box.
+
+    An anchor point can be assigned to one symbol only, or to one of each separate box branch.
+    """
+    heads: HeadConfig | None = None
+    if config.heads:
+        heads = head_config.load(config.heads)
+    elif inputs.model is not None:
+        heads = getattr(inputs.model.model[-1], "config", None)
+    groups = heads.groups if heads and heads.box == "separate" else ()
+    group_of = {name: group.name for group in groups for name in group.classes}
+    pairs = [
+        (f"{a} + {b} ({n})", n)
+        for (a, b), n in inputs.same_box_classes().most_common()
+        if group_of.get(a) == group_of.get(b)
+    ]
+    if not pairs:
+        return []
+    n_pairs = counted(sum(n for _, n in pairs), "pair of symbols has", "pairs of symbols have")
+    return [
+        f"{n_pairs} the same box but two classes, and a box branch learns only one of each: "
+        f"{short_list([text for text, _ in pairs], MOST_NAMES)}; put the classes into separate "
+        "groups with box: separate (--heads), or make them one class in the class map"
+    ]
 
 
 def _notes_of_shared_pages(inputs: TrainingInputs, image_hashes: Mapping[str, int]) -> list[str]:

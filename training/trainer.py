@@ -22,12 +22,14 @@ from ultralytics.utils import LOGGER
 from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from training.checks import check_inputs, check_machine, notes_of
 from training.config import TrainConfig, save_config
 from training.data.label_files import LabelCounts
 from training.engine.callbacks import set_record
 from training.engine.display import MakeDisplay
 from training.engine.inputs import TrainingInputs, open_inputs
+from training.engine.learning_rate import used_warmup
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
 from training.engine.run_options import ON_OPTIONS, RunOptions
@@ -108,8 +110,7 @@ def _train(
 ) -> TrainResult:
     """Train or resume; ``folder`` is the locked run folder, None in all processes but the first."""
     begin = time.monotonic()
-    if config.resume:
-        config = resumed_config(config)
+    config = resumed_config(config) if config.resume else _with_used_warmup(config)
     options, inputs = _open(config)
     hashes = inputs.image_hashes() if is_first() else {}
     record = record_of(inputs.data, inputs.labels, hashes)
@@ -140,6 +141,17 @@ def _train(
         unlabelled=unlabelled,
         augmented=report["augmented"],
     )
+
+
+def _with_used_warmup(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with the warm-up that Ultralytics uses, and log a shorter one."""
+    warmup_epochs = used_warmup(config.epochs, config.warmup_epochs)
+    if warmup_epochs < config.warmup_epochs and is_first():
+        LOGGER.warning(
+            f"--warmup-epochs {config.warmup_epochs:g}: reduced to {warmup_epochs:g}, because the "
+            f"last of {counted(config.epochs, 'epoch', 'epochs')} has no warm-up"
+        )
+    return replace(config, warmup_epochs=warmup_epochs)
 
 
 def _begin_run(config: TrainConfig, inputs: TrainingInputs, hashes: Mapping[str, int]) -> None:

@@ -212,7 +212,7 @@ class CocoFile:
             InputError: An annotation has an unknown image or category, or an invalid box.
         """
         sizes = np.array(list(self.images.values()), np.float64).reshape(-1, 2)
-        table = self._table.inside(sizes, self.path, clip=clip)
+        table = self._table.inside(sizes, self.path, counts, clip=clip)
         names = list(self._names.values())
         label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names], int)
         table_labels = label_of[table.categories]

@@ -21,11 +21,16 @@ from class_maps import InputError, shown
 from converters.boxes import Boxes, corner_bounds, onto_border, rotated_corners, xywh_to_xyxy
 from converters.formats.json_text import check_unique_keys, decode, offset_in
 from converters.names import count_of
+from converters.tally import Tally
 
 Id: TypeAlias = int | float | str
 
 EXACT_FLOATS = 1 << 53
 """Limit below which a float represents an integer exactly."""
+
+MIN_CORNERS = 10
+"""Minimum number of boxes, all of which may be x1, y1, x2, y2, to reject a file with --clip too."""
+REWRITE = "if they are x1, y1, x2, y2, write them as x, y, width, height"
 
 _NULL = msgspec.Raw(b"null")
 _NO_BOX = (np.nan, np.nan, np.nan, np.nan)
@@ -78,13 +83,16 @@ class CocoTable:
         """Mark annotations with a box, shape ``(N,)``."""
         return ~np.isnan(self.boxes_xyxy[:, 0])
 
-    def inside(self, sizes: NDArray[np.float64], path: Path, *, clip: bool) -> "CocoTable":
+    def inside(
+        self, sizes: NDArray[np.float64], path: Path, counts: Tally, *, clip: bool
+    ) -> "CocoTable":
         """Snap boxes that exceed the image by rounding error to its border; reject larger excess.
 
         Args:
             sizes: Width and height of each image, in pixels.
             path: Annotation file, for the error message.
-            clip: Accept boxes beyond the image.
+            counts: Receives a warning if most boxes will be clipped.
+            clip: Accept boxes beyond the image, unless all boxes appear to be x1, y1, x2, y2.
 
         Raises:
             InputError: A box extends beyond its image.
@@ -92,15 +100,34 @@ class CocoTable:
         limits = sizes[self.images] if len(sizes) else np.empty((len(self.images), 2))
         boxes_xyxy = onto_border(self.boxes_xyxy, limits)
         excess = np.maximum(-boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - limits).max(1, initial=0)
-        if not clip and (outside := excess > 0).any():
-            names = [self.shown_ids[i] for i in np.flatnonzero(outside).tolist()]
+        outside, n_boxes = excess > 0, int(self.has_box.sum())
+        n_outside, may_be_corners = int(outside.sum()), self._may_be_corners(limits)
+        is_most = 2 * n_outside > n_boxes
+        are_corners = is_most and n_boxes >= MIN_CORNERS and may_be_corners[self.has_box].all()
+        if n_outside and (are_corners or not clip):
+            remedy = "use --clip to clip boxes to the image"
+            if 2 * may_be_corners[outside].sum() > n_outside:
+                remedy = REWRITE if are_corners else f"{REWRITE}; otherwise, use --clip"
+            names = count_of(
+                [self.shown_ids[i] for i in np.flatnonzero(outside).tolist()], "annotation"
+            )
             raise InputError(
-                f"extends beyond the image by up to {excess[outside].max():.3g} px: "
-                f"{count_of(names, 'annotation')}; use --clip to clip boxes to the image",
+                f"extends beyond the image by up to {np.nanmax(excess):.3g} px: {names}; {remedy}",
                 path=path,
                 where="annotations.bbox",
             )
+        if is_most:
+            counts.warnings.append(
+                f"{path.name}: {n_outside} of {n_boxes} boxes extend beyond the image and are "
+                f"clipped; {REWRITE}"
+            )
         return replace(self, boxes_xyxy=boxes_xyxy)
+
+    def _may_be_corners(self, limits: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Mark boxes whose width and height could be a lower right corner, shape ``(N,)``."""
+        ends = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
+        fits = (ends > self.boxes_xyxy[:, :2]) & (ends <= limits) & (self.boxes_xyxy[:, :2] >= 0)
+        return np.asarray(fits.all(axis=1))
 
 
 def key_of(value: Id) -> Id:

@@ -93,7 +93,7 @@ def _other_files(splits: Mapping[str, Sequence[Path]], path: Path) -> Iterator[s
 
 
 def _repeated(splits: Mapping[str, Sequence[Path]], path: Path) -> Iterator[str]:
-    """Yield a warning for each split that lists an image or a folder several times."""
+    """Yield a warning for each split with duplicate images or folders."""
     for split, paths in splits.items():
         if repeated := [entry.name for entry, n in Counter(paths).items() if n > 1]:
             names = count_of(repeated, "repeated entry")

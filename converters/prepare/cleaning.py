@@ -4,7 +4,7 @@ Shapes: N symbols of a page.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from class_maps import ConfigError, InputError
 from converters import tally
 from converters.boxes import Boxes
-from converters.overlaps import n_candidates, overlapping_pairs
+from converters.overlaps import (
+    SAME_BOX_IOU,
+    n_candidates,
+    overlapping_pairs,
+    same_box_classes,
+)
 from converters.page import Page
 from converters.tally import Tally
 
-SAME_BOX_IOU = 0.95
-"""Minimum IoU at which symbols of different classes are reported as having the same box."""
 MAX_CANDIDATES = 50_000_000
 """Largest number of pairs of boxes to compare on a page; dense pages have a hundredth of it."""
 VANISHING = 1e-6
@@ -79,16 +82,8 @@ def clean(page: Page, names: Sequence[str], options: CleaningOptions, counts: Ta
     dropped[list(_later_duplicates(pairs[same]))] = True
     page = _drop(page, dropped, tally.NEAR_DUPLICATE, names, counts)
     if len(pairs) > same.sum() or options.dedup_iou > SAME_BOX_IOU:
-        counts.two_classes.update(_two_classes(page, names))
+        counts.two_classes.update(same_box_classes(page.boxes_xyxy, page.labels, names))
     return page
-
-
-def _two_classes(page: Page, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the class names of each pair of symbols with the same box and different classes."""
-    for i, j in overlapping_pairs(page.boxes_xyxy, SAME_BOX_IOU).tolist():
-        a, b = sorted((names[page.labels[i]], names[page.labels[j]]))
-        if a != b:
-            yield a, b
 
 
 def _drop(

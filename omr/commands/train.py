@@ -102,7 +102,7 @@ def _check_no_settings(context: typer.Context) -> None:
 def _resolved(values: dict[str, Any]) -> "TrainConfig":
     """Build the configuration, and compute a batch or learning rate given as ``auto``."""
     from training.config import TrainConfig
-    from training.engine.learning_rate import resolved_rate
+    from training.engine.learning_rate import resolved_rate, used_warmup
     from training.runtime.distributed import is_first
 
     batch, lr = values.get("batch", BASE_BATCH), values.get("lr", BASE_LR)
@@ -117,7 +117,8 @@ def _resolved(values: dict[str, Any]) -> "TrainConfig":
         given="warmup_epochs" in values,
     )
     if rate.rule and is_first():
-        say(f"lr {rate.lr:.3g}, warm-up of {rate.warmup_epochs:g} epochs: {rate.rule}")
+        warmup_epochs = used_warmup(config.epochs, rate.warmup_epochs)
+        say(f"lr {rate.lr:.3g}, warm-up of {warmup_epochs:g} epochs: {rate.rule}")
     return replace(config, lr=rate.lr, warmup_epochs=rate.warmup_epochs)
 
 

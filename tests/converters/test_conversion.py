@@ -73,7 +73,7 @@ def test_a_set_without_symbols_is_an_error(tmp_path: Path) -> None:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
         f"{path}: no symbols left with class map harmony: 1 read, dropped: not in class map (1); "
-        "choose another class map, or add the categories to this one"
+        "not in class map: ledgerLine (1); choose another class map, or add the categories to this one"
     )
     assert not (tmp_path / "out").exists()
 
@@ -106,6 +106,38 @@ def test_reasons_and_a_remedy_if_all_symbols_are_dropped(
         convert(tmp_path / "coco.json", tmp_path / "out", chosen)
     expected = f"no symbols left with class map m: {'; '.join(filter(None, [reasons, remedy]))}"
     assert str(raised.value) == f"{tmp_path}/coco.json: {expected}"
+
+
+def with_unmapped(folder: Path, *names: str) -> tuple[Path, ConversionOptions]:
+    """Write one annotation per category name, and a class map of the category ``stem``."""
+    categories = dict(enumerate(names, 1))
+    rows = [coco_json.annotation(id=i, category_id=i, bbox=[i, 1, 10, 10]) for i in categories]
+    source = coco_json.write(folder / "a.json", annotations=rows, categories=categories)
+    (folder / "m.yaml").write_text("name: m\nclasses: [stem]\nsources: {coco: {map: same names}}\n")
+    return source, options(str(folder / "m.yaml"), labels_only=True)
+
+
+SIMILAR = (
+    "dropped categories that differ from mapped ones only in spaces or letter case: 'Stem' (1; "
+    "mapped: 'stem'), 'stem ' (1; mapped: 'stem'); add them to the class map"
+)
+
+
+def test_categories_that_differ_from_mapped_ones_only_in_spaces_or_case(tmp_path: Path) -> None:
+    source, chosen = with_unmapped(tmp_path, "stem", "stem ", "Stem", "tie")
+    summary = convert(source, tmp_path / "out", chosen)
+    assert SIMILAR in summary["warnings"]
+    assert summary["dropped"] == {"not in class map": {"Stem": 1, "stem ": 1, "tie": 1}}
+
+
+def test_the_error_about_no_symbols_names_the_categories(tmp_path: Path) -> None:
+    source, chosen = with_unmapped(tmp_path, "stem ", "Stem")
+    with pytest.raises(InputError) as raised:
+        convert(source, tmp_path / "out", chosen)
+    assert str(raised.value) == (
+        f"{source}: no symbols left with class map m: 2 read, dropped: not in class map (2); not "
+        f"in class map: Stem (1), 'stem ' (1); {SIMILAR}"
+    )
 
 
 def test_whole_pages(pages: Path, tmp_path: Path) -> None:

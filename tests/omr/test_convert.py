@@ -37,6 +37,7 @@ def test_the_summary(source: Path, tmp_path: Path) -> None:
     for row in ("symbols read 4", "written 2", "dropped: exact duplicate 1", "noteheadBlack 1 1"):
         assert row in table
     assert "classes without symbols: noteheadHalf, " in table
+    assert "not in the class map: ledgerLine (1)" in table
     note = "note: no page is held out: data.yaml trains and validates on the train pages"
     assert result.stderr.startswith(note)
 

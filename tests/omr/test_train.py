@@ -101,9 +101,11 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
     result = run(data, "--out", tmp_path / "first", *words, *auto)
     assert result.exit_code == 0, result.output
     rule = "linear rule from 0.001 at 16 images per step to 128"
-    assert f"lr 0.008, warm-up of 5 epochs: {rule}" in result.stderr
+    assert f"lr 0.008, warm-up of 0 epochs: {rule}" in result.stderr
+    reduced = "--warmup-epochs 5: reduced to 0, because the last of 1 epoch has no warm-up"
+    assert reduced in result.stderr
     first = read_config(tmp_path / "first")
-    assert (first.lr, first.warmup_epochs, first.nominal_batch) == (0.008, 5.0, 128)
+    assert (first.lr, first.warmup_epochs, first.nominal_batch) == (0.008, 0.0, 128)
     frozen = ["--freeze", "neck", "--unfreeze-at", "1,2", "--lr-scale", "0.2,0.1", "--epochs", 3]
     weights = tmp_path / "first/weights/last.pt"
     result = run(data, "--out", tmp_path / "then", *words, *frozen, "--model", weights)

@@ -144,6 +144,33 @@ def keep(data: Path, split: str, labels: str) -> None:
         file.write_text("".join(row for row in rows if row[0] in labels))
 
 
+@pytest.mark.parametrize(
+    ("box", "groups", "is_noted"),
+    [
+        (None, (), True),
+        ("shared", ("notehead", "stem", "beam"), True),
+        ("separate", ("notehead, stem", "beam"), True),
+        ("separate", ("notehead", "stem, beam"), False),
+    ],
+)
+def test_two_classes_of_the_same_box_in_one_head_are_noted(
+    box: str | None, groups: tuple[str, ...], is_noted: bool, data: Path, tmp_path: Path
+) -> None:
+    rows = "0 0.5 0.5 0.1 0.1\n1 0.5 0.5 0.1 0.098\n2 0.5 0.5 0.1 0.09\n0 0.2 0.2 0.1 0.1\n"
+    for file in (data / "labels/train").iterdir():
+        file.write_text(rows)
+    heads = tmp_path / "heads.yaml"
+    listed = [f"{{name: g{i}, classes: [{names}]}}" for i, names in enumerate(groups)]
+    heads.write_text(f"groups: [{', '.join(listed)}]\nbox: {box}\n")
+    config = config_of(data, tmp_path / "run", heads=str(heads) if box else "", validate=False)
+    note = (
+        "2 pairs of symbols have the same box but two classes, and a box branch learns only one of "
+        "each: notehead + stem (2); put the classes into separate groups with box: separate "
+        "(--heads), or make them one class in the class map"
+    )
+    assert notes(config) == [note] * is_noted
+
+
 def test_classes_of_a_single_split_are_noted(data: Path, tmp_path: Path) -> None:
     keep(data, "train", "12")
     keep(data, "val", "0")

@@ -1,5 +1,6 @@
 """Training inputs, opened once and passed to every check and to the trainer."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
 from converters.files.hashes import short_hashes
+from converters.overlaps import same_box_classes
 from converters.page_hashes import PageHashes, page_hashes
 from training.data.label_files import ImageLabels, LabelCounts, SplitLabels, read_labels, total
 from training.data.multi_dataset import MultiDataset, join
@@ -60,6 +62,17 @@ class TrainingInputs:
             for image in labels[split].images.values():
                 own = source.labels[image.rows[:, 0].astype(np.int64)]
                 counts += np.bincount(own, minlength=len(counts))
+        return counts
+
+    def same_box_classes(self) -> Counter[tuple[str, str]]:
+        """Count the pairs of symbols in ``train`` with the same box, by their two classes."""
+        counts = Counter[tuple[str, str]]()
+        for source, labels in zip(self.data.sources, self.labels, strict=True):
+            for image in labels["train"].images.values():
+                own = source.labels[image.rows[:, 0].astype(np.int64)]
+                centres, sides = np.split(image.rows[:, 1:].astype(np.float64), 2, axis=1)
+                boxes_xyxy = np.concatenate((centres - sides / 2, centres + sides / 2), axis=1)
+                counts.update(same_box_classes(boxes_xyxy, own, self.data.names))
         return counts
 
     def image_hashes(self) -> dict[str, int]:

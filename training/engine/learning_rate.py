@@ -25,6 +25,16 @@ class Rate:
     """Description of the scaling; empty if the user gave a number."""
 
 
+def used_warmup(epochs: int, warmup_epochs: float) -> float:
+    """Limit a warm-up to the epochs before the last one, as Ultralytics does.
+
+    Args:
+        epochs: Epochs of the run.
+        warmup_epochs: Requested warm-up in epochs.
+    """
+    return min(warmup_epochs, float(epochs - 1))
+
+
 def resolved_rate(text: str, *, batch: int, warmup_epochs: float, given: bool = False) -> Rate:
     """Parse the value of ``--lr``, and scale the rate if it names a rule.
 

@@ -19,7 +19,7 @@ class StepSpec:
     """Everything that the memory of a training step depends on.
 
     Raises:
-        ConfigError: A number is too small, the precision is unknown, or the device is a CPU with fp16.
+        ConfigError: A number is too small, or the precision is unknown or not supported.
     """
 
     model: str

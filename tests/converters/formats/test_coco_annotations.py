@@ -1,5 +1,6 @@
 """Values of COCO annotations that rounding, another type or a missing number would change."""
 
+import json
 from pathlib import Path
 
 import coco_json
@@ -60,3 +61,55 @@ def test_a_polygon_without_one_of_its_numbers_is_no_box(
     [page] = files[0].pages(class_map.source("coco"), class_map.labels, counts)
     np.testing.assert_array_equal(page.boxes_xyxy, np.reshape(boxes_xyxy, (-1, 4)))
     assert counts.by_reason() == ({} if boxes_xyxy else {NO_BOX: 1})
+
+
+WHOLE = [[20, 20, 60, 60], [30, 40, 90, 80], [60, 70, 70, 75], [70, 60, 90, 90]]
+"""Boxes as x1, y1, x2, y2 on an image of 100 x 100 px; as x, y, width, height, 3 exceed it."""
+BEYOND = [[90, 10, 20, 5], [95, 10, 20, 5], [10, 10, 5, 5]]
+REWRITE = "if they are x1, y1, x2, y2, write them as x, y, width, height"
+
+
+def read(boxes: list[list[float]], folder: Path, *, clip: bool) -> list[str]:
+    """Read a file with these boxes; return the warnings."""
+    rows = [coco_json.annotation(id=i + 1, bbox=box) for i, box in enumerate(boxes)]
+    file = coco_json.write(folder / "a.json", annotations=rows)
+    content = json.loads(file.read_text())
+    content["images"][0] |= {"width": 100, "height": 100}
+    file.write_text(json.dumps(content))
+    files = open_files(file)
+    class_map, counts = identity_map("coco", files), Tally()
+    list(files[0].pages(class_map.source("coco"), class_map.labels, counts, clip=clip))
+    return counts.warnings
+
+
+@pytest.mark.parametrize(
+    ("boxes", "clip", "problem"),
+    [
+        (WHOLE, False, f"60 px: 3 annotations (2, 3, 4); {REWRITE}; otherwise, use --clip"),
+        (WHOLE * 3, False, f"60 px: 9 annotations (2, 3, 4, ...); {REWRITE}"),
+        (WHOLE * 3, True, f"60 px: 9 annotations (2, 3, 4, ...); {REWRITE}"),
+        (BEYOND, False, "15 px: 2 annotations (1, 2); use --clip to clip boxes to the image"),
+    ],
+)
+def test_corners_instead_of_sizes_are_an_error(
+    boxes: list[list[float]], clip: bool, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as raised:
+        read(boxes, tmp_path, clip=clip)
+    assert str(raised.value) == (
+        f"{tmp_path}/a.json: annotations.bbox: extends beyond the image by up to {problem}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("boxes", "n_clipped"),
+    [([], 0), (BEYOND[1:], 0), (BEYOND, 2), (WHOLE, 3), (BEYOND * 5, 10)],
+)
+def test_clipping_most_boxes_is_reported(
+    boxes: list[list[float]], n_clipped: int, tmp_path: Path
+) -> None:
+    note = (
+        f"a.json: {n_clipped} of {len(boxes)} boxes extend beyond the image and are clipped; "
+        f"{REWRITE}"
+    )
+    assert read(boxes, tmp_path, clip=True) == ([note] if n_clipped else [])

@@ -412,29 +412,6 @@ def test_the_format_is_recognised(text: str, expected: str, tmp_path: Path) -> N
         assert str(error) == f"{path}: {expected}"  # noqa: PT017
 
 
-@pytest.mark.parametrize(
-    ("files", "train", "names"),
-    [
-        (["images/a.png"], "images", "the class names"),
-        (["images/a.png", "classes.txt"], "images", "the lines of classes.txt"),
-        (["images/train/a.png", "notes.json"], "images/train", "the class names"),
-    ],
-)
-def test_a_yolo_folder_without_data_yaml(
-    files: list[str], train: str, names: str, tmp_path: Path
-) -> None:
-    for file in (*files, "labels/a.txt"):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_text("{}")
-    with pytest.raises(InputError) as raised:
-        open_source(tmp_path)
-    assert str(raised.value) == (
-        f"{tmp_path}: no data.yaml, which names the classes of a YOLO folder; write one with the "
-        f"lines `train: {train}`, `val: {train}` and `names: [A, B, ...]`, with {names} in the "
-        "order of the labels"
-    )
-
-
 def test_invalid_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         open_source(tmp_path / "gone")

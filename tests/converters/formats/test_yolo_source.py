@@ -147,3 +147,26 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("train: images\nnames: [a]")
     with pytest.raises(InputError, match="images: contains no images; convert without"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "train", "names"),
+    [
+        (["images/a.png"], "images", "the class names"),
+        (["images/a.png", "classes.txt"], "images", "the lines of classes.txt"),
+        (["images/train/a.png", "notes.json"], "images/train", "the class names"),
+    ],
+)
+def test_a_yolo_folder_without_data_yaml(
+    files: list[str], train: str, names: str, tmp_path: Path
+) -> None:
+    for file in (*files, "labels/a.txt"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(InputError) as raised:
+        open_source(tmp_path)
+    assert str(raised.value) == (
+        f"{tmp_path}: no data.yaml, which names the classes of a YOLO folder; write one with the "
+        f"lines `train: {train}`, `val: {train}` and `names: [A, B, ...]`, with {names} in the "
+        "order of the labels"
+    )

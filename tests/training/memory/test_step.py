@@ -71,7 +71,7 @@ def test_a_batch_with_few_symbols(memory: StepMemory, boxes: int, pairs: int | N
 
 
 @pytest.mark.parametrize("name", get_args(OptimizerName))
-def test_optimizer_matches_the_state_of_a_real_one(memory: StepMemory, name: str) -> None:
+def test_optimizer_matches_the_state_of_a_real_one(memory: StepMemory, name: OptimizerName) -> None:
     spec = replace(SMALL, optimizer=name)
     model = trained_model("omr-tiny", 3)
     for parameter in model.parameters():

@@ -1,6 +1,5 @@
 import random
 import re
-from collections import Counter
 from fractions import Fraction
 from itertools import combinations, pairwise
 

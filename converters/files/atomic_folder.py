@@ -20,6 +20,8 @@ MANIFEST = "manifest.json"
 """File in every folder created by omr; folders without it are never replaced."""
 OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 """Errors of renaming a folder if a file or a non-empty folder has the new name."""
+SPARE_FILES = 6
+"""Files that are open while a folder is filled, so that it can be removed if too many are."""
 CREATED, CHANGED = "was created while omr was working", "changed while omr was working"
 
 
@@ -94,10 +96,11 @@ def _partial(real: Path) -> Iterator[Path]:
     # No name is reused, because worker processes may outlive a killed process by a second.
     partial = real.with_name(f".{real.name}.partial-{secrets.token_hex(4)}")
     partial.mkdir()
-    try:
+    with contextlib.ExitStack() as stack:  # undone in reverse order
+        stack.callback(shutil.rmtree, partial, ignore_errors=True)
+        for _ in range(SPARE_FILES):
+            stack.callback(os.close, os.open(real.parent, os.O_RDONLY))
         yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _aside(real: Path) -> Path:

@@ -5,11 +5,14 @@ copy a lock while a thread holds it.
 """
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from class_maps import OmrError
@@ -29,8 +32,9 @@ PARENT_CHECK_S = 1.0
 def warm_up(workers: int, module: str) -> None:
     """Start the processes in the background and let them import ``module``."""
     if workers > 1:
-        for _ in range(workers):
-            _executor(workers).submit(import_module, module)
+        with _interrupt_held_back():
+            for _ in range(workers):
+                _executor(workers).submit(import_module, module)
 
 
 def in_order(
@@ -60,7 +64,9 @@ def in_order(
         return
     try:
         while batch:
-            yield from _executor(workers).map(function, batch)
+            with _interrupt_held_back():
+                results = _executor(workers).map(function, batch)
+            yield from results
             batch = list(islice(iterator, BATCH * workers))
     except TerminatedWorkerError as error:
         raise OmrError(
@@ -69,6 +75,20 @@ def in_order(
     except BaseException:  # otherwise workers would still write to a folder that is removed
         _kill(_executor(workers))
         raise
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach, or each would print a traceback.
+
+    They inherit the blocked signal; this process receives it after the block, and ends them.
+    """
+    resource_tracker.ensure_running()  # loky would start it in the block, which unblocks the signal
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _executor(workers: int) -> Any:  # noqa: ANN401

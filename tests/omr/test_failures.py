@@ -87,12 +87,13 @@ def test_a_deleted_current_folder(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, f"error: {problem}\n")
 
 
-def test_too_few_open_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [9, 10, 11, 12, 14, 16, 18, 20])
+def test_too_few_open_files(limit: int, tmp_path: Path) -> None:
     for number in range(3):
         write(tmp_path / "in", content(NOTE), f"deepscores_train_shard_{number}.json")
 
     def set_limit() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
     arguments = "convert", tmp_path / "in", tmp_path / "out", "--labels-only", "--workers", 2
     done = omr(*arguments, preexec_fn=set_limit)

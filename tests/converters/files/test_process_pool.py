@@ -79,3 +79,27 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the worker is still there"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.2, 0.5])
+def test_ctrl_c_while_workers_start_prints_no_tracebacks(delay_s: float) -> None:
+    code = """
+from time import sleep
+from converters.files.process_pool import in_order, warm_up
+warm_up(4, "cv2")
+print("started", flush=True)
+try:
+    list(in_order(sleep, [9] * 9, 4))
+except KeyboardInterrupt:
+    raise SystemExit(3)
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(delay_s)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (3, "")

@@ -41,6 +41,8 @@ def test_settings_are_read_as_they_were_written(settings: TrainingSettings, tmp_
         ("{}", {}),
         ("data: a", {"data": Path("a"), "joint": ()}),
         ("data: [a, b]", {"data": Path("a"), "joint": (Path("b"),)}),
+        ("data: ~/a", {"data": Path.home() / "a", "joint": ()}),
+        ("out: ~/a", {"out": Path.home() / "a"}),
         ("batch: auto", {"batch": "auto"}),
         ("lr: auto:sqrt", {"lr": "auto:sqrt"}),
         ("lr: 1e-3", {"lr": 0.001}),  # text in YAML 1.1

@@ -165,7 +165,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     data = make_dataset(root / "data", side=64, n_symbols=4)
     network = ["--model", "omr-tiny", "--imgsz", "64", "--heads", str(root / "heads.yaml")]
     command = [sys.executable, "-m", "omr", "train", str(data), *network]
-    return [*command, "--epochs", "2", "--batch", "2", "--device", "cpu"]
+    return [*command, "--epochs", "2", "--warmup-epochs", "1", "--batch", "2", "--device", "cpu"]
 
 
 def test_a_training_in_a_terminal(words: list[str], tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConf
         epochs=2,
         imgsz=64,
         batch=2,
+        warmup_epochs=1,
         device="cpu",
     )
 

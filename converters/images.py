@@ -46,6 +46,8 @@ _CHECKED = frozenset({"PNG", "WEBP"})
 """Formats with checksums or lengths that are checked without decoding; WebP takes ten times as long
 to decode as to copy."""
 
+_PNG_DEPTH = 24
+"""Position of the byte with the bits per sample in a PNG."""
 _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
 
@@ -211,13 +213,36 @@ def _decoded(data: bytes, path: Path) -> Pixels:
     with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
         orientation = _orientation(header)
         full_scale = full_scale_of(header, data)
+        is_transparent = _is_transparent_grey(header, data, decoded)
     if decoded.dtype == np.uint16:
         image = eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
     else:
         image = np.asarray(decoded, np.uint8)
+    if is_transparent is not None:
+        image = np.where(is_transparent, np.uint8(255), image)
     if image.ndim == 3 and image.shape[2] == 4:
         image = _on_white(image)
     return np.ascontiguousarray(_rotated(image, orientation))
+
+
+def _is_transparent_grey(
+    header: Image.Image, data: bytes, decoded: NDArray[Any]
+) -> NDArray[np.bool_] | None:
+    """Mark the pixels of a greyscale PNG whose grey level is transparent, which OpenCV ignores.
+
+    Args:
+        header: Opened image.
+        data: Bytes of the file.
+        decoded: Samples, shape ``(H, W)`` for greyscale; those of less than 8 bits are scaled.
+
+    Returns:
+        Mask of shape ``(H, W)``; None if no grey level is transparent.
+    """
+    level = header.info.get("transparency")
+    if header.format != "PNG" or decoded.ndim != 2 or not isinstance(level, int):
+        return None
+    depth = data[_PNG_DEPTH]
+    return np.asarray(decoded == (level * (255 // (2**depth - 1)) if depth < 8 else level))
 
 
 def _complete_bytes(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 import math
 import os
+import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -244,6 +245,43 @@ def test_a_tiff_of_sixteen_bits_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     cv2.imwrite(str(path), GREY.astype(np.uint16) * 257)
     np.testing.assert_array_equal(images.read(path), GREY)
+
+
+def grey_png(rows: list[bytes], width: int, depth: int, transparent: int) -> bytes:
+    """A greyscale PNG with ``depth`` bits per sample, one level of which is transparent."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, 0, 0, 0, 0)
+    samples = zlib.compress(b"".join(b"\0" + row for row in rows))
+    level = chunk(b"tRNS", struct.pack(">H", transparent))
+    chunks = chunk(b"IHDR", header) + level + chunk(b"IDAT", samples) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize(
+    ("row", "depth", "transparent", "expected"),
+    [
+        (b"\x00\x07\x00\x07", 8, 0, [255, 7, 255, 7]),
+        (b"\xc8\x00\x64\xc8", 8, 200, [255, 0, 100, 255]),
+        (b"\x0f\x30", 4, 3, [0, 255, 255, 0]),
+        (b"\x1b", 2, 2, [0, 85, 255, 255]),
+        (b"\x50", 1, 0, [255, 255, 255, 255]),
+        (b"\x50", 1, 1, [0, 255, 0, 255]),
+        (b"\x00\x00\x80\x80\xff\xff\x00\x00", 16, 0, [255, 128, 255, 255]),
+    ],
+)
+def test_a_transparent_grey_level_becomes_white(
+    row: bytes, depth: int, transparent: int, expected: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(grey_png([row], 4, depth, transparent))
+    assert images.read(path).tolist() == [expected]
+    assert images.read_bgr(path)[..., 0].tolist() == [expected]
+    images.copy(path, tmp_path / "b.png")
+    assert images.read(tmp_path / "b.png").tolist() == [expected]
 
 
 def tiff(samples: NDArray[np.uint16], white: int | None) -> bytes:

@@ -174,6 +174,7 @@ _RULES: dict[str, Rule] = {
     "ledgerLines": _one_per_shape("ledgerLine"),
     "lv": _one_per_group("tie"),
     "meterSig": _meter,
+    "mRpt2": _bar_line,  # verovio draws the barline that the sign covers
     "mordent": _accidental,
     "multiRest": _multi_rest,
     "multiRestNum": _one_per_group("restHNr"),

@@ -377,6 +377,13 @@ def test_editorial_placeholders_are_skipped() -> None:
     assert "ellipse" not in kinds
 
 
+def test_the_line_through_a_repeat_of_two_bars_is_a_barline() -> None:
+    bars = [note(), note(), "<mRpt2/>", "<mSpace/>"]
+    counts = counted(labelled(score(bars)))
+    assert counts["barlineSingle"] == len(bars) + 1
+    assert counts["otherSymbol"] == 2  # the repeat and its number
+
+
 EXOTIC = {
     "x and slash noteheads": '<note loc="4" dur="4" head.shape="x"/>'
     '<note loc="4" dur="2" head.shape="slash"/>',

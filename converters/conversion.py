@@ -1,7 +1,7 @@
 """Conversion of a data set: every symbol that is read is either written or counted as dropped."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,9 +15,7 @@ from converters.files.hashes import sha256, state
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import WRITERS, AnnotationSource
-from converters.formats.data_yaml import DATA_YAML
 from converters.formats.image_folders import several_frames
-from converters.formats.json_files import json_files
 from converters.formats.sources import open_source
 from converters.images import CORRECT_FOLDER, NAME_FOLDER, check_size
 from converters.manifest import (
@@ -114,7 +112,6 @@ def convert(
     folder_to_fill = atomic_folder(target, force=force, inputs=inputs)
     with folder_to_fill as folder:
         warm_up(workers, "converters.prepare.preparation")
-        states = _states(source)
         format_name, files = open_source(source, source_format, images)
         mapping = options.class_map.source(format_name, options.annotation_set)
         val = _held_out(files, options)
@@ -137,9 +134,12 @@ def convert(
             writer.close()
         _add_warnings(manifest, files, val, options, mapping)
         digests = [file.sha256() for file in files]
-        _check_unchanged(files, states)
-        own = options.class_map
-        class_map = ClassMapEntry(name=own.name, sha256=own.sha256, unlabelled=mapping.unlabelled)
+        _check_unchanged(files)
+        class_map = ClassMapEntry(
+            name=options.class_map.name,
+            sha256=options.class_map.sha256,
+            unlabelled=mapping.unlabelled,
+        )
         entry = _conversion_entry(format_name, mapping, files, digests, class_map, options)
         manifest.write(folder, entry)
     return manifest.summary()
@@ -152,18 +152,10 @@ def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
         yield from (file.image_folder / image for image in file.images)
 
 
-def _states(source: Path) -> dict[Path, tuple[int, int] | None]:
-    """Return the states of the annotation files before they are read."""
-    paths = json_files(source) or [source / DATA_YAML if source.is_dir() else source]
-    return {path: state(path) for path in paths}
-
-
-def _check_unchanged(
-    files: Sequence[AnnotationSource], states: Mapping[Path, tuple[int, int] | None]
-) -> None:
+def _check_unchanged(files: Sequence[AnnotationSource]) -> None:
     """Check that the annotation files are those that were read, because their hash is recorded."""
     for file in files:
-        if states[file.path] != state(file.path):
+        if file.state != state(file.path):
             raise InputError("changed while it was converted; convert it again", path=file.path)
 
 
@@ -363,7 +355,7 @@ def _shared_works(
 
 
 def _variant(digest: str, known: list[str]) -> str:
-    """Return a suffix that tells apart images of one name; empty for the first content."""
+    """Return a suffix that distinguishes images of one name; empty for the first content."""
     if digest not in known:
         known.append(digest)
     number = known.index(digest)

@@ -27,6 +27,10 @@ class AnnotationSource(Protocol):
         """The annotation file, named in error messages."""
 
     @property
+    def state(self) -> tuple[int, int] | None:
+        """State of this file before it was read, see :func:`~converters.files.hashes.state`."""
+
+    @property
     def split(self) -> str:
         """Split of the pages: train, val or test."""
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from class_maps import CategoryMapping, InputError
 from converters import tally
 from converters.boxes import xyxy_to_xywh
-from converters.files.hashes import sha256
+from converters.files.hashes import sha256, state
 from converters.formats.coco_annotations import CocoTable, Id, key_of, read_table
 from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
 from converters.formats.json_text import check_unique_keys, decode, offset_in
@@ -160,7 +160,7 @@ class CocoFile:
         *,
         images: Path | None = None,
     ) -> None:
-        self.path, self.split = path, split
+        self.path, self.split, self.state = path, split, state(path)
         data, file = _decode(path)
         checked = checked_images(
             _entries(file, path), path, "file_name", by_base_name=images is not None

@@ -25,7 +25,7 @@ from class_maps import CategoryMapping, InputError, catalogue, shown
 from class_maps.catalogues import ENGRAVED
 from converters import staff_space, tally
 from converters.boxes import corner_bounds, onto_border
-from converters.files.hashes import sha256
+from converters.files.hashes import sha256, state
 from converters.formats.deepscores_json import (
     NO_ID,
     NUMBER,
@@ -111,7 +111,7 @@ class DeepScoresFile:
         *,
         images: Path | None = None,
     ) -> None:
-        self.path, self.split = path, split
+        self.path, self.split, self.state = path, split, state(path)
         self._file, self._offset = open_json(path)
         checked = _images(self._file.images, path, by_base_name=images is not None)
         located = find_images(path, checked, images)

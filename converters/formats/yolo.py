@@ -179,7 +179,7 @@ class YoloSplit:
         paths: Sequence[Path] = (),
     ) -> None:
         self._paths = list(paths) or dataset.image_paths(split)
-        self.path = dataset.file
+        self.path, self.state = dataset.file, dataset.state
         self.split = split
         self.image_folder = folder or dataset.splits[split]
         self.images = ImageSizes(self.image_folder, self._paths)

@@ -1,7 +1,7 @@
 """Opened YOLO folders: the images of each split, their label files and a fingerprint."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from class_maps import InputError
 from converters import images
 from converters.boxes import cxcywh_to_xyxy
+from converters.files.hashes import state
 from converters.formats.data_yaml import DATA_YAML, read_data_yaml
 from converters.formats.image_folders import files_in
 from converters.formats.yolo_labels import label_path, parse
@@ -25,6 +26,8 @@ class YoloDataset:
     root: Path
     file: Path
     """The ``data.yaml``, which may have another name."""
+    state: tuple[int, int] | None
+    """State of this file before it was read, see :func:`~converters.files.hashes.state`."""
     names: tuple[str, ...]
     """Name of the class with label ``i`` at index ``i``."""
     splits: Mapping[str, Path]
@@ -90,7 +93,11 @@ class YoloDataset:
         Raises:
             InputError: The split does not exist, or its folder contains no images.
         """
-        return fingerprint_of(self.image_paths(split), self.splits[split])
+        digest, folder = hashlib.sha256(), self.splits[split]
+        for path in self.image_paths(split):
+            name = PurePosixPath(path.relative_to(folder))
+            digest.update(_fingerprint(path, name, _label_content(path)))
+        return digest.hexdigest()
 
     def folder_name(self, split: str) -> str:
         """Return the name of a split's image folder; empty if the split does not exist."""
@@ -149,10 +156,12 @@ def open_dataset(folder: Path) -> YoloDataset:
         InputError: ``data.yaml`` is missing or malformed, or the folder of a split is missing.
     """
     path = folder if folder.suffix in {".yaml", ".yml"} else folder / DATA_YAML
+    before = state(path)
     content = read_data_yaml(path)
     return YoloDataset(
         root=path.parent,
         file=path,
+        state=before,
         names=content.names,
         splits={split: _common_folder(sources) for split, sources in content.splits.items()},
         sources={
@@ -193,17 +202,3 @@ def _label_content(image: Path) -> bytes:
 def _fingerprint(path: Path, name: PurePosixPath, content: bytes) -> bytes:
     header = f"{name}\n{path.stat().st_size} {len(content)}\n"
     return header.encode("utf-8", "surrogateescape") + content
-
-
-def fingerprint_of(paths: Iterable[Path], folder: Path) -> str:
-    """Hash the names and sizes of images, and the contents of their label files.
-
-    Args:
-        paths: Images.
-        folder: Folder that the hashed names are relative to.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        name = PurePosixPath(path.relative_to(folder))
-        digest.update(_fingerprint(path, name, _label_content(path)))
-    return digest.hexdigest()

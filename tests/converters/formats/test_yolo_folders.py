@@ -216,6 +216,12 @@ def test_several_image_folders(data: Path, tmp_path: Path) -> None:
     assert annotations == {"train": {"c.png": 0, "a.png": 1, "b.png": 2}}
 
 
+def test_a_json_file_beside_data_yaml(data: Path, tmp_path: Path) -> None:
+    """As in Label Studio's exports."""
+    (data / "notes.json").write_text("{}")
+    assert converted(data, tmp_path)["pages"] == 1
+
+
 def test_a_split_whose_labels_are_elsewhere_is_reported(data: Path, tmp_path: Path) -> None:
     """Label files are found only in ``labels`` beside ``images``, or next to the images."""
     page(data, "Images/val/b.png", None)

@@ -133,10 +133,8 @@ def copy(path: Path, target: Path) -> None:
         is_jpeg = image.format in _JPEG
         is_ambiguous = image.has_transparency_data or _is_turned(image) or has_wide_samples(image)
     if is_ambiguous or path.suffix != target.suffix:
-        pixels = read(path)
-        _write_jpeg(pixels, target) if is_jpeg and target.suffix != ".png" else write(
-            pixels, target
-        )
+        encode = _write_jpeg if is_jpeg and target.suffix != ".png" else write
+        encode(read(path), target)
     else:
         target.write_bytes(_complete_bytes(path))
 
@@ -148,10 +146,38 @@ def read(path: Path) -> Pixels:
         InputError: The image is missing, damaged or truncated, or stores samples of fewer
             bits as 16-bit samples without scaling them.
     """
-    data = path.read_bytes()
+    return from_bytes(path.read_bytes(), path)
+
+
+def from_bytes(data: bytes, path: Path) -> Pixels:
+    """Decode the bytes of an image file, see :func:`read`.
+
+    Args:
+        data: Content of the file.
+        path: The file, for error messages.
+    """
     _check_sums(data, path)
     image = _decoded(data, path)
     return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 and _is_grey(image) else image
+
+
+def check_unchanged(path: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """Check that an image still has the size for which its labels were read.
+
+    Args:
+        path: Image file.
+        size: Width and height of the image in pixels.
+        expected: Width and height when the labels were read.
+
+    Raises:
+        InputError: The sizes differ.
+    """
+    if size != expected:
+        raise InputError(
+            f"is {size[0]} x {size[1]} px, but was {expected[0]} x {expected[1]} px when its "
+            "labels were read; restore the image, or start again",
+            path=path,
+        )
 
 
 def read_bgr(path: Path) -> Pixels:

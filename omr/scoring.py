@@ -196,12 +196,8 @@ def _with_unchanged_sizes(
 ) -> Iterator[Page]:
     """Yield predictions, checking that no image was replaced since its labels were read."""
     for page, truth in zip(pages, truths, strict=True):
-        if (page.width, page.height) != (truth.width, truth.height):
-            raise InputError(
-                f"is {page.width} x {page.height} px, but was {truth.width} x {truth.height} px "
-                "when its labels were read; restore the image, or start again",
-                path=folder / truth.image,
-            )
+        size, expected = (page.width, page.height), (truth.width, truth.height)
+        images.check_unchanged(folder / truth.image, size, expected)
         yield page
 
 

@@ -3,6 +3,7 @@
 Jobs and results can be pickled and contain everything that the worker and the main process need.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,6 @@ import numpy as np
 
 from class_maps import InputError
 from converters import images, tally
-from converters.files.hashes import sha256
 from converters.formats.yolo import write_labels
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
@@ -52,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PreparedPage:
-    """What was made from one page: whole or in tiles, with the counts of its symbols."""
+    """Outputs of one page, whole or in tiles, and the counts of its symbols."""
 
     split: str
     page: PurePosixPath
@@ -88,8 +88,7 @@ def prepare(job: Job) -> PreparedPage:
     page_hash = ""
     if job.image_folder and job.image_out:
         source = job.image_folder / job.page.image
-        _write_images(source, job.page, page, outputs, job.image_out)
-        page_hash = sha256(source) if outputs[0].placement else ""
+        page_hash = _write_images(source, job.page, page, outputs, job.image_out)
     n_empty = sum(not len(output.labels) for output in outputs)
     if not job.return_symbols:
         outputs = [output.only(slice(0)) for output in outputs]
@@ -141,7 +140,7 @@ def _tiles(
 
 def _write_images(
     source: Path, original: Page, page: Page, outputs: list[Page], folder: Path
-) -> None:
+) -> str:
     """Write the images of a page, and check the size of the one that was read.
 
     Args:
@@ -151,6 +150,9 @@ def _write_images(
         outputs: The page or its tiles.
         folder: Output folder.
 
+    Returns:
+        Hash of the image file if the page was cut or scaled; empty if it was copied.
+
     Raises:
         InputError: The image is damaged, or has another size than its labels assume.
     """
@@ -158,14 +160,16 @@ def _write_images(
         copied = folder / outputs[0].image
         images.copy(source, copied)
         _check_size(images.size(copied), original, source)
-        return
-    pixels = images.read(source)
+        return ""
+    data = source.read_bytes()
+    pixels = images.from_bytes(data, source)
     _check_size(pixels.shape[1::-1], original, source)
     if pixels.shape[:2] != (page.height, page.width):
         pixels = images.scaled(pixels, page.width, page.height)
     for output in outputs:
         x, y = (output.placement.x, output.placement.y) if output.placement else (0, 0)
         images.write(pixels[y : y + output.height, x : x + output.width], folder / output.image)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _check_size(size: tuple[int, ...], page: Page, path: Path) -> None:

@@ -17,8 +17,7 @@ from ultralytics.data.build import seed_worker
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
-from class_maps import InputError
-from converters.images import read_bgr, resize_longer_side
+from converters.images import check_unchanged, read_bgr, resize_longer_side
 from training.data.allowed_transforms import (
     FreeImages,
     SourcePerspective,
@@ -66,7 +65,8 @@ class OmrDataset(YOLODataset):
         self.multi_dataset = multi_dataset
         self.seed = seed
         self._image_labels = image_labels
-        self._sizes = {file: (image.height, image.width) for file, image in image_labels.items()}
+        # Ultralytics removes the sizes from its labels when it batches images of similar shape.
+        self._sizes = {file: (image.width, image.height) for file, image in image_labels.items()}
         super().__init__(**options)
         self._image_labels = {}  # now in self.labels; workers need no second copy
 
@@ -134,19 +134,12 @@ class OmrDataset(YOLODataset):
             Pixels in BGR order, shape ``(H, W, 3)``; height and width of the file; and ``(H, W)``.
 
         Raises:
-            InputError: The image is damaged, or its size has changed since its labels were
-                read.
+            InputError: The image is damaged, or its size has changed since its labels were read.
         """
-        path = Path(self.im_files[i])
-        image = read_bgr(path)
+        file = self.im_files[i]
+        image = read_bgr(Path(file))
         height, width = image.shape[:2]
-        expected = self._sizes[self.im_files[i]]
-        if (height, width) != expected:
-            raise InputError(
-                f"is {width} x {height} px, but was {expected[1]} x {expected[0]} px when its "
-                "labels were read; restore the image, or start again",
-                path=path,
-            )
+        check_unchanged(Path(file), (width, height), self._sizes[file])
         resized = resize_longer_side(image, self.imgsz)
         return resized, (height, width), (resized.shape[0], resized.shape[1])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from class_maps import ClassMap
 from converters.formats.sources import open_source
-from converters.tally import Tally, count
+from converters.tally import Tally, count, most_frequent_first
 
 
 def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
             }
             for name in class_map.names
         ],
-        "dropped": dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0]))),
+        "dropped": most_frequent_first(dropped),
         "empty": [name for name in class_map.names if not symbols[name]],
         "unlabelled": list(source.unlabelled),
         "without_category": [name for name in class_map.names if name not in filled],

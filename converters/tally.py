@@ -83,7 +83,7 @@ class Tally:
         totals: Counter[str] = Counter()
         for (reason, _), n in self.dropped.items():
             totals[reason] += n
-        return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
+        return most_frequent_first(totals)
 
     def reasons(self) -> str:
         """Return the reasons in a line, such as ``crowd region (3), no box (1)``."""
@@ -91,8 +91,9 @@ class Tally:
 
     def unmapped(self) -> dict[str, int]:
         """Return the numbers of symbols by category without a class, most frequent first."""
-        unmapped = {name: n for (why, name), n in self.dropped.items() if why == NOT_IN_CLASS_MAP}
-        return dict(sorted(unmapped.items(), key=lambda item: (-item[1], item[0])))
+        return most_frequent_first(
+            {name: n for (why, name), n in self.dropped.items() if why == NOT_IN_CLASS_MAP}
+        )
 
     def similar(self, mapped: Iterable[str]) -> str:
         """Name the unmapped categories that equal a mapped one but for spaces and letter case.
@@ -127,6 +128,11 @@ class Tally:
             raise RuntimeError(
                 f"{self.read} symbols read, but {written} written, {dropped} dropped"
             )
+
+
+def most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """Sort numbers by name, the highest number first; equal numbers by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def with_counts(counts: Mapping[str, int]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from converters.tally import NOT_IN_CLASS_MAP, with_counts
+from converters.tally import NOT_IN_CLASS_MAP, most_frequent_first, with_counts
 from omr.console import note, say_names, table
 
 
@@ -43,7 +43,7 @@ def print_summary(summary: dict[str, Any], out: Path, *, to: Console) -> None:
     absent = [row["name"] for row in summary["classes"] if not row["written"]]
     say_names("classes without symbols", absent, to=to)
     dropped = summary["dropped"].get(NOT_IN_CLASS_MAP, {})
-    unmapped = dict(sorted(dropped.items(), key=lambda item: -item[1]))
-    say_names("not in the class map", [with_counts(unmapped)] if unmapped else [], to=to)
+    unmapped = [with_counts(most_frequent_first(dropped))] if dropped else []
+    say_names("not in the class map", unmapped, to=to)
     for warning in summary["warnings"]:
         note(warning)

@@ -17,7 +17,6 @@ from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs
 from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
-from training.heads import head_config
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.heads.head_config import HeadConfig
@@ -75,12 +74,16 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
 
 
 def notes_of(
-    config: TrainConfig, inputs: TrainingInputs, image_hashes: Mapping[str, int]
+    config: TrainConfig,
+    options: RunOptions,
+    inputs: TrainingInputs,
+    image_hashes: Mapping[str, int],
 ) -> list[str]:
     """List effects of a training run that its user may not expect, one line each.
 
     Args:
         config: Training configuration.
+        options: Settings beyond Ultralytics' arguments.
         inputs: Opened data sets and weights.
         image_hashes: Short hash of each image.
     """
@@ -97,7 +100,7 @@ def notes_of(
             f"batch {config.batch}: BatchNorm takes its statistics from single images, as in "
             "Ultralytics, and metrics may drop; use a larger --batch"
         )
-    notes += _notes_of_same_boxes(config, inputs)
+    notes += _notes_of_same_boxes(options.heads, inputs)
     if not config.validate:
         return notes
     notes += _notes_of_shared_pages(inputs, image_hashes)
@@ -114,15 +117,12 @@ def notes_of(
     return notes
 
 
-def _notes_of_same_boxes(config: TrainConfig, inputs: TrainingInputs) -> list[str]:
+def _notes_of_same_boxes(heads: HeadConfig | None, inputs: TrainingInputs) -> list[str]:
     """Return a note if a head has two classes whose symbols have the same box.
 
     An anchor point can be assigned to one symbol only, or to one of each separate box branch.
     """
-    heads: HeadConfig | None = None
-    if config.heads:
-        heads = head_config.load(config.heads)
-    elif inputs.model is not None:
+    if heads is None and inputs.model is not None:
         heads = getattr(inputs.model.model[-1], "config", None)
     groups = heads.groups if heads and heads.box == "separate" else ()
     group_of = {name: group.name for group in groups for name in group.classes}

@@ -123,7 +123,7 @@ def _train(
     labels, sources, unlabelled = inputs.counts, inputs.counts_by_folder, inputs.data.unlabelled()
     with _clean_up_failed_start(config):
         if is_first():
-            _begin_run(config, inputs, hashes)
+            _begin_run(config, options, inputs, hashes)
         trainer = build_trainer(config, replace(options, make_display=make_display), inputs)
         if hashes:
             training = inputs.record(hashes)
@@ -157,11 +157,13 @@ def _with_used_warmup(config: TrainConfig) -> TrainConfig:
     return replace(config, warmup_epochs=warmup_epochs)
 
 
-def _begin_run(config: TrainConfig, inputs: TrainingInputs, hashes: Mapping[str, int]) -> None:
+def _begin_run(
+    config: TrainConfig, options: RunOptions, inputs: TrainingInputs, hashes: Mapping[str, int]
+) -> None:
     """Write the configuration and the list of training images, and log the notes."""
     save_config(config)
     write_images(config.out, inputs.image_labels("train"), hashes)
-    for line in notes_of(config, inputs, hashes):
+    for line in notes_of(config, options, inputs, hashes):
         LOGGER.warning(line)
 
 

@@ -26,8 +26,9 @@ def config_of(data: Path, out: Path, **options: Any) -> TrainConfig:  # noqa: AN
 
 
 def notes(config: TrainConfig) -> list[str]:
-    inputs = open_inputs(run_options(config))
-    return notes_of(config, inputs, inputs.image_hashes())
+    options = run_options(config)
+    inputs = open_inputs(options)
+    return notes_of(config, options, inputs, inputs.image_hashes())
 
 
 @pytest.fixture

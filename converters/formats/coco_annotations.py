@@ -98,14 +98,7 @@ class CocoTable:
             InputError: A box extends beyond its image, or all are fractions of the image.
         """
         limits = sizes[self.images] if len(sizes) else np.empty((len(self.images), 2))
-        boxes = self.boxes_xyxy[self.has_box]
-        if len(boxes) and boxes.max() <= 1 and (boxes % 1).any():
-            raise InputError(
-                "no box extends beyond the first pixel; expected x, y, width and height in pixels, "
-                "not as fractions of the image",
-                path=path,
-                where="annotations.bbox",
-            )
+        self._check_unit(path)
         boxes_xyxy = onto_border(self.boxes_xyxy, limits)
         excess = np.maximum(-boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - limits).max(1, initial=0)
         outside, n_boxes = excess > 0, int(self.has_box.sum())
@@ -130,6 +123,17 @@ class CocoTable:
                 f"clipped; {REWRITE}"
             )
         return replace(self, boxes_xyxy=boxes_xyxy)
+
+    def _check_unit(self, path: Path) -> None:
+        """Check that not all boxes are fractions of the image instead of pixels."""
+        boxes_xyxy = self.boxes_xyxy[self.has_box]
+        if len(boxes_xyxy) and boxes_xyxy.max() <= 1 and (boxes_xyxy % 1).any():
+            raise InputError(
+                "no box extends beyond the first pixel; expected x, y, width and height in pixels, "
+                "not as fractions of the image",
+                path=path,
+                where="annotations.bbox",
+            )
 
     def _may_be_corners(self, limits: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Mark boxes whose width and height could be a lower right corner, shape ``(N,)``."""

@@ -150,8 +150,8 @@ _NULL = "tag:yaml.org,2002:null"
 class _Loader(yaml.SafeLoader):
     """A YAML loader that rejects duplicate keys, and names the line of an invalid value.
 
-    As in YAML 1.2, only ``true`` and ``false`` are booleans; words such as ``on`` and ``no`` are
-    text.
+    Only ``true`` and ``false`` are booleans, following YAML 1.2; words such as ``on`` and ``no``
+    are text.
     """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401

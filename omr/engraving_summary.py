@@ -1,10 +1,11 @@
-"""What ``omr engrave`` prints about the pages that it engraved."""
+"""Summary of the engraved pages, printed by ``omr engrave``."""
 
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from class_maps import short_list
 from eval.html.number_format import counted
 from omr.console import note, say, table
 
@@ -37,7 +38,7 @@ def print_summary(manifest: dict[str, Any], out: Path, *, to: Console) -> None:
     say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})", to=to)
     _show_missing(manifest["characters_not_drawn"])
     for reason, n in manifest["rejected"].items():
-        say(f"re-drawn {n} {'time' if n == 1 else 'times'}: {reason}", to=to)
+        say(f"re-drawn {counted(n, 'time', 'times')}: {reason}", to=to)
     _show_unused(manifest, to)
     if (val := manifest["engraved"]["val"]) and "val" not in splits:
         note(f"--val {val:g}: too few pages to hold any out; all pages are in the training split")
@@ -46,11 +47,10 @@ def print_summary(manifest: dict[str, Any], out: Path, *, to: Console) -> None:
 def _show_missing(characters: dict[str, int]) -> None:
     if not characters:
         return
-    names = [f"{name} ({n})" for name, n in characters.items()]
-    more = f" and {len(names) - N_CHARACTERS} more" if len(names) > N_CHARACTERS else ""
+    names = short_list([f"{name} ({n})" for name, n in characters.items()], N_CHARACTERS)
     note(
-        "characters that the text typeface lacks, and that are not drawn: "
-        f"{', '.join(names[:N_CHARACTERS])}{more}; manifest.json lists them"
+        f"characters that the text typeface lacks, and that are not drawn: {names}; "
+        "manifest.json lists them"
     )
 
 

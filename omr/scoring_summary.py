@@ -1,4 +1,4 @@
-"""What ``omr eval`` prints about the score of a model."""
+"""Summary of a model's metrics, printed by ``omr eval``."""
 
 from typing import TYPE_CHECKING
 
@@ -104,7 +104,7 @@ def _show_trained_on(result: "ScoringResult", to: Console) -> None:
 
 
 def _metrics(score: "ClassMetrics | MeanMetrics") -> list[str]:
-    """Format the metrics of a table row; a dash where there is no ground truth."""
+    """Format the metrics of a table row, with a dash for classes without ground truth."""
     return [
         "-" if metric is None else f"{metric:.3f}"
         for metric in (score.ap50, score.ap, score.recall50)

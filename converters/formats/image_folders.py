@@ -88,10 +88,10 @@ def several_frames(n_frames: Mapping[str, int]) -> list[str]:
     Args:
         n_frames: Number of pages or frames of each image of a data set, by its name.
     """
-    several = [f"{name}: {n}" for name, n in sorted(n_frames.items()) if n > 1]
-    if not several:
+    images = [f"{name}: {n}" for name, n in sorted(n_frames.items()) if n > 1]
+    if not images:
         return []
-    return [f"only the first page or frame is read of {count_of(several, 'image', most=1)}"]
+    return [f"only the first page or frame is read of {count_of(images, 'image', most=1)}"]
 
 
 def unlabelled_images(folder: Path, images: Sequence[Path]) -> Iterator[str]:

@@ -318,7 +318,7 @@ def _subsets(path: Path) -> list[str]:
 def _on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
     """Return the name of an existing file as on the disk, where accents may be encoded differently.
 
-    Percent-encoded names are decoded if there is no file with the name itself; None without a file.
+    Percent-encoded names are decoded if no file has the name itself. None if neither file exists.
     """
     names = dict.fromkeys([str(name), str(percent_decoded(name))])
     forms = [form for n in names for form in (n, normalize("NFC", n), normalize("NFD", n))]

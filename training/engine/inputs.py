@@ -69,10 +69,10 @@ class TrainingInputs:
         counts = Counter[tuple[str, str]]()
         for source, labels in zip(self.data.sources, self.labels, strict=True):
             for image in labels["train"].images.values():
-                own = source.labels[image.rows[:, 0].astype(np.int64)]
+                classes = source.labels[image.rows[:, 0].astype(np.int64)]
                 centres, sides = np.split(image.rows[:, 1:].astype(np.float64), 2, axis=1)
                 boxes_xyxy = np.concatenate((centres - sides / 2, centres + sides / 2), axis=1)
-                counts.update(same_box_classes(boxes_xyxy, own, self.data.names))
+                counts.update(same_box_classes(boxes_xyxy, classes, self.data.names))
         return counts
 
     def image_hashes(self) -> dict[str, int]:

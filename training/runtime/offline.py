@@ -60,9 +60,8 @@ def block_network() -> None:
         from ultralytics.engine import trainer
         from ultralytics.utils import SETTINGS, callbacks, checks, downloads, events, patches
 
-    dict.update(
-        SETTINGS, openvino_msg=False
-    )  # an export would run a program, and write the settings
+    # With this message, an export would run a program and write the settings.
+    dict.update(SETTINGS, openvino_msg=False)
     if CACHE_VARIABLE not in os.environ:
         atexit.register(_remove_empty_cache)
     # Ultralytics' replacement imports pi_heif, and runs pip, whenever a file is not an image.

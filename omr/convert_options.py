@@ -102,4 +102,6 @@ LabelsOnly: TypeAlias = Annotated[
     bool,
     typer.Option("--labels-only", help="Convert labels only; images are neither read nor written."),
 ]
-Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace OUT if omr created it.")]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace OUT if omr wrote all files in it.")
+]

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from converters.versions import TOOLKIT
 
 MANIFEST = "manifest.json"
 """File in every folder created by omr; folders without it are never replaced."""
+LIST = ".omr-files"
+"""File in every folder created by omr: a JSON list of the paths of its other files."""
 OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 """Errors of renaming a folder if a file or a non-empty folder has the new name."""
 SPARE_FILES = 6
@@ -57,6 +59,7 @@ def atomic_folder(
             before = contents(real)
             with _partial(real) as partial:
                 yield partial
+                _write_list(partial)
                 _swap(partial, real, before, target)
         except OSError as error:
             path, reason = error.filename or target, error.strerror or error
@@ -74,7 +77,14 @@ def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Pat
             f"{target}: {relation} the current folder, which cannot be replaced; choose another "
             "folder"
         )
-    check_folder(target, marker=MANIFEST, force=force, is_marker=_is_manifest, inputs=inputs)
+    check_folder(
+        target,
+        marker=MANIFEST,
+        written=is_listed,
+        force=force,
+        is_marker=_is_manifest,
+        inputs=inputs,
+    )
     if real.is_mount():
         raise ConfigError(
             f"{target}: is a mount point, which cannot be replaced; choose a folder inside it"
@@ -88,6 +98,27 @@ def _is_manifest(path: Path) -> bool:
         return TOOLKIT in manifest["versions"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
+
+
+def _write_list(folder: Path) -> None:
+    """List the files of a new folder, so that files added later are not removed with it."""
+    names = sorted(name for name, inode, _ in contents(folder) if inode)
+    (folder / LIST).write_text(json.dumps(names, indent=0), encoding="utf-8")
+
+
+def is_listed(folder: Path) -> Callable[[str], bool]:
+    """Read the list of the files that omr wrote to a folder, and return whether it has a path.
+
+    Raises:
+        ConfigError: The folder has no such list.
+    """
+    try:
+        return frozenset((LIST, *json.loads((folder / LIST).read_bytes()))).__contains__
+    except (OSError, ValueError, TypeError, RecursionError):
+        raise ConfigError(
+            f"{folder}: has no readable {LIST}, so omr does not know which of the files it wrote; "
+            "remove the folder yourself, or choose another one"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ refused.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -17,12 +18,15 @@ Contents: TypeAlias = frozenset[tuple[str, int, int]]
 """Path, inode and time of change in nanoseconds of each file; only the path of each folder."""
 MOST_NAMES = 3
 """Maximum number of names in a message."""
+WORTHLESS = ("*.cache", ".DS_Store", "._*", "Thumbs.db", "desktop.ini")
+"""Names of files that operating systems and Ultralytics put into folders and can create again."""
 
 
 def check_folder(
     folder: Path,
     *,
     marker: str,
+    written: Callable[[Path], Callable[[str], bool]],
     force: bool,
     is_marker: Callable[[Path], bool] = Path.is_file,
     inputs: Iterable[Path] = (),
@@ -34,6 +38,8 @@ def check_folder(
         folder: Output folder; missing and empty folders are always accepted.
         marker: Name of the file that identifies folders created by the calling command. No other
             folder is ever replaced.
+        written: Returns a check for a folder: whether omr wrote the file of a path, relative to
+            the folder. A folder that contains any other file is not replaced.
         force: Whether the user allows replacing an existing folder.
         is_marker: Checks whether omr wrote a marker; other programs may use the same name.
         inputs: Files and folders that are still needed and therefore must not be inside ``folder``;
@@ -44,6 +50,7 @@ def check_folder(
         ConfigError: The folder must not be replaced, cannot be read, or another omr process is
             writing to an output inside it.
     """
+    inputs = tuple(inputs)
     try:
         replaces = not is_free(folder)
     except OSError as error:
@@ -58,6 +65,8 @@ def check_folder(
         raise _not_created(folder, marker)
     check_inputs(folder, inputs)
     check_unlocked(folder)
+    if replaces:
+        check_only(folder, written(folder))
 
 
 def _not_created(folder: Path, marker: str) -> ConfigError:
@@ -67,6 +76,28 @@ def _not_created(folder: Path, marker: str) -> ConfigError:
         f"{folder}: {problem}, so omr did not create it and will not replace it; choose another "
         "folder"
     )
+
+
+def check_only(folder: Path, is_written: Callable[[str], bool]) -> None:
+    """Check that a folder contains only files of omr, so that nothing else is lost with it.
+
+    Args:
+        folder: Folder to be replaced.
+        is_written: Checks whether omr wrote the file of a path, relative to the folder.
+
+    Raises:
+        ConfigError: The folder contains another file that is not :data:`WORTHLESS`.
+    """
+    files = (name for name, inode, _ in contents(folder) if inode)
+    if others := sorted(name for name in files if not (is_written(name) or _is_worthless(name))):
+        raise ConfigError(
+            f"{folder}: contains files that omr did not write ({short_list(others, MOST_NAMES)}), "
+            "so it was not replaced; move them, or choose another folder"
+        )
+
+
+def _is_worthless(path: str) -> bool:
+    return any(fnmatchcase(Path(path).name, pattern) for pattern in (*WORTHLESS, LOCK))
 
 
 def check_inputs(folder: Path, inputs: Iterable[Path]) -> None:

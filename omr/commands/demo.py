@@ -38,9 +38,7 @@ def demo(
     steps: Annotated[int, typer.Option(help="Number of training steps.", min=1)] = STEPS,
     device: Device = "",
     seed: Annotated[int, typer.Option(help="Random seed for engraving and training.")] = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the --out folder if `omr demo` created it.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the demo in --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline on engraved pages or on your own pages, and report the scores.

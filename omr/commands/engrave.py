@@ -63,7 +63,9 @@ def engrave(
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     workers: Workers = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT if omr created it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT if omr wrote all files in it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Engrave pages of music with exact labels, as a data set in the DeepScoresV2 format.

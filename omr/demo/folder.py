@@ -1,11 +1,13 @@
 """Folder of a demo: its layout, and its preparation for a new demo."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.files.atomic_folder import is_listed
 from converters.files.overwriting import check_folder
+from omr.demo.shapes import is_shape_file
 
 MARKER_FILE = ".omr-demo"
 """Empty file in every folder created by a demo; only folders that contain it are replaced."""
@@ -70,12 +72,40 @@ class DemoFolder:
             inputs: Files that must not be in a replaced folder.
 
         Raises:
-            ConfigError: The folder is not empty and may not be replaced.
+            ConfigError: The folder is not empty and may not be replaced, or one of the folders
+                that would be removed contains files that the demo did not write.
         """
-        check_folder(self.root, marker=MARKER_FILE, force=force, inputs=inputs)
+        check_folder(
+            self.root,
+            marker=MARKER_FILE,
+            written=lambda _: self._is_written(),
+            force=force,
+            inputs=inputs,
+        )
         folders = self.pages, self.data, self.shapes, self.coco, self.run
         for folder in (*folders, self.score, self.coco_score):
             shutil.rmtree(folder, ignore_errors=True)
         self.report.unlink(missing_ok=True)
         self.root.mkdir(parents=True, exist_ok=True)
         (self.root / MARKER_FILE).touch()
+
+    def _is_written(self) -> Callable[[str], bool]:
+        """Return a check for an earlier demo: whether a path is its own, or is not removed."""
+        from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE  # loads torch
+        from training.runs.run_folder import is_of_run
+
+        data_sets = self.pages, self.data, self.coco
+        checks = {folder: is_listed(folder) for folder in data_sets if folder.is_dir()}
+        checks[self.run] = is_of_run
+        checks[self.shapes] = is_shape_file
+        checks[self.score] = checks[self.coco_score] = (
+            REPORT_FILE,
+            CONTACT_SHEET_FILE,
+        ).__contains__
+        by_name = {folder.name: check for folder, check in checks.items()}
+
+        def is_written(path: str) -> bool:
+            folder, _, inner = path.partition("/")
+            return folder not in by_name or by_name[folder](inner)
+
+        return is_written

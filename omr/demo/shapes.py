@@ -4,6 +4,7 @@ The demo uses it to train on music and COCO together without downloading COCO.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ CLASSES = ("tie", "sports ball", "kite", "book")
 """COCO classes that are drawn as a tall triangle, a disc, a rhombus and a rectangle."""
 SIZES = {"tie": (16, 36), "sports ball": (22, 22), "kite": (30, 30), "book": (36, 24)}
 """Width and height of each shape in pixels."""
+FILES = re.compile(r"(train|val)/\d{12}\.png|annotations/instances_(train|val)\.json")
+"""Paths of the files, relative to the folder of the data set."""
 
 
 def draw_shapes(
@@ -64,6 +67,11 @@ def draw_shapes(
         file_name = f"instances_{split}.json"
         (annotation_folder / file_name).write_text(json.dumps(content), encoding="utf-8")
     return annotation_folder
+
+
+def is_shape_file(path: str) -> bool:
+    """Check whether :func:`draw_shapes` writes the file of a path, relative to its folder."""
+    return FILES.fullmatch(path) is not None
 
 
 def _draw_image(

@@ -61,7 +61,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
         "labels_only": False,
     }
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "annotations", "data.yaml", "images", "labels", "manifest.json", "parquet",
+        ".omr-files", "annotations", "data.yaml", "images", "labels", "manifest.json", "parquet",
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from class_maps import ConfigError, InputError
 from omr.cli import app
 from omr.demo import options as demo
+from omr.demo.folder import DemoFolder
 
 
 def run(*arguments: object) -> Result:
@@ -97,6 +98,18 @@ def test_joint_training_on_music_and_shapes(
     [row] = [line for line in report.splitlines() if line.startswith("| 1 |")]
     assert row.count("|") == 4
     assert json.loads((out / "coco_score" / "report.json").read_text())["n_truths"] == 8
+    (out / "shapes" / "thesis.tex").touch()
+    (out / "thesis.tex").touch()
+    folder = DemoFolder(root=out)
+    with pytest.raises(ConfigError) as raised:
+        folder.prepare(force=True)
+    assert str(raised.value) == (
+        f"{out}: contains files that omr did not write (shapes/thesis.tex), so it was not "
+        "replaced; move them, or choose another folder"
+    )
+    (out / "shapes" / "thesis.tex").unlink()
+    folder.prepare(force=True)
+    assert sorted(path.name for path in out.iterdir()) == [".omr-demo", "thesis.tex"]
 
 
 def test_joint_training_with_another_class_map_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from class_maps import ConfigError
@@ -13,12 +14,17 @@ from training.config import CONFIG_FILE, TrainConfig
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.runs.checkpoint_files import REPORT_FILE
 from training.runs.provenance import HEADS_FILE, IMAGES_FILE, RECORD_FILE
+from training.runs.resume_state import STATE_FILE
 
 FIRST_FILES = (
     *("weights/last.pt", "events.out.tfevents.*", "results.csv", "args.yaml"),
     *(REPORT_FILE, TRANSFER_FILE, IMAGES_FILE, HEADS_FILE, RECORD_FILE, CONFIG_FILE),
 )
 """Files that a run writes before the first weights; the marker of the folder comes last."""
+LATER_FILES = tuple(
+    f"weights/{name}" for name in (STATE_FILE, "last.safetensors", "best.pt", "best.safetensors")
+)
+"""Files that a run writes later."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +50,7 @@ class RunFolder:
                 changed since it was locked.
         """
         inputs = (*self.inputs, *images)
-        check_folder(self.path, marker=CONFIG_FILE, force=self.force, inputs=inputs, resumable=True)
+        check_run(self.path, force=self.force, inputs=inputs)
         if new := added(self.path, self.before):
             raise ConfigError(
                 f"{self.path}: changed while omr was reading the data ({new}), so it was not "
@@ -77,11 +83,33 @@ def locked_run(
     files = (config.model, config.weights, config.heads, config_file)
     inputs = (config.data, *config.joint, *(Path(file) for file in files if file))
     if not config.resume:
-        check_folder(out, marker=CONFIG_FILE, force=force, inputs=inputs, resumable=True)
+        check_run(out, force=force, inputs=inputs)
     elif not out.is_dir():
         raise ConfigError(f"{out}: no such folder; check --out, or omit --resume for a new run")
     with locked_folder(out):
         yield RunFolder(path=out, force=force, inputs=inputs, before=contents(out))
+
+
+def check_run(folder: Path, *, force: bool, inputs: Iterable[Path]) -> None:
+    """Check that a run folder is free, or may be replaced; see ``check_folder`` for the arguments.
+
+    Raises:
+        ConfigError: The folder must not be replaced; also if it contains other files than a run's.
+    """
+    check_folder(
+        folder,
+        marker=CONFIG_FILE,
+        written=lambda _: is_of_run,
+        force=force,
+        inputs=inputs,
+        resumable=True,
+    )
+
+
+def is_of_run(path: str) -> bool:
+    """Check whether a run writes the file of a path, relative to the run folder."""
+    name = path.removesuffix(".part")
+    return any(fnmatchcase(name, pattern) for pattern in (*FIRST_FILES, *LATER_FILES))
 
 
 def remove_start(out: Path) -> None:

@@ -40,7 +40,9 @@ def break_off(target: Path, error: BaseException, *, force: bool = False) -> Non
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+    """Return the texts of all files, apart from the list of files in new folders."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != ".omr-files"]
+    return {str(p.relative_to(folder)): p.read_text() for p in files}
 
 
 def test_a_folder_appears_at_the_end_of_the_block(tmp_path: Path) -> None:
@@ -94,9 +96,56 @@ def test_a_failed_block_keeps_the_old_folder(tmp_path: Path) -> None:
 
 def test_force_replaces(tmp_path: Path) -> None:
     fill(tmp_path / "out", OLD)
-    (tmp_path / "out" / "more").write_text("more")
+    for name in ("labels.cache", ".DS_Store", "._manifest.json"):  # other programs' droppings
+        (tmp_path / "out" / name).write_text("more")
     fill(tmp_path / "out", force=True)
     assert contents(tmp_path) == {"out/manifest.json": NEW}
+
+
+def test_force_replaces_a_folder_with_any_file_names(tmp_path: Path) -> None:
+    names = ["a\nb", "*", "[x]", "\udcff", "é", "e\u0301", "x" * 250, ".hidden"]
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "manifest.json").write_text(OLD)
+        for name in names:
+            (folder / name).mkdir()
+            (folder / name / name).touch()
+    fill(tmp_path / "out", force=True)
+    assert contents(tmp_path) == {"out/manifest.json": NEW}
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "images/train/page.png", ".notes", "manifest"])
+def test_force_keeps_a_folder_with_a_file_of_the_user(name: str, tmp_path: Path) -> None:
+    fill(tmp_path / "out", OLD)
+    (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "out" / name).write_text("dear")
+    with pytest.raises(ConfigError) as raised:
+        fill(tmp_path / "out", force=True)
+    assert str(raised.value) == (
+        f"{tmp_path}/out: contains files that omr did not write ({name}), so it was not replaced; "
+        "move them, or choose another folder"
+    )
+    assert contents(tmp_path) == {"out/manifest.json": OLD, f"out/{name}": "dear"}
+
+
+def test_force_keeps_a_folder_with_a_link_to_a_file(tmp_path: Path) -> None:
+    fill(tmp_path / "out", OLD)
+    (tmp_path / "out" / "link").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=r"contains files that omr did not write \(link\), so"):
+        fill(tmp_path / "out", force=True)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "3", "[[]]"])
+def test_force_keeps_a_folder_without_a_list_of_files(text: str | None, tmp_path: Path) -> None:
+    fill(tmp_path / "out", OLD)
+    listing = tmp_path / "out" / ".omr-files"
+    listing.unlink() if text is None else listing.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        fill(tmp_path / "out", force=True)
+    assert str(raised.value) == (
+        f"{tmp_path}/out: has no readable .omr-files, so omr does not know which of the files it "
+        "wrote; remove the folder yourself, or choose another one"
+    )
+    assert contents(tmp_path) == {"out/manifest.json": OLD}
 
 
 def test_without_force_nothing_is_replaced(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Overwrite protection; full messages about folders are in the tests of the commands."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from class_maps import ConfigError
 from converters.files.overwriting import check_files, check_folder, check_inputs, is_free, is_inside
 
+check = partial(check_folder, marker="mark", written=lambda _: "mark".__eq__)
+
 
 def test_missing_and_empty_folders_are_free(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
-        check_folder(folder, marker="mark", force=False, inputs=[tmp_path])
+        check(folder, force=False, inputs=[tmp_path])
         check_files(folder / "a.txt", folder / "b.txt", force=False, exclusive=True)
 
 
@@ -53,9 +56,12 @@ def test_a_folder_is_replaced_if_it_has_the_marker_and_no_input(tmp_path: Path) 
     out = tmp_path / "out"
     out.mkdir()
     (out / "mark").touch()
-    check_folder(out, marker="mark", force=True, inputs=[tmp_path, tmp_path / "a", out / "missing"])
+    check(out, force=True, inputs=[tmp_path, tmp_path / "a", out / "missing"])
     with pytest.raises(ConfigError, match="^" + re.escape(f"{out}/mark: is inside {out}, which")):
-        check_folder(out, marker="mark", force=True, inputs=[out / "mark"])
+        check(out, force=True, inputs=[out / "mark"])
+    (out / "x").touch()
+    with pytest.raises(ConfigError, match=r"contains files that omr did not write \(x\), so it"):
+        check(out, force=True, inputs=[])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from training.config import TrainConfig, save_config
 from training.engine.inputs import TrainingInputs
 from training.engine.omr_trainer import OmrTrainer
 from training.runs.resumption import interruption
+from training.runs.run_folder import is_of_run
 from training.trainer import TrainResult, train
 
 
@@ -123,11 +124,31 @@ def test_a_link_is_followed(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     config.out.symlink_to(tmp_path / "disk")
     save_config(config)
-    (tmp_path / "disk" / "old").mkdir()
+    (tmp_path / "disk" / "results.csv").write_text("old")
     assert train(config, force=True).epochs == 1
     assert config.out.is_symlink()
     assert (tmp_path / "disk" / "weights" / "last.pt").is_file()
-    assert not (tmp_path / "disk" / "old").exists()
+    assert (tmp_path / "disk" / "results.csv").read_text() != "old"
+
+
+def test_a_run_with_a_file_of_the_user_is_not_replaced(
+    trained: TrainResult, dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(trained.last.parents[1], out)
+    written = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
+    assert all(map(is_of_run, written))
+    (out / "weights" / "before_the_deadline.pt").touch()
+    (out / "score").mkdir()
+    (out / "score" / "report.json").touch()
+    with pytest.raises(ConfigError) as raised:
+        train(tiny(dataset, out), force=True)
+    assert str(raised.value) == (
+        f"{out}: contains files that omr did not write (score/report.json, "
+        "weights/before_the_deadline.pt), so it was not replaced; move them, or choose another "
+        "folder"
+    )
+    assert all((out / name).is_file() for name in written)
 
 
 def test_inputs_in_a_run_that_would_be_replaced_are_kept(dataset: Path, tmp_path: Path) -> None:

@@ -62,21 +62,11 @@ def checked_images(
     """
     images: dict[K, tuple[PurePosixPath, int, int]] = {}
     for i, (image_id, name, width, height) in enumerate(entries):
-        if width < 1 or height < 1:
-            raise InputError(
-                f"invalid image size: {width} x {height} px", path=path, where=f"images[{i}]"
-            )
-        if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
-            raise InputError(
-                f"image size of {shown(width)} x {shown(height)} px; expected at most "
-                f"{MAX_SIDE_PX:,} px per side and {MAX_PIXELS:,} px in total",
-                path=path,
-                where=f"images[{i}]",
-            )
+        check_image_size(width, height, path, f"images[{i}]")
         if image_id in images:
             where = f"images[{i}].id"
             raise InputError(f"duplicate id: {shortened(str(image_id))}", path=path, where=where)
-        image = _checked_name(name, path, f"images[{i}].{field}", by_base_name=by_base_name)
+        image = checked_name(name, path, f"images[{i}].{field}", by_base_name=by_base_name)
         images[image_id] = image, width, height
     names = Counter(image for image, _, _ in images.values())
     if repeated := sorted(str(name) for name, n in names.items() if n > 1):
@@ -84,7 +74,45 @@ def checked_images(
     return images
 
 
-def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> PurePosixPath:
+def check_image_size(width: int, height: int, path: Path, where: str = "") -> None:
+    """Check that a size is positive and not too large.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+        path: File that contains the size, for the error message.
+        where: Location of the size in that file.
+
+    Raises:
+        InputError: The size is invalid.
+    """
+    if width < 1 or height < 1:
+        raise InputError(f"invalid image size: {width} x {height} px", path=path, where=where)
+    if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+        raise InputError(
+            f"image size of {shown(width)} x {shown(height)} px; expected at most "
+            f"{MAX_SIDE_PX:,} px per side and {MAX_PIXELS:,} px in total",
+            path=path,
+            where=where,
+        )
+
+
+def checked_name(name: str, path: Path, where: str, *, by_base_name: bool = False) -> PurePosixPath:
+    """Check the name of an image.
+
+    Args:
+        name: Name, relative to the image folder or the folder above it.
+        path: Annotation file.
+        where: Location of the name in that file.
+        by_base_name: Whether a name that points outside the image folder, such as that of a file
+            on another machine, is replaced by its last part.
+
+    Returns:
+        Path inside the image folder.
+
+    Raises:
+        InputError: The name is invalid or points outside the image folder.
+    """
     image = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
     if not image.name:
         raise InputError(f"expected a file name, got {shown(name)}", path=path, where=where)

@@ -11,7 +11,9 @@ from omr.options import CLASS_MAP
 
 SourceData: TypeAlias = Annotated[
     Path,
-    typer.Argument(help="Data set: a DeepScoresV2, engraved or YOLO folder, or a JSON file."),
+    typer.Argument(
+        help="Data set: a DeepScoresV2, engraved, YOLO or labelme folder, or a JSON file."
+    ),
 ]
 Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]
 Classes: TypeAlias = Annotated[str, typer.Option(help=CLASS_MAP)]
@@ -38,7 +40,10 @@ Formats: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help="Output format: yolo, coco or parquet; can be repeated, or a list: yolo,coco.",
+        help=(
+            "Output format: yolo, coco, parquet, mung or labelme; can be repeated, or a list: "
+            "yolo,coco."
+        ),
         metavar="<name>",
         show_default="yolo",
     ),

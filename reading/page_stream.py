@@ -1,7 +1,7 @@
 """Reading of many pages, one after the other, with images decoded ahead in threads."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -70,7 +70,7 @@ def read_pages(
     images: ImageOptions | None = None,
     batch: int = 16,
     threads: int = PAGES_AHEAD,
-) -> Iterator[PageReading]:
+) -> Generator[PageReading, None, None]:
     """Read pages; one that cannot be read does not stop the others.
 
     Args:

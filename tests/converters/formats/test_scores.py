@@ -38,10 +38,11 @@ def predictions(folder: Path, *pages: Page) -> Path:
 def test_coco(tmp_path: Path) -> None:
     path = predictions(tmp_path, EMPTY, SCORED)
     data = json.loads(path.read_text())
+    assert (data["info"], data["licenses"]) == ({}, [])  # required by CVAT
     assert [image["file_name"] for image in data["images"]] == ["c.png", "a b.png"]
     assert data["annotations"] == [
-        {"id": 1, "image_id": 2, "category_id": 1, "bbox": [1.5, 2.0, 3.5, 4.0], "area": 14.0, "iscrowd": 0, "score": 0.876543},
-        {"id": 2, "image_id": 2, "category_id": 2, "bbox": [7.0, 1.0, 1.0, 8.0], "area": 8.0, "iscrowd": 0, "score": 1.0},
+        {"segmentation": [], "id": 1, "image_id": 2, "category_id": 1, "bbox": [1.5, 2.0, 3.5, 4.0], "area": 14.0, "iscrowd": 0, "score": 0.876543},
+        {"segmentation": [], "id": 2, "image_id": 2, "category_id": 2, "bbox": [7.0, 1.0, 1.0, 8.0], "area": 8.0, "iscrowd": 0, "score": 1.0},
     ]  # fmt: skip
     assert list(CocoFile(path).images) == [EMPTY.image, SCORED.image]
 

@@ -32,7 +32,7 @@ def draw(path: Path, width: int = 20, height: int = 10) -> Path:
 
 def write(path: Path, *shapes: dict[str, Any], **fields: Any) -> Path:  # noqa: ANN401
     """Write a file of an image of 20 x 10 px next to it."""
-    data = {
+    data: dict[str, Any] = {
         "version": "5.0.1",
         "flags": {},
         "shapes": shapes,

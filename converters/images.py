@@ -157,7 +157,11 @@ def from_bytes(data: bytes, path: Path) -> Pixels:
         path: The file, for error messages.
     """
     _check_sums(data, path)
-    image = _decoded(data, path)
+    return without_colour(_decoded(data, path))
+
+
+def without_colour(image: Pixels) -> Pixels:
+    """Return an image as greyscale, shape ``(H, W)``, if it contains no colour."""
     return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 and _is_grey(image) else image
 
 

@@ -7,7 +7,7 @@ import typer
 
 from class_maps.catalogues import SOURCES
 from converters.prepare.splits import SplitBy
-from omr.options import CLASS_MAP
+from omr.options import CLASS_MAP, FORMATS
 
 SourceData: TypeAlias = Annotated[
     Path,
@@ -40,10 +40,7 @@ Formats: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help=(
-            "Output format: yolo, coco, parquet, mung or labelme; can be repeated, or a list: "
-            "yolo,coco."
-        ),
+        help=FORMATS,
         metavar="<name>",
         show_default="yolo",
     ),

@@ -134,7 +134,9 @@ def test_an_export_of_label_studio(tmp_path: Path) -> None:
 
 def test_files_of_labelme(tmp_path: Path) -> None:
     """labelme adds fields, and changes points to lists of any two opposite corners."""
-    writer = LabelmeWriter(tmp_path / "predicted", NAMES, draw(tmp_path / "pages"))
+    folder = draw(tmp_path / "pages")
+    paths = {PurePosixPath(name): folder / name for name in PAGE_NAMES}
+    writer = LabelmeWriter(tmp_path / "predicted", NAMES, paths)
     for page in predicted():
         writer.add("", page)
     path = tmp_path / "predicted" / "labelme" / "a b.json"

@@ -173,9 +173,7 @@ class CocoFile:
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
         data, file = _decode(path)
-        checked = checked_images(
-            _entries(file, path), path, "file_name", by_base_name=images is not None
-        )
+        checked = checked_images(_entries(file, path), path, "file_name", images)
         located = find_images(path, checked, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
         self.images: dict[PurePosixPath, tuple[int, int]] = {

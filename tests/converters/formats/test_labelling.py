@@ -98,14 +98,15 @@ def test_an_export_of_cvat(subset: str, tmp_path: Path) -> None:
     assert boxes(tmp_path, "a b.png") == rows
 
 
-def test_an_export_of_label_studio(tmp_path: Path) -> None:
-    """Ids start at 0, categories are sorted by name, and images have a prefix and no subfolder."""
+@pytest.mark.parametrize("is_uploaded", [True, False])
+def test_an_export_of_label_studio(is_uploaded: bool, tmp_path: Path) -> None:
+    """Ids start at 0. Uploaded images get a prefix and lose their subfolder; others, a path."""
     data = json.loads(predictions(tmp_path / "predicted").read_text())
-    names = ["1a2b3c4d-a_b.png", "5e6f7a8b-é.png", "9c0d1e2f-empty.png"]
+    uploaded = ["images/1a2b3c4d-a_b.png", "images/5e6f7a8b-é.png", "images/9c0d1e2f-empty.png"]
+    names = uploaded if is_uploaded else [f"../../home/me/pages/{name}" for name in PAGE_NAMES]
     export: dict[str, Any] = {
         "images": [
-            {"width": 20, "height": 10, "id": i, "file_name": f"images/{name}"}
-            for i, name in enumerate(names)
+            {"width": 20, "height": 10, "id": i, "file_name": name} for i, name in enumerate(names)
         ],
         "categories": [{"id": 0, "name": "note"}, {"id": 1, "name": "stem"}],
         "annotations": [
@@ -125,11 +126,13 @@ def test_an_export_of_label_studio(tmp_path: Path) -> None:
     }
     del export["annotations"][2]["bbox"]  # a polygon
     export["annotations"][2]["segmentation"] = [[2, 3, 10, 3, 10, 8, 2, 8]]
-    draw(tmp_path / "export" / "images", names)
-    (tmp_path / "export" / "result.json").write_text(json.dumps(export))
-    summary = converted(tmp_path / "export", tmp_path)
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(export))
+    pages = draw(folder, uploaded) if is_uploaded else draw(tmp_path / "pages")
+    summary = converted(folder, tmp_path, None if is_uploaded else pages)
     assert summary["symbols"]["written"] == 5
-    assert boxes(tmp_path, names[0]) == EXPECTED
+    assert boxes(tmp_path, "1a2b3c4d-a_b.png" if is_uploaded else "a b.png") == EXPECTED
 
 
 def test_files_of_labelme(tmp_path: Path) -> None:

@@ -4,12 +4,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters import images
@@ -144,7 +142,7 @@ def read_image(page: PageFile, *, dpi: int = DEFAULT_DPI, max_pixels: int = MAX_
     _check_pixels(page, images.size(page.path), max_pixels, "reduce its resolution")
     if page.index is None:
         return images.read(page.path)
-    return images.from_bytes(_frame(page), page.path)
+    return images.read_frame(page.path, page.index)
 
 
 def _check_pixels(page: PageFile, size: tuple[int, int], max_pixels: int, remedy: str) -> None:
@@ -155,19 +153,6 @@ def _check_pixels(page: PageFile, size: tuple[int, int], max_pixels: int, remedy
             "raise the limit",
             path=page.path,
         )
-
-
-def _frame(page: PageFile) -> bytes:
-    """Return a page of a TIFF file as a TIFF file of one page, with the same samples."""
-    assert page.index is not None
-    buffer = BytesIO()
-    try:
-        with Image.open(page.path) as image:
-            image.seek(page.index)
-            image.save(buffer, "TIFF")
-    except (OSError, EOFError, ValueError, SyntaxError) as error:
-        raise InputError(f"page {page.index + 1} is damaged: {error}", path=page.path) from error
-    return buffer.getvalue()
 
 
 def _open_pdf(path: Path) -> Any:  # noqa: ANN401

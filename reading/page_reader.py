@@ -25,8 +25,6 @@ OVERLAP = 0.3
 PIECE_SCORE = 0.1
 """Score from which parts of symbols are merged; a symbol counts if one of its parts reaches the
 threshold of the page."""
-BLANK = 5
-"""Difference of grey levels up to which a tile is blank, and is not given to the network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +155,7 @@ def read_page(
 def _pieces(page: PreparedPage, network: Network, score_thresh: float, batch: int) -> Pieces:
     """Run the network on all tiles that are not blank."""
     boxes, labels, scores, tiles = [np.empty((0, 4))], [np.empty(0, np.int64)], [np.empty(0)], []
-    for indices, pixels in tiles_of(page.pixels, page.grid, batch, BLANK):
+    for indices, pixels in tiles_of(page.pixels, page.grid, batch):
         for index, found in zip(
             indices, network.find(pixels, score_thresh=score_thresh), strict=True
         ):

@@ -15,6 +15,8 @@ from converters.prepare.tiles import TileOptions, starts
 
 PADDING = 114
 """Grey level beyond an image's border, as in training."""
+BLANK = 5
+"""Difference of grey levels up to which a light tile shows only paper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,23 +60,20 @@ class TileGrid:
         return np.concatenate([self.corners_xy > 0, far], axis=1)
 
 
-def tiles_of(
-    page: Pixels, grid: TileGrid, batch: int, blank: int
-) -> Iterator[tuple[list[int], Pixels]]:
-    """Cut the tiles of a page in batches, without those that are blank.
+def tiles_of(page: Pixels, grid: TileGrid, batch: int) -> Iterator[tuple[list[int], Pixels]]:
+    """Cut the tiles of a page in batches, without those that show only paper.
 
     Args:
         page: Page in BGR order, shape ``(H, W, 3)``.
         grid: Tiles of the page.
         batch: Maximum number of tiles in a batch.
-        blank: Difference of grey levels up to which a tile counts as blank.
 
     Yields:
         Indices of up to ``batch`` tiles, and their pixels, shape ``(B, S, S, 3)`` for tiles of
         side S; beyond a page that is smaller than a tile, pixels have the value ``PADDING``.
     """
     tiles = [page[y : y + grid.size, x : x + grid.size] for x, y in grid.corners_xy.tolist()]
-    indices = [i for i, tile in enumerate(tiles) if int(np.ptp(tile)) > blank]
+    indices = [i for i, tile in enumerate(tiles) if not _is_blank(tile)]
     for first in range(0, len(indices), batch):
         of_batch = indices[first : first + batch]
         pixels = np.full((len(of_batch), grid.size, grid.size, 3), PADDING, np.uint8)
@@ -82,3 +81,8 @@ def tiles_of(
             height, width = tiles[index].shape[:2]
             padded[:height, :width] = tiles[index]
         yield of_batch, pixels
+
+
+def _is_blank(tile: Pixels) -> bool:
+    lightest, darkest = int(tile.max()), int(tile.min())
+    return lightest - darkest <= BLANK and darkest > 127

@@ -1,6 +1,6 @@
 """Rendering of reports as self-contained HTML pages that load nothing when opened."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -60,7 +60,22 @@ def render(template: str, **context: object) -> str:
     Raises:
         jinja2.UndefinedError: The template uses a variable that ``context`` does not contain.
     """
-    return _environment().get_template(template).render(**context)
+    return "".join(stream(template, **context))
+
+
+def stream(template: str, **context: object) -> Iterator[str]:
+    """Render a template piece by piece, for pages that are too large for one string.
+
+    Iterables in ``context`` may be generators; the template takes their items one at a time.
+
+    Args:
+        template: File name of the template.
+        context: Variables of the template.
+
+    Raises:
+        jinja2.UndefinedError: The template uses a variable that ``context`` does not contain.
+    """
+    return _environment().get_template(template).generate(**context)
 
 
 @cache

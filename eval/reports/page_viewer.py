@@ -1,6 +1,6 @@
 """Page viewer: one HTML file with the pages of a piece and their symbols, to zoom and filter.
 
-The file contains its images, and neither opens nor loads any other. Its script is in
+The file contains its images and loads nothing when opened. Its template, style and script are in
 ``eval/html/viewer``.
 
 Shapes: N symbols of a page; an image is ``(H, W)`` or ``(H, W, 3)`` in BGR.
@@ -9,18 +9,16 @@ Shapes: N symbols of a page; an image is ``(H, W)`` or ``(H, W, 3)`` in BGR.
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import cv2
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from converters import images as image_files
 from converters.images import Pixels
 from converters.page import Page
-from eval.html.page import stream
+from eval.html.page import inline, stream
 from eval.pictures.drawing import class_colour
 
 MAX_IMAGE_SIDE_PX = 3000
@@ -30,9 +28,11 @@ _LOSSLESS_BYTES = 400_000
 _WEBP_QUALITY = 80
 _BOX_UNITS, _SCORE_UNITS = 10, 10_000
 """Units per pixel and per score of 1; ``viewer/pages.js`` divides by them."""
-_HTML = Path(__file__).parent.parent / "html"
-_STYLES = ("colours.css", "page_viewer.css")
-_SCRIPTS = ("pages.js", "view.js", "gestures.js", "overlay.js", "panel.js", "main.js")
+_MAX_POSITION_PX = 100_000_000
+_STYLES = ("colours.css", "viewer/style.css")
+_SCRIPTS = [
+    f"viewer/{name}.js" for name in ("pages", "view", "gestures", "overlay", "panel", "main")
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,14 +43,6 @@ class ViewerPage:
     """Symbols, with or without scores; boxes in pixels of the page."""
     image: Pixels
     """Image of the page, shown in grey so that only boxes have a colour."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Inline:
-    """Content of a ``style`` or ``script`` element, and the hash that permits it."""
-
-    text: Markup
-    hash: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,21 +81,15 @@ def write_page_viewer(
         "min_score": min_score,
     }
     pieces = stream(
-        "page_viewer.html.j2",
+        "viewer/page.html.j2",
         title=title,
-        style=_inline(_HTML / name for name in _STYLES),
-        script=_inline(_HTML / "viewer" / name for name in _SCRIPTS),
+        style=inline(_STYLES),
+        script=inline(_SCRIPTS),
         settings=settings,
         pages=_embedded(pages, len(names)),
     )
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(pieces)
-
-
-def _inline(files: Iterable[Path]) -> _Inline:
-    text = "\n".join(file.read_text("utf-8") for file in files)
-    digest = b64encode(sha256(text.encode()).digest()).decode()
-    return _Inline(text=Markup(text), hash=f"sha256-{digest}")  # noqa: S704
 
 
 def _hex_colour(label: int) -> str:
@@ -129,26 +115,28 @@ def _embedded(pages: Iterable[ViewerPage], n_classes: int) -> Iterator[_Embedded
 def _arrays(page: Page) -> dict[str, str | int | None]:
     """Encode the symbols, grouped by class, because the viewer draws one colour at a time."""
     page = page.only(np.argsort(page.labels, kind="stable"))
-    scores = None if page.scores is None else _integers(page.scores, _SCORE_UNITS, "<u2", "score")
+    scores = page.scores
+    if scores is not None and not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError(f"scores must be between 0 and 1: {page.image}")
+    if not (np.abs(page.boxes_xyxy) <= _MAX_POSITION_PX).all():
+        raise ValueError(f"boxes must be finite and at most {_MAX_POSITION_PX:,} px: {page.image}")
     return {
-        "boxes": _integers(page.boxes_xyxy, _BOX_UNITS, "<i4", "box"),
-        "labels": _integers(page.labels, 1, "<u2", "label"),
-        "scores": scores,
+        "boxes": _base64(page.boxes_xyxy * _BOX_UNITS, "<i4"),
+        "labels": _base64(page.labels, "<u2"),
+        "scores": None if scores is None else _base64(scores * _SCORE_UNITS, "<u2"),
     }
 
 
-def _integers(values: NDArray[np.generic], units: int, dtype: str, name: str) -> str:
-    """Round values to whole units and encode their bytes."""
-    scaled = np.rint(np.asarray(values, np.float64) * units)
-    limits = np.iinfo(dtype)
-    if not ((scaled >= limits.min) & (scaled <= limits.max)).all():
-        raise ValueError(f"{name} out of range: expected {limits.min / units} to {limits.max / units}")
-    return b64encode(scaled.astype(dtype).tobytes()).decode()
+def _base64(values: NDArray[np.float64] | NDArray[np.int64], dtype: str) -> str:
+    """Round values to integers and encode their bytes."""
+    return b64encode(np.rint(values).astype(dtype).tobytes()).decode()
 
 
 def _fitting(image: Pixels) -> Pixels:
     """Return the image in grey, reduced to the maximum size."""
-    grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    grey = image
+    if image.ndim == 3:
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     factor = MAX_IMAGE_SIDE_PX / max(grey.shape)
     if factor >= 1:
         return grey

@@ -26,7 +26,7 @@ class Viewer {
     this.addButtons();
     addEventListener('keydown', event => this.key(event));
     new ResizeObserver(() => this.resize()).observe(this.stage);
-    this.togglePanel(matchMedia('(min-width: 800px)').matches);
+    this.togglePanel(matchMedia('(min-width: 800px) and (min-height: 601px)').matches);
     this.fade();
     this.goTo(0);
     this.resize();

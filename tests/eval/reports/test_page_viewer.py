@@ -135,7 +135,7 @@ def test_a_page_of_one_pixel(tmp_path: Path) -> None:
 
 
 def test_symbols_are_grouped_by_class(tmp_path: Path) -> None:
-    boxes = [[1, 2, 3, 4], [5, 6, 7, 8.25], [-1.5, 0, 9, 10]]
+    boxes = [[1.0, 2, 3, 4], [5.0, 6, 7, 8.25], [-1.5, 0, 9, 10]]
     [symbols] = symbols_of(written(tmp_path, shown(page(boxes, [2, 0, 2], [0.5, 1, 0.12345]))))
     assert numbers(symbols["labels"], "<u2") == [0, 2, 2]
     assert numbers(symbols["boxes"], "<i4") == [50, 60, 70, 82, 10, 20, 30, 40, -15, 0, 90, 100]
@@ -161,7 +161,8 @@ def test_symbols_survive_to_a_tenth_of_a_pixel(
     labels = data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
     scores = data.draw(st.lists(st.floats(0, 1), min_size=n, max_size=n))
     tmp_path = tmp_path_factory.mktemp("viewer")
-    [symbols] = symbols_of(written(tmp_path, shown(page(boxes.tolist(), labels, scores))))
+    rows: list[list[float]] = boxes.tolist()
+    [symbols] = symbols_of(written(tmp_path, shown(page(rows, labels, scores))))
     order = np.argsort(labels, kind="stable")
     actual = np.array(numbers(symbols["boxes"], "<i4")).reshape(-1, 4) / 10
     assert np.abs(actual - boxes[order]).max(initial=0) < 0.0501
@@ -278,7 +279,9 @@ const input = (id, value) => {
   by(id).dispatchEvent(new view.Event('input', {bubbles: true}));
 };
 const key = key => page.body.dispatchEvent(new view.KeyboardEvent('keydown', {key, bubbles: true}));
-if (!page.querySelector('script.page')) return {};
+const outside = () => [...page.querySelectorAll('button, input, output, h1, li')].filter(
+  one => one.getBoundingClientRect().right > view.innerWidth).map(one => one.id || one.textContent);
+if (!page.querySelector('script.page')) return {outside: outside()};
 const result = {start: [Number(by('overlay').dataset.drawn), by('shown').textContent]};
 input('score', .5);
 result.score = await state();
@@ -296,10 +299,13 @@ key('b');
 key('ArrowRight');
 result.next = [...await state(), by('page-number').value, by('previous').disabled, by('next').disabled];
 result.info = by('page-info').textContent;
-by('panel').hidden = by('help').open = false;
+by('panel').hidden = true;
+await frames();
 const bounds = by('overlay').getBoundingClientRect(), sheet = by('sheet').getBoundingClientRect();
 const at = {clientX: sheet.left + sheet.width * .15, clientY: sheet.top + sheet.height * .3};
 by('stage').dispatchEvent(new view.PointerEvent('pointermove', {...at, pointerType: 'mouse', bubbles: true}));
+by('panel').hidden = false;
+result.outside = outside();
 result.tip = by('tip').innerText.trim().split(/\\n+/);
 return result;
 """
@@ -321,7 +327,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Measurements:
 @pytest.mark.parametrize("width", ["phone", "desktop"])
 def test_controls_change_the_symbols_that_are_drawn(seen: Measurements, width: str) -> None:
     result = seen.pages[width]["result"]
-    assert result == {
+    assert {key: value for key, value in result.items() if key != "outside"} == {
         "start": [4, "4 of 4 symbols"],
         "score": [3, "3 of 4 symbols"],
         "without_first_class": [1, "1 of 4 symbols"],
@@ -338,6 +344,7 @@ def test_controls_change_the_symbols_that_are_drawn(seen: Measurements, width: s
 def test_the_page_fits_and_loads_nothing(seen: Measurements, width: str) -> None:
     measured = seen.pages[width]
     assert (measured["overflow"], measured["requests"]) == (0, [])
+    assert measured["result"]["outside"] == []
     assert measured["words_px"] >= 13
     assert seen.console == []
 

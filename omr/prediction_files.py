@@ -1,0 +1,113 @@
+"""Files of a prediction: symbols in several formats, page images, and pages to look at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from class_maps import ConfigError, with_nearest
+from converters import images
+from converters.formats import WRITERS, AnnotationWriter
+from converters.formats.coco import CocoFileWriter
+from converters.formats.yolo import write_labels
+from converters.names import IMAGE_FOLDER, LABELS
+from converters.page import Page
+from eval.pictures.annotated_page import annotated_page
+from reading.page_stream import PageReading
+
+Overlay: TypeAlias = Literal["html", "png", "none"]
+SPLIT = "pages"
+"""Name that takes the place of a split, such as ``mung/pages/``."""
+COCO_FILE = "predictions.json"
+CLASSES_FILE = "classes.txt"
+OVERLAY_FOLDER = "overlay"
+
+
+class _CocoPredictions:
+    """Writes ``predictions.json``."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._file = CocoFileWriter(folder / COCO_FILE, names)
+
+    def add(self, _split: str, page: Page) -> None:
+        """Write the symbols of one page."""
+        self._file.add(page)
+
+    def close(self) -> None:
+        """Write the images and categories."""
+        self._file.close()
+
+
+class _YoloPredictions:
+    """Writes ``labels/NAME.txt`` with the score in the sixth column, and ``classes.txt``."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder = folder / LABELS
+        text = "".join(f"{name}\n" for name in names)
+        (folder / CLASSES_FILE).write_text(text, encoding="utf-8")
+
+    def add(self, _split: str, page: Page) -> None:
+        """Write the label file of one page."""
+        path = self._folder / page.image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(page, self._folder)
+
+    def close(self) -> None:
+        """Do nothing, because every file is complete."""
+
+
+FORMATS = {**WRITERS, "coco": _CocoPredictions, "yolo": _YoloPredictions}
+"""Writers by format; each is created with the output folder and the names of the classes."""
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Check that all formats exist.
+
+    Raises:
+        ConfigError: A format is unknown.
+    """
+    if unknown := set(formats) - set(FORMATS):
+        raise ConfigError(
+            f"unknown format: {with_nearest(unknown, FORMATS)}; expected one of "
+            f"{', '.join(FORMATS)}",
+            option="--format",
+        )
+
+
+class PredictionWriter:
+    """Writes the files of a prediction, one page at a time.
+
+    Args:
+        folder: Folder to fill.
+        names: Names of the classes.
+        formats: Formats of :data:`FORMATS`.
+        overlay: Kind of pages to look at.
+    """
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], formats: Sequence[str], overlay: Overlay
+    ) -> None:
+        self._folder, self._names, self._overlay = folder, names, overlay
+        self._writers: list[AnnotationWriter] = [FORMATS[name](folder, names) for name in formats]
+
+    def add(self, reading: PageReading) -> None:
+        """Write everything about one page; nothing if it could not be read."""
+        if reading.page is None or reading.image is None:
+            return
+        for writer in self._writers:
+            writer.add(SPLIT, reading.page)
+        if reading.file.index is not None:  # no image file shows this page alone
+            _write_image(reading.image, self._folder / IMAGE_FOLDER / reading.name)
+        if self._overlay == "png":
+            drawn = annotated_page(reading.image, reading.page, self._names, texts=False)
+            _write_image(drawn.pixels, self._folder / OVERLAY_FOLDER / reading.name)
+
+    def close(self) -> None:
+        """Complete the files of all pages."""
+        for writer in self._writers:
+            writer.close()
+
+
+def _write_image(image: images.Pixels, path: Path) -> None:
+    path = path.with_suffix(".png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.write(image, path)

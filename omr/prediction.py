@@ -76,7 +76,12 @@ class PredictionResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return nested dicts, lists and numbers."""
-        return {"pages": list(self.pages), "classes": list(self.names), "seconds": self.seconds}
+        return {
+            "pages": list(self.pages),
+            "classes": list(self.names),
+            "seconds": self.seconds,
+            "notes": list(self.remarks),
+        }
 
 
 def _untracked(readings: Iterable[PageReading], _n_pages: int) -> Iterable[PageReading]:

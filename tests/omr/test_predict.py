@@ -1,6 +1,7 @@
 """Tests of ``omr predict``, with a network that finds patches of ink."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,37 @@ def test_an_overlay_shows_the_boxes(tmp_path: Path) -> None:
     with Image.open(tmp_path / "out/overlay/s/a.png") as image:
         pixels = np.array(image.convert("RGB")).astype(int)
     coloured = np.ptp(pixels, axis=2) > 50
-    assert coloured[39, 40:52].all()
-    assert not coloured[100:].any()
+    is_frame = coloured.sum(axis=1) >= BOXES[1][2] - BOXES[1][0]  # its upper and its lower side
+    assert is_frame.sum() == 2
+    assert np.diff(np.flatnonzero(is_frame)).tolist() == [BOXES[1][3] - BOXES[1][1] + 1]
+
+
+def viewers(tmp_path: Path) -> list[str]:
+    files = (tmp_path / "out").rglob("*.html")
+    return sorted(file.relative_to(tmp_path / "out").as_posix() for file in files)
+
+
+def test_one_score_gets_one_viewer(tmp_path: Path) -> None:
+    for i in range(12):
+        write_page(tmp_path / f"in/{i}.png", *BOXES)
+    (tmp_path / "in/3.png").write_bytes(b"")
+    assert read(tmp_path, "--workers", "1").exit_code == 1
+    assert viewers(tmp_path) == ["overlay.html"]
+    text = (tmp_path / "out/overlay.html").read_text()
+    names = re.findall(r'"name": ?"([^"]+)"', text)
+    assert names == [f"{i}.png" for i in range(12) if i != 3]
+    assert "<title>in</title>" in text
+
+
+def test_each_score_gets_a_viewer(tmp_path: Path) -> None:
+    for name in ("a.png", "s/b.png", "s/c.png", "s/d.pdf", "t/u/e.png"):
+        write_page(tmp_path / "in" / name, *BOXES)
+    (tmp_path / "in/v").mkdir()
+    (tmp_path / "in/v/f.png").write_bytes(b"")
+    assert read(tmp_path).exit_code == 1
+    assert viewers(tmp_path) == [
+        "overlay/pages.html", "overlay/s.html", "overlay/s/d.pdf.html", "overlay/t/u.html",
+    ]  # fmt: skip
 
 
 def test_the_order_and_the_workers_do_not_change_the_output(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def test_drawing_without_ink() -> None:
         (note("b", 4), {"noteheadBlackOnLine": 1}),
         (note("c", 5), {"noteheadBlackInSpace": 1}),
         (note("b", 4, "2"), {"noteheadHalfOnLine": 1}),
+        (note("b", 4, "2", head_fill="solid"), {"noteheadBlackOnLine": 1}),
+        (note("b", 4, "4", head_fill="void"), {"noteheadHalfOnLine": 1}),
         (note("c", 5, "1"), {"noteheadWholeInSpace": 1}),
         (note("c", 5, "breve"), {"noteheadDoubleWholeInSpace": 1}),
         (note("c", 4), {"noteheadBlackOnLine": 1, "ledgerLine": 1}),

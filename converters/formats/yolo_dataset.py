@@ -69,12 +69,14 @@ class YoloDataset:
         return self.sources_of(first) == self.sources_of(second)
 
     def pages(self, split: str) -> Iterator[Page]:
-        """Yield the pages of a split, sorted by name; an image without label file has no symbols.
+        """Yield the pages of a split, sorted by name, without duplicate symbols, as in training.
+
+        An image without a label file has no symbols.
 
         Raises:
             InputError: A label file is malformed, or an image is damaged.
         """
-        return (image.page for image in self.labelled_images(split))
+        return (image.without_duplicates() for image in self.labelled_images(split))
 
     def labelled_images(self, split: str) -> Iterator["LabelledImage"]:
         """Yield the images of a split with their label files, sorted by name.
@@ -116,6 +118,11 @@ class LabelledImage:
     """True for the box around a polygon, shape ``(N,)``."""
     content: bytes
     """Bytes of the label file; empty without a label file."""
+
+    def without_duplicates(self) -> Page:
+        """Return the page without the symbols of duplicate rows, in the order of the file."""
+        first = np.unique(self.rows.astype(np.float32), axis=0, return_index=True)[1]
+        return self.page if len(first) == len(self.rows) else self.page.only(np.sort(first))
 
     def fingerprint(self) -> bytes:
         """Return the image's name and size in bytes and the content of its label file."""

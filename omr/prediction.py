@@ -76,7 +76,12 @@ class PredictionResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return nested dicts, lists and numbers."""
-        return {"pages": list(self.pages), "classes": list(self.names), "seconds": self.seconds}
+        return {
+            "pages": list(self.pages),
+            "classes": list(self.names),
+            "seconds": self.seconds,
+            "notes": list(self.remarks),
+        }
 
 
 def _untracked(readings: Iterable[PageReading], _n_pages: int) -> Iterable[PageReading]:
@@ -119,15 +124,21 @@ def predict_pages(
         listed = list_pages(sources)
         network = open_network(options.weights, device=device, trust=trust)
         reading = reading_options(network, options)
-        writer = PredictionWriter(folder, network.names, options.formats, options.overlay)
+        is_one_score = len({file.score for file in listed.pages}) == 1
+        writer = PredictionWriter(
+            folder,
+            network.names,
+            options.formats,
+            options.overlay,
+            title=sources[0].stem if is_one_score else None,
+        )
         readings = read_pages(
             listed.pages, network, reading, images=options.images, batch=batch, threads=threads
         )
         entries: list[dict[str, Any]] = []
         remarks: list[str] = []
         with closing(readings):
-            for result in track(readings, len(listed.pages)):
-                writer.add(result)
+            for result in writer.written(track(readings, len(listed.pages))):
                 entries.append(_entry(result))
                 remarks += [f"{result.name}: {remark}" for remark in result.remarks]
         entries += [_failure(path, reason) for path, reason in listed.failures.items()]

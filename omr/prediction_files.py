@@ -1,7 +1,9 @@
 """Files of a prediction: symbols in several formats, page images, and pages to look at."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
 from class_maps import ConfigError, with_nearest
@@ -12,6 +14,7 @@ from converters.formats.yolo import write_labels
 from converters.names import IMAGE_FOLDER, LABELS
 from converters.page import Page
 from eval.pictures.annotated_page import annotated_page
+from eval.reports.page_viewer import ViewerPage, write_page_viewer
 from reading.page_stream import PageReading
 
 Overlay: TypeAlias = Literal["html", "png", "none"]
@@ -81,18 +84,40 @@ class PredictionWriter:
         names: Names of the classes.
         formats: Formats of :data:`FORMATS`.
         overlay: Kind of pages to look at.
+        title: Heading of the only score, if there is only one.
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], formats: Sequence[str], overlay: Overlay
+        self,
+        folder: Path,
+        names: Sequence[str],
+        formats: Sequence[str],
+        overlay: Overlay,
+        title: str | None,
     ) -> None:
-        self._folder, self._names, self._overlay = folder, names, overlay
+        self._folder, self._names, self._overlay, self._title = folder, names, overlay, title
         self._writers: list[AnnotationWriter] = [FORMATS[name](folder, names) for name in formats]
 
-    def add(self, reading: PageReading) -> None:
-        """Write everything about one page; nothing if it could not be read."""
+    def written(self, readings: Iterable[PageReading]) -> Iterator[PageReading]:
+        """Write everything about pages as they are read, and yield them.
+
+        Args:
+            readings: Pages; those of a score follow each other.
+        """
+        for score, of_score in groupby(readings, key=lambda reading: reading.file.score):
+            if self._overlay == "html":
+                yield from self._with_viewer(score, of_score)
+            else:
+                yield from map(self._add, of_score)
+
+    def close(self) -> None:
+        """Complete the files of all pages."""
+        for writer in self._writers:
+            writer.close()
+
+    def _add(self, reading: PageReading) -> PageReading:
         if reading.page is None or reading.image is None:
-            return
+            return reading
         for writer in self._writers:
             writer.add(SPLIT, reading.page)
         if reading.file.index is not None:  # no image file shows this page alone
@@ -100,14 +125,33 @@ class PredictionWriter:
         if self._overlay == "png":
             drawn = annotated_page(reading.image, reading.page, self._names, texts=False)
             _write_image(drawn.pixels, self._folder / OVERLAY_FOLDER / reading.name)
+        return reading
 
-    def close(self) -> None:
-        """Complete the files of all pages."""
-        for writer in self._writers:
-            writer.close()
+    def _with_viewer(
+        self, score: PurePosixPath, readings: Iterable[PageReading]
+    ) -> Iterator[PageReading]:
+        """Write the pages of a score to a viewer as well."""
+        done: list[PageReading] = []
+
+        def shown() -> Iterator[ViewerPage]:
+            for reading in map(self._add, readings):
+                done.append(replace(reading, image=None))
+                if reading.page is not None and reading.image is not None:
+                    yield ViewerPage(page=reading.page, image=reading.image)
+
+        if self._title is not None:
+            path, title = self._folder / f"{OVERLAY_FOLDER}.html", self._title
+        else:
+            title = score.name or SPLIT
+            path = self._folder / OVERLAY_FOLDER / score.parent / f"{title}.html"
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_page_viewer(path, shown(), self._names, title=title)
+        if not any(reading.page is not None for reading in done):
+            path.unlink()
+        yield from done
 
 
 def _write_image(image: images.Pixels, path: Path) -> None:
-    path = path.with_suffix(".png")
+    path = path.with_name(f"{path.stem}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     images.write(image, path)

@@ -44,4 +44,5 @@ def print_summary(result: "PredictionResult", *, to: Console) -> None:
     for remark in result.remarks[:MOST_REMARKS]:
         note(remark)
     if len(result.remarks) > MOST_REMARKS:
-        note(f"{counted(len(result.remarks) - MOST_REMARKS, 'more note', 'more notes')}")
+        n = len(result.remarks) - MOST_REMARKS
+        note(f"{counted(n, 'more note is', 'more notes are')} in manifest.json")

@@ -1,5 +1,6 @@
 """Pages to be read: image files, folders of them, pages of TIFF files, and PDF files."""
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,11 @@ class PageFile:
     """Page in the file, from 0; None for image files with a single page."""
 
     @property
+    def score(self) -> PurePosixPath:
+        """Name of the page's score: its file if that has several pages, otherwise its folder."""
+        return self.name.parent if self.index is None else self.name.parent / self.path.name
+
+    @property
     def where(self) -> str:
         """The file and, if it has several pages, the page from 1, for messages."""
         return str(self.path) if self.index is None else f"{self.path}: page {self.index + 1}"
@@ -50,7 +56,7 @@ class PageList:
 
 
 def list_pages(sources: Iterable[Path]) -> PageList:
-    """List the pages of image files, PDF files and folders, in the order of their names.
+    """List the pages of image files, PDF files and folders, in reading order.
 
     Args:
         sources: Files, and folders that are searched with their subfolders; hidden files are
@@ -82,7 +88,7 @@ def list_pages(sources: Iterable[Path]) -> PageList:
 def _files(source: Path) -> Iterator[tuple[Path, PurePosixPath]]:
     """Yield the files of a source, each with its path relative to it."""
     if source.is_dir():
-        for path in sorted(files_in(source)):
+        for path in sorted(files_in(source), key=_reading_order):
             yield path, PurePosixPath(path.relative_to(source).as_posix())
     elif not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
@@ -91,6 +97,12 @@ def _files(source: Path) -> Iterator[tuple[Path, PurePosixPath]]:
         raise ConfigError(f"{source}: not a page; expected {expected}, {PDF} or a folder")
     else:
         yield source, PurePosixPath(source.name)
+
+
+def _reading_order(path: Path) -> tuple[Path, list[str | int]]:
+    """Return a key that keeps folders together and sorts page 2 before page 10."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return path.parent, [int(part) if part.isdecimal() else part for part in parts]
 
 
 def _pages_of(path: Path, name: PurePosixPath) -> list[PageFile]:

@@ -22,6 +22,8 @@ from reading.tiling import TileGrid, tiles_of
 
 OVERLAP = 0.3
 """Overlap of adjacent tiles as a fraction of their side."""
+DIGITS = 3
+"""Decimal places of boxes: more are noise, which differs between machines."""
 PIECE_SCORE = 0.1
 """Score from which parts of symbols are merged; a symbol counts if one of its parts reaches the
 threshold of the page."""
@@ -142,7 +144,7 @@ def read_page(
         image=page.name,
         width=page.width,
         height=page.height,
-        boxes_xyxy=(boxes_xyxy / np.tile(factors, 2)).clip(0, limits),
+        boxes_xyxy=(boxes_xyxy / np.tile(factors, 2)).round(DIGITS).clip(0, limits),
         labels=labels,
         scores=scores,
         staff_space=page.staff_space,

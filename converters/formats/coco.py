@@ -1,8 +1,10 @@
 """Reader and writer of COCO detection JSON, https://cocodataset.org/#format-data.
 
 Boxes are ``[x, y, width, height]`` in pixels. Written ids start at 1, because pycocotools uses the
-id 0 for "no match". An oriented box is written as the polygon of its four corners. Predictions have
-a ``score``.
+id 0 for "no match". An oriented box is written as the polygon of its four corners.
+
+Predictions have a ``score``, and the fields without which CVAT refuses a file: ``segmentation``,
+``info`` and ``licenses``, all of them empty.
 """
 
 import json
@@ -56,12 +58,15 @@ class CocoFileWriter:
         self._path, self._names = path, names
         self._images: list[dict[str, Any]] = []
         self._n = 0
+        self._header: dict[str, Any] = {}
         self._write('{"annotations": [')
 
     def add(self, page: Page) -> None:
         """Write the annotations of one page."""
         name, size = page.image.as_posix(), {"width": page.width, "height": page.height}
         self._images.append({"id": len(self._images) + 1, "file_name": name, **size})
+        if page.scores is not None:
+            self._header = {"info": {}, "licenses": []}
         rows = list(annotations(page, image_id=len(self._images), first_id=self._n + 1))
         commas = [",\n" if self._n + i else "\n" for i in range(len(rows))]
         self._write("".join(c + json.dumps(row) for c, row in zip(commas, rows, strict=True)))
@@ -70,7 +75,7 @@ class CocoFileWriter:
     def close(self) -> None:
         """Write the images and categories after the annotations."""
         categories = [{"id": i + 1, "name": name} for i, name in enumerate(self._names)]
-        rest = {"images": self._images, "categories": categories}
+        rest = {**self._header, "images": self._images, "categories": categories}
         self._write("],\n" + json.dumps(rest, indent=1)[2:] + "\n")
 
     def _write(self, text: str) -> None:
@@ -105,7 +110,7 @@ def annotations(page: Page, *, image_id: int, first_id: int) -> Iterator[dict[st
         if page.cut is not None:
             row["cut"] = bool(page.cut[i])
         if scores is not None:
-            row["score"] = scores[i]
+            row = {"segmentation": []} | row | {"score": scores[i]}
         yield row
 
 
@@ -168,9 +173,7 @@ class CocoFile:
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
         data, file = _decode(path)
-        checked = checked_images(
-            _entries(file, path), path, "file_name", by_base_name=images is not None
-        )
+        checked = checked_images(_entries(file, path), path, "file_name", images)
         located = find_images(path, checked, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
         self.images: dict[PurePosixPath, tuple[int, int]] = {

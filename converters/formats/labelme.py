@@ -42,16 +42,22 @@ class LabelmeWriter:
     Args:
         folder: Output folder.
         names: Names of the classes.
-        images: Folder of the images; None if they are in ``images/<split>`` of the output folder.
+        images: Image file of each page; those of other pages are in ``images/<split>`` of the
+            output folder.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], images: Path | None = None) -> None:
-        self._folder, self._names, self._images = folder, names, images
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        images: Mapping[PurePosixPath, Path] | None = None,
+    ) -> None:
+        self._folder, self._names, self._images = folder, names, images or {}
 
     def add(self, split: str, page: Page) -> None:
         """Write the file of one page."""
         folder = self._folder / LABELME_FOLDER / split
-        image = (self._images or self._folder / IMAGE_FOLDER / split) / page.image
+        image = self._images.get(page.image, self._folder / IMAGE_FOLDER / split / page.image)
         image_path = Path(os.path.relpath(image, (folder / page.image).parent)).as_posix()
         write_page(page, folder, ".json", _text(page, self._names, image_path))
 
@@ -270,7 +276,7 @@ def _located(
     as_written = Path(os.path.normpath(path.parent / image_path.replace("\\", "/")))
     name = PurePosixPath(as_written.name)
     candidates = [images / folder, images] if images else [as_written.parent, path.parent]
-    matches = [(found, actual) for found in candidates if (actual := on_disk(found, name))]
+    matches = [(place, actual) for place in candidates if (actual := on_disk(place, name))]
     parent, image = matches[0] if matches else (candidates[0], name)
     n = len(folder.parts)
     if n and parent.parts[-n:] == folder.parts:

@@ -29,8 +29,8 @@ def test_files_and_folders_are_listed_by_name(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "x.jp2").touch()
-    assert names(tmp_path) == ["a.webp", "b/10.JPG", "b/2.png"]
-    assert names(tmp_path / "b", tmp_path / "a.webp") == ["10.JPG", "2.png", "a.webp"]
+    assert names(tmp_path) == ["a.webp", "b/2.png", "b/10.JPG"]
+    assert names(tmp_path / "b", tmp_path / "a.webp") == ["2.png", "10.JPG", "a.webp"]
     assert list_pages([tmp_path]).n_skipped == 1
 
 

@@ -313,7 +313,7 @@ def test_inconsistent_coco_annotations(
             [("../a.png", 1)],
             [1],
             "images[0].file_name: points outside the image folder: '../a.png'; use --images DIR to "
-            "find the file in DIR by the last part of its name",
+            "find the file in DIR by the end of its path",
         ),
         ([("a.png", 1)], [1, 1], "categories: duplicate id"),
     ],

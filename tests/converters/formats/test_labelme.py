@@ -32,7 +32,7 @@ def draw(path: Path, width: int = 20, height: int = 10) -> Path:
 
 def write(path: Path, *shapes: dict[str, Any], **fields: Any) -> Path:  # noqa: ANN401
     """Write a file of an image of 20 x 10 px next to it."""
-    data = {
+    data: dict[str, Any] = {
         "version": "5.0.1",
         "flags": {},
         "shapes": shapes,
@@ -82,7 +82,8 @@ def test_a_page_written_by_hand(tmp_path: Path) -> None:
         labels=np.array([1]),
         scores=np.array([0.87654321]),
     )
-    LabelmeWriter(tmp_path / "out", NAMES, tmp_path / "my pages").add("", page)
+    paths = {page.image: tmp_path / "my pages" / "é.png"}
+    LabelmeWriter(tmp_path / "out", NAMES, paths).add("", page)
     text = (tmp_path / "out" / "labelme" / "sub" / "é.json").read_text("utf-8")
     assert json.loads(text) == {
         "version": "5.5.0",
@@ -97,7 +98,7 @@ def test_a_page_written_by_hand(tmp_path: Path) -> None:
                 "flags": {},
             }
         ],
-        "imagePath": "../../../my pages/sub/é.png",
+        "imagePath": "../../../my pages/é.png",
         "imageData": None,
         "imageHeight": 10,
         "imageWidth": 20,

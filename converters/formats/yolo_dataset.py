@@ -119,10 +119,17 @@ class LabelledImage:
     content: bytes
     """Bytes of the label file; empty without a label file."""
 
-    def without_duplicates(self) -> Page:
-        """Return the page without the symbols of duplicate rows, in the order of the file."""
+    def distinct(self) -> NDArray[np.intp]:
+        """Return the indices of distinct rows; sorted by row if there are duplicates.
+
+        This is the order in which Ultralytics trains on them.
+        """
         first = np.unique(self.rows.astype(np.float32), axis=0, return_index=True)[1]
-        return self.page if len(first) == len(self.rows) else self.page.only(np.sort(first))
+        return first if len(first) < len(self.rows) else np.arange(len(self.rows))
+
+    def without_duplicates(self) -> Page:
+        """Return the page without the symbols of duplicate rows."""
+        return self.page.only(self.distinct())
 
     def fingerprint(self) -> bytes:
         """Return the image's name and size in bytes and the content of its label file."""

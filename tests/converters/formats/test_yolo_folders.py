@@ -73,8 +73,8 @@ def test_pages_have_no_duplicate_symbols(data: Path) -> None:
     rows = f"1 0.2 0.2 0.2 0.2\n{ROW}"
     (data / "labels" / "train" / "a.txt").write_text(rows + rows)
     [page] = open_dataset(data).pages("train")
-    assert page.labels.tolist() == [1, 0]
-    assert page.boxes_xyxy.round(6).tolist() == [[20, 10, 60, 30], [80, 40, 120, 60]]
+    assert page.labels.tolist() == [0, 1]
+    assert page.boxes_xyxy.round(6).tolist() == [[80, 40, 120, 60], [20, 10, 60, 30]]
 
 
 def test_hidden_files_and_folders_are_skipped(data: Path, tmp_path: Path) -> None:

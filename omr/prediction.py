@@ -131,6 +131,7 @@ def predict_pages(
             options.formats,
             options.overlay,
             title=sources[0].stem if is_one_score else None,
+            pages=listed.pages,
         )
         readings = read_pages(
             listed.pages, network, reading, images=options.images, batch=batch, threads=threads

@@ -285,7 +285,7 @@ def _located(
     as_written = Path(os.path.normpath(path.parent / image_path.replace("\\", "/")))
     name = PurePosixPath(as_written.name)
     candidates = [images / folder, images] if images else [as_written.parent, path.parent]
-    matches = [(place, actual) for place in candidates if (actual := on_disk(place, name))]
+    matches = [(parent, actual) for parent in candidates if (actual := on_disk(parent, name))]
     parent, image = matches[0] if matches else (candidates[0], name)
     n = len(folder.parts)
     if n and parent.parts[-n:] == folder.parts:

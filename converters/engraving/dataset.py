@@ -237,7 +237,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
     font, work = page.layout.font, page.piece.work
     stem = f"lg-{work}-aug-{font.lower()}-{job.number + 1:06d}--page-{page.number}"
     images.write(page.pixels, job.folder / IMAGES / f"{stem}.png")
-    height, width = page.pixels.shape
+    height, width = page.pixels.shape[:2]
     if job.segmentation:
         mask = annotations.segmentation(page.symbols, page.boxes_xyxy, width, height)
         images.write(mask, job.folder / SEGMENTATION / f"{stem}_seg.png")
@@ -248,6 +248,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
         "width": width,
         "height": height,
         "staff_space": round(page.staff_space, 3),
+        "degradation": page.degradation,
         "ann_ids": [str(annotation_id) for annotation_id, _ in rows],
     }
     encode = msgspec.json.encode

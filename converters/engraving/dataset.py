@@ -138,6 +138,9 @@ class WrittenPage:
     """Number of characters that were not drawn because the typeface lacks them."""
     rejected: Counter[str]
     """Number of rejected attempts by reason."""
+    capture: str
+    effects: tuple[str, ...]
+    """Effects of the degradation."""
 
 
 def _untracked(pages: Iterable[WrittenPage], total: int) -> Iterable[WrittenPage]:
@@ -262,6 +265,8 @@ def write_page(job: EngravingJob) -> WrittenPage:
         n_collisions=page.n_collisions,
         missing=page.missing,
         rejected=page.rejected,
+        capture=page.degradation["capture"],
+        effects=page.degradation["effects"],
     )
 
 
@@ -313,6 +318,8 @@ class _Tally:
         self.collisions = 0
         self.missing: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.captures: Counter[str] = Counter()
+        self.effects: Counter[str] = Counter()
 
     def add(self, page: WrittenPage) -> None:
         """Count a page."""
@@ -323,6 +330,8 @@ class _Tally:
         self.collisions += page.n_collisions
         self.missing.update(page.missing)
         self.rejected.update(page.rejected)
+        self.captures[page.capture] += 1
+        self.effects.update(page.effects)
 
 
 def _named(character: str) -> str:
@@ -352,6 +361,8 @@ def _manifest(options: EngravingOptions, tally: _Tally, pieces: Repertoire) -> d
             }
             for split in sorted(tally.pages)
         },
+        "captures": dict(sorted(tally.captures.items())),
+        "effects": dict(sorted(tally.effects.items())),
         "symbols": total.total(),
         "collisions": tally.collisions,
         "rejected": dict(sorted(tally.rejected.items())),

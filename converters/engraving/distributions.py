@@ -9,7 +9,7 @@ page. The ranges were chosen by eye.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from converters.engraving.captures import Binarisation, Capture, Degradation
 
@@ -27,6 +27,8 @@ class Range:
     high: float
     probability: float = 1
     """Probability of a value between the limits; otherwise the value is neutral."""
+    signed: bool = False
+    """Whether the value is negative in half of the cases."""
 
     def draw(self, rng: Random, neutral: float) -> float:
         """Draw a value, a whole number if the neutral value is one."""
@@ -34,6 +36,8 @@ class Range:
             value: float = rng.randint(round(self.low), round(self.high))
         else:
             value = rng.uniform(self.low, self.high)
+        if self.signed and rng.random() < 0.5:
+            value = -value
         return value if rng.random() < self.probability else neutral
 
 
@@ -168,19 +172,23 @@ EFFECTS: Mapping[str, Ranges] = {
         "threshold": Range(0.25, 0.35),
         "jpeg_quality": Range(0, 0),
     },
-    "rotated": {"rotation": Range(-3, 3)},
+    "rotated": {"rotation": Range(1, 3, signed=True)},
     "curled": {
-        "pinch": Range(0.005, 0.015),
         "pull": Range(0.002, 0.006),
-        "bow": Range(-0.01, 0.01),
+        "pinch": Range(0.005, 0.015),
+        "bow": Range(0.002, 0.01, signed=True),
     },
-    "keystone": {"tilt_x": Range(-0.06, 0.06), "tilt_y": Range(-0.1, 0.1)},
+    "keystone": {
+        "tilt_x": Range(0.02, 0.06, signed=True),
+        "tilt_y": Range(0.04, 0.1, signed=True),
+    },
     "black-edges": {"edges": Range(0.3, 0.8), "surroundings": Range(0.02, 0.15)},
     "background": {"edges": Range(0.1, 0.8), "surroundings": Range(0.1, 0.5)},
     "gutter": {"gutter": Range(0.1, 0.45)},
     "shadow": {"shadow": Range(0.1, 0.45)},
     "show-through": {"show_through": Range(0.03, 0.2)},
-    "coloured": {"warmth": Range(-0.1, 0.3)},
+    "yellow": {"warmth": Range(0.05, 0.3)},
+    "blue": {"warmth": Range(-0.1, -0.03)},
     "handwriting": {"handwriting": Range(1, 6)},
     "stamp": {"stamps": Range(1, 2)},
 }
@@ -202,7 +210,7 @@ GROUPS: Mapping[Capture, tuple[Mapping[str, float], ...]] = {
         {"black-edges": 0.25},
         {"gutter": 0.2},
         {"show-through": 0.3},
-        {"coloured": 0.1},
+        {"yellow": 0.1},
         {"handwriting": 0.12},
         {"stamp": 0.08},
     ),
@@ -221,7 +229,7 @@ GROUPS: Mapping[Capture, tuple[Mapping[str, float], ...]] = {
         {"gutter": 0.3},
         {"shadow": 0.35},
         {"show-through": 0.15},
-        {"coloured": 0.3},
+        {"yellow": 0.22, "blue": 0.08},
         {"handwriting": 0.1},
         {"stamp": 0.05},
     ),
@@ -246,7 +254,7 @@ GROUPS: Mapping[Capture, tuple[Mapping[str, float], ...]] = {
         {"black-edges": 0.2},
         {"gutter": 0.25},
         {"show-through": 0.5},
-        {"coloured": 0.25},
+        {"yellow": 0.25},
         {"handwriting": 0.25},
         {"stamp": 0.15},
     ),
@@ -262,6 +270,8 @@ METHODS: Mapping[Capture, tuple[Binarisation, ...]] = {
 """Methods of binarisation; paper with large dark areas needs an adaptive one."""
 OTSU_EDGE = 0.06
 """Lowering of the edge for ``otsu``, whose threshold is above the level of blurred thin lines."""
+HIDING = {"gutter": 0.0, "shadow": 0.0, "stains": 0, "stain_depth": 0.0}
+"""Parameters that darken paper so much that one threshold for the page would hide music."""
 
 
 def draw_degradation(option: DegradeOption, rng: Random) -> Degradation:
@@ -295,17 +305,12 @@ def _draw_effect(group: Mapping[str, float], rng: Random) -> str | None:
 
 
 def _binarised(degradation: Degradation, rng: Random) -> Degradation:
-    """Draw a method of binarisation, and remove dark areas that the method would fill."""
+    """Draw a method of binarisation, and remove what it cannot show or would fill with black."""
     method = rng.choice(METHODS[degradation.capture])
-    degradation = replace(degradation, binarisation=method)
-    if method == "adaptive":
-        return degradation
-    return replace(
-        degradation,
-        effects=tuple(effect for effect in degradation.effects if effect != "gutter"),
-        gutter=0.0,
-        stains=0,
-        stain_depth=0.0,
-        threshold=degradation.threshold if method == "fixed" else 0.0,
-        edge=degradation.edge - (OTSU_EDGE if method == "otsu" else 0),
-    )
+    removed: dict[str, Any] = {"warmth": 0.0}
+    if method != "adaptive":
+        removed |= HIDING
+    if method == "otsu":
+        removed |= {"threshold": 0.0, "edge": degradation.edge - OTSU_EDGE}
+    kept = (e for e in degradation.effects if not EFFECTS[e].keys() <= removed.keys())
+    return replace(degradation, binarisation=method, effects=tuple(kept), **removed)

@@ -36,7 +36,10 @@ def rng(seed: int = 1) -> np.random.Generator:
 
 
 def picture(
-    page: NDArray[np.uint8], seed: int = 1, verso: NDArray[np.uint8] | None = None, **more: Any
+    page: NDArray[np.uint8],
+    seed: int = 1,
+    verso: NDArray[np.uint8] | None = None,
+    **more: Any,  # noqa: ANN401
 ) -> NDArray[np.uint8]:
     """Degrade a page with parameters that are neutral except for those given."""
     sheet = Sheet(page=page, staff_space=SPACE_PX, verso=verso)

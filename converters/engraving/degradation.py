@@ -2,8 +2,7 @@
 
 A page is printed (:mod:`.printing`), possibly written on or stamped (:mod:`.marks`), on paper with
 stains and a verso (:mod:`.paper`), and captured by a sensor with its own resolution
-(:mod:`.sensor`). Edges of the ink move by at most 0.75 pixels, mostly outwards where the print is
-heavy and inwards where it is thin.
+(:mod:`.sensor`). Edges of the ink move by at most 0.75 pixels, or one pixel of a fax machine.
 
 Shapes: H and W, height and width of the page; N vertices.
 """

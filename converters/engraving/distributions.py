@@ -287,7 +287,9 @@ def draw_degradation(option: DegradeOption, rng: Random) -> Degradation:
     for effect in effects:
         ranges |= EFFECTS[effect]
     neutral = Degradation(capture=capture, effects=effects)
-    drawn = {name: r.draw(rng, getattr(neutral, name)) for name, r in sorted(ranges.items())}
+    drawn: dict[str, Any] = {
+        name: r.draw(rng, getattr(neutral, name)) for name, r in sorted(ranges.items())
+    }
     degradation = replace(neutral, **drawn)
     if not degradation.stains:
         degradation = replace(degradation, stain_depth=0.0)

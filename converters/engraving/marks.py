@@ -129,8 +129,8 @@ def _stamp(staff_space: float, rng: np.random.Generator) -> Grey:
         if is_round:
             cv2.ellipse(patch, centre, half, 0, 0, 360, 255, thickness, cv2.LINE_AA)
         else:
-            corners = [(centre[0] + s * half[0], centre[1] + s * half[1]) for s in (-1, 1)]
-            cv2.rectangle(patch, *corners, 255, thickness, cv2.LINE_AA)
+            box = (centre[0] - half[0], centre[1] - half[1], 2 * half[0], 2 * half[1])
+            cv2.rectangle(patch, box, 255, thickness, cv2.LINE_AA)
     left, top = centre[0] - width // 2, centre[1] - height // 2
     patch[top : top + height, left : left + width] |= text
     return patch

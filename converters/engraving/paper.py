@@ -85,7 +85,9 @@ def _stain(u: Field, v: Field, rng: np.random.Generator) -> Field:
     at_u, at_v, depth, rim = rng.uniform(0, 1, 4)
     x, y = u - at_u, (v - at_v) * rng.uniform(0.7, 2)
     turn = np.arctan2(y, x)
-    waves = sum(rng.uniform(0, 0.12) * np.sin(n * turn + rng.uniform(0, 6.3)) for n in (2, 3, 5))
+    waves = np.zeros_like(turn)
+    for n in (2, 3, 5):
+        waves += rng.uniform(0, 0.12) * np.sin(n * turn + rng.uniform(0, 2 * math.pi))
     radius = np.hypot(x, y) / rng.uniform(0.02, 0.12) * (1 + waves)
     inside = soft_step((1 - radius) * rng.uniform(2, 25))
     stain: Field = depth * inside * (1 - rim * 0.7 * (1 - radius).clip(0, 0.5) * 2)
@@ -97,7 +99,7 @@ def _mottle(shape: tuple[int, int], rng: np.random.Generator) -> Field:
     clouds = [
         enlarged(normal(reduced(shape, size), rng), shape, cv2.INTER_CUBIC) for size in (3, 12, 50)
     ]
-    mottle: Field = sum(clouds) / math.sqrt(len(clouds))
+    mottle: Field = np.sum(clouds, axis=0) / math.sqrt(len(clouds))
     return mottle
 
 

@@ -36,7 +36,8 @@ def captured(
     Returns:
         Grey levels, shape ``(H, W)``, or colours, shape ``(H, W, 3)``.
     """
-    sheet = _with_specks(cv2.convertScaleAbs(levels, alpha=255), degradation.specks, rng)
+    sheet = np.asarray(cv2.convertScaleAbs(levels, alpha=255), np.uint8)
+    sheet = _with_specks(sheet, degradation.specks, rng)
     height, width = sheet.shape
     zoom = degradation.dpi / dpi_of(staff_space) if degradation.dpi else 1.0
     size = max(1, round(width * zoom)), max(1, round(height * zoom))

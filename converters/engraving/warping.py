@@ -177,7 +177,8 @@ def densified(drawn: Outline, max_px: float) -> Outline:
 
 def _draw_bend(degradation: Degradation, rng: Random) -> Bend:
     """Draw the side of the spine, and long waves, which move points mostly vertically."""
-    spine, reach = rng.choice((0, 1)), rng.uniform(*REACH)
+    spine: Literal[0, 1] = rng.choice((0, 1))
+    reach = rng.uniform(*REACH)
     waves = [
         (
             rng.uniform(-1.5, 1.5),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any, get_args
 
@@ -25,6 +26,8 @@ LINES_Y = [20 + 20.25 * n for n in range(8)]
 SPACE_PX = 14.0
 DPI = SPACE_PX * 25.4 / 1.75
 SHAPE = (300, 400)
+UNMARKED = {"handwriting": 0, "stamps": 0}
+"""Parameters of pages without marks, which would hide a large part of a small page."""
 
 
 def bar(x0: float, y0: float, x1: float, y1: float) -> NDArray[np.float64]:
@@ -46,10 +49,16 @@ def picture(
     return degrade(sheet, Degradation(capture="scan", **more), rng(seed))
 
 
-def drawn(page: NDArray[np.uint8], capture: Capture, seed: int) -> NDArray[np.uint8]:
+def drawn(
+    page: NDArray[np.uint8],
+    capture: Capture,
+    seed: int,
+    **more: Any,  # noqa: ANN401
+) -> NDArray[np.uint8]:
     """Degrade a page with parameters drawn for a capture, as grey levels."""
     sheet = Sheet(page=page, staff_space=SPACE_PX, verso=255 - (255 - page) // 2)
-    result = degrade(sheet, draw_degradation(capture, Random(seed)), rng(seed))
+    degradation = replace(draw_degradation(capture, Random(seed)), **more)
+    result = degrade(sheet, degradation, rng(seed))
     return result if result.ndim == 2 else np.asarray(cv2.cvtColor(result, cv2.COLOR_BGR2GRAY))
 
 
@@ -123,7 +132,7 @@ def dark_share(result: NDArray[np.uint8]) -> float:
 
 @every_capture
 def test_thin_lines_remain_visible(capture: Capture, page: NDArray[np.uint8]) -> None:
-    shares = [dark_share(drawn(page, capture, seed)) for seed in range(100)]
+    shares = [dark_share(drawn(page, capture, seed, **UNMARKED)) for seed in range(100)]
     assert dark_share(page) == 1
     assert min(shares) > 0.5
     assert np.mean(shares) > 0.93
@@ -134,14 +143,15 @@ def test_edges_stay_in_place(capture: Capture) -> None:
     """Locate the upper and lower edge of a bar at half contrast, averaged over columns."""
     page = rasterise([outline([bar(50, 150.3, 350, 164.3)])], 400, 300, rasteriser="numpy")
     for seed in range(100):
-        rows = drawn(page, capture, seed)[140:175, 80:320].mean(axis=1)
+        rows = drawn(page, capture, seed, **UNMARKED)[140:175, 80:320].mean(axis=1)
         half = (rows[14:21].mean() + (rows[:4].mean() + rows[-4:].mean()) / 2) / 2
         centres = np.arange(140, 175) + 0.5
         upper = np.interp(-half, -rows[:17], centres[:17])
         lower = np.interp(half, rows[17:], centres[17:])
-        assert upper == pytest.approx(150.3, abs=0.75)
-        assert lower == pytest.approx(164.3, abs=0.75)
-        assert (upper + lower) / 2 == pytest.approx(157.3, abs=0.45)
+        most = 1.35 if capture == "fax" else 0.75
+        assert upper == pytest.approx(150.3, abs=most)
+        assert lower == pytest.approx(164.3, abs=most)
+        assert (upper + lower) / 2 == pytest.approx(157.3, abs=0.6 * most)
 
 
 # ---- single effects ----------------------------------------------------------------------------
@@ -173,7 +183,7 @@ def test_neutral_parameters_keep_the_page(
     ],
 )
 def test_parameters_that_darken_a_blank_page(
-    change: dict[str, float], darker: float, blank: NDArray[np.uint8]
+    change: dict[str, Any], darker: float, blank: NDArray[np.uint8]
 ) -> None:
     result = picture(blank, seed=2, **change)
     assert 0.6 > 1 - result.mean() / 255 >= darker - 0.002
@@ -250,7 +260,7 @@ METHODS = [method for method in get_args(Binarisation) if method != "none"]
 def test_binarised_pages_have_two_levels(
     method: Binarisation, dpi: float, page: NDArray[np.uint8]
 ) -> None:
-    settings = {"paper": 0.8, "ink": 0.2, "noise": 3.0, "blur_px": 0.5, "threshold": 0.4}
+    settings: dict[str, Any] = {"paper": 0.8, "ink": 0.2, "noise": 3.0, "threshold": 0.4}
     assert len(np.unique(picture(page, dpi=dpi, **settings))) > 50
     result = picture(page, binarisation=method, dpi=dpi, **settings)
     assert np.unique(result).tolist() == [0, 255]
@@ -312,7 +322,7 @@ def test_compression_leaves_the_blocks_of_jpeg(page: NDArray[np.uint8]) -> None:
     ]
     assert errors[0] > 1.3 * errors[1] > 1.3 * errors[2] > 0
     _, data = cv2.imencode(".jpg", clean, [cv2.IMWRITE_JPEG_QUALITY, 20])
-    expected = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    expected = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
     assert np.array_equal(picture(page, blur_px=1.0, jpeg_quality=20), expected)
 
 

@@ -93,6 +93,7 @@ def test_recorded_rotation_is_that_of_the_staff_lines(degrees: float) -> None:
     step = np.pi / 180 / 20
     limits = np.pi / 2 + np.radians(-5), np.pi / 2 + np.radians(5)
     lines = cv2.HoughLines(dark, 1, step, 300, min_theta=limits[0], max_theta=limits[1])
+    assert lines is not None
     measured = np.degrees(np.median(lines[:20, 0, 1])) - 90
     assert picture.degradation["rotation"] == pytest.approx(measured, abs=0.1)
 
@@ -124,7 +125,7 @@ def test_verso_is_another_page() -> None:
     scan = Degradation(capture="scan", show_through=0.3)
     pages = [taken(scan, seed).pixels for seed in (1, 2)]
     front = taken(Degradation(capture="scan")).pixels
-    assert not np.array_equal(*pages)
+    assert not np.array_equal(pages[0], pages[1])
     for page in pages:
         behind = (page < 235) & (front > 250)
         assert 0.01 < behind.mean() < 0.3

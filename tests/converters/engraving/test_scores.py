@@ -1,6 +1,7 @@
 """Scores that were engraved wrongly once, or that other programs engrave wrongly."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_recorded_staff_space_is_that_of_the_noteheads(name: str) -> None:
 def notehead_size(page: EngravedPage) -> float:
     """Measure noteheads by the root of their area, which does not change if they are rotated."""
     heads = [s.outline for s in page.symbols if s.category.startswith("noteheadBlack")]
-    return float(np.median([area(outline) for outline in heads])) ** 0.5
+    return math.sqrt(np.median([area(outline) for outline in heads]))
 
 
 def test_characters_outside_the_typeface_are_counted() -> None:

@@ -25,6 +25,7 @@ from converters.formats.yolo_dataset import YoloDataset
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from eval.reports.detection import DetectionReport
+from reading.suppression import NMS_IOU_THRESH
 from training.config import TrainConfig
 from training.data import augmentation
 from training.engine import omr_trainer
@@ -36,7 +37,6 @@ from training.heads.size_prior import ClassSize, level_priors, reach_of
 from training.losses.loss_options import STOCK
 from training.models.checkpoints import save_weights
 from training.models.zoo import model_file
-from training.predict.detections import NMS_IOU_THRESH
 from training.predict.detector import predict
 from training.trainer import train
 

@@ -46,9 +46,9 @@ class Catalogue:
         return self.aliases.get(annotation_set or "", {}).get(name, name)
 
 
-SOURCES = ("deepscoresv2", "engraved", "coco", "yolo")
+SOURCES = ("deepscoresv2", "engraved", "coco", "yolo", "labelme")
 """Data sets and formats that class maps may have entries for."""
-ANY_NAME = ("coco", "yolo")
+ANY_NAME = ("coco", "yolo", "labelme")
 """Formats whose files define the categories themselves."""
 ENGRAVED = "engraved"
 """Pages engraved by omr: name of the data set and of its only annotation set."""
@@ -58,9 +58,9 @@ ENGRAVED = "engraved"
 def catalogue(source: str) -> Catalogue:
     """Return the catalogue of a data set.
 
-    COCO and YOLO are formats of many data sets, so their catalogues are empty and any category name
-    is allowed. Engraved pages have the categories of DeepScoresV2's own annotation set and a few
-    more.
+    COCO, YOLO and labelme are formats of many data sets, so their catalogues are empty and any
+    category name is allowed. Engraved pages have the categories of DeepScoresV2's own annotation
+    set and a few more.
 
     Args:
         source: Name of the data set, one of :data:`SOURCES`.

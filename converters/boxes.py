@@ -9,6 +9,8 @@ Boxes: TypeAlias = NDArray[np.float64]
 
 NOISE = 1e-6
 """Fraction of the page's side by which arithmetic may move a box beyond the page."""
+_EPS_PX = 0.1
+"""Width of ink in pixels that is ignored when a box is rounded."""
 
 
 def xywh_to_xyxy(boxes_xywh: Boxes) -> Boxes:
@@ -84,3 +86,9 @@ def onto_border(boxes_xyxy: Boxes, sizes: NDArray[np.float64], tolerance: float 
     limits = np.concatenate((sizes, sizes), axis=-1)
     inside = np.clip(boxes_xyxy, 0, limits)
     return np.where(np.abs(boxes_xyxy - inside) <= tolerance * limits, inside, boxes_xyxy)
+
+
+def whole_pixels(boxes_xyxy: Boxes) -> NDArray[np.int64]:
+    """Round boxes outwards to whole pixels, ignoring up to a tenth of a pixel on each side."""
+    low, high = np.floor(boxes_xyxy[:, :2] + _EPS_PX), np.ceil(boxes_xyxy[:, 2:] - _EPS_PX)
+    return np.concatenate((low, high), axis=1).astype(np.int64)

@@ -149,6 +149,27 @@ def read(path: Path) -> Pixels:
     return from_bytes(path.read_bytes(), path)
 
 
+def read_frame(path: Path, index: int) -> Pixels:
+    """Decode a page of a TIFF file, as :func:`read` decodes the first.
+
+    Args:
+        path: TIFF file with several pages.
+        index: Page, from 0.
+
+    Raises:
+        InputError: The page is missing, damaged or truncated.
+    """
+    buffer = BytesIO()
+    try:
+        with _opened(path, path) as image:
+            image.seek(index)
+            image.save(buffer, "TIFF")  # a file with this page only, with the same samples
+    except (EOFError, KeyError, TypeError, InputError) as error:
+        reason = error.reason if isinstance(error, InputError) else "is damaged or missing"
+        raise InputError(reason, path=path, where=f"page {index + 1}") from error
+    return from_bytes(buffer.getvalue(), path)
+
+
 def from_bytes(data: bytes, path: Path) -> Pixels:
     """Decode the bytes of an image file, see :func:`read`.
 
@@ -157,7 +178,11 @@ def from_bytes(data: bytes, path: Path) -> Pixels:
         path: The file, for error messages.
     """
     _check_sums(data, path)
-    image = _decoded(data, path)
+    return without_colour(_decoded(data, path))
+
+
+def without_colour(image: Pixels) -> Pixels:
+    """Return an image as greyscale, shape ``(H, W)``, if it contains no colour."""
     return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 and _is_grey(image) else image
 
 

@@ -337,3 +337,34 @@ def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     for (reason, name), n in sorted(counts.items()):
         nested.setdefault(reason, {})[name] = n
     return nested
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """Preparation of a data set's images, according to its manifest."""
+
+    tile: int | None
+    """Side of the tiles in pixels; None for whole pages."""
+    staff_space: float | None
+    """Staff space in pixels to which pages were scaled; None if they were not scaled."""
+    class_map: str
+    """Name of the class map."""
+    class_map_sha256: str
+    """Hash of the class map's file."""
+
+
+def preparation(manifest: Manifest) -> Preparation | None:
+    """Return how the images of a data set were prepared; None if this is not recorded.
+
+    Raises:
+        InputError: The class map in the manifest is malformed.
+    """
+    options = manifest.options
+    if options is None:
+        return None
+    return Preparation(
+        tile=options.tiles.size if options.tiles else None,
+        staff_space=options.staff_space,
+        class_map=manifest.class_map.name,
+        class_map_sha256=manifest.class_map.sha256,
+    )

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import unquote
@@ -41,8 +42,7 @@ def checked_images(
     entries: Iterable[tuple[K, str, int, int]],
     path: Path,
     field: str,
-    *,
-    by_base_name: bool = False,
+    images: Path | None = None,
 ) -> dict[K, tuple[PurePosixPath, int, int]]:
     """Check the list of images of an annotation file.
 
@@ -50,8 +50,8 @@ def checked_images(
         entries: Id, name, width and height of each image; sizes in pixels.
         path: Annotation file.
         field: Name of the field that contains the image name, for error messages.
-        by_base_name: Whether a name that points outside the image folder, such as that of a file
-            on another machine, is replaced by its last part.
+        images: Folder in which to find names that point outside the image folder, such as those of
+            files on another machine; None to reject them.
 
     Returns:
         Path inside the image folder, width and height of each image by id, in the same order.
@@ -60,42 +60,70 @@ def checked_images(
         InputError: A name is invalid or points outside the image folder, a size is not positive or
             too large, or an id or a name is a duplicate.
     """
-    images: dict[K, tuple[PurePosixPath, int, int]] = {}
+    checked: dict[K, tuple[PurePosixPath, int, int]] = {}
     for i, (image_id, name, width, height) in enumerate(entries):
-        if width < 1 or height < 1:
-            raise InputError(
-                f"invalid image size: {width} x {height} px", path=path, where=f"images[{i}]"
-            )
-        if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
-            raise InputError(
-                f"image size of {shown(width)} x {shown(height)} px; expected at most "
-                f"{MAX_SIDE_PX:,} px per side and {MAX_PIXELS:,} px in total",
-                path=path,
-                where=f"images[{i}]",
-            )
-        if image_id in images:
+        check_image_size(width, height, path, f"images[{i}]")
+        if image_id in checked:
             where = f"images[{i}].id"
             raise InputError(f"duplicate id: {shortened(str(image_id))}", path=path, where=where)
-        image = _checked_name(name, path, f"images[{i}].{field}", by_base_name=by_base_name)
-        images[image_id] = image, width, height
-    names = Counter(image for image, _, _ in images.values())
+        image = checked_name(name, path, f"images[{i}].{field}", images)
+        checked[image_id] = image, width, height
+    names = Counter(image for image, _, _ in checked.values())
     if repeated := sorted(str(name) for name, n in names.items() if n > 1):
         raise InputError(f"duplicate: {count_of(repeated, 'file')}", path=path, where="images")
-    return images
+    return checked
 
 
-def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> PurePosixPath:
+def check_image_size(width: int, height: int, path: Path, where: str = "") -> None:
+    """Check that a size is positive and not too large.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+        path: File that contains the size, for the error message.
+        where: Location of the size in that file.
+
+    Raises:
+        InputError: The size is invalid.
+    """
+    if width < 1 or height < 1:
+        raise InputError(f"invalid image size: {width} x {height} px", path=path, where=where)
+    if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+        raise InputError(
+            f"image size of {shown(width)} x {shown(height)} px; expected at most "
+            f"{MAX_SIDE_PX:,} px per side and {MAX_PIXELS:,} px in total",
+            path=path,
+            where=where,
+        )
+
+
+def checked_name(name: str, path: Path, where: str, images: Path | None = None) -> PurePosixPath:
+    """Check the name of an image.
+
+    Args:
+        name: Name, relative to the image folder or the folder above it.
+        path: Annotation file.
+        where: Location of the name in that file.
+        images: Folder in which to find a name that points outside the image folder; None to reject
+            it.
+
+    Returns:
+        Path inside the image folder.
+
+    Raises:
+        InputError: The name is invalid or points outside the image folder.
+    """
     image = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
     if not image.name:
         raise InputError(f"expected a file name, got {shown(name)}", path=path, where=where)
     is_outside = "://" in name or _points_outside(image)
-    if by_base_name and is_outside and image.name != "..":
-        image = PurePosixPath(_base_name(name, image))
+    if images and is_outside and image.name != "..":
+        image = _end_of_path(name, image, images)
         is_outside = _points_outside(image)
     if is_outside:
         raise InputError(
             f"points outside the image folder: {shown(name)}; use --images DIR to find the file in "
-            "DIR by the last part of its name",
+            "DIR by the end of its path",
             path=path,
             where=where,
         )
@@ -120,11 +148,19 @@ def _checked_name(name: str, path: Path, where: str, *, by_base_name: bool) -> P
     return image
 
 
-def _base_name(name: str, image: PurePosixPath) -> str:
-    """Return the last part of a name; for a URL that of its path, unless this names a folder."""
+def _end_of_path(name: str, image: PurePosixPath, images: Path) -> PurePosixPath:
+    """Return the longest end of a path or URL that is a file in a folder, or else its last part.
+
+    The query of a URL is ignored, unless it contains the path of the image.
+    """
     path = name.partition("?")[0]
-    is_file = "://" in name and not path.endswith("/")
-    return PurePosixPath(path).name if is_file else image.name
+    parts = PurePosixPath(path).parts if "://" in path and path[-1] != "/" else image.parts
+    ends = [PurePosixPath(*parts[i:]) for i in range(1, len(parts)) if ".." not in parts[i:]]
+    for end in ends:
+        with suppress(OSError):
+            if any((images / form).is_file() for form in (end, percent_decoded(end))):
+                return end
+    return PurePosixPath(parts[-1])
 
 
 def percent_decoded(image: PurePosixPath) -> PurePosixPath:

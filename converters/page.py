@@ -15,6 +15,9 @@ from converters.boxes import Boxes
 Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.int64] | slice
 """Selection of symbols: a mask of shape ``(N,)``, indices, or a slice."""
 
+SCORE_DIGITS = 6
+"""Decimal places of scores in text formats."""
+
 _SYMBOL_FIELDS = ("boxes_xyxy", "labels", "corners", "symbol_ids", "cut", "scores")
 """Fields of :class:`Page` with one entry per symbol."""
 

@@ -21,6 +21,7 @@ from omr.commands.engrave import engrave
 from omr.commands.eval import evaluate
 from omr.commands.export import export
 from omr.commands.heads import app as heads
+from omr.commands.predict import predict
 from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "analyze-density": analyze_density,
     "train": train,
+    "predict": predict,
     "eval": evaluate,
     "export": export,
     "demo": demo,
@@ -81,7 +83,8 @@ def _root(
 ) -> None:
     """From sheet music to a trained music-symbol detector.
 
-    Typical order: omr convert, omr analyze-density, omr train, omr eval. To try it out: omr demo.
+    Typical order: omr convert, omr analyze-density, omr train, omr eval, omr predict. To try it
+    out: omr demo.
     """
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])

@@ -7,11 +7,13 @@ import typer
 
 from class_maps.catalogues import SOURCES
 from converters.prepare.splits import SplitBy
-from omr.options import CLASS_MAP
+from omr.options import CLASS_MAP, FORMATS
 
 SourceData: TypeAlias = Annotated[
     Path,
-    typer.Argument(help="Data set: a DeepScoresV2, engraved or YOLO folder, or a JSON file."),
+    typer.Argument(
+        help="Data set: a DeepScoresV2, engraved, YOLO or labelme folder, or a JSON file."
+    ),
 ]
 Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]
 Classes: TypeAlias = Annotated[str, typer.Option(help=CLASS_MAP)]
@@ -38,7 +40,7 @@ Formats: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help="Output format: yolo, coco or parquet; can be repeated, or a list: yolo,coco.",
+        help=FORMATS,
         metavar="<name>",
         show_default="yolo",
     ),

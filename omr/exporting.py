@@ -7,9 +7,10 @@ from typing import Literal, TypeAlias
 from class_maps import ConfigError
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
+from reading.network import RECORD_KEY
 from training.export.onnx import export_onnx
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
-from training.models.safe_pickle import OWN_KEY, write_pickle
+from training.models.safe_pickle import write_pickle
 
 ExportFormat: TypeAlias = Literal["onnx", "ultralytics"]
 
@@ -86,4 +87,4 @@ def _check_imgsz(imgsz: int, largest_stride: int) -> None:
 
 def _metadata(weights: Weights) -> dict[str, str]:
     """Return the training record as metadata of an ONNX file."""
-    return {OWN_KEY: weights.training.to_json()} if weights.training else {}
+    return {RECORD_KEY: weights.training.to_json()} if weights.training else {}

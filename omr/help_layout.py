@@ -1,5 +1,6 @@
 """Layout of ``--help``: panels of options, arguments in capitals, and no Python types."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "analyze-density": {
         "Memory": ("gpu", "measure"),
         "Report": ("wanted", "report"),
+    },
+    "predict": {
+        "Pages": ("staff_space", "scale", "dpi", "max_pixels"),
+        "Network": ("weights", "conf", "batch", "device", "trust"),
+        "Output": ("formats", "overlay", "force", "as_json"),
     },
     "eval": {
         "Prediction": ("imgsz", "batch", "device", "conf", "trust"),
@@ -45,7 +51,7 @@ class HelpCommand(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
         """Return the words of the usage line, without Typer's braces around arguments."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
 
 
 class HelpGroup(TyperGroup):

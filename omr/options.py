@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 import typer
@@ -31,8 +32,23 @@ Workers: TypeAlias = Annotated[
         help="Number of worker processes; 0 for one per core. Does not affect the output.", min=0
     ),
 ]
+FORMATS = (
+    "Output format: yolo, coco, parquet, mung or labelme; can be repeated, or a list: yolo,coco."
+)
+"""Help of options that take output formats."""
 MAX_PER_CORE = 16
 """Maximum number of worker processes per core; more would only wait and use memory."""
+
+
+def words_of(values: Sequence[str] | None, default: str) -> tuple[str, ...]:
+    """Split the values of an option that can be repeated or be a list, without repetitions.
+
+    Args:
+        values: Values such as ``["yolo,coco", "mung"]``; None if the option was not given.
+        default: Value if the option was not given.
+    """
+    words = [word.strip() for value in values or [default] for word in value.split(",")]
+    return tuple(dict.fromkeys(words))
 
 
 def n_processes(workers: int = 0) -> int:

@@ -22,7 +22,7 @@ from converters.files.atomic_files import output_files
 from converters.files.hashes import short_hashes
 from converters.files.overwriting import check_files
 from converters.formats.yolo_dataset import YoloDataset, open_dataset
-from converters.manifest import read_manifest
+from converters.manifest import Preparation, preparation, read_manifest
 from converters.page import Page
 from converters.page_hashes import page_hashes
 from eval.metrics.coco import MAX_CONF, evaluate
@@ -31,7 +31,7 @@ from eval.reports.detection import DetectionReport
 from omr.tracking import TrackPages, untracked
 from training.data.image_files import skipped_files
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
-from training.models.training_record import Preparation, TrainingRecord, preparation
+from training.models.training_record import TrainingRecord
 from training.predict.detector import predict
 from training.predict.max_det import suggested_max_det
 

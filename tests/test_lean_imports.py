@@ -11,7 +11,7 @@ BLOCKED = "import sys; sys.modules['polars'] = None\n"
 """Code that makes ``import polars`` fail as if polars were not installed."""
 IMPORT_ALL = """
 import importlib, pkgutil
-for name in ("omr", "eval", "training", "converters", "settings", "class_maps"):
+for name in ("omr", "eval", "training", "reading", "converters", "settings", "class_maps"):
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, f"{name}."):
         if module.name != "omr.__main__":

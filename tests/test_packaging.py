@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ["eval", "training", "converters", "settings", "class_maps"]
+PACKAGES = ["eval", "training", "reading", "converters", "settings", "class_maps"]
 
 
 def _home(package: str) -> Path:

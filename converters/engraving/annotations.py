@@ -10,11 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from class_maps import Category, catalogue
 from class_maps.catalogues import ENGRAVED
-from converters.boxes import Boxes
+from converters.boxes import Boxes, whole_pixels
 from converters.engraving import raster
 from converters.engraving.outlines import Outline
 from converters.engraving.symbols import Symbol
@@ -27,7 +26,6 @@ IDS_PER_PAGE = 100_000
 MAX_OVERHANG_PX = 10.0
 """Largest distance between the bounds of a rotated box and the upright box. Beyond it, the upright
 box is used for both, because readers would suspect that the two boxes have different formats."""
-_EPS_PX = 0.1
 
 
 def rows(
@@ -100,12 +98,6 @@ def area(outline: Outline) -> float:
     return 0.5 * float(np.dot(x, y[following]) - np.dot(y, x[following]))
 
 
-def rounded(boxes_xyxy: Boxes) -> NDArray[np.int64]:
-    """Round boxes outwards to whole pixels, ignoring up to a tenth of a pixel on each side."""
-    low, high = np.floor(boxes_xyxy[:, :2] + _EPS_PX), np.ceil(boxes_xyxy[:, 2:] - _EPS_PX)
-    return np.concatenate((low, high), axis=1).astype(np.int64)
-
-
 def segmentation(symbols: Sequence[Symbol], boxes_xyxy: Boxes, width: int, height: int) -> Pixels:
     """Paint every symbol in the grey of its category, staves first.
 
@@ -121,7 +113,7 @@ def segmentation(symbols: Sequence[Symbol], boxes_xyxy: Boxes, width: int, heigh
         Category colours, 0 outside of symbols, shape ``(height, width)``.
     """
     image = np.zeros((height, width), np.uint8)
-    limits = np.clip(rounded(boxes_xyxy), 0, (width, height, width, height))
+    limits = np.clip(whole_pixels(boxes_xyxy), 0, (width, height, width, height))
     for symbol, (x0, y0, x1, y1) in zip(symbols, limits.tolist(), strict=True):
         if x1 > x0 and y1 > y0:
             corner = np.array([x0, y0])

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from class_maps import CategoryMapping
-from converters.formats import coco, deepscoresv2, yolo
+from converters.formats import coco, deepscoresv2, labelme, yolo
+from converters.formats.mung import MungWriter
 from converters.formats.parquet import ParquetWriter
 from converters.page import Page
 from converters.tally import Tally
@@ -105,6 +106,7 @@ READERS: dict[str, Format] = {
     "engraved": Format("engraved", deepscoresv2.recognises_engraved, deepscoresv2.open_files),
     "coco": Format("coco", coco.recognises, coco.open_files),
     "yolo": Format("yolo", yolo.recognises, yolo.open_splits),
+    "labelme": Format("labelme", labelme.recognises, labelme.open_files),
 }
 """Formats that can be read, by name, in the order in which they are tried."""
 
@@ -112,5 +114,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[str]], AnnotationWriter]] = {
     "yolo": yolo.YoloWriter,
     "coco": coco.CocoWriter,
     "parquet": ParquetWriter,
+    "mung": MungWriter,
+    "labelme": labelme.LabelmeWriter,
 }
 """Writers by format; each is created with the output folder and the names of the classes."""

@@ -2,6 +2,9 @@
 
 Boxes are ``[x, y, width, height]`` in pixels. Written ids start at 1, because pycocotools uses the
 id 0 for "no match". An oriented box is written as the polygon of its four corners.
+
+Predictions have a ``score``, and the fields without which CVAT refuses a file: ``segmentation``,
+``info`` and ``licenses``, all of them empty.
 """
 
 import json
@@ -21,7 +24,7 @@ from converters.formats.coco_annotations import CocoTable, Id, key_of, read_tabl
 from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
 from converters.formats.json_text import check_unique_keys, decode, offset_in
 from converters.names import checked_images
-from converters.page import Page
+from converters.page import SCORE_DIGITS, Page
 from converters.tally import Tally
 
 ANNOTATION_FOLDER = "annotations"
@@ -32,42 +35,47 @@ class CocoWriter:
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder / ANNOTATION_FOLDER, names
-        self._files: dict[str, _SplitFile] = {}
+        self._files: dict[str, CocoFileWriter] = {}
 
     def add(self, split: str, page: Page) -> None:
         """Write the annotations of one page."""
         if split not in self._files:
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"instances_{split}.json"
-            self._files[split] = _SplitFile(path)
+            self._files[split] = CocoFileWriter(path, self._names)
         self._files[split].add(page)
 
     def close(self) -> None:
         """Write the images and categories after the annotations."""
         for file in self._files.values():
-            file.close(self._names)
+            file.close()
 
 
-class _SplitFile:
-    """The file of one split. It is reopened for each page, so that an error leaves no file open."""
+class CocoFileWriter:
+    """Writes one file, which is reopened for each page, so that an error leaves no file open."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._path, self._names = path, names
         self._images: list[dict[str, Any]] = []
         self._n = 0
+        self._header: dict[str, Any] = {}
         self._write('{"annotations": [')
 
     def add(self, page: Page) -> None:
+        """Write the annotations of one page."""
         name, size = page.image.as_posix(), {"width": page.width, "height": page.height}
         self._images.append({"id": len(self._images) + 1, "file_name": name, **size})
+        if page.scores is not None:
+            self._header = {"info": {}, "licenses": []}
         rows = list(annotations(page, image_id=len(self._images), first_id=self._n + 1))
         commas = [",\n" if self._n + i else "\n" for i in range(len(rows))]
         self._write("".join(c + json.dumps(row) for c, row in zip(commas, rows, strict=True)))
         self._n += len(rows)
 
-    def close(self, names: Sequence[str]) -> None:
-        categories = [{"id": i + 1, "name": name} for i, name in enumerate(names)]
-        rest = {"images": self._images, "categories": categories}
+    def close(self) -> None:
+        """Write the images and categories after the annotations."""
+        categories = [{"id": i + 1, "name": name} for i, name in enumerate(self._names)]
+        rest = {**self._header, "images": self._images, "categories": categories}
         self._write("],\n" + json.dumps(rest, indent=1)[2:] + "\n")
 
     def _write(self, text: str) -> None:
@@ -85,6 +93,7 @@ def annotations(page: Page, *, image_id: int, first_id: int) -> Iterator[dict[st
     """
     boxes_xywh = xyxy_to_xywh(page.boxes_xyxy).tolist()
     corners = None if page.corners is None else page.corners.reshape(-1, 8).tolist()
+    scores = None if page.scores is None else page.scores.round(SCORE_DIGITS).tolist()
     for i, (bbox, label) in enumerate(zip(boxes_xywh, page.labels.tolist(), strict=True)):
         row = {
             "id": first_id + i,
@@ -100,6 +109,8 @@ def annotations(page: Page, *, image_id: int, first_id: int) -> Iterator[dict[st
             row["symbol_id"] = int(page.symbol_ids[i])
         if page.cut is not None:
             row["cut"] = bool(page.cut[i])
+        if scores is not None:
+            row = {"segmentation": []} | row | {"score": scores[i]}
         yield row
 
 
@@ -162,9 +173,7 @@ class CocoFile:
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
         data, file = _decode(path)
-        checked = checked_images(
-            _entries(file, path), path, "file_name", by_base_name=images is not None
-        )
+        checked = checked_images(_entries(file, path), path, "file_name", images)
         located = find_images(path, checked, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
         self.images: dict[PurePosixPath, tuple[int, int]] = {

@@ -113,7 +113,7 @@ class DeepScoresFile:
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
         self._file, self._offset = open_json(path)
-        checked = _images(self._file.images, path, by_base_name=images is not None)
+        checked = _images(self._file.images, path, images)
         located = find_images(path, checked, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
         self._row_of_image = {image_id: row for row, image_id in enumerate(located.images)}
@@ -277,14 +277,14 @@ def _check_geometry(table: AnnotationTable, path: Path) -> None:
 
 
 def _images(
-    entries: list[ImageEntry], path: Path, *, by_base_name: bool
+    entries: list[ImageEntry], path: Path, images: Path | None
 ) -> dict[int, tuple[PurePosixPath, int, int]]:
     for i, entry in enumerate(entries):
         if not re.fullmatch(NUMBER, str(entry.id)):
             where = f"images[{i}].id"
             raise InputError(f"expected a number, got {shown(entry.id)}", path=path, where=where)
     rows = ((int(e.id), e.filename, e.width, e.height) for e in entries)
-    return checked_images(rows, path, "filename", by_base_name=by_base_name)
+    return checked_images(rows, path, "filename", images)
 
 
 def _image_rows(

@@ -212,6 +212,11 @@ def split_of(path: Path) -> str | None:
     return splits[0] if splits else None
 
 
+def split_of_folder(name: str) -> str | None:
+    """Return the split that a folder's name denotes; None if the name is not only a split."""
+    return next(iter(_split_words(name, whole=True)), None)
+
+
 def _split_words(name: str, *, whole: bool = False) -> list[str]:
     """List the splits denoted by the words of a name, without repetition.
 
@@ -255,7 +260,7 @@ def find_images(
     """
     first = [name for name, _, _ in islice(images.values(), N_SEARCHED)]
     matches = {
-        candidate: [candidate / name for name in map(partial(_on_disk, candidate), first) if name]
+        candidate: [candidate / name for name in map(partial(on_disk, candidate), first) if name]
         for candidate in _candidates(path, chosen)
     }
     folder = max(matches, key=lambda candidate: len(matches[candidate]))
@@ -266,7 +271,7 @@ def find_images(
     located = {}
     for image_id, (name, width, height) in images.items():
         is_plain = str(name).isascii() and "%" not in str(name)
-        actual = name if is_plain else _on_disk(folder, name) or name
+        actual = name if is_plain else on_disk(folder, name) or name
         if actual != name and actual in names:
             actual = name  # an image of its own
         names.add(actual)
@@ -315,7 +320,7 @@ def _subsets(path: Path) -> list[str]:
     return [stem.removeprefix(INSTANCES), stem, stem.rpartition("_")[2]]
 
 
-def _on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
+def on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
     """Return the name of an existing file as on the disk, where accents may be encoded differently.
 
     Percent-encoded names are decoded if no file has the name itself. None if neither file exists.

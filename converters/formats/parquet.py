@@ -66,7 +66,10 @@ class ParquetWriter:
 
 
 def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
-    """Return a table with one row per symbol: image, id, class, boxes in pixels, and cut."""
+    """Return a table with one row per symbol: image, id, class, boxes in pixels, and cut.
+
+    If any page has scores, a last column contains them.
+    """
     import polars as pl
 
     sizes = [len(page.labels) for page in pages]
@@ -75,6 +78,8 @@ def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
     corners = [_or_missing(page.corners, (len(page.labels), 4, 2), np.nan) for page in pages]
     ids = [_or_missing(page.symbol_ids, (len(page.labels),), -1) for page in pages]
     cut = [_or_missing(page.cut, (len(page.labels),), False) for page in pages]
+    has_scores = any(page.scores is not None for page in pages)
+    scores = [_or_missing(page.scores, (len(page.labels),), np.nan) for page in pages]
     return pl.DataFrame(
         {
             "image": np.repeat([page.image.as_posix() for page in pages], sizes),
@@ -86,6 +91,7 @@ def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
             },
             "corners": np.concatenate(corners).reshape(-1, 8),
             "cut": np.concatenate(cut),
+            **({"score": np.concatenate(scores)} if has_scores else {}),
         },
         schema_overrides={"corners": pl.Array(pl.Float64, 8), "image": pl.String},
     ).insert_column(3, pl.Series("name", np.array(names)[labels], dtype=pl.Enum(names)))

@@ -31,10 +31,9 @@ def open_source(
 
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
-            annotation files, or a COCO file or folder.
+            annotation files, or a COCO or labelme file or folder.
         format_name: Format of the data set, one of :data:`READERS`; None to detect it.
-        images: Folder of the images that JSON files name; None to find it, see
-            :func:`~converters.formats.json_files.find_images`.
+        images: Folder of the images that JSON files name; None to find it.
 
     Returns:
         Name of the format, and its annotation files or splits in the order of their names.
@@ -78,8 +77,8 @@ def format_of(path: Path) -> Format:
         raise _no_annotations(path)
     keys = listed(sorted(root_keys(files[0]).names)) or "none"
     raise InputError(
-        f"neither DeepScoresV2 nor COCO: its keys are {keys}; expected annotation_sets, images, "
-        "categories, annotations",
+        f"neither DeepScoresV2, COCO nor labelme: its keys are {keys}; expected annotation_sets, "
+        "images, categories, annotations",
         path=files[0],
     )
 
@@ -120,8 +119,8 @@ def _check_suffix(path: Path) -> None:
         is_json = file.read(64).lstrip().startswith(b"{")
     if not is_json:
         raise InputError(
-            "not in a format that omr reads; expected DeepScoresV2 or COCO JSON, or a YOLO folder "
-            "with a data.yaml; export the data set in one of these formats",
+            "not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, or a "
+            "YOLO folder with a data.yaml; export the data set in one of these formats",
             path=path,
         )
 

@@ -1,12 +1,16 @@
 """Rendering of reports as self-contained HTML pages that load nothing when opened."""
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,15 @@ class PlotGroup:
     hidden_title: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inline:
+    """Content of a ``style`` or ``script`` element."""
+
+    text: Markup
+    hash: str
+    """Source expression that permits the element in a content security policy."""
+
+
 def render(template: str, **context: object) -> str:
     """Render a template of this folder; all text is escaped except markup.
 
@@ -60,13 +73,39 @@ def render(template: str, **context: object) -> str:
     Raises:
         jinja2.UndefinedError: The template uses a variable that ``context`` does not contain.
     """
-    return _environment().get_template(template).render(**context)
+    return "".join(stream(template, **context))
+
+
+def stream(template: str, **context: object) -> Iterator[str]:
+    """Render a template piece by piece, for pages that are too large for one string.
+
+    Iterables in ``context`` may be generators; the template takes their items one at a time.
+
+    Args:
+        template: File name of the template.
+        context: Variables of the template.
+
+    Raises:
+        jinja2.UndefinedError: The template uses a variable that ``context`` does not contain.
+    """
+    return _environment().get_template(template).generate(**context)
+
+
+def inline(files: Iterable[str]) -> Inline:
+    """Join style sheets or scripts of this folder into one element.
+
+    Args:
+        files: Paths of the files, relative to this folder.
+    """
+    text = "\n".join((_FOLDER / file).read_text("utf-8") for file in files)
+    digest = b64encode(sha256(text.encode()).digest()).decode()
+    return Inline(text=Markup(text), hash=f"sha256-{digest}")
 
 
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,8 +1,8 @@
 """SVG shapes as markup, and the scales that place them.
 
 Horizontal positions are percentages of the width, vertical positions are pixels. So a plot fills
-its column on a phone and on a desktop, while its text keeps its size. Colours and fonts come from
-``report.css``.
+its column on a phone and on a desktop, while its text keeps its size. Colours come from
+``colours.css``, fonts from ``report.css``.
 """
 
 from collections.abc import Iterable

@@ -86,7 +86,10 @@ def annotated_page(
     if texts:
         n_unlabelled = _write_labels(canvas, rectangles, page.labels.tolist(), names, numbers)
     counts = count_labels([page], len(names))
-    entries = [(label, f"{numbers[label]}  {names[label]}: {counts[label]}") for label in labels]
+    entries = [
+        (label, f"{f'{numbers[label]}  ' if texts else ''}{names[label]}: {counts[label]}")
+        for label in labels
+    ]
     title = f"{len(page.labels) or 'no'} {'symbol' if len(page.labels) == 1 else 'symbols'}"
     pixels = _with_caption_and_legend(canvas, caption or str(page.image), title, entries)
     return AnnotatedPage(pixels=pixels, repeated=repeated, n_unlabelled=n_unlabelled)

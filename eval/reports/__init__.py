@@ -2,5 +2,6 @@
 
 Main path: :func:`training.density.report.analyze` fills a :class:`density_report.DensityReport`,
 from which :func:`density.write_density_report` draws the page of ``omr analyze-density``.
-:class:`detection.DetectionReport` contains the metrics of ``omr eval``.
+:func:`page_viewer.write_page_viewer` writes pages and their symbols as an HTML file to zoom and
+filter. :class:`detection.DetectionReport` contains the metrics of ``omr eval``.
 """

@@ -2,7 +2,7 @@
 
 from omr import convert_options as given
 from omr.console import print_json, progress, results
-from omr.options import AsJson, Workers, n_processes
+from omr.options import AsJson, Workers, n_processes, words_of
 
 
 def convert(
@@ -51,10 +51,9 @@ def convert(
         staff_space=parse_scale(scale),
         tiles=tile_options(tile, overlap, min_visible),
     )
-    names = [name.strip() for value in formats or ["yolo"] for name in value.split(",")]
     options = conversion.ConversionOptions(
         class_map=class_maps.load(classes),
-        formats=tuple(dict.fromkeys(names)),
+        formats=words_of(formats, "yolo"),
         annotation_set=annotation_set,
         preparation=preparation,
         val=val,

@@ -113,12 +113,11 @@ def test_deepscores_variants(name: str, tmp_path: Path) -> None:
         ("labels-commas", "line 1: expected label, x_centre, y_centre, width, height, got: 0,0.135,0.3,0.07,0.1; separate the numbers by spaces"),
         ("labels-conf-column", "line 1: expected label, x_centre, y_centre, width, height, got: 0 0.135 0.3 0.07 0.1 0.93; remove the sixth number, if it is a confidence"),
         ("labels-eps2", "extends beyond the image: 1 label ([-7.0, 30.0, 7.0, 42.0]); use --clip to clip boxes to the image"),
-        ("labelstudio-backslash/result-dotdot", r"images[0].file_name: points outside the image folder: '..\\..\\label-studio\\media\\upload\\4\\90fb-a.png'; use --images DIR to find the file in DIR by the last part of its name"),
+        ("labelstudio-backslash/result-dotdot", r"images[0].file_name: points outside the image folder: '..\\..\\label-studio\\media\\upload\\4\\90fb-a.png'; use --images DIR to find the file in DIR by the end of its path"),
         ("no-annotations/none.json", "no symbols left with class map mini: 0 read"),
-        ("not-coco/labelme.json", "neither DeepScoresV2 nor COCO: its keys are imageHeight, imagePath, imageWidth, shapes, version; expected annotation_sets, images, categories, annotations"),
         ("not-coco/lines.json", "contains more than one JSON value (the second begins at byte 9), as JSON Lines do; expected one object"),
         ("not-coco/results.json", "expected a JSON object with images and annotations at the root"),
-        ("official-annotations-folder/annotations/captions_train2017.json", "neither DeepScoresV2 nor COCO: its keys are annotations, images; expected annotation_sets, images, categories, annotations"),
+        ("official-annotations-folder/annotations/captions_train2017.json", "neither DeepScoresV2, COCO nor labelme: its keys are annotations, images; expected annotation_sets, images, categories, annotations"),
         ("via-sizes/swapped.json", "is 200 x 120 px, but its labels are for 120 x 200 px"),
         ("via-sizes/via.json", "images[0]: invalid image size: -1 x -1 px"),
         ("zipped", "no annotations, but set.zip; unpack this archive and convert its content"),
@@ -254,9 +253,13 @@ def test_images_are_found_in_the_folder_that_is_named(tmp_path: Path) -> None:
         ("http://localhost:8080/data/local-files/?d=scans/a.png", "a.png", True),
         ("s3://bucket/images/a.png", "a.png", True),
         ("/data/local-files/?d=scans/a%20b.png", "a b.png", True),
+        ("/data/local-files/?d=scans/sub/a%20b.png", "sub/a b.png", True),
+        ("https://host/data/upload/sub/a.png", "sub/a.png", True),
+        ("../../home/me/scans/sub/\u00e9.png", "sub/\u00e9.png", True),
+        (r"C:\scans\sub\a.png", "sub/a.png", True),
     ],
 )
-def test_image_names_that_are_urls(
+def test_image_names_that_are_urls_or_paths(
     name: str, file: str, needs_folder: bool, tmp_path: Path
 ) -> None:
     source, moved = tmp_path / "in" / "a.json", tmp_path / ("scans" if needs_folder else "in")

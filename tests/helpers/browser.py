@@ -18,6 +18,7 @@ _MEASURE = """
 const seen = {};
 for (const frame of document.querySelectorAll('iframe')) {
   const page = frame.contentDocument, view = frame.contentWindow;
+  const result = await use(page, view);
   page.querySelectorAll('details').forEach(one => one.open = true);
   const shown = one => one.getClientRects().length && one.textContent.trim();
   const own = one => [...one.childNodes].some(n => n.nodeType == 3 && n.textContent.trim());
@@ -47,6 +48,9 @@ for (const frame of document.querySelectorAll('iframe')) {
       one => box(one).width > 100 && box(one).height > 20).map(one => one.id),
     background: view.getComputedStyle(page.body).backgroundColor,
     text: page.body.innerText,
+    result,
+    requests: view.performance.getEntriesByType('resource').map(one => one.name).filter(
+      name => !name.startsWith('data:')),
   };
 }
 document.body.textContent = 'MEASURED' + JSON.stringify(seen) + 'END';
@@ -64,7 +68,7 @@ class Measurements:
 
 
 def open_pages(
-    pages: Mapping[str, tuple[str, int]], folder: Path, *, dark: bool = False
+    pages: Mapping[str, tuple[str, int]], folder: Path, *, dark: bool = False, use: str = ""
 ) -> Measurements:
     """Open several pages at once and measure them.
 
@@ -72,6 +76,8 @@ def open_pages(
         pages: HTML and width in pixels of each page, by name.
         folder: Empty folder for the browser.
         dark: Whether to prefer a dark colour scheme.
+        use: Body of an async JavaScript function of ``page``, the document, and ``view``, its
+            window, which is called before each page is measured and returns its ``result``.
     """
     browser = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None
@@ -84,7 +90,9 @@ def open_pages(
     )
     outer = folder / "outer.html"
     outer.write_text(
-        f"<body>{frames}<script>addEventListener('load', () => {{{_MEASURE}}})</script>", "utf-8"
+        f"<body>{frames}<script>const use = async (page, view) => {{{use}}};"
+        f"addEventListener('load', async () => {{{_MEASURE}}})</script>",
+        "utf-8",
     )
     done = subprocess.run(
         [

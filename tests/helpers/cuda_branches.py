@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("training", "omr", "eval", "converters", "class_maps")
+PACKAGES = ("training", "omr", "eval", "reading", "converters", "class_maps")
 CUDA_NAME = re.compile(r"(cuda|nccl)(:.*)?")
 """Strings that name a device or a backend: ``cuda``, ``cuda:0``, ``nccl``."""
 CUDA_WORDS = frozenset(

@@ -13,11 +13,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-OWN = ("omr", "eval", "training", "converters", "settings", "class_maps", "benchmarks")
+OWN = ("omr", "eval", "training", "reading", "converters", "settings", "class_maps", "benchmarks")
 START = (
     "omr",
     "eval",
     "training",
+    "reading",
     "converters",
     "settings",
     "class_maps",

@@ -15,10 +15,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters import images
+from converters.manifest import Preparation
 from converters.page import Page
 from omr import scoring
 from training.models.checkpoints import save_weights
-from training.models.training_record import Preparation
 from training.models.zoo import model_file
 
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.yolo_dataset import YoloDataset, open_dataset
-from converters.manifest import Manifest, read_manifest
-from training.models.training_record import Preparation, preparation
+from converters.manifest import Manifest, Preparation, preparation, read_manifest
 
 EVERY_NAME = "all"
 """Value of ``merge_classes`` that merges every class name."""

@@ -22,6 +22,7 @@ from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
+from reading.network import RECORD_KEY
 from training.heads import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
@@ -29,8 +30,6 @@ from training.models.training_record import TrainingRecord, from_dict
 
 KNOWN_HEADS = (*HEADS, GroupedDetect, SeparateDetect)
 """Accepted heads; classes derived from them output more than boxes and scores."""
-OWN_KEY = "omr"
-"""Key of the training record in a checkpoint."""
 UNREADABLE = (*UNBUILDABLE, EOFError, ImportError, pickle.UnpicklingError, struct.error)
 """Errors raised by torch or by missing content if a file is not a checkpoint."""
 
@@ -124,7 +123,7 @@ def write_pickle(model: DetectionModel, file: Path, training: TrainingRecord | N
         model.yaml["heads"] = head_config.to_dict(model.model[-1].config)
     content = {"model": model, "train_args": model.args, "epoch": -1, "version": __version__}
     if training:
-        content[OWN_KEY] = training.to_dict()
+        content[RECORD_KEY] = training.to_dict()
     buffer = io.BytesIO()
     torch.save(content, buffer)
     file.write_bytes(buffer.getvalue())
@@ -142,7 +141,7 @@ def training_of(content: Mapping[str, Any]) -> TrainingRecord | None:
     Raises:
         ValueError: The record is malformed.
     """
-    own = content.get(OWN_KEY)
+    own = content.get(RECORD_KEY)
     return from_dict(own) if isinstance(own, dict) else None
 
 

@@ -19,27 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from converters.manifest import Manifest
+from converters.manifest import Preparation
 from converters.page_hashes import PageHashes
 
 TRAINING, IMAGES, PAGES = "training", "image_hashes", "page_hashes"
 """Keys of a record in a weights file."""
 TENSORS = IMAGES, PAGES
 """Keys whose values are tensors."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preparation:
-    """Preparation of a data set's images, according to its manifest."""
-
-    tile: int | None
-    """Side of the tiles in pixels; None for whole pages."""
-    staff_space: float | None
-    """Staff space in pixels to which pages were scaled; None if they were not scaled."""
-    class_map: str
-    """Name of the class map."""
-    class_map_sha256: str
-    """Hash of the class map's file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -168,20 +154,3 @@ def _hashes(content: Mapping[str, Any], key: str) -> NDArray[np.uint64]:
 
 def _text(value: object) -> str:
     return f"{value:g} px" if isinstance(value, int | float) else str(value or "none")
-
-
-def preparation(manifest: Manifest) -> Preparation | None:
-    """Return how the images of a data set were prepared; None if this is not recorded.
-
-    Raises:
-        InputError: The class map in the manifest is malformed.
-    """
-    options = manifest.options
-    if options is None:
-        return None
-    return Preparation(
-        tile=options.tiles.size if options.tiles else None,
-        staff_space=options.staff_space,
-        class_map=manifest.class_map.name,
-        class_map_sha256=manifest.class_map.sha256,
-    )

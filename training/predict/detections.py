@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-NMS_IOU_THRESH = 0.7
-"""Maximum IoU at which two boxes of a class are both kept, as in validation."""
+from reading.suppression import NMS_IOU_THRESH
+
 MAX_CANDIDATES = 30_000
 """Maximum number of candidates of an image, best first, that non-maximum suppression on a device
 compares with each other, in a matrix of 112 MB of bits. As ``max_nms`` in Ultralytics."""

@@ -13,6 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
 from converters.page import Page
+from reading.read_ahead import read_ahead
 from training.models.checkpoints import load_weights
 from training.predict.detections import Detections, detections
 from training.predict.image_batches import (
@@ -20,7 +21,6 @@ from training.predict.image_batches import (
     collate,
     equal_sizes,
     network_input,
-    read_ahead,
     read_resized,
 )
 from training.runtime.devices import check_device, exact_fp32, memory_format_of

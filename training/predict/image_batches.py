@@ -1,16 +1,12 @@
-"""Image files as batches for a network, read ahead in threads.
+"""Image files as batches for a network.
 
 Shapes: B images of a batch, H and W the height and width of the network's input in pixels.
 """
 
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,14 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from converters.images import read_bgr, resize_longer_side
-
-PADDING = 114
-"""Grey level beyond an image's border, as in training."""
-MOST_THREADS = 8
-"""Maximum number of threads that read images."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from reading.tiling import PADDING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -127,39 +116,3 @@ def network_input(
     """
     moved = batch.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1)
     return moved.contiguous(memory_format=memory_format).float() / 255
-
-
-def read_ahead(
-    items: Iterable[Item], read: Callable[[Item], Result], chunk_size: int
-) -> Iterator[list[Result]]:
-    """Read items in threads, one chunk ahead of the one that is being used.
-
-    Args:
-        items: Arguments of ``read``; taken from the iterable a chunk at a time.
-        read: Function that is called in a thread.
-        chunk_size: Items per chunk.
-
-    Yields:
-        Results in the order of the items. An error in ``read`` or ``items`` is raised after the
-        results of all earlier chunks.
-    """
-    source = iter(items)
-    n_threads = min(os.cpu_count() or 1, chunk_size, MOST_THREADS)
-    executor = ThreadPoolExecutor(n_threads, thread_name_prefix="read_ahead")
-
-    def started() -> list[Future[Result]]:
-        return [executor.submit(read, item) for item in islice(source, chunk_size)]
-
-    try:
-        pending: list[Future[Result]] | Exception = started()
-        while pending:
-            if isinstance(pending, Exception):
-                raise pending
-            results = [future.result() for future in pending]
-            try:
-                pending = started()
-            except Exception as error:
-                pending = error
-            yield results
-    finally:
-        executor.shutdown(cancel_futures=True)

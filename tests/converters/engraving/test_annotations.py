@@ -4,7 +4,6 @@ import math
 
 import cv2
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,20 +72,6 @@ def test_rotated_box_is_upright_if_it_would_extend_far() -> None:
     plump = np.array([[0, 0], [100, 30], [130, 130], [30, 100.0]])
     box = [0.0, 0.0, 130.0, 130.0]
     assert annotations.rotated_box(outline([plump]), box) == [130, 130, 130, 0, 0, 0, 0, 130]
-
-
-@pytest.mark.parametrize(
-    ("box", "expected"),
-    [
-        ([1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4]),
-        ([1.05, 2.89, 3.05, 4.11], [1, 2, 3, 5]),
-        ([1.95, 2.0, 2.99, 4.0], [2, 2, 3, 4]),
-    ],
-)
-def test_rounding_cuts_off_at_most_a_tenth_of_a_pixel(
-    box: list[float], expected: list[int]
-) -> None:
-    assert annotations.rounded(np.array([box])).tolist() == [expected]
 
 
 def test_segmentation_agrees_with_opencv() -> None:

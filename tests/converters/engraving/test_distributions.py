@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import fields
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import get_args
 
@@ -19,6 +20,7 @@ from converters.engraving.distributions import (
     MIXED,
     RANGES,
     DegradeOption,
+    Range,
     draw_degradation,
 )
 
@@ -124,3 +126,45 @@ def test_legibility_limits(option: DegradeOption, seed: int) -> None:
     if degradation.binarisation in ("fixed", "otsu"):
         assert degradation.gutter == degradation.shadow == degradation.stains == 0
         assert degradation.shade <= 0.1
+
+
+# ---- documentation -----------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[3] / "docs" / "engraving.md"
+COLUMNS: tuple[Capture, ...] = ("scan", "photo", "fax", "worn")
+
+
+def limits(values: Range) -> str:
+    if values.low == values.high == 0:
+        return "none"
+    return f"{'± ' if values.signed else ''}{values.low:g} to {values.high:g}"
+
+
+def effect_row(effect: str) -> list[str]:
+    ranges = ", ".join(f"`{name}` {limits(values)}" for name, values in EFFECTS[effect].items())
+    shares = [sum(group.get(effect, 0) for group in GROUPS[capture]) for capture in COLUMNS]
+    return [ranges, *(f"{share:.0%}" if share else "" for share in shares)]
+
+
+def parameter_cell(name: str, capture: Capture) -> str:
+    values = RANGES[capture].get(name)
+    if values is None:
+        return ""
+    share = f"{values.probability:.0%}: " if values.probability < 1 else ""
+    return share + limits(values)
+
+
+def test_documented_table_is_that_of_the_code() -> None:
+    rows = [line.strip("|").split("|") for line in DOCS.read_text().splitlines() if line[:1] == "|"]
+    table = {row[0].strip(" *`"): [cell.strip() for cell in row[1:]] for row in rows}
+    for effect in EFFECTS:
+        assert table[effect] == effect_row(effect)
+    names = sorted(set().union(*(RANGES[capture] for capture in COLUMNS)))
+    for name in names:
+        assert table[name][1:] == [parameter_cell(name, capture) for capture in COLUMNS]
+
+
+def test_documented_shares_are_those_of_the_code() -> None:
+    text = DOCS.read_text()
+    shares = {name: f"{share:.0%} `{name}`" for name, share in MIXED.items() if name != "none"}
+    assert f"`mixed`: {MIXED['none']:.0%} clean pages, {', '.join(shares.values())}\n" in text

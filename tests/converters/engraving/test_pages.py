@@ -16,8 +16,8 @@ from lxml import etree
 from numpy.typing import NDArray
 
 from class_maps import catalogue
+from converters.boxes import whole_pixels
 from converters.engraving import (
-    annotations,
     categories,
     distributions,
     raster,
@@ -198,7 +198,7 @@ def test_every_box_contains_ink_up_to_its_edges(capture: Capture) -> None:
         drawn = warping.warped(shapes, warp)
         ink = raster.rasterise(drawn, WIDTH, HEIGHT, rasteriser="numpy") < 250
         moved = np.array([o.box_xyxy() for o in warping.warped(result, warp)])
-        for x0, y0, x1, y1 in annotations.rounded(moved).tolist():
+        for x0, y0, x1, y1 in whole_pixels(moved).tolist():
             inside = ink[y0:y1, x0:x1]
             total += 1
             empty += not inside.any()

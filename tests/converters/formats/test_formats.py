@@ -313,7 +313,7 @@ def test_inconsistent_coco_annotations(
             [("../a.png", 1)],
             [1],
             "images[0].file_name: points outside the image folder: '../a.png'; use --images DIR to "
-            "find the file in DIR by the last part of its name",
+            "find the file in DIR by the end of its path",
         ),
         ([("a.png", 1)], [1, 1], "categories: duplicate id"),
     ],
@@ -397,7 +397,7 @@ def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
         (f'{{"info": "{" " * 5000}", "annotation_sets": ["engraved"], "annotations": {{}}}}', "engraved"),
         (f'{{"info": "{" " * 4060}", "annotation_sets": ["engraved"], "annotations": {{}}}}', "engraved"),
         ('{"images": [], "annotations": [], "categories": []}', "coco"),
-        ("{}", "neither DeepScoresV2 nor COCO: its keys are none; expected annotation_sets, images, categories, annotations"),
+        ("{}", "neither DeepScoresV2, COCO nor labelme: its keys are none; expected annotation_sets, images, categories, annotations"),
         ("[]", "expected a JSON object with images and annotations at the root"),
         ("", "is empty or cannot be read; expected JSON"),
         ('{"a', "not valid JSON, truncated or damaged: Input data was truncated"),

@@ -7,7 +7,7 @@ import pytest
 from converters.images import Pixels
 from converters.page import Page
 from eval.pictures.annotated_page import annotated_page
-from eval.pictures.drawing import class_colour
+from eval.pictures.drawing import class_colour, draw_legend
 
 NAMES = ("notehead", "stem")
 CAPTION, GAP = 26, 8
@@ -124,6 +124,13 @@ def test_the_legend_of_an_annotated_page_names_what_is_drawn() -> None:
     legend = annotated_page(white(), page([[10, 10, 20, 20]], 1), NAMES).pixels[-CAPTION:]
     assert has_colour(legend, 1)
     assert not has_colour(legend, 0)
+
+
+def test_the_legend_numbers_classes_only_if_numbers_are_written() -> None:
+    for texts, entry in ((True, "1  stem: 1"), (False, "stem: 1")):
+        picture = annotated_page(white(), page([[10, 10, 20, 20]], 1), NAMES, texts=texts).pixels
+        expected = draw_legend("1 symbol", [(1, entry)], picture.shape[1])
+        assert (picture[-len(expected) :] == expected).all()
 
 
 def test_a_long_caption_widens_the_picture() -> None:

@@ -13,12 +13,12 @@ import torch
 from interrupted import interrupted
 
 from converters.files.hashes import short_hashes
+from converters.manifest import Preparation
 from training.config import TrainConfig
 from training.engine.inputs import open_inputs
 from training.engine.omr_trainer import OmrTrainer
 from training.models import checkpoints
 from training.models.checkpoints import open_weights, save_weights
-from training.models.training_record import Preparation
 from training.trainer import TrainResult, run_options, train
 
 HEADS = """groups:

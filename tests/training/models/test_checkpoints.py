@@ -17,6 +17,7 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_load
 
 from class_maps import InputError
+from converters.manifest import Preparation
 from training.heads.head_config import Group, HeadConfig
 from training.models.checkpoints import (
     load_weights,
@@ -26,7 +27,7 @@ from training.models.checkpoints import (
 )
 from training.models.description import activation_kept
 from training.models.safe_pickle import write_pickle
-from training.models.training_record import Preparation, TrainingRecord, from_dict
+from training.models.training_record import TrainingRecord, from_dict
 from training.models.transfer import set_head
 from training.models.zoo import model_file
 

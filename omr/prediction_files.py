@@ -1,0 +1,157 @@
+"""Files of a prediction: symbols in several formats, page images, and pages to look at."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias
+
+from class_maps import ConfigError, with_nearest
+from converters import images
+from converters.formats import WRITERS, AnnotationWriter
+from converters.formats.coco import CocoFileWriter
+from converters.formats.yolo import write_labels
+from converters.names import IMAGE_FOLDER, LABELS
+from converters.page import Page
+from eval.pictures.annotated_page import annotated_page
+from eval.reports.page_viewer import ViewerPage, write_page_viewer
+from reading.page_stream import PageReading
+
+Overlay: TypeAlias = Literal["html", "png", "none"]
+SPLIT = "pages"
+"""Name that takes the place of a split, such as ``mung/pages/``."""
+COCO_FILE = "predictions.json"
+CLASSES_FILE = "classes.txt"
+OVERLAY_FOLDER = "overlay"
+
+
+class _CocoPredictions:
+    """Writes ``predictions.json``."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._file = CocoFileWriter(folder / COCO_FILE, names)
+
+    def add(self, _split: str, page: Page) -> None:
+        """Write the symbols of one page."""
+        self._file.add(page)
+
+    def close(self) -> None:
+        """Write the images and categories."""
+        self._file.close()
+
+
+class _YoloPredictions:
+    """Writes ``labels/NAME.txt`` with the score in the sixth column, and ``classes.txt``."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder = folder / LABELS
+        text = "".join(f"{name}\n" for name in names)
+        (folder / CLASSES_FILE).write_text(text, encoding="utf-8")
+
+    def add(self, _split: str, page: Page) -> None:
+        """Write the label file of one page."""
+        path = self._folder / page.image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(page, self._folder)
+
+    def close(self) -> None:
+        """Do nothing, because every file is complete."""
+
+
+FORMATS = {**WRITERS, "coco": _CocoPredictions, "yolo": _YoloPredictions}
+"""Writers by format; each is created with the output folder and the names of the classes."""
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Check that all formats exist.
+
+    Raises:
+        ConfigError: A format is unknown.
+    """
+    if unknown := set(formats) - set(FORMATS):
+        raise ConfigError(
+            f"unknown format: {with_nearest(unknown, FORMATS)}; expected one of "
+            f"{', '.join(FORMATS)}",
+            option="--format",
+        )
+
+
+class PredictionWriter:
+    """Writes the files of a prediction, one page at a time.
+
+    Args:
+        folder: Folder to fill.
+        names: Names of the classes.
+        formats: Formats of :data:`FORMATS`.
+        overlay: Kind of pages to look at.
+        title: Heading of the only score, if there is only one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        formats: Sequence[str],
+        overlay: Overlay,
+        title: str | None,
+    ) -> None:
+        self._folder, self._names, self._overlay, self._title = folder, names, overlay, title
+        self._writers: list[AnnotationWriter] = [FORMATS[name](folder, names) for name in formats]
+
+    def written(self, readings: Iterable[PageReading]) -> Iterator[PageReading]:
+        """Write everything about pages as they are read, and yield them.
+
+        Args:
+            readings: Pages; those of a score follow each other.
+        """
+        for score, of_score in groupby(readings, key=lambda reading: reading.file.score):
+            if self._overlay == "html":
+                yield from self._with_viewer(score, of_score)
+            else:
+                yield from map(self._add, of_score)
+
+    def close(self) -> None:
+        """Complete the files of all pages."""
+        for writer in self._writers:
+            writer.close()
+
+    def _add(self, reading: PageReading) -> PageReading:
+        if reading.page is None or reading.image is None:
+            return reading
+        for writer in self._writers:
+            writer.add(SPLIT, reading.page)
+        if reading.file.index is not None:  # no image file shows this page alone
+            _write_image(reading.image, self._folder / IMAGE_FOLDER / reading.name)
+        if self._overlay == "png":
+            drawn = annotated_page(reading.image, reading.page, self._names, texts=False)
+            _write_image(drawn.pixels, self._folder / OVERLAY_FOLDER / reading.name)
+        return reading
+
+    def _with_viewer(
+        self, score: PurePosixPath, readings: Iterable[PageReading]
+    ) -> Iterator[PageReading]:
+        """Write the pages of a score to a viewer as well."""
+        done: list[PageReading] = []
+
+        def shown() -> Iterator[ViewerPage]:
+            for reading in map(self._add, readings):
+                done.append(replace(reading, image=None))
+                if reading.page is not None and reading.image is not None:
+                    yield ViewerPage(page=reading.page, image=reading.image)
+
+        if self._title is not None:
+            path, title = self._folder / f"{OVERLAY_FOLDER}.html", self._title
+        else:
+            title = score.name or SPLIT
+            path = self._folder / OVERLAY_FOLDER / score.parent / f"{title}.html"
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_page_viewer(path, shown(), self._names, title=title)
+        if not any(reading.page is not None for reading in done):
+            path.unlink()
+        yield from done
+
+
+def _write_image(image: images.Pixels, path: Path) -> None:
+    path = path.with_name(f"{path.stem}.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.write(image, path)

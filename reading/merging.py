@@ -1,0 +1,264 @@
+"""Merging of what overlapping tiles show into the symbols of the page.
+
+A symbol in the overlap of two tiles is found in both, possibly cut by the border of one of them. A
+long symbol may be cut in every tile. Two pieces are parts of one symbol if they have the same class
+and agree within the area that both tiles show. No class needs a rule of its own.
+
+Shapes: P pieces found in all tiles of a page, K groups of pieces, T tiles.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.boxes import Boxes
+from reading.tiling import TileGrid
+
+MIN_AGREEMENT = 0.5
+"""Smallest agreement of two pieces of one symbol, along x and along y."""
+TOLERANCE_PX = 1.0
+"""Distance by which thin pieces may differ: boxes are extended by it before they are compared."""
+MARGIN = TOLERANCE_PX * np.array([-1, -1, 1, 1])
+"""Change of a box that extends it by the tolerance."""
+BORDER_PX = 3.0
+"""Distance from a tile's border within which a piece counts as cut there."""
+BORDER_FRACTION = 0.04
+"""The same distance as a fraction of the side of long pieces, whose ends are less exact."""
+MOST_BORDER_PX = 12.0
+"""Upper limit of this distance."""
+STRAIGHT_PX = 2.0
+"""Difference up to which the cross-sections of two pieces count as equal and are averaged."""
+COMPLETE = 0.95
+"""Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pieces:
+    """Symbols and parts of symbols found in the tiles of one page."""
+
+    boxes_xyxy: Boxes
+    """Boxes in pixels of the page, clipped to their tiles, shape ``(P, 4)``."""
+    labels: NDArray[np.int64]
+    """Class labels, shape ``(P,)``."""
+    scores: NDArray[np.float64]
+    """Scores, 0 to 1, shape ``(P,)``."""
+    tiles: NDArray[np.int64]
+    """Tile in which each piece was found, shape ``(P,)``."""
+
+    def only(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Pieces":
+        """Return a selection of the pieces.
+
+        Args:
+            rows: Mask of shape ``(P,)``, or indices.
+        """
+        return Pieces(
+            boxes_xyxy=self.boxes_xyxy[rows],
+            labels=self.labels[rows],
+            scores=self.scores[rows],
+            tiles=self.tiles[rows],
+        )
+
+
+def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
+    """Merge the pieces of a page into whole symbols, each once.
+
+    Args:
+        pieces: Pieces in any order, without duplicates within a tile.
+        grid: Tiles of the page.
+
+    Returns:
+        Boxes in pixels of the page, shape ``(K, 4)``; labels and scores, shape ``(K,)``, highest
+        score first.
+    """
+    # The result must not depend on the order of the pieces.
+    order = np.lexsort((*pieces.boxes_xyxy.T, pieces.labels, pieces.tiles, -pieces.scores))
+    pieces = pieces.only(order)
+    is_cut = cut_sides(pieces, grid)
+    group_of = _groups(pieces, grid, is_cut)
+    is_part = ~_is_fragment(pieces, grid, is_cut, group_of)
+    pieces, is_cut, group_of = pieces.only(is_part), is_cut[is_part], group_of[is_part]
+    by_group = np.argsort(group_of, kind="stable")
+    pieces, is_cut = pieces.only(by_group), is_cut[by_group]
+    firsts = np.flatnonzero(np.diff(group_of[by_group], prepend=-1))  # (K,)
+    scores = np.maximum.reduceat(pieces.scores, firsts) if len(firsts) else np.empty(0)
+    boxes = _whole(pieces, is_cut, firsts)
+    best_first = np.lexsort((*boxes.T, -scores))
+    return boxes[best_first], pieces.labels[firsts][best_first], scores[best_first]
+
+
+def cut_sides(pieces: Pieces, grid: TileGrid) -> NDArray[np.bool_]:
+    """Determine at which sides the border of its tile may cut each piece.
+
+    Args:
+        pieces: Pieces found in the tiles.
+        grid: Tiles of the page.
+
+    Returns:
+        Left, top, right and bottom, shape ``(P, 4)``; False at the border of the page.
+    """
+    tiles = grid.tiles_xyxy[pieces.tiles]
+    sides = pieces.boxes_xyxy[:, 2:] - pieces.boxes_xyxy[:, :2]
+    near = np.clip(BORDER_FRACTION * sides, BORDER_PX, MOST_BORDER_PX)  # (P, 2)
+    distances = np.abs(pieces.boxes_xyxy - tiles)
+    return (distances < np.tile(near, 2)) & grid.is_inner[pieces.tiles]
+
+
+def _groups(pieces: Pieces, grid: TileGrid, is_cut: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Group the pieces of each symbol; a group has at most one piece of each tile.
+
+    Returns:
+        Number of each piece's group, shape ``(P,)``.
+    """
+    first, second, agreement = _matches(pieces, grid, is_cut)
+    tiles = pieces.tiles.tolist()
+    group_of = list(range(len(tiles)))
+    members = {i: [i] for i in group_of}
+    best_first = np.lexsort((second, first, -agreement))
+    for a, b in zip(first[best_first].tolist(), second[best_first].tolist(), strict=True):
+        kept, merged = sorted((group_of[a], group_of[b]))
+        if kept == merged:
+            continue
+        of_both = members[kept] + members[merged]
+        if len({tiles[row] for row in of_both}) < len(of_both):
+            continue
+        members[kept] = of_both
+        for row in members.pop(merged):
+            group_of[row] = kept
+    return np.array(group_of, np.int64)
+
+
+def _matches(
+    pieces: Pieces, grid: TileGrid, is_cut: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Find pairs of pieces that may belong to one symbol.
+
+    Returns:
+        Indices of both pieces, the lower first, and their agreement.
+    """
+    first, second = _touching_pairs(pieces)
+    tiles = grid.tiles_xyxy
+    a_tiles, b_tiles = tiles[pieces.tiles[first]], tiles[pieces.tiles[second]]
+    zones = np.concatenate(
+        [np.maximum(a_tiles[:, :2], b_tiles[:, :2]), np.minimum(a_tiles[:, 2:], b_tiles[:, 2:])],
+        axis=1,
+    )
+    a, b = pieces.boxes_xyxy[first], pieces.boxes_xyxy[second]
+    agreement = _agreement(a, b, zones)
+    is_uncut = ~(is_cut[first] | is_cut[second]).any(axis=1)
+    agreement[is_uncut & (_iou(a, b) <= MIN_AGREEMENT)] = 0
+    for box in (a, b):  # a piece that shows nothing where the other tile looks
+        is_seen = (box[:, :2] < zones[:, 2:]) & (box[:, 2:] > zones[:, :2])
+        agreement[~is_seen.all(axis=1)] = 0
+    kept = np.flatnonzero(agreement)
+    return first[kept], second[kept], agreement[kept]
+
+
+def _touching_pairs(pieces: Pieces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """List pairs of pieces of one class from different tiles whose boxes nearly touch."""
+    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for label in np.unique(pieces.labels):
+        rows = np.flatnonzero(pieces.labels == label)
+        tiles = pieces.tiles[rows]
+        touches = tiles[:, None] != tiles
+        for axis in (0, 1):
+            low = pieces.boxes_xyxy[rows, axis] - TOLERANCE_PX
+            high = pieces.boxes_xyxy[rows, axis + 2] + TOLERANCE_PX
+            touches &= (low[:, None] < high) & (low < high[:, None])
+        i, j = np.nonzero(np.triu(touches, k=1))
+        firsts.append(rows[i])
+        seconds.append(rows[j])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _agreement(a_xyxy: Boxes, b_xyxy: Boxes, zones: Boxes) -> NDArray[np.float64]:
+    """Compare pairs of boxes within a zone.
+
+    Args:
+        a_xyxy: First box of each pair, shape ``(N, 4)``.
+        b_xyxy: Second box of each pair, shape ``(N, 4)``.
+        zones: Area that both tiles show, shape ``(N, 4)``.
+
+    Returns:
+        IoU within the zone, shape ``(N,)``; 0 where the boxes do not belong together.
+    """
+    low, high = np.tile(zones[:, :2], 2), np.tile(zones[:, 2:], 2)
+    a, b = np.clip(a_xyxy, low, high), np.clip(b_xyxy, low, high)
+    a, b = a + MARGIN, b + MARGIN
+    shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (N, 2)
+    shared = shared.clip(min=0)
+    spans = np.maximum(a[:, 2:], b[:, 2:]) - np.minimum(a[:, :2], b[:, :2])
+    shorter = np.minimum(a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2])
+    along = np.argmax(spans, axis=1)  # the axis along which the symbol extends
+    rows = np.arange(len(a))
+    # The cross-section of a sloped symbol depends on how much of it a tile shows.
+    is_one = (shared[rows, along] > MIN_AGREEMENT * spans[rows, along]) & (
+        shared[rows, 1 - along] > MIN_AGREEMENT * shorter[rows, 1 - along]
+    )
+    ious: NDArray[np.float64] = (shared / spans).prod(axis=1)
+    return np.where(is_one, ious, 0.0)
+
+
+def _iou(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:
+    """Compute the IoU of pairs of boxes extended by the tolerance, shape ``(N,)``."""
+    a_xyxy, b_xyxy = a_xyxy + MARGIN, b_xyxy + MARGIN
+    shared = np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:]) - np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
+    shared_area = shared.clip(min=0).prod(axis=1)
+    areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a_xyxy, b_xyxy)]
+    ious: NDArray[np.float64] = shared_area / (areas[0] + areas[1] - shared_area)
+    return ious
+
+
+def _is_fragment(
+    pieces: Pieces, grid: TileGrid, is_cut: NDArray[np.bool_], group_of: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Mark cut pieces alone in their group that another tile shows whole but did not find, (P,)."""
+    is_alone = np.bincount(group_of, minlength=len(group_of))[group_of] == 1
+    rows = np.flatnonzero(is_alone & is_cut.any(axis=1))
+    # Another tile decides if it shows the piece and what lies beyond the cut sides.
+    margins = np.where(is_cut[rows], MOST_BORDER_PX, 0.0)
+    needed = pieces.boxes_xyxy[rows] + margins * [-1, -1, 1, 1]
+    tiles = grid.tiles_xyxy[:, None]  # (T, 1, 4)
+    shows = (tiles[..., :2] <= needed[:, :2]) & (tiles[..., 2:] >= needed[:, 2:])
+    is_other = np.arange(len(grid))[:, None] != pieces.tiles[rows]
+    fragments = np.zeros(len(group_of), np.bool_)
+    fragments[rows] = (shows.all(axis=2) & is_other).any(axis=0)
+    return fragments
+
+
+def _whole(pieces: Pieces, is_cut: NDArray[np.bool_], firsts: NDArray[np.int64]) -> Boxes:
+    """Compute the box of the symbol that each group of pieces shows.
+
+    Args:
+        pieces: Pieces in the order of their groups.
+        is_cut: Sides at which each piece is cut, shape ``(P, 4)``.
+        firsts: Index of the first piece of each group, shape ``(K,)``.
+    """
+    boxes = pieces.boxes_xyxy
+    if not len(firsts):
+        return boxes
+    sizes = np.diff(firsts, append=len(boxes))
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    hulls, _ = _hulls(boxes, firsts)
+    lengths = np.repeat((hulls[:, 2:] - hulls[:, :2]).max(axis=1), sizes)
+    # Pieces that no border cuts show the symbol if they are as long; cut ones then add nothing.
+    is_complete = ~is_cut.any(axis=1) & (sides >= COMPLETE * lengths)
+    counts = is_complete | ~np.repeat(np.logical_or.reduceat(is_complete, firsts), sizes)
+    boxes, is_cut, sizes = (
+        boxes[counts],
+        is_cut[counts],
+        np.add.reduceat(counts.astype(int), firsts),
+    )
+    firsts = np.cumsum(sizes) - sizes
+    hulls, spread = _hulls(boxes, firsts)
+    # Sides that no border cuts, and on which the pieces agree, are averaged.
+    weights = (sides * pieces.scores)[counts, None]
+    means = np.add.reduceat(weights * boxes, firsts) / np.add.reduceat(weights, firsts)
+    is_free = ~np.logical_or.reduceat(is_cut, firsts) & (spread <= STRAIGHT_PX)
+    return np.where(is_free & (sizes > 1)[:, None], means, hulls)
+
+
+def _hulls(boxes: Boxes, firsts: NDArray[np.int64]) -> tuple[Boxes, NDArray[np.float64]]:
+    """Return the smallest box around each group, and how far its pieces differ at each side."""
+    low, high = np.minimum.reduceat(boxes, firsts), np.maximum.reduceat(boxes, firsts)  # (K, 4)
+    return np.concatenate([low[:, :2], high[:, 2:]], axis=1), high - low

@@ -1,0 +1,115 @@
+"""A network in ONNX format, run with onnxruntime."""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from class_maps import ConfigError, InputError, MissingExtraError
+from converters.images import Pixels
+from converters.manifest import Preparation
+from reading.network import RECORD_KEY, TileSymbols
+from reading.suppression import symbols_of
+
+
+class OnnxNetwork:
+    """A detection network that ``omr export --format onnx`` or Ultralytics wrote."""
+
+    def __init__(self, file: Path, *, device: str = "") -> None:
+        """Load a network.
+
+        Args:
+            file: ONNX file.
+            device: ``cpu``, or a GPU index; empty for the first GPU that onnxruntime supports, or
+                the CPU.
+
+        Raises:
+            ConfigError: The device is not one of onnxruntime's.
+            MissingExtraError: onnxruntime is not installed.
+            InputError: The file is missing, damaged, or not a detection network.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError(
+                "reading pages with an ONNX file needs onnxruntime, which is not installed; run "
+                "pip install 'omr-toolkit[export]'"
+            ) from error
+        if not file.is_file():
+            raise InputError("no such weights", path=file)
+        onnxruntime.set_default_logger_severity(4)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(file), providers=_providers(device, onnxruntime.get_available_providers())
+            )
+        except ConfigError:
+            raise
+        except Exception as error:  # classes of its own, without a common one
+            raise InputError(f"is not a valid ONNX file: {_first_line(error)}", path=file) from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self._input = self._session.get_inputs()[0]
+        self.names = _names(metadata, file)
+        self.imgsz = _imgsz(self._input.shape, file)
+        self.preparations = _preparations(metadata, file)
+        n_rows = self._session.get_outputs()[0].shape[1]
+        if n_rows != 4 + len(self.names):
+            raise InputError(
+                f"expected an output of {4 + len(self.names)} rows for its classes, got {n_rows}; "
+                "export it with omr export",
+                path=file,
+            )
+
+    def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
+        """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""
+        inputs = np.ascontiguousarray(tiles[..., ::-1].transpose(0, 3, 1, 2), np.float32) / 255
+        outputs = [self._session.run(None, {self._input.name: one[None]})[0] for one in inputs]
+        return [symbols_of(output[0], score_thresh=score_thresh) for output in outputs]
+
+
+def _providers(device: str, available: Sequence[str]) -> list[Any]:
+    """Choose the execution providers of onnxruntime for a device."""
+    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    if device == "cpu" or (not device and cuda not in available):
+        return [cpu]
+    if cuda not in available:
+        reason = "onnxruntime does not support it here; install onnxruntime-gpu, or use cpu"
+        raise ConfigError(reason, option="--device", value=device)
+    if device and not device.isdecimal():
+        raise ConfigError("expected cpu or a GPU index", option="--device", value=device)
+    return [(cuda, {"device_id": int(device or 0)}), cpu]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
+
+
+def _names(metadata: Mapping[str, str], file: Path) -> tuple[str, ...]:
+    try:
+        names = ast.literal_eval(metadata["names"])
+        return tuple(str(names[label]) for label in range(len(names)))
+    except (KeyError, ValueError, SyntaxError, TypeError):
+        raise InputError("names no classes; export it with omr export", path=file) from None
+
+
+def _imgsz(shape: Sequence[Any], file: Path) -> int:
+    batch, channels, height, width = (*shape, None, None, None, None)[:4]
+    if (batch, channels) != (1, 3) or height != width or not isinstance(height, int):
+        text = " x ".join(map(str, shape))
+        raise InputError(
+            f"expected an input of 1 x 3 x S x S, got {text}; export it with omr export", path=file
+        )
+    return height
+
+
+def _preparations(metadata: Mapping[str, str], file: Path) -> tuple[Preparation | None, ...]:
+    if RECORD_KEY not in metadata:
+        return ()
+    try:
+        content = json.loads(metadata[RECORD_KEY])["training"]["preparations"]
+        return msgspec.convert(content, tuple[Preparation | None, ...])
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"damaged training record: {error}", path=file) from error

@@ -1,0 +1,202 @@
+"""Pages to be read: image files, folders of them, pages of TIFF files, and PDF files."""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from class_maps import ConfigError, InputError, MissingExtraError
+from converters import images
+from converters.formats.image_folders import OTHER_IMAGE_SUFFIXES, files_in
+from converters.images import IMAGE_SUFFIXES, Pixels
+
+PDF = ".pdf"
+DEFAULT_DPI = 300
+"""Resolution in which pages of PDF files are drawn."""
+MAX_PIXELS = 300_000_000
+"""Default limit on the pixels of a page: A3 at 1200 dpi has 279 million."""
+_PDFIUM = threading.Lock()  # PDFium must not be called from two threads at once
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageFile:
+    """A page that can be read: an image file, or a page of a file with several pages."""
+
+    name: PurePosixPath
+    """Name of the page, relative to the folder that contains it; unique."""
+    path: Path
+    index: int | None = None
+    """Page in the file, from 0; None for image files with a single page."""
+
+    @property
+    def score(self) -> PurePosixPath:
+        """Name of the page's score: its file if that has several pages, otherwise its folder."""
+        return self.name.parent if self.index is None else self.name.parent / self.path.name
+
+    @property
+    def where(self) -> str:
+        """The file and, if it has several pages, the page from 1, for messages."""
+        return str(self.path) if self.index is None else f"{self.path}: page {self.index + 1}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageList:
+    """All pages of the sources of a command."""
+
+    pages: tuple[PageFile, ...]
+    failures: dict[str, str]
+    """Reason for each file whose pages cannot be listed, such as a PDF with a password."""
+    n_skipped: int
+    """Number of images in folders whose format is not supported."""
+
+
+def list_pages(sources: Iterable[Path]) -> PageList:
+    """List the pages of image files, PDF files and folders, in reading order.
+
+    Args:
+        sources: Files, and folders that are searched with their subfolders; hidden files are
+            ignored.
+
+    Raises:
+        ConfigError: There are no pages, a source does not exist or is not an image, or two pages
+            have the same name.
+        MissingExtraError: A source is a PDF file and pypdfium2 is not installed.
+    """
+    pages: list[PageFile] = []
+    failures: dict[str, str] = {}
+    n_skipped = 0
+    for source in sources:
+        for path, name in _files(source):
+            if path.suffix.lower() not in {PDF, *IMAGE_SUFFIXES}:
+                n_skipped += path.suffix.lower() in OTHER_IMAGE_SUFFIXES
+                continue
+            try:
+                pages += _pages_of(path, name)
+            except InputError as error:
+                failures[str(path)] = str(error).removeprefix(f"{path}: ")
+    if not pages and not failures:
+        raise ConfigError(f"{' '.join(map(str, sources))}: contains no images and no PDF files")
+    _check_names(pages)
+    return PageList(pages=tuple(pages), failures=failures, n_skipped=n_skipped)
+
+
+def _files(source: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Yield the files of a source, each with its path relative to it."""
+    if source.is_dir():
+        for path in sorted(files_in(source), key=_reading_order):
+            yield path, PurePosixPath(path.relative_to(source).as_posix())
+    elif not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
+    elif source.suffix.lower() not in {PDF, *IMAGE_SUFFIXES}:
+        expected = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise ConfigError(f"{source}: not a page; expected {expected}, {PDF} or a folder")
+    else:
+        yield source, PurePosixPath(source.name)
+
+
+def _reading_order(path: Path) -> tuple[Path, list[str | int]]:
+    """Return a key that keeps folders together and sorts page 2 before page 10."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return path.parent, [int(part) if part.isdecimal() else part for part in parts]
+
+
+def _pages_of(path: Path, name: PurePosixPath) -> list[PageFile]:
+    """List the pages of a file; those of a file with several get numbers in their names."""
+    if path.suffix.lower() == PDF:
+        with _PDFIUM:
+            document = _open_pdf(path)
+            n = len(document)
+            document.close()
+        if not n:
+            raise InputError("contains no pages", path=path)
+    elif path.suffix.lower() in {".tif", ".tiff"} and (n := images.n_frames(path)) > 1:
+        pass
+    else:
+        return [PageFile(name=name, path=path)]
+    digits = len(str(n))
+    return [
+        PageFile(name=name.with_name(f"{name.stem}-{i + 1:0{digits}}.png"), path=path, index=i)
+        for i in range(n)
+    ]
+
+
+def _check_names(pages: Iterable[PageFile]) -> None:
+    counts = Counter(page.name for page in pages)
+    if twice := [name for name, n in counts.items() if n > 1]:
+        first, second = [page.path for page in pages if page.name == twice[0]][:2]
+        raise ConfigError(
+            f"{first} and {second}: two pages would be called {twice[0]}; read them with separate "
+            "commands"
+        )
+
+
+def read_image(page: PageFile, *, dpi: int = DEFAULT_DPI, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Read a page on a white background, upright, as greyscale if it contains no colour.
+
+    Args:
+        page: Page to read.
+        dpi: Resolution in which a page of a PDF file is drawn.
+        max_pixels: Largest number of pixels; it is checked before the page is decoded.
+
+    Returns:
+        Pixels, shape ``(height, width)`` or ``(height, width, 3)`` in BGR order.
+
+    Raises:
+        InputError: The page is missing, damaged, truncated, or too large.
+    """
+    if page.path.suffix.lower() == PDF:
+        return _read_pdf(page, dpi, max_pixels)
+    _check_pixels(page, images.size(page.path), max_pixels, "reduce its resolution")
+    if page.index is None:
+        return images.read(page.path)
+    return images.read_frame(page.path, page.index)
+
+
+def _check_pixels(page: PageFile, size: tuple[int, int], max_pixels: int, remedy: str) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise InputError(
+            f"has {width} x {height} px, more than --max-pixels {max_pixels:,}; {remedy}, or "
+            "raise the limit",
+            path=page.path,
+        )
+
+
+def _open_pdf(path: Path) -> Any:  # noqa: ANN401
+    """Open a PDF file, a ``PdfDocument`` of the untyped pypdfium2."""
+    try:
+        import pypdfium2
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: PDF files need pypdfium2, which is not installed; run pip install "
+            "'omr-toolkit[pdf]'"
+        ) from error
+    try:
+        return pypdfium2.PdfDocument(path)
+    except (pypdfium2.PdfiumError, OSError) as error:
+        text = str(error)
+        if "password" in text.lower():
+            text = "needs a password; save it without one"
+        elif isinstance(error, pypdfium2.PdfiumError):
+            text = "is damaged or not a PDF file"
+        raise InputError(text, path=path) from error
+
+
+def _read_pdf(page: PageFile, dpi: int, max_pixels: int) -> Pixels:
+    """Draw a page of a PDF file."""
+    assert page.index is not None
+    with _PDFIUM:
+        document = _open_pdf(page.path)
+        try:
+            drawn = document[page.index]
+            size = tuple(max(1, round(side * dpi / 72)) for side in drawn.get_size())
+            _check_pixels(page, (size[0], size[1]), max_pixels, "use a lower --dpi")
+            pixels = np.array(drawn.render(scale=dpi / 72).to_numpy()[..., :3])
+        finally:
+            document.close()
+    return images.without_colour(pixels)

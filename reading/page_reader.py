@@ -1,0 +1,179 @@
+"""Reading of one page: scaling, tiling, the network, and merging.
+
+Shapes: T tiles of a page.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+
+from class_maps import InputError
+from converters import images
+from converters.images import Pixels
+from converters.page import Page
+from converters.prepare.scaling import MAX_SIDE_PX
+from converters.prepare.tiles import TileOptions
+from reading.merging import Pieces, merge
+from reading.network import Network, TrainingInput
+from reading.staff_lines import measure_staff_space
+from reading.tiling import TileGrid, tiles_of
+
+OVERLAP = 0.3
+"""Overlap of adjacent tiles as a fraction of their side."""
+DIGITS = 3
+"""Decimal places of boxes: more are noise, which differs between machines."""
+PIECE_SCORE = 0.1
+"""Score from which parts of symbols are merged; a symbol counts if one of its parts reaches the
+threshold of the page."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingOptions:
+    """Everything that determines the symbols of a page, besides the network."""
+
+    training: TrainingInput
+    """How pages reached the network in training; the page is prepared in the same way."""
+    score_thresh: float
+    """Lower limit of scores (exclusive), 0 to 1."""
+    staff_space: float | None = None
+    """Staff space of the page in pixels; None to measure it."""
+    is_scaled: bool = True
+    """Whether the page is scaled to the staff space of the training."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PreparedPage:
+    """A page in the size in which it is cut into tiles."""
+
+    name: PurePosixPath
+    width: int
+    """Width of the page in pixels before scaling."""
+    height: int
+    """Height of the page in pixels before scaling."""
+    pixels: Pixels
+    """The scaled page in BGR order, shape ``(H, W, 3)``."""
+    grid: TileGrid
+    staff_space: float | None
+    """Staff space before scaling in pixels; None if there is no staff or it does not matter."""
+    remarks: tuple[str, ...]
+    """What the user should know about this page."""
+
+
+def prepare(
+    name: PurePosixPath, image: Pixels, imgsz: int, options: ReadingOptions
+) -> PreparedPage:
+    """Scale a page and divide it into tiles.
+
+    Args:
+        name: Name of the page.
+        image: The page, shape ``(H, W)`` or ``(H, W, 3)``.
+        imgsz: Side of the network's input in pixels.
+        options: Everything that determines the symbols.
+
+    Raises:
+        InputError: The scaled page would be too large.
+    """
+    height, width = image.shape[:2]
+    staff_space, factor, remarks = _factor(image, imgsz, options)
+    scaled_width, scaled_height = (max(1, round(side * factor)) for side in (width, height))
+    if max(scaled_width, scaled_height) > MAX_SIDE_PX:
+        raise InputError(
+            f"scaling its staff space from {staff_space:.3g} to {options.training.staff_space:g} "
+            f"px would make an image of {scaled_width} x {scaled_height} px; give the staff space "
+            "of the page with --staff-space",
+            path=Path(name),
+        )
+    scaled = images.scaled(image, scaled_width, scaled_height)
+    if scaled.ndim == 2:
+        scaled = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_GRAY2BGR))
+    tiles = TileOptions(size=imgsz, overlap=round(OVERLAP * imgsz))
+    return PreparedPage(
+        name=name,
+        width=width,
+        height=height,
+        pixels=scaled,
+        grid=TileGrid.of(scaled_width, scaled_height, tiles),
+        staff_space=staff_space,
+        remarks=remarks,
+    )
+
+
+def _factor(
+    image: Pixels, imgsz: int, options: ReadingOptions
+) -> tuple[float | None, float, tuple[str, ...]]:
+    """Return the staff space of a page, the factor by which it is scaled, and remarks."""
+    training = options.training
+    if not training.is_tiled and training.staff_space is None:
+        return None, imgsz / max(image.shape[:2]), ()
+    if not options.is_scaled or training.staff_space is None:
+        return options.staff_space, 1.0, ()
+    if options.staff_space is not None:
+        return options.staff_space, training.staff_space / options.staff_space, ()
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    found = measure_staff_space(np.asarray(grey, np.uint8))
+    if found is None:
+        return None, 1.0, ("no staves found, read in its own size",)
+    others = " and ".join(f"{space:.1f}" for space in found.others)
+    remarks = (
+        (f"staves of {found.most:.1f} px a space, and others of {others} px",) if others else ()
+    )
+    return found.most, training.staff_space / found.most, remarks
+
+
+def read_page(
+    page: PreparedPage, network: Network, options: ReadingOptions, *, batch: int = 16
+) -> Page:
+    """Find the symbols of a page.
+
+    Args:
+        page: Page prepared with the same options.
+        network: Network whose input has the side of the tiles.
+        options: Everything that determines the symbols.
+        batch: Maximum number of tiles in a call of the network; does not change the symbols.
+
+    Returns:
+        The page in its original size with ``scores``, highest first.
+    """
+    pieces = _pieces(page, network, min(PIECE_SCORE, options.score_thresh), batch)
+    boxes_xyxy, labels, scores = merge(pieces, page.grid)
+    factors = np.array([page.grid.width / page.width, page.grid.height / page.height])
+    limits = [page.width, page.height, page.width, page.height]
+    symbols = Page(
+        image=page.name,
+        width=page.width,
+        height=page.height,
+        boxes_xyxy=(boxes_xyxy / np.tile(factors, 2)).round(DIGITS).clip(0, limits),
+        labels=labels,
+        scores=scores,
+        staff_space=page.staff_space,
+    )
+    is_symbol = scores > options.score_thresh
+    has_area = (symbols.boxes_xyxy[:, 2:] > symbols.boxes_xyxy[:, :2]).all(axis=1)
+    return symbols.only(is_symbol & has_area)
+
+
+def _pieces(page: PreparedPage, network: Network, score_thresh: float, batch: int) -> Pieces:
+    """Run the network on all tiles that are not blank."""
+    boxes, labels, scores, tiles = [np.empty((0, 4))], [np.empty(0, np.int64)], [np.empty(0)], []
+    for indices, pixels in tiles_of(page.pixels, page.grid, batch):
+        for index, found in zip(
+            indices, network.find(pixels, score_thresh=score_thresh), strict=True
+        ):
+            corner = np.tile(page.grid.corners_xy[index], 2)
+            boxes.append(found.boxes_xyxy.clip(0, page.grid.size) + corner)
+            labels.append(found.labels)
+            scores.append(found.scores)
+            tiles += [index] * len(found.labels)
+    everything = Pieces(
+        boxes_xyxy=np.concatenate(boxes),
+        labels=np.concatenate(labels),
+        scores=np.concatenate(scores),
+        tiles=np.array(tiles, np.int64),
+    )
+    # In the padding beside a page that is smaller than a tile, there is nothing.
+    limits = [page.grid.width, page.grid.height]
+    clipped = everything.boxes_xyxy.clip(0, np.tile(limits, 2))
+    has_area = np.asarray((clipped[:, 2:] > clipped[:, :2]).all(axis=1))
+    return replace(everything, boxes_xyxy=clipped).only(has_area)

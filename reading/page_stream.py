@@ -1,0 +1,121 @@
+"""Reading of many pages, one after the other, with images decoded ahead in threads."""
+
+import time
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from class_maps import InputError
+from converters.images import Pixels
+from converters.page import Page
+from reading.network import Network
+from reading.page_images import DEFAULT_DPI, MAX_PIXELS, PageFile, read_image
+from reading.page_reader import PreparedPage, ReadingOptions, prepare, read_page
+from reading.read_ahead import read_ahead
+
+PAGES_AHEAD = 2
+"""Pages that are decoded while earlier ones are read; more would need memory and gain nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageOptions:
+    """How page images are decoded."""
+
+    dpi: int = DEFAULT_DPI
+    """Resolution in which pages of PDF files are drawn."""
+    max_pixels: int = MAX_PIXELS
+    """Largest number of pixels of a page."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PageReading:
+    """Outcome for one page."""
+
+    file: PageFile
+    page: Page | None = None
+    """The page with its symbols; None if it could not be read."""
+    image: Pixels | None = None
+    """Pixels of the page; None if it could not be read."""
+    n_tiles: int = 0
+    """Number of tiles that cover the page."""
+    seconds: float = 0.0
+    """Time for decoding, preparation, the network and merging."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know about this page."""
+    error: str | None = None
+    """Reason why the page could not be read, in one line."""
+
+    @property
+    def name(self) -> PurePosixPath:
+        """Name of the page."""
+        return self.file.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Decoded:
+    """A page that a thread has decoded and prepared."""
+
+    file: PageFile
+    seconds: float
+    image: Pixels | None = None
+    prepared: PreparedPage | None = None
+    error: str | None = field(default=None)
+
+
+def read_pages(
+    files: Iterable[PageFile],
+    network: Network,
+    options: ReadingOptions,
+    *,
+    images: ImageOptions | None = None,
+    batch: int = 16,
+    threads: int = PAGES_AHEAD,
+) -> Generator[PageReading, None, None]:
+    """Read pages; one that cannot be read does not stop the others.
+
+    Args:
+        files: Pages to read.
+        network: Trained network.
+        options: Everything that determines the symbols, besides network and images.
+        images: How page images are decoded.
+        batch: Maximum number of tiles in a call of the network; does not change the symbols.
+        threads: Pages that are decoded at the same time; does not change the symbols.
+
+    Yields:
+        The outcome for each page, in the order of ``files``.
+    """
+    image_options = images or ImageOptions()
+
+    def decode(file: PageFile) -> _Decoded:
+        return _decode(file, network.imgsz, options, image_options)
+
+    for decoded in read_ahead(files, decode, threads):
+        for one in decoded:
+            yield _read(one, network, options, batch)
+
+
+def _decode(file: PageFile, imgsz: int, options: ReadingOptions, images: ImageOptions) -> _Decoded:
+    start = time.perf_counter()
+    try:
+        image = read_image(file, dpi=images.dpi, max_pixels=images.max_pixels)
+        prepared = prepare(file.name, image, imgsz, options)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{file.path}: ")
+        return _Decoded(file=file, error=reason, seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return _Decoded(file=file, image=image, prepared=prepared, seconds=seconds)
+
+
+def _read(decoded: _Decoded, network: Network, options: ReadingOptions, batch: int) -> PageReading:
+    if decoded.prepared is None:
+        return PageReading(file=decoded.file, error=decoded.error, seconds=decoded.seconds)
+    start = time.perf_counter()
+    page = read_page(decoded.prepared, network, options, batch=batch)
+    return PageReading(
+        file=decoded.file,
+        page=page,
+        image=decoded.image,
+        n_tiles=len(decoded.prepared.grid),
+        seconds=decoded.seconds + time.perf_counter() - start,
+        remarks=decoded.prepared.remarks,
+    )

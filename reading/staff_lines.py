@@ -1,0 +1,188 @@
+"""Staff space of a page, measured from its pixels.
+
+Where a column of pixels crosses a staff, it meets several thin dark runs at equal distances. This
+distance is the staff space. The runs are darker than the mean of a window around them. The window
+that fits depends on the staff space and on blur, and the least contrast on noise, so that several
+are tried: the right ones find the same distance again and again, the others find few.
+
+Shapes: H rows and W sampled columns of a page, R dark runs in all columns, D distances.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+N_COLUMNS = 300
+"""Maximum number of columns that are sampled."""
+MIN_SPACE_PX, MAX_SPACE_PX = 3.5, 150.0
+"""Smallest and largest staff space that are recognised; lines closer together merge."""
+REPEATS = 3
+"""Number of equal distances in a row that count as a staff; five lines have four."""
+SAME = 0.12
+"""Relative difference up to which distances count as equal, and sizes of staves as one size."""
+WINDOWS_PX = (15, 31, 61, 121)
+"""Heights of the windows: each suits staff spaces of about half of it and below."""
+CONTRASTS = (0.2, 0.4)
+"""Least contrast of a line, as a fraction of the contrast of the darkest ink."""
+MIN_CONTRAST = 3.0
+"""Smallest difference in grey levels between a line and its surroundings."""
+MIN_SHARE = 0.05
+"""Number of equal distances per column from which a page has staves."""
+OTHER_SHARE = 0.15
+"""Fraction of the most frequent size from which another size of staves is reported."""
+MAX_SPREAD = 0.06
+"""Largest relative standard deviation of the distances of staves; that of noise is .07."""
+TEXT_REPEATS, TEXT_CONTRAST, TEXT_SHARE = 5, 0.2, 0.7
+"""Lines of text repeat more than five times at their distance, unlike lines of staves: the contrast
+at five times the distance is at least this share of the contrast at the distance itself, which is
+at least ``TEXT_CONTRAST``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StaffSpaces:
+    """Staff spaces found on a page."""
+
+    most: float
+    """Most frequent staff space in pixels."""
+    others: tuple[float, ...]
+    """Other staff spaces on the page in pixels, most frequent first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Candidate:
+    """Equal distances between lines, found with one window and one contrast."""
+
+    spaces: NDArray[np.float64]
+    """Mean of every three equal distances in a row in a column, in pixels, shape ``(D,)``."""
+    n_tried: int
+    """Number of three distances in a row in all columns, equal or not."""
+
+    @property
+    def score(self) -> float:
+        """Count of the most frequent distance, times its fraction of all distances."""
+        n = int(_near(self.spaces, _mode(self.spaces)).sum())
+        return n * n / self.n_tried
+
+
+def measure_staff_space(grey: NDArray[np.uint8]) -> StaffSpaces | None:
+    """Measure the distance between adjacent staff lines.
+
+    Args:
+        grey: Page with dark ink on light paper, shape ``(height, width)``.
+
+    Returns:
+        The staff spaces; None if no staves are found.
+    """
+    height, width = grey.shape
+    n_columns = min(N_COLUMNS, width)
+    sampled = cv2.resize(grey, (n_columns, height), interpolation=cv2.INTER_AREA)
+    columns = np.ascontiguousarray(np.asarray(sampled).T).astype(np.float32)  # (W, H)
+    columns = np.asarray(cv2.GaussianBlur(columns, (3, 1), 0))
+    least = MIN_SHARE * n_columns
+    candidates = [
+        candidate
+        for window in WINDOWS_PX
+        if window < height
+        for candidate in _candidates(columns, window)
+        if len(candidate.spaces) >= least
+    ]
+    if not candidates:
+        return None
+    spaces = max(candidates, key=lambda candidate: candidate.score).spaces
+    found, counts = _sizes(spaces, least)
+    if not found or _is_text(columns, found[0]):
+        return None
+    others = zip(found[1:], counts[1:], strict=True)
+    return StaffSpaces(
+        most=found[0], others=tuple(s for s, n in others if n >= OTHER_SHARE * counts[0])
+    )
+
+
+def _sizes(spaces: NDArray[np.float64], least: float) -> tuple[list[float], list[int]]:
+    """Return the sizes of staves, most frequent first, and how often each occurs."""
+    found: list[float] = []
+    counts: list[int] = []
+    while len(spaces):
+        mode = _mode(spaces)
+        near = spaces[_near(spaces, mode)]
+        if len(near) < least:
+            break
+        if not found and near.std() > MAX_SPREAD * near.mean():
+            break
+        found.append(float(near[_near(near, float(np.median(near)), SAME / 2)].mean()))
+        counts.append(len(near))
+        spaces = spaces[~_near(spaces, mode, 2 * SAME)]
+    return found, counts
+
+
+def _candidates(columns: NDArray[np.float32], window: int) -> list[_Candidate]:
+    """Find equal distances with one window and each contrast."""
+    around = cv2.blur(columns, (window, 1), borderType=cv2.BORDER_REFLECT)
+    depth = np.asarray(around - columns, np.float32)
+    darkest = float(np.percentile(depth[::2, ::4], 98))
+    return [
+        _equal_distances(depth > max(MIN_CONTRAST, contrast * darkest)) for contrast in CONTRASTS
+    ]
+
+
+def _equal_distances(dark: NDArray[np.bool_]) -> _Candidate:
+    """List the mean of every three equal distances between the centres of dark runs in a column.
+
+    Args:
+        dark: Dark pixels, one row per column of the page, shape ``(W, H)``.
+    """
+    padded = np.zeros((dark.shape[0], dark.shape[1] + 2), np.int8)
+    padded[:, 1:-1] = dark
+    steps = np.diff(padded.ravel())
+    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)  # (R,) each
+    distances = np.diff((starts + ends) / 2)
+    if len(distances) < REPEATS:
+        return _Candidate(spaces=np.empty(0), n_tried=0)
+    runs = np.lib.stride_tricks.sliding_window_view(distances, REPEATS)  # (R - 3, 3)
+    means = runs.mean(axis=1)
+    column = starts // padded.shape[1]
+    is_in_column = column[REPEATS:] == column[:-REPEATS]
+    is_possible = (means >= MIN_SPACE_PX) & (means <= MAX_SPACE_PX)
+    deviations = np.abs(runs - means[:, None]).max(axis=1)
+    is_equal = deviations <= np.maximum(1.0, SAME * means)
+    spaces: NDArray[np.float64] = means[is_in_column & is_possible & is_equal]
+    return _Candidate(spaces=spaces, n_tried=int(is_in_column.sum()))
+
+
+def _near(
+    spaces: NDArray[np.float64], centre: float, difference: float = SAME
+) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(spaces / centre - 1) <= difference)
+
+
+def _mode(spaces: NDArray[np.float64]) -> float:
+    """Return the most frequent distance: the centre of the fullest bin on a logarithmic scale."""
+    step = np.log1p(SAME / 2)
+    bins = np.round(np.log(spaces) / step).astype(np.int64)
+    lowest = bins.min()
+    counts = np.convolve(np.bincount(bins - lowest), [1, 1, 1], mode="same")
+    return float(np.exp((int(counts.argmax()) + lowest) * step))
+
+
+def _is_text(columns: NDArray[np.float32], space: float) -> bool:
+    """Check whether lines at a distance go on beyond the height of a staff, like lines of text."""
+    around = cv2.blur(columns, (WINDOWS_PX[-1], 1), borderType=cv2.BORDER_REFLECT)
+    depth = np.asarray(around - columns)
+    length = 2 ** int(np.ceil(np.log2(2 * depth.shape[1])))
+    power = (np.abs(np.fft.rfft(depth, length, axis=1)) ** 2).mean(axis=0)
+    correlation = np.fft.irfft(power)[: length // 2]
+
+    def contrast(distances: NDArray[np.float64], repeats: int) -> NDArray[np.float64]:
+        points = np.stack([(repeats + half) * distances for half in (-0.5, 0.0, 0.5)])
+        before, here, after = np.asarray(
+            np.interp(points, np.arange(len(correlation)), correlation)
+        )
+        return np.asarray((here - (before + after) / 2) / max(float(correlation[0]), 1.0))
+
+    distances = space * np.linspace(1 - SAME, 1 + SAME, 25)
+    nearest = contrast(distances, 1)
+    best = int(nearest.argmax())
+    farther = contrast(distances, TEXT_REPEATS)[best]
+    return bool(nearest[best] > TEXT_CONTRAST and farther > TEXT_SHARE * nearest[best])

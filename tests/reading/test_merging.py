@@ -1,0 +1,79 @@
+"""Tests of merging: the true symbols of tiles, merged, are the true symbols of the page."""
+
+from pathlib import PurePosixPath
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from converters.boxes import Boxes
+from converters.page import Page
+from converters.prepare.tiles import TileOptions, cut
+from reading.merging import Pieces, merge
+from reading.tiling import TileGrid
+
+
+def merged(page: Page, options: TileOptions) -> tuple[Boxes, list[int]]:
+    """Cut a page and its symbols into tiles, and merge them."""
+    tiles = list(cut(page, options))
+    boxes = [tile.page.boxes_xyxy + np.tile(_corner(tile.page), 2) for tile in tiles]
+    labels = np.concatenate([tile.page.labels for tile in tiles])
+    pieces = Pieces(
+        boxes_xyxy=np.concatenate(boxes),
+        labels=labels,
+        scores=np.ones(len(labels)),
+        tiles=np.repeat(np.arange(len(tiles)), [len(tile.page.labels) for tile in tiles]),
+    )
+    found, found_labels, _ = merge(pieces, TileGrid.of(page.width, page.height, options))
+    return found, found_labels.tolist()
+
+
+def _corner(tile: Page) -> list[int]:
+    assert tile.placement
+    return [tile.placement.x, tile.placement.y]
+
+
+def rows_of(boxes_xyxy: Boxes, labels: list[int]) -> list[tuple[float, ...]]:
+    rows = np.column_stack([np.array(labels, float), boxes_xyxy])
+    return sorted(tuple(row) for row in rows.round(6).tolist())
+
+
+@st.composite
+def symbols(draw: st.DrawFn) -> tuple[Page, TileOptions]:
+    size = draw(st.integers(48, 160))
+    options = TileOptions(size=size, overlap=draw(st.integers(size // 5, size // 2)))
+    width, height = draw(st.integers(20, 400)), draw(st.integers(20, 400))
+    boxes: list[list[float]] = []
+    labels: list[int] = []
+    for _ in range(draw(st.integers(0, 12))):
+        x, y = draw(st.floats(0, width - 4)), draw(st.floats(0, height - 4))
+        long, short = draw(st.floats(2, 400)), draw(st.floats(2, options.overlap))
+        wide, high = draw(st.sampled_from([(long, short), (short, long), (short, short)]))
+        box = [x, y, min(x + wide, width), min(y + high, height)]
+        label = draw(st.integers(0, 1))
+        if all(
+            not (other_label == label and overlaps(box, other))
+            for other, other_label in zip(boxes, labels, strict=True)
+        ):
+            boxes.append(box)
+            labels.append(label)
+    page = Page(
+        image=PurePosixPath("page.png"),
+        width=width,
+        height=height,
+        boxes_xyxy=np.array(boxes, float).reshape(-1, 4),
+        labels=np.array(labels, np.int64),
+    )
+    return page, options
+
+
+def overlaps(a: list[float], b: list[float]) -> bool:
+    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
+
+
+@settings(deadline=None, max_examples=100)
+@given(case=symbols())
+def test_true_symbols_come_back(case: tuple[Page, TileOptions]) -> None:
+    page, options = case
+    found, labels = merged(page, options)
+    assert rows_of(found, labels) == rows_of(page.boxes_xyxy, page.labels.tolist())

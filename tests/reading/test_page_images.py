@@ -1,0 +1,181 @@
+import sys
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from class_maps import ConfigError, InputError, MissingExtraError
+from reading.page_images import PageFile, list_pages, read_image
+
+LEVELS = (40, 120, 200)
+
+
+def page(level: int, width: int = 30, height: int = 20) -> Image.Image:
+    return Image.new("L", (width, height), level)
+
+
+def names(*sources: Path) -> list[str]:
+    return [str(found.name) for found in list_pages(sources).pages]
+
+
+def write_pages(path: Path) -> None:
+    first, *others = (page(level) for level in LEVELS)
+    first.save(path, save_all=True, append_images=others)
+
+
+def test_files_and_folders_are_listed_by_name(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/10.JPG", "a.webp", "b/.hidden.png", ".h/x.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "x.jp2").touch()
+    assert names(tmp_path) == ["a.webp", "b/2.png", "b/10.JPG"]
+    assert names(tmp_path / "b", tmp_path / "a.webp") == ["2.png", "10.JPG", "a.webp"]
+    assert list_pages([tmp_path]).n_skipped == 1
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".pdf"])
+def test_each_page_of_a_file_is_a_page(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"score{suffix}"
+    write_pages(file)
+    pages = list_pages([tmp_path]).pages
+    assert [str(found.name) for found in pages] == ["score-1.png", "score-2.png", "score-3.png"]
+    assert pages[1].where == f"{file}: page 2"
+    for found, level in zip(pages, LEVELS, strict=True):
+        pixels = read_image(found, dpi=72)
+        assert pixels.shape == (20, 30)
+        assert np.abs(pixels.astype(int) - level).max() <= 2  # a PDF stores JPEG
+
+
+def test_a_tiff_with_one_page_is_an_image(tmp_path: Path) -> None:
+    page(50).save(tmp_path / "a.tif")
+    assert list_pages([tmp_path]).pages == (
+        PageFile(name=PurePosixPath("a.tif"), path=tmp_path / "a.tif"),
+    )
+
+
+def test_wide_samples_of_a_later_page(tmp_path: Path) -> None:
+    wide = Image.fromarray(np.full((20, 30), 40 * 257, np.uint16))
+    page(255).save(tmp_path / "a.tif", save_all=True, append_images=[wide])
+    assert (read_image(list_pages([tmp_path]).pages[1]) == 40).all()
+
+
+@pytest.mark.parametrize(("dpi", "size"), [(72, (30, 20)), (300, (125, 83))])
+def test_a_pdf_is_drawn_in_a_resolution(dpi: int, size: tuple[int, int], tmp_path: Path) -> None:
+    page(50).save(tmp_path / "a.pdf", resolution=72)
+    [found] = list_pages([tmp_path / "a.pdf"]).pages
+    height, width = read_image(found, dpi=dpi).shape[:2]
+    assert (width, height) == pytest.approx(size, abs=1)
+
+
+def test_a_coloured_pdf_keeps_its_colours(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20), (250, 10, 10)).save(tmp_path / "a.pdf", resolution=72)
+    [found] = list_pages([tmp_path]).pages
+    assert np.abs(read_image(found, dpi=72).astype(int) - [10, 10, 250]).max() <= 6, "BGR"
+
+
+def encrypted() -> bytes:
+    """Return a PDF file with a password, made of the parts that a reader looks at first."""
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument.new()
+    document.new_page(100, 100)
+    from io import BytesIO
+
+    buffer = BytesIO()
+    document.save(buffer)
+    plain = buffer.getvalue()
+    key = (
+        b"/Encrypt << /Filter /Standard /V 1 /R 2 /P -4 "
+        b"/O <" + b"61" * 32 + b"> /U <" + b"62" * 32 + b"> >> /ID [<61> <61>]"
+    )
+    return plain.replace(b"trailer\r\n<<", b"trailer\r\n<<" + key).replace(
+        b"trailer\n<<", b"trailer\n<<" + key
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is damaged or not a PDF file"),
+        (b"%PDF-1.4 nonsense", "is damaged or not a PDF file"),
+        (b"\x89PNG", "is damaged or not a PDF file"),
+        (encrypted(), "needs a password; save it without one"),
+    ],
+)
+def test_a_pdf_that_cannot_be_opened_is_a_failure(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(content)
+    page(50).save(tmp_path / "b.png")
+    listed = list_pages([tmp_path])
+    assert [str(found.name) for found in listed.pages] == ["b.png"]
+    assert listed.failures == {str(tmp_path / "a.pdf"): reason}
+
+
+def test_without_pypdfium2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page(50).save(tmp_path / "a.pdf")
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    with pytest.raises(MissingExtraError) as raised:
+        list_pages([tmp_path])
+    assert str(raised.value) == (
+        f"{tmp_path}/a.pdf: PDF files need pypdfium2, which is not installed; run pip install "
+        "'omr-toolkit[pdf]'"
+    )
+
+
+def test_sources_without_pages(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    for sources, message in (
+        ([tmp_path], f"{tmp_path}: contains no images and no PDF files"),
+        ([tmp_path / "gone"], f"{tmp_path}/gone: no such file or folder"),
+        (
+            [tmp_path / "notes.txt"],
+            f"{tmp_path}/notes.txt: not a page; expected .bmp, .jpeg, .jpg, .png, .tif, .tiff, "
+            ".webp, .pdf or a folder",
+        ),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            list_pages(sources)
+        assert str(raised.value) == message
+
+
+def test_two_pages_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        page(50).save(tmp_path / folder / "p.png")
+    with pytest.raises(ConfigError) as raised:
+        list_pages([tmp_path / "a", tmp_path / "b"])
+    assert str(raised.value) == (
+        f"{tmp_path}/a/p.png and {tmp_path}/b/p.png: two pages would be called p.png; read them "
+        "with separate commands"
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "remedy"), [(".png", "reduce its resolution"), (".pdf", "use a lower --dpi")]
+)
+def test_a_page_that_is_too_large_is_not_decoded(suffix: str, remedy: str, tmp_path: Path) -> None:
+    file = tmp_path / f"a{suffix}"
+    page(50, 400, 300).save(file)
+    [found] = list_pages([file]).pages
+    with pytest.raises(InputError) as raised:
+        read_image(found, dpi=72, max_pixels=119_999)
+    assert str(raised.value) == (
+        f"{file}: has 400 x 300 px, more than --max-pixels 119,999; {remedy}, or raise the limit"
+    )
+    assert read_image(found, dpi=72, max_pixels=120_000).shape == (300, 400)
+
+
+def test_a_truncated_page_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (200, 200), np.uint8))
+    noise.save(tmp_path / "a.png")
+    noise.save(tmp_path / "b.tif", save_all=True, append_images=[noise])
+    for name in ("a.png", "b.tif"):
+        data = (tmp_path / name).read_bytes()
+        [*pages] = list_pages([tmp_path / name]).pages
+        cut = data[: len(data) // 2] if name == "a.png" else data[:8000] + bytes(len(data) - 8000)
+        (tmp_path / name).write_bytes(cut)
+        with pytest.raises(InputError, match=f"^{tmp_path}/{name}: "):
+            read_image(pages[-1])

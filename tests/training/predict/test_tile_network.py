@@ -1,0 +1,101 @@
+"""Tests of page reading with real networks: torch, ONNX, and the files of each."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from class_maps import InputError
+from converters.images import read_bgr
+from omr.exporting import export_model
+from reading.network import Network, TileSymbols
+from reading.onnx_network import OnnxNetwork
+from training.predict.detector import predict
+from training.predict.tile_network import TorchNetwork
+from training.trainer import TrainResult
+
+LOW = 0.001
+
+
+@pytest.fixture(scope="module")
+def onnx_file(trained: TrainResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx")
+    file = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_model(trained.last, file, "onnx")
+    return file
+
+
+def found(network: Network, dataset: Path, score_thresh: float = LOW) -> list[TileSymbols]:
+    files = sorted((dataset / "images" / "val").iterdir())
+    return list(network.find(np.stack([*map(read_bgr, files)]), score_thresh=score_thresh))
+
+
+def test_torch_and_onnx_find_the_same(trained: TrainResult, dataset: Path, onnx_file: Path) -> None:
+    torch_network, onnx_network = TorchNetwork(trained.last, device="cpu"), OnnxNetwork(onnx_file)
+    assert torch_network.names == onnx_network.names
+    assert torch_network.imgsz == onnx_network.imgsz == 96
+    assert torch_network.preparations == onnx_network.preparations != ()
+    pairs = list(zip(found(torch_network, dataset), found(onnx_network, dataset), strict=True))
+    assert sum(len(ours.labels) for ours, _ in pairs) > 20
+    for ours, theirs in pairs:
+        # Equal scores are sorted by their last digits.
+        order, other_order = (np.lexsort(s.boxes_xyxy.round(1).T) for s in (ours, theirs))
+        assert (ours.labels[order] == theirs.labels[other_order]).all()
+        difference = ours.boxes_xyxy[order] - theirs.boxes_xyxy[other_order]
+        assert np.abs(difference).max() < 1e-3
+        assert np.abs(ours.scores[order] - theirs.scores[other_order]).max() < 1e-5
+
+
+def test_a_tile_is_read_as_an_image_of_the_same_size(trained: TrainResult, dataset: Path) -> None:
+    files = sorted((dataset / "images" / "val").iterdir())
+    pages = predict(
+        trained.last,
+        [(file, Path(file.name)) for file in files],  # type: ignore[misc]
+        imgsz=96,
+        device="cpu",
+        score_thresh=LOW,
+        batch=len(files),
+    )
+    for page, tile in zip(
+        pages, found(TorchNetwork(trained.last, device="cpu"), dataset), strict=True
+    ):
+        assert page.scores is not None
+        assert np.array_equal(page.labels, tile.labels)
+        assert np.array_equal(page.scores, tile.scores)
+        assert np.array_equal(page.boxes_xyxy, tile.boxes_xyxy.clip(0, 96))
+
+
+def test_onnx_files_are_read_without_torch(onnx_file: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.modules['ultralytics'] = None\n"
+        "import numpy as np, omr\n"
+        f"page = omr.predict(np.full((200, 150), 255, np.uint8), weights={str(onnx_file)!r}, "
+        "staff_space='none')\n"
+        "print(page.width, page.height, len(page.labels))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("150 200 0\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is not a valid ONNX file: "), (b"\x80\x02nonsense", "is not a valid ONNX file: ")],
+)
+def test_damaged_files(content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        OnnxNetwork(tmp_path / "a.onnx")
+    assert str(raised.value).startswith(f"{tmp_path}/a.onnx: {reason}")
+    assert "\n" not in str(raised.value)
+
+
+def test_networks_without_class_names_are_refused(onnx_file: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(onnx_file)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(InputError) as raised:
+        OnnxNetwork(tmp_path / "a.onnx")
+    assert str(raised.value) == (f"{tmp_path}/a.onnx: names no classes; export it with omr export")

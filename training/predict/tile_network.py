@@ -1,0 +1,56 @@
+"""The network of a weights file, as page reading uses it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from converters.images import Pixels
+from converters.manifest import Preparation
+from reading.network import MOST_SYMBOLS, TileSymbols
+from training.models.checkpoints import DEFAULT_IMGSZ, open_weights
+from training.predict.detections import detections
+from training.predict.image_batches import network_input
+from training.runtime.devices import check_device, exact_fp32, memory_format_of
+
+
+class TorchNetwork:
+    """A detection network on a device, in exact fp32."""
+
+    def __init__(self, file: Path, *, device: str = "", trust: bool = False) -> None:
+        """Load a network.
+
+        Args:
+            file: Weights file.
+            device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
+            trust: Whether loading the weights may execute their code.
+
+        Raises:
+            ConfigError: The device does not exist.
+            InputError: The file cannot be read.
+        """
+        self._device = torch.device(check_device(device))
+        self._memory_format = memory_format_of(self._device, training=False)
+        weights = open_weights(file, trust=trust)
+        weights.model.end2end = False  # a head with two branches then needs suppression
+        self._model = weights.model.to(self._device, memory_format=self._memory_format)
+        self.names = weights.names
+        self.imgsz = weights.imgsz or DEFAULT_IMGSZ
+        self.preparations: tuple[Preparation | None, ...] = (
+            weights.training.preparations if weights.training else ()
+        )
+
+    def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
+        """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""
+        inputs = network_input(torch.from_numpy(tiles), self._device, self._memory_format)
+        with torch.inference_mode(), exact_fp32():
+            output = self._model(inputs)[0]  # (B, 4 + C, A)
+            found = detections(output, score_thresh=score_thresh, max_det=MOST_SYMBOLS)
+        return [
+            TileSymbols(
+                boxes_xyxy=tile.boxes_xyxy.double().numpy(),
+                labels=tile.labels.numpy(),
+                scores=tile.scores.double().numpy(),
+            )
+            for tile in found
+        ]

@@ -1,4 +1,4 @@
-"""Ink on a page: printed ink that spreads, fades and breaks, and ink that is no music.
+"""Printed ink on a page, which spreads, fades, frays and breaks.
 
 Shapes: H and W, height and width of the page.
 """

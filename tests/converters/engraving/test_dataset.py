@@ -55,6 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_folder_is_complete(made: Path) -> None:
     assert sorted(p.name for p in made.iterdir()) == [
+        ".omr-files",
         "deepscores_train.json",
         "deepscores_val.json",
         "images",

@@ -279,6 +279,14 @@ def test_fixed_threshold_darkens_pixels_below_its_level(page: NDArray[np.uint8])
         assert np.array_equal(result == 0, grey <= level)
 
 
+@pytest.mark.parametrize(("paper", "ink"), [(0.4, 0.3), (1.0, 0.7)])
+def test_otsu_finds_a_threshold_for_any_levels(
+    paper: float, ink: float, page: NDArray[np.uint8]
+) -> None:
+    result = picture(page, binarisation="otsu", paper=paper, ink=ink, noise=2.0)
+    assert ((result < 128) != (page < 128)).mean() < 0.03
+
+
 def test_adaptive_threshold_copes_with_any_light(page: NDArray[np.uint8]) -> None:
     uneven: dict[str, Any] = {"shade": 0.5, "gutter": 0.4, "noise": 3.0, "ink": 0.2}
     lines = np.s_[:195]  # above the bar

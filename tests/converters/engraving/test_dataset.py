@@ -174,7 +174,7 @@ def test_other_seeds_give_other_pages(made: Path, tmp_path: Path) -> None:
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
 
 
-GOLDEN = "08cfaf9359984ceae7923be2911b56e6013aa0a6cf61305bc6d9320a44f5f2f9"
+GOLDEN = "eec192985733662ac43c6c5d1f7d45558d71a4ac97fe63300c8b2ee56cb2716f"
 GOLDEN_VEROVIO = "6.4.1"
 
 

@@ -150,7 +150,13 @@ class TrainingSettings:
         keywords=LR_RULES,
         group=OPTIMISATION,
     )
-    final_lr: float = setting(0.01, help="Final learning rate, as a fraction of lr.", flag=False)
+    final_lr: float = setting(
+        0.0,
+        help="Final learning rate, as a fraction of lr.",
+        minimum=0,
+        maximum=1,
+        flag=False,
+    )
     warmup_epochs: float = setting(
         3.0,
         help="Epochs over which the learning rate rises from 0, at most --epochs - 1.",

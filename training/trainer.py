@@ -146,7 +146,7 @@ def _train(
 
 
 def _with_used_warmup(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with the warm-up that Ultralytics uses, and log a shorter one."""
+    """Return the configuration with the warm-up that is used, and log a shorter one."""
     warmup_epochs = used_warmup(config.epochs, config.warmup_epochs)
     is_default = config.warmup_epochs == settings_of(TrainingSettings)["warmup_epochs"].default
     if warmup_epochs < config.warmup_epochs and not is_default and is_first():
@@ -216,6 +216,7 @@ def run_options(config: TrainConfig) -> RunOptions:
         tensorboard=config.tensorboard,
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
+        warmup_epochs=config.warmup_epochs,
         nominal_batch=config.nominal_batch or config.batch,
         make_display=None,
     )

@@ -52,8 +52,6 @@ class UltralyticsTrainer(Protocol):
     ema: ModelAverage
     optimizer: Optimizer
     scheduler: LRScheduler
-    lf: Callable[[float], float]
-    """Factor of the learning rate after a number of epochs."""
     lr: dict[str, float]
     """Learning rate of each parameter group, for ``results.csv``."""
     scaler: GradScaler
@@ -65,6 +63,8 @@ class UltralyticsTrainer(Protocol):
     """Ultralytics' ``InfiniteDataLoader``."""
     epoch: int
     """Current epoch, from 0."""
+    epochs: int
+    """Epochs of the run."""
     start_epoch: int
     """First epoch of this call."""
     train_time_start: float

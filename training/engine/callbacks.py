@@ -12,12 +12,18 @@ from ultralytics.utils import RANK
 from training.data.sampling import seed_epoch
 from training.engine.learning_rate import rate_factor, used_warmup, warmed_up
 from training.engine.running_trainer import RunningTrainer
+from training.engine.weight_average import ema_decay
 from training.models.training_record import TrainingRecord
 
 
 def set_clock(trainer: RunningTrainer) -> None:
     """Add the time before an interruption to the training time."""
     trainer.train_time_start = time.time() - trainer.state.earlier.seconds
+
+
+def set_average(trainer: RunningTrainer) -> None:
+    """Make the moving average of the weights fit the number of steps."""
+    trainer.ema.decay = ema_decay
 
 
 def set_record(record: TrainingRecord, trainer: RunningTrainer) -> None:
@@ -74,6 +80,7 @@ def add_symbol_counts(trainer: RunningTrainer) -> None:
 
 
 EVENTS: tuple[tuple[str, Callable[[RunningTrainer], None]], ...] = (
+    ("on_pretrain_routine_end", set_average),
     ("on_train_start", set_clock),
     ("on_train_epoch_start", start_epoch),
     ("on_train_batch_start", set_rate),

@@ -19,6 +19,8 @@ class ModelAverage(Protocol):
     """Exponential moving average of a model."""
 
     ema: nn.Module
+    decay: Callable[[int], float]
+    """Weight of the earlier average in an update, by the number of the update."""
     updates: int
     """Number of steps averaged so far."""
 

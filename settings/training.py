@@ -140,6 +140,19 @@ class TrainingSettings:
         minimum=0,
         group=OPTIMISATION,
     )
+    balance_classes: bool = setting(
+        False,
+        help="Draw images with rare classes more often, and others less often; the length of an "
+        "epoch does not change.",
+        group=OPTIMISATION,
+    )
+    balance_threshold: float = setting(
+        0.05,
+        help="Fraction of the images below which a class is rare, for balance_classes.",
+        above=0,
+        maximum=1,
+        flag=False,
+    )
     lr: float = setting(
         BASE_LR,
         help="Learning rate after warm-up; auto:sqrt (or auto) and auto:linear scale the default "

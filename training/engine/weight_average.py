@@ -4,6 +4,8 @@ Ultralytics' decay rises to .9999 over many thousand steps. After 1,200 steps it
 average is hardly more than the last weights.
 """
 
+import math
+
 FRACTION = 0.1
 """Time constant of the average as a fraction of the steps so far."""
 
@@ -20,4 +22,4 @@ def ema_decay(updates: int) -> float:
 
     Source: Karras et al., https://arxiv.org/abs/2312.02696, section 3.1.
     """
-    return (1.0 - 1.0 / updates) ** (1.0 / FRACTION)
+    return math.pow(1.0 - 1.0 / updates, 1.0 / FRACTION)

@@ -21,7 +21,8 @@ def weights_of_steps(n_steps: int) -> torch.Tensor:
     for step in steps[1:]:
         model.weight.data[:] = step
         average.update(model)
-    return average.ema.weight.detach()[0]
+    weights: torch.Tensor = average.ema.weight.detach()[0]
+    return weights
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 10, 200, 2000])

@@ -274,6 +274,7 @@ class OmrTrainer(DetectionTrainer):
             return self.metrics, None
         with fp32_after_bf16(self), exact_fp32():
             metrics, fitness = super().validate()
+        self.state.conf = self.validator.best_conf
         return metrics, fitness
 
     def _handle_nan_recovery(self, _epoch: int) -> bool:

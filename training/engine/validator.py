@@ -18,6 +18,7 @@ from ultralytics.utils.metrics import ap_per_class
 
 from training.data.dataset import ClassMasks
 from training.data.multi_dataset import MultiDataset
+from training.engine.confidence import best_confidence
 
 SOURCE_METRIC = "metrics/mAP50/{}"
 """Column of each source in ``results.csv``, if there are several: mean AP of its classes at IoU
@@ -44,6 +45,9 @@ class OmrValidator(DetectionValidator):
         self.masks = masks
         self.sources: list[int] = []
         """Source of each image validated so far."""
+        self.best_conf: float | None = None
+        """Confidence threshold with the highest F1 at IoU 0.5 in the last validation; None if no
+        prediction matched, and in processes other than the first."""
         self.mask: Tensor | None = None
         """Whether each class is labelled in each image, shape ``(B, C)``; None if all classes
         are."""
@@ -79,7 +83,11 @@ class OmrValidator(DetectionValidator):
         super().gather_stats()
 
     def get_stats(self) -> dict[str, Any]:
-        """Compute the metrics, and also per source if there are several sources."""
+        """Compute the metrics, also per source if there are several, and the best confidence."""
+        tp, conf, targets = (
+            np.concatenate(self.metrics.stats[key]) for key in ("tp", "conf", "target_cls")
+        )
+        self.best_conf = best_confidence(tp[:, 0] > 0, conf, len(targets))
         source_metrics = self._source_metrics() if len(self.multi_dataset.sources) > 1 else {}
         self.sources = []
         metrics: dict[str, Any] = super().get_stats()

@@ -18,17 +18,13 @@ from converters.prepare.scaling import MAX_STAFF_SPACE_PX, parse_scale
 from converters.versions import TOOLKIT, installed_versions
 from omr.prediction_files import Overlay, PredictionWriter, check_formats
 from reading.network import Network, TrainingInput, training_input
+from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
 from reading.page_images import PageList, list_pages
 from reading.page_reader import ReadingOptions, prepare, read_page
-from reading.page_stream import PAGES_AHEAD, ImageOptions, PageReading, read_pages
+from reading.page_stream import PageReading, read_pages
 
 TrackReadings: TypeAlias = Callable[[Iterable[PageReading], int], Iterable[PageReading]]
 """Yields pages unchanged while showing progress; the second argument is the number of pages."""
-
-DEFAULT_CONF = 0.25
-"""Confidence threshold for weights that record none."""
-AUTO, NONE = "auto", "none"
-"""Values of ``--staff-space``: measure it, and do not scale the page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +131,7 @@ def predict_pages(
             options.formats,
             options.overlay,
             title=sources[0].stem if is_one_score else None,
+            pages=listed.pages,
         )
         readings = read_pages(
             listed.pages, network, reading, images=options.images, batch=batch, threads=threads

@@ -1,6 +1,6 @@
 """Files of a prediction: symbols in several formats, page images, and pages to look at."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -10,11 +10,13 @@ from class_maps import ConfigError, with_nearest
 from converters import images
 from converters.formats import WRITERS, AnnotationWriter
 from converters.formats.coco import CocoFileWriter
+from converters.formats.labelme import LabelmeWriter
 from converters.formats.yolo import write_labels
 from converters.names import IMAGE_FOLDER, LABELS
 from converters.page import Page
 from eval.pictures.annotated_page import annotated_page
 from eval.reports.page_viewer import ViewerPage, write_page_viewer
+from reading.page_images import PageFile
 from reading.page_stream import PageReading
 
 Overlay: TypeAlias = Literal["html", "png", "none"]
@@ -41,7 +43,7 @@ class _CocoPredictions:
 
 
 class _YoloPredictions:
-    """Writes ``labels/NAME.txt`` with the score in the sixth column, and ``classes.txt``."""
+    """Writes ``labels/NAME.txt``, without scores because readers reject them, and a class list."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder = folder / LABELS
@@ -85,6 +87,7 @@ class PredictionWriter:
         formats: Formats of :data:`FORMATS`.
         overlay: Kind of pages to look at.
         title: Heading of the only score, if there is only one.
+        pages: Files of the pages, for formats that point to them.
     """
 
     def __init__(
@@ -94,9 +97,11 @@ class PredictionWriter:
         formats: Sequence[str],
         overlay: Overlay,
         title: str | None,
+        pages: Sequence[PageFile],
     ) -> None:
         self._folder, self._names, self._overlay, self._title = folder, names, overlay, title
-        self._writers: list[AnnotationWriter] = [FORMATS[name](folder, names) for name in formats]
+        files = {page.name: _image_file(page, folder) for page in pages}
+        self._writers = [_open(name, folder, names, files) for name in formats]
 
     def written(self, readings: Iterable[PageReading]) -> Iterator[PageReading]:
         """Write everything about pages as they are read, and yield them.
@@ -149,6 +154,21 @@ class PredictionWriter:
         if not any(reading.page is not None for reading in done):
             path.unlink()
         yield from done
+
+
+def _open(
+    name: str, folder: Path, names: Sequence[str], files: Mapping[PurePosixPath, Path]
+) -> AnnotationWriter:
+    if name == "labelme":
+        return LabelmeWriter(folder, names, files)
+    return FORMATS[name](folder, names)
+
+
+def _image_file(page: PageFile, folder: Path) -> Path:
+    """Return the image file that shows a page alone."""
+    if page.index is None:
+        return page.path
+    return folder / IMAGE_FOLDER / page.name.with_suffix(".png")
 
 
 def _write_image(image: images.Pixels, path: Path) -> None:

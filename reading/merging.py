@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
+from reading.suppression import suppress
 from reading.tiling import TileGrid
 
 MIN_AGREEMENT = 0.5
@@ -29,6 +30,9 @@ MOST_BORDER_PX = 12.0
 """Upper limit of this distance."""
 STRAIGHT_PX = 2.0
 """Difference up to which the cross-sections of two pieces count as equal and are averaged."""
+PART, PART_CROSS_SECTION, LONGER = 0.8, 0.6, 1.25
+"""A box is a part of another one of its class if at least ``PART`` of its length is inside it, the
+cross-sections have at least this IoU, and the other one is ``LONGER`` times as long."""
 COMPLETE = 0.95
 """Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
 
@@ -84,7 +88,9 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     scores = np.maximum.reduceat(pieces.scores, firsts) if len(firsts) else np.empty(0)
     boxes = _whole(pieces, is_cut, firsts)
     best_first = np.lexsort((*boxes.T, -scores))
-    return boxes[best_first], pieces.labels[firsts][best_first], scores[best_first]
+    boxes, labels, scores = boxes[best_first], pieces.labels[firsts][best_first], scores[best_first]
+    kept = _without_repeats(boxes, labels, scores)
+    return boxes[kept], labels[kept], scores[kept]
 
 
 def cut_sides(pieces: Pieces, grid: TileGrid) -> NDArray[np.bool_]:
@@ -262,3 +268,44 @@ def _hulls(boxes: Boxes, firsts: NDArray[np.int64]) -> tuple[Boxes, NDArray[np.f
     """Return the smallest box around each group, and how far its pieces differ at each side."""
     low, high = np.minimum.reduceat(boxes, firsts), np.maximum.reduceat(boxes, firsts)  # (K, 4)
     return np.concatenate([low[:, :2], high[:, 2:]], axis=1), high - low
+
+
+def _without_repeats(
+    boxes: Boxes, labels: NDArray[np.int64], scores: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Remove boxes that repeat a better one of their class, or a part of a longer one.
+
+    Two parts of one symbol remain apart if their network got the ends of one of them wrong.
+
+    Args:
+        boxes: Boxes of symbols, best first, shape ``(K, 4)``.
+        labels: Class labels, shape ``(K,)``.
+        scores: Scores, shape ``(K,)``.
+
+    Returns:
+        Indices of the boxes to keep, ascending.
+    """
+    kept = suppress(boxes, labels)
+    is_kept = np.zeros(len(labels), np.bool_)
+    is_kept[kept] = True
+    for label in np.unique(labels[kept]):
+        rows = kept[labels[kept] == label]
+        is_kept[rows[_is_part(boxes[rows], scores[rows])]] = False
+    return np.flatnonzero(is_kept)
+
+
+def _is_part(boxes: Boxes, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark boxes of one class that are a part of a longer one with the same cross-section."""
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    shared = (np.minimum(high, boxes[:, 2:]) - np.maximum(low, boxes[:, :2])).clip(min=0)
+    spans = np.maximum(high, boxes[:, 2:]) - np.minimum(low, boxes[:, :2])  # (K, K, 2)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    is_inside = shared > PART * sides[:, None]  # the first inside the second
+    is_same = shared > PART_CROSS_SECTION * spans
+    is_trusted = scores > scores[:, None] / 2
+    found = np.zeros(len(boxes), np.bool_)
+    for along in (0, 1):
+        is_longer = sides[:, along] > LONGER * sides[:, None, along]
+        of_axis = is_inside[..., along] & is_same[..., 1 - along] & is_longer & is_trusted
+        found |= of_axis.any(axis=1)
+    return found

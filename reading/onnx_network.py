@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,10 @@ from converters.images import Pixels
 from converters.manifest import Preparation
 from reading.network import RECORD_KEY, TileSymbols
 from reading.suppression import symbols_of
+
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
+"""Environment variables of newer and older versions that keep onnxruntime from writing a device id
+to the user's cache and from sending events to Microsoft; it reads them when it is imported."""
 
 
 class OnnxNetwork:
@@ -32,6 +37,7 @@ class OnnxNetwork:
             MissingExtraError: onnxruntime is not installed.
             InputError: The file is missing, damaged, or not a detection network.
         """
+        os.environ.update(NO_TELEMETRY)
         try:
             import onnxruntime
         except ImportError as error:

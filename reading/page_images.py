@@ -14,12 +14,9 @@ from class_maps import ConfigError, InputError, MissingExtraError
 from converters import images
 from converters.formats.image_folders import OTHER_IMAGE_SUFFIXES, files_in
 from converters.images import IMAGE_SUFFIXES, Pixels
+from reading.options import ImageOptions
 
 PDF = ".pdf"
-DEFAULT_DPI = 300
-"""Resolution in which pages of PDF files are drawn."""
-MAX_PIXELS = 300_000_000
-"""Default limit on the pixels of a page: A3 at 1200 dpi has 279 million."""
 _PDFIUM = threading.Lock()  # PDFium must not be called from two threads at once
 
 
@@ -126,22 +123,26 @@ def _pages_of(path: Path, name: PurePosixPath) -> list[PageFile]:
 
 
 def _check_names(pages: Iterable[PageFile]) -> None:
-    counts = Counter(page.name for page in pages)
+    """Check that names differ in more than suffix and letter case, as names of files must."""
+    counts = Counter(_file_name(page) for page in pages)
     if twice := [name for name, n in counts.items() if n > 1]:
-        first, second = [page.path for page in pages if page.name == twice[0]][:2]
+        first, second = [page.path for page in pages if _file_name(page) == twice[0]][:2]
         raise ConfigError(
-            f"{first} and {second}: two pages would be called {twice[0]}; read them with separate "
-            "commands"
+            f"{first} and {second}: files of two pages would be called {twice[0]}; rename one of "
+            "the pages, or read them with separate commands"
         )
 
 
-def read_image(page: PageFile, *, dpi: int = DEFAULT_DPI, max_pixels: int = MAX_PIXELS) -> Pixels:
+def _file_name(page: PageFile) -> str:
+    return str(page.name.with_suffix("")).casefold()
+
+
+def read_image(page: PageFile, options: ImageOptions) -> Pixels:
     """Read a page on a white background, upright, as greyscale if it contains no colour.
 
     Args:
         page: Page to read.
-        dpi: Resolution in which a page of a PDF file is drawn.
-        max_pixels: Largest number of pixels; it is checked before the page is decoded.
+        options: How images are decoded; the limit on pixels is checked before.
 
     Returns:
         Pixels, shape ``(height, width)`` or ``(height, width, 3)`` in BGR order.
@@ -150,19 +151,21 @@ def read_image(page: PageFile, *, dpi: int = DEFAULT_DPI, max_pixels: int = MAX_
         InputError: The page is missing, damaged, truncated, or too large.
     """
     if page.path.suffix.lower() == PDF:
-        return _read_pdf(page, dpi, max_pixels)
-    _check_pixels(page, images.size(page.path), max_pixels, "reduce its resolution")
+        return _read_pdf(page, options)
+    _check_pixels(page, images.size(page.path), options, "reduce its resolution")
     if page.index is None:
         return images.read(page.path)
     return images.read_frame(page.path, page.index)
 
 
-def _check_pixels(page: PageFile, size: tuple[int, int], max_pixels: int, remedy: str) -> None:
+def _check_pixels(
+    page: PageFile, size: tuple[int, int], options: ImageOptions, remedy: str
+) -> None:
     width, height = size
-    if width * height > max_pixels:
+    if width * height > options.max_pixels:
         raise InputError(
-            f"has {width} x {height} px, more than --max-pixels {max_pixels:,}; {remedy}, or "
-            "raise the limit",
+            f"has {width} x {height} px, more than --max-pixels {options.max_pixels:,}; {remedy}, "
+            "or raise the limit",
             path=page.path,
         )
 
@@ -187,16 +190,16 @@ def _open_pdf(path: Path) -> Any:  # noqa: ANN401
         raise InputError(text, path=path) from error
 
 
-def _read_pdf(page: PageFile, dpi: int, max_pixels: int) -> Pixels:
+def _read_pdf(page: PageFile, options: ImageOptions) -> Pixels:
     """Draw a page of a PDF file."""
     assert page.index is not None
     with _PDFIUM:
         document = _open_pdf(page.path)
         try:
             drawn = document[page.index]
-            size = tuple(max(1, round(side * dpi / 72)) for side in drawn.get_size())
-            _check_pixels(page, (size[0], size[1]), max_pixels, "use a lower --dpi")
-            pixels = np.array(drawn.render(scale=dpi / 72).to_numpy()[..., :3])
+            size = tuple(max(1, round(side * options.dpi / 72)) for side in drawn.get_size())
+            _check_pixels(page, (size[0], size[1]), options, "use a lower --dpi")
+            pixels = np.array(drawn.render(scale=options.dpi / 72).to_numpy()[..., :3])
         finally:
             document.close()
     return images.without_colour(pixels)

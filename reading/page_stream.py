@@ -9,22 +9,10 @@ from class_maps import InputError
 from converters.images import Pixels
 from converters.page import Page
 from reading.network import Network
-from reading.page_images import DEFAULT_DPI, MAX_PIXELS, PageFile, read_image
+from reading.options import PAGES_AHEAD, ImageOptions
+from reading.page_images import PageFile, read_image
 from reading.page_reader import PreparedPage, ReadingOptions, prepare, read_page
 from reading.read_ahead import read_ahead
-
-PAGES_AHEAD = 2
-"""Pages that are decoded while earlier ones are read; more would need memory and gain nothing."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageOptions:
-    """How page images are decoded."""
-
-    dpi: int = DEFAULT_DPI
-    """Resolution in which pages of PDF files are drawn."""
-    max_pixels: int = MAX_PIXELS
-    """Largest number of pixels of a page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -97,7 +85,7 @@ def read_pages(
 def _decode(file: PageFile, imgsz: int, options: ReadingOptions, images: ImageOptions) -> _Decoded:
     start = time.perf_counter()
     try:
-        image = read_image(file, dpi=images.dpi, max_pixels=images.max_pixels)
+        image = read_image(file, images)
         prepared = prepare(file.name, image, imgsz, options)
     except InputError as error:
         reason = str(error).removeprefix(f"{file.path}: ")

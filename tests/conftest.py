@@ -6,6 +6,9 @@ import os
 import pytest
 from hypothesis import settings
 
+from reading.onnx_network import NO_TELEMETRY
+
+os.environ.update(NO_TELEMETRY)  # some tests import onnxruntime themselves
 # The test networks are tiny: a second thread gains nothing, and every step waits for it when another
 # process occupies its core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

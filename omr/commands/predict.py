@@ -9,10 +9,8 @@ from class_maps import OmrError, short_list
 from eval.html.number_format import counted
 from omr.console import loading_torch, print_json, progress, results, say_written
 from omr.options import FORMATS, AsJson, Device, Trust, words_of
-from omr.prediction import AUTO, DEFAULT_CONF, PredictOptions, predict_pages
 from omr.prediction_summary import print_summary
-from reading.page_images import DEFAULT_DPI, MAX_PIXELS
-from reading.page_stream import PAGES_AHEAD, ImageOptions
+from reading.options import AUTO, DEFAULT_CONF, DEFAULT_DPI, MAX_PIXELS, PAGES_AHEAD, ImageOptions
 
 MOST_FAILURES = 3
 """Maximum number of pages that could not be read in the message."""
@@ -90,8 +88,10 @@ def predict(
 
     Examples:
         omr predict page.png out --weights run/weights/best.pt
-        omr predict scans/ score.pdf out --weights model.onnx --format coco --format mung
+        omr predict scans score.pdf out --weights model.onnx --format coco,mung
     """
+    from omr.prediction import PredictOptions, predict_pages
+
     if weights.suffix != ".onnx":
         with loading_torch(as_json=as_json):
             import training.predict.tile_network  # noqa: F401

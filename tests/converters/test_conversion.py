@@ -398,8 +398,8 @@ def test_images_inside_the_target_are_not_lost(tmp_path: Path) -> None:
     """The annotations may be elsewhere, and their images only links."""
     source = write(tmp_path / "in", content(NOTE))
     convert(source, tmp_path / "out", options())
-    image, inside = tmp_path / "in" / "images" / PAGE, tmp_path / "out" / "original.png"
-    image.rename(inside)
+    image, inside = tmp_path / "in" / "images" / PAGE, tmp_path / "out" / "images" / "train" / PAGE
+    image.unlink()
     image.symlink_to(inside)
     with pytest.raises(ConfigError, match=f"^{re.escape(str(image))}: is inside .*/out, which"):
         convert(source, tmp_path / "out", options(), force=True)

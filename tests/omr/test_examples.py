@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cli_commands import commands, examples
 from engraved import engraved_pages
+from PIL import Image
 from small_demo import shrink_demo
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ ORDER = [
     "train",
     "eval",
     "export",
+    "predict",
     "demo",
     "classes",
 ]
@@ -29,6 +31,7 @@ SHORTER = {
     "--pages 200": "--pages 5 --size 700x600",
     "--epochs 100": "--epochs 1 --batch 2 --workers 0",
     "--out demo": "--out demo --steps 1",
+    "score.pdf out": "score.pdf out2",
 }
 
 
@@ -52,6 +55,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("examples")
     engraved_pages(root / "ds2_dense", pages=3, width=640, height=640)
     engraved_pages(root / "ds2_sample", pages=1, width=640, height=400)
+    page = Image.new("L", (300, 400), 255)
+    page.save(root / "score.pdf")
+    (root / "scans").mkdir()
+    page.save(root / "scans" / "1.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         yield root

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from cli_commands import commands
 from file_tables import Access, documented, matches
+from PIL import Image
 from traced_commands import ROOT, Trace, run_traced
 
 SCORE = ROOT / "tests" / "converters" / "engraving" / "scores" / "plain.mxl"
@@ -109,6 +110,18 @@ CASES = [
         paths={"MODEL": "run/weights/best.pt", "OUT": "model.onnx"},
     ),
     Case(
+        command="omr predict",
+        arguments="pages/images read --weights run/weights/best.pt --staff-space none "
+        "--conf 0.9 --format coco,yolo --device cpu",
+        paths={"SOURCE": "pages/images", "OUT": "read", "WEIGHTS": "run/weights/best.pt"},
+    ),
+    Case(
+        command="omr predict",
+        arguments="score.pdf onnx --weights model.onnx --staff-space none --conf 0.9 "
+        "--overlay png --format mung,labelme,parquet --dpi 72",
+        paths={"SOURCE": "score.pdf", "OUT": "onnx", "WEIGHTS": "model.onnx"},
+    ),
+    Case(
         command="omr export",
         arguments="run/weights/best.pt --format ultralytics --out model.pt",
         paths={"MODEL": "run/weights/best.pt", "OUT": "model.pt"},
@@ -135,6 +148,7 @@ def traces(folder: Path) -> list[Trace]:
     class_map = (ROOT / "class_maps" / "maps" / "harmony.yaml").read_text("utf-8")
     others = "  coco: {map: same names}\n  yolo: {map: same names}\n"
     (work / "own.yaml").write_text(class_map + others, "utf-8")
+    Image.new("L", (60, 80), 255).save(work / "score.pdf")
     for name in ("json.py", "pickle.py"):  # would be imported by a worker process
         (work / name).write_text("raise SystemExit('imported from the current folder')")
     words = [[*case.command.split()[1:], *case.arguments.split()] for case in CASES]

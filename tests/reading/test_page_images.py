@@ -6,9 +6,11 @@ import pytest
 from PIL import Image
 
 from class_maps import ConfigError, InputError, MissingExtraError
+from reading.options import ImageOptions
 from reading.page_images import PageFile, list_pages, read_image
 
 LEVELS = (40, 120, 200)
+AT_72_DPI = ImageOptions(dpi=72)
 
 
 def page(level: int, width: int = 30, height: int = 20) -> Image.Image:
@@ -42,7 +44,7 @@ def test_each_page_of_a_file_is_a_page(suffix: str, tmp_path: Path) -> None:
     assert [str(found.name) for found in pages] == ["score-1.png", "score-2.png", "score-3.png"]
     assert pages[1].where == f"{file}: page 2"
     for found, level in zip(pages, LEVELS, strict=True):
-        pixels = read_image(found, dpi=72)
+        pixels = read_image(found, AT_72_DPI)
         assert pixels.shape == (20, 30)
         assert np.abs(pixels.astype(int) - level).max() <= 2  # a PDF stores JPEG
 
@@ -57,21 +59,21 @@ def test_a_tiff_with_one_page_is_an_image(tmp_path: Path) -> None:
 def test_wide_samples_of_a_later_page(tmp_path: Path) -> None:
     wide = Image.fromarray(np.full((20, 30), 40 * 257, np.uint16))
     page(255).save(tmp_path / "a.tif", save_all=True, append_images=[wide])
-    assert (read_image(list_pages([tmp_path]).pages[1]) == 40).all()
+    assert (read_image(list_pages([tmp_path]).pages[1], AT_72_DPI) == 40).all()
 
 
 @pytest.mark.parametrize(("dpi", "size"), [(72, (30, 20)), (300, (125, 83))])
 def test_a_pdf_is_drawn_in_a_resolution(dpi: int, size: tuple[int, int], tmp_path: Path) -> None:
     page(50).save(tmp_path / "a.pdf", resolution=72)
     [found] = list_pages([tmp_path / "a.pdf"]).pages
-    height, width = read_image(found, dpi=dpi).shape[:2]
+    height, width = read_image(found, ImageOptions(dpi=dpi)).shape[:2]
     assert (width, height) == pytest.approx(size, abs=1)
 
 
 def test_a_coloured_pdf_keeps_its_colours(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (250, 10, 10)).save(tmp_path / "a.pdf", resolution=72)
     [found] = list_pages([tmp_path]).pages
-    assert np.abs(read_image(found, dpi=72).astype(int) - [10, 10, 250]).max() <= 6, "BGR"
+    assert np.abs(read_image(found, AT_72_DPI).astype(int) - [10, 10, 250]).max() <= 6, "BGR"
 
 
 def encrypted() -> bytes:
@@ -140,15 +142,17 @@ def test_sources_without_pages(tmp_path: Path) -> None:
         assert str(raised.value) == message
 
 
-def test_two_pages_of_one_name_are_refused(tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        page(50).save(tmp_path / folder / "p.png")
+@pytest.mark.parametrize("other", ["a/p.jpg", "a/P.png", "b/p.png"])
+def test_two_pages_of_one_name_are_refused(other: str, tmp_path: Path) -> None:
+    for name in ("a/p.png", other):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        page(50).save(tmp_path / name)
+    first, second = sorted([tmp_path / "a/p.png", tmp_path / other])
     with pytest.raises(ConfigError) as raised:
-        list_pages([tmp_path / "a", tmp_path / "b"])
+        list_pages([tmp_path / "a", *([tmp_path / "b"] if other.startswith("b") else [])])
     assert str(raised.value) == (
-        f"{tmp_path}/a/p.png and {tmp_path}/b/p.png: two pages would be called p.png; read them "
-        "with separate commands"
+        f"{first} and {second}: files of two pages would be called p; rename one of the pages, or "
+        "read them with separate commands"
     )
 
 
@@ -160,11 +164,11 @@ def test_a_page_that_is_too_large_is_not_decoded(suffix: str, remedy: str, tmp_p
     page(50, 400, 300).save(file)
     [found] = list_pages([file]).pages
     with pytest.raises(InputError) as raised:
-        read_image(found, dpi=72, max_pixels=119_999)
+        read_image(found, ImageOptions(dpi=72, max_pixels=119_999))
     assert str(raised.value) == (
         f"{file}: has 400 x 300 px, more than --max-pixels 119,999; {remedy}, or raise the limit"
     )
-    assert read_image(found, dpi=72, max_pixels=120_000).shape == (300, 400)
+    assert read_image(found, ImageOptions(dpi=72, max_pixels=120_000)).shape == (300, 400)
 
 
 def test_a_truncated_page_is_refused(tmp_path: Path) -> None:
@@ -178,4 +182,4 @@ def test_a_truncated_page_is_refused(tmp_path: Path) -> None:
         cut = data[: len(data) // 2] if name == "a.png" else data[:8000] + bytes(len(data) - 8000)
         (tmp_path / name).write_bytes(cut)
         with pytest.raises(InputError, match=f"^{tmp_path}/{name}: "):
-            read_image(pages[-1])
+            read_image(pages[-1], AT_72_DPI)

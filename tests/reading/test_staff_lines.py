@@ -20,10 +20,10 @@ def music(space: float, *, staves: int = 6, lines: int = 5, seed: int = 0) -> Gr
     for staff in range(staves):
         top = round(space * 4) + staff * pitch
         for line in range(lines):
-            y = round(top + line * space)
-            image[y : y + thickness, round(space * 2) : width - round(space * 2)] = 0
-        for x in rng.uniform(space * 3, width - space * 3, 30):
-            y = top + rng.uniform(-1, 5) * space
+            row = round(top + line * space)
+            image[row : row + thickness, round(space * 2) : width - round(space * 2)] = 0
+        for x in rng.uniform(space * 3, width - space * 3, 30).tolist():
+            y = top + float(rng.uniform(-1, 5)) * space
             centre, axes = (round(x), round(y)), (round(space * 0.6), round(space * 0.5))
             cv2.ellipse(image, centre, axes, -20, 0, 360, 0, -1)
             cv2.line(image, centre, (round(x), round(y - 3.5 * space)), 0, thickness)

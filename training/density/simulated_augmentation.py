@@ -36,7 +36,7 @@ from converters.page import Page
 from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import OmrDataset
-from training.data.label_files import ImageLabels, without_duplicates
+from training.data.label_files import ImageLabels
 from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler
 from training.grouping.statistics import Symbols
@@ -242,7 +242,7 @@ def _image_labels(page: Page) -> ImageLabels:
     """Convert a page to the labels that training would read from its label file."""
     boxes = xyxy_to_cxcywh(page.boxes_xyxy) / ([page.width, page.height] * 2)
     rows = np.concatenate([page.labels[:, None], boxes], axis=1).astype(np.float32)
-    return ImageLabels(height=page.height, width=page.width, rows=without_duplicates(rows))
+    return ImageLabels(height=page.height, width=page.width, rows=rows)
 
 
 def _blank(height: int, width: int) -> NDArray[np.uint8]:

@@ -49,13 +49,12 @@ class RunFolder:
             ConfigError: The run may not be replaced, or the folder contains training inputs or has
                 changed since it was locked.
         """
-        inputs = (*self.inputs, *images)
-        check_run(self.path, force=self.force, inputs=inputs)
         if new := added(self.path, self.before):
             raise ConfigError(
                 f"{self.path}: changed while omr was reading the data ({new}), so it was not "
                 "replaced; start again"
             )
+        check_run(self.path, force=self.force, inputs=(*self.inputs, *images))
         if not self.path.is_dir():
             return
         # The marker goes last, so that an interrupted removal can be repeated.

@@ -1,0 +1,24 @@
+"""Options of page reading and their defaults, importable without heavy packages."""
+
+from dataclasses import dataclass
+
+DEFAULT_CONF = 0.25
+"""Confidence threshold for weights that record none."""
+DEFAULT_DPI = 300
+"""Resolution in which pages of PDF files are drawn."""
+MAX_PIXELS = 300_000_000
+"""Default limit on the pixels of a page: A3 at 1200 dpi has 279 million."""
+PAGES_AHEAD = 2
+"""Pages that are decoded while earlier ones are read; more would need memory and gain nothing."""
+AUTO, NONE = "auto", "none"
+"""Values of ``--staff-space``: measure it, and do not scale the page."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageOptions:
+    """How page images are decoded."""
+
+    dpi: int = DEFAULT_DPI
+    """Resolution in which pages of PDF files are drawn."""
+    max_pixels: int = MAX_PIXELS
+    """Largest number of pixels of a page."""

@@ -16,13 +16,16 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils import RANK, nms
 from ultralytics.utils.metrics import ap_per_class
 
+from eval.metrics.f1 import Matches
 from training.data.dataset import ClassMasks
 from training.data.multi_dataset import MultiDataset
-from training.engine.confidence import best_confidence
 
 SOURCE_METRIC = "metrics/mAP50/{}"
 """Column of each source in ``results.csv``, if there are several: mean AP of its classes at IoU
 0.5."""
+
+CONF_DECIMALS = 4
+"""Decimals of the confidence threshold that is kept with the weights."""
 
 
 class OmrValidator(DetectionValidator):
@@ -84,14 +87,27 @@ class OmrValidator(DetectionValidator):
 
     def get_stats(self) -> dict[str, Any]:
         """Compute the metrics, also per source if there are several, and the best confidence."""
-        tp, conf, targets = (
-            np.concatenate(self.metrics.stats[key]) for key in ("tp", "conf", "target_cls")
-        )
-        self.best_conf = best_confidence(tp[:, 0] > 0, conf, len(targets))
+        self.best_conf = self._best_conf()
         source_metrics = self._source_metrics() if len(self.multi_dataset.sources) > 1 else {}
         self.sources = []
         metrics: dict[str, Any] = super().get_stats()
         return metrics | source_metrics
+
+    def _best_conf(self) -> float | None:
+        tp, scores, labels, targets = (
+            np.concatenate(self.metrics.stats[key])
+            for key in ("tp", "conf", "pred_cls", "target_cls")
+        )  # (N, T), (N,), (N,), (G,)
+        if not tp[:, 0].any():
+            return None
+        order = np.argsort(-scores, kind="stable")
+        matches = Matches(
+            scores=scores[order].astype(np.float64),
+            labels=labels[order].astype(np.int64),
+            is_found=tp[order, 0],
+            n_truths=np.bincount(targets.astype(np.int64), minlength=self.nc),
+        )
+        return round(matches.best_threshold(), CONF_DECIMALS)
 
     def _source_metrics(self) -> dict[str, float]:
         """Compute mean AP50 of each source over its classes with ground truth, if it has any."""

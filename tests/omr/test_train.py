@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,23 @@ def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
         == f"{out}: already exists; choose another folder, --force to replace it, or --resume to "
         "continue"
     )
+
+
+def test_the_draws_of_rare_classes_are_printed(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "images/train/0.png", data / "images/train/2.png")
+    for i in (1, 2):
+        (data / f"labels/train/{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    file = tmp_path / "settings.yaml"
+    file.write_text("balance_classes: true\nbalance_threshold: 1.0\nmodel: omr-tiny\n")
+    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu", "--json"]
+    result = run(data, "--out", tmp_path / "run", "--config", file, *words)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rarest"] == {
+        "stem": {"images": 1, "per_epoch": 1.4},
+        "note": {"images": 3, "per_epoch": 3.0},
+    }
+    text = "rarest classes, draws per epoch: stem 1.4 (1 image), note 3 (3 images)"
+    assert text in result.stderr
 
 
 def test_the_input_size_is_that_of_the_weights(data: Path, tmp_path: Path) -> None:

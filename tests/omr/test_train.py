@@ -94,9 +94,9 @@ def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path:
     words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu"]
     out = tmp_path / "run"
     assert run(data, "--out", out, *words).exit_code == 0
-    (out / "old").touch()
+    (out / "results.csv").write_text("old")
     assert run(data, "--out", out, *words, "--force").exit_code == 0
-    assert not (out / "old").exists()
+    assert not (out / "results.csv").read_text().startswith("old")
     error = run(data, "--out", out, "--resume", "--epochs", 9, "--device", "cpu").exception
     assert isinstance(error, ConfigError)
     assert str(error) == "--resume: the run keeps the settings it was started with; drop --epochs"

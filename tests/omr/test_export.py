@@ -143,3 +143,34 @@ def test_a_foreign_pickle_needs_trust(weights: Path, tmp_path: Path) -> None:
     arguments = [tmp_path / "own.pt", "--format", "ultralytics", "--out", tmp_path / "yolo.pt"]
     assert "give --trust if you trust its source" in error_of(run(*arguments), InputError)
     assert run(*arguments, "--trust").exit_code == 0
+
+
+def test_half_precision_halves_the_size_and_keeps_the_predictions(
+    weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "small.safetensors"
+    assert run(weights, "--format", "safetensors", "--out", out).exit_code == 0
+    assert out.stat().st_size < 0.55 * weights.stat().st_size
+    before, after = open_weights(weights), open_weights(out)
+    assert (after.names, after.imgsz) == (before.names, before.imgsz)
+    assert before.training is not None
+    assert after.training is not None
+    assert after.training.to_json() == before.training.to_json()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        outputs = [some.model(image)[0] for some in (before, after)]
+    assert torch.allclose(outputs[0][:, :4], outputs[1][:, :4], atol=0.1)
+    assert torch.allclose(outputs[0][:, 4:], outputs[1][:, 4:], atol=0.01)
+
+
+def test_values_beyond_half_precision_are_refused(weights: Path, tmp_path: Path) -> None:
+    model = open_weights(weights).model
+    next(model.parameters()).data[0, 0, 0, 0] = 1e6
+    save_weights(model, tmp_path / "large.pt", train_args={"imgsz": 64})
+    out = tmp_path / "small.safetensors"
+    error = error_of(
+        run(tmp_path / "large.pt", "--format", "safetensors", "--out", out), InputError
+    )
+    name = "model.0.conv.weight"
+    assert error == f"{tmp_path}/large.pt: values beyond the range of half precision in {name}"
+    assert not out.exists()

@@ -48,6 +48,10 @@ class Network(Protocol):
     def preparations(self) -> tuple[Preparation | None, ...]:
         """Preparation of the images of each training data set; empty if it is unknown."""
 
+    @property
+    def conf(self) -> float | None:
+        """Confidence threshold chosen on the validation images of its training; None if unknown."""
+
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles.
 

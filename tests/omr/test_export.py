@@ -26,7 +26,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.names = {0: "note", 1: "stem"}
     file = tmp_path_factory.mktemp("weights") / "best.pt"
     training = TrainingRecord(
-        images=np.array([1, 2**64 - 1], np.uint64), is_complete=True, preparations=(None,)
+        images=np.array([1, 2**64 - 1], np.uint64),
+        is_complete=True,
+        preparations=(None,),
+        conf=0.375,
     )
     save_weights(model, file, train_args={"task": "detect", "imgsz": 64}, training=training)
     return file
@@ -76,7 +79,12 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
         assert shape == [1, 3, side, side]
         metadata = {entry.key: entry.value for entry in content.metadata_props}
         assert json.loads(metadata["omr"]) == {
-            "training": {"is_complete": True, "preparations": [None], "knows_pages": False},
+            "training": {
+                "is_complete": True,
+                "preparations": [None],
+                "knows_pages": False,
+                "conf": 0.375,
+            },
             "image_hashes": base64.b64encode(bytes(7) + b"\x01" + b"\xff" * 8).decode(),
             "page_hashes": "",
         }

@@ -13,7 +13,7 @@ description as JSON in its metadata::
     end2end: false
     max_det: 300
     args: {task: detect, imgsz: 640}
-    training: {is_complete: true, preparations: [...]}        # see training_record
+    training: {is_complete: true, preparations: [...], conf: 0.31}   # see training_record
     image_hashes: [...]                                       # a tensor
     state_dict: {...}                                         # in single precision; .pt only
 

@@ -13,10 +13,27 @@ from converters.engraving.fields import Field, Grey, enlarged, normal, reduced
 from converters.engraving.outlines import Points
 
 WORDS = [
-    "again", "alto", "bass", "both", "breathe", "check", "choir", "copy", "listen", "long",
-    "No. 14", "not yet", "O.K.", "organ", "p. 27", "together", "Tuesday", "tutti", "verse 2",
+    "again",
+    "alto",
+    "bass",
+    "both",
+    "breathe",
+    "check",
+    "choir",
+    "copy",
+    "listen",
+    "long",
+    "No. 14",
+    "not yet",
+    "O.K.",
+    "organ",
+    "p. 27",
+    "together",
+    "Tuesday",
+    "tutti",
+    "verse 2",
     "watch!",
-]  # fmt: skip
+]
 STAMPS = ("MUSIC LIBRARY", "HIRE COPY", "PARISH CHOIR", "ARCHIVE", "SCHOOL OF MUSIC", "DISCARDED")
 SHIFT = 4
 """Binary digits of the fraction in OpenCV's coordinates."""

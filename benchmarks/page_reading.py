@@ -1,4 +1,4 @@
-"""What weights read on whole pages: F1 and AP50 by class, on several sets of pages.
+"""Accuracy of weights on whole pages: F1 and AP50 by class, on several sets of pages.
 
     python -m benchmarks.page_reading WEIGHTS --val plain_val scan_val --test plain scan lilypond
         [--without barlineSingle,barlineDouble,barlineFinal] [--out FILE.md]
@@ -59,7 +59,7 @@ def read_set(
     if tuple(dataset.names) != network.names:
         raise ConfigError(f"{folder}: has other classes than the weights")
     kept = [label for label, name in enumerate(network.names) if name not in without]
-    truths, found = [], []
+    truths, predictions = [], []
     for images, split in {path: name for name, path in dataset.splits.items()}.items():
         of_split = [_only(page, kept) for page in dataset.pages(split)]
         files = [
@@ -68,13 +68,13 @@ def read_set(
         for reading in read_pages(files, network, reading_options(network, options)):
             if reading.page is None:
                 sys.exit(f"{reading.file.where}: {reading.error}")
-            found.append(_only(reading.page, kept))
+            predictions.append(_only(reading.page, kept))
         truths += of_split
     return SetResult(
         name=folder.name,
         n_pages=len(truths),
-        matches=match(truths, found, len(network.names)),
-        report=evaluate(truths, found, network.names),
+        matches=match(truths, predictions, len(network.names)),
+        report=evaluate(truths, predictions, network.names),
     )
 
 

@@ -64,7 +64,7 @@ class PredictionResult:
     pages: tuple[dict[str, Any], ...]
     """For each page: ``image``, ``symbols``, ``staff_space``, ``tiles``, ``seconds``, ``error``."""
     remarks: tuple[str, ...]
-    """What the user should know, each a sentence that names its page."""
+    """Notes for the user, each of which names its page."""
     seconds: float
     """Sum of the seconds of all pages."""
 
@@ -116,7 +116,7 @@ def predict_pages(
         track: Progress display.
 
     Raises:
-        ConfigError: There are no pages, or an option is invalid or missing for these weights.
+        ConfigError: No pages were found, or an option is invalid or missing for these weights.
         InputError: The weights cannot be read.
         OmrError: No page can be read, or writing failed.
     """

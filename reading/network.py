@@ -1,4 +1,4 @@
-"""What page reading needs from a network, whichever library runs it.
+"""Interface between page reading and a network, whichever library runs it.
 
 Shapes: B tiles of side S pixels, N symbols of a tile.
 """

@@ -93,29 +93,31 @@ def measure_staff_space(grey: NDArray[np.uint8]) -> StaffSpaces | None:
     if not candidates:
         return None
     spaces = max(candidates, key=lambda candidate: candidate.score).spaces
-    found, counts = _sizes(spaces, least)
-    if not found or _is_text(columns, found[0]):
+    sizes, counts = _sizes(spaces, least)
+    if not sizes or _is_text(columns, sizes[0]):
         return None
     factor = grey.shape[0] / n_rows
-    sizes = [s * factor for s, n in zip(found, counts, strict=True) if n >= OTHER_SHARE * counts[0]]
-    return StaffSpaces(most=sizes[0], others=tuple(sizes[1:]))
+    frequent = [
+        s * factor for s, n in zip(sizes, counts, strict=True) if n >= OTHER_SHARE * counts[0]
+    ]
+    return StaffSpaces(most=frequent[0], others=tuple(frequent[1:]))
 
 
 def _sizes(spaces: NDArray[np.float64], least: float) -> tuple[list[float], list[int]]:
     """Return the sizes of staves, most frequent first, and how often each occurs."""
-    found: list[float] = []
+    sizes: list[float] = []
     counts: list[int] = []
     while len(spaces):
         mode = _mode(spaces)
         near = spaces[_near(spaces, mode)]
         if len(near) < least:
             break
-        if not found and near.std() > MAX_SPREAD * near.mean():
+        if not sizes and near.std() > MAX_SPREAD * near.mean():
             break
-        found.append(float(near[_near(near, float(np.median(near)), SAME / 2)].mean()))
+        sizes.append(float(near[_near(near, float(np.median(near)), SAME / 2)].mean()))
         counts.append(len(near))
         spaces = spaces[~_near(spaces, mode, 2 * SAME)]
-    return found, counts
+    return sizes, counts
 
 
 def _candidates(columns: NDArray[np.float32], window: int) -> list[_Candidate]:
@@ -168,7 +170,7 @@ def _mode(spaces: NDArray[np.float64]) -> float:
 
 
 def _is_text(columns: NDArray[np.float32], space: float) -> bool:
-    """Check whether lines at a distance go on beyond the height of a staff, like lines of text."""
+    """Check whether lines continue beyond the height of a staff, like those of text."""
     around = cv2.blur(columns, (WINDOWS_PX[-1], 1), borderType=cv2.BORDER_REFLECT)
     depth = np.asarray(around - columns)
     length = 2 ** int(np.ceil(np.log2(2 * depth.shape[1])))

@@ -44,7 +44,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Step:
     """An ``omr`` command and the folder that it creates."""
 
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     output: Path
 
 
@@ -74,10 +74,10 @@ def steps(recipe: Recipe, out: Path, device: Sequence[str]) -> list[Step]:
     ]
     data = [str(out / "train" / "data" / name) for name in recipe.train]
     run = out / "run"
-    words = ["train", *data, "--out", str(run), *shlex.split(recipe.training), *device]
+    arguments = ["train", *data, "--out", str(run), *shlex.split(recipe.training), *device]
     if (run / STATE).is_file():
-        words = ["train", *data, "--out", str(run), "--resume", *device]
-    return [*result, Step(words=tuple(words), output=run)]
+        arguments = ["train", *data, "--out", str(run), "--resume", *device]
+    return [*result, Step(arguments=tuple(arguments), output=run)]
 
 
 def _pages(recipe: Recipe, sets: Mapping[str, str], out: Path, options: str) -> list[Step]:
@@ -85,16 +85,16 @@ def _pages(recipe: Recipe, sets: Mapping[str, str], out: Path, options: str) -> 
     result = []
     for name, engraving in sets.items():
         pages, data = out / "pages" / name, out / "data" / name
-        words = ("engrave", str(pages), *shlex.split(engraving))
-        result.append(Step(words=words, output=pages))
-        words = ("convert", str(pages), str(data), "--classes", recipe.classes)
-        result.append(Step(words=(*words, *shlex.split(options)), output=data))
+        arguments = ("engrave", str(pages), *shlex.split(engraving))
+        result.append(Step(arguments=arguments, output=pages))
+        arguments = ("convert", str(pages), str(data), "--classes", recipe.classes)
+        result.append(Step(arguments=(*arguments, *shlex.split(options)), output=data))
     return result
 
 
 def is_done(step: Step) -> bool:
     """Return whether the output of a step is complete."""
-    if step.words[0] == "train":
+    if step.arguments[0] == "train":
         return (step.output / "weights" / "last.pt").is_file() and not (
             step.output / STATE
         ).is_file()
@@ -113,12 +113,14 @@ def main() -> None:
     device = ["--device", options.device] if options.device else []
     print(f"{recipe.name}: {options.recipe}, sha256 {sha256(options.recipe)}")
     for step in steps(recipe, options.out, device):
-        line = shlex.join(["omr", *step.words])
+        line = shlex.join(["omr", *step.arguments])
         if is_done(step):
             print(f"done: {line}")
             continue
         print(line, flush=True)
-        status = subprocess.run([sys.executable, "-m", "omr", *step.words], check=False).returncode
+        status = subprocess.run(
+            [sys.executable, "-m", "omr", *step.arguments], check=False
+        ).returncode
         if status:
             sys.exit(status)
 

@@ -46,7 +46,7 @@ class Matches:
     labels: NDArray[np.int64]
     """Class of each prediction, shape ``(N,)``."""
     is_found: NDArray[np.bool_]
-    """Whether a prediction finds a symbol that no better one finds, shape ``(N,)``."""
+    """Whether each prediction finds a symbol that no better one finds, shape ``(N,)``."""
     n_truths: NDArray[np.int64]
     """Ground-truth symbols by class, shape ``(C,)``."""
 
@@ -90,7 +90,7 @@ class Matches:
 def match(truths: Iterable[Page], predictions: Iterable[Page], n_classes: int) -> Matches:
     """Compare predictions with ground truth.
 
-    As in COCO's evaluation, predictions choose in the order of their scores: each one the symbol of
+    Predictions choose in the order of their scores, as in COCO's evaluation: each one the symbol of
     its class with the highest IoU that no better prediction has chosen.
 
     Args:
@@ -102,27 +102,27 @@ def match(truths: Iterable[Page], predictions: Iterable[Page], n_classes: int) -
         ConfigError: Ground truth and predictions are not for the same images.
         ValueError: A label is out of range, or a prediction page has no scores.
     """
-    scores, labels, found = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
+    scores, labels, is_found = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
     n_truths = np.zeros(n_classes, np.int64)
     for truth, prediction in pair_pages(truths, predictions, n_classes):
         assert prediction.scores is not None  # checked by pair_pages
         n_truths += np.bincount(truth.labels, minlength=n_classes)
         scores.append(prediction.scores)
         labels.append(prediction.labels)
-        found.append(_found(truth, prediction))
+        is_found.append(_found(truth, prediction))
     every = np.concatenate(scores)
     order = np.argsort(-every, kind="stable")
     return Matches(
         scores=every[order],
         labels=np.concatenate(labels)[order],
-        is_found=np.concatenate(found)[order],
+        is_found=np.concatenate(is_found)[order],
         n_truths=n_truths,
     )
 
 
 def _found(truth: Page, prediction: Page) -> NDArray[np.bool_]:
     """Return whether each prediction of a page finds a symbol, shape ``(N,)``."""
-    found = np.zeros(len(prediction.labels), np.bool_)
+    is_found = np.zeros(len(prediction.labels), np.bool_)
     assert prediction.scores is not None
     for label in np.unique(prediction.labels):
         rows = np.flatnonzero(prediction.labels == label)
@@ -133,9 +133,9 @@ def _found(truth: Page, prediction: Page) -> NDArray[np.bool_]:
                 break
             best = len(of_row) - 1 - int(of_row[::-1].argmax())  # the last of equal ones, as COCO
             if of_row[best] >= MIN_IOU:
-                found[row] = True
+                is_found[row] = True
                 ious[:, best] = 0
-    return found
+    return is_found
 
 
 def _ious(boxes: Boxes, truths: Boxes) -> NDArray[np.float64]:
@@ -143,6 +143,6 @@ def _ious(boxes: Boxes, truths: Boxes) -> NDArray[np.float64]:
     low = np.maximum(boxes[:, None, :2], truths[:, :2])
     high = np.minimum(boxes[:, None, 2:], truths[:, 2:])
     shared = (high - low).clip(min=0).prod(axis=2)
-    areas = [(some[:, 2:] - some[:, :2]).prod(axis=1) for some in (boxes, truths)]
+    areas = [(array[:, 2:] - array[:, :2]).prod(axis=1) for array in (boxes, truths)]
     ious: NDArray[np.float64] = shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-9)
     return ious

@@ -51,7 +51,7 @@ def test_an_unfinished_training_is_resumed(tmp_path: Path) -> None:
     last = steps(recipe, tmp_path, ("--device", "cpu"))[-1]
     assert not is_done(last)
     data = str(tmp_path / "train/data/clean")
-    assert last.words == (
+    assert last.arguments == (
         "train",
         data,
         "--out",

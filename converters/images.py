@@ -265,6 +265,9 @@ def _decoded(data: bytes, path: Path) -> Pixels:
         orientation = _orientation(header)
         full_scale = full_scale_of(header, data)
         is_transparent = _is_transparent_grey(header, data, decoded)
+        has_unused_alpha = (
+            header.format == "BMP" and decoded.ndim == 3 and not decoded[..., 3:].any()
+        )
     if decoded.dtype == np.uint16:
         image = eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
     else:
@@ -272,7 +275,8 @@ def _decoded(data: bytes, path: Path) -> Pixels:
     if is_transparent is not None:
         image = np.where(is_transparent, np.uint8(255), image)
     if image.ndim == 3 and image.shape[2] == 4:
-        image = _on_white(image)
+        # Programs that write BMP files leave an unused fourth byte at 0; viewers ignore it then.
+        image = image[..., :3] if has_unused_alpha else _on_white(image)
     return np.ascontiguousarray(_rotated(image, orientation))
 
 

@@ -284,6 +284,32 @@ def test_a_transparent_grey_level_becomes_white(
     assert images.read(tmp_path / "b.png").tolist() == [expected]
 
 
+def bmp(bgra: list[int], header_bytes: int) -> bytes:
+    """A BMP of one row with 32 bits per pixel, whose header declares an alpha channel."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    size = struct.pack("<IiiHHIIiiII", header_bytes, len(bgra) // 4, 1, 1, 32, 3, 0, 0, 0, 0, 0)
+    header = (size + masks).ljust(header_bytes, b"\0")
+    offset = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", offset + len(bgra), 0, 0, offset) + header + bytes(bgra)
+
+
+@pytest.mark.parametrize("header_bytes", [108, 124])
+@pytest.mark.parametrize(
+    ("alphas", "expected"),
+    [((0, 0), [0, 200]), ((255, 255), [0, 200]), ((0, 255), [255, 200])],
+    ids=["unused", "opaque", "transparent"],
+)
+def test_alpha_of_a_bmp_is_ignored_if_all_of_it_is_zero(
+    header_bytes: int, alphas: tuple[int, int], expected: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.bmp"
+    path.write_bytes(bmp([0, 0, 0, alphas[0], 200, 200, 200, alphas[1]], header_bytes))
+    assert images.read(path).tolist() == [expected]
+    assert images.read_bgr(path)[..., 0].tolist() == [expected]
+    images.copy(path, tmp_path / "b.png")
+    assert images.read(tmp_path / "b.png").tolist() == [expected]
+
+
 def tiff(samples: NDArray[np.uint16], white: int | None) -> bytes:
     """A 16-bit TIFF, with the tag MaxSampleValue unless ``white`` is None."""
     file = BytesIO()

@@ -17,9 +17,6 @@ PREFIXES = {
     "fermatas": "fermata",
 }
 """First part of the categories by kind of symbol."""
-CHECKED = ("noteheads", "rests", "fermatas")
-"""Kinds that every engraver must draw as encoded. Engravers choose accidentals themselves, and dots
-of two voices can share their ink."""
 
 Element = Any
 """An lxml element; lxml has no type annotations."""
@@ -78,18 +75,17 @@ def labelled(symbols: Iterable[Symbol]) -> dict[str, int]:
     }
 
 
-def check(name: str, expected: Mapping[str, tuple[int, int]], counts: Mapping[str, int]) -> None:
+def check(name: str, expected: Mapping[str, tuple[int, int]], found: Mapping[str, int]) -> None:
     """Compare the counts of a piece.
 
     Args:
         name: Name of the piece for the error message.
         expected: Least and greatest number of symbols by kind.
-        counts: Number of labels by kind.
+        found: Number of labels by kind.
 
     Raises:
-        OmrError: A number of symbols that all engravers draw is different.
+        OmrError: A kind of symbol is labelled more or less often than encoded.
     """
-    for kind in CHECKED:
-        least, most = expected[kind]
-        if not least <= counts[kind] <= most:
-            raise OmrError(f"{name}: {counts[kind]} {kind} are labelled, {most} are encoded")
+    for kind, (least, most) in expected.items():
+        if not least <= found[kind] <= most:
+            raise OmrError(f"{name}: {found[kind]} {kind} are labelled, {most} are encoded")

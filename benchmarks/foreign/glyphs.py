@@ -1,7 +1,7 @@
 """Names of MuseScore's glyphs, from a score in which their order is known.
 
-MuseScore's SVG names the kind of a shape, such as ``Note``, but not its glyph. A glyph has the same
-path data on all pages, so a score of all glyphs in a known order, on one long line, identifies them.
+MuseScore's SVG names the kind of a shape, such as ``Note``, but not its glyph. A glyph has the
+same path data on all pages, so a score of all glyphs in a known order identifies them.
 """
 
 from collections import defaultdict
@@ -22,11 +22,16 @@ STAFF_SPACE_MM = 0.7
 """Small enough for the score to fit on one line."""
 BRACKET = "bracket"
 """Name of both parentheses of an accidental."""
-_DURATIONS = {"breve": 32, "whole": 16, "half": 8, "quarter": 4, "eighth": 2, "16th": 1}
+_DURATIONS = {"whole": 16, "half": 8, "quarter": 4, "eighth": 2, "16th": 1}
 """Note values in sixteenths, the divisions of the score."""
-_HEADS = {"breve": "DoubleWhole", "whole": "Whole", "half": "Half"}
-_RESTS = {"breve": "DoubleWhole", "whole": "Whole", "half": "Half", "quarter": "Quarter"}
-_RESTS |= {"eighth": "8th", "16th": "16th"}
+_HEADS = {"whole": "Whole", "half": "Half"}
+_RESTS = {
+    "whole": "Whole",
+    "half": "Half",
+    "quarter": "Quarter",
+    "eighth": "8th",
+    "16th": "16th",
+}
 _FLAGS = {"eighth": "8th", "16th": "16th"}
 _SIGNS = {
     "sharp": ("Sharp", 1),
@@ -38,8 +43,13 @@ _SIGNS = {
 """Name and alteration of accidentals by MusicXML's name."""
 _TIMES = ("4/2", "1/2", "3/4", "5/8", "6/8", "7/8", "9/8", "4/4 common", "2/2 cut", "4/4")
 _TIME_SYMBOLS = {"common": "Common", "cut": "CutCommon"}
-_CLEFS = {"clefF": "F4", "clefC": "C3", "clefG8": "G2 -1", "clefG": "G2"}
-"""Sign, line and octave of clefs."""
+_CLEFS = {
+    "clefF": ("F", "4"),
+    "clefC": ("C", "3"),
+    "clefG8": ("G", "2", "-1"),
+    "clefG": ("G", "2"),
+}
+"""Sign, line and, if it is not 0, octave of each clef."""
 UNITS_PER_SPACE = 25.0
 """Units of a glyph's path per staff space."""
 
@@ -55,7 +65,13 @@ class _Sheet:
         self.measures.append(E("measure", *elements, number=str(len(self.measures) + 1)))
 
     def note(
-        self, value: str, stem: str = "", sign: str = "", *, brackets: bool = False, fermata: str = ""
+        self,
+        value: str,
+        stem: str = "",
+        sign: str = "",
+        *,
+        brackets: bool = False,
+        fermata: str = "",
     ) -> Element:
         """Write a note; ``stem`` is required for values with flags."""
         self.names["Note"].append(_HEADS.get(value, "Black"))
@@ -95,9 +111,9 @@ class _Sheet:
     def clef(self, name: str) -> Element:
         """Write a change of the clef."""
         self.names["Clef"].append(name)
-        (sign, line), _, octave = _CLEFS[name].partition(" ")
+        sign, line, *octave = _CLEFS[name]
         clef = E("clef", E("sign", sign), E("line", line))
-        clef.extend([E("clef-octave-change", octave)] if octave else [])
+        clef.extend(E("clef-octave-change", change) for change in octave)
         return E("attributes", clef)
 
     def bar_rest(self) -> Element:
@@ -159,7 +175,9 @@ def identify(shapes: Sequence[Shape]) -> Glyphs:
             key = kind, shape.element.get("d")
             if glyphs.setdefault(key, name) != name:
                 raise ValueError(f"{kind}: {glyphs[key]} and {name} are the same glyph")
-    signs = {("KeySig", data): name for (kind, data), name in glyphs.items() if kind == "Accidental"}
+    signs = {
+        ("KeySig", data): name for (kind, data), name in glyphs.items() if kind == "Accidental"
+    }
     return glyphs | signs
 
 

@@ -1,8 +1,9 @@
 """Symbols of a foreign page, grouped from its labelled shapes as on pages that omr engraves."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from converters.engraving import barlines
 from converters.engraving.outlines import joined
@@ -59,6 +60,15 @@ def symbols(labelled: Labelled, staff_space: float) -> list[Symbol]:
     combined += [_symbol(Label(category=SYSTEMIC), shapes) for shapes in systemic]
     combined.sort(key=lambda symbol: symbol.category != "staff")
     return merge_duplicates(combined)
+
+
+def labelled_staff_space(labelled: Labelled) -> float:
+    """Compute the staff space of a page with staves of five lines, in pixels."""
+    lines: dict[Hashable, list[float]] = defaultdict(list)
+    for shape, label in labelled:
+        if label.category == "staff":
+            lines[label.key].append(float(shape.outline.box_xyxy()[[1, 3]].mean()))
+    return median((max(heights) - min(heights)) / 4 for heights in lines.values())
 
 
 def _symbol(label: Label, shapes: list[Shape]) -> Symbol:

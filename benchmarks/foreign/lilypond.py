@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from benchmarks.foreign.labels import Label
+from benchmarks.foreign.labels import Label, Labelled
 from benchmarks.foreign.programs import run
-from converters.engraving.svg import Shape
+from converters.engraving.svg import Shape, SvgGroup
 
 PROGRAMS = ("musicxml2ly", "lilypond")
 _PROPERTIES = (
@@ -55,18 +55,21 @@ def engrave(musicxml: Path, folder: Path) -> list[str]:
 
     Returns:
         Pages as SVG.
-
-    Raises:
-        ValueError: musicxml2ly or LilyPond printed a warning about the music.
     """
     tags = folder / "tags.ily"
     tags.write_text(_TAGS.replace("PROPERTIES", " ".join(_PROPERTIES)), encoding="utf-8")
     source = folder / f"{musicxml.stem}.ly"
-    log = run(["musicxml2ly", "--output", str(source), str(musicxml)])
-    if "warning: " in log:
-        raise ValueError(log.partition("warning: ")[2].splitlines()[0])
+    run(["musicxml2ly", "--output", str(source), str(musicxml)])
     options = ["-dbackend=svg", "-dno-point-and-click", f"-dinclude-settings={tags}"]
-    run(["lilypond", "--loglevel=ERROR", *options, f"--output={folder / musicxml.stem}", str(source)])
+    run(
+        [
+            "lilypond",
+            "--loglevel=ERROR",
+            *options,
+            f"--output={folder / musicxml.stem}",
+            str(source),
+        ]
+    )
     return [path.read_text(encoding="utf-8") for path in _pages(folder, musicxml.stem)]
 
 
@@ -76,9 +79,9 @@ def _pages(folder: Path, stem: str) -> list[Path]:
     return [path for _, path in sorted(numbered.items())] or [folder / f"{stem}.svg"]
 
 
-def label(shapes: Iterable[Shape]) -> list[tuple[Shape, Label]]:
+def label(shapes: Iterable[Shape]) -> Labelled:
     """Determine the category of each shape; shapes without a category are omitted."""
-    of_grobs: dict[object, list[Shape]] = {}
+    of_grobs: dict[SvgGroup, list[Shape]] = {}
     for shape in shapes:
         of_grobs.setdefault(shape.group, []).append(shape)
     return [
@@ -89,7 +92,6 @@ def label(shapes: Iterable[Shape]) -> list[tuple[Shape, Label]]:
     ]
 
 
-Labelled = Iterable[tuple[Shape, Label]]
 Properties = Mapping[str, str]
 
 
@@ -118,14 +120,14 @@ BREVE_REST = 0.8
 
 def _each(category: str) -> "Rule":
     """Make a rule that labels every shape of a grob as one symbol."""
-    return lambda shapes, properties: ((shape, Label(category=category)) for shape in shapes)
+    return lambda shapes, properties: [(shape, Label(category=category)) for shape in shapes]
 
 
 def _whole(category: str) -> "Rule":
     """Make a rule that labels all shapes of a grob as one symbol."""
-    return lambda shapes, properties: (
+    return lambda shapes, properties: [
         (shape, Label(category=category, key=shapes[0].group)) for shape in shapes
-    )
+    ]
 
 
 def _notehead(shapes: list[Shape], properties: Properties) -> Labelled:
@@ -150,7 +152,7 @@ GLYPH_UNIT = 0.004
 
 
 def _flag(shapes: list[Shape], properties: Properties) -> Labelled:
-    side, value = properties["glyph-name"].removeprefix("flags.")
+    side, value = tuple(properties["glyph-name"].removeprefix("flags."))
     return _each(f"flag{_FLAGS[value]}{'Up' if side == 'u' else 'Down'}")(shapes, properties)
 
 

@@ -14,7 +14,6 @@ from converters.engraving.outlines import outline
 from converters.engraving.svg import Shape
 
 PROGRAMS = ("mscore3",)
-PACKAGES = ("musescore3",)
 _LINES = 5
 _SYSTEM_START = 0.5
 """Largest distance of the first barline from the left end of the staves, in staff spaces."""

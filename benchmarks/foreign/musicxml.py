@@ -1,9 +1,9 @@
-"""MusicXML of composed pieces, converted from the MEI that :mod:`converters.engraving.music` writes.
+"""MusicXML of composed pieces, converted from the MEI of :mod:`converters.engraving.music`.
 
 Only the MEI of composed pieces in the plain style is read; unknown elements are errors.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,25 @@ def from_mei(mei: str, staff_space_mm: float) -> str:
         ValueError: The piece contains an element that composed pieces do not have.
     """
     return _Writer(etree.fromstring(mei.encode()), staff_space_mm).document()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Voice and staff of a note."""
+
+    voice: int
+    number: int
+    """Number of the staff in its part; 0 in a part of one staff."""
+    definition: Element
+    """MEI's definition of the staff."""
+
+    def before(self, item: Element) -> list[Element]:
+        """Write the voice and the note value, which precede the accidental."""
+        return [E("voice", str(self.voice)), *_value(item)]
+
+    def after(self) -> list[Element]:
+        """Write the number of the staff, which follows the stem."""
+        return [E("staff", str(self.number))] if self.number else []
 
 
 def written(*elements: Element) -> str:
@@ -171,66 +190,61 @@ class _Writer:
             measure.set("implicit", "yes")
         ending = source.getparent()
         number = ending.get("n") if ending.tag == f"{_MEI}ending" else ""
-        if source.get("left") or number:
-            measure.append(_barline("left", source.get("left"), number))
-        if len(attributes):
-            measure.append(attributes)
+        measure.extend(_barline("left", source.get("left"), number))
+        measure.extend([attributes] if len(attributes) else [])
         tempo = source.findtext(f"{_MEI}tempo")
         if tempo and part is self.parts[0]:
             words = E("direction-type", E("words", tempo))
             measure.append(E("direction", words, placement="above"))
-        voice = 0
-        duration = 0
-        for at, staff in enumerate(part.staves, 1):
+        measure.extend(self._voices(source, part))
+        measure.extend(_barline("right", source.get("right"), number))
+        return measure
+
+    def _voices(self, source: Element, part: _Part) -> Iterator[Element]:
+        """Write the voices of a measure one after the other."""
+        voice = duration = 0
+        for number, staff in enumerate(part.staves, 1):
             for layer in source.find(f"{_MEI}staff[@n='{staff.get('n')}']"):
                 voice += 1
                 if duration:
-                    measure.append(E("backup", E("duration", str(duration))))
-                notes = self._layer(layer, source, staff, voice, at if len(part.staves) > 1 else 0)
-                elements = list(notes)
-                duration = sum(_duration(element) for element in elements)
-                measure.extend(elements)
-        if source.get("right") or number:
-            measure.append(_barline("right", source.get("right"), number))
-        return measure
+                    yield E("backup", E("duration", str(duration)))
+                place = _Place(voice, number if len(part.staves) > 1 else 0, staff)
+                duration = 0
+                for event in layer:
+                    beamed = list(event) if event.tag == f"{_MEI}beam" else [event]
+                    for i in range(len(beamed)):
+                        for element in self._event(beamed, i, place):
+                            duration += _duration(element)
+                            yield element
 
-    def _layer(
-        self, layer: Element, measure: Element, staff: Element, voice: int, number: int
-    ) -> Iterator[Element]:
-        """Write the notes of a voice; ``number`` is that of the staff, 0 in a part of one staff."""
-        for event in layer:
-            beamed = list(event) if event.tag == f"{_MEI}beam" else [event]
-            for i, item in enumerate(beamed):
-                kind = etree.QName(item).localname
-                ticks = _bar_ticks(measure) if kind == "mRest" else _ticks(item)
-                if kind == "space":
-                    yield E("forward", E("duration", str(ticks)), E("voice", str(voice)))
-                    continue
-                common = [E("voice", str(voice)), *_value(item)]
-                place = [E("staff", str(number))] if number else []
-                if kind in ("rest", "mRest"):
-                    yield E("note", _rest(item, staff), E("duration", str(ticks)), *common, *place)
-                    continue
-                notes = list(item) if kind == "chord" else [item]
-                stem = [E("stem", item.get("stem.dir"))] if item.get("stem.dir") else []
-                for note in notes:
-                    first = note is notes[0]
-                    accidental = _accidental(note)
-                    beams = _beams(beamed, i) if first else []
-                    yield E(
-                        "note",
-                        *([] if first else [E("chord")]),
-                        _pitch(note),
-                        E("duration", str(ticks)),
-                        *self._ties(note),
-                        *common,
-                        *accidental,
-                        *stem,
-                        *place,
-                        *beams,
-                        *self._notations(note, voice),
-                        *_lyrics(note),
-                    )
+    def _event(self, beamed: Sequence[Element], i: int, place: _Place) -> Iterator[Element]:
+        """Write note, chord, rest or space ``i`` of a group of beamed notes or a single event."""
+        item = beamed[i]
+        kind = etree.QName(item).localname
+        duration = E("duration", str(_bar_ticks(item) if kind == "mRest" else _ticks(item)))
+        if kind == "space":
+            yield E("forward", duration, E("voice", str(place.voice)))
+        elif kind in ("rest", "mRest"):
+            rest = _rest(item, place.definition)
+            yield E("note", rest, duration, *place.before(item), *place.after())
+        elif kind in ("note", "chord"):
+            for n, note in enumerate(item if kind == "chord" else [item]):
+                yield E(
+                    "note",
+                    *([E("chord")] if n else []),
+                    _pitch(note),
+                    E("duration", str(_ticks(item))),
+                    *self._ties(note),
+                    *place.before(item),
+                    *_accidental(note),
+                    *([E("stem", item.get("stem.dir"))] if item.get("stem.dir") else []),
+                    *place.after(),
+                    *([] if n else _beams(beamed, i)),
+                    *self._notations(note, place.voice),
+                    *_lyrics(note),
+                )
+        else:
+            raise ValueError(f"unexpected element: {kind}")
 
     def _ties(self, note: Element) -> list[Element]:
         name = note.get(_ID)
@@ -265,10 +279,10 @@ def _ticks(item: Element) -> int:
     return _TICKS[item.get("dur"), _dots(item)]
 
 
-def _bar_ticks(measure: Element) -> int:
-    """Compute the length of a full bar from the last time signature before a measure."""
+def _bar_ticks(rest: Element) -> int:
+    """Compute the length of a full bar from the last time signature before a rest."""
     query = "(preceding::*[local-name()='scoreDef'][@meter.count])[last()]"
-    signature = measure.xpath(query)[0]
+    signature = rest.xpath(query)[0]
     return int(signature.get("meter.count")) * 4 * QUARTER // int(signature.get("meter.unit"))
 
 
@@ -302,7 +316,7 @@ def _accidental(note: Element) -> list[Element]:
     return [element]
 
 
-def _beams(beamed: list[Element], i: int) -> list[Element]:
+def _beams(beamed: Sequence[Element], i: int) -> list[Element]:
     """Write the beams at a note of a group of beamed notes; empty for a single note."""
     if len(beamed) < 2:
         return []
@@ -342,17 +356,16 @@ def _targets(marks: Iterable[Element], end: str) -> dict[str, Element]:
     return {mark.get(end).removeprefix("#"): mark for mark in marks}
 
 
-def _barline(side: str, kind: str | None, ending: str) -> Element:
-    barline = E("barline", location=side)
+def _barline(side: str, kind: str | None, ending: str) -> list[Element]:
+    """Write a barline; empty for a usual one."""
     style, repeat = _BAR_STYLES[kind] if kind else ("", "")
-    if style:
-        barline.append(E("bar-style", style))
+    barline = E("barline", location=side)
+    barline.extend([E("bar-style", style)] if style else [])
     if ending:
         stop = "stop" if ending == "1" else "discontinue"
         barline.append(E("ending", number=ending, type="start" if side == "left" else stop))
-    if repeat:
-        barline.append(E("repeat", direction=repeat))
-    return barline
+    barline.extend([E("repeat", direction=repeat)] if repeat else [])
+    return [barline] if len(barline) else []
 
 
 def _rest(item: Element, staff: Element) -> Element:

@@ -9,11 +9,13 @@ Shapes: N points.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from lxml import etree
 from numpy.typing import NDArray
+from PIL import Image
 
 from converters.engraving import strokes, svg_paths
 from converters.engraving.outlines import Points, outline
@@ -63,7 +65,6 @@ def read(text: str) -> ForeignPage:
 
 def rasterise(page: ForeignPage) -> Pixels:
     """Draw a page with resvg, in grey levels of shape ``(HEIGHT, WIDTH)``, 255 for white."""
-    import cv2
     from resvg import render, usvg
 
     page.root.set("width", str(WIDTH))
@@ -72,10 +73,8 @@ def rasterise(page: ForeignPage) -> Pixels:
     options = usvg.Options.default()
     options.load_system_fonts()
     png = bytes(render(usvg.Tree.from_str(text, options), (1, 0, 0, 0, 1, 0)))
-    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
-    alpha = pixels[:, :, 3].astype(np.float64) / 255
-    grey = pixels[:, :, 0] * alpha + 255 * (1 - alpha)
-    return np.asarray(np.rint(grey).astype(np.uint8))
+    alpha = np.array(Image.open(BytesIO(png)))[:, :, 3]  # all ink is black
+    return np.asarray(255 - alpha)
 
 
 def _shapes(element: Element, matrix: Matrix, group: SvgGroup) -> Iterator[Shape]:
@@ -111,6 +110,8 @@ def _shape(kind: str, element: Element, matrix: Matrix, group: SvgGroup) -> Shap
         return None
     if kind == "line" or (kind == "polyline" and len(contours[0]) == 2):
         ends = element.get("stroke-linecap", "butt")
+        if (contours[0] == contours[0][0]).all():
+            return None  # the dot at a corner of a repeat ending
         ink = [strokes.polyline(contours[0], width, ends=ends)]
     else:
         ink = strokes.grown(contours, 0.0 if kind == "rect" else width / 2)

@@ -1,6 +1,7 @@
 """Data sets of foreign pages, in the format of DeepScoresV2."""
 
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -67,8 +68,9 @@ def open_engraver(name: EngraverName, folder: Path) -> Engraver:
         return Engraver(engrave=lilypond.engrave, label=lilypond.label, version=version)
     programs.check(musescore.PROGRAMS, "musescore3")
     label = partial(musescore.label, names=musescore.read_glyphs(folder))
-    version = programs.run(["mscore3", "--version"]).partition("QStandard")[0].strip()
-    return Engraver(engrave=musescore.engrave, label=label, version=version)
+    printed = programs.run(["mscore3", "--version"])  # also prints warnings of Qt
+    match = re.search(r"MuseScore\w* [\d.]+", printed)
+    return Engraver(engrave=musescore.engrave, label=label, version=match[0] if match else "")
 
 
 def label_piece(piece: ForeignPiece, engraver: Engraver, folder: Path) -> list[LabelledPage]:

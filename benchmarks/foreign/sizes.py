@@ -4,7 +4,7 @@
 
 Reads data sets in the format of ``omr engrave``, and prints the median of the width and height of
 each class with the range from the 5th to the 95th percentile. The first data set is the reference:
-a figure is marked with * if its range does not overlap with that of the reference.
+a figure is marked with * if there is a gap between its range and that of the reference.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from class_maps.catalogues import ENGRAVED
 
 LEAST = 5
 """Least number of symbols of a class for which a size is printed."""
+GAP = 0.02
+"""Least gap between two ranges that is marked, in staff spaces: half a pixel on foreign pages."""
 RANGE = (5, 50, 95)
 """Percentiles that are printed."""
 AXES = ("width", "height")
@@ -78,7 +80,7 @@ def table(folders: Sequence[str], tables: Sequence[Table], axis: int) -> str:
                 cells.append("")
                 continue
             other_low, _, other_high = other[name][:, axis]
-            apart = other_low > high or other_high < low
+            apart = other_low > high + GAP or other_high < low - GAP
             cells.append(_cell(other[name][:, axis]) + (" *" if apart else ""))
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)

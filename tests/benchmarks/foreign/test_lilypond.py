@@ -14,7 +14,7 @@ def page_symbols(*grobs: str) -> list[Symbol]:
 
 
 def box(symbol: Symbol) -> list[float]:
-    return symbol.outline.box_xyxy().round(2).tolist()
+    return list(symbol.outline.box_xyxy().round(2).tolist())
 
 
 def test_a_staff_extends_to_the_outer_edges_of_its_lines() -> None:

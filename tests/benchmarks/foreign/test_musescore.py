@@ -30,7 +30,7 @@ def page_symbols(*shapes: str, staves: tuple[float, ...] = (200,)) -> list[Symbo
 
 
 def box(symbol: Symbol) -> list[float]:
-    return symbol.outline.box_xyxy().round(2).tolist()
+    return list(symbol.outline.box_xyxy().round(2).tolist())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_octave_clef_is_two_symbols() -> None:
 
 
 def test_a_note_between_two_staves_belongs_to_the_staff_with_a_line_or_space_there() -> None:
-    # 335 is halfway between lines of the upper staff, and off the grid of the lower one.
+    # The lower staff is nearer, but its lines and spaces are at other heights.
     (symbol,) = page_symbols(sign("Note", HALF, 300, 350), staves=(200, 394))
     assert (symbol.category, symbol.position) == ("noteheadHalfInSpace", -7)
 

@@ -64,7 +64,9 @@ def test_the_voices_of_a_measure_are_equally_long(seed: int) -> None:
 
 
 def test_a_piece_without_notes() -> None:
-    score = converted(measures='<measure n="1"><staff n="1"><layer><mRest/></layer></staff></measure>')
+    score = converted(
+        measures='<measure n="1"><staff n="1"><layer><mRest/></layer></staff></measure>'
+    )
     assert score.findtext("work/work-title") == "T"
     assert score.findtext("defaults/scaling/millimeters") == "8.0000"
     assert score.findtext(".//fifths") == "-2"

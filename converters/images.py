@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode
-from converters.wide_samples import eight_bits, full_scale_of, has_wide_samples
+from converters.wide_samples import eight_bits, full_scale_of, has_wide_samples, is_inverted
 
 Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -263,13 +263,13 @@ def _decoded(data: bytes, path: Path) -> Pixels:
         raise _damaged(data, path, damage)
     with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
         orientation = _orientation(header)
-        full_scale = full_scale_of(header, data)
+        full_scale, inverted = full_scale_of(header, data), is_inverted(header)
         is_transparent = _is_transparent_grey(header, data, decoded)
         has_unused_alpha = (
             header.format == "BMP" and decoded.ndim == 3 and not decoded[..., 3:].any()
         )
     if decoded.dtype == np.uint16:
-        image = eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
+        image = eight_bits(np.asarray(decoded, np.uint16), full_scale, path, inverted=inverted)
     else:
         image = np.asarray(decoded, np.uint8)
     if is_transparent is not None:

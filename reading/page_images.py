@@ -60,7 +60,7 @@ def list_pages(sources: Iterable[Path]) -> PageList:
             ignored.
 
     Raises:
-        ConfigError: There are no pages, a source does not exist or is not an image, or two pages
+        ConfigError: No pages were found, a source does not exist or is not an image, or two pages
             have the same name.
         MissingExtraError: A source is a PDF file and pypdfium2 is not installed.
     """

@@ -56,9 +56,9 @@ class PreparedPage:
     """The scaled page in BGR order, shape ``(H, W, 3)``."""
     grid: TileGrid
     staff_space: float | None
-    """Staff space before scaling in pixels; None if there is no staff or it does not matter."""
+    """Staff space before scaling in pixels; None if it is unknown or does not matter."""
     remarks: tuple[str, ...]
-    """What the user should know about this page."""
+    """Notes for the user about this page."""
 
 
 def prepare(
@@ -112,14 +112,14 @@ def _factor(
     if options.staff_space is not None:
         return options.staff_space, training.staff_space / options.staff_space, ()
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    found = measure_staff_space(np.asarray(grey, np.uint8))
-    if found is None:
+    spaces = measure_staff_space(np.asarray(grey, np.uint8))
+    if spaces is None:
         return None, 1.0, ("no staves found, read in its own size",)
-    others = " and ".join(f"{space:.1f}" for space in found.others)
+    others = " and ".join(f"{space:.1f}" for space in spaces.others)
     remarks = (
-        (f"staves of {found.most:.1f} px a space, and others of {others} px",) if others else ()
+        (f"staves of {spaces.most:.1f} px a space, and others of {others} px",) if others else ()
     )
-    return found.most, training.staff_space / found.most, remarks
+    return spaces.most, training.staff_space / spaces.most, remarks
 
 
 def read_page(
@@ -158,14 +158,14 @@ def _pieces(page: PreparedPage, network: Network, score_thresh: float, batch: in
     """Run the network on all tiles that are not blank."""
     boxes, labels, scores, tiles = [np.empty((0, 4))], [np.empty(0, np.int64)], [np.empty(0)], []
     for indices, pixels in tiles_of(page.pixels, page.grid, batch):
-        for index, found in zip(
+        for index, symbols in zip(
             indices, network.find(pixels, score_thresh=score_thresh), strict=True
         ):
             corner = np.tile(page.grid.corners_xy[index], 2)
-            boxes.append(found.boxes_xyxy.clip(0, page.grid.size) + corner)
-            labels.append(found.labels)
-            scores.append(found.scores)
-            tiles += [index] * len(found.labels)
+            boxes.append(symbols.boxes_xyxy.clip(0, page.grid.size) + corner)
+            labels.append(symbols.labels)
+            scores.append(symbols.scores)
+            tiles += [index] * len(symbols.labels)
     everything = Pieces(
         boxes_xyxy=np.concatenate(boxes),
         labels=np.concatenate(labels),

@@ -100,7 +100,7 @@ def simulate_draws(
     n_symbols, images = np.zeros(n_draws, np.int64), np.zeros(n_draws, np.int64)
     labels, boxes = [], []
     with _preserved_random_state():
-        for i, draw in enumerate(_draws(config, multi_dataset, dataset, n_draws)):
+        for i, draw in enumerate(_draws(dataset, n_draws)):
             sample = dataset[draw]
             images[i], n_symbols[i] = draw.image, len(sample["cls"])
             labels.append(sample["cls"][:, 0].numpy())
@@ -250,11 +250,9 @@ def _blank(height: int, width: int) -> NDArray[np.uint8]:
     return np.broadcast_to(np.zeros(1, np.uint8), (height, width, N_CHANNELS))
 
 
-def _draws(
-    config: TrainConfig, multi_dataset: MultiDataset, dataset: LabelDataset, n_draws: int
-) -> Iterator[Draw]:
+def _draws(dataset: LabelDataset, n_draws: int) -> Iterator[Draw]:
     """Yield the draws of the training sampler, epoch by epoch."""
-    epochs = EpochSampler(multi_dataset.sampler(dataset.im_files, seed=config.seed))
+    epochs = EpochSampler(dataset.sampler())
     return islice(chain.from_iterable(epochs for _ in repeat(None)), n_draws)
 
 

@@ -126,7 +126,9 @@ def test_the_same_labels_as_with_pixels(
 
 
 def test_the_same_batches_as_a_trainer(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    config = config_of(tmp_path / "run", *folders, mosaic=0.5, sampling_weights=(1.0, 2.0))
+    balance = {"balance_classes": True, "balance_threshold": 1.0}
+    weights = {"sampling_weights": (1.0, 2.0)}
+    config = config_of(tmp_path / "run", *folders, mosaic=0.5, **weights, **balance)
     joint = opened(config)
     trainer = ready_trainer(config)
     files, labels, boxes = [], [], []

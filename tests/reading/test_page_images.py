@@ -70,7 +70,12 @@ def test_turned_pages_of_a_tiff_are_read_upright(
 ) -> None:
     upright = np.arange(6, dtype=np.uint8).reshape(2, 3)
     columns_first = upright.T if orientation >= 5 else upright
-    flips: dict[int, Any] = {2: np.s_[:, ::-1], 3: np.s_[::-1, ::-1], 4: np.s_[::-1], 6: np.s_[::-1]}
+    flips: dict[int, Any] = {
+        2: np.s_[:, ::-1],
+        3: np.s_[::-1, ::-1],
+        4: np.s_[::-1],
+        6: np.s_[::-1],
+    }
     flips |= {7: np.s_[::-1, ::-1], 8: np.s_[:, ::-1]}
     stored = Image.fromarray(columns_first[flips.get(orientation, np.s_[:])].copy())
     tags, file = {274: orientation}, tmp_path / "a.tif"

@@ -152,7 +152,7 @@ def read_image(page: PageFile, options: ImageOptions) -> Pixels:
     """
     if page.path.suffix.lower() == PDF:
         return _read_pdf(page, options)
-    _check_pixels(page, images.size(page.path), options, "reduce its resolution")
+    _check_pixels(page, images.size(page.path, page.index or 0), options, "reduce its resolution")
     if page.index is None:
         return images.read(page.path)
     return images.read_frame(page.path, page.index)

@@ -1,6 +1,7 @@
 # make demo [DATA=FOLDER]   install, then engrave or convert, analyse, train and score
 # make test                 install, then run the tests
 # make test-oldest          run the training tests with the oldest supported Ultralytics
+# make weights              make the model that comes with omr, in WEIGHTS (hours on two cores)
 # make check                check style, types, imports and the contents of the wheel
 # Everything is installed into .venv; after the first run nothing is downloaded.
 
@@ -9,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
 OUT ?= demo
+WEIGHTS ?= weights
 
 # Each process runs whole files, because many tests of a file share fixtures.
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
@@ -23,7 +25,7 @@ OWN := grouping \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 
-.PHONY: demo test test-oldest check bench clean help
+.PHONY: demo test test-oldest check weights bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -55,6 +57,9 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports
 	rm -rf dist && $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	$(BIN)/check-wheel-contents dist
+
+weights: $(VENV)/installed
+	$(BIN)/python -m recipes.run recipes/harmony-tiny.yaml "$(WEIGHTS)"
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.convert

@@ -8,8 +8,9 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import cv2
@@ -47,20 +48,40 @@ def decode(data: bytes, flags: int) -> tuple[NDArray[Any] | None, str]:
         The image, None if it cannot be decoded; and the damage that the decoder reports, empty for
         an intact image and for formats whose decoders report nothing.
     """
+    return _checked(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+
+
+def decode_page(path: Path, index: int) -> tuple[NDArray[Any] | None, str]:
+    """Decode a page of a TIFF file with unchanged samples, see :func:`decode`.
+
+    Args:
+        path: TIFF file.
+        index: Page, from 0.
+    """
+
+    def page() -> NDArray[Any] | None:
+        pages = cv2.imreadmulti(str(path), index, 1, flags=cv2.IMREAD_UNCHANGED)[1]
+        return pages[0] if pages else None
+
+    return _checked(page)
+
+
+def _checked(decoder: Callable[[], NDArray[Any] | None]) -> tuple[NDArray[Any] | None, str]:
+    """Call a decoder, and return its image and the damage that it reports."""
+
+    def image() -> NDArray[Any] | None:
+        try:
+            return decoder()
+        except cv2.error:  # an empty file, or more than 2 ** 30 pixels
+            return None
+
     with _stderr.shared():
-        image = _imdecode(data, flags)
-        if image is not None and not _damage(_stderr.text()):
-            return image, ""
+        decoded = image()
+        if decoded is not None and not _damage(_stderr.text()):
+            return decoded, ""
     with _stderr.exclusive():  # the damage may be that of another thread's image
-        image = _imdecode(data, flags)
-        return image, _damage(_stderr.text())
-
-
-def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # an empty file, or more than 2 ** 30 pixels
-        return None
+        decoded = image()
+        return decoded, _damage(_stderr.text())
 
 
 def _damage(text: str) -> str:

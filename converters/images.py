@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
-from converters.decoding import decode
-from converters.wide_samples import eight_bits, full_scale_of, has_wide_samples
+from converters.decoding import decode, decode_page
+from converters.wide_samples import eight_bits, full_scale_of, has_wide_samples, is_inverted
 
 Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -104,13 +104,17 @@ def in_other_case(path: Path) -> Path | None:
     return None
 
 
-def size(path: Path) -> tuple[int, int]:
+def size(path: Path, index: int = 0) -> tuple[int, int]:
     """Read the width and height in pixels, after EXIF rotation, from an image's header.
 
+    Args:
+        path: Image file.
+        index: Page of a file with several pages, from 0.
+
     Raises:
-        InputError: The image is missing or damaged.
+        InputError: The image or the page is missing or damaged.
     """
-    with _opened(path, path) as image:
+    with _opened(path, path, index) as image:
         return _upright_size(image)
 
 
@@ -159,15 +163,12 @@ def read_frame(path: Path, index: int) -> Pixels:
     Raises:
         InputError: The page is missing, damaged or truncated.
     """
-    buffer = BytesIO()
-    try:
-        with _opened(path, path) as image:
-            image.seek(index)
-            image.save(buffer, "TIFF")  # a file with this page only, with the same samples
-    except (EOFError, KeyError, TypeError, InputError) as error:
-        reason = error.reason if isinstance(error, InputError) else "is damaged or missing"
-        raise InputError(reason, path=path, where=f"page {index + 1}") from error
-    return from_bytes(buffer.getvalue(), path)
+    with _opened(path, path, index) as header:
+        decoded, damage = decode_page(path, index)
+        if decoded is None or damage:
+            reason = f"is damaged or truncated: {damage}" if damage else "is damaged or missing"
+            raise InputError(reason, path=path, where=f"page {index + 1}")
+        return without_colour(_upright_on_white(decoded, header, b"", path))
 
 
 def from_bytes(data: bytes, path: Path) -> Pixels:
@@ -262,18 +263,34 @@ def _decoded(data: bytes, path: Path) -> Pixels:
     if decoded is None or damage:
         raise _damaged(data, path, damage)
     with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
-        orientation = _orientation(header)
-        full_scale = full_scale_of(header, data)
-        is_transparent = _is_transparent_grey(header, data, decoded)
+        return _upright_on_white(decoded, header, data, path)
+
+
+def _upright_on_white(
+    decoded: NDArray[Any], header: Image.Image, data: bytes, path: Path
+) -> Pixels:
+    """Convert decoded samples to 8 bits on a white background, upright.
+
+    Args:
+        decoded: Samples as OpenCV decodes them.
+        header: The opened image, at the page that was decoded.
+        data: Bytes of the file, which matter only for a PNG.
+        path: The file, for error messages.
+    """
     if decoded.dtype == np.uint16:
-        image = eight_bits(np.asarray(decoded, np.uint16), full_scale, path)
+        wide = np.asarray(decoded, np.uint16)
+        full_scale = full_scale_of(header, data)
+        image = eight_bits(wide, full_scale, path, inverted=is_inverted(header))
     else:
         image = np.asarray(decoded, np.uint8)
+    is_transparent = _is_transparent_grey(header, data, decoded)
     if is_transparent is not None:
         image = np.where(is_transparent, np.uint8(255), image)
     if image.ndim == 3 and image.shape[2] == 4:
-        image = _on_white(image)
-    return np.ascontiguousarray(_rotated(image, orientation))
+        # Programs that write BMP files leave an unused fourth byte at 0; viewers ignore it then.
+        has_unused_alpha = header.format == "BMP" and not decoded[..., 3:].any()
+        image = image[..., :3] if has_unused_alpha else _on_white(image)
+    return np.ascontiguousarray(_rotated(image, _orientation(header)))
 
 
 def _is_transparent_grey(
@@ -380,11 +397,14 @@ def _rotated(image: Pixels, orientation: int) -> Pixels:
 
 
 @contextmanager
-def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
+def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.Image]:
+    """Open an image at a page, from 0, without decoding it."""
     try:
         if isinstance(file, Path) and file.exists() and not file.is_file():
             raise InputError("is not a regular file", path=path)  # opening a pipe would wait
         with Image.open(file) as image:
+            if index:
+                _seek(image, index, path)
             _check_samples(image, path)
             yield image
     except FileNotFoundError:
@@ -393,6 +413,14 @@ def _opened(file: Path | BytesIO, path: Path) -> Iterator[Image.Image]:
         raise InputError("is not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"is damaged or truncated: {error}", path=path) from error
+
+
+def _seek(image: Image.Image, index: int, path: Path) -> None:
+    try:
+        image.seek(index)
+    except (EOFError, KeyError, TypeError) as error:
+        where = f"page {index + 1}"
+        raise InputError("is damaged or missing", path=path, where=where) from error
 
 
 def _check_samples(image: Image.Image, path: Path) -> None:

@@ -37,6 +37,7 @@ WIDENED = "widened to min-side"
 CLIPPED = "clipped to the page"
 ROTATED = "rotated by the angle in its attributes"
 POLYGON = "box around a polygon"
+PARTS = "box around several parts"
 
 
 @dataclass(kw_only=True)

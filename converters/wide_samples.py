@@ -10,6 +10,8 @@ from class_maps import InputError
 
 _MAX_SAMPLES = 281, 341
 """TIFF tags of the largest sample: MaxSampleValue and SMaxSampleValue."""
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+"""TIFF tag of the meaning of samples, and its value for files in which 0 is white."""
 _FULL_16 = 65535
 """Largest 16-bit sample: white."""
 _DARK_16 = _FULL_16 // 8
@@ -27,7 +29,7 @@ def has_wide_samples(image: Image.Image) -> bool:
 
 
 def full_scale_of(image: Image.Image, data: bytes) -> int:
-    """Return the 16-bit value that the file declares to be white.
+    """Return the 16-bit value that the file declares to be the largest, usually white.
 
     A TIFF declares it in a tag. A PNG declares how many bits of a sample are significant; its
     samples are full-range nevertheless, unless the program that wrote it did not scale them.
@@ -38,16 +40,25 @@ def full_scale_of(image: Image.Image, data: bytes) -> int:
     return 2 ** _significant_bits(data) - 1 if image.format == "PNG" else _FULL_16
 
 
-def eight_bits(samples: NDArray[np.uint16], full_scale: int, path: Path) -> NDArray[np.uint8]:
+def is_inverted(image: Image.Image) -> bool:
+    """Return whether 0 is white, which OpenCV takes into account for 8-bit samples only."""
+    return bool(getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
+
+
+def eight_bits(
+    samples: NDArray[np.uint16], full_scale: int, path: Path, *, inverted: bool = False
+) -> NDArray[np.uint8]:
     """Convert 16-bit samples to 8 bits.
 
     Args:
         samples: Grey, BGR or BGRA samples.
-        full_scale: Value that the file declares to be white; ignored if there are larger samples.
+        full_scale: Value that the file declares to be the largest; ignored if there are larger
+            samples.
         path: Image file, for the error message.
+        inverted: Whether 0 is white.
 
     Raises:
-        InputError: The image would be nearly black.
+        InputError: The image would be nearly black, or nearly white.
     """
     colours = samples[..., :3] if samples.ndim == 3 else samples
     largest = int(colours.max())
@@ -55,12 +66,13 @@ def eight_bits(samples: NDArray[np.uint16], full_scale: int, path: Path) -> NDAr
         full_scale = _FULL_16
     if full_scale == _FULL_16 and 0 < largest <= _DARK_16:
         raise InputError(
-            f"has 16-bit samples, but none above {largest}, so it would look nearly black; scale "
-            "the samples to the range 0 to 65535",
+            f"has 16-bit samples, but none above {largest}, so it would look nearly "
+            f"{'white' if inverted else 'black'}; scale the samples to the range 0 to 65535",
             path=path,
         )
     # Alpha may use all 16 bits even if the colours do not.
-    return np.minimum(samples.astype(np.uint32) * 255 // full_scale, 255).astype(np.uint8)
+    scaled = np.minimum(samples.astype(np.uint32) * 255 // full_scale, 255).astype(np.uint8)
+    return 255 - scaled if inverted else scaled
 
 
 def _significant_bits(png: bytes) -> int:

@@ -9,12 +9,16 @@ from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from reading.network import RECORD_KEY
 from training.export.onnx import export_onnx
-from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
+from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights, write_half
 from training.models.safe_pickle import write_pickle
 
-ExportFormat: TypeAlias = Literal["onnx", "ultralytics"]
+ExportFormat: TypeAlias = Literal["onnx", "safetensors", "ultralytics"]
 
-SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "ultralytics": ".pt"}
+SUFFIXES: dict[ExportFormat, str] = {
+    "onnx": ".onnx",
+    "safetensors": ".safetensors",
+    "ultralytics": ".pt",
+}
 """File name suffix of each format."""
 
 
@@ -39,12 +43,13 @@ def export_model(
     trust: bool = False,
     force: bool = False,
 ) -> ExportResult:
-    """Write a model for another program.
+    """Write a model for another program, or to share it.
 
     Args:
         weights: Checkpoint of a detection model.
         out: File to write; missing folders are created.
-        export_format: ``onnx``, or ``ultralytics`` for a checkpoint that ``YOLO(FILE)`` loads.
+        export_format: ``onnx``, ``ultralytics`` for a checkpoint that ``YOLO(FILE)`` loads, or
+            ``safetensors`` for weights of omr in half precision.
         imgsz: Side of the square input of an ONNX file in pixels; None for the training size.
         trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite ``out``.
@@ -62,6 +67,8 @@ def export_model(
         _check_imgsz(side, int(trained.model.stride.max()))
         if export_format == "onnx":
             export_onnx(trained.model, part, imgsz=side, metadata=_metadata(trained))
+        elif export_format == "safetensors":
+            write_half(trained, weights, part)
         else:
             write_pickle(trained.model, part, trained.training)
     return ExportResult(names=trained.names, imgsz=side, imgsz_of_training=trained.imgsz)

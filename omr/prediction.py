@@ -34,8 +34,9 @@ class PredictOptions:
     weights: Path
     formats: tuple[str, ...] = ("coco",)
     overlay: Overlay = "html"
-    conf: float = DEFAULT_CONF
-    """Confidence above which symbols are kept, at least 0 and below 1."""
+    conf: float | None = None
+    """Confidence above which symbols are kept, at least 0 and below 1; None for the threshold that
+    the weights record, or ``DEFAULT_CONF``."""
     staff_space: str = AUTO
     """Staff space of the pages in pixels, ``auto`` to measure it on each page, or ``none`` to read
     pages in their own size."""
@@ -47,7 +48,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         """Reject unknown formats and values out of range."""
         check_formats(self.formats)
-        if not 0 <= self.conf < 1:
+        if self.conf is not None and not 0 <= self.conf < 1:
             reason = "expected a number of at least 0 and below 1"
             raise ConfigError(reason, option="--conf", value=f"{self.conf:g}")
 
@@ -58,10 +59,12 @@ class PredictionResult:
 
     names: tuple[str, ...]
     """Class names; the index is the label."""
+    conf: float
+    """Confidence above which symbols were kept."""
     pages: tuple[dict[str, Any], ...]
     """For each page: ``image``, ``symbols``, ``staff_space``, ``tiles``, ``seconds``, ``error``."""
     remarks: tuple[str, ...]
-    """What the user should know, each a sentence that names its page."""
+    """Notes for the user, each of which names its page."""
     seconds: float
     """Sum of the seconds of all pages."""
 
@@ -75,6 +78,7 @@ class PredictionResult:
         return {
             "pages": list(self.pages),
             "classes": list(self.names),
+            "conf": self.conf,
             "seconds": self.seconds,
             "notes": list(self.remarks),
         }
@@ -112,7 +116,7 @@ def predict_pages(
         track: Progress display.
 
     Raises:
-        ConfigError: There are no pages, or an option is invalid or missing for these weights.
+        ConfigError: No pages were found, or an option is invalid or missing for these weights.
         InputError: The weights cannot be read.
         OmrError: No page can be read, or writing failed.
     """
@@ -139,7 +143,7 @@ def predict_pages(
                 entries.append(_entry(result))
                 remarks += [f"{result.name}: {remark}" for remark in result.remarks]
         entries += [_failure(path, reason) for path, reason in listed.failures.items()]
-        done = _result(network, listed, entries, remarks)
+        done = _result(network, reading, listed, entries, remarks)
         _check_any(done)
         writer.close()
         _write_manifest(folder, options, reading, done)
@@ -164,11 +168,16 @@ def _failure(path: str, reason: str) -> dict[str, Any]:
 
 
 def _result(
-    network: Network, listed: PageList, entries: Sequence[dict[str, Any]], remarks: Sequence[str]
+    network: Network,
+    reading: ReadingOptions,
+    listed: PageList,
+    entries: Sequence[dict[str, Any]],
+    remarks: Sequence[str],
 ) -> PredictionResult:
     skipped = f"skipped {listed.n_skipped} images in unsupported formats"
     return PredictionResult(
         names=network.names,
+        conf=reading.score_thresh,
         pages=tuple(entries),
         remarks=(*remarks, *([skipped] if listed.n_skipped else [])),
         seconds=round(sum(entry["seconds"] for entry in entries), 3),
@@ -188,7 +197,6 @@ def _write_manifest(
         "weights": {"name": options.weights.name, "sha256": sha256(options.weights)},
         "options": {
             "formats": options.formats,
-            "conf": reading.score_thresh,
             "staff_space": options.staff_space,
             "staff_space_of_training": reading.training.staff_space,
         },
@@ -239,9 +247,10 @@ def reading_options(network: Network, options: PredictOptions) -> ReadingOptions
                 "--staff-space none"
             )
         expected = TrainingInput(is_tiled=True, staff_space=None)
+    chosen = (conf for conf in (options.conf, network.conf) if conf is not None)
     return ReadingOptions(
         training=expected,
-        score_thresh=options.conf,
+        score_thresh=next(chosen, DEFAULT_CONF),
         staff_space=_parse_staff_space(options.staff_space),
         is_scaled=options.staff_space != NONE,
     )
@@ -268,7 +277,7 @@ def predict(
     image: Path | str | Pixels,
     *,
     weights: Path | str,
-    conf: float = DEFAULT_CONF,
+    conf: float | None = None,
     staff_space: float | Literal["auto", "none"] = "auto",
     device: str = "",
 ) -> Page:
@@ -280,7 +289,8 @@ def predict(
         image: Image file, or pixels of shape ``(height, width)`` or, in BGR order,
             ``(height, width, 3)``.
         weights: Weights file of a training, or ``.onnx`` file.
-        conf: Confidence above which symbols are kept, at least 0 and below 1.
+        conf: Confidence above which symbols are kept, at least 0 and below 1; None for the
+            threshold chosen in training, otherwise 0.25.
         staff_space: Staff space of the page in pixels, ``auto`` to measure it, or ``none`` to read
             the page in its own size.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.

@@ -75,6 +75,8 @@ class ScoringResult:
     """Images of this split that the model was trained on."""
     skipped_files: tuple[str, ...]
     """Remarks on files of the data set that were not read, such as hidden images."""
+    duplicates: int
+    """Duplicate rows of the label files, which were skipped."""
     differences: tuple[str, ...]
     """Settings and properties of the data that differ from those in training."""
     imgsz: int
@@ -100,6 +102,7 @@ class ScoringResult:
             "split": self.split,
             **self.overlap.to_json(),
             "skipped_files": list(self.skipped_files),
+            "duplicates": self.duplicates,
             "differences": list(self.differences),
             "imgsz": self.imgsz,
             "conf": self.conf,
@@ -223,7 +226,7 @@ def _score(
     """Score a model, and return the result with a function that draws the contact sheet."""
     dataset, split = open_dataset(data), options.split
     trained = open_weights(weights, trust=trust)
-    truths = list(dataset.pages(split))
+    truths, n_duplicates = _truths(dataset, split)
     _check_names(trained.names, dataset.names, truths)
     side = options.imgsz or trained.imgsz or DEFAULT_IMGSZ
     folder = dataset.splits[split]
@@ -245,6 +248,7 @@ def _score(
         split=split,
         overlap=_overlap(trained.training, dataset, split, truths),
         skipped_files=tuple(skipped_files(dataset, split)),
+        duplicates=n_duplicates,
         differences=_differences(trained, side, _preparation(dataset)),
         imgsz=side,
         conf=options.conf,
@@ -256,6 +260,15 @@ def _score(
         report=evaluate(truths, predictions.pages, dataset.names),
     )
     return result, partial(compare, folder, truths, predictions.pages, dataset.names)
+
+
+def _truths(dataset: YoloDataset, split: str) -> tuple[list[Page], int]:
+    """Read the ground truth of a split, and count the duplicate rows of its label files."""
+    pages, n_duplicates = [], 0
+    for image in dataset.labelled_images(split):
+        pages.append(image.without_duplicates())
+        n_duplicates += len(image.rows) - len(pages[-1].labels)
+    return pages, n_duplicates
 
 
 def _predictions(

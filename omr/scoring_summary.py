@@ -61,6 +61,9 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
             "ground-truth symbols of zero area, which no prediction can match: "
             f"{report.n_zero_area_truths}"
         )
+    if result.duplicates:
+        rows = counted(result.duplicates, "duplicate row", "duplicate rows")
+        note(f"{rows} of the label files skipped")
     if missing := result.missing_classes:
         number = counted(len(missing), "class", "classes")
         verb = "is" if len(missing) == 1 else "are"

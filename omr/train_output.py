@@ -10,6 +10,7 @@ from class_maps import short_list
 from eval.html.number_format import counted
 from omr.console import note, paragraph, say
 from omr.lr_plot import write_lr_plot
+from training.data.class_balance import ClassDraws
 from training.data.label_files import LabelCounts
 from training.lr_finder import PLOT_FILE, RESULT_FILE, RangeTest
 from training.runs.checkpoint_files import REPORT_FILE
@@ -37,6 +38,7 @@ def show_result(result: TrainResult, data: Path, *, to: Console) -> None:
                 f"{short_list(unlabelled, MOST_NAMES)}",
                 to=to,
             )
+    _show_rarest(result.rarest, to=to)
     _show_dropped(result.augmented, to=to)
     epochs = counted(result.epochs, "epoch", "epochs")
     say(f"{epochs} in {result.precision}, {result.seconds:.0f} s", to=to)
@@ -55,6 +57,16 @@ def _show_counts(labels: Mapping[str, LabelCounts], prefix: str = "", *, to: Con
             rows = counted(counts.duplicates, "duplicate row", "duplicate rows")
             parts.append(f"{rows} skipped")
         paragraph(f"{prefix}{split}: {', '.join(parts)}", to=to)
+
+
+def _show_rarest(rarest: Mapping[str, ClassDraws], *, to: Console) -> None:
+    """Print how often the images of the rarest classes are drawn."""
+    if rarest:
+        texts = [
+            f"{name} {draws.per_epoch:g} ({counted(draws.images, 'image', 'images')})"
+            for name, draws in rarest.items()
+        ]
+        paragraph(f"rarest classes, draws per epoch: {', '.join(texts)}", to=to)
 
 
 def _show_dropped(augmented: Mapping[str, Mapping[str, int]], *, to: Console) -> None:

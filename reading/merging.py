@@ -221,7 +221,7 @@ def _is_fragment(
     """Mark cut pieces alone in their group that another tile shows whole but did not find, (P,)."""
     is_alone = np.bincount(group_of, minlength=len(group_of))[group_of] == 1
     rows = np.flatnonzero(is_alone & is_cut.any(axis=1))
-    # Another tile decides if it shows the piece and what lies beyond the cut sides.
+    # Another tile decides if it shows the piece and the page beyond the cut sides.
     margins = np.where(is_cut[rows], MOST_BORDER_PX, 0.0)
     needed = pieces.boxes_xyxy[rows] + margins * [-1, -1, 1, 1]
     tiles = grid.tiles_xyxy[:, None]  # (T, 1, 4)
@@ -303,9 +303,9 @@ def _is_part(boxes: Boxes, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     is_inside = shared > PART * sides[:, None]  # the first inside the second
     is_same = shared > PART_CROSS_SECTION * spans
     is_trusted = scores > scores[:, None] / 2
-    found = np.zeros(len(boxes), np.bool_)
+    is_part = np.zeros(len(boxes), np.bool_)
     for along in (0, 1):
         is_longer = sides[:, along] > LONGER * sides[:, None, along]
         of_axis = is_inside[..., along] & is_same[..., 1 - along] & is_longer & is_trusted
-        found |= of_axis.any(axis=1)
-    return found
+        is_part |= of_axis.any(axis=1)
+    return is_part

@@ -1,4 +1,4 @@
-"""What page reading needs from a network, whichever library runs it.
+"""Interface between page reading and a network, whichever library runs it.
 
 Shapes: B tiles of side S pixels, N symbols of a tile.
 """
@@ -47,6 +47,10 @@ class Network(Protocol):
     @property
     def preparations(self) -> tuple[Preparation | None, ...]:
         """Preparation of the images of each training data set; empty if it is unknown."""
+
+    @property
+    def conf(self) -> float | None:
+        """Confidence threshold chosen on the validation images of its training; None if unknown."""
 
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles.

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -60,7 +60,8 @@ class OnnxNetwork:
         self._input = self._session.get_inputs()[0]
         self.names = _names(metadata, file)
         self.imgsz = _imgsz(self._input.shape, file)
-        self.preparations = _preparations(metadata, file)
+        record = _record(metadata, file)
+        self.preparations, self.conf = record.preparations, record.conf
         n_rows = self._session.get_outputs()[0].shape[1]
         if n_rows != 4 + len(self.names):
             raise InputError(
@@ -111,11 +112,17 @@ def _imgsz(shape: Sequence[Any], file: Path) -> int:
     return height
 
 
-def _preparations(metadata: Mapping[str, str], file: Path) -> tuple[Preparation | None, ...]:
+class _Record(msgspec.Struct, kw_only=True):
+    """Part of a training record that reading depends on."""
+
+    preparations: tuple[Preparation | None, ...]
+    conf: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+
+
+def _record(metadata: Mapping[str, str], file: Path) -> _Record:
     if RECORD_KEY not in metadata:
-        return ()
+        return _Record(preparations=())
     try:
-        content = json.loads(metadata[RECORD_KEY])["training"]["preparations"]
-        return msgspec.convert(content, tuple[Preparation | None, ...])
+        return msgspec.convert(json.loads(metadata[RECORD_KEY])["training"], _Record)
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"damaged training record: {error}", path=file) from error

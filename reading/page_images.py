@@ -60,7 +60,7 @@ def list_pages(sources: Iterable[Path]) -> PageList:
             ignored.
 
     Raises:
-        ConfigError: There are no pages, a source does not exist or is not an image, or two pages
+        ConfigError: No pages were found, a source does not exist or is not an image, or two pages
             have the same name.
         MissingExtraError: A source is a PDF file and pypdfium2 is not installed.
     """
@@ -152,7 +152,7 @@ def read_image(page: PageFile, options: ImageOptions) -> Pixels:
     """
     if page.path.suffix.lower() == PDF:
         return _read_pdf(page, options)
-    _check_pixels(page, images.size(page.path), options, "reduce its resolution")
+    _check_pixels(page, images.size(page.path, page.index or 0), options, "reduce its resolution")
     if page.index is None:
         return images.read(page.path)
     return images.read_frame(page.path, page.index)

@@ -3,6 +3,7 @@
 Shapes: T tiles of a page.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -17,13 +18,20 @@ from converters.prepare.scaling import MAX_SIDE_PX
 from converters.prepare.tiles import TileOptions
 from reading.merging import Pieces, merge
 from reading.network import Network, TrainingInput
-from reading.staff_lines import measure_staff_space
+from reading.staff_lines import StaffSpaces, measure_staff_space
 from reading.tiling import TileGrid, tiles_of
 
 OVERLAP = 0.3
 """Overlap of adjacent tiles as a fraction of their side."""
 DIGITS = 3
 """Decimal places of boxes: more are noise, which differs between machines."""
+CLOSE_LINES_PX = 4.0
+"""Staff space below which a page is reported; below 3.5 px, lines merge and 2.6 px is taken for
+3.7 px."""
+NARROW_PAGE = 25
+"""Width in staff spaces below which a page is reported: on whole pages, which are 110 and more
+wide, merged lines make whole staves look like the lines of staves 4 to 18 times larger."""
+LARGER = "use a scan of a higher resolution, or a higher --dpi for a PDF"
 PIECE_SCORE = 0.1
 """Score from which parts of symbols are merged; a symbol counts if one of its parts reaches the
 threshold of the page."""
@@ -56,9 +64,9 @@ class PreparedPage:
     """The scaled page in BGR order, shape ``(H, W, 3)``."""
     grid: TileGrid
     staff_space: float | None
-    """Staff space before scaling in pixels; None if there is no staff or it does not matter."""
+    """Staff space before scaling in pixels; None if it is unknown or does not matter."""
     remarks: tuple[str, ...]
-    """What the user should know about this page."""
+    """Notes for the user about this page."""
 
 
 def prepare(
@@ -112,14 +120,26 @@ def _factor(
     if options.staff_space is not None:
         return options.staff_space, training.staff_space / options.staff_space, ()
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    found = measure_staff_space(np.asarray(grey, np.uint8))
-    if found is None:
+    spaces = measure_staff_space(np.asarray(grey, np.uint8))
+    if spaces is None:
         return None, 1.0, ("no staves found, read in its own size",)
-    others = " and ".join(f"{space:.1f}" for space in found.others)
-    remarks = (
-        (f"staves of {found.most:.1f} px a space, and others of {others} px",) if others else ()
-    )
-    return found.most, training.staff_space / found.most, remarks
+    remarks = tuple(_doubts(spaces, image.shape[1]))
+    return spaces.most, training.staff_space / spaces.most, remarks
+
+
+def _doubts(spaces: StaffSpaces, width: int) -> Iterator[str]:
+    """Yield reasons to doubt the measured staff space of a page of ``width`` pixels."""
+    if spaces.others:
+        others = " and ".join(f"{space:.1f}" for space in spaces.others)
+        yield f"staves of {spaces.most:.1f} px a space, and others of {others} px"
+    if spaces.most < CLOSE_LINES_PX:
+        apart = f"staff lines only {spaces.most:.1f} px apart"
+        yield f"{apart}, too close to be read reliably; {LARGER}"
+    if width < NARROW_PAGE * spaces.most:
+        yield (
+            f"only {width / spaces.most:.0f} staff spaces wide at the measured {spaces.most:.1f} "
+            f"px; if it shows longer staves, their lines have merged: {LARGER}"
+        )
 
 
 def read_page(
@@ -158,14 +178,14 @@ def _pieces(page: PreparedPage, network: Network, score_thresh: float, batch: in
     """Run the network on all tiles that are not blank."""
     boxes, labels, scores, tiles = [np.empty((0, 4))], [np.empty(0, np.int64)], [np.empty(0)], []
     for indices, pixels in tiles_of(page.pixels, page.grid, batch):
-        for index, found in zip(
+        for index, symbols in zip(
             indices, network.find(pixels, score_thresh=score_thresh), strict=True
         ):
             corner = np.tile(page.grid.corners_xy[index], 2)
-            boxes.append(found.boxes_xyxy.clip(0, page.grid.size) + corner)
-            labels.append(found.labels)
-            scores.append(found.scores)
-            tiles += [index] * len(found.labels)
+            boxes.append(symbols.boxes_xyxy.clip(0, page.grid.size) + corner)
+            labels.append(symbols.labels)
+            scores.append(symbols.scores)
+            tiles += [index] * len(symbols.labels)
     everything = Pieces(
         boxes_xyxy=np.concatenate(boxes),
         labels=np.concatenate(labels),

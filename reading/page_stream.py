@@ -29,7 +29,7 @@ class PageReading:
     seconds: float = 0.0
     """Time for decoding, preparation, the network and merging."""
     remarks: tuple[str, ...] = ()
-    """What the user should know about this page."""
+    """Notes for the user about this page."""
     error: str | None = None
     """Reason why the page could not be read, in one line."""
 

@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-N_COLUMNS = 300
+N_COLUMNS = 200
 """Maximum number of columns that are sampled."""
+MAX_ROWS = 3600
+"""Maximum height of these columns; taller pages are reduced, A4 at 300 dpi is not."""
 MIN_SPACE_PX, MAX_SPACE_PX = 3.5, 150.0
-"""Smallest and largest staff space that are recognised; lines closer together merge."""
+"""Smallest and largest staff space that are recognised, on a page of ``MAX_ROWS`` or less; lines
+closer together merge."""
 REPEATS = 3
 """Number of equal distances in a row that count as a staff; five lines have four."""
 SAME = 0.12
@@ -75,46 +78,46 @@ def measure_staff_space(grey: NDArray[np.uint8]) -> StaffSpaces | None:
     Returns:
         The staff spaces; None if no staves are found.
     """
-    height, width = grey.shape
-    n_columns = min(N_COLUMNS, width)
-    sampled = cv2.resize(grey, (n_columns, height), interpolation=cv2.INTER_AREA)
+    n_rows, n_columns = min(MAX_ROWS, grey.shape[0]), min(N_COLUMNS, grey.shape[1])
+    sampled = cv2.resize(grey, (n_columns, n_rows), interpolation=cv2.INTER_AREA)
     columns = np.ascontiguousarray(np.asarray(sampled).T).astype(np.float32)  # (W, H)
     columns = np.asarray(cv2.GaussianBlur(columns, (3, 1), 0))
     least = MIN_SHARE * n_columns
     candidates = [
         candidate
         for window in WINDOWS_PX
-        if window < height
+        if window < n_rows
         for candidate in _candidates(columns, window)
         if len(candidate.spaces) >= least
     ]
     if not candidates:
         return None
     spaces = max(candidates, key=lambda candidate: candidate.score).spaces
-    found, counts = _sizes(spaces, least)
-    if not found or _is_text(columns, found[0]):
+    sizes, counts = _sizes(spaces, least)
+    if not sizes or _is_text(columns, sizes[0]):
         return None
-    others = zip(found[1:], counts[1:], strict=True)
-    return StaffSpaces(
-        most=found[0], others=tuple(s for s, n in others if n >= OTHER_SHARE * counts[0])
-    )
+    factor = grey.shape[0] / n_rows
+    frequent = [
+        s * factor for s, n in zip(sizes, counts, strict=True) if n >= OTHER_SHARE * counts[0]
+    ]
+    return StaffSpaces(most=frequent[0], others=tuple(frequent[1:]))
 
 
 def _sizes(spaces: NDArray[np.float64], least: float) -> tuple[list[float], list[int]]:
     """Return the sizes of staves, most frequent first, and how often each occurs."""
-    found: list[float] = []
+    sizes: list[float] = []
     counts: list[int] = []
     while len(spaces):
         mode = _mode(spaces)
         near = spaces[_near(spaces, mode)]
         if len(near) < least:
             break
-        if not found and near.std() > MAX_SPREAD * near.mean():
+        if not sizes and near.std() > MAX_SPREAD * near.mean():
             break
-        found.append(float(near[_near(near, float(np.median(near)), SAME / 2)].mean()))
+        sizes.append(float(near[_near(near, float(np.median(near)), SAME / 2)].mean()))
         counts.append(len(near))
         spaces = spaces[~_near(spaces, mode, 2 * SAME)]
-    return found, counts
+    return sizes, counts
 
 
 def _candidates(columns: NDArray[np.float32], window: int) -> list[_Candidate]:
@@ -167,11 +170,11 @@ def _mode(spaces: NDArray[np.float64]) -> float:
 
 
 def _is_text(columns: NDArray[np.float32], space: float) -> bool:
-    """Check whether lines at a distance go on beyond the height of a staff, like lines of text."""
+    """Check whether lines continue beyond the height of a staff, like those of text."""
     around = cv2.blur(columns, (WINDOWS_PX[-1], 1), borderType=cv2.BORDER_REFLECT)
     depth = np.asarray(around - columns)
     length = 2 ** int(np.ceil(np.log2(2 * depth.shape[1])))
-    power = (np.abs(np.fft.rfft(depth, length, axis=1)) ** 2).mean(axis=0)
+    power = (np.abs(np.fft.rfft(depth[::4], length, axis=1)) ** 2).mean(axis=0)
     correlation = np.fft.irfft(power)[: length // 2]
 
     def contrast(distances: NDArray[np.float64], repeats: int) -> NDArray[np.float64]:

@@ -140,6 +140,19 @@ class TrainingSettings:
         minimum=0,
         group=OPTIMISATION,
     )
+    balance_classes: bool = setting(
+        False,
+        help="Draw images with rare classes more often, and others less often; the length of an "
+        "epoch does not change.",
+        group=OPTIMISATION,
+    )
+    balance_threshold: float = setting(
+        0.05,
+        help="Fraction of the images below which a class is rare, for balance_classes.",
+        above=0,
+        maximum=1,
+        flag=False,
+    )
     lr: float = setting(
         BASE_LR,
         help="Learning rate after warm-up; auto:sqrt (or auto) and auto:linear scale the default "
@@ -150,7 +163,13 @@ class TrainingSettings:
         keywords=LR_RULES,
         group=OPTIMISATION,
     )
-    final_lr: float = setting(0.01, help="Final learning rate, as a fraction of lr.", flag=False)
+    final_lr: float = setting(
+        0.0,
+        help="Final learning rate, as a fraction of lr.",
+        minimum=0,
+        maximum=1,
+        flag=False,
+    )
     warmup_epochs: float = setting(
         3.0,
         help="Epochs over which the learning rate rises from 0, at most --epochs - 1.",

@@ -68,6 +68,7 @@ class TrainConfig(TrainingSettings):
             sampling_weights=self.sampling_weights,
             true_negatives=self.true_negatives,
             merge_classes=self.merge_classes,
+            balance_threshold=self.balance_threshold if self.balance_classes else 0.0,
         )
 
     def transforms(self) -> Transforms:

@@ -27,6 +27,7 @@ from settings.setting import settings_of
 from settings.training import TrainingSettings
 from training.checks import check_inputs, check_machine, notes_of
 from training.config import TrainConfig, save_config
+from training.data.class_balance import ClassDraws
 from training.data.label_files import LabelCounts
 from training.engine.callbacks import set_record
 from training.engine.display import MakeDisplay
@@ -43,6 +44,9 @@ from training.runs.resume_state import reason
 from training.runs.resumption import interruption, resumed_config
 from training.runs.run_folder import RunFolder, locked_run, remove_start
 from training.runtime.distributed import is_first
+
+N_RAREST = 5
+"""Number of rare classes whose draws are reported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,9 @@ class TrainResult:
     """Classes that each data set does not label, by its folder."""
     augmented: dict[str, dict[str, int]]
     """Symbols ``seen`` by augmentation and ``dropped`` as no longer visible, by class name."""
+    rarest: dict[str, ClassDraws]
+    """Draws of the images of the rarest classes, by class name; empty unless classes are
+    balanced."""
 
     def to_json(self) -> dict[str, Any]:
         """Convert the result to types that JSON can represent."""
@@ -121,6 +128,7 @@ def _train(
     elif folder:  # after all checks
         folder.clear(map(Path, inputs.image_labels("train") | inputs.image_labels("val")))
     labels, sources, unlabelled = inputs.counts, inputs.counts_by_folder, inputs.data.unlabelled()
+    rarest = inputs.rarest_classes(N_RAREST) if config.balance_classes else {}
     with _clean_up_failed_start(config):
         if is_first():
             _begin_run(config, options, inputs, hashes)
@@ -142,11 +150,12 @@ def _train(
         sources=sources,
         unlabelled=unlabelled,
         augmented=report["augmented"],
+        rarest=rarest,
     )
 
 
 def _with_used_warmup(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with the warm-up that Ultralytics uses, and log a shorter one."""
+    """Return the configuration with the warm-up that is used, and log a shorter one."""
     warmup_epochs = used_warmup(config.epochs, config.warmup_epochs)
     is_default = config.warmup_epochs == settings_of(TrainingSettings)["warmup_epochs"].default
     if warmup_epochs < config.warmup_epochs and not is_default and is_first():
@@ -216,6 +225,7 @@ def run_options(config: TrainConfig) -> RunOptions:
         tensorboard=config.tensorboard,
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
+        warmup_epochs=config.warmup_epochs,
         nominal_batch=config.nominal_batch or config.batch,
         make_display=None,
     )

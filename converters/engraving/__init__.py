@@ -1,10 +1,11 @@
 """Engraving of music pages with exact labels, in the format of DeepScoresV2.
 
-Main path: :func:`.dataset.engrave` → :func:`.pages.engrave_page`. Verovio typesets a piece of music
-(:mod:`.pieces`, :mod:`.typesetting`); its SVG is read as filled outlines (:mod:`.svg`); these are
-grouped into labelled symbols (:mod:`.symbols`), warped (:mod:`.warping`), rasterised
-(:mod:`.raster`) and degraded (:mod:`.degradation`). Labels are computed from the outlines, never
-from pixels.
+Main path: :func:`.dataset.engrave` → :func:`.pages.engrave_page` → :func:`.pictures.take_picture`.
+Verovio typesets a piece of music (:mod:`.pieces`, :mod:`.typesetting`); its SVG is read as filled
+outlines (:mod:`.svg`); these are grouped into labelled symbols (:mod:`.symbols`). With parameters
+drawn for a picture (:mod:`.distributions`), outlines are warped (:mod:`.warping`) and rasterised
+(:mod:`.raster`), and the page is degraded (:mod:`.degradation`). Labels are computed from the
+outlines, never from pixels.
 """
 
 from importlib.util import find_spec

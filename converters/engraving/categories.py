@@ -11,6 +11,7 @@ NOTEHEADS = {
     "E0A2": "noteheadWhole",
     "E0A3": "noteheadHalf",
     "E0A4": "noteheadBlack",
+    "E0FB": "noteheadBlack",  # a filled half notehead, which looks the same
 }
 ACCIDENTALS = {
     "E260": "Flat",

@@ -138,6 +138,9 @@ class WrittenPage:
     """Number of characters that were not drawn because the typeface lacks them."""
     rejected: Counter[str]
     """Number of rejected attempts by reason."""
+    capture: str
+    effects: tuple[str, ...]
+    """Effects of the degradation."""
 
 
 def _untracked(pages: Iterable[WrittenPage], total: int) -> Iterable[WrittenPage]:
@@ -237,7 +240,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
     font, work = page.layout.font, page.piece.work
     stem = f"lg-{work}-aug-{font.lower()}-{job.number + 1:06d}--page-{page.number}"
     images.write(page.pixels, job.folder / IMAGES / f"{stem}.png")
-    height, width = page.pixels.shape
+    height, width = page.pixels.shape[:2]
     if job.segmentation:
         mask = annotations.segmentation(page.symbols, page.boxes_xyxy, width, height)
         images.write(mask, job.folder / SEGMENTATION / f"{stem}_seg.png")
@@ -248,6 +251,7 @@ def write_page(job: EngravingJob) -> WrittenPage:
         "width": width,
         "height": height,
         "staff_space": round(page.staff_space, 3),
+        "degradation": page.degradation,
         "ann_ids": [str(annotation_id) for annotation_id, _ in rows],
     }
     encode = msgspec.json.encode
@@ -261,6 +265,8 @@ def write_page(job: EngravingJob) -> WrittenPage:
         n_collisions=page.n_collisions,
         missing=page.missing,
         rejected=page.rejected,
+        capture=page.degradation["capture"],
+        effects=page.degradation["effects"],
     )
 
 
@@ -312,6 +318,8 @@ class _Tally:
         self.collisions = 0
         self.missing: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.captures: Counter[str] = Counter()
+        self.effects: Counter[str] = Counter()
 
     def add(self, page: WrittenPage) -> None:
         """Count a page."""
@@ -322,6 +330,8 @@ class _Tally:
         self.collisions += page.n_collisions
         self.missing.update(page.missing)
         self.rejected.update(page.rejected)
+        self.captures[page.capture] += 1
+        self.effects.update(page.effects)
 
 
 def _named(character: str) -> str:
@@ -351,6 +361,8 @@ def _manifest(options: EngravingOptions, tally: _Tally, pieces: Repertoire) -> d
             }
             for split in sorted(tally.pages)
         },
+        "captures": dict(sorted(tally.captures.items())),
+        "effects": dict(sorted(tally.effects.items())),
         "symbols": total.total(),
         "collisions": tally.collisions,
         "rejected": dict(sorted(tally.rejected.items())),

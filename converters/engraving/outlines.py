@@ -7,12 +7,15 @@ Shapes: N points, K contours.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
+
+MITRE = 1.5
+"""Largest distance by which :func:`grown` moves a corner, as a multiple of that of the edges."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,6 +61,31 @@ def boxes_xyxy(outlines: Sequence[Outline]) -> NDArray[np.float64]:
     starts = np.cumsum([0, *(len(o.points_xy) for o in outlines[:-1])])
     low, high = (end.reduceat(points, starts, axis=0) for end in (np.minimum, np.maximum))
     return np.concatenate((low, high), axis=1)
+
+
+def grown(outline: Outline, px: float) -> Outline:
+    """Move every edge outwards, away from the ink, by ``px`` pixels.
+
+    Corners are mitred to at most :data:`MITRE` times this distance.
+
+    Args:
+        outline: Ink whose contours have a positive area, and holes a negative one.
+        px: Distance in pixels, small compared to the edges; 0 changes nothing.
+    """
+    if not px:
+        return outline
+    points_xy, ends = outline.points_xy, np.cumsum(outline.lengths)
+    following = np.arange(1, len(points_xy) + 1)
+    following[ends - 1] = ends - outline.lengths
+    edges = points_xy[following] - points_xy  # (N, 2), from each point to the next
+    lengths = np.hypot(*edges.T)[:, None]
+    normals = edges[:, ::-1] * (1, -1) / np.where(lengths, lengths, 1)
+    before = np.empty_like(normals)
+    before[following] = normals
+    cosines = (normals * before).sum(axis=1, keepdims=True)
+    mitres = (normals + before) / (1 + cosines).clip(0.1)
+    mitres *= np.minimum(1, MITRE / np.hypot(*mitres.T).clip(1e-9))[:, None]
+    return replace(outline, points_xy=points_xy + px * mitres)
 
 
 def joined(outlines: Sequence[Outline]) -> Outline:

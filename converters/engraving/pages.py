@@ -8,15 +8,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
+from typing import Any
 
 from class_maps import OmrError
 from converters.boxes import Boxes
-from converters.engraving import degradation, pieces, raster, smufl, svg, typesetting, warping
+from converters.engraving import pieces, raster, smufl, svg, typesetting
+from converters.engraving.distributions import DegradeOption, draw_degradation
 from converters.engraving.outlines import boxes_xyxy
+from converters.engraving.pictures import TypesetPage, take_picture
 from converters.engraving.pieces import NotationStyle, Piece
-from converters.engraving.staves import Staves
 from converters.engraving.symbols import Symbol, symbols
 from converters.engraving.typesetting import PageLayout
 from converters.images import Pixels
@@ -32,8 +32,6 @@ MAX_SHARED = 0.4
 MIN_FILLED = 0.35
 """Smallest fraction of its height to which a page must be filled, if the piece has several
 pages."""
-SAMPLES = 9
-"""Number of points of a staff at which its height is measured."""
 ATTEMPTS = 50
 """Number of attempts per page: some music does not fit, some files cannot be typeset."""
 
@@ -52,7 +50,7 @@ class PageOptions:
     style: NotationStyle = "plain"
     transpose: bool = False
     """Whether to transpose the user's scores at random."""
-    degrade: warping.Capture = "none"
+    degrade: DegradeOption = "none"
     rasteriser: raster.Rasteriser = "blend2d"
 
 
@@ -71,6 +69,8 @@ class EngravedPage:
     """Number of the page within the piece, from 1."""
     staff_space: float
     """Distance in pixels between adjacent lines of its five-line staves, as drawn on this page."""
+    degradation: dict[str, Any]
+    """Parameters of the degradation that change something."""
     n_collisions: int
     """Number of pairs of compact symbols that overlap."""
     missing: Counter[str]
@@ -121,58 +121,27 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
         return "music runs off the page"
     if page.n_pages > 1 and boxes[:, 3].max() < MIN_FILLED * size[1]:
         return "last page almost empty"
-    ink = [shape.outline for shape in drawing.shapes]
-    n_collisions = collisions(labelled, boxes)
-    extent = np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))
-    warp = warping.draw_warp(
-        options.degrade, rng, width=size[0], height=size[1], content_xyxy=extent
+    typeset = TypesetPage(
+        drawing=drawing,
+        symbols=[symbol.outline for symbol in labelled],
+        layout=layout,
+        rasteriser=options.rasteriser,
     )
-    if options.degrade != "none":
-        moved = warping.warped([symbol.outline for symbol in labelled], warp)
-        labelled = [replace(s, outline=o) for s, o in zip(labelled, moved, strict=True)]
-        boxes, ink = boxes_xyxy(moved), warping.warped(ink, warp)
-    pixels = raster.rasterise(ink, *size, rasteriser=options.rasteriser)
-    noise = np.random.default_rng(rng.getrandbits(64))
+    picture = take_picture(typeset, draw_degradation(options.degrade, rng), rng)
+    moved = [replace(s, outline=o) for s, o in zip(labelled, picture.symbols, strict=True)]
     return EngravedPage(
-        pixels=degradation.degrade(pixels, options.degrade, noise),
-        symbols=labelled,
-        boxes_xyxy=boxes,
+        pixels=picture.pixels,
+        symbols=moved,
+        boxes_xyxy=boxes_xyxy(picture.symbols),
         layout=layout,
         piece=piece,
         number=page.number,
-        staff_space=page_staff_space(drawing, warp),
-        n_collisions=n_collisions,
+        staff_space=picture.staff_space,
+        degradation=picture.degradation,
+        n_collisions=collisions(labelled, boxes),
         missing=drawing.missing,
         rejected=Counter(),
     )
-
-
-def page_staff_space(drawing: svg.Drawing, warp: warping.Warp) -> float:
-    """Measure the staff space of a page: the line distance of its five-line staves.
-
-    The distance between the outer lines of a staff is measured along the staff after the page is
-    warped, because the box of a rotated or bent staff is taller than the staff. On a page without
-    five-line staves, the staff space of a full-size staff in the same place is used.
-
-    Args:
-        drawing: Page with at least one staff, before it is warped.
-        warp: Map from the points of the page to the points of its picture.
-
-    Returns:
-        Median in pixels.
-    """
-    staves = Staves(drawing).all
-    full = [staff for staff in staves if staff.is_full]
-    tops, bottoms = [], []
-    for staff in full or staves:
-        top, bottom = staff.lines_y[[0, -1]]
-        if not full:
-            bottom = top + 4 * drawing.staff_space
-        xs = np.linspace(staff.x0, staff.x1, SAMPLES)
-        tops.append(np.stack((xs, np.full(SAMPLES, top)), axis=1))
-        bottoms.append(np.stack((xs, np.full(SAMPLES, bottom)), axis=1))
-    heights = np.hypot(*(warp(np.concatenate(bottoms)) - warp(np.concatenate(tops))).T)
-    return float(np.median(heights)) / 4
 
 
 def collisions(labelled: Sequence[Symbol], boxes: Boxes) -> int:

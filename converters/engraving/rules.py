@@ -34,14 +34,14 @@ def classify(shape: Shape, staves: Staves) -> Classification:
     classification = rule(shape, staves) if rule else None
     if classification is not None:
         return classification
-    if shape.kind == "text":
+    category = categories.GLYPHS.get(shape.code) if shape.kind == "glyph" else None
+    if category is not None:  # also within text, such as the sign in "Dal segno"
+        return Classification(category=category)
+    is_text = shape.element.tag.endswith("}text") and shape.group.name != "dynam"
+    if shape.kind == "text" or is_text:
         return Classification(category="text", key=("text", id(shape.element)))
-    if shape.element.tag.endswith("}text") and shape.group.name != "dynam":
-        return Classification(
-            category="text", key=("text", id(shape.element))
-        )  # a sign within text
     if shape.kind == "glyph":
-        return Classification(category=categories.GLYPHS.get(shape.code, categories.OTHER))
+        return Classification(category=categories.OTHER)
     return Classification(category=categories.OTHER, key=shape.group)
 
 

@@ -16,12 +16,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.engraving.captures import Degradation
 from converters.engraving.outlines import Outline, Points, joined, outline
 
-Capture = Literal["none", "scan", "photo"]
-"""How a page was captured; ``none`` for a clean digital page."""
 Matrix = NDArray[np.float64]
 
+N_WAVES = 3
+REACH = (0.15, 0.35)
+"""Smallest and largest distance from the spine at which its pull falls to 1/e, in page widths."""
 BORDER = 0.001
 """Margin around the content, in page widths."""
 SAMPLES = 64
@@ -40,6 +42,8 @@ class Bend:
     """Displacement of a point at the spine away from it, in page widths."""
     pinch: float
     """Displacement of the ends of the spine towards its middle, in page widths."""
+    bow: float
+    """Height of the arch that horizontal lines form, in page widths."""
     waves: NDArray[np.float64]
     """Periods across and down the page, phase in radians, and amplitudes in x and y in page
     widths; shape ``(W, 5)``."""
@@ -55,6 +59,7 @@ class Bend:
         near = np.exp(-from_spine.clip(-0.5, 1.5) / self.reach)  # ink may be off the page
         sideways = self.pull * near * (1 - 2 * self.spine)
         upright = self.pinch * near * (1 - 2 * down.clip(-0.5, 1.5))
+        upright -= 4 * self.bow * across * (1 - across)
         periods_across, periods_down, phases, *amplitudes = self.waves.T
         turns = np.outer(across, periods_across) + np.outer(down, periods_down)  # (N, W)
         wavy = np.sin(2 * math.pi * turns + phases) @ np.stack(amplitudes, axis=1)
@@ -86,7 +91,7 @@ class Warp:
 
 
 def draw_warp(
-    capture: Capture,
+    degradation: Degradation,
     rng: Random,
     *,
     width: int,
@@ -96,19 +101,48 @@ def draw_warp(
     """Draw the geometry of one picture.
 
     Args:
-        capture: ``none`` moves nothing; a scan is rotated by up to 1 degree, a photo by up to 2.
+        degradation: Parameters of the picture; those of a clean page move nothing.
         rng: Random number generator.
         width: Width of the page in pixels.
         height: Height of the page in pixels.
         content_xyxy: Extent that must stay on the page, in pixels; the page is shrunk to fit it.
     """
     warp = Warp(width=width, height=height, matrix=None, bend=None)
-    if capture == "none":
+    if degradation.capture == "none":
         return warp
-    draw_bend, draw_matrix = _DRAW[capture]
-    matrix = draw_matrix(rng, width, height)
-    warp = replace(warp, matrix=matrix, bend=draw_bend(rng))
+    matrix = _matrix(width, height, degradation)
+    warp = replace(warp, matrix=matrix, bend=_draw_bend(degradation, rng))
     return replace(warp, matrix=_fit(warp, content_xyxy) @ matrix)
+
+
+def draw_paper(
+    warp: Warp, edges: float, rng: Random, *, content_xyxy: Sequence[float] | NDArray[np.float64]
+) -> Points | None:
+    """Draw the outline of the paper in a picture that also shows its surroundings.
+
+    Args:
+        warp: Geometry of the picture.
+        edges: Largest fraction of a margin that is cut off; 0 if only paper is visible.
+        rng: Random number generator.
+        content_xyxy: Extent of the ink on the page before it is warped, in pixels.
+
+    Returns:
+        Vertices around the paper in pixels of the picture, shape ``(N, 2)``; None if only paper is
+        visible.
+    """
+    if not edges:
+        return None
+    x0, y0, x1, y1 = content_xyxy
+    margins = x0, y0, warp.width - x1, warp.height - y1
+    sides = rng.sample(range(4), rng.randint(2, 4))
+    insets = [
+        rng.uniform(0, edges) * max(margin, 0) if side in sides else -0.2 * warp.width
+        for side, margin in enumerate(margins)
+    ]
+    left, top, right, bottom = insets[0], insets[1], warp.width - insets[2], warp.height - insets[3]
+    paper = outline([np.array([[left, top], [right, top], [right, bottom], [left, bottom]])])
+    [moved] = warped([paper], warp)
+    return moved.points_xy
 
 
 def warped(outlines: Sequence[Outline], warp: Warp) -> list[Outline]:
@@ -117,7 +151,7 @@ def warped(outlines: Sequence[Outline], warp: Warp) -> list[Outline]:
         return []
     whole = joined(outlines)
     if warp.bend is not None:
-        whole = densified(whole, 0.7 * math.sqrt(warp.width))  # curvature falls with the width
+        whole = densified(whole, 0.6 * math.sqrt(warp.width))  # curvature falls with the width
     whole = whole.moved(warp)
     contours = np.cumsum([len(part.lengths) for part in outlines])[:-1]
     points = np.cumsum(whole.lengths)[contours - 1]
@@ -141,67 +175,39 @@ def densified(drawn: Outline, max_px: float) -> Outline:
     )
 
 
-def _scan_bend(rng: Random) -> Bend:
-    """Draw the bend of a scan; three pages in five come from a book."""
-    pull = rng.uniform(0.001, 0.004) if rng.random() < 0.6 else 0.0
+def _draw_bend(degradation: Degradation, rng: Random) -> Bend:
+    """Draw the side of the spine, and long waves, which move points mostly vertically."""
+    spine: Literal[0, 1] = rng.choice((0, 1))
+    reach = rng.uniform(*REACH)
+    waves = [
+        (
+            rng.uniform(-1.5, 1.5),
+            rng.uniform(-1.5, 1.5),
+            rng.uniform(0, 2 * math.pi),
+            rng.uniform(-degradation.waves, degradation.waves) / 2,
+            rng.uniform(-degradation.waves, degradation.waves),
+        )
+        for _ in range(N_WAVES)
+    ]
     return Bend(
-        spine=rng.choice((0, 1)),
-        reach=rng.uniform(0.1, 0.25),
-        pull=pull,
-        pinch=pull * rng.uniform(-0.3, 1),
-        waves=_waves(rng, 3, 0.0004),
+        spine=spine,
+        reach=reach,
+        pull=degradation.pull,
+        pinch=degradation.pinch,
+        bow=degradation.bow,
+        waves=np.array(waves),
     )
 
 
-def _photo_bend(rng: Random) -> Bend:
-    pull = rng.uniform(0.001, 0.005) if rng.random() < 0.7 else 0.0
-    return Bend(
-        spine=rng.choice((0, 1)),
-        reach=rng.uniform(0.15, 0.4),
-        pull=pull,
-        pinch=pull * rng.uniform(-1, 1),
-        waves=_waves(rng, 4, 0.001),
-    )
-
-
-def _waves(rng: Random, n: int, amplitude: float) -> NDArray[np.float64]:
-    """Draw long waves, which move points mostly vertically, as bulging paper does."""
-    return np.array(
-        [
-            (
-                rng.uniform(-1.5, 1.5),
-                rng.uniform(-1.5, 1.5),
-                rng.uniform(0, 2 * math.pi),
-                rng.uniform(-amplitude, amplitude) / 2,
-                rng.uniform(-amplitude, amplitude),
-            )
-            for _ in range(n)
-        ]
-    )
-
-
-def _scan_matrix(rng: Random, width: int, height: int) -> Matrix:
-    turn = math.radians(max(-1.0, min(1.0, rng.gauss(0, 0.4))))
-    shear, stretch = rng.gauss(0, 0.001), rng.gauss(0, 0.003)
-    return _matrix(width, height, turn, shear, stretch, (0, 0))
-
-
-def _photo_matrix(rng: Random, width: int, height: int) -> Matrix:
-    turn = math.radians(max(-2.0, min(2.0, rng.gauss(0, 0.8))))
-    shear, stretch = rng.gauss(0, 0.003), rng.gauss(0, 0.008)
-    tilt = (rng.uniform(-0.03, 0.03), rng.uniform(-0.05, 0.05))
-    return _matrix(width, height, turn, shear, stretch, tilt)
-
-
-def _matrix(
-    width: int, height: int, turn: float, shear: float, stretch: float, tilt: tuple[float, float]
-) -> Matrix:
+def _matrix(width: int, height: int, degradation: Degradation) -> Matrix:
     """Shear, stretch, rotate and tilt about the centre; tilting shrinks the far side."""
     centre = np.array([[1, 0, width / 2], [0, 1, height / 2], [0, 0, 1]])
+    turn, stretch = math.radians(degradation.rotation), degradation.stretch
     cos, sin = math.cos(turn), math.sin(turn)
     turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    sheared = np.array([[1 + stretch, shear, 0], [0, 1 - stretch, 0], [0, 0, 1]])
-    tilted = np.array([[1, 0, 0], [0, 1, 0], [tilt[0] / width, tilt[1] / height, 1]])
+    sheared = np.array([[1 + stretch, degradation.shear, 0], [0, 1 - stretch, 0], [0, 0, 1]])
+    tilt = degradation.tilt_x / width, degradation.tilt_y / height
+    tilted = np.array([[1, 0, 0], [0, 1, 0], [*tilt, 1]])
     matrix: Matrix = centre @ tilted @ turned @ sheared @ np.linalg.inv(centre)
     return matrix
 
@@ -220,6 +226,3 @@ def _fit(warp: Warp, content_xyxy: Sequence[float] | NDArray[np.float64]) -> Mat
     fit = np.diag([scale, scale, 1])
     fit[:2, 2] = (1 - scale) * size / 2 + shift
     return fit
-
-
-_DRAW = {"scan": (_scan_bend, _scan_matrix), "photo": (_photo_bend, _photo_matrix)}

@@ -32,6 +32,12 @@ MIN_CORNERS = 10
 """Minimum number of boxes, all of which may be x1, y1, x2, y2, to reject a file with --clip too."""
 REWRITE = "if they are x1, y1, x2, y2, write them as x, y, width, height"
 
+POLYGON_PX = 1.0
+"""Largest difference between the sides of a box and those of its polygon, in pixels."""
+
+MIN_POLYGON = 6
+"""Fewest numbers of a polygon that is not in a list of polygons, as some programs write it."""
+
 _NULL = msgspec.Raw(b"null")
 _NO_BOX = (np.nan, np.nan, np.nan, np.nan)
 
@@ -176,6 +182,7 @@ def read_table(
     rows = decode(annotations, list[_Annotation], path, "annotations")
     _check_unique_fields(data, annotations, rows, path)
     boxes_xyxy = xywh_to_xyxy(_boxes_xywh(rows, path))
+    _check_against_polygons(boxes_xyxy, annotations, rows, path)
     # Some programs write 0, 0, 0, 0 next to a polygon.
     without_box = np.isnan(boxes_xyxy[:, 0]) | (boxes_xyxy == 0).all(axis=1)
     is_polygon = np.zeros(len(rows), bool)
@@ -255,12 +262,39 @@ def _number(value: float | str) -> float:
         return np.nan
 
 
+def _check_against_polygons(
+    boxes_xyxy: Boxes, annotations: msgspec.Raw, rows: Sequence[_Annotation], path: Path
+) -> None:
+    """Check that boxes are not the corners x1, y1, x2, y2 of the polygons next to them.
+
+    Polygons are decoded only if the numbers of all boxes may be corners, which is rare.
+    """
+    has_box = ~np.isnan(boxes_xyxy[:, 0])
+    as_corners = boxes_xyxy.copy()
+    as_corners[:, 2:] -= boxes_xyxy[:, :2]
+    if not has_box.any() or (as_corners[:, 2:] <= as_corners[:, :2])[has_box].any():
+        return
+    shapes = decode(annotations, list[_Shape], path, "annotations")
+    bounds_xyxy = np.array([_bounds(shape.segmentation) for shape in shapes])
+    is_box = (np.abs(bounds_xyxy - boxes_xyxy) <= POLYGON_PX).all(axis=1)
+    is_corners = (np.abs(bounds_xyxy - as_corners) <= POLYGON_PX).all(axis=1)
+    if is_corners.any() and not is_box.any():
+        names = [_name(rows[i], i) for i in np.flatnonzero(is_corners).tolist()]
+        reason = f"is x1, y1, x2, y2 of its polygon: {count_of(names, 'annotation')}"
+        reason = f"{reason}; write it as x, y, width, height"
+        raise InputError(reason, path=path, where="annotations.bbox")
+
+
 def _bounds(segmentation: msgspec.Raw) -> Sequence[float]:
     """Return the box around the polygons of an annotation as xyxy; NaN without a polygon."""
     try:
         polygons = msgspec.json.decode(segmentation, type=list[list[float]])
-    except msgspec.DecodeError:  # a mask
-        return _NO_BOX
+    except msgspec.DecodeError:
+        try:
+            polygon = msgspec.json.decode(segmentation, type=list[float])
+        except msgspec.DecodeError:  # a mask
+            return _NO_BOX
+        polygons = [polygon] if len(polygon) >= MIN_POLYGON else []
     if any(len(polygon) % 2 for polygon in polygons):  # a coordinate is missing
         return _NO_BOX
     x = [number for polygon in polygons for number in polygon[::2]]

@@ -32,6 +32,7 @@ from converters.page import SCORE_DIGITS, Page
 from converters.tally import Tally
 
 LABELME_FOLDER = "labelme"
+RECTANGLE = "rectangle"
 VERSION = "5.5.0"
 """Version of labelme whose format is written; later versions read it."""
 
@@ -76,7 +77,7 @@ def _text(page: Page, names: Sequence[str], image_path: str) -> Iterator[str]:
             "points": points,
             "group_id": None,
             "description": json.dumps({"score": scores[i]}) if scores else "",
-            "shape_type": "rectangle",
+            "shape_type": RECTANGLE,
             "flags": {},
         }
         yield (",\n" if i else "\n") + json.dumps(shape)
@@ -89,6 +90,7 @@ class _Shape(msgspec.Struct, gc=False):
     label: str
     points: list[tuple[float, float]]
     shape_type: str | None = None
+    group_id: int | str | None = None
 
 
 class _File(msgspec.Struct, rename="camel"):
@@ -178,13 +180,16 @@ class LabelmeFile:
         check_image_size(width, height, path)
         self.images = {checked_name(str(image), path, "imagePath"): (width, height)}
         """Width and height of the image in pixels."""
-        shapes = file.shapes
-        self._names = tuple(dict.fromkeys(shape.label for shape in shapes))
+        symbols = _symbols(file.shapes)
+        firsts = [symbol[0][1] for symbol in symbols]
+        self._names = tuple(dict.fromkeys(shape.label for shape in file.shapes))
         positions = {name: i for i, name in enumerate(self._names)}
-        self._categories = np.array([positions[shape.label] for shape in shapes], np.int64)
-        boxes = [_bounds(shape, i, path) for i, shape in enumerate(shapes)]
+        self._categories = np.array([positions[shape.label] for shape in firsts], np.int64)
+        boxes = [_union([_bounds(shape, i, path) for i, shape in parts]) for parts in symbols]
         self._boxes_xyxy = np.array(boxes, np.float64).reshape(-1, 4)
-        self._is_polygon = np.array([shape.shape_type != "rectangle" for shape in shapes], bool)
+        self._is_polygon = np.array([shape.shape_type != RECTANGLE for shape in firsts], bool)
+        self._numbers = [parts[0][0] for parts in symbols]
+        self._has_parts = np.array([len(parts) > 1 for parts in symbols], bool)
 
     def sha256(self) -> str:
         """Return the hash of the file as it was read."""
@@ -225,8 +230,12 @@ class LabelmeFile:
         is_mapped = page_labels >= 0
         counts.read += len(page_labels)
         counts.drop(tally.NOT_IN_CLASS_MAP, self._categories[~is_mapped], self._names)
-        polygons = tally.count(page_labels[self._is_polygon & is_mapped], list(labels))
-        counts.changed.update({(tally.POLYGON, name): n for name, n in polygons.items()})
+        for change, is_changed in (
+            (tally.POLYGON, self._is_polygon & ~self._has_parts),
+            (tally.PARTS, self._has_parts),
+        ):
+            changed = tally.count(page_labels[is_changed & is_mapped], list(labels))
+            counts.changed.update({(change, name): n for name, n in changed.items()})
         yield Page(
             image=image,
             width=width,
@@ -239,7 +248,7 @@ class LabelmeFile:
     def _check_inside(self, boxes_xyxy: Boxes, width: int, height: int) -> None:
         outside = ((boxes_xyxy < 0) | (boxes_xyxy > [width, height, width, height])).any(axis=1)
         if outside.any():
-            names = [f"shapes[{i}]" for i in np.flatnonzero(outside)]
+            names = [f"shapes[{self._numbers[i]}]" for i in np.flatnonzero(outside)]
             raise InputError(
                 f"extends beyond the image: {count_of(names, 'shape')}; use --clip to clip boxes "
                 "to the image",
@@ -282,6 +291,27 @@ def _located(
     if n and parent.parts[-n:] == folder.parts:
         return Path(*parent.parts[:-n]), folder / image
     return parent, image
+
+
+def _symbols(shapes: Sequence[_Shape]) -> list[list[tuple[int, _Shape]]]:
+    """Group the numbered shapes by symbol.
+
+    Polygons with the same label and group are parts of one symbol, as in labelme's own converters
+    for polygons. Rectangles are not, because groups also join separate symbols, such as the
+    noteheads of a chord.
+    """
+    symbols: dict[object, list[tuple[int, _Shape]]] = {}
+    for i, shape in enumerate(shapes):
+        is_part = shape.group_id is not None and shape.shape_type != RECTANGLE
+        key = (shape.label, shape.group_id) if is_part else i
+        symbols.setdefault(key, []).append((i, shape))
+    return list(symbols.values())
+
+
+def _union(boxes_xyxy: Sequence[Sequence[float]]) -> list[float]:
+    """Return the box around some boxes."""
+    x0, y0, x1, y1 = zip(*boxes_xyxy, strict=True)
+    return [min(x0), min(y0), max(x1), max(y1)]
 
 
 def _bounds(shape: _Shape, i: int, path: Path) -> tuple[float, float, float, float]:

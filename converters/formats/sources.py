@@ -127,6 +127,9 @@ def _check_suffix(path: Path) -> None:
 
 def _no_data_yaml(path: Path) -> InputError:
     """Describe how to write the missing file of a YOLO folder, as exported by Label Studio."""
+    if yaml_files := sorted(p.name for p in path.glob("*.y*ml")):
+        reason = f"no {DATA_YAML}; if {yaml_files[0]} names the classes, convert that file instead"
+        return InputError(reason, path=path)
     folder = IMAGE_FOLDER
     if (path / IMAGE_FOLDER / "train").is_dir():
         folder = f"{IMAGE_FOLDER}/train"

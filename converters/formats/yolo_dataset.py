@@ -69,12 +69,14 @@ class YoloDataset:
         return self.sources_of(first) == self.sources_of(second)
 
     def pages(self, split: str) -> Iterator[Page]:
-        """Yield the pages of a split, sorted by name; an image without label file has no symbols.
+        """Yield the pages of a split, sorted by name, without duplicate symbols, as in training.
+
+        An image without a label file has no symbols.
 
         Raises:
             InputError: A label file is malformed, or an image is damaged.
         """
-        return (image.page for image in self.labelled_images(split))
+        return (image.without_duplicates() for image in self.labelled_images(split))
 
     def labelled_images(self, split: str) -> Iterator["LabelledImage"]:
         """Yield the images of a split with their label files, sorted by name.
@@ -116,6 +118,18 @@ class LabelledImage:
     """True for the box around a polygon, shape ``(N,)``."""
     content: bytes
     """Bytes of the label file; empty without a label file."""
+
+    def distinct(self) -> NDArray[np.intp]:
+        """Return the indices of distinct rows; sorted by row if there are duplicates.
+
+        This is the order in which Ultralytics trains on them.
+        """
+        first = np.unique(self.rows.astype(np.float32), axis=0, return_index=True)[1]
+        return first if len(first) < len(self.rows) else np.arange(len(self.rows))
+
+    def without_duplicates(self) -> Page:
+        """Return the page without the symbols of duplicate rows."""
+        return self.page.only(self.distinct())
 
     def fingerprint(self) -> bytes:
         """Return the image's name and size in bytes and the content of its label file."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     *("model", "trust", "heads", "imgsz", "batch", "precision", "seed"),
-    *("mosaic", "sampling_weights", "merge_classes"),
+    *("mosaic", "balance_classes", "sampling_weights", "merge_classes"),
 )
 """Training settings that the analysis depends on and that have an option in this command."""
 

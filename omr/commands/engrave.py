@@ -46,8 +46,11 @@ def engrave(
         ),
     ] = None,
     degrade: Annotated[
-        Literal["none", "scan", "photo"],
-        typer.Option(help="Degradation that imitates a scan or a photo."),
+        Literal["none", "scan", "photo", "fax", "worn", "mixed"],
+        typer.Option(
+            help="Degradation: none, scan, photo, fax, worn (a scan of an old print) or mixed "
+            "(a fifth of the pages clean, the others of all kinds)."
+        ),
     ] = "none",
     val: Annotated[
         float, typer.Option(help="Fraction of the pieces to hold out for validation.")

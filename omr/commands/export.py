@@ -16,11 +16,11 @@ def export(
         typer.Argument(help="Checkpoint to export.", exists=True, dir_okay=False),
     ],
     export_format: Annotated[
-        Literal["onnx", "ultralytics"],
+        Literal["onnx", "safetensors", "ultralytics"],
         typer.Option(
             "--format",
-            help="Output format: onnx, or ultralytics for a checkpoint that Ultralytics' "
-            "YOLO(FILE) loads.",
+            help="Output format: onnx, ultralytics (a checkpoint that Ultralytics' YOLO(FILE) "
+            "loads) or safetensors (weights of omr in half precision, to share).",
         ),
     ],
     out: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
@@ -36,7 +36,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a model as ONNX, or as a checkpoint for plain Ultralytics.
+    """Export a model as ONNX, as a checkpoint for plain Ultralytics, or in half precision.
 
     Examples:
         omr export run/weights/best.pt --format ultralytics --out model.pt

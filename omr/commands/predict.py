@@ -38,8 +38,14 @@ def predict(
         ),
     ] = "html",
     conf: Annotated[
-        float, typer.Option(help="Confidence threshold of symbols.", min=0, max=1)
-    ] = DEFAULT_CONF,
+        float | None,
+        typer.Option(
+            help="Confidence threshold of symbols.",
+            min=0,
+            max=1,
+            show_default=f"as chosen in training, otherwise {DEFAULT_CONF}",
+        ),
+    ] = None,
     staff_space: Annotated[
         str,
         typer.Option(

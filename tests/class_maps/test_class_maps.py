@@ -289,6 +289,7 @@ def test_harmony_fills_everything_from_engraved_pages() -> None:
     assert source.unlabelled == ()
     assert {c: n for c, n in source.class_of.items() if c not in of_release.class_of} == {
         "barlineSingle": "barlineSingle",
+        "systemicBarline": "barlineSingle",
         "barlineDouble": "barlineDouble",
         "barlineFinal": "barlineFinal",
         "barlineReverseFinal": "barlineFinal",

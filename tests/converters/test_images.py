@@ -284,10 +284,36 @@ def test_a_transparent_grey_level_becomes_white(
     assert images.read(tmp_path / "b.png").tolist() == [expected]
 
 
-def tiff(samples: NDArray[np.uint16], white: int | None) -> bytes:
+def bmp(bgra: list[int], header_bytes: int) -> bytes:
+    """A BMP of one row with 32 bits per pixel, whose header declares an alpha channel."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    size = struct.pack("<IiiHHIIiiII", header_bytes, len(bgra) // 4, 1, 1, 32, 3, 0, 0, 0, 0, 0)
+    header = (size + masks).ljust(header_bytes, b"\0")
+    offset = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", offset + len(bgra), 0, 0, offset) + header + bytes(bgra)
+
+
+@pytest.mark.parametrize("header_bytes", [108, 124])
+@pytest.mark.parametrize(
+    ("alphas", "expected"),
+    [((0, 0), [0, 200]), ((255, 255), [0, 200]), ((0, 255), [255, 200])],
+    ids=["unused", "opaque", "transparent"],
+)
+def test_alpha_of_a_bmp_is_ignored_if_all_of_it_is_zero(
+    header_bytes: int, alphas: tuple[int, int], expected: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.bmp"
+    path.write_bytes(bmp([0, 0, 0, alphas[0], 200, 200, 200, alphas[1]], header_bytes))
+    assert images.read(path).tolist() == [expected]
+    assert images.read_bgr(path)[..., 0].tolist() == [expected]
+    images.copy(path, tmp_path / "b.png")
+    assert images.read(tmp_path / "b.png").tolist() == [expected]
+
+
+def tiff(samples: NDArray[np.uint16], white: int | None, *, inverted: bool = False) -> bytes:
     """A 16-bit TIFF, with the tag MaxSampleValue unless ``white`` is None."""
     file = BytesIO()
-    tags = {} if white is None else {281: white}
+    tags = {262: int(not inverted)} | ({} if white is None else {281: white})
     Image.fromarray(samples).save(file, "TIFF", tiffinfo=tags)
     return file.getvalue()
 
@@ -331,6 +357,19 @@ def test_samples_of_twelve_bits_are_scaled_if_the_file_declares_them(
             "the samples to the range 0 to 65535"
         )
     assert not (tmp_path / f"c{suffix}").exists()
+
+
+def test_sixteen_bits_in_which_zero_is_white(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff((255 - GREY.astype(np.uint16)) * 257, None, inverted=True))
+    np.testing.assert_array_equal(images.read(path), GREY)
+    images.copy(path, tmp_path / "b.png")
+    np.testing.assert_array_equal(images.read(tmp_path / "b.png"), GREY)
+    path.write_bytes(tiff(WIDE, 4095, inverted=True))
+    assert images.read(path).tolist() == [[255, 255], [128, 0]]
+    path.write_bytes(tiff(WIDE, None, inverted=True))
+    with pytest.raises(InputError, match="none above 4095, so it would look nearly white; scale"):
+        images.read(path)
 
 
 def test_opaque_colours_of_twelve_bits(tmp_path: Path) -> None:

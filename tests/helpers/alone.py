@@ -5,6 +5,7 @@ It is the independent ground truth for the extent of a symbol's ink.
 
 import copy
 import io
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from resvg import render, usvg
 
 from converters.engraving import lettering
+from converters.engraving.outlines import Points
 from converters.engraving.symbols import Symbol
 
 Element: TypeAlias = Any
@@ -32,13 +34,15 @@ def ink_box(
     symbol: Symbol,
     box_xyxy: NDArray[np.float64],
     matrix: tuple[float, float, float, float, float, float] = (1, 0, 0, 1, 0, 0),
+    warp: Callable[[Points], Points] = lambda points_xy: points_xy,
 ) -> NDArray[np.float64] | None:
     """Measure the extent of a symbol's ink with resvg, shape ``(4,)``, pixels; None without ink.
 
     Args:
         symbol: Symbol as read from verovio's SVG.
-        box_xyxy: Approximate extent, pixels.
+        box_xyxy: Approximate extent before the warp, pixels.
         matrix: Transform of the page, in the order of SVG.
+        warp: Map of the points of the page, applied to the corners of the inked pixels.
     """
     x0, y0 = np.floor(box_xyxy[:2]) - MARGIN_PX
     width, height = np.ceil(box_xyxy[2:]) + MARGIN_PX - (x0, y0)
@@ -54,8 +58,9 @@ def ink_box(
     rows, columns = np.nonzero(pixels[..., 3] > FAINTEST)
     if not len(rows):
         return None
-    ends = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / ZOOM
-    return np.add(ends, (x0, y0, x0, y0))
+    corners = [np.stack((columns + dx, rows + dy), axis=1) for dx in (0, 1) for dy in (0, 1)]
+    points_xy = warp(np.concatenate(corners) / ZOOM + (x0, y0))
+    return np.concatenate((points_xy.min(axis=0), points_xy.max(axis=0)))
 
 
 def _isolated(symbol: Symbol) -> str:

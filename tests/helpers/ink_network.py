@@ -18,6 +18,7 @@ class InkNetwork:
     imgsz: int = 64
     names: tuple[str, ...] = ("black", "grey")
     preparations: tuple[Preparation | None, ...] = ()
+    conf: float | None = None
     n_tiles: list[int] = field(default_factory=list)
     """Number of tiles of each call."""
 

@@ -91,6 +91,17 @@ def test_the_input_size_is_that_of_the_training(
     assert (line in " ".join(result.stderr.split())) == bool(note)
 
 
+def test_duplicate_rows_are_skipped_as_in_training(data: Path, predictor: Predictor) -> None:
+    labels = data / "labels" / "val" / "a.txt"
+    labels.write_text(labels.read_text() * 2)
+    result = run(data, "--json")
+    report = json.loads(result.stdout)
+    assert [row["n_truths"] for row in report["classes"]] == [2, 1, 0]
+    assert report["macro"]["ap"] == pytest.approx(1)
+    assert report["duplicates"] == 3
+    assert "note: 3 duplicate rows of the label files skipped" in result.stderr
+
+
 def preparation(**changes: Any) -> Preparation:  # noqa: ANN401
     same = Preparation(tile=640, staff_space=12.0, class_map="harmony", class_map_sha256="ab")
     return replace(same, **changes)

@@ -26,7 +26,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.names = {0: "note", 1: "stem"}
     file = tmp_path_factory.mktemp("weights") / "best.pt"
     training = TrainingRecord(
-        images=np.array([1, 2**64 - 1], np.uint64), is_complete=True, preparations=(None,)
+        images=np.array([1, 2**64 - 1], np.uint64),
+        is_complete=True,
+        preparations=(None,),
+        conf=0.375,
     )
     save_weights(model, file, train_args={"task": "detect", "imgsz": 64}, training=training)
     return file
@@ -76,7 +79,12 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
         assert shape == [1, 3, side, side]
         metadata = {entry.key: entry.value for entry in content.metadata_props}
         assert json.loads(metadata["omr"]) == {
-            "training": {"is_complete": True, "preparations": [None], "knows_pages": False},
+            "training": {
+                "is_complete": True,
+                "preparations": [None],
+                "knows_pages": False,
+                "conf": 0.375,
+            },
             "image_hashes": base64.b64encode(bytes(7) + b"\x01" + b"\xff" * 8).decode(),
             "page_hashes": "",
         }
@@ -135,3 +143,34 @@ def test_a_foreign_pickle_needs_trust(weights: Path, tmp_path: Path) -> None:
     arguments = [tmp_path / "own.pt", "--format", "ultralytics", "--out", tmp_path / "yolo.pt"]
     assert "give --trust if you trust its source" in error_of(run(*arguments), InputError)
     assert run(*arguments, "--trust").exit_code == 0
+
+
+def test_half_precision_halves_the_size_and_keeps_the_predictions(
+    weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "small.safetensors"
+    assert run(weights, "--format", "safetensors", "--out", out).exit_code == 0
+    assert out.stat().st_size < 0.55 * weights.stat().st_size
+    before, after = open_weights(weights), open_weights(out)
+    assert (after.names, after.imgsz) == (before.names, before.imgsz)
+    assert before.training is not None
+    assert after.training is not None
+    assert after.training.to_json() == before.training.to_json()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        outputs = [some.model(image)[0] for some in (before, after)]
+    assert torch.allclose(outputs[0][:, :4], outputs[1][:, :4], atol=0.1)
+    assert torch.allclose(outputs[0][:, 4:], outputs[1][:, 4:], atol=0.01)
+
+
+def test_values_beyond_half_precision_are_refused(weights: Path, tmp_path: Path) -> None:
+    model = open_weights(weights).model
+    next(model.parameters()).data[0, 0, 0, 0] = 1e6
+    save_weights(model, tmp_path / "large.pt", train_args={"imgsz": 64})
+    out = tmp_path / "small.safetensors"
+    error = error_of(
+        run(tmp_path / "large.pt", "--format", "safetensors", "--out", out), InputError
+    )
+    name = "model.0.conv.weight"
+    assert error == f"{tmp_path}/large.pt: values beyond the range of half precision in {name}"
+    assert not out.exists()

@@ -90,15 +90,43 @@ def test_the_json_result_and_the_manifest(tmp_path: Path) -> None:
     assert page == {"image": "a.png", "symbols": 2, "staff_space": None, "tiles": 28, "error": None}
     assert content["classes"] == ["black", "grey"]
     assert content["seconds"] >= 0
+    assert content["conf"] == 0.25
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert manifest["pages"] == content["pages"] or manifest["pages"][0]["image"] == "a.png"
     assert manifest["options"] == {
         "formats": ["coco"],
-        "conf": 0.25,
         "staff_space": "none",
         "staff_space_of_training": None,
     }
+    assert manifest["conf"] == 0.25
     assert manifest["weights"]["name"] == "w.onnx"
+
+
+@pytest.mark.parametrize(
+    ("words", "of_weights", "used", "n_symbols"),
+    [
+        ([], None, 0.25, 2),
+        ([], 0.5, 0.5, 2),
+        ([], 0.0, 0.0, 2),
+        ([], 0.95, 0.95, 0),
+        (["--conf", 0.95], 0.5, 0.95, 0),
+        (["--conf", 0], 0.95, 0.0, 2),
+    ],
+)
+def test_the_threshold_is_that_of_the_weights_unless_chosen(
+    words: list[object],
+    of_weights: float | None,
+    used: float,
+    n_symbols: int,
+    tmp_path: Path,
+    network: InkNetwork,
+) -> None:
+    network.conf = of_weights
+    write_page(tmp_path / "in/a.png", *BOXES)
+    result = read(tmp_path, "--overlay", "none", "--json", *words)
+    content = json.loads(result.stdout)
+    assert content["conf"] == used
+    assert [page["symbols"] for page in content["pages"]] == [n_symbols]
 
 
 def test_a_broken_page_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,23 @@ def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
     )
 
 
+def test_the_draws_of_rare_classes_are_printed(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "images/train/0.png", data / "images/train/2.png")
+    for i in (1, 2):
+        (data / f"labels/train/{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    file = tmp_path / "settings.yaml"
+    file.write_text("balance_classes: true\nbalance_threshold: 1.0\nmodel: omr-tiny\n")
+    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu", "--json"]
+    result = run(data, "--out", tmp_path / "run", "--config", file, *words)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rarest"] == {
+        "stem": {"images": 1, "per_epoch": 1.4},
+        "note": {"images": 3, "per_epoch": 3.0},
+    }
+    text = "rarest classes, draws per epoch: stem 1.4 (1 image), note 3 (3 images)"
+    assert text in result.stderr
+
+
 def test_the_input_size_is_that_of_the_weights(data: Path, tmp_path: Path) -> None:
     words = ["--epochs", 1, "--batch", 2, "--device", "cpu", "--no-validate"]
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
@@ -76,9 +94,9 @@ def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path:
     words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu"]
     out = tmp_path / "run"
     assert run(data, "--out", out, *words).exit_code == 0
-    (out / "old").touch()
+    (out / "results.csv").write_text("old")
     assert run(data, "--out", out, *words, "--force").exit_code == 0
-    assert not (out / "old").exists()
+    assert not (out / "results.csv").read_text().startswith("old")
     error = run(data, "--out", out, "--resume", "--epochs", 9, "--device", "cpu").exception
     assert isinstance(error, ConfigError)
     assert str(error) == "--resume: the run keeps the settings it was started with; drop --epochs"

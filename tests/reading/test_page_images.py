@@ -1,5 +1,6 @@
 import sys
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,36 @@ def test_wide_samples_of_a_later_page(tmp_path: Path) -> None:
     wide = Image.fromarray(np.full((20, 30), 40 * 257, np.uint16))
     page(255).save(tmp_path / "a.tif", save_all=True, append_images=[wide])
     assert (read_image(list_pages([tmp_path]).pages[1], AT_72_DPI) == 40).all()
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_pages_of_a_tiff_are_read_upright(
+    orientation: int, compression: str | None, tmp_path: Path
+) -> None:
+    upright = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    columns_first = upright.T if orientation >= 5 else upright
+    flips: dict[int, Any] = {
+        2: np.s_[:, ::-1],
+        3: np.s_[::-1, ::-1],
+        4: np.s_[::-1],
+        6: np.s_[::-1],
+    }
+    flips |= {7: np.s_[::-1, ::-1], 8: np.s_[:, ::-1]}
+    stored = Image.fromarray(columns_first[flips.get(orientation, np.s_[:])].copy())
+    tags, file = {274: orientation}, tmp_path / "a.tif"
+    stored.save(file, save_all=True, append_images=[stored], compression=compression, tiffinfo=tags)
+    for found in list_pages([file]).pages:
+        assert read_image(found, AT_72_DPI).tolist() == upright.tolist()
+
+
+def test_the_limit_on_pixels_applies_to_each_page_of_a_tiff(tmp_path: Path) -> None:
+    page(255).save(tmp_path / "a.tif", save_all=True, append_images=[page(255, 60, 40)])
+    first, second = list_pages([tmp_path / "a.tif"]).pages
+    options = ImageOptions(dpi=72, max_pixels=600)
+    assert read_image(first, options).shape == (20, 30)
+    with pytest.raises(InputError, match="has 60 x 40 px, more than --max-pixels 600; reduce its"):
+        read_image(second, options)
 
 
 @pytest.mark.parametrize(("dpi", "size"), [(72, (30, 20)), (300, (125, 83))])

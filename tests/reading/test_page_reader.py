@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,9 +89,9 @@ def test_the_batch_does_not_change_the_symbols() -> None:
     assert network.n_tiles[-1] < 18, "blank tiles are skipped"
 
 
-def staves(space: float, *, lines: int = 5, width: int = 700) -> NDArray[np.uint8]:
-    image = np.full((round(space * 40), width), 255, np.uint8)
-    for staff in range(3):
+def staves(space: float, *, n: int = 3, lines: int = 5, width: int = 700) -> NDArray[np.uint8]:
+    image = np.full((round(space * (12 * n + 4)), width), 255, np.uint8)
+    for staff in range(n):
         for line in range(lines):
             y = round(space * (4 + 12 * staff + line))
             image[y : y + max(1, round(space / 10)), 20 : width - 20] = 0
@@ -128,6 +129,29 @@ def test_the_most_frequent_staff_space_counts() -> None:
     prepared = prepare(NAME, image, 64, SCALED)
     assert prepared.staff_space == pytest.approx(20, rel=0.02)
     assert prepared.remarks == ("staves of 20.0 px a space, and others of 12.0 px",)
+
+
+@pytest.mark.parametrize(
+    ("space", "remark"),
+    [
+        (
+            1.9,
+            "only 9 staff spaces wide at the measured 22.8 px; if it shows longer staves, their "
+            "lines have merged: use a scan of a higher resolution, or a higher --dpi for a PDF",
+        ),
+        (
+            3.7,
+            "staff lines only 3.8 px apart, too close to be read reliably; use a scan of a higher "
+            "resolution, or a higher --dpi for a PDF",
+        ),
+    ],
+)
+def test_a_page_of_too_low_a_resolution_is_reported(space: float, remark: str) -> None:
+    image = staves(20, n=5, width=2200)
+    assert prepare(NAME, image, 64, SCALED).remarks == ()
+    factor = space / 20
+    reduced = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    assert prepare(NAME, np.asarray(reduced, np.uint8), 64, SCALED).remarks == (remark,)
 
 
 def test_a_network_for_whole_pages_sees_the_page_at_once() -> None:

@@ -28,7 +28,7 @@ from training.data.allowed_transforms import (
 from training.data.augmentation import SymbolCounter
 from training.data.device_prefetch import DeviceLoader
 from training.data.label_files import ImageLabels
-from training.data.multi_dataset import MultiDataset
+from training.data.multi_dataset import MultiDataset, WeightedSampler
 from training.data.sampling import Draw, EpochSampler, seed_draw
 from training.losses.assigner_factory import PairCounter
 
@@ -83,6 +83,18 @@ class OmrDataset(YOLODataset):
             index = index.image
         sample: dict[str, Any] = super().__getitem__(index)
         return sample
+
+    def sampler(self, *, rank: int = 0, n_ranks: int = 1) -> WeightedSampler:
+        """Build the sampler of the images of each epoch.
+
+        Args:
+            rank: Rank of this process.
+            n_ranks: Number of devices.
+        """
+        labels = [image["cls"][:, 0].astype(np.int64) for image in self.labels]
+        return self.multi_dataset.sampler(
+            self.im_files, labels, seed=self.seed, rank=rank, n_ranks=n_ranks
+        )
 
     def collate_fn(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
         """Collate samples, with ``n_pairs`` for the loss if pairs are counted.

@@ -103,12 +103,6 @@ def total(counts: Iterable[LabelCounts]) -> LabelCounts:
     )
 
 
-def without_duplicates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Remove duplicate rows; the order changes only if there are any, as in Ultralytics."""
-    first = np.unique(rows, axis=0, return_index=True)[1]
-    return rows if len(first) == len(rows) else rows[first]
-
-
 def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
     digest = hashlib.sha256()
     images: dict[str, ImageLabels] = {}
@@ -116,7 +110,7 @@ def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
     for image in dataset.labelled_images(split):
         digest.update(image.fingerprint())
         _check_rows(image)
-        rows = without_duplicates(image.rows.astype(np.float32))
+        rows = image.rows.astype(np.float32)[image.distinct()]
         duplicates += len(image.rows) - len(rows)
         page = image.page
         images[str(image.path.absolute())] = ImageLabels(

@@ -19,6 +19,7 @@ from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
+from training.data.class_balance import repeat_counts, repeat_factors
 
 EVERY_NAME = "all"
 """Value of ``merge_classes`` that merges every class name."""
@@ -41,6 +42,8 @@ class DatasetOptions:
     """Whether a class that a data set lacks counts as absent from its images."""
     merge_classes: tuple[str, ...] = ()
     """Class names with the same meaning in every data set; ``("all",)`` for every name."""
+    balance_threshold: float = 0.0
+    """Frequency below which a class is rare, and its images are drawn more often; 0 for never."""
 
     def __post_init__(self) -> None:
         resolved = [folder.resolve() for folder in self.folders]
@@ -144,20 +147,35 @@ class MultiDataset:
         return indices
 
     def sampler(
-        self, files: Sequence[str], *, seed: int, rank: int = 0, n_ranks: int = 1
+        self,
+        files: Sequence[str],
+        image_labels: Sequence[NDArray[np.int64]],
+        *,
+        seed: int,
+        rank: int = 0,
+        n_ranks: int = 1,
     ) -> "WeightedSampler":
         """Build the sampler of the training images of all sources.
 
         Args:
             files: Image files; the sampler yields indices into this list.
+            image_labels: Labels of the symbols of each image.
             seed: Seed of the random order.
             rank: Rank of this process.
             n_ranks: Number of devices.
         """
         sources = np.array([self.source_of[file] for file in files])
         members = [np.flatnonzero(sources == i) for i in range(len(self.sources))]
-        weights = self.options.sampling_weights or tuple(len(images) for images in members)
-        return WeightedSampler(members, weights, seed=seed, rank=rank, n_ranks=n_ranks)
+        weights = np.array(self.options.sampling_weights or [len(images) for images in members])
+        shares = weights[sources] / np.bincount(sources)[sources] / weights.sum()
+        repeats = np.ones(len(files))
+        if threshold := self.options.balance_threshold:
+            repeats = repeat_factors(image_labels, shares, threshold)
+            if not self.options.sampling_weights:
+                weights = np.bincount(sources, repeats)
+        return WeightedSampler(
+            members, weights, repeats=repeats, seed=seed, rank=rank, n_ranks=n_ranks
+        )
 
 
 def join(options: DatasetOptions) -> MultiDataset:
@@ -259,12 +277,14 @@ class WeightedSampler:
     """Sampler of images from several sources by weight, reproducible on every device.
 
     An epoch has as many images as the data sets together. The sources are interleaved, so that
-    every part of an epoch has nearly the requested proportions. An image recurs only after all
-    others of its source were drawn, which may take several epochs, or only a part of one.
+    every part of an epoch has nearly the requested proportions. The images of a source are drawn in
+    rounds of as many draws as images, which may take several epochs, or only a part of one. Without
+    repeat factors, every image is drawn once per round.
 
     Args:
         members: Indices of the images of each source.
         weights: Sampling weight of each source; only their ratios matter.
+        repeats: Repeat factor of each image; only the ratios within a source matter.
         seed: Seed of the random order.
         rank: Number of this device.
         n_ranks: Number of devices; their images are disjoint.
@@ -273,13 +293,15 @@ class WeightedSampler:
     def __init__(
         self,
         members: Sequence[NDArray[np.int64]],
-        weights: Sequence[float],
+        weights: Sequence[float] | NDArray[np.float64],
         *,
+        repeats: NDArray[np.float64],
         seed: int,
         rank: int = 0,
         n_ranks: int = 1,
     ) -> None:
         self._members = members
+        self._repeats = [repeats[images] for images in members]
         self._seed = seed % 2**32
         self._rank, self._n_ranks = rank, n_ranks
         n_images = math.ceil(sum(len(images) for images in members) / n_ranks)
@@ -306,18 +328,27 @@ class WeightedSampler:
         """Continue from an epoch; epochs before the next one have no effect."""
         self._next_epoch = max(self._next_epoch, epoch)
 
+    def draws_per_epoch(self) -> NDArray[np.float64]:
+        """Return how often each image is drawn per epoch on all devices, on average."""
+        draws = np.zeros(sum(map(len, self._members)))
+        for images, repeats, n in zip(self._members, self._repeats, self.counts, strict=True):
+            draws[images] = n * self._n_ranks * repeats / repeats.sum()
+        return draws
+
     def _images(self, source: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the images of a source with the given draw numbers over the whole run."""
         members = self._members[source]
         images = np.empty(len(numbers), np.int64)
         rounds = numbers // len(members)
+        offset = np.random.default_rng((self._seed, source)).random()
         for i in np.unique(rounds):
-            order = np.random.default_rng((self._seed, source, int(i))).permutation(members)
+            drawn = np.repeat(members, repeat_counts(self._repeats[source], int(i), offset))
+            order = np.random.default_rng((self._seed, source, int(i))).permutation(drawn)
             images[rounds == i] = order[numbers[rounds == i] % len(members)]
         return images
 
 
-def apportion(n: int, weights: Sequence[float]) -> list[int]:
+def apportion(n: int, weights: Sequence[float] | NDArray[np.float64]) -> list[int]:
     """Divide a number by weights, using largest remainders, into parts of at least one."""
     exact = np.array(weights, dtype=np.float64)
     exact *= n / exact.sum()

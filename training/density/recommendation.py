@@ -191,7 +191,8 @@ def _train_command(config: TrainConfig, launch: Launch) -> str:
     for name in ("heads", "precision", "mosaic", "seed"):
         if getattr(config, name) != getattr(defaults, name):
             arguments += [f"--{name}", getattr(config, name)]
-    arguments += ["--trust"] if config.trust else []
+    for name in ("balance_classes", "trust"):
+        arguments += [f"--{name.replace('_', '-')}"] if getattr(config, name) else []
     arguments += ["--imgsz", config.imgsz, *_batch_options(launch.batch, launch.accumulate)]
     return shlex.join(map(str, [*arguments, "--out", _unused_folder(config.out)]))
 

@@ -36,7 +36,7 @@ from converters.page import Page
 from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import OmrDataset
-from training.data.label_files import ImageLabels, without_duplicates
+from training.data.label_files import ImageLabels
 from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler
 from training.grouping.statistics import Symbols
@@ -100,7 +100,7 @@ def simulate_draws(
     n_symbols, images = np.zeros(n_draws, np.int64), np.zeros(n_draws, np.int64)
     labels, boxes = [], []
     with _preserved_random_state():
-        for i, draw in enumerate(_draws(config, multi_dataset, dataset, n_draws)):
+        for i, draw in enumerate(_draws(dataset, n_draws)):
             sample = dataset[draw]
             images[i], n_symbols[i] = draw.image, len(sample["cls"])
             labels.append(sample["cls"][:, 0].numpy())
@@ -242,7 +242,7 @@ def _image_labels(page: Page) -> ImageLabels:
     """Convert a page to the labels that training would read from its label file."""
     boxes = xyxy_to_cxcywh(page.boxes_xyxy) / ([page.width, page.height] * 2)
     rows = np.concatenate([page.labels[:, None], boxes], axis=1).astype(np.float32)
-    return ImageLabels(height=page.height, width=page.width, rows=without_duplicates(rows))
+    return ImageLabels(height=page.height, width=page.width, rows=rows)
 
 
 def _blank(height: int, width: int) -> NDArray[np.uint8]:
@@ -250,11 +250,9 @@ def _blank(height: int, width: int) -> NDArray[np.uint8]:
     return np.broadcast_to(np.zeros(1, np.uint8), (height, width, N_CHANNELS))
 
 
-def _draws(
-    config: TrainConfig, multi_dataset: MultiDataset, dataset: LabelDataset, n_draws: int
-) -> Iterator[Draw]:
+def _draws(dataset: LabelDataset, n_draws: int) -> Iterator[Draw]:
     """Yield the draws of the training sampler, epoch by epoch."""
-    epochs = EpochSampler(multi_dataset.sampler(dataset.im_files, seed=config.seed))
+    epochs = EpochSampler(dataset.sampler())
     return islice(chain.from_iterable(epochs for _ in repeat(None)), n_draws)
 
 

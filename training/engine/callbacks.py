@@ -10,13 +10,20 @@ from torch import distributed
 from ultralytics.utils import RANK
 
 from training.data.sampling import seed_epoch
+from training.engine.learning_rate import rate_factor, used_warmup, warmed_up
 from training.engine.running_trainer import RunningTrainer
+from training.engine.weight_average import ema_decay
 from training.models.training_record import TrainingRecord
 
 
 def set_clock(trainer: RunningTrainer) -> None:
     """Add the time before an interruption to the training time."""
     trainer.train_time_start = time.time() - trainer.state.earlier.seconds
+
+
+def set_average(trainer: RunningTrainer) -> None:
+    """Make the moving average of the weights fit the number of steps."""
+    trainer.ema.decay = ema_decay
 
 
 def set_record(record: TrainingRecord, trainer: RunningTrainer) -> None:
@@ -37,15 +44,24 @@ def start_epoch(trainer: RunningTrainer) -> None:
     trainer.train_loader.sampler.set_epoch(trainer.epoch)
 
 
-def lower_rate(trainer: RunningTrainer) -> None:
-    """Set the learning rate of every step by the schedule.
+def set_rate(trainer: RunningTrainer) -> None:
+    """Set the learning rate of a step, and the momentum of SGD in the warm-up.
 
-    Ultralytics changes it once per epoch: the last of two epochs would run at half the rate.
+    Ultralytics changes the rate once per epoch: the last of two epochs would run at half the rate.
     """
-    epochs_done = trainer.epoch + trainer.state.batches_done / len(trainer.train_loader)
+    state, args, n_per_epoch = trainer.state, trainer.args, len(trainer.train_loader)
+    n_warmup = round(used_warmup(trainer.epochs, trainer.options.warmup_epochs) * n_per_epoch)
+    # All batches of a step have the rate of the first.
+    done = trainer.epoch * n_per_epoch + state.batches_done - state.batches_accumulated
+    factor = rate_factor(
+        done, n_batches=trainer.epochs * n_per_epoch, n_warmup=n_warmup, final=args.lrf
+    )
+    rise = (args.momentum - args.warmup_momentum) * warmed_up(done, n_warmup)
     for group in trainer.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * trainer.lf(epochs_done)
-    trainer.state.batches_done += 1
+        group["lr"] = group["initial_lr"] * factor
+        if "momentum" in group:
+            group["momentum"] = args.warmup_momentum + rise
+    state.batches_done += 1
 
 
 def add_frozen_rates(trainer: RunningTrainer) -> None:
@@ -64,9 +80,10 @@ def add_symbol_counts(trainer: RunningTrainer) -> None:
 
 
 EVENTS: tuple[tuple[str, Callable[[RunningTrainer], None]], ...] = (
+    ("on_pretrain_routine_end", set_average),
     ("on_train_start", set_clock),
     ("on_train_epoch_start", start_epoch),
-    ("on_train_batch_start", lower_rate),
+    ("on_train_batch_start", set_rate),
     ("on_train_epoch_end", add_symbol_counts),
     ("on_train_epoch_end", add_frozen_rates),
 )

@@ -12,6 +12,7 @@ from ultralytics.nn.tasks import DetectionModel
 from converters.files.hashes import short_hashes
 from converters.overlaps import same_box_classes
 from converters.page_hashes import PageHashes, page_hashes
+from training.data.class_balance import ClassDraws, class_draws
 from training.data.label_files import ImageLabels, LabelCounts, SplitLabels, read_labels, total
 from training.data.multi_dataset import MultiDataset, join
 from training.engine.run_options import RunOptions
@@ -57,12 +58,31 @@ class TrainingInputs:
 
     def class_counts(self, split: str) -> NDArray[np.int64]:
         """Count the symbols of each class in ``train`` or ``val``, shape ``(C,)``."""
-        counts = np.zeros(len(self.data.names), np.int64)
-        for source, labels in zip(self.data.sources, self.labels, strict=True):
-            for image in labels[split].images.values():
-                own = source.labels[image.rows[:, 0].astype(np.int64)]
-                counts += np.bincount(own, minlength=len(counts))
-        return counts
+        return np.bincount(
+            np.concatenate(self.symbol_labels(split)), minlength=len(self.data.names)
+        )
+
+    def symbol_labels(self, split: str) -> list[NDArray[np.int64]]:
+        """Return the labels of each image of :meth:`image_labels`, as indices into all classes."""
+        return [
+            source.labels[image.rows[:, 0].astype(np.int64)]
+            for source, labels in zip(self.data.sources, self.labels, strict=True)
+            for image in labels[split].images.values()
+        ]
+
+    def rarest_classes(self, n: int) -> dict[str, ClassDraws]:
+        """Return how often the images of the rarest classes in ``train`` are drawn.
+
+        Args:
+            n: Maximum number of classes.
+
+        Returns:
+            Draws by class name, rarest class first.
+        """
+        labels = self.symbol_labels("train")
+        sampler = self.data.sampler([*self.image_labels("train")], labels, seed=0)
+        draws = class_draws(labels, sampler.draws_per_epoch())
+        return {self.data.names[label]: draws[label] for label in [*draws][:n]}
 
     def same_box_classes(self) -> Counter[tuple[str, str]]:
         """Count the pairs of symbols in ``train`` with the same box, by their two classes."""

@@ -1,4 +1,4 @@
-"""Learning rate and warm-up, scaled to the batch size."""
+"""Learning rate: its scaling to the batch size, its warm-up, and its fall during a run."""
 
 import math
 from dataclasses import dataclass
@@ -26,13 +26,42 @@ class Rate:
 
 
 def used_warmup(epochs: int, warmup_epochs: float) -> float:
-    """Limit a warm-up to the epochs before the last one, as Ultralytics does.
+    """Limit a warm-up to the epochs before the last one.
 
     Args:
         epochs: Epochs of the run.
         warmup_epochs: Requested warm-up in epochs.
     """
     return min(warmup_epochs, float(epochs - 1))
+
+
+def warmed_up(batches_done: int, n_warmup: int) -> float:
+    """Return the completed fraction of a warm-up, 0 to 1.
+
+    Args:
+        batches_done: Batches since the start of training.
+        n_warmup: Batches of the warm-up.
+    """
+    return min(batches_done / n_warmup, 1.0) if n_warmup else 1.0
+
+
+def rate_factor(batches_done: int, *, n_batches: int, n_warmup: int, final: float) -> float:
+    """Return the factor of the learning rate for the step that starts with a batch.
+
+    The factor rises linearly from 0 to 1 in the warm-up, and then falls linearly to its final value
+    at the end of the last batch.
+
+    Args:
+        batches_done: Batches before it since the start of training.
+        n_batches: Batches of the whole run.
+        n_warmup: Batches of the warm-up, fewer than ``n_batches``.
+        final: Factor at the end of the run.
+
+    Source: a fall to zero: Bergsma et al., https://arxiv.org/abs/2502.15938.
+    """
+    if batches_done < n_warmup:
+        return warmed_up(batches_done, n_warmup)
+    return 1.0 - (1.0 - final) * (batches_done - n_warmup) / (n_batches - n_warmup)
 
 
 def resolved_rate(text: str, *, batch: int, warmup_epochs: float, given: bool = False) -> Rate:

@@ -194,11 +194,9 @@ class OmrTrainer(DetectionTrainer):
             return super().get_dataloader(dataset_path, batch_size, rank, mode)
         dataset = self.build_dataset(dataset_path, mode, batch_size)
         position = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
-        order = self.multi_dataset.sampler(dataset.im_files, seed=self.args.seed, **position)
-        sampler = EpochSampler(order, **position)
+        sampler = EpochSampler(dataset.sampler(**position), **position)
         if self.resume:  # before the loader is built: in older Ultralytics it loads at once
-            epochs_done = resume_state.read(self.state.state_file, mapped=True)["epochs_done"]
-            sampler.set_epoch(epochs_done)
+            sampler.set_epoch(resume_state.epochs_done(self.state.state_file))
         return build_loader(dataset, sampler, batch_size, self.args, self.device)
 
     def get_model(
@@ -276,6 +274,7 @@ class OmrTrainer(DetectionTrainer):
             return self.metrics, None
         with fp32_after_bf16(self), exact_fp32():
             metrics, fitness = super().validate()
+        self.state.conf = self.validator.best_conf
         return metrics, fitness
 
     def _handle_nan_recovery(self, _epoch: int) -> bool:
@@ -288,9 +287,8 @@ class OmrTrainer(DetectionTrainer):
         Args:
             metrics: Values by column name.
         """
-        prefixes = "train/", "lr/"
         if not self.args.val:
-            metrics = {key: value for key, value in metrics.items() if key.startswith(prefixes)}
+            metrics = {k: v for k, v in metrics.items() if k.startswith(("train/", "lr/"))}
         size = self.csv.stat().st_size if self.csv.exists() else None
         try:
             super().save_metrics(metrics)

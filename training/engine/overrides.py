@@ -68,9 +68,7 @@ def _optimisation(config: TrainConfig, device: torch.device) -> dict[str, Any]:
         "lr0": config.lr,
         "lrf": config.final_lr,
         "weight_decay": config.weight_decay,
-        "warmup_epochs": config.warmup_epochs,
-        # The default of 0.1 would let Adam undo the size prior in the first steps.
-        "warmup_bias_lr": 0.0,
+        "warmup_epochs": 0,  # the warm-up is part of set_rate
         # To Ultralytics every batch is a step; OmrTrainer accumulates gradients itself.
         "nbs": config.batch,
         "amp": amp_argument(resolved(config.precision, device), device),

@@ -51,6 +51,8 @@ class RunOptions:
     weights."""
     freezing: FreezeOptions
     """Frozen layers, and when they are unfrozen."""
+    warmup_epochs: float
+    """Epochs over which the learning rate rises from 0."""
     nominal_batch: int
     """Images per optimiser step over all devices; gradients of smaller batches are accumulated."""
     make_display: MakeDisplay | None

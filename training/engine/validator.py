@@ -16,12 +16,16 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils import RANK, nms
 from ultralytics.utils.metrics import ap_per_class
 
+from eval.metrics.f1 import Matches
 from training.data.dataset import ClassMasks
 from training.data.multi_dataset import MultiDataset
 
 SOURCE_METRIC = "metrics/mAP50/{}"
 """Column of each source in ``results.csv``, if there are several: mean AP of its classes at IoU
 0.5."""
+
+CONF_DECIMALS = 4
+"""Decimals of the confidence threshold that is kept with the weights."""
 
 
 class OmrValidator(DetectionValidator):
@@ -44,6 +48,9 @@ class OmrValidator(DetectionValidator):
         self.masks = masks
         self.sources: list[int] = []
         """Source of each image validated so far."""
+        self.best_conf: float | None = None
+        """Confidence threshold with the highest F1 at IoU 0.5 in the last validation; None if no
+        prediction matched, and in processes other than the first."""
         self.mask: Tensor | None = None
         """Whether each class is labelled in each image, shape ``(B, C)``; None if all classes
         are."""
@@ -79,11 +86,28 @@ class OmrValidator(DetectionValidator):
         super().gather_stats()
 
     def get_stats(self) -> dict[str, Any]:
-        """Compute the metrics, and also per source if there are several sources."""
+        """Compute the metrics, also per source if there are several, and the best confidence."""
+        self.best_conf = self._best_conf()
         source_metrics = self._source_metrics() if len(self.multi_dataset.sources) > 1 else {}
         self.sources = []
         metrics: dict[str, Any] = super().get_stats()
         return metrics | source_metrics
+
+    def _best_conf(self) -> float | None:
+        tp, scores, labels, targets = (
+            np.concatenate(self.metrics.stats[key])
+            for key in ("tp", "conf", "pred_cls", "target_cls")
+        )  # (N, T), (N,), (N,), (G,)
+        if not tp[:, 0].any():
+            return None
+        order = np.argsort(-scores, kind="stable")
+        matches = Matches(
+            scores=scores[order].astype(np.float64),
+            labels=labels[order].astype(np.int64),
+            is_found=tp[order, 0],
+            n_truths=np.bincount(targets.astype(np.int64), minlength=self.nc),
+        )
+        return round(matches.best_threshold(), CONF_DECIMALS)
 
     def _source_metrics(self) -> dict[str, float]:
         """Compute mean AP50 of each source over its classes with ground truth, if it has any."""

@@ -15,6 +15,7 @@ Shapes: C classes, K names of a file.
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,8 @@ Conflicts = NDArray[np.bool_]
 """Pairs of classes that are confused with each other: symmetric, shape ``(C, C)``."""
 
 BACKGROUND = "background"
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+"""A comment; within a name, as in C#, the sign belongs to the name."""
 
 
 def read_pairs(path: Path, names: Sequence[str]) -> Conflicts:
@@ -117,7 +120,7 @@ def _yaml_pairs(text: str, path: Path) -> list[tuple[str, list[str]]]:
 def _lines(text: str) -> list[tuple[str, list[str]]]:
     pairs = []
     for i, raw in enumerate(text.splitlines()):
-        line = raw.split("#")[0].strip()
+        line = _COMMENT.sub("", raw).strip()
         delimiter = next((mark for mark in ",\t" if mark in line), None)
         if line:
             pair = next(csv.reader([line], delimiter=delimiter)) if delimiter else line.split()

@@ -13,7 +13,7 @@ description as JSON in its metadata::
     end2end: false
     max_det: 300
     args: {task: detect, imgsz: 640}
-    training: {is_complete: true, preparations: [...]}        # see training_record
+    training: {is_complete: true, preparations: [...], conf: 0.31}   # see training_record
     image_hashes: [...]                                       # a tensor
     state_dict: {...}                                         # in single precision; .pt only
 
@@ -102,17 +102,44 @@ def save_weights(
     """
     content = _to_dict(describe(model, train_args))
     record = training.to_dict() if training else {}
-    state = {name: _stored(tensor) for name, tensor in model.state_dict().items()}
+    state = _state(model, torch.float32)
     buffer = io.BytesIO()  # torch and safetensors raise different errors if the disk is full
     torch.save(content | record | {"state_dict": state}, buffer)
     with atomic_file(file) as part:
         part.write_bytes(buffer.getvalue())
-    tensors = state | {name: record.pop(name) for name in TENSORS if record}
-    content |= record
-    content[CHECKSUM] = _checksum(content, tensors)
-    sidecar = safetensors.torch.save(tensors, {FORMAT: json.dumps(content)})
     with atomic_file(file.with_suffix(".safetensors")) as part:
-        part.write_bytes(sidecar)
+        part.write_bytes(_safetensors(content, record, state))
+
+
+def write_half(weights: Weights, source: Path, file: Path) -> None:
+    """Write a model as ``.safetensors`` in half precision, which halves its size.
+
+    Args:
+        weights: Model and training record.
+        source: File of the weights, for the error message.
+        file: File to write.
+
+    Raises:
+        InputError: A value of the model is too large for half precision.
+    """
+    state = _state(weights.model, torch.float16)
+    if others := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise InputError(
+            f"values beyond the range of half precision in {short_list(others, 1)}", path=source
+        )
+    content = _to_dict(describe(weights.model, dict(weights.model.args)))
+    record = weights.training.to_dict() if weights.training else {}
+    file.write_bytes(_safetensors(content, record, state))
+
+
+def _safetensors(
+    content: Mapping[str, Any], record: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> bytes:
+    """Return a safetensors file with the description and the training record of a model."""
+    tensors = dict(state) | {name: record[name] for name in TENSORS if name in record}
+    metadata = dict(content) | {key: record[key] for key in record if key not in TENSORS}
+    metadata[CHECKSUM] = _checksum(metadata, tensors)
+    return bytes(safetensors.torch.save(tensors, {FORMAT: json.dumps(metadata)}))
 
 
 def is_weights(name: str) -> bool:
@@ -246,10 +273,10 @@ def _check_finite(model: DetectionModel, file: Path) -> None:
         )
 
 
-def _stored(tensor: Tensor) -> Tensor:
-    """Convert a tensor to the form in which it is stored."""
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.float() if tensor.is_floating_point() else tensor
+def _state(model: DetectionModel, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the tensors of a model in the form in which they are stored."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    return {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
 
 
 def _to_dict(description: ModelDescription) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Record of a model's training, which its weights contain: training images and their preparation.
+"""Record of a model's training, which its weights contain.
 
-It lets an evaluation check whether the model has seen an image or another part of its page, and
-whether the image was prepared in the same way as the training images. The input size is not part of
-the record: Ultralytics reads it from ``args``.
+It names the training images and how they were prepared, and the confidence threshold chosen in
+validation. It lets an evaluation check whether the model has seen an image or another part of its
+page, and whether the image was prepared in the same way as the training images. The input size is
+not part of the record: Ultralytics reads it from ``args``.
 
 Shapes: N images.
 """
@@ -11,7 +12,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -45,6 +46,9 @@ class TrainingRecord:
     those of earlier runs."""
     knows_pages: bool = False
     """Whether the page of each training image is known."""
+    conf: float | None = None
+    """Confidence threshold with the highest F1 on the validation images; None without
+    validation."""
 
     def contains(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return whether each of N images is one of the training images, shape ``(N,)``."""
@@ -97,6 +101,7 @@ class TrainingRecord:
             is_complete=self.is_complete,
             preparations=self.preparations,
             knows_pages=self.knows_pages,
+            conf=self.conf,
         )
         return {
             TRAINING: msgspec.to_builtins(fields),
@@ -134,6 +139,7 @@ def from_dict(content: Mapping[str, Any]) -> TrainingRecord | None:
         preparations=fields.preparations,
         pages=pages,
         knows_pages=fields.knows_pages,
+        conf=fields.conf,
     )
 
 
@@ -143,6 +149,7 @@ class _Fields(msgspec.Struct, kw_only=True):
     is_complete: bool
     preparations: tuple[Preparation | None, ...]
     knows_pages: bool = False
+    conf: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
 
 
 def _hashes(content: Mapping[str, Any], key: str) -> NDArray[np.uint64]:

@@ -39,6 +39,7 @@ class TorchNetwork:
         self.preparations: tuple[Preparation | None, ...] = (
             weights.training.preparations if weights.training else ()
         )
+        self.conf = weights.training.conf if weights.training else None
 
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""

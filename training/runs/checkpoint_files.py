@@ -1,6 +1,7 @@
 """Files that a run folder gains after each epoch: weights, a report, and the resume state."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from ultralytics.utils import LOGGER
@@ -52,9 +53,10 @@ def finish_run(weights: Path) -> None:
 def _write_weights(trainer: UltralyticsTrainer, state: RunState) -> None:
     """Write ``last.pt``, and ``best.pt`` if this epoch is the best."""
     model = unwrap_model(trainer.ema.ema)
+    training = replace(state.training, conf=state.conf) if state.training else None
     is_best = trainer.best_fitness == trainer.fitness
     for file in (trainer.last, trainer.best) if is_best else (trainer.last,):
-        save_weights(model, file, train_args=vars(trainer.args), training=state.training)
+        save_weights(model, file, train_args=vars(trainer.args), training=training)
 
 
 def _write_report(trainer: UltralyticsTrainer, state: RunState) -> None:

@@ -121,6 +121,16 @@ def read(file: Path, *, mapped: bool = False) -> State:
     return checked
 
 
+def epochs_done(file: Path) -> int:
+    """Read the number of finished epochs of a state.
+
+    Raises:
+        InputError: The file is missing, or from another version.
+    """
+    n_done: int = read(file, mapped=True)["epochs_done"]
+    return n_done
+
+
 def cut_results(file: Path, epochs_done: int) -> None:
     """Remove the rows of ``results.csv`` that a run wrote after its last saved state.
 

@@ -10,7 +10,7 @@ from eval.html.number_format import counted
 from training.config import TrainConfig, read_config
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.runs.provenance import HEADS_FILE, advice_to_start
-from training.runs.resume_state import STATE_FILE, read
+from training.runs.resume_state import STATE_FILE, epochs_done
 
 
 def resumed_config(config: TrainConfig) -> TrainConfig:
@@ -89,8 +89,7 @@ def _epochs_done(out: Path) -> int:
     """Count the finished epochs of a run."""
     state, report = out / "weights" / STATE_FILE, out / REPORT_FILE
     if state.is_file():
-        n_saved: int = read(state, mapped=True)["epochs_done"]
-        return n_saved
+        return epochs_done(state)
     if not report.is_file():
         return 0
     n_reported: int = json.loads(report.read_text("utf-8"))["epochs"]

@@ -40,6 +40,8 @@ class RunState:
     """Initial box size of each level; None if the head was not initialised from symbol sizes."""
     training: TrainingRecord | None = None
     """Record to save with the weights; None outside of training."""
+    conf: float | None = None
+    """Confidence threshold chosen in the last validation; None without validation."""
     transferred: TransferReport | None = None
     """Report on the weights that the model was initialised from; None for a model from scratch."""
     files: list[str] = field(default_factory=list)

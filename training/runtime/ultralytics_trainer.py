@@ -19,6 +19,8 @@ class ModelAverage(Protocol):
     """Exponential moving average of a model."""
 
     ema: nn.Module
+    decay: Callable[[int], float]
+    """Weight of the earlier average in an update, by the number of the update."""
     updates: int
     """Number of steps averaged so far."""
 
@@ -52,8 +54,6 @@ class UltralyticsTrainer(Protocol):
     ema: ModelAverage
     optimizer: Optimizer
     scheduler: LRScheduler
-    lf: Callable[[float], float]
-    """Factor of the learning rate after a number of epochs."""
     lr: dict[str, float]
     """Learning rate of each parameter group, for ``results.csv``."""
     scaler: GradScaler
@@ -65,6 +65,8 @@ class UltralyticsTrainer(Protocol):
     """Ultralytics' ``InfiniteDataLoader``."""
     epoch: int
     """Current epoch, from 0."""
+    epochs: int
+    """Epochs of the run."""
     start_epoch: int
     """First epoch of this call."""
     train_time_start: float

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
@@ -54,6 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_folder_is_complete(made: Path) -> None:
     assert sorted(p.name for p in made.iterdir()) == [
+        ".omr-files",
         "deepscores_train.json",
         "deepscores_val.json",
         "images",
@@ -126,12 +128,53 @@ def test_pages_do_not_depend_on_workers_number_or_order(made: Path, tmp_path: Pa
         assert image == (tmp_path / "out" / "images" / name).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("mixed") / "out"
+    engrave(target, options(pages=12, page=replace(SMALL, degrade="mixed", seed=2)))
+    return target
+
+
+def test_degraded_pages_do_not_depend_on_workers(mixed: Path, tmp_path: Path) -> None:
+    page = replace(SMALL, degrade="mixed", seed=2)
+    engrave(tmp_path / "out", options(pages=12, page=page), workers=2)
+    files = [p.relative_to(mixed) for p in sorted(mixed.rglob("*")) if p.is_file()]
+    assert len(files) >= 14
+    for file in files:
+        assert (mixed / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
+
+
+def test_degradations_are_recorded(mixed: Path) -> None:
+    data = json.loads((mixed / "deepscores_train.json").read_text())
+    manifest = json.loads((mixed / "manifest.json").read_text())
+    recorded = {image["filename"]: image["degradation"] for image in data["images"]}
+    captures = Counter(entry["capture"] for entry in recorded.values())
+    assert manifest["captures"] == dict(sorted(captures.items()))
+    effects = Counter(effect for entry in recorded.values() for effect in entry["effects"])
+    assert manifest["effects"] == dict(sorted(effects.items()))
+    assert len(captures) >= 4
+    for name, entry in recorded.items():
+        pixels = images.read(mixed / "images" / name)
+        assert pixels.shape[:2] == (600, 700)
+        assert (pixels.ndim == 3) == ("warmth" in entry)
+        assert ("binarisation" in entry) == (np.unique(pixels).tolist() == [0, 255])
+        assert (entry["capture"] == "none") == (entry == {"capture": "none", "effects": []})
+        assert entry["capture"] == "none" or {"rotation", "dpi"} <= entry.keys()
+
+
+def test_convert_reads_degraded_pages(mixed: Path, tmp_path: Path) -> None:
+    class_map = class_maps.load("harmony")
+    summary = convert(mixed, tmp_path / "out", ConversionOptions(class_map=class_map))
+    assert summary["symbols"]["read"] == sum(map(len, labels(mixed).values()))
+    assert set(summary["dropped_by_reason"]) <= {"not in class map"}
+
+
 def test_other_seeds_give_other_pages(made: Path, tmp_path: Path) -> None:
     engrave(tmp_path / "out", options(pages=1, page=PageOptions(width=700, height=600, seed=1)))
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
 
 
-GOLDEN = "08cfaf9359984ceae7923be2911b56e6013aa0a6cf61305bc6d9320a44f5f2f9"
+GOLDEN = "eec192985733662ac43c6c5d1f7d45558d71a4ac97fe63300c8b2ee56cb2716f"
 GOLDEN_VEROVIO = "6.4.1"
 
 

@@ -3,9 +3,11 @@
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle
+from typing import TypeAlias, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +17,16 @@ from numpy.typing import NDArray
 
 from class_maps import catalogue
 from converters.boxes import whole_pixels
-from converters.engraving import categories, raster, smufl, svg, typesetting, warping
+from converters.engraving import (
+    categories,
+    distributions,
+    raster,
+    smufl,
+    svg,
+    typesetting,
+    warping,
+)
+from converters.engraving.captures import Capture
 from converters.engraving.music.composition import compose
 from converters.engraving.music.decoration import decorate
 from converters.engraving.outlines import joined
@@ -26,6 +37,7 @@ from converters.engraving.symbols import Symbol, symbols
 MEI = "{http://www.music-encoding.org/ns/mei}"
 ID = "{http://www.w3.org/XML/1998/namespace}id"
 WIDTH, HEIGHT = 1960, 2772
+Transform: TypeAlias = tuple[float, float, float, float, float, float]
 SET_BY_OMR = {"text", "lyrics"}
 """Categories that omr sets itself from verovio's typefaces; resvg spaces letters differently."""
 
@@ -69,21 +81,30 @@ MOST = 2 * len(smufl.FONTS)
 """Maximum number of symbols to compare per category."""
 
 
-def compare(n_pages: int, degrees: float) -> set[str]:
+def turned(degrees: float) -> Transform:
+    """Make the transform, in the order of SVG, that rotates a page about its centre."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    x, y = WIDTH / 2, HEIGHT / 2
+    return (cos, sin, -sin, cos, x - cos * x + sin * y, y - sin * x - cos * y)
+
+
+def compare(n_pages: int, matrix: Transform, warps: Sequence[warping.Warp | None]) -> set[str]:
     """Compare a symbol per category and page with resvg's rendering, on two pages in every font.
 
     Further pages only add symbols of rare categories.
 
+    Args:
+        n_pages: Number of pages in every font.
+        matrix: Transform that resvg applies.
+        warps: Warps that are applied afterwards, each to every few pages.
+
     Returns:
         Categories that were compared.
     """
-    rng = random.Random(degrees)
-    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    x, y = WIDTH / 2, HEIGHT / 2
-    matrix = (cos, sin, -sin, cos, x - cos * x + sin * y, y - sin * x - cos * y)
-    turn = np.array([[cos, sin], [-sin, cos]])
+    rng = random.Random(str(matrix))
+    linear = np.array([matrix[:2], matrix[2:4]])
     gaps: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    for page in sheets(n_pages):
+    for page, warp in zip(sheets(n_pages), cycle(warps)):
         by_category: dict[str, list[Symbol]] = defaultdict(list)
         for symbol in _with_whole_glyphs(page.symbols):
             if symbol.category not in SET_BY_OMR:
@@ -92,10 +113,15 @@ def compare(n_pages: int, degrees: float) -> set[str]:
             if len(gaps[category]) == MOST:
                 continue
             symbol = rng.choice(result)
-            box = symbol.outline.moved(lambda points: points @ turn + matrix[4:]).box_xyxy()
-            truth = ink_box(symbol, box, matrix)
+            outline = symbol.outline.moved(lambda points: points @ linear + matrix[4:])
+            box = outline.box_xyxy()
+            if warp is None:
+                truth = ink_box(symbol, box, matrix)
+            else:
+                truth = ink_box(symbol, box, matrix, warp)
+                [outline] = warping.warped([outline], warp)
             assert truth is not None, f"{category}: no ink at {box}"
-            gaps[category].append(np.abs(box - truth))
+            gaps[category].append(np.abs(outline.box_xyxy() - truth))
     everything = np.concatenate([*gaps.values()])
     worst = max(gaps, key=lambda name: np.max(gaps[name]))
     assert everything.mean() <= MEAN_PX
@@ -118,12 +144,38 @@ def _with_whole_glyphs(result: list[Symbol]) -> Iterator[Symbol]:
 
 @pytest.mark.parametrize("degrees", [0.0, -1.3])
 def test_boxes_agree_with_resvg(degrees: float) -> None:
-    assert len(compare(2, degrees)) >= 100
+    assert len(compare(2, turned(degrees), [None])) >= 100
+
+
+def warps(n: int) -> list[warping.Warp]:
+    """Draw strong warps: rotated by up to 3 degrees, curled, bowed and seen at an angle."""
+    result = []
+    for seed in range(n):
+        rng = random.Random(seed)
+        degradation = replace(
+            distributions.draw_degradation("photo", rng),
+            rotation=rng.uniform(-3, 3),
+            pinch=rng.choice((-0.015, 0.015)),
+            pull=0.006,
+            bow=rng.choice((-0.01, 0.01)),
+            waves=0.001,
+            tilt_x=rng.uniform(-0.06, 0.06),
+            tilt_y=rng.uniform(-0.1, 0.1),
+        )
+        content = 60, 60, WIDTH - 60, HEIGHT - 60
+        result.append(
+            warping.draw_warp(degradation, rng, width=WIDTH, height=HEIGHT, content_xyxy=content)
+        )
+    return result
+
+
+def test_warped_boxes_agree_with_resvg() -> None:
+    assert len(compare(2, turned(0), warps(5))) >= 100
 
 
 @pytest.mark.slow
 def test_boxes_agree_with_resvg_on_many_pages() -> None:
-    compared = compare(5, 0.7)
+    compared = compare(5, turned(0.7), [None]) | compare(5, turned(0), warps(7))
     assert "octave clef" in compared
     assert len(compared) >= 120
 
@@ -132,15 +184,16 @@ def test_boxes_agree_with_resvg_on_many_pages() -> None:
 
 
 @pytest.mark.parametrize("capture", ["none", "photo"])
-def test_every_box_contains_ink_up_to_its_edges(capture: warping.Capture) -> None:
+def test_every_box_contains_ink_up_to_its_edges(capture: Capture) -> None:
     empty = loose = total = 0
     for page in sheets(2):
         shapes = [shape.outline for shape in page.drawing.shapes]
         result = [symbol.outline for symbol in page.symbols]
         boxes = page.boxes()
         extent = [*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]
+        degradation = distributions.draw_degradation(capture, random.Random(1))
         warp = warping.draw_warp(
-            capture, random.Random(1), width=WIDTH, height=HEIGHT, content_xyxy=extent
+            degradation, random.Random(1), width=WIDTH, height=HEIGHT, content_xyxy=extent
         )
         drawn = warping.warped(shapes, warp)
         ink = raster.rasterise(drawn, WIDTH, HEIGHT, rasteriser="numpy") < 250
@@ -303,9 +356,9 @@ def test_every_category_is_in_the_catalogue() -> None:
     assert len(result) > 80
 
 
-@pytest.mark.parametrize("degrade", ["none", "scan", "photo"])
-def test_pages_depend_only_on_number_and_seed(degrade: str) -> None:
-    options = PageOptions(seed=5, width=800, height=700, degrade=degrade, style="mixed")  # type: ignore[arg-type]
+@pytest.mark.parametrize("degrade", get_args(distributions.DegradeOption))
+def test_pages_depend_only_on_number_and_seed(degrade: distributions.DegradeOption) -> None:
+    options = PageOptions(seed=5, width=800, height=700, degrade=degrade, style="mixed")
     one, again = (engrave_page(2, (), options) for _ in range(2))
     assert np.array_equal(one.boxes_xyxy, again.boxes_xyxy)
     assert np.array_equal(one.pixels, again.pixels)

@@ -17,6 +17,13 @@ def note(pname: str = "c", octave: int = 5, dur: str = "4", inside: str = "", **
     return f'<note pname="{pname}" oct="{octave}" dur="{dur}"{attributes}>{inside}</note>'
 
 
+def smufl_text(code: int) -> str:
+    return f'<rend glyph.auth="smufl" fontfam="smufl">&#x{code:X};</rend>'
+
+
+SEGNO_AL_CODA = {"text": 1, "segno": 1, "coda": 1}
+
+
 def test_drawing_without_ink() -> None:
     blank = Drawing(width=100, height=100, font="Leipzig", staff_space=18.0, shapes=[])
     assert symbols(blank) == []
@@ -31,6 +38,8 @@ def test_drawing_without_ink() -> None:
         (note("b", 4), {"noteheadBlackOnLine": 1}),
         (note("c", 5), {"noteheadBlackInSpace": 1}),
         (note("b", 4, "2"), {"noteheadHalfOnLine": 1}),
+        (note("b", 4, "2", head_fill="solid"), {"noteheadBlackOnLine": 1}),
+        (note("b", 4, "4", head_fill="void"), {"noteheadHalfOnLine": 1}),
         (note("c", 5, "1"), {"noteheadWholeInSpace": 1}),
         (note("c", 5, "breve"), {"noteheadDoubleWholeInSpace": 1}),
         (note("c", 4), {"noteheadBlackOnLine": 1, "ledgerLine": 1}),
@@ -255,6 +264,9 @@ def test_ring_of_a_niente_hairpin_is_hollow() -> None:
         ('<octave dis="8" dis.place="above" startid="#a" endid="#b"/>', {"ottavaBracket": 1}),
         ('<pedal dir="down" startid="#a" form="pedstar"/>', {"keyboardPedalPed": 1}),
         ('<repeatMark func="coda" tstamp="1"/>', {"coda": 1}),
+        (f'<dir tstamp="1">{smufl_text(0xE047)}</dir>', {"segno": 1}),
+        (f'<dir tstamp="1">Dal {smufl_text(0xE047)} al {smufl_text(0xE048)}</dir>', SEGNO_AL_CODA),
+        (f'<dir tstamp="1">sempre {smufl_text(0xE520)}</dir>', {"text": 1, "dynamicP": 1}),
         ('<caesura startid="#a"/>', {"caesura": 1}),
         ('<breath startid="#a"/>', {"breathMark": 1}),
         ('<reh tstamp="1"><rend rend="box">A</rend></reh>', {"text": 1}),

@@ -47,13 +47,16 @@ def test_a_rounded_id_is_no_image(tmp_path: Path) -> None:
     [
         ([], []),
         ([[10, 10, 20, 10, 20, 20]], [[10, 10, 20, 20]]),
+        ([10, 10, 20, 10, 20, 20], [[10, 10, 20, 20]]),
+        ([10, 10, 20, 10, 20], []),
+        ([10, 10, 20, 20], []),
         ([[10, 10, 20, 10, 20]], []),
         ([[10, 10, 20, 10, 20, 20, 99]], []),
         ([[10, 10, 20, 10, 20, 20], [30]], []),
     ],
 )
 def test_a_polygon_without_one_of_its_numbers_is_no_box(
-    polygons: list[list[float]], boxes_xyxy: list[list[float]], tmp_path: Path
+    polygons: list[float] | list[list[float]], boxes_xyxy: list[list[float]], tmp_path: Path
 ) -> None:
     row = coco_json.annotation(bbox=None, segmentation=polygons)
     files = open_files(coco_json.write(tmp_path / "a.json", annotations=[row]))
@@ -70,6 +73,47 @@ def test_a_box_of_zeros_does_not_replace_a_polygon(tmp_path: Path) -> None:
     class_map = identity_map("coco", files)
     [page] = files[0].pages(class_map.source("coco"), class_map.labels, Tally())
     assert page.boxes_xyxy.tolist() == [[10, 10, 20, 20]]
+
+
+CORNERS = [10, 20, 30, 50]
+POLYGON = [[10, 20, 30, 20, 30, 50, 10, 50]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "n_corners"),
+    [
+        ([], 0),
+        ([(CORNERS, POLYGON)], 1),
+        ([(CORNERS, POLYGON[0])], 1),
+        ([([10, 20, 30.9, 50.9], POLYGON), (CORNERS, None)], 1),
+        ([(CORNERS, POLYGON)] * 2, 2),
+        ([(CORNERS, [])], 0),
+        ([(CORNERS, {"size": [100, 100], "counts": "a"})], 0),
+        ([(CORNERS, [[10, 20, 40, 20, 40, 70, 10, 70]])], 0),
+        ([(CORNERS, POLYGON), ([10, 20, 20, 30], POLYGON)], 0),
+        ([([0, 0, 30, 50], [[0, 0, 30, 0, 30, 50]])], 0),
+        ([(CORNERS, POLYGON), (None, POLYGON)], 1),
+    ],
+)
+def test_corners_of_polygons_are_no_boxes(
+    rows: list[tuple[object, object]], n_corners: int, tmp_path: Path
+) -> None:
+    annotations = [
+        coco_json.annotation(id=i + 1, bbox=bbox, segmentation=segmentation)
+        for i, (bbox, segmentation) in enumerate(rows)
+    ]
+    file = coco_json.write(tmp_path / "a.json", annotations=annotations)
+    if not n_corners:
+        open_files(file)
+        return
+    ids = ", ".join(str(i + 1) for i in range(n_corners))
+    with pytest.raises(InputError) as raised:
+        open_files(file)
+    plural = "s" if n_corners > 1 else ""
+    assert str(raised.value) == (
+        f"{file}: annotations.bbox: is x1, y1, x2, y2 of its polygon: {n_corners} "
+        f"annotation{plural} ({ids}); write it as x, y, width, height"
+    )
 
 
 @pytest.mark.parametrize("clip", [False, True])

@@ -71,7 +71,8 @@ def test_yolo(written: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
     white = np.full((written.height, written.width), 255, np.uint8)
     images.write(white, folder / "images" / "train" / "page.png")
     dataset = open_dataset(folder)
-    [page] = dataset.pages("train")
+    [image] = dataset.labelled_images("train")
+    page = image.page
     assert dataset.names == NAMES
     assert (page.image, page.width, page.height) == (written.image, written.width, written.height)
     tolerance = 1e-6 * max(written.width, written.height)  # six decimals

@@ -143,6 +143,39 @@ def test_shapes(shape: dict[str, Any], box: list[float], tmp_path: Path) -> None
     assert counts.changed == ({} if is_rectangle else {("box around a polygon", "stem"): 1})
 
 
+LEFT = {"shape_type": "polygon", "points": [[1, 2], [3, 2], [3, 6]]}
+RIGHT = {"shape_type": "polygon", "points": [[8, 4], [9, 4], [9, 9]]}
+JOINED, APART = [[1, 2, 9, 9]], [[1, 2, 3, 6], [8, 4, 9, 9]]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "boxes"),
+    [
+        ({"group_id": 1}, {"group_id": 1}, JOINED),
+        (
+            {"group_id": 0},
+            {"group_id": 0, "shape_type": "mask", "points": [[8, 4], [8, 8]]},
+            JOINED,
+        ),
+        ({"group_id": None}, {"group_id": None}, APART),
+        ({"group_id": 1}, {"group_id": 2}, APART),
+        ({"group_id": 1}, {"group_id": 1, "label": "stem"}, APART),
+        ({"group_id": 1}, {"group_id": 1, "shape_type": "rectangle"}, APART),
+    ],
+)
+def test_polygons_of_a_group_are_one_symbol(
+    left: dict[str, Any], right: dict[str, Any], boxes: list[list[float]], tmp_path: Path
+) -> None:
+    shapes = NOTE | LEFT | left, NOTE | {"label": "stem"}, NOTE | RIGHT | right
+    [file] = open_files(write(tmp_path / "a.json", *shapes))
+    page, counts = read(file, clip=False)
+    assert page.boxes_xyxy[[0, *range(2, len(boxes) + 1)]].tolist() == boxes
+    assert page.boxes_xyxy[1].tolist() == [1, 2, 5, 6]
+    assert counts.read == page.n_annotations == len(boxes) + 1
+    n_joined = counts.changed["box around several parts", "note"]
+    assert n_joined == (1 if boxes == JOINED else 0)
+
+
 def test_labels_without_a_class_are_counted(tmp_path: Path) -> None:
     [file] = open_files(write(tmp_path / "a.json", NOTE, NOTE | {"label": "x"}, NOTE))
     page, counts = read(file)

@@ -69,6 +69,14 @@ def test_a_link_to_a_folder_above_is_no_loop(data: Path, tmp_path: Path) -> None
     assert len(open_dataset(data).image_paths("train")) == 1
 
 
+def test_pages_have_no_duplicate_symbols(data: Path) -> None:
+    rows = f"1 0.2 0.2 0.2 0.2\n{ROW}"
+    (data / "labels" / "train" / "a.txt").write_text(rows + rows)
+    [page] = open_dataset(data).pages("train")
+    assert page.labels.tolist() == [0, 1]
+    assert page.boxes_xyxy.round(6).tolist() == [[80, 40, 120, 60], [20, 10, 60, 30]]
+
+
 def test_hidden_files_and_folders_are_skipped(data: Path, tmp_path: Path) -> None:
     page(data, "images/train/.ipynb_checkpoints/a-checkpoint.png", None)
     page(data, "images/train/._a.png", None)

@@ -170,3 +170,14 @@ def test_a_yolo_folder_without_data_yaml(
         f"lines `train: {train}`, `val: {train}` and `names: [A, B, ...]`, with {names} in the "
         "order of the labels"
     )
+
+
+def test_a_yaml_file_of_another_name_is_named(tmp_path: Path) -> None:
+    for file in ("images/a.png", "labels/a.txt", "dataset.yaml"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(InputError) as raised:
+        open_source(tmp_path)
+    assert str(raised.value) == (
+        f"{tmp_path}: no data.yaml; if dataset.yaml names the classes, convert that file instead"
+    )

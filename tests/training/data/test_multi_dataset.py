@@ -239,7 +239,9 @@ def samplers(
     ends = np.cumsum([0, *sizes])
     members = [np.arange(a, b) for a, b in pairwise(ends)]
     return [
-        WeightedSampler(members, weights, seed=3, rank=rank, n_ranks=n_ranks)
+        WeightedSampler(
+            members, weights, repeats=np.ones(sum(sizes)), seed=3, rank=rank, n_ranks=n_ranks
+        )
         for rank in range(n_ranks)
     ]
 
@@ -300,7 +302,8 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
     assert list(resumed) == epochs[2]
     resumed.set_epoch(2)  # a loader reads ahead
     assert list(resumed) != epochs[2]
-    other = WeightedSampler([np.arange(30), np.arange(30, 50)], weights, seed=4)
+    members = [np.arange(30), np.arange(30, 50)]
+    other = WeightedSampler(members, weights, repeats=np.ones(50), seed=4)
     assert list(other) != epochs[0]
 
 

@@ -372,13 +372,14 @@ def test_the_command_repeats_the_request(data: Path, tmp_path: Path) -> None:
         precision="fp32",
         seed=3,
         mosaic=0.5,
+        balance_classes=True,
     )
     assert result.recommendation is not None
     assert shlex.split(result.recommendation.command) == [
         "omr", "train", str(data), str(other), "--sampling-weights", "2:1",
         "--merge-classes", "stem", "--model",
-        "omr-tiny", "--precision", "fp32", "--mosaic", "0.5", "--seed", "3", "--imgsz", "64",
-        "--batch", "4", "--out", "run",
+        "omr-tiny", "--precision", "fp32", "--mosaic", "0.5", "--seed", "3",
+        "--balance-classes", "--imgsz", "64", "--batch", "4", "--out", "run",
     ]  # fmt: skip
     plain = strict(result)
     assert (plain["n_images"], plain["n_symbols"]) == (4, 9)

@@ -126,7 +126,9 @@ def test_the_same_labels_as_with_pixels(
 
 
 def test_the_same_batches_as_a_trainer(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    config = config_of(tmp_path / "run", *folders, mosaic=0.5, sampling_weights=(1.0, 2.0))
+    balance = {"balance_classes": True, "balance_threshold": 1.0}
+    weights = {"sampling_weights": (1.0, 2.0)}
+    config = config_of(tmp_path / "run", *folders, mosaic=0.5, **weights, **balance)
     joint = opened(config)
     trainer = ready_trainer(config)
     files, labels, boxes = [], [], []
@@ -173,7 +175,6 @@ def test_without_augmentation_labels_are_unchanged(
     pages = pages_of(joint)
     result = simulate_draws(config, joint, pages, n_draws=6)
     expected = [len(pages[i].labels) for i in result.images]
-    expected[result.images.tolist().index(3)] -= 1  # a duplicate row
     assert result.n_symbols.tolist() == expected
     first = result.images.tolist().index(0)
     boxes_xyxy = result.symbols.boxes_xyxy[result.symbols.images == first]

@@ -206,7 +206,7 @@ def test_rates_of_layers_that_come_back(dataset: Path, tmp_path: Path) -> None:
     trainer.add_callback("on_train_batch_end", note_rates)
     trainer.add_callback("on_train_epoch_end", note_weights)
     trainer.train()
-    falling = [0.001 * (1 - 0.99 * i / 12) for i in range(12)]
+    falling = [0.001 * (1 - i / 12) for i in range(12)]
     share = [0, 1 / 3, 2 / 3, 1, 1, 1]
     wanted: list[tuple[float, ...]] = [(rate,) for rate in falling[:6]]
     wanted += [(rate, rate * 0.1 * part) for rate, part in zip(falling[6:], share, strict=True)]

@@ -3,14 +3,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from second_run import during
 from torch import Tensor, nn
-from ultralytics.engine.trainer import BaseTrainer
 
 from class_maps import ConfigError
 from training import lr_finder
@@ -296,9 +294,5 @@ def test_a_rate_is_not_found_on_several_devices(dataset: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("epochs", "warmup", "used"), [(1, 3.0, 0.0), (2, 3.0, 1.0), (2, 0.5, 0.5), (9, 3.0, 3.0)]
 )
-def test_the_warm_up_of_ultralytics_is_the_recorded_one(
-    epochs: int, warmup: float, used: float
-) -> None:
-    trainer = SimpleNamespace(epochs=epochs, args=SimpleNamespace(warmup_epochs=warmup))
+def test_the_last_epoch_has_no_warm_up(epochs: int, warmup: float, used: float) -> None:
     assert used_warmup(epochs, warmup) == used
-    assert BaseTrainer._get_warmup_iterations(trainer, 100) == round(100 * used)

@@ -19,7 +19,7 @@ from training.assigners.similarity import EPS, MIN_SCORE, ciou_nwd
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.config import TrainConfig
-from training.engine.callbacks import lower_rate, start_epoch
+from training.engine.callbacks import set_rate, start_epoch
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.validator import OmrValidator
 from training.heads.distance_bins import CLOSED, strides_below_zero
@@ -138,18 +138,54 @@ def test_the_configuration_reaches_every_branch_of_the_loss(dataset: Path, tmp_p
         assert all(loss.class_term is CLASS_TERMS["varifocal"] for loss in both)
 
 
-def test_the_rate_falls_with_every_step(trainer: OmrTrainer) -> None:
-    n_batches = len(trainer.train_loader)
-    trainer.epochs = 2  # of the schedule that was set up; it looks here
-    rates = []
-    for trainer.epoch in (0, 1):
+@pytest.mark.parametrize(
+    ("settings", "rates"),
+    [
+        ({"epochs": 1}, [3 / 3, 2 / 3, 1 / 3]),
+        ({"epochs": 2}, [0 / 3, 1 / 3, 2 / 3, 3 / 3, 2 / 3, 1 / 3]),
+        ({"epochs": 2, "warmup_epochs": 0.0}, [6 / 6, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        ({"epochs": 2, "warmup_epochs": 0.0, "final_lr": 0.4}, [1, 0.9, 0.8, 0.7, 0.6, 0.5]),
+        # Two batches, then the third alone; a step has the rate of its first batch.
+        (
+            {"epochs": 2, "warmup_epochs": 0.0, "nominal_batch": 4},
+            [1, 1, 4 / 6, 3 / 6, 3 / 6, 1 / 6],
+        ),
+    ],
+)
+def test_the_rate_rises_and_falls_to_zero_step_by_step(
+    settings: dict[str, Any],
+    rates: list[float],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = ready_trainer(replace(small(dataset, tmp_path), batch=2, **settings))
+    monitored = []
+
+    def note_rate(trainer: OmrTrainer) -> None:
+        monitored.append(trainer.optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(trainer, "_setup_train", lambda: None)  # done
+    trainer.add_callback("on_train_batch_end", note_rate)
+    trainer.args.val = False
+    trainer.train()
+    assert monitored == pytest.approx([0.001 * factor for factor in rates])
+
+
+def test_the_momentum_of_sgd_rises_in_the_warm_up(dataset: Path, tmp_path: Path) -> None:
+    config = replace(small(dataset, tmp_path), batch=2, optimizer="SGD", epochs=3)
+    config = replace(config, warmup_epochs=4 / 3)
+    trainer = ready_trainer(config)
+    momenta = []
+    for trainer.epoch in range(3):
         start_epoch(trainer)
-        for _ in range(n_batches):
-            lower_rate(trainer)
-            rates.append(trainer.optimizer.param_groups[0]["lr"])
-    share = [i / (2 * n_batches) for i in range(2 * n_batches)]
-    assert rates == pytest.approx([0.001 * (1 - 0.99 * done) for done in share])
-    assert n_batches > 1
+        for _ in trainer.train_loader:
+            set_rate(trainer)
+            momenta.append(trainer.optimizer.param_groups[0]["momentum"])
+    start, end = trainer.args.warmup_momentum, trainer.args.momentum
+    rising = [start + (end - start) * i / 4 for i in range(4)]
+    assert momenta == pytest.approx([*rising, *[end] * 5])
+    assert start < end
 
 
 def test_the_threads_stay_as_they_were(dataset: Path, tmp_path: Path) -> None:

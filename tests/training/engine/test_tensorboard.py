@@ -64,7 +64,7 @@ def test_every_step_and_every_epoch_is_there(run: Path) -> None:
             wanted = of_epochs[epoch][f"train/{name}"]
             assert mean(value for _, value in part) == pytest.approx(wanted, rel=1e-3)
     rates = [value for _, value in found["lr/pg0"]]
-    assert rates == pytest.approx([0.001 * (1 - 0.99 * i / 6) for i in range(6)])
+    assert rates == pytest.approx([0.001 * (1 - i / 6) for i in range(6)])
     for name in ("metrics/mAP50-95(B)", "val/box_loss"):
         assert [step for step, _ in found[name]] == [3, 6]
         values = [value for _, value in found[name]]

@@ -103,6 +103,12 @@ def test_names_in_yaml_are_text(tmp_path: Path) -> None:
     ]
 
 
+def test_a_number_sign_within_a_name_begins_no_comment(tmp_path: Path) -> None:
+    (tmp_path / "pairs.txt").write_text("D, C# # a semitone\n#D, C\n")
+    conflicts = read_pairs(tmp_path / "pairs.txt", ("C", "C#", "D"))
+    assert conflicts.tolist() == [[False] * 3, [False, False, True], [False, True, False]]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -415,6 +415,7 @@ def a_record() -> TrainingRecord:
         ),
         pages=np.array([5, 2**63], np.uint64),
         knows_pages=True,
+        conf=0.375,
     )
 
 
@@ -443,15 +444,17 @@ def test_weights_keep_the_record_of_their_training(form: str, tmp_path: Path) ->
     assert training.knows_pages
     assert not training.is_complete
     assert training.preparations == a_record().preparations
+    assert training.conf == 0.375
 
 
-def test_the_record_of_an_old_version_has_no_pages() -> None:
+def test_the_record_of_an_old_version_has_no_pages_and_no_threshold() -> None:
     record = a_record().to_dict()
-    del record["page_hashes"], record["training"]["knows_pages"]
+    del record["page_hashes"], record["training"]["knows_pages"], record["training"]["conf"]
     training = from_dict(record)
     assert training is not None
     assert training.pages.tolist() == []
     assert not training.knows_pages
+    assert training.conf is None
 
 
 @pytest.mark.parametrize("form", ["own", "ultralytics"])
@@ -474,6 +477,13 @@ def test_weights_without_a_record(form: str, tmp_path: Path) -> None:
         (
             {"training": {"is_complete": 1}, "image_hashes": torch.zeros(2, dtype=torch.int64)},
             "training: Expected `bool`, got `int` - at `$.is_complete`",
+        ),
+        (
+            {
+                "training": {"is_complete": True, "preparations": [], "conf": 1.0},
+                "image_hashes": torch.zeros(2, dtype=torch.int64),
+            },
+            "training: Expected `float` < 1.0 - at `$.conf`",
         ),
     ],
 )

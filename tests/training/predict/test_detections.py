@@ -6,9 +6,9 @@ from host_syncs import HostSyncs
 from torch import Tensor
 from torchvision.ops import nms
 
+from reading.suppression import NMS_IOU_THRESH
 from training.predict import detections as module
 from training.predict.detections import (
-    NMS_IOU_THRESH,
     Detections,
     detections,
     suppress_at_once,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from converters.images import read_bgr
 from omr.exporting import export_model
 from reading.network import Network, TileSymbols
 from reading.onnx_network import OnnxNetwork
+from training.models.checkpoints import open_weights, save_weights
 from training.predict.detector import predict
 from training.predict.tile_network import TorchNetwork
 from training.trainer import TrainResult
@@ -25,6 +27,21 @@ def onnx_file(trained: TrainResult, tmp_path_factory: pytest.TempPathFactory) ->
     file = tmp_path_factory.mktemp("onnx") / "model.onnx"
     export_model(trained.last, file, "onnx")
     return file
+
+
+@pytest.mark.parametrize("conf", [None, 0.375])
+def test_both_know_the_threshold_of_the_training(
+    conf: float | None, trained: TrainResult, tmp_path: Path
+) -> None:
+    weights = open_weights(trained.last)
+    assert weights.training is not None
+    training, args = replace(weights.training, conf=conf), {"task": "detect", "imgsz": 96}
+    save_weights(weights.model, tmp_path / "w.pt", train_args=args, training=training)
+    assert TorchNetwork(tmp_path / "w.pt", device="cpu").conf == conf
+    assert TorchNetwork(tmp_path / "w.safetensors", device="cpu").conf == conf
+    pytest.importorskip("onnx")
+    export_model(tmp_path / "w.pt", tmp_path / "w.onnx", "onnx")
+    assert OnnxNetwork(tmp_path / "w.onnx").conf == conf
 
 
 def found(network: Network, dataset: Path, score_thresh: float = LOW) -> list[TileSymbols]:

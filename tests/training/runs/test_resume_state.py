@@ -137,6 +137,8 @@ def test_other_models_and_several_sources_too(
         tiny(data, tmp_path / "whole"),
         joint=(other,),
         sampling_weights=(1.0, 2.0),
+        balance_classes=True,
+        balance_threshold=1.0,
         merge_classes=("all",),
         model="yolo26n",
         optimizer="SGD",

@@ -162,7 +162,9 @@ def test_inputs_in_a_run_that_would_be_replaced_are_kept(dataset: Path, tmp_path
     shutil.copytree(dataset, data)
     shutil.move(data / "images", out / "images")
     (data / "images").symlink_to(out / "images")
-    with pytest.raises(ConfigError, match=r"contains files that omr did not write \(images/train/0"):
+    with pytest.raises(
+        ConfigError, match=r"contains files that omr did not write \(images/train/0"
+    ):
         train(replace(config, data=data), force=True)
     assert len([*(out / "images" / "train").iterdir()]) > 0
 

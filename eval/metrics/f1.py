@@ -1,0 +1,148 @@
+"""F1 score of predicted symbols at a confidence threshold, and the threshold with the highest F1.
+
+Unlike average precision, it describes what a user gets: the symbols above one threshold.
+
+Shapes: C classes, N predictions of all pages, T ground-truth symbols of a page.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.boxes import Boxes
+from converters.page import Page
+from eval.metrics.matching import pair_pages
+
+MIN_IOU = 0.5
+"""Least IoU of a prediction with the symbol that it finds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class F1Score:
+    """Counts of found, false and missed symbols."""
+
+    n_found: int
+    """Predictions that find a symbol, each another one."""
+    n_false: int
+    """Predictions that find none."""
+    n_missed: int
+    """Symbols that no prediction finds."""
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 1 without symbols and predictions."""
+        n = 2 * self.n_found + self.n_false + self.n_missed
+        return 2 * self.n_found / n if n else 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Matches:
+    """Predictions of all pages, each compared with the ground truth, highest score first."""
+
+    scores: NDArray[np.float64]
+    """Confidence, shape ``(N,)``."""
+    labels: NDArray[np.int64]
+    """Class of each prediction, shape ``(N,)``."""
+    is_found: NDArray[np.bool_]
+    """Whether each prediction finds a symbol that no better one finds, shape ``(N,)``."""
+    n_truths: NDArray[np.int64]
+    """Ground-truth symbols by class, shape ``(C,)``."""
+
+    def only(self, labels: Sequence[int]) -> "Matches":
+        """Return the matches of some classes."""
+        rows = np.isin(self.labels, labels)
+        n_truths = np.zeros_like(self.n_truths)
+        n_truths[list(labels)] = self.n_truths[list(labels)]
+        return Matches(
+            scores=self.scores[rows],
+            labels=self.labels[rows],
+            is_found=self.is_found[rows],
+            n_truths=n_truths,
+        )
+
+    def score(self, threshold: float) -> F1Score:
+        """Count what is found with a threshold, below which predictions are dropped."""
+        kept = self.is_found[self.scores >= threshold]
+        n_found = int(kept.sum())
+        return F1Score(
+            n_found=n_found,
+            n_false=len(kept) - n_found,
+            n_missed=int(self.n_truths.sum()) - n_found,
+        )
+
+    def best_threshold(self) -> float:
+        """Return the threshold with the highest F1 over all classes, the highest of equal ones.
+
+        It is in the middle between the scores of the last prediction kept and the first dropped.
+        """
+        if not len(self.scores):
+            return 1.0
+        n_kept = np.arange(1, len(self.scores) + 1)
+        f1 = 2 * np.cumsum(self.is_found) / (n_kept + self.n_truths.sum())
+        is_last = np.append(np.diff(self.scores) < 0, True)  # equal scores are kept together
+        last = int(np.where(is_last, f1, -1).argmax())
+        below = self.scores[last + 1] if last + 1 < len(self.scores) else 0.0
+        return float((self.scores[last] + below) / 2)
+
+
+def match(truths: Iterable[Page], predictions: Iterable[Page], n_classes: int) -> Matches:
+    """Compare predictions with ground truth.
+
+    Predictions choose in the order of their scores, as in COCO's evaluation: each one the symbol of
+    its class with the highest IoU that no better prediction has chosen.
+
+    Args:
+        truths: Pages with ground truth, one per image.
+        predictions: Pages with scores, one per image of ``truths``.
+        n_classes: Number of classes.
+
+    Raises:
+        ConfigError: Ground truth and predictions are not for the same images.
+        ValueError: A label is out of range, or a prediction page has no scores.
+    """
+    scores, labels, is_found = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
+    n_truths = np.zeros(n_classes, np.int64)
+    for truth, prediction in pair_pages(truths, predictions, n_classes):
+        assert prediction.scores is not None  # checked by pair_pages
+        n_truths += np.bincount(truth.labels, minlength=n_classes)
+        scores.append(prediction.scores)
+        labels.append(prediction.labels)
+        is_found.append(_found(truth, prediction))
+    every = np.concatenate(scores)
+    order = np.argsort(-every, kind="stable")
+    return Matches(
+        scores=every[order],
+        labels=np.concatenate(labels)[order],
+        is_found=np.concatenate(is_found)[order],
+        n_truths=n_truths,
+    )
+
+
+def _found(truth: Page, prediction: Page) -> NDArray[np.bool_]:
+    """Return whether each prediction of a page finds a symbol, shape ``(N,)``."""
+    is_found = np.zeros(len(prediction.labels), np.bool_)
+    assert prediction.scores is not None
+    for label in np.unique(prediction.labels):
+        rows = np.flatnonzero(prediction.labels == label)
+        rows = rows[np.argsort(-prediction.scores[rows], kind="stable")]
+        ious = _ious(prediction.boxes_xyxy[rows], truth.boxes_xyxy[truth.labels == label])
+        for row, of_row in zip(rows, ious, strict=True):
+            if not len(of_row):
+                break
+            best = len(of_row) - 1 - int(of_row[::-1].argmax())  # the last of equal ones, as COCO
+            if of_row[best] >= MIN_IOU:
+                is_found[row] = True
+                ious[:, best] = 0
+    return is_found
+
+
+def _ious(boxes: Boxes, truths: Boxes) -> NDArray[np.float64]:
+    """Compute the IoU of each box with each ground-truth box, shape ``(N, T)``."""
+    low = np.maximum(boxes[:, None, :2], truths[:, :2])
+    high = np.minimum(boxes[:, None, 2:], truths[:, 2:])
+    shared = (high - low).clip(min=0).prod(axis=2)
+    areas = [(array[:, 2:] - array[:, :2]).prod(axis=1) for array in (boxes, truths)]
+    ious: NDArray[np.float64] = shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-9)
+    return ious

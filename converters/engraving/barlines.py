@@ -20,6 +20,8 @@ _NAMES = {
     "Ht": "barlineReverseFinal",
     "H": "barlineHeavy",
     "tHt": "barlineRepeatBoth",
+    "tHHt": "barlineRepeatBoth",
+    "HH": "barlineRepeatBoth",
 }
 
 

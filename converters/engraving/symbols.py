@@ -68,7 +68,7 @@ def symbols(drawing: Drawing) -> list[Symbol]:
         shapes_by_key[key].append(shape)
     for key, shapes in shapes_by_key.items():
         labelled += _symbols(classifications[key], shapes, staves, drawing.font)
-    return _merge_duplicates(labelled)
+    return merge_duplicates(labelled)
 
 
 def _symbols(
@@ -103,7 +103,7 @@ def _ink(shapes: Sequence[Shape]) -> Outline:
     return shapes[0].outline if len(shapes) == 1 else joined([s.outline for s in shapes])
 
 
-def _merge_duplicates(labelled: Sequence[Symbol]) -> list[Symbol]:
+def merge_duplicates(labelled: Sequence[Symbol]) -> list[Symbol]:
     """Merge symbols with the same ink, such as a notehead shared by two voices."""
     merged: dict[Hashable, Symbol] = {}
     boxes = np.round(boxes_xyxy([symbol.outline for symbol in labelled]) / SAME_PX)

@@ -21,6 +21,7 @@ def print_summary(summary: dict[str, Any], out: Path, *, to: Console) -> None:
     rows = [
         ("pages", summary["pages"]),
         ("images", summary["images"]),
+        ("  without symbols", sum(split["empty_images"] for split in summary["splits"].values())),
         ("symbols read", symbols["read"]),
         ("  written", symbols["written"]),
         *((f"  dropped: {reason}", n) for reason, n in summary["dropped_by_reason"].items()),

@@ -17,6 +17,8 @@ from converters.images import IMAGE_SUFFIXES, Pixels
 from reading.options import ImageOptions
 
 PDF = ".pdf"
+_ROUNDING = 1e-6
+"""Relative error of the sides of a PDF page, which are stored in single precision."""
 _PDFIUM = threading.Lock()  # PDFium must not be called from two threads at once
 
 
@@ -199,7 +201,9 @@ def _read_pdf(page: PageFile, options: ImageOptions) -> Pixels:
             drawn = document[page.index]
             size = tuple(max(1, round(side * options.dpi / 72)) for side in drawn.get_size())
             _check_pixels(page, (size[0], size[1]), options, "use a lower --dpi")
-            pixels = np.array(drawn.render(scale=options.dpi / 72).to_numpy()[..., :3])
+            # Sides are rounded up: 1240.00001 px would blur a scan of 1240 px over 1241 px.
+            scale = options.dpi / 72 * (1 - _ROUNDING)
+            pixels = np.array(drawn.render(scale=scale).to_numpy()[..., :3])
         finally:
             document.close()
     return images.without_colour(pixels)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from deepscores import NOTE, content, write
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
@@ -40,6 +41,20 @@ def test_the_summary(source: Path, tmp_path: Path) -> None:
     assert "not in the class map: ledgerLine (1)" in table
     note = "note: no page is held out: data.yaml trains and validates on the train pages"
     assert result.stderr.startswith(note)
+
+
+def test_images_without_symbols_are_counted(tmp_path: Path) -> None:
+    data = tmp_path / "in"
+    for folder in ("images/train", "labels/train"):
+        (data / folder).mkdir(parents=True)
+    (data / "data.yaml").write_text("train: images/train\nnames: [noteheadBlack]\n")
+    for i, labels in enumerate(("0 0.5 0.5 0.2 0.2\n", "", "")):
+        Image.new("L", (40, 30), i).save(data / f"images/train/{i}.png")
+        (data / f"labels/train/{i}.txt").write_text(labels)
+    own = tmp_path / "own.yaml"
+    own.write_text("name: own\nclasses: [noteheadBlack]\nsources: {yolo: {map: same names}}\n")
+    result = run(data, tmp_path / "out", "--classes", own)
+    assert "pages 3 images 3 without symbols 2 symbols read 1" in " ".join(result.stdout.split())
 
 
 def test_every_format_and_option(source: Path, tmp_path: Path) -> None:

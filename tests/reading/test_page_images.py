@@ -101,6 +101,14 @@ def test_a_pdf_is_drawn_in_a_resolution(dpi: int, size: tuple[int, int], tmp_pat
     assert (width, height) == pytest.approx(size, abs=1)
 
 
+@pytest.mark.parametrize("width", range(1240, 1250))
+def test_a_scan_in_a_pdf_is_drawn_pixel_by_pixel(width: int, tmp_path: Path) -> None:
+    stripes = np.tile(np.array([[0, 255]], np.uint8), (40, width))[:, :width]
+    Image.fromarray(stripes).convert("1").save(tmp_path / "a.pdf", resolution=300)
+    [found] = list_pages([tmp_path / "a.pdf"]).pages
+    np.testing.assert_array_equal(read_image(found, ImageOptions(dpi=300)), stripes)
+
+
 def test_a_coloured_pdf_keeps_its_colours(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (250, 10, 10)).save(tmp_path / "a.pdf", resolution=72)
     [found] = list_pages([tmp_path]).pages

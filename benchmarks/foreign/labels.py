@@ -5,12 +5,14 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from converters.engraving import barlines
+from converters.engraving import barlines, categories
 from converters.engraving.outlines import joined
 from converters.engraving.svg import Shape
 from converters.engraving.symbols import Symbol, merge_duplicates
 
 SYSTEMIC = "systemicBarline"
+TWO_WAY = "barlineRepeatBoth"
+"""Category of unusual barlines: in composed pieces, two-way repeats with two heavy lines."""
 SIGN_GAP = 1.2
 """Largest gap between the strokes of one barline, in staff spaces."""
 
@@ -54,8 +56,9 @@ def symbols(labelled: Labelled, staff_space: float) -> list[Symbol]:
         shapes_by_key[key].append(shape)
     combined = [_symbol(labels[key], shapes) for key, shapes in shapes_by_key.items()]
     for stretch in _connected(strokes["barline"], staff_space):
-        signs = barlines.split(stretch, staff_space)
-        combined += [_symbol(Label(category=name), shapes) for name, shapes in signs]
+        for name, shapes in barlines.split(stretch, staff_space):
+            category = TWO_WAY if name == categories.OTHER else name
+            combined.append(_symbol(Label(category=category), shapes))
     systemic = _connected(strokes[SYSTEMIC], staff_space)
     combined += [_symbol(Label(category=SYSTEMIC), shapes) for shapes in systemic]
     combined.sort(key=lambda symbol: symbol.category != "staff")

@@ -20,8 +20,6 @@ _NAMES = {
     "Ht": "barlineReverseFinal",
     "H": "barlineHeavy",
     "tHt": "barlineRepeatBoth",
-    "tHHt": "barlineRepeatBoth",
-    "HH": "barlineRepeatBoth",
 }
 
 

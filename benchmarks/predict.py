@@ -32,6 +32,7 @@ from eval.metrics.coco import evaluate
 from omr import prediction
 from omr.cli import wait_without_spinning
 from omr.prediction import PredictOptions, predict_pages
+from omr.prediction_files import Overlay
 from reading import page_reader, page_stream
 from reading.merging import Pieces, merge
 from reading.network import Network
@@ -44,7 +45,7 @@ A4_WIDTH = 2480
 N_PIECES = 3000
 """Number of pieces to merge."""
 NOISE_PX = 0.5
-"""Standard deviation of the sides of pieces."""
+"""Standard deviation of the positions of pieces."""
 PHASES = ("decode", "staff space", "scale", "tiles", "network", "merge", "write")
 BATCH = 16
 """Default of ``omr predict``."""
@@ -170,11 +171,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 @contextmanager
 def loaded(network: Network) -> Iterator[None]:
     """Let predictions use a network that is in memory, so that loading is not measured."""
-    with mock.patch.object(prediction, "open_network", lambda *_, **__: network):
+    with mock.patch.object(prediction, "open_network", return_value=network):
         yield
 
 
-def command(rig: Rig, network: Network, overlay: str) -> None:
+def command(rig: Rig, network: Network, overlay: Overlay) -> None:
     """Run the whole command with loaded weights."""
     options = dataclasses.replace(rig.options, overlay=overlay)
     with loaded(network):
@@ -262,7 +263,7 @@ def parts(rig: Rig) -> str:
     pieces, grid = pieces_of(next(rig.prepared()), rig.truths[0], N_PIECES)
     page = a4_page(rig.files[0])
     tasks = {
-        f"merging {N_PIECES:,} pieces": lambda: merge(pieces, grid),
+        f"merging {len(pieces.labels):,} pieces": lambda: merge(pieces, grid),
         f"staff space of {page.shape[1]} x {page.shape[0]} px": lambda: measure_staff_space(page),
     }
     costs = alternate(tasks, 5 * rig.repeat)
@@ -301,7 +302,7 @@ def pieces_of(page: PreparedPage, truth: Page, n: int) -> tuple[Pieces, TileGrid
         n_rows += 1
     rng = np.random.default_rng(0)
     in_tile = np.concatenate([tile.boxes_xyxy for tile in tiles])
-    in_tile += rng.normal(0, NOISE_PX, in_tile.shape)
+    in_tile += np.tile(rng.normal(0, NOISE_PX, (len(in_tile), 2)), 2)
     numbers = np.repeat(np.arange(len(tiles)), counts)
     pieces = Pieces(
         boxes_xyxy=in_tile.clip(0, grid.size) + np.tile(grid.corners_xy[numbers], 2),
@@ -309,7 +310,8 @@ def pieces_of(page: PreparedPage, truth: Page, n: int) -> tuple[Pieces, TileGrid
         scores=rng.uniform(0.1, 1, sum(counts)),
         tiles=numbers,
     )
-    return pieces.only(np.arange(min(n, sum(counts)))), grid
+    has_area = (pieces.boxes_xyxy[:, 2:] > pieces.boxes_xyxy[:, :2]).all(axis=1)
+    return pieces.only(np.flatnonzero(has_area)[:n]), grid
 
 
 def a4_page(file: Path) -> images.Pixels:
@@ -364,7 +366,10 @@ def compared(rig: Rig, peers: Path, conf: float) -> str:
         for i, page in enumerate(pages):
             found[name][i] = as_page(sliced.find(page, name, conf), page)
 
-    tasks = {"omr": omr, **{name: partial(sahi, name) for name in POSTPROCESSING}}
+    tasks: dict[str, Callable[[], None]] = {
+        "omr": omr,
+        **{name: partial(sahi, name) for name in POSTPROCESSING},
+    }
     costs = alternate(tasks, rig.repeat)
     rows = [
         [name, *_compared_row(rig, costs[name], costs["omr"], list(found[name].values()))]

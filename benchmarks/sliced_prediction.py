@@ -1,6 +1,6 @@
 """Sliced prediction of SAHI (MIT), which is installed in a folder of its own.
 
-    pip install --target PEERS --no-deps sahi==0.12.8 shapely fire termcolor tqdm
+pip install --target PEERS --no-deps sahi==0.12.8 shapely fire termcolor tqdm
 """
 
 import logging
@@ -34,7 +34,10 @@ class SlicedNetwork:
             batch: Slices per forward pass.
         """
         sys.path.append(str(peers))  # last, so that nothing but the missing packages comes from it
-        from sahi import AutoDetectionModel, predict
+        from sahi import (  # type: ignore[import-not-found, unused-ignore]
+            AutoDetectionModel,
+            predict,
+        )
 
         logging.getLogger("sahi").setLevel(logging.ERROR)
         self._predict, self._imgsz, self._batch = predict.get_sliced_prediction, imgsz, batch

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
-from reading.suppression import suppress
+from reading.suppression import overlapping_pairs, suppress
 from reading.tiling import TileGrid
 
 MIN_AGREEMENT = 0.5
@@ -117,18 +117,16 @@ def _groups(pieces: Pieces, grid: TileGrid, is_cut: NDArray[np.bool_]) -> NDArra
         Number of each piece's group, shape ``(P,)``.
     """
     first, second, agreement = _matches(pieces, grid, is_cut)
-    tiles = pieces.tiles.tolist()
-    group_of = list(range(len(tiles)))
+    group_of = list(range(len(pieces.tiles)))
     members = {i: [i] for i in group_of}
+    tiles = [{tile} for tile in pieces.tiles.tolist()]  # of the members
     best_first = np.lexsort((second, first, -agreement))
     for a, b in zip(first[best_first].tolist(), second[best_first].tolist(), strict=True):
         kept, merged = sorted((group_of[a], group_of[b]))
-        if kept == merged:
+        if kept == merged or not tiles[kept].isdisjoint(tiles[merged]):
             continue
-        of_both = members[kept] + members[merged]
-        if len({tiles[row] for row in of_both}) < len(of_both):
-            continue
-        members[kept] = of_both
+        tiles[kept] |= tiles[merged]
+        members[kept] += members[merged]
         for row in members.pop(merged):
             group_of[row] = kept
     return np.array(group_of, np.int64)
@@ -162,19 +160,9 @@ def _matches(
 
 def _touching_pairs(pieces: Pieces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """List pairs of pieces of one class from different tiles whose boxes nearly touch."""
-    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for label in np.unique(pieces.labels):
-        rows = np.flatnonzero(pieces.labels == label)
-        tiles = pieces.tiles[rows]
-        touches = tiles[:, None] != tiles
-        for axis in (0, 1):
-            low = pieces.boxes_xyxy[rows, axis] - TOLERANCE_PX
-            high = pieces.boxes_xyxy[rows, axis + 2] + TOLERANCE_PX
-            touches &= (low[:, None] < high) & (low < high[:, None])
-        i, j = np.nonzero(np.triu(touches, k=1))
-        firsts.append(rows[i])
-        seconds.append(rows[j])
-    return np.concatenate(firsts), np.concatenate(seconds)
+    first, second = overlapping_pairs(pieces.boxes_xyxy + MARGIN, pieces.labels)
+    is_other = pieces.tiles[first] != pieces.tiles[second]
+    return first[is_other], second[is_other]
 
 
 def _agreement(a_xyxy: Boxes, b_xyxy: Boxes, zones: Boxes) -> NDArray[np.float64]:
@@ -286,26 +274,24 @@ def _without_repeats(
         Indices of the boxes to keep, ascending.
     """
     kept = suppress(boxes, labels)
-    is_kept = np.zeros(len(labels), np.bool_)
-    is_kept[kept] = True
-    for label in np.unique(labels[kept]):
-        rows = kept[labels[kept] == label]
-        is_kept[rows[_is_part(boxes[rows], scores[rows])]] = False
-    return np.flatnonzero(is_kept)
+    return kept[~_is_part(boxes[kept], labels[kept], scores[kept])]
 
 
-def _is_part(boxes: Boxes, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mark boxes of one class that are a part of a longer one with the same cross-section."""
-    low, high = boxes[:, None, :2], boxes[:, None, 2:]
-    shared = (np.minimum(high, boxes[:, 2:]) - np.maximum(low, boxes[:, :2])).clip(min=0)
-    spans = np.maximum(high, boxes[:, 2:]) - np.minimum(low, boxes[:, :2])  # (K, K, 2)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    is_inside = shared > PART * sides[:, None]  # the first inside the second
+def _is_part(
+    boxes: Boxes, labels: NDArray[np.int64], scores: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Mark boxes that are a part of a longer one of their class with the same cross-section."""
+    pairs = overlapping_pairs(boxes, labels)
+    part, whole = np.concatenate(pairs), np.concatenate(pairs[::-1])  # (N,) each
+    a, b = boxes[part], boxes[whole]
+    shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (N, 2)
+    spans = np.maximum(a[:, 2:], b[:, 2:]) - np.minimum(a[:, :2], b[:, :2])
+    sides, whole_sides = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    is_inside = shared > PART * sides
     is_same = shared > PART_CROSS_SECTION * spans
-    is_trusted = scores > scores[:, None] / 2
+    is_longer = whole_sides > LONGER * sides
+    is_trusted = scores[whole] > scores[part] / 2
+    along = is_inside & is_same[:, ::-1] & is_longer  # x and y, with the other cross-section
     is_part = np.zeros(len(boxes), np.bool_)
-    for along in (0, 1):
-        is_longer = sides[:, along] > LONGER * sides[:, None, along]
-        of_axis = is_inside[..., along] & is_same[..., 1 - along] & is_longer & is_trusted
-        is_part |= of_axis.any(axis=1)
+    is_part[part[along.any(axis=1) & is_trusted]] = True
     return is_part

@@ -4,11 +4,13 @@ import ast
 import json
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.images import Pixels
@@ -48,9 +50,14 @@ class OnnxNetwork:
         if not file.is_file():
             raise InputError("no such weights", path=file)
         onnxruntime.set_default_logger_severity(4)
+        # Tiles are computed in parallel: threads that share a tile spin while they wait.
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
         try:
             self._session = onnxruntime.InferenceSession(
-                str(file), providers=_providers(device, onnxruntime.get_available_providers())
+                str(file),
+                options,
+                providers=_providers(device, onnxruntime.get_available_providers()),
             )
         except ConfigError:
             raise
@@ -73,8 +80,13 @@ class OnnxNetwork:
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""
         inputs = np.ascontiguousarray(tiles[..., ::-1].transpose(0, 3, 1, 2), np.float32) / 255
-        outputs = [self._session.run(None, {self._input.name: one[None]})[0] for one in inputs]
-        return [symbols_of(output[0], score_thresh=score_thresh) for output in outputs]
+
+        def find_one(tile: NDArray[np.float32]) -> TileSymbols:
+            output = self._session.run(None, {self._input.name: tile[None]})[0]
+            return symbols_of(output[0], score_thresh=score_thresh)
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return list(threads.map(find_one, inputs))
 
 
 def _providers(device: str, available: Sequence[str]) -> list[Any]:

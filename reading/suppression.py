@@ -42,21 +42,49 @@ def suppress(boxes_xyxy: Boxes, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     Returns:
         Indices of the boxes to keep, ascending.
     """
+    first, second = overlapping_pairs(boxes_xyxy, labels)
+    is_repeat = _ious(boxes_xyxy[first], boxes_xyxy[second]) > NMS_IOU_THRESH
+    first, second = first[is_repeat], second[is_repeat]
+    order = np.argsort(first)
     is_kept = np.ones(len(labels), np.bool_)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        overlaps = np.triu(iou_matrix(boxes_xyxy[rows]) > NMS_IOU_THRESH, k=1)
-        for i in np.flatnonzero(overlaps.any(axis=1)):
-            if is_kept[rows[i]]:
-                is_kept[rows[overlaps[i]]] = False
+    for better, worse in zip(first[order].tolist(), second[order].tolist(), strict=True):
+        if is_kept[better]:
+            is_kept[worse] = False
     return np.flatnonzero(is_kept)
 
 
-def iou_matrix(boxes_xyxy: Boxes) -> NDArray[np.float64]:
-    """Compute the IoU of each pair of boxes, shape ``(P, P)``."""
-    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    shared = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)  # (P, P, 2)
-    areas = shared.clip(min=0).prod(axis=2)
-    own = (high - low).prod(axis=1)
-    ious: NDArray[np.float64] = areas / np.maximum(own[:, None] + own - areas, 1e-9)
+def overlapping_pairs(
+    boxes_xyxy: Boxes, labels: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """List the pairs of boxes of one class that share an area.
+
+    Args:
+        boxes_xyxy: Boxes, shape ``(P, 4)``.
+        labels: Class of each box, shape ``(P,)``.
+
+    Returns:
+        Indices of both boxes, the lower first, in no particular order.
+    """
+    n = len(labels)
+    order = np.lexsort((boxes_xyxy[:, 0], labels))
+    boxes, by_label = boxes_xyxy[order], labels[order]
+    # Integers that compare like pairs of a label and an x: the sorted left sides, and right sides.
+    levels, ranks = np.unique(boxes[:, [0, 2]].T.ravel(), return_inverse=True)
+    left, right = ranks[:n] + by_label * len(levels), ranks[n:] + by_label * len(levels)
+    # The boxes after each box that begin before its right side.
+    counts = (np.searchsorted(left, right) - np.arange(n) - 1).clip(min=0)
+    first = np.repeat(np.arange(n), counts)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+    a, b = boxes[first], boxes[second]
+    shares = ((a[:, :2] < b[:, 2:]) & (b[:, :2] < a[:, 2:])).all(axis=1)
+    one, other = order[first[shares]], order[second[shares]]
+    return np.minimum(one, other), np.maximum(one, other)
+
+
+def _ious(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:
+    """Compute the IoU of pairs of boxes, shape ``(N,)``."""
+    sides = np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:]) - np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
+    shared = sides.clip(min=0).prod(axis=1)
+    areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a_xyxy, b_xyxy)]
+    ious: NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)
     return ious

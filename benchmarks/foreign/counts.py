@@ -26,13 +26,13 @@ def encoded(musicxml: str) -> dict[str, tuple[int, int]]:
     """Count the symbols in a score.
 
     Returns:
-        Least and greatest number of symbols by kind: a notehead that two voices share counts once
-        or twice, and so do its dots and accidental.
+        Least and greatest number of symbols by kind: a notehead that two voices share may be
+        drawn for each of them, and so may its dots and accidental.
     """
     alone: Counter[str] = Counter()
     shared: set[tuple[object, ...]] = set()
-    for place, note in _placed(etree.fromstring(musicxml.encode())):
-        pitch = (*place, note.findtext("pitch/step"), note.findtext("pitch/octave"))
+    for position, note in _placed(etree.fromstring(musicxml.encode())):
+        pitch = (*position, note.findtext("pitch/step"), note.findtext("pitch/octave"))
         for kind, n in _counts(note).items():
             alone[kind] += n
             shared |= {(kind, i, *pitch, id(note) if kind == "rests" else 0) for i in range(n)}
@@ -75,17 +75,17 @@ def labelled(symbols: Iterable[Symbol]) -> dict[str, int]:
     }
 
 
-def check(name: str, expected: Mapping[str, tuple[int, int]], found: Mapping[str, int]) -> None:
+def check(name: str, expected: Mapping[str, tuple[int, int]], drawn: Mapping[str, int]) -> None:
     """Compare the counts of a piece.
 
     Args:
         name: Name of the piece for the error message.
         expected: Least and greatest number of symbols by kind.
-        found: Number of labels by kind.
+        drawn: Number of labels by kind.
 
     Raises:
         OmrError: A kind of symbol is labelled more or less often than encoded.
     """
     for kind, (least, most) in expected.items():
-        if not least <= found[kind] <= most:
-            raise OmrError(f"{name}: {found[kind]} {kind} are labelled, {most} are encoded")
+        if not least <= drawn[kind] <= most:
+            raise OmrError(f"{name}: {drawn[kind]} {kind} are labelled, {most} are encoded")

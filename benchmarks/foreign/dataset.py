@@ -99,8 +99,8 @@ def label_piece(piece: ForeignPiece, engraver: Engraver, folder: Path) -> list[L
             staff_space=staff_space,
         )
         pages.append(page)
-    found = counts.labelled([symbol for page in pages for symbol in page.symbols])
-    counts.check(f"piece {piece.number}", counts.encoded(piece.musicxml), found)
+    drawn = counts.labelled([symbol for page in pages for symbol in page.symbols])
+    counts.check(f"piece {piece.number}", counts.encoded(piece.musicxml), drawn)
     return pages
 
 

@@ -74,7 +74,7 @@ def engrave(musicxml: Path, folder: Path) -> list[str]:
 
 
 def _pages(folder: Path, stem: str) -> list[Path]:
-    """List the pages that LilyPond wrote, in order; a single page has no number."""
+    """List the pages that LilyPond wrote, in order; the name of a single page is unnumbered."""
     numbered = {int(p.stem.rpartition("-")[2]): p for p in folder.glob(f"{stem}-*.svg")}
     return [path for _, path in sorted(numbered.items())] or [folder / f"{stem}.svg"]
 

@@ -194,8 +194,8 @@ class _Writer:
         measure.extend([attributes] if len(attributes) else [])
         tempo = source.findtext(f"{_MEI}tempo")
         if tempo and part is self.parts[0]:
-            words = E("direction-type", E("words", tempo))
-            measure.append(E("direction", words, placement="above"))
+            direction = E("direction-type", E("words", tempo))
+            measure.append(E("direction", direction, placement="above"))
         measure.extend(self._voices(source, part))
         measure.extend(_barline("right", source.get("right"), number))
         return measure

@@ -34,7 +34,7 @@ Table = Mapping[str, NDArray[np.float64]]
 
 
 def read(folder: Path, classes: str) -> Sizes:
-    """Read the sizes of all symbols of a data set that a class map has a class for."""
+    """Read the sizes of the symbols of a data set, by class of a class map."""
     class_map = load(classes)
     class_of = class_map.source(ENGRAVED).class_of
     sizes: dict[str, list[tuple[float, float]]] = defaultdict(list)

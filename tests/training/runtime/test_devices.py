@@ -15,7 +15,7 @@ from training.runtime.devices import exact_fp32, is_deterministic, memory_format
         ("cpu", True, torch.channels_last),
         ("cuda", True, torch.channels_last),
         ("mps", True, torch.contiguous_format),
-        ("cpu", False, torch.contiguous_format),
+        ("cpu", False, torch.channels_last),
         ("cuda", False, torch.contiguous_format),
     ],
 )

@@ -77,20 +77,27 @@ class Rig:
 
 
 def main() -> None:
-    """Measure, and print or write the tables."""
+    """Measure, and print and write the tables."""
     wait_without_spinning()
     arguments = options_of()
     with tempfile.TemporaryDirectory() as folder:
         rig = rig_of(arguments, Path(folder))
-        sections = [introduction(arguments, rig), throughput(rig), phases(rig), parts(rig)]
-        sections.append(one_page(rig))
-        if arguments.peers:
-            sections += [compared(rig, arguments.peers, conf) for conf in arguments.conf]
-    text = "\n".join(sections)
+        sections = []
+        for section in measured_sections(arguments, rig):
+            print(section, flush=True)
+            sections.append(section)
     if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+        arguments.out.write_text("\n".join(sections), encoding="utf-8")
+
+
+def measured_sections(arguments: argparse.Namespace, rig: Rig) -> Iterator[str]:
+    """Measure, and yield each section of the results."""
+    yield introduction(arguments, rig)
+    for measure_section in (throughput, phases, parts, one_page):
+        yield measure_section(rig)
+    if arguments.peers:
+        for conf in arguments.conf:
+            yield compared(rig, arguments.peers, conf)
 
 
 def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -110,7 +117,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--note", default="Speed and quality of `omr predict`.", help="first paragraph"
     )
-    parser.add_argument("--out", type=Path, help="Markdown file to write instead of printing")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
     return parser.parse_args(arguments)
 
 

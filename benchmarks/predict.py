@@ -123,8 +123,11 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def rig_of(arguments: argparse.Namespace, work: Path) -> Rig:
     """Read the ground truth, load the weights, and export them to ONNX for the CPU."""
+    import torch
+
     from omr.exporting import export_model
 
+    n_threads = torch.get_num_threads()  # Ultralytics reduces it when it exports
     data = open_dataset(arguments.pages)
     split = next(iter(data.splits))
     truths = tuple(data.pages(split))[: arguments.n]
@@ -132,6 +135,7 @@ def rig_of(arguments: argparse.Namespace, work: Path) -> Rig:
     if arguments.device == "cpu":
         weights["ONNX"] = work / "model.onnx"
         export_model(arguments.weights, weights["ONNX"], "onnx")
+        torch.set_num_threads(n_threads)
     options = PredictOptions(weights=arguments.weights)
     networks = {
         name: prediction.open_network(file, device=arguments.device)
@@ -371,6 +375,7 @@ def compared(rig: Rig, peers: Path, conf: float) -> str:
     export_model(rig.weights["torch"], exported, "ultralytics", force=True)
     sliced = SlicedNetwork(exported, network.imgsz, rig.device, peers, BATCH)
     pages = list(rig.prepared())
+    sliced.find(pages[0], next(iter(POSTPROCESSING)), conf)  # sets torch's number of threads
     found: dict[str, dict[int, Page]] = {name: {} for name in ("omr", *POSTPROCESSING)}
 
     def omr() -> None:
@@ -395,6 +400,7 @@ def compared(rig: Rig, peers: Path, conf: float) -> str:
     return (
         f"## Compared with SAHI, confidence {conf:g}\n\nTiles, network and merging, on the same "
         "scaled pages, with the same weights, size and overlap of tiles. GREEDYNMM is the default. "
+        "All use as many threads as Ultralytics chooses, on a CPU one less than there are cores. "
         f"Only symbols above {conf:g} count for AP50.\n\n"
         f"{table(header, rows)}"
     )

@@ -376,15 +376,15 @@ def compared(rig: Rig, peers: Path, conf: float) -> str:
     sliced = SlicedNetwork(exported, network.imgsz, rig.device, peers, BATCH)
     pages = list(rig.prepared())
     sliced.find(pages[0], next(iter(POSTPROCESSING)), conf)  # sets torch's number of threads
-    found: dict[str, dict[int, Page]] = {name: {} for name in ("omr", *POSTPROCESSING)}
+    readings: dict[str, dict[int, Page]] = {name: {} for name in ("omr", *POSTPROCESSING)}
 
     def omr() -> None:
         for i, page in enumerate(pages):
-            found["omr"][i] = read_page(page, network, reading, batch=BATCH)
+            readings["omr"][i] = read_page(page, network, reading, batch=BATCH)
 
     def sahi(name: str) -> None:
         for i, page in enumerate(pages):
-            found[name][i] = as_page(sliced.find(page, name, conf), page)
+            readings[name][i] = as_page(sliced.find(page, name, conf), page)
 
     tasks: dict[str, Callable[[], None]] = {
         "omr": omr,
@@ -392,7 +392,7 @@ def compared(rig: Rig, peers: Path, conf: float) -> str:
     }
     costs = alternate(tasks, rig.repeat)
     rows = [
-        [name, *_compared_row(rig, costs[name], costs["omr"], list(found[name].values()))]
+        [name, *_compared_row(rig, costs[name], costs["omr"], list(readings[name].values()))]
         for name in tasks
     ]
     columns = ("AP50, instance weighted", "AP50, classes with 30 truths")

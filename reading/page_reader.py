@@ -151,7 +151,7 @@ def read_page(
         page: Page prepared with the same options.
         network: Network whose input has the side of the tiles.
         options: Everything that determines the symbols.
-        batch: Maximum number of tiles in a call of the network; does not change the symbols.
+        batch: Maximum number of tiles in a call of the network; with torch, affects last digits.
 
     Returns:
         The page in its original size with ``scores``, highest first.

@@ -66,7 +66,7 @@ def read_pages(
         network: Trained network.
         options: Everything that determines the symbols, besides network and images.
         images: How page images are decoded.
-        batch: Maximum number of tiles in a call of the network; does not change the symbols.
+        batch: Maximum number of tiles in a call of the network; with torch, affects last digits.
         threads: Pages that are decoded at the same time; does not change the symbols.
 
     Yields:

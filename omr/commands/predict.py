@@ -68,7 +68,7 @@ def predict(
         int, typer.Option(help="Maximum number of pixels of a page.", min=1)
     ] = MAX_PIXELS,
     batch: Annotated[
-        int, typer.Option(help="Tiles per forward pass. Affects only last digits of the output.", min=1)
+        int, typer.Option(help="Tiles per forward pass. Affects last digits only.", min=1)
     ] = 16,
     workers: Annotated[
         int,

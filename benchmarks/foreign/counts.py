@@ -18,6 +18,10 @@ PREFIXES = {
 }
 """First part of the categories by kind of symbol."""
 
+FREE = ("accidentals", "dots")
+"""Kinds that engravers may draw differently: they add accidentals by rules of their own, and dots of
+two voices can share their ink."""
+
 Element = Any
 """An lxml element; lxml has no type annotations."""
 
@@ -75,17 +79,25 @@ def labelled(symbols: Iterable[Symbol]) -> dict[str, int]:
     }
 
 
-def check(name: str, expected: Mapping[str, tuple[int, int]], drawn: Mapping[str, int]) -> None:
-    """Compare the counts of a piece.
+def compare(expected: Mapping[str, tuple[int, int]], drawn: Mapping[str, int], name: str) -> str:
+    """Compare the number of labels of a piece with its encoding.
 
     Args:
-        name: Name of the piece for the error message.
         expected: Least and greatest number of symbols by kind.
         drawn: Number of labels by kind.
+        name: Name of the piece for the message.
+
+    Returns:
+        Differences in kinds that engravers may draw differently, empty if there are none.
 
     Raises:
-        OmrError: A kind of symbol is labelled more or less often than encoded.
+        OmrError: Another kind of symbol is labelled more or less often than encoded.
     """
-    for kind, (least, most) in expected.items():
-        if not least <= drawn[kind] <= most:
-            raise OmrError(f"{name}: {drawn[kind]} {kind} are labelled, {most} are encoded")
+    differences = {
+        kind: f"{drawn[kind]} {kind} are labelled, {most} are encoded"
+        for kind, (least, most) in expected.items()
+        if not least <= drawn[kind] <= most
+    }
+    if errors := [text for kind, text in differences.items() if kind not in FREE]:
+        raise OmrError(f"{name}: {', '.join(errors)}")
+    return ", ".join(differences.values())

@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -39,6 +39,8 @@ class LabelledPage:
     symbols: list[Symbol]
     staff_space: float
     """Distance between staff lines in pixels."""
+    difference: str = ""
+    """Difference between the labels of the piece and its encoding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -82,7 +84,7 @@ def label_piece(piece: ForeignPiece, engraver: Engraver, folder: Path) -> list[L
         folder: Folder for intermediate files.
 
     Raises:
-        OmrError: The engraver failed, or the number of symbols is wrong.
+        OmrError: The engraver failed, or a number of symbols is wrong.
     """
     musicxml = folder / f"piece{piece.number}.musicxml"
     musicxml.write_text(piece.musicxml, encoding="utf-8")
@@ -100,8 +102,9 @@ def label_piece(piece: ForeignPiece, engraver: Engraver, folder: Path) -> list[L
         )
         pages.append(page)
     drawn = counts.labelled([symbol for page in pages for symbol in page.symbols])
-    counts.check(f"piece {piece.number}", counts.encoded(piece.musicxml), drawn)
-    return pages
+    expected = counts.encoded(piece.musicxml)
+    difference = counts.compare(expected, drawn, f"piece {piece.number}")
+    return [replace(page, difference=difference) for page in pages]
 
 
 def write(
@@ -130,15 +133,18 @@ def write(
         file = {"info": {"description": f"pages engraved by {name}", "version": "2.0"}}
         file |= annotations.vocabulary() | {"images": [], "annotations": {}}
         categories: Counter[str] = Counter()
+        differences: dict[str, str] = {}
         for image_id, page in enumerate(islice(pages, n_pages), 1):
             stem = f"lg-{page.piece + 1}-aug-{name}-{image_id:06d}--page-{page.number}"
             images.write(svg.rasterise(page.drawing), folder / IMAGES / f"{stem}.png")
             _add(file, page, image_id, f"{stem}.png")
             categories.update(symbol.category for symbol in page.symbols)
+            differences |= {str(page.piece): page.difference} if page.difference else {}
         manifest = {
             "foreign": {"engraver": name, "pages": n_pages, "seed": seed},
             "licence": LICENCE,
             "versions": {name: engraver.version} | installed_versions(TOOLKIT, "resvg"),
+            "differences": differences,
             "categories": dict(sorted(categories.items())),
         }
         _dump(file, folder / "deepscores_test.json")

@@ -66,10 +66,16 @@ def test_labels_are_counted_by_kind() -> None:
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_shared_noteheads_may_be_drawn_once_or_twice(n: int) -> None:
-    counts.check("piece 0", {"noteheads": (1, 2)}, {"noteheads": n})
+    assert counts.compare({"noteheads": (1, 2)}, {"noteheads": n}, "piece 0") == ""
+
+
+def test_engravers_may_draw_other_accidentals_and_dots() -> None:
+    expected = {"noteheads": (2, 2), "accidentals": (1, 1), "dots": (4, 4)}
+    difference = counts.compare(expected, {"noteheads": 2, "accidentals": 2, "dots": 4}, "piece 0")
+    assert difference == "2 accidentals are labelled, 1 are encoded"
 
 
 @pytest.mark.parametrize("n", [0, 3])
 def test_missing_and_additional_symbols_are_errors(n: int) -> None:
     with pytest.raises(OmrError, match=f"piece 0: {n} noteheads are labelled, 2 are encoded"):
-        counts.check("piece 0", {"noteheads": (1, 2)}, {"noteheads": n})
+        counts.compare({"noteheads": (1, 2)}, {"noteheads": n}, "piece 0")

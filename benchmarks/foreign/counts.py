@@ -19,8 +19,8 @@ PREFIXES = {
 """First part of the categories by kind of symbol."""
 
 FREE = ("accidentals", "dots")
-"""Kinds that engravers may draw differently: they add accidentals by rules of their own, and dots of
-two voices can share their ink."""
+"""Kinds that engravers may draw differently: they add accidentals by rules of their own, and two
+voices can share dots."""
 
 Element = Any
 """An lxml element; lxml has no type annotations."""

@@ -22,10 +22,11 @@ STAFF_SPACE_MM = 0.7
 """Small enough for the score to fit on one line."""
 BRACKET = "bracket"
 """Name of both parentheses of an accidental."""
-_DURATIONS = {"whole": 16, "half": 8, "quarter": 4, "eighth": 2, "16th": 1}
+_DURATIONS = {"breve": 32, "whole": 16, "half": 8, "quarter": 4, "eighth": 2, "16th": 1}
 """Note values in sixteenths, the divisions of the score."""
-_HEADS = {"whole": "Whole", "half": "Half"}
+_HEADS = {"breve": "DoubleWhole", "whole": "Whole", "half": "Half"}
 _RESTS = {
+    "breve": "DoubleWhole",
     "whole": "Whole",
     "half": "Half",
     "quarter": "Quarter",
@@ -41,7 +42,7 @@ _SIGNS = {
     "flat-flat": ("DoubleFlat", -2),
 }
 """Name and alteration of accidentals by MusicXML's name."""
-_TIMES = ("4/2", "1/2", "3/4", "5/8", "6/8", "7/8", "9/8", "4/4 common", "2/2 cut", "4/4")
+_TIMES = ("1/2", "3/4", "5/8", "6/8", "7/8", "9/8", "4/4 common", "2/2 cut", "4/4")
 _TIME_SYMBOLS = {"common": "Common", "cut": "CutCommon"}
 _CLEFS = {
     "clefF": ("F", "4"),
@@ -132,6 +133,8 @@ def _sheet() -> _Sheet:
     opening = sheet.clef("clefG")
     opening.insert(0, E("divisions", "4"))
     sheet.measure(opening, sheet.bar_rest())
+    sheet.measure(sheet.time("4/2"), note("breve"))
+    sheet.measure(rest("breve"))
     for time in _TIMES:
         sheet.measure(sheet.time(time), sheet.bar_rest())
     for clef in _CLEFS:

@@ -35,7 +35,8 @@ def test_glyphs_are_identified_by_their_order() -> None:
 
 
 def test_all_signs_of_composed_pieces_are_in_the_score() -> None:
-    assert set(NAMES["Rest"]) == {"Whole", "Half", "Quarter", "8th", "16th"}
+    assert set(NAMES["Rest"]) == {"DoubleWhole", "Whole", "Half", "Quarter", "8th", "16th"}
+    assert set(NAMES["Note"]) == {"DoubleWhole", "Whole", "Half", "Black"}
     assert set(NAMES["TimeSig"]) >= {*"12345689", "Common", "CutCommon"}
     assert set(NAMES["Hook"]) == {"8thUp", "8thDown", "16thUp", "16thDown"}
     assert set(NAMES["Clef"]) == {"clefG", "clefF", "clefC", "clefG8"}
@@ -48,7 +49,7 @@ def test_the_measures_of_the_score_are_full() -> None:
         for measure in score.iter("measure")
         if measure.find("note/rest[@measure]") is None
     ]
-    assert set(lengths) == {16}
+    assert lengths == [32, 32, *[16] * (len(lengths) - 2)]
 
 
 def test_a_missing_glyph_is_an_error() -> None:

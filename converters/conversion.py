@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from class_maps import CategoryMapping, ClassMap, ConfigError, InputError, shortened, with_nearest
+from class_maps import CategoryMapping, ClassMap, ConfigError, InputError, shortened
 from converters import tally
 from converters.files.atomic_folder import atomic_folder
 from converters.files.hashes import sha256, state
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
-from converters.formats import WRITERS, AnnotationSource
+from converters.formats import WRITERS, AnnotationSource, check_formats
 from converters.formats.image_folders import several_frames
 from converters.formats.sources import open_source
 from converters.images import CORRECT_FOLDER, NAME_FOLDER, check_size
@@ -59,12 +59,7 @@ class ConversionOptions:
 
     def __post_init__(self) -> None:
         """Reject unknown formats and invalid fractions."""
-        if unknown := set(self.formats) - set(WRITERS):
-            raise ConfigError(
-                f"unknown format: {with_nearest(unknown, WRITERS)}; expected one of "
-                f"{', '.join(WRITERS)}",
-                option="--format",
-            )
+        check_formats(self.formats)
         if not 0 <= self.val < 1:
             raise ConfigError(
                 "expected a fraction of at least 0 and below 1",

@@ -12,11 +12,12 @@ from class_maps import ConfigError, OmrError, short_list
 from converters import images
 from converters.files.atomic_folder import MANIFEST, atomic_folder
 from converters.files.hashes import sha256
+from converters.formats import check_formats
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_STAFF_SPACE_PX, parse_scale
 from converters.versions import TOOLKIT, installed_versions
-from omr.prediction_files import Overlay, PredictionWriter, check_formats
+from omr.prediction_files import Overlay, PredictionWriter
 from reading.network import Network, TrainingInput, training_input
 from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
 from reading.page_images import PageList, list_pages

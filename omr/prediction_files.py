@@ -6,7 +6,6 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
-from class_maps import ConfigError, with_nearest
 from converters import images
 from converters.formats import WRITERS, AnnotationWriter
 from converters.formats.coco import CocoFileWriter
@@ -62,20 +61,6 @@ class _YoloPredictions:
 
 FORMATS = {**WRITERS, "coco": _CocoPredictions, "yolo": _YoloPredictions}
 """Writers by format; each is created with the output folder and the names of the classes."""
-
-
-def check_formats(formats: Sequence[str]) -> None:
-    """Check that all formats exist.
-
-    Raises:
-        ConfigError: A format is unknown.
-    """
-    if unknown := set(formats) - set(FORMATS):
-        raise ConfigError(
-            f"unknown format: {with_nearest(unknown, FORMATS)}; expected one of "
-            f"{', '.join(FORMATS)}",
-            option="--format",
-        )
 
 
 class PredictionWriter:

@@ -8,11 +8,11 @@ that implements :class:`AnnotationSource` or :class:`AnnotationWriter`, and an e
 :data:`~class_maps.catalogues.ANY_NAME`. Remove its suffix from :data:`sources.OTHER_SUFFIXES`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
-from class_maps import CategoryMapping
+from class_maps import CategoryMapping, ConfigError, with_nearest
 from converters.formats import coco, deepscoresv2, labelme, yolo
 from converters.formats.mung import MungWriter
 from converters.formats.parquet import ParquetWriter
@@ -118,3 +118,17 @@ WRITERS: dict[str, Callable[[Path, Sequence[str]], AnnotationWriter]] = {
     "labelme": labelme.LabelmeWriter,
 }
 """Writers by format; each is created with the output folder and the names of the classes."""
+
+
+def check_formats(formats: Iterable[str]) -> None:
+    """Check that all output formats exist.
+
+    Raises:
+        ConfigError: A format is unknown.
+    """
+    if unknown := set(formats) - set(WRITERS):
+        raise ConfigError(
+            f"unknown format: {with_nearest(unknown, WRITERS)}; expected one of "
+            f"{', '.join(WRITERS)}",
+            option="--format",
+        )

@@ -197,6 +197,8 @@ def _read_pdf(page: PageFile, options: ImageOptions) -> Pixels:
     assert page.index is not None
     with _PDFIUM:
         document = _open_pdf(page.path)
+        from pypdfium2 import PdfiumError
+
         try:
             drawn = document[page.index]
             size = tuple(max(1, round(side * options.dpi / 72)) for side in drawn.get_size())
@@ -204,6 +206,9 @@ def _read_pdf(page: PageFile, options: ImageOptions) -> Pixels:
             # Sides are rounded up: 1240.00001 px would blur a scan of 1240 px over 1241 px.
             scale = options.dpi / 72 * (1 - _ROUNDING)
             pixels = np.array(drawn.render(scale=scale).to_numpy()[..., :3])
+        except PdfiumError as error:
+            where = f"page {page.index + 1}"
+            raise InputError("is damaged", path=page.path, where=where) from error
         finally:
             document.close()
     return images.without_colour(pixels)

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -222,3 +223,11 @@ def test_a_truncated_page_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(cut)
         with pytest.raises(InputError, match=f"^{tmp_path}/{name}: "):
             read_image(pages[-1], AT_72_DPI)
+
+
+def test_a_damaged_page_of_a_pdf_is_refused(tmp_path: Path) -> None:
+    write_pages(tmp_path / "a.pdf")
+    pages = list_pages([tmp_path]).pages
+    with pytest.raises(InputError) as raised:  # PDFium fails as for a page that is damaged
+        read_image(replace(pages[-1], index=7), AT_72_DPI)
+    assert str(raised.value) == f"{tmp_path}/a.pdf: page 8: is damaged"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
-from reading.suppression import overlapping_pairs, suppress
+from reading.suppression import ious, overlapping_pairs, suppress
 from reading.tiling import TileGrid
 
 MIN_AGREEMENT = 0.5
@@ -150,7 +150,7 @@ def _matches(
     a, b = pieces.boxes_xyxy[first], pieces.boxes_xyxy[second]
     agreement = _agreement(a, b, zones)
     is_uncut = ~(is_cut[first] | is_cut[second]).any(axis=1)
-    agreement[is_uncut & (_iou(a, b) <= MIN_AGREEMENT)] = 0
+    agreement[is_uncut & (ious(a + MARGIN, b + MARGIN) <= MIN_AGREEMENT)] = 0
     for box in (a, b):  # a piece that shows nothing where the other tile looks
         is_seen = (box[:, :2] < zones[:, 2:]) & (box[:, 2:] > zones[:, :2])
         agreement[~is_seen.all(axis=1)] = 0
@@ -189,18 +189,7 @@ def _agreement(a_xyxy: Boxes, b_xyxy: Boxes, zones: Boxes) -> NDArray[np.float64
     is_one = (shared[rows, along] > MIN_AGREEMENT * spans[rows, along]) & (
         shared[rows, 1 - along] > MIN_AGREEMENT * shorter[rows, 1 - along]
     )
-    ious: NDArray[np.float64] = (shared / spans).prod(axis=1)
-    return np.where(is_one, ious, 0.0)
-
-
-def _iou(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:
-    """Compute the IoU of pairs of boxes extended by the tolerance, shape ``(N,)``."""
-    a_xyxy, b_xyxy = a_xyxy + MARGIN, b_xyxy + MARGIN
-    shared = np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:]) - np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
-    shared_area = shared.clip(min=0).prod(axis=1)
-    areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a_xyxy, b_xyxy)]
-    ious: NDArray[np.float64] = shared_area / (areas[0] + areas[1] - shared_area)
-    return ious
+    return np.where(is_one, (shared / spans).prod(axis=1), 0.0)
 
 
 def _is_fragment(

@@ -43,7 +43,7 @@ def suppress(boxes_xyxy: Boxes, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         Indices of the boxes to keep, ascending.
     """
     first, second = overlapping_pairs(boxes_xyxy, labels)
-    is_repeat = _ious(boxes_xyxy[first], boxes_xyxy[second]) > NMS_IOU_THRESH
+    is_repeat = ious(boxes_xyxy[first], boxes_xyxy[second]) > NMS_IOU_THRESH
     first, second = first[is_repeat], second[is_repeat]
     order = np.argsort(first)
     is_kept = np.ones(len(labels), np.bool_)
@@ -81,10 +81,10 @@ def overlapping_pairs(
     return np.minimum(one, other), np.maximum(one, other)
 
 
-def _ious(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:
+def ious(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:
     """Compute the IoU of pairs of boxes, shape ``(N,)``."""
     sides = np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:]) - np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
     shared = sides.clip(min=0).prod(axis=1)
     areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a_xyxy, b_xyxy)]
-    ious: NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)
-    return ious
+    result: NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)
+    return result

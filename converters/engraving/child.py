@@ -19,6 +19,7 @@ from typing import Any
 from class_maps import InputError
 from converters.engraving import music_files, svg, typesetting
 from converters.engraving.symbols import Symbol, symbols
+from converters.engraving.typefaces import Typeface
 from converters.engraving.typesetting import PageLayout, SetPage
 
 TIME_LIMIT_S = 60.0
@@ -94,13 +95,17 @@ def _respond(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": error.reason}
     if "layout" not in request:
         return _examine(music)
-    rng, layout = random.Random(request["seed"]), PageLayout(**request["layout"])
+    rng, layout = random.Random(request["seed"]), _layout(request["layout"])
     choices = {name: request[name] for name in ("decorated", "transpose")}
     page = typesetting.typeset(music, layout, rng, **choices)
     if page is None:
         return {"error": "verovio cannot typeset it"}
     _, problem = _labelled(page.svg, layout.font)
     return {"error": problem} if problem else asdict(page)
+
+
+def _layout(fields: dict[str, Any]) -> PageLayout:
+    return PageLayout(**fields | {"typeface": Typeface(**fields["typeface"])})
 
 
 def _examine(music: str) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class Shape:
     """Origin of a glyph in pixels."""
     scale: float = 1.0
     """Pixels per unit of a glyph."""
+    stretch: tuple[float, float] = (1.0, 1.0)
+    """Horizontal and vertical scaling of a glyph relative to that of its font."""
     path_xy: Points | None = None
     """Centre line of a line or polyline in pixels, shape ``(N, 2)``."""
     width: float = 0.0
@@ -211,7 +213,9 @@ class _Reader:
         source = self._glyphs[element.get(_LINK)[1:]]
         data = " ".join(path.get("d") for path in source)
         if data:
-            self._glyph(smufl.from_path(data), source.get("id")[:4], element, matrix, group)
+            upright = _matrix(source[0].get("transform", "")).after(_Matrix(d=-1))
+            ink = smufl.from_path(data)
+            self._glyph(ink, source.get("id")[:4], element, matrix, group, upright)
 
     def _glyph(
         self,
@@ -220,16 +224,18 @@ class _Reader:
         element: Element,
         matrix: _Matrix,
         group: SvgGroup,
+        stretch: _Matrix = _Matrix(),
     ) -> None:
         self.shapes.append(
             Shape(
                 kind="glyph",
-                outline=ink.moved(matrix),
+                outline=ink.moved(matrix.after(stretch)),
                 group=group,
                 element=element,
                 code=code,
                 origin_xy=(matrix.e, matrix.f),
                 scale=matrix.scale,
+                stretch=(stretch.a, stretch.d),
             )
         )
 

@@ -123,7 +123,7 @@ def _octave_clef(category: str, shape: Shape, font: str) -> list[SymbolPart]:
         return [(category, shape.outline, [shape])]
 
     def to_page(points_xy: Points) -> Points:
-        return points_xy * shape.scale + shape.origin_xy
+        return points_xy * shape.stretch * shape.scale + shape.origin_xy
 
     clef, figure = (part.moved(to_page) for part in glyph_parts)
     return [(category, clef, [shape]), (categories.OCTAVE_CLEFS[shape.code], figure, [shape])]

@@ -7,13 +7,15 @@ import random
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import verovio
 
-from converters.engraving import smufl
+from converters.engraving import smufl, typefaces
 from converters.engraving.music.decoration import decorate
+from converters.engraving.typefaces import Typeface
 
 REFERENCE_WIDTH = 1960
 """Page width in pixels to which staff sizes refer: the width of most DeepScoresV2 pages."""
@@ -54,6 +56,7 @@ class PageLayout:
     """Distance between staff lines in pixels."""
     options: Mapping[str, Any]
     """Options of verovio."""
+    typeface: Typeface = field(default_factory=Typeface)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,27 +83,30 @@ def draw_layout(rng: random.Random, width: int, height: int, fonts: Sequence[str
     scale = max(1, round(100 * max(drawn_space, LEAST_STAFF_SPACE_PX) / _PX_AT_100))
     space = scale / 100 * _PX_AT_100
     margins = [round(share * width * 100 / scale) for share in MARGINS]
+    options = {
+        "pageWidth": width,
+        "pageHeight": height,
+        "scaleToPageSize": True,
+        "scale": scale,
+        "font": font,
+        "header": "auto" if rng.random() < 0.5 else "none",
+        "footer": "none",
+        "breaks": "auto",
+        "svgFormatRaw": True,
+        "outputFormatRaw": True,
+        "xmlIdSeed": rng.randint(_FIRST_SEED, 2**31 - 1),
+        "dynamSingleGlyphs": True,
+        **{f"pageMargin{side}": min(500, rng.randint(*margins)) for side in _SIDES},
+        **_spacing(rng),
+        **_lines(rng, space),
+        "svgAdditionalAttribute": ATTRIBUTES,
+    }
+    details = random.Random(options["xmlIdSeed"])  # leaves the music of a page as it is
     return PageLayout(
         font=font,
         staff_space=space,
-        options={
-            "pageWidth": width,
-            "pageHeight": height,
-            "scaleToPageSize": True,
-            "scale": scale,
-            "font": font,
-            "header": "auto" if rng.random() < 0.5 else "none",
-            "footer": "none",
-            "breaks": "auto",
-            "svgFormatRaw": True,
-            "outputFormatRaw": True,
-            "xmlIdSeed": rng.randint(_FIRST_SEED, 2**31 - 1),
-            "dynamSingleGlyphs": True,
-            **{f"pageMargin{side}": min(500, rng.randint(*margins)) for side in _SIDES},
-            **_spacing(rng),
-            **_lines(rng, space),
-            "svgAdditionalAttribute": ATTRIBUTES,
-        },
+        options=options | _details(details),
+        typeface=typefaces.draw_typeface(details),
     )
 
 
@@ -126,7 +132,7 @@ def _lines(rng: random.Random, staff_space: float) -> dict[str, Any]:
     least = LEAST_LINE_PX / (staff_space / 2)
     widths = {
         "staffLineWidth": (0.1, 0.2),
-        "stemWidth": (0.15, 0.3),
+        "stemWidth": (0.15, 0.34),
         "barLineWidth": (0.2, 0.45),
         "ledgerLineThickness": (0.18, 0.35),
         "hairpinThickness": (0.15, 0.3),
@@ -140,11 +146,23 @@ def _lines(rng: random.Random, staff_space: float) -> dict[str, Any]:
     drawn = {name: round(rng.uniform(*limits), 3) for name, limits in widths.items()}
     return {
         **{name: min(greatest.get(name, 0.5), max(least, w)) for name, w in drawn.items()},
-        "slurMidpointThickness": round(rng.uniform(0.4, 0.8), 2),
-        "tieMidpointThickness": round(rng.uniform(0.35, 0.65), 2),
+        "slurMidpointThickness": round(rng.uniform(0.35, 0.85), 2),
+        "tieMidpointThickness": round(rng.uniform(0.3, 0.75), 2),
         "beamMaxSlope": rng.randint(0, 20),
         "beamFrenchStyle": rng.random() < 0.1,
         "useBraceGlyph": rng.random() < 0.5,
+    }
+
+
+def _details(rng: random.Random) -> dict[str, Any]:
+    """Draw the shape of slurs and the strokes of barlines, in verovio's units."""
+    return {
+        "slurCurveFactor": round(rng.uniform(0.8, 1.4), 2),
+        "slurSymmetry": round(rng.uniform(0.0, 0.3), 2),
+        "thickBarlineThickness": round(rng.uniform(0.8, 1.25), 2),
+        "barLineSeparation": round(rng.uniform(0.6, 1.1), 2),
+        "repeatBarLineDotSeparation": round(rng.uniform(0.28, 0.5), 2),
+        "bracketThickness": round(rng.uniform(0.8, 1.2), 2),
     }
 
 
@@ -175,11 +193,14 @@ def typeset(
         if mei is None:
             return None
         music = decorate(mei, rng)
-    toolkit = _toolkit(options)
-    if not toolkit.loadData(music) or not (n_pages := toolkit.getPageCount()):
-        return None
-    number = rng.randint(1, n_pages)
-    return SetPage(svg=toolkit.renderToSVG(number), number=number, n_pages=n_pages)
+    with typefaces.resources(layout.font, layout.typeface) as folder:
+        toolkit = _toolkit(options, folder)
+        if not toolkit.loadData(music) or not (n_pages := toolkit.getPageCount()):
+            return None
+        number = rng.randint(1, n_pages)
+        page = toolkit.renderToSVG(number)
+    page = typefaces.restyle(page, layout.font, layout.typeface)
+    return SetPage(svg=page, number=number, n_pages=n_pages)
 
 
 def _draw_transposition(music: str, rng: random.Random) -> str:
@@ -235,9 +256,16 @@ def _prepare() -> None:
         _prepared.done = True
 
 
-def _toolkit(options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Make a fresh toolkit, because one that has typeset music before keeps state."""
+def _toolkit(options: Mapping[str, Any], resources: Path | None = None) -> Any:  # noqa: ANN401
+    """Make a fresh toolkit, because one that has typeset music before keeps state.
+
+    Args:
+        options: Options of verovio.
+        resources: Folder of its fonts; None for the bundled ones.
+    """
     _prepare()
-    toolkit = verovio.toolkit()
+    toolkit = verovio.toolkit(resources is None)
+    if resources is not None and not toolkit.setResourcePath(str(resources)):
+        raise RuntimeError(f"verovio cannot read its fonts in {resources}")
     toolkit.setOptions({"mdivAll": True, **options})
     return toolkit

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from converters.engraving import svg, typesetting
 from converters.engraving.svg import Drawing
 from converters.engraving.symbols import Symbol, symbols
+from converters.engraving.typefaces import Typeface
 from converters.engraving.typesetting import PageLayout
 
 OPTIONS = {
@@ -20,6 +21,7 @@ OPTIONS = {
     "dynamSingleGlyphs": True,
     "svgAdditionalAttribute": typesetting.ATTRIBUTES,
 }
+PLAIN = Typeface()
 SPACE_PX = 18.0
 """Staff space of a fragment in pixels."""
 
@@ -65,12 +67,17 @@ def score(
     )
 
 
-def drawn(mei: str, font: str = "Leipzig", **options: object) -> Drawing:
+def drawn(
+    mei: str, font: str = "Leipzig", typeface: Typeface = PLAIN, **options: object
+) -> Drawing:
     """Typeset the first page of a score."""
     import random
 
     layout = PageLayout(
-        font=font, staff_space=SPACE_PX, options={**OPTIONS, "font": font, **options}
+        font=font,
+        staff_space=SPACE_PX,
+        options={**OPTIONS, "font": font, **options},
+        typeface=typeface,
     )
     page = typesetting.typeset(mei, layout, random.Random(0))
     if page is None:
@@ -78,9 +85,11 @@ def drawn(mei: str, font: str = "Leipzig", **options: object) -> Drawing:
     return svg.read(page.svg, font)
 
 
-def labelled(mei: str, font: str = "Leipzig", **options: object) -> list[Symbol]:
+def labelled(
+    mei: str, font: str = "Leipzig", typeface: Typeface = PLAIN, **options: object
+) -> list[Symbol]:
     """Label the first page of a score."""
-    return symbols(drawn(mei, font, **options))
+    return symbols(drawn(mei, font, typeface, **options))
 
 
 def counted(labels: Sequence[Symbol], *, without: str = "") -> dict[str, int]:

@@ -1,17 +1,11 @@
-"""Text as outlines, set in the typefaces bundled with verovio, independent of system fonts."""
+"""Text as outlines, independent of system fonts."""
 
-import base64
-import io
 import re
 import unicodedata
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, TypeAlias
 
-from fontTools.pens.svgPathPen import SVGPathPen
-from fontTools.ttLib import TTFont
-
-from converters.engraving import smufl, strokes, svg_paths
+from converters.engraving import smufl, text_fonts
 from converters.engraving.outlines import Points
 
 Element: TypeAlias = Any
@@ -26,10 +20,17 @@ _ANCHORS = {"start": 0.0, "middle": -0.5, "end": -1.0}
 class TextStyle:
     """Typographic style of a text."""
 
+    font: str = text_fonts.LIBERATION
+    """One of :data:`text_fonts.TEXT_FONTS`."""
     bold: bool = False
     italic: bool = False
     size: float = 0.0
     """Font size in units of the drawing per em."""
+
+    @property
+    def face(self) -> int:
+        """Index of the face: 0 for regular, 1 for bold, 2 for italic, 3 for bold italic."""
+        return self.bold + 2 * self.italic
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,19 +64,23 @@ class _Line:
     width: float = 0.0
 
 
-def letters(element: Element, font: str, groups: set[str]) -> list[Letter]:
+def letters(
+    element: Element, font: str, groups: set[str], text_font: str = text_fonts.LIBERATION
+) -> list[Letter]:
     """Set a ``text`` element of verovio's SVG.
 
     Args:
         element: The lxml element.
         font: Music font for music signs within the text.
         groups: Names of the enclosing groups, some of which imply bold or italic type.
+        text_font: Font for all other characters, one of :data:`text_fonts.TEXT_FONTS`.
 
     Returns:
         Letters with positions in units of the drawing.
     """
     lines = [_Line(0.0, 0.0, 0.0, [])]
-    style = TextStyle(bold=bool(groups & _BOLD), italic=bool(groups & _ITALIC))
+    bold, italic = bool(groups & _BOLD), bool(groups & _ITALIC)
+    style = TextStyle(font=text_font, bold=bold, italic=italic)
     _set_element(element, style, font, lines)
     return [
         replace(letter, x=letter.x + line.x + line.anchor * line.width, y=line.y)
@@ -130,10 +135,10 @@ def _write(text: str | None, style: TextStyle, font: str, line: _Line, spacing: 
         line.width += advance * scale + spacing
 
 
-def _character(character: str, style: TextStyle, font: str) -> tuple[list[Points], float, int]:
+def _character(character: str, style: TextStyle, font: str) -> tuple[list[Points], float, float]:
     """Return the contours and the advance of a character, and its units per em."""
     if ord(character) not in smufl.PRIVATE_USE:
-        return *_letter(_face(bold=style.bold, italic=style.italic), character), _UNITS_PER_EM
+        return text_fonts.letter(style.font, style.face, character)
     glyph = smufl.glyph(font, f"{ord(character):04X}")
     if glyph is None:
         return [], 0.0, smufl.UNITS_PER_EM
@@ -145,30 +150,3 @@ def _is_blank(character: str) -> bool:
     category = unicodedata.category(character)
     is_variation_selector = unicodedata.name(character, "").startswith("VARIATION SELECTOR")
     return category in {"Zs", "Zl", "Zp", "Cc", "Cf"} or is_variation_selector
-
-
-_UNITS_PER_EM = 2048
-"""Units per em of Liberation Serif."""
-
-
-def _face(*, bold: bool, italic: bool) -> int:
-    return bold + 2 * italic
-
-
-@cache
-def _faces() -> list[Any]:
-    """Load Liberation Serif: regular, bold, italic and bold italic."""
-    style = (smufl.resources() / "Liberation.css").read_text(encoding="ascii")
-    data = re.findall(r"base64,([^)]*)\)", style)
-    return [TTFont(io.BytesIO(base64.b64decode(face))) for face in data]
-
-
-@cache
-def _letter(face: int, character: str) -> tuple[list[Points], float]:
-    font = _faces()[face]
-    glyphs = font.getGlyphSet()
-    glyph = glyphs[font.getBestCmap().get(ord(character), ".notdef")]
-    pen = SVGPathPen(glyphs)
-    glyph.draw(pen)
-    paths = svg_paths.contours(pen.getCommands())
-    return strokes.grown([points * (1, -1) for points, _ in paths], 0.0), float(glyph.width)

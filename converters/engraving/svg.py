@@ -18,6 +18,7 @@ from lxml import etree
 
 from converters.engraving import lettering, smufl, strokes, svg_paths
 from converters.engraving.outlines import Outline, Points, outline
+from converters.engraving.text_fonts import LIBERATION
 
 Element: TypeAlias = Any
 """An lxml element; lxml has no type annotations."""
@@ -147,7 +148,7 @@ def read(text: str, font: str) -> Drawing:
     x, y, w, h = map(float, inner.get("viewBox").split())
     scale = min(width / w, height / h)
     page = _Matrix(scale, 0, 0, scale, (width - w * scale) / 2, (height - h * scale) / 2)
-    reader = _Reader(font, root.find(f"{_SVG}defs"))
+    reader = _Reader(font, root.find(f"{_SVG}defs"), root.get("font-family", LIBERATION))
     outside = SvgGroup(name="", id="", parent=None)
     reader.walk(inner, page.after(_Matrix(e=-x, f=-y)), outside)
     return Drawing(
@@ -163,8 +164,9 @@ def read(text: str, font: str) -> Drawing:
 class _Reader:
     """Collector of shapes from the elements of a page."""
 
-    def __init__(self, font: str, defs: Element) -> None:
+    def __init__(self, font: str, defs: Element, text_font: str) -> None:
         self.font = font
+        self.text_font = text_font
         self.shapes: list[Shape] = []
         self.missing: Counter[str] = Counter()
         self._glyphs = {g.get("id"): g for g in (() if defs is None else defs)}
@@ -321,7 +323,7 @@ class _Reader:
 
     def _text(self, element: Element, matrix: _Matrix, group: SvgGroup) -> None:
         names = {g.name for g in group.up()}
-        letters = lettering.letters(element, self.font, names)
+        letters = lettering.letters(element, self.font, names, self.text_font)
         self.missing.update(letter.text for letter in letters if letter.is_missing)
         contours = []
         for letter in letters:

@@ -1,4 +1,4 @@
-"""Sizes of glyphs, dots and ties, which differ between pages as they do between engravers.
+"""Sizes of glyphs, dots and ties, and fonts for text, which differ as between engravers.
 
 verovio typesets with bounding boxes and anchors that are stretched like the glyphs, so that stems
 touch noteheads and accidentals keep their distance. Its SVG is stretched afterwards, and labels are
@@ -16,6 +16,7 @@ from pathlib import Path
 from lxml import etree
 
 from converters.engraving import smufl, svg
+from converters.engraving.text_fonts import LIBERATION
 
 Limits = tuple[float, float]
 """Smallest and largest value."""
@@ -53,6 +54,8 @@ Glyphs of one row have the same scaling; limits of 0 mean that height and width 
 DOT = (0.36, 0.52)
 """Smallest and largest diameter of augmentation dots, in staff spaces."""
 _DOT_OF_VEROVIO = 0.4
+TEXT = {LIBERATION: 0.4, "STIX": 0.15, "DejaVu Serif": 0.25, "DejaVu Sans": 0.2}
+"""Probabilities of the fonts for text."""
 TIE_HEIGHT = (0.65, 1.2)
 """Smallest and largest height of a tie of three staff spaces, relative to that of verovio."""
 TIE_GROWTH = (0.0, 0.07)
@@ -70,6 +73,8 @@ class Typeface:
     """Horizontal and vertical scaling of glyphs by code point."""
     dot: float = _DOT_OF_VEROVIO
     """Diameter of augmentation dots in staff spaces."""
+    text: str = LIBERATION
+    """Font for text, one of :data:`text_fonts.TEXT_FONTS`."""
     tie_height: float = 1.0
     """Height of a tie of three staff spaces, relative to that of verovio."""
     tie_growth: float = 0.0
@@ -86,6 +91,7 @@ def draw_typeface(rng: random.Random) -> Typeface:
     return Typeface(
         stretches=stretches,
         dot=round(rng.uniform(*DOT), 3),
+        text=rng.choices(list(TEXT), list(TEXT.values()))[0],
         tie_height=round(rng.uniform(*TIE_HEIGHT), 3),
         tie_growth=round(rng.uniform(*TIE_GROWTH), 3),
     )
@@ -129,7 +135,7 @@ _CURVE = re.compile(r'(?<=<path d=")M([^C"]*)C([^C"]*)C([^C"]*)(?=")')
 
 
 def restyle(page: str, font: str, typeface: Typeface) -> str:
-    """Stretch the glyphs, dots and ties of a page.
+    """Stretch the glyphs, dots and ties of a page, and set the font of its text.
 
     Args:
         page: SVG as written by verovio with the resources of :func:`resources`.
@@ -149,6 +155,7 @@ def restyle(page: str, font: str, typeface: Typeface) -> str:
     def tie(match: re.Match[str]) -> str:
         return _CURVE.sub(lambda curve: _tie(curve, typeface), match[0])
 
+    page = page.replace("<svg ", f'<svg font-family="{typeface.text}" ', 1)
     return _TIE.sub(tie, _DOTS.sub(dots, _GLYPH.sub(glyph, page)))
 
 

@@ -15,7 +15,7 @@ from lxml import etree
 from numpy.typing import NDArray
 from resvg import render, usvg
 
-from converters.engraving import lettering
+from converters.engraving import text_fonts
 from converters.engraving.outlines import Points
 from converters.engraving.symbols import Symbol
 
@@ -102,7 +102,7 @@ def _fitted(inner: Element) -> str:
 @cache
 def _options() -> Element:
     options = usvg.Options.default()
-    for face in lettering._faces():
+    for face in text_fonts.faces(text_fonts.LIBERATION):
         data = io.BytesIO()
         face.flavor = None
         face.save(data)

@@ -1,6 +1,8 @@
 """Sizes of glyphs, dots and ties that vary between pages."""
 
+import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -190,8 +192,9 @@ def test_child_processes_use_the_typeface(tmp_path: Path) -> None:
     path = tmp_path / "a.mei"
     path.write_text(score([HALVES.format("f", "d")]))
     layout = typesetting.draw_layout(random.Random(0), 800, 800, ["Leland"])
-    page = child.set_page(path, layout, 0, decorated=False, transpose=False)
+    choices = {"seed": 0, "decorated": False, "transpose": False}
+    request = json.dumps({"path": str(path), "layout": asdict(layout), **choices})
     here = typesetting.typeset(path.read_text(), layout, random.Random(0))
     assert here is not None
-    assert page == here
+    assert child._respond(json.loads(request)) == asdict(here)
     assert f"matrix({layout.typeface.stretches['E0A3'][0]:g},0,0," in here.svg

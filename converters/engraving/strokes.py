@@ -33,6 +33,10 @@ def signed_area(contour: Points) -> float:
     return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 
 
+_SHORTEST = 1e-6
+"""Least length of a dash; rounding leaves shorter ones at the end of a line."""
+
+
 def dashed(
     line: Points, width: float, dashes: Sequence[float], *, ends: Ends = "butt"
 ) -> list[Points]:
@@ -54,7 +58,8 @@ def dashed(
     rounds = math.ceil(length / sum(dashes)) + 1
     cuts = [0.0, *accumulate([*dashes] * 2 * rounds)]
     pieces = [(a, min(b, length)) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
-    return [polyline(_between(line, distances, a, b), width, ends=ends) for a, b in pieces if a < b]
+    parts = [_between(line, distances, a, b) for a, b in pieces if a + _SHORTEST < b]
+    return [polyline(part, width, ends=ends) for part in parts]
 
 
 def _between(line: Points, distances: Points, start: float, end: float) -> Points:

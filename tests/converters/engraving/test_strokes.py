@@ -42,6 +42,11 @@ def test_last_dash_is_cut_off() -> None:
     assert strokes.dashed(line, 1.0, [0.0]) == []
 
 
+def test_a_dash_shorter_than_the_precision_of_coordinates_is_skipped() -> None:
+    line = np.array([(1e4, 0.0), (1e4 + 10, 0.0)])
+    assert len(strokes.dashed(line, 1.0, [0.1, 0.1], ends="square")) == 50
+
+
 def test_dashes_follow_corners() -> None:
     line = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 10.0]])
     result = strokes.dashed(line, 2.0, [6, 3, 1])

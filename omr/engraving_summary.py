@@ -11,6 +11,8 @@ from omr.console import note, say, table
 
 N_CHARACTERS = 5
 """Number of missing characters to print."""
+N_CLASSES = 20
+"""Number of classes with too few symbols to print."""
 N_FILES = 20
 """Number of unusable files to print."""
 
@@ -36,12 +38,26 @@ def print_summary(manifest: dict[str, Any], out: Path, *, to: Console) -> None:
     say(f"{absent} not occur; manifest.json lists them", to=to)
     fraction = manifest["collisions"] / manifest["symbols"]
     say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})", to=to)
+    if goal := manifest.get("balance"):
+        _show_balance(goal, to)
     _show_missing(manifest["characters_not_drawn"])
     for reason, n in manifest["rejected"].items():
         say(f"re-drawn {counted(n, 'time', 'times')}: {reason}", to=to)
     _show_unused(manifest, to)
     if (val := manifest["engraved"]["val"]) and "val" not in splits:
         note(f"--val {val:g}: too few pages to hold any out; all pages are in the training split")
+
+
+def _show_balance(goal: dict[str, Any], to: Console) -> None:
+    """Print the symbols of each class, and report the classes with too few."""
+    counts: dict[str, int] = goal["classes"]
+    least: int = goal["least"]
+    rows = sorted(counts.items(), key=lambda row: row[1])
+    table("Classes", ("class", "symbols"), rows, to=to)
+    if goal["below"]:
+        names = short_list([f"{name} ({counts[name]})" for name in goal["below"]], N_CLASSES)
+        fewest = counted(least, "symbol", "symbols")
+        note(f"--balance: classes with fewer than {fewest}: {names}")
 
 
 def _show_missing(characters: dict[str, int]) -> None:

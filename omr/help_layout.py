@@ -8,7 +8,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "engrave": {
-        "Music": ("scores", "style"),
+        "Music": ("scores", "style", "balance", "classes"),
         "Pages": ("pages", "size", "fonts", "degrade", "segmentation"),
         "Held-out pieces": ("val", "holdout_font"),
     },

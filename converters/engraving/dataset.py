@@ -15,7 +15,7 @@ import msgspec
 
 from class_maps import ConfigError, catalogue, with_nearest
 from converters import images
-from converters.engraving import annotations, raster, smufl
+from converters.engraving import annotations, balance, raster, smufl
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.pieces import Piece
 from converters.engraving.repertoire import CHORALES, GENERATED, Repertoire, read_repertoire
@@ -80,6 +80,9 @@ class EngravingOptions:
         if self.page.transpose and self.scores == GENERATED:
             reason = "composed pieces are in all keys already; applies to other --scores"
             raise ConfigError(reason, option="--transpose")
+        if self.page.balance and self.scores != GENERATED:
+            reason = "needs composed music; omit --scores"
+            raise ConfigError(reason, option="--balance", value=self.page.balance.per_100_pages)
         width, height = self.page.width, self.page.height
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
             reason = f"out of range; expected {MIN_SIDE} to {MAX_SIDE} pixels for both sides"
@@ -346,12 +349,13 @@ def _manifest(options: EngravingOptions, tally: _Tally, pieces: Repertoire) -> d
     used = set().union(*tally.works.values())
     settings = asdict(options)
     rasteriser = settings["page"].pop("rasteriser")
+    goal, n_pages = options.page.balance, tally.pages.total()
     return {
         "engraved": settings,
         "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces.usable)],
         "versions": installed_versions(TOOLKIT, "verovio", "numpy"),
         "rasteriser": raster.description(rasteriser),
-        "pages": tally.pages.total(),
+        "pages": n_pages,
         "splits": {
             split: {
                 "pages": tally.pages[split],
@@ -377,5 +381,6 @@ def _manifest(options: EngravingOptions, tally: _Tally, pieces: Repertoire) -> d
         "not_drawn": [
             p.name for p in pieces.usable if p.work not in used and options.scores != CHORALES
         ],
+        **({"balance": balance.summary(goal, total, n_pages)} if goal else {}),
         "categories": {c.name: total[c.name] for c in catalogue(annotations.SOURCE).categories},
     }

@@ -13,6 +13,7 @@ from typing import Any
 from class_maps import OmrError
 from converters.boxes import Boxes
 from converters.engraving import pieces, raster, smufl, svg, typesetting
+from converters.engraving.balance import Balance, Quota, quotas_of_page, unmet
 from converters.engraving.distributions import DegradeOption, draw_degradation
 from converters.engraving.outlines import boxes_xyxy
 from converters.engraving.pictures import TypesetPage, take_picture
@@ -51,6 +52,8 @@ class PageOptions:
     transpose: bool = False
     """Whether to transpose the user's scores at random."""
     degrade: DegradeOption = "none"
+    balance: Balance | None = None
+    """Least numbers of symbols of the classes of a class map; None for no balance."""
     rasteriser: raster.Rasteriser = "blend2d"
 
 
@@ -91,10 +94,11 @@ def engrave_page(number: int, choices: Sequence[Piece], options: PageOptions) ->
         OmrError: All attempts were rejected.
     """
     rejected: Counter[str] = Counter()
+    quotas = quotas_of_page(options.balance, number)
     for attempt in range(ATTEMPTS):
         rng = random.Random(f"{options.seed}/{number}/{attempt}")
         piece = rng.choice(choices) if choices else Piece(work=number + 1)
-        page = _attempt(piece, options, rng)
+        page = _attempt(piece, options, rng, quotas)
         if isinstance(page, EngravedPage):
             return replace(page, rejected=rejected)
         rejected[page] += 1
@@ -105,11 +109,16 @@ def engrave_page(number: int, choices: Sequence[Piece], options: PageOptions) ->
     )
 
 
-def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> EngravedPage | str:
+def _attempt(
+    piece: Piece, options: PageOptions, rng: random.Random, quotas: list[Quota]
+) -> EngravedPage | str:
     """Engrave a page of a piece, or return the reason why it is rejected."""
     size = options.width, options.height
     layout = typesetting.draw_layout(rng, *size, options.fonts)
-    page = pieces.set_piece(piece, layout, size, options.style, rng, transpose=options.transpose)
+    wanted = {quota.category: quota.least for quota in quotas}
+    page = pieces.set_piece(
+        piece, layout, size, options.style, rng, transpose=options.transpose, wanted=wanted
+    )
     if page is None:
         return "typesetting failed"
     drawing = svg.read(page.svg, layout.font)
@@ -119,6 +128,8 @@ def _attempt(piece: Piece, options: PageOptions, rng: random.Random) -> Engraved
         return "no notes"
     if (boxes[:, :2] < 0).any() or (boxes[:, 2:] > size).any():
         return "music runs off the page"
+    if missing := unmet(quotas, Counter(symbol.category for symbol in labelled)):
+        return f"too few symbols of {missing[0]}"
     if page.n_pages > 1 and boxes[:, 3].max() < MIN_FILLED * size[1]:
         return "last page almost empty"
     typeset = TypesetPage(

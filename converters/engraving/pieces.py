@@ -1,13 +1,14 @@
 """Sources of the music on a page: composed pieces, Bach's chorales, or the user's files."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from converters.engraving import child, music_files, typesetting
 from converters.engraving.music.composition import compose
+from converters.engraving.music.exercises import compose_exercises
 from converters.engraving.score_files import name_of
 from converters.engraving.typesetting import PageLayout, SetPage
 
@@ -16,6 +17,8 @@ NotationStyle = Literal["plain", "decorated", "mixed"]
 
 AREA_PER_BAR = 600
 """Approximate area of a four-part bar, in square staff spaces."""
+LEAST_FOR_FOUR = 28
+"""Least number of bars of exercises on four staves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +66,7 @@ def set_piece(
     rng: random.Random,
     *,
     transpose: bool = False,
+    wanted: Mapping[str, int] | None = None,
 ) -> SetPage | None:
     """Typeset a piece and choose one of its pages; None on failure.
 
@@ -74,11 +78,16 @@ def set_piece(
         rng: Random number generator for all other choices.
         transpose: Whether to transpose the user's files at random. Chorales are always transposed,
             composed pieces never.
+        wanted: Least numbers of symbols by category, for which exercises are composed; a piece is
+            composed if there are none.
     """
     decorated = style == "decorated" or (style == "mixed" and rng.random() < 0.5)
     if piece.path is not None and not piece.trusted:
         seed = rng.getrandbits(32)
         return child.set_page(piece.path, layout, seed, decorated=decorated, transpose=transpose)
+    if wanted:
+        music = _exercises(layout, size, rng, wanted, decorated=decorated)
+        return typesetting.typeset(music, layout, rng, decorated=decorated, number=1)
     is_file = piece.path is not None
     music = music_files.read(piece.path) if piece.path else _composed(layout, size, rng)
     return typesetting.typeset(music, layout, rng, decorated=decorated, transpose=is_file)
@@ -86,6 +95,23 @@ def set_piece(
 
 def _composed(layout: PageLayout, size: tuple[int, int], rng: random.Random) -> str:
     """Compose a piece that fills between two thirds of a page and one and a half pages."""
-    area = size[0] * size[1] / layout.staff_space**2
-    bars = round(area / AREA_PER_BAR * rng.uniform(0.7, 1.5))
+    bars = round(_bars_per_page(layout, size) * rng.uniform(0.7, 1.5))
     return compose(rng, bars=max(4, bars))
+
+
+def _exercises(
+    layout: PageLayout,
+    size: tuple[int, int],
+    rng: random.Random,
+    wanted: Mapping[str, int],
+    *,
+    decorated: bool,
+) -> str:
+    """Compose exercises that fill most of a page; decorations take their part of it."""
+    bars = _bars_per_page(layout, size) * rng.uniform(0.55, 0.75) * (0.6 if decorated else 1.0)
+    n_staves = 4 if bars > LEAST_FOR_FOUR and rng.random() < 0.5 else 2
+    return compose_exercises(rng, bars=round(bars), n_staves=n_staves, wanted=wanted)
+
+
+def _bars_per_page(layout: PageLayout, size: tuple[int, int]) -> float:
+    return size[0] * size[1] / layout.staff_space**2 / AREA_PER_BAR

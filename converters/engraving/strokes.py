@@ -23,6 +23,8 @@ Source: SVG 1.1, section 11.4, the default of stroke-miterlimit.
 Ends: TypeAlias = Literal["butt", "square", "round"]
 """Line caps of a stroke, as in SVG."""
 _ARC_STEP = math.pi / 6
+_SHORTEST = 1e-6
+"""Least length of a dash; rounding leaves shorter ones at the end of a line."""
 _CAP = np.linspace(0, math.pi, 9)[1:-1]
 """Angles of the points of a round cap."""
 
@@ -31,10 +33,6 @@ def signed_area(contour: Points) -> float:
     """Compute the area of a closed contour of shape ``(N, 2)``; the sign gives its orientation."""
     x, y = contour.T
     return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-
-
-_SHORTEST = 1e-6
-"""Least length of a dash; rounding leaves shorter ones at the end of a line."""
 
 
 def dashed(

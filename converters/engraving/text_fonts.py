@@ -39,6 +39,8 @@ _FILES = {
 TEXT_FONTS = (LIBERATION, *_FILES)
 _COMMON = "etaoinshrdlu"
 """Letters from which the usual width of a letter is computed."""
+_FIT = 0.95
+"""Width of a usual letter relative to Liberation Serif; the widest letters exceed it."""
 
 
 @cache
@@ -67,7 +69,9 @@ def letter(font: str, face: int, character: str) -> tuple[list[Points], float, f
     glyph.draw(pen)
     paths = svg_paths.contours(pen.getCommands())
     contours = strokes.grown([points * (1, -1) for points, _ in paths], 0.0)
-    units = source["head"].unitsPerEm * _usual_width(font) / _usual_width(LIBERATION)
+    units = source["head"].unitsPerEm
+    if font != LIBERATION:
+        units *= _usual_width(font) / _usual_width(LIBERATION) / _FIT
     return contours, float(glyph.width), units
 
 

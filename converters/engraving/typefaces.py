@@ -41,6 +41,7 @@ STRETCHES: Sequence[tuple[tuple[str, ...], Limits, Limits]] = (
     (_CLEFS_F, (0.95, 1.03), (0.95, 1.03)),
     (("E05C", "E05D", "E07B"), (0.95, 1.08), (0.97, 1.03)),  # C clefs
     (_DIGITS, (0.91, 1.04), (0.98, 1.02)),
+    (("E08A", "E08B"), (0.96, 1.04), (0.84, 1.03)),  # common and cut time
     (("E4E3", "E4F4", "E4E4", "E4F5"), (0.92, 1.22), (0.95, 1.16)),  # whole and half rests
     (("E4E5",), (0.96, 1.16), (0.92, 1.02)),  # quarter rests
     (_SHORT_RESTS, (0.94, 1.08), (0.95, 1.05)),

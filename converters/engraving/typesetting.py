@@ -173,6 +173,7 @@ def typeset(
     *,
     decorated: bool = False,
     transpose: bool = False,
+    number: int | None = None,
 ) -> SetPage | None:
     """Typeset a piece and choose one of its pages; None if verovio cannot read it.
 
@@ -182,6 +183,7 @@ def typeset(
         rng: Random number generator for the page, the decorations and the transposition.
         decorated: Whether to add rare symbols.
         transpose: Whether to transpose at random, for pieces that are used repeatedly.
+        number: Number of the page, from 1; drawn at random if None.
     """
     options = dict(layout.options)
     if transpose:
@@ -197,7 +199,7 @@ def typeset(
         toolkit = _toolkit(options, folder)
         if not toolkit.loadData(music) or not (n_pages := toolkit.getPageCount()):
             return None
-        number = rng.randint(1, n_pages)
+        number = number or rng.randint(1, n_pages)
         page = toolkit.renderToSVG(number)
     page = typefaces.restyle(page, layout.font, layout.typeface)
     return SetPage(svg=page, number=number, n_pages=n_pages)

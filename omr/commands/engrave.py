@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +10,9 @@ from class_maps import ConfigError
 from omr.console import note, print_json, progress, results
 from omr.engraving_summary import print_summary
 from omr.options import AsJson, Workers, n_processes
+
+if TYPE_CHECKING:
+    from converters.engraving.balance import Balance
 
 
 def engrave(
@@ -37,6 +40,20 @@ def engrave(
             "decorated)."
         ),
     ] = "plain",
+    balance: Annotated[
+        int | None,
+        typer.Option(
+            help="Least number of symbols of every class per 100 pages: half of the pages show "
+            "exercises with rare symbols. Not with --scores."
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class map for --balance: the name of a built-in one or a YAML file.",
+            show_default="harmony",
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(help="Page size in pixels, as WIDTHxHEIGHT.")] = "1960x2772",
     fonts: Annotated[
         str | None,
@@ -95,6 +112,7 @@ def engrave(
             style=style,
             transpose=transpose,
             degrade=degrade,
+            balance=_balance(balance, classes),
             rasteriser=rasteriser,
             fonts=tuple(name.strip() for name in fonts.split(",")) if fonts else smufl.FONTS,
         ),
@@ -115,6 +133,17 @@ def engrave(
     print_summary(manifest, out, to=results(as_json=as_json))
     if as_json:
         print_json(manifest)
+
+
+def _balance(least: int | None, classes: str | None) -> "Balance | None":
+    from converters.engraving.balance import Balance
+
+    if least is None:
+        if classes is not None:
+            reason = "applies to --balance only; set --balance too"
+            raise ConfigError(reason, option="--classes", value=classes)
+        return None
+    return Balance(per_100_pages=least, classes=classes or "harmony")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from training.losses.loss_options import LossOptions
         (convert, TileOptions, {"min_visible"}),
         (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
         (engrave, EngravingOptions, {"scores", "holdout_font", "val", "segmentation"}),
-        (engrave, PageOptions, {"seed", "style", "transpose", "degrade"}),
+        (engrave, PageOptions, {"seed", "style", "transpose", "degrade", "balance"}),
     ],
 )
 def test_a_commands_default_is_that_of_what_it_calls(

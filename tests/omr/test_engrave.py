@@ -117,3 +117,27 @@ def test_a_malformed_size(tmp_path: Path, size: str) -> None:
 def test_help_lists_every_music_font() -> None:
     [option] = inspect.signature(engrave, eval_str=True).parameters["fonts"].annotation.__metadata__
     assert option.help == f"Music fonts, comma-separated: {', '.join(FONTS)}."
+
+
+def test_classes_below_the_balance_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "name: own\nclasses: [staff, grace]\nsources:\n  engraved:\n    annotation_set: engraved\n"
+        "    map: {staff: staff, graceNoteAcciaccaturaStemUp: grace}\n"
+    )
+    result = run(
+        tmp_path / "out", "--pages", 1, "--size", "400x300", "--balance", 100, "--classes", path
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stderr == "note: --balance: classes with fewer than 1 symbol: grace (0)\n"
+    goal = json.loads((tmp_path / "out/manifest.json").read_text())["balance"]
+    assert goal["below"] == ["grace"]
+    assert goal["classes"]["staff"] > 0
+
+
+def test_classes_need_a_balance(tmp_path: Path) -> None:
+    result = run(tmp_path / "out", "--classes", "harmony")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == (
+        "--classes harmony: applies to --balance only; set --balance too"
+    )

@@ -44,7 +44,7 @@ CASES = [
     Case(
         command="omr engrave",
         arguments="pages --pages 3 --size 500x400 --workers 2",
-        paths={"OUT": "pages"},
+        paths={"OUT": "pages", "CLASSES": "own.yaml"},
     ),
     Case(
         command="omr engrave",

@@ -60,8 +60,6 @@ LEAST = dict.fromkeys((*METRES, *STUDIES), 2) | {
     "flag8thUp": 3,
     "flag16thUp": 4,
     "restQuarter": 3,
-    "accidentalDoubleSharp": 3,
-    "accidentalDoubleFlat": 3,
 }
 """Usual number of symbols in one exercise or study with two staves, by category."""
 

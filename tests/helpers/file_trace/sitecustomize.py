@@ -56,7 +56,8 @@ def _accesses(event: str, args: tuple[Any, ...]) -> list[tuple[str, Any, Any]]:
         return [("read", args[0], -1)]
     if event in TWO_PATHS:
         first, second = TWO_PATHS[event]
-        return [("write", args[0], args[first]), ("write", args[1], args[second])]
+        kind = "read" if event == "os.symlink" else "write"  # a link does not change its target
+        return [(kind, args[0], args[first]), ("write", args[1], args[second])]
     if event in WRITES:
         at = FOLDER_ARGUMENT.get(event)
         return [("write", args[0], -1 if at is None else args[at])]

@@ -33,6 +33,7 @@ from converters.engraving.outlines import joined
 from converters.engraving.pages import PageOptions, engrave_page
 from converters.engraving.svg import Drawing
 from converters.engraving.symbols import Symbol, symbols
+from converters.engraving.text_fonts import LIBERATION
 
 MEI = "{http://www.music-encoding.org/ns/mei}"
 ID = "{http://www.w3.org/XML/1998/namespace}id"
@@ -61,6 +62,8 @@ def sheet(seed: int, font: str, *, decorated: bool) -> Sheet:
     if decorated:
         mei = decorate(mei, rng)
     layout = typesetting.draw_layout(rng, WIDTH, HEIGHT, [font])
+    # resvg draws fingerings too, but does not scale the other fonts for text
+    layout = replace(layout, typeface=replace(layout.typeface, text=LIBERATION))
     page = typesetting.typeset(mei, layout, rng)
     assert page is not None
     drawing = svg.read(page.svg, font)

@@ -160,8 +160,8 @@ def _with_used_warmup(config: TrainConfig) -> TrainConfig:
     is_default = config.warmup_epochs == settings_of(TrainingSettings)["warmup_epochs"].default
     if warmup_epochs < config.warmup_epochs and not is_default and is_first():
         LOGGER.warning(
-            f"--warmup-epochs {config.warmup_epochs:g}: reduced to {warmup_epochs:g}, because the "
-            f"last of {counted(config.epochs, 'epoch', 'epochs')} has no warm-up"
+            f"--warmup-epochs {config.warmup_epochs:g}: reduced to {warmup_epochs:g}, the most in "
+            f"a run of {counted(config.epochs, 'epoch', 'epochs')}"
         )
     return replace(config, warmup_epochs=warmup_epochs)
 

@@ -85,8 +85,7 @@ class Weights:
 
 def save_weights(
     model: DetectionModel,
-    file: Path,
-    *,
+    *files: Path,
     train_args: Mapping[str, Any],
     training: TrainingRecord | None = None,
 ) -> None:
@@ -94,7 +93,7 @@ def save_weights(
 
     Args:
         model: Model with a single head or with several class groups; not changed.
-        file: ``.pt`` file; the other file differs in its suffix only.
+        files: ``.pt`` files with the same content; each other file differs in its suffix only.
         train_args: Ultralytics' arguments; those needed for prediction are saved.
         training: Training record.
 
@@ -106,10 +105,11 @@ def save_weights(
     state = _state(model, torch.float32)
     buffer = io.BytesIO()  # torch and safetensors raise different errors if the disk is full
     torch.save(content | record | {"state_dict": state}, buffer)
-    with atomic_file(file) as part:
-        part.write_bytes(buffer.getvalue())
-    with atomic_file(file.with_suffix(".safetensors")) as part:
-        part.write_bytes(_safetensors(content, record, state))
+    contents = {".pt": buffer.getvalue(), ".safetensors": _safetensors(content, record, state)}
+    for file in files:
+        for suffix, data in contents.items():
+            with atomic_file(file.with_suffix(suffix)) as part:
+                part.write_bytes(data)
 
 
 def write_half(weights: Weights, source: Path, file: Path) -> None:

@@ -77,6 +77,8 @@ def sheets(n: int) -> Iterator[Sheet]:
 # ---- resvg -------------------------------------------------------------------------------------
 
 MEAN_PX, WORST_PX = 0.1, 0.3
+
+
 def turned(degrees: float) -> Transform:
     """Make the transform, in the order of SVG, that rotates a page about its centre."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))

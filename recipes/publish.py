@@ -12,6 +12,8 @@ from training.predict.tile_network import TorchNetwork
 
 LOW = 0.05
 """Threshold of the predictions among which the thresholds are chosen."""
+HIGHEST = 0.999
+"""Threshold of weights that find nothing; it has to be below 1."""
 
 
 def publish(weights: Path, val: Sequence[Path], file: Path, *, recipe: str, device: str) -> None:
@@ -31,8 +33,8 @@ def publish(weights: Path, val: Sequence[Path], file: Path, *, recipe: str, devi
     assert trained.training is not None  # written by omr
     record = replace(
         trained.training,
-        conf=matches.best_threshold(),
-        class_confs=tuple(matches.class_thresholds().tolist()),
+        conf=min(matches.best_threshold(), HIGHEST),
+        class_confs=tuple(matches.class_thresholds().clip(max=HIGHEST).tolist()),
         recipe=recipe,
     )
     write_half(replace(trained, training=record), weights, file)

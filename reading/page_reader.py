@@ -16,10 +16,10 @@ from converters import images
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
+from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
 from converters.prepare.tiles import TileOptions
 from reading.merging import Pieces, merge
 from reading.network import Network, TrainingInput
-from reading.staff_lines import StaffSpaces, measure_staff_space
 from reading.tiling import TileGrid, tiles_of
 
 OVERLAP = 0.3
@@ -134,8 +134,7 @@ def _factor(
         return options.staff_space, 1.0, ()
     if options.staff_space is not None:
         return options.staff_space, training.staff_space / options.staff_space, ()
-    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    spaces = measure_staff_space(np.asarray(grey, np.uint8))
+    spaces = measure_staff_space(image)
     if spaces is None:
         return None, 1.0, ("no staves found, read in its own size",)
     remarks = tuple(_doubts(spaces, image.shape[1]))

@@ -23,6 +23,7 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError
 from eval.html.number_format import counted
+from settings import head_config
 from settings.setting import settings_of
 from settings.training import TrainingSettings
 from training.checks import check_inputs, check_machine, notes_of
@@ -36,7 +37,6 @@ from training.engine.learning_rate import used_warmup
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
 from training.engine.run_options import ON_OPTIONS, RunOptions
-from training.heads import head_config
 from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
 from training.runs.provenance import check_same_data, record_of, write_images, write_record

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from settings.freezing import FreezeOptions
+from settings.head_config import HeadConfig
 from settings.published import weights_path
 from settings.training import Precision
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
 from training.engine.display import MakeDisplay
-from training.heads.head_config import HeadConfig
 from training.losses.loss_options import LossOptions
 from training.models.checkpoints import weights_file
 

@@ -15,8 +15,8 @@ from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
+from settings.head_config import HeadConfig
 from training.heads.grouped import GroupedDetect
-from training.heads.head_config import HeadConfig
 from training.models.checkpoints import load_weights, weights_file
 from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors

@@ -37,8 +37,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError, short_list
 from converters.files.atomic_files import atomic_file
+from settings import head_config
 from settings.published import DEFAULT_WEIGHTS, weights_path
-from training.heads import head_config
 from training.models.archives import check_archive, check_header, damaged
 from training.models.description import ModelDescription, describe, rebuild
 from training.models.safe_pickle import (

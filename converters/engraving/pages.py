@@ -14,6 +14,7 @@ from class_maps import OmrError
 from converters.boxes import Boxes
 from converters.engraving import pieces, raster, smufl, svg, typesetting
 from converters.engraving.balance import Balance, Quota, quotas_of_page, unmet
+from converters.engraving.captures import Degradation
 from converters.engraving.distributions import DegradeOption, draw_degradation
 from converters.engraving.outlines import boxes_xyxy
 from converters.engraving.pictures import TypesetPage, take_picture
@@ -51,7 +52,8 @@ class PageOptions:
     style: NotationStyle = "plain"
     transpose: bool = False
     """Whether to transpose the user's scores at random."""
-    degrade: DegradeOption = "none"
+    degrade: DegradeOption | Degradation = "none"
+    """Capture of the pages, or the parameters of every picture."""
     balance: Balance | None = None
     """Least numbers of symbols of the classes of a class map; None for no balance."""
     rasteriser: raster.Rasteriser = "blend2d"

@@ -7,14 +7,14 @@ import base64
 import io
 import re
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fontTools.pens.svgPathPen import SVGPathPen
 from fontTools.ttLib import TTFont
 
-from class_maps import MissingExtraError
 from converters.engraving import smufl, strokes, svg_paths
 from converters.engraving.outlines import Points
 
@@ -77,11 +77,7 @@ def letter(font: str, face: int, character: str) -> tuple[list[Points], float, f
 
 @cache
 def faces(font: str) -> list[Any]:
-    """Load the regular, bold, italic and bold italic face of a font.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Load the regular, bold, italic and bold italic face of a font."""
     if font in _FILES:
         return [TTFont(_matplotlib() / f"{name}.ttf") for name in _FILES[font]]
     style = (smufl.resources() / "Liberation.css").read_text(encoding="ascii")
@@ -90,14 +86,9 @@ def faces(font: str) -> list[Any]:
 
 
 def _matplotlib() -> Path:
-    """Locate the fonts of an installed matplotlib, without importing it."""
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "engraving needs the fonts of matplotlib, which is not installed: "
-            "pip install 'omr-toolkit[engrave]'"
-        )
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+    """Locate the fonts of matplotlib, without importing it."""
+    origin = cast(ModuleSpec, find_spec("matplotlib")).origin
+    return Path(cast(str, origin)).parent / "mpl-data" / "fonts" / "ttf"
 
 
 @cache

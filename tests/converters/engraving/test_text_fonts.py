@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from fragments import SPACE_PX, drawn, score
 
-from class_maps import MissingExtraError
 from converters.engraving import text_fonts
 from converters.engraving.text_fonts import LIBERATION, TEXT_FONTS
 from converters.engraving.typefaces import Typeface
@@ -47,13 +46,3 @@ def test_characters_are_those_of_liberation_serif(font: str) -> None:
     for code in lacking[:5]:
         here, there = (text_fonts.letter(name, 0, chr(code)) for name in (font, LIBERATION))
         assert here[1:] == there[1:]
-
-
-def test_missing_fonts_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_fonts, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError) as error:
-        text_fonts._matplotlib()
-    assert str(error.value) == (
-        "engraving needs the fonts of matplotlib, which is not installed: "
-        "pip install 'omr-toolkit[engrave]'"
-    )

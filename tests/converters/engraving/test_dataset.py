@@ -174,7 +174,7 @@ def test_other_seeds_give_other_pages(made: Path, tmp_path: Path) -> None:
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
 
 
-GOLDEN = "eec192985733662ac43c6c5d1f7d45558d71a4ac97fe63300c8b2ee56cb2716f"
+GOLDEN = "189468cc7013f4ae7c2402858d2a445bc8c19ae51c81f0e7706ec00148216d59"
 GOLDEN_VEROVIO = "6.4.1"
 
 

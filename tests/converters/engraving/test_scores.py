@@ -115,7 +115,8 @@ def test_recorded_staff_space_is_that_of_the_noteheads(name: str) -> None:
             engrave_page(number, [piece], replace(options, degrade=degrade))
             for degrade in ("none", "scan", "photo", "worn")
         )
-        assert clean.staff_space == pytest.approx(clean.layout.staff_space, rel=0.002)
+        # the heights of the outer lines, four spaces apart, are rounded to 0.1 px
+        assert clean.staff_space == pytest.approx(clean.layout.staff_space, abs=0.026)
         for page in pictures:
             if "fat-ink" in page.degradation["effects"]:  # which enlarges noteheads
                 continue

@@ -313,7 +313,7 @@ def pieces_of(page: PreparedPage, truth: Page, n: int) -> tuple[Pieces, TileGrid
             height=size[1] * n_rows,
             boxes_xyxy=np.tile(once, (n_rows, 1)) + offsets,
         )
-        grid = TileGrid.of(scaled.width, scaled.height, options)
+        grid = TileGrid.of(np.ones((scaled.height, scaled.width), np.bool_), options)
         tiles = [tile.page for tile in cut(scaled, options)]
         counts = [len(tile.labels) for tile in tiles]
         if sum(counts) >= n or not sum(counts):

@@ -76,7 +76,7 @@ def test_symbols_are_written_as_coco(tmp_path: Path) -> None:
         ".omr-files", "manifest.json", "predictions.json",
     ]  # fmt: skip
     lines = [line.split() for line in result.stdout.splitlines() if ".png" in line]
-    assert [line[:4] for line in lines] == [["a.png", "2", "-", "28"], ["b/c.png", "0", "-", "28"]]
+    assert [line[:4] for line in lines] == [["a.png", "2", "-", "5"], ["b/c.png", "0", "-", "0"]]
     assert "2 symbols on 2 pages in " in result.stdout
     assert result.stderr.endswith(f"coco -> {tmp_path}/out\n")
 
@@ -87,7 +87,7 @@ def test_the_json_result_and_the_manifest(tmp_path: Path) -> None:
     content = json.loads(result.stdout)
     [page] = content["pages"]
     assert page.pop("seconds") >= 0
-    assert page == {"image": "a.png", "symbols": 2, "staff_space": None, "tiles": 28, "error": None}
+    assert page == {"image": "a.png", "symbols": 2, "staff_space": None, "tiles": 5, "error": None}
     assert content["classes"] == ["black", "grey"]
     assert content["seconds"] >= 0
     assert content["conf"] == 0.25
@@ -272,7 +272,7 @@ def test_an_unknown_staff_space_has_to_be_given(
     )
     assert read(tmp_path, "--scale", "staff-space:12", "--staff-space", 24).exit_code == 0
     [entry] = json.loads((tmp_path / "out/manifest.json").read_text())["pages"]
-    assert (entry["staff_space"], entry["tiles"]) == (24, 6)
+    assert (entry["staff_space"], entry["tiles"]) == (24, 3)
 
 
 def test_other_data_than_music_does_not_matter(network: InkNetwork, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_STAFF_SPACE_PX, parse_scale
 from converters.versions import TOOLKIT, installed_versions
-from omr.prediction_files import Overlay, PredictionWriter
+from omr.prediction_files import SPLIT, Overlay, PredictionWriter
 from reading.network import Network, TrainingInput, training_input
 from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
 from reading.page_images import PageList, list_pages
@@ -131,7 +131,7 @@ def predict_pages(
             network.names,
             options.formats,
             options.overlay,
-            title=sources[0].stem if is_one_score else None,
+            title=(sources[0].resolve().name or SPLIT) if is_one_score else None,
             pages=listed.pages,
         )
         readings = read_pages(

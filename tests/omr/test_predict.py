@@ -224,6 +224,19 @@ def test_one_score_gets_one_viewer(tmp_path: Path) -> None:
     assert "<title>in</title>" in text
 
 
+@pytest.mark.parametrize(
+    ("source", "title"), [(".", "v1.2"), ("../v1.2", "v1.2"), ("a.png", "a.png")]
+)
+def test_the_title_of_a_viewer_is_the_name_of_its_source(
+    source: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_page(tmp_path / "v1.2/a.png", *BOXES)
+    monkeypatch.chdir(tmp_path / "v1.2")
+    result = run(source, tmp_path / "out", "--weights", tmp_path / "w.onnx", *OWN_SIZE)
+    assert result.exit_code == 0, result.output
+    assert f"<title>{title}</title>" in (tmp_path / "out/overlay.html").read_text()
+
+
 def test_each_score_gets_a_viewer(tmp_path: Path) -> None:
     for name in ("a.png", "s/b.png", "s/c.png", "s/d.pdf", "t/u/e.png"):
         write_page(tmp_path / "in" / name, *BOXES)

@@ -124,6 +124,7 @@ def predict_pages(
     with atomic_folder(out, force=force, inputs=(*sources, options.weights)) as folder:
         listed = list_pages(sources)
         network = open_network(options.weights, device=device, trust=trust)
+        digest = sha256(options.weights)
         reading = reading_options(network, options)
         is_one_score = len({file.score for file in listed.pages}) == 1
         writer = PredictionWriter(
@@ -147,7 +148,7 @@ def predict_pages(
         done = _result(network, reading, listed, entries, remarks)
         _check_any(done)
         writer.close()
-        _write_manifest(folder, options, reading, done)
+        _write_manifest(folder, options, digest, reading, done)
     return done
 
 
@@ -192,10 +193,14 @@ def _check_any(result: PredictionResult) -> None:
 
 
 def _write_manifest(
-    folder: Path, options: PredictOptions, reading: ReadingOptions, result: PredictionResult
+    folder: Path,
+    options: PredictOptions,
+    digest: str,
+    reading: ReadingOptions,
+    result: PredictionResult,
 ) -> None:
     content = {
-        "weights": {"name": options.weights.name, "sha256": sha256(options.weights)},
+        "weights": {"name": options.weights.name, "sha256": digest},
         "options": {
             "formats": options.formats,
             "staff_space": options.staff_space,

@@ -1,5 +1,6 @@
 """Tests of ``omr predict``, with a network that finds patches of ink."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -100,6 +101,22 @@ def test_the_json_result_and_the_manifest(tmp_path: Path) -> None:
     }
     assert manifest["conf"] == 0.25
     assert manifest["weights"]["name"] == "w.onnx"
+
+
+def test_the_manifest_describes_the_weights_that_were_loaded(
+    tmp_path: Path, network: InkNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = network.find
+
+    def replace_weights(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        (tmp_path / "w.onnx").write_text("other weights")
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(network, "find", replace_weights)
+    write_page(tmp_path / "in/a.png", *BOXES)
+    assert read(tmp_path).exit_code == 0
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["weights"]["sha256"] == hashlib.sha256(b"").hexdigest()
 
 
 @pytest.mark.parametrize(

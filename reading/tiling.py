@@ -1,6 +1,6 @@
 """Division of a page into overlapping tiles for prediction.
 
-Tiles cover the ink of a page: its margins are left out, and tiles without ink are not read.
+Tiles cover the ink of a page without its margins, and tiles without ink are skipped.
 
 Shapes: H and W the height and width of a page in pixels, T tiles of a page.
 """

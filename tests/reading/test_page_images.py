@@ -172,7 +172,7 @@ def test_two_pages_of_one_name_are_refused(other: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         list_pages([tmp_path / "a", *([tmp_path / "b"] if other.startswith("b") else [])])
     assert str(raised.value) == (
-        f"{first} and {second}: files of two pages would be called p; rename one of the pages, or "
+        f"{first} and {second}: output files of both would be called p; rename one of the pages, or "
         "read them with separate commands"
     )
 

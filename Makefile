@@ -21,7 +21,7 @@ OLDEST := $(shell sed -n 's/.*"ultralytics>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 OWN := grouping \
   assigners/test_predictions.py assigners/test_static.py \
   density/test_batches.py density/test_fitting_batch.py density/test_pipeline_counts.py density/test_report.py \
-  engine/test_host_syncs.py heads/test_head_config.py \
+  engine/test_host_syncs.py \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 

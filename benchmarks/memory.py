@@ -23,7 +23,7 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 
 from benchmarks.assigner import machine
 from benchmarks.multihead_memory import LiveTensors
-from training.heads import head_config
+from settings import head_config
 from training.memory.batch_search import find_launch
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu

@@ -23,9 +23,9 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import nms
 
 from benchmarks.assigner_memory import added_mb
+from settings.head_config import Group, HeadConfig
 from training.heads.distance_bins import allow_below_zero
 from training.heads.grouped import divided
-from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import detection_criterion
 from training.losses.loss_options import LossOptions
 from training.models.zoo import model_file

@@ -26,13 +26,13 @@ from converters.page import Page
 from eval.metrics.coco import evaluate
 from eval.reports.detection import DetectionReport
 from reading.suppression import NMS_IOU_THRESH
+from settings import head_config
+from settings.head_config import Group, HeadConfig
 from training.config import TrainConfig
 from training.data import augmentation
 from training.engine import omr_trainer
 from training.engine.omr_trainer import OmrTrainer
-from training.heads import head_config
 from training.heads.grouped import SeparateDetect, divided
-from training.heads.head_config import Group, HeadConfig
 from training.heads.size_prior import ClassSize, level_priors, reach_of
 from training.losses.loss_options import STOCK
 from training.models.checkpoints import save_weights

@@ -27,6 +27,7 @@ from benchmarks.timing import Cost, Phases, alternate
 from converters import images
 from converters.formats.yolo_dataset import open_dataset
 from converters.page import Page
+from converters.prepare.staff_lines import measure_staff_space
 from converters.prepare.tiles import TileOptions, cut
 from eval.metrics.coco import evaluate
 from omr import prediction
@@ -37,7 +38,6 @@ from reading import page_reader, page_stream
 from reading.merging import Pieces, merge
 from reading.network import Network
 from reading.page_reader import OVERLAP, PreparedPage, ReadingOptions, prepare, read_page
-from reading.staff_lines import measure_staff_space
 from reading.tiling import TileGrid, tiles_of
 
 A4_WIDTH = 2480

@@ -21,7 +21,7 @@ import numpy as np
 from converters import images
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
-from reading.staff_lines import measure_staff_space
+from converters.prepare.staff_lines import measure_staff_space
 
 SEED = 8001
 SPACES_PX = (16.0, 60.0)

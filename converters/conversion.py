@@ -305,6 +305,11 @@ def _add_warnings(
     warnings += filter(None, [manifest.counts.similar(mapping.class_of)])
     for file in files:
         warnings += file.warnings
+    if n := manifest.n_measured:
+        warnings.append(
+            f"staff space of {n} of {manifest.pages.total()} pages measured in their images, "
+            "because it is not labelled"
+        )
     if options.val and _has_val(files):
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"

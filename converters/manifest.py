@@ -122,6 +122,8 @@ class ManifestBuilder:
     """Number of images, which are pages or tiles, by split."""
     empty_images: Counter[str] = field(default_factory=Counter)
     """Number of images without symbols, by split."""
+    n_measured: int = 0
+    """Number of pages whose staff space was measured in the image."""
     tiles: dict[str, dict[str, TiledPage]] = field(default_factory=dict)
     """Scaled or cut pages, by split and page."""
     annotations: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class ManifestBuilder:
         self.pages[split] += 1
         self.images[split] += len(prepared.outputs)
         self.empty_images[split] += prepared.n_empty
+        self.n_measured += prepared.is_measured
         self.counts.update(counts)
         if prepared.n_annotations is not None:
             by_page = self.annotations.setdefault(split, {})

@@ -23,6 +23,7 @@ from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
 from reading.page_images import PageList, list_pages
 from reading.page_reader import ReadingOptions, prepare, read_page
 from reading.page_stream import PageReading, read_pages
+from settings.published import DEFAULT_WEIGHTS, weights_path
 
 TrackReadings: TypeAlias = Callable[[Iterable[PageReading], int], Iterable[PageReading]]
 """Yields pages unchanged while showing progress; the second argument is the number of pages."""
@@ -61,7 +62,9 @@ class PredictionResult:
     names: tuple[str, ...]
     """Class names; the index is the label."""
     conf: float
-    """Confidence above which symbols were kept."""
+    """Confidence above which symbols were kept, unless ``class_confs`` is given."""
+    class_confs: tuple[float, ...]
+    """Confidence of each class above which symbols were kept; empty for one for all."""
     pages: tuple[dict[str, Any], ...]
     """For each page: ``image``, ``symbols``, ``staff_space``, ``tiles``, ``seconds``, ``error``."""
     remarks: tuple[str, ...]
@@ -80,6 +83,7 @@ class PredictionResult:
             "pages": list(self.pages),
             "classes": list(self.names),
             "conf": self.conf,
+            "class_confs": list(self.class_confs),
             "seconds": self.seconds,
             "notes": list(self.remarks),
         }
@@ -180,6 +184,7 @@ def _result(
     return PredictionResult(
         names=network.names,
         conf=reading.score_thresh,
+        class_confs=reading.class_thresholds,
         pages=tuple(entries),
         remarks=(*remarks, *([skipped] if listed.n_skipped else [])),
         seconds=round(sum(entry["seconds"] for entry in entries), 3),
@@ -257,6 +262,7 @@ def reading_options(network: Network, options: PredictOptions) -> ReadingOptions
     return ReadingOptions(
         training=expected,
         score_thresh=next(chosen, DEFAULT_CONF),
+        class_thresholds=network.class_confs if options.conf is None else (),
         staff_space=_parse_staff_space(options.staff_space),
         is_scaled=options.staff_space != NONE,
     )
@@ -282,7 +288,7 @@ def _parse_staff_space(text: str) -> float | None:
 def predict(
     image: Path | str | Pixels,
     *,
-    weights: Path | str,
+    weights: Path | str = DEFAULT_WEIGHTS,
     conf: float | None = None,
     staff_space: float | Literal["auto", "none"] = "auto",
     device: str = "",
@@ -294,9 +300,10 @@ def predict(
     Args:
         image: Image file, or pixels of shape ``(height, width)`` or, in BGR order,
             ``(height, width, 3)``.
-        weights: Weights file of a training, or ``.onnx`` file.
+        weights: Weights file of a training, ``.onnx`` file, or name of weights that come with
+            omr.
         conf: Confidence above which symbols are kept, at least 0 and below 1; None for the
-            threshold chosen in training, otherwise 0.25.
+            thresholds that the weights record, otherwise 0.25.
         staff_space: Staff space of the page in pixels, ``auto`` to measure it, or ``none`` to read
             the page in its own size.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
@@ -308,7 +315,7 @@ def predict(
         ConfigError: An option is invalid.
         InputError: The image or the weights cannot be read.
     """
-    options = PredictOptions(weights=Path(weights), conf=conf, staff_space=str(staff_space))
+    options = PredictOptions(weights=weights_path(weights), conf=conf, staff_space=str(staff_space))
     file = options.weights.resolve()
     network = _cached_network(file, file.stat().st_mtime_ns if file.exists() else 0, device)
     reading = reading_options(network, options)

@@ -72,9 +72,10 @@ def with_recorded_imgsz(values: dict[str, Any]) -> dict[str, Any]:
     if "imgsz" in values or "model" not in values:
         return values
 
-    from training.models.checkpoints import is_weights, recorded_imgsz
+    from training.models.checkpoints import recorded_imgsz, weights_file
 
-    imgsz = recorded_imgsz(Path(values["model"])) if is_weights(values["model"]) else None
+    weights = weights_file(values["model"])
+    imgsz = recorded_imgsz(weights) if weights else None
     return values | {"imgsz": imgsz} if imgsz else values
 
 

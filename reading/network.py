@@ -5,8 +5,9 @@ Shapes: B tiles of side S pixels, N symbols of a tile.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ from converters.manifest import Preparation
 
 RECORD_KEY = "omr"
 """Key of the training record in files of other formats: checkpoints of Ultralytics, and ONNX."""
+Conf: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+"""Confidence threshold in a training record."""
 MOST_SYMBOLS = 3000
 """Maximum number of symbols of a tile, best first; a tile of dense music has about 300."""
 
@@ -51,6 +54,10 @@ class Network(Protocol):
     @property
     def conf(self) -> float | None:
         """Confidence threshold chosen on the validation images of its training; None if unknown."""
+
+    @property
+    def class_confs(self) -> tuple[float, ...]:
+        """Confidence threshold chosen for each class; empty for one threshold for all."""
 
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from class_maps import ConfigError, InputError, MissingExtraError
 from converters.images import Pixels
 from converters.manifest import Preparation
-from reading.network import RECORD_KEY, TileSymbols
+from reading.network import RECORD_KEY, Conf, TileSymbols
 from reading.suppression import symbols_of
 
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
@@ -68,7 +68,10 @@ class OnnxNetwork:
         self.names = _names(metadata, file)
         self.imgsz = _imgsz(self._input.shape, file)
         record = _record(metadata, file)
-        self.preparations, self.conf = record.preparations, record.conf
+        if len(record.class_confs) not in (0, len(self.names)):
+            raise InputError("damaged training record: one threshold per class", path=file)
+        self.preparations = record.preparations
+        self.conf, self.class_confs = record.conf, record.class_confs
         n_rows = self._session.get_outputs()[0].shape[1]
         if n_rows != 4 + len(self.names):
             raise InputError(
@@ -128,7 +131,8 @@ class _Record(msgspec.Struct, kw_only=True):
     """Part of a training record that reading depends on."""
 
     preparations: tuple[Preparation | None, ...]
-    conf: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+    conf: Conf | None = None
+    class_confs: tuple[Conf, ...] = ()
 
 
 def _record(metadata: Mapping[str, str], file: Path) -> _Record:

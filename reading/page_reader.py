@@ -9,16 +9,17 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from class_maps import InputError
 from converters import images
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
+from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
 from converters.prepare.tiles import TileOptions
 from reading.merging import Pieces, merge
 from reading.network import Network, TrainingInput
-from reading.staff_lines import StaffSpaces, measure_staff_space
 from reading.tiling import TileGrid, ink_of, tiles_of
 
 OVERLAP = 0.3
@@ -45,10 +46,24 @@ class ReadingOptions:
     """How pages reached the network in training; the page is prepared in the same way."""
     score_thresh: float
     """Lower limit of scores (exclusive), 0 to 1."""
+    class_thresholds: tuple[float, ...] = ()
+    """Lower limit of the scores of each class; empty for one limit for all."""
     staff_space: float | None = None
     """Staff space of the page in pixels; None to measure it."""
     is_scaled: bool = True
     """Whether the page is scaled to the staff space of the training."""
+
+    @property
+    def lowest_score(self) -> float:
+        """Score above which the network's output is needed."""
+        return min(PIECE_SCORE, self.score_thresh, *self.class_thresholds)
+
+    def are_symbols(
+        self, labels: NDArray[np.int64], scores: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Return whether the scores of N predictions are above their limits, shape ``(N,)``."""
+        limits = np.array(self.class_thresholds)[labels] if self.class_thresholds else None
+        return scores > (self.score_thresh if limits is None else limits)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -119,8 +134,7 @@ def _factor(
         return options.staff_space, 1.0, ()
     if options.staff_space is not None:
         return options.staff_space, training.staff_space / options.staff_space, ()
-    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    spaces = measure_staff_space(np.asarray(grey, np.uint8))
+    spaces = measure_staff_space(image)
     if spaces is None:
         return None, 1.0, ("no staves found, read in its own size",)
     remarks = tuple(_doubts(spaces, image.shape[1]))
@@ -156,7 +170,7 @@ def read_page(
     Returns:
         The page in its original size with ``scores``, highest first.
     """
-    pieces = _pieces(page, network, min(PIECE_SCORE, options.score_thresh), batch)
+    pieces = _pieces(page, network, options.lowest_score, batch)
     boxes_xyxy, labels, scores = merge(pieces, page.grid)
     factors = np.array([page.grid.width / page.width, page.grid.height / page.height])
     limits = [page.width, page.height, page.width, page.height]
@@ -169,7 +183,7 @@ def read_page(
         scores=scores,
         staff_space=page.staff_space,
     )
-    is_symbol = scores > options.score_thresh
+    is_symbol = options.are_symbols(labels, scores)
     has_area = (symbols.boxes_xyxy[:, 2:] > symbols.boxes_xyxy[:, :2]).all(axis=1)
     return symbols.only(is_symbol & has_area)
 

@@ -1,10 +1,10 @@
-"""Follow a recipe: engrave and convert pages, train, and choose the confidence threshold.
+"""Follow a recipe: engrave and convert pages, train, and write OUT/NAME.safetensors.
 
     python -m recipes.run recipes/harmony-tiny.yaml OUT [--device 0]
 
 Steps whose output exists are skipped, and an interrupted training is resumed, so that the command
-can be stopped and repeated. The same recipe gives the same data everywhere; weights differ in their
-last digits between machines.
+can be stopped and repeated. The confidence thresholds are chosen on the validation pages. The same
+recipe gives the same data everywhere; weights differ in their last digits between machines.
 """
 
 import argparse
@@ -109,9 +109,9 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of pages, data, run and weights")
     parser.add_argument("--device", help="cpu, or a GPU index")
     options = parser.parse_args()
-    recipe = read_recipe(options.recipe)
+    recipe, digest = read_recipe(options.recipe), sha256(options.recipe)
     device = ["--device", options.device] if options.device else []
-    print(f"{recipe.name}: {options.recipe}, sha256 {sha256(options.recipe)}")
+    print(f"{recipe.name}: {options.recipe}, sha256 {digest}")
     for step in steps(recipe, options.out, device):
         line = shlex.join(["omr", *step.arguments])
         if is_done(step):
@@ -123,6 +123,20 @@ def main() -> None:
         ).returncode
         if status:
             sys.exit(status)
+    _publish(recipe, options.out, digest, options.device or "")
+
+
+def _publish(recipe: Recipe, out: Path, digest: str, device: str) -> None:
+    """Write the weights to share, unless they are newer than the training."""
+    weights, file = out / "run" / "weights" / "last.pt", out / f"{recipe.name}.safetensors"
+    if file.is_file() and file.stat().st_mtime_ns > weights.stat().st_mtime_ns:
+        print(f"done: {file}")
+        return
+    from recipes.publish import publish
+
+    val = [out / "val" / "data" / name for name in recipe.val]
+    publish(weights, val, file, recipe=f"{recipe.name} {digest}", device=device)
+    print(f"written: {file}")
 
 
 if __name__ == "__main__":

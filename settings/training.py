@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from class_maps import ConfigError
+from settings.published import DEFAULT_WEIGHTS
 from settings.setting import KEY, Declaration, setting, settings_of
 
 AssignerName = Literal["tal", "simota", "static"]
@@ -83,7 +84,8 @@ class TrainingSettings:
     model: str = setting(
         "yolo11n",
         help="Model to train from scratch (yolov8, yolo11, yolo12 or yolo26 with size n, s, m, l "
-        "or x, such as yolo11n; yolov7-tiny; omr-tiny), or weights to continue training from.",
+        "or x, such as yolo11n; yolov7-tiny; omr-tiny), or weights to continue training from: "
+        f"{DEFAULT_WEIGHTS}, which comes with omr, or a file.",
         metavar="<name or .pt>",
         group=MODEL,
     )
@@ -172,7 +174,8 @@ class TrainingSettings:
     )
     warmup_epochs: float = setting(
         3.0,
-        help="Epochs over which the learning rate rises from 0, at most --epochs - 1.",
+        help="Epochs over which the learning rate rises from 0, at most --epochs - 1 (0.1 in a run "
+        "of one epoch).",
         minimum=0,
         group=OPTIMISATION,
     )

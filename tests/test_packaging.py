@@ -27,6 +27,15 @@ def test_help_does_not_import_heavy_packages() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("words", [("heads", "list"), ("heads", "show", "harmony")])
+def test_head_configs_are_shown_without_torch(words: tuple[str, ...]) -> None:
+    code = "import sys; sys.modules['torch'] = None; from omr.cli import main; main()"
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "harmony" in done.stdout or "noteheads" in done.stdout
+
+
 def test_only_one_opencv_is_installed() -> None:
     """Ultralytics depends on opencv-python; a second OpenCV package would overwrite its files."""
     from importlib.metadata import distributions

@@ -9,6 +9,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
 from eval.html.number_format import counted
+from settings.head_config import HeadConfig
 from settings.training import STRIDE, AssignerName
 from training.config import TrainConfig
 from training.data.image_files import check_images, skipped_files
@@ -19,7 +20,6 @@ from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
-from training.heads.head_config import HeadConfig
 from training.losses.loss_options import UNUSED
 from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors

@@ -15,7 +15,7 @@ from settings.yaml_file import read_settings, settings_text
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
 from training.losses.loss_options import UNUSED, LossOptions
-from training.models.checkpoints import is_weights
+from training.models.checkpoints import weights_file
 from training.runtime.multiples import check_multiple
 
 CONFIG_FILE = "omr.yaml"
@@ -38,7 +38,7 @@ class TrainConfig(TrainingSettings):
             )
         check_multiple("--imgsz", self.imgsz, STRIDE, str(STRIDE))
         check_multiple("--nominal-batch", self.nominal_batch, self.batch, f"--batch {self.batch}")
-        if self.weights and is_weights(self.model):
+        if self.weights and weights_file(self.model):
             raise ConfigError(
                 f"--model {self.model} is a weights file already; drop one of the two options",
                 option="--weights",

@@ -23,6 +23,7 @@ from ultralytics.utils.callbacks import get_default_callbacks
 
 from class_maps import ConfigError
 from eval.html.number_format import counted
+from settings import head_config
 from settings.setting import settings_of
 from settings.training import TrainingSettings
 from training.checks import check_inputs, check_machine, notes_of
@@ -36,7 +37,6 @@ from training.engine.learning_rate import used_warmup
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
 from training.engine.run_options import ON_OPTIONS, RunOptions
-from training.heads import head_config
 from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
 from training.runs.provenance import check_same_data, record_of, write_images, write_record
@@ -160,8 +160,8 @@ def _with_used_warmup(config: TrainConfig) -> TrainConfig:
     is_default = config.warmup_epochs == settings_of(TrainingSettings)["warmup_epochs"].default
     if warmup_epochs < config.warmup_epochs and not is_default and is_first():
         LOGGER.warning(
-            f"--warmup-epochs {config.warmup_epochs:g}: reduced to {warmup_epochs:g}, because the "
-            f"last of {counted(config.epochs, 'epoch', 'epochs')} has no warm-up"
+            f"--warmup-epochs {config.warmup_epochs:g}: reduced to {warmup_epochs:g}, the most in "
+            f"a run of {counted(config.epochs, 'epoch', 'epochs')}"
         )
     return replace(config, warmup_epochs=warmup_epochs)
 

@@ -274,13 +274,15 @@ HIDING = {"gutter": 0.0, "shadow": 0.0, "stains": 0, "stain_depth": 0.0}
 """Parameters that darken paper so much that one threshold for the page would hide music."""
 
 
-def draw_degradation(option: DegradeOption, rng: Random) -> Degradation:
+def draw_degradation(option: DegradeOption | Degradation, rng: Random) -> Degradation:
     """Draw the parameters of one picture.
 
     Args:
-        option: Capture of the picture, or ``mixed`` to draw it.
+        option: Capture of the picture, ``mixed`` to draw it, or parameters to return as they are.
         rng: Random number generator.
     """
+    if isinstance(option, Degradation):
+        return option
     capture = rng.choices(list(MIXED), list(MIXED.values()))[0] if option == "mixed" else option
     effects = tuple(filter(None, (_draw_effect(group, rng) for group in GROUPS[capture])))
     ranges = dict(RANGES[capture])

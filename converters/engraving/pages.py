@@ -13,6 +13,7 @@ from typing import Any
 from class_maps import OmrError
 from converters.boxes import Boxes
 from converters.engraving import pieces, raster, smufl, svg, typesetting
+from converters.engraving.captures import Degradation
 from converters.engraving.distributions import DegradeOption, draw_degradation
 from converters.engraving.outlines import boxes_xyxy
 from converters.engraving.pictures import TypesetPage, take_picture
@@ -50,7 +51,8 @@ class PageOptions:
     style: NotationStyle = "plain"
     transpose: bool = False
     """Whether to transpose the user's scores at random."""
-    degrade: DegradeOption = "none"
+    degrade: DegradeOption | Degradation = "none"
+    """Capture of the pages, or the parameters of every picture."""
     rasteriser: raster.Rasteriser = "blend2d"
 
 

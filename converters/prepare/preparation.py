@@ -16,6 +16,7 @@ from converters.formats.yolo import write_labels
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
 from converters.prepare.scaling import scale
+from converters.prepare.staff_lines import measure_staff_space
 from converters.prepare.tiles import TileOptions, cut
 from converters.tally import Tally
 
@@ -66,6 +67,8 @@ class PreparedPage:
     counts: Tally
     sha256: str = ""
     """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
+    is_measured: bool = False
+    """Whether the page was scaled by a staff space that was measured in its image."""
 
 
 def prepare(job: Job) -> PreparedPage:
@@ -78,6 +81,7 @@ def prepare(job: Job) -> PreparedPage:
     counts, options = Tally(), job.options
     page = clean(job.page, job.names, options.cleaning, counts)
     if options.staff_space:
+        page = _with_staff_space(page, job)
         page = scale(page, options.staff_space, job.image_folder or Path())
     outputs = _tiles(page, options.tiles, job.names, counts)
     _count_labels(outputs, job.names, counts)
@@ -100,7 +104,16 @@ def prepare(job: Job) -> PreparedPage:
         n_empty=n_empty,
         counts=counts,
         sha256=page_hash,
+        is_measured=options.staff_space is not None and job.page.staff_space is None,
     )
+
+
+def _with_staff_space(page: Page, job: Job) -> Page:
+    """Measure the staff space in the image if the source does not give it."""
+    if page.staff_space is not None or job.image_folder is None:
+        return page
+    spaces = measure_staff_space(images.read(job.image_folder / page.image))
+    return replace(page, staff_space=spaces.most if spaces else None)
 
 
 def _make_folders(job: Job) -> None:

@@ -54,8 +54,8 @@ def scale(page: Page, staff_space: float, image_folder: Path) -> Page:
     """
     if page.staff_space is None:
         raise InputError(
-            "no labelled staff of five lines on this page, so its staff space is unknown; convert "
-            "such pages separately with --scale native",
+            "no staff of five lines is labelled or found on this page, so its staff space is "
+            "unknown; convert such pages separately with --scale native",
             path=image_folder / page.image,
         )
     factor = staff_space / page.staff_space

@@ -17,6 +17,8 @@ from eval.metrics.matching import pair_pages
 
 MIN_IOU = 0.5
 """Least IoU of a prediction with the symbol that it finds."""
+ENOUGH_SYMBOLS = 30
+"""Symbols of a class from which a threshold is chosen for it alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +64,15 @@ class Matches:
             n_truths=n_truths,
         )
 
-    def score(self, threshold: float) -> F1Score:
-        """Count what is found with a threshold, below which predictions are dropped."""
-        kept = self.is_found[self.scores >= threshold]
+    def score(self, threshold: float | NDArray[np.float64]) -> F1Score:
+        """Count what is found.
+
+        Args:
+            threshold: Score below which predictions are dropped; one for all classes, or one for
+                each, shape ``(C,)``.
+        """
+        limits = np.broadcast_to(threshold, self.n_truths.shape)
+        kept = self.is_found[self.scores >= limits[self.labels]]
         n_found = int(kept.sum())
         return F1Score(
             n_found=n_found,
@@ -85,6 +93,28 @@ class Matches:
         last = int(np.where(is_last, f1, -1).argmax())
         below = self.scores[last + 1] if last + 1 < len(self.scores) else 0.0
         return float((self.scores[last] + below) / 2)
+
+    def class_thresholds(self) -> NDArray[np.float64]:
+        """Return the threshold of each class with the highest F1, shape ``(C,)``.
+
+        Classes with fewer than ``ENOUGH_SYMBOLS`` have the best threshold of all classes together.
+        """
+        result = np.full(len(self.n_truths), self.best_threshold())
+        for label in np.flatnonzero(self.n_truths >= ENOUGH_SYMBOLS):
+            result[label] = self.only([int(label)]).best_threshold()
+        return result
+
+
+def joined(parts: Sequence[Matches]) -> Matches:
+    """Return the matches of several sets of pages as those of one set."""
+    scores = np.concatenate([part.scores for part in parts])
+    order = np.argsort(-scores, kind="stable")
+    return Matches(
+        scores=scores[order],
+        labels=np.concatenate([part.labels for part in parts])[order],
+        is_found=np.concatenate([part.is_found for part in parts])[order],
+        n_truths=np.sum([part.n_truths for part in parts], axis=0),
+    )
 
 
 def match(truths: Iterable[Page], predictions: Iterable[Page], n_classes: int) -> Matches:

@@ -1,15 +1,14 @@
 """``omr heads list | show | suggest``."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from omr.commands.heads_suggest import suggest
 from omr.console import out, print_json, say, say_names, table
 from omr.options import AsJson
-
-if TYPE_CHECKING:
-    from training.heads.head_config import HeadConfig
+from settings import head_config
+from settings.head_config import HeadConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,8 +26,6 @@ def list_configs(
         omr heads list
         omr heads list --json
     """
-    from training.heads import head_config
-
     configs = {name: head_config.load(name) for name in head_config.shipped()}
     if as_json:
         print_json({name: _as_json(config) for name, config in configs.items()})
@@ -55,8 +52,6 @@ def show(
         omr heads show harmony
         omr heads show coco-standard
     """
-    from training.heads import head_config
-
     config = head_config.load(name)
     if as_json:
         print_json({"name": name} | _as_json(config))

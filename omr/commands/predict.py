@@ -11,6 +11,7 @@ from omr.console import loading_torch, print_json, progress, results, say_writte
 from omr.options import FORMATS, AsJson, Device, Trust, words_of
 from omr.prediction_summary import print_summary
 from reading.options import AUTO, DEFAULT_CONF, DEFAULT_DPI, MAX_PIXELS, PAGES_AHEAD, ImageOptions
+from settings.published import DEFAULT_WEIGHTS, weights_path
 
 MOST_FAILURES = 3
 """Maximum number of pages that could not be read in the message."""
@@ -24,8 +25,12 @@ def predict(
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
     weights: Annotated[
         Path,
-        typer.Option(help="Weights of a training, or an .onnx file.", exists=True, dir_okay=False),
-    ],
+        typer.Option(
+            help="Weights of a training, an .onnx file, or weights that come with omr.",
+            parser=weights_path,
+            metavar="<file or name>",
+        ),
+    ] = Path(DEFAULT_WEIGHTS),
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help=FORMATS, metavar="<name>", show_default="coco"),
@@ -87,8 +92,8 @@ def predict(
     together again.
 
     Examples:
-        omr predict page.png out --weights run/weights/best.pt
-        omr predict scans score.pdf out --weights model.onnx --format coco,mung
+        omr predict page.png out
+        omr predict scans score.pdf out --weights run/weights/best.pt --format coco,mung
     """
     from omr.prediction import PredictOptions, predict_pages
 

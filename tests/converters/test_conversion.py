@@ -311,9 +311,25 @@ def test_scaling_needs_a_staff(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options(preparation=PreparationOptions(staff_space=8)))
     assert str(raised.value) == (
-        f"{path.parent}/images/{PAGE}: no labelled staff of five lines on this page, so its staff "
-        "space is unknown; convert such pages separately with --scale native"
+        f"{path.parent}/images/{PAGE}: no staff of five lines is labelled or found on this page, so "
+        "its staff space is unknown; convert such pages separately with --scale native"
     )
+
+
+def test_a_staff_space_that_is_not_labelled_is_measured_in_the_image(tmp_path: Path) -> None:
+    path = write(tmp_path / "in", content(NOTE, size=(800, 400)))
+    pixels = np.full((400, 800), 255, np.uint8)
+    for staff in (60, 260):
+        for line in range(5):
+            pixels[staff + 16 * line : staff + 16 * line + 2, 40:760] = 0
+    cv2.imwrite(str(path.parent / "images" / PAGE), pixels)
+    scaled = PreparationOptions(staff_space=12)
+    summary = convert(path, tmp_path / "out", options(preparation=scaled, formats=("coco",)))
+    note = "staff space of 1 of 1 pages measured in their images, because it is not labelled"
+    assert note in summary["warnings"]
+    data = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
+    assert (data["images"][0]["width"], data["images"][0]["height"]) == (600, 300)
+    assert data["annotations"][0]["bbox"] == pytest.approx([7.5, 15, 15, 12])
 
 
 def test_dense_folder_and_held_out_works(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.head_config import BoxBranch
 from settings.training import ClassLoss
 from training.assigners.assignment import Assignment
 from training.assigners.similarity import SIMILARITIES
-from training.heads.head_config import BoxBranch
 from training.losses.assigner_factory import ASSIGNERS, PairCounter
 from training.losses.detection import detection_criterion
 from training.losses.loss_options import UNUSED, LossOptions

@@ -11,8 +11,8 @@ from device_trainings import slow
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.head_config import BoxBranch
 from training.export.onnx import export_onnx
-from training.heads.head_config import BoxBranch
 from training.models.checkpoints import load_weights, save_weights
 from training.predict.detector import predict
 from training.trainer import TrainResult

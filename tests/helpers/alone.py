@@ -25,6 +25,8 @@ ZOOM = 8
 MARGIN_PX = 4
 IDENTITY = (1, 0, 0, 0, 1, 0)
 """Identity transform in the order of resvg, row by row."""
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+"""A pixel and its four neighbours."""
 FAINTEST = 12
 """Largest alpha, of 255, that does not count as ink."""
 SVG = "{http://www.w3.org/2000/svg}"
@@ -55,7 +57,10 @@ def ink_box(
     pixels = cv2.imdecode(np.frombuffer(bytes(image), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("resvg returned no image")
-    rows, columns = np.nonzero(pixels[..., 3] > FAINTEST)
+    ink = (pixels[..., 3] > FAINTEST).astype(np.uint8)
+    # A warp takes borders to borders, so that the pixels inside do not affect the extent.
+    inside = cv2.erode(ink, CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    rows, columns = np.nonzero(ink - inside)
     if not len(rows):
         return None
     corners = [np.stack((columns + dx, rows + dy), axis=1) for dx in (0, 1) for dy in (0, 1)]

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.head_config import BoxBranch, Group, HeadConfig
 from training.heads.distance_bins import allow_below_zero
 from training.heads.grouped import divided
-from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.models.description import activation_kept
 from training.models.zoo import model_file
 

@@ -19,6 +19,7 @@ class InkNetwork:
     names: tuple[str, ...] = ("black", "grey")
     preparations: tuple[Preparation | None, ...] = ()
     conf: float | None = None
+    class_confs: tuple[float, ...] = ()
     n_tiles: list[int] = field(default_factory=list)
     """Number of tiles of each call."""
 

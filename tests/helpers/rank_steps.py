@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import IterableSimpleNamespace
 
+from settings.head_config import Group, HeadConfig
 from training.heads.grouped import divided
-from training.heads.head_config import Group, HeadConfig
 from training.losses.detection import detection_criterion
 from training.losses.loss_options import LossOptions
 from training.models.zoo import model_file

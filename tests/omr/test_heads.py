@@ -14,8 +14,8 @@ from converters import images
 from omr import head_suggestion
 from omr.cli import app
 from omr.commands.heads_suggest import suggest as suggest_command
+from settings import head_config
 from training.grouping.suggestion import GroupingOptions, Strategy
-from training.heads import head_config
 
 
 @pytest.fixture

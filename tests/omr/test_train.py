@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from class_maps import ConfigError
 from omr.commands.train import train
 from settings.freezing import FreezeOptions
+from settings.published import DEFAULT_WEIGHTS
 from training.config import read_config
 from training.data.allowed_transforms import Transforms
 from training.losses.loss_options import LossOptions
@@ -90,6 +91,17 @@ def test_the_input_size_is_that_of_the_weights(data: Path, tmp_path: Path) -> No
         assert ("imgsz 64: the weights were trained at 96" in result.output) == bool(chosen)
 
 
+def test_weights_that_come_with_omr_are_fine_tuned_by_name(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["--epochs", 1, "--batch", 2, "--device", "cpu", "--no-validate"]
+    result = run(data, "--out", out, "--model", DEFAULT_WEIGHTS, *words)
+    assert result.exit_code == 0, result.output
+    config = read_config(out)
+    assert (config.model, config.imgsz) == (DEFAULT_WEIGHTS, 320)
+    transfer = json.loads((out / "transfer.json").read_text())
+    assert transfer["copied"]["model.0.conv.weight"] == 432
+
+
 def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path: Path) -> None:
     words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu"]
     out = tmp_path / "run"
@@ -120,7 +132,7 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
     assert result.exit_code == 0, result.output
     rule = "linear rule from 0.001 at 16 images per step to 128"
     assert f"lr 0.008, warm-up of 0 epochs: {rule}" in result.stderr
-    reduced = "--warmup-epochs 5: reduced to 0, because the last of 1 epoch has no warm-up"
+    reduced = "--warmup-epochs 5: reduced to 0.1, the most in a run of 1 epoch"
     assert reduced in result.stderr
     first = read_config(tmp_path / "first")
     assert (first.lr, first.warmup_epochs, first.nominal_batch) == (0.008, 0.0, 128)

@@ -175,3 +175,14 @@ def test_a_page_that_would_be_too_large_is_refused() -> None:
 def test_symbols_below_the_threshold_are_left_out() -> None:
     high = replace(NATIVE, score_thresh=0.95)
     assert len(read(drawn(300, 160, [(40, 40, 52, 50)]), high).labels) == 0
+
+
+def test_each_class_can_have_a_threshold_of_its_own() -> None:
+    black, grey = (10, 10, 30, 20), (60, 10, 80, 20)
+    image = np.minimum(drawn(100, 100, [black]), drawn(100, 100, [grey], level=50))
+    scores = read(image).scores
+    assert scores is not None
+    assert len(scores) == 2
+    for limits, expected in (((0.95, 0.2), [1]), ((0.2, 0.95), [0]), ((0.2, 0.2), [0, 1])):
+        options = replace(NATIVE, class_thresholds=limits)
+        assert sorted(read(image, options).labels.tolist()) == expected

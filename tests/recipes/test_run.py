@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from class_maps import ConfigError
+from converters.files.hashes import sha256
 from recipes.run import is_done, read_recipe, steps
+from training.models.checkpoints import open_weights
 
 ROOT = Path(__file__).parents[2]
 SMALL = """
@@ -78,10 +80,14 @@ def test_a_recipe_can_be_repeated(tmp_path: Path) -> None:
     def run() -> list[str]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return [line.split()[0] for line in done.stdout.splitlines() if " omr " in f" {line}"]
+        lines = done.stdout.splitlines()
+        return [line.split()[0] for line in lines if " omr " in f" {line}" or "safetensors" in line]
 
     run()
     manifest = json.loads((tmp_path / "out/train/data/clean/manifest.json").read_text())
     assert manifest["options"]["tiles"]["size"] == 96
-    assert (tmp_path / "out/run/weights/last.pt").is_file()
+    weights = open_weights(tmp_path / "out/small.safetensors")
+    assert weights.training is not None
+    assert weights.training.recipe == f"small {sha256(tmp_path / 'a.yaml')}"
+    assert len(weights.training.class_confs) == len(weights.names)
     assert set(run()) == {"done:"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from converters.manifest import converted_pages
 from eval.reports.density_figures import AnchorCompetition, PipelineStage, SymbolSpread
+from settings.head_config import HeadConfig
 from training.config import TrainConfig
 from training.data.multi_dataset import MultiDataset
 from training.density.anchors import ClassAnchors, anchor_competition, anchor_rows
@@ -17,7 +18,6 @@ from training.density.initial_weights import InitialWeightAnalysis, initial_weig
 from training.density.pipeline_counts import pipeline_stages, symbol_spread
 from training.density.representation import MaximumRecall, head_settings, maximum_recall
 from training.density.sizes import ClassSizes, largest_tile, least_scale, size_rows
-from training.heads.head_config import HeadConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from eval.reports.density_figures import AnchorCompetition, ClassCollision
+from settings.head_config import HeadConfig
 from training.assigners.assignment import Anchors, SmallBoxes
 from training.assigners.candidate_pairs import candidate_counts
 from training.density.sizes import members
@@ -28,7 +29,6 @@ from training.grouping.statistics import (
     collisions,
     one_thread,
 )
-from training.heads.head_config import HeadConfig
 
 BOXES_AT_ONCE = 100_000
 """Boxes per chunk when candidates are counted."""

@@ -4,15 +4,15 @@ from dataclasses import replace
 from functools import partial
 
 from class_maps import ConfigError, InputError
+from settings import head_config
+from settings.head_config import HeadConfig
 from training.config import TrainConfig
 from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
 from training.density.analysis import HeadForm
 from training.density.crowding import Crowding, read_labels
-from training.heads import head_config
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
-from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.gpus import Gpu
 from training.memory.meta_model import trained_model

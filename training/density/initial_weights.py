@@ -23,6 +23,7 @@ from torch import Tensor
 from ultralytics.nn.modules.head import Detect
 
 from eval.reports.density_figures import InitialWeight, StartingBox
+from settings.head_config import HeadConfig
 from training.assigners.assignment import min_sides
 from training.assigners.similarity import SimilarityByClass, iou, raise_scores
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
@@ -30,7 +31,6 @@ from training.density.representation import STOCK_BINS
 from training.density.sizes import ClassSizes
 from training.heads.distance_bins import allow_below_zero, bin_values
 from training.heads.grouped import SeparateDetect, box_branches, divided
-from training.heads.head_config import HeadConfig
 from training.heads.size_prior import ClassSize, head_priors, set_size_prior
 from training.losses.assigner_factory import make_assigner
 from training.losses.loss_options import STOCK, LossOptions

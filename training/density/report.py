@@ -29,6 +29,8 @@ from eval.reports.density_report import (
     StepMaxima,
     TargetGpu,
 )
+from settings import head_config
+from settings.head_config import HeadConfig
 from training.config import TrainConfig
 from training.data.label_files import no_symbols
 from training.data.multi_dataset import join
@@ -36,8 +38,6 @@ from training.density.analysis import LabelAnalysis, analyze_labels, unique_name
 from training.density.crowding import SPLIT
 from training.density.fitting_batch import head_form, step_spec
 from training.density.recommendation import recommend
-from training.heads import head_config
-from training.heads.head_config import HeadConfig
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu

@@ -26,13 +26,13 @@ class Rate:
 
 
 def used_warmup(epochs: int, warmup_epochs: float) -> float:
-    """Limit a warm-up to the epochs before the last one.
+    """Limit a warm-up to the epochs before the last one, or to a tenth of a single epoch.
 
     Args:
         epochs: Epochs of the run.
         warmup_epochs: Requested warm-up in epochs.
     """
-    return min(warmup_epochs, float(epochs - 1))
+    return min(warmup_epochs, epochs - 1 or 0.1)
 
 
 def warmed_up(batches_done: int, n_warmup: int) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from training.config import TrainConfig
-from training.models.checkpoints import is_weights
+from training.models.checkpoints import weights_file
 from training.predict.max_det import suggested_max_det
 from training.runs.resume_state import STATE_FILE, read
 from training.runtime.devices import check_device, is_deterministic
@@ -51,7 +51,8 @@ def overrides_of(config: TrainConfig, model: str, max_symbols: int) -> dict[str,
         "val": config.validate,
         "patience": 0,  # no early stopping: the configuration sets the number of epochs
         "plots": False,
-        "pretrained": is_weights(model),  # False would discard the weights of a resumed run, too
+        "pretrained": weights_file(model)
+        is not None,  # False would discard the weights of a resumed run, too
         "max_det": suggested_max_det(max_symbols),
     }
     overrides |= _optimisation(config, device) | _augmentation(config)

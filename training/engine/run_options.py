@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from settings.freezing import FreezeOptions
+from settings.head_config import HeadConfig
+from settings.published import weights_path
 from settings.training import Precision
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
 from training.engine.display import MakeDisplay
-from training.heads.head_config import HeadConfig
 from training.losses.loss_options import LossOptions
-from training.models.checkpoints import is_weights
+from training.models.checkpoints import weights_file
 
 ON_OPTIONS = "on_options"
 """Callbacks that :class:`~training.engine.omr_trainer.OmrTrainer` runs in its constructor before it
@@ -61,8 +62,8 @@ class RunOptions:
     @property
     def weights_file(self) -> Path | None:
         """File that the weights are read from; None to train from scratch."""
-        file = self.model if is_weights(self.model) else self.weights
-        return Path(file) if file else None
+        chosen = weights_path(self.weights) if self.weights else None
+        return weights_file(self.model) or chosen
 
     def apply(self, trainer: Any) -> None:  # noqa: ANN401
         """Set ``trainer.options``; registered as a callback of ``ON_OPTIONS``."""

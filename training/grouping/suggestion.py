@@ -11,11 +11,11 @@ import numpy as np
 
 from class_maps import ConfigError
 from eval.html.number_format import counted
+from settings.head_config import BoxBranch, Group, HeadConfig, to_yaml
 from training.grouping import strategies
 from training.grouping.conflicts import Conflicts
 from training.grouping.matching import capacity
 from training.grouping.statistics import ClassStatistics, Ints, Symbols, measure
-from training.heads.head_config import BoxBranch, Group, HeadConfig, to_yaml
 
 Strategy = Literal["geometry", "hybrid", "anti-confusion", "collision"]
 STRIDES = (8, 16, 32)
@@ -219,7 +219,7 @@ def divide(
 
 
 def yaml_text(suggestion: Suggestion) -> str:
-    """Format a head config that :func:`training.heads.head_config.from_yaml` reads."""
+    """Format a head config that :func:`settings.head_config.from_yaml` reads."""
     title = f"# By {suggestion.strategy}, for a training at {suggestion.imgsz} px.\n"
     return title + to_yaml(suggestion.config())
 

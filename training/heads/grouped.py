@@ -22,8 +22,8 @@ from ultralytics.nn.modules.conv import CBAM, Conv, DWConv
 from ultralytics.nn.modules.head import Detect
 from ultralytics.utils.torch_utils import initialize_weights
 
+from settings.head_config import HeadConfig
 from training.heads.box_maps import BoxMaps
-from training.heads.head_config import HeadConfig
 
 Labels = Sequence[Sequence[int]]
 """Labels of each group; every class belongs to exactly one group."""

@@ -15,9 +15,9 @@ from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
+from settings.head_config import HeadConfig
 from training.heads.grouped import GroupedDetect
-from training.heads.head_config import HeadConfig
-from training.models.checkpoints import is_weights, load_weights
+from training.models.checkpoints import load_weights, weights_file
 from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import set_head, transfer
@@ -51,8 +51,8 @@ def trained_model(
         InputError: The weights file is missing or does not contain a detection model.
     """
     file = model_file(name)
-    if is_weights(name):
-        return _from_weights(load_weights(Path(name), trust=trust), Path(name), n_classes, heads)
+    if weights := weights_file(name):
+        return _from_weights(load_weights(weights, trust=trust), weights, n_classes, heads)
     names = _names(n_classes, heads, {})
     with quiet(), activation_kept(), nullcontext() if real else MetaTensors({torch.tensor}):
         model = DetectionModel(read_model(file), nc=n_classes, verbose=False)

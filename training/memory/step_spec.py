@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 
 from class_maps import ConfigError
+from settings.head_config import HeadConfig
 from settings.training import STRIDE, OptimizerName
-from training.heads.head_config import HeadConfig
 from training.losses.loss_options import LossOptions
 
 StepPrecision = Literal["fp32", "bf16", "fp16"]

@@ -37,7 +37,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError, short_list
 from converters.files.atomic_files import atomic_file
-from training.heads import head_config
+from settings import head_config
+from settings.published import DEFAULT_WEIGHTS, weights_path
 from training.models.archives import check_archive, check_header, damaged
 from training.models.description import ModelDescription, describe, rebuild
 from training.models.safe_pickle import (
@@ -84,8 +85,7 @@ class Weights:
 
 def save_weights(
     model: DetectionModel,
-    file: Path,
-    *,
+    *files: Path,
     train_args: Mapping[str, Any],
     training: TrainingRecord | None = None,
 ) -> None:
@@ -93,7 +93,7 @@ def save_weights(
 
     Args:
         model: Model with a single head or with several class groups; not changed.
-        file: ``.pt`` file; the other file differs in its suffix only.
+        files: ``.pt`` files with the same content; each other file differs in its suffix only.
         train_args: Ultralytics' arguments; those needed for prediction are saved.
         training: Training record.
 
@@ -105,10 +105,11 @@ def save_weights(
     state = _state(model, torch.float32)
     buffer = io.BytesIO()  # torch and safetensors raise different errors if the disk is full
     torch.save(content | record | {"state_dict": state}, buffer)
-    with atomic_file(file) as part:
-        part.write_bytes(buffer.getvalue())
-    with atomic_file(file.with_suffix(".safetensors")) as part:
-        part.write_bytes(_safetensors(content, record, state))
+    contents = {".pt": buffer.getvalue(), ".safetensors": _safetensors(content, record, state)}
+    for file in files:
+        for suffix, data in contents.items():
+            with atomic_file(file.with_suffix(suffix)) as part:
+                part.write_bytes(data)
 
 
 def write_half(weights: Weights, source: Path, file: Path) -> None:
@@ -142,9 +143,10 @@ def _safetensors(
     return bytes(safetensors.torch.save(tensors, {FORMAT: json.dumps(metadata)}))
 
 
-def is_weights(name: str) -> bool:
-    """Return whether a name refers to a weights file rather than a model."""
-    return name.endswith(SUFFIXES)
+def weights_file(name: str) -> Path | None:
+    """Return the weights that a name or path refers to; None for a model to train from scratch."""
+    path = weights_path(name)
+    return path if path.suffix in SUFFIXES else None
 
 
 def load_weights(file: Path, *, trust: bool = False) -> DetectionModel:
@@ -172,7 +174,8 @@ def open_weights(file: Path, *, trust: bool = False) -> Weights:
             not finite; or reading it would execute code and ``trust`` is not set.
     """
     if not file.is_file():
-        raise InputError("no such weights; give a run's weights/best.pt", path=file)
+        remedy = f"give a run's weights/best.pt, or {DEFAULT_WEIGHTS}"
+        raise InputError(f"no such weights; {remedy}", path=file)
     if file.suffix == ".safetensors":
         weights = _read_safetensors(file)
     elif file.suffix == ".pt":
@@ -315,6 +318,9 @@ def _from_content(content: Mapping[str, Any], state: object, file: Path) -> Weig
         )
         if not isinstance(state, dict):
             raise TypeError("no tensors")
-        return Weights(model=rebuild(description, state), training=from_dict(content))
+        training = from_dict(content)
+        if training and len(training.class_confs) not in (0, len(description.names)):
+            raise ValueError("as many thresholds as classes were expected")
+        return Weights(model=rebuild(description, state), training=training)
     except UNREADABLE as error:
         raise damaged(file, " ".join(str(error).split())[:200]) from error

@@ -24,9 +24,9 @@ from ultralytics.nn.modules.head import Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
+from settings.head_config import HeadConfig
 from training.heads.distance_bins import bin_values, set_bins
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
-from training.heads.head_config import HeadConfig
 from training.models.meta_tensors import MetaTensors, SizeLimit
 
 HEADS = Detect, v10Detect

@@ -23,7 +23,7 @@ from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
 from class_maps import InputError
 from reading.network import RECORD_KEY
-from training.heads import head_config
+from settings import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
 from training.models.training_record import TrainingRecord, from_dict

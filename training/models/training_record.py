@@ -12,7 +12,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from converters.manifest import Preparation
 from converters.page_hashes import PageHashes
+from reading.network import Conf
 
 TRAINING, IMAGES, PAGES = "training", "image_hashes", "page_hashes"
 """Keys of a record in a weights file."""
@@ -49,6 +50,10 @@ class TrainingRecord:
     conf: float | None = None
     """Confidence threshold with the highest F1 on the validation images; None without
     validation."""
+    class_confs: tuple[float, ...] = ()
+    """Confidence threshold of each class with the highest F1; empty for one threshold for all."""
+    recipe: str = ""
+    """Name and hash of the recipe of weights that come with omr; otherwise empty."""
 
     def contains(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return whether each of N images is one of the training images, shape ``(N,)``."""
@@ -102,6 +107,8 @@ class TrainingRecord:
             preparations=self.preparations,
             knows_pages=self.knows_pages,
             conf=self.conf,
+            class_confs=self.class_confs,
+            recipe=self.recipe,
         )
         return {
             TRAINING: msgspec.to_builtins(fields),
@@ -140,6 +147,8 @@ def from_dict(content: Mapping[str, Any]) -> TrainingRecord | None:
         pages=pages,
         knows_pages=fields.knows_pages,
         conf=fields.conf,
+        class_confs=fields.class_confs,
+        recipe=fields.recipe,
     )
 
 
@@ -149,7 +158,9 @@ class _Fields(msgspec.Struct, kw_only=True):
     is_complete: bool
     preparations: tuple[Preparation | None, ...]
     knows_pages: bool = False
-    conf: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+    conf: Conf | None = None
+    class_confs: tuple[Conf, ...] = ()
+    recipe: str = ""
 
 
 def _hashes(content: Mapping[str, Any], key: str) -> NDArray[np.uint64]:

@@ -21,9 +21,9 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
+from settings.head_config import HeadConfig
 from training.heads.distance_bins import allow_below_zero, bin_values, set_bins
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
-from training.heads.head_config import HeadConfig
 
 REPORT_FILE = "transfer.json"
 """File in the run folder."""

@@ -9,7 +9,8 @@ import yaml
 from ultralytics.utils import ROOT
 
 from class_maps import ConfigError, InputError, with_nearest
-from training.models.checkpoints import is_weights
+from settings.published import DEFAULT_WEIGHTS, PUBLISHED
+from training.models.checkpoints import weights_file
 
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Names of Ultralytics' model files with a plain detection head."""
@@ -38,7 +39,8 @@ def model_file(model: str) -> str:
     """Find the file that a model is built from; nothing is downloaded.
 
     Args:
-        model: Name from :func:`known_models`, or path of a weights file.
+        model: Name from :func:`known_models`, name of published weights, or path of a weights
+            file.
 
     Returns:
         Path of a model file of omr, name of a model file of Ultralytics, or path of the weights.
@@ -47,18 +49,18 @@ def model_file(model: str) -> str:
         ConfigError: The name is unknown.
         InputError: The weights file is missing.
     """
-    if is_weights(model):
-        if not Path(model).is_file():
+    if weights := weights_file(model):
+        if not weights.is_file():
             raise InputError(
-                "no such weights; a name without .pt trains from scratch", path=Path(model)
+                "no such weights; a name without .pt trains from scratch", path=weights
             )
-        return model
+        return str(weights)
     names = known_models()
     if model not in names:
         raise ConfigError(
-            f"--model: unknown: {with_nearest([model], names)}; "
+            f"--model: unknown: {with_nearest([model], [*names, *PUBLISHED])}; "
             "use yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, omr-tiny, "
-            "yolov7-tiny, or a .pt file"
+            f"yolov7-tiny, {DEFAULT_WEIGHTS} (trained), or a .pt file"
         )
     own_file = ARCHITECTURES / f"{model}.yaml"
     return str(own_file) if own_file.is_file() else own_file.name

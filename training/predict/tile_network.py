@@ -44,6 +44,7 @@ class TorchNetwork:
             weights.training.preparations if weights.training else ()
         )
         self.conf = weights.training.conf if weights.training else None
+        self.class_confs = weights.training.class_confs if weights.training else ()
 
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""

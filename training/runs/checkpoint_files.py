@@ -55,8 +55,8 @@ def _write_weights(trainer: UltralyticsTrainer, state: RunState) -> None:
     model = unwrap_model(trainer.ema.ema)
     training = replace(state.training, conf=state.conf) if state.training else None
     is_best = trainer.best_fitness == trainer.fitness
-    for file in (trainer.last, trainer.best) if is_best else (trainer.last,):
-        save_weights(model, file, train_args=vars(trainer.args), training=training)
+    files = (trainer.last, trainer.best) if is_best else (trainer.last,)
+    save_weights(model, *files, train_args=vars(trainer.args), training=training)
 
 
 def _write_report(trainer: UltralyticsTrainer, state: RunState) -> None:

@@ -24,9 +24,9 @@ from converters.files.atomic_files import atomic_file
 from converters.files.atomic_folder import MANIFEST
 from converters.files.hashes import SHORT_BYTES, sha256
 from converters.versions import TOOLKIT, installed_versions
+from settings import head_config
 from training.data.label_files import SplitLabels
 from training.data.multi_dataset import MultiDataset
-from training.heads import head_config
 from training.heads.grouped import GroupedDetect
 from training.runtime.distributed import is_first
 from training.runtime.ultralytics_trainer import UltralyticsTrainer

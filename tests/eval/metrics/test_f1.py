@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from class_maps import ConfigError
 from converters.page import Page
-from eval.metrics.f1 import F1Score, match
+from eval.metrics.f1 import F1Score, joined, match
 
 Box = tuple[float, float, float, float]
 
@@ -135,3 +135,19 @@ def test_the_matches_are_those_of_pycocotools(data: st.DataObject) -> None:
     ours = matches.is_found.tolist()
     theirs = coco_found(truth, found, 2)
     assert ours == [theirs[i] for i in by_score]
+
+
+def test_thresholds_by_class() -> None:
+    truth = page([A, B, C], [0, 0, 1])
+    found = page([A, B, C, (70, 0, 80, 10)], [0, 0, 1, 1], [0.9, 0.2, 0.4, 0.3])
+    parts = [match([truth], [found], 3) for _ in range(30)]
+    every = joined(parts)
+    assert every.n_truths.tolist() == [60, 30, 0]
+    assert every.scores.tolist() == sorted(every.scores, reverse=True)
+    assert every.class_thresholds() == pytest.approx([0.1, 0.35, every.best_threshold()])
+    assert every.score(every.class_thresholds()) == F1Score(n_found=90, n_false=0, n_missed=0)
+    # One threshold for all has to accept the false ones, or to miss as many.
+    assert every.score(every.best_threshold()).n_false == 30
+    # One symbol less, and the class has the threshold of all classes.
+    few = joined(parts[:29])
+    assert few.class_thresholds() == pytest.approx([0.1, *[few.best_threshold()] * 2])

@@ -14,6 +14,7 @@ from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 from class_maps import ConfigError
 from eval.reports.density_figures import ClassCollision
+from settings.head_config import BoxBranch, Group, HeadConfig
 from training.density.anchors import (
     CandidateShares,
     anchor_competition,
@@ -21,7 +22,6 @@ from training.density.anchors import (
     points_by_level,
 )
 from training.grouping.statistics import Symbols
-from training.heads.head_config import BoxBranch, Group, HeadConfig
 
 IMGSZ = 64
 LEVELS = [(8, 16, 32), (4, 8, 16, 32), (16,)]

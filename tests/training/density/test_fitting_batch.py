@@ -7,11 +7,11 @@ import pytest
 from shared_recording import share_recording
 
 from class_maps import ConfigError, InputError
+from settings.head_config import Group, HeadConfig
 from training.config import TrainConfig
 from training.density import fitting_batch
 from training.density.crowding import Crowding
 from training.density.fitting_batch import auto_batch, head_form, step_spec
-from training.heads.head_config import Group, HeadConfig
 from training.memory.batch_search import limit_of
 from training.memory.gpus import Gpu, find_gpu
 from training.memory.step import predict_step

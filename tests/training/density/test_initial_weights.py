@@ -14,6 +14,7 @@ from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 from class_maps import ConfigError
 from converters.formats.yolo_dataset import open_dataset
+from settings.head_config import BoxBranch, Group, HeadConfig
 from training.assigners.assignment import Anchors, Targets
 from training.assigners.predictions import DensePredictions
 from training.density.initial_weights import (
@@ -24,7 +25,6 @@ from training.density.initial_weights import (
 )
 from training.density.sizes import ClassSizes, size_rows
 from training.grouping.statistics import symbols_of
-from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.losses.assigner_factory import make_assigner
 from training.losses.loss_options import LossOptions
 from training.models.description import activation_kept

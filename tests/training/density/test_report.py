@@ -18,9 +18,9 @@ from converters.conversion import ConversionOptions, convert
 from converters.prepare.preparation import PreparationOptions
 from eval.reports.density_figures import SymbolSpread
 from eval.reports.density_report import LargerSymbols
+from settings.head_config import load as load_heads
 from training.config import TrainConfig
 from training.density.report import DensityAnalysis, analyze
-from training.heads.head_config import load as load_heads
 from training.memory.batch_search import Launch
 from training.memory.gpus import Gpu, find_gpu
 from training.memory.meta_model import trained_model

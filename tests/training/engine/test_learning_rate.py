@@ -292,7 +292,8 @@ def test_a_rate_is_not_found_on_several_devices(dataset: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("epochs", "warmup", "used"), [(1, 3.0, 0.0), (2, 3.0, 1.0), (2, 0.5, 0.5), (9, 3.0, 3.0)]
+    ("epochs", "warmup", "used"),
+    [(1, 3.0, 0.1), (1, 0.05, 0.05), (2, 3.0, 1.0), (2, 0.5, 0.5), (9, 3.0, 3.0)],
 )
 def test_the_last_epoch_has_no_warm_up(epochs: int, warmup: float, used: float) -> None:
     assert used_warmup(epochs, warmup) == used

@@ -11,9 +11,9 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import MissingExtraError
+from settings.head_config import BoxBranch
 from training.export.onnx import export_onnx
 from training.heads.distance_bins import bin_values
-from training.heads.head_config import BoxBranch
 
 SIDE = 96
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import ConfigError
+from settings import head_config
 from training.grouping.clustering import balanced, kmeans, kmeans_1d, spectral_embedding
 from training.grouping.partition import inner_weight, partition
 from training.grouping.statistics import ClassStatistics, Floats, Ints
 from training.grouping.strategies import similarity
 from training.grouping.suggestion import GroupingOptions, Strategy, check, divide
-from training.heads import head_config
 
 COCO = class_maps.load("coco").names
 COCO_SYMBOLS = [

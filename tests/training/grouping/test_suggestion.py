@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from class_maps import ConfigError, InputError
+from settings import head_config
 from training.grouping.conflicts import read_confusion, read_pairs
 from training.grouping.statistics import Symbols
 from training.grouping.suggestion import GroupingOptions, Strategy, suggest, yaml_text
-from training.heads import head_config
 
 NAMES = ("note black", "note half", "stem", "no", "staff")
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.head_config import BoxBranch, Group, HeadConfig
 from training.assigners.similarity import SimilarityByClass, ciou, ciou_nwd, iou, nwd
 from training.assigners.task_aligned import SparseTaskAlignedAssigner
 from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, divided
-from training.heads.head_config import BoxBranch, Group, HeadConfig
 from training.losses.detection import detection_criterion
 from training.losses.loss_options import LossOptions
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.head_config import BoxBranch
 from training.heads.grouped import ClassTowers, SeparateDetect, divided
-from training.heads.head_config import BoxBranch
 from training.losses.detection import detection_criterion
 from training.losses.loss_options import LossOptions
 from training.models.description import activation_kept

@@ -7,7 +7,7 @@ import torch
 from detector_models import config, single, with_heads
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from training.heads.head_config import BoxBranch
+from settings.head_config import BoxBranch
 from training.memory.meta_model import replace_tensors
 
 

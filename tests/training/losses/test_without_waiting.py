@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_map
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
+from settings.head_config import Group, HeadConfig
 from settings.training import AssignerName, ClassLoss, SimilarityName
 from training.assigners.similarity import SimilarityByClass
 from training.heads.grouped import divided
-from training.heads.head_config import Group, HeadConfig
 from training.losses.assigner_factory import PairCounter
 from training.losses.detection import DetectionLoss, detection_criterion
 from training.losses.loss_options import LossOptions

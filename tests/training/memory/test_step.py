@@ -9,8 +9,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from class_maps import ConfigError
+from settings.head_config import Group, HeadConfig
 from settings.training import AssignerName, OptimizerName
-from training.heads.head_config import Group, HeadConfig
 from training.losses.loss_options import LossOptions
 from training.memory import fake_step
 from training.memory.fake_step import optimizer_of, recorded_step

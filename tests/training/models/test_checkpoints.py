@@ -18,7 +18,7 @@ from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_l
 
 from class_maps import InputError
 from converters.manifest import Preparation
-from training.heads.head_config import Group, HeadConfig
+from settings.head_config import Group, HeadConfig
 from training.models.checkpoints import (
     load_weights,
     open_weights,

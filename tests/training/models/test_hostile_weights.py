@@ -16,7 +16,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
-from training.heads.head_config import Group, HeadConfig
+from settings.head_config import Group, HeadConfig
 from training.models import checkpoints
 from training.models.checkpoints import load_weights, save_weights
 from training.models.safe_pickle import write_pickle

@@ -12,10 +12,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
 from converters.formats.yolo_dataset import open_dataset
+from settings.head_config import Group, HeadConfig
 from training.config import TrainConfig
 from training.heads.distance_bins import allow_below_zero, strides_below_zero
 from training.heads.grouped import GroupedDetect, SeparateDetect, divided
-from training.heads.head_config import Group, HeadConfig
 from training.models.checkpoints import load_weights, save_weights
 from training.models.transfer import REPORT_FILE, check_fit, transfer
 from training.models.zoo import model_file

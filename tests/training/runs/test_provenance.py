@@ -13,12 +13,12 @@ import ultralytics
 from class_maps import ConfigError, InputError
 from converters.files.hashes import sha256, short_hashes
 from converters.formats.yolo_dataset import open_dataset
+from settings import head_config
 from training.config import TrainConfig, read_config
 from training.data.label_files import read_labels
 from training.data.multi_dataset import DatasetOptions, join
 from training.engine.inputs import TrainingInputs
 from training.engine.omr_trainer import OmrTrainer
-from training.heads import head_config
 from training.models.checkpoints import open_weights
 from training.runs.provenance import (
     HEADS_FILE,

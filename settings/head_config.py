@@ -92,7 +92,7 @@ class HeadConfig:
 
 def shipped() -> tuple[str, ...]:
     """List the names of the head configs that come with the package."""
-    return yaml_files.shipped("training.heads", "configs")
+    return yaml_files.shipped("settings", "heads")
 
 
 def load(name: str) -> HeadConfig:
@@ -105,9 +105,7 @@ def load(name: str) -> HeadConfig:
         ConfigError: No shipped config has this name.
         InputError: The file cannot be read, is malformed or contains an invalid value.
     """
-    return from_yaml(
-        yaml_files.find(name, "training.heads", "configs", "head config", option="heads: ")
-    )
+    return from_yaml(yaml_files.find(name, "settings", "heads", "head config", option="heads: "))
 
 
 def from_yaml(path: Path) -> HeadConfig:

@@ -4,8 +4,8 @@ import pytest
 
 import class_maps
 from class_maps import ConfigError, InputError
-from training.heads import head_config
-from training.heads.head_config import Group, HeadConfig
+from settings import head_config
+from settings.head_config import Group, HeadConfig
 
 NAMES = ("notehead", "stem", "beam", "dot")
 TWO = "groups:\n- {name: a, classes: [notehead, dot]}\n- {name: b, classes: [stem, beam]}\n"

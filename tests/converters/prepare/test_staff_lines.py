@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reading.staff_lines import measure_staff_space
+from converters.prepare.staff_lines import measure_staff_space
 
 Grey = NDArray[np.uint8]
 RNG = np.random.default_rng(1)

@@ -69,15 +69,17 @@ class _Candidate:
         return n * n / self.n_tried
 
 
-def measure_staff_space(grey: NDArray[np.uint8]) -> StaffSpaces | None:
+def measure_staff_space(page: NDArray[np.uint8]) -> StaffSpaces | None:
     """Measure the distance between adjacent staff lines.
 
     Args:
-        grey: Page with dark ink on light paper, shape ``(height, width)``.
+        page: Page with dark ink on light paper, shape ``(height, width)``, or in BGR order
+            ``(height, width, 3)``.
 
     Returns:
         The staff spaces; None if no staves are found.
     """
+    grey = page if page.ndim == 2 else np.asarray(cv2.cvtColor(page, cv2.COLOR_BGR2GRAY))
     n_rows, n_columns = min(MAX_ROWS, grey.shape[0]), min(N_COLUMNS, grey.shape[1])
     sampled = cv2.resize(grey, (n_columns, n_rows), interpolation=cv2.INTER_AREA)
     columns = np.ascontiguousarray(np.asarray(sampled).T).astype(np.float32)  # (W, H)

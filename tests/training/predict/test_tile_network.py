@@ -17,7 +17,7 @@ from converters.images import read_bgr
 from omr.exporting import export_model
 from reading.network import Network, TileSymbols
 from reading.onnx_network import OnnxNetwork
-from training.heads.head_config import BoxBranch
+from settings.head_config import BoxBranch
 from training.models.checkpoints import open_weights, save_weights
 from training.predict.detector import predict
 from training.predict.tile_network import TorchNetwork

@@ -85,6 +85,8 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
                 "preparations": [None],
                 "knows_pages": False,
                 "conf": 0.375,
+                "class_confs": [],
+                "recipe": "",
             },
             "image_hashes": base64.b64encode(bytes(7) + b"\x01" + b"\xff" * 8).decode(),
             "page_hashes": "",

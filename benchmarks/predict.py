@@ -123,11 +123,8 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def rig_of(arguments: argparse.Namespace, work: Path) -> Rig:
     """Read the ground truth, load the weights, and export them to ONNX for the CPU."""
-    import torch
-
     from omr.exporting import export_model
 
-    n_threads = torch.get_num_threads()  # Ultralytics reduces it when it exports
     data = open_dataset(arguments.pages)
     split = next(iter(data.splits))
     truths = tuple(data.pages(split))[: arguments.n]
@@ -135,7 +132,6 @@ def rig_of(arguments: argparse.Namespace, work: Path) -> Rig:
     if arguments.device == "cpu":
         weights["ONNX"] = work / "model.onnx"
         export_model(arguments.weights, weights["ONNX"], "onnx")
-        torch.set_num_threads(n_threads)
     options = PredictOptions(weights=arguments.weights)
     networks = {
         name: prediction.open_network(file, device=arguments.device)
@@ -313,7 +309,7 @@ def pieces_of(page: PreparedPage, truth: Page, n: int) -> tuple[Pieces, TileGrid
             height=size[1] * n_rows,
             boxes_xyxy=np.tile(once, (n_rows, 1)) + offsets,
         )
-        grid = TileGrid.of(scaled.width, scaled.height, options)
+        grid = TileGrid.of(np.ones((scaled.height, scaled.width), np.bool_), options)
         tiles = [tile.page for tile in cut(scaled, options)]
         counts = [len(tile.labels) for tile in tiles]
         if sum(counts) >= n or not sum(counts):

@@ -17,7 +17,7 @@ from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_STAFF_SPACE_PX, parse_scale
 from converters.versions import TOOLKIT, installed_versions
-from omr.prediction_files import Overlay, PredictionWriter
+from omr.prediction_files import SPLIT, Overlay, PredictionWriter
 from reading.network import Network, TrainingInput, training_input
 from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
 from reading.page_images import PageList, list_pages
@@ -128,6 +128,7 @@ def predict_pages(
     with atomic_folder(out, force=force, inputs=(*sources, options.weights)) as folder:
         listed = list_pages(sources)
         network = open_network(options.weights, device=device, trust=trust)
+        digest = sha256(options.weights)
         reading = reading_options(network, options)
         is_one_score = len({file.score for file in listed.pages}) == 1
         writer = PredictionWriter(
@@ -135,7 +136,7 @@ def predict_pages(
             network.names,
             options.formats,
             options.overlay,
-            title=sources[0].stem if is_one_score else None,
+            title=(sources[0].resolve().name or SPLIT) if is_one_score else None,
             pages=listed.pages,
         )
         readings = read_pages(
@@ -151,7 +152,7 @@ def predict_pages(
         done = _result(network, reading, listed, entries, remarks)
         _check_any(done)
         writer.close()
-        _write_manifest(folder, options, reading, done)
+        _write_manifest(folder, options, digest, reading, done)
     return done
 
 
@@ -197,10 +198,14 @@ def _check_any(result: PredictionResult) -> None:
 
 
 def _write_manifest(
-    folder: Path, options: PredictOptions, reading: ReadingOptions, result: PredictionResult
+    folder: Path,
+    options: PredictOptions,
+    digest: str,
+    reading: ReadingOptions,
+    result: PredictionResult,
 ) -> None:
     content = {
-        "weights": {"name": options.weights.name, "sha256": sha256(options.weights)},
+        "weights": {"name": options.weights.name, "sha256": digest},
         "options": {
             "formats": options.formats,
             "staff_space": options.staff_space,

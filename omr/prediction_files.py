@@ -150,7 +150,7 @@ def _open(
 
 
 def _image_file(page: PageFile, folder: Path) -> Path:
-    """Return the image file that shows a page alone."""
+    """Return the image file of a page, which shows no other page."""
     if page.index is None:
         return page.path
     return folder / IMAGE_FOLDER / page.name.with_suffix(".png")

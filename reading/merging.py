@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
-from reading.suppression import ious, overlapping_pairs, suppress
+from converters.overlaps import overlapping_pairs
+from reading.suppression import ious, suppress
 from reading.tiling import TileGrid
 
 MIN_AGREEMENT = 0.5
@@ -160,7 +161,7 @@ def _matches(
 
 def _touching_pairs(pieces: Pieces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """List pairs of pieces of one class from different tiles whose boxes nearly touch."""
-    first, second = overlapping_pairs(pieces.boxes_xyxy + MARGIN, pieces.labels)
+    first, second = overlapping_pairs(pieces.boxes_xyxy + MARGIN, labels=pieces.labels).T
     is_other = pieces.tiles[first] != pieces.tiles[second]
     return first[is_other], second[is_other]
 
@@ -270,8 +271,8 @@ def _is_part(
     boxes: Boxes, labels: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Mark boxes that are a part of a longer one of their class with the same cross-section."""
-    pairs = overlapping_pairs(boxes, labels)
-    part, whole = np.concatenate(pairs), np.concatenate(pairs[::-1])  # (N,) each
+    pairs = overlapping_pairs(boxes, labels=labels)
+    part, whole = np.concatenate([pairs, pairs[:, ::-1]]).T  # (N,) each
     a, b = boxes[part], boxes[whole]
     shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (N, 2)
     spans = np.maximum(a[:, 2:], b[:, 2:]) - np.minimum(a[:, :2], b[:, :2])

@@ -127,11 +127,12 @@ def _pages_of(path: Path, name: PurePosixPath) -> list[PageFile]:
 def _check_names(pages: Iterable[PageFile]) -> None:
     """Check that names differ in more than suffix and letter case, as names of files must."""
     counts = Counter(_file_name(page) for page in pages)
-    if twice := [name for name, n in counts.items() if n > 1]:
-        first, second = [page.path for page in pages if _file_name(page) == twice[0]][:2]
+    if duplicates := [name for name, n in counts.items() if n > 1]:
+        name = duplicates[0]
+        first, second = [page.path for page in pages if _file_name(page) == name][:2]
         raise ConfigError(
-            f"{first} and {second}: files of two pages would be called {twice[0]}; rename one of "
-            "the pages, or read them with separate commands"
+            f"{first} and {second}: output files of both would be called {name}; rename one of the "
+            "pages, or read them with separate commands"
         )
 
 

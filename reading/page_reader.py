@@ -20,7 +20,7 @@ from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
 from converters.prepare.tiles import TileOptions
 from reading.merging import Pieces, merge
 from reading.network import Network, TrainingInput
-from reading.tiling import TileGrid, tiles_of
+from reading.tiling import TileGrid, ink_of, tiles_of
 
 OVERLAP = 0.3
 """Overlap of adjacent tiles as a fraction of their side."""
@@ -109,15 +109,15 @@ def prepare(
             path=Path(name),
         )
     scaled = images.scaled(image, scaled_width, scaled_height)
+    grid = TileGrid.of(ink_of(scaled), TileOptions(size=imgsz, overlap=round(OVERLAP * imgsz)))
     if scaled.ndim == 2:
         scaled = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_GRAY2BGR))
-    tiles = TileOptions(size=imgsz, overlap=round(OVERLAP * imgsz))
     return PreparedPage(
         name=name,
         width=width,
         height=height,
         pixels=scaled,
-        grid=TileGrid.of(scaled_width, scaled_height, tiles),
+        grid=grid,
         staff_space=staff_space,
         remarks=remarks,
     )
@@ -189,7 +189,7 @@ def read_page(
 
 
 def _pieces(page: PreparedPage, network: Network, score_thresh: float, batch: int) -> Pieces:
-    """Run the network on all tiles that are not blank."""
+    """Run the network on all tiles that show ink."""
     boxes, labels, scores, tiles = [np.empty((0, 4))], [np.empty(0, np.int64)], [np.empty(0)], []
     for indices, pixels in tiles_of(page.pixels, page.grid, batch):
         for index, symbols in zip(

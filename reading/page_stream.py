@@ -25,7 +25,7 @@ class PageReading:
     image: Pixels | None = None
     """Pixels of the page; None if it could not be read."""
     n_tiles: int = 0
-    """Number of tiles that cover the page."""
+    """Number of tiles that the network read; tiles without ink are skipped."""
     seconds: float = 0.0
     """Time for decoding, preparation, the network and merging."""
     remarks: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def _read(decoded: _Decoded, network: Network, options: ReadingOptions, batch: i
         file=decoded.file,
         page=page,
         image=decoded.image,
-        n_tiles=len(decoded.prepared.grid),
+        n_tiles=int(decoded.prepared.grid.has_ink.sum()),
         seconds=decoded.seconds + time.perf_counter() - start,
         remarks=decoded.prepared.remarks,
     )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
+from converters.overlaps import overlapping_pairs
 from reading.network import MOST_SYMBOLS, TileSymbols
 
 NMS_IOU_THRESH = 0.7
@@ -42,43 +43,13 @@ def suppress(boxes_xyxy: Boxes, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     Returns:
         Indices of the boxes to keep, ascending.
     """
-    first, second = overlapping_pairs(boxes_xyxy, labels)
+    first, second = overlapping_pairs(boxes_xyxy, NMS_IOU_THRESH, labels=labels).T
     is_repeat = ious(boxes_xyxy[first], boxes_xyxy[second]) > NMS_IOU_THRESH
-    first, second = first[is_repeat], second[is_repeat]
-    order = np.argsort(first)
     is_kept = np.ones(len(labels), np.bool_)
-    for better, worse in zip(first[order].tolist(), second[order].tolist(), strict=True):
+    for better, worse in zip(first[is_repeat].tolist(), second[is_repeat].tolist(), strict=True):
         if is_kept[better]:
             is_kept[worse] = False
     return np.flatnonzero(is_kept)
-
-
-def overlapping_pairs(
-    boxes_xyxy: Boxes, labels: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List the pairs of boxes of one class that share an area.
-
-    Args:
-        boxes_xyxy: Boxes, shape ``(P, 4)``.
-        labels: Class of each box, shape ``(P,)``.
-
-    Returns:
-        Indices of both boxes, the lower first, in no particular order.
-    """
-    n = len(labels)
-    order = np.lexsort((boxes_xyxy[:, 0], labels))
-    boxes, by_label = boxes_xyxy[order], labels[order]
-    # Integers that compare like pairs of a label and an x: the sorted left sides, and right sides.
-    levels, ranks = np.unique(boxes[:, [0, 2]].T.ravel(), return_inverse=True)
-    left, right = ranks[:n] + by_label * len(levels), ranks[n:] + by_label * len(levels)
-    # The boxes after each box that begin before its right side.
-    counts = (np.searchsorted(left, right) - np.arange(n) - 1).clip(min=0)
-    first = np.repeat(np.arange(n), counts)
-    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-    a, b = boxes[first], boxes[second]
-    shares = ((a[:, :2] < b[:, 2:]) & (b[:, :2] < a[:, 2:])).all(axis=1)
-    one, other = order[first[shares]], order[second[shares]]
-    return np.minimum(one, other), np.maximum(one, other)
 
 
 def ious(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:

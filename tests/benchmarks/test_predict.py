@@ -21,7 +21,7 @@ HALF = PreparedPage(
     width=400,
     height=600,
     pixels=np.full((300, 200, 3), 255, np.uint8),
-    grid=TileGrid.of(200, 300, TileOptions(size=64, overlap=19)),
+    grid=TileGrid.of(np.ones((300, 200), np.bool_), TileOptions(size=64, overlap=19)),
     staff_space=None,
     remarks=(),
 )

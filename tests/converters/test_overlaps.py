@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from converters import overlaps
 from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
 
 
-def every_pair(boxes_xyxy: Boxes, min_overlap: float, of: str) -> list[list[int]]:
+def every_pair(
+    boxes_xyxy: Boxes, min_overlap: float, of: str, labels: NDArray[np.int64] | None
+) -> list[list[int]]:
     """Compare one pair of boxes at a time."""
     pairs = []
     for i, a in enumerate(boxes_xyxy):
@@ -21,7 +24,8 @@ def every_pair(boxes_xyxy: Boxes, min_overlap: float, of: str) -> list[list[int]
             shared = max(w, 0) * max(h, 0)
             areas = np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])
             whole = sum(areas) - shared if of == "union" else min(areas)
-            if min(areas) > 0 and shared / whole >= min_overlap:
+            is_one_class = labels is None or labels[i] == labels[j]
+            if is_one_class and shared > 0 and shared / whole >= min_overlap:
                 pairs.append([j, i])
     return sorted(pairs)
 
@@ -30,17 +34,23 @@ def every_pair(boxes_xyxy: Boxes, min_overlap: float, of: str) -> list[list[int]
     xywh=hnp.arrays(
         np.float64, st.tuples(st.integers(0, 12), st.just(4)), elements=st.integers(0, 8)
     ),
-    min_overlap=st.sampled_from([0.01, 0.3, 0.5, 0.95, 1.0]),
+    min_overlap=st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.95, 1.0]),
     of=st.sampled_from(["union", "smaller"]),
     block=st.sampled_from([1, 3, 1000]),
+    of_class=st.none() | hnp.arrays(np.int64, 12, elements=st.integers(0, 2)),
 )
 def test_result_equals_that_of_comparing_every_pair(
-    xywh: Boxes, min_overlap: float, of: Literal["union", "smaller"], block: int
+    xywh: Boxes,
+    min_overlap: float,
+    of: Literal["union", "smaller"],
+    block: int,
+    of_class: NDArray[np.int64] | None,
 ) -> None:
+    labels = None if of_class is None else of_class[: len(xywh)]
     boxes_xyxy = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)
     with mock.patch.object(overlaps, "BLOCK_PAIRS", block):
-        pairs = overlapping_pairs(boxes_xyxy, min_overlap, of)
-    assert pairs.tolist() == every_pair(boxes_xyxy, min_overlap, of)
+        pairs = overlapping_pairs(boxes_xyxy, min_overlap, of, labels=labels)
+    assert pairs.tolist() == every_pair(boxes_xyxy, min_overlap, of, labels)
 
 
 @pytest.mark.parametrize("n", [0, 1])

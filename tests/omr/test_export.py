@@ -11,6 +11,7 @@ from second_run import during
 from typer.testing import CliRunner, Result
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import NUM_THREADS
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from omr import exporting
@@ -84,6 +85,8 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
                 "preparations": [None],
                 "knows_pages": False,
                 "conf": 0.375,
+                "class_confs": [],
+                "recipe": "",
             },
             "image_hashes": base64.b64encode(bytes(7) + b"\x01" + b"\xff" * 8).decode(),
             "page_hashes": "",
@@ -91,6 +94,17 @@ def test_onnx_input_has_the_size_of_the_training(weights: Path, tmp_path: Path) 
         line = "note: imgsz 96 px (64 px in training)"
         assert (line in result.stderr) == (side == 96)
         assert sorted(tmp_path.iterdir())[-1].suffix == ".onnx", "no other file is left"
+
+
+def test_the_number_of_threads_stays(weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    before = torch.get_num_threads()
+    torch.set_num_threads(NUM_THREADS + 1)  # Ultralytics sets NUM_THREADS
+    try:
+        exporting.export_model(weights, tmp_path / "model.onnx", "onnx")
+        assert torch.get_num_threads() == NUM_THREADS + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_onnx(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Tests of ``omr predict``, with a network that finds patches of ink."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_symbols_are_written_as_coco(tmp_path: Path) -> None:
         ".omr-files", "manifest.json", "predictions.json",
     ]  # fmt: skip
     lines = [line.split() for line in result.stdout.splitlines() if ".png" in line]
-    assert [line[:4] for line in lines] == [["a.png", "2", "-", "28"], ["b/c.png", "0", "-", "28"]]
+    assert [line[:4] for line in lines] == [["a.png", "2", "-", "5"], ["b/c.png", "0", "-", "0"]]
     assert "2 symbols on 2 pages in " in result.stdout
     assert result.stderr.endswith(f"coco -> {tmp_path}/out\n")
 
@@ -87,7 +88,7 @@ def test_the_json_result_and_the_manifest(tmp_path: Path) -> None:
     content = json.loads(result.stdout)
     [page] = content["pages"]
     assert page.pop("seconds") >= 0
-    assert page == {"image": "a.png", "symbols": 2, "staff_space": None, "tiles": 28, "error": None}
+    assert page == {"image": "a.png", "symbols": 2, "staff_space": None, "tiles": 5, "error": None}
     assert content["classes"] == ["black", "grey"]
     assert content["seconds"] >= 0
     assert content["conf"] == 0.25
@@ -100,6 +101,22 @@ def test_the_json_result_and_the_manifest(tmp_path: Path) -> None:
     }
     assert manifest["conf"] == 0.25
     assert manifest["weights"]["name"] == "w.onnx"
+
+
+def test_the_manifest_describes_the_weights_that_were_loaded(
+    tmp_path: Path, network: InkNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = network.find
+
+    def replace_weights(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        (tmp_path / "w.onnx").write_text("other weights")
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(network, "find", replace_weights)
+    write_page(tmp_path / "in/a.png", *BOXES)
+    assert read(tmp_path).exit_code == 0
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["weights"]["sha256"] == hashlib.sha256(b"").hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -224,6 +241,19 @@ def test_one_score_gets_one_viewer(tmp_path: Path) -> None:
     assert "<title>in</title>" in text
 
 
+@pytest.mark.parametrize(
+    ("source", "title"), [(".", "v1.2"), ("../v1.2", "v1.2"), ("a.png", "a.png")]
+)
+def test_the_title_of_a_viewer_is_the_name_of_its_source(
+    source: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_page(tmp_path / "v1.2/a.png", *BOXES)
+    monkeypatch.chdir(tmp_path / "v1.2")
+    result = run(source, tmp_path / "out", "--weights", tmp_path / "w.onnx", *OWN_SIZE)
+    assert result.exit_code == 0, result.output
+    assert f"<title>{title}</title>" in (tmp_path / "out/overlay.html").read_text()
+
+
 def test_each_score_gets_a_viewer(tmp_path: Path) -> None:
     for name in ("a.png", "s/b.png", "s/c.png", "s/d.pdf", "t/u/e.png"):
         write_page(tmp_path / "in" / name, *BOXES)
@@ -272,7 +302,7 @@ def test_an_unknown_staff_space_has_to_be_given(
     )
     assert read(tmp_path, "--scale", "staff-space:12", "--staff-space", 24).exit_code == 0
     [entry] = json.loads((tmp_path / "out/manifest.json").read_text())["pages"]
-    assert (entry["staff_space"], entry["tiles"]) == (24, 6)
+    assert (entry["staff_space"], entry["tiles"]) == (24, 3)
 
 
 def test_other_data_than_music_does_not_matter(network: InkNetwork, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def merged(page: Page, options: TileOptions) -> tuple[Boxes, list[int]]:
         scores=np.ones(len(labels)),
         tiles=np.repeat(np.arange(len(tiles)), [len(tile.page.labels) for tile in tiles]),
     )
-    found, found_labels, _ = merge(pieces, TileGrid.of(page.width, page.height, options))
+    found, found_labels, _ = merge(
+        pieces, TileGrid.of(np.ones((page.height, page.width), np.bool_), options)
+    )
     return found, found_labels.tolist()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pdf_files import encrypted_pdf
 from PIL import Image
 
 from class_maps import ConfigError, InputError, MissingExtraError
@@ -116,33 +117,13 @@ def test_a_coloured_pdf_keeps_its_colours(tmp_path: Path) -> None:
     assert np.abs(read_image(found, AT_72_DPI).astype(int) - [10, 10, 250]).max() <= 6, "BGR"
 
 
-def encrypted() -> bytes:
-    """Return a PDF file with a password, made of the parts that a reader looks at first."""
-    import pypdfium2
-
-    document = pypdfium2.PdfDocument.new()
-    document.new_page(100, 100)
-    from io import BytesIO
-
-    buffer = BytesIO()
-    document.save(buffer)
-    plain = buffer.getvalue()
-    key = (
-        b"/Encrypt << /Filter /Standard /V 1 /R 2 /P -4 "
-        b"/O <" + b"61" * 32 + b"> /U <" + b"62" * 32 + b"> >> /ID [<61> <61>]"
-    )
-    return plain.replace(b"trailer\r\n<<", b"trailer\r\n<<" + key).replace(
-        b"trailer\n<<", b"trailer\n<<" + key
-    )
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "is damaged or not a PDF file"),
         (b"%PDF-1.4 nonsense", "is damaged or not a PDF file"),
         (b"\x89PNG", "is damaged or not a PDF file"),
-        (encrypted(), "needs a password; save it without one"),
+        (encrypted_pdf(), "needs a password; save it without one"),
     ],
 )
 def test_a_pdf_that_cannot_be_opened_is_a_failure(
@@ -191,7 +172,7 @@ def test_two_pages_of_one_name_are_refused(other: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         list_pages([tmp_path / "a", *([tmp_path / "b"] if other.startswith("b") else [])])
     assert str(raised.value) == (
-        f"{first} and {second}: files of two pages would be called p; rename one of the pages, or "
+        f"{first} and {second}: output files of both would be called p; rename one of the pages, or "
         "read them with separate commands"
     )
 

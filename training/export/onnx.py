@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
 from ultralytics.engine.exporter import Exporter
 from ultralytics.nn.tasks import DetectionModel
 
@@ -54,7 +55,7 @@ def export_onnx(
     )
     model = copy.deepcopy(model).cpu()
     model.task, model.args = "detect", {"data": ""}  # paths mean nothing on other machines
-    with _temporary_folder(file.with_name(f".{file.name}")) as folder, _quiet():
+    with _temporary_folder(file.with_name(f".{file.name}")) as folder, _quiet(), _same_threads():
         model.pt_path = str(folder / "model.pt")  # determines the name of the new file
         written = Path(exporter(model))
         if metadata:
@@ -80,6 +81,16 @@ def _temporary_folder(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _same_threads() -> Iterator[None]:
+    """Restore the number of torch's threads, which Ultralytics sets to one less than cores."""
+    n_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 @contextlib.contextmanager

@@ -66,9 +66,7 @@ def predict(
     target = torch.device(check_device(device))
     order = memory_format or memory_format_of(target, training=False)
     model = load_weights(weights, trust=trust) if isinstance(weights, Path) else weights
-    # A head with two branches then predicts with the one that needs non-maximum suppression.
-    model.end2end = False
-    model.to(target, memory_format=order)
+    move_for_prediction(model, target, order)
     stride = int(model.stride.max())
 
     def read(image: tuple[Path, PurePosixPath]) -> ResizedImage:
@@ -79,7 +77,7 @@ def predict(
         for indices in equal_sizes(resized, stride):
             pixels = collate([resized[i] for i in indices], stride, pinned=target.type == "cuda")
             inputs = network_input(pixels, target, order)
-            of_batch = _detect(model, inputs, score_thresh, max_det)
+            of_batch = detect(model, inputs, score_thresh=score_thresh, max_det=max_det)
             detected.update(zip(indices, of_batch, strict=True))
         for i, image in enumerate(resized):
             yield _page(image, detected[i])
@@ -90,11 +88,32 @@ def _check_above_zero(**numbers: int) -> None:
         raise ConfigError(f"must be above 0: {', '.join(invalid)}")
 
 
+def move_for_prediction(
+    model: DetectionModel, device: torch.device, memory_format: torch.memory_format
+) -> None:
+    """Move a model to a device, and select the branch of its head that needs suppression.
+
+    Args:
+        model: Model to change; a head with two branches has one that needs no suppression.
+        device: Device of the network.
+        memory_format: Memory format of its weights.
+    """
+    model.end2end = False
+    model.to(device, memory_format=memory_format)
+
+
 @torch.inference_mode()
-def _detect(
-    model: DetectionModel, images: torch.Tensor, score_thresh: float, max_det: int
+def detect(
+    model: DetectionModel, images: torch.Tensor, *, score_thresh: float, max_det: int
 ) -> list[Detections]:
-    """Run a network on images, shape ``(B, 3, H, W)``."""
+    """Find the symbols of a batch in exact fp32.
+
+    Args:
+        model: Model in evaluation mode, see :func:`move_for_prediction`.
+        images: Input of the network on its device, shape ``(B, 3, H, W)``.
+        score_thresh: Lower limit of scores (exclusive), 0 to 1.
+        max_det: Maximum number of detections per image.
+    """
     with exact_fp32():
         output = model(images)[0]  # (B, 4 + C, A)
     return detections(output, score_thresh=score_thresh, max_det=max_det)

@@ -115,4 +115,4 @@ def network_input(
         Values in RGB order, 0 to 1, shape ``(B, 3, H, W)``.
     """
     moved = batch.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1)
-    return moved.contiguous(memory_format=memory_format).float() / 255
+    return moved.contiguous(memory_format=memory_format).float().div_(255)

@@ -18,7 +18,7 @@ from converters.page import Page
 from training.config import TrainConfig
 from training.predict import detector
 from training.predict.detections import Detections
-from training.predict.detector import predict
+from training.predict.detector import detect, predict
 from training.trainer import TrainResult, train
 
 
@@ -90,7 +90,7 @@ def test_prediction_is_in_exact_fp32() -> None:
         seen.append(tf32_is_on())
         return (torch.zeros(len(images), 6, 10),)
 
-    detector._detect(model, torch.zeros(1, 3, 32, 32), 0.5, 10)
+    detect(model, torch.zeros(1, 3, 32, 32), score_thresh=0.5, max_det=10)
     assert seen == [False]
     assert tf32_is_on()
 
@@ -102,12 +102,12 @@ def test_weights_and_images_have_the_memory_format(
     dataset: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def check(model: DetectionModel, images: torch.Tensor, *_: object) -> list[Detections]:
+    def check(model: DetectionModel, images: torch.Tensor, **_: object) -> list[Detections]:
         for tensor in (images, *(p for p in model.parameters() if p.ndim == 4)):
             assert tensor.is_contiguous(memory_format=memory_format)
         return []
 
-    monkeypatch.setattr(detector, "_detect", check)
+    monkeypatch.setattr(detector, "detect", check)
     images = images_of(dataset / "images" / "val")[:1]
     with pytest.raises(ValueError, match="zip"):  # one image, and no detections for it
         list(predict(trained.last, images, imgsz=96, device="cpu", memory_format=memory_format))
@@ -122,7 +122,7 @@ def test_boxes_are_in_pixels_of_the_file(
         labels=torch.tensor([1]),
         scores=torch.tensor([0.5]),
     )
-    monkeypatch.setattr(detector, "_detect", lambda *_: [found])
+    monkeypatch.setattr(detector, "detect", lambda *_, **__: [found])
     images = [(tmp_path / "a.png", PurePosixPath("scores/a.png"))]
     (page,) = predict(trained.last, images, imgsz=100, device="cpu")
     assert isinstance(page, Page)

@@ -38,7 +38,7 @@ def print_summary(manifest: dict[str, Any], out: Path, *, to: Console) -> None:
     say(f"{absent} not occur; manifest.json lists them", to=to)
     fraction = manifest["collisions"] / manifest["symbols"]
     say(f"overlapping symbols: {manifest['collisions']} ({fraction:.2%})", to=to)
-    if goal := manifest.get("balance"):
+    if goal := manifest["balance"]:
         _show_balance(goal, to)
     _show_missing(manifest["characters_not_drawn"])
     for reason, n in manifest["rejected"].items():

@@ -144,17 +144,20 @@ def unmet(quotas: list[Quota], counts: Counter[str]) -> list[str]:
     return [q.name for q in quotas if sum(counts[c] for c in q.categories) < q.least]
 
 
-def summary(balance: Balance, counts: Mapping[str, int], n_pages: int) -> dict[str, object]:
+def summary(balance: Balance | None, counts: Mapping[str, int], n_pages: int) -> dict[str, object]:
     """Count the symbols of each class of a data set.
 
     Args:
-        balance: Balance of the classes.
+        balance: Balance of the classes; None for no balance.
         counts: Number of symbols by category.
         n_pages: Number of pages.
 
     Returns:
-        Numbers of symbols by class, and the classes with fewer symbols than intended.
+        Numbers of symbols by class, and the classes with fewer symbols than intended; empty
+        without a balance.
     """
+    if balance is None:
+        return {}
     by_class = {
         name: sum(counts.get(category, 0) for category in categories)
         for name, categories in class_categories(balance.classes).items()

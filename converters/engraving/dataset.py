@@ -349,13 +349,12 @@ def _manifest(options: EngravingOptions, tally: _Tally, pieces: Repertoire) -> d
     used = set().union(*tally.works.values())
     settings = asdict(options)
     rasteriser = settings["page"].pop("rasteriser")
-    goal, n_pages = options.page.balance, tally.pages.total()
     return {
         "engraved": settings,
         "licence": CHORALES_CAVEAT if options.scores == CHORALES else LICENCE[bool(pieces.usable)],
         "versions": installed_versions(TOOLKIT, "verovio", "numpy"),
         "rasteriser": raster.description(rasteriser),
-        "pages": n_pages,
+        "pages": tally.pages.total(),
         "splits": {
             split: {
                 "pages": tally.pages[split],
@@ -381,6 +380,6 @@ def _manifest(options: EngravingOptions, tally: _Tally, pieces: Repertoire) -> d
         "not_drawn": [
             p.name for p in pieces.usable if p.work not in used and options.scores != CHORALES
         ],
-        **({"balance": balance.summary(goal, total, n_pages)} if goal else {}),
+        "balance": balance.summary(options.page.balance, total, tally.pages.total()),
         "categories": {c.name: total[c.name] for c in catalogue(annotations.SOURCE).categories},
     }

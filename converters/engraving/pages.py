@@ -126,14 +126,10 @@ def _attempt(
     drawing = svg.read(page.svg, layout.font)
     labelled = symbols(drawing)
     boxes = boxes_xyxy([symbol.outline for symbol in labelled])
-    if not any(symbol.position is not None for symbol in labelled):
-        return "no notes"
-    if (boxes[:, :2] < 0).any() or (boxes[:, 2:] > size).any():
-        return "music runs off the page"
+    if reason := _flaw(labelled, boxes, size, page.n_pages):
+        return reason
     if missing := unmet(quotas, Counter(symbol.category for symbol in labelled)):
         return f"too few symbols of {missing[0]}"
-    if page.n_pages > 1 and boxes[:, 3].max() < MIN_FILLED * size[1]:
-        return "last page almost empty"
     typeset = TypesetPage(
         drawing=drawing,
         symbols=[symbol.outline for symbol in labelled],
@@ -155,6 +151,24 @@ def _attempt(
         missing=drawing.missing,
         rejected=Counter(),
     )
+
+
+def _flaw(labelled: Sequence[Symbol], boxes: Boxes, size: tuple[int, int], n_pages: int) -> str:
+    """Find a reason to reject a page; empty if there is none.
+
+    Args:
+        labelled: Symbols of the page.
+        boxes: Bounding boxes of the symbols in pixels, shape ``(N, 4)``.
+        size: Width and height of the page in pixels.
+        n_pages: Number of pages of the piece.
+    """
+    if not any(symbol.position is not None for symbol in labelled):
+        return "no notes"
+    if (boxes[:, :2] < 0).any() or (boxes[:, 2:] > size).any():
+        return "music runs off the page"
+    if n_pages > 1 and boxes[:, 3].max() < MIN_FILLED * size[1]:
+        return "last page almost empty"
+    return ""
 
 
 def collisions(labelled: Sequence[Symbol], boxes: Boxes) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from class_maps import ConfigError, load
-from converters.engraving import balance
+from converters.engraving import balance, pages
 from converters.engraving.balance import Balance, Quota, quotas_of_page, summary, unmet
 from converters.engraving.dataset import EngravingOptions
 from converters.engraving.pages import PageOptions, engrave_page
@@ -26,10 +26,10 @@ def test_quotas_of_a_block_add_up(least: int) -> None:
 
 def test_every_second_page_has_quotas_and_blocks_are_alike() -> None:
     goal = Balance(per_100_pages=100)
-    pages = [quotas_of_page(goal, number) for number in range(200)]
-    assert not any(pages[1::2])
-    assert all(pages[::2])
-    assert pages[:100] == pages[100:]
+    quotas = [quotas_of_page(goal, number) for number in range(200)]
+    assert not any(quotas[1::2])
+    assert all(quotas[::2])
+    assert quotas[:100] == quotas[100:]
     assert not any(quotas_of_page(None, number) for number in range(100))
 
 
@@ -88,6 +88,15 @@ def test_classes_with_too_few_symbols_are_named(tmp_path: Path) -> None:
         "classes": {"hold": 5, "grace": 0},
         "below": ["grace"],
     }
+
+
+def test_pages_are_drawn_again_until_they_meet_their_quotas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([["tie", "fermata"], []])
+    monkeypatch.setattr(pages, "unmet", lambda quotas, counts: next(answers))
+    page = engrave_page(0, (), PageOptions(width=500, height=400))
+    assert page.rejected == {"too few symbols of tie": 1}
 
 
 def test_pages_meet_their_quotas() -> None:

@@ -93,7 +93,7 @@ def predict(
 
     Examples:
         omr predict page.png out
-        omr predict scans score.pdf out --weights run/weights/best.pt --format coco,mung
+        omr predict scans score.pdf out --weights model.onnx --format coco,mung
     """
     from omr.prediction import PredictOptions, predict_pages
 

@@ -1,3 +1,4 @@
+# make install             install into .venv
 # make demo [DATA=FOLDER]   install, then engrave or convert, analyse, train and score
 # make test                 install, then run the tests
 # make test-oldest          run the training tests with the oldest supported Ultralytics
@@ -25,7 +26,7 @@ OWN := grouping \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 
-.PHONY: demo test test-oldest check weights bench clean help
+.PHONY: install demo test test-oldest check weights bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +37,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
+
+install: $(VENV)/installed
 
 demo: $(VENV)/installed
 	$(BIN)/omr demo $(if $(DATA),--data "$(DATA)") --out "$(OUT)" --force

@@ -131,7 +131,7 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
     result = run(data, "--out", tmp_path / "first", *words, *auto)
     assert result.exit_code == 0, result.output
     rule = "linear rule from 0.001 at 16 images per step to 128"
-    assert f"lr 0.008, warm-up of 0 epochs: {rule}" in result.stderr
+    assert f"lr 0.008, warm-up of 0.1 epochs: {rule}" in result.stderr
     reduced = "--warmup-epochs 5: reduced to 0.1, the most in a run of 1 epoch"
     assert reduced in result.stderr
     first = read_config(tmp_path / "first")

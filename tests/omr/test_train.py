@@ -135,7 +135,7 @@ def test_a_rate_by_rule_stands_in_the_run_and_what_it_learnt_can_be_frozen(
     reduced = "--warmup-epochs 5: reduced to 0.1, the most in a run of 1 epoch"
     assert reduced in result.stderr
     first = read_config(tmp_path / "first")
-    assert (first.lr, first.warmup_epochs, first.nominal_batch) == (0.008, 0.0, 128)
+    assert (first.lr, first.warmup_epochs, first.nominal_batch) == (0.008, 0.1, 128)
     frozen = ["--freeze", "neck", "--unfreeze-at", "1,2", "--lr-scale", "0.2,0.1", "--epochs", 3]
     weights = tmp_path / "first/weights/last.pt"
     result = run(data, "--out", tmp_path / "then", *words, *frozen, "--model", weights)

@@ -35,8 +35,8 @@ def thresholds_of(network: Network, folders: Sequence[Path], options: PredictOpt
     if folders:
         sets = [read_set(folder, network, options).matches for folder in folders]
         return joined(sets).class_thresholds()
-    own = reading_options(network, PredictOptions(weights=options.weights))
-    return np.array(own.class_thresholds or [own.score_thresh] * len(network.names))
+    recorded = reading_options(network, PredictOptions(weights=options.weights))
+    return np.array(recorded.class_thresholds or [recorded.score_thresh] * len(network.names))
 
 
 def tables(results: Sequence[SetResult], thresholds: Thresholds) -> str:

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from class_maps import ConfigError
+from settings.published import DEFAULT_WEIGHTS, weights_path
 from settings.setting import settings_of
 from settings.training import TrainingSettings
 
@@ -25,6 +27,14 @@ Device: TypeAlias = Annotated[
 Trust: TypeAlias = Annotated[
     bool,
     typer.Option("--trust", help=settings_of(TrainingSettings)["trust"].declared.help),
+]
+Weights: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        help=f"Weights: a file, or {DEFAULT_WEIGHTS}, which comes with omr.",
+        parser=weights_path,
+        metavar="WEIGHTS",
+    ),
 ]
 Workers: TypeAlias = Annotated[
     int,

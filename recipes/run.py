@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def _publish(recipe: Recipe, out: Path, digest: str, device: str) -> None:
-    """Write the weights to share, unless they are newer than the training."""
+    """Write the weights to share, unless that was done after the training."""
     weights, file = out / "run" / "weights" / "last.pt", out / f"{recipe.name}.safetensors"
     if file.is_file() and file.stat().st_mtime_ns > weights.stat().st_mtime_ns:
         print(f"done: {file}")

@@ -6,20 +6,12 @@ from typing import Annotated
 import typer
 
 from omr.console import loading_torch, note, print_json, progress, results, say_written
-from omr.options import AsJson, Device, Trust
+from omr.options import AsJson, Device, Trust, Weights
 from omr.scoring_summary import print_summary
-from settings.published import DEFAULT_WEIGHTS, weights_path
 
 
 def evaluate(
-    weights: Annotated[
-        Path,
-        typer.Argument(
-            help=f"Weights to score: a file, or {DEFAULT_WEIGHTS}.",
-            parser=weights_path,
-            metavar="WEIGHTS",
-        ),
-    ],
+    weights: Weights,
     data: Annotated[Path, typer.Argument(help="Data set written by `omr convert`.", exists=True)],
     imgsz: Annotated[
         int | None,

@@ -7,19 +7,11 @@ import typer
 
 from eval.html.number_format import counted
 from omr.console import loading_torch, note, print_json, say_written
-from omr.options import AsJson, Trust
-from settings.published import DEFAULT_WEIGHTS, weights_path
+from omr.options import AsJson, Trust, Weights
 
 
 def export(
-    weights: Annotated[
-        Path,
-        typer.Argument(
-            help=f"Weights to export: a file, or {DEFAULT_WEIGHTS}.",
-            parser=weights_path,
-            metavar="WEIGHTS",
-        ),
-    ],
+    weights: Weights,
     export_format: Annotated[
         Literal["onnx", "safetensors", "ultralytics"],
         typer.Option(

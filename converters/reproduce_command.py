@@ -39,7 +39,7 @@ def reproduce_command(manifest: Manifest, out: Path, tile: int) -> str | None:
     if tiles := options.tiles:
         if tiles.overlap != default_overlap(tiles.size):
             arguments += ["--overlap", tile * tiles.overlap // tiles.size]
-        arguments += _changed(tiles, TileOptions(size=1, overlap=0), "min_visible")
+        arguments += _changed(tiles, TileOptions(size=1, overlap=0), "min_visible", "blank_tiles")
     if options.staff_space:
         arguments += ["--scale", f"staff-space:{options.staff_space:.12g}"]
     source = class_map.sources.get(manifest.source)

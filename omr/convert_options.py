@@ -63,6 +63,14 @@ MinVisible: TypeAlias = Annotated[
         max=1,
     ),
 ]
+BlankTiles: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Fraction of the training tiles without symbols to keep; validation keeps all.",
+        min=0,
+        max=1,
+    ),
+]
 Scale: TypeAlias = Annotated[
     str,
     typer.Option(

@@ -15,7 +15,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "convert": {
         "Source": ("classes", "source_format", "images", "annotation_set"),
         "Output": ("formats", "labels_only"),
-        "Scale and tiles": ("tile", "overlap", "min_visible", "scale"),
+        "Scale and tiles": ("tile", "overlap", "min_visible", "blank_tiles", "scale"),
         "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),
         "Held-out pages": ("val", "split_by", "seed"),
     },

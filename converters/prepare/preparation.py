@@ -83,7 +83,7 @@ def prepare(job: Job) -> PreparedPage:
     if options.staff_space:
         page = _with_staff_space(page, job)
         page = scale(page, options.staff_space, job.image_folder or Path())
-    outputs = _tiles(page, options.tiles, job.names, counts)
+    outputs = _tiles(page, job, counts)
     _count_labels(outputs, job.names, counts)
     _make_folders(job)
     if job.label_out:
@@ -134,9 +134,9 @@ def _count_labels(outputs: list[Page], names: Sequence[str], counts: Tally) -> N
             counts.cut.update(tally.count(output.labels[output.cut], names))
 
 
-def _tiles(
-    page: Page, options: TileOptions | None, names: Sequence[str], counts: Tally
-) -> list[Page]:
+def _tiles(page: Page, job: Job, counts: Tally) -> list[Page]:
+    """Return the page or, if pages are cut, its tiles."""
+    options, names = job.options.tiles, job.names
     if options is None:
         counts.written.update(tally.count(page.labels, names))
         if page.image.suffix.lower() in images.IMAGE_SUFFIXES:
@@ -148,7 +148,11 @@ def _tiles(
         is_visible[tile.rows] = True
     counts.written.update(tally.count(page.labels[is_visible], names))
     counts.drop(tally.HIDDEN_BY_TILES, page.labels[~is_visible], names)
-    return [tile.page for tile in tiles]
+    is_kept = [
+        job.split != "train" or len(tile.rows) > 0 or options.keeps_blank(tile.page.image)
+        for tile in tiles
+    ]
+    return [tile.page for tile, kept in zip(tiles, is_kept, strict=True) if kept]
 
 
 def _write_images(
@@ -160,7 +164,7 @@ def _write_images(
         source: Image file, which may have been replaced since all sizes were checked.
         original: The page as read.
         page: The scaled page.
-        outputs: The page or its tiles.
+        outputs: The page or its tiles; none if all are blank and left out.
         folder: Output folder.
 
     Returns:
@@ -169,7 +173,7 @@ def _write_images(
     Raises:
         InputError: The image is damaged, or has another size than its labels assume.
     """
-    if outputs[0].placement is None:
+    if outputs and outputs[0].placement is None:
         copied = folder / outputs[0].image
         images.copy(source, copied)
         _check_size(images.size(copied), original, source)

@@ -3,6 +3,7 @@
 Shapes: N symbols of a page.
 """
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from class_maps import ConfigError
 from converters.boxes import Boxes, upright_corners
 from converters.page import Page, Placement
+from converters.prepare.clipping import fitted, visible_parts
 
 LONG_SIDE_FRACTION = 0.25
 """Fraction of the tile's side. If tiles overlap by less, symbols longer than this fraction count as
@@ -33,7 +35,8 @@ class TileOptions:
     that shows at least the fraction ``min_visible`` of its area. A longer symbol, such as a staff,
     a slur or a long beam, may not fit into any tile. It belongs to every tile that shows a part at
     least ``min_visible`` times as long as the overlap. In such a tile, the symbol is cut at the
-    border and marked as cut.
+    border and marked as cut. If the source contains oriented boxes, its box there is that of the
+    part that the tile shows, and lengths are measured along its sides.
     """
 
     size: int
@@ -42,32 +45,45 @@ class TileOptions:
     """Minimum overlap of adjacent tiles in pixels."""
     min_visible: float = 0.5
     """Minimum visible fraction of a symbol for it to belong to a tile."""
+    blank_tiles: float = 1.0
+    """Fraction of the training tiles without symbols to keep."""
 
     def __post_init__(self) -> None:
         """Check that the overlap is smaller than a tile."""
         if not 0 <= self.overlap < self.size:
             raise ValueError(f"overlap must be from 0 to {self.size - 1}, got {self.overlap}")
 
+    def keeps_blank(self, image: PurePosixPath) -> bool:
+        """Return whether to keep a training tile without symbols; its name alone decides."""
+        digest = hashlib.sha256(image.as_posix().encode()).digest()
+        return int.from_bytes(digest[:4], "big") < self.blank_tiles * 2**32
 
-def tile_options(size: int | None, overlap: int | None, min_visible: float) -> TileOptions | None:
+
+def tile_options(
+    size: int | None, overlap: int | None, min_visible: float, blank_tiles: float
+) -> TileOptions | None:
     """Check the tile options of the command line.
 
     Args:
         size: Value of ``--tile``; None to keep whole pages.
         overlap: Value of ``--overlap``; None for :func:`default_overlap`.
         min_visible: Value of ``--min-visible``.
+        blank_tiles: Value of ``--blank-tiles``.
 
     Raises:
-        ConfigError: The overlap was given without tiles, or is not smaller than a tile.
+        ConfigError: The overlap or the fraction of blank tiles was given without tiles, or the
+            overlap is not smaller than a tile.
     """
     if size is None:
         if overlap is not None:
             raise ConfigError("requires --tile", option="--overlap", value=overlap)
+        if blank_tiles < 1:
+            raise ConfigError("requires --tile", option="--blank-tiles", value=blank_tiles)
         return None
     overlap = default_overlap(size) if overlap is None else overlap
     if overlap >= size:
         raise ConfigError(f"must be smaller than --tile {size}", option="--overlap", value=overlap)
-    return TileOptions(size=size, overlap=overlap, min_visible=min_visible)
+    return TileOptions(size=size, overlap=overlap, min_visible=min_visible, blank_tiles=blank_tiles)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -117,18 +133,28 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
     width, height = min(options.size, page.width), min(options.size, page.height)
     shifted = page.boxes_xyxy - [x, y, x, y]
     inside = np.clip(shifted, 0, [width, height, width, height])
-    rows = np.flatnonzero(_visible_fraction(shifted, inside, options) >= options.min_visible)
+    is_cut: NDArray[np.bool_] = (inside != shifted).any(axis=1)
+    sides, visible = _sides(shifted), _sides(inside)
+    touched = np.flatnonzero(is_cut & (visible > 0).all(axis=1))
+    if page.corners is not None and len(touched):
+        corners = fitted(page.corners[touched], shifted[touched])
+        parts = visible_parts(corners, width, height)
+        exact = _shared(parts.boxes_xyxy, inside[touched])
+        is_known = (_sides(exact) > 0).all(axis=1)
+        touched = touched[is_known]
+        inside[touched] = exact[is_known]
+        sides[touched], visible[touched] = parts.sides[is_known], parts.extents[is_known]
+    rows = np.flatnonzero(_visible_fractions(sides, visible, options) >= options.min_visible)
     part = page.only(rows)
     placement = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1, scale_y=1)
-    is_cut: NDArray[np.bool_] = (inside != shifted)[rows].any(axis=1)
     part = replace(
         part,
         image=tile_name(page.image, x, y),
         width=width,
         height=height,
         boxes_xyxy=inside[rows],
-        corners=_corners(part.corners, (x, y), inside[rows], is_cut),
-        cut=is_cut,
+        corners=_corners(part.corners, (x, y), inside[rows], is_cut[rows]),
+        cut=is_cut[rows],
         placement=replace(placement, x=x, y=y),
     )
     return Tile(page=part, rows=rows)
@@ -143,12 +169,27 @@ def _corners(
     return np.where(is_cut[:, None, None], upright_corners(boxes_xyxy), corners - np.array(origin))
 
 
-def _visible_fraction(
-    boxes_xyxy: Boxes, inside_xyxy: Boxes, options: TileOptions
+def _sides(boxes_xyxy: Boxes) -> NDArray[np.float64]:
+    """Return the widths and heights of boxes, shape ``(N, 2)``."""
+    return boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+
+
+def _shared(a_xyxy: Boxes, b_xyxy: Boxes) -> Boxes:
+    """Return the intersections of pairs of boxes, ``(N, 4)``; reversed if there is none."""
+    low = np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
+    return np.concatenate([low, np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:])], axis=1)
+
+
+def _visible_fractions(
+    sides: NDArray[np.float64], visible: NDArray[np.float64], options: TileOptions
 ) -> NDArray[np.float64]:
-    """Compute the visible fraction of each box as in :class:`TileOptions`, 0 to 1, ``(N,)``."""
+    """Compute the visible fraction of each box as in :class:`TileOptions`, 0 to 1, ``(N,)``.
+
+    Args:
+        sides: Lengths of two adjacent sides of each box in pixels, shape ``(N, 2)``.
+        visible: Lengths of the visible part along these sides in pixels, shape ``(N, 2)``.
+        options: Size and overlap of the tiles.
+    """
     long = max(options.overlap, LONG_SIDE_FRACTION * options.size)
-    whole = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    visible = inside_xyxy[:, 2:] - inside_xyxy[:, :2]
-    fractions: NDArray[np.float64] = np.minimum(visible / np.minimum(whole, long), 1)  # (N, 2)
+    fractions: NDArray[np.float64] = np.minimum(visible / np.minimum(sides, long), 1)  # (N, 2)
     return fractions[:, 0] * fractions[:, 1]

@@ -16,6 +16,7 @@ def convert(
     tile: given.Tile = None,
     overlap: given.Overlap = None,
     min_visible: given.MinVisible = 0.5,
+    blank_tiles: given.BlankTiles = 1.0,
     scale: given.Scale = "native",
     dedup_iou: given.DedupIou = 0.95,
     min_side: given.MinSide = 2.0,
@@ -49,7 +50,7 @@ def convert(
     preparation = PreparationOptions(
         cleaning=CleaningOptions(dedup_iou=dedup_iou, min_side=min_side, clip=clip),
         staff_space=parse_scale(scale),
-        tiles=tile_options(tile, overlap, min_visible),
+        tiles=tile_options(tile, overlap, min_visible, blank_tiles),
     )
     options = conversion.ConversionOptions(
         class_map=class_maps.load(classes),

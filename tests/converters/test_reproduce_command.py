@@ -56,7 +56,9 @@ def test_the_command_recreates_the_data_set_with_other_tiles(
     assert (program, name, stands_for) == ("omr", "convert", "SOURCE")
     second = convert(source, *arguments)
     visible = first["tiles"]["min_visible"] if first["tiles"] else 0.5
-    assert second == first | {"tiles": {"size": 96, "overlap": overlap, "min_visible": visible}}
+    assert second == first | {
+        "tiles": {"size": 96, "overlap": overlap, "min_visible": visible, "blank_tiles": 1.0}
+    }
 
 
 def test_another_annotation_set(source: Path, tmp_path: Path) -> None:

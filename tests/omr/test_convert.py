@@ -59,7 +59,18 @@ def test_images_without_symbols_are_counted(tmp_path: Path) -> None:
 
 def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
     formats = ("--format", "yolo", "--format", "coco", "--format", "parquet")
-    tiles = ("--tile", 64, "--overlap", 16, "--min-visible", 0.3, "--scale", "staff-space:10")
+    tiles = (
+        "--tile",
+        64,
+        "--overlap",
+        16,
+        "--min-visible",
+        0.3,
+        "--scale",
+        "staff-space:10",
+        "--blank-tiles",
+        0.5,
+    )
     cleaning = ("--dedup-iou", 0.9, "--min-side", 3, "--clip", "--annotation-set", "deepscores")
     rest = ("--source", "deepscoresv2", "--workers", 1, "--seed", 3, "--classes", "deepscores")
     result = run(source, tmp_path / "out", *formats, *tiles, *cleaning, *rest)
@@ -69,7 +80,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
         "formats": ["yolo", "coco", "parquet"],
         "cleaning": {"dedup_iou": 0.9, "min_side": 3.0, "clip": True},
         "staff_space": 10.0,
-        "tiles": {"size": 64, "overlap": 16, "min_visible": 0.3},
+        "tiles": {"size": 64, "overlap": 16, "min_visible": 0.3, "blank_tiles": 0.5},
         "val": 0.0,
         "split_by": "work",
         "seed": 3,

@@ -29,7 +29,7 @@ from training.losses.loss_options import LossOptions
     ("command", "options", "shared"),
     [
         (convert, CleaningOptions, {"dedup_iou", "min_side", "clip"}),
-        (convert, TileOptions, {"min_visible"}),
+        (convert, TileOptions, {"min_visible", "blank_tiles"}),
         (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
         (engrave, EngravingOptions, {"scores", "holdout_font", "val", "segmentation"}),
         (engrave, PageOptions, {"seed", "style", "transpose", "degrade", "balance"}),

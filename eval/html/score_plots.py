@@ -11,6 +11,7 @@ from math import sqrt
 from markupsafe import Markup
 
 from eval.html import svg
+from eval.html.number_format import NONE
 from eval.html.plots import shortened
 from eval.html.svg import LEFT, RIGHT, Linear
 
@@ -32,6 +33,8 @@ class Bar:
     """Length of the bar; None to draw a dash."""
     interval: tuple[float, float] | None = None
     tooltip: str = ""
+    pale: bool = False
+    """Whether the value is based on little data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +64,7 @@ def bars(
     rows: Sequence[BarRow],
     *,
     top: float = 1.0,
-    colours: Sequence[int] = (2, 0),
-    reference: float | None = None,
+    colours: Sequence[int] = (0,),
 ) -> Markup:
     """Draw horizontal bars from 0, with intervals as lines with caps.
 
@@ -72,7 +74,6 @@ def bars(
         rows: Rows of the plot, top first.
         top: Right end of the axis; positive.
         colours: Colour of each bar of a row.
-        reference: Value that gets a vertical line.
     """
     x = Linear(0, top, LEFT, RIGHT)
     heights = [_NAME_PX + len(row.bars) * (_BAR_PX + 2) + _GAP_PX for row in rows]
@@ -81,8 +82,6 @@ def bars(
     for tick in svg.ticks(0, top):
         shapes.append(svg.line(x(tick), 22, x(tick), bottom, "grid"))
         shapes.append(svg.text(x(tick), 14, f"{tick:g}", "tick", svg.anchor_inside(x(tick))))
-    if reference is not None:
-        shapes.append(svg.line(x(reference), 22, x(reference), bottom, "dashed"))
     y = 26.0
     for row, height in zip(rows, heights, strict=True):
         shapes.append(svg.row_name(y + 15, shortened(row.name, _ROW_LETTERS), row.note))
@@ -94,11 +93,11 @@ def bars(
 
 def _bar(x: Linear, top: float, bar: Bar, style: str) -> Iterable[Markup]:
     if bar.value is None:
-        yield svg.text(LEFT, top + 9, "–", "tick")
+        yield svg.text(LEFT, top + 9, NONE, "tick")
         return
     # A bar of length 0 would be invisible and without a tooltip.
     width = max(x(bar.value) - x(0), 0.4)
-    parts = [svg.rect(LEFT, top, width, _BAR_PX, style)]
+    parts = [svg.rect(LEFT, top, width, _BAR_PX, style, 0.4 if bar.pale else None)]
     if bar.interval:
         low, high = (x(end) for end in bar.interval)
         middle = top + _BAR_PX / 2

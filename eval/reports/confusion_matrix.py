@@ -94,8 +94,12 @@ def _matrix(confusion: Confusion, rows: Sequence[int], subject: str) -> MatrixVi
     cells = [[_cell(confusion, i, j, most) for j in rows] for i in rows]
     return MatrixView(
         label=f"Confusion matrix of {subject}: true class by predicted class",
-        row_names=["(false alarm)" if i == last else name for i, name in zip(rows, names, strict=True)],
-        column_names=["(missed)" if i == last else name for i, name in zip(rows, names, strict=True)],
+        row_names=[
+            "(false alarm)" if i == last else name for i, name in zip(rows, names, strict=True)
+        ],
+        column_names=[
+            "(missed)" if i == last else name for i, name in zip(rows, names, strict=True)
+        ],
         cells=cells,
     )
 

@@ -1,11 +1,10 @@
-"""Figures of an evaluation report: plots and tables of classes, errors, curves, calibration, slices.
+"""Figures of an evaluation report: classes, errors, curves, calibration, parts of the data.
 
 Every function describes one section; :mod:`eval.reports.evaluation_page` puts them together.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from markupsafe import Markup
 
@@ -13,7 +12,7 @@ from eval.html.number_format import NONE, amount, counted, share
 from eval.html.page import Plot, PlotGroup, Table
 from eval.html.score_plots import Bar, BarRow, Dot, bars, curve, reliability
 from eval.reports.confusion_matrix import Confused
-from eval.reports.detection import ClassMetrics
+from eval.reports.detection import FREQUENT, ClassMetrics
 from eval.reports.evaluation import (
     Calibration,
     ClassEvaluation,
@@ -37,14 +36,8 @@ ERROR_TYPES = {
     "background": "no symbol there",
     "missed": "symbol without any prediction",
 }
-DIMENSIONS = {
-    "source": "source",
-    "font": "font",
-    "writer": "writer",
-    "size": "symbol size",
-    "density": "density",
-    "head": "head",
-}
+_SLICE_TITLES = {"size": "symbol size", "density": "number of symbols"}
+"""Titles of dimensions whose name is not clear on its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -60,6 +53,8 @@ class SliceSection:
     """Plot and table of the slices of one dimension."""
 
     title: str
+    note: str
+    """Remark on slices that the plot omits; empty without any."""
     plot: Markup
     table: Table
 
@@ -123,13 +118,14 @@ def _class_bar(row: ClassRow) -> Bar:
     if interval:
         tooltip += f", 95% interval {limits(interval)}"
     ends = (interval.low, interval.high) if interval else None
-    return Bar(value=row.metrics.ap50, interval=ends, tooltip=tooltip)
+    is_rare = row.metrics.n_truths < FREQUENT
+    return Bar(value=row.metrics.ap50, interval=ends, tooltip=tooltip, pale=is_rare)
 
 
 def _point(key: str, field: str) -> Callable[[ClassRow], str]:
     def cell(row: ClassRow) -> str:
         point: OperatingPoint | None = getattr(row.detail, key)
-        return score(point and getattr(point, field))
+        return score(getattr(point, field, None))
 
     return cell
 
@@ -175,7 +171,9 @@ def error_bars(report: EvaluationReport) -> Markup:
             name=error.name,
             note=f"{error.delta_ap:.3f}, {counted(error.count, 'error', 'errors')}",
             bars=[
-                Bar(value=error.delta_ap, tooltip=f"{error.name}: {ERROR_TYPES.get(error.name, '')}")
+                Bar(
+                    value=error.delta_ap, tooltip=f"{error.name}: {ERROR_TYPES.get(error.name, '')}"
+                )
             ],
         )
         for error in sorted(report.errors, key=lambda error: -error.delta_ap)
@@ -189,8 +187,14 @@ def error_table(report: EvaluationReport) -> Table:
     return Table(
         label="Types of errors",
         columns=("type", "errors", "cost in AP50", "meaning"),
+        texts=(3,),
         rows=[
-            (error.name, amount(error.count), f"{error.delta_ap:.4f}", ERROR_TYPES.get(error.name, ""))
+            (
+                error.name,
+                amount(error.count),
+                f"{error.delta_ap:.4f}",
+                ERROR_TYPES.get(error.name, ""),
+            )
             for error in sorted(report.errors, key=lambda error: -error.delta_ap)
         ],
     )
@@ -201,6 +205,7 @@ def confusion_table(pairs: Sequence[Confused]) -> Table:
     return Table(
         label="Most frequent confusions",
         columns=("true class", "predicted as", "symbols", "of the true class"),
+        texts=(1,),
         rows=[
             (pair.truth, pair.predicted, amount(pair.count), share(pair.share))
             for pair in pairs[:_CONFUSED]
@@ -221,7 +226,10 @@ def precision_recall_curves(rows: Sequence[ClassRow]) -> list[Plot]:
         best = row.detail.best
         label = f"{row.metrics.name}: precision by recall, AP50 {score(row.metrics.ap50)}"
         svg = curve(
-            f"plot-curve-{i}", label, precisions, marked=(best.recall, best.precision) if best else None
+            f"plot-curve-{i}",
+            label,
+            precisions,
+            marked=(best.recall, best.precision) if best else None,
         )
         plots.append(Plot(title=f"{row.metrics.name}: {score(row.metrics.ap50)}", svg=svg))
     return plots
@@ -250,12 +258,15 @@ def reliability_diagrams(calibrations: Sequence[Calibration]) -> list[Plot]:
 
 def slice_sections(report: EvaluationReport) -> list[SliceSection]:
     """Describe the slices of each dimension, in the order in which they were computed."""
-    ordered = sorted(report.slices, key=lambda part: list(DIMENSIONS).index(part.dimension)
-                     if part.dimension in DIMENSIONS else len(DIMENSIONS))
-    groups = groupby(ordered, key=lambda part: part.dimension)
+    dimensions = dict.fromkeys(part.dimension for part in report.slices)
     return [
-        _slice_section(DIMENSIONS.get(dimension, dimension), list(parts), i, report.unit)
-        for i, (dimension, parts) in enumerate(groups)
+        _slice_section(
+            _SLICE_TITLES.get(dimension, dimension),
+            [part for part in report.slices if part.dimension == dimension],
+            i,
+            report.unit,
+        )
+        for i, dimension in enumerate(dimensions)
     ]
 
 
@@ -274,11 +285,16 @@ def _slice_section(title: str, parts: Sequence[Slice], i: int, unit: str) -> Sli
         )
         for part in parts
     ]
+    drawn = rows
+    if len(rows) > _ROWS_PER_PLOT:
+        order = sorted(range(len(rows)), key=lambda row: parts[row].instance_weighted_ap50 or 0.0)
+        drawn = [rows[row] for row in order[:_ROWS_PER_PLOT]]
     label = f"AP50 by {title}, macro / instance-weighted: " + "; ".join(
-        f"{row.name} {row.note}" for row in rows
+        f"{row.name} {row.note}" for row in drawn
     )
     table = Table(
         label=f"AP50 by {title}",
+        tall=True,
         columns=(title, f"{unit}s", "truths", "macro AP50", "instance-weighted AP50"),
         rows=[
             (
@@ -288,5 +304,9 @@ def _slice_section(title: str, parts: Sequence[Slice], i: int, unit: str) -> Sli
             for part in parts
         ],
     )  # fmt: skip
-    plot = bars(f"plot-slices-{i}", label, rows, colours=(0, 2))
-    return SliceSection(title=title, plot=plot, table=table)
+    return SliceSection(
+        title=title,
+        note=f"The {len(drawn)} lowest of {len(rows)}." if len(drawn) < len(rows) else "",
+        plot=bars(f"plot-slices-{i}", label, drawn, colours=(0, 2)),
+        table=table,
+    )

@@ -7,7 +7,8 @@ figures behind it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.html.number_format import NONE, amount, counted, share
+from class_maps import short_list
+from eval.html.number_format import amount, counted
 from eval.html.page import Fact, Table, inline, render
 from eval.reports.confusion_matrix import confusions, full_matrix, reduced_matrix
 from eval.reports.detection import FREQUENT, MeanMetrics
@@ -25,7 +26,7 @@ from eval.reports.evaluation_figures import (
     score,
     slice_sections,
 )
-from eval.reports.evaluation_priorities import MEASURE_NAMES, work_next
+from eval.reports.evaluation_priorities import MEASURE_NAMES, WorkNext, work_next
 from eval.reports.page_overlays import PageOverlay
 
 MEANS = (
@@ -47,8 +48,10 @@ PROTOCOLS = (
 """Key, name and method of each protocol."""
 WHY_PROTOCOLS_DIFFER = (
     "All four are macro means at IoU 0.5 of the same predictions; they differ in how they average "
-    "the precision over the recall, so compare only numbers of the same column."
+    "the precision over the recall, so compare a number only with numbers of the same protocol."
 )
+_NAMED = 12
+"""Maximum number of class names in a list."""
 NO_TRUTHS = "There is no ground truth, so that nothing can be scored."
 
 
@@ -101,6 +104,8 @@ def evaluation_page(
         why_means_differ=WHY_MEANS_DIFFER,
         interval_note=interval_note(report),
         work_next=next_classes,
+        uncertain=uncertain_lines(report, next_classes),
+        frequent=FREQUENT,
         measure=MEASURE_NAMES[next_classes.measure],
         protocols=_protocol_facts(report),
         why_protocols_differ=WHY_PROTOCOLS_DIFFER,
@@ -153,6 +158,22 @@ def interval_note(report: EvaluationReport) -> str:
     )
 
 
+def uncertain_lines(report: EvaluationReport, work: WorkNext) -> list[str]:
+    """Name the classes that are not measured well enough."""
+    lines = []
+    if work.uncertain:
+        names = short_list(work.uncertain, _NAMED)
+        lines.append(
+            f"Wide interval of the AP50, which more annotated {report.unit}s would narrow: {names}."
+        )
+    if work.rare:
+        lines.append(
+            f"Fewer than {FREQUENT} truths, so that even a narrow interval can be due to chance: "
+            f"{short_list(work.rare, _NAMED)}."
+        )
+    return lines
+
+
 def mean_of(report: EvaluationReport, key: str) -> MeanMetrics:
     """Return one of the means by its key in ``MEANS``."""
     metrics: MeanMetrics = getattr(report.detection, key)
@@ -163,7 +184,7 @@ def _mean_facts(report: EvaluationReport) -> list[Fact]:
     facts = []
     for key, title, weighting in MEANS:
         mean, interval = mean_of(report, key), report.intervals.get(key)
-        lines = [f"{limits(interval)}"] if interval else []
+        lines = [f"95% interval {limits(interval)}"] if interval else []
         lines += [f"AP50-95 {score(mean.ap)}, AP75 {score(mean.ap75)}", weighting]
         facts.append(Fact(label=f"{title} of AP50", figure=score(mean.ap50), note="\n".join(lines)))
     return facts
@@ -222,8 +243,3 @@ def count_check(report: EvaluationReport) -> CountCheck:
         rows=[(name, amount(n)) for name, n in counts],
     )
     return CountCheck(agrees=agrees, sentence=sentence, table=table)
-
-
-def gains(macro_gain: float, weighted_gain: float) -> str:
-    """Describe the possible gains of a class."""
-    return f"+{macro_gain:.3f} macro, +{weighted_gain:.3f} instance-weighted"

@@ -21,6 +21,9 @@ _MOST = 3
 """Maximum number of classes to work on."""
 _LEAST_LOSS = 0.02
 """Share of symbols from which a kind of error is a cause."""
+_NOTABLE_LOSS = 0.1
+"""Share of symbols from which imprecise boxes are mentioned."""
+_BADLY_RANKED = "false alarms are as confident as right predictions"
 _CAUSES = {
     "imprecise": "found, but the boxes are too imprecise",
     "confused": "found, but taken for other classes",
@@ -54,7 +57,9 @@ class WorkNext:
     """``ap`` if almost nothing can be gained at IoU .5."""
     priorities: tuple[Priority, ...]
     uncertain: tuple[str, ...]
-    """Classes that are not measured well enough, each with the figures that show it."""
+    """Classes whose AP has an interval wider than ``WIDE``, widest first, with that interval."""
+    rare: tuple[str, ...]
+    """Classes with fewer than ``FREQUENT`` truths, rarest first, with that number."""
     headline: str
     """Answer in one sentence."""
     notes: tuple[str, ...]
@@ -85,7 +90,12 @@ def work_next(report: EvaluationReport) -> WorkNext:
     return WorkNext(
         measure=measure,
         priorities=chosen,
-        uncertain=_uncertain(present, detail_of),
+        uncertain=_uncertain(report.classes),
+        rare=tuple(
+            f"{row.name} ({row.n_truths})"
+            for row in sorted(present, key=lambda row: (row.n_truths, row.name))
+            if row.n_truths < FREQUENT
+        ),
         headline=_headline(chosen, present, measure),
         notes=_notes(report, present),
     )
@@ -118,28 +128,18 @@ def _reason(
 ) -> tuple[str, tuple[str, ...]]:
     """Return the kind of error that costs most, and sentences with its figures."""
     if not row.n_predictions:
-        return "never predicted", (f"There is not a single prediction for {_symbols(row)}.",)
+        symbols = counted(row.n_truths, "symbol", "symbols")
+        return "never predicted", (f"There is not a single prediction for {symbols}.",)
     confused, others = _taken_for_others(row, confusion)
     losses = _losses(row, detail, confused)
     kind = max(losses, key=lambda key: losses[key])
-    if losses[kind] < _LEAST_LOSS:
-        cause, evidence = "false alarms are as confident as right predictions", []
-    else:
-        cause, evidence = _CAUSES[kind], []
-    if kind == "imprecise":
-        evidence.append(_centre_evidence(row, detail))
-    if others and (kind == "confused" or confused >= _LEAST_LOSS):
-        evidence.append(f"{share(confused)} are predicted as another class: {others}.")
-    evidence.append(_operating_evidence(row, detail))
-    if kind == "missed":
-        evidence.append(
-            f"Recall at any confidence is {_score(row.recall50)}, so that "
-            + (
-                "most of the missed symbols are predicted with too low a confidence."
-                if (row.recall50 or 0) - _best_recall(detail) > losses["missed"] / 2
-                else "a lower threshold does not help."
-            )
-        )
+    cause = _CAUSES[kind] if losses[kind] >= _LEAST_LOSS else _BADLY_RANKED
+    evidence = [
+        _centre_evidence(row, detail) if losses["imprecise"] >= _NOTABLE_LOSS else "",
+        f"{share(confused)} are predicted as another class: {others}." if others else "",
+        _operating_evidence(row, detail),
+        _low_confidence_evidence(row, detail, losses["missed"]) if kind == "missed" else "",
+    ]
     return cause, tuple(filter(None, evidence))
 
 
@@ -148,7 +148,9 @@ def _losses(row: ClassMetrics, detail: ClassEvaluation, confused: float) -> dict
     recall, precision = _best_recall(detail), detail.best.precision if detail.best else 0.0
     centre = detail.centre_recall
     imprecise = 0.0 if centre is None else max(0.0, centre - (row.recall50 or 0.0))
-    n_false = recall * (1 - precision) / precision if precision else row.n_predictions / row.n_truths
+    n_false = (
+        recall * (1 - precision) / precision if precision else row.n_predictions / row.n_truths
+    )
     return {
         "imprecise": imprecise,
         "confused": confused,
@@ -179,10 +181,10 @@ def _taken_for_others(row: ClassMetrics, confusion: Confusion) -> tuple[float, s
 def _centre_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
     text = (
         f"A prediction meets the centre of {share(detail.centre_recall)} of the symbols, but only "
-        f"{share(row.recall50)} have one with an IoU of at least 0.5; AP50 is {_score(row.ap50)}"
+        f"{share(row.recall50)} have one with an IoU of at least 0.5"
     )
     if detail.dilated_ap50 is not None:
-        text += f", and {_score(detail.dilated_ap50)} after extending all boxes"
+        text += f"; after extending all boxes, AP50 is {_score(detail.dilated_ap50)}"
     return f"{text}."
 
 
@@ -196,6 +198,16 @@ def _operating_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
     )
 
 
+def _low_confidence_evidence(row: ClassMetrics, detail: ClassEvaluation, missed: float) -> str:
+    """Return whether the missed symbols are predicted with a low confidence."""
+    recall = row.recall50 or 0.0
+    if recall - _best_recall(detail) > missed / 2:
+        remark = "most of the missed symbols are predicted, but with a low confidence"
+    else:
+        remark = "a lower threshold hardly helps"
+    return f"At any confidence, recall is {_score(recall)}: {remark}."
+
+
 def _box_evidence(row: ClassMetrics) -> tuple[str, ...]:
     return (
         f"AP is {_score(row.ap50)} at IoU 0.5, but {_score(row.ap75)} at IoU 0.75 and "
@@ -203,18 +215,13 @@ def _box_evidence(row: ClassMetrics) -> tuple[str, ...]:
     )
 
 
-def _uncertain(
-    present: Sequence[ClassMetrics], detail_of: dict[str, ClassEvaluation]
-) -> tuple[str, ...]:
-    """Describe the classes with few truths or a wide interval, the least certain first."""
-    entries = []
-    for row in present:
-        interval = detail_of[row.name].ap50_interval
-        width = interval.high - interval.low if interval else 0.0
-        if row.n_truths < FREQUENT or width > WIDE:
-            limits = f", {interval.low:.2f} to {interval.high:.2f}" if interval else ""
-            entries.append((-width, row.n_truths, f"{row.name} ({_symbols(row)}{limits})"))
-    return tuple(text for *_, text in sorted(entries))
+def _uncertain(classes: Sequence[ClassEvaluation]) -> tuple[str, ...]:
+    wide = [
+        (interval.low - interval.high, f"{row.name} ({interval.low:.2f} to {interval.high:.2f})")
+        for row in classes
+        if (interval := row.ap50_interval) and interval.high - interval.low > WIDE
+    ]
+    return tuple(text for _, text in sorted(wide))
 
 
 def _headline(
@@ -259,10 +266,6 @@ _ERROR_PHRASES = {
 
 def _describe(error: ErrorType) -> str:
     return _ERROR_PHRASES.get(error.name, f"errors of the type {error.name}")
-
-
-def _symbols(row: ClassMetrics) -> str:
-    return counted(row.n_truths, "symbol", "symbols")
 
 
 def _score(value: float | None) -> str:

@@ -156,7 +156,8 @@ def _embedded(file: Path | None) -> tuple[str, str]:
 
 def _framed(boxes: Boxes, margin: float) -> Boxes:
     """Extend boxes on all sides, so that their frames do not hide a stem."""
-    return boxes + np.array([-margin, -margin, margin, margin])
+    framed: Boxes = boxes + np.array([-margin, -margin, margin, margin])
+    return framed
 
 
 def _path(boxes: Boxes) -> str:
@@ -169,9 +170,7 @@ def _marks(page: Page, names: Sequence[str], margin: float) -> list[Mark]:
     scores = [""] * len(page.labels)
     if page.scores is not None:
         scores = [f", confidence {score:.2f}" for score in page.scores]
-    rows = zip(
-        _framed(page.boxes_xyxy, margin).tolist(), page.labels.tolist(), scores, strict=True
-    )
+    rows = zip(_framed(page.boxes_xyxy, margin).tolist(), page.labels.tolist(), scores, strict=True)
     return [
         Mark(
             x=f"{x0:.0f}",

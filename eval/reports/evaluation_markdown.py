@@ -115,8 +115,8 @@ def _means(report: EvaluationReport) -> str:
 def _work_next(report: EvaluationReport, work: WorkNext) -> list[str]:
     measure = MEASURE_NAMES[work.measure]
     lines = [
-        f"{i}. **{escaped(one.name)}**: {escaped(one.cause)}. {measure} {score(one.value)}; if every "
-        f"prediction were right: macro +{score(one.macro_gain)}, instance-weighted "
+        f"{i}. **{escaped(one.name)}**: {escaped(one.cause)}. {measure} {score(one.value)}; if "
+        f"every prediction were right: macro +{score(one.macro_gain)}, instance-weighted "
         f"+{score(one.weighted_gain)}. {escaped(' '.join(one.evidence))}"
         for i, one in enumerate(work.priorities, 1)
     ] or [escaped(work.headline)]
@@ -139,14 +139,10 @@ def _classes(report: EvaluationReport) -> list[str]:
 
 
 def _calibration(report: EvaluationReport) -> list[str]:
-    rows = [
-        (
-            head.head or "all classes",
-            score(head.ece),
-            amount(sum(b.n_predictions for b in head.bins)),
-        )
-        for head in report.calibration
-    ]
+    rows = []
+    for head in report.calibration:
+        n_predictions = sum(one.n_predictions for one in head.bins)
+        rows.append((head.head or "all classes", score(head.ece), amount(n_predictions)))
     return ["## Calibration", _table(("head", "ECE", "predictions"), rows)] if rows else []
 
 

@@ -230,7 +230,9 @@ def count_check(report: EvaluationReport) -> CountCheck:
         ("in the confusion matrix", sum(map(sum, confusion.counts[:-1]))),
     ]
     agrees = len({n for _, n in counts}) == 1
-    if agrees:
+    if agrees and not detection.n_truths:
+        sentence = "The data contain no truths, and none were counted."
+    elif agrees:
         sentence = (
             f"All {counted(detection.n_truths, 'truth', 'truths')} of the data were counted "
             "by every part of the evaluation."

@@ -228,7 +228,7 @@ def _headline(
     priorities: Sequence[Priority], present: Sequence[ClassMetrics], measure: Measure
 ) -> str:
     if not present:
-        return "There is nothing to evaluate: the data contain no symbols."
+        return "No class can be chosen, because the data contain no symbols."
     if not priorities:
         return f"No class stands out: the {MEASURE_NAMES[measure]} of all is at least {_GOOD}."
     first = priorities[0]

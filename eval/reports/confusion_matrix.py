@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from math import ceil, log
 
 from eval.html.number_format import amount, share, short_number
+from eval.html.plots import shortened
 from eval.reports.evaluation import Confusion
 
 N_SHADES = 6
 """Number of shades, on a logarithmic scale."""
 N_SHOWN = 20
 """Maximum number of classes in the reduced matrix."""
+_COLUMN_LETTERS = 20
+"""Maximum length of the upright names above the columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +34,8 @@ class MatrixView:
     label: str
     """Description for screen readers."""
     row_names: Sequence[str]
-    column_names: Sequence[str]
+    column_names: Sequence[tuple[str, str]]
+    """Short and full name of each column."""
     cells: Sequence[Sequence[Cell]]
 
 
@@ -89,17 +93,13 @@ def reduced_matrix(confusion: Confusion) -> MatrixView | None:
 
 def _matrix(confusion: Confusion, rows: Sequence[int], subject: str) -> MatrixView:
     last = len(confusion.names) - 1
-    names = [confusion.names[i] for i in rows]
+    columns = ["(missed)" if i == last else confusion.names[i] for i in rows]
     most = max((confusion.counts[i][j] for i in rows for j in rows), default=0)
     cells = [[_cell(confusion, i, j, most) for j in rows] for i in rows]
     return MatrixView(
         label=f"Confusion matrix of {subject}: true class by predicted class",
-        row_names=[
-            "(false alarm)" if i == last else name for i, name in zip(rows, names, strict=True)
-        ],
-        column_names=[
-            "(missed)" if i == last else name for i, name in zip(rows, names, strict=True)
-        ],
+        row_names=["(false alarm)" if i == last else confusion.names[i] for i in rows],
+        column_names=[(shortened(name, _COLUMN_LETTERS), name) for name in columns],
         cells=cells,
     )
 

@@ -206,6 +206,7 @@ def confusion_table(pairs: Sequence[Confused]) -> Table:
         label="Most frequent confusions",
         columns=("true class", "predicted as", "symbols", "of the true class"),
         texts=(1,),
+        tall=True,
         rows=[
             (pair.truth, pair.predicted, amount(pair.count), share(pair.share))
             for pair in pairs[:_CONFUSED]

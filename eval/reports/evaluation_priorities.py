@@ -96,8 +96,8 @@ def work_next(report: EvaluationReport) -> WorkNext:
             for row in sorted(present, key=lambda row: (row.n_truths, row.name))
             if row.n_truths < FREQUENT
         ),
-        headline=_headline(chosen, present, measure),
-        notes=_notes(report, present),
+        headline=_headline(chosen, candidates, measure),
+        notes=_notes(report, candidates),
     )
 
 
@@ -136,7 +136,9 @@ def _reason(
     cause = _CAUSES[kind] if losses[kind] >= _LEAST_LOSS else _BADLY_RANKED
     evidence = [
         _centre_evidence(row, detail) if losses["imprecise"] >= _NOTABLE_LOSS else "",
-        f"{share(confused)} are predicted as another class: {others}." if others else "",
+        f"{share(confused)} of the symbols are predicted as another class: {others}."
+        if confused >= _LEAST_LOSS
+        else "",
         _operating_evidence(row, detail),
         _low_confidence_evidence(row, detail, losses["missed"]) if kind == "missed" else "",
     ]
@@ -148,9 +150,7 @@ def _losses(row: ClassMetrics, detail: ClassEvaluation, confused: float) -> dict
     recall, precision = _best_recall(detail), detail.best.precision if detail.best else 0.0
     centre = detail.centre_recall
     imprecise = 0.0 if centre is None else max(0.0, centre - (row.recall50 or 0.0))
-    n_false = (
-        recall * (1 - precision) / precision if precision else row.n_predictions / row.n_truths
-    )
+    n_false = recall * (1 - precision) / precision if precision else 0.0
     return {
         "imprecise": imprecise,
         "confused": confused,
@@ -225,17 +225,25 @@ def _uncertain(classes: Sequence[ClassEvaluation]) -> tuple[str, ...]:
 
 
 def _headline(
-    priorities: Sequence[Priority], present: Sequence[ClassMetrics], measure: Measure
+    priorities: Sequence[Priority], candidates: Sequence[ClassMetrics], measure: Measure
 ) -> str:
-    if not present:
+    if not candidates:
         return "No class can be chosen, because the data contain no symbols."
     if not priorities:
-        return f"No class stands out: the {MEASURE_NAMES[measure]} of all is at least {_GOOD}."
+        frequent = "" if _all_rare(candidates) else f" with {FREQUENT} truths or more"
+        return (
+            f"No class stands out: {MEASURE_NAMES[measure]} is at least {_GOOD} for all "
+            f"classes{frequent}."
+        )
     first = priorities[0]
     return f"Work on {first.name} next: {first.cause}."
 
 
-def _notes(report: EvaluationReport, present: Sequence[ClassMetrics]) -> tuple[str, ...]:
+def _all_rare(candidates: Sequence[ClassMetrics]) -> bool:
+    return all(row.n_truths < FREQUENT for row in candidates)
+
+
+def _notes(report: EvaluationReport, candidates: Sequence[ClassMetrics]) -> tuple[str, ...]:
     notes = []
     errors = [error for error in report.errors if error.delta_ap > 0]
     if errors:
@@ -244,8 +252,8 @@ def _notes(report: EvaluationReport, present: Sequence[ClassMetrics]) -> tuple[s
             f"Over all classes, {_describe(largest)} cost most: without them, the macro AP50 would "
             f"be {largest.delta_ap:.3f} higher."
         )
-    if present and all(row.n_truths < FREQUENT for row in present):
-        notes.append(f"No class has {FREQUENT} symbols, so that chance may decide the order.")
+    if candidates and _all_rare(candidates):
+        notes.append(f"No class has {FREQUENT} truths, so that chance may decide the order.")
     if report.detection.n_images == 1:
         notes.append(
             f"With a single {report.unit}, the intervals cannot show how the scores vary between "

@@ -264,7 +264,7 @@ def marked_page(report: EvaluationReport, row: int, image_file: Path | None) -> 
     name = PurePosixPath(report.pages[row].image)
     truth = Page(image=name, width=100, height=80, boxes_xyxy=boxes, labels=np.array([0, 1]))
     prediction = replace(
-        truth, boxes_xyxy=boxes + [[0, 0, 0, 0], [9, 0, 9, 0]], scores=np.array([0.9, 0.655])
+        truth, boxes_xyxy=boxes + np.array([[0], [9]]) * [1, 0, 1, 0], scores=np.array([0.9, 0.655])
     )
     return MarkedPage(
         truth=truth,

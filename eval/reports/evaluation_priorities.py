@@ -23,12 +23,12 @@ _LEAST_LOSS = 0.02
 """Share of symbols from which a kind of error is a cause."""
 _NOTABLE_LOSS = 0.1
 """Share of symbols from which imprecise boxes are mentioned."""
-_BADLY_RANKED = "false alarms are as confident as right predictions"
 _CAUSES = {
     "imprecise": "found, but the boxes are too imprecise",
     "confused": "found, but taken for other classes",
     "missed": "too many symbols are missed",
     "false": "too many false alarms",
+    "ranking": "false alarms are as confident as right predictions",
 }
 
 
@@ -130,19 +130,26 @@ def _reason(
     if not row.n_predictions:
         symbols = counted(row.n_truths, "symbol", "symbols")
         return "never predicted", (f"There is not a single prediction for {symbols}.",)
-    confused, others = _taken_for_others(row, confusion)
+    taken_for, taken_from = _other_classes(row.name, confusion)
+    confused = sum(n for n, _ in taken_for) / row.n_truths
     losses = _losses(row, detail, confused)
     kind = max(losses, key=lambda key: losses[key])
-    cause = _CAUSES[kind] if losses[kind] >= _LEAST_LOSS else _BADLY_RANKED
-    evidence = [
-        _centre_evidence(row, detail) if losses["imprecise"] >= _NOTABLE_LOSS else "",
-        f"{share(confused)} of the symbols are predicted as another class: {others}."
-        if confused >= _LEAST_LOSS
-        else "",
-        _operating_evidence(row, detail),
-        _low_confidence_evidence(row, detail, losses["missed"]) if kind == "missed" else "",
-    ]
-    return cause, tuple(filter(None, evidence))
+    if losses[kind] < _LEAST_LOSS:
+        kind = "ranking"
+    evidence = []
+    if losses["imprecise"] >= _NOTABLE_LOSS:
+        evidence.append(_centre_evidence(row, detail))
+    if confused >= _LEAST_LOSS:
+        others = _listed(taken_for)
+        evidence.append(
+            f"{share(confused)} of the symbols are predicted as another class: {others}."
+        )
+    evidence.append(_operating_evidence(row, detail))
+    if kind == "missed":
+        evidence.append(_low_confidence_evidence(row, detail, losses["missed"]))
+    if kind == "false" and taken_from:
+        evidence.append(f"Some false alarms are symbols of other classes: {_listed(taken_from)}.")
+    return _CAUSES[kind], tuple(evidence)
 
 
 def _losses(row: ClassMetrics, detail: ClassEvaluation, confused: float) -> dict[str, float]:
@@ -163,19 +170,30 @@ def _best_recall(detail: ClassEvaluation) -> float:
     return detail.best.recall if detail.best else 0.0
 
 
-def _taken_for_others(row: ClassMetrics, confusion: Confusion) -> tuple[float, str]:
-    """Return the fraction of a class predicted as other classes, and the most frequent of them."""
-    if row.name not in confusion.names[:-1]:
-        return 0.0, ""
-    at = confusion.names.index(row.name)
-    counts = [
-        (n, name)
-        for i, (n, name) in enumerate(zip(confusion.counts[at], confusion.names, strict=True))
-        if n and i not in (at, len(confusion.names) - 1)
-    ]
-    counts.sort(key=lambda entry: (-entry[0], entry[1]))
-    names = [f"{name} ({amount(n)})" for n, name in counts]
-    return sum(n for n, _ in counts) / row.n_truths, short_list(names, _MOST)
+def _other_classes(
+    name: str, confusion: Confusion
+) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """Return the classes that a class is predicted as, and those predicted as it, with counts."""
+    if name not in confusion.names[:-1]:
+        return [], []
+    at = confusion.names.index(name)
+    lines = confusion.counts[at], [row[at] for row in confusion.counts]
+    taken_for, taken_from = (
+        sorted(
+            (
+                (n, other)
+                for n, other in zip(line[:-1], confusion.names[:-1], strict=True)
+                if n and other != name
+            ),
+            key=lambda entry: (-entry[0], entry[1]),
+        )
+        for line in lines
+    )
+    return taken_for, taken_from
+
+
+def _listed(counts: Sequence[tuple[int, str]]) -> str:
+    return short_list([f"{name} ({amount(n)})" for n, name in counts], _MOST)
 
 
 def _centre_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:

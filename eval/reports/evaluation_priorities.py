@@ -141,9 +141,7 @@ def _reason(
         evidence.append(_centre_evidence(row, detail))
     if confused >= _LEAST_LOSS:
         others = _listed(taken_for)
-        evidence.append(
-            f"{share(confused)} of the symbols are predicted as another class: {others}."
-        )
+        evidence.append(f"{share(confused)} of the symbols are predicted as others: {others}.")
     evidence.append(_operating_evidence(row, detail))
     if kind == "missed":
         evidence.append(_low_confidence_evidence(row, detail, losses["missed"]))

@@ -41,12 +41,12 @@ def test_texts_are_escaped(picture: str) -> None:
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    rows = [BarRow(name="a", bars=[Bar(value=0.5), Bar(value=0.25, pale=True)], note="n")]
+    rows = [BarRow(name="a", bars=[Bar(value=0.5), Bar(value=0.2, pale=True)], note="n")]
     picture = bars("plot", "label", rows, colours=(0, 2))
     [first], [second] = attributes(picture, "rect", "s0"), attributes(picture, "rect", "s2")
     # 95.5 % of the width are 1
     assert (first["x"], first["width"]) == ("1.50%", "47.75%")
-    assert (second["x"], second["width"]) == ("1.50%", "23.87%")
+    assert (second["x"], second["width"]) == ("1.50%", "19.10%")
     assert "fill-opacity" not in first
     assert second["fill-opacity"] == "0.40"
     assert "an" in texts(picture)

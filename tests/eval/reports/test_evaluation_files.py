@@ -23,8 +23,8 @@ def files(folder: Path) -> EvaluationFiles:
 
 
 def cells(markdown: str, first: str) -> list[str]:
-    """Return the cells of the table row that starts with a text."""
-    [row] = [line for line in markdown.splitlines() if line.startswith(f"| {first} |")]
+    """Return the cells of the first table row that starts with a text."""
+    row = next(line for line in markdown.splitlines() if line.startswith(f"| {first} |"))
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
 
 
@@ -126,7 +126,7 @@ def test_markdown_contains_the_figures() -> None:
         "stem", "1,800", "1,800", "0.450", "0.400 to 0.500", "0.360", "0.315",
     ]  # fmt: skip
     assert cells(text, "place")[1:3] == ["900", "0.0712"]
-    assert cells(text, "thin") == ["thin", "0.031", "3,240"] or "| thin | 0.031 | 3,240 |" in text
+    assert cells(text, "thin") == ["thin", "0.031", "3,240"]
     assert cells(text, "Bravura") == ["Bravura", "2", "100", "0.500", "0.600"]
     assert cells(text, r"\<p\>0.png")[1:] == ["1,544", "1,158", "386", "3"]
     assert cells(text, "hash") == ["hash", "0123abcd"]

@@ -1,7 +1,7 @@
 """Plots of scores as inline SVG: bars with intervals, curves, reliability diagrams.
 
-As in :mod:`~eval.html.plots`, horizontal positions are percentages, and every plot has a
-description for screen readers and tooltips.
+Horizontal positions are percentages, as in :mod:`~eval.html.plots`; every plot has tooltips and a
+description for screen readers.
 """
 
 from collections.abc import Iterable, Sequence

@@ -52,7 +52,7 @@ WHY_PROTOCOLS_DIFFER = (
 )
 _NAMED = 12
 """Maximum number of class names in a list."""
-NO_TRUTHS = "There is no ground truth, so that nothing can be scored."
+NO_TRUTHS = "Nothing can be scored without ground truth."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,43 +90,55 @@ def evaluation_page(
     Raises:
         ValueError: The classes of the report are not in the order of its detection metrics.
     """
-    rows = class_rows(report)
-    next_classes = work_next(report)
-    pairs = confusions(report.confusion)
     return render(
         "evaluation.html.j2",
         report=report,
         subject=subject,
-        script=inline(["page_overlays.js"]),
-        headline=headline(report),
-        subtitle=subtitle(report, subject),
-        means=_mean_facts(report),
-        why_means_differ=WHY_MEANS_DIFFER,
-        interval_note=interval_note(report),
-        work_next=next_classes,
-        uncertain=uncertain_lines(report, next_classes),
-        frequent=FREQUENT,
-        measure=MEASURE_NAMES[next_classes.measure],
-        protocols=_protocol_facts(report),
-        why_protocols_differ=WHY_PROTOCOLS_DIFFER,
-        class_bars=class_bars(rows),
-        class_table=class_table(rows),
-        absent=absent_classes(report),
-        error_bars=error_bars(report),
-        error_table=error_table(report),
-        confused=confusion_table(pairs),
-        n_pairs=len(pairs),
-        matrix=reduced_matrix(report.confusion),
-        full_matrix=full_matrix(report.confusion),
-        curves=precision_recall_curves(rows),
-        reliability=reliability_diagrams(report.calibration),
-        slices=slice_sections(report),
-        count_check=count_check(report),
         overlays=overlays,
+        script=inline(["page_overlays.js"]),
         score=score,
         amount=amount,
         counted=counted,
+        **_answer(report, subject),
+        **_sections(report),
     )
+
+
+def _answer(report: EvaluationReport, subject: EvaluationSubject) -> dict[str, object]:
+    """Return the variables of the first part of the page."""
+    work = work_next(report)
+    return {
+        "headline": headline(report),
+        "subtitle": subtitle(report, subject),
+        "means": _mean_facts(report),
+        "why_means_differ": WHY_MEANS_DIFFER,
+        "interval_note": interval_note(report),
+        "work_next": work,
+        "measure": MEASURE_NAMES[work.measure],
+        "uncertain": uncertain_lines(report, work),
+    }
+
+
+def _sections(report: EvaluationReport) -> dict[str, object]:
+    """Return the variables of the sections that follow."""
+    rows, pairs = class_rows(report), confusions(report.confusion)
+    return {
+        "protocols": _protocol_facts(report),
+        "why_protocols_differ": WHY_PROTOCOLS_DIFFER,
+        "frequent": FREQUENT,
+        "class_bars": class_bars(rows),
+        "class_table": class_table(rows),
+        "absent": absent_classes(report),
+        "error_bars": error_bars(report),
+        "error_table": error_table(report),
+        "confused": confusion_table(pairs),
+        "matrix": reduced_matrix(report.confusion),
+        "full_matrix": full_matrix(report.confusion),
+        "curves": precision_recall_curves(rows),
+        "reliability": reliability_diagrams(report.calibration),
+        "slices": slice_sections(report),
+        "count_check": count_check(report),
+    }
 
 
 def headline(report: EvaluationReport) -> str:

@@ -141,7 +141,9 @@ def _reason(
         evidence.append(_centre_evidence(row, detail))
     if confused >= _LEAST_LOSS:
         others = _listed(taken_for)
-        evidence.append(f"{share(confused)} of the symbols are predicted as others: {others}.")
+        evidence.append(
+            f"{share(confused)} of the symbols are predicted as other classes: {others}."
+        )
     evidence.append(_operating_evidence(row, detail))
     if kind == "missed":
         evidence.append(_low_confidence_evidence(row, detail, losses["missed"]))
@@ -283,7 +285,7 @@ _ERROR_PHRASES = {
     "place": "boxes that are too far off",
     "both": "predictions of the wrong class with boxes that are too far off",
     "duplicate": "duplicate predictions",
-    "background": "predictions where there is no symbol",
+    "background": "predictions without any symbol nearby",
     "missed": "missed symbols",
 }
 

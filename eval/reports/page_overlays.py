@@ -41,11 +41,11 @@ class MarkedPage:
 
     truth: Page
     is_found: NDArray[np.bool_]
-    """Whether a prediction finds each symbol, shape ``(T,)``."""
+    """Mask of the symbols that a prediction finds, shape ``(T,)``."""
     prediction: Page
     """Predictions above the threshold of their class."""
     is_right: NDArray[np.bool_]
-    """Whether each prediction finds a symbol, shape ``(N,)``."""
+    """Mask of the predictions that find a symbol, shape ``(N,)``."""
     image_file: Path | None
     """Image of the page; None if it is not available."""
 
@@ -137,7 +137,7 @@ def _overlay(
 
 
 def _embedded(file: Path | None) -> tuple[str, str]:
-    """Return an image as a data URI, or the reason why there is none."""
+    """Return an image as a data URI, or an empty text and the reason."""
     if file is None:
         return "", "The image is not available."
     try:

@@ -18,7 +18,7 @@ def one_bad(
 
 def test_an_empty_report_has_nothing_to_work_on() -> None:
     work = work_next(empty())
-    assert work.priorities == work.uncertain == work.rare == work.notes == ()
+    assert not any((work.priorities, work.uncertain, work.rare, work.notes))
     assert work.headline == "No class can be chosen, because the data contain no symbols."
 
 
@@ -44,7 +44,7 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
                 confused={("stem", "clef"): 40, ("stem", "background"): 5},
             ),
             "found, but taken for other classes",
-            "40% of the symbols are predicted as others: clef (40). At its best threshold, "
+            "40% of the symbols are predicted as other classes: clef (40). At its best threshold, "
             "0.50, recall is 0.550 and precision 0.950.",
         ),
         (

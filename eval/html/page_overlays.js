@@ -14,7 +14,8 @@ class Pager {
     this.on('.next', 'click', () => this.goTo(this.index + 1));
     this.on('.zoom', 'click', () => this.zoom());
     this.on('select', 'change', () => this.goTo(Number(this.select.value)));
-    for (const box of this.bar.querySelectorAll('input')) {
+    for (const box of section.querySelectorAll('.toggles input')) {
+      box.hidden = false;
       box.addEventListener('change', () => section.classList.toggle(`without-${box.value}`, !box.checked));
     }
     for (const sheet of section.querySelectorAll('.sheet')) {

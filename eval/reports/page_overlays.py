@@ -22,7 +22,7 @@ from eval.reports.evaluation import PageErrors
 
 N_WORST = 20
 """Number of pages that a report shows."""
-_MAX_SIDE_PX = 1400
+_MAX_SIDE_PX = 1700
 """Longer side above which an image is reduced, so that 20 pages take a few megabytes."""
 _JPEG_QUALITY = 45
 _MARGIN = 0.0008

@@ -49,7 +49,7 @@ def test_images_are_small_grey_jpegs(tmp_path: Path, shape: tuple[int, ...]) -> 
     data = np.frombuffer(b64decode(match[1]), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     assert image is not None
-    assert image.shape == ((1120, 1400) if shape[0] == 3000 else (80, 100))
+    assert image.shape == ((1360, 1700) if shape[0] == 3000 else (80, 100))
     assert overlay.problem == ""
 
 

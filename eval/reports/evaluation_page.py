@@ -43,7 +43,7 @@ PROTOCOLS = (
     ("coco", "COCO", "interpolated precision at 101 recalls"),
     ("voc2007", "PASCAL VOC 2007", "interpolated precision at 11 recalls"),
     ("voc2010", "PASCAL VOC 2010", "area under the interpolated precision"),
-    ("ultralytics", "Ultralytics", "area under its own curve of 101 points"),
+    ("ultralytics", "Ultralytics", "area under its own curve of 101 points, 0.995 at best"),
 )
 """Key, name and method of each protocol."""
 WHY_PROTOCOLS_DIFFER = (
@@ -163,7 +163,9 @@ def subtitle(report: EvaluationReport, subject: EvaluationSubject) -> str:
 
 
 def interval_note(report: EvaluationReport) -> str:
-    """Explain where the intervals come from."""
+    """Explain where the intervals come from, or why there are none."""
+    if not any(report.intervals.values()):
+        return f"Intervals need at least two {report.unit}s with truths."
     return (
         f"Intervals: 95%, by bootstrap over {report.unit}s "
         f"({counted(report.n_bootstrap, 'sample', 'samples')}, seed {report.seed})."
@@ -178,6 +180,9 @@ def uncertain_lines(report: EvaluationReport, work: WorkNext) -> list[str]:
         lines.append(
             f"Wide interval of the AP50, which more annotated {report.unit}s would narrow: {names}."
         )
+    if work.without_interval:
+        names = short_list(work.without_interval, _NAMED)
+        lines.append(f"No interval, because all truths are on a single {report.unit}: {names}.")
     if work.rare:
         lines.append(
             f"Fewer than {FREQUENT} truths, so that even a narrow interval can be due to chance: "

@@ -58,6 +58,8 @@ class WorkNext:
     priorities: tuple[Priority, ...]
     uncertain: tuple[str, ...]
     """Classes whose AP has an interval wider than ``WIDE``, widest first, with that interval."""
+    without_interval: tuple[str, ...]
+    """Classes whose truths are on a single page, so that there is no interval."""
     rare: tuple[str, ...]
     """Classes with fewer than ``FREQUENT`` truths, rarest first, with that number."""
     headline: str
@@ -91,6 +93,9 @@ def work_next(report: EvaluationReport) -> WorkNext:
         measure=measure,
         priorities=chosen,
         uncertain=_uncertain(report.classes),
+        without_interval=tuple(
+            row.name for row in present if detail_of[row.name].ap50_interval is None
+        ),
         rare=tuple(
             f"{row.name} ({row.n_truths})"
             for row in sorted(present, key=lambda row: (row.n_truths, row.name))
@@ -272,11 +277,6 @@ def _notes(report: EvaluationReport, candidates: Sequence[ClassMetrics]) -> tupl
         )
     if candidates and _all_rare(candidates):
         notes.append(f"No class has {FREQUENT} truths, so that chance may decide the order.")
-    if report.detection.n_images == 1:
-        notes.append(
-            f"With a single {report.unit}, the intervals cannot show how the scores vary between "
-            f"{report.unit}s."
-        )
     return tuple(notes)
 
 

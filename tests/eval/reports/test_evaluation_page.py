@@ -86,7 +86,8 @@ def without_truths() -> EvaluationReport:
 
 def one_class() -> EvaluationReport:
     row = metrics("a", 3, 1.0, ap75=1.0, ap=1.0)
-    return report_of([(row, evaluation(row))], n_pages=1)
+    detail = replace(evaluation(row), ap50_interval=None)
+    return report_of([(row, detail)], n_pages=1, intervals={})
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +181,13 @@ def test_gains_are_shown_with_the_reason() -> None:
     )
     assert "Wide interval of the AP50, which more annotated pages would narrow: tie" in words
     assert "even a narrow interval can be due to chance: tie (12)." in words
+
+
+def test_a_single_page_has_no_intervals() -> None:
+    words = read(evaluation_page(one_class(), SUBJECT))
+    assert words.startswith("Macro AP50 1.000 <best>.pt on the split val of data/a&b: 1 page, ")
+    assert "Intervals need at least two pages with truths." in words
+    assert "No interval, because all truths are on a single page: a." in words
 
 
 def test_bars_are_sorted_and_pale_for_rare_classes() -> None:

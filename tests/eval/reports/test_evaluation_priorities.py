@@ -1,5 +1,7 @@
+from dataclasses import replace
+
 import pytest
-from evaluation_samples import empty, evaluation, full, metrics, point, report_of
+from evaluation_samples import empty, evaluation, metrics, point, report_of
 
 from eval.reports.evaluation import ErrorType, EvaluationReport
 from eval.reports.evaluation_priorities import work_next
@@ -164,15 +166,20 @@ def test_perfect_classes_need_no_work(n: int, headline: str) -> None:
     assert work.headline == headline
 
 
-def test_notes_name_the_costliest_error_and_a_single_page() -> None:
+def test_the_costliest_error_is_named() -> None:
     errors = (
         ErrorType(name="class", count=9, delta_ap=0.01),
         ErrorType(name="place", count=5, delta_ap=0.0712),
     )
-    notes = work_next(report_of([GOOD], n_pages=1, unit="tile", errors=errors)).notes
-    assert notes == (
+    work = work_next(report_of([GOOD], errors=errors))
+    assert work.notes == (
         "Over all classes, boxes that are too far off cost most: without them, the macro AP50 would "
         "be 0.071 higher.",
-        "With a single tile, the intervals cannot show how the scores vary between tiles.",
     )
-    assert work_next(full()).measure == "ap50"
+
+
+def test_classes_on_a_single_page_have_no_interval() -> None:
+    row = metrics("stem", 500, 0.9)
+    detail = replace(evaluation(row), ap50_interval=None)
+    work = work_next(report_of([(row, detail)], n_pages=1))
+    assert (work.uncertain, work.without_interval) == ((), ("stem",))

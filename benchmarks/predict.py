@@ -35,9 +35,10 @@ from omr.cli import wait_without_spinning
 from omr.prediction import PredictOptions, predict_pages
 from omr.prediction_files import Overlay
 from reading import page_reader, page_stream
-from reading.merging import Pieces, merge
+from reading.merging import merge
 from reading.network import Network
 from reading.page_reader import OVERLAP, PreparedPage, ReadingOptions, prepare, read_page
+from reading.pieces import Pieces
 from reading.tiling import TileGrid, tiles_of
 
 A4_WIDTH = 2480

@@ -7,15 +7,15 @@ and agree within the area that both tiles show. No class needs a rule of its own
 Shapes: P pieces found in all tiles of a page, K groups of pieces, T tiles.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
+from reading.pieces import Pieces
 from reading.suppression import ious, suppress
 from reading.tiling import TileGrid
+from reading.windows import join_windows
 
 MIN_AGREEMENT = 0.5
 """Smallest agreement of two pieces of one symbol, along x and along y."""
@@ -38,33 +38,6 @@ COMPLETE = 0.95
 """Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Pieces:
-    """Symbols and parts of symbols found in the tiles of one page."""
-
-    boxes_xyxy: Boxes
-    """Boxes in pixels of the page, clipped to their tiles, shape ``(P, 4)``."""
-    labels: NDArray[np.int64]
-    """Class labels, shape ``(P,)``."""
-    scores: NDArray[np.float64]
-    """Scores, 0 to 1, shape ``(P,)``."""
-    tiles: NDArray[np.int64]
-    """Tile in which each piece was found, shape ``(P,)``."""
-
-    def only(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Pieces":
-        """Return a selection of the pieces.
-
-        Args:
-            rows: Mask of shape ``(P,)``, or indices.
-        """
-        return Pieces(
-            boxes_xyxy=self.boxes_xyxy[rows],
-            labels=self.labels[rows],
-            scores=self.scores[rows],
-            tiles=self.tiles[rows],
-        )
-
-
 def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
     """Merge the pieces of a page into whole symbols, each once.
 
@@ -78,7 +51,7 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     """
     # The result must not depend on the order of the pieces.
     order = np.lexsort((*pieces.boxes_xyxy.T, pieces.labels, pieces.tiles, -pieces.scores))
-    pieces = pieces.only(order)
+    pieces = join_windows(pieces.only(order), grid.size)
     is_cut = cut_sides(pieces, grid)
     group_of = _groups(pieces, grid, is_cut)
     is_part = ~_is_fragment(pieces, grid, is_cut, group_of)

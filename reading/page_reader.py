@@ -18,8 +18,9 @@ from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
 from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
 from converters.prepare.tiles import TileOptions
-from reading.merging import Pieces, merge
+from reading.merging import merge
 from reading.network import Network, TrainingInput
+from reading.pieces import Pieces
 from reading.tiling import TileGrid, ink_of, tiles_of
 
 OVERLAP = 0.3

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from converters.boxes import Boxes
 from converters.page import Page
 from converters.prepare.tiles import TileOptions, cut
-from reading.merging import Pieces, merge
+from reading.merging import merge
+from reading.pieces import Pieces
 from reading.tiling import TileGrid
 
 

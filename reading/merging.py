@@ -34,6 +34,9 @@ STRAIGHT_PX = 2.0
 PART, PART_CROSS_SECTION, LONGER = 0.8, 0.6, 1.25
 """A box is a part of another one of its class if at least ``PART`` of its length is inside it, the
 cross-sections have at least this IoU, and the other one is ``LONGER`` times as long."""
+REPEAT_IOU, REPEAT_MARGIN_PX = 0.5, 2.0
+"""A box repeats a better one if their IoU is higher after both have been extended by the margin.
+Without it, two boxes of one stem, 1.5 px thick and half a pixel apart, would both be kept."""
 COMPLETE = 0.95
 """Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
 
@@ -236,7 +239,8 @@ def _without_repeats(
     Returns:
         Indices of the boxes to keep, ascending.
     """
-    kept = suppress(boxes, labels)
+    margins = REPEAT_MARGIN_PX * np.array([-1, -1, 1, 1])
+    kept = suppress(boxes + margins, labels, REPEAT_IOU)
     return kept[~_is_part(boxes[kept], labels[kept], scores[kept])]
 
 

@@ -299,7 +299,7 @@ def pieces_of(page: PreparedPage, truth: Page, n: int) -> tuple[Pieces, TileGrid
         truth: Its true symbols.
         n: Number of pieces.
     """
-    factors = np.tile([page.grid.width / page.width, page.grid.height / page.height], 2)
+    factors = np.tile(page.factors, 2)  # benchmark pages are upright
     once, size, n_rows = truth.boxes_xyxy * factors, (page.grid.width, page.grid.height), 1
     options = TileOptions(size=page.grid.size, overlap=round(OVERLAP * page.grid.size))
     while True:

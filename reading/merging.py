@@ -37,6 +37,9 @@ cross-sections have at least this IoU, and the other one is ``LONGER`` times as 
 REPEAT_IOU, REPEAT_MARGIN_PX = 0.5, 2.0
 """A box repeats a better one if their IoU is higher after both have been extended by the margin.
 Without it, two boxes of one stem, 1.5 px thick and half a pixel apart, would both be kept."""
+DOUBTFUL = 0.5
+"""A piece whose score is a lower fraction of the best one's does not count if no border cuts the
+best one."""
 COMPLETE = 0.95
 """Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
 
@@ -57,8 +60,10 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     pieces = join_windows(pieces.only(order), grid.size)
     is_cut = cut_sides(pieces, grid)
     group_of = _groups(pieces, grid, is_cut)
-    is_part = ~_is_fragment(pieces, grid, is_cut, group_of)
-    pieces, is_cut, group_of = pieces.only(is_part), is_cut[is_part], group_of[is_part]
+    counts = ~(
+        _is_fragment(pieces, grid, is_cut, group_of) | _is_doubtful(pieces, is_cut, group_of)
+    )
+    pieces, is_cut, group_of = pieces.only(counts), is_cut[counts], group_of[counts]
     by_group = np.argsort(group_of, kind="stable")
     pieces, is_cut = pieces.only(by_group), is_cut[by_group]
     firsts = np.flatnonzero(np.diff(group_of[by_group], prepend=-1))  # (K,)
@@ -184,6 +189,22 @@ def _is_fragment(
     fragments = np.zeros(len(group_of), np.bool_)
     fragments[rows] = (shows.all(axis=2) & is_other).any(axis=0)
     return fragments
+
+
+def _is_doubtful(
+    pieces: Pieces, is_cut: NDArray[np.bool_], group_of: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Mark pieces with a low score in groups whose best piece shows the whole symbol, (P,).
+
+    Args:
+        pieces: Pieces, highest score first.
+        is_cut: Sides at which each piece is cut, shape ``(P, 4)``.
+        group_of: Group of each piece, shape ``(P,)``.
+    """
+    groups, first, rows = np.unique(group_of, return_index=True, return_inverse=True)
+    best = first[rows] if len(groups) else rows
+    is_weak: NDArray[np.bool_] = pieces.scores < DOUBTFUL * pieces.scores[best]
+    return is_weak & ~is_cut[best].any(axis=1)
 
 
 def _whole(pieces: Pieces, is_cut: NDArray[np.bool_], firsts: NDArray[np.int64]) -> Boxes:

@@ -3,13 +3,15 @@
 from pathlib import PurePosixPath
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.boxes import Boxes
 from converters.page import Page
 from converters.prepare.tiles import TileOptions, cut
-from reading.merging import Pieces, merge
+from reading.merging import merge
+from reading.pieces import Pieces
 from reading.tiling import TileGrid
 
 
@@ -79,3 +81,36 @@ def test_true_symbols_come_back(case: tuple[Page, TileOptions]) -> None:
     page, options = case
     found, labels = merged(page, options)
     assert rows_of(found, labels) == rows_of(page.boxes_xyxy, page.labels.tolist())
+
+
+@pytest.mark.parametrize(
+    ("second", "n_symbols"),
+    [
+        pytest.param([10.7, 10, 12.2, 50], 1, id="the same stem, 0.7 px beside it"),
+        pytest.param([13.5, 10, 15, 50], 2, id="another stem, 3.5 px beside it"),
+        pytest.param([10, 40, 11.5, 80], 2, id="another stem below it"),
+    ],
+)
+def test_thin_symbols_are_found_once(second: list[float], n_symbols: int) -> None:
+    found = Pieces(
+        boxes_xyxy=np.array([[10, 10, 11.5, 50], second]),
+        labels=np.zeros(2, np.int64),
+        scores=np.array([0.9, 0.8]),
+        tiles=np.zeros(2, np.int64),
+    )
+    grid = TileGrid.of(np.ones((100, 100), np.bool_), TileOptions(size=100, overlap=20))
+    assert len(merge(found, grid)[0]) == n_symbols
+
+
+@pytest.mark.parametrize(("score", "right"), [(0.1, 40), (0.6, 52)])
+def test_a_doubtful_piece_does_not_extend_a_whole_symbol(score: float, right: int) -> None:
+    # Two tiles of 64 px, which start at x = 0 and x = 36.
+    found = Pieces(
+        boxes_xyxy=np.array([[20, 30, 40, 33], [36, 30, 52, 33]], float),
+        labels=np.zeros(2, np.int64),
+        scores=np.array([0.9, score]),
+        tiles=np.array([0, 1]),
+    )
+    grid = TileGrid.of(np.ones((64, 100), np.bool_), TileOptions(size=64, overlap=20))
+    boxes, _, _ = merge(found, grid)
+    assert boxes.tolist() == [[20, 30, right, 33]]

@@ -26,8 +26,8 @@ _NOTABLE_LOSS = 0.1
 _CAUSES = {
     "imprecise": "found, but the boxes are too imprecise",
     "confused": "found, but taken for other classes",
-    "missed": "too many symbols are missed",
-    "false": "too many false alarms",
+    "missed": "most errors are missed symbols",
+    "false": "most errors are false alarms",
     "ranking": "false alarms are as confident as right predictions",
 }
 

@@ -51,7 +51,7 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
         ),
         (
             one_bad(metrics={"ap50": 0.5}, best=point(0.5, 0.95, 0.5)),
-            "too many symbols are missed",
+            "most errors are missed symbols",
             "At its best threshold, 0.50, recall is 0.500 and precision 0.950. At any confidence, "
             "recall is 0.500: a lower threshold hardly helps.",
         ),
@@ -61,7 +61,7 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
                 best=point(0.5, 0.9, 0.5),
                 centre_recall=0.96,
             ),
-            "too many symbols are missed",
+            "most errors are missed symbols",
             "At its best threshold, 0.50, recall is 0.500 and precision 0.900. At any confidence, "
             "recall is 0.960: most of the missed symbols are predicted, but with a low confidence.",
         ),
@@ -71,7 +71,7 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
                 best=point(0.5, 0.5, 0.9),
                 confused={("clef", "stem"): 12},
             ),
-            "too many false alarms",
+            "most errors are false alarms",
             "At its best threshold, 0.50, recall is 0.900 and precision 0.500. Some false alarms "
             "are symbols of other classes: clef (12).",
         ),

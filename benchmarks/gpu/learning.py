@@ -174,10 +174,10 @@ def costliest_classes(report: dict[str, Any], n: int) -> list[tuple[str, int, fl
         Name, number of ground-truth symbols, AP50, and the increase of the instance-weighted AP50
         if the AP50 of the class were 1; largest increase first.
     """
-    rows = [row for row in report["classes"] if row["n_truths"] and row["ap50"] is not None]
-    total = sum(row["n_truths"] for row in rows)
+    rows = [row for row in report["classes"] if row["truths"] and row["ap50"] is not None]
+    total = sum(row["truths"] for row in rows)
     costs = [
-        (row["name"], row["n_truths"], row["ap50"], row["n_truths"] * (1 - row["ap50"]) / total)
+        (row["name"], row["truths"], row["ap50"], row["truths"] * (1 - row["ap50"]) / total)
         for row in rows
     ]
     return sorted(costs, key=lambda cost: -cost[3])[:n]

@@ -94,6 +94,32 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     return boxes[kept], labels[kept], scores[kept]
 
 
+def merge_by_score(
+    pieces: Pieces, grid: TileGrid, threshold: float
+) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
+    """Merge pieces with a score above a threshold, and add what only weaker pieces show.
+
+    Weaker pieces do not change the symbols of the others: as part of a group, they would extend its
+    box. They are needed for an average precision, which counts predictions of any score.
+
+    Args:
+        pieces: Pieces in any order, without duplicates within a tile.
+        grid: Tiles of the page.
+        threshold: Score up to which a piece is weak.
+
+    Returns:
+        Boxes, labels and scores, as :func:`merge`.
+    """
+    is_weak = pieces.scores <= threshold
+    strong = merge(pieces.only(~is_weak), grid)
+    if not is_weak.any():
+        return strong
+    weak = merge(pieces.only(is_weak), grid)
+    boxes, labels, scores = (np.concatenate(arrays) for arrays in zip(strong, weak, strict=True))
+    kept = _without_repeats(boxes, labels, scores)
+    return boxes[kept], labels[kept], scores[kept]
+
+
 def cut_sides(pieces: Pieces, grid: TileGrid) -> NDArray[np.bool_]:
     """Determine at which sides the border of its tile may cut each piece.
 

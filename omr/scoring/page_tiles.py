@@ -15,8 +15,8 @@ from converters.images import Pixels
 from converters.manifest import Manifest, TiledPage
 from converters.names import count_of
 from converters.page import Page
-from reading.merging import Pieces, merge
-from reading.page_reader import DIGITS
+from reading.merging import Pieces, merge_by_score
+from reading.page_reader import DIGITS, PIECE_SCORE
 from reading.tiling import TileGrid
 
 WHITE = 255
@@ -87,7 +87,7 @@ class PageTiles:
             scores=np.concatenate(scores),
             tiles=index,
         )
-        boxes, labels, merged_scores = merge(pieces, self.grid)
+        boxes, labels, merged_scores = merge_by_score(pieces, self.grid, PIECE_SCORE)
         width, height = self.size
         return Page(
             image=self.page,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from converters.boxes import Boxes
 from converters.page import Page
 from converters.prepare.tiles import TileOptions, cut
-from reading.merging import Pieces, merge
+from reading.merging import Pieces, merge, merge_by_score
 from reading.tiling import TileGrid
 
 
@@ -79,3 +79,29 @@ def test_true_symbols_come_back(case: tuple[Page, TileOptions]) -> None:
     page, options = case
     found, labels = merged(page, options)
     assert rows_of(found, labels) == rows_of(page.boxes_xyxy, page.labels.tolist())
+
+
+def test_weak_pieces_do_not_change_the_symbols_of_strong_ones() -> None:
+    """A weak piece that agrees with a symbol would lengthen it; elsewhere, it is a symbol."""
+    page = Page(
+        image=PurePosixPath("page.png"),
+        width=180,
+        height=100,
+        boxes_xyxy=np.empty((0, 4)),
+        labels=np.empty(0, np.int64),
+    )
+    options = TileOptions(size=100, overlap=20)
+    grid = TileGrid.of(np.ones((page.height, page.width), np.bool_), options)
+    assert len(grid) == 2
+    pieces = Pieces(
+        boxes_xyxy=np.array([[50, 10, 100, 14], [80, 10, 120, 14], [10, 50, 20, 60.0]]),
+        labels=np.zeros(3, np.int64),
+        scores=np.array([0.9, 0.05, 0.02]),
+        tiles=np.array([0, 1, 0]),
+    )
+    boxes, _, scores = merge_by_score(pieces, grid, 0.1)
+    assert boxes.tolist() == [[50, 10, 100, 14], [80, 10, 120, 14], [10, 50, 20, 60]]
+    assert scores.tolist() == [0.9, 0.05, 0.02]
+    assert merge(pieces, grid)[0].tolist() == [[50, 10, 120, 14], [10, 50, 20, 60]]
+    strong = pieces.only(pieces.scores > 0.1)
+    assert merge_by_score(strong, grid, 0.1)[0].tolist() == merge(strong, grid)[0].tolist()

@@ -74,8 +74,8 @@ class RunEntry:
     def values(self) -> dict[str, str]:
         """Return the texts that filters compare, by name."""
         texts = {name: _text(value) for name, value in self.settings.items()}
-        own = {"status": self.status, "recipe": self.recipe, "data": self.data}
-        return texts | {"path": str(self.path), "epochs": str(self.epochs)} | own
+        facts = {"status": self.status, "recipe": self.recipe, "data": self.data}
+        return texts | {"path": str(self.path), "epochs": str(self.epochs)} | facts
 
 
 def find_runs(folders: Iterable[Path]) -> list[RunEntry]:
@@ -88,7 +88,7 @@ def find_runs(folders: Iterable[Path]) -> list[RunEntry]:
         Runs, each once, sorted by path.
 
     Raises:
-        ConfigError: There are no runs.
+        ConfigError: The folders contain no runs.
     """
     folders = list(folders)
     paths = {path.resolve(): path for folder in folders for path in _run_folders(folder)}
@@ -245,8 +245,9 @@ def in_order(runs: Iterable[RunEntry], key: str) -> list[RunEntry]:
     def value(run: RunEntry) -> tuple[bool, Any]:
         if key == "score":
             return run.score is None, -run.score.ap if run.score else 0
-        own = getattr(run, key)
-        return own is None or own == "", own or 0 if key in {"epochs", "seconds"} else str(own)
+        sorted_by = getattr(run, key)
+        is_number = key in {"epochs", "seconds"}
+        return sorted_by in (None, ""), sorted_by or 0 if is_number else str(sorted_by)
 
     return sorted(runs, key=value)
 

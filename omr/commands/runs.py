@@ -37,11 +37,10 @@ def runs(
 
     Examples:
         omr runs experiments
-        omr runs experiments --where model=yolo11n --where status=finished --sort seconds
+        omr runs experiments --where status=finished --sort seconds
         omr runs experiments --json
     """
-    found = find_runs(folder)
-    listed = in_order(filtered(found, where or []), sort)
+    listed = in_order(filtered(find_runs(folder), where or []), sort)
     to = results(as_json=as_json)
     title = counted(len(listed), "run", "runs")
     columns = ("run", "status", "model", "recipe", "seed", "data", "epochs", "s", "AP50-95", "AP50")

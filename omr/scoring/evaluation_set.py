@@ -159,7 +159,7 @@ def _assembled(tiled_pages: Sequence[PageTiles], tiles: Sequence[Page]) -> list[
 def _count_remarks(
     tiled_pages: Sequence[PageTiles], truths: Sequence[Page], manifest: Manifest
 ) -> list[str]:
-    """Compare the merged symbols with the manifest, and report tiles that were left out."""
+    """Compare the merged symbols with the manifest, and report dropped tiles."""
     remarks = []
     n_expected = sum(page.n_symbols for page in tiled_pages)
     n_merged = sum(len(truth.labels) for truth in truths)
@@ -170,6 +170,6 @@ def _count_remarks(
         )
     if n_blank := sum(page.n_blank for page in tiled_pages):
         remarks.append(
-            f"blank tiles that were left out of the data set: {n_blank:,}; there, pages are white"
+            f"blank tiles that the data set does not contain: {n_blank:,}; pages are white there"
         )
     return remarks

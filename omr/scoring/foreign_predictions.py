@@ -123,13 +123,13 @@ def _by_image(
         ConfigError: An image is unknown, of another split, or has several sets.
     """
     known = {truth.image for truth in evaluation.truths} | set(evaluation.image_files)
-    names, own = ImageNames(known), evaluation.dataset.folder_name(evaluation.split)
-    others = {evaluation.dataset.folder_name(s) for s in evaluation.dataset.splits} - {own}
+    names, split_folder = ImageNames(known), evaluation.dataset.folder_name(evaluation.split)
+    others = {evaluation.dataset.folder_name(s) for s in evaluation.dataset.splits} - {split_folder}
     by_image: dict[PurePosixPath, PredictedImage] = {}
     unknown: list[str] = []
     for predicted in predictions.images:
         folders = set(PurePosixPath(predicted.name).parts[:-1])
-        is_elsewhere = bool(folders & others) and own not in folders
+        is_elsewhere = bool(folders & others) and split_folder not in folders
         image = None if is_elsewhere else names.find(predicted.name)
         if image is None:
             unknown.append(predicted.name)
@@ -237,7 +237,7 @@ def _page(
     """Return the predictions for a page or tile, in its pixels.
 
     Args:
-        predicted: Predictions; None if there are none.
+        predicted: Predictions; None for an image without any.
         truth: Page or tile that they are for.
         predictions: All predictions, for messages.
         scale_xy: Scale of a page that is put together from tiles; None for other images.

@@ -50,7 +50,7 @@ class PageTiles:
 
     @property
     def n_blank(self) -> int:
-        """Number of tiles that the data set leaves out because they show no symbols."""
+        """Number of tiles without symbols that the data set does not contain."""
         columns, rows = (len(np.unique(side)) for side in self.corners_xy.T)
         return columns * rows - len(self.tiles)
 

@@ -4,7 +4,7 @@ Shapes: N predictions for an image.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -69,7 +69,7 @@ class ImageNames:
                         self._images[str(int(key))].add(image)
 
     def find(self, name: str) -> PurePosixPath | None:
-        """Return the image of a name; None if there is none.
+        """Return the image of a name; None if the name is unknown.
 
         Raises:
             ConfigError: Several images could have the name.
@@ -103,7 +103,7 @@ def _without_suffix(name: str) -> str:
 
 
 def check_boxes(
-    boxes_xyxy: Boxes, scores: NDArray[np.float64], path: Path, where: Iterable[str]
+    boxes_xyxy: Boxes, scores: NDArray[np.float64], path: Path, where: Sequence[str]
 ) -> None:
     """Check that boxes are finite and have no negative sides, and that scores are confidences.
 
@@ -125,5 +125,4 @@ def check_boxes(
     for is_invalid, problem in problems:
         if is_invalid.any():
             i = int(is_invalid.argmax())
-            place = next(text for k, text in enumerate(where) if k == i)
-            raise InputError(problem.format(score=scores[i]), path=path, where=place)
+            raise InputError(problem.format(score=scores[i]), path=path, where=where[i])

@@ -44,7 +44,7 @@ def read_yolo(folder: Path, names: Sequence[str]) -> PredictionSet:
         names: Class names of the data set, which the labels refer to otherwise.
 
     Raises:
-        InputError: There are no files, or a line is malformed.
+        InputError: The folder contains no predictions, or a line is malformed.
     """
     root, files = label_files(folder)
     names = _class_names(folder, root) or names
@@ -62,7 +62,7 @@ def read_yolo(folder: Path, names: Sequence[str]) -> PredictionSet:
 
 
 def _class_names(folder: Path, root: Path) -> list[str]:
-    """Read the names in ``classes.txt``; empty if there is no such file."""
+    """Read the names in ``classes.txt``; empty without such a file."""
     for file in (folder / CLASSES_FILE, root / CLASSES_FILE, root.parent / CLASSES_FILE):
         if file.is_file():
             return decoded(file.read_bytes(), file).split("\n")[:-1]
@@ -98,13 +98,13 @@ def _predicted_image(file: Path, root: Path, n_names: int) -> PredictedImage:
     )
 
 
-def _numbers(words: Sequence[str], file: Path, line: int) -> list[float]:
-    remedy = "; predict with save_conf=True" if len(words) == 5 else ""
+def _numbers(fields: Sequence[str], file: Path, line: int) -> list[float]:
+    remedy = "; predict with save_conf=True" if len(fields) == 5 else ""
     try:
-        numbers = [float(word) for word in words]
+        numbers = [float(text) for text in fields]
     except ValueError:
         numbers = []
     if len(numbers) != 6:
-        text = shortened(" ".join(words))
+        text = shortened(" ".join(fields))
         raise InputError(f"{EXPECTED}, got: {text}{remedy}", path=file, where=f"line {line}")
     return numbers

@@ -49,7 +49,7 @@ def test_blank_tiles_that_were_left_out_are_white(tmp_path: Path) -> None:
     n_blank = sum(page.n_blank for page in evaluation.tiled_pages)
     assert n_blank > 0
     assert evaluation.remarks == (
-        f"blank tiles that were left out of the data set: {n_blank}; there, pages are white",
+        f"blank tiles that the data set does not contain: {n_blank}; pages are white there",
     )
     whole = read_evaluation_set(write_data(tmp_path, tiles=None), "train", None)
     for page, expected in zip(evaluation.truths, whole.truths, strict=True):

@@ -15,8 +15,9 @@ from converters.images import Pixels
 from converters.manifest import Manifest, TiledPage
 from converters.names import count_of
 from converters.page import Page
-from reading.merging import Pieces, merge_by_score
+from reading.merging import merge, merge_by_score
 from reading.page_reader import DIGITS, PIECE_SCORE
+from reading.pieces import Pieces
 from reading.tiling import TileGrid
 
 WHITE = 255
@@ -87,7 +88,10 @@ class PageTiles:
             scores=np.concatenate(scores),
             tiles=index,
         )
-        boxes, labels, merged_scores = merge_by_score(pieces, self.grid, PIECE_SCORE)
+        if has_scores:
+            boxes, labels, merged_scores = merge_by_score(pieces, self.grid, PIECE_SCORE)
+        else:
+            boxes, labels, merged_scores = merge(pieces, self.grid, are_exact=True)
         width, height = self.size
         return Page(
             image=self.page,

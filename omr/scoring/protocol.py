@@ -2,20 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.files.hashes import sha256
 from converters.manifest import read_manifest
+from converters.page import Page
 from converters.versions import TOOLKIT, installed_versions
 from omr.scoring.evaluation_set import EvaluationSet, Unit
-from reading import merging
+from reading import merging, windows
 from reading.page_reader import OVERLAP, PIECE_SCORE
-from reading.suppression import NMS_IOU_THRESH
 
 SourceKind: TypeAlias = Literal["weights", "coco", "yolo"]
 METRICS = "COCO AP, 101 recalls, IoU .5:.05:.95, every area, predictions limited per image"
@@ -23,6 +25,8 @@ METRICS = "COCO AP, 101 recalls, IoU .5:.05:.95, every area, predictions limited
 LOWEST_SCORE = 0.01
 """Predictions without any score up to this were cut off by a confidence threshold."""
 HASH_DIGITS = 16
+TRUTH_DIGITS = 2
+"""Decimal places of ground-truth boxes, in pixels, that the hash of a protocol covers."""
 EVALUATION_PACKAGES = (TOOLKIT, "numpy", "pycocotools", "hotcoco")
 NETWORK_PACKAGES = ("torch", "ultralytics")
 
@@ -45,6 +49,8 @@ class ScoredData:
     name: str
     labels: str
     """Hash of the names and sizes of the images and the contents of their label files."""
+    truths: str
+    """Hash of the boxes and classes of all pages or tiles, as they were scored."""
     manifest: str | None
     """Hash of ``manifest.json``; None for a data set without a manifest."""
 
@@ -110,11 +116,8 @@ class Protocol:
     split: str
     unit: Unit
     settings: ScoringSettings
-    is_truth_merged: bool
-    """Whether the ground truth of pages was merged from that of tiles."""
     merging: dict[str, float] | None
-    """Constants by which the symbols of tiles were merged, in the predictions or the ground truth;
-    None if nothing was merged."""
+    """Constants by which the symbols of tiles were merged; None if nothing was merged."""
     versions: dict[str, str]
     """Versions of the packages involved, by name."""
 
@@ -132,7 +135,7 @@ class Protocol:
             "unit": self.unit,
             "max_det": self.settings.max_det,
             "is_truncated": self.settings.is_truncated,
-            "merging": self.merging if self.is_truth_merged else None,
+            "truths": self.data.truths,
             "metrics": METRICS,
         }
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
@@ -162,7 +165,6 @@ def protocol_of(
         split=evaluation.split,
         unit=evaluation.unit,
         settings=settings,
-        is_truth_merged=evaluation.is_assembled,
         merging=merging_constants() if evaluation.is_assembled or settings.tiles else None,
         versions=installed_versions(*EVALUATION_PACKAGES, *used_network),
     )
@@ -174,8 +176,20 @@ def _scored_data(evaluation: EvaluationSet) -> ScoredData:
     return ScoredData(
         name=dataset.root.resolve().name,
         labels=dataset.fingerprint(evaluation.split),
+        truths=_hash_of_pages(evaluation.truths),
         manifest=sha256(manifest) if manifest.is_file() else None,
     )
+
+
+def _hash_of_pages(pages: Iterable[Page]) -> str:
+    """Hash the symbols of pages, to a hundredth of a pixel."""
+    digest = hashlib.sha256()
+    for page in sorted(pages, key=lambda page: page.image):
+        rows = np.column_stack([page.labels, page.boxes_xyxy]).round(TRUTH_DIGITS) + 0.0  # no -0
+        rows = rows[np.lexsort(rows.T)]
+        digest.update(f"{page.image} {page.width} {page.height} {len(rows)}\n".encode())
+        digest.update(rows.astype("<f8").tobytes())
+    return digest.hexdigest()
 
 
 def _scored_classes(evaluation: EvaluationSet) -> ScoredClasses:
@@ -200,12 +214,12 @@ def tile_settings(size: int) -> TileSettings:
 
 def merging_constants() -> dict[str, float]:
     """Return the constants by which the symbols of tiles are merged, by name."""
-    names = (
-        *("MIN_AGREEMENT", "TOLERANCE_PX", "BORDER_PX", "BORDER_FRACTION", "MOST_BORDER_PX"),
-        *("STRAIGHT_PX", "PART", "PART_CROSS_SECTION", "LONGER", "COMPLETE"),
-    )
-    constants = {name.lower(): float(getattr(merging, name)) for name in names}
-    return constants | {"nms_iou": NMS_IOU_THRESH}
+    return {
+        f"{module.__name__.rpartition('.')[2]}.{name.lower()}": value
+        for module in (merging, windows)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, float)
+    }
 
 
 def hash_of_files(files: Sequence[Path], folder: Path) -> str:

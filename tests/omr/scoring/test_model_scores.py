@@ -53,7 +53,6 @@ def test_pages_in_tiles_are_read_as_pages(
     assert (report.macro.ap, result.imgsz) == (1, 64)
     assert result.protocol.settings.tiles is not None
     assert result.protocol.settings.tiles.size == 64
-    assert result.protocol.is_truth_merged
     assert predictor.calls == []
     if is_recorded:
         assert result.differences == ("class map harmony in another version",)
@@ -66,7 +65,6 @@ def test_whole_pages_are_read_in_tiles_if_the_network_was_trained_on_tiles(
     predictor.training = record(preparations=(TILED,))
     result = score(data)
     assert (result.unit, result.report.macro.ap) == ("page", 1)
-    assert not result.protocol.is_truth_merged
     assert result.protocol.merging is not None
     assert isinstance(predictor.network, InkNetwork)
     assert sum(predictor.network.n_tiles) > 8

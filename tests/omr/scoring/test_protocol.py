@@ -42,7 +42,7 @@ def test_inputs_settings_and_versions_are_recorded(data: Path) -> None:
     settings = content["settings"]
     assert (settings["imgsz"], settings["conf"], settings["max_det"]) == (320, 0.001, 300)
     assert settings["tiles"] == {"size": 320, "overlap": 96, "piece_score": 0.1}
-    assert content["merging"]["nms_iou"] == 0.7
+    assert content["merging"]["merging.min_agreement"] == 0.5
     assert {"omr-toolkit", "numpy", "pycocotools", "torch", "ultralytics"} <= set(
         content["versions"]
     )
@@ -53,7 +53,7 @@ def test_what_is_compared_does_not_change_the_hash(data: Path) -> None:
     one = protocol(data)
     other = ScoredSource(kind="coco", name="results.json", sha256="34")
     tool = ScoringSettings(max_det=300, lowest_score=0.01)
-    assert replace(one, weights=other, settings=tool, versions={}).hash == one.hash
+    assert replace(one, weights=other, settings=tool, versions={}, merging=None).hash == one.hash
 
 
 def test_what_must_agree_changes_the_hash(data: Path) -> None:
@@ -64,7 +64,7 @@ def test_what_must_agree_changes_the_hash(data: Path) -> None:
         replace(one, settings=replace(SETTINGS, max_det=400)),
         replace(one, settings=cut),
         replace(one, class_map=replace(one.class_map, classes="ab")),
-        replace(one, merging={"nms_iou": 0.5}),
+        replace(one, data=replace(one.data, truths="ab")),
         protocol(data, split="train"),
     ]
     assert len({one.hash, *(other.hash for other in others)}) == 1 + len(others)

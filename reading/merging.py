@@ -40,6 +40,9 @@ Without it, two boxes of one stem, 1.5 px thick and half a pixel apart, would bo
 DOUBTFUL = 0.5
 """A piece whose score is a lower fraction of the best one's does not count if no border cuts the
 best one."""
+MOST_WEAK = 5000
+"""Limit on the weak pieces of a page, of which an untrained network finds thousands per tile: the
+number of pairs to compare grows with its square."""
 COMPLETE = 0.95
 """Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
 
@@ -89,7 +92,8 @@ def merge_by_score(
     """Merge pieces with a score above a threshold, and add what only weaker pieces show.
 
     Weaker pieces do not change the symbols of the others: as part of a group, they would extend its
-    box. They are needed for an average precision, which counts predictions of any score.
+    box. They are needed for an average precision, which counts predictions of any score. Only the
+    best ``MOST_WEAK`` of them count.
 
     Args:
         pieces: Pieces in any order, without duplicates within a tile.
@@ -103,7 +107,9 @@ def merge_by_score(
     strong = merge(pieces.only(~is_weak), grid)
     if not is_weak.any():
         return strong
-    weak = merge(pieces.only(is_weak), grid)
+    weakest_last = np.lexsort((*pieces.boxes_xyxy.T, pieces.labels, pieces.tiles, -pieces.scores))
+    rows = weakest_last[is_weak[weakest_last]][:MOST_WEAK]
+    weak = merge(pieces.only(rows), grid)
     boxes, labels, scores = (np.concatenate(arrays) for arrays in zip(strong, weak, strict=True))
     kept = _without_repeats(boxes, labels, scores)
     return boxes[kept], labels[kept], scores[kept]

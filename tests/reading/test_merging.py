@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from converters.boxes import Boxes
 from converters.page import Page
 from converters.prepare.tiles import TileOptions, cut
+from reading import merging
 from reading.merging import merge, merge_by_score
 from reading.pieces import Pieces
 from reading.tiling import TileGrid
@@ -159,3 +160,16 @@ def test_ground_truth_may_overlap() -> None:
     found, labels = merged(page, options, are_exact=True)
     assert rows_of(found, labels) == rows_of(page.boxes_xyxy, [0, 0, 1, 1])
     assert len(merged(page, options)[0]) < 4
+
+
+def test_the_number_of_weak_pieces_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "MOST_WEAK", 2)
+    boxes = np.array([[10.0 * i, 10, 10 * i + 5, 15] for i in range(5)])
+    pieces = Pieces(
+        boxes_xyxy=boxes,
+        labels=np.zeros(5, np.int64),
+        scores=np.array([0.01, 0.9, 0.03, 0.02, 0.8]),
+        tiles=np.zeros(5, np.int64),
+    )
+    grid = TileGrid.of(np.ones((64, 64), np.bool_), TileOptions(size=64, overlap=20))
+    assert merge_by_score(pieces, grid, 0.1)[2].tolist() == [0.9, 0.8, 0.03, 0.02]

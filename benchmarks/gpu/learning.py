@@ -142,7 +142,7 @@ def score(weights: Path, data: Path, out: Path, where: list[str], seconds: float
         SystemExit: The command failed, or took too long.
     """
     command = [sys.executable, "-m", "omr", "eval", str(weights), str(data), "--out", str(out)]
-    command += ["--imgsz", str(TILE), "--batch", "64", "--split", "val", "--force", *where]
+    command += ["--unit", "tile", "--imgsz", str(TILE), "--batch", "64", "--force", *where]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=max(seconds, 5.0))
     except subprocess.TimeoutExpired:

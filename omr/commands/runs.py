@@ -36,9 +36,9 @@ def runs(
     """List training runs: recipe, data, epochs, time and validation score.
 
     Examples:
-        omr runs experiments
-        omr runs experiments --where status=finished --sort seconds
-        omr runs experiments --json
+        omr runs .
+        omr runs . --where status=finished --sort seconds
+        omr runs . --json
     """
     listed = in_order(filtered(find_runs(folder), where or []), sort)
     to = results(as_json=as_json)

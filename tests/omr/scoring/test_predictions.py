@@ -61,6 +61,12 @@ def predictions_of(data: Path, unit: Unit) -> tuple[list[Page], tuple[str, ...]]
     return predicted(evaluation), evaluation.dataset.names
 
 
+def scores_of(page: Page) -> list[float]:
+    assert page.scores is not None
+    scores: list[float] = page.scores.tolist()
+    return scores
+
+
 def write_results(path: Path, pages: list[Page], **changes: Any) -> Path:  # noqa: ANN401
     rows = [
         {
@@ -72,7 +78,7 @@ def write_results(path: Path, pages: list[Page], **changes: Any) -> Path:  # noq
         | changes
         for page in pages
         for (x0, y0, x1, y1), label, score in zip(
-            page.boxes_xyxy.tolist(), page.labels, page.scores.tolist(), strict=True
+            page.boxes_xyxy.tolist(), page.labels, scores_of(page), strict=True
         )
     ]
     path.write_text(json.dumps(rows))
@@ -93,7 +99,7 @@ def write_yolo(folder: Path, pages: list[Page]) -> Path:
     for page in pages:
         lines = [
             f"{line} {score}"
-            for line, score in zip(label_lines(page).splitlines(), page.scores, strict=True)
+            for line, score in zip(label_lines(page).splitlines(), scores_of(page), strict=True)
         ]
         (folder / "labels" / f"{page.image.stem}.txt").write_text("\n".join(lines))
     return folder
@@ -199,7 +205,7 @@ def test_classes_are_matched_by_name(whole: Path, tmp_path: Path) -> None:
 
 def test_a_confidence_threshold_is_reported(whole: Path, tmp_path: Path) -> None:
     pages, names = predictions_of(whole, "page")
-    cut = [page.only(page.scores > LOW) for page in pages]
+    cut = [page.only(np.array(scores_of(page)) > LOW) for page in pages]
     result = score_predictions(write_coco(tmp_path / "p.json", cut, names), whole)
     assert result.remarks == (TRUNCATED,)
     settings = result.protocol.settings

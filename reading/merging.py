@@ -40,16 +40,23 @@ Without it, two boxes of one stem, 1.5 px thick and half a pixel apart, would bo
 DOUBTFUL = 0.5
 """A piece whose score is a lower fraction of the best one's does not count if no border cuts the
 best one."""
+MOST_WEAK = 5000
+"""Limit on the weak pieces of a page, of which an untrained network finds thousands per tile: the
+number of pairs to compare grows with its square."""
 COMPLETE = 0.95
 """Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
 
 
-def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
+def merge(
+    pieces: Pieces, grid: TileGrid, *, are_exact: bool = False
+) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
     """Merge the pieces of a page into whole symbols, each once.
 
     Args:
         pieces: Pieces in any order, without duplicates within a tile.
         grid: Tiles of the page.
+        are_exact: Whether the pieces are ground truth, which has no repeats to remove. Symbols of
+            one class may then overlap as much as the boxes of two slanted beams.
 
     Returns:
         Boxes in pixels of the page, shape ``(K, 4)``; labels and scores, shape ``(K,)``, highest
@@ -57,7 +64,9 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     """
     # The result must not depend on the order of the pieces.
     order = np.lexsort((*pieces.boxes_xyxy.T, pieces.labels, pieces.tiles, -pieces.scores))
-    pieces = join_windows(pieces.only(order), grid.size)
+    pieces = pieces.only(order)
+    if not are_exact:
+        pieces = join_windows(pieces, grid.size)
     is_cut = cut_sides(pieces, grid)
     group_of = _groups(pieces, grid, is_cut)
     counts = ~(
@@ -71,6 +80,37 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     boxes = _whole(pieces, is_cut, firsts)
     best_first = np.lexsort((*boxes.T, -scores))
     boxes, labels, scores = boxes[best_first], pieces.labels[firsts][best_first], scores[best_first]
+    if are_exact:
+        return boxes, labels, scores
+    kept = _without_repeats(boxes, labels, scores)
+    return boxes[kept], labels[kept], scores[kept]
+
+
+def merge_by_score(
+    pieces: Pieces, grid: TileGrid, threshold: float
+) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
+    """Merge pieces with a score above a threshold, and add what only weaker pieces show.
+
+    Weaker pieces do not change the symbols of the others: as part of a group, they would extend its
+    box. They are needed for an average precision, which counts predictions of any score. Only the
+    best ``MOST_WEAK`` of them count.
+
+    Args:
+        pieces: Pieces in any order, without duplicates within a tile.
+        grid: Tiles of the page.
+        threshold: Score up to which a piece is weak.
+
+    Returns:
+        Boxes, labels and scores, as :func:`merge`.
+    """
+    is_weak = pieces.scores <= threshold
+    strong = merge(pieces.only(~is_weak), grid)
+    if not is_weak.any():
+        return strong
+    weakest_last = np.lexsort((*pieces.boxes_xyxy.T, pieces.labels, pieces.tiles, -pieces.scores))
+    rows = weakest_last[is_weak[weakest_last]][:MOST_WEAK]
+    weak = merge(pieces.only(rows), grid)
+    boxes, labels, scores = (np.concatenate(arrays) for arrays in zip(strong, weak, strict=True))
     kept = _without_repeats(boxes, labels, scores)
     return boxes[kept], labels[kept], scores[kept]
 

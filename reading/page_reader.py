@@ -19,7 +19,7 @@ from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
 from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
 from converters.prepare.tiles import TileOptions
-from reading.merging import merge
+from reading.merging import merge_by_score
 from reading.network import Network, TrainingInput
 from reading.pieces import Pieces
 from reading.skew import Rotation, measure_skew
@@ -37,8 +37,8 @@ NARROW_PAGE = 25
 wide, merged lines make whole staves look like the lines of staves 4 to 18 times larger."""
 LARGER = "use a scan of a higher resolution, or a higher --dpi for a PDF"
 PIECE_SCORE = 0.1
-"""Score from which parts of symbols are merged; a symbol counts if one of its parts reaches the
-threshold of the page."""
+"""Score above which parts of symbols are merged; a symbol counts if one of its parts reaches the
+threshold of the page. Weaker parts are merged among themselves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +192,7 @@ def read_page(
         The page in its original size with ``scores``, highest first.
     """
     pieces = _pieces(page, network, options.lowest_score, batch)
-    boxes_xyxy, labels, scores = merge(pieces, page.grid)
+    boxes_xyxy, labels, scores = merge_by_score(pieces, page.grid, PIECE_SCORE)
     limits = [page.width, page.height, page.width, page.height]
     symbols = Page(
         image=page.name,

@@ -1,7 +1,7 @@
 """Predictions that find a symbol, as matched by COCO's evaluator, and AP of weighted pages.
 
-Shapes: N predictions, P pages, C classes, T IoU thresholds, W weightings of the pages, S predictions
-of a class that find a symbol, R recall thresholds.
+Shapes: N predictions, P pages, C classes, T IoU thresholds, W weightings of the pages,
+S predictions of a class that find a symbol, R recall thresholds.
 """
 
 from collections.abc import Sequence
@@ -154,9 +154,7 @@ def _needed(n_truths: NDArray[np.float64]) -> NDArray[np.float64]:
     return needed + (needed / n < RECALLS)
 
 
-def _first_reaching(
-    n_found: NDArray[np.float64], needed: NDArray[np.float64]
-) -> NDArray[np.intp]:
+def _first_reaching(n_found: NDArray[np.float64], needed: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the first position at which each count is reached, else S.
 
     Args:

@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.page import Page
 from eval.metrics.backends import Backend, EvaluatorInput, run
 from eval.metrics.bootstrap import mean_ap
 from eval.metrics.hits import Hits, weighted_ap
@@ -184,19 +183,3 @@ def _mean_slice(
         macro_ap50=float(values.mean()) if known.any() else None,
         instance_weighted_ap50=float(np.average(values, weights=counts)) if known.any() else None,
     )
-
-
-def groups_of_pages(
-    pages: Sequence[Page], page_groups: Mapping[str, Mapping[str, str]], densities: Sequence[str]
-) -> list[dict[str, str]]:
-    """Join the groups that a caller gives with the density of each page.
-
-    Args:
-        pages: Ground truth, length P.
-        page_groups: Value in each dimension, by image.
-        densities: Density of each page, length P.
-    """
-    return [
-        {**page_groups.get(str(page.image), {}), "density": density}
-        for page, density in zip(pages, densities, strict=True)
-    ]

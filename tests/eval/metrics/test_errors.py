@@ -31,9 +31,7 @@ def page(symbols: list[tuple[Box, int]], scores: list[float] | None = None) -> P
     )
 
 
-def compared(
-    truths: list[tuple[Box, int]], found: list[tuple[Box, int, float]]
-) -> EvaluatorInput:
+def compared(truths: list[tuple[Box, int]], found: list[tuple[Box, int, float]]) -> EvaluatorInput:
     prediction = page([(box, label) for box, label, _ in found], [score for *_, score in found])
     return evaluator_input([(page(truths), prediction)], len(NAMES))
 

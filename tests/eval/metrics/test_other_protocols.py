@@ -81,7 +81,9 @@ def test_voc_compares_with_the_nearest_symbol_only() -> None:
     data = evaluator_input([(truth, found)], 1)
     assert find_hits(data).is_hit.tolist() == [[True, True]]
     assert voc_hits(data).tolist() == [True, False]
-    assert voc_hits(evaluator_input([(truth, page([[0, 0, 10, 4.9]], [0.9]))], 1)).tolist() == [False]
+    assert voc_hits(evaluator_input([(truth, page([[0, 0, 10, 4.9]], [0.9]))], 1)).tolist() == [
+        False
+    ]
     assert voc_hits(evaluator_input([(truth, page([[0, 0, 10, 5]], [0.9]))], 1)).tolist() == [True]
 
 

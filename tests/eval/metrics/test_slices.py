@@ -12,7 +12,6 @@ from eval.metrics.hits import find_hits
 from eval.metrics.matching import pair_pages
 from eval.metrics.slices import (
     density_groups,
-    groups_of_pages,
     head_slices,
     page_slices,
     size_slices,
@@ -36,9 +35,7 @@ def test_slices_of_pages_are_scored_like_sets_of_their_own() -> None:
         report = evaluate([TRUTHS[i] for i in members], [PREDICTIONS[i] for i in members], NAMES)
         assert (row.n_pages, row.n_truths) == (len(members), 60 * len(members))
         assert row.macro_ap50 == pytest.approx(report.macro.ap50, abs=1e-12)
-        assert row.instance_weighted_ap50 == pytest.approx(
-            report.instance_weighted.ap50, abs=1e-12
-        )
+        assert row.instance_weighted_ap50 == pytest.approx(report.instance_weighted.ap50, abs=1e-12)
 
 
 def test_slices_of_pages_agree_with_hotcoco() -> None:
@@ -97,13 +94,6 @@ def test_deciles() -> None:
     names = density_groups(table)
     assert names[:5] == ["1-4 symbols"] * 4 + ["5-8 symbols"]
     assert len(set(names)) == 10
-
-
-def test_groups_are_joined_by_image() -> None:
-    assert groups_of_pages(TRUTHS[:2], {"00001.png": {"font": "A"}}, ["x", "y"]) == [
-        {"density": "x"},
-        {"font": "A", "density": "y"},
-    ]
 
 
 def test_heads() -> None:

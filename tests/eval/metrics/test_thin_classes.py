@@ -30,7 +30,9 @@ def data(truths: Boxes, labels: list[int], found: Boxes, found_labels: list[int]
     return evaluator_input([(page(truths, labels), page(found, found_labels, predicted=True))], 3)
 
 
-def moved(box: tuple[float, float, float, float], x: float, y: float = 0) -> tuple[float, float, float, float]:
+def moved(
+    box: tuple[float, float, float, float], x: float, y: float = 0
+) -> tuple[float, float, float, float]:
     return (box[0] + x, box[1] + y, box[2] + x, box[3] + y)
 
 

@@ -69,9 +69,9 @@ def evaluate_in_depth(
             always found by hotcoco.
 
     Raises:
-        ConfigError: There are no classes, ``chosen_threshold`` or a score is out of range, a head has
-            an unknown class, ground truth and predictions are not for the same images, contain an
-            image more than once, or disagree about the size of an image.
+        ConfigError: There are no classes, ``chosen_threshold`` or a score is out of range, a head
+            has an unknown class, ground truth and predictions are not for the same images, contain
+            an image more than once, or disagree about the size of an image.
         ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
             is not finite, a box has a negative side, or ``n_bootstrap`` is below 1.
     """

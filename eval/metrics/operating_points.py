@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class at a threshold, and the errors that it leaves on each page.
+"""Precision, recall and F1 of each class at a threshold, and the errors on each page.
 
 Shapes: C classes, N predictions.
 """

@@ -1,8 +1,8 @@
 """AP at IoU .5 by protocols other than COCO's: VOC 2007, VOC 2010 and Ultralytics.
 
-They differ in two ways. VOC compares a prediction only with the symbol of its class with the highest
-IoU: if a better prediction has found that one already, the prediction is a false alarm, while COCO
-and Ultralytics let it find another. And each reads the precision curve in its own way:
+They differ in two ways. VOC compares a prediction only with the symbol of its class with the
+highest IoU: if a better prediction has found that one already, the prediction is a false alarm,
+while COCO and Ultralytics let it find another. And each reads the precision curve in its own way:
 
 * VOC 2007: mean of the interpolated precision at recalls 0, .1 ... 1.
 * VOC 2010: area under the interpolated precision, which is a staircase.
@@ -14,8 +14,8 @@ Sizes are those of half-open boxes; the VOC development kit adds a pixel to each
 
 Shapes: N predictions of a class or of all pages, C classes.
 
-Sources: M. Everingham et al., The PASCAL Visual Object Classes challenge, 2010, section 4.2, and its
-2012 development kit; Ultralytics 8.4.190 (AGPL-3.0), ``ultralytics.utils.metrics.compute_ap``.
+Sources: M. Everingham et al., The PASCAL Visual Object Classes challenge, 2010, section 4.2, and
+its 2012 development kit; Ultralytics 8.4.190 (AGPL-3.0), ``ultralytics.utils.metrics.compute_ap``.
 """
 
 from collections.abc import Callable

@@ -16,8 +16,8 @@ from eval.metrics.symbol_table import SymbolTable
 from eval.reports.evaluation import Slice
 
 SIZE_LIMITS = (0.0, 0.5, 1.0, 2.0, 4.0, float("inf"))
-"""Bounds of the slices by size, in staff spaces. The size of a symbol is its longer side: a notehead
-has about 1.2, an augmentation dot .4, a stem 3.5."""
+"""Bounds of the slices by size, in staff spaces. The size of a symbol is its longer side: about 1.2
+for a notehead, .4 for an augmentation dot, 3.5 for a stem."""
 N_DENSITIES = 10
 """Slices by number of symbols per page, of equally many pages."""
 _FEWEST_PAGES = 2
@@ -83,7 +83,9 @@ def density_groups(truths: SymbolTable) -> list[str]:
     """
     counts = np.bincount(truths.pages, minlength=truths.n_pages)
     n_groups = max(1, min(N_DENSITIES, truths.n_pages // _FEWEST_PAGES))
-    limits = np.quantile(counts, np.arange(1, n_groups) / n_groups) if len(counts) else []
+    if not len(counts):
+        return []
+    limits = np.quantile(counts, np.arange(1, n_groups) / n_groups)
     group = np.searchsorted(limits, counts, side="right")
     names = {}
     for i in np.unique(group):
@@ -147,7 +149,8 @@ def size_slices(
 def _sizes(table: SymbolTable, staff_spaces: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the longer side of each symbol in staff spaces; -1 if it is unknown."""
     sides = (table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]).max(axis=1, initial=0)
-    return np.nan_to_num(sides / staff_spaces[table.pages], nan=-1.0)
+    sizes: NDArray[np.float64] = np.nan_to_num(sides / staff_spaces[table.pages], nan=-1.0)
+    return sizes
 
 
 def _size_name(low: float, high: float) -> str:

@@ -23,8 +23,8 @@ DILATION_PX = 2.0
 """Pixels by which each side of a thin class's boxes is moved outwards: a shift by 2 px of a symbol
 that is 3 px wide then has an IoU above .5."""
 CENTRE_PX = 3.0
-"""Distance of the centres in pixels, in x and in y, up to which a prediction is always at a symbol's
-centre; for larger symbols it is half their side."""
+"""Distance in x and in y, in pixels, up to which a prediction is always at a symbol's centre; for
+larger symbols it is half their side."""
 
 
 def thin_classes(truths: SymbolTable, n_classes: int) -> NDArray[np.bool_]:

@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -20,32 +22,26 @@ HITS = Hits(
 """Five heads, of which three are found; a false stem; a missed clef."""
 
 
-def point(threshold: float, precision: float, recall: float, f1: float) -> OperatingPoint:
-    return OperatingPoint(
-        threshold=pytest.approx(threshold),
-        precision=pytest.approx(precision),
-        recall=pytest.approx(recall),
-        f1=pytest.approx(f1),
-    )
-
-
 def test_best_points() -> None:
     # F1 of the heads: 2/6, 4/7, 4/8, 6/9.
-    assert best_points(HITS) == (point(0.15, 3 / 4, 3 / 5, 6 / 9), None, None)
+    heads, *others = best_points(HITS)
+    assert heads is not None
+    assert astuple(heads) == pytest.approx((0.15, 3 / 4, 3 / 5, 6 / 9))
+    assert others == [None, None]
 
 
 def test_chosen_points() -> None:
-    assert chosen_points(HITS, 0.5) == (
-        point(0.5, 1, 2 / 5, 4 / 7),
-        None,
-        point(0.5, 0, 0, 0),
-    )
+    heads, stems, clefs = chosen_points(HITS, 0.5)
+    assert heads is not None
+    assert astuple(heads) == pytest.approx((0.5, 1, 2 / 5, 4 / 7))
+    assert stems is None
+    assert clefs == OperatingPoint(threshold=0.5, precision=0, recall=0, f1=0)
 
 
 def test_classes_without_a_point_have_the_best_threshold_of_all() -> None:
     # F1 of all: 2/7, 4/8, 4/9, 4/10, 6/11.
     assert class_thresholds(HITS, best_points(HITS)) == pytest.approx([0.15, 0.15, 0.15])
-    points = [point(0.85, 1, 0.2, 0.3), None, None]
+    points = [OperatingPoint(threshold=0.85, precision=1, recall=0.2, f1=0.3), None, None]
     assert class_thresholds(HITS, points)[1:] == pytest.approx([0.15, 0.15])
 
 

@@ -99,7 +99,7 @@ PODM_VOC2007, PODM_VOC2010 = 0.43796347254522416, 0.43547817070352274
 
 
 def test_voc_agrees_with_an_independent_package() -> None:
-    truths, predictions, names = crowded_pages(
+    truths, predictions, _ = crowded_pages(
         n_pages=3, n_truths=150, n_predictions=300, n_classes=6, seed=4
     )
     rng = np.random.default_rng(4)
@@ -122,7 +122,7 @@ class Validator(BaseValidator):  # type: ignore[misc, unused-ignore]
 
 @pytest.mark.parametrize("seed", range(3))
 def test_ultralytics_agrees_with_its_own_functions(seed: int) -> None:
-    truths, predictions, names = crowded_pages(
+    truths, predictions, _ = crowded_pages(
         n_pages=3, n_truths=200, n_predictions=350, n_classes=8, seed=seed
     )
     rng = np.random.default_rng(seed)

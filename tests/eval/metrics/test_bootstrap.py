@@ -1,6 +1,10 @@
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 import pytest
 from crowded import crowded_pages
+from numpy.typing import NDArray
 
 from benchmarks.interval_coverage import coverage
 from eval.metrics.bootstrap import MEANS, Resampling, mean_ap
@@ -8,6 +12,8 @@ from eval.metrics.coco import evaluate, evaluator_input
 from eval.metrics.hits import find_hits, weighted_ap
 from eval.metrics.matching import pair_pages
 from eval.reports.evaluation import Interval
+
+Method: TypeAlias = Callable[[Resampling, NDArray[np.float64]], Interval | None]
 
 
 def test_samples_have_as_many_pages_as_the_data() -> None:
@@ -42,28 +48,28 @@ def test_number_of_samples_must_be_positive() -> None:
 @pytest.mark.parametrize(("n_pages", "contributing"), [(0, None), (1, None), (5, 1), (5, 0)])
 def test_no_interval_from_fewer_than_two_pages(n_pages: int, contributing: int | None) -> None:
     samples = Resampling.of(n_pages, 20, seed=0)
-    assert samples.interval(np.ones(samples.weights.shape[1]), contributing) is None
+    values = np.ones(samples.weights.shape[1])
+    assert samples.interval(values, contributing) is None
+    assert samples.symmetric_interval(values, contributing) is None
 
 
-def test_undefined_statistic() -> None:
+@pytest.mark.parametrize("method", [Resampling.interval, Resampling.symmetric_interval])
+def test_undefined_and_constant_statistics(method: Method) -> None:
     samples = Resampling.of(5, 20, seed=0)
-    assert samples.interval(np.full(26, np.nan)) is None
+    assert method(samples, np.full(26, np.nan)) is None
     values = np.ones(26)
+    assert method(samples, values) == Interval(low=1, high=1)
     values[10:] = np.nan
-    assert samples.interval(values) == Interval(low=1, high=1)
+    assert method(samples, values) == Interval(low=1, high=1)
     values[6:] = np.nan
-    assert samples.interval(values) is None
+    assert method(samples, values) is None
 
 
-def test_constant_statistic_has_no_width() -> None:
-    samples = Resampling.of(5, 20, seed=0)
-    assert samples.interval(np.ones(26)) == Interval(low=1, high=1)
-
-
-def test_interval_of_a_mean_is_that_of_students_t() -> None:
+@pytest.mark.parametrize("method", [Resampling.interval, Resampling.symmetric_interval])
+def test_interval_of_a_mean_is_that_of_students_t(method: Method) -> None:
     values = np.random.default_rng(0).normal(0, 1, 25)
     samples = Resampling.of(25, 20_000, seed=0)
-    interval = samples.interval(values @ samples.weights / samples.weights.sum(axis=0))
+    interval = method(samples, values @ samples.weights / samples.weights.sum(axis=0))
     half = 2.0639 * values.std(ddof=1) / 5  # quantile of t with 24 degrees of freedom
     assert interval is not None
     assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)

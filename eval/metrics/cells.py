@@ -18,7 +18,7 @@ def shared_cells(truths: SymbolTable, predictions: SymbolTable) -> Iterator[tupl
         (int(table.labels.max()) for table in (truths, predictions) if len(table.labels)), default=0
     )
     keys = [table.pages * n_labels + table.labels for table in (truths, predictions)]
-    cells = np.intersect1d(*keys)
+    cells = np.intersect1d(keys[0], keys[1])
     bounds = [_bounds(of_table, cells) for of_table in keys]
     for (truth_first, truth_end), (first, end) in zip(*bounds, strict=True):
         yield slice(truth_first, truth_end), slice(first, end)

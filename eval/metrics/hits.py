@@ -37,7 +37,7 @@ class Hits:
     @property
     def n_classes(self) -> int:
         """Number of classes, C."""
-        return self.n_truths.shape[1]
+        return int(self.n_truths.shape[1])
 
     def rows(self, label: int) -> slice:
         """Return the range of a class's predictions."""
@@ -168,5 +168,5 @@ def _first_reaching(n_found: NDArray[np.float64], needed: NDArray[np.float64]) -
     beyond = max(float(n_found[-1].max()), float(needed.max())) + 1
     shift = np.arange(n_weightings)[:, None] * beyond  # one sorted array for all weightings
     every = (n_found.T + shift).ravel()
-    positions = np.searchsorted(every, (needed + shift).ravel()).reshape(needed.shape)
-    return positions - np.arange(n_weightings)[:, None] * n_positions
+    positions: NDArray[np.intp] = np.searchsorted(every, (needed + shift).ravel())
+    return positions.reshape(needed.shape) - np.arange(n_weightings)[:, None] * n_positions

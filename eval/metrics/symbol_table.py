@@ -39,7 +39,12 @@ class SymbolTable:
         labels = np.concatenate([np.empty(0, np.int64), *(page.labels for page in pages)])
         boxes = np.concatenate([np.empty((0, 4)), *(page.boxes_xyxy for page in pages)])
         scores = [page.scores for page in pages if page.scores is not None]
-        order = np.lexsort((*boxes.T[::-1], labels, index))
+        ends = np.cumsum(counts)
+        orders = [
+            end - n + np.lexsort((*page.boxes_xyxy.T[::-1], page.labels))
+            for page, n, end in zip(pages, counts, ends, strict=True)
+        ]
+        order = np.concatenate([np.empty(0, np.int64), *orders])
         return cls(
             n_pages=len(pages),
             pages=index[order],
@@ -47,6 +52,12 @@ class SymbolTable:
             boxes_xyxy=boxes[order],
             scores=np.concatenate(scores)[order] if scores else None,
         )
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """Areas of the boxes in square pixels, shape ``(N,)``."""
+        sides = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
+        return sides[:, 0] * sides[:, 1]
 
     def only(self, rows: NDArray[np.bool_]) -> "SymbolTable":
         """Return a selection of the symbols, of the same pages.
@@ -61,6 +72,11 @@ class SymbolTable:
             boxes_xyxy=self.boxes_xyxy[rows],
             scores=None if self.scores is None else self.scores[rows],
         )
+
+    def extended(self, pixels: float) -> "SymbolTable":
+        """Return the same symbols with each side of their boxes moved outwards."""
+        outwards = np.array([-pixels, -pixels, pixels, pixels])
+        return replace(self, boxes_xyxy=self.boxes_xyxy + outwards)
 
     def counts(self, n_classes: int) -> NDArray[np.int64]:
         """Count the symbols of each page and class, shape ``(pages, C)``."""

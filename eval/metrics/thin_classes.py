@@ -52,17 +52,12 @@ def dilated_ap50(data: EvaluatorInput, backend: Backend = "hotcoco") -> tuple[fl
         return (None,) * data.n_classes
     dilated = replace(
         data,
-        truths=_dilated(data.truths.only(is_thin[data.truths.labels])),
-        predictions=_dilated(data.predictions.only(is_thin[data.predictions.labels])),
+        truths=data.truths.only(is_thin[data.truths.labels]).extended(DILATION_PX),
+        predictions=data.predictions.only(is_thin[data.predictions.labels]).extended(DILATION_PX),
     )
     precision = run(dilated, backend, iou_thresholds=[0.5]).eval["precision"]
     ap = precision[0, :, :, 0, 0].mean(axis=0)  # (C,)
     return tuple(float(ap[i]) if is_thin[i] else None for i in range(data.n_classes))
-
-
-def _dilated(table: SymbolTable) -> SymbolTable:
-    outwards = np.array([-DILATION_PX, -DILATION_PX, DILATION_PX, DILATION_PX])
-    return replace(table, boxes_xyxy=table.boxes_xyxy + outwards)
 
 
 def centre_recall(data: EvaluatorInput) -> tuple[float | None, ...]:

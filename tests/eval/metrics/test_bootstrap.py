@@ -3,9 +3,9 @@ from typing import TypeAlias
 
 import numpy as np
 import pytest
-from crowded import crowded_pages
 from numpy.typing import NDArray
 
+from benchmarks.crowded_pages import crowded_pages
 from benchmarks.interval_coverage import coverage
 from eval.metrics.bootstrap import MEANS, Resampling, mean_ap
 from eval.metrics.coco import evaluate, evaluator_input

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crowded import crowded_pages
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from benchmarks.crowded_pages import crowded_pages
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics import backends
@@ -268,9 +268,12 @@ def test_max_det_must_be_positive() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_lost_truth_is_noticed(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "EVERY_SIZE", [(0.0, 50.0)])  # larger truths are ignored
-    message = r"^the evaluator counted 0 truths, but the data contain 1; the metrics are not valid$"
-    with pytest.raises(RuntimeError, match=message):
-        evaluate([truth([(BOX[0], 0)])], [predicted()], NAMES, backend=backend)
+    evaluate([truth([([0, 0, 5, 5], 0)])], [predicted()], NAMES, backend=backend)
+    message = r"^the evaluator did not count all of the 2 truths; the metrics are not valid$"
+    for label in (0, 1):
+        pages = [truth([([0, 0, 5, 5], 0), (BOX[0], label)])]
+        with pytest.raises(RuntimeError, match=message):
+            evaluate(pages, [predicted()], NAMES, backend=backend)
 
 
 # Corners on a coarse grid and few scores, so that overlaps and ties are frequent.

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from crowded import crowded_pages
 
+from benchmarks.crowded_pages import crowded_pages
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics.backends import BACKENDS
@@ -28,7 +28,8 @@ def thinned(pages: list[Page], share: float, seed: int = 0) -> list[Page]:
 
 
 def compared(a: list[list[Page]], b: list[list[Page]], **options: Any) -> ComparisonReport:  # noqa: ANN401
-    return compare_runs(TRUTHS, a, b, NAMES, **({"metric": "ap50", "n_bootstrap": 100} | options))
+    settings: dict[str, Any] = {"metric": "ap50", "n_bootstrap": 100}
+    return compare_runs(TRUTHS, a, b, NAMES, **(settings | options))
 
 
 def test_same_predictions() -> None:

@@ -3,8 +3,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from crowded import crowded_pages
 
+from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
 from eval.metrics.backends import EvaluatorInput, run
 from eval.metrics.calibration import calibration

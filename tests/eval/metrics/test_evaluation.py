@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crowded import crowded_pages
 
+from benchmarks.crowded_pages import crowded_pages
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics.backends import BACKENDS

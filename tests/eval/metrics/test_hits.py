@@ -3,10 +3,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from crowded import crowded_pages
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
 from eval.metrics.backends import BACKENDS, Backend
 from eval.metrics.coco import evaluate, evaluator_input

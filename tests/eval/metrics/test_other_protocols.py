@@ -4,10 +4,10 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 import torch
-from crowded import crowded_pages
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.utils.metrics import ap_per_class, box_iou
 
+from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
 from eval.metrics.coco import evaluator_input
 from eval.metrics.hits import find_hits

@@ -3,8 +3,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from crowded import crowded_pages
 
+from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
 from eval.metrics.backends import BACKENDS, Backend, run
 from eval.metrics.coco import evaluate, evaluator_input

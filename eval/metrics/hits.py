@@ -168,5 +168,6 @@ def _first_reaching(n_found: NDArray[np.float64], needed: NDArray[np.float64]) -
     beyond = max(float(n_found[-1].max()), float(needed.max())) + 1
     shift = np.arange(n_weightings)[:, None] * beyond  # one sorted array for all weightings
     every = (n_found.T + shift).ravel()
-    positions: NDArray[np.intp] = np.searchsorted(every, (needed + shift).ravel())
-    return positions.reshape(needed.shape) - np.arange(n_weightings)[:, None] * n_positions
+    first = np.searchsorted(every, (needed + shift).ravel()).reshape(needed.shape)
+    positions: NDArray[np.intp] = first - np.arange(n_weightings)[:, None] * n_positions
+    return positions

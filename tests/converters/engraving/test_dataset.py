@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fragments import score
+from in_process_child import typeset_in_process
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError, catalogue
@@ -423,7 +424,10 @@ def test_single_note_in_every_format(name: str, text: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("transpose", [False, True])
-def test_own_scores_keep_their_key_unless_transposed(transpose: bool, tmp_path: Path) -> None:
+def test_own_scores_keep_their_key_unless_transposed(
+    transpose: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     path = tmp_path / "a.mei"
     path.write_text(score([NOTES], head='keysig="4f"'))
     piece = Piece(work=1, path=path, trusted=False)

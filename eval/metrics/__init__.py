@@ -1,5 +1,5 @@
-"""Detection metrics: average precision per class, computed by pycocotools.
+"""Detection metrics: average precision per class, computed by hotcoco or pycocotools.
 
-Main path: :func:`coco.evaluate` → :func:`matching.pair_pages` → pycocotools' ``COCOeval`` →
+Main path: :func:`coco.evaluate` → :func:`matching.pair_pages` → :func:`backends.run` →
 :class:`eval.reports.detection.DetectionReport`.
 """

@@ -1,4 +1,4 @@
-"""Average precision of predicted symbols, computed by pycocotools.
+"""Average precision of predicted symbols by COCO's protocol.
 
 Several averages over classes are common. On music they differ by up to 0.3, because most symbols
 belong to a few classes (noteheads, stems). This module computes and names three of them:
@@ -11,20 +11,17 @@ belong to a few classes (noteheads, stems). This module computes and names three
 Shapes: T IoU thresholds, R recall thresholds, C classes.
 """
 
-import contextlib
-import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from converters.boxes import xyxy_to_xywh
 from converters.page import Page
+from eval.metrics.backends import Backend, EvaluatorInput, run
 from eval.metrics.matching import pair_pages
+from eval.metrics.symbol_table import SymbolTable
 from eval.reports.detection import FREQUENT, ClassMetrics, DetectionReport, MeanMetrics
 
 MAX_CONF = 0.001
@@ -35,7 +32,6 @@ connect the end of the curve to (recall 1, precision 0) even report a higher AP.
 """
 
 _AT_50, _AT_75 = 0, 5  # indices of IoU .5 and .75 in COCO's .5:.05:.95
-_EVERY_AREA = [0.0, float("inf")]  # COCO's own "all" ends at 1e10 square pixels
 
 
 def evaluate(
@@ -44,6 +40,7 @@ def evaluate(
     names: Sequence[str],
     *,
     max_det: int | None = None,
+    backend: Backend = "hotcoco",
 ) -> DetectionReport:
     """Compute the metrics of predictions against ground truth.
 
@@ -57,6 +54,7 @@ def evaluate(
         names: Class names, indexed by label.
         max_det: Number of best predictions to keep per image and class (not per image as in
             Ultralytics); None to keep all.
+        backend: Evaluator; ``pycocotools`` is slower, and its result is equal to the last digit.
 
     Returns:
         Metrics per class and their means.
@@ -70,20 +68,53 @@ def evaluate(
     Source: COCO detection metrics, https://cocodataset.org/#detection-eval.
     """
     pairs = pair_pages(truths, predictions, len(names))
+    return report(evaluator_input(pairs, len(names), max_det), names, backend)
+
+
+def evaluator_input(
+    pairs: Sequence[tuple[Page, Page]], n_classes: int, max_det: int | None = None
+) -> EvaluatorInput:
+    """Return the evaluator's input, with page indices in the order of the pairs.
+
+    Args:
+        pairs: Ground truth and predictions of each page.
+        n_classes: Number of classes.
+        max_det: Number of best predictions to keep per page and class; None to keep all.
+
+    Raises:
+        ValueError: ``max_det`` is below 1.
+    """
     if max_det is None:
         max_det = max((len(page.labels) for page in chain.from_iterable(pairs)), default=0) or 1
     if max_det < 1:
         raise ValueError(f"max_det must be at least 1, got {max_det}")
-    n_truths = _counts((truth for truth, _ in pairs), len(names))  # (C,)
-    n_predictions = _counts((prediction for _, prediction in pairs), len(names))  # (C,)
-    precision, recall = _coco_curves(pairs, len(names), max_det, n_truths)
+    return EvaluatorInput(
+        truths=SymbolTable.of([truth for truth, _ in pairs]),
+        predictions=SymbolTable.of([prediction for _, prediction in pairs]),
+        n_classes=n_classes,
+        max_det=max_det,
+    )
+
+
+def report(data: EvaluatorInput, names: Sequence[str], backend: Backend) -> DetectionReport:
+    """Compute the metrics of predictions, as :func:`evaluate` does.
+
+    Raises:
+        RuntimeError: The evaluator lost a ground-truth symbol.
+    """
+    n_truths = np.bincount(data.truths.labels, minlength=len(names))  # (C,)
+    n_predictions = np.bincount(data.predictions.labels, minlength=len(names))  # (C,)
+    _check_count(data, n_truths, backend)
+    curves = run(data, backend).eval
+    precision, recall = curves["precision"][..., 0, 0], curves["recall"][..., 0, 0]
     classes = _class_metrics(names, n_truths, n_predictions, precision, recall)
+    sides = data.truths.boxes_xyxy[:, 2:] - data.truths.boxes_xyxy[:, :2]
     return DetectionReport(
-        n_images=len(pairs),
+        n_images=data.truths.n_pages,
         n_truths=int(n_truths.sum()),
         n_predictions=int(n_predictions.sum()),
-        n_zero_area_truths=sum(_n_zero_area(truth) for truth, _ in pairs),
-        max_det_per_class=max_det,
+        n_zero_area_truths=int((sides == 0).any(axis=1).sum()),
+        max_det_per_class=data.max_det,
         classes=classes,
         macro=_mean(classes, np.minimum(n_truths, 1)),
         frequent_macro=_mean(classes, (n_truths >= FREQUENT).astype(np.int64)),
@@ -91,94 +122,33 @@ def evaluate(
     )
 
 
-def _counts(pages: Iterable[Page], n_classes: int) -> NDArray[np.int64]:
-    """Count the symbols of each class, shape ``(C,)``."""
-    counts = np.zeros(n_classes, dtype=np.int64)
-    for page in pages:
-        counts += np.bincount(page.labels, minlength=n_classes)
-    return counts
+def _check_count(data: EvaluatorInput, n_truths: NDArray[np.int64], backend: Backend) -> None:
+    """Check that the evaluator counts every ground-truth symbol.
 
+    With a single right prediction per class, the recall of a class is 1 divided by the evaluator's
+    number of truths. Boxes are extended by a pixel, so that each can be found.
 
-def _n_zero_area(page: Page) -> int:
-    sides = page.boxes_xyxy[:, 2:] - page.boxes_xyxy[:, :2]
-    return int((sides == 0).any(axis=1).sum())
-
-
-def _coco_curves(
-    pairs: Sequence[tuple[Page, Page]], n_classes: int, max_det: int, n_truths: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Run COCOeval and check that it counted every ground-truth symbol.
-
-    The curves are read from ``eval``, because ``summarize`` only supports a ``maxDets`` of 100.
-
-    Returns:
-        Interpolated precision, shape ``(T, R, C)``, and recall, shape ``(T, C)``; -1 for a class
-        without ground truth.
+    Args:
+        data: Symbols to compare.
+        n_truths: Number of truths of each class, shape ``(C,)``.
+        backend: Evaluator.
 
     Raises:
-        RuntimeError: COCOeval lost a ground-truth symbol.
+        RuntimeError: The evaluator lost a ground-truth symbol.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # suppresses its progress output
-        coco_eval = COCOeval(
-            _coco((truth for truth, _ in pairs), n_classes),
-            _coco((prediction for _, prediction in pairs), n_classes),
-            "bbox",
-        )
-        coco_eval.params.maxDets = [max_det]
-        coco_eval.params.areaRng = [_EVERY_AREA]
-        coco_eval.params.areaRngLbl = ["all"]
-        coco_eval.evaluate()
-        coco_eval.accumulate()
-    counted = np.zeros(n_classes, dtype=np.int64)
-    for match in filter(None, coco_eval.evalImgs):
-        counted[match["category_id"]] += len(match["gtIgnore"]) - int(sum(match["gtIgnore"]))
-    if not np.array_equal(counted, n_truths):
+    extended = data.truths.extended(1)
+    is_first = np.zeros(len(extended.labels), np.bool_)
+    is_first[np.unique(extended.labels, return_index=True)[1]] = True
+    single = replace(extended.only(is_first), scores=np.ones(is_first.sum()))
+    areas = data.truths.areas, data.truths.only(is_first).areas
+    right = replace(data, truths=extended, predictions=single)
+    recall = run(right, backend, iou_thresholds=[0.5], areas=areas).eval["recall"][0, :, 0, 0]
+    expected = np.where(n_truths > 0, 1 / np.maximum(n_truths, 1), -1.0)
+    if not np.allclose(recall, expected, rtol=1e-9, atol=0):
         raise RuntimeError(
-            f"the evaluator counted {counted.sum()} truths, but the data contain "
-            f"{n_truths.sum()}; the metrics are not valid"
+            f"the evaluator did not count all of the {n_truths.sum()} truths; "
+            "the metrics are not valid"
         )
-    return coco_eval.eval["precision"][:, :, :, 0, 0], coco_eval.eval["recall"][:, :, 0, 0]
-
-
-def _coco(pages: Iterable[Page], n_classes: int) -> COCO:
-    """Convert pages to COCOeval's input, with image ids in the order of the pages."""
-    annotations: list[dict[str, Any]] = []
-    n_images = 0
-    for page in pages:
-        order = _canonical_order(page)
-        scores = np.zeros(len(order)) if page.scores is None else page.scores[order]
-        rows = zip(
-            xyxy_to_xywh(page.boxes_xyxy[order]).tolist(),
-            page.labels[order].tolist(),
-            scores.tolist(),
-            strict=True,
-        )
-        for box_xywh, label, score in rows:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,  # COCOeval treats a match with id 0 as no match
-                    "image_id": n_images,
-                    "category_id": label,
-                    "bbox": box_xywh,
-                    "area": box_xywh[2] * box_xywh[3],
-                    "iscrowd": 0,
-                    "score": score,
-                }
-            )
-        n_images += 1
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": i} for i in range(n_images)],
-        "annotations": annotations,
-        "categories": [{"id": i} for i in range(n_classes)],
-    }
-    coco.createIndex()
-    return coco
-
-
-def _canonical_order(page: Page) -> NDArray[np.intp]:
-    """Return an order by label and box: COCOeval breaks ties between equal scores by position."""
-    return np.lexsort((*page.boxes_xyxy.T[::-1], page.labels))
 
 
 def _class_metrics(

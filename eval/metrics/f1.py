@@ -2,7 +2,7 @@
 
 Unlike average precision, it describes what a user gets: the symbols above one threshold.
 
-Shapes: C classes, N predictions of all pages, T ground-truth symbols of a page.
+Shapes: C classes, N predictions of all pages.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.boxes import Boxes
 from converters.page import Page
+from eval.metrics.coco import evaluator_input
+from eval.metrics.hits import Hits, find_hits
 from eval.metrics.matching import pair_pages
 
 MIN_IOU = 0.5
@@ -118,10 +119,7 @@ def joined(parts: Sequence[Matches]) -> Matches:
 
 
 def match(truths: Iterable[Page], predictions: Iterable[Page], n_classes: int) -> Matches:
-    """Compare predictions with ground truth.
-
-    Predictions choose in the order of their scores, as in COCO's evaluation: each one the symbol of
-    its class with the highest IoU that no better prediction has chosen.
+    """Compare predictions with ground truth, as COCO's evaluator does at an IoU of ``MIN_IOU``.
 
     Args:
         truths: Pages with ground truth, one per image.
@@ -132,47 +130,16 @@ def match(truths: Iterable[Page], predictions: Iterable[Page], n_classes: int) -
         ConfigError: Ground truth and predictions are not for the same images.
         ValueError: A label is out of range, or a prediction page has no scores.
     """
-    scores, labels, is_found = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
-    n_truths = np.zeros(n_classes, np.int64)
-    for truth, prediction in pair_pages(truths, predictions, n_classes):
-        assert prediction.scores is not None  # checked by pair_pages
-        n_truths += np.bincount(truth.labels, minlength=n_classes)
-        scores.append(prediction.scores)
-        labels.append(prediction.labels)
-        is_found.append(_found(truth, prediction))
-    every = np.concatenate(scores)
-    order = np.argsort(-every, kind="stable")
+    pairs = pair_pages(truths, predictions, n_classes)
+    return of_hits(find_hits(evaluator_input(pairs, n_classes), iou_thresholds=(MIN_IOU,)))
+
+
+def of_hits(hits: Hits) -> Matches:
+    """Return the matches at the first IoU threshold."""
+    order = np.argsort(-hits.scores, kind="stable")
     return Matches(
-        scores=every[order],
-        labels=np.concatenate(labels)[order],
-        is_found=np.concatenate(is_found)[order],
-        n_truths=n_truths,
+        scores=hits.scores[order],
+        labels=hits.labels[order],
+        is_found=hits.is_hit[0, order],
+        n_truths=hits.n_truths.sum(axis=0),
     )
-
-
-def _found(truth: Page, prediction: Page) -> NDArray[np.bool_]:
-    """Return whether each prediction of a page finds a symbol, shape ``(N,)``."""
-    is_found = np.zeros(len(prediction.labels), np.bool_)
-    assert prediction.scores is not None
-    for label in np.unique(prediction.labels):
-        rows = np.flatnonzero(prediction.labels == label)
-        rows = rows[np.argsort(-prediction.scores[rows], kind="stable")]
-        ious = _ious(prediction.boxes_xyxy[rows], truth.boxes_xyxy[truth.labels == label])
-        for row, of_row in zip(rows, ious, strict=True):
-            if not len(of_row):
-                break
-            best = len(of_row) - 1 - int(of_row[::-1].argmax())  # the last of equal ones, as COCO
-            if of_row[best] >= MIN_IOU:
-                is_found[row] = True
-                ious[:, best] = 0
-    return is_found
-
-
-def _ious(boxes: Boxes, truths: Boxes) -> NDArray[np.float64]:
-    """Compute the IoU of each box with each ground-truth box, shape ``(N, T)``."""
-    low = np.maximum(boxes[:, None, :2], truths[:, :2])
-    high = np.minimum(boxes[:, None, 2:], truths[:, 2:])
-    shared = (high - low).clip(min=0).prod(axis=2)
-    areas = [(array[:, 2:] - array[:, :2]).prod(axis=1) for array in (boxes, truths)]
-    ious: NDArray[np.float64] = shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-9)
-    return ious

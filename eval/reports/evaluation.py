@@ -39,7 +39,7 @@ class OtherProtocols:
     voc2010: float | None
     """Area under the interpolated precision."""
     ultralytics: float | None
-    """Area under Ultralytics' precision curve, drawn through 101 recalls."""
+    """Area under Ultralytics' precision curve, drawn through 101 recalls; .995 at best."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class ClassEvaluation:
 
     name: str
     ap50_interval: Interval | None
-    """Interval of the AP at IoU .5; None without ground truth."""
+    """Interval of the AP at IoU .5; None with ground truth on fewer than two pages."""
     best: OperatingPoint | None
     """At the threshold with the highest F1; None without ground truth or predictions."""
     chosen: OperatingPoint | None
@@ -149,7 +149,8 @@ class EvaluationReport:
     chosen_threshold: float
     """Confidence threshold that the user chose for precision, recall and F1."""
     intervals: dict[str, Interval | None]
-    """Intervals of ``macro``, ``frequent_macro`` and ``instance_weighted`` AP at IoU .5."""
+    """Intervals of ``macro``, ``frequent_macro`` and ``instance_weighted`` AP at IoU .5; None with
+    fewer than two pages."""
     other: OtherProtocols
     """Macro means."""
     classes: tuple[ClassEvaluation, ...]

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from benchmarks.crowded_pages import crowded_pages
 from class_maps import ConfigError
 from converters.page import Page
-from eval.metrics import coco
+from eval.metrics import backends
+from eval.metrics.backends import BACKENDS, Backend
 from eval.metrics.coco import evaluate
 from eval.reports.detection import FREQUENT, DetectionReport, MeanMetrics
 
@@ -175,9 +177,10 @@ def test_zero_area_truths_are_counted() -> None:
     assert (report.n_truths, report.n_zero_area_truths) == (2, 1)
 
 
-def test_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate([truth([(BOX[0], 0)])], [predicted([(BOX[0], 0, 0.9)])], NAMES)
-    assert capsys.readouterr() == ("", "")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_silent(backend: Backend, capfd: pytest.CaptureFixture[str]) -> None:
+    evaluate([truth([(BOX[0], 0)])], [predicted([(BOX[0], 0, 0.9)])], NAMES, backend=backend)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_to_json_survives_json() -> None:
@@ -262,11 +265,15 @@ def test_max_det_must_be_positive() -> None:
         evaluate([truth()], [predicted()], NAMES, max_det=0)
 
 
-def test_a_lost_truth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coco, "_EVERY_AREA", [0.0, 50.0])  # COCOeval ignores larger truths
-    message = r"^the evaluator counted 0 truths, but the data contain 1; the metrics are not valid$"
-    with pytest.raises(RuntimeError, match=message):
-        evaluate([truth([(BOX[0], 0)])], [predicted()], NAMES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_lost_truth_is_noticed(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "EVERY_SIZE", [(0.0, 50.0)])  # larger truths are ignored
+    evaluate([truth([([0, 0, 5, 5], 0)])], [predicted()], NAMES, backend=backend)
+    message = r"^the evaluator did not count all of the 2 truths; the metrics are not valid$"
+    for label in (0, 1):
+        pages = [truth([([0, 0, 5, 5], 0), (BOX[0], label)])]
+        with pytest.raises(RuntimeError, match=message):
+            evaluate(pages, [predicted()], NAMES, backend=backend)
 
 
 # Corners on a coarse grid and few scores, so that overlaps and ties are frequent.
@@ -364,4 +371,21 @@ def test_equals_pycocotools(data: st.DataObject) -> None:
         for i in range(len(symbols))
     ]
     report = evaluate(*_pages(symbols, result), NAMES)
-    np.testing.assert_allclose(_rows(report), _reference(symbols, result), rtol=0, atol=1e-12)
+    assert _rows(report) == _reference(symbols, result)
+
+
+@given(st.data())
+def test_backends_agree_to_the_last_digit(data: st.DataObject) -> None:
+    symbols = data.draw(_truths)
+    pages, result = _pages(symbols, [data.draw(_found) for _ in symbols])
+    max_det = data.draw(st.sampled_from([None, 1, 3]))
+    reports = [evaluate(pages, result, NAMES, max_det=max_det, backend=b) for b in BACKENDS]
+    assert reports[0] == reports[1]
+
+
+def test_backends_agree_on_crowded_pages() -> None:
+    pages, result, names = crowded_pages(n_pages=2, n_truths=1250, n_predictions=1500)
+    reports = [evaluate(pages, result, names, backend=backend) for backend in BACKENDS]
+    assert reports[0] == reports[1]
+    assert reports[0].n_truths == 2500
+    assert 0.2 < (reports[0].macro.ap50 or 0) < 0.9

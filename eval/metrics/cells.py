@@ -1,0 +1,29 @@
+"""Symbols of one class on one page, in ground truth and predictions."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.metrics.symbol_table import SymbolTable
+
+
+def shared_cells(truths: SymbolTable, predictions: SymbolTable) -> Iterator[tuple[slice, slice]]:
+    """Yield the truths and predictions of each class on each page that has both.
+
+    Yields:
+        Ranges of rows in both tables, which are sorted by page and class.
+    """
+    n_labels = 1 + max(
+        (int(table.labels.max()) for table in (truths, predictions) if len(table.labels)), default=0
+    )
+    keys = [table.pages * n_labels + table.labels for table in (truths, predictions)]
+    cells = np.intersect1d(keys[0], keys[1])
+    bounds = [_bounds(of_table, cells) for of_table in keys]
+    for (truth_first, truth_end), (first, end) in zip(*bounds, strict=True):
+        yield slice(truth_first, truth_end), slice(first, end)
+
+
+def _bounds(keys: NDArray[np.int64], cells: NDArray[np.int64]) -> list[tuple[int, int]]:
+    first, end = (np.searchsorted(keys, cells, side).tolist() for side in ("left", "right"))
+    return list(zip(first, end, strict=True))

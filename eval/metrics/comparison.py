@@ -1,0 +1,207 @@
+"""Comparison of two models, or of two groups of runs, on the same ground truth.
+
+Both are scored on the same random samples of the pages: pages that are hard for one are hard for
+the other as well, so that their difference varies less than their scores. Runs of a group are drawn
+as well, because another seed gives another score; with one run per group, the verdict is on these
+two sets of weights, and not on their recipes.
+
+hotcoco's ``compare`` is not used, for the reason given in :mod:`eval.metrics.bootstrap`.
+
+Shapes: P pages, C classes, K runs of a group, W weightings of the pages.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from class_maps import ConfigError
+from converters.page import Page
+from eval.metrics.backends import Backend
+from eval.metrics.bootstrap import Resampling, mean_ap
+from eval.metrics.coco import evaluator_input
+from eval.metrics.hits import find_hits, weighted_ap
+from eval.metrics.matching import pair_pages
+from eval.reports.comparison import (
+    ClassDifference,
+    ComparisonReport,
+    Difference,
+    RunGroup,
+    Verdict,
+)
+
+_IOUS = {"ap": tuple(np.linspace(0.5, 0.95, 10).tolist()), "ap50": (0.5,)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Scores:
+    """AP of one run, or mean of several, on samples of the pages."""
+
+    classes: NDArray[np.float64]
+    """AP of each class, shape ``(W, C)``; NaN without truths."""
+    n_truths: NDArray[np.int64]
+    """Truths by page and class, shape ``(P, C)``."""
+    macro: NDArray[np.float64]
+    """Mean over classes, shape ``(W,)``, like the next two."""
+    frequent_macro: NDArray[np.float64]
+    instance_weighted: NDArray[np.float64]
+
+
+def compare_runs(
+    truths: Iterable[Page],
+    a: Sequence[Iterable[Page]],
+    b: Sequence[Iterable[Page]],
+    names: Sequence[str],
+    *,
+    metric: Literal["ap", "ap50"] = "ap",
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    backend: Backend = "hotcoco",
+) -> ComparisonReport:
+    """Compare the AP of two groups of predictions.
+
+    Args:
+        truths: Pages with ground truth, one per image.
+        a: Predictions of each run of A, with scores, one page per image of ``truths``.
+        b: Predictions of each run of B.
+        names: Class names, indexed by label.
+        metric: AP over IoU .5:.05:.95, or at IoU .5, which takes a tenth of the time.
+        n_bootstrap: Samples from which confidence intervals are computed.
+        seed: Seed of these samples.
+        backend: Evaluator that matches symbols.
+
+    Raises:
+        ConfigError: There are no classes or no runs, or ground truth and predictions are not for
+            the same images, contain an image more than once, or disagree about an image's size.
+        ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
+            is not finite, a box has a negative side, or ``n_bootstrap`` is below 1.
+    """
+    if not names:
+        raise ConfigError("no classes to compare; expected at least one class name")
+    for name, runs in (("A", a), ("B", b)):
+        if not runs:
+            raise ConfigError(f"{name}: no predictions to compare; expected at least one run")
+    pages = list(truths)
+    samples = Resampling.of(len(pages), n_bootstrap, seed)
+    scores = [
+        [_run_scores(pages, run, len(names), samples, metric, backend) for run in runs]
+        for runs in (a, b)
+    ]
+    rng = np.random.default_rng([seed, 1])
+    mean_a, mean_b = (_drawn_mean(runs, samples, rng) for runs in scores)
+    return ComparisonReport(
+        metric=metric,
+        n_pages=len(pages),
+        a=_group(scores[0]),
+        b=_group(scores[1]),
+        macro=_difference(mean_a.macro, mean_b.macro, samples),
+        frequent_macro=_difference(mean_a.frequent_macro, mean_b.frequent_macro, samples),
+        instance_weighted=_difference(mean_a.instance_weighted, mean_b.instance_weighted, samples),
+        classes=_class_differences(names, mean_a, mean_b, samples),
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )
+
+
+def _run_scores(
+    truths: Sequence[Page],
+    predictions: Iterable[Page],
+    n_classes: int,
+    samples: Resampling,
+    metric: Literal["ap", "ap50"],
+    backend: Backend,
+) -> _Scores:
+    """Score one run on all samples of the pages."""
+    data = evaluator_input(pair_pages(truths, predictions, n_classes), n_classes)
+    hits = find_hits(data, backend, _IOUS[metric])
+    at_iou = [weighted_ap(hits, samples.weights, i) for i in range(len(_IOUS[metric]))]
+    ap = np.mean(at_iou, axis=0)  # (W, C)
+    return _Scores(
+        classes=ap, n_truths=hits.n_truths, **mean_ap(ap, hits.n_truths, samples.weights)
+    )
+
+
+def _drawn_mean(runs: Sequence[_Scores], samples: Resampling, rng: np.random.Generator) -> _Scores:
+    """Average over runs, which are drawn with replacement in the random samples of the pages.
+
+    The mean of K drawn runs varies too little, by the factor ``(K - 1) / K`` of its variance, which
+    is made up for.
+    """
+    n_runs, n_fixed = len(runs), 1 + samples.n_groups
+    n_drawn = samples.weights.shape[1] - n_fixed
+    drawn = rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), n_drawn).T / n_runs  # (K, S)
+    widening = (n_runs / (n_runs - 1)) ** 0.5 if n_runs > 1 else 1.0
+    shares = np.full((n_runs, n_fixed + n_drawn), 1 / n_runs)  # (K, W)
+    shares[:, n_fixed:] += widening * (drawn - 1 / n_runs)
+
+    def mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        weighted = [(value.T * share).T for value, share in zip(values, shares, strict=True)]
+        return np.asarray(np.sum(weighted, axis=0))
+
+    return _Scores(
+        classes=mean([run.classes for run in runs]),
+        n_truths=runs[0].n_truths,
+        macro=mean([run.macro for run in runs]),
+        frequent_macro=mean([run.frequent_macro for run in runs]),
+        instance_weighted=mean([run.instance_weighted for run in runs]),
+    )
+
+
+def _group(runs: Sequence[_Scores]) -> RunGroup:
+    """Return the macro AP of each run on all pages, with mean and spread."""
+    macro = np.array([run.macro[0] for run in runs])
+    has_spread = len(macro) > 1 and not np.isnan(macro).any()
+    return RunGroup(
+        macro=tuple(map(_known, macro.tolist())),
+        mean=_known(float(macro.mean())),
+        spread=float(macro.std(ddof=1)) if has_spread else None,
+    )
+
+
+def _class_differences(
+    names: Sequence[str], a: _Scores, b: _Scores, samples: Resampling
+) -> tuple[ClassDifference, ...]:
+    n_pages = np.count_nonzero(a.n_truths, axis=0).tolist()
+    return tuple(
+        ClassDifference(
+            name=name,
+            n_truths=int(a.n_truths[:, i].sum()),
+            ap=_difference(a.classes[:, i], b.classes[:, i], samples, n_pages[i]),
+        )
+        for i, name in enumerate(names)
+    )
+
+
+def _difference(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    samples: Resampling,
+    n_pages: int | None = None,
+) -> Difference:
+    """Compare two scores.
+
+    Args:
+        a: Score of A on each sample, shape ``(W,)``, that on all pages first.
+        b: Score of B.
+        samples: Samples of the pages.
+        n_pages: Pages that contribute; None for all.
+    """
+    interval = samples.symmetric_interval(a - b, n_pages)
+    verdict: Verdict = "no difference shown"
+    if interval is not None and interval.low > 0:
+        verdict = "A is better"
+    if interval is not None and interval.high < 0:
+        verdict = "B is better"
+    return Difference(
+        a=_known(float(a[0])),
+        b=_known(float(b[0])),
+        difference=_known(float(a[0] - b[0])),
+        interval=interval,
+        verdict=verdict,
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value

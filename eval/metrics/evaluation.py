@@ -1,0 +1,186 @@
+"""Evaluation in depth: all measures of predictions for a set of pages or tiles.
+
+Main path: :func:`evaluate_in_depth` → :func:`coco.report` → :func:`backends.run` at IoU .5 →
+:class:`~eval.metrics.hits.Hits`, from which the modules beside this one compute their measures →
+:class:`~eval.reports.evaluation.EvaluationReport`.
+
+Shapes: C classes, P pages, R recalls, W weightings of the pages.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from class_maps import ConfigError, with_nearest
+from converters.page import Page
+from eval.metrics.backends import Backend, EvaluatorInput, run
+from eval.metrics.bootstrap import Resampling, mean_ap
+from eval.metrics.calibration import calibration
+from eval.metrics.coco import evaluator_input, report
+from eval.metrics.errors import confusion, error_types
+from eval.metrics.hits import Hits, read_hits, weighted_ap
+from eval.metrics.matching import pair_pages
+from eval.metrics.operating_points import (
+    best_points,
+    chosen_points,
+    class_thresholds,
+    page_errors,
+)
+from eval.metrics.other_protocols import macro, other_protocols
+from eval.metrics.slices import density_groups, head_slices, page_slices, size_slices
+from eval.metrics.thin_classes import centre_recall, dilated_ap50
+from eval.reports.evaluation import ClassEvaluation, EvaluationReport, Interval, Slice
+
+
+def evaluate_in_depth(
+    truths: Iterable[Page],
+    predictions: Iterable[Page],
+    names: Sequence[str],
+    *,
+    unit: Literal["page", "tile"],
+    chosen_threshold: float,
+    page_groups: Mapping[str, Mapping[str, str]] | None = None,
+    heads: Mapping[str, Sequence[str]] | None = None,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    backend: Backend = "hotcoco",
+) -> EvaluationReport:
+    """Compute all measures of predictions against ground truth.
+
+    The result does not depend on the order of pages, ground-truth symbols and predictions, even for
+    equal scores.
+
+    Args:
+        truths: Pages with ground truth, one per image. Symbols are sliced by size on pages whose
+            ``staff_space`` is known.
+        predictions: Pages with scores from 0 to 1, one per image of ``truths``, possibly without
+            symbols; pages are matched by ``image``.
+        names: Class names, indexed by label.
+        unit: Kind of images.
+        chosen_threshold: Confidence from which predictions count for precision, recall, F1 and the
+            confusion matrix, 0 to 1.
+        page_groups: Value of each image in each dimension in which pages are sliced, such as
+            ``{"a.png": {"font": "Bravura"}}``. The dimension ``density`` is added.
+        heads: Names of the classes of each head of the network; None for one head.
+        n_bootstrap: Samples from which confidence intervals are computed.
+        seed: Seed of these samples.
+        backend: Evaluator that matches symbols and computes the AP; errors and confusions are
+            always found by hotcoco.
+
+    Raises:
+        ConfigError: There are no classes, ``chosen_threshold`` or a score is out of range, a head
+            has an unknown class, ground truth and predictions are not for the same images, contain
+            an image more than once, or disagree about the size of an image.
+        ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
+            is not finite, a box has a negative side, or ``n_bootstrap`` is below 1.
+    """
+    head_labels = _head_labels(heads or {}, names)
+    pairs = pair_pages(truths, predictions, len(names))
+    _check(pairs, names, chosen_threshold)
+    data = evaluator_input(pairs, len(names))
+    analysis = run(data, iou_thresholds=[0.5])
+    evaluator = analysis if backend == "hotcoco" else run(data, backend, iou_thresholds=[0.5])
+    hits = read_hits(evaluator, data)
+    detection = report(data, names, backend)
+    other, best = other_protocols(data, hits), best_points(hits)
+    class_intervals, intervals = _intervals(hits, Resampling.of(len(pairs), n_bootstrap, seed))
+    columns = {
+        "name": names,
+        "ap50_interval": class_intervals,
+        "best": best,
+        "chosen": chosen_points(hits, chosen_threshold),
+        "other": other,
+        "centre_recall": centre_recall(data),
+        "dilated_ap50": dilated_ap50(data, backend),
+        "precisions": _precisions(evaluator),
+    }
+    rows = zip(*columns.values(), strict=True)
+    thresholds = class_thresholds(hits, best)
+    return EvaluationReport(
+        unit=unit,
+        detection=detection,
+        chosen_threshold=chosen_threshold,
+        intervals=intervals,
+        other=macro(other),
+        classes=tuple(ClassEvaluation(**dict(zip(columns, row, strict=True))) for row in rows),
+        errors=error_types(analysis, data),
+        slices=(
+            *_page_slices(hits, data, pairs, page_groups or {}),
+            *size_slices(data, [truth.staff_space for truth, _ in pairs], backend),
+            *head_slices([row.ap50 for row in detection.classes], hits.n_truths, head_labels),
+        ),
+        calibration=calibration(hits, head_labels or {"": range(len(names))}),
+        confusion=confusion(analysis, data, names, chosen_threshold),
+        pages=page_errors(hits, thresholds, [str(truth.image) for truth, _ in pairs]),
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )
+
+
+def _head_labels(
+    heads: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """Return the labels of each head's classes.
+
+    Raises:
+        ConfigError: A head has an unknown class.
+    """
+    label_of = {name: label for label, name in enumerate(names)}
+    if unknown := {name for classes in heads.values() for name in classes} - label_of.keys():
+        raise ConfigError(f"heads: unknown classes: {with_nearest(unknown, names)}")
+    return {head: tuple(label_of[name] for name in classes) for head, classes in heads.items()}
+
+
+def _check(
+    pairs: Sequence[tuple[Page, Page]], names: Sequence[str], chosen_threshold: float
+) -> None:
+    """Check what the evaluators would not notice.
+
+    Raises:
+        ConfigError: There are no classes, or the threshold or a score is out of range.
+    """
+    if not names:
+        raise ConfigError("no classes to evaluate; expected at least one class name")
+    if not 0 <= chosen_threshold <= 1:
+        raise ConfigError(f"chosen threshold {chosen_threshold:g}: expected a number from 0 to 1")
+    for _, prediction in pairs:
+        scores = prediction.scores
+        if scores is not None and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+            raise ConfigError(
+                f"{prediction.image}: scores from {scores.min():g} to {scores.max():g}; "
+                "expected confidences from 0 to 1"
+            )
+
+
+def _intervals(
+    hits: Hits, samples: Resampling
+) -> tuple[list[Interval | None], dict[str, Interval | None]]:
+    """Return the interval of the AP at IoU .5 of each class, and of each mean."""
+    ap = weighted_ap(hits, samples.weights)  # (W, C)
+    n_pages = np.count_nonzero(hits.n_truths, axis=0).tolist()
+    classes = [samples.interval(ap[:, label], n) for label, n in enumerate(n_pages)]
+    means = mean_ap(ap, hits.n_truths, samples.weights)
+    return classes, {name: samples.interval(values) for name, values in means.items()}
+
+
+def _precisions(evaluator: Any) -> list[tuple[float, ...] | None]:  # noqa: ANN401
+    """Return the interpolated precision of each class, length R; None without ground truth."""
+    curves = evaluator.eval["precision"][0, :, :, 0, 0].T  # (C, R)
+    return [tuple(curve) if curve[0] >= 0 else None for curve in curves.tolist()]
+
+
+def _page_slices(
+    hits: Hits,
+    data: EvaluatorInput,
+    pairs: Sequence[tuple[Page, Page]],
+    page_groups: Mapping[str, Mapping[str, str]],
+) -> tuple[Slice, ...]:
+    densities = density_groups(data.truths)
+    return page_slices(
+        hits,
+        [
+            {**page_groups.get(str(truth.image), {}), "density": density}
+            for (truth, _), density in zip(pairs, densities, strict=True)
+        ],
+    )

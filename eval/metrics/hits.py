@@ -1,0 +1,173 @@
+"""Predictions that find a symbol, as matched by COCO's evaluator, and AP of weighted pages.
+
+Shapes: N predictions, P pages, C classes, T IoU thresholds, W weightings of the pages,
+S predictions of a class that find a symbol, R recall thresholds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.metrics.backends import Backend, EvaluatorInput, run
+
+RECALLS = np.linspace(0, 1, 101)
+"""COCO's recall thresholds, shape ``(R,)``."""
+_CHUNK = 1 << 22
+"""Entries of the largest temporary array."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Hits:
+    """Predictions of all pages, sorted by class, then by descending score."""
+
+    scores: NDArray[np.float64]
+    """Confidence, shape ``(N,)``; equal scores are in the order in which COCO ranks them."""
+    labels: NDArray[np.int64]
+    """Class of each prediction, shape ``(N,)``."""
+    pages: NDArray[np.int64]
+    """Index of each prediction's page, shape ``(N,)``."""
+    is_hit: NDArray[np.bool_]
+    """Whether each prediction finds a symbol that no better one finds, shape ``(T, N)``."""
+    n_truths: NDArray[np.int64]
+    """Ground-truth symbols of each page and class, shape ``(P, C)``."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, C."""
+        return int(self.n_truths.shape[1])
+
+    def rows(self, label: int) -> slice:
+        """Return the range of a class's predictions."""
+        first, last = np.searchsorted(self.labels, [label, label + 1])
+        return slice(int(first), int(last))
+
+
+def find_hits(
+    data: EvaluatorInput, backend: Backend = "hotcoco", iou_thresholds: Sequence[float] = (0.5,)
+) -> Hits:
+    """Match predictions with ground truth.
+
+    Predictions choose in the order of their scores: each one the symbol of its class with the
+    highest IoU that no better prediction has chosen. Those beyond ``data.max_det`` find nothing.
+
+    Args:
+        data: Symbols to compare.
+        backend: Evaluator that matches them.
+        iou_thresholds: Least IoU of a prediction with the symbol that it finds, T values.
+    """
+    evaluator = run(data, backend, iou_thresholds=iou_thresholds)
+    return read_hits(evaluator, data)
+
+
+def read_hits(evaluator: Any, data: EvaluatorInput) -> Hits:  # noqa: ANN401
+    """Read the matches of an evaluator.
+
+    Args:
+        evaluator: ``COCOeval`` after ``evaluate``, without size limits.
+        data: Its input.
+    """
+    table = data.predictions
+    is_hit = np.zeros((len(evaluator.params.iouThrs), len(table.labels)), np.bool_)  # (T, N)
+    for cell in filter(None, evaluator.evalImgs):
+        ids = cell["dtIds"]
+        if len(ids) and len(cell["gtIds"]):
+            is_hit[:, np.asarray(ids) - 1] = np.asarray(cell["dtMatches"]) > 0
+    scores = np.zeros(len(table.labels)) if table.scores is None else table.scores
+    order = np.lexsort((-scores, table.labels))  # stable: ties stay in the order of the table
+    return Hits(
+        scores=scores[order],
+        labels=table.labels[order],
+        pages=table.pages[order],
+        is_hit=is_hit[:, order],
+        n_truths=data.truths.counts(data.n_classes),
+    )
+
+
+def weighted_ap(
+    hits: Hits, weights: NDArray[np.float64], threshold_index: int = 0
+) -> NDArray[np.float64]:
+    """Compute the AP of each class with pages that count several times, or not at all.
+
+    Equal to COCO's AP of a data set with as many copies of each page as its weight. Only
+    predictions that find a symbol matter, and the number of false ones ranked above each: the
+    interpolated precision has no other values.
+
+    Args:
+        hits: Matched predictions.
+        weights: Whole numbers, shape ``(P, W)``.
+        threshold_index: Index of the IoU threshold.
+
+    Returns:
+        AP, shape ``(W, C)``; NaN for a class without ground truth on the weighted pages.
+    """
+    n_truths = weights.T @ hits.n_truths  # (W, C)
+    result = np.where(n_truths > 0, 0.0, np.nan)
+    for label in range(hits.n_classes):
+        rows = hits.rows(label)
+        found = np.flatnonzero(hits.is_hit[threshold_index, rows])  # (S,)
+        if not len(found) or not hits.n_truths[:, label].any():
+            continue
+        pages = hits.pages[rows][: found[-1] + 1]  # false ones below the last hit change nothing
+        step = max(1, _CHUNK // len(pages))
+        for first in range(0, weights.shape[1], step):
+            columns = slice(first, first + step)
+            result[columns, label] = _ap(
+                np.ascontiguousarray(weights[:, columns])[pages], found, n_truths[columns, label]
+            )
+    return result
+
+
+def _ap(
+    weights: NDArray[np.float64], found: NDArray[np.intp], n_truths: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compute the AP of one class.
+
+    Args:
+        weights: Weight of each prediction, shape ``(N, W)``.
+        found: Positions of those that find a symbol, shape ``(S,)``; the last is N - 1.
+        n_truths: Weighted number of truths, shape ``(W,)``.
+
+    Returns:
+        AP, shape ``(W,)``; NaN without truths.
+    """
+    segments = np.concatenate(([0], found[:-1] + 1))
+    n_kept = np.add.reduceat(weights, segments, axis=0).cumsum(axis=0)  # (S, W)
+    n_found = weights[found].cumsum(axis=0)  # (S, W)
+    precision = n_found / np.maximum(n_kept, 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]  # (S, W)
+    positions = _first_reaching(n_found, _needed(n_truths))  # (W, R)
+    padded = np.vstack((envelope, np.zeros(len(n_truths))))  # 0 for a recall that is not reached
+    ap: NDArray[np.float64] = np.take_along_axis(padded, positions.T, axis=0).mean(axis=0)
+    return np.where(n_truths > 0, ap, np.nan)
+
+
+def _needed(n_truths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the least number of hits whose recall reaches each threshold, shape ``(W, R)``.
+
+    The recall is compared as a rounded quotient, as COCO's evaluator does.
+    """
+    n = np.maximum(n_truths, 1)[:, None]
+    needed = np.ceil(RECALLS * n - 1e-6)
+    return needed + (needed / n < RECALLS)
+
+
+def _first_reaching(n_found: NDArray[np.float64], needed: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the first position at which each count is reached, else S.
+
+    Args:
+        n_found: Cumulated hits, shape ``(S, W)``.
+        needed: Counts, shape ``(W, R)``.
+
+    Returns:
+        Positions, shape ``(W, R)``.
+    """
+    n_positions, n_weightings = n_found.shape
+    beyond = max(float(n_found[-1].max()), float(needed.max())) + 1
+    shift = np.arange(n_weightings)[:, None] * beyond  # one sorted array for all weightings
+    every = (n_found.T + shift).ravel()
+    first = np.searchsorted(every, (needed + shift).ravel()).reshape(needed.shape)
+    positions: NDArray[np.intp] = first - np.arange(n_weightings)[:, None] * n_positions
+    return positions

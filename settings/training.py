@@ -12,6 +12,7 @@ AssignerName = Literal["tal", "simota", "static"]
 ClassLoss = Literal["bce", "focal", "varifocal"]
 SimilarityName = Literal["ciou+nwd", "ciou", "iou", "nwd", "dilated"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+Selection = Literal["auto", "page", "tile"]
 OptimizerName = Literal["AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD", "MuSGD"]
 """Optimisers of Ultralytics, without ``auto``, which would ignore the learning rate."""
 
@@ -75,6 +76,12 @@ class TrainingSettings:
     validate: bool = setting(
         True,
         help="Validate after every epoch; without validation, best.pt is identical to last.pt.",
+    )
+    select: Selection = setting(
+        "auto",
+        help="Validation score that selects the epoch of best.pt: page (tiles merged into pages), "
+        "tile (images as they are) or auto (page if the images of val are tiles of known pages, "
+        "otherwise tile).",
     )
     tensorboard: bool = setting(False, help="Write TensorBoard logs to the run folder.")
     resume: bool = setting(

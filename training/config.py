@@ -122,4 +122,4 @@ def read_config(out: Path) -> TrainConfig:
     values = read_settings(file)
     if missing := [name for name in ("data", "out") if name not in values]:
         raise InputError(f"missing settings: {', '.join(missing)}", path=file)
-    return TrainConfig(**values)
+    return TrainConfig(**{"select": "tile"} | values)  # earlier versions had no other selection

@@ -36,6 +36,7 @@ from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.learning_rate import used_warmup
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of
+from training.engine.page_scores import resolved_selection
 from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
@@ -121,6 +122,8 @@ def _train(
     begin = time.monotonic()
     config = resumed_config(config) if config.resume else _with_used_warmup(config)
     options, inputs = _open(config)
+    if config.validate:
+        config = replace(config, select=options.select)
     hashes = inputs.image_hashes() if is_first() else {}
     record = record_of(inputs.data, inputs.labels, hashes)
     if config.resume:
@@ -222,6 +225,7 @@ def run_options(config: TrainConfig) -> RunOptions:
         loss=config.loss_options(),
         transforms=config.transforms(),
         precision=config.precision,
+        select=config.select,
         tensorboard=config.tensorboard,
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
@@ -237,7 +241,8 @@ def _open(config: TrainConfig) -> tuple[RunOptions, TrainingInputs]:
     options = run_options(config)
     inputs = open_inputs(options)
     check_inputs(config, options, inputs)
-    return options, inputs
+    select = resolved_selection(config.select, inputs) if config.validate else "tile"
+    return replace(options, select=select), inputs
 
 
 def build_trainer(config: TrainConfig, options: RunOptions, inputs: TrainingInputs) -> OmrTrainer:

@@ -12,7 +12,7 @@ from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.images import Pixels
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
-from omr.scoring.page_tiles import PageTiles, is_cut, page_tiles
+from reading.page_tiles import PageTiles, is_cut, merge_tiles, page_tiles
 
 Unit: TypeAlias = Literal["page", "tile"]
 """Image whose predictions are compared with its ground truth."""
@@ -97,7 +97,7 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
     chosen = _chosen_unit(unit, data, is_tiled=is_tiled, reason=reason)
     remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
     if chosen == "page" and tiled_pages:
-        truths = _assembled(tiled_pages, pages)
+        truths = merge_tiles(tiled_pages, pages)
         remarks += _count_remarks(tiled_pages, truths, manifest)
     else:
         truths = pages
@@ -149,11 +149,6 @@ def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) 
     if reason and unit == "page":
         raise ConfigError(f"{reason}; use --unit tile", option="--unit", value=unit)
     return unit or ("tile" if reason else "page")
-
-
-def _assembled(tiled_pages: Sequence[PageTiles], tiles: Sequence[Page]) -> list[Page]:
-    tile_of = {tile.image: tile for tile in tiles}
-    return [page.merged([tile_of[name] for name in page.tiles]) for page in tiled_pages]
 
 
 def _count_remarks(

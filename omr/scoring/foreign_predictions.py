@@ -19,6 +19,7 @@ from omr.scoring.scored_predictions import ScoredPredictions
 from omr.scoring.yolo_predictions import label_files, read_yolo
 from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
+from reading.page_tiles import merge_tiles
 
 MOST_IMAGES = 3
 """Maximum number of images in a message."""
@@ -187,7 +188,7 @@ def _merged(
             empty = _empty_page(name, width, height)
             tiles[name] = _page(by_image.get(name), empty, predictions, None)
     _check_complete(tiles, by_image, predictions)
-    return [page.merged([tiles[name] for name in page.tiles]) for page in evaluation.tiled_pages]
+    return merge_tiles(evaluation.tiled_pages, tiles.values())
 
 
 def _empty_page(name: PurePosixPath, width: int, height: int) -> Page:

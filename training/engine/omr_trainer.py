@@ -73,6 +73,8 @@ class OmrTrainer(DetectionTrainer):
     """Ultralytics' model file or a file with weights; later the model that was built from it."""
     options: RunOptions
     """Settings beyond Ultralytics' arguments, provided by a callback of ``ON_OPTIONS``."""
+    inputs: TrainingInputs
+    """Opened data sets and weights; the weights are released once the model is built."""
     tloss: dict[str, Tensor] | None
     """Running means of the losses in the epoch; moved to the host after each batch."""
     memory_format: torch.memory_format | None = None
@@ -86,7 +88,8 @@ class OmrTrainer(DetectionTrainer):
     def __init__(
         self, *args: object, inputs: TrainingInputs | None = None, **options: object
     ) -> None:
-        self._inputs = inputs
+        if inputs:
+            self.inputs = inputs
         threads = torch.get_num_threads()
         with quiet():
             super().__init__(*args, **options)
@@ -130,8 +133,9 @@ class OmrTrainer(DetectionTrainer):
     def get_dataset(self) -> dict[str, Any]:
         """Describe the data without Ultralytics' downloads, scripts and fonts."""
         self.run_callbacks(ON_OPTIONS)
-        self._inputs = self._inputs or open_inputs(self.options)
-        self.multi_dataset = self._inputs.data
+        if not hasattr(self, "inputs"):
+            self.inputs = open_inputs(self.options)
+        self.multi_dataset = self.inputs.data
         self.masks = ClassMasks(self.multi_dataset, self.device)
         return {
             "path": self.multi_dataset.sources[0].dataset.root,
@@ -151,8 +155,6 @@ class OmrTrainer(DetectionTrainer):
             mode: ``train`` or ``val``.
             batch: Images per batch.
         """
-        if self._inputs is None:
-            raise ValueError("the inputs are opened by get_dataset")
         training = mode == "train"
         strides = unwrap_model(self.model).stride.tolist()
         counts_pairs = self.device.type == "cuda"
@@ -161,7 +163,7 @@ class OmrTrainer(DetectionTrainer):
         return OmrDataset(
             counter=self.state.counter if training else None,
             multi_dataset=self.multi_dataset,
-            image_labels=self._inputs.image_labels(mode),
+            image_labels=self.inputs.image_labels(mode),
             seed=self.args.seed,
             chosen=self.options.transforms,
             img_path=img_path,
@@ -229,10 +231,8 @@ class OmrTrainer(DetectionTrainer):
         model = self.model
         if isinstance(model, nn.Module):
             return
-        if self._inputs is None:
-            raise ValueError("the inputs are opened by get_dataset")
-        source = self._inputs.model
-        self._inputs = replace(self._inputs, weights=None)
+        source = self.inputs.model
+        self.inputs = replace(self.inputs, weights=None)
         if source and str(self.options.weights_file) == str(model):
             model = copy.deepcopy(source.yaml)
         self.model = self.get_model(model, source)
@@ -243,14 +243,14 @@ class OmrTrainer(DetectionTrainer):
 
     def get_validator(self) -> OmrValidator:
         """Build the validator without a time limit."""
-        stock = super().get_validator()
         return OmrValidator(
             self.test_loader,
             save_dir=self.save_dir,
-            args=stock.args,
+            args=super().get_validator().args,
             _callbacks=self.callbacks,
-            multi_dataset=self.multi_dataset,
             masks=self.masks,
+            inputs=self.inputs,
+            select=self.options.select,
         )
 
     def set_model_attributes(self) -> None:
@@ -341,9 +341,9 @@ class OmrTrainer(DetectionTrainer):
         self.guard = NanGuard(self, self.state.earlier.guard)
         if self.options.tensorboard and distributed.is_first():
             write_scalars(self)
-        if self.options.make_display and self._inputs and distributed.is_first():
+        if self.options.make_display and distributed.is_first():
             self.display = self.options.make_display()
-            report_progress(self, self.display, self._inputs.counts["train"])
+            report_progress(self, self.display, self.inputs.counts["train"])
 
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
         """Restore the state of an interrupted run if this call resumes one.

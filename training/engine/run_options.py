@@ -7,7 +7,7 @@ from typing import Any
 from settings.freezing import FreezeOptions
 from settings.head_config import HeadConfig
 from settings.published import weights_path
-from settings.training import Precision
+from settings.training import Precision, Selection
 from training.data.allowed_transforms import Transforms
 from training.data.multi_dataset import DatasetOptions
 from training.engine.display import MakeDisplay
@@ -45,6 +45,8 @@ class RunOptions:
     """Augmentation other than translation, scaling and brightness."""
     precision: Precision
     """Requested precision; ``RunState.precision`` is the one in use."""
+    select: Selection
+    """Validation score that selects the best epoch; ``auto`` only before the data are opened."""
     tensorboard: bool
     """Whether to write TensorBoard event files."""
     heads: HeadConfig | None

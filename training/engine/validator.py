@@ -7,6 +7,7 @@ thresholds.
 import itertools
 import math
 import re
+from collections import ChainMap
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils import RANK, nms
 from ultralytics.utils.metrics import ap_per_class
 
+from converters.page import Page
 from eval.metrics.f1 import Matches
+from settings.training import Selection
 from training.data.dataset import ClassMasks
 from training.data.multi_dataset import MultiDataset
+from training.engine.display import PAGE_MAP
+from training.engine.inputs import TrainingInputs
+from training.engine.page_scores import PageScores, image_predictions
 
 SOURCE_METRIC = "metrics/mAP50/{}"
 """Column of each source in ``results.csv``, if there are several: mean AP of its classes at IoU
@@ -35,17 +41,29 @@ class OmrValidator(DetectionValidator):
 
     Args:
         args: Arguments of ``DetectionValidator``.
-        multi_dataset: Data sets of the images.
         masks: Masks of the labelled classes, which add ``class_mask`` to a batch.
+        inputs: Opened data sets.
+        select: ``page`` to score pages as well, and select the best epoch by them.
         options: Arguments of ``DetectionValidator``, by name.
     """
 
     def __init__(
-        self, *args: object, multi_dataset: MultiDataset, masks: ClassMasks, **options: object
+        self,
+        *args: object,
+        masks: ClassMasks,
+        inputs: TrainingInputs,
+        select: Selection,
+        **options: object,
     ) -> None:
         super().__init__(*args, **options)
-        self.multi_dataset = multi_dataset
+        self.multi_dataset = inputs.data
         self.masks = masks
+        names = source_names(inputs.data)
+        self.page_scores = PageScores(inputs, names) if select == "page" else None
+        """Ground truth per page; None if only images are scored."""
+        self.predictions: dict[str, Page] = {}
+        """Predictions for each image validated so far, by its absolute path; empty unless pages are
+        scored."""
         self.sources: list[int] = []
         """Source of each image validated so far."""
         self.best_conf: float | None = None
@@ -75,23 +93,29 @@ class OmrValidator(DetectionValidator):
         if self.mask is not None:
             preds = [labelled(image, mask) for image, mask in zip(preds, self.mask, strict=True)]
         self.sources += [self.multi_dataset.source_of[file] for file in batch["im_file"]]
+        if self.page_scores:
+            self.predictions |= image_predictions(preds, batch)
         super().update_metrics(preds, batch)
 
     def gather_stats(self) -> None:
-        """Gather the counts of all devices."""
+        """Gather the counts and predictions of all devices in the first process."""
         if RANK >= 0:
-            gathered: list[list[int]] = [[]] * distributed.get_world_size()
-            distributed.gather_object(self.sources, gathered if RANK == 0 else None, dst=0)
-            self.sources = [*itertools.chain(*gathered)]  # in the order of the counts
+            gathered: list[Any] = [([], {})] * distributed.get_world_size()
+            part = self.sources, self.predictions
+            distributed.gather_object(part, gathered if RANK == 0 else None, dst=0)
+            self.sources = [*itertools.chain(*(sources for sources, _ in gathered))]  # as counts
+            self.predictions = dict(ChainMap(*(predictions for _, predictions in gathered)))
         super().gather_stats()
 
     def get_stats(self) -> dict[str, Any]:
-        """Compute the metrics, also per source if there are several, and the best confidence."""
+        """Compute the metrics, also per source and per page, and the best confidence."""
         self.best_conf = self._best_conf()
         source_metrics = self._source_metrics() if len(self.multi_dataset.sources) > 1 else {}
-        self.sources = []
+        page_metrics = self.page_scores.metrics(self.predictions) if self.page_scores else {}
+        self.sources, self.predictions = [], {}
         metrics: dict[str, Any] = super().get_stats()
-        return metrics | source_metrics
+        fitness = {"fitness": page_metrics[PAGE_MAP]} if page_metrics else {}
+        return metrics | source_metrics | page_metrics | fitness
 
     def _best_conf(self) -> float | None:
         tp, scores, labels, targets = (

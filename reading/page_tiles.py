@@ -3,7 +3,7 @@
 Shapes: T tiles of a page.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -89,6 +89,10 @@ class PageTiles:
             tiles=index,
         )
         if has_scores:
+            has_area: NDArray[np.bool_] = (pieces.boxes_xyxy[:, 2:] > pieces.boxes_xyxy[:, :2]).all(
+                axis=1
+            )
+            pieces = pieces.only(has_area)
             boxes, labels, merged_scores = merge_by_score(pieces, self.grid, PIECE_SCORE)
         else:
             boxes, labels, merged_scores = merge(pieces, self.grid, are_exact=True)
@@ -121,6 +125,20 @@ class PageTiles:
             part = tile[..., None] if is_colour and tile.ndim == 2 else tile
             page[y : y + tile.shape[0], x : x + tile.shape[1]] = part
         return page
+
+
+def merge_tiles(pages: Iterable[PageTiles], tiles: Iterable[Page]) -> list[Page]:
+    """Merge the symbols of all tiles of a split into those of its pages.
+
+    Args:
+        pages: Pages and their tiles.
+        tiles: Tiles in any order, all with scores or all without.
+
+    Returns:
+        Pages in the order of ``pages``.
+    """
+    tile_of = {tile.image: tile for tile in tiles}
+    return [page.merged([tile_of[name] for name in page.tiles]) for page in pages]
 
 
 def is_cut(manifest: Manifest, folder_name: str) -> bool:

@@ -28,6 +28,8 @@ Status: TypeAlias = Literal["finished", "running", "interrupted", "broken"]
 SORT_KEYS = ("score", "path", "recipe", "data", "epochs", "seconds")
 AP, AP50 = "metrics/mAP50-95(B)", "metrics/mAP50(B)"
 """Columns of the validation metrics."""
+PAGE_AP = "metrics/page_mAP50-95(B)"
+"""Column of the AP per page, which selects the best epoch of a run that scores pages."""
 NOT_RECIPE = frozenset({"data", "out", "device", "workers", "seed", "trust", "tensorboard"})
 """Settings that do not belong to the recipe: runs of one recipe may differ in them."""
 HASH_DIGITS = 8
@@ -200,11 +202,11 @@ def _is_running(path: Path) -> bool:
 
 
 def _score(rows: Iterable[Mapping[str, float]]) -> ValidationScore | None:
-    """Return the metrics of the epoch with the highest AP; None without validation."""
+    """Return the metrics of the best epoch; None without validation."""
     scored = [row for row in rows if math.isfinite(row.get(AP, math.nan)) and AP50 in row]
     if not scored:
         return None
-    best = max(scored, key=lambda row: row[AP])
+    best = max(scored, key=lambda row: row.get(PAGE_AP, row[AP]))
     return ValidationScore(epoch=int(best["epoch"]), ap=best[AP], ap50=best[AP50])
 
 

@@ -20,15 +20,26 @@ from omr.console import (
     paragraph,
     say,
 )
-from training.engine.display import MAP, MAP50, TrainingDisplay, TrainingStart, TrainingStep
+from training.engine.display import (
+    MAP,
+    MAP50,
+    PAGE_MAP,
+    TrainingDisplay,
+    TrainingStart,
+    TrainingStep,
+)
 from training.memory.gpus import GIB
 
 GAP = "  "
 """Space between two columns."""
-VALIDATION = f"mAP50{GAP}mAP50-95"
-"""Heading of both metrics; while an epoch is in progress, its position takes their place."""
-WIDTHS = {"lr": 8, VALIDATION: len(VALIDATION), "time": 12, "memory": 8}
-"""Width of the columns other than the epoch and the losses."""
+METRICS: Mapping[str, str] = {"mAP50": MAP50, "mAP50-95": MAP}
+"""Validation metrics by their headings; while an epoch is in progress, its position takes their
+place."""
+PAGE_METRICS = {"page AP": PAGE_MAP, "tile AP": MAP}
+"""Validation metrics if pages are scored: the mean AP50-95 that selects the best epoch, and that of
+the images as they are."""
+WIDTHS = {"lr": 8, "time": 12, "memory": 8}
+"""Width of the columns other than the epoch, the losses and the validation."""
 LOSS_WIDTH = 5
 
 
@@ -43,10 +54,12 @@ class LineDisplay:
     def __init__(self) -> None:
         self._pace = Pace(PLAIN_INTERVAL_S)
         self._clock = _Clock()
+        self._metrics = METRICS
 
     def start(self, training: TrainingStart) -> None:
         """Print the model and the data."""
         _show_start(training)
+        self._metrics = _metrics(training)
         self._clock.start(training.epochs_done)
 
     def is_due(self) -> bool:
@@ -64,7 +77,7 @@ class LineDisplay:
 
     def show_epoch(self, step: TrainingStep, metrics: Mapping[str, float]) -> None:
         """Print the losses, the metrics and the duration of an epoch."""
-        values = _validation(metrics)
+        values = _validation(metrics, self._metrics)
         validation = GAP.join(f"{name} {value}" for name, value in values.items())
         self._print(step, validation, self._clock.end_epoch())
 
@@ -72,11 +85,10 @@ class LineDisplay:
         """Do nothing, as every line is complete."""
 
     def _print(self, step: TrainingStep, position: str, duration: str) -> None:
-        cells = _cells(step, position, duration)
+        heading = _heading(self._metrics)
+        cells = _cells(step, heading, position, duration)
         named = [
-            text
-            if name in {VALIDATION, "time", "memory"}
-            else f"{name} {text:>{_width(name, step)}}"
+            text if name in {heading, "time", "memory"} else f"{name} {text:>{_width(name, step)}}"
             for name, text in cells.items()
         ]
         say(GAP.join(filter(None, named)))
@@ -89,6 +101,7 @@ class TableDisplay:
     def __init__(self) -> None:
         self._pace = Pace(LIVE_INTERVAL_S, at_once=True)
         self._clock = _Clock()
+        self._metrics = METRICS
         # No thread refreshes it: a loader process forked meanwhile would inherit a locked lock.
         self._live = Live(console=err, auto_refresh=False, transient=True)
         self._has_header = False
@@ -97,6 +110,7 @@ class TableDisplay:
     def start(self, training: TrainingStart) -> None:
         """Print the model and the data, and start the last row."""
         _show_start(training)
+        self._metrics = _metrics(training)
         self._clock.start(training.epochs_done)
         self._live.start()
 
@@ -107,20 +121,19 @@ class TableDisplay:
     def show_step(self, step: TrainingStep) -> None:
         """Update the last row: losses so far, position in the epoch and time left."""
         self._last = step
-        self._update(_cells(step, _position(step), self._clock.time_left(step)), step)
+        self._update(step, _position(step))
 
     def show_validation(self, batch: int, n_batches: int) -> None:
         """Update the last row: number of validated batches and time left."""
         if step := self._last:
-            left = self._clock.time_left(step)
-            self._update(_cells(step, f"val {batch}/{n_batches}", left), step)
+            self._update(step, f"val {batch}/{n_batches}")
 
     def show_epoch(self, step: TrainingStep, metrics: Mapping[str, float]) -> None:
         """Print the row of an epoch, and start the next one."""
-        widths = (len(name) for name in VALIDATION.split())
-        values = [*_validation(metrics).values()] or ["-", "-"]
+        widths = map(len, self._metrics)
+        values = [*_validation(metrics, self._metrics).values()] or ["-", "-"]
         validation = GAP.join(map(str.rjust, values, widths))
-        cells = _cells(step, validation, self._clock.end_epoch())
+        cells = _cells(step, _heading(self._metrics), validation, self._clock.end_epoch())
         self._print_header(cells, step)
         self._live.update(Text(), refresh=True)
         err.print(_row(cells.items(), step))
@@ -129,7 +142,8 @@ class TableDisplay:
         """Remove the last row, as its epoch was not finished."""
         self._live.stop()
 
-    def _update(self, cells: Mapping[str, str], step: TrainingStep) -> None:
+    def _update(self, step: TrainingStep, position: str) -> None:
+        cells = _cells(step, _heading(self._metrics), position, self._clock.time_left(step))
         self._print_header(cells, step)
         self._live.update(_row(cells.items(), step), refresh=True)
         self._pace.restart()
@@ -180,14 +194,14 @@ def _show_start(training: TrainingStart) -> None:
         paragraph(training.transfer)
 
 
-def _cells(step: TrainingStep, position: str, duration: str) -> dict[str, str]:
-    """Return the text of each column by its name."""
+def _cells(step: TrainingStep, heading: str, position: str, duration: str) -> dict[str, str]:
+    """Return the text of each column by its name, that of the position by ``heading``."""
     losses = {name.removesuffix("_loss"): _loss(loss) for name, loss in step.losses.items()}
     return {
         "epoch": f"{step.epoch}/{step.n_epochs}",
         **losses,
         "lr": f"{step.rate:.2e}",
-        VALIDATION: position,
+        heading: position,
         "time": duration,
         "memory": f"{step.memory_bytes / GIB:.1f} GiB",
     }
@@ -202,20 +216,26 @@ def _row(cells: Iterable[tuple[str, str]], step: TrainingStep, style: str = "") 
 def _width(name: str, step: TrainingStep) -> int:
     if name == "epoch":
         return max(len(name), 2 * len(str(step.n_epochs)) + 1)
-    return WIDTHS.get(name, LOSS_WIDTH)
+    return WIDTHS.get(name, max(len(name), LOSS_WIDTH))
 
 
 def _position(step: TrainingStep) -> str:
     return f"step {step.step}/{step.n_steps}"
 
 
-def _validation(metrics: Mapping[str, float]) -> dict[str, str]:
-    """Return the validation metrics by their names in the heading; empty without validation."""
-    return {
-        heading: f"{metrics[name]:.3f}"
-        for heading, name in zip(VALIDATION.split(), (MAP50, MAP), strict=True)
-        if name in metrics
-    }
+def _metrics(training: TrainingStart) -> Mapping[str, str]:
+    """Return the metrics to show by their headings."""
+    return PAGE_METRICS if training.scores_pages else METRICS
+
+
+def _heading(metrics: Iterable[str]) -> str:
+    """Return the heading of the column that shows metrics, or a position within the epoch."""
+    return GAP.join(metrics)
+
+
+def _validation(values: Mapping[str, float], metrics: Mapping[str, str]) -> dict[str, str]:
+    """Return the validation metrics by their headings; empty without validation."""
+    return {heading: f"{values[name]:.3f}" for heading, name in metrics.items() if name in values}
 
 
 def _loss(value: float) -> str:

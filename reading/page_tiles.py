@@ -89,10 +89,8 @@ class PageTiles:
             tiles=index,
         )
         if has_scores:
-            has_area: NDArray[np.bool_] = (pieces.boxes_xyxy[:, 2:] > pieces.boxes_xyxy[:, :2]).all(
-                axis=1
-            )
-            pieces = pieces.only(has_area)
+            sides = pieces.boxes_xyxy[:, 2:] - pieces.boxes_xyxy[:, :2]
+            pieces = pieces.only(np.flatnonzero((sides > 0).all(axis=1)))
             boxes, labels, merged_scores = merge_by_score(pieces, self.grid, PIECE_SCORE)
         else:
             boxes, labels, merged_scores = merge(pieces, self.grid, are_exact=True)

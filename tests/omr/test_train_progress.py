@@ -11,7 +11,7 @@ from terminal import drawn_lines, last_lines, run_in_terminal
 
 from omr import console
 from omr.train_progress import LineDisplay, TableDisplay, training_display
-from training.engine.display import MAP, MAP50, TrainingStart, TrainingStep
+from training.engine.display import MAP, MAP50, PAGE_MAP, TrainingStart, TrainingStep
 
 START = TrainingStart(
     model="yolo11n",
@@ -22,6 +22,7 @@ START = TrainingStart(
     n_symbols=412_345,
     epochs_done=12,
     n_epochs=100,
+    scores_pages=False,
 )
 STEP = TrainingStep(
     epoch=13,
@@ -33,6 +34,8 @@ STEP = TrainingStep(
     memory_bytes=3 * 2**30 + 2**29,
 )
 METRICS = {MAP50: 0.4567, MAP: 0.2345, "fitness": 0.3}
+PAGES = replace(START, scores_pages=True)
+PAGE_METRICS = METRICS | {PAGE_MAP: 0.1234}
 ULTRALYTICS = re.compile(
     r"ultralytics|engine/trainer|summary|GFLOPs|Freezing|optimizer:|Overriding|dataloader|"
     r"Logging results|Results saved|Starting training|completed|Instances|it/s|s/it|[━─]",
@@ -81,6 +84,27 @@ def test_lines_are_complete_and_aligned(
         f"epoch  13/100  {losses}  mAP50 0.457  mAP50-95 0.234  1:30  3.5 GiB\n"
         f"epoch  14/100  {losses}  1:06:40  3.5 GiB\n",
     )
+
+
+def test_lines_show_the_page_score_if_pages_are_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    display = LineDisplay()
+    display.start(PAGES)
+    display.show_epoch(STEP, PAGE_METRICS)
+    assert "3.30e-04  page AP 0.123  tile AP 0.234  0:00" in capsys.readouterr().err
+
+
+def test_the_table_shows_the_page_score_if_pages_are_scored(
+    clock: list[float], table: TableDisplay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table.start(PAGES)
+    clock[0] += 60
+    table.show_step(STEP)
+    table.show_epoch(STEP, PAGE_METRICS)
+    table.stop()
+    assert last_lines(capsys.readouterr().err)[-2:] == [
+        "  epoch    box    cls    dfl        lr  page AP  tile AP          time    memory",
+        " 13/100  4.999  12.35  987.6  3.30e-04    0.123    0.234          1:00   3.5 GiB",
+    ]
 
 
 def test_lines_are_ten_seconds_apart(clock: list[float]) -> None:

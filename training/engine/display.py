@@ -28,6 +28,8 @@ class TrainingStart:
     epochs_done: int
     """Epochs before this call; 0 for a new run."""
     n_epochs: int
+    scores_pages: bool
+    """Whether validation also scores pages, and selects the best epoch by them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +70,7 @@ class TrainingDisplay(Protocol):
 
         Args:
             step: Last step of the epoch.
-            metrics: Ultralytics' metrics by name; empty without validation.
+            metrics: Validation metrics by name; empty without validation.
         """
 
     def stop(self) -> None:

@@ -53,6 +53,7 @@ def _start(trainer: RunningTrainer, counts: LabelCounts) -> TrainingStart:
         n_symbols=counts.symbols,
         epochs_done=trainer.start_epoch,
         n_epochs=trainer.args.epochs,
+        scores_pages=trainer.options.select == "page",
     )
 
 

@@ -52,6 +52,7 @@ def test_a_display_follows_the_training_and_nothing_else_is_printed(
         n_symbols=54,
         epochs_done=0,
         n_epochs=2,
+        scores_pages=False,
     )
     assert (display.starts, display.n_stops) == ([start], 1)
     positions = [(step.epoch, step.step, step.n_steps) for step in display.steps]

@@ -95,6 +95,16 @@ def test_a_run_without_validation_has_no_score(tmp_path: Path) -> None:
     assert (entry.status, entry.score, entry.seconds) == ("finished", None, 10.5)
 
 
+def test_the_best_epoch_is_the_one_with_the_highest_page_score(tmp_path: Path) -> None:
+    path = write_run(tmp_path, 0.3, 0.2)
+    head, *rows = (path / "results.csv").read_text().splitlines()
+    lines = [f"{head},metrics/page_mAP50-95(B)", f"{rows[0]},0.1", f"{rows[1]},0.15", ""]
+    (path / "results.csv").write_text("\n".join(lines))
+    score = read_run(path).score
+    assert score is not None
+    assert (score.epoch, score.ap) == (2, 0.2)
+
+
 def test_running_and_interrupted_runs(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", 0.1, finished=False)
     assert read_run(path).status == "interrupted"

@@ -16,6 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiled_data import manifest_of, write_data
 from torch import Tensor
+from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import xywh2xyxy
 
 from class_maps import ConfigError
@@ -256,3 +257,19 @@ def test_predictions_are_in_pixels_of_their_image(n: int) -> None:
     assert page.labels.tolist() == [2, 2][:n]
     assert page.scores is not None
     assert page.scores.tolist() == [0.5, 0.5][:n]
+
+
+def test_the_first_device_gathers_all_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: dict[str, Any] = {"a": "symbols of a", "b": "symbols of b"}
+
+    def gather(part: object, gathered: list[object], dst: int) -> None:
+        gathered[:] = [part, ([1], {"b": pages["b"]})]
+
+    monkeypatch.setattr("training.engine.validator.RANK", 0)
+    monkeypatch.setattr("training.engine.validator.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("training.engine.validator.distributed.gather_object", gather)
+    monkeypatch.setattr(DetectionValidator, "gather_stats", lambda _: None)
+    validator = OmrValidator.__new__(OmrValidator)
+    validator.sources, validator.predictions = [0], {"a": pages["a"]}
+    validator.gather_stats()
+    assert (validator.sources, validator.predictions) == ([0, 1], pages)

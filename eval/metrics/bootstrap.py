@@ -45,13 +45,16 @@ class Resampling:
     """Groups that are left out, G; single pages, unless there are many."""
 
     @classmethod
-    def of(cls, n_pages: int, n_samples: int, seed: int) -> "Resampling":
+    def of(
+        cls, n_pages: int, n_samples: int, seed: int, *, leave_out: bool = True
+    ) -> "Resampling":
         """Draw samples.
 
         Args:
             n_pages: Number of pages, P.
             n_samples: Number of random samples, S.
             seed: Seed of the random numbers.
+            leave_out: Whether groups of pages are left out, which :meth:`interval` requires.
 
         Raises:
             ValueError: ``n_samples`` is below 1.
@@ -60,10 +63,10 @@ class Resampling:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         if not n_pages:
             return cls(weights=np.zeros((0, 1 + n_samples)), n_groups=0)
-        n_groups = min(n_pages, _MOST_GROUPS)
+        n_groups = min(n_pages, _MOST_GROUPS) if leave_out else 0
         shares = np.full(n_pages, 1 / n_pages)
         drawn = np.random.default_rng(seed).multinomial(n_pages, shares, n_samples).T  # (P, S)
-        groups = np.arange(n_pages) % n_groups
+        groups = np.arange(n_pages) % max(1, n_groups)
         without = groups[:, None] != np.arange(n_groups)  # (P, G)
         weights = np.hstack((np.ones((n_pages, 1)), without, drawn)).astype(np.float64)
         return cls(weights=weights, n_groups=n_groups)

@@ -4,11 +4,16 @@
 """
 
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Literal, TypeAlias
 
 from eval.reports.evaluation import Interval
 
+Metric: TypeAlias = Literal["ap", "ap50"]
+"""AP over IoU .5:.05:.95, or at IoU .5."""
 Verdict: TypeAlias = Literal["A is better", "B is better", "no difference shown"]
+LETTERS = ascii_uppercase
+"""Names of compared models: A is compared with B, C ..."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +58,7 @@ class RunGroup:
 class ComparisonReport:
     """Difference between two models, A and B, or between groups of runs."""
 
-    metric: Literal["ap", "ap50"]
-    """AP over IoU .5:.05:.95, or at IoU .5."""
+    metric: Metric
     n_pages: int
     a: RunGroup
     b: RunGroup

@@ -77,3 +77,34 @@ class ComparisonReport:
     def verdict(self) -> Verdict:
         """Verdict on the macro mean."""
         return self.macro.verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparedModel:
+    """Model, or group of runs of one recipe."""
+
+    letter: str
+    """Name in tables and figures: A, B, C ..."""
+    name: str
+    """Folder of the evaluation, or of the evaluations of a group."""
+    runs: tuple[str, ...]
+    """Weights or predictions of each run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelComparison:
+    """Comparison of two or more models with the first one, A."""
+
+    models: tuple[ComparedModel, ...]
+    unit: str
+    """Scored images: ``page`` or ``tile``."""
+    data: str
+    """Name and split of the data set."""
+    reports: tuple[ComparisonReport, ...]
+    """Comparisons of A with each other model, in the order of ``models[1:]``."""
+    settings: tuple[tuple[str, tuple[str, ...]], ...]
+    """Labels of settings and inputs, each with its value for every model."""
+    protocol_differences: tuple[str, ...] = ()
+    """Parts of the protocol that differ, if different protocols are allowed."""
+    notes: tuple[str, ...] = ()
+    """Remarks on the files that were read."""

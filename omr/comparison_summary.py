@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from eval.html.number_format import counted
+from eval.html.number_format import NONE, counted
 from omr.console import note, paragraph, say, table
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _print_report(
     means = text.means_table(report, letter)
     table(f"A and {letter}", means.columns, means.rows, to=to)
     classes = text.class_table(report, letter)
-    shown = [row for row in classes.rows if row[-1] != text.NONE]
+    shown = [row for row in classes.rows if row[-1] != NONE]
     if with_classes and shown:
         table("Classes with a difference", classes.columns, shown, to=to)
     paragraph(text.by_chance(report, letter), to=to)

@@ -121,15 +121,17 @@ def differences(plot: str, label: str, rows: Sequence[BarRow], *, reach: float) 
     bottom = 26 + height * len(rows)
     shapes = []
     for tick in svg.ticks(-reach, reach, most=4):
-        style = "grid" if tick else "reference"
-        shapes.append(svg.line(x(tick), 22, x(tick), bottom, style))
-        shapes.append(svg.text(x(tick), 14, f"{tick:+g}" if tick else "0", "tick", svg.anchor_inside(x(tick))))
+        shapes.append(svg.line(x(tick), 22, x(tick), bottom, "grid"))
+        text = f"{tick:+g}" if tick else "0"
+        shapes.append(svg.text(x(tick), 14, text, "tick", svg.anchor_inside(x(tick))))
     for i, row in enumerate(rows):
         y = 26 + i * height
         shapes.append(svg.row_name(y + 15, shortened(row.name, _ROW_LETTERS), row.note))
         for bar in row.bars:
             style = "part s4" if (bar.value or 0) < 0 else "part s0"
             shapes += _bar(x, y + _NAME_PX, bar, style)
+        zero = x(0), y + _NAME_PX - 3, x(0), y + _NAME_PX + _BAR_PX + 3
+        shapes.append(svg.line(*zero, "reference"))
     return svg.picture(plot, label, bottom, shapes)
 
 

@@ -45,9 +45,7 @@ class Resampling:
     """Groups that are left out, G; single pages, unless there are many."""
 
     @classmethod
-    def of(
-        cls, n_pages: int, n_samples: int, seed: int, *, leave_out: bool = True
-    ) -> "Resampling":
+    def of(cls, n_pages: int, n_samples: int, seed: int, *, leave_out: bool = True) -> "Resampling":
         """Draw samples.
 
         Args:

@@ -22,7 +22,7 @@ from eval.reports.comparison_text import (
     settings_table,
     verdict_of,
 )
-from eval.reports.evaluation_markdown import escaped, markdown_table
+from eval.reports.markdown import escaped, markdown_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

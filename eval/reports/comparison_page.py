@@ -1,5 +1,6 @@
 """Web page of a comparison, self-contained: the verdict first, then the figures behind it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.html.number_format import amount, counted
@@ -14,6 +15,7 @@ from eval.reports.comparison_text import (
     evidence,
     groups_of,
     headline,
+    is_shown,
     means_table,
     protocol_warning,
     ranking_table,
@@ -26,7 +28,6 @@ from eval.reports.comparison_text import (
 from eval.reports.detection import FREQUENT
 
 _ROWS_PER_PLOT = 15
-_VISIBLE_PLOTS = 2
 _LEAST_REACH = 0.01
 
 
@@ -79,8 +80,8 @@ def method(comparison: ModelComparison) -> str:
     report = comparison.reports[0]
     return (
         f"Intervals: 95%, by paired bootstrap over {comparison.unit}s "
-        f"({counted(report.n_bootstrap, 'sample', 'samples')}, seed {report.seed}). A difference is "
-        "shown if its interval does not contain 0."
+        f"({counted(report.n_bootstrap, 'sample', 'samples')}, seed {report.seed}). A difference "
+        "is shown if its interval does not contain 0."
     )
 
 
@@ -111,23 +112,29 @@ def _section(letter: str, name: str, report: ComparisonReport) -> ComparisonSect
 
 
 def _class_plots(report: ComparisonReport, letter: str) -> PlotGroup:
-    """Draw the difference of each class with its interval, classes that are told apart first."""
+    """Draw the difference of each class with its interval; those not shown are hidden at first."""
     classes = by_size(report)
-    rows = [_bar_row(row, letter) for row in classes]
-    plots = []
-    for i in range(0, len(rows), _ROWS_PER_PLOT):
-        part = rows[i : i + _ROWS_PER_PLOT]
-        label = f"A - {letter} by class: {'; '.join(f'{row.name} {row.note}' for row in part)}"
-        reach = _reach(classes[i : i + _ROWS_PER_PLOT])
-        svg = differences(f"plot-{letter}-{i // _ROWS_PER_PLOT}", label, part, reach=reach)
-        plots.append(Plot(svg=svg))
-    n_hidden = max(0, len(rows) - _VISIBLE_PLOTS * _ROWS_PER_PLOT)
+    n_shown = sum(is_shown(row.ap) for row in classes)
+    shown = _plots(classes[:n_shown], letter, "shown")
+    others = _plots(classes[n_shown:], letter, "others")
+    count = counted(len(classes) - n_shown, "class", "classes")
     return PlotGroup(
         name=f"class-bars-{letter}",
-        plots=plots[:_VISIBLE_PLOTS],
-        hidden=plots[_VISIBLE_PLOTS:],
-        hidden_title=counted(n_hidden, "other class", "other classes"),
+        plots=shown or others[:1],
+        hidden=others if shown else others[1:],
+        hidden_title=f"{count} without a shown difference" if shown else "Other classes",
     )
+
+
+def _plots(classes: Sequence[ClassDifference], letter: str, name: str) -> list[Plot]:
+    plots = []
+    for i in range(0, len(classes), _ROWS_PER_PLOT):
+        part = classes[i : i + _ROWS_PER_PLOT]
+        rows = [_bar_row(row, letter) for row in part]
+        label = f"A - {letter} by class: {'; '.join(f'{row.name} {row.note}' for row in rows)}"
+        plot = f"plot-{letter}-{name}-{i // _ROWS_PER_PLOT}"
+        plots.append(Plot(svg=differences(plot, label, rows, reach=_reach(classes))))
+    return plots
 
 
 def _bar_row(row: ClassDifference, letter: str) -> BarRow:
@@ -140,13 +147,13 @@ def _bar_row(row: ClassDifference, letter: str) -> BarRow:
         value=row.ap.difference,
         interval=(interval.low, interval.high) if interval else None,
         tooltip=tooltip,
-        pale=row.ap.verdict == "no difference shown",
+        pale=not is_shown(row.ap),
     )
     note = f"{signed(row.ap.difference)}, n = {amount(row.n_truths)}"
     return BarRow(name=row.name, note=note, bars=[bar])
 
 
-def _reach(classes: list[ClassDifference]) -> float:
+def _reach(classes: Sequence[ClassDifference]) -> float:
     """Return the distance of the axis' ends from 0, so that all bars and intervals fit."""
     ends = [abs(row.ap.difference or 0) for row in classes]
     intervals = [row.ap.interval for row in classes if row.ap.interval]

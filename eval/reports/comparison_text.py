@@ -52,6 +52,11 @@ def better(difference: Difference, letter: str) -> str:
     return letters.get(difference.verdict, NONE)
 
 
+def is_shown(difference: Difference) -> bool:
+    """Return whether one of the models is better."""
+    return difference.verdict != "no difference shown"
+
+
 def mean_of(report: ComparisonReport, key: str) -> Difference:
     """Return the difference of one of the means by its key in ``MEANS``."""
     difference: Difference = getattr(report, key)
@@ -67,7 +72,10 @@ def headline(comparison: ModelComparison) -> str:
         return "No difference shown: nothing can be compared without ground truth"
     if len(comparison.reports) == 1:
         [[verdict, [letter]]] = by_verdict.items()
-        verdicts = {"A is better": f"A is better than {letter}", "B is better": "B is better than A"}
+        verdicts = {
+            "A is better": f"A is better than {letter}",
+            "B is better": "B is better than A",
+        }
         return verdicts.get(verdict, f"No difference shown between A and {letter}")
     parts = []
     for verdict, phrase in (("B is better", "better than A"), ("A is better", "worse than A")):
@@ -93,7 +101,7 @@ def evidence(report: ComparisonReport, letter: str) -> str:
         f"difference A - {letter} {signed(macro.difference)}"
     )
     if macro.interval is None:
-        return f"{text}; without an interval, because only one page has ground truth."
+        return f"{text}; no interval, because a single image has ground truth."
     return f"{text}, 95% interval {signed_limits(macro.interval)}."
 
 
@@ -106,8 +114,8 @@ def scope(comparison: ModelComparison) -> str:
         )
     single = [model.letter for model in comparison.models if len(model.runs) == 1]
     return (
-        f"The intervals include the variation between pages, but not between seeds of {_joined(single)}: "
-        "another seed of the same recipe can give another verdict."
+        "The intervals include the variation between pages, but not between seeds of "
+        f"{_joined(single)}: another seed of the same recipe can give another verdict."
     )
 
 
@@ -124,17 +132,20 @@ def by_chance(report: ComparisonReport, letter: str) -> str:
     )
     n_other = len(report.classes) - len(known) - n_absent
     if n_other:
-        text += f" {counted(n_other, 'class has', 'classes have')} truths on a single page."
+        text += f" {counted(n_other, 'class has', 'classes have')} truths on a single image."
     return text
 
 
 def by_size(report: ComparisonReport) -> list[ClassDifference]:
-    """Return the classes with truths: those told apart first, then by size of the difference."""
+    """Return the classes with truths, those told apart first, each by size of the difference.
+
+    Classes without an interval are last.
+    """
     present = [row for row in report.classes if row.ap.difference is not None]
     return sorted(
         present,
         key=lambda row: (
-            row.ap.verdict == "no difference shown", -abs(row.ap.difference or 0), row.name,
+            not is_shown(row.ap), row.ap.interval is None, -abs(row.ap.difference or 0), row.name,
         ),
     )  # fmt: skip
 

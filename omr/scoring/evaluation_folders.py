@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from class_maps import InputError
-from converters.formats.json_text import decode
 from omr.scoring.symbols_file import REMEDY, SYMBOLS_FILE, EvaluatedSymbols, read_symbols
 from omr.scoring.truths_hash import hash_of_pages
 
@@ -110,8 +109,8 @@ def read_group(folder: Path) -> EvaluationGroup:
     found = [one for one in inner if _has_files(one)]
     if not found:
         raise InputError(
-            f"contains no evaluation; expected {REPORT_FILE} and {SYMBOLS_FILE} of `omr eval --out`, "
-            "or folders that contain them",
+            f"contains no evaluation; expected {REPORT_FILE} and {SYMBOLS_FILE} of "
+            "`omr eval --out`, or folders that contain them",
             path=folder,
         )
     evaluations = tuple(map(_read, found))
@@ -139,10 +138,13 @@ def _read(folder: Path) -> Evaluation:
 def _read_protocol(file: Path) -> ProtocolEntry:
     if not file.is_file():
         raise InputError(f"missing; {REMEDY}", path=file)
-    text = file.read_bytes()
-    if not text.lstrip().startswith(b"{"):
-        raise InputError(f"damaged, or not a report of omr eval; {REMEDY}", path=file)
-    return decode(text, _Report, file).protocol
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Report).protocol
+    except msgspec.ValidationError as error:
+        reason = f"not a report of this version of omr eval ({error}); {REMEDY}"
+        raise InputError(reason, path=file) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"damaged, or not a report of omr eval; {REMEDY}", path=file) from error
 
 
 def _check_different_weights(evaluations: tuple[Evaluation, ...]) -> None:

@@ -1,7 +1,7 @@
 """File ``symbols.npz``: ground truth and predictions of an evaluation, for later comparisons.
 
-Boxes and scores keep their full precision, because the AP at a high IoU depends on it. Equal symbols
-give equal bytes.
+Boxes and scores keep their full precision, because the AP at a high IoU depends on it. Equal
+symbols give equal bytes.
 
 Shapes: P images, C classes, N symbols of all images.
 """
@@ -139,7 +139,7 @@ def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or set(file.files) != set(_DTYPES):
+            if set(file.files) != set(_DTYPES):
                 raise InputError(f"not a file of omr eval; {REMEDY}", path=path)
             return {name: file[name] for name in _DTYPES}
     except _DAMAGE as error:
@@ -148,30 +148,29 @@ def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
 
 def _problem(arrays: Mapping[str, NDArray[Any]]) -> str:
     """Return what is wrong with the arrays of a file; empty if nothing is."""
-    for name, dtype in _DTYPES.items():
-        kind = np.dtype(dtype)
-        if arrays[name].dtype.kind != kind.kind or (
-            kind.itemsize and arrays[name].dtype != kind
-        ):
-            return f"{name}: expected type {dtype}, got {arrays[name].dtype.str}"
+    if any(arrays[name].dtype.kind != np.dtype(dtype).kind for name, dtype in _DTYPES.items()):
+        return "contains an array of another type"
     if arrays["format"].tolist() != [FORMAT]:
-        return f"file format {arrays['format'].tolist()}, expected [{FORMAT}]"
+        return f"has file format {arrays['format'].tolist()}, expected [{FORMAT}]"
     for name, shape in _shapes(arrays).items():
         if arrays[name].shape != shape:
             return f"{name}: expected shape {shape}, got {arrays[name].shape}"
-    n_classes = len(arrays["names"])
-    for kind in ("truth", "prediction"):
-        boxes, labels = arrays[f"{kind}_boxes_xyxy"], arrays[f"{kind}_labels"]
-        if (arrays[f"{kind}_counts"] < 0).any():
-            return f"{kind}_counts: contains a negative number"
-        if ((labels < 0) | (labels >= n_classes)).any():
-            return f"{kind}_labels: contains a label that is not one of {n_classes} classes"
-        if not np.isfinite(boxes).all() or (boxes[:, 2:] < boxes[:, :2]).any():
-            return f"{kind}_boxes_xyxy: contains an invalid box"
-    if not np.isfinite(arrays["prediction_scores"]).all():
-        return "prediction_scores: contains a non-finite score"
     if len(np.unique(arrays["images"])) < len(arrays["images"]):
         return "images: contains duplicates"
+    if not np.isfinite(arrays["prediction_scores"]).all():
+        return "prediction_scores: contains a non-finite score"
+    return _symbol_problem("truth", arrays) or _symbol_problem("prediction", arrays)
+
+
+def _symbol_problem(kind: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    boxes, labels = arrays[f"{kind}_boxes_xyxy"], arrays[f"{kind}_labels"]
+    n_classes = len(arrays["names"])
+    if (arrays[f"{kind}_counts"] < 0).any():
+        return f"{kind}_counts: contains a negative number"
+    if ((labels < 0) | (labels >= n_classes)).any():
+        return f"{kind}_labels: contains a label that is not one of {n_classes} classes"
+    if not np.isfinite(boxes).all() or (boxes[:, 2:] < boxes[:, :2]).any():
+        return f"{kind}_boxes_xyxy: contains an invalid box"
     return ""
 
 

@@ -47,20 +47,15 @@ def write_scored(
         folder: Folder to create.
         share: Share of the predictions that are missing.
         seed: Seed of their choice.
-        truths: Ground truth; predictions are for its images.
+        truths: Ground truth, with the names of ``TRUTHS`` whatever their suffix.
         names: Class names.
         settings: Settings of the protocol that differ from those of other folders.
         protocol: Other parts of the protocol that differ.
     """
     folder.mkdir(parents=True)
-    images = {page.image for page in truths}
-    sizes = {page.image: (page.width, page.height) for page in truths}
-    predictions = [
-        replace(page, width=sizes[page.image][0], height=sizes[page.image][1])
-        for page in thinned(PREDICTIONS, share, seed)
-        if page.image in images
-    ]
-    content = {
+    prediction_of = {page.image.stem: page for page in thinned(PREDICTIONS, share, seed)}
+    predictions = [replace(prediction_of[page.image.stem], image=page.image) for page in truths]
+    content: dict[str, Any] = {
         "weights": {"kind": "weights", "name": "best.pt", "sha256": _hash((share, seed))},
         "data": {
             "name": "data", "labels": "1", "truths": hash_of_pages(truths), "manifest": None,
@@ -76,8 +71,9 @@ def write_scored(
         "versions": {"omr-toolkit": "0.1.0"},
         "metrics": "COCO AP",
     } | protocol  # fmt: skip
-    covered = {key: value for key, value in content.items() if key not in {"weights", "versions"}}
-    content["hash"] = _hash(covered)[:16]
+    used = content["settings"]
+    covered = [content[key] for key in ("data", "class_map", "split", "unit", "metrics")]
+    content["hash"] = _hash((covered, used["max_det"], used["is_truncated"]))[:16]
     (folder / "report.json").write_text(json.dumps({"split": "val", "protocol": content}))
     write_symbols(folder / "symbols.npz", truths, predictions, names)
     return folder

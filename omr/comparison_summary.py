@@ -49,7 +49,7 @@ def print_comparison(comparison: "ModelComparison", *, to: Console) -> None:
 def _print_report(
     report: "ComparisonReport", letter: str, to: Console, *, with_classes: bool
 ) -> None:
-    """Print the means, and the classes that are told apart."""
+    """Print the means, and the classes with a shown difference."""
     from eval.reports import comparison_text as text
 
     means = text.means_table(report, letter)

@@ -23,7 +23,7 @@ MEANS = (
 )
 """Key and title of each mean."""
 CHANCE = 0.05
-"""Share of the classes without a difference that are told apart by chance."""
+"""Share of the classes without a real difference that show one by chance."""
 
 
 def signed(value: float | None) -> str:
@@ -95,7 +95,7 @@ def evidence(report: ComparisonReport, letter: str) -> str:
     """Return the scores and the difference behind a verdict in one sentence."""
     macro = report.macro
     if macro.difference is None:
-        return "There is no ground truth."
+        return "Nothing to compare: no class has ground truth."
     text = (
         f"Macro {METRIC_NAMES[report.metric]}: A {score(macro.a)}, {letter} {score(macro.b)}, "
         f"difference A - {letter} {signed(macro.difference)}"
@@ -120,15 +120,15 @@ def scope(comparison: ModelComparison) -> str:
 
 
 def by_chance(report: ComparisonReport, letter: str) -> str:
-    """Count the classes that are told apart, and those to expect by chance."""
+    """Count the classes with a difference, and those to expect by chance."""
     known = [row for row in report.classes if row.ap.interval is not None]
     n_a = sum(row.ap.verdict == "A is better" for row in known)
     n_b = sum(row.ap.verdict == "B is better" for row in known)
     n_absent = sum(not row.n_truths for row in report.classes)
     text = (
         f"{counted(len(known), 'class', 'classes')} with an interval: A is better in {n_a}, "
-        f"{letter} in {n_b}, no difference shown in {len(known) - n_a - n_b}. Without any "
-        f"difference, about {amount(CHANCE * len(known))} would be told apart by chance."
+        f"{letter} in {n_b}, no difference shown in {len(known) - n_a - n_b}. Without any real "
+        f"difference, about {amount(CHANCE * len(known))} would show one by chance."
     )
     n_other = len(report.classes) - len(known) - n_absent
     if n_other:
@@ -137,7 +137,7 @@ def by_chance(report: ComparisonReport, letter: str) -> str:
 
 
 def by_size(report: ComparisonReport) -> list[ClassDifference]:
-    """Return the classes with truths, those told apart first, each by size of the difference.
+    """Return the classes with truths, those with a shown difference first, by its size.
 
     Classes without an interval are last.
     """

@@ -1,4 +1,4 @@
-"""Evaluations that ``omr eval --out`` wrote, alone or as a group of runs of one recipe."""
+"""Evaluations that ``omr eval --out`` wrote: single ones, and groups of runs with one recipe."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,19 +106,19 @@ def read_group(folder: Path) -> EvaluationGroup:
     if _has_files(folder):
         return EvaluationGroup(folder=folder, evaluations=(_read(folder),))
     inner = [one for one in sorted(folder.iterdir()) if one.is_dir() and one.name[0] != "."]
-    found = [one for one in inner if _has_files(one)]
-    if not found:
+    folders = [one for one in inner if _has_files(one)]
+    if not folders:
         raise InputError(
             f"contains no evaluation; expected {REPORT_FILE} and {SYMBOLS_FILE} of "
             "`omr eval --out`, or folders that contain them",
             path=folder,
         )
-    evaluations = tuple(map(_read, found))
+    evaluations = tuple(map(_read, folders))
     _check_different_weights(evaluations)
     return EvaluationGroup(
         folder=folder,
         evaluations=evaluations,
-        skipped=tuple(one.name for one in inner if one not in found),
+        skipped=tuple(one.name for one in inner if one not in folders),
     )
 
 
@@ -148,7 +148,7 @@ def _read_protocol(file: Path) -> ProtocolEntry:
 
 
 def _check_different_weights(evaluations: tuple[Evaluation, ...]) -> None:
-    """Check that no run counts twice, which would make the spread of a group too small.
+    """Check that all runs differ, since duplicates would make the spread of a group too small.
 
     Raises:
         InputError: Two evaluations are of the same weights or predictions.

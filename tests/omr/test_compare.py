@@ -182,7 +182,7 @@ def test_without_truths(n_pages: int) -> None:
         "No difference shown: nothing can be compared without ground truth"
     )
     assert "No class has truths." in Path("out/comparison.html").read_text()
-    assert "There is no ground truth." in run(a, b).stdout
+    assert "Nothing to compare: no class has ground truth." in run(a, b).stdout
 
 
 @pytest.mark.parametrize(

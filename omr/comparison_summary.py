@@ -55,7 +55,7 @@ def _print_report(
     means = text.means_table(report, letter)
     table(f"A and {letter}", means.columns, means.rows, to=to)
     classes = text.class_table(report, letter)
-    shown = [row for row in classes.rows if row[-1] != NONE]
+    shown = [row[:-1] for row in classes.rows if row[-1] != NONE]  # the sign is the verdict
     if with_classes and shown:
-        table("Classes with a difference", classes.columns, shown, to=to)
+        table("Classes with a difference", classes.columns[:-1], shown, to=to)
     paragraph(text.by_chance(report, letter), to=to)

@@ -35,9 +35,10 @@ from omr.cli import wait_without_spinning
 from omr.prediction import PredictOptions, predict_pages
 from omr.prediction_files import Overlay
 from reading import page_reader, page_stream
-from reading.merging import Pieces, merge
+from reading.merging import merge
 from reading.network import Network
 from reading.page_reader import OVERLAP, PreparedPage, ReadingOptions, prepare, read_page
+from reading.pieces import Pieces
 from reading.tiling import TileGrid, tiles_of
 
 A4_WIDTH = 2480
@@ -298,7 +299,7 @@ def pieces_of(page: PreparedPage, truth: Page, n: int) -> tuple[Pieces, TileGrid
         truth: Its true symbols.
         n: Number of pieces.
     """
-    factors = np.tile([page.grid.width / page.width, page.grid.height / page.height], 2)
+    factors = np.tile(page.factors, 2)  # benchmark pages are upright
     once, size, n_rows = truth.boxes_xyxy * factors, (page.grid.width, page.grid.height), 1
     options = TileOptions(size=page.grid.size, overlap=round(OVERLAP * page.grid.size))
     while True:

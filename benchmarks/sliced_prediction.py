@@ -80,12 +80,11 @@ class SlicedNetwork:
 def as_page(predictions: Sequence[Any], page: PreparedPage) -> Page:
     """Convert SAHI's objects to a page in its original size."""
     boxes = np.array([one.bbox.to_xyxy() for one in predictions], float).reshape(-1, 4)
-    factors = np.array([page.grid.width / page.width, page.grid.height / page.height])
     return Page(
         image=page.name,
         width=page.width,
         height=page.height,
-        boxes_xyxy=boxes / np.tile(factors, 2),
+        boxes_xyxy=page.in_original(boxes),
         labels=np.array([one.category.id for one in predictions], np.int64),
         scores=np.array([one.score.value for one in predictions], float),
     )

@@ -22,6 +22,7 @@ from omr.commands.eval import evaluate
 from omr.commands.export import export
 from omr.commands.heads import app as heads
 from omr.commands.predict import predict
+from omr.commands.runs import runs
 from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "predict": predict,
     "eval": evaluate,
+    "runs": runs,
     "export": export,
     "demo": demo,
 }

@@ -29,8 +29,10 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Output": ("formats", "overlay", "force", "as_json"),
     },
     "eval": {
-        "Prediction": ("imgsz", "batch", "device", "conf", "trust"),
-        "Report": ("out", "force"),
+        "Data": ("unit", "split"),
+        "Weights": ("imgsz", "batch", "device", "conf", "trust"),
+        "Predictions": ("annotations",),
+        "Report": ("out", "force", "as_json"),
     },
 }
 """Parameters of each panel, by command; training settings declare their own panels."""

@@ -10,7 +10,7 @@ from omr.console import note, paragraph, say, say_names, table
 
 if TYPE_CHECKING:
     from eval.reports.detection import ClassMetrics, MeanMetrics
-    from omr.scoring import ScoringResult
+    from omr.scoring.result import ScoringResult
 
 MOST_NAMES = 8
 """Maximum number of class names per line."""
@@ -29,7 +29,7 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
     present = [row for row in report.classes if row.n_truths or row.n_predictions]
     totals = report.n_truths, report.n_predictions
     table(
-        f"{result.split}: {counted(report.n_images, 'image', 'images')}",
+        f"{result.split}: {_counted_units(result)}",
         ("class", "ground truth", "predictions", "AP50", "AP50-95", "recall50"),
         [(row.name, row.n_truths, row.n_predictions, *_metrics(row)) for row in present],
         [
@@ -52,10 +52,8 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
             f"{counted(len(classes), 'class', 'classes')} that the data set does not have",
             to=to,
         )
-    say(
-        f"images that reached the limit of {result.max_det} detections: {result.images_at_max_det}",
-        to=to,
-    )
+    reached = f"{result.unit}s that reached the limit of {result.max_det} detections"
+    say(f"{reached}: {result.images_at_max_det}", to=to)
     if report.n_zero_area_truths:
         note(
             "ground-truth symbols of zero area, which no prediction can match: "
@@ -81,21 +79,21 @@ def _show_trained_on(result: "ScoringResult", to: Console) -> None:
     if n_seen := len(overlap.trained_on):
         same_images = n_seen == overlap.n_same_images
         is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
-        images = counted(result.report.n_images, "image", "images")
+        units = counted(result.report.n_images, result.unit, f"{result.unit}s")
         note(
             f"the model was trained on {'' if same_images else 'the pages of '}"
-            f"{'' if is_exact else 'at least '}{n_seen} of {images}, the first is "
+            f"{'' if is_exact else 'at least '}{n_seen} of {units}, the first is "
             f"{overlap.trained_on[0]}: for these, the metrics show how well it memorised them, not "
             "how well it generalises"
         )
         return
     if not overlap.training_is_known:
         note(
-            "unknown whether the model was trained on these images: its weights do not record all "
-            "training images"
+            f"unknown whether the model was trained on these {result.unit}s: "
+            f"{_missing_record(result)}"
         )
         return
-    unseen = "the model was not trained on these images"
+    unseen = f"the model was not trained on these {result.unit}s"
     if overlap.pages_are_known:
         say(f"{unseen}, nor on other parts of their pages", to=to)
     else:
@@ -104,6 +102,20 @@ def _show_trained_on(result: "ScoringResult", to: Console) -> None:
             "record their pages",
             to=to,
         )
+
+
+def _counted_units(result: "ScoringResult") -> str:
+    """Count what was scored: ``3 pages``, or ``40 tiles of 3 pages``."""
+    units = counted(result.report.n_images, result.unit, f"{result.unit}s")
+    if result.unit == "page" or result.n_pages is None:
+        return units
+    return f"{units} of {counted(result.n_pages, 'page', 'pages')}"
+
+
+def _missing_record(result: "ScoringResult") -> str:
+    if result.protocol.weights.kind == "weights":
+        return "its weights do not record all training images"
+    return "predictions do not record training images"
 
 
 def _metrics(score: "ClassMetrics | MeanMetrics") -> list[str]:

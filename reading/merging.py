@@ -7,15 +7,15 @@ and agree within the area that both tiles show. No class needs a rule of its own
 Shapes: P pieces found in all tiles of a page, K groups of pieces, T tiles.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
+from reading.pieces import Pieces
 from reading.suppression import ious, suppress
 from reading.tiling import TileGrid
+from reading.windows import join_windows
 
 MIN_AGREEMENT = 0.5
 """Smallest agreement of two pieces of one symbol, along x and along y."""
@@ -34,43 +34,29 @@ STRAIGHT_PX = 2.0
 PART, PART_CROSS_SECTION, LONGER = 0.8, 0.6, 1.25
 """A box is a part of another one of its class if at least ``PART`` of its length is inside it, the
 cross-sections have at least this IoU, and the other one is ``LONGER`` times as long."""
+REPEAT_IOU, REPEAT_MARGIN_PX = 0.5, 2.0
+"""A box repeats a better one if their IoU is higher after both have been extended by the margin.
+Without it, two boxes of one stem, 1.5 px thick and half a pixel apart, would both be kept."""
+DOUBTFUL = 0.5
+"""A piece whose score is a lower fraction of the best one's does not count if no border cuts the
+best one."""
+MOST_WEAK = 5000
+"""Limit on the weak pieces of a page, of which an untrained network finds thousands per tile: the
+number of pairs to compare grows with its square."""
 COMPLETE = 0.95
 """Fraction of a symbol's length from which a piece that no border cuts is the whole symbol."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Pieces:
-    """Symbols and parts of symbols found in the tiles of one page."""
-
-    boxes_xyxy: Boxes
-    """Boxes in pixels of the page, clipped to their tiles, shape ``(P, 4)``."""
-    labels: NDArray[np.int64]
-    """Class labels, shape ``(P,)``."""
-    scores: NDArray[np.float64]
-    """Scores, 0 to 1, shape ``(P,)``."""
-    tiles: NDArray[np.int64]
-    """Tile in which each piece was found, shape ``(P,)``."""
-
-    def only(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Pieces":
-        """Return a selection of the pieces.
-
-        Args:
-            rows: Mask of shape ``(P,)``, or indices.
-        """
-        return Pieces(
-            boxes_xyxy=self.boxes_xyxy[rows],
-            labels=self.labels[rows],
-            scores=self.scores[rows],
-            tiles=self.tiles[rows],
-        )
-
-
-def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
+def merge(
+    pieces: Pieces, grid: TileGrid, *, are_exact: bool = False
+) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
     """Merge the pieces of a page into whole symbols, each once.
 
     Args:
         pieces: Pieces in any order, without duplicates within a tile.
         grid: Tiles of the page.
+        are_exact: Whether the pieces are ground truth, which has no repeats to remove. Symbols of
+            one class may then overlap as much as the boxes of two slanted beams.
 
     Returns:
         Boxes in pixels of the page, shape ``(K, 4)``; labels and scores, shape ``(K,)``, highest
@@ -79,10 +65,14 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     # The result must not depend on the order of the pieces.
     order = np.lexsort((*pieces.boxes_xyxy.T, pieces.labels, pieces.tiles, -pieces.scores))
     pieces = pieces.only(order)
+    if not are_exact:
+        pieces = join_windows(pieces, grid.size)
     is_cut = cut_sides(pieces, grid)
     group_of = _groups(pieces, grid, is_cut)
-    is_part = ~_is_fragment(pieces, grid, is_cut, group_of)
-    pieces, is_cut, group_of = pieces.only(is_part), is_cut[is_part], group_of[is_part]
+    counts = ~(
+        _is_fragment(pieces, grid, is_cut, group_of) | _is_doubtful(pieces, is_cut, group_of)
+    )
+    pieces, is_cut, group_of = pieces.only(counts), is_cut[counts], group_of[counts]
     by_group = np.argsort(group_of, kind="stable")
     pieces, is_cut = pieces.only(by_group), is_cut[by_group]
     firsts = np.flatnonzero(np.diff(group_of[by_group], prepend=-1))  # (K,)
@@ -90,6 +80,37 @@ def merge(pieces: Pieces, grid: TileGrid) -> tuple[Boxes, NDArray[np.int64], NDA
     boxes = _whole(pieces, is_cut, firsts)
     best_first = np.lexsort((*boxes.T, -scores))
     boxes, labels, scores = boxes[best_first], pieces.labels[firsts][best_first], scores[best_first]
+    if are_exact:
+        return boxes, labels, scores
+    kept = _without_repeats(boxes, labels, scores)
+    return boxes[kept], labels[kept], scores[kept]
+
+
+def merge_by_score(
+    pieces: Pieces, grid: TileGrid, threshold: float
+) -> tuple[Boxes, NDArray[np.int64], NDArray[np.float64]]:
+    """Merge pieces with a score above a threshold, and add what only weaker pieces show.
+
+    Weaker pieces do not change the symbols of the others: as part of a group, they would extend its
+    box. They are needed for an average precision, which counts predictions of any score. Only the
+    best ``MOST_WEAK`` of them count.
+
+    Args:
+        pieces: Pieces in any order, without duplicates within a tile.
+        grid: Tiles of the page.
+        threshold: Score up to which a piece is weak.
+
+    Returns:
+        Boxes, labels and scores, as :func:`merge`.
+    """
+    is_weak = pieces.scores <= threshold
+    strong = merge(pieces.only(~is_weak), grid)
+    if not is_weak.any():
+        return strong
+    weakest_last = np.lexsort((*pieces.boxes_xyxy.T, pieces.labels, pieces.tiles, -pieces.scores))
+    rows = weakest_last[is_weak[weakest_last]][:MOST_WEAK]
+    weak = merge(pieces.only(rows), grid)
+    boxes, labels, scores = (np.concatenate(arrays) for arrays in zip(strong, weak, strict=True))
     kept = _without_repeats(boxes, labels, scores)
     return boxes[kept], labels[kept], scores[kept]
 
@@ -210,6 +231,22 @@ def _is_fragment(
     return fragments
 
 
+def _is_doubtful(
+    pieces: Pieces, is_cut: NDArray[np.bool_], group_of: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Mark pieces with a low score in groups whose best piece shows the whole symbol, (P,).
+
+    Args:
+        pieces: Pieces, highest score first.
+        is_cut: Sides at which each piece is cut, shape ``(P, 4)``.
+        group_of: Group of each piece, shape ``(P,)``.
+    """
+    groups, first, rows = np.unique(group_of, return_index=True, return_inverse=True)
+    best = first[rows] if len(groups) else rows
+    is_weak: NDArray[np.bool_] = pieces.scores < DOUBTFUL * pieces.scores[best]
+    return is_weak & ~is_cut[best].any(axis=1)
+
+
 def _whole(pieces: Pieces, is_cut: NDArray[np.bool_], firsts: NDArray[np.int64]) -> Boxes:
     """Compute the box of the symbol that each group of pieces shows.
 
@@ -263,7 +300,8 @@ def _without_repeats(
     Returns:
         Indices of the boxes to keep, ascending.
     """
-    kept = suppress(boxes, labels)
+    margins = REPEAT_MARGIN_PX * np.array([-1, -1, 1, 1])
+    kept = suppress(boxes + margins, labels, REPEAT_IOU)
     return kept[~_is_part(boxes[kept], labels[kept], scores[kept])]
 
 

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from class_maps import InputError
 from converters import images
+from converters.boxes import Boxes
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
 from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
 from converters.prepare.tiles import TileOptions
-from reading.merging import Pieces, merge
+from reading.merging import merge_by_score
 from reading.network import Network, TrainingInput
+from reading.pieces import Pieces
+from reading.skew import Rotation, measure_skew
 from reading.tiling import TileGrid, ink_of, tiles_of
 
 OVERLAP = 0.3
@@ -34,8 +37,8 @@ NARROW_PAGE = 25
 wide, merged lines make whole staves look like the lines of staves 4 to 18 times larger."""
 LARGER = "use a scan of a higher resolution, or a higher --dpi for a PDF"
 PIECE_SCORE = 0.1
-"""Score from which parts of symbols are merged; a symbol counts if one of its parts reaches the
-threshold of the page."""
+"""Score above which parts of symbols are merged; a symbol counts if one of its parts reaches the
+threshold of the page. Weaker parts are merged among themselves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +78,24 @@ class PreparedPage:
     """Width of the page in pixels before scaling."""
     height: int
     """Height of the page in pixels before scaling."""
+    factors: tuple[float, float]
+    """Factors by which the page was scaled along x and y."""
+    rotation: Rotation | None
+    """How the scaled page was turned; None if it was not."""
     pixels: Pixels
-    """The scaled page in BGR order, shape ``(H, W, 3)``."""
+    """The scaled and turned page in BGR order, shape ``(H, W, 3)``."""
     grid: TileGrid
     staff_space: float | None
     """Staff space before scaling in pixels; None if it is unknown or does not matter."""
     remarks: tuple[str, ...]
     """Notes for the user about this page."""
+
+    def in_original(self, boxes_xyxy: Boxes) -> Boxes:
+        """Map boxes from the prepared page to the page in its original size, shape ``(N, 4)``."""
+        if self.rotation is not None:
+            boxes_xyxy = self.rotation.back(boxes_xyxy)
+        original: Boxes = boxes_xyxy / np.tile(self.factors, 2)
+        return original
 
 
 def prepare(
@@ -109,13 +123,20 @@ def prepare(
             path=Path(name),
         )
     scaled = images.scaled(image, scaled_width, scaled_height)
-    grid = TileGrid.of(ink_of(scaled), TileOptions(size=imgsz, overlap=round(OVERLAP * imgsz)))
+    ink, rotation = ink_of(scaled), None
+    if staff_space is not None and options.is_scaled and (degrees := measure_skew(ink)):
+        rotation = Rotation.of(scaled_width, scaled_height, degrees)
+        scaled = rotation.turned(scaled)
+        ink = ink_of(scaled)
+    grid = TileGrid.of(ink, TileOptions(size=imgsz, overlap=round(OVERLAP * imgsz)))
     if scaled.ndim == 2:
         scaled = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_GRAY2BGR))
     return PreparedPage(
         name=name,
         width=width,
         height=height,
+        factors=(scaled_width / width, scaled_height / height),
+        rotation=rotation,
         pixels=scaled,
         grid=grid,
         staff_space=staff_space,
@@ -171,14 +192,13 @@ def read_page(
         The page in its original size with ``scores``, highest first.
     """
     pieces = _pieces(page, network, options.lowest_score, batch)
-    boxes_xyxy, labels, scores = merge(pieces, page.grid)
-    factors = np.array([page.grid.width / page.width, page.grid.height / page.height])
+    boxes_xyxy, labels, scores = merge_by_score(pieces, page.grid, PIECE_SCORE)
     limits = [page.width, page.height, page.width, page.height]
     symbols = Page(
         image=page.name,
         width=page.width,
         height=page.height,
-        boxes_xyxy=(boxes_xyxy / np.tile(factors, 2)).round(DIGITS).clip(0, limits),
+        boxes_xyxy=page.in_original(boxes_xyxy).round(DIGITS).clip(0, limits),
         labels=labels,
         scores=scores,
         staff_space=page.staff_space,

@@ -33,18 +33,21 @@ def symbols_of(output: NDArray[np.float32], *, score_thresh: float) -> TileSymbo
     return TileSymbols(boxes_xyxy=boxes_xyxy[kept], labels=labels[kept], scores=candidates[kept])
 
 
-def suppress(boxes_xyxy: Boxes, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Remove each box that a better box of its class overlaps by more than ``NMS_IOU_THRESH``.
+def suppress(
+    boxes_xyxy: Boxes, labels: NDArray[np.int64], iou_thresh: float = NMS_IOU_THRESH
+) -> NDArray[np.int64]:
+    """Remove each box that a better box of its class overlaps too much.
 
     Args:
         boxes_xyxy: Boxes, best first, shape ``(P, 4)``.
         labels: Class of each box, shape ``(P,)``.
+        iou_thresh: Maximum IoU at which both boxes are kept.
 
     Returns:
         Indices of the boxes to keep, ascending.
     """
-    first, second = overlapping_pairs(boxes_xyxy, NMS_IOU_THRESH, labels=labels).T
-    is_repeat = ious(boxes_xyxy[first], boxes_xyxy[second]) > NMS_IOU_THRESH
+    first, second = overlapping_pairs(boxes_xyxy, iou_thresh, labels=labels).T
+    is_repeat = ious(boxes_xyxy[first], boxes_xyxy[second]) > iou_thresh
     is_kept = np.ones(len(labels), np.bool_)
     for better, worse in zip(first[is_repeat].tolist(), second[is_repeat].tolist(), strict=True):
         if is_kept[better]:

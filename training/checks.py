@@ -8,11 +8,12 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
+from converters.formats.skipped_files import skipped_files
 from eval.html.number_format import counted
 from settings.head_config import HeadConfig
 from settings.training import STRIDE, AssignerName
 from training.config import TrainConfig
-from training.data.image_files import check_images, skipped_files
+from training.data.image_files import check_images
 from training.data.label_files import no_symbols
 from training.engine.freezing import check_freezing
 from training.engine.inputs import TrainingInputs

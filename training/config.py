@@ -10,6 +10,7 @@ from pathlib import Path
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
 from settings.freezing import FreezeOptions
+from settings.run_files import CONFIG_FILE
 from settings.training import LARGEST_SEED, STRIDE, TrainingSettings
 from settings.yaml_file import read_settings, settings_text
 from training.data.allowed_transforms import Transforms
@@ -17,9 +18,6 @@ from training.data.multi_dataset import DatasetOptions
 from training.losses.loss_options import UNUSED, LossOptions
 from training.models.checkpoints import weights_file
 from training.runtime.multiples import check_multiple
-
-CONFIG_FILE = "omr.yaml"
-"""Name of the resolved configuration in the run folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

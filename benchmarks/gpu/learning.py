@@ -142,7 +142,7 @@ def score(weights: Path, data: Path, out: Path, where: list[str], seconds: float
         SystemExit: The command failed, or took too long.
     """
     command = [sys.executable, "-m", "omr", "eval", str(weights), str(data), "--out", str(out)]
-    command += ["--imgsz", str(TILE), "--batch", "64", "--split", "val", "--force", *where]
+    command += ["--unit", "tile", "--imgsz", str(TILE), "--batch", "64", "--force", *where]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=max(seconds, 5.0))
     except subprocess.TimeoutExpired:
@@ -174,10 +174,10 @@ def costliest_classes(report: dict[str, Any], n: int) -> list[tuple[str, int, fl
         Name, number of ground-truth symbols, AP50, and the increase of the instance-weighted AP50
         if the AP50 of the class were 1; largest increase first.
     """
-    rows = [row for row in report["classes"] if row["n_truths"] and row["ap50"] is not None]
-    total = sum(row["n_truths"] for row in rows)
+    rows = [row for row in report["classes"] if row["truths"] and row["ap50"] is not None]
+    total = sum(row["truths"] for row in rows)
     costs = [
-        (row["name"], row["n_truths"], row["ap50"], row["n_truths"] * (1 - row["ap50"]) / total)
+        (row["name"], row["truths"], row["ap50"], row["truths"] * (1 - row["ap50"]) / total)
         for row in rows
     ]
     return sorted(costs, key=lambda cost: -cost[3])[:n]

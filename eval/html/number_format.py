@@ -45,3 +45,10 @@ def pixels(value: float | None) -> str:
     if value is None:
         return NONE
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def short_number(value: int) -> str:
+    """Format a count for a small cell: ``999``, ``1.2k``, ``12k``."""
+    if value < 1000:
+        return f"{value}"
+    return f"{value / 1000:.1f}k" if value < 9950 else f"{value / 1000:.0f}k"

@@ -31,6 +31,8 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     """Cells per row; the first cell names the row."""
+    texts: Sequence[int] = ()
+    """Columns with text, which is aligned left as in the first column."""
     tall: bool = False
     """Whether the table also scrolls vertically, so that its header stays visible."""
 

@@ -11,6 +11,7 @@ from math import ceil
 from markupsafe import Markup
 
 from eval.html import svg
+from eval.html.number_format import short_number
 from eval.html.svg import LEFT, RIGHT, Linear, Log
 
 N_COLOURS = 6
@@ -258,7 +259,7 @@ def heat_map(
             cell = svg.rect(at, top, step, _CELL_PX, "bar s0", opacity)
             shapes.append(svg.with_tooltip(cell, f"{name}, {names[j]}: {value:,}"))
             if value:
-                short = _short_number(value)
+                short = short_number(value)
                 shapes.append(svg.text(at + step / 2, top + 17, short, "roomy", "middle"))
     return svg.picture(plot, label, _CELL_NAMES_PX + _CELL_PX * len(names) + 4, shapes)
 
@@ -314,12 +315,6 @@ def _reference_line(reference: ReferenceLine, y: Linear) -> Iterable[Markup]:
     yield svg.line(0, at, 100, at, "reference")
     # Bars grow to the right, so there is room on the left.
     yield svg.text(_SCALE, at - 7, f"{reference.value:.3g} {reference.name}", "halo strong")
-
-
-def _short_number(value: int) -> str:
-    if value < 1000:
-        return f"{value}"
-    return f"{value / 1000:.1f}k" if value < 9950 else f"{value / 1000:.0f}k"
 
 
 def _empty_plot() -> Markup:

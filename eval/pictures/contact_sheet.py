@@ -3,13 +3,12 @@
 Shapes: an image is ``(H, W)`` or ``(H, W, 3)``, its colours in OpenCV's order, BGR.
 """
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
 
-from converters import images as image_files
 from converters.images import Pixels
 from converters.page import Page
 from eval.pictures.drawing import (
@@ -67,7 +66,7 @@ def contact_sheet(
 
 
 def compare(
-    folder: Path,
+    read: Callable[[PurePosixPath], Pixels],
     truths: Iterable[Page],
     predictions: Iterable[Page],
     names: Sequence[str],
@@ -78,7 +77,7 @@ def compare(
     """Draw ground truth (left) next to predictions (right) for a sample of images with symbols.
 
     Args:
-        folder: Image folder that ``Page.image`` is relative to.
+        read: Function that reads the image named by ``Page.image``.
         truths: Pages with ground truth.
         predictions: Pages with scores, matched by ``image``.
         names: Class names, indexed by label.
@@ -96,7 +95,7 @@ def compare(
     images: list[Pixels] = []
     pages: list[Page] = []
     for image in (common[i] for i in indices):
-        images += [image_files.read(folder / image)] * 2
+        images += [read(image)] * 2
         pages += [truth_of[image], prediction_of[image]]
     return contact_sheet(images, pages, names, columns=2, min_score=min_score)
 

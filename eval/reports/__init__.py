@@ -3,5 +3,7 @@
 Main path: :func:`training.density.report.analyze` fills a :class:`density_report.DensityReport`,
 from which :func:`density.write_density_report` draws the page of ``omr analyze-density``.
 :func:`page_viewer.write_page_viewer` writes pages and their symbols as an HTML file to zoom and
-filter. :class:`detection.DetectionReport` contains the metrics of ``omr eval``.
+filter. :func:`evaluation_files.write_evaluation_report` writes an
+:class:`evaluation.EvaluationReport`, which contains a :class:`detection.DetectionReport`, as a web
+page, Markdown and JSON; :func:`evaluation_priorities.work_next` chooses the classes to work on.
 """

@@ -86,8 +86,8 @@ def suggest(
     from converters.formats.yolo_dataset import open_dataset
 
     with loading_torch(as_json=as_json):
+        from converters.formats.skipped_files import skipped_files
         from omr.head_suggestion import ConflictFiles, suggest_heads
-        from training.data.image_files import skipped_files
         from training.grouping.suggestion import GroupingOptions
 
     options = GroupingOptions(

@@ -91,8 +91,8 @@ class DemoFolder:
 
     def _is_written(self) -> Callable[[str], bool]:
         """Return a check for an earlier demo: whether a path is its own, or is not removed."""
-        from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE  # loads torch
-        from training.runs.run_folder import is_of_run
+        from omr.scoring.result import CONTACT_SHEET_FILE, REPORT_FILE
+        from training.runs.run_folder import is_of_run  # loads torch
 
         data_sets = self.pages, self.data, self.coco
         checks = {folder: is_listed(folder) for folder in data_sets if folder.is_dir()}

@@ -10,7 +10,7 @@ from converters.files.atomic_folder import MANIFEST
 from eval.html.number_format import counted
 from eval.reports.detection import FREQUENT
 from omr.demo.folder import DemoFolder
-from omr.scoring import CONTACT_SHEET_FILE, REPORT_FILE
+from omr.scoring.result import CONTACT_SHEET_FILE, REPORT_FILE
 from training.engine.validator import SOURCE_METRIC
 
 

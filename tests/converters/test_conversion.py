@@ -305,6 +305,27 @@ def test_symbols_that_no_tile_shows_enough_of_are_counted(tmp_path: Path) -> Non
     assert summary["dropped_by_reason"] == {"under min-visible in every tile": 1}
 
 
+@pytest.mark.parametrize(("share", "low", "high"), [(1.0, 40, 40), (0.4, 8, 24), (0.0, 1, 1)])
+def test_blank_tiles_of_the_training_split_can_be_left_out(
+    share: float, low: int, high: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "in", content(("25", [10, 10, 20, 20]), size=(500, 320)))
+    tiles = TileOptions(size=64, overlap=0, blank_tiles=share)
+    convert(path, tmp_path / "out", options(preparation=PreparationOptions(tiles=tiles)))
+    dataset = open_dataset(tmp_path / "out")
+    pages = list(dataset.pages("train"))
+    assert low <= len(pages) <= high
+    assert sum(len(page.labels) for page in pages) == 1
+
+
+def test_a_test_split_keeps_every_blank_tile(tmp_path: Path) -> None:
+    one_note = content(("25", [10, 10, 20, 20]), size=(128, 64))
+    path = write(tmp_path / "in", one_note, "deepscores_test.json")
+    tiles = TileOptions(size=64, overlap=0, blank_tiles=0)
+    summary = convert(path, tmp_path / "out", options(preparation=PreparationOptions(tiles=tiles)))
+    assert summary["splits"]["test"]["images"] == 2
+
+
 def test_scaling_needs_a_staff(tmp_path: Path) -> None:
     flat = ("135", [0, 20, 200, 20])  # a staff without height has no staff space
     path = write(tmp_path / "in", content(NOTE, flat))

@@ -23,12 +23,12 @@ from interrupted import interrupted
 from recording_display import RecordingDisplay
 from torch import Tensor
 
+from settings.run_files import RECORD_FILE
 from settings.training import Precision
 from training.config import read_config
 from training.engine.display import TrainingStep
 from training.heads.grouped import SeparateDetect
 from training.models.checkpoints import load_weights
-from training.runs.provenance import RECORD_FILE
 from training.trainer import ready_trainer, train
 
 CLOSE = 0.1

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from ink_network import InkNetwork
 from typer.testing import CliRunner, Result
 
 from converters import images
 from converters.files.hashes import short_hashes
 from converters.formats.yolo_dataset import open_dataset
 from converters.page import Page
-from omr import scoring
 from omr.commands.eval import evaluate
+from omr.scoring import model_predictions
+from omr.scoring.model_predictions import ModelOptions
+from reading.network import Network
 from training.models.checkpoints import Weights
 from training.models.training_record import TrainingRecord
 
@@ -35,6 +38,8 @@ class Predictor:
     imgsz: int | None = None
     training: TrainingRecord | None = None
     calls: list[dict[str, Any]] = field(default_factory=list)
+    network: Network | None = None
+    """Network that reads pages in tiles; None for one that finds nothing."""
 
     def open_weights(self, weights: Path, *, trust: bool) -> Weights:
         assert not trust
@@ -63,11 +68,17 @@ class Predictor:
                 scores=np.linspace(0.9, 0.8, len(labels)),
             )
 
+    def tile_network(self, weights: Weights, options: ModelOptions) -> Network:
+        return self.network or InkNetwork(
+            imgsz=options.imgsz or self.imgsz or 64, names=self.names, levels=()
+        )
+
 
 def fake_predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
     fake = Predictor()
-    monkeypatch.setattr(scoring, "open_weights", fake.open_weights)
-    monkeypatch.setattr(scoring, "predict", fake.predict)
+    monkeypatch.setattr(model_predictions, "open_weights", fake.open_weights)
+    monkeypatch.setattr(model_predictions, "predict", fake.predict)
+    monkeypatch.setattr(model_predictions, "tile_network", fake.tile_network)
     return fake
 
 

@@ -20,6 +20,8 @@ class InkNetwork:
     preparations: tuple[Preparation | None, ...] = ()
     conf: float | None = None
     class_confs: tuple[float, ...] = ()
+    levels: tuple[int, ...] = (0, 50)
+    """Grey level of the patches of each class."""
     n_tiles: list[int] = field(default_factory=list)
     """Number of tiles of each call."""
 
@@ -30,7 +32,7 @@ class InkNetwork:
 
     def _symbols(self, tile: NDArray[np.uint8]) -> TileSymbols:
         boxes, labels = [], []
-        for label, level in enumerate((0, 50)):
+        for label, level in enumerate(self.levels):
             mask = (np.abs(tile.astype(int) - level) < 25).astype(np.uint8)
             _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
             for x, y, width, height, _ in stats[1:].tolist():

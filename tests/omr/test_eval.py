@@ -17,7 +17,8 @@ from class_maps import ConfigError, InputError
 from converters import images
 from converters.manifest import Preparation
 from converters.page import Page
-from omr import scoring
+from omr.scoring import model_predictions
+from omr.scoring.score import score_model
 from training.models.checkpoints import save_weights
 from training.models.zoo import model_file
 
@@ -46,7 +47,7 @@ def test_json(data: Path, predictor: Predictor) -> None:
     report = json.loads(result.stdout)
     assert report["macro"]["ap"] == pytest.approx(1)
     assert report["instance_weighted"]["ap50"] == pytest.approx(1)
-    assert [row["n_truths"] for row in report["classes"]] == [2, 1, 0]
+    assert [row["truths"] for row in report["classes"]] == [2, 1, 0]
     assert [report[key] for key in ("split", "imgsz", "conf")] == ["val", 320, 0.001]
     assert (report["max_det"], report["images_at_max_det"]) == (300, 0)
     assert predictor.calls == [
@@ -96,7 +97,7 @@ def test_duplicate_rows_are_skipped_as_in_training(data: Path, predictor: Predic
     labels.write_text(labels.read_text() * 2)
     result = run(data, "--json")
     report = json.loads(result.stdout)
-    assert [row["n_truths"] for row in report["classes"]] == [2, 1, 0]
+    assert [row["truths"] for row in report["classes"]] == [2, 1, 0]
     assert report["macro"]["ap"] == pytest.approx(1)
     assert report["duplicates"] == 3
     assert "note: 3 duplicate rows of the label files skipped" in result.stderr
@@ -149,10 +150,10 @@ def test_truths_of_zero_area_are_counted(data: Path, predictor: Predictor) -> No
 def test_images_at_the_detection_limit_are_counted(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "suggested_max_det", lambda max_symbols: max_symbols)
+    monkeypatch.setattr(model_predictions, "suggested_max_det", lambda max_symbols: max_symbols)
     result = run(data, "--json")
     assert json.loads(result.stdout)["images_at_max_det"] == 1
-    assert "images that reached the limit of 3 detections: 1\n" in result.stderr
+    assert "pages that reached the limit of 3 detections: 1\n" in result.stderr
 
 
 def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -> None:
@@ -174,7 +175,10 @@ def test_a_second_run_is_refused_before_it_predicts(
 ) -> None:
     out = tmp_path / "report"
     seconds = during(
-        monkeypatch, scoring, "open_weights", lambda: run(data, "--out", str(out), "--force")
+        monkeypatch,
+        model_predictions,
+        "open_weights",
+        lambda: run(data, "--out", str(out), "--force"),
     )
     assert run(data, "--out", str(out)).exit_code == 0
     assert "report.json: another omr process" in str(seconds[0].exception)
@@ -274,7 +278,7 @@ def test_predictions_of_real_weights_are_matched_by_name(
         torch.nn.init.zeros_(branch[-1].weight)
         branch[-1].bias.data = torch.tensor([scores[name] for name in names]).logit()
     save_weights(model, data.parent / "best.pt", train_args={"imgsz": 64})
-    score = scoring.score_model(data.parent / "best.pt", data, device="cpu").report
+    score = score_model(data.parent / "best.pt", data, device="cpu").report
     n_predictions = {row.name: row.n_predictions for row in score.classes}
     assert n_predictions["notehead"] == n_predictions["stem"] > 10
     assert n_predictions["clef"] == 0
@@ -283,13 +287,13 @@ def test_predictions_of_real_weights_are_matched_by_name(
 def test_extra_classes_do_not_use_up_the_detection_limit(
     data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "suggested_max_det", lambda max_symbols: max_symbols)
+    monkeypatch.setattr(model_predictions, "suggested_max_det", lambda max_symbols: max_symbols)
     predictor.names, predictor.n_strangers = (*NAMES, "dog"), 50
     report = json.loads(run(data, "--json").stdout)
     assert predictor.calls[0]["max_det"] > 1000
     assert report["macro"]["recall50"] == pytest.approx(1)
     assert (report["ignored_predictions"], report["images_at_max_det"]) == (50, 1)
-    assert sum(row["n_predictions"] for row in report["classes"]) == 3
+    assert sum(row["predictions"] for row in report["classes"]) == 3
 
 
 def test_an_image_that_was_replaced_meanwhile(
@@ -299,7 +303,7 @@ def test_an_image_that_was_replaced_meanwhile(
         for page in predictor.predict(*args, **settings):
             yield replace(page, width=90)
 
-    monkeypatch.setattr(scoring, "predict", predict)
+    monkeypatch.setattr(model_predictions, "predict", predict)
     message = (
         "is 90 x 100 px, but was 100 x 100 px when its labels were read; restore the image, or "
         "start again"

@@ -21,6 +21,7 @@ ORDER = [
     "analyze-density",
     "heads",
     "train",
+    "runs",
     "eval",
     "export",
     "predict",
@@ -39,6 +40,7 @@ SLOW = [
     "omr engrave chorales --scores chorales --degrade scan",
     "omr train data --heads harmony --batch auto --out run",
     "omr train data --out run --resume",
+    "omr eval results.json data",
     "omr demo",
 ]
 """Examples whose options alone are checked."""

@@ -102,8 +102,9 @@ CASES = [
     Case(
         command="omr eval",
         arguments="run/weights/best.pt data --split train --out metrics --device cpu",
-        paths={"MODEL": "run/weights/best.pt", "DATA": "data", "OUT": "metrics"},
+        paths={"SOURCE": "run/weights/best.pt", "DATA": "data", "OUT": "metrics"},
     ),
+    Case(command="omr runs", arguments="run", paths={"FOLDER": "run"}),
     Case(
         command="omr export",
         arguments="run/weights/best.pt --format onnx --out model.onnx",

@@ -39,7 +39,7 @@ def add_images(data: Path) -> list[Path]:
 
 
 UNKNOWN = (
-    "note: unknown whether the model was trained on these images: its weights do not record all "
+    "note: unknown whether the model was trained on these pages: its weights do not record all "
     "training images"
 )
 
@@ -47,18 +47,18 @@ UNKNOWN = (
 @pytest.mark.parametrize(
     ("trained_on", "is_complete", "message"),
     [
-        ([], True, "the model was not trained on these images"),
+        ([], True, "the model was not trained on these pages"),
         ([], False, UNKNOWN),
         (
             [2, 1],
             True,
-            "note: the model was trained on 2 of 3 images, the first is b.png: for these, the "
+            "note: the model was trained on 2 of 3 pages, the first is b.png: for these, the "
             "metrics show how well it memorised them, not how well it generalises",
         ),
         (
             [2],
             False,
-            "note: the model was trained on at least 1 of 3 images, the first is c.png: for these",
+            "note: the model was trained on at least 1 of 3 pages, the first is c.png: for these",
         ),
         (None, True, UNKNOWN),
     ],
@@ -77,9 +77,9 @@ def test_training_images_are_reported(
         predictor.training = record(others, *used, is_complete=is_complete)
     result = run(data, "--json")
     assert message in " ".join(result.stderr.split())
-    report = json.loads(result.stdout)
-    assert report["n_trained_on"] == len(trained_on or [])
-    assert report["first_trained_on"] == (f"{'abc'[min(trained_on)]}.png" if trained_on else None)
+    report = json.loads(result.stdout)["trained_on"]
+    assert report["n"] == len(trained_on or [])
+    assert report["first"] == (f"{'abc'[min(trained_on)]}.png" if trained_on else None)
     assert report["training_is_known"] == (trained_on is not None and is_complete)
 
 
@@ -112,23 +112,26 @@ def record_of_training(data: Path) -> TrainingRecord:
     return inputs.record(inputs.image_hashes())
 
 
-NO_PAGES = "the model was not trained on these images, nor on other parts of their pages"
+NO_PAGES = "the model was not trained on these {unit}s, nor on other parts of their pages"
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "scored", "same_images"),
+    ("trained_on", "scored", "unit", "same_images"),
     [
-        ("whole", "whole", True),
-        ("tiles", "whole", False),
-        ("whole", "tiles", False),
-        ("tiles", "small tiles", False),
-        ("scaled", "tiles", False),
-        ("whole", "scaled", False),
+        ("whole", "whole", "page", True),
+        ("tiles", "whole", "page", False),
+        ("whole", "tiles", "tile", False),
+        ("whole", "tiles", "page", False),
+        ("tiles", "tiles", "page", True),
+        ("tiles", "small tiles", "tile", False),
+        ("scaled", "tiles", "tile", False),
+        ("whole", "scaled", "page", False),
     ],
 )
 def test_other_parts_of_a_page_are_recognised(
     trained_on: str,
     scored: str,
+    unit: str,
     same_images: bool,
     conversions: dict[str, Path],
     predictor: Predictor,
@@ -136,16 +139,17 @@ def test_other_parts_of_a_page_are_recognised(
     predictor.names = open_dataset(conversions[scored]).names
     predictor.training = record_of_training(conversions[trained_on])
     data = conversions[scored]
-    n = len(open_dataset(data).image_paths("train"))
-    result = run(data, "--split", "train", "--json")
-    pages, images = "" if same_images else "the pages of ", "image" if n == 1 else "images"
-    expected = f"note: the model was trained on {pages}{n} of {n} {images}, the first is lg-0-"
+    n = 1 if unit == "page" else len(open_dataset(data).image_paths("train"))
+    options = ["--unit", unit, "--device", "cpu"]
+    result = run(data, "--split", "train", "--json", *options)
+    pages, units = "" if same_images else "the pages of ", unit if n == 1 else f"{unit}s"
+    expected = f"note: the model was trained on {pages}{n} of {n} {units}, the first is lg-0-"
     assert expected in " ".join(result.stderr.split())
-    report = json.loads(result.stdout)
-    assert (report["n_trained_on"], report["n_same_images"]) == (n, n * same_images)
-    assert report["pages_are_known"]
-    result = run(data, "--split", "val")
-    assert NO_PAGES in " ".join(result.stdout.split())
+    report = json.loads(result.stdout)["trained_on"]
+    assert (report["n"], report["n_same_images"]) == (n, n * same_images)
+    assert (report["share"], report["known"], report["pages_are_known"]) == (1, True, True)
+    result = run(data, "--split", "val", *options)
+    assert NO_PAGES.format(unit=unit) in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("scored", ["whole", "tiles"])
@@ -164,7 +168,7 @@ def test_unknown_pages_are_reported(
     predictor.training = record_of_training(conversions[other])
     result = run(conversions[scored], "--split", "train")
     assert (
-        "the model was not trained on these images; unknown whether on other parts of their pages, "
+        "the model was not trained on these pages; unknown whether on other parts of their pages, "
         "because not all data sets record their pages"
     ) in " ".join(result.stdout.split())
 
@@ -175,4 +179,4 @@ def test_val_folder_of_the_data_may_be_new_to_the_model(data: Path, predictor: P
     (data / "data.yaml").write_text(description.replace("train: images/train", "train: images/val"))
     predictor.training = record(data / "images/train/a.png")
     images.write(np.zeros((100, 100), np.uint8), data / "images/val/a.png")
-    assert "the model was not trained on these images; unknown" in run(data).stdout
+    assert "the model was not trained on these pages; unknown" in run(data).stdout

@@ -11,7 +11,7 @@ import pytest
 
 from class_maps import ConfigError, InputError
 from converters.files.hashes import sha256
-from omr.scoring import score_model
+from omr.scoring.score import score_model
 from training.checks import notes_of
 from training.config import TrainConfig
 from training.engine.inputs import open_inputs

@@ -20,9 +20,10 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
 from converters.formats.yolo_dataset import open_dataset
+from settings.run_files import CONFIG_FILE
 from settings.training import AssignerName, ClassLoss
 from training.assigners.simota import SparseSimOTA
-from training.config import CONFIG_FILE, TrainConfig, read_config, save_config
+from training.config import TrainConfig, read_config, save_config
 from training.data.dataset import OmrDataset
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.overrides import overrides_of

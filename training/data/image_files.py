@@ -5,7 +5,6 @@ of the image beside it, and writes or deletes that file. Here training writes no
 images, and reads only the images themselves.
 """
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,9 +12,7 @@ from pathlib import Path
 from ultralytics.utils import NUM_THREADS
 
 from class_maps import InputError
-from converters.formats import image_folders
-from converters.formats.yolo_dataset import YoloDataset
-from converters.images import check_complete, n_frames
+from converters.images import check_complete
 from eval.html.number_format import counted
 
 SMALLEST_SIDE = 10
@@ -37,25 +34,6 @@ def check_images(files: Iterable[str]) -> None:
     more = counted(len(problems) - 1, "more image has", "more images have")
     others = f" ({more} problems)" if problems[1:] else ""
     raise InputError(f"{first.reason}{others}; replace or remove it", path=first.path)
-
-
-def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:
-    """Describe what is not read of some splits, such as hidden images, one per line.
-
-    Raises:
-        InputError: An image is missing or damaged.
-    """
-    remarks, paths = [*dataset.warnings], dict[Path, None]()
-    for split in splits:
-        images, sources = dataset.image_paths(split), dataset.sources_of(split)
-        is_complete = all(source.is_dir() for source in sources)
-        folder = dataset.splits[split]
-        remarks += image_folders.skipped_files(folder, images, is_complete=is_complete)
-        paths |= dict.fromkeys(images)
-    with ThreadPoolExecutor(NUM_THREADS) as pool:
-        names = (os.path.relpath(path, dataset.root) for path in paths)
-        frames = dict(zip(names, pool.map(n_frames, paths), strict=True))
-    return [*dict.fromkeys(remarks), *image_folders.several_frames(frames)]
 
 
 def _problem(file: str) -> InputError | None:

@@ -11,13 +11,13 @@ from converters.formats.yolo_dataset import YoloDataset
 from converters.manifest import Manifest, read_manifest
 from converters.reproduce_command import reproduce_command
 from eval.reports.density_report import LargerSymbols, Recommendation
+from reading.max_det import suggested_max_det
 from settings.training import STRIDE
 from training.config import TrainConfig
 from training.density.analysis import LabelAnalysis
 from training.density.sizes import WANTED_PX, WANTED_SHARE
 from training.memory.batch_search import HEADROOM, Launch, workers_for
 from training.memory.gpus import GIB, Gpu
-from training.predict.max_det import suggested_max_det
 
 MOST_NAMES = 3
 """Maximum number of class names per sentence."""

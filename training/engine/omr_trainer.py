@@ -27,6 +27,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
+from settings.run_files import STATE_FILE
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import ClassMasks, OmrDataset, build_loader
 from training.data.sampling import EpochSampler
@@ -98,7 +99,7 @@ class OmrTrainer(DetectionTrainer):
         if self.device.type == "cpu":  # Ultralytics supports several processes on GPUs only
             self.world_size = distributed.n_started()
         self.state = RunState(
-            state_file=self.wdir / resume_state.STATE_FILE,
+            state_file=self.wdir / STATE_FILE,
             counts=torch.zeros(2, self.data["nc"], dtype=torch.int64),
         )
         for event, function in EVENTS:

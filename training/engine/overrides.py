@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 
+from reading.max_det import suggested_max_det
+from settings.run_files import STATE_FILE
 from training.config import TrainConfig
 from training.models.checkpoints import weights_file
-from training.predict.max_det import suggested_max_det
-from training.runs.resume_state import STATE_FILE, read
+from training.runs.resume_state import read
 from training.runtime.devices import check_device, is_deterministic
 from training.runtime.precision import amp_argument, resolved
 

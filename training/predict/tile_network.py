@@ -8,7 +8,7 @@ import torch
 from converters.images import Pixels
 from converters.manifest import Preparation
 from reading.network import MOST_SYMBOLS, TileSymbols
-from training.models.checkpoints import DEFAULT_IMGSZ, open_weights
+from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.predict.detector import detect, move_for_prediction
 from training.predict.image_batches import network_input
 from training.runtime.devices import check_device, memory_format_of
@@ -20,11 +20,19 @@ class TorchNetwork:
     Batch normalisation is fused into the convolutions, which saves a tenth of the time.
     """
 
-    def __init__(self, file: Path, *, device: str = "", trust: bool = False) -> None:
+    def __init__(
+        self,
+        weights: Path | Weights,
+        *,
+        imgsz: int | None = None,
+        device: str = "",
+        trust: bool = False,
+    ) -> None:
         """Load a network.
 
         Args:
-            file: Weights file.
+            weights: Weights file, or its content, whose model is changed.
+            imgsz: Side of the network's input in pixels; None for that of the training.
             device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
             trust: Whether loading the weights may execute their code.
 
@@ -34,12 +42,13 @@ class TorchNetwork:
         """
         self._device = torch.device(check_device(device))
         self._memory_format = memory_format_of(self._device, training=False)
-        weights = open_weights(file, trust=trust)
+        if isinstance(weights, Path):
+            weights = open_weights(weights, trust=trust)
         self._model = weights.model
         move_for_prediction(self._model, self._device, self._memory_format)
         self._model.fuse(verbose=False)  # removes a branch of the head if it does not predict
         self.names = weights.names
-        self.imgsz = weights.imgsz or DEFAULT_IMGSZ
+        self.imgsz = imgsz or weights.imgsz or DEFAULT_IMGSZ
         self.preparations: tuple[Preparation | None, ...] = (
             weights.training.preparations if weights.training else ()
         )

@@ -9,6 +9,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError
 from converters.files.atomic_files import atomic_file
+from settings.run_files import STATE_FILE
 from training.models.checkpoints import save_weights
 from training.runs import resume_state
 from training.runs.run_state import RunState
@@ -47,7 +48,7 @@ def finish_run(weights: Path) -> None:
     Args:
         weights: Folder ``weights`` of the run.
     """
-    (weights / resume_state.STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
+    (weights / STATE_FILE).unlink(missing_ok=True)  # four times the size of the model
 
 
 def _write_weights(trainer: UltralyticsTrainer, state: RunState) -> None:

@@ -25,13 +25,13 @@ from converters.files.atomic_folder import MANIFEST
 from converters.files.hashes import SHORT_BYTES, sha256
 from converters.versions import TOOLKIT, installed_versions
 from settings import head_config
+from settings.run_files import RECORD_FILE
 from training.data.label_files import SplitLabels
 from training.data.multi_dataset import MultiDataset
 from training.heads.grouped import GroupedDetect
 from training.runtime.distributed import is_first
 from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
-RECORD_FILE = "run.json"
 IMAGES_FILE = "train_images.txt"
 """File in the run folder with the short hash and path of each training image."""
 HEADS_FILE = "heads.yaml"

@@ -23,8 +23,6 @@ from converters.files.atomic_files import atomic_file
 from training.models.archives import check_archive
 from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
-STATE_FILE = "state.pt"
-"""File in the run's ``weights`` folder, until the run is finished."""
 VERSION = 1
 
 State = dict[str, Any]

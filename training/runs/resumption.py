@@ -7,10 +7,11 @@ from pathlib import Path
 
 from class_maps import ConfigError
 from eval.html.number_format import counted
+from settings.run_files import STATE_FILE
 from training.config import TrainConfig, read_config
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.runs.provenance import HEADS_FILE, advice_to_start
-from training.runs.resume_state import STATE_FILE, epochs_done
+from training.runs.resume_state import epochs_done
 
 
 def resumed_config(config: TrainConfig) -> TrainConfig:

@@ -10,14 +10,14 @@ from pathlib import Path
 from class_maps import ConfigError
 from converters.files.output_lock import LOCK, locked_folder
 from converters.files.overwriting import Contents, added, check_folder, contents
-from training.config import CONFIG_FILE, TrainConfig
+from settings.run_files import CONFIG_FILE, RECORD_FILE, RESULTS_FILE, STATE_FILE
+from training.config import TrainConfig
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.runs.checkpoint_files import REPORT_FILE
-from training.runs.provenance import HEADS_FILE, IMAGES_FILE, RECORD_FILE
-from training.runs.resume_state import STATE_FILE
+from training.runs.provenance import HEADS_FILE, IMAGES_FILE
 
 FIRST_FILES = (
-    *("weights/last.pt", "events.out.tfevents.*", "results.csv", "args.yaml"),
+    *("weights/last.pt", "events.out.tfevents.*", RESULTS_FILE, "args.yaml"),
     *(REPORT_FILE, TRANSFER_FILE, IMAGES_FILE, HEADS_FILE, RECORD_FILE, CONFIG_FILE),
 )
 """Files that a run writes before the first weights; the marker of the folder comes last."""

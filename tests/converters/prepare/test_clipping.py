@@ -71,7 +71,7 @@ def test_nothing_is_known_of_boxes_outside_or_without_area(corners: list[list[fl
 def test_corners_are_fitted_to_the_upright_box() -> None:
     corners = np.array([[[9, 4], [5, 0], [1, 4], [5, 8]], [[3, 8], [3, 0], [3, 0], [3, 8]]], float)
     moved = fitted(corners, np.array([[1, 0, 10, 10], [3, 0, 4, 9]], float))
-    np.testing.assert_allclose(moved[0], [[10, 5], [5.5, 0], [1, 5], [5.5, 10]])
+    np.testing.assert_allclose(moved[0], [[10.0, 5.0], [5.5, 0.0], [1.0, 5.0], [5.5, 10.0]])
     np.testing.assert_allclose(moved[1, :, 0], 3.0)
 
 

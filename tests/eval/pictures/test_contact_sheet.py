@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from class_maps import InputError
+from converters import images
 from converters.images import Pixels
 from converters.page import Page
 from eval.pictures.contact_sheet import compare, contact_sheet
@@ -117,18 +119,24 @@ def test_compare_puts_truth_left_and_prediction_right(tmp_path: Path) -> None:
     predictions = [
         replace(page(box, 1, name), scores=np.array([0.9])) for name in ("c.png", "b.png", "a.png")
     ]
-    sheet = compare(tmp_path, truths, predictions, NAMES)
+    sheet = compare(reader(tmp_path), truths, predictions, NAMES)
     assert sheet.shape[0] == 2 * (CAPTION + 640 + GAP) + 2 * CAPTION  # b.png has no symbols
     left, right = sheet[: -2 * CAPTION, : 640 + GAP], sheet[: -2 * CAPTION, 640 + GAP :]
     assert has_colour(left, 0)
     assert not has_colour(left, 1)
     assert has_colour(right, 1)
     assert not has_colour(right, 0)
-    assert compare(tmp_path, truths, predictions, NAMES, n_images=1).shape[0] < sheet.shape[0]
+    assert (
+        compare(reader(tmp_path), truths, predictions, NAMES, n_images=1).shape[0] < sheet.shape[0]
+    )
+
+
+def reader(folder: Path) -> Callable[[PurePosixPath], Pixels]:
+    return lambda name: images.read(folder / name)
 
 
 def test_compare_of_nothing_is_an_empty_sheet(tmp_path: Path) -> None:
-    assert compare(tmp_path, [], [], NAMES).shape[0] == CAPTION
+    assert compare(reader(tmp_path), [], [], NAMES).shape[0] == CAPTION
 
 
 def test_compare_names_an_unreadable_image(tmp_path: Path) -> None:
@@ -137,4 +145,4 @@ def test_compare_names_an_unreadable_image(tmp_path: Path) -> None:
     cv2.imwrite(str(path), white())
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match=f"^{re.escape(str(path))}: "):
-        compare(tmp_path, [truth], [replace(truth, scores=np.array([0.5]))], NAMES)
+        compare(reader(tmp_path), [truth], [replace(truth, scores=np.array([0.5]))], NAMES)

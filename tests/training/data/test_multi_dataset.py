@@ -22,7 +22,7 @@ from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
-from omr.scoring import relabel
+from omr.scoring.class_matching import relabel
 from training.config import TrainConfig, read_config, save_config
 from training.data.multi_dataset import (
     DatasetOptions,

@@ -18,6 +18,7 @@ from converters.conversion import ConversionOptions, convert
 from converters.prepare.preparation import PreparationOptions
 from eval.reports.density_figures import SymbolSpread
 from eval.reports.density_report import LargerSymbols
+from reading.max_det import suggested_max_det
 from settings.head_config import load as load_heads
 from training.config import TrainConfig
 from training.density.report import DensityAnalysis, analyze
@@ -26,7 +27,6 @@ from training.memory.gpus import Gpu, find_gpu
 from training.memory.meta_model import trained_model
 from training.memory.step_spec import StepSpec
 from training.models.checkpoints import save_weights
-from training.predict.max_det import suggested_max_det
 
 NAMES = ("stem", "notehead", "clef")
 GPU = find_gpu("rtx5090")

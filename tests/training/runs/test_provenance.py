@@ -14,6 +14,7 @@ from class_maps import ConfigError, InputError
 from converters.files.hashes import sha256, short_hashes
 from converters.formats.yolo_dataset import open_dataset
 from settings import head_config
+from settings.run_files import RECORD_FILE
 from training.config import TrainConfig, read_config
 from training.data.label_files import read_labels
 from training.data.multi_dataset import DatasetOptions, join
@@ -23,7 +24,6 @@ from training.models.checkpoints import open_weights
 from training.runs.provenance import (
     HEADS_FILE,
     IMAGES_FILE,
-    RECORD_FILE,
     Provenance,
     check_same_data,
     record_of,

@@ -15,12 +15,12 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
+from settings.run_files import STATE_FILE
 from training.config import TrainConfig
 from training.engine import omr_trainer
 from training.engine.omr_trainer import OmrTrainer
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
-from training.runs.resume_state import STATE_FILE
 from training.trainer import train
 
 Draw = Callable[..., Path]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from converters.page import Page
-from omr.scoring import relabel
+from omr.scoring.class_matching import relabel
 
 
 def prediction(labels: Sequence[int]) -> Page:

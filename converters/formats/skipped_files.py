@@ -1,0 +1,31 @@
+"""Files of a YOLO data set that are not read."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from converters.formats import image_folders
+from converters.formats.yolo_dataset import YoloDataset
+from converters.images import n_frames
+
+MOST_THREADS = 8
+"""Maximum number of threads that read the headers of images."""
+
+
+def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:
+    """Describe what is not read of some splits, such as hidden images, one per line.
+
+    Raises:
+        InputError: An image is missing or damaged.
+    """
+    remarks, paths = [*dataset.warnings], dict[Path, None]()
+    for split in splits:
+        images, sources = dataset.image_paths(split), dataset.sources_of(split)
+        is_complete = all(source.is_dir() for source in sources)
+        folder = dataset.splits[split]
+        remarks += image_folders.skipped_files(folder, images, is_complete=is_complete)
+        paths |= dict.fromkeys(images)
+    with ThreadPoolExecutor(MOST_THREADS) as pool:
+        names = (os.path.relpath(path, dataset.root) for path in paths)
+        frames = dict(zip(names, pool.map(n_frames, paths), strict=True))
+    return [*dict.fromkeys(remarks), *image_folders.several_frames(frames)]

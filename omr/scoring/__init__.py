@@ -1,0 +1,9 @@
+"""Scoring: metrics of a model, or of the predictions of any tool, on a split of a data set.
+
+Main path: :func:`~omr.scoring.score.score_model` and :func:`~omr.scoring.score.score_predictions`
+read the ground truth (:mod:`~omr.scoring.evaluation_set`, whose pages may be in tiles, see
+:mod:`~omr.scoring.page_tiles`), predict it with a network (:mod:`~omr.scoring.model_predictions`)
+or read the predictions (:mod:`~omr.scoring.prediction_files`, :mod:`~omr.scoring.coco_predictions`,
+:mod:`~omr.scoring.yolo_predictions`), and return a :class:`~omr.scoring.result.ScoringResult` with
+the :class:`~omr.scoring.protocol.Protocol` that it was computed by.
+"""

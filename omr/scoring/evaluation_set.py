@@ -1,0 +1,175 @@
+"""Ground truth of a split, per page or per tile, with the images that belong to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias
+
+from class_maps import ConfigError, InputError
+from converters import images
+from converters.files.atomic_folder import MANIFEST
+from converters.formats.yolo_dataset import YoloDataset, open_dataset
+from converters.images import Pixels
+from converters.manifest import Manifest, Preparation, preparation, read_manifest
+from converters.page import Page
+from omr.scoring.page_tiles import PageTiles, is_cut, page_tiles
+
+Unit: TypeAlias = Literal["page", "tile"]
+"""Image whose predictions are compared with its ground truth."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EvaluationSet:
+    """Ground truth of one split."""
+
+    dataset: YoloDataset
+    split: str
+    unit: Unit
+    truths: tuple[Page, ...]
+    """Ground truth of every page or tile."""
+    image_files: tuple[PurePosixPath, ...]
+    """Names of the image files of the split, relative to its image folder."""
+    tiled_pages: tuple[PageTiles, ...]
+    """Pages whose tiles the images are; empty if images are pages, or positions are unknown."""
+    is_tiled: bool
+    """Whether the images are tiles."""
+    preparation: Preparation | None
+    """How the images were prepared; None if this is unknown."""
+    n_duplicates: int
+    """Duplicate rows of the label files, which were skipped."""
+    remarks: tuple[str, ...]
+    """Notes for the user about the ground truth."""
+
+    @property
+    def folder(self) -> Path:
+        """Image folder of the split."""
+        return self.dataset.splits[self.split]
+
+    @property
+    def is_assembled(self) -> bool:
+        """Whether pages are put together from their tiles."""
+        return self.unit == "page" and self.is_tiled
+
+    @property
+    def n_pages(self) -> int | None:
+        """Number of pages; None if the images are tiles of unknown pages."""
+        return len(self.tiled_pages) or (None if self.is_tiled else len(self.truths))
+
+    @property
+    def most_symbols(self) -> int:
+        """Number of symbols of the fullest page or tile."""
+        return max(len(truth.labels) for truth in self.truths)
+
+    def pixels(self, image: PurePosixPath) -> Pixels:
+        """Read or compose the image of a page or tile.
+
+        Args:
+            image: ``image`` of one of the ``truths``.
+
+        Raises:
+            InputError: An image file is damaged, or was replaced since its labels were read.
+        """
+        if self.is_assembled:
+            tiles_of = {tiles.page: tiles for tiles in self.tiled_pages}
+            return tiles_of[image].pixels(self.folder)
+        return images.read(self.folder / image)
+
+
+def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> EvaluationSet:
+    """Read the ground truth of a split.
+
+    Args:
+        data: YOLO folder as :func:`converters.conversion.convert` writes it.
+        split: Split to score.
+        unit: Score pages or tiles; None for pages, unless tiles cannot be put together.
+
+    Raises:
+        ConfigError: The images are not tiles, or cannot be put together, as ``unit`` requires.
+        InputError: The data set has no such split, or labels cannot be read.
+    """
+    dataset = open_dataset(data)
+    labelled = [*dataset.labelled_images(split)]
+    pages = [image.without_duplicates() for image in labelled]
+    n_duplicates = sum(len(i.rows) - len(p.labels) for i, p in zip(labelled, pages, strict=True))
+    manifest, prepared, is_tiled, tiled = _preparation(dataset, split, pages)
+    reason = tiled if isinstance(tiled, str) else ""
+    tiled_pages = () if isinstance(tiled, str) else tuple(tiled)
+    chosen = _chosen_unit(unit, data, is_tiled=is_tiled, reason=reason)
+    remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
+    if chosen == "page" and tiled_pages:
+        truths = _assembled(tiled_pages, pages)
+        remarks += _count_remarks(tiled_pages, truths, manifest)
+    else:
+        truths = pages
+    return EvaluationSet(
+        dataset=dataset,
+        split=split,
+        unit=chosen,
+        truths=tuple(truths),
+        image_files=tuple(page.image for page in pages),
+        tiled_pages=tiled_pages,
+        is_tiled=is_tiled,
+        preparation=prepared,
+        n_duplicates=n_duplicates,
+        remarks=tuple(remarks),
+    )
+
+
+def _preparation(
+    dataset: YoloDataset, split: str, pages: Sequence[Page]
+) -> tuple[Manifest, Preparation | None, bool, list[PageTiles] | str]:
+    """Read from the manifest how images were prepared, and the pages of which they are tiles.
+
+    Returns:
+        The manifest, the preparation, whether images are tiles, and their pages or the reason why
+        these cannot be put together.
+    """
+    folder_name = dataset.folder_name(split)
+    try:
+        manifest = read_manifest(dataset.root)
+        prepared = preparation(manifest)
+        if not is_cut(manifest, folder_name):
+            return manifest, prepared, False, []
+        sizes = {page.image: (page.width, page.height) for page in pages}
+        return manifest, prepared, True, page_tiles(manifest, folder_name, sizes)
+    except InputError:  # a file of another program
+        return Manifest(path=dataset.root / MANIFEST), None, False, []
+
+
+def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) -> Unit:
+    """Check the unit that was asked for, or choose one."""
+    if not is_tiled:
+        if unit == "tile":
+            raise ConfigError(
+                f"the images of {data} are whole pages; use --unit page",
+                option="--unit",
+                value=unit,
+            )
+        return "page"
+    if reason and unit == "page":
+        raise ConfigError(f"{reason}; use --unit tile", option="--unit", value=unit)
+    return unit or ("tile" if reason else "page")
+
+
+def _assembled(tiled_pages: Sequence[PageTiles], tiles: Sequence[Page]) -> list[Page]:
+    tile_of = {tile.image: tile for tile in tiles}
+    return [page.merged([tile_of[name] for name in page.tiles]) for page in tiled_pages]
+
+
+def _count_remarks(
+    tiled_pages: Sequence[PageTiles], truths: Sequence[Page], manifest: Manifest
+) -> list[str]:
+    """Compare the merged symbols with the manifest, and report dropped tiles."""
+    remarks = []
+    n_expected = sum(page.n_symbols for page in tiled_pages)
+    n_merged = sum(len(truth.labels) for truth in truths)
+    if n_merged != n_expected:
+        remarks.append(
+            f"{n_merged:,} symbols after merging the tiles, but {manifest.path.name} counts "
+            f"{n_expected:,} on the pages"
+        )
+    if n_blank := sum(page.n_blank for page in tiled_pages):
+        remarks.append(
+            f"blank tiles that the data set does not contain: {n_blank:,}; pages are white there"
+        )
+    return remarks

@@ -1,0 +1,240 @@
+"""Predictions of a network for the pages or tiles of a split."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from class_maps import ConfigError
+from converters import images
+from converters.files.hashes import sha256, short_hashes
+from converters.manifest import Preparation
+from converters.page import Page
+from converters.page_hashes import page_hashes
+from omr.scoring.class_matching import check_names, match_classes
+from omr.scoring.evaluation_set import EvaluationSet
+from omr.scoring.protocol import ScoredSource, ScoringSettings, tile_settings
+from omr.scoring.result import UNKNOWN_OVERLAP, TrainingOverlap
+from omr.scoring.scored_predictions import ScoredPredictions
+from omr.tracking import TrackPages
+from reading.max_det import suggested_max_det
+from reading.network import Network, TrainingInput, training_input
+from reading.options import PAGES_AHEAD
+from reading.page_reader import PreparedPage, ReadingOptions, prepare, read_page
+from reading.read_ahead import read_ahead
+from settings.training import STRIDE
+from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
+from training.predict.detector import predict
+from training.predict.tile_network import TorchNetwork
+
+UNLIMITED = 10**6
+"""Limit on detections per image that no image reaches."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelOptions:
+    """Settings of the predictions of a network."""
+
+    imgsz: int | None
+    """Side of the network input in pixels; None for that of the training."""
+    batch: int
+    device: str
+    conf: float
+    """Confidence above which predictions are kept."""
+
+    def side(self, weights: Weights) -> int:
+        """Return the side of the network input in pixels."""
+        return self.imgsz or weights.imgsz or DEFAULT_IMGSZ
+
+
+def predict_evaluation_set(
+    file: Path, evaluation: EvaluationSet, options: ModelOptions, *, trust: bool, track: TrackPages
+) -> ScoredPredictions:
+    """Predict all pages or tiles of a split with a network.
+
+    Args:
+        file: Weights file.
+        evaluation: Ground truth.
+        options: Settings of the predictions.
+        trust: Whether loading the weights may execute their code.
+        track: Wrapper around the predicted pages that shows progress.
+
+    Raises:
+        ConfigError: The weights lack a class that has ground truth, a class name is duplicated, or
+            the device does not exist.
+        InputError: The weights or an image cannot be read.
+    """
+    weights = open_weights(file, trust=trust)
+    names, data_names = weights.names, evaluation.dataset.names
+    check_names(names, data_names, evaluation.truths, "weights")
+    side, trained = options.side(weights), _page_input(weights, evaluation)
+    max_det = suggested_max_det(evaluation.most_symbols)
+    if trained is None:
+        # Classes that the data does not have must not use up the limit.
+        limit = max_det if set(names) <= set(data_names) else UNLIMITED
+        pages = _predicted_images(weights, evaluation, options, max_det=limit)
+    else:
+        pages = _read_pages(weights, evaluation, options, trained)
+    n_pages = len(evaluation.truths)
+    return ScoredPredictions(
+        source=ScoredSource(kind="weights", name=file.name, sha256=sha256(file)),
+        settings=_settings(options, side, max_det, trained),
+        matched=match_classes(pages, n_pages, names, data_names, max_det=max_det, track=track),
+        overlap=_training_overlap(weights, evaluation),
+        differences=_differences(
+            weights, side, evaluation.preparation, are_pages_read=trained is not None
+        ),
+    )
+
+
+def _page_input(weights: Weights, evaluation: EvaluationSet) -> TrainingInput | None:
+    """Return how to read whole pages; None if images are predicted as they are.
+
+    Pages in tiles are always read as pages, and other pages if the weights were trained on tiles.
+
+    Args:
+        weights: Weights and their training record.
+        evaluation: Ground truth.
+    """
+    preparations = weights.training.preparations if weights.training else ()
+    trained = training_input(preparations)
+    if evaluation.is_assembled:
+        # Weights without a record are assumed to be trained on such tiles.
+        unscaled = TrainingInput(is_tiled=True, staff_space=None)
+        return unscaled if isinstance(trained, str) else trained
+    if evaluation.is_tiled or isinstance(trained, str) or not trained.is_tiled:
+        return None
+    return trained
+
+
+def _predicted_images(
+    weights: Weights, evaluation: EvaluationSet, options: ModelOptions, *, max_det: int
+) -> Iterator[Page]:
+    """Predict pages or tiles, each resized as a whole.
+
+    Args:
+        weights: Weights of the network.
+        evaluation: Ground truth.
+        options: Settings of the predictions.
+        max_det: Maximum number of symbols per image.
+
+    Yields:
+        Predictions in the order of the ground truth, highest score first.
+
+    Raises:
+        ConfigError: The device does not exist.
+        InputError: An image cannot be read, or was replaced since its labels were read.
+    """
+    pages = predict(
+        weights.model,
+        [(evaluation.folder / truth.image, truth.image) for truth in evaluation.truths],
+        imgsz=options.side(weights),
+        batch=options.batch,
+        device=options.device,
+        score_thresh=options.conf,
+        max_det=max_det,
+    )
+    for page, truth in zip(pages, evaluation.truths, strict=True):
+        size, expected = (page.width, page.height), (truth.width, truth.height)
+        images.check_unchanged(evaluation.folder / truth.image, size, expected)
+        yield page
+
+
+def _read_pages(
+    weights: Weights, evaluation: EvaluationSet, options: ModelOptions, trained: TrainingInput
+) -> Iterator[Page]:
+    """Read pages as ``omr predict`` does.
+
+    Args:
+        weights: Weights of the network.
+        evaluation: Ground truth of pages.
+        options: Settings of the predictions.
+        trained: How pages reached the network in training.
+
+    Yields:
+        Predictions in the order of the ground truth, highest score first.
+
+    Raises:
+        ConfigError: The device does not exist, or the input size is not a multiple of the stride.
+        InputError: An image cannot be read, or was replaced since its labels were read.
+    """
+    network = tile_network(weights, options)
+    # The staff space is measured if it is unknown.
+    staff_space = evaluation.preparation.staff_space if evaluation.preparation else None
+    reading = ReadingOptions(training=trained, score_thresh=options.conf, staff_space=staff_space)
+
+    def prepared(truth: Page) -> PreparedPage:
+        image, path = evaluation.pixels(truth.image), evaluation.folder / truth.image
+        images.check_unchanged(path, image.shape[1::-1], (truth.width, truth.height))
+        return prepare(truth.image, image, network.imgsz, reading)
+
+    for chunk in read_ahead(evaluation.truths, prepared, PAGES_AHEAD):
+        for page in chunk:
+            yield read_page(page, network, reading, batch=options.batch)
+
+
+def tile_network(weights: Weights, options: ModelOptions) -> Network:
+    """Return the network that reads the tiles of pages.
+
+    Raises:
+        ConfigError: The device does not exist, or the input size is not a multiple of the stride.
+    """
+    side = options.side(weights)
+    if side % STRIDE:
+        raise ConfigError(f"expected a multiple of {STRIDE}", option="--imgsz", value=side)
+    return TorchNetwork(weights, imgsz=side, device=options.device)
+
+
+def _settings(
+    options: ModelOptions, side: int, max_det: int, trained: TrainingInput | None
+) -> ScoringSettings:
+    """Return the settings that a protocol records."""
+    return ScoringSettings(
+        max_det=max_det,
+        conf=options.conf,
+        imgsz=side,
+        staff_space=trained.staff_space if trained else None,
+        tiles=tile_settings(side) if trained and trained.is_tiled else None,
+    )
+
+
+def _differences(
+    weights: Weights, side: int, preparation: Preparation | None, *, are_pages_read: bool
+) -> tuple[str, ...]:
+    """List the settings and data preparation that differ from those in training.
+
+    Args:
+        weights: Weights and their training record.
+        side: Side of the network input in pixels.
+        preparation: How the images were prepared.
+        are_pages_read: Whether pages are scaled and tiled as in training.
+    """
+    size = [f"imgsz {side} px ({weights.imgsz} px in training)"]
+    listed = size if weights.imgsz not in (None, side) else []
+    if weights.training is None or preparation is None:
+        return tuple(listed)
+    known = next((known for known in weights.training.preparations if known), None)
+    if are_pages_read and known:
+        preparation = replace(preparation, tile=known.tile, staff_space=known.staff_space)
+    return (*listed, *weights.training.differences(preparation))
+
+
+def _training_overlap(weights: Weights, evaluation: EvaluationSet) -> TrainingOverlap:
+    """Compare the pages or tiles of a split with those that a model was trained on."""
+    if weights.training is None:
+        return UNKNOWN_OVERLAP
+    files = [str(name) for name in evaluation.image_files]
+    hashes = short_hashes([evaluation.folder / name for name in files])
+    pages = page_hashes(evaluation.dataset, evaluation.split, files, hashes)
+    are_seen = weights.training.contains_pages(hashes, pages)
+    are_same = weights.training.contains(hashes)
+    unit_of = dict(zip(files, files, strict=True))
+    if evaluation.is_assembled:
+        unit_of = {str(t): str(page.page) for page in evaluation.tiled_pages for t in page.tiles}
+    seen = {unit_of[files[i]]: None for i in are_seen.nonzero()[0]}
+    same = {unit_of[files[i]] for i in are_same.nonzero()[0]}
+    return TrainingOverlap(
+        trained_on=tuple(seen),
+        n_same_images=len(same),
+        training_is_known=weights.training.is_complete,
+        pages_are_known=weights.training.knows_pages and pages.are_known,
+    )

@@ -1,0 +1,119 @@
+"""Result of scoring: metrics, the protocol they were computed by, and what limits their meaning."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from eval.reports.detection import DetectionReport
+from omr.scoring.evaluation_set import Unit
+from omr.scoring.protocol import Protocol
+
+REPORT_FILE = "report.json"
+CONTACT_SHEET_FILE = "contact_sheet.png"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOverlap:
+    """Pages or tiles of a split that a model was trained on, as far as its weights record them."""
+
+    trained_on: tuple[str, ...]
+    """Names of the pages or tiles that are training images, or whose page the model has seen as a
+    whole, as another tile or in another size."""
+    n_same_images: int
+    """Number of these of which an image file is a training image itself."""
+    training_is_known: bool
+    """Whether the weights record all of their training images."""
+    pages_are_known: bool
+    """Whether the pages of all images of the split and of all training images are known."""
+
+    def to_json(self, n_units: int) -> dict[str, Any]:
+        """Return counts and what is known.
+
+        Args:
+            n_units: Number of pages or tiles of the split.
+        """
+        return {
+            "share": len(self.trained_on) / n_units if self.training_is_known else None,
+            "known": self.training_is_known and self.pages_are_known,
+            "n": len(self.trained_on),
+            "n_same_images": self.n_same_images,
+            "first": next(iter(self.trained_on), None),
+            "training_is_known": self.training_is_known,
+            "pages_are_known": self.pages_are_known,
+        }
+
+
+UNKNOWN_OVERLAP = TrainingOverlap(
+    trained_on=(), n_same_images=0, training_is_known=False, pages_are_known=False
+)
+"""Overlap of weights without a training record, and of the predictions of other tools."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringResult:
+    """Metrics of a model, or of predictions, on one split."""
+
+    split: str
+    unit: Unit
+    """Image whose predictions were compared with its ground truth."""
+    n_pages: int | None
+    """Number of pages; None for tiles of unknown pages."""
+    protocol: Protocol
+    """Inputs and settings that determine the metrics."""
+    overlap: TrainingOverlap
+    """Images of this split that the model was trained on."""
+    skipped_files: tuple[str, ...]
+    """Remarks on files of the data set that were not read, such as hidden images."""
+    remarks: tuple[str, ...]
+    """Notes that limit the meaning of the metrics."""
+    duplicates: int
+    """Duplicate rows of the label files, which were skipped."""
+    differences: tuple[str, ...]
+    """Settings and properties of the data that differ from those in training."""
+    images_at_max_det: int
+    """Pages or tiles with ``max_det`` detections, some of which may have been cut off."""
+    ignored_classes: tuple[str, ...]
+    """Predicted classes that the data set does not have."""
+    missing_classes: tuple[str, ...]
+    """Classes of the data set that are never predicted because the weights do not have them; none
+    of them has ground truth."""
+    ignored_predictions: int
+    """Predictions of ignored classes, which do not count."""
+    report: DetectionReport
+    """Average precision per class, and its means."""
+
+    @property
+    def imgsz(self) -> int | None:
+        """Side of the network input in pixels; None for predictions of other tools."""
+        return self.protocol.settings.imgsz
+
+    @property
+    def max_det(self) -> int:
+        """Highest number of detections per page or tile."""
+        return self.protocol.settings.max_det
+
+    def to_json(self) -> dict[str, Any]:
+        """Return nested dicts, lists and numbers, the report's fields on the top level."""
+        report = self.report.to_json()
+        report["classes"] = [
+            {key.removeprefix("n_"): value for key, value in row.items()}
+            for row in report["classes"]
+        ]
+        return {
+            "split": self.split,
+            "unit": self.unit,
+            "pages": self.n_pages,
+            "protocol": self.protocol.to_json(),
+            "trained_on": self.overlap.to_json(self.report.n_images),
+            "notes": list(self.remarks),
+            "skipped_files": list(self.skipped_files),
+            "duplicates": self.duplicates,
+            "differences": list(self.differences),
+            "imgsz": self.imgsz,
+            "conf": self.protocol.settings.conf,
+            "max_det": self.max_det,
+            "images_at_max_det": self.images_at_max_det,
+            "ignored_classes": list(self.ignored_classes),
+            "missing_classes": list(self.missing_classes),
+            "ignored_predictions": self.ignored_predictions,
+            **report,
+        }

@@ -1,0 +1,167 @@
+"""Scoring of a model, or of the predictions of any tool, on a split of a data set."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from class_maps import ConfigError
+from converters import images
+from converters.files.atomic_files import output_files
+from converters.files.overwriting import check_files
+from converters.formats.skipped_files import skipped_files
+from eval.metrics.coco import MAX_CONF, evaluate
+from eval.pictures.contact_sheet import compare
+from omr.scoring.evaluation_set import EvaluationSet, Unit, read_evaluation_set
+from omr.scoring.foreign_predictions import match_predictions, read_predictions
+from omr.scoring.protocol import protocol_of
+from omr.scoring.result import CONTACT_SHEET_FILE, REPORT_FILE, ScoringResult
+from omr.scoring.scored_predictions import ScoredPredictions
+from omr.tracking import TrackPages, untracked
+
+
+def score_model(
+    weights: Path,
+    data: Path,
+    *,
+    unit: Unit | None = None,
+    imgsz: int | None = None,
+    batch: int = 16,
+    device: str = "",
+    split: str = "val",
+    conf: float = MAX_CONF,
+    out: Path | None = None,
+    trust: bool = False,
+    force: bool = False,
+    track: TrackPages = untracked,
+) -> ScoringResult:
+    """Score a model on a split of a data set with the COCO detection metrics.
+
+    Classes are matched by name. Classes that exist only in the weights do not count. The means are
+    those of the classes with ground truth, which must exist in the weights.
+
+    Args:
+        weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
+        data: YOLO folder as :func:`converters.conversion.convert` writes it.
+        unit: Score pages or tiles; None for pages, unless the tiles of the data set cannot be put
+            together. Pages in tiles are composed, and read as by :func:`omr.predict`, as are whole
+            pages if the weights were trained on tiles.
+        imgsz: Longer side to which images are resized, or side of the tiles in which pages are
+            read, in pixels; None for the training size, or 640 if it is unknown.
+        batch: Images or tiles per batch.
+        device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
+        split: Split to score.
+        conf: Confidence above which predictions are kept, from 0 to ``MAX_CONF``.
+        out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
+        trust: Load pickled weights even though doing so can run code they contain.
+        force: Overwrite a report in ``out``.
+        track: Wrapper around the predicted pages that shows progress.
+
+    Raises:
+        ConfigError: ``conf`` or ``unit`` is invalid, ``out`` contains a report and ``force`` is not
+            set, the weights lack a class that has ground truth, a class name is duplicated, or the
+            device is missing.
+        InputError: The data set has no such split, or weights, labels or an image cannot be read.
+    """
+    from omr.scoring.model_predictions import ModelOptions, predict_evaluation_set
+
+    _check_conf(conf)
+    options = ModelOptions(imgsz=imgsz, batch=batch, device=device, conf=conf)
+
+    def predicted(evaluation: EvaluationSet) -> ScoredPredictions:
+        return predict_evaluation_set(weights, evaluation, options, trust=trust, track=track)
+
+    return _score(predicted, data, split, unit, out, force=force)
+
+
+def score_predictions(
+    predictions: Path,
+    data: Path,
+    *,
+    unit: Unit | None = None,
+    split: str = "val",
+    annotations: Path | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    track: TrackPages = untracked,
+) -> ScoringResult:
+    """Score the predictions of any tool as :func:`score_model` scores those of a model.
+
+    Args:
+        predictions: Output of ``omr predict``, a file of COCO results, or a folder of YOLO files
+            with confidences.
+        data: YOLO folder as :func:`converters.conversion.convert` writes it.
+        unit: Score pages or tiles; None for pages, unless the tiles of the data set cannot be put
+            together. Predictions for tiles are merged if pages are scored.
+        split: Split to score.
+        annotations: COCO annotation file that image and category ids refer to; None for
+            ``annotations/instances_SPLIT.json`` in the data set, if it exists.
+        out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
+        force: Overwrite a report in ``out``.
+        track: Wrapper around the pages that shows progress.
+
+    Raises:
+        ConfigError: ``unit`` is invalid, ``out`` contains a report and ``force`` is not set, or the
+            predictions are for other images or classes.
+        InputError: The data set has no such split, or labels or predictions cannot be read.
+    """
+
+    def read(evaluation: EvaluationSet) -> ScoredPredictions:
+        opened = read_predictions(predictions, evaluation, annotations)
+        return match_predictions(opened, evaluation, track=track)
+
+    return _score(read, data, split, unit, out, force=force)
+
+
+def _score(
+    predict: Callable[[EvaluationSet], ScoredPredictions],
+    data: Path,
+    split: str,
+    unit: Unit | None,
+    out: Path | None,
+    *,
+    force: bool,
+) -> ScoringResult:
+    """Score predictions, and write the report and the contact sheet."""
+    if out is None:
+        evaluation = read_evaluation_set(data, split, unit)
+        return _result(evaluation, predict(evaluation))
+    files = out / REPORT_FILE, out / CONTACT_SHEET_FILE
+    check_files(*files, force=force)
+    with output_files(*files, force=force) as (report, sheet):
+        evaluation = read_evaluation_set(data, split, unit)
+        predicted = predict(evaluation)
+        result = _result(evaluation, predicted)
+        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+        pages, names = predicted.matched.pages, evaluation.dataset.names
+        images.write(compare(evaluation.pixels, evaluation.truths, pages, names), sheet)
+    return result
+
+
+def _result(evaluation: EvaluationSet, predicted: ScoredPredictions) -> ScoringResult:
+    """Compute the metrics of predictions."""
+    matched = predicted.matched
+    return ScoringResult(
+        split=evaluation.split,
+        unit=evaluation.unit,
+        n_pages=evaluation.n_pages,
+        protocol=protocol_of(evaluation, predicted.source, predicted.settings),
+        overlap=predicted.overlap,
+        skipped_files=tuple(skipped_files(evaluation.dataset, evaluation.split)),
+        remarks=(*evaluation.remarks, *predicted.remarks),
+        duplicates=evaluation.n_duplicates,
+        differences=predicted.differences,
+        images_at_max_det=matched.n_at_max_det,
+        ignored_classes=matched.ignored_classes,
+        missing_classes=matched.missing_classes,
+        ignored_predictions=matched.n_ignored,
+        report=evaluate(evaluation.truths, matched.pages, evaluation.dataset.names),
+    )
+
+
+def _check_conf(conf: float) -> None:
+    if not conf >= 0:
+        reason = f"expected a number from 0 to {MAX_CONF:g}"
+        raise ConfigError(reason, option="--conf", value=f"{conf:g}")
+    if conf > MAX_CONF:
+        reason = "too high, average precision also needs low-confidence predictions"
+        raise ConfigError(f"{reason}; use {MAX_CONF:g} or less", option="--conf", value=f"{conf:g}")

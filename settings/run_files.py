@@ -1,0 +1,13 @@
+"""Files of a run folder that are read without torch."""
+
+CONFIG_FILE = "omr.yaml"
+"""Resolved configuration; marks a folder as that of a run."""
+RECORD_FILE = "run.json"
+"""Provenance: hashes of the data sets, and the command, versions and device of every start."""
+RESULTS_FILE = "results.csv"
+"""Losses and metrics of every epoch."""
+WEIGHTS_FOLDER = "weights"
+LAST_WEIGHTS = "last.pt"
+"""Weights of the last epoch, in the folder of the weights."""
+STATE_FILE = "state.pt"
+"""Resume state, in the folder of the weights, until the run is finished."""

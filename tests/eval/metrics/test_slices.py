@@ -130,7 +130,7 @@ def test_sizes(backend: Backend) -> None:
     # In staff spaces of 10 px: .4 is found, .9 is missed (IoU .1), 1 is found, 5 is found. The
     # last prediction, of .4, is false.
     truth, prediction = sized([4, 9, 10, 50]), sized([4, 90, 10, 50, 4], predicted=True)
-    prediction = replace(prediction, scores=prediction.scores[[1, 2, 3, 4, 0]])
+    prediction = replace(prediction, scores=np.array([0.8, 0.7, 0.6, 0.5, 0.9]))
     slices = size_slices(evaluator_input([(truth, prediction)], 2), [10.0], backend)
     assert [(row.value, row.n_truths, row.macro_ap50) for row in slices] == [
         ("0-0.5 staff spaces", 1, pytest.approx(0.5)),

@@ -73,7 +73,7 @@ def compare_runs(
         backend: Evaluator that matches symbols.
 
     Raises:
-        ConfigError: There are no classes or no runs, or ground truth and predictions are not for
+        ConfigError: ``names`` or a group is empty, or ground truth and predictions are not for
             the same images, contain an image more than once, or disagree about an image's size.
         ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
             is not finite, a box has a negative side, or ``n_bootstrap`` is below 1.

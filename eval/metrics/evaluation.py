@@ -112,6 +112,7 @@ def evaluate_in_depth(
         ),
         calibration=calibration(hits, head_labels or {"": range(len(names))}),
         confusion=confusion(analysis, data, names, chosen_threshold),
+        thresholds=tuple(thresholds.tolist()),
         pages=page_errors(hits, thresholds, [str(truth.image) for truth, _ in pairs]),
         n_bootstrap=n_bootstrap,
         seed=seed,

@@ -31,6 +31,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "eval": {
         "Data": ("unit", "split"),
         "Weights": ("imgsz", "batch", "device", "conf", "trust"),
+        "Metrics": ("threshold", "backend"),
         "Predictions": ("annotations",),
         "Report": ("out", "force", "as_json"),
     },

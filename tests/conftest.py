@@ -13,6 +13,9 @@ os.environ.update(NO_TELEMETRY)  # some tests import onnxruntime themselves
 # process occupies its core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Flushing to the disk takes 5 ms per file and matters only if the machine loses power.
+os.fsync = lambda fd: None
+
 # No deadline, because shared machines are slow at times; derandomised, so that a failing build fails
 # again when it is repeated.
 settings.register_profile("omr", deadline=None, derandomize=True, max_examples=60)

@@ -181,9 +181,12 @@ def check_files(
 def _existing_message(folder: Path, files: Sequence[Path], existing: Sequence[Path]) -> str:
     if len(files) == 1:
         return f"{files[0]}: already exists; choose another file, or use --force to replace it"
-    names = " and ".join(file.name for file in existing)
+    *others, last = (file.name for file in existing)
+    names = f"{', '.join(others)} and {last}" if others else last
+    pronoun = "them" if others else "it"
     return (
-        f"{folder}: already contains {names}; choose another folder, or use --force to replace them"
+        f"{folder}: already contains {names}; choose another folder, or use --force to replace "
+        f"{pronoun}"
     )
 
 

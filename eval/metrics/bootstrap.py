@@ -8,8 +8,8 @@ interval is. ``benchmarks.interval_coverage`` measures the coverage: 93 % with 6
 150; 91 to 93 % where AP is near 1. Pages of the same work are not independent either, which no
 method corrects.
 
-hotcoco's own bootstrap is not used: it counts a page that is drawn several times once, so that its
-intervals are narrower.
+hotcoco's own bootstrap is not used: it drops duplicates from each sample, so that its intervals are
+narrower.
 
 Shapes: P pages, C classes, G groups of pages, S samples, W = 1 + G + S weightings of the pages.
 
@@ -42,7 +42,7 @@ class Resampling:
     """Number of times that each page counts, shape ``(P, W)``: all pages, those without each group,
     and pages drawn with replacement."""
     n_groups: int
-    """Groups that are left out, G; single pages, unless there are many."""
+    """Number of groups, G; each is a single page, unless there are many pages."""
 
     @classmethod
     def of(cls, n_pages: int, n_samples: int, seed: int, *, leave_out: bool = True) -> "Resampling":

@@ -86,7 +86,7 @@ def compare_runs(
         Comparisons of A with B, of A with C ...; none for a single group.
 
     Raises:
-        ConfigError: There are no classes or no runs, or ground truth and predictions are not for
+        ConfigError: ``names`` or a group is empty, or ground truth and predictions are not for
             the same images, contain an image more than once, or disagree about an image's size.
         ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
             is not finite, a box has a negative side, ``n_bootstrap`` is below 1, or there are more

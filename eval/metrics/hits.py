@@ -30,7 +30,7 @@ class Hits:
     pages: NDArray[np.int64]
     """Index of each prediction's page, shape ``(N,)``."""
     is_hit: NDArray[np.bool_]
-    """Whether each prediction finds a symbol that no better one finds, shape ``(T, N)``."""
+    """True for predictions that match a symbol not matched by a better one, shape ``(T, N)``."""
     n_truths: NDArray[np.int64]
     """Ground-truth symbols of each page and class, shape ``(P, C)``."""
 
@@ -107,35 +107,35 @@ def weighted_ap(
     result = np.where(n_truths > 0, 0.0, np.nan)
     for label in range(hits.n_classes):
         rows = hits.rows(label)
-        found = np.flatnonzero(hits.is_hit[threshold_index, rows])  # (S,)
-        if not len(found) or not hits.n_truths[:, label].any():
+        hit_rows = np.flatnonzero(hits.is_hit[threshold_index, rows])  # (S,)
+        if not len(hit_rows) or not hits.n_truths[:, label].any():
             continue
-        pages = hits.pages[rows][: found[-1] + 1]  # false ones below the last hit change nothing
+        pages = hits.pages[rows][: hit_rows[-1] + 1]  # false ones below the last hit change nothing
         step = max(1, _CHUNK // len(pages))
         for first in range(0, weights.shape[1], step):
             columns = slice(first, first + step)
             result[columns, label] = _ap(
-                np.ascontiguousarray(weights[:, columns])[pages], found, n_truths[columns, label]
+                np.ascontiguousarray(weights[:, columns])[pages], hit_rows, n_truths[columns, label]
             )
     return result
 
 
 def _ap(
-    weights: NDArray[np.float64], found: NDArray[np.intp], n_truths: NDArray[np.float64]
+    weights: NDArray[np.float64], hit_rows: NDArray[np.intp], n_truths: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Compute the AP of one class.
 
     Args:
         weights: Weight of each prediction, shape ``(N, W)``.
-        found: Positions of those that find a symbol, shape ``(S,)``; the last is N - 1.
+        hit_rows: Positions of those that match a symbol, shape ``(S,)``; the last is N - 1.
         n_truths: Weighted number of truths, shape ``(W,)``.
 
     Returns:
         AP, shape ``(W,)``; NaN without truths.
     """
-    segments = np.concatenate(([0], found[:-1] + 1))
+    segments = np.concatenate(([0], hit_rows[:-1] + 1))
     n_kept = np.add.reduceat(weights, segments, axis=0).cumsum(axis=0)  # (S, W)
-    n_found = weights[found].cumsum(axis=0)  # (S, W)
+    n_found = weights[hit_rows].cumsum(axis=0)  # (S, W)
     precision = n_found / np.maximum(n_kept, 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]  # (S, W)
     positions = _first_reaching(n_found, _needed(n_truths))  # (W, R)

@@ -41,8 +41,7 @@ class SymbolTable:
         scores = [page.scores for page in pages if page.scores is not None]
         ends = np.cumsum(counts)
         orders = [
-            end - n + np.lexsort((*page.boxes_xyxy.T[::-1], page.labels))
-            for page, n, end in zip(pages, counts, ends, strict=True)
+            end - n + table_order(page) for page, n, end in zip(pages, counts, ends, strict=True)
         ]
         order = np.concatenate([np.empty(0, np.int64), *orders])
         return cls(
@@ -84,3 +83,8 @@ class SymbolTable:
             self.pages * n_classes + self.labels, minlength=self.n_pages * n_classes
         )
         return cells.reshape(self.n_pages, n_classes).astype(np.int64)
+
+
+def table_order(page: Page) -> NDArray[np.int64]:
+    """Return the order of a page's symbols in a table: by class, then by box."""
+    return np.lexsort((*page.boxes_xyxy.T[::-1], page.labels)).astype(np.int64)

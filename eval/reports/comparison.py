@@ -34,7 +34,7 @@ class Difference:
 class ClassDifference:
     """Difference in the AP of one class.
 
-    Of 100 classes without a difference, about five have a verdict other than "no difference shown"
+    About five of 100 classes without a difference have a verdict other than "no difference shown"
     by chance.
     """
 

@@ -160,6 +160,9 @@ class EvaluationReport:
     calibration: tuple[Calibration, ...]
     """One entry per head."""
     confusion: Confusion
+    thresholds: tuple[float, ...]
+    """Confidence from which a prediction counts on a page, length C: that of ``best``, or else the
+    best for all classes together."""
     pages: tuple[PageErrors, ...]
     """Every image, that with the most errors first."""
     n_bootstrap: int

@@ -7,15 +7,15 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import InputError, short_list
+from class_maps import short_list
 from converters import images as image_files
 from converters.boxes import Boxes
+from converters.images import Pixels
 from converters.page import Page
 from eval.html.number_format import amount
 from eval.reports.evaluation import PageErrors
@@ -46,8 +46,8 @@ class MarkedPage:
     """Predictions above the threshold of their class."""
     is_right: NDArray[np.bool_]
     """Mask of the predictions that find a symbol, shape ``(N,)``."""
-    image_file: Path | None
-    """Image of the page; None if it is not available."""
+    pixels: Pixels | None
+    """Image of the page, shape ``(H, W)`` or ``(H, W, 3)``; None if it is not available."""
 
     def __post_init__(self) -> None:
         """Check the lengths of the masks."""
@@ -116,7 +116,7 @@ def _overlay(
             errors=errors, width=0, height=0, image="", problem="The boxes are not available.",
             found="", missed=(), false=(), lists=(),
         )  # fmt: skip
-    image, problem = _embedded(page.image_file)
+    image = "" if page.pixels is None else _embedded(page.pixels)
     missed, false = page.truth.only(~page.is_found), page.prediction.only(~page.is_right)
     margin = max(1.0, _MARGIN * max(page.truth.width, page.truth.height))
     return PageOverlay(
@@ -124,7 +124,7 @@ def _overlay(
         width=page.truth.width,
         height=page.truth.height,
         image=image,
-        problem=problem,
+        problem="" if image else "The image is not available.",
         found=_path(_framed(page.truth.boxes_xyxy[page.is_found], margin)),
         missed=_marks(missed, names, margin),
         false=_marks(false, names, 2 * margin),  # outside a missed symbol in the same position
@@ -136,22 +136,16 @@ def _overlay(
     )
 
 
-def _embedded(file: Path | None) -> tuple[str, str]:
-    """Return an image as a data URI, or an empty text and the reason."""
-    if file is None:
-        return "", "The image is not available."
-    try:
-        image = image_files.read(file)
-    except (InputError, OSError):
-        return "", "The image cannot be read; the boxes are drawn without it."
-    if image.ndim == 3:  # in grey, so that only boxes have a colour
+def _embedded(image: Pixels) -> str:
+    """Return an image as a data URI, in grey, so that only boxes have a colour."""
+    if image.ndim == 3:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     factor = _MAX_SIDE_PX / max(image.shape)
     if factor < 1:
         height, width = (max(1, round(side * factor)) for side in image.shape)
         image = image_files.scaled(image, width, height)
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}", ""
+    return f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
 
 
 def _framed(boxes: Boxes, margin: float) -> Boxes:

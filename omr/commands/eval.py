@@ -55,6 +55,22 @@ def evaluate(
             metavar="<float> [0<=x<=0.001]",
         ),
     ] = 0.001,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Confidence threshold at which precision, recall and F1 are reported, beside the "
+            "best threshold of each class.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.25,
+    backend: Annotated[
+        Literal["hotcoco", "pycocotools"],
+        typer.Option(
+            help="Evaluator that computes the AP: hotcoco, or pycocotools, the reference, which "
+            "takes many times as long and gives the same numbers.",
+        ),
+    ] = "hotcoco",
     trust: Trust = False,
     annotations: Annotated[
         Path | None,
@@ -68,7 +84,10 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write report.json and contact_sheet.png to.", file_okay=False),
+        typer.Option(
+            help="Folder to write report.html, report.md, report.json and contact_sheet.png to.",
+            file_okay=False,
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing report in --out.")
@@ -83,9 +102,10 @@ def evaluate(
         omr eval results.json data
     """
     from omr.scoring.foreign_predictions import are_predictions
-    from omr.scoring.result import CONTACT_SHEET_FILE, REPORT_FILE
-    from omr.scoring.score import score_model, score_predictions
+    from omr.scoring.report_files import FILES
+    from omr.scoring.score import MetricOptions, score_model, score_predictions
 
+    metrics = MetricOptions(threshold=threshold, backend=backend)
     if are_predictions(source):
         _check_unused(context)
         result = score_predictions(
@@ -94,6 +114,7 @@ def evaluate(
             unit=unit,
             split=split,
             annotations=annotations,
+            metrics=metrics,
             out=out,
             force=force,
         )
@@ -110,6 +131,7 @@ def evaluate(
             batch=batch,
             device=device,
             conf=conf,
+            metrics=metrics,
             out=out,
             trust=trust,
             force=force,
@@ -119,7 +141,7 @@ def evaluate(
         note(remark)
     print_summary(result, to=results(as_json=as_json))
     if out is not None:
-        say_written(out, REPORT_FILE, CONTACT_SHEET_FILE)
+        say_written(out, *FILES)
     if as_json:
         print_json(result.to_json())
 

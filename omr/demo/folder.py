@@ -91,17 +91,14 @@ class DemoFolder:
 
     def _is_written(self) -> Callable[[str], bool]:
         """Return a check for an earlier demo: whether a path is its own, or is not removed."""
-        from omr.scoring.result import CONTACT_SHEET_FILE, REPORT_FILE
+        from omr.scoring.report_files import FILES
         from training.runs.run_folder import is_of_run  # loads torch
 
         data_sets = self.pages, self.data, self.coco
         checks = {folder: is_listed(folder) for folder in data_sets if folder.is_dir()}
         checks[self.run] = is_of_run
         checks[self.shapes] = is_shape_file
-        checks[self.score] = checks[self.coco_score] = (
-            REPORT_FILE,
-            CONTACT_SHEET_FILE,
-        ).__contains__
+        checks[self.score] = checks[self.coco_score] = FILES.__contains__
         by_name = {folder.name: check for folder, check in checks.items()}
 
         def is_written(path: str) -> bool:

@@ -10,7 +10,7 @@ from converters.files.atomic_folder import MANIFEST
 from eval.html.number_format import counted
 from eval.reports.detection import FREQUENT
 from omr.demo.folder import DemoFolder
-from omr.scoring.result import CONTACT_SHEET_FILE, REPORT_FILE
+from omr.scoring.report_files import CONTACT_SHEET_FILE, REPORT_FILE, WEB_PAGE_FILE
 from training.engine.validator import SOURCE_METRIC
 
 
@@ -52,7 +52,8 @@ def report_text(
         "|---|---|",
         f"| converted data, with counts of all symbols | {folder.data}, {folder.data}/{MANIFEST} |",
         f"| training run, weights | {folder.run}, {folder.weights} |",
-        f"| scores per class | {folder.score}/{REPORT_FILE} |",
+        f"| scores, what costs most, and the worst pages | {folder.score}/{WEB_PAGE_FILE} |",
+        f"| the same for other programs | {folder.score}/{REPORT_FILE} |",
         f"| pictures of ground truth and predictions | {folder.score}/{CONTACT_SHEET_FILE} |",
         "",
         "Commands:",

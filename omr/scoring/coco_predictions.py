@@ -89,7 +89,7 @@ def read_coco(
     content = _bytes(path)
     if content.lstrip().startswith(b"["):
         results = decode(content, list[_Result], path)
-        ids = _ids_of_results(data, split, names, annotations)
+        ids = _ids_of_results(results, data / ANNOTATIONS.format(split=split), names, annotations)
         is_complete = False
     else:
         file = decode(content, _File, path)
@@ -120,12 +120,18 @@ def _bytes(path: Path) -> bytes:
 
 
 def _ids_of_results(
-    data: Path, split: str, names: Sequence[str], annotations: Path | None
+    results: Sequence[_Result], of_data: Path, names: Sequence[str], annotations: Path | None
 ) -> CocoIds:
-    """Return what the ids of a list of results refer to."""
-    path = annotations or data / ANNOTATIONS.format(split=split)
+    """Return the images and classes that the ids of a list of results refer to.
+
+    The annotation file of the data set is not used for results that name their images.
+    """
+    path = annotations or of_data
     if annotations or path.is_file():
-        return _ids(decode(_bytes(path), _Ids, path), path)
+        ids = _ids(decode(_bytes(path), _Ids, path), path)
+        are_ids = any(key_of(r.image_id) in ids.images for r in results if r.file_name is UNSET)
+        if annotations or are_ids:
+            return ids
     return CocoIds(names=tuple(names), labels={i + 1: i for i in range(len(names))})
 
 

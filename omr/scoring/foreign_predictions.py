@@ -76,7 +76,8 @@ def match_predictions(
     """
     names, data_names = predictions.names, evaluation.dataset.names
     check_names(names, data_names, evaluation.truths, "predictions")
-    pages, remarks = predicted_pages(predictions, evaluation)
+    pages = predicted_pages(predictions, evaluation)
+    remarks = [] if predictions.is_complete else _without_predictions(pages, evaluation)
     max_det = suggested_max_det(evaluation.most_symbols)
     lowest = min(float(i.scores.min()) for i in predictions.images if len(i.scores))
     settings = ScoringSettings(max_det=max_det, lowest_score=lowest)
@@ -88,15 +89,13 @@ def match_predictions(
     )
 
 
-def predicted_pages(
-    predictions: PredictionSet, evaluation: EvaluationSet
-) -> tuple[list[Page], list[str]]:
+def predicted_pages(predictions: PredictionSet, evaluation: EvaluationSet) -> list[Page]:
     """Bring predictions to the pages or tiles of the ground truth.
 
     Predictions for tiles are merged into their pages if pages are scored.
 
     Returns:
-        A page for each truth, in the same order, highest score first; and remarks.
+        A page for each truth, in the same order, highest score first.
 
     Raises:
         ConfigError: Predictions are for other images, for images of another split, in images of
@@ -106,12 +105,12 @@ def predicted_pages(
     targets = {truth.image: truth for truth in evaluation.truths}
     if evaluation.is_assembled and not by_image.keys() <= targets.keys():
         return _merged(by_image, predictions, evaluation)
+    _check_complete(targets, by_image, predictions)
     scales = _page_scales(evaluation)
-    pages = [
+    return [
         _page(by_image.get(image), truth, predictions, scales.get(image))
         for image, truth in targets.items()
     ]
-    return pages, _without_predictions(targets, by_image, predictions)
 
 
 def _by_image(
@@ -170,11 +169,11 @@ def _merged(
     by_image: Mapping[PurePosixPath, PredictedImage],
     predictions: PredictionSet,
     evaluation: EvaluationSet,
-) -> tuple[list[Page], list[str]]:
+) -> list[Page]:
     """Merge the predictions for tiles into those for pages.
 
     Raises:
-        ConfigError: Some predictions are for whole pages.
+        ConfigError: Some predictions are for whole pages, or tiles are missing.
     """
     pages = {truth.image for truth in evaluation.truths}
     if whole := sorted(map(str, by_image.keys() & pages)):
@@ -187,8 +186,8 @@ def _merged(
         for name, (width, height) in zip(page.tiles, page.sizes.tolist(), strict=True):
             empty = _empty_page(name, width, height)
             tiles[name] = _page(by_image.get(name), empty, predictions, None)
-    merged = [page.merged([tiles[name] for name in page.tiles]) for page in evaluation.tiled_pages]
-    return merged, _without_predictions(tiles, by_image, predictions)
+    _check_complete(tiles, by_image, predictions)
+    return [page.merged([tiles[name] for name in page.tiles]) for page in evaluation.tiled_pages]
 
 
 def _empty_page(name: PurePosixPath, width: int, height: int) -> Page:
@@ -201,23 +200,30 @@ def _empty_page(name: PurePosixPath, width: int, height: int) -> Page:
     )
 
 
-def _without_predictions(
+def _check_complete(
     targets: Iterable[PurePosixPath],
     by_image: Mapping[PurePosixPath, PredictedImage],
     predictions: PredictionSet,
-) -> list[str]:
-    """Report images without predictions.
+) -> None:
+    """Check that a file that lists the predicted images lists all of them.
 
     Raises:
-        ConfigError: The file lists the images that were predicted, and some are missing.
+        ConfigError: Images are missing.
     """
     names = [str(image) for image in targets]
     missing = [name for name in names if PurePosixPath(name) not in by_image]
-    if not missing:
-        return []
-    listed = f"{len(missing)} of {len(names)} images: {short_list(missing, MOST_IMAGES)}"
-    if predictions.is_complete:
+    if missing and predictions.is_complete:
+        listed = f"{len(missing)} of {len(names)} images: {short_list(missing, MOST_IMAGES)}"
         raise ConfigError(f"{predictions.path}: does not contain {listed}; predict all of them")
+
+
+def _without_predictions(pages: Sequence[Page], evaluation: EvaluationSet) -> list[str]:
+    """Report pages or tiles with symbols for which the files contain no predictions."""
+    pairs = zip(pages, evaluation.truths, strict=True)
+    missed = [str(t.image) for page, t in pairs if len(t.labels) and not len(page.labels)]
+    if not missed:
+        return []
+    listed = f"{len(missed)} of {len(pages)} {evaluation.unit}s: {short_list(missed, MOST_IMAGES)}"
     return [f"no predictions for {listed}; all of their symbols count as missed"]
 
 

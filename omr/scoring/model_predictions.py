@@ -1,6 +1,6 @@
 """Predictions of a network for the pages or tiles of a split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from reading.options import PAGES_AHEAD
 from reading.page_reader import PreparedPage, ReadingOptions, prepare, read_page
 from reading.read_ahead import read_ahead
 from settings.training import STRIDE
+from training.heads.grouped import GroupedDetect
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.predict.detector import predict
 from training.predict.tile_network import TorchNetwork
@@ -80,6 +81,7 @@ def predict_evaluation_set(
         settings=_settings(options, side, max_det, trained),
         matched=match_classes(pages, n_pages, names, data_names, max_det=max_det, track=track),
         overlap=_training_overlap(weights, evaluation),
+        heads=_heads(weights, data_names),
         differences=_differences(
             weights, side, evaluation.preparation, are_pages_read=trained is not None
         ),
@@ -216,6 +218,17 @@ def _differences(
     if are_pages_read and known:
         preparation = replace(preparation, tile=known.tile, staff_space=known.staff_space)
     return (*listed, *weights.training.differences(preparation))
+
+
+def _heads(weights: Weights, data_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the classes of each head that the data set has; empty for a single head."""
+    head = next(iter(weights.model.model[-1:]), None) if hasattr(weights.model, "model") else None
+    if not isinstance(head, GroupedDetect):
+        return {}
+    return {
+        group.name: tuple(name for i in labels if (name := weights.names[i]) in data_names)
+        for group, labels in zip(head.config.groups, head.labels, strict=True)
+    }
 
 
 def _training_overlap(weights: Weights, evaluation: EvaluationSet) -> TrainingOverlap:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.reports.detection import DetectionReport
+from eval.reports.evaluation import EvaluationReport
+from eval.reports.evaluation_json import evaluation_json
 from omr.scoring.evaluation_set import Unit
 from omr.scoring.protocol import Protocol
-
-REPORT_FILE = "report.json"
-CONTACT_SHEET_FILE = "contact_sheet.png"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +77,13 @@ class ScoringResult:
     of them has ground truth."""
     ignored_predictions: int
     """Predictions of ignored classes, which do not count."""
-    report: DetectionReport
-    """Average precision per class, and its means."""
+    evaluation: EvaluationReport
+    """All measures."""
+
+    @property
+    def report(self) -> DetectionReport:
+        """Average precision per class, and its means."""
+        return self.evaluation.detection
 
     @property
     def imgsz(self) -> int | None:
@@ -92,16 +96,11 @@ class ScoringResult:
         return self.protocol.settings.max_det
 
     def to_json(self) -> dict[str, Any]:
-        """Return nested dicts, lists and numbers, the report's fields on the top level."""
-        report = self.report.to_json()
-        report["classes"] = [
-            {key.removeprefix("n_"): value for key, value in row.items()}
-            for row in report["classes"]
-        ]
+        """Return nested dicts, lists and numbers, the evaluation's fields on the top level."""
         return {
-            "split": self.split,
-            "unit": self.unit,
+            **evaluation_json(self.evaluation, split=self.split),
             "pages": self.n_pages,
+            "images": self.report.n_images,
             "protocol": self.protocol.to_json(),
             "trained_on": self.overlap.to_json(self.report.n_images),
             "notes": list(self.remarks),
@@ -115,5 +114,4 @@ class ScoringResult:
             "ignored_classes": list(self.ignored_classes),
             "missing_classes": list(self.missing_classes),
             "ignored_predictions": self.ignored_predictions,
-            **report,
         }

@@ -1,22 +1,38 @@
 """Scoring of a model, or of the predictions of any tool, on a split of a data set."""
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from class_maps import ConfigError
-from converters import images
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.formats.skipped_files import skipped_files
-from eval.metrics.coco import MAX_CONF, evaluate
-from eval.pictures.contact_sheet import compare
+from eval.metrics.backends import Backend
+from eval.metrics.coco import MAX_CONF
+from eval.metrics.evaluation import evaluate_in_depth
 from omr.scoring.evaluation_set import EvaluationSet, Unit, read_evaluation_set
 from omr.scoring.foreign_predictions import match_predictions, read_predictions
+from omr.scoring.page_groups import page_groups
 from omr.scoring.protocol import protocol_of
-from omr.scoring.result import CONTACT_SHEET_FILE, REPORT_FILE, ScoringResult
+from omr.scoring.report_files import FILES, write_files
+from omr.scoring.result import ScoringResult
 from omr.scoring.scored_predictions import ScoredPredictions
 from omr.tracking import TrackPages, untracked
+
+THRESHOLD = 0.25
+"""Default of the confidence threshold at which precision, recall and F1 are reported, that of
+Ultralytics' predictions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricOptions:
+    """Options of the metrics, which do not affect the predictions."""
+
+    threshold: float = THRESHOLD
+    """Confidence threshold of the reported precision, recall and F1, 0 to 1."""
+    backend: Backend = "hotcoco"
+    """Evaluator that computes the AP."""
 
 
 def score_model(
@@ -29,6 +45,7 @@ def score_model(
     device: str = "",
     split: str = "val",
     conf: float = MAX_CONF,
+    metrics: MetricOptions = MetricOptions(),
     out: Path | None = None,
     trust: bool = False,
     force: bool = False,
@@ -51,7 +68,8 @@ def score_model(
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         split: Split to score.
         conf: Confidence above which predictions are kept, from 0 to ``MAX_CONF``.
-        out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
+        metrics: Options of the metrics.
+        out: Folder for the files of :mod:`omr.scoring.report_files`; None to write none.
         trust: Load pickled weights even though doing so can run code they contain.
         force: Overwrite a report in ``out``.
         track: Wrapper around the predicted pages that shows progress.
@@ -67,10 +85,13 @@ def score_model(
     _check_conf(conf)
     options = ModelOptions(imgsz=imgsz, batch=batch, device=device, conf=conf)
 
+    def read_set() -> EvaluationSet:
+        return read_evaluation_set(data, split, unit)
+
     def predicted(evaluation: EvaluationSet) -> ScoredPredictions:
         return predict_evaluation_set(weights, evaluation, options, trust=trust, track=track)
 
-    return _score(predicted, data, split, unit, out, force=force)
+    return _score(predicted, read_set, metrics, out, force=force)
 
 
 def score_predictions(
@@ -80,6 +101,7 @@ def score_predictions(
     unit: Unit | None = None,
     split: str = "val",
     annotations: Path | None = None,
+    metrics: MetricOptions = MetricOptions(),
     out: Path | None = None,
     force: bool = False,
     track: TrackPages = untracked,
@@ -95,7 +117,8 @@ def score_predictions(
         split: Split to score.
         annotations: COCO annotation file that image and category ids refer to; None for
             ``annotations/instances_SPLIT.json`` in the data set, if it exists.
-        out: Folder for ``report.json`` and ``contact_sheet.png``; None to write neither.
+        metrics: Options of the metrics.
+        out: Folder for the files of :mod:`omr.scoring.report_files`; None to write none.
         force: Overwrite a report in ``out``.
         track: Wrapper around the pages that shows progress.
 
@@ -105,39 +128,41 @@ def score_predictions(
         InputError: The data set has no such split, or labels or predictions cannot be read.
     """
 
+    def read_set() -> EvaluationSet:
+        return read_evaluation_set(data, split, unit)
+
     def read(evaluation: EvaluationSet) -> ScoredPredictions:
         opened = read_predictions(predictions, evaluation, annotations)
         return match_predictions(opened, evaluation, track=track)
 
-    return _score(read, data, split, unit, out, force=force)
+    return _score(read, read_set, metrics, out, force=force)
 
 
 def _score(
     predict: Callable[[EvaluationSet], ScoredPredictions],
-    data: Path,
-    split: str,
-    unit: Unit | None,
+    read_set: Callable[[], EvaluationSet],
+    metrics: MetricOptions,
     out: Path | None,
     *,
     force: bool,
 ) -> ScoringResult:
-    """Score predictions, and write the report and the contact sheet."""
+    """Score predictions, and write the files of a report."""
     if out is None:
-        evaluation = read_evaluation_set(data, split, unit)
-        return _result(evaluation, predict(evaluation))
-    files = out / REPORT_FILE, out / CONTACT_SHEET_FILE
+        evaluation = read_set()
+        return _result(evaluation, predict(evaluation), metrics)
+    files = [out / name for name in FILES]
     check_files(*files, force=force)
-    with output_files(*files, force=force) as (report, sheet):
-        evaluation = read_evaluation_set(data, split, unit)
+    with output_files(*files, force=force) as parts:
+        evaluation = read_set()
         predicted = predict(evaluation)
-        result = _result(evaluation, predicted)
-        report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
-        pages, names = predicted.matched.pages, evaluation.dataset.names
-        images.write(compare(evaluation.pixels, evaluation.truths, pages, names), sheet)
+        result = _result(evaluation, predicted, metrics)
+        write_files(parts, result, evaluation, predicted.matched.pages)
     return result
 
 
-def _result(evaluation: EvaluationSet, predicted: ScoredPredictions) -> ScoringResult:
+def _result(
+    evaluation: EvaluationSet, predicted: ScoredPredictions, metrics: MetricOptions
+) -> ScoringResult:
     """Compute the metrics of predictions."""
     matched = predicted.matched
     return ScoringResult(
@@ -154,7 +179,16 @@ def _result(evaluation: EvaluationSet, predicted: ScoredPredictions) -> ScoringR
         ignored_classes=matched.ignored_classes,
         missing_classes=matched.missing_classes,
         ignored_predictions=matched.n_ignored,
-        report=evaluate(evaluation.truths, matched.pages, evaluation.dataset.names),
+        evaluation=evaluate_in_depth(
+            evaluation.truths,
+            matched.pages,
+            evaluation.dataset.names,
+            unit=evaluation.unit,
+            chosen_threshold=metrics.threshold,
+            page_groups=page_groups(truth.image for truth in evaluation.truths),
+            heads=predicted.heads,
+            backend=metrics.backend,
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """Small synthetic data sets."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -34,3 +35,13 @@ def make_dataset(root: Path, *, n_images: int = 6, side: int = 96, n_symbols: in
     content = {"train": "images/train", "val": "images/val", "names": dict(enumerate(NAMES))}
     (root / "data.yaml").write_text(yaml.safe_dump(content))
     return root
+
+
+def repeat_training_images(data: Path, times: int) -> None:
+    """Copy the images and labels of a YOLO folder, for more steps per epoch.
+
+    An epoch ends with the writing of weights, which takes as long as several steps.
+    """
+    for file in [*data.glob("images/train/*.*"), *data.glob("labels/train/*.txt")]:
+        for copy in range(1, times):
+            shutil.copy(file, file.with_stem(f"{file.stem}-copy{copy}"))

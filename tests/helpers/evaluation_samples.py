@@ -1,10 +1,11 @@
 """Sample reports of ``omr eval``: an ordinary one, one with many classes, an empty one."""
 
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
+from converters.images import Pixels
 from converters.page import Page
 from eval.reports.detection import FREQUENT, ClassMetrics, DetectionReport, MeanMetrics
 from eval.reports.evaluation import (
@@ -124,6 +125,7 @@ def report_of(
         slices=(),
         calibration=(),
         confusion=_confusion(rows, confused or {}),
+        thresholds=(0.5,) * len(rows),
         pages=tuple(_pages(n_truths, n_pages)),
         n_bootstrap=1000,
         seed=0,
@@ -258,7 +260,7 @@ def empty() -> EvaluationReport:
     return report_of([], n_pages=0)
 
 
-def marked_page(report: EvaluationReport, row: int, image_file: Path | None) -> MarkedPage:
+def marked_page(report: EvaluationReport, row: int, pixels: Pixels | None) -> MarkedPage:
     """Return a page of a report with one found and one missed symbol, and one false alarm."""
     boxes = np.array([[10.0, 10, 30, 40], [50, 10, 52, 60]])
     name = PurePosixPath(report.pages[row].image)
@@ -271,5 +273,5 @@ def marked_page(report: EvaluationReport, row: int, image_file: Path | None) -> 
         is_found=np.array([True, False]),
         prediction=prediction,
         is_right=np.array([True, False]),
-        image_file=image_file,
+        pixels=pixels,
     )

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
 from typing import Any
 
 import torch
@@ -81,6 +82,18 @@ def load_in_a_process() -> None:
     OmrTrainer.get_dataset = with_a_worker  # type: ignore[assignment, method-assign]
 
 
+def forkserver() -> ForkServerContext:
+    """Return the start method that imports once for all processes, and has no threads.
+
+    A training imports torch's compiler and torchvision, which takes longer than a short training.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["training.trainer", "training.engine.omr_trainer", "torch._dynamo", "torchvision"]
+    )
+    return context
+
+
 def run(config: TrainConfig, *patches: Patch) -> None:
     torch.set_num_threads(1)
     for patch in patches:
@@ -90,9 +103,7 @@ def run(config: TrainConfig, *patches: Patch) -> None:
 
 def killed(config: TrainConfig, *patches: Patch) -> None:
     """Run a training in a process of its own, until it is killed."""
-    context = multiprocessing.get_context("forkserver")  # imports once, and has no threads
-    context.set_forkserver_preload(["training.trainer", "training.engine.omr_trainer"])
-    process = context.Process(target=run, args=(config, *patches))
+    process = forkserver().Process(target=run, args=(config, *patches))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL

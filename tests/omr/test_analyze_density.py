@@ -246,7 +246,7 @@ def test_the_fullest_of_an_epoch_is_news_where_it_has_several_batches(data: Path
 
 
 def test_no_symbol_at_all_is_said(tmp_path: Path) -> None:
-    empty = write(tmp_path / "data", {"a": ""}, ["stem"], (64, 64))
+    empty = write(tmp_path / "data", {"a": ""}, ["notehead", "stem"], (64, 64))
     result = small(empty, "--report", tmp_path / "page.html")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("no symbols in any of 1 image: the label files are")

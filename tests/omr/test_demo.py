@@ -97,7 +97,7 @@ def test_joint_training_on_music_and_shapes(
     assert "| AP50 on the drawn shapes, macro mean | " in report
     [row] = [line for line in report.splitlines() if line.startswith("| 1 |")]
     assert row.count("|") == 4
-    assert json.loads((out / "coco_score" / "report.json").read_text())["n_truths"] == 8
+    assert json.loads((out / "coco_score" / "report.json").read_text())["truths"] == 8
     (out / "shapes" / "thesis.tex").touch()
     (out / "thesis.tex").touch()
     folder = DemoFolder(root=out)

@@ -31,7 +31,7 @@ ORDER = [
 ]
 SHORTER = {
     "--pages 200": "--pages 5 --size 700x600",
-    "--epochs 100": "--epochs 1 --batch 2 --workers 0",
+    "yolo11n --epochs 100 --imgsz 640": "omr-tiny --epochs 1 --imgsz 96 --batch 2 --workers 0",
     "--out demo": "--out demo --steps 1",
     "score.pdf out": "score.pdf out2",
 }

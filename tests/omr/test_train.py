@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import typer
+from shared_recording import share_recording
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
@@ -103,7 +104,8 @@ def test_weights_that_come_with_omr_are_fine_tuned_by_name(data: Path, tmp_path:
 
 
 def test_force_replaces_a_run_and_resume_takes_no_settings(data: Path, tmp_path: Path) -> None:
-    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu"]
+    words = ["--epochs", 1, "--imgsz", 64, "--batch", 2, "--device", "cpu", "--model", "omr-tiny"]
+    words += ["--no-validate"]
     out = tmp_path / "run"
     assert run(data, "--out", out, *words).exit_code == 0
     (out / "results.csv").write_text("old")
@@ -268,6 +270,7 @@ def test_help_lists_the_choices_and_others_are_refused(
 def test_the_batch_that_fits_is_trained_with(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    share_recording(monkeypatch)
     out = tmp_path / "run"
     words = ["--epochs", 1, "--imgsz", 64, "--device", "cpu", "--model", "omr-tiny"]
     words += ["--no-validate", "--batch", "auto"]

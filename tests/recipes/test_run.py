@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from class_maps import ConfigError
 from converters.files.hashes import sha256
-from recipes.run import is_done, read_recipe, steps
+from omr.cli import app
+from recipes.run import is_done, main, read_recipe, steps
 from training.models.checkpoints import open_weights
 
 ROOT = Path(__file__).parents[2]
@@ -64,23 +66,25 @@ def test_an_unfinished_training_is_resumed(tmp_path: Path) -> None:
     )
 
 
+def run_in_process(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+    """Run a command of omr in the process of the test, which has imported its modules already."""
+    assert command[:3] == [sys.executable, "-m", "omr"]
+    result = CliRunner().invoke(app, command[3:])
+    return subprocess.CompletedProcess(command, result.exit_code, result.output)
+
+
 @pytest.mark.slow
-def test_a_recipe_can_be_repeated(tmp_path: Path) -> None:
+def test_a_recipe_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.yaml").write_text(SMALL)
-    command = [
-        sys.executable,
-        "-m",
-        "recipes.run",
-        str(tmp_path / "a.yaml"),
-        str(tmp_path / "out"),
-        "--device",
-        "cpu",
-    ]
+    words = ["recipes.run", str(tmp_path / "a.yaml"), str(tmp_path / "out"), "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(subprocess, "run", run_in_process)
 
     def run() -> list[str]:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        lines = done.stdout.splitlines()
+        main()
+        lines = capsys.readouterr().out.splitlines()
         return [line.split()[0] for line in lines if " omr " in f" {line}" or "safetensors" in line]
 
     run()

@@ -14,7 +14,6 @@ import pytest
 import torch
 import yaml
 from interrupted import interrupted
-from killed_run import Kill, killed, trainer
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -464,16 +463,6 @@ def test_a_run_without_its_last_weights_is_not_resumed_and_not_deleted(
     with pytest.raises(ConfigError, match=r"weights/last\.pt: missing; restore the file"):
         train(replace(config, resume=True))
     assert (out / "weights" / "state.pt").is_file()
-
-
-def test_a_run_that_was_killed_in_its_set_up_can_be_replaced(dataset: Path, tmp_path: Path) -> None:
-    config = tiny(dataset, tmp_path / "run")
-    killed(config, Kill(trainer, "setup_model"))
-    with pytest.raises(ConfigError, match="exists; choose another folder, --force to replace it"):
-        train(config)
-    with pytest.raises(ConfigError, match=r"cannot be resumed: .*; start again with --force"):
-        train(replace(config, resume=True))
-    assert train(replace(config, validate=False), force=True).epochs == 1
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(dataset: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fragments import score
+from in_process_child import typeset_in_process
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError, catalogue
@@ -297,7 +298,10 @@ def test_no_usable_files(folder: Path, tmp_path: Path, keep: list[str], message:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_single_piece_cannot_be_held_out(folder: Path, tmp_path: Path) -> None:
+def test_a_single_piece_cannot_be_held_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     shutil.rmtree(folder / "deep")
     with pytest.raises(
         ConfigError,
@@ -330,7 +334,11 @@ def test_aborting_or_hanging_child(
 
 
 @pytest.mark.parametrize("is_deleted", [True, False])
-def test_a_score_that_changes_is_reported(is_deleted: bool, folder: Path, tmp_path: Path) -> None:
+def test_a_score_that_changes_is_reported(
+    is_deleted: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
+
     def change(pages: Iterable[Any], total: int) -> Iterable[Any]:
         for page in pages:
             if is_deleted:
@@ -416,14 +424,20 @@ MUSICXML = (
     ("name", "text"),
     [("a.musicxml", MUSICXML), ("a.xml", MUSICXML), ("a.krn", "**kern\n*clefG2\n1cc\n*-\n")],
 )
-def test_single_note_in_every_format(name: str, text: str, tmp_path: Path) -> None:
+def test_single_note_in_every_format(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     (tmp_path / name).write_text(text)
     manifest = engrave(tmp_path / "out", options(pages=1, scores=str(tmp_path / name)))
     assert sum(n for c, n in manifest["categories"].items() if c.startswith("notehead")) == 1
 
 
 @pytest.mark.parametrize("transpose", [False, True])
-def test_own_scores_keep_their_key_unless_transposed(transpose: bool, tmp_path: Path) -> None:
+def test_own_scores_keep_their_key_unless_transposed(
+    transpose: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     path = tmp_path / "a.mei"
     path.write_text(score([NOTES], head='keysig="4f"'))
     piece = Piece(work=1, path=path, trusted=False)
@@ -440,9 +454,10 @@ def test_a_single_file_suffices(folder: Path, tmp_path: Path) -> None:
     assert manifest["works"] == {"1": "good.mei"}
 
 
-def test_chorales_are_typeset(tmp_path: Path) -> None:
+def test_chorales_are_typeset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = music_files.chorales(music_files.chorale_folder())
     assert len(result) > 300
+    monkeypatch.setattr(music_files, "chorales", {music_files.chorale_folder(): result}.get)
     manifest = engrave(tmp_path / "out", options(pages=2, scores="chorales"))
     assert manifest["licence"] == dataset.CHORALES_CAVEAT
     assert manifest["failures"] == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fragments import score
+from in_process_child import typeset_in_process
 
 from class_maps import InputError
 from converters.engraving import child, music_files, score_files, typesetting
@@ -26,7 +27,10 @@ NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
         ("one-line-staff-alone.musicxml", ""),
     ],
 )
-def test_scores_without_noteheads_are_unusable(name: str, expected: str) -> None:
+def test_scores_without_noteheads_are_unusable(
+    name: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     assert child.examine(SCORES / name).error == expected
 
 
@@ -81,8 +85,14 @@ def test_a_first_piece_of_rests(tmp_path: Path) -> None:
 @pytest.mark.parametrize("outer", ["{}", "<mdiv>{}</mdiv>"])
 @pytest.mark.parametrize(("decorated", "transpose"), [(False, True), (True, False), (True, True)])
 def test_all_movements_are_drawn(
-    before: str, outer: str, decorated: bool, transpose: bool, tmp_path: Path
+    before: str,
+    outer: str,
+    decorated: bool,
+    transpose: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    typeset_in_process(monkeypatch)
     first, second = (MOVEMENT.search(score([music])) for music in (before, NOTES * 2))
     assert first
     assert second
@@ -98,7 +108,10 @@ def test_all_movements_are_drawn(
 
 
 @pytest.mark.parametrize("name", ["plain.krn", "figured-bass.musicxml", "latin-1.musicxml"])
-def test_a_piece_in_another_format_is_the_same_work(name: str, tmp_path: Path) -> None:
+def test_a_piece_in_another_format_is_the_same_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     mei = typesetting.to_mei(music_files.read(SCORES / name))
     assert mei is not None
     (tmp_path / "copy.mei").write_text(mei)

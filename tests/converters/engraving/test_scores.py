@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fragments import SPACE_PX, counted, drawn, score
+from in_process_child import typeset_in_process
 from typer.testing import CliRunner, Result
 
 from class_maps import InputError
@@ -231,7 +232,10 @@ def test_every_visible_note_has_a_notehead(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(UNUSABLE))
-def test_unusable_scores_are_named_with_the_reason(name: str, tmp_path: Path) -> None:
+def test_unusable_scores_are_named_with_the_reason(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     result = engraved(tmp_path / "out", name)
     assert isinstance(result.exception, InputError)
     assert str(result.exception).startswith(f"{SCORES}: no file can be used; {name}: ")
@@ -240,7 +244,10 @@ def test_unusable_scores_are_named_with_the_reason(name: str, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEHEADS_AND_STAVES)
-def test_scores_are_engraved_by_the_command(name: str, tmp_path: Path) -> None:
+def test_scores_are_engraved_by_the_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
     result = engraved(tmp_path / "out", name)
     assert result.exit_code == 0, result.output
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())

@@ -70,7 +70,7 @@ def test_a_folder_is_replaced_if_it_has_the_marker_and_no_input(tmp_path: Path) 
         (["a.txt"], "{}/a.txt: already exists; choose another file, or use --force to replace it"),
         (
             ["a.txt", "b.txt"],
-            "{}: already contains a.txt; choose another folder, or use --force to replace them",
+            "{}: already contains a.txt; choose another folder, or use --force to replace it",
         ),
     ],
 )

@@ -133,6 +133,33 @@ def test_runs_of_equal_predictions_change_nothing() -> None:
     assert three.a.spread == pytest.approx(0, abs=1e-12)
 
 
+def test_interval_of_a_group_is_that_of_its_runs() -> None:
+    """Pages do not matter here, because each run finds the same share of each of them."""
+    truths = [replace(page, labels=np.zeros(60, np.int64)) for page in TRUTHS]
+    runs = [
+        [replace(page, scores=np.ones(60)).only(slice(n)) for page in truths] for n in (20, 30, 45)
+    ]
+    report = compare_runs(
+        truths, runs, runs[:1], ("head",), metric="ap50", n_bootstrap=5000, seed=1
+    )
+    assert report.macro.interval is not None
+    assert report.a.spread is not None
+    error = report.a.spread / 3**0.5
+    width = 2.201 * (12 / 11) ** 0.5  # quantile of t with 11 degrees of freedom
+    half = (report.macro.interval.high - report.macro.interval.low) / 2
+    assert half == pytest.approx(width * error, rel=0.04)
+
+
+def test_class_on_one_page_shows_no_difference() -> None:
+    truths = [replace(page, labels=np.full(60, int(i > 0))) for i, page in enumerate(TRUTHS)]
+    a = [replace(page, scores=np.ones(60)) for page in truths]
+    b = [page.only(slice(30)) for page in a]
+    report = compare_runs(truths, [a], [b], NAMES, metric="ap50", n_bootstrap=50)
+    first, second, *_ = report.classes
+    assert (first.ap.interval, first.ap.verdict) == (None, "no difference shown")
+    assert second.ap.verdict == "A is better"
+
+
 def test_seed() -> None:
     fewer = thinned(PREDICTIONS, 0.2)
     first, same, other = (compared([PREDICTIONS], [fewer], seed=seed) for seed in (0, 0, 1))

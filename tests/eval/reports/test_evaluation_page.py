@@ -1,10 +1,8 @@
 import re
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from browser import Measurements, open_pages
@@ -70,12 +68,10 @@ def section(page: str, name: str) -> str:
     return read(f"<body>{match[1]}")
 
 
-def overlays_of(report: EvaluationReport, folder: Path) -> list[PageOverlay]:
+def overlays_of(report: EvaluationReport) -> list[PageOverlay]:
     """Overlays of all pages, the last one without its image."""
-    file = folder / "page.png"
-    cv2.imwrite(str(file), np.full((80, 100), 200, dtype=np.uint8))
-    n = len(report.pages)
-    marked = [marked_page(report, i, file if i < n - 1 else None) for i in range(n)]
+    image, n = np.full((80, 100), 200, dtype=np.uint8), len(report.pages)
+    marked = [marked_page(report, i, image if i < n - 1 else None) for i in range(n)]
     return page_overlays(report.pages, marked, ["<stem>", "clef"])
 
 
@@ -93,7 +89,7 @@ def one_class() -> EvaluationReport:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Measurements:
     folder = tmp_path_factory.mktemp("browser")
-    full_page = evaluation_page(FULL, SUBJECT, overlays_of(FULL, folder))
+    full_page = evaluation_page(FULL, SUBJECT, overlays_of(FULL))
     pages = {
         "phone": (full_page, 390),
         "desktop": (full_page, 1280),
@@ -136,8 +132,8 @@ def test_the_page_starts_with_the_scores_and_the_class_to_work_on() -> None:
     )
 
 
-def test_the_page_is_self_contained(tmp_path: Path) -> None:
-    page = evaluation_page(FULL, SUBJECT, overlays_of(FULL, tmp_path))
+def test_the_page_is_self_contained() -> None:
+    page = evaluation_page(FULL, SUBJECT, overlays_of(FULL))
     assert page.startswith("<!DOCTYPE html>")
     assert re.search("default-src 'none'; .*img-src data:; script-src 'sha256-[^']+'\"", page)
     for outside in ("http://", "https://", " src=", "@import", "url(", "<link"):
@@ -211,8 +207,8 @@ def test_long_slices_are_cut_to_the_lowest() -> None:
     assert "empty 2 0 - -" in words
 
 
-def test_overlays_show_counts_and_classes(tmp_path: Path) -> None:
-    page = evaluation_page(FULL, SUBJECT, overlays_of(FULL, tmp_path))
+def test_overlays_show_counts_and_classes() -> None:
+    page = evaluation_page(FULL, SUBJECT, overlays_of(FULL))
     words = section(page, "worst")
     worst = FULL.pages[0]
     assert (
@@ -257,9 +253,9 @@ def test_any_part_of_a_class_may_be_missing(name: str) -> None:
     assert "<h1>" in evaluation_page(replace(FULL, classes=classes), SUBJECT)
 
 
-def test_names_are_escaped(tmp_path: Path) -> None:
+def test_names_are_escaped() -> None:
     report = crowded(8)
-    page = evaluation_page(report, SUBJECT, overlays_of(report, tmp_path))
+    page = evaluation_page(report, SUBJECT, overlays_of(report))
     body = page[: page.rindex("<script>")]
     for tag in ("<b>acc", "<p>0", "<best>", "<Leland>", "<others>", "<stem>"):
         assert tag not in body

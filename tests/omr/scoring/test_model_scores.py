@@ -91,7 +91,7 @@ def test_the_command_prints_unit_pages_and_protocol(predictor: Predictor, tmp_pa
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert json.loads((tmp_path / "out/report.json").read_text()) == report
-    assert (report["unit"], report["split"], report["pages"], report["n_images"]) == (
+    assert (report["unit"], report["split"], report["pages"], report["images"]) == (
         *("page", "val"),
         *(2, 2),
     )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from drawn_data import repeat_training_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from interrupted import interrupted
@@ -504,11 +505,13 @@ def scores(weights: Path, folder: Path) -> float:
 def test_both_parts_are_learnt(draw: Draw, tmp_path: Path) -> None:
     music = draw(tmp_path / "music", n_images=24)
     photographs = converted_shapes(tmp_path, n_images=24)
+    for folder in (music, photographs):
+        repeat_training_images(folder, 3)
     config = replace(
-        config_of(tmp_path / "run", music, photographs, sampling_weights=(1.0, 1.0), epochs=14),
+        config_of(tmp_path / "run", music, photographs, sampling_weights=(1.0, 1.0), epochs=5),
         batch=8,
         lr=0.01,
-        warmup_epochs=1,
+        warmup_epochs=0.3,
         validate=False,
     )
     result = train(config)

@@ -255,7 +255,7 @@ def test_finding_a_rate_leaves_figures_and_no_run(
     with pytest.raises(ConfigError) as again:
         find_rate(config)
     assert str(again.value) == (
-        f"{out}: already contains lr.json; choose another folder, or use --force to replace them"
+        f"{out}: already contains lr.json; choose another folder, or use --force to replace it"
     )
     assert find_rate(config, force=True).losses == found.losses
     (out / "mine").touch()

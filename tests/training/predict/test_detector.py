@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -7,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from drawn_data import repeat_training_images
 from numpy.typing import NDArray
 from PIL import Image
 from tf32 import tf32_is_on
@@ -133,15 +133,13 @@ def test_boxes_are_in_pixels_of_the_file(
 @pytest.mark.slow
 def test_a_model_learns_a_drawing_by_heart(draw: Callable[..., Path], tmp_path: Path) -> None:
     data = draw(tmp_path / "data", n_images=4, side=64, n_symbols=3)
-    for file in [*data.glob("images/train/*.*"), *data.glob("labels/train/*.txt")]:
-        for copy in range(9):  # ten steps in an epoch, which ends with the writing of weights
-            shutil.copy(file, file.with_stem(f"{file.stem}-{copy}"))
+    repeat_training_images(data, 40)
     result = train(
         TrainConfig(
             data=data,
             out=tmp_path / "run",
             model="omr-tiny",
-            epochs=20,
+            epochs=5,
             imgsz=64,
             batch=4,
             device="cpu",
@@ -154,7 +152,7 @@ def test_a_model_learns_a_drawing_by_heart(draw: Callable[..., Path], tmp_path: 
         )
     )
     images = [
-        (file, name) for file, name in images_of(data / "images/train") if "-" not in file.stem
+        (file, name) for file, name in images_of(data / "images/train") if "-copy" not in file.stem
     ]
     pages = predict(result.last, images, imgsz=64, device="cpu", score_thresh=0.25)
     hits = 0

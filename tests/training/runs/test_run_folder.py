@@ -1,6 +1,5 @@
 """Who writes into a run folder, and what is deleted there."""
 
-import multiprocessing
 import re
 import shlex
 import shutil
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from interrupted import interrupted
-from killed_run import Kill, killed, run, trainer
+from killed_run import Kill, forkserver, killed, run, trainer
 from lock_holder import held_by_another_process
 
 from class_maps import ConfigError
@@ -25,7 +24,9 @@ from training.trainer import TrainResult, train
 
 
 def tiny(data: Path, out: Path, **changes: Any) -> TrainConfig:  # noqa: ANN401
-    config = TrainConfig(data=data, out=out, epochs=1, imgsz=64, batch=4, device="cpu")
+    config = TrainConfig(
+        data=data, out=out, model="omr-tiny", epochs=1, imgsz=64, batch=4, device="cpu"
+    )
     return replace(config, **changes)
 
 
@@ -59,10 +60,8 @@ def test_a_run_that_another_process_writes_is_left_alone(
 def test_two_trainings_in_one_folder_and_one_after_the_first_was_killed(
     dataset: Path, tmp_path: Path
 ) -> None:
-    config = tiny(dataset, tmp_path / "run", epochs=2, validate=False)
-    first = multiprocessing.get_context("forkserver").Process(
-        target=run, args=(replace(config, epochs=1000),)
-    )
+    config = tiny(dataset, tmp_path / "run", validate=False)
+    first = forkserver().Process(target=run, args=(replace(config, epochs=1000),))
     first.start()
     while first.is_alive() and not (config.out / "weights" / "state.pt").is_file():
         first.join(0.05)
@@ -74,7 +73,7 @@ def test_two_trainings_in_one_folder_and_one_after_the_first_was_killed(
     first.kill()
     first.join()
     assert (config.out / LOCK).is_file()
-    assert train(config, force=True).epochs == 2
+    assert train(config, force=True).epochs == 1
     assert not (config.out / LOCK).exists()
 
 
@@ -200,8 +199,12 @@ def test_a_run_interrupted_in_its_first_epoch(
     assert not out.exists()
 
 
-def test_a_run_that_was_killed_in_its_set_up_does_not_block(dataset: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_in_its_set_up_can_be_replaced(dataset: Path, tmp_path: Path) -> None:
     config = tiny(dataset, tmp_path / "run", validate=False)
     killed(config, Kill(trainer, "setup_model"))
     assert (config.out / LOCK).is_file()
+    with pytest.raises(ConfigError, match="exists; choose another folder, --force to replace it"):
+        train(config)
+    with pytest.raises(ConfigError, match=r"cannot be resumed: .*; start again with --force"):
+        train(replace(config, resume=True))
     assert train(config, force=True).epochs == 1

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from killed_run import forkserver
 from rank_steps import CASES, N_RANKS, batch, gradients, model, on_a_rank
-from torch import multiprocessing
 
 from class_maps import ConfigError
 from training.models.checkpoints import open_weights
@@ -24,8 +24,7 @@ Draw = Callable[..., Path]
 @pytest.fixture(scope="module")
 def of_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.trainer", "training.engine.omr_trainer"])
+    context = forkserver()
     processes = [
         context.Process(target=on_a_rank, args=(rank, str(folder))) for rank in range(N_RANKS)
     ]

@@ -36,7 +36,9 @@ from training.config import TrainConfig
 from training.trainer import train
 from training.predict.detector import predict
 import torch
-result = train(TrainConfig(data=data, out=out, epochs=1, imgsz=64, batch=4, device="cpu"))
+result = train(
+    TrainConfig(data=data, out=out, model="omr-tiny", epochs=1, imgsz=64, batch=4, device="cpu")
+)
 images = sorted((data / "images" / "val").iterdir())
 pages = list(predict(result.last, [(p, PurePosixPath(p.name)) for p in images], imgsz=64))
 assert len(pages) == len(images)

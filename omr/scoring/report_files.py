@@ -12,11 +12,11 @@ from eval.pictures.contact_sheet import compare
 from eval.reports.evaluation_files import EvaluationFiles, write_evaluation_report
 from eval.reports.evaluation_page import EvaluationSubject
 from eval.reports.page_overlays import N_WORST, MarkedPage, page_overlays
+from omr.scoring.evaluation_folders import REPORT_FILE
 from omr.scoring.evaluation_set import EvaluationSet
 from omr.scoring.protocol import Protocol
 from omr.scoring.result import ScoringResult
 
-REPORT_FILE = "report.json"
 CONTACT_SHEET_FILE = "contact_sheet.png"
 WEB_PAGE_FILE = "report.html"
 MARKDOWN_FILE = "report.md"

@@ -354,7 +354,7 @@ def test_report_files() -> None:
     assert markdown.startswith("# A is better than B\n\nAP50-95 on 12 pages of data, split val\n")
     before = Path("out/comparison.html").read_bytes()
     assert error(b, a, "--out", "out") == (
-        "out: already contains comparison.json and comparison.md and comparison.html; choose "
+        "out: already contains comparison.json, comparison.md and comparison.html; choose "
         "another folder, or use --force to replace them"
     )
     assert Path("out/comparison.html").read_bytes() == before

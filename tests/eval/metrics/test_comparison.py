@@ -139,8 +139,8 @@ def test_interval_of_a_group_is_that_of_its_runs() -> None:
     runs = [
         [replace(page, scores=np.ones(60)).only(slice(n)) for page in truths] for n in (20, 30, 45)
     ]
-    report = compare_runs(
-        truths, runs, runs[:1], ("head",), metric="ap50", n_bootstrap=5000, seed=1
+    [report] = compare_runs(
+        truths, [runs, runs[:1]], ("head",), metric="ap50", n_bootstrap=5000, seed=1
     )
     assert report.macro.interval is not None
     assert report.a.spread is not None
@@ -154,7 +154,7 @@ def test_class_on_one_page_shows_no_difference() -> None:
     truths = [replace(page, labels=np.full(60, int(i > 0))) for i, page in enumerate(TRUTHS)]
     a = [replace(page, scores=np.ones(60)) for page in truths]
     b = [page.only(slice(30)) for page in a]
-    report = compare_runs(truths, [a], [b], NAMES, metric="ap50", n_bootstrap=50)
+    [report] = compare_runs(truths, [[a], [b]], NAMES, metric="ap50", n_bootstrap=50)
     first, second, *_ = report.classes
     assert (first.ap.interval, first.ap.verdict) == (None, "no difference shown")
     assert second.ap.verdict == "A is better"

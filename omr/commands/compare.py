@@ -22,7 +22,7 @@ def compare(
     ],
     metric: Annotated[
         Literal["ap", "ap50"],
-        typer.Option(help="AP at IoU 0.5:0.05:0.95, or at IoU 0.5, which is ten times as fast."),
+        typer.Option(help="AP at IoU 0.5:0.05:0.95, or at IoU 0.5, which is five times as fast."),
     ] = "ap",
     samples: Annotated[
         int, typer.Option(help="Bootstrap samples for the intervals.", min=100)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics.backends import Backend
-from eval.metrics.bootstrap import Resampling, mean_ap
+from eval.metrics.bootstrap import MEANS, Resampling, mean_ap
 from eval.metrics.coco import evaluator_input
 from eval.metrics.hits import find_hits, weighted_ap
 from eval.metrics.matching import pair_pages
@@ -108,27 +108,38 @@ def compare_runs(
             for run in track(every, len(every))
         ]
     )
-    scored = [list(islice(scores, len(runs))) for runs in groups]
     rng = np.random.default_rng([seed, 1])
-    means = [_drawn_mean(runs, samples, rng) for runs in scored]
-    described = [_group(runs) for runs in scored]
-
-    def compared(i: int) -> ComparisonReport:
-        a, b = means[0], means[i]
-        return ComparisonReport(
+    compared = [_compared(list(islice(scores, len(runs))), samples, rng) for runs in groups]
+    return tuple(
+        ComparisonReport(
             metric=metric,
             n_pages=len(pages),
-            a=described[0],
-            b=described[i],
-            macro=_difference(a.macro, b.macro, samples),
-            frequent_macro=_difference(a.frequent_macro, b.frequent_macro, samples),
-            instance_weighted=_difference(a.instance_weighted, b.instance_weighted, samples),
-            classes=_class_differences(names, a, b, samples),
+            a=compared[0].group,
+            b=other.group,
             n_bootstrap=n_bootstrap,
             seed=seed,
+            classes=_class_differences(names, compared[0].mean, other.mean, samples),
+            **_mean_differences(compared[0].mean, other.mean, samples),
         )
+        for other in compared[1:]
+    )
 
-    return tuple(compared(i) for i in range(1, len(groups)))
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Compared:
+    """Scores of the runs of a group, on all pages and on samples."""
+
+    group: RunGroup
+    mean: _Scores
+
+
+def _compared(runs: Sequence[_Scores], samples: Resampling, rng: np.random.Generator) -> _Compared:
+    return _Compared(group=_group(runs), mean=_drawn_mean(runs, samples, rng))
+
+
+def _mean_differences(a: _Scores, b: _Scores, samples: Resampling) -> dict[str, Difference]:
+    """Compare the means over classes, by name."""
+    return {name: _difference(getattr(a, name), getattr(b, name), samples) for name in MEANS}
 
 
 def _run_scores(

@@ -1,6 +1,6 @@
 """Comparison of evaluations that ``omr eval --out`` wrote, by the symbols in their folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from omr.scoring.protocol_differences import (
 )
 
 JSON_FILE, MARKDOWN_FILE, HTML_FILE = "comparison.json", "comparison.md", "comparison.html"
+FEW_PAGES = 10
+"""Number of pages from which the spread of a difference can be estimated."""
 _MOST_NAMES = 3
 
 
@@ -101,13 +103,26 @@ def _compare(
         reports=reports,
         settings=tuple(settings_rows(groups)),
         protocol_differences=tuple(differences),
-        notes=tuple(
-            f"{group.folder}: skipped folders without an evaluation: "
-            f"{short_list(group.skipped, _MOST_NAMES)}"
-            for group in groups
-            if group.skipped
-        ),
+        notes=tuple(_notes(groups)),
     )
+
+
+def _notes(groups: Sequence[EvaluationGroup]) -> Iterator[str]:
+    """Report skipped folders, few pages, and AP that a confidence threshold has lowered."""
+    first = groups[0].evaluations[0]
+    if 2 <= len(first.symbols.truths) < FEW_PAGES:
+        yield f"intervals from fewer than {FEW_PAGES} {first.protocol.unit}s are unreliable"
+    for group in groups:
+        if group.skipped:
+            names = short_list(group.skipped, _MOST_NAMES)
+            yield f"{group.folder}: skipped folders without an evaluation: {names}"
+        for one in group.evaluations:
+            settings = one.protocol.settings
+            if settings.is_truncated:
+                lowest = (
+                    "" if settings.lowest_score is None else f" below {settings.lowest_score:g}"
+                )
+                yield f"{one.folder}: predictions{lowest} were cut off, which lowers the AP"
 
 
 def _run_name(group: EvaluationGroup, i: int) -> str:

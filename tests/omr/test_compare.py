@@ -215,8 +215,24 @@ def test_different_protocols(changes: dict[str, Any], problem: str) -> None:
     assert report["verdict"] == "A is better"
     assert len(report["protocol_differences"]) == problem.count(";") + 1
     note = run("a", "b", "--any-protocol").stderr
-    assert note.startswith("note: Different protocols: ")
+    assert "note: Different protocols: " in note
     assert "may come from the protocol instead of the models" in note
+
+
+@pytest.mark.parametrize(("n_pages", "n_notes"), [(1, 0), (2, 1), (9, 1), (10, 0)])
+def test_intervals_from_few_pages(n_pages: int, n_notes: int) -> None:
+    a = write_scored(Path("a"), truths=TRUTHS[:n_pages])
+    notes = ["intervals from fewer than 10 pages are unreliable"]
+    assert compared(a, a)["notes"] == notes[:n_notes]
+
+
+def test_predictions_that_were_cut_off() -> None:
+    for name, lowest in (("a", 0.25), ("b", 0.5)):
+        write_scored(Path(name), settings={"is_truncated": True, "lowest_score": lowest})
+    assert compared("a", "b")["notes"] == [
+        "a: predictions below 0.25 were cut off, which lowers the AP",
+        "b: predictions below 0.5 were cut off, which lowers the AP",
+    ]
 
 
 def change_report(folder: Path, **protocol: Any) -> None:  # noqa: ANN401

@@ -1,6 +1,6 @@
 """Time and memory of an evaluation, compared with plain pycocotools.
 
-    python -m benchmarks.eval                   352 pages, and 5,000 pages
+    python -m benchmarks.eval                   352 pages; "evaluate" with 5,000 pages as well
     python -m benchmarks.eval --pages 20 --many 100
     python -m benchmarks.eval --many 0          without the second size
 
@@ -121,15 +121,11 @@ def main() -> None:
     print(row(options.pages, "pycocotools", reference, reference), flush=True)
     engine = alone(evaluator, "hotcoco", options.pages)
     print(row(options.pages, "hotcoco", engine, reference), flush=True)
-    for name, task, *more in (
-        ("evaluate", metrics),
-        ("in depth", in_depth, options.samples),
-    ):
-        result = alone(task, options.pages, *more)
-        print(row(options.pages, name, result, reference), flush=True)
-        if options.many:
-            result = alone(task, options.many, *more)
-            print(row(options.many, name, result, None), flush=True)
+    print(row(options.pages, "evaluate", alone(metrics, options.pages), reference), flush=True)
+    if options.many:
+        print(row(options.many, "evaluate", alone(metrics, options.many), None), flush=True)
+    report = alone(in_depth, options.pages, options.samples)
+    print(row(options.pages, "in depth", report, reference), flush=True)
     assert reference.curves is not None
     assert engine.curves is not None
     difference = np.abs(engine.curves - reference.curves).max()

@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from converters.versions import toolkit_version
 from omr.commands.analyze_density import analyze_density
 from omr.commands.classes import app as classes
+from omr.commands.compare import compare
 from omr.commands.convert import convert
 from omr.commands.demo import demo
 from omr.commands.engrave import engrave
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "predict": predict,
     "eval": evaluate,
+    "compare": compare,
     "runs": runs,
     "export": export,
     "demo": demo,

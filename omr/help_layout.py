@@ -35,6 +35,10 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Predictions": ("annotations",),
         "Report": ("out", "force", "as_json"),
     },
+    "compare": {
+        "Comparison": ("metric", "samples", "seed", "any_protocol"),
+        "Report": ("out", "force", "as_json"),
+    },
 }
 """Parameters of each panel, by command; training settings declare their own panels."""
 

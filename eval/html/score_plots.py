@@ -96,14 +96,43 @@ def _bar(x: Linear, top: float, bar: Bar, style: str) -> Iterable[Markup]:
         yield svg.text(LEFT, top + 9, NONE, "tick")
         return
     # A bar of length 0 would be invisible and without a tooltip.
-    width = max(x(bar.value) - x(0), 0.4)
-    parts = [svg.rect(LEFT, top, width, _BAR_PX, style, 0.4 if bar.pale else None)]
+    width = max(abs(x(bar.value) - x(0)), 0.4)
+    left = min(x(bar.value), x(0))
+    parts = [svg.rect(left, top, width, _BAR_PX, style, 0.4 if bar.pale else None)]
     if bar.interval:
         low, high = (x(end) for end in bar.interval)
         middle = top + _BAR_PX / 2
         parts.append(svg.line(low, middle, high, middle, "whisker"))
         parts += [svg.line(end, top + 1, end, top + _BAR_PX - 1, "whisker") for end in (low, high)]
     yield svg.with_tooltip(Markup("").join(parts), bar.tooltip)
+
+
+def differences(plot: str, label: str, rows: Sequence[BarRow], *, reach: float) -> Markup:
+    """Draw horizontal bars to both sides of 0, with intervals as lines with caps.
+
+    Args:
+        plot: Element id of the plot, unique within its page.
+        label: Description for screen readers.
+        rows: Rows of the plot with one bar each, top first.
+        reach: Right end of the axis, and the left end's distance from 0; positive.
+    """
+    x = Linear(-reach, reach, LEFT, RIGHT)
+    height = _NAME_PX + _BAR_PX + 2 + _GAP_PX
+    bottom = 26 + height * len(rows)
+    shapes = []
+    for tick in svg.ticks(-reach, reach, most=4):
+        shapes.append(svg.line(x(tick), 22, x(tick), bottom, "grid"))
+        text = f"{tick:+g}" if tick else "0"
+        shapes.append(svg.text(x(tick), 14, text, "tick", svg.anchor_inside(x(tick))))
+    for i, row in enumerate(rows):
+        y = 26 + i * height
+        shapes.append(svg.row_name(y + 15, shortened(row.name, _ROW_LETTERS), row.note))
+        for bar in row.bars:
+            style = "part s4" if (bar.value or 0) < 0 else "part s0"
+            shapes += _bar(x, y + _NAME_PX, bar, style)
+        zero = x(0), y + _NAME_PX - 3, x(0), y + _NAME_PX + _BAR_PX + 3
+        shapes.append(svg.line(*zero, "reference"))
+    return svg.picture(plot, label, bottom, shapes)
 
 
 def curve(

@@ -8,8 +8,8 @@ interval is. ``benchmarks.interval_coverage`` measures the coverage: 93 % with 6
 150; 91 to 93 % where AP is near 1. Pages of the same work are not independent either, which no
 method corrects.
 
-hotcoco's own bootstrap is not used: it counts a page that is drawn several times once, so that its
-intervals are narrower.
+hotcoco's own bootstrap is not used: it drops duplicates from each sample, so that its intervals are
+narrower.
 
 Shapes: P pages, C classes, G groups of pages, S samples, W = 1 + G + S weightings of the pages.
 
@@ -42,16 +42,17 @@ class Resampling:
     """Number of times that each page counts, shape ``(P, W)``: all pages, those without each group,
     and pages drawn with replacement."""
     n_groups: int
-    """Groups that are left out, G; single pages, unless there are many."""
+    """Number of groups, G; each is a single page, unless there are many pages."""
 
     @classmethod
-    def of(cls, n_pages: int, n_samples: int, seed: int) -> "Resampling":
+    def of(cls, n_pages: int, n_samples: int, seed: int, *, leave_out: bool = True) -> "Resampling":
         """Draw samples.
 
         Args:
             n_pages: Number of pages, P.
             n_samples: Number of random samples, S.
             seed: Seed of the random numbers.
+            leave_out: Whether groups of pages are left out, which :meth:`interval` requires.
 
         Raises:
             ValueError: ``n_samples`` is below 1.
@@ -60,10 +61,10 @@ class Resampling:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         if not n_pages:
             return cls(weights=np.zeros((0, 1 + n_samples)), n_groups=0)
-        n_groups = min(n_pages, _MOST_GROUPS)
+        n_groups = min(n_pages, _MOST_GROUPS) if leave_out else 0
         shares = np.full(n_pages, 1 / n_pages)
         drawn = np.random.default_rng(seed).multinomial(n_pages, shares, n_samples).T  # (P, S)
-        groups = np.arange(n_pages) % n_groups
+        groups = np.arange(n_pages) % max(1, n_groups)
         without = groups[:, None] != np.arange(n_groups)  # (P, G)
         weights = np.hstack((np.ones((n_pages, 1)), without, drawn)).astype(np.float64)
         return cls(weights=weights, n_groups=n_groups)

@@ -1,18 +1,19 @@
-"""Comparison of two models, or of two groups of runs, on the same ground truth.
+"""Comparison of models, or of groups of runs, on the same ground truth.
 
-Both are scored on the same random samples of the pages: pages that are hard for one are hard for
+All are scored on the same random samples of the pages: pages that are hard for one are hard for
 the other as well, so that their difference varies less than their scores. Runs of a group are drawn
 as well, because another seed gives another score; with one run per group, the verdict is on these
-two sets of weights, and not on their recipes.
+sets of weights, and not on their recipes.
 
 hotcoco's ``compare`` is not used, for the reason given in :mod:`eval.metrics.bootstrap`.
 
 Shapes: P pages, C classes, K runs of a group, W weightings of the pages.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +21,22 @@ from numpy.typing import NDArray
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics.backends import Backend
-from eval.metrics.bootstrap import Resampling, mean_ap
+from eval.metrics.bootstrap import MEANS, Resampling, mean_ap
 from eval.metrics.coco import evaluator_input
 from eval.metrics.hits import find_hits, weighted_ap
 from eval.metrics.matching import pair_pages
 from eval.reports.comparison import (
+    LETTERS,
     ClassDifference,
     ComparisonReport,
     Difference,
+    Metric,
     RunGroup,
     Verdict,
 )
 
+TrackRuns: TypeAlias = Callable[[Iterable[Iterable[Page]], int], Iterable[Iterable[Page]]]
+"""Yields runs unchanged while showing progress; the second argument is the number of runs."""
 _IOUS = {"ap": tuple(np.linspace(0.5, 0.95, 10).tolist()), "ap50": (0.5,)}
 
 
@@ -49,60 +54,92 @@ class _Scores:
     instance_weighted: NDArray[np.float64]
 
 
+def _untracked(runs: Iterable[Iterable[Page]], _n_runs: int) -> Iterable[Iterable[Page]]:
+    return runs
+
+
 def compare_runs(
     truths: Iterable[Page],
-    a: Sequence[Iterable[Page]],
-    b: Sequence[Iterable[Page]],
+    groups: Sequence[Sequence[Iterable[Page]]],
     names: Sequence[str],
     *,
-    metric: Literal["ap", "ap50"] = "ap",
+    metric: Metric = "ap",
     n_bootstrap: int = 1000,
     seed: int = 0,
     backend: Backend = "hotcoco",
-) -> ComparisonReport:
-    """Compare the AP of two groups of predictions.
+    track: TrackRuns = _untracked,
+) -> tuple[ComparisonReport, ...]:
+    """Compare the AP of groups of predictions with that of the first group.
 
     Args:
         truths: Pages with ground truth, one per image.
-        a: Predictions of each run of A, with scores, one page per image of ``truths``.
-        b: Predictions of each run of B.
+        groups: Predictions of each run of A, B, C ..., with scores, one page per image of
+            ``truths``.
         names: Class names, indexed by label.
-        metric: AP over IoU .5:.05:.95, or at IoU .5, which takes a tenth of the time.
+        metric: AP over IoU .5:.05:.95, or at IoU .5, which takes a fifth of the time.
         n_bootstrap: Samples from which confidence intervals are computed.
         seed: Seed of these samples.
         backend: Evaluator that matches symbols.
+        track: Wrapper around the runs that shows progress.
+
+    Returns:
+        Comparisons of A with B, of A with C ...; none for a single group.
 
     Raises:
-        ConfigError: There are no classes or no runs, or ground truth and predictions are not for
+        ConfigError: ``names`` or a group is empty, or ground truth and predictions are not for
             the same images, contain an image more than once, or disagree about an image's size.
         ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
-            is not finite, a box has a negative side, or ``n_bootstrap`` is below 1.
+            is not finite, a box has a negative side, ``n_bootstrap`` is below 1, or there are more
+            groups than letters.
     """
     if not names:
         raise ConfigError("no classes to compare; expected at least one class name")
-    for name, runs in (("A", a), ("B", b)):
+    if len(groups) > len(LETTERS):
+        raise ValueError(f"expected at most {len(LETTERS)} groups, got {len(groups)}")
+    for letter, runs in zip(LETTERS, groups, strict=False):
         if not runs:
-            raise ConfigError(f"{name}: no predictions to compare; expected at least one run")
+            raise ConfigError(f"{letter}: no predictions to compare; expected at least one run")
     pages = list(truths)
-    samples = Resampling.of(len(pages), n_bootstrap, seed)
-    scores = [
-        [_run_scores(pages, run, len(names), samples, metric, backend) for run in runs]
-        for runs in (a, b)
-    ]
-    rng = np.random.default_rng([seed, 1])
-    mean_a, mean_b = (_drawn_mean(runs, samples, rng) for runs in scores)
-    return ComparisonReport(
-        metric=metric,
-        n_pages=len(pages),
-        a=_group(scores[0]),
-        b=_group(scores[1]),
-        macro=_difference(mean_a.macro, mean_b.macro, samples),
-        frequent_macro=_difference(mean_a.frequent_macro, mean_b.frequent_macro, samples),
-        instance_weighted=_difference(mean_a.instance_weighted, mean_b.instance_weighted, samples),
-        classes=_class_differences(names, mean_a, mean_b, samples),
-        n_bootstrap=n_bootstrap,
-        seed=seed,
+    samples = Resampling.of(len(pages), n_bootstrap, seed, leave_out=False)
+    every = [run for runs in groups for run in runs]
+    scores = iter(
+        [
+            _run_scores(pages, run, len(names), samples, metric, backend)
+            for run in track(every, len(every))
+        ]
     )
+    rng = np.random.default_rng([seed, 1])
+    compared = [_compared(list(islice(scores, len(runs))), samples, rng) for runs in groups]
+    return tuple(
+        ComparisonReport(
+            metric=metric,
+            n_pages=len(pages),
+            a=compared[0].group,
+            b=other.group,
+            n_bootstrap=n_bootstrap,
+            seed=seed,
+            classes=_class_differences(names, compared[0].mean, other.mean, samples),
+            **_mean_differences(compared[0].mean, other.mean, samples),
+        )
+        for other in compared[1:]
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Compared:
+    """Scores of the runs of a group, on all pages and on samples."""
+
+    group: RunGroup
+    mean: _Scores
+
+
+def _compared(runs: Sequence[_Scores], samples: Resampling, rng: np.random.Generator) -> _Compared:
+    return _Compared(group=_group(runs), mean=_drawn_mean(runs, samples, rng))
+
+
+def _mean_differences(a: _Scores, b: _Scores, samples: Resampling) -> dict[str, Difference]:
+    """Compare the means over classes, by name."""
+    return {name: _difference(getattr(a, name), getattr(b, name), samples) for name in MEANS}
 
 
 def _run_scores(
@@ -110,14 +147,13 @@ def _run_scores(
     predictions: Iterable[Page],
     n_classes: int,
     samples: Resampling,
-    metric: Literal["ap", "ap50"],
+    metric: Metric,
     backend: Backend,
 ) -> _Scores:
     """Score one run on all samples of the pages."""
     data = evaluator_input(pair_pages(truths, predictions, n_classes), n_classes)
     hits = find_hits(data, backend, _IOUS[metric])
-    at_iou = [weighted_ap(hits, samples.weights, i) for i in range(len(_IOUS[metric]))]
-    ap = np.mean(at_iou, axis=0)  # (W, C)
+    ap = weighted_ap(hits, samples.weights, None)  # (W, C)
     return _Scores(
         classes=ap, n_truths=hits.n_truths, **mean_ap(ap, hits.n_truths, samples.weights)
     )

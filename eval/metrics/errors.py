@@ -39,8 +39,8 @@ def error_types(evaluator: COCOeval, data: EvaluatorInput) -> tuple[ErrorType, .
 
     The cost is the gain in macro AP at IoU .5 if the type is repaired alone: predictions of a wrong
     class or place become right, unless the symbol is found by another one; other false predictions
-    are removed; missed symbols are taken out of the data, so that a class none of whose symbols was
-    predicted is left out of the mean.
+    are removed; missed symbols are removed from the data, so that the mean excludes a class without
+    any predicted symbol.
 
     Args:
         evaluator: hotcoco's evaluator at IoU .5, after ``evaluate``.

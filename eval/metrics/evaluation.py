@@ -69,7 +69,7 @@ def evaluate_in_depth(
             always found by hotcoco.
 
     Raises:
-        ConfigError: There are no classes, ``chosen_threshold`` or a score is out of range, a head
+        ConfigError: ``names`` is empty, ``chosen_threshold`` or a score is out of range, a head
             has an unknown class, ground truth and predictions are not for the same images, contain
             an image more than once, or disagree about the size of an image.
         ValueError: A label is out of range, a prediction page has no scores, a coordinate or score
@@ -139,7 +139,7 @@ def _check(
     """Check what the evaluators would not notice.
 
     Raises:
-        ConfigError: There are no classes, or the threshold or a score is out of range.
+        ConfigError: ``names`` is empty, or the threshold or a score is out of range.
     """
     if not names:
         raise ConfigError("no classes to evaluate; expected at least one class name")

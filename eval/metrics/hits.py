@@ -30,7 +30,7 @@ class Hits:
     pages: NDArray[np.int64]
     """Index of each prediction's page, shape ``(N,)``."""
     is_hit: NDArray[np.bool_]
-    """Whether each prediction finds a symbol that no better one finds, shape ``(T, N)``."""
+    """True for predictions that match a symbol not matched by a better one, shape ``(T, N)``."""
     n_truths: NDArray[np.int64]
     """Ground-truth symbols of each page and class, shape ``(P, C)``."""
 
@@ -87,7 +87,7 @@ def read_hits(evaluator: Any, data: EvaluatorInput) -> Hits:  # noqa: ANN401
 
 
 def weighted_ap(
-    hits: Hits, weights: NDArray[np.float64], threshold_index: int = 0
+    hits: Hits, weights: NDArray[np.float64], threshold_index: int | None = 0
 ) -> NDArray[np.float64]:
     """Compute the AP of each class with pages that count several times, or not at all.
 
@@ -98,50 +98,83 @@ def weighted_ap(
     Args:
         hits: Matched predictions.
         weights: Whole numbers, shape ``(P, W)``.
-        threshold_index: Index of the IoU threshold.
+        threshold_index: Index of the IoU threshold; None for the mean over all thresholds, in less
+            time than one by one.
 
     Returns:
         AP, shape ``(W, C)``; NaN for a class without ground truth on the weighted pages.
     """
     n_truths = weights.T @ hits.n_truths  # (W, C)
     result = np.where(n_truths > 0, 0.0, np.nan)
+    thresholds = slice(None) if threshold_index is None else [threshold_index]
     for label in range(hits.n_classes):
         rows = hits.rows(label)
-        found = np.flatnonzero(hits.is_hit[threshold_index, rows])  # (S,)
-        if not len(found) or not hits.n_truths[:, label].any():
+        is_hit = hits.is_hit[thresholds, rows]  # (T, N)
+        hit_rows = np.flatnonzero(is_hit.any(axis=0))  # (S,)
+        if not len(hit_rows) or not hits.n_truths[:, label].any():
             continue
-        pages = hits.pages[rows][: found[-1] + 1]  # false ones below the last hit change nothing
+        pages = hits.pages[rows][: hit_rows[-1] + 1]  # false ones below the last hit change nothing
         step = max(1, _CHUNK // len(pages))
         for first in range(0, weights.shape[1], step):
             columns = slice(first, first + step)
             result[columns, label] = _ap(
-                np.ascontiguousarray(weights[:, columns])[pages], found, n_truths[columns, label]
+                np.ascontiguousarray(weights[:, columns])[pages],
+                hit_rows,
+                is_hit[:, hit_rows],
+                n_truths[columns, label],
             )
     return result
 
 
 def _ap(
-    weights: NDArray[np.float64], found: NDArray[np.intp], n_truths: NDArray[np.float64]
+    weights: NDArray[np.float64],
+    hit_rows: NDArray[np.intp],
+    is_hit: NDArray[np.bool_],
+    n_truths: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Compute the AP of one class.
+    """Compute the AP of one class, averaged over IoU thresholds.
 
     Args:
         weights: Weight of each prediction, shape ``(N, W)``.
-        found: Positions of those that find a symbol, shape ``(S,)``; the last is N - 1.
+        hit_rows: Positions of those that match a symbol at any threshold, shape ``(S,)``; the last
+            is N - 1.
+        is_hit: Whether each of these matches at each threshold, shape ``(T, S)``.
         n_truths: Weighted number of truths, shape ``(W,)``.
 
     Returns:
         AP, shape ``(W,)``; NaN without truths.
     """
-    segments = np.concatenate(([0], found[:-1] + 1))
+    segments = np.concatenate(([0], hit_rows[:-1] + 1))
     n_kept = np.add.reduceat(weights, segments, axis=0).cumsum(axis=0)  # (S, W)
-    n_found = weights[found].cumsum(axis=0)  # (S, W)
+    hit_weights, needed = weights[hit_rows], _needed(n_truths)  # (S, W), (W, R)
+    ap = np.zeros(len(n_truths))
+    for rows in is_hit:
+        if rows.all():
+            ap += _interpolated(n_kept, hit_weights, needed)
+        elif rows.any():
+            ap += _interpolated(n_kept[rows], hit_weights[rows], needed)
+    return np.where(n_truths > 0, ap / len(is_hit), np.nan)
+
+
+def _interpolated(
+    n_kept: NDArray[np.float64], weights: NDArray[np.float64], needed: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Average the interpolated precision over COCO's recalls.
+
+    Args:
+        n_kept: Weighted number of predictions down to each one that matches, shape ``(S, W)``.
+        weights: Weights of those that match, shape ``(S, W)``.
+        needed: Weighted number of matches that reach each recall, shape ``(W, R)``.
+
+    Returns:
+        AP, shape ``(W,)``.
+    """
+    n_found = weights.cumsum(axis=0)  # (S, W)
     precision = n_found / np.maximum(n_kept, 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]  # (S, W)
-    positions = _first_reaching(n_found, _needed(n_truths))  # (W, R)
-    padded = np.vstack((envelope, np.zeros(len(n_truths))))  # 0 for a recall that is not reached
-    ap: NDArray[np.float64] = np.take_along_axis(padded, positions.T, axis=0).mean(axis=0)
-    return np.where(n_truths > 0, ap, np.nan)
+    positions = _first_reaching(n_found, needed)  # (W, R)
+    padded = np.vstack((envelope, np.zeros(len(needed))))  # 0 for a recall that is not reached
+    return np.asarray(np.take_along_axis(padded, positions.T, axis=0).mean(axis=0))
 
 
 def _needed(n_truths: NDArray[np.float64]) -> NDArray[np.float64]:

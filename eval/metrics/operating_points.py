@@ -14,7 +14,7 @@ from eval.reports.evaluation import OperatingPoint, PageErrors
 
 
 def operating_point(matches: Matches, threshold: float) -> OperatingPoint:
-    """Return what the predictions from a threshold on are worth; 0 where there are none."""
+    """Return the point of the predictions from a threshold on; precision is 0 without any."""
     score = matches.score(threshold)
     n_kept, n_truths = score.n_found + score.n_false, score.n_found + score.n_missed
     return OperatingPoint(
@@ -62,7 +62,7 @@ def _by_class(hits: Hits) -> list[Matches]:
 
 
 def class_thresholds(hits: Hits, points: Sequence[OperatingPoint | None]) -> NDArray[np.float64]:
-    """Return the threshold of each class's point; where there is none, the best for all together.
+    """Return the threshold of each class's point; without one, the best for all classes.
 
     Args:
         hits: Matched predictions.
@@ -86,7 +86,7 @@ def page_errors(
         Pages, those with the most errors first, then by name.
     """
     is_kept = hits.scores >= thresholds[hits.labels]  # (N,)
-    kept, found = (
+    n_kept, n_found = (
         np.bincount(hits.pages[rows], minlength=len(images)).tolist()
         for rows in (is_kept, is_kept & hits.is_hit[0])
     )
@@ -94,9 +94,9 @@ def page_errors(
         PageErrors(
             image=image,
             n_truths=int(hits.n_truths[i].sum()),
-            n_found=found[i],
-            n_false=kept[i] - found[i],
-            n_missed=int(hits.n_truths[i].sum()) - found[i],
+            n_found=n_found[i],
+            n_false=n_kept[i] - n_found[i],
+            n_missed=int(hits.n_truths[i].sum()) - n_found[i],
         )
         for i, image in enumerate(images)
     ]

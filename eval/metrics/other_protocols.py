@@ -74,7 +74,7 @@ def macro(classes: tuple[OtherProtocols, ...]) -> OtherProtocols:
 
 
 def voc_hits(data: EvaluatorInput) -> NDArray[np.bool_]:
-    """Return whether each prediction finds a symbol by VOC's rule, shape ``(N,)``.
+    """Match predictions with symbols by VOC's rule: True for those that find one, shape ``(N,)``.
 
     Predictions are in the order of :class:`~eval.metrics.hits.Hits`.
     """
@@ -101,7 +101,7 @@ def voc2007_ap(is_hit: NDArray[np.bool_], n_truths: int) -> float:
     """Return the mean interpolated precision at 11 recalls.
 
     Args:
-        is_hit: Whether each prediction finds a symbol, highest score first, shape ``(N,)``.
+        is_hit: True for predictions that match a symbol, highest score first, shape ``(N,)``.
         n_truths: Number of symbols, at least 1.
     """
     recall, precision = _curve(is_hit, n_truths)

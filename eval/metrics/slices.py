@@ -117,8 +117,8 @@ def size_slices(
 ) -> tuple[Slice, ...]:
     """Score symbols by size, at IoU .5.
 
-    As in COCO's areas, symbols of other sizes are ignored, with the predictions that find them, and
-    so are predictions of other sizes that find none.
+    Symbols of other sizes are ignored, with the predictions that find them, and so are predictions
+    of other sizes that find none, as with COCO's areas.
 
     Args:
         data: Symbols to compare.

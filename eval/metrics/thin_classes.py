@@ -1,8 +1,8 @@
 """Measures for classes so thin that an error of a pixel or two makes the IoU fail.
 
-A stem that is 3 px wide and is found 2 px beside its place has an IoU of .2. Two measures tell such
-a small error from a miss: the share of the symbols that have a prediction at their centre, and the
-AP after all boxes of the class have been extended.
+A stem that is 3 px wide and is found 2 px beside its place has an IoU of .2. Two measures separate
+such small errors from misses: the share of the symbols that have a prediction at their centre, and
+the AP after all boxes of the class have been extended.
 
 Shapes: T truths, N predictions, C classes.
 """

@@ -4,11 +4,16 @@
 """
 
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Literal, TypeAlias
 
 from eval.reports.evaluation import Interval
 
+Metric: TypeAlias = Literal["ap", "ap50"]
+"""AP over IoU .5:.05:.95, or at IoU .5."""
 Verdict: TypeAlias = Literal["A is better", "B is better", "no difference shown"]
+LETTERS = ascii_uppercase
+"""Names of compared models: A is compared with B, C ..."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +34,7 @@ class Difference:
 class ClassDifference:
     """Difference in the AP of one class.
 
-    Of 100 classes without a difference, about five have a verdict other than "no difference shown"
+    About five of 100 classes without a difference have a verdict other than "no difference shown"
     by chance.
     """
 
@@ -53,8 +58,7 @@ class RunGroup:
 class ComparisonReport:
     """Difference between two models, A and B, or between groups of runs."""
 
-    metric: Literal["ap", "ap50"]
-    """AP over IoU .5:.05:.95, or at IoU .5."""
+    metric: Metric
     n_pages: int
     a: RunGroup
     b: RunGroup
@@ -73,3 +77,34 @@ class ComparisonReport:
     def verdict(self) -> Verdict:
         """Verdict on the macro mean."""
         return self.macro.verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparedModel:
+    """Model, or group of runs of one recipe."""
+
+    letter: str
+    """Name in tables and figures: A, B, C ..."""
+    name: str
+    """Folder of the evaluation, or of the evaluations of a group."""
+    runs: tuple[str, ...]
+    """Weights or predictions of each run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelComparison:
+    """Comparison of two or more models with the first one, A."""
+
+    models: tuple[ComparedModel, ...]
+    unit: str
+    """Scored images: ``page`` or ``tile``."""
+    data: str
+    """Name and split of the data set."""
+    reports: tuple[ComparisonReport, ...]
+    """Comparisons of A with each other model, in the order of ``models[1:]``."""
+    settings: tuple[tuple[str, tuple[str, ...]], ...]
+    """Labels of settings and inputs, each with its value for every model."""
+    protocol_differences: tuple[str, ...] = ()
+    """Parts of the protocol that differ, if different protocols are allowed."""
+    notes: tuple[str, ...] = ()
+    """Remarks on the files that were read."""

@@ -1,6 +1,5 @@
 """Markdown of an evaluation, as GitHub renders it."""
 
-import re
 from collections.abc import Sequence
 
 from class_maps import short_list
@@ -32,9 +31,9 @@ from eval.reports.evaluation_page import (
     uncertain_lines,
 )
 from eval.reports.evaluation_priorities import MEASURE_NAMES, WorkNext, work_next
+from eval.reports.markdown import escaped, markdown_table
 from eval.reports.page_overlays import N_WORST
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 _NAMED = 40
 """Maximum number of class names in a list."""
 
@@ -76,20 +75,6 @@ def evaluation_markdown(report: EvaluationReport, subject: EvaluationSubject) ->
         _protocol(report, subject),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def escaped(text: str) -> str:
-    """Return text in one line, with the characters escaped that Markdown or HTML interpret."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def markdown_table(table: Table) -> str:
-    """Return a table in GitHub's format."""
-    texts = {0, *table.texts}
-    rule = [":--" if i in texts else "--:" for i in range(len(table.columns))]
-    cells = [[escaped(cell) for cell in row] for row in (table.columns, *table.rows)]
-    cells.insert(1, rule)
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *texts: int) -> str:

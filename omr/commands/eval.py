@@ -85,7 +85,8 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to write report.html, report.md, report.json and contact_sheet.png to.",
+            help="Folder for the report (report.html, report.md and report.json), a contact sheet, "
+            "and the symbols that `omr compare` reads.",
             file_okay=False,
         ),
     ] = None,

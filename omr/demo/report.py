@@ -10,7 +10,8 @@ from converters.files.atomic_folder import MANIFEST
 from eval.html.number_format import counted
 from eval.reports.detection import FREQUENT
 from omr.demo.folder import DemoFolder
-from omr.scoring.report_files import CONTACT_SHEET_FILE, REPORT_FILE, WEB_PAGE_FILE
+from omr.scoring.evaluation_folders import REPORT_FILE
+from omr.scoring.report_files import CONTACT_SHEET_FILE, WEB_PAGE_FILE
 from training.engine.validator import SOURCE_METRIC
 
 

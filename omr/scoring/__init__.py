@@ -6,4 +6,7 @@ read the ground truth (:mod:`~omr.scoring.evaluation_set`, whose pages may be in
 or read the predictions (:mod:`~omr.scoring.prediction_files`, :mod:`~omr.scoring.coco_predictions`,
 :mod:`~omr.scoring.yolo_predictions`), and return a :class:`~omr.scoring.result.ScoringResult` with
 the :class:`~omr.scoring.protocol.Protocol` that it was computed by.
+
+:func:`~omr.scoring.comparison.compare_folders` compares such results by the symbols that
+:mod:`~omr.scoring.symbols_file` keeps.
 """

@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-
-import numpy as np
 
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.files.hashes import sha256
 from converters.manifest import read_manifest
-from converters.page import Page
 from converters.versions import TOOLKIT, installed_versions
 from omr.scoring.evaluation_set import EvaluationSet, Unit
+from omr.scoring.truths_hash import hash_of_pages
 from reading import merging, windows
 from reading.page_reader import OVERLAP, PIECE_SCORE
 
@@ -25,8 +23,6 @@ METRICS = "COCO AP, 101 recalls, IoU .5:.05:.95, every area, predictions limited
 LOWEST_SCORE = 0.01
 """Predictions without any score up to this were cut off by a confidence threshold."""
 HASH_DIGITS = 16
-TRUTH_DIGITS = 2
-"""Decimal places of ground-truth boxes, in pixels, that the hash of a protocol covers."""
 EVALUATION_PACKAGES = (TOOLKIT, "numpy", "pycocotools", "hotcoco")
 NETWORK_PACKAGES = ("torch", "ultralytics")
 
@@ -176,20 +172,9 @@ def _scored_data(evaluation: EvaluationSet) -> ScoredData:
     return ScoredData(
         name=dataset.root.resolve().name,
         labels=dataset.fingerprint(evaluation.split),
-        truths=_hash_of_pages(evaluation.truths),
+        truths=hash_of_pages(evaluation.truths),
         manifest=sha256(manifest) if manifest.is_file() else None,
     )
-
-
-def _hash_of_pages(pages: Iterable[Page]) -> str:
-    """Hash the symbols of pages, to a hundredth of a pixel."""
-    digest = hashlib.sha256()
-    for page in sorted(pages, key=lambda page: page.image):
-        rows = np.column_stack([page.labels, page.boxes_xyxy]).round(TRUTH_DIGITS) + 0.0  # no -0
-        rows = rows[np.lexsort(rows.T)]
-        digest.update(f"{page.image} {page.width} {page.height} {len(rows)}\n".encode())
-        digest.update(rows.astype("<f8").tobytes())
-    return digest.hexdigest()
 
 
 def _scored_classes(evaluation: EvaluationSet) -> ScoredClasses:

@@ -12,15 +12,16 @@ from eval.pictures.contact_sheet import compare
 from eval.reports.evaluation_files import EvaluationFiles, write_evaluation_report
 from eval.reports.evaluation_page import EvaluationSubject
 from eval.reports.page_overlays import N_WORST, MarkedPage, page_overlays
+from omr.scoring.evaluation_folders import REPORT_FILE
 from omr.scoring.evaluation_set import EvaluationSet
 from omr.scoring.protocol import Protocol
 from omr.scoring.result import ScoringResult
+from omr.scoring.symbols_file import SYMBOLS_FILE, write_symbols
 
-REPORT_FILE = "report.json"
 CONTACT_SHEET_FILE = "contact_sheet.png"
 WEB_PAGE_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
-FILES = REPORT_FILE, MARKDOWN_FILE, WEB_PAGE_FILE, CONTACT_SHEET_FILE
+FILES = REPORT_FILE, MARKDOWN_FILE, WEB_PAGE_FILE, CONTACT_SHEET_FILE, SYMBOLS_FILE
 """All files, in the order in which :func:`write_files` takes them."""
 
 
@@ -35,7 +36,7 @@ def write_files(
         evaluation: Ground truth.
         pages: Predictions, in the order of the ground truth.
     """
-    report, markdown, web_page, sheet = files
+    report, markdown, web_page, sheet, symbols = files
     names = evaluation.dataset.names
     subject = _subject(result)
     overlays = page_overlays(
@@ -48,6 +49,7 @@ def write_files(
         overlays=overlays,
         extra=result.to_json(),
     )
+    write_symbols(symbols, evaluation.truths, pages, names)
     images.write(compare(evaluation.pixels, evaluation.truths, pages, names), sheet)
 
 

@@ -166,8 +166,8 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     assert "<h1>Macro AP50 1.000" in (out / "report.html").read_text()
     assert (out / "report.md").read_text().startswith("# Macro AP50 1.000")
     message = (
-        f"{out}: already contains report.json, report.md, report.html and contact_sheet.png; choose "
-        "another folder, or use --force to replace them"
+        f"{out}: already contains report.json, report.md, report.html, contact_sheet.png and "
+        "symbols.npz; choose another folder, or use --force to replace them"
     )
     assert_error(run(data, "--out", str(out)), ConfigError(message))
     assert run(data, "--out", str(out), "--force").exit_code == 0

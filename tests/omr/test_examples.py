@@ -23,6 +23,7 @@ ORDER = [
     "train",
     "runs",
     "eval",
+    "compare",
     "export",
     "predict",
     "demo",
@@ -41,6 +42,9 @@ SLOW = [
     "omr train data --heads harmony --batch auto --out run",
     "omr train data --out run --resume",
     "omr eval results.json data",
+    "omr compare metrics metrics-large",
+    "omr compare baseline-seeds large-seeds --metric ap50 --out comparison",
+    "omr compare metrics-n metrics-s metrics-m --json",
     "omr demo",
 ]
 """Examples whose options alone are checked."""

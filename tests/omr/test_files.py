@@ -11,6 +11,7 @@ import pytest
 from cli_commands import commands
 from file_tables import Access, documented, matches
 from PIL import Image
+from scored_folders import write_scored
 from traced_commands import ROOT, Trace, run_traced
 
 SCORE = ROOT / "tests" / "converters" / "engraving" / "scores" / "plain.mxl"
@@ -104,6 +105,11 @@ CASES = [
         arguments="run/weights/best.pt data --split train --out metrics --device cpu",
         paths={"SOURCE": "run/weights/best.pt", "DATA": "data", "OUT": "metrics"},
     ),
+    Case(
+        command="omr compare",
+        arguments="scored scored --samples 100 --out compared",
+        paths={"FOLDER": "scored", "OUT": "compared"},
+    ),
     Case(command="omr runs", arguments="run", paths={"FOLDER": "run"}),
     Case(
         command="omr export",
@@ -150,6 +156,7 @@ def traces(folder: Path) -> list[Trace]:
     others = "  coco: {map: same names}\n  yolo: {map: same names}\n"
     (work / "own.yaml").write_text(class_map + others, "utf-8")
     Image.new("L", (60, 80), 255).save(work / "score.pdf")
+    write_scored(work / "scored")
     for name in ("json.py", "pickle.py"):  # would be imported by a worker process
         (work / name).write_text("raise SystemExit('imported from the current folder')")
     words = [[*case.command.split()[1:], *case.arguments.split()] for case in CASES]

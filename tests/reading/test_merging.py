@@ -132,18 +132,18 @@ def test_thin_symbols_are_found_once(second: list[float], n_symbols: int) -> Non
     assert len(merge(found, grid)[0]) == n_symbols
 
 
-@pytest.mark.parametrize(("score", "right"), [(0.1, 40), (0.6, 52)])
+@pytest.mark.parametrize(("score", "right"), [(0.1, 50), (0.6, 56)])
 def test_a_doubtful_piece_does_not_extend_a_whole_symbol(score: float, right: int) -> None:
     # Two tiles of 64 px, which start at x = 0 and x = 36.
     found = Pieces(
-        boxes_xyxy=np.array([[20, 30, 40, 33], [36, 30, 52, 33]], float),
+        boxes_xyxy=np.array([[30, 30, 50, 33], [36, 30, 56, 33]], float),
         labels=np.zeros(2, np.int64),
         scores=np.array([0.9, score]),
         tiles=np.array([0, 1]),
     )
     grid = TileGrid.of(np.ones((64, 100), np.bool_), TileOptions(size=64, overlap=20))
     boxes, _, _ = merge(found, grid)
-    assert boxes.tolist() == [[20, 30, right, 33]]
+    assert boxes.tolist() == [[30, 30, right, 33]]
 
 
 def test_ground_truth_may_overlap() -> None:

@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from eval.html.score_plots import Bar, BarRow, Dot, bars, curve, reliability
+from eval.html.score_plots import Bar, BarRow, Dot, bars, curve, differences, reliability
 
 
 def attributes(picture: str, tag: str, style: str) -> list[dict[str, str]]:
@@ -16,7 +16,12 @@ def texts(picture: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "picture",
-    [bars("plot", "label", []), curve("plot", "label", []), reliability("plot", "label", [])],
+    [
+        bars("plot", "label", []),
+        differences("plot", "label", [], reach=1),
+        curve("plot", "label", []),
+        reliability("plot", "label", []),
+    ],
 )
 def test_without_values_only_the_axes_are_drawn(picture: str) -> None:
     root = ET.fromstring(picture)
@@ -89,3 +94,26 @@ def test_reliability_is_measured_from_the_diagonal() -> None:
     # 0 is at 228 px and 1 at 8 px
     assert [(line["y1"], line["y2"]) for line in links] == [("118.0", "63.0"), ("8.0", "8.0")]
     assert [dot["r"] for dot in attributes(picture, "circle", "s0")] == ["9", "3"]
+
+
+def test_differences_go_to_both_sides_of_0() -> None:
+    values = {"a": (0.5, (0.25, 0.75)), "b": (-0.5, None), "c": (0.0, None), "d": (-0.1, (-2, 1))}
+    rows = [BarRow(name=n, bars=[Bar(value=v, interval=i)]) for n, (v, i) in values.items()]
+    picture = differences("plot", "label", rows, reach=1)
+    # 47.75 % of the width are 1, and 0 is at 49.25 %
+    rights, lefts = attributes(picture, "rect", "s0"), attributes(picture, "rect", "s4")
+    assert [(one["x"], one["width"]) for one in rights] == [
+        ("49.25%", "23.88%"),
+        ("49.25%", "0.40%"),
+    ]
+    assert [(one["x"], one["width"]) for one in lefts] == [
+        ("25.38%", "23.88%"),
+        ("44.48%", "4.77%"),
+    ]
+    whiskers = attributes(picture, "line", "whisker")
+    assert [(one["x1"], one["x2"]) for one in whiskers[::3]] == [
+        ("61.19%", "85.06%"),
+        ("1.50%", "97.00%"),
+    ]
+    assert [one["x1"] for one in attributes(picture, "line", "reference")] == ["49.25%"] * 4
+    assert texts(picture)[:5] == ["-1", "-0.5", "0", "+0.5", "+1"]

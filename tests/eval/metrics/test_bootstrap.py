@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.crowded_pages import crowded_pages
 from benchmarks.interval_coverage import coverage
+from eval.metrics import bootstrap
 from eval.metrics.bootstrap import MEANS, Resampling, mean_ap
 from eval.metrics.coco import evaluate, evaluator_input
 from eval.metrics.hits import find_hits, weighted_ap
@@ -74,6 +75,20 @@ def test_interval_of_a_mean_is_that_of_students_t(method: Method) -> None:
     assert interval is not None
     assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
     assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_bias_and_skewness_are_corrected_as_by_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).exponential(1, 25)
+    # scipy 1.17.1: scipy.stats.bootstrap((values,), np.var, n_resamples=20_000, method="BCa")
+    expected = [0.459, 3.90]
+    monkeypatch.setattr(bootstrap, "_normal_width", lambda n: 1.959964)  # scipy's is not widened
+    samples = Resampling.of(25, 20_000, seed=0)
+    weights = samples.weights / samples.weights.sum(axis=0)
+    interval = samples.interval(values**2 @ weights - (values @ weights) ** 2)
+    assert interval is not None
+    assert [interval.low, interval.high] == pytest.approx(expected, rel=0.03)
+    plain = np.quantile((values**2 @ weights - (values @ weights) ** 2)[26:], [0.025, 0.975])
+    assert plain != pytest.approx(expected, rel=0.1)
 
 
 def test_means_are_those_of_the_report() -> None:

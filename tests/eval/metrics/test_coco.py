@@ -308,6 +308,19 @@ def test_perfect_predictions_score_one(symbols: list[list[Symbol]]) -> None:
             assert [score.ap, score.ap50, score.recall50] == pytest.approx([1] * 3, abs=1e-12)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_order_of_equal_scores_changes_nothing(backend: Backend) -> None:
+    # The first overlaps both truths, the second only one: who chooses first decides who finds what.
+    pages = [truth([([0, 0, 10, 10], 0), ([3, 0, 13, 10], 0)])]
+    found = [([1.0, 0.0, 11.0, 10.0], 0, 0.5), ([0.0, 0.0, 7.0, 10.0], 0, 0.5)]
+    reports = [
+        evaluate(pages, [predicted(symbols)], NAMES, backend=backend)
+        for symbols in (found, found[::-1])
+    ]
+    assert reports[0] == reports[1]
+    assert reports[0].classes[0].recall50 == 1
+
+
 @given(st.data())
 def test_order_changes_nothing(data: st.DataObject) -> None:
     symbols = data.draw(_truths)

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -29,7 +30,8 @@ def thinned(pages: list[Page], share: float, seed: int = 0) -> list[Page]:
 
 def compared(a: list[list[Page]], b: list[list[Page]], **options: Any) -> ComparisonReport:  # noqa: ANN401
     settings: dict[str, Any] = {"metric": "ap50", "n_bootstrap": 100}
-    return compare_runs(TRUTHS, a, b, NAMES, **(settings | options))
+    [report] = compare_runs(TRUTHS, [a, b], NAMES, **(settings | options))
+    return report
 
 
 def test_same_predictions() -> None:
@@ -99,7 +101,9 @@ def test_equal_models_are_rarely_told_apart() -> None:
     n_wrong = 0
     for seed in range(60):
         a, b = (thinned(predictions, 0.3, 2 * seed + i) for i in range(2))
-        report = compare_runs(truths, [a], [b], names, metric="ap50", n_bootstrap=100, seed=seed)
+        [report] = compare_runs(
+            truths, [[a], [b]], names, metric="ap50", n_bootstrap=100, seed=seed
+        )
         n_wrong += report.verdict != "no difference shown"
     assert 1 <= n_wrong <= 7
 
@@ -129,6 +133,33 @@ def test_runs_of_equal_predictions_change_nothing() -> None:
     assert three.a.spread == pytest.approx(0, abs=1e-12)
 
 
+def test_interval_of_a_group_is_that_of_its_runs() -> None:
+    """Pages do not matter here, because each run finds the same share of each of them."""
+    truths = [replace(page, labels=np.zeros(60, np.int64)) for page in TRUTHS]
+    runs = [
+        [replace(page, scores=np.ones(60)).only(slice(n)) for page in truths] for n in (20, 30, 45)
+    ]
+    [report] = compare_runs(
+        truths, [runs, runs[:1]], ("head",), metric="ap50", n_bootstrap=5000, seed=1
+    )
+    assert report.macro.interval is not None
+    assert report.a.spread is not None
+    error = report.a.spread / 3**0.5
+    width = 2.201 * (12 / 11) ** 0.5  # quantile of t with 11 degrees of freedom
+    half = (report.macro.interval.high - report.macro.interval.low) / 2
+    assert half == pytest.approx(width * error, rel=0.04)
+
+
+def test_class_on_one_page_shows_no_difference() -> None:
+    truths = [replace(page, labels=np.full(60, int(i > 0))) for i, page in enumerate(TRUTHS)]
+    a = [replace(page, scores=np.ones(60)) for page in truths]
+    b = [page.only(slice(30)) for page in a]
+    [report] = compare_runs(truths, [[a], [b]], NAMES, metric="ap50", n_bootstrap=50)
+    first, second, *_ = report.classes
+    assert (first.ap.interval, first.ap.verdict) == (None, "no difference shown")
+    assert second.ap.verdict == "A is better"
+
+
 def test_seed() -> None:
     fewer = thinned(PREDICTIONS, 0.2)
     first, same, other = (compared([PREDICTIONS], [fewer], seed=seed) for seed in (0, 0, 1))
@@ -141,7 +172,8 @@ def test_seed() -> None:
 def test_without_truths(n_pages: int) -> None:
     truths = [page.only(slice(0)) for page in TRUTHS[:n_pages]]
     predictions = [replace(page, scores=np.empty(0)) for page in truths]
-    report = compare_runs(truths, [predictions], [predictions] * 2, NAMES, n_bootstrap=3)
+    groups = [[predictions], [predictions] * 2]
+    [report] = compare_runs(truths, groups, NAMES, n_bootstrap=3)
     assert report.a == RunGroup(macro=(None,), mean=None, spread=None)
     assert report.b == RunGroup(macro=(None, None), mean=None, spread=None)
     for row in (report.macro, *(row.ap for row in report.classes)):
@@ -150,9 +182,8 @@ def test_without_truths(n_pages: int) -> None:
 
 
 def test_one_page_shows_no_difference() -> None:
-    report = compare_runs(
-        TRUTHS[:1], [PREDICTIONS[:1]], [thinned(PREDICTIONS[:1], 0.5)], NAMES, n_bootstrap=3
-    )
+    groups = [[PREDICTIONS[:1]], [thinned(PREDICTIONS[:1], 0.5)]]
+    [report] = compare_runs(TRUTHS[:1], groups, NAMES, n_bootstrap=3)
     assert (report.macro.interval, report.verdict) == (None, "no difference shown")
 
 
@@ -174,4 +205,19 @@ def test_bad_input(
     a: list[list[Page]], b: list[list[Page]], names: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        compare_runs(TRUTHS, a, b, names, metric="ap50", n_bootstrap=2)
+        compare_runs(TRUTHS, [a, b], names, metric="ap50", n_bootstrap=2)
+
+
+def test_every_group_is_compared_with_the_first() -> None:
+    a, b, c = ([thinned(PREDICTIONS, share)] for share in (0.1, 0.3, 0.5))
+    settings: dict[str, Any] = {"metric": "ap50", "n_bootstrap": 20}
+    tracked = []
+
+    def track(runs: Iterable[Iterable[Page]], n_runs: int) -> Iterable[Iterable[Page]]:
+        tracked.append(n_runs)
+        return runs
+
+    reports = compare_runs(TRUTHS, [a, b, c], NAMES, track=track, **settings)
+    assert reports == tuple(compare_runs(TRUTHS, [a, one], NAMES, **settings)[0] for one in (b, c))
+    assert compare_runs(TRUTHS, [a], NAMES, **settings) == ()
+    assert tracked == [3]

@@ -39,6 +39,7 @@ def compared(truths: list[tuple[Box, int]], found: list[tuple[Box, int, float]])
 def errors(data: EvaluatorInput) -> dict[str, tuple[int, float]]:
     result = error_types(run(data, iou_thresholds=[0.5]), data)
     assert tuple(row.name for row in result) == TYPES
+    assert {row.delta_ap for row in result if not row.count} <= {0}
     return {row.name: (row.count, row.delta_ap) for row in result if row.count}
 
 

@@ -160,6 +160,13 @@ def test_one_class_on_one_page() -> None:
     assert "head" not in {row.dimension for row in result.slices}
 
 
+def test_class_on_one_page_has_no_interval() -> None:
+    truths = [replace(page, labels=np.full(80, int(i > 0))) for i, page in enumerate(TRUTHS[:3])]
+    result = report(truths, [replace(page, scores=np.ones(80)) for page in truths])
+    assert [row.ap50_interval for row in result.classes] == [None, ONE, None, None, None]
+    assert result.intervals["macro"] == ONE
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -186,8 +193,9 @@ def test_bad_input(options: dict[str, Any], message: str) -> None:
         report(**({"truths": EMPTY[:1], "predictions": NOTHING_FOUND[:1]} | options))
 
 
-def test_scores_are_confidences() -> None:
-    logits = replace(PREDICTIONS[0], scores=np.linspace(-3, 5, 120))
-    message = "00000.png: scores from -3 to 5; expected confidences from 0 to 1"
+@pytest.mark.parametrize("limits", [(-3, 5), (-3, 1), (0, 5)])
+def test_scores_are_confidences(limits: tuple[int, int]) -> None:
+    logits = replace(PREDICTIONS[0], scores=np.linspace(*limits, 120))
+    message = f"00000.png: scores from {limits[0]} to {limits[1]}; expected confidences from 0 to 1"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         report(TRUTHS[:1], [logits])

@@ -59,15 +59,18 @@ def test_ap_at_every_threshold_is_that_of_coco(backend: Backend) -> None:
     ap = np.mean([weighted_ap(hits, np.ones((3, 1)), i)[0] for i in range(10)], axis=0)
     expected = [row.ap for row in evaluate(truths, predictions, names).classes]
     np.testing.assert_allclose(ap, np.array(expected, float), rtol=0, atol=1e-12)
+    mean = weighted_ap(hits, np.ones((3, 1)), None)[0]
+    np.testing.assert_allclose(mean, ap, rtol=0, atol=1e-12)
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     truths, predictions = small(1)
     hits = find_hits(evaluator_input(pair_pages(truths, predictions, N_CLASSES), N_CLASSES))
     weights = np.random.default_rng(0).integers(0, 3, (4, 50)).astype(float)
-    whole = weighted_ap(hits, weights)
+    whole = [weighted_ap(hits, weights, index) for index in (0, None)]
     monkeypatch.setattr("eval.metrics.hits._CHUNK", 60)
-    np.testing.assert_array_equal(weighted_ap(hits, weights), whole)
+    for index, expected in zip((0, None), whole, strict=True):
+        np.testing.assert_array_equal(weighted_ap(hits, weights, index), expected)
 
 
 def test_nothing_to_weigh() -> None:

@@ -50,4 +50,4 @@ def test_pages_with_the_most_errors_come_first() -> None:
     second = PageErrors(image="a", n_truths=3, n_found=1, n_false=0, n_missed=2)
     assert page_errors(HITS, np.array([0.5, 0.5, 0.5]), ["a", "b"]) == (first, second)
     third = PageErrors(image="b", n_truths=3, n_found=1, n_false=0, n_missed=2)
-    assert page_errors(HITS, np.array([0.5, 0.9, 0.5]), ["a", "b"]) == (second, third)
+    assert page_errors(HITS, np.array([0.8, 0.9, 0.5]), ["a", "b"]) == (second, third)

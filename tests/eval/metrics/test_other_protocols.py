@@ -7,6 +7,7 @@ import torch
 from ultralytics.engine.validator import BaseValidator
 from ultralytics.utils.metrics import ap_per_class, box_iou
 
+import training  # noqa: F401  # blocks the network access of Ultralytics
 from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
 from eval.metrics.coco import evaluator_input

@@ -80,6 +80,7 @@ def test_slice_without_truths() -> None:
         pytest.param([7], ["7 symbols"], id="one page"),
         pytest.param([5, 9, 1], ["1-9 symbols"] * 3, id="too few to divide"),
         pytest.param([9, 5, 1, 6], ["6-9 symbols", "1-5 symbols"] * 2, id="two groups"),
+        pytest.param([1, 3, 3, 4], ["1 symbols", *["3-4 symbols"] * 3], id="equal at the limit"),
         pytest.param([4] * 30, ["4 symbols"] * 30, id="equal"),
     ],
 )
@@ -126,11 +127,13 @@ def sized(widths: list[float], *, predicted: bool = False) -> Page:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_sizes(backend: Backend) -> None:
-    # In staff spaces of 10 px: .4 is found, .9 is missed (IoU .1), 1 is found, 5 is found.
-    truth, prediction = sized([4, 9, 10, 50]), sized([4, 90, 10, 50], predicted=True)
+    # In staff spaces of 10 px: .4 is found, .9 is missed (IoU .1), 1 is found, 5 is found. The
+    # last prediction, of .4, is false.
+    truth, prediction = sized([4, 9, 10, 50]), sized([4, 90, 10, 50, 4], predicted=True)
+    prediction = replace(prediction, scores=np.array([0.8, 0.7, 0.6, 0.5, 0.9]))
     slices = size_slices(evaluator_input([(truth, prediction)], 2), [10.0], backend)
     assert [(row.value, row.n_truths, row.macro_ap50) for row in slices] == [
-        ("0-0.5 staff spaces", 1, pytest.approx(1)),
+        ("0-0.5 staff spaces", 1, pytest.approx(0.5)),
         ("0.5-1 staff spaces", 1, 0),
         ("1-2 staff spaces", 1, pytest.approx(1)),  # the false prediction has another size
         ("4 staff spaces or more", 1, pytest.approx(0.5)),

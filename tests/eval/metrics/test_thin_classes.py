@@ -80,6 +80,8 @@ def test_size_does_not_matter_but_class_does() -> None:
 
 
 def test_a_prediction_counts_for_one_symbol() -> None:
+    far = moved(HEAD, 300)
+    assert centre_recall(data([HEAD, far], [0, 0], [HEAD], [0])) == (0.5, None, None)
     second = moved(HEAD, 4)
     assert centre_recall(data([HEAD, second], [0, 0], [HEAD], [0])) == (0.5, None, None)
     assert centre_recall(data([HEAD, second], [0, 0], [HEAD, second], [0, 0])) == (1, None, None)

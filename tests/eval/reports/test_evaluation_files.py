@@ -10,8 +10,9 @@ from evaluation_samples import SUBJECT, crowded, empty, evaluation, full, metric
 from eval.reports.evaluation import Calibration, CalibrationBin, EvaluationReport, OtherProtocols
 from eval.reports.evaluation_files import EvaluationFiles, write_evaluation_report
 from eval.reports.evaluation_json import evaluation_json
-from eval.reports.evaluation_markdown import escaped, evaluation_markdown
+from eval.reports.evaluation_markdown import evaluation_markdown
 from eval.reports.evaluation_page import evaluation_page
+from eval.reports.markdown import escaped
 
 FULL = full()
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from converters.page import Page
-from omr.scoring.class_matching import relabel
+from omr.scoring.class_matching import match_classes, relabel
+from omr.tracking import untracked
 
 
 def prediction(labels: Sequence[int]) -> Page:
@@ -44,3 +45,13 @@ def test_relabel(
     assert relabelled.scores is not None
     assert np.array_equal(relabelled.boxes_xyxy, page.boxes_xyxy[rows])
     assert np.array_equal(relabelled.scores, page.scores[rows])
+
+
+def test_only_the_best_predictions_of_known_classes_are_kept() -> None:
+    """Classes that the data set lacks do not use up the limit."""
+    pages = [prediction([1, 1, 0, 0, 0]), prediction([0])]
+    matched = match_classes(pages, 2, ("stem", "dog"), ("clef", "stem"), max_det=2, track=untracked)
+    assert [page.labels.tolist() for page in matched.pages] == [[1, 1], [1]]
+    assert matched.pages[0].boxes_xyxy.tolist() == pages[0].boxes_xyxy[2:4].tolist()
+    assert (matched.n_ignored, matched.n_at_max_det) == (2, 1)
+    assert (matched.ignored_classes, matched.missing_classes) == (("dog",), ("clef",))

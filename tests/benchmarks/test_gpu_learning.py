@@ -112,7 +112,7 @@ def test_weights_that_are_too_large_are_refused(
 
 
 def class_row(name: str, n_truths: int, ap50: float | None) -> dict[str, Any]:
-    return {"name": name, "n_truths": n_truths, "ap50": ap50}
+    return {"name": name, "truths": n_truths, "ap50": ap50}
 
 
 def mean_row(ap50: float | None) -> dict[str, Any]:

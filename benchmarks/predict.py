@@ -266,7 +266,7 @@ def _phases(rig: Rig, network: Network) -> dict[str, float]:
         "staff space": (page_reader, "measure_staff_space"),
         "tiles": (page_stream, "read_page"),
         "network": (network, "find"),
-        "merge": (page_reader, "merge"),
+        "merge": (page_reader, "merge_by_score"),
     }
     watch = Phases(outermost="write")
     with mock.patch.object(page_stream, "read_ahead", one_by_one), watch.watching(functions):

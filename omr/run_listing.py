@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import yaml
 
@@ -17,6 +17,9 @@ from converters.files.output_lock import check_unlocked
 from settings.run_files import (
     CONFIG_FILE,
     LAST_WEIGHTS,
+    MAP,
+    MAP50,
+    PAGE_MAP,
     RECORD_FILE,
     RESULTS_FILE,
     STATE_FILE,
@@ -25,11 +28,8 @@ from settings.run_files import (
 
 Status: TypeAlias = Literal["finished", "running", "interrupted", "broken"]
 """``interrupted`` runs can be resumed; ``broken`` ones have missing or damaged files."""
-SORT_KEYS = ("score", "path", "recipe", "data", "epochs", "seconds")
-AP, AP50 = "metrics/mAP50-95(B)", "metrics/mAP50(B)"
-"""Columns of the validation metrics."""
-PAGE_AP = "metrics/page_mAP50-95(B)"
-"""Column of the AP per page, which selects the best epoch of a run that scores pages."""
+SortKey: TypeAlias = Literal["score", "path", "recipe", "data", "epochs", "seconds"]
+SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 NOT_RECIPE = frozenset({"data", "out", "device", "workers", "seed", "trust", "tensorboard"})
 """Settings that do not belong to the recipe: runs of one recipe may differ in them."""
 HASH_DIGITS = 8
@@ -203,11 +203,11 @@ def _is_running(path: Path) -> bool:
 
 def _score(rows: Iterable[Mapping[str, float]]) -> ValidationScore | None:
     """Return the metrics of the best epoch; None without validation."""
-    scored = [row for row in rows if math.isfinite(row.get(AP, math.nan)) and AP50 in row]
+    scored = [row for row in rows if math.isfinite(row.get(MAP, math.nan)) and MAP50 in row]
     if not scored:
         return None
-    best = max(scored, key=lambda row: row.get(PAGE_AP, row[AP]))
-    return ValidationScore(epoch=int(best["epoch"]), ap=best[AP], ap50=best[AP50])
+    best = max(scored, key=lambda row: row.get(PAGE_MAP, row[MAP]))  # as a run selects it
+    return ValidationScore(epoch=int(best["epoch"]), ap=best[MAP], ap50=best[MAP50])
 
 
 def _hash(content: Any) -> str:  # noqa: ANN401
@@ -241,7 +241,7 @@ def filtered(runs: Iterable[RunEntry], conditions: Iterable[str]) -> list[RunEnt
     return kept
 
 
-def in_order(runs: Iterable[RunEntry], key: str) -> list[RunEntry]:
+def in_order(runs: Iterable[RunEntry], key: SortKey) -> list[RunEntry]:
     """Sort runs: by score the best first, by other keys ascending; unknown values last."""
 
     def value(run: RunEntry) -> tuple[bool, Any]:

@@ -20,14 +20,8 @@ from omr.console import (
     paragraph,
     say,
 )
-from training.engine.display import (
-    MAP,
-    MAP50,
-    PAGE_MAP,
-    TrainingDisplay,
-    TrainingStart,
-    TrainingStep,
-)
+from settings.run_files import MAP, MAP50, PAGE_MAP
+from training.engine.display import TrainingDisplay, TrainingStart, TrainingStep
 from training.memory.gpus import GIB
 
 GAP = "  "

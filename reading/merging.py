@@ -12,17 +12,13 @@ from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
-from reading.pieces import Pieces
+from reading.pieces import MARGIN, Pieces
 from reading.suppression import ious, suppress
 from reading.tiling import TileGrid
 from reading.windows import join_windows
 
 MIN_AGREEMENT = 0.5
 """Smallest agreement of two pieces of one symbol, along x and along y."""
-TOLERANCE_PX = 1.0
-"""Distance by which thin pieces may differ: boxes are extended by it before they are compared."""
-MARGIN = TOLERANCE_PX * np.array([-1, -1, 1, 1])
-"""Change of a box that extends it by the tolerance."""
 BORDER_PX = 3.0
 """Distance from a tile's border within which a piece counts as cut there."""
 BORDER_FRACTION = 0.04

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 
+TOLERANCE_PX = 1.0
+"""Distance by which thin pieces may differ: boxes are extended by it before they are compared."""
+MARGIN = TOLERANCE_PX * np.array([-1, -1, 1, 1])
+"""Change of a box that extends it by the tolerance."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pieces:

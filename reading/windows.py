@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
-from reading.pieces import Pieces
+from reading.pieces import MARGIN, TOLERANCE_PX, Pieces
 
 LONG = 0.5
 """Fraction of the tile's side from which a piece may be a window."""
@@ -28,8 +28,6 @@ MIN_SCORE_RATIO = 0.3
 """A window whose score is a smaller fraction of the other's does not extend it."""
 REPEAT = 0.8
 """Fraction of its length from which a window inside a better one repeats it."""
-MARGIN_PX = 1.0
-"""Width by which boxes are extended on all sides before they are compared."""
 
 
 def join_windows(pieces: Pieces, tile_px: int) -> Pieces:
@@ -88,7 +86,7 @@ def _extended(window: Boxes, other: Boxes) -> Boxes:
     hull: Boxes = np.concatenate([low, high])
     across = int((high - low).argmin()) + np.array([0, 2])
     thin, thick = sorted((window[across], other[across]), key=lambda edges: edges[1] - edges[0])
-    if thick[0] - MARGIN_PX <= thin[0] and thin[1] <= thick[1] + MARGIN_PX:
+    if thick[0] - TOLERANCE_PX <= thin[0] and thin[1] <= thick[1] + TOLERANCE_PX:
         hull[across] = thin
     return hull
 
@@ -103,7 +101,7 @@ def _aligned(
         that lies inside the first one, shape ``(N,)`` each.
     """
     n_classes = int(windows.labels.max(initial=0)) + 1
-    boxes = windows.boxes_xyxy + MARGIN_PX * np.array([-1, -1, 1, 1])
+    boxes = windows.boxes_xyxy + MARGIN
     is_upright = (boxes[:, 2] - boxes[:, 0]) < (boxes[:, 3] - boxes[:, 1])
     groups = (windows.tiles * n_classes + windows.labels) * 2 + is_upright
     first, second = overlapping_pairs(boxes, labels=groups).T

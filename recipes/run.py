@@ -19,9 +19,11 @@ import msgspec
 
 from class_maps import ConfigError
 from converters.files.hashes import sha256
+from settings.run_files import LAST_WEIGHTS, STATE_FILE, WEIGHTS_FOLDER
 
-STATE = Path("weights") / "state.pt"
+STATE = Path(WEIGHTS_FOLDER) / STATE_FILE
 """File in the run folder while a training is not finished."""
+LAST = Path(WEIGHTS_FOLDER) / LAST_WEIGHTS
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,9 +97,7 @@ def _pages(recipe: Recipe, sets: Mapping[str, str], out: Path, options: str) -> 
 def is_done(step: Step) -> bool:
     """Return whether the output of a step is complete."""
     if step.arguments[0] == "train":
-        return (step.output / "weights" / "last.pt").is_file() and not (
-            step.output / STATE
-        ).is_file()
+        return (step.output / LAST).is_file() and not (step.output / STATE).is_file()
     return step.output.is_dir()
 
 
@@ -128,7 +128,7 @@ def main() -> None:
 
 def _publish(recipe: Recipe, out: Path, digest: str, device: str) -> None:
     """Write the weights to share, unless that was done after the training."""
-    weights, file = out / "run" / "weights" / "last.pt", out / f"{recipe.name}.safetensors"
+    weights, file = out / "run" / LAST, out / f"{recipe.name}.safetensors"
     if file.is_file() and file.stat().st_mtime_ns > weights.stat().st_mtime_ns:
         print(f"done: {file}")
         return

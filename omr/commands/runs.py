@@ -1,14 +1,14 @@
 """``omr runs``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from eval.html.number_format import counted
 from omr.console import note, print_json, results, table
 from omr.options import AsJson
-from omr.run_listing import RunEntry, filtered, find_runs, in_order
+from omr.run_listing import RunEntry, SortKey, filtered, find_runs, in_order
 
 
 def runs(
@@ -19,7 +19,7 @@ def runs(
         ),
     ],
     sort: Annotated[
-        Literal["score", "path", "recipe", "data", "epochs", "seconds"],
+        SortKey,
         typer.Option(help="Order: score (best first), path, recipe, data, epochs or seconds."),
     ] = "score",
     where: Annotated[

@@ -14,7 +14,7 @@ from converters.manifest import read_manifest
 from converters.versions import TOOLKIT, installed_versions
 from omr.scoring.evaluation_set import EvaluationSet, Unit
 from omr.scoring.truths_hash import hash_of_pages
-from reading import merging, windows
+from reading import merging, pieces, windows
 from reading.page_reader import OVERLAP, PIECE_SCORE
 
 SourceKind: TypeAlias = Literal["weights", "coco", "yolo"]
@@ -201,7 +201,7 @@ def merging_constants() -> dict[str, float]:
     """Return the constants by which the symbols of tiles are merged, by name."""
     return {
         f"{module.__name__.rpartition('.')[2]}.{name.lower()}": value
-        for module in (merging, windows)
+        for module in (merging, pieces, windows)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, float)
     }

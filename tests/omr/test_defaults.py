@@ -15,6 +15,8 @@ from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.tiles import TileOptions
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
+from omr.commands.eval import evaluate
+from omr.scoring.score import MetricOptions
 from settings.freezing import FreezeOptions
 from settings.training import LR_RULES, ClassLoss, SimilarityName
 from training.assigners.similarity import SIMILARITIES
@@ -30,6 +32,7 @@ from training.losses.loss_options import LossOptions
     [
         (convert, CleaningOptions, {"dedup_iou", "min_side", "clip"}),
         (convert, TileOptions, {"min_visible", "blank_tiles"}),
+        (evaluate, MetricOptions, {"threshold", "backend"}),
         (convert, ConversionOptions, {"val", "split_by", "seed", "labels_only", "annotation_set"}),
         (engrave, EngravingOptions, {"scores", "holdout_font", "val", "segmentation"}),
         (engrave, PageOptions, {"seed", "style", "transpose", "degrade", "balance"}),

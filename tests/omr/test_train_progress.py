@@ -11,7 +11,8 @@ from terminal import drawn_lines, last_lines, run_in_terminal
 
 from omr import console
 from omr.train_progress import LineDisplay, TableDisplay, training_display
-from training.engine.display import MAP, MAP50, PAGE_MAP, TrainingStart, TrainingStep
+from settings.run_files import MAP, MAP50, PAGE_MAP
+from training.engine.display import TrainingStart, TrainingStep
 
 START = TrainingStart(
     model="yolo11n",

@@ -4,11 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-MAP50, MAP = "metrics/mAP50(B)", "metrics/mAP50-95(B)"
-"""Ultralytics' names of the mean average precision at IoU 0.5, and from 0.5 to 0.95."""
-PAGE_MAP50, PAGE_MAP = "metrics/page_mAP50(B)", "metrics/page_mAP50-95(B)"
-"""The same metrics per page, after merging the predictions for its tiles."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingStart:

@@ -20,10 +20,10 @@ from converters.manifest import read_manifest
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from reading.page_tiles import PageTiles, is_cut, merge_tiles, page_tiles
+from settings.run_files import PAGE_MAP, PAGE_MAP50
 from settings.training import Selection
 from training.data.label_files import ImageLabels, SplitLabels
 from training.data.multi_dataset import TrainingSource
-from training.engine.display import PAGE_MAP, PAGE_MAP50
 from training.engine.inputs import TrainingInputs
 
 PAGE_SOURCE_METRIC = "metrics/page_mAP50/{}"

@@ -19,10 +19,10 @@ from ultralytics.utils.metrics import ap_per_class
 
 from converters.page import Page
 from eval.metrics.f1 import Matches
+from settings.run_files import PAGE_MAP
 from settings.training import Selection
 from training.data.dataset import ClassMasks
 from training.data.multi_dataset import MultiDataset
-from training.engine.display import PAGE_MAP
 from training.engine.inputs import TrainingInputs
 from training.engine.page_scores import PageScores, image_predictions
 

@@ -21,10 +21,10 @@ from ultralytics.utils.ops import xywh2xyxy
 
 from class_maps import ConfigError
 from converters.page import Page
+from settings.run_files import MAP, MAP50, PAGE_MAP, PAGE_MAP50
 from settings.training import Selection
 from training.config import TrainConfig, read_config
 from training.data.multi_dataset import DatasetOptions
-from training.engine.display import MAP, MAP50, PAGE_MAP, PAGE_MAP50
 from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.page_scores import (
     PAGE_SOURCE_METRIC,

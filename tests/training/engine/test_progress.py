@@ -7,8 +7,9 @@ import pytest
 from recording_display import RecordingDisplay
 from ultralytics.utils import LOGGER
 
+from settings.run_files import MAP, MAP50
 from training.config import TrainConfig
-from training.engine.display import MAP, MAP50, TrainingStart
+from training.engine.display import TrainingStart
 from training.lr_finder import find_rate
 from training.trainer import train
 

@@ -1,8 +1,8 @@
 """Skew of a page: the angle of its staff lines, and the rotation that makes them horizontal.
 
 A thin upright line is a thin box, but the box of the same line on a page that is turned by two
-degrees is several times as wide. Pages are therefore turned back before they are read, as far as
-their staff lines tell the angle.
+degrees is several times as wide. Pages are therefore turned back before they are read, if their
+staff lines have a measurable angle.
 
 Shapes: H and W the height and width of a page in pixels, M ink pixels, N boxes.
 """

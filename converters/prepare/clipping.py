@@ -20,7 +20,7 @@ MIN_SIDE_PX = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class VisibleParts:
-    """What a tile shows of oriented boxes."""
+    """Parts of oriented boxes inside a tile."""
 
     boxes_xyxy: Boxes
     """Upright boxes around the visible parts in pixels of the tile, shape ``(N, 4)``; NaN if

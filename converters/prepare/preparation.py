@@ -164,7 +164,7 @@ def _write_images(
         source: Image file, which may have been replaced since all sizes were checked.
         original: The page as read.
         page: The scaled page.
-        outputs: The page or its tiles; none if all are blank and left out.
+        outputs: The page or its tiles; empty if all tiles are blank and dropped.
         folder: Output folder.
 
     Returns:

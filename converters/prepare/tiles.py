@@ -175,7 +175,7 @@ def _sides(boxes_xyxy: Boxes) -> NDArray[np.float64]:
 
 
 def _shared(a_xyxy: Boxes, b_xyxy: Boxes) -> Boxes:
-    """Return the intersections of pairs of boxes, ``(N, 4)``; reversed if there is none."""
+    """Intersect pairs of boxes, ``(N, 4)``; a negative side means that they do not overlap."""
     low = np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
     return np.concatenate([low, np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:])], axis=1)
 

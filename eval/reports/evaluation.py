@@ -21,7 +21,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OperatingPoint:
-    """What a user gets who keeps the predictions above a threshold."""
+    """Precision, recall and F1 of the predictions above a threshold."""
 
     threshold: float
     """Confidence, 0 to 1."""
@@ -80,7 +80,7 @@ class Slice:
     """Scores of some of the pages or symbols."""
 
     dimension: str
-    """What the slices differ in: ``source``, ``font``, ``writer``, ``size``, ``density`` or
+    """Property in which slices differ: ``source``, ``font``, ``writer``, ``size``, ``density`` or
     ``head``."""
     value: str
     """Value that the pages or symbols share, such as ``Bravura``."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval.metrics.f1 import joined
-from omr.page_scoring import read_set
 from omr.prediction import PredictOptions
+from omr.scoring.page_reading import read_set
 from training.models.checkpoints import open_weights, write_half
 from training.predict.tile_network import TorchNetwork
 

@@ -90,6 +90,11 @@ class PreparedPage:
     remarks: tuple[str, ...]
     """Notes for the user about this page."""
 
+    @property
+    def angle_degrees(self) -> float:
+        """Angle of the staff lines by which the page was turned back, clockwise; 0 if upright."""
+        return self.rotation.degrees if self.rotation else 0.0
+
     def in_original(self, boxes_xyxy: Boxes) -> Boxes:
         """Map boxes from the prepared page to the page in its original size, shape ``(N, 4)``."""
         if self.rotation is not None:

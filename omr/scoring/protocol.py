@@ -17,7 +17,7 @@ from omr.scoring.truths_hash import hash_of_pages
 from reading import merging, pieces, windows
 from reading.page_reader import OVERLAP, PIECE_SCORE
 
-SourceKind: TypeAlias = Literal["weights", "coco", "yolo"]
+SourceKind: TypeAlias = Literal["weights", "coco", "yolo", "mung", "labelme", "parquet"]
 METRICS = "COCO AP, 101 recalls, IoU .5:.05:.95, every area, predictions limited per image"
 """Definition of the metrics; changes whenever a new version would compute other numbers."""
 LOWEST_SCORE = 0.01

@@ -58,7 +58,8 @@ def score_model(
     those of the classes with ground truth, which must exist in the weights.
 
     Args:
-        weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
+        weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``, or its
+            ``.onnx`` file.
         data: YOLO folder as :func:`converters.conversion.convert` writes it.
         unit: Score pages or tiles; None for pages, unless the tiles of the data set cannot be put
             together. Pages in tiles are composed, and read as by :func:`omr.predict`, as are whole

@@ -21,9 +21,9 @@ def evaluate(
     source: Annotated[
         Path,
         typer.Argument(
-            help=f"Weights: a file, or {DEFAULT_WEIGHTS}, which comes with omr. Predictions: the "
-            "output of `omr predict`, a JSON file of COCO results, or a folder of YOLO files with "
-            "confidences.",
+            help=f"Weights: a file of a training, an .onnx file, or {DEFAULT_WEIGHTS}, which comes "
+            "with omr. Predictions: the output of `omr predict` in any format, a JSON file of COCO "
+            "results, or a folder of YOLO files with confidences.",
             parser=weights_path,
             metavar="WEIGHTS|PREDICTIONS",
         ),
@@ -102,7 +102,7 @@ def evaluate(
         omr eval run/weights/best.pt data --split train --unit tile --json
         omr eval results.json data
     """
-    from omr.scoring.foreign_predictions import are_predictions
+    from omr.scoring.prediction_formats import are_predictions
     from omr.scoring.report_files import FILES
     from omr.scoring.score import MetricOptions, score_model, score_predictions
 

@@ -10,7 +10,7 @@ from converters import images
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.images import Pixels
-from converters.manifest import Preparation, preparation, read_manifest
+from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
 from reading.page_tiles import PageTiles, merge_tiles, page_tiles
 
@@ -91,14 +91,14 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
     labelled = [*dataset.labelled_images(split)]
     pages = [image.without_duplicates() for image in labelled]
     n_duplicates = sum(len(i.rows) - len(p.labels) for i, p in zip(labelled, pages, strict=True))
-    prepared, tiled = _preparation(dataset, split, pages)
+    manifest, prepared, tiled = _preparation(dataset, split, pages)
     reason = tiled if isinstance(tiled, str) else ""
     tiled_pages = tuple(tiled) if isinstance(tiled, list) else ()
     chosen = _chosen_unit(unit, data, is_tiled=tiled is not None, reason=reason)
     remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
     if chosen == "page" and tiled_pages:
         truths = merge_tiles(tiled_pages, pages)
-        remarks += _count_remarks(tiled_pages, truths)
+        remarks += _count_remarks(tiled_pages, truths, manifest)
     else:
         truths = pages
     return EvaluationSet(
@@ -117,14 +117,19 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
 
 def _preparation(
     dataset: YoloDataset, split: str, pages: Sequence[Page]
-) -> tuple[Preparation | None, list[PageTiles] | str | None]:
-    """Read from the manifest how images were prepared, and the result of :func:`page_tiles`."""
+) -> tuple[Manifest, Preparation | None, list[PageTiles] | str | None]:
+    """Read from the manifest how images were prepared, and the pages of which they are tiles.
+
+    Returns:
+        The manifest, the preparation, and the result of :func:`page_tiles`.
+    """
     sizes = {page.image: (page.width, page.height) for page in pages}
     try:
         manifest = read_manifest(dataset.root)
-        return preparation(manifest), page_tiles(manifest, dataset.folder_name(split), sizes)
+        tiled = page_tiles(manifest, dataset.folder_name(split), sizes)
+        return manifest, preparation(manifest), tiled
     except InputError:  # a file of another program
-        return None, None
+        return Manifest(path=dataset.root / MANIFEST), None, None
 
 
 def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) -> Unit:
@@ -142,14 +147,16 @@ def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) 
     return unit or ("tile" if reason else "page")
 
 
-def _count_remarks(tiled_pages: Sequence[PageTiles], truths: Sequence[Page]) -> list[str]:
+def _count_remarks(
+    tiled_pages: Sequence[PageTiles], truths: Sequence[Page], manifest: Manifest
+) -> list[str]:
     """Compare the merged symbols with the manifest, and report dropped tiles."""
     remarks = []
     n_expected = sum(page.n_symbols for page in tiled_pages)
     n_merged = sum(len(truth.labels) for truth in truths)
     if n_merged != n_expected:
         remarks.append(
-            f"{n_merged:,} symbols after merging the tiles, but {MANIFEST} counts "
+            f"{n_merged:,} symbols after merging the tiles, but {manifest.path.name} counts "
             f"{n_expected:,} on the pages"
         )
     if n_blank := sum(page.n_blank for page in tiled_pages):

@@ -211,4 +211,4 @@ def test_a_page_that_is_read_in_its_own_size_is_not_turned() -> None:
     image = staves(12)
     turn = cv2.getRotationMatrix2D((200, 200), 3, 1.0)
     turned = cv2.warpAffine(image, turn, image.shape[::-1], borderValue=255)
-    assert prepare(NAME, np.asarray(turned, np.uint8), 64, NATIVE).rotation is None
+    assert prepare(NAME, np.asarray(turned, np.uint8), 64, NATIVE).dewarping is None

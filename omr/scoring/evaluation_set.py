@@ -1,7 +1,7 @@
 """Ground truth of a split, per page or per tile, with the images that belong to it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -12,6 +12,7 @@ from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.images import Pixels
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
+from omr.scoring.page_groups import page_groups, page_properties
 from reading.page_tiles import PageTiles, merge_tiles, page_tiles
 
 Unit: TypeAlias = Literal["page", "tile"]
@@ -35,10 +36,25 @@ class EvaluationSet:
     """Whether the images are tiles."""
     preparation: Preparation | None
     """How the images were prepared; None if this is unknown."""
+    groups: Mapping[str, Mapping[str, str]]
+    """Value of each page or tile in each dimension in which scores are broken down."""
     n_duplicates: int
     """Duplicate rows of the label files, which were skipped."""
     remarks: tuple[str, ...]
     """Notes for the user about the ground truth."""
+
+    def with_staff_spaces(self, pages: Sequence[Page]) -> "EvaluationSet":
+        """Take the staff spaces that are unknown from predictions, in which they were measured.
+
+        Args:
+            pages: Predictions, in the order of ``truths``.
+        """
+        spaces = [
+            truth.staff_space or page.staff_space
+            for truth, page in zip(self.truths, pages, strict=True)
+        ]
+        pairs = zip(self.truths, spaces, strict=True)
+        return replace(self, truths=tuple(replace(t, staff_space=space) for t, space in pairs))
 
     @property
     def folder(self) -> Path:
@@ -94,6 +110,7 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
     manifest, prepared, tiled = _preparation(dataset, split, pages)
     reason = tiled if isinstance(tiled, str) else ""
     tiled_pages = tuple(tiled) if isinstance(tiled, list) else ()
+    folder_name = dataset.folder_name(split)
     chosen = _chosen_unit(unit, data, is_tiled=tiled is not None, reason=reason)
     remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
     if chosen == "page" and tiled_pages:
@@ -101,6 +118,12 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
         remarks += _count_remarks(tiled_pages, truths, manifest)
     else:
         truths = pages
+    properties = page_properties(manifest, folder_name, [truth.image for truth in truths])
+    scaled_to = prepared.staff_space if prepared else None
+    truths = [
+        replace(truth, staff_space=scaled_to or one.staff_space)
+        for truth, one in zip(truths, properties, strict=True)
+    ]
     return EvaluationSet(
         dataset=dataset,
         split=split,
@@ -110,6 +133,7 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
         tiled_pages=tiled_pages,
         is_tiled=tiled is not None,
         preparation=prepared,
+        groups=page_groups([truth.image for truth in truths], properties),
         n_duplicates=n_duplicates,
         remarks=tuple(remarks),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+import msgspec
 import numpy as np
 
 from class_maps import InputError
@@ -33,12 +34,25 @@ class PreparationOptions:
     """How to cut pages into tiles; None to keep whole pages."""
 
 
+class PageProperties(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Properties of a page by which an evaluation breaks scores down."""
+
+    staff_space: float | None = None
+    """Staff space of the source's page in pixels; None if it is unknown."""
+    source: str = ""
+    """Folder that the page comes from; empty if all pages of a split come from one."""
+    capture: str = ""
+    """How an engraved page was degraded, such as ``scan``; empty if this is unknown."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Job:
     """One page to prepare, with its settings and output folders."""
 
     page: Page
     split: str
+    source: str
+    """Folder that the page comes from; empty if all pages of a split come from one."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
@@ -66,6 +80,7 @@ class PreparedPage:
     n_empty: int
     """Number of outputs without symbols."""
     counts: Tally
+    properties: PageProperties
     sha256: str = ""
     """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
     is_measured: bool = False
@@ -121,6 +136,9 @@ def prepare(job: Job) -> PreparedPage:
         outputs=outputs,
         n_empty=n_empty,
         counts=counts,
+        properties=PageProperties(
+            staff_space=job.page.staff_space, source=job.source, capture=job.page.capture
+        ),
         sha256=page_hash,
         is_measured=options.staff_space is not None and job.page.staff_space is None,
     )

@@ -1,7 +1,7 @@
 """Ground truth of a split, per page or per tile, with the images that belong to it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -10,8 +10,9 @@ from converters import images
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.images import Pixels
-from converters.manifest import Preparation, preparation, read_manifest
+from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
+from omr.scoring.page_groups import page_groups, page_properties
 from reading.page_tiles import PageTiles, merge_tiles, page_tiles
 
 Unit: TypeAlias = Literal["page", "tile"]
@@ -35,10 +36,25 @@ class EvaluationSet:
     """Whether the images are tiles."""
     preparation: Preparation | None
     """How the images were prepared; None if this is unknown."""
+    groups: Mapping[str, Mapping[str, str]]
+    """Value of each page or tile in each dimension in which scores are broken down."""
     n_duplicates: int
     """Duplicate rows of the label files, which were skipped."""
     remarks: tuple[str, ...]
     """Notes for the user about the ground truth."""
+
+    def with_staff_spaces(self, pages: Sequence[Page]) -> "EvaluationSet":
+        """Take the staff spaces that are unknown from predictions, in which they were measured.
+
+        Args:
+            pages: Predictions, in the order of ``truths``.
+        """
+        spaces = [
+            truth.staff_space or page.staff_space
+            for truth, page in zip(self.truths, pages, strict=True)
+        ]
+        pairs = zip(self.truths, spaces, strict=True)
+        return replace(self, truths=tuple(replace(t, staff_space=space) for t, space in pairs))
 
     @property
     def folder(self) -> Path:
@@ -91,16 +107,23 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
     labelled = [*dataset.labelled_images(split)]
     pages = [image.without_duplicates() for image in labelled]
     n_duplicates = sum(len(i.rows) - len(p.labels) for i, p in zip(labelled, pages, strict=True))
-    prepared, tiled = _preparation(dataset, split, pages)
+    manifest, prepared, tiled = _preparation(dataset, split, pages)
     reason = tiled if isinstance(tiled, str) else ""
     tiled_pages = tuple(tiled) if isinstance(tiled, list) else ()
+    folder_name = dataset.folder_name(split)
     chosen = _chosen_unit(unit, data, is_tiled=tiled is not None, reason=reason)
     remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
     if chosen == "page" and tiled_pages:
         truths = merge_tiles(tiled_pages, pages)
-        remarks += _count_remarks(tiled_pages, truths)
+        remarks += _count_remarks(tiled_pages, truths, manifest)
     else:
         truths = pages
+    properties = page_properties(manifest, folder_name, [truth.image for truth in truths])
+    scaled_to = prepared.staff_space if prepared else None
+    truths = [
+        replace(truth, staff_space=scaled_to or one.staff_space)
+        for truth, one in zip(truths, properties, strict=True)
+    ]
     return EvaluationSet(
         dataset=dataset,
         split=split,
@@ -110,6 +133,7 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
         tiled_pages=tiled_pages,
         is_tiled=tiled is not None,
         preparation=prepared,
+        groups=page_groups([truth.image for truth in truths], properties),
         n_duplicates=n_duplicates,
         remarks=tuple(remarks),
     )
@@ -117,14 +141,19 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
 
 def _preparation(
     dataset: YoloDataset, split: str, pages: Sequence[Page]
-) -> tuple[Preparation | None, list[PageTiles] | str | None]:
-    """Read from the manifest how images were prepared, and the result of :func:`page_tiles`."""
+) -> tuple[Manifest, Preparation | None, list[PageTiles] | str | None]:
+    """Read from the manifest how images were prepared, and the pages of which they are tiles.
+
+    Returns:
+        The manifest, the preparation, and the result of :func:`page_tiles`.
+    """
     sizes = {page.image: (page.width, page.height) for page in pages}
     try:
         manifest = read_manifest(dataset.root)
-        return preparation(manifest), page_tiles(manifest, dataset.folder_name(split), sizes)
+        tiled = page_tiles(manifest, dataset.folder_name(split), sizes)
+        return manifest, preparation(manifest), tiled
     except InputError:  # a file of another program
-        return None, None
+        return Manifest(path=dataset.root / MANIFEST), None, None
 
 
 def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) -> Unit:
@@ -142,14 +171,16 @@ def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) 
     return unit or ("tile" if reason else "page")
 
 
-def _count_remarks(tiled_pages: Sequence[PageTiles], truths: Sequence[Page]) -> list[str]:
+def _count_remarks(
+    tiled_pages: Sequence[PageTiles], truths: Sequence[Page], manifest: Manifest
+) -> list[str]:
     """Compare the merged symbols with the manifest, and report dropped tiles."""
     remarks = []
     n_expected = sum(page.n_symbols for page in tiled_pages)
     n_merged = sum(len(truth.labels) for truth in truths)
     if n_merged != n_expected:
         remarks.append(
-            f"{n_merged:,} symbols after merging the tiles, but {MANIFEST} counts "
+            f"{n_merged:,} symbols after merging the tiles, but {manifest.path.name} counts "
             f"{n_expected:,} on the pages"
         )
     if n_blank := sum(page.n_blank for page in tiled_pages):

@@ -210,11 +210,12 @@ def test_every_format(tmp_path: Path) -> None:
     assert read(tmp_path, "--overlay", "none", "--format", formats).exit_code == 0
     files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
     assert {
-        "labels/s/a.txt", "classes.txt", "mung/pages/s/a.xml", "labelme/pages/s/a.json",
+        "labels/s/a.txt", "scores/s/a.txt", "classes.txt", "mung/pages/s/a.xml", "labelme/pages/s/a.json",
     } <= files  # fmt: skip
     assert "predictions.json" not in files
     assert (tmp_path / "out/classes.txt").read_text() == "black\ngrey\n"
-    assert (tmp_path / "out/labels/s/a.txt").read_text().count("\n") == 2
+    for folder in ("labels", "scores"):
+        assert (tmp_path / f"out/{folder}/s/a.txt").read_text().count("\n") == 2
 
 
 def test_an_overlay_shows_the_boxes(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ A class map is a file such as::
         map: {barlineSingle: barlineSingle}
 
 ``relations: {beam: group}`` describes categories whose symbols differ from those of their class,
-see :data:`~class_maps.class_map.RELATIONS`. Groups of symbols share a class with single symbols only
-if their relation is listed.
+see :data:`~class_maps.class_map.RELATIONS`. Groups of symbols share a class with single symbols
+only if their relation is listed.
 
 ``map: same names`` maps every class except the unlabelled ones to the category of the same name;
 ``also: {tie: necktie}`` adds categories with other names to it.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from class_maps import CategoryMapping, InputError, catalogue
 from converters import tally
-from converters.boxes import Boxes, onto_border, xywh_to_xyxy
+from converters.boxes import xywh_to_xyxy
 from converters.files.hashes import sha256, state
 from converters.formats.mung_documents import (
     DOREMI,
@@ -30,9 +30,10 @@ from converters.formats.named_images import (
     skipped,
     split_in,
 )
+from converters.formats.symbol_lists import boxes_inside, mapped_labels
 from converters.formats.xml_files import xml_files
 from converters.images import size as image_size
-from converters.names import check_image_size, checked_name, count_of
+from converters.names import check_image_size, checked_name
 from converters.page import Page
 from converters.tally import Tally
 
@@ -167,16 +168,13 @@ class MungFile:
         for document, (image, (width, height)) in zip(
             self._documents, self.images.items(), strict=True
         ):
-            boxes_xyxy = self._boxes(document, width, height, clip=clip)
+            boxes_xyxy = xywh_to_xyxy(np.array(document.boxes_xywh, np.float64).reshape(-1, 4))
+            boxes_xyxy = boxes_inside(
+                boxes_xyxy, (width, height), document.places, self.path, clip=clip
+            )
             names = _names(document, mapping)
-            known = tuple(dict.fromkeys(names))
-            positions = {name: i for i, name in enumerate(known)}
-            indices = np.array([positions[name] for name in names], np.int64)
-            label_of = [labels.get(mapping.class_of.get(name, ""), -1) for name in known]
-            page_labels = np.array(label_of, np.int64)[indices]
+            page_labels = mapped_labels(names, mapping, labels, counts)
             is_mapped = page_labels >= 0
-            counts.read += len(names)
-            counts.drop(tally.NOT_IN_CLASS_MAP, indices[~is_mapped], known)
             is_renamed = np.array(
                 [a != b for a, b in zip(names, document.names, strict=True)], bool
             )
@@ -189,19 +187,6 @@ class MungFile:
                 labels=page_labels[is_mapped],
                 n_annotations=len(names),
             )
-
-    def _boxes(self, document: Document, width: int, height: int, *, clip: bool) -> Boxes:
-        boxes_xyxy = xywh_to_xyxy(np.array(document.boxes_xywh, np.float64).reshape(-1, 4))
-        boxes_xyxy = onto_border(boxes_xyxy, np.array([width, height], np.float64))
-        outside = ((boxes_xyxy < 0) | (boxes_xyxy > [width, height, width, height])).any(axis=1)
-        if outside.any() and not clip:
-            places = [document.places[i] for i in np.flatnonzero(outside)]
-            raise InputError(
-                f"extends beyond the image of {width} x {height} px: {count_of(places, 'node')}; "
-                "use --clip to clip boxes to the image",
-                path=self.path,
-            )
-        return boxes_xyxy
 
 
 def _names(document: Document, mapping: CategoryMapping) -> list[str]:

@@ -18,6 +18,7 @@ from converters.formats import READERS, AnnotationSource, Format
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_files import json_files, root_keys
 from converters.formats.mung_documents import PAGE, PAGES, V1, V2
+from converters.formats.voc import ROOT as VOC
 from converters.formats.xml_files import elements, xml_files
 from converters.names import IMAGE_FOLDER, LABELS
 
@@ -34,7 +35,7 @@ def open_source(
 
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
-            annotation files, or a COCO, labelme or MuNG file or folder.
+            annotation files, or a COCO, labelme, MuNG or Pascal VOC file or folder.
         format_name: Format of the data set, one of :data:`READERS`; None to detect it.
         images: Folder of the images that JSON and XML files name; None to find it.
 
@@ -124,8 +125,9 @@ def _check_suffix(path: Path) -> None:
         is_json = file.read(64).lstrip().startswith(b"{")
     if not is_json:
         raise InputError(
-            "not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, MuNG, or "
-            "a YOLO folder with a data.yaml; export the data set in one of these formats",
+            "not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, MuNG or "
+            "Pascal VOC XML, or a YOLO folder with a data.yaml; export the data set in one of "
+            "these formats",
             path=path,
         )
 
@@ -137,8 +139,8 @@ def _other_xml(file: Path) -> InputError:
     except InputError as error:
         return error
     return InputError(
-        f"its root element is {shown(root.tag)}; expected {V1} or {V2} of MuNG, or {PAGE} or "
-        f"{PAGES} of DoReMi",
+        f"its root element is {shown(root.tag)}; expected {V1} or {V2} of MuNG, {PAGE} or "
+        f"{PAGES} of DoReMi, or {VOC} of Pascal VOC",
         path=file,
     )
 
@@ -169,6 +171,6 @@ def _no_annotations(path: Path) -> InputError:
         )
     return InputError(
         "no annotations; expected deepscores_train.json or another .json file in this folder or in "
-        "annotations/, .xml files of MuNG, or a YOLO data.yaml",
+        "annotations/, .xml files of MuNG or Pascal VOC, or a YOLO data.yaml",
         path=path,
     )

@@ -64,7 +64,7 @@ def root_of(file: Path) -> Element | None:
 
 @lru_cache(maxsize=1 << 14)
 def _root(file: Path, _modified_ns: int, _size: int) -> Element | None:
-    parser = _Parser(file, (), (), ())
+    parser = _Parser(file, (), (), (), ())
     with (
         suppress(InputError, expat.ExpatError, ValueError, LookupError),
         file.open("rb") as content,
@@ -74,7 +74,11 @@ def _root(file: Path, _modified_ns: int, _size: int) -> Element | None:
 
 
 def elements(
-    file: Path, symbols: Collection[str], fields: Collection[str], starts: Collection[str] = ()
+    file: Path,
+    symbols: Collection[str],
+    fields: Collection[str],
+    starts: Collection[str] = (),
+    header: Collection[str] = (),
 ) -> Iterator[Element]:
     """Parse a file and yield its root, and then some of its elements in the order of the file.
 
@@ -83,12 +87,14 @@ def elements(
         symbols: Tags of elements to yield when they are complete.
         fields: Paths of the fields of symbols, relative to the symbol: ``bndbox/xmin``.
         starts: Tags of elements to yield when they begin.
+        header: Paths of the fields outside of symbols, relative to the root: ``size/width``. If
+            there are any, the root is yielded once more at the end, with these fields.
 
     Raises:
         InputError: The file cannot be read, is too large, is not well-formed, or has a document
             type declaration.
     """
-    parser = _Parser(file, symbols, fields, starts)
+    parser = _Parser(file, symbols, fields, starts, header)
     try:
         if file.stat().st_size > MAX_BYTES:
             raise InputError(
@@ -118,6 +124,7 @@ class _Parser:
         symbols: Tags of elements to collect with their fields.
         fields: Paths of these fields.
         starts: Tags of elements to collect when they begin.
+        header: Paths of fields outside of symbols.
     """
 
     def __init__(
@@ -126,8 +133,10 @@ class _Parser:
         symbols: Collection[str],
         fields: Collection[str],
         starts: Collection[str],
+        header: Collection[str],
     ) -> None:
         self._file, self._symbols, self._fields, self._starts = file, symbols, fields, starts
+        self._header_fields, self._header = header, dict[str, str]()
         self._path: list[str] = []
         self._elements: list[Element] = []
         self._symbol: tuple[int, Element] | None = None
@@ -155,11 +164,15 @@ class _Parser:
             self._texts = {}
             self._symbol = len(self._path), Element(tag, attributes, line, self._texts)
         elif self._symbol is not None:
-            field = "/".join(self._path[self._symbol[0] :])
-            if field in self._fields:
-                self._open(field, line)
+            self._open("/".join(self._path[self._symbol[0] :]), line, self._fields)
+        elif self._header_fields:
+            self._texts = self._header
+            self._open("/".join(self._path[1:]), line, self._header_fields)
 
-    def _open(self, field: str, line: int) -> None:
+    def _open(self, field: str, line: int, wanted: Collection[str]) -> None:
+        """Begin to collect the text of a field, if it is a wanted one."""
+        if field not in wanted:
+            return
         if field in self._texts:
             raise InputError(f"duplicate {field}", path=self._file, where=f"line {line}")
         self._texts[field], self._field = "", field
@@ -174,7 +187,7 @@ class _Parser:
                 where=f"line {self.expat.CurrentLineNumber}",
             )
 
-    def _end(self, _tag: str) -> None:
+    def _end(self, tag: str) -> None:
         if self._field:
             self._texts[self._field] = self._texts[self._field].strip()
             self._field, self.expat.CharacterDataHandler = "", None
@@ -182,6 +195,9 @@ class _Parser:
             self._elements.append(self._symbol[1])
             self._symbol = None
         self._path.pop()
+        if not self._path and self._header_fields:
+            line = self.expat.CurrentLineNumber
+            self._elements.append(Element(tag, {}, line, self._header))
 
     def _refuse_doctype(self, *_args: object) -> None:
         raise InputError(

@@ -299,7 +299,7 @@ def test_nodes_beyond_the_image(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         read(opened, ("stem",), "muscima")
     assert str(raised.value) == (
-        f"{file}: extends beyond the image of 40 x 30 px: 1 node (line 2, node 3); use --clip to "
+        f"{file}: extends beyond the image of 40 x 30 px: 1 symbol (line 2, node 3); use --clip to "
         "clip boxes to the image"
     )
 
@@ -307,7 +307,7 @@ def test_nodes_beyond_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<score-partwise/>", "its root element is 'score-partwise'; expected CropObjectList or Nodes of MuNG, or Page or Pages of DoReMi"),
+        (b"<score-partwise/>", "its root element is 'score-partwise'; expected CropObjectList or Nodes of MuNG, Page or Pages of DoReMi, or annotation of Pascal VOC"),
         (b"<Nodes>\xff", "line 1: is not UTF-8 text; save it as UTF-8"),
         (b"", "line 1: is empty or incomplete; export it again"),
     ],

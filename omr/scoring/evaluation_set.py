@@ -13,7 +13,7 @@ from converters.images import Pixels
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
 from omr.scoring.page_groups import page_groups, page_properties
-from reading.page_tiles import PageTiles, is_cut, merge_tiles, page_tiles
+from reading.page_tiles import PageTiles, merge_tiles, page_tiles
 
 Unit: TypeAlias = Literal["page", "tile"]
 """Image whose predictions are compared with its ground truth."""
@@ -107,11 +107,11 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
     labelled = [*dataset.labelled_images(split)]
     pages = [image.without_duplicates() for image in labelled]
     n_duplicates = sum(len(i.rows) - len(p.labels) for i, p in zip(labelled, pages, strict=True))
-    manifest, prepared, is_tiled, tiled = _preparation(dataset, split, pages)
+    manifest, prepared, tiled = _preparation(dataset, split, pages)
     reason = tiled if isinstance(tiled, str) else ""
-    tiled_pages = () if isinstance(tiled, str) else tuple(tiled)
+    tiled_pages = tuple(tiled) if isinstance(tiled, list) else ()
     folder_name = dataset.folder_name(split)
-    chosen = _chosen_unit(unit, data, is_tiled=is_tiled, reason=reason)
+    chosen = _chosen_unit(unit, data, is_tiled=tiled is not None, reason=reason)
     remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
     if chosen == "page" and tiled_pages:
         truths = merge_tiles(tiled_pages, pages)
@@ -131,7 +131,7 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
         truths=tuple(truths),
         image_files=tuple(page.image for page in pages),
         tiled_pages=tiled_pages,
-        is_tiled=is_tiled,
+        is_tiled=tiled is not None,
         preparation=prepared,
         groups=page_groups([truth.image for truth in truths], properties),
         n_duplicates=n_duplicates,
@@ -141,23 +141,19 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
 
 def _preparation(
     dataset: YoloDataset, split: str, pages: Sequence[Page]
-) -> tuple[Manifest, Preparation | None, bool, list[PageTiles] | str]:
+) -> tuple[Manifest, Preparation | None, list[PageTiles] | str | None]:
     """Read from the manifest how images were prepared, and the pages of which they are tiles.
 
     Returns:
-        The manifest, the preparation, whether images are tiles, and their pages or the reason why
-        these cannot be put together.
+        The manifest, the preparation, and the result of :func:`page_tiles`.
     """
-    folder_name = dataset.folder_name(split)
+    sizes = {page.image: (page.width, page.height) for page in pages}
     try:
         manifest = read_manifest(dataset.root)
-        prepared = preparation(manifest)
-        if not is_cut(manifest, folder_name):
-            return manifest, prepared, False, []
-        sizes = {page.image: (page.width, page.height) for page in pages}
-        return manifest, prepared, True, page_tiles(manifest, folder_name, sizes)
+        tiled = page_tiles(manifest, dataset.folder_name(split), sizes)
+        return manifest, preparation(manifest), tiled
     except InputError:  # a file of another program
-        return Manifest(path=dataset.root / MANIFEST), None, False, []
+        return Manifest(path=dataset.root / MANIFEST), None, None
 
 
 def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) -> Unit:

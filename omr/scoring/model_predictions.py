@@ -14,15 +14,14 @@ from converters.page_hashes import page_hashes
 from omr.scoring.class_matching import check_names, match_classes
 from omr.scoring.evaluation_set import EvaluationSet
 from omr.scoring.onnx_weights import OnnxWeights, open_onnx, predict_squares
+from omr.scoring.page_reading import read_pages
 from omr.scoring.protocol import ScoredSource, ScoringSettings, tile_settings
 from omr.scoring.result import UNKNOWN_OVERLAP, TrainingOverlap
 from omr.scoring.scored_predictions import ScoredPredictions
 from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
 from reading.network import Network, TrainingInput, training_input
-from reading.options import PAGES_AHEAD
-from reading.page_reader import PreparedPage, ReadingOptions, prepare, read_page
-from reading.read_ahead import read_ahead
+from reading.page_reader import ReadingOptions
 from settings.training import STRIDE
 from training.heads.grouped import GroupedDetect
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
@@ -162,7 +161,7 @@ def _predicted_images(
 def _read_pages(
     weights: AnyWeights, evaluation: EvaluationSet, options: ModelOptions, trained: TrainingInput
 ) -> Iterator[Page]:
-    """Read pages as ``omr predict`` does.
+    """Read pages with the settings of an evaluation.
 
     Args:
         weights: Weights of the network.
@@ -170,7 +169,7 @@ def _read_pages(
         options: Settings of the predictions.
         trained: How pages reached the network in training.
 
-    Yields:
+    Returns:
         Predictions in the order of the ground truth, highest score first.
 
     Raises:
@@ -181,15 +180,7 @@ def _read_pages(
     # The staff space is measured if it is unknown.
     staff_space = evaluation.preparation.staff_space if evaluation.preparation else None
     reading = ReadingOptions(training=trained, score_thresh=options.conf, staff_space=staff_space)
-
-    def prepared(truth: Page) -> PreparedPage:
-        image, path = evaluation.pixels(truth.image), evaluation.folder / truth.image
-        images.check_unchanged(path, image.shape[1::-1], (truth.width, truth.height))
-        return prepare(truth.image, image, network.imgsz, reading)
-
-    for chunk in read_ahead(evaluation.truths, prepared, PAGES_AHEAD):
-        for page in chunk:
-            yield read_page(page, network, reading, batch=options.batch)
+    return read_pages(evaluation, network, reading, batch=options.batch)
 
 
 def tile_network(weights: AnyWeights, options: ModelOptions) -> Network:

@@ -102,6 +102,9 @@ def difference_interval(
 ) -> Interval | None:
     """Return the confidence interval of the difference between two scores on the same pages.
 
+    It is composed of the intervals of both as if they were independent, and scaled by the spread of
+    the difference compared with that of independent scores.
+
     Args:
         a: First score of each weighting, as in :func:`interval`.
         b: Second score.
@@ -117,12 +120,12 @@ def difference_interval(
     if not np.nan_to_num(difference).any():
         return Interval(low=0.0, high=0.0)
     (low_a, high_a), (low_b, high_b) = _limits(a, size), _limits(b, size)
-    both = np.vstack((a, b))[:, 1:]
-    correlation = _correlation(both[:, ~np.isnan(both).any(axis=0)])
+    independent = np.hypot(np.nanstd(a[1:]), np.nanstd(b[1:]))
+    ratio = float(np.nanstd(difference[1:]) / independent) if independent > 0 else 1.0
     value = float(difference[0])
     return Interval(
-        low=value - _combined(a[0] - low_a, high_b - b[0], correlation),
-        high=value + _combined(high_a - a[0], b[0] - low_b, correlation),
+        low=value - ratio * float(np.hypot(a[0] - low_a, high_b - b[0])),
+        high=value + ratio * float(np.hypot(high_a - a[0], b[0] - low_b)),
     )
 
 
@@ -142,18 +145,6 @@ def _limits(values: NDArray[np.float64], size: SampleSize) -> tuple[float, float
     jeffreys = _beta_quantiles(estimate * n + 0.5, (1 - estimate) * n + 0.5, _LEVELS)
     limits = [estimate, *jeffreys, *np.quantile(samples, _LEVELS)]
     return float(min(limits)), float(max(limits))
-
-
-def _correlation(scores: NDArray[np.float64]) -> float:
-    """Return the correlation of two scores, shape ``(2, S)``; 0 if one of them is constant."""
-    deviations = scores - scores.mean(axis=1, keepdims=True)
-    scale = float(np.sqrt(np.prod((deviations**2).sum(axis=1))))
-    return float(deviations[0] @ deviations[1]) / scale if scale > 1e-12 else 0.0
-
-
-def _combined(first: float, second: float, correlation: float) -> float:
-    """Return the distance of a difference from its limit, from those of its two scores."""
-    return float(max(first**2 + second**2 - 2 * correlation * first * second, 0.0) ** 0.5)
 
 
 def _t_quantile(freedom: float) -> float:

@@ -30,6 +30,7 @@ for differences.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,7 @@ def _limits(values: NDArray[np.float64], size: SampleSize) -> tuple[float, float
     return float(min(limits)), float(max(limits))
 
 
+@cache
 def _t_quantile(freedom: float) -> float:
     """Return the upper limit of Student's t, whose square is a ratio of the beta distribution."""
     freedom = max(freedom, 1.0)

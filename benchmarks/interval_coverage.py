@@ -38,7 +38,7 @@ RATES = (0.5, 20.0)
 LARGE = 40_000
 """Pages from which the true AP is computed."""
 FULL = 60
-"""Pages of the largest sets of which none are left out to save time."""
+"""Pages up to which all sets are drawn; the number of larger sets is lower in proportion."""
 ROUNDING = 0.0005
 """Error of a limit with three digits."""
 

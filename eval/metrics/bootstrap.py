@@ -12,7 +12,8 @@ for surveys, with Jeffreys' interval. It is extended to the percentiles of the s
 near 1 moves in steps of .01, from recall to recall. The interval of a difference is composed of
 those of its two scores, so that it is skewed like them.
 
-``benchmarks.interval_coverage`` measures the coverage: see ``benchmarks/results``.
+``benchmarks.interval_coverage`` measures the coverage with 15 to 350 pages: 93 to 97 % for most
+scores and differences, and up to 100 % where a rare class has few errors.
 
 hotcoco's own bootstrap is not used: it drops duplicates from each sample, so that its intervals are
 narrower.

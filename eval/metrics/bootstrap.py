@@ -13,7 +13,7 @@ near 1 moves in steps of .01, from recall to recall. The interval of a differenc
 those of its two scores, so that it is skewed like them.
 
 ``benchmarks.interval_coverage`` measures the coverage with 15 to 350 pages: 93 to 97 % for most
-scores and differences, and up to 100 % where a rare class has few errors.
+scores and differences, and up to 100 % near an AP of 1, or where a rare class has few errors.
 
 hotcoco's own bootstrap is not used: it drops duplicates from each sample, so that its intervals are
 narrower.

@@ -28,8 +28,8 @@ class DemoResult:
 
     report: Path
     """Summary in Markdown."""
-    text: str
-    """Content of ``report``."""
+    lines: tuple[str, ...]
+    """Scores, the class to work on, and the files to open, to print at the end."""
     split: str
     """Split that was scored."""
     score: dict[str, Any]
@@ -94,13 +94,14 @@ def _run(options: DemoOptions, run_command: RunCommand) -> DemoResult:
     _train(commands, folder, options, epochs)
     _score(commands, folder, options, split)
 
-    from omr.demo.report import read_score, report_text  # loads torch, as training did before
+    from omr.demo.report import closing_lines, read_score, report_text  # loads torch
 
     score = read_score(folder.score)
     text = report_text(folder, source.interpretation, manifest, score, commands.lines)
     with output_files(folder.report, force=True) as (part,):
         part.write_text(text, encoding="utf-8")
-    return DemoResult(report=folder.report, text=text, split=split, score=score)
+    lines = closing_lines(folder, score)
+    return DemoResult(report=folder.report, lines=lines, split=split, score=score)
 
 
 def _class_map_files(classes: str) -> list[Path]:

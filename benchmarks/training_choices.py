@@ -7,7 +7,7 @@ omr-tiny from scratch on the same number of images, and is scored on the held-ou
 * default: defaults of ``omr train``: the rate falls linearly to zero, the weights are averaged
 * cosine: the rate falls along a half cosine to zero
 * balanced: with ``--balance-classes``
-* large batch: twice the batch, and so half the steps
+* large batch: batches of double size, and so half the steps
 
 From the runs with defaults, the last weights are scored as well as their average.
 """
@@ -152,9 +152,9 @@ def _table(lines: Sequence[dict[str, Any]]) -> str:
     """Format the mean and the range of the AP50 over the seeds, with a row per choice."""
     rows = [f"| | runs | {' | '.join(MEANS.values())} |", "|---|---|---|---|---|"]
     for choice in dict.fromkeys(line["choice"] for line in lines):
-        own = [line for line in lines if line["choice"] == choice]
-        cells = [_mean_and_range([line[key] for line in own]) for key in MEANS]
-        rows.append(f"| {choice} | {len(own)} | {' | '.join(cells)} |")
+        runs = [line for line in lines if line["choice"] == choice]
+        cells = [_mean_and_range([line[key] for line in runs]) for key in MEANS]
+        rows.append(f"| {choice} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

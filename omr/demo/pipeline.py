@@ -133,8 +133,8 @@ def _convert(
     """Convert and analyse the pages, and return the manifest."""
     val = ["--val", VAL] if source.has_works and not source.has_val else []
     scale = ["--scale", f"staff-space:{defaults.STAFF_SPACE}"] if source.has_staves else []
-    preparation = ["--classes", classes, "--tile", defaults.TILE, *scale, *val]
-    commands.run("convert", source.path, folder.data, *preparation)
+    tiles = ["--tile", defaults.TILE, "--blank-tiles", defaults.BLANK_TILES]
+    commands.run("convert", source.path, folder.data, "--classes", classes, *tiles, *scale, *val)
     network = ["--model", MODEL, "--imgsz", defaults.TILE, "--batch", BATCH]
     commands.run("analyze-density", folder.data, *network)
     manifest: dict[str, Any] = json.loads((folder.data / MANIFEST).read_text(encoding="utf-8"))

@@ -108,13 +108,14 @@ def _interval(mean: dict[str, Any]) -> str:
 def _priority_lines(score: dict[str, Any]) -> list[str]:
     """Return the table of the classes to work on; none if no class stands out."""
     priorities = score["work_next"]["priorities"]
+    measure = MEASURE_NAMES[score["work_next"]["measure"]]
     truths = {row["name"]: row["truths"] for row in score["classes"]}
     if not priorities:
         return []
     return [
         "## Classes to work on",
         "",
-        f"| class | ground-truth symbols | {MEASURE_NAMES[score['work_next']['measure']]} | cause |",
+        f"| class | ground-truth symbols | {measure} | cause |",
         "|---|---|---|---|",
         *(
             f"| {one['name']} | {truths[one['name']]} | {one['value']:.3f} | {one['cause']} |"
@@ -132,8 +133,8 @@ def _output_lines(folder: DemoFolder, manifest: dict[str, Any]) -> list[str]:
         "",
         "| path | content |",
         "|---|---|",
-        f"| {folder.data} | {manifest['pages']} converted pages, cut into "
-        f"{counted(manifest['images'], 'tile', 'tiles')}; {symbols['read']} symbols read, "
+        f"| {folder.data} | {counted(manifest['pages'], 'converted page', 'converted pages')}, cut "
+        f"into {counted(manifest['images'], 'tile', 'tiles')}; {symbols['read']} symbols read, "
         f"{symbols['written']} written, {symbols['dropped']} dropped, as {MANIFEST} explains |",
         f"| {folder.run} | training run |",
         f"| {folder.weights} | weights, for `omr predict PAGE OUT --weights WEIGHTS` |",

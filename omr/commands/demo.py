@@ -44,8 +44,8 @@ def demo(
     """Run the whole pipeline on engraved pages or on your own pages, and report the scores.
 
     The demo takes minutes, so it is a quick check of an installation. It writes REPORT.md, with the
-    scores, the classes to work on and the paths of all outputs, to --out. A useful model needs more pages, and hours of
-    training: see `omr train`.
+    scores, the classes to work on and the paths of all outputs, to --out. A useful model needs more
+    pages, and hours of training: see `omr train`.
 
     Examples:
         omr demo

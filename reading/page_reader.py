@@ -17,7 +17,7 @@ from converters.boxes import Boxes
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
-from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
+from converters.prepare.staff_lines import StaffSpaces, lies_on_side, measure_staff_space
 from converters.prepare.tiles import TileOptions
 from reading.merging import merge_by_score
 from reading.network import Network, TrainingInput
@@ -36,6 +36,7 @@ NARROW_PAGE = 25
 """Width in staff spaces below which a page is reported: on whole pages, which are 110 and more
 wide, merged lines make whole staves look like the lines of staves 4 to 18 times larger."""
 LARGER = "use a scan of a higher resolution, or a higher --dpi for a PDF"
+ON_SIDE = "its staff lines are vertical, and symbols on their side are not found; turn it upright"
 PIECE_SCORE = 0.1
 """Score above which parts of symbols are merged; a symbol counts if one of its parts reaches the
 threshold of the page. Weaker parts are merged among themselves."""
@@ -114,6 +115,8 @@ def prepare(
     """
     height, width = image.shape[:2]
     staff_space, factor, remarks = _factor(image, imgsz, options)
+    if lies_on_side(image):
+        remarks = (ON_SIDE,)
     scaled_width, scaled_height = (max(1, round(side * factor)) for side in (width, height))
     if max(scaled_width, scaled_height) > MAX_SIDE_PX:
         raise InputError(

@@ -30,6 +30,9 @@ from converters.prepare.preparation import Job, PreparationOptions, PreparedPage
 from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
 from converters.prepare.tiles import tile_name
 
+MOST_DOUBTS = 3
+"""Maximum number of pages whose measured staff space is reported as doubtful."""
+
 
 class Track(Protocol):
     """Progress display."""
@@ -310,6 +313,9 @@ def _add_warnings(
             f"staff space of {n} of {manifest.pages.total()} pages measured in their images, "
             "because it is not labelled"
         )
+    warnings += manifest.doubts[:MOST_DOUBTS]
+    if (n := len(manifest.doubts)) > MOST_DOUBTS:
+        warnings.append(f"doubtful staff spaces, of which the first are listed: {n}")
     if options.val and _has_val(files):
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"

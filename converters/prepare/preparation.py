@@ -16,7 +16,7 @@ from converters.formats.yolo import write_labels
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
 from converters.prepare.scaling import scale
-from converters.prepare.staff_lines import measure_staff_space
+from converters.prepare.staff_lines import ON_SIDE, doubts, lies_on_side, measure_staff_space
 from converters.prepare.tiles import TileOptions, cut
 from converters.tally import Tally
 
@@ -69,6 +69,8 @@ class PreparedPage:
     """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
     is_measured: bool = False
     """Whether the page was scaled by a staff space that was measured in its image."""
+    doubts: tuple[str, ...] = ()
+    """Reasons to doubt the measured staff space."""
 
 
 def prepare(job: Job) -> PreparedPage:
@@ -79,9 +81,10 @@ def prepare(job: Job) -> PreparedPage:
         OSError: An image or label file cannot be written.
     """
     counts, options = Tally(), job.options
+    doubts_of_page: tuple[str, ...] = ()
     page = clean(job.page, job.names, options.cleaning, counts)
     if options.staff_space:
-        page = _with_staff_space(page, job)
+        page, doubts_of_page = _with_staff_space(page, job)
         page = scale(page, options.staff_space, job.image_folder or Path())
     outputs = _tiles(page, job, counts)
     _count_labels(outputs, job.names, counts)
@@ -105,15 +108,24 @@ def prepare(job: Job) -> PreparedPage:
         counts=counts,
         sha256=page_hash,
         is_measured=options.staff_space is not None and job.page.staff_space is None,
+        doubts=doubts_of_page,
     )
 
 
-def _with_staff_space(page: Page, job: Job) -> Page:
-    """Measure the staff space in the image if the source does not give it."""
+def _with_staff_space(page: Page, job: Job) -> tuple[Page, tuple[str, ...]]:
+    """Measure the staff space in the image if the source does not give it.
+
+    Returns:
+        The page with its staff space, and reasons to doubt it.
+    """
     if page.staff_space is not None or job.image_folder is None:
-        return page
-    spaces = measure_staff_space(images.read(job.image_folder / page.image))
-    return replace(page, staff_space=spaces.most if spaces else None)
+        return page, ()
+    pixels = images.read(job.image_folder / page.image)
+    spaces = measure_staff_space(pixels)
+    if spaces is None:
+        return page, ()
+    reasons = (ON_SIDE,) if lies_on_side(pixels) else tuple(doubts(spaces, pixels.shape[1]))
+    return replace(page, staff_space=spaces.most), reasons
 
 
 def _make_folders(job: Job) -> None:

@@ -8,6 +8,7 @@ are tried: the right ones find the same distance again and again, the others fin
 Shapes: H rows and W sampled columns of a page, R dark runs in all columns, D distances.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -40,6 +41,15 @@ MAX_SPREAD = 0.06
 CLEAR_SCORE, SIDE_SCORE, SIDE_FACTOR = 0.3, 0.05, 2.0
 """Score per column above which a page is surely upright, and below which there are no staves; and
 the least ratio of the scores of the two directions that tells a page that lies on its side."""
+CLOSE_LINES_PX = 4.0
+"""Staff space below which a page is reported; below 3.5 px, lines merge and 2.6 px is taken for
+3.7 px."""
+NARROW_PAGE = 25
+"""Width in staff spaces below which a page is reported: on whole pages, which are 110 and more
+wide, merged lines make whole staves look like the lines of staves 4 to 18 times larger."""
+LARGER = "use a scan of a higher resolution, or a higher --dpi for a PDF"
+ON_SIDE = "its staff lines are vertical"
+"""Remark on a page that lies on its side."""
 TEXT_REPEATS, TEXT_CONTRAST, TEXT_SHARE = 5, 0.2, 0.7
 """Lines of text repeat more than five times at their distance, unlike lines of staves: the contrast
 at five times the distance is at least this share of the contrast at the distance itself, which is
@@ -95,6 +105,21 @@ def measure_staff_space(page: NDArray[np.uint8]) -> StaffSpaces | None:
         s * factor for s, n in zip(sizes, counts, strict=True) if n >= OTHER_SHARE * counts[0]
     ]
     return StaffSpaces(most=frequent[0], others=tuple(frequent[1:]))
+
+
+def doubts(spaces: StaffSpaces, width: int) -> Iterator[str]:
+    """Yield reasons to doubt the measured staff space of a page of ``width`` pixels."""
+    if spaces.others:
+        others = " and ".join(f"{space:.1f}" for space in spaces.others)
+        yield f"staves of {spaces.most:.1f} px a space, and others of {others} px"
+    if spaces.most < CLOSE_LINES_PX:
+        apart = f"staff lines only {spaces.most:.1f} px apart"
+        yield f"{apart}, too close to be read reliably; {LARGER}"
+    if width < NARROW_PAGE * spaces.most:
+        yield (
+            f"only {width / spaces.most:.0f} staff spaces wide at the measured {spaces.most:.1f} "
+            f"px; if it shows longer staves, their lines have merged: {LARGER}"
+        )
 
 
 def lies_on_side(page: NDArray[np.uint8]) -> bool:

@@ -27,7 +27,13 @@ from converters.manifest import (
 )
 from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
-from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
+from converters.prepare.splits import (
+    SplitBy,
+    described_twice,
+    group_of,
+    held_out,
+    shared_works,
+)
 from converters.prepare.tiles import tile_name
 
 MOST_DOUBTS = 3
@@ -327,6 +333,9 @@ def _add_warnings(
     ]
     if shared := _shared_works(files, val, options):
         warnings.append(shared)
+    warnings += described_twice(
+        (file.path, file.image_folder / image) for file in files for image in file.images
+    )
     if len(manifest.pages) == 1 and "yolo" in options.formats:
         [split] = manifest.pages
         warnings.append(

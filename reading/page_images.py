@@ -185,7 +185,9 @@ def _open_pdf(path: Path) -> Any:  # noqa: ANN401
             "'omr-toolkit[pdf]'"
         ) from error
     try:
-        return pypdfium2.PdfDocument(path)
+        document = pypdfium2.PdfDocument(path)
+        document.init_forms()  # otherwise, the content of form fields would not be drawn
+        return document
     except (pypdfium2.PdfiumError, OSError) as error:
         text = str(error)
         if "password" in text.lower():

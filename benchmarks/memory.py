@@ -23,12 +23,13 @@ from ultralytics.utils.tal import TaskAlignedAssigner
 
 from benchmarks.assigner import machine
 from benchmarks.multihead_memory import LiveTensors
+from eval.reports.density_report import StepMemory
 from settings import head_config
 from training.memory.batch_search import find_launch
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
 from training.memory.profile import profile_step
-from training.memory.step import StepMemory, predict_step
+from training.memory.step import predict_step
 from training.memory.step_spec import StepSpec
 
 MODELS = ("yolo11n", "yolo11s", "yolo11m", "yolo11n, 4 heads")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from eval.metrics.f1 import joined
 from eval.reports.detection import FREQUENT
-from omr.page_scoring import SetResult, read_set
 from omr.prediction import PredictOptions, open_network, reading_options
+from omr.scoring.page_reading import SetResult, read_set
 from reading.network import Network
 from settings.published import weights_path
 

@@ -25,7 +25,7 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, work_of
+from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, source_names, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
 from converters.prepare.splits import (
     SplitBy,
@@ -247,6 +247,7 @@ def _jobs(
 ) -> Iterator[Job]:
     labels, clip = options.class_map.labels, options.preparation.cleaning.clip
     folders: dict[str, tuple[Path | None, Path | None]] = {}
+    sources = source_names((file.split, file.image_folder) for file in files)
     for file in files:
         for page in file.pages(mapping, labels, manifest.counts, clip=clip, workers=workers):
             split = _split(page.image, file.split, val, options)
@@ -256,6 +257,7 @@ def _jobs(
             yield Job(
                 page=page,
                 split=split,
+                source=sources.get((file.split, file.image_folder), ""),
                 image_folder=None if options.labels_only else file.image_folder.absolute(),
                 image_out=image_out,
                 label_out=label_out,

@@ -15,8 +15,9 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode, decode_page
-from converters.tiff_files import full_pages, without_alpha
-from converters.wide_samples import eight_bits, full_scale_of, has_wide_samples, is_inverted
+from converters.tiff_files import full_pages
+from converters.upright import is_turned, orientation, upright_on_white
+from converters.wide_samples import has_wide_samples
 
 Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -32,9 +33,6 @@ CORRECT_FOLDER = (
 )
 """Remedy for a missing image if the folder of the images was given."""
 
-_ORIENTATION = 0x0112
-"""EXIF and TIFF tag of the rotation and mirroring to apply before an image is shown."""
-
 _BITS, _SAMPLE_FORMAT = 258, 339
 """TIFF tags of the number of bits per sample and of the sample format."""
 _UNSIGNED = frozenset({1, 4})
@@ -47,8 +45,6 @@ _CHECKED = frozenset({"PNG", "WEBP"})
 """Formats with checksums or lengths that are checked without decoding; WebP takes ten times as long
 to decode as to copy."""
 
-_PNG_DEPTH = 24
-"""Position of the byte with the bits per sample in a PNG."""
 _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
 
@@ -77,9 +73,9 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
             remedy = f"{other.name} differs from it only in letter case; rename it"
         raise InputError(f"no such image; {remedy}", path=path)
     with _opened(path, path) as image:
-        actual, is_turned, n = _upright_size(image), _is_turned(image), _n_frames(image)
+        actual, is_rotated, n = _upright_size(image), is_turned(image), _n_frames(image)
     if actual != (width, height):
-        rotated = " after its EXIF rotation" if is_turned else ""
+        rotated = " after its EXIF rotation" if is_rotated else ""
         raise InputError(
             f"is {actual[0]} x {actual[1]} px{rotated}, but its labels are for "
             f"{width} x {height} px",
@@ -147,7 +143,7 @@ def copy(path: Path, target: Path) -> None:
     """
     with _opened(path, path) as image:
         is_jpeg = image.format in _JPEG
-        is_ambiguous = image.has_transparency_data or _is_turned(image) or has_wide_samples(image)
+        is_ambiguous = image.has_transparency_data or is_turned(image) or has_wide_samples(image)
     if is_ambiguous or path.suffix != target.suffix:
         encode = _write_jpeg if is_jpeg and target.suffix != ".png" else write
         encode(read(path), target)
@@ -180,7 +176,7 @@ def read_frame(path: Path, index: int) -> Pixels:
         if decoded is None or damage:
             reason = f"is damaged or truncated: {damage}" if damage else "is damaged or missing"
             raise InputError(reason, path=path, where=f"page {index + 1}")
-        return without_colour(_upright_on_white(decoded, header, b"", path))
+        return without_colour(upright_on_white(decoded, header, b"", path))
 
 
 def from_bytes(data: bytes, path: Path) -> Pixels:
@@ -275,56 +271,7 @@ def _decoded(data: bytes, path: Path) -> Pixels:
     if decoded is None or damage:
         raise _damaged(data, path, damage)
     with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
-        return _upright_on_white(decoded, header, data, path)
-
-
-def _upright_on_white(
-    decoded: NDArray[Any], header: Image.Image, data: bytes, path: Path
-) -> Pixels:
-    """Convert decoded samples to 8 bits on a white background, upright.
-
-    Args:
-        decoded: Samples as OpenCV decodes them.
-        header: The opened image, at the page that was decoded.
-        data: Bytes of the file, which matter only for a PNG.
-        path: The file, for error messages.
-    """
-    if header.format == "TIFF":
-        decoded = without_alpha(decoded, header)
-    if decoded.dtype == np.uint16:
-        wide = np.asarray(decoded, np.uint16)
-        full_scale = full_scale_of(header, data)
-        image = eight_bits(wide, full_scale, path, inverted=is_inverted(header))
-    else:
-        image = np.asarray(decoded, np.uint8)
-    is_transparent = _is_transparent_grey(header, data, decoded)
-    if is_transparent is not None:
-        image = np.where(is_transparent, np.uint8(255), image)
-    if image.ndim == 3 and image.shape[2] == 4:
-        # Programs that write BMP files leave an unused fourth byte at 0; viewers ignore it then.
-        has_unused_alpha = header.format == "BMP" and not decoded[..., 3:].any()
-        image = image[..., :3] if has_unused_alpha else _on_white(image)
-    return np.ascontiguousarray(_rotated(image, _orientation(header)))
-
-
-def _is_transparent_grey(
-    header: Image.Image, data: bytes, decoded: NDArray[Any]
-) -> NDArray[np.bool_] | None:
-    """Mark the pixels of a greyscale PNG whose grey level is transparent, which OpenCV ignores.
-
-    Args:
-        header: Opened image.
-        data: Bytes of the file.
-        decoded: Samples, shape ``(H, W)`` for greyscale; those of less than 8 bits are scaled.
-
-    Returns:
-        Mask of shape ``(H, W)``; None if no grey level is transparent.
-    """
-    level = header.info.get("transparency")
-    if header.format != "PNG" or decoded.ndim != 2 or not isinstance(level, int):
-        return None
-    depth = data[_PNG_DEPTH]
-    return np.asarray(decoded == (level * (255 // (2**depth - 1)) if depth < 8 else level))
+        return upright_on_white(decoded, header, data, path)
 
 
 def _complete_bytes(path: Path) -> bytes:
@@ -382,34 +329,7 @@ def _n_frames(image: Image.Image) -> int:
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     """Return width and height after EXIF rotation."""
     width, height = image.size
-    return (height, width) if _orientation(image) >= 5 else (width, height)
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Return whether an image has to be rotated or mirrored before it is shown."""
-    is_turned: bool = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) > 1
-    return is_turned or _orientation(image) > 1
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) to 8.
-
-    TIFF files have their own orientation tag, which Pillow and OpenCV's ``imdecode`` apply.
-    """
-    exif = Image.Exif()
-    with suppress(Exception):  # damaged EXIF data, which readers ignore
-        exif.load(image.info.get("exif", b""))
-    orientation = exif.get(_ORIENTATION)
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-
-
-def _rotated(image: Pixels, orientation: int) -> Pixels:
-    """Apply an EXIF orientation."""
-    if orientation >= 5:
-        image = image.swapaxes(0, 1)
-    if orientation in {3, 4, 7, 8}:
-        image = image[::-1]
-    return image[:, ::-1] if orientation in {2, 3, 6, 7} else image
+    return (height, width) if orientation(image) >= 5 else (width, height)
 
 
 @contextmanager
@@ -476,13 +396,6 @@ def _write_jpeg(image: Pixels, path: Path) -> None:
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     options = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling)
     path.write_bytes(cv2.imencode(".jpg", image, options)[1].tobytes())
-
-
-def _on_white(image: Pixels) -> Pixels:
-    alpha = image[..., 3:].astype(np.uint16)
-    if alpha.min() == 255:
-        return image[..., :3]
-    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _is_grey(image: Pixels) -> bool:

@@ -16,7 +16,7 @@ from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.yolo_dataset import YoloDataset
 from converters.prepare.cleaning import CleaningOptions
-from converters.prepare.preparation import PreparedPage
+from converters.prepare.preparation import PageProperties, PreparedPage
 from converters.prepare.splits import SplitBy
 from converters.prepare.tiles import TileOptions
 from converters.tally import Tally
@@ -130,6 +130,8 @@ class ManifestBuilder:
     """Scaled or cut pages, by split and page."""
     annotations: dict[str, dict[str, int]] = field(default_factory=dict)
     """Number of annotations read, by split and page."""
+    properties: dict[str, dict[str, PageProperties]] = field(default_factory=dict)
+    """Known properties, by split and page."""
 
     def add(self, prepared: PreparedPage) -> None:
         """Add the counts and tiles of one page."""
@@ -143,6 +145,9 @@ class ManifestBuilder:
         if prepared.n_annotations is not None:
             by_page = self.annotations.setdefault(split, {})
             by_page[prepared.page.as_posix()] = prepared.n_annotations
+        if prepared.properties != PageProperties():
+            by_name = self.properties.setdefault(split, {})
+            by_name[prepared.page.as_posix()] = prepared.properties
         for image in prepared.outputs:
             if placement := image.placement:
                 tiled = self.tiles.setdefault(split, {}).setdefault(
@@ -198,6 +203,7 @@ class ManifestBuilder:
             "versions": installed_versions(TOOLKIT, "numpy", *OPENCV, "polars"),
             **self.summary(),
             "annotations": self.annotations,
+            "properties": msgspec.to_builtins(self.properties),
             "tiles": msgspec.to_builtins(self.tiles),
         }
         text = json.dumps(data, indent=1, ensure_ascii=False)
@@ -256,6 +262,11 @@ class Manifest:
     def tiles(self) -> dict[str, dict[str, TiledPage]]:
         """Scaled or cut pages, by split and page; a page that was only scaled has one tile."""
         return self._part("tiles", dict[str, dict[str, TiledPage]], {})
+
+    @property
+    def properties(self) -> dict[str, dict[str, PageProperties]]:
+        """Known properties, by split and page; empty in manifests of old versions."""
+        return self._part("properties", dict[str, dict[str, PageProperties]], {})
 
     @property
     def annotation_set(self) -> str | None:

@@ -1,9 +1,10 @@
 """Names of images and works, and lists of names in messages."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
+from os.path import commonpath
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import unquote
@@ -223,6 +224,26 @@ def work_of(image: PurePosixPath) -> str | None:
     """Return the work that a page belongs to, or None if the image's name does not contain it."""
     match = _WORK.match(PurePosixPath(page_of(image)).stem)
     return match["work"] if match else None
+
+
+def source_names(folders: Iterable[tuple[str, Path]]) -> dict[tuple[str, Path], str]:
+    """Name the image folders of the splits that consist of several.
+
+    Args:
+        folders: Splits and their image folders.
+
+    Returns:
+        First part of the path by which a folder differs from the others of its split.
+    """
+    of_split = defaultdict[str, set[Path]](set)
+    for split, folder in folders:
+        of_split[split].add(folder)
+    names = {}
+    for split, paths in of_split.items():
+        common = Path(commonpath(path.absolute() for path in paths))
+        for path in paths if len(paths) > 1 else ():
+            names[split, path] = (*path.absolute().relative_to(common).parts, common.name)[0]
+    return names
 
 
 def count_of(items: Sequence[object], noun: str, most: int = 3) -> str:

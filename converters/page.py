@@ -73,6 +73,8 @@ class Page:
     """Confidence of predictions, 0 to 1, shape ``(N,)``."""
     staff_space: float | None = None
     """Distance between adjacent staff lines in pixels; None for pages without a labelled staff."""
+    capture: str = ""
+    """How an engraved page was degraded, such as ``scan``; empty if this is unknown."""
     placement: Placement | None = None
     """Position on the original page, for tiles and scaled pages."""
     n_annotations: int | None = None

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from eval.html.number_format import NONE, counted
-from omr.console import note, paragraph, say, table
+from eval.html.number_format import NONE
+from omr.console import note, paragraph, table
 
 if TYPE_CHECKING:
     from eval.reports.comparison import ComparisonReport, ModelComparison
@@ -25,21 +25,21 @@ def print_comparison(comparison: "ModelComparison", *, to: Console) -> None:
         note(line)
     if warning := text.protocol_warning(comparison):
         note(warning)
-    say(subtitle(comparison), to=to)
+    paragraph(subtitle(comparison), to=to)
     for model, group in zip(comparison.models, text.groups_of(comparison), strict=True):
-        runs = ""
         if len(model.runs) > 1:
             scores = ", ".join(map(text.score, group.macro))
             spread = text.score(group.spread)
-            runs = f" ({counted(len(model.runs), 'run', 'runs')}: {scores}; spread {spread})"
-        paragraph(f"{model.letter}: {model.name}{runs}", to=to)
+            paragraph(f"runs of {model.letter}: {scores} (spread {spread})", to=to)
     if len(comparison.reports) > 1:
         ranking = text.ranking_table(comparison)
         columns = [i for i in range(len(ranking.columns)) if ranking.columns[i] != "folder"]
         rows = [[row[i] for i in columns] for row in ranking.rows]
         table(ranking.label, [ranking.columns[i] for i in columns], rows, to=to)
     for model, report in zip(comparison.models[1:], comparison.reports, strict=True):
-        _print_report(report, model.letter, to, with_classes=len(comparison.reports) == 1)
+        heading = text.pair_title(comparison.models[0], model)
+        with_classes = len(comparison.reports) == 1
+        _print_report(report, heading, model.letter, to, with_classes=with_classes)
     paragraph(f"{method(comparison)} {text.scope(comparison)}", to=to)
     for model, report in zip(comparison.models[1:], comparison.reports, strict=True):
         paragraph(text.evidence(report, model.letter), to=to)
@@ -47,13 +47,13 @@ def print_comparison(comparison: "ModelComparison", *, to: Console) -> None:
 
 
 def _print_report(
-    report: "ComparisonReport", letter: str, to: Console, *, with_classes: bool
+    report: "ComparisonReport", heading: str, letter: str, to: Console, *, with_classes: bool
 ) -> None:
     """Print the means, and the classes with a shown difference."""
     from eval.reports import comparison_text as text
 
     means = text.means_table(report, letter)
-    table(f"A and {letter}", means.columns, means.rows, to=to)
+    table(heading, means.columns, means.rows, to=to)
     classes = text.class_table(report, letter)
     shown = [row[:-1] for row in classes.rows if row[-1] != NONE]  # the sign is the verdict
     if with_classes and shown:

@@ -144,12 +144,11 @@ def _first_boxes(start: InitialWeightAnalysis) -> list[str]:
 
 def _show_memory(analysis: DensityAnalysis, to: Console) -> None:
     memory, gpu = analysis.memory, analysis.gpu
-    highest = memory.to_json()
     rows = [
         (
             title,
             sum(memory.at_peak.get(name, 0) for name in names),
-            sum(highest[f"{name}_bytes"] for name in names),
+            sum(map(memory.by_purpose, names)),
         )
         for title, names in LINES
         if names != GUARD or gpu.device == "cpu"  # training on a GPU keeps them in main memory

@@ -33,7 +33,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Weights": ("imgsz", "batch", "device", "conf", "trust"),
         "Metrics": ("threshold", "backend"),
         "Predictions": ("annotations",),
-        "Report": ("out", "force", "as_json"),
+        "Report": ("out", "tensorboard", "force", "as_json"),
     },
     "compare": {
         "Comparison": ("metric", "samples", "seed", "any_protocol"),

@@ -68,7 +68,8 @@ class PredictionResult:
     class_confs: tuple[float, ...]
     """Confidence of each class above which symbols were kept; empty for one for all."""
     pages: tuple[dict[str, Any], ...]
-    """For each page: ``image``, ``symbols``, ``staff_space``, ``tiles``, ``seconds``, ``error``."""
+    """For each page: ``image``, ``symbols``, ``staff_space``, ``angle_degrees``, ``tiles``,
+    ``seconds``, ``error``."""
     remarks: tuple[str, ...]
     """Notes for the user, each of which names its page."""
     seconds: float
@@ -164,6 +165,7 @@ def _entry(reading: PageReading) -> dict[str, Any]:
         "image": str(reading.name),
         "symbols": None if page is None else len(page.labels),
         "staff_space": None if page is None else page.staff_space,
+        "angle_degrees": None if page is None else round(reading.angle_degrees, 2),
         "tiles": reading.n_tiles,
         "seconds": round(reading.seconds, 3),
         "error": reading.error,
@@ -171,8 +173,8 @@ def _entry(reading: PageReading) -> dict[str, Any]:
 
 
 def _failure(path: str, reason: str) -> dict[str, Any]:
-    empty = {"symbols": None, "staff_space": None, "tiles": 0, "seconds": 0.0}
-    return {"image": path, **empty, "error": reason}
+    unknown = dict.fromkeys(("symbols", "staff_space", "angle_degrees"))
+    return {"image": path, **unknown, "tiles": 0, "seconds": 0.0, "error": reason}
 
 
 def _result(

@@ -6,13 +6,15 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from converters import images
 from converters.formats import WRITERS, AnnotationWriter
 from converters.formats.coco import CocoFileWriter
 from converters.formats.labelme import LabelmeWriter
 from converters.formats.yolo import write_labels
 from converters.names import IMAGE_FOLDER, LABELS
-from converters.page import Page
+from converters.page import SCORE_DIGITS, Page
 from eval.pictures.annotated_page import annotated_page
 from eval.reports.page_viewer import ViewerPage, write_page_viewer
 from reading.page_images import PageFile
@@ -23,6 +25,8 @@ SPLIT = "pages"
 """Name that takes the place of a split, such as ``mung/pages/``."""
 COCO_FILE = "predictions.json"
 CLASSES_FILE = "classes.txt"
+SCORES = "scores"
+"""Folder of the scores of YOLO labels: a file for each label file, with one score per line."""
 OVERLAY_FOLDER = "overlay"
 
 
@@ -42,7 +46,10 @@ class _CocoPredictions:
 
 
 class _YoloPredictions:
-    """Writes ``labels/NAME.txt``, without scores because readers reject them, and a class list."""
+    """Writes ``labels/NAME.txt``, ``scores/NAME.txt`` and a class list.
+
+    Scores are in files of their own, because readers of labels reject them.
+    """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder = folder / LABELS
@@ -50,10 +57,15 @@ class _YoloPredictions:
         (folder / CLASSES_FILE).write_text(text, encoding="utf-8")
 
     def add(self, _split: str, page: Page) -> None:
-        """Write the label file of one page."""
+        """Write the label file and the scores of one page."""
         path = self._folder / page.image
         path.parent.mkdir(parents=True, exist_ok=True)
         write_labels(page, self._folder)
+        scores = np.zeros(0) if page.scores is None else page.scores
+        path = self._folder.parent / SCORES / page.image.with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{score}\n" for score in scores.round(SCORE_DIGITS).tolist())
+        path.write_text(text, encoding="ascii")
 
     def close(self) -> None:
         """Do nothing, because every file is complete."""

@@ -67,7 +67,9 @@ class OnnxNetwork:
         self._input = self._session.get_inputs()[0]
         self.names = _names(metadata, file)
         self.imgsz = _imgsz(self._input.shape, file)
-        record = _record(metadata, file)
+        self.record = metadata.get(RECORD_KEY, "")
+        """Training record as JSON; empty if the file contains none."""
+        record = _record(self.record, file)
         if len(record.class_confs) not in (0, len(self.names)):
             raise InputError("damaged training record: one threshold per class", path=file)
         self.preparations = record.preparations
@@ -135,10 +137,10 @@ class _Record(msgspec.Struct, kw_only=True):
     class_confs: tuple[Conf, ...] = ()
 
 
-def _record(metadata: Mapping[str, str], file: Path) -> _Record:
-    if RECORD_KEY not in metadata:
+def _record(text: str, file: Path) -> _Record:
+    if not text:
         return _Record(preparations=())
     try:
-        return msgspec.convert(json.loads(metadata[RECORD_KEY])["training"], _Record)
+        return msgspec.convert(json.loads(text)["training"], _Record)
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"damaged training record: {error}", path=file) from error

@@ -18,10 +18,11 @@ from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
 from converters.prepare.staff_lines import ON_SIDE, doubts, lies_on_side, measure_staff_space
 from converters.prepare.tiles import TileOptions
+from reading.dewarping import Dewarping
+from reading.line_slopes import measure_slopes
 from reading.merging import merge_by_score
 from reading.network import Network, TrainingInput
 from reading.pieces import Pieces
-from reading.skew import Rotation, measure_skew
 from reading.tiling import TileGrid, ink_of, tiles_of
 
 OVERLAP = 0.3
@@ -72,20 +73,25 @@ class PreparedPage:
     """Height of the page in pixels before scaling."""
     factors: tuple[float, float]
     """Factors by which the page was scaled along x and y."""
-    rotation: Rotation | None
-    """How the scaled page was turned; None if it was not."""
+    dewarping: Dewarping | None
+    """How the scaled page was made upright; None if it was not."""
     pixels: Pixels
-    """The scaled and turned page in BGR order, shape ``(H, W, 3)``."""
+    """The scaled and upright page in BGR order, shape ``(H, W, 3)``."""
     grid: TileGrid
     staff_space: float | None
     """Staff space before scaling in pixels; None if it is unknown or does not matter."""
     remarks: tuple[str, ...]
     """Notes for the user about this page."""
 
+    @property
+    def angle_degrees(self) -> float:
+        """Angle of the staff lines by which the page was turned back, clockwise; 0 if upright."""
+        return self.dewarping.slopes.degrees if self.dewarping else 0.0
+
     def in_original(self, boxes_xyxy: Boxes) -> Boxes:
         """Map boxes from the prepared page to the page in its original size, shape ``(N, 4)``."""
-        if self.rotation is not None:
-            boxes_xyxy = self.rotation.back(boxes_xyxy)
+        if self.dewarping is not None:
+            boxes_xyxy = self.dewarping.back(boxes_xyxy)
         original: Boxes = boxes_xyxy / np.tile(self.factors, 2)
         return original
 
@@ -117,11 +123,13 @@ def prepare(
             path=Path(name),
         )
     scaled = images.scaled(image, scaled_width, scaled_height)
-    ink, rotation = ink_of(scaled), None
-    if staff_space is not None and options.is_scaled and (degrees := measure_skew(ink)):
-        rotation = Rotation.of(scaled_width, scaled_height, degrees)
-        scaled = rotation.turned(scaled)
-        ink = ink_of(scaled)
+    ink, dewarping = ink_of(scaled), None
+    if staff_space is not None and options.is_scaled:
+        scaled_space = staff_space * factor
+        if slopes := measure_slopes(ink, scaled_space):
+            dewarping = Dewarping.of(scaled_width, scaled_height, slopes)
+            scaled = dewarping.dewarp(scaled)
+            ink = ink_of(scaled)
     grid = TileGrid.of(ink, TileOptions(size=imgsz, overlap=round(OVERLAP * imgsz)))
     if scaled.ndim == 2:
         scaled = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_GRAY2BGR))
@@ -130,7 +138,7 @@ def prepare(
         width=width,
         height=height,
         factors=(scaled_width / width, scaled_height / height),
-        rotation=rotation,
+        dewarping=dewarping,
         pixels=scaled,
         grid=grid,
         staff_space=staff_space,

@@ -24,6 +24,8 @@ class PageReading:
     """The page with its symbols; None if it could not be read."""
     image: Pixels | None = None
     """Pixels of the page; None if it could not be read."""
+    angle_degrees: float = 0.0
+    """Angle by which the page was turned back, see :attr:`PreparedPage.angle_degrees`."""
     n_tiles: int = 0
     """Number of tiles that the network read; tiles without ink are skipped."""
     seconds: float = 0.0
@@ -107,6 +109,7 @@ def _read(decoded: _Decoded, network: Network, options: ReadingOptions, batch: i
         file=decoded.file,
         page=page,
         image=decoded.image,
+        angle_degrees=decoded.prepared.angle_degrees,
         n_tiles=int(decoded.prepared.grid.has_ink.sum()),
         seconds=decoded.seconds + time.perf_counter() - start,
         remarks=decoded.prepared.remarks,

@@ -139,24 +139,9 @@ def merge_tiles(pages: Iterable[PageTiles], tiles: Iterable[Page]) -> list[Page]
     return [page.merged([tile_of[name] for name in page.tiles]) for page in pages]
 
 
-def is_cut(manifest: Manifest, folder_name: str) -> bool:
-    """Return whether the images of a split are tiles.
-
-    Args:
-        manifest: Manifest of the data set.
-        folder_name: Name of the image folder of the split.
-
-    Raises:
-        InputError: The manifest is malformed.
-    """
-    if manifest.options is not None:
-        return manifest.options.tiles is not None
-    return any(len(page.tiles) > 1 for page in manifest.tiles.get(folder_name, {}).values())
-
-
 def page_tiles(
     manifest: Manifest, folder_name: str, sizes: Mapping[PurePosixPath, tuple[int, int]]
-) -> list[PageTiles] | str:
+) -> list[PageTiles] | str | None:
     """List the pages of a split that was cut into tiles.
 
     Args:
@@ -165,12 +150,18 @@ def page_tiles(
         sizes: Width and height of each image of the split.
 
     Returns:
-        Pages in the order of the manifest; a reason if they cannot be put together.
+        Pages in the order of the manifest; a reason if they cannot be put together; None if the
+        images are not tiles.
 
     Raises:
         InputError: The manifest is malformed.
     """
+    options = manifest.options
+    if options and not options.tiles:
+        return None
     listed = manifest.tiles.get(folder_name, {})
+    if not options and all(len(page.tiles) < 2 for page in listed.values()):
+        return None
     if not listed:
         return f"{manifest.path.name} does not list the positions of the tiles"
     names = {PurePosixPath(tile) for page in listed.values() for tile in page.tiles}
@@ -178,8 +169,11 @@ def page_tiles(
         return f"tiles that {manifest.path.name} lists are missing: {count_of(missing, 'image')}"
     if others := sorted(map(str, sizes.keys() - names)):
         return f"{manifest.path.name} does not list {count_of(others, 'image')}"
-    options = manifest.options.tiles if manifest.options else None
-    side = options.size if options else max(max(size) for size in sizes.values())
+    side = (
+        options.tiles.size
+        if options and options.tiles
+        else max(max(size) for size in sizes.values())
+    )
     return [_page_tiles(PurePosixPath(name), page, side, sizes) for name, page in listed.items()]
 
 

@@ -1,12 +1,13 @@
 """Choice of the confidence thresholds of trained weights, which are then written to be shared."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 from eval.metrics.f1 import joined
-from omr.page_scoring import read_set
 from omr.prediction import PredictOptions
+from omr.scoring.page_reading import read_set
 from training.models.checkpoints import open_weights, write_half
 from training.predict.tile_network import TorchNetwork
 
@@ -26,10 +27,11 @@ def publish(weights: Path, val: Sequence[Path], file: Path, *, recipe: str, devi
         recipe: Name and hash of the recipe.
         device: ``cpu``, or a GPU index; empty for the first GPU, or the CPU.
     """
-    network = TorchNetwork(weights, device=device)
+    trained = open_weights(weights)
+    # The network changes its model.
+    network = TorchNetwork(replace(trained, model=deepcopy(trained.model)), device=device)
     options = PredictOptions(weights=weights, conf=LOW)
     matches = joined([read_set(folder, network, options).matches for folder in val])
-    trained = open_weights(weights)
     assert trained.training is not None  # written by omr
     record = replace(
         trained.training,

@@ -20,10 +20,11 @@ import torch
 
 from benchmarks.gpu.results import Results, step_parser
 from benchmarks.memory import BEYOND, GIB, MB, MOST_IMAGES, spec_of, with_batch, within
+from eval.reports.density_report import StepMemory
 from training.memory.batch_search import find_launch
 from training.memory.gpus import Gpu
 from training.memory.profile import ProfiledStep, profile_step
-from training.memory.step import StepMemory, predict_step
+from training.memory.step import predict_step
 from training.memory.step_spec import StepSpec
 
 P = ParamSpec("P")

@@ -146,6 +146,20 @@ RANGES: Mapping[Capture, Ranges] = {
 }
 """Ranges of the parameters that a capture changes."""
 
+_BINARISED: Ranges = {
+    "edge": Range(0.36, 0.44),
+    "ink_blur_px": Range(0.45, 0.6),
+    "fade": Range(0, 0.2),
+    "ink": Range(0.02, 0.2),
+    "blur_px": Range(0.3, 0.7),
+    "motion_px": Range(0, 0),
+    "noise": Range(0.5, 5),
+    "dpi": Range(200, 400, 0.5),
+    "threshold": Range(0.25, 0.35),
+    "jpeg_quality": Range(0, 0),
+}
+"""Ranges of a page in black and white."""
+
 EFFECTS: Mapping[str, Ranges] = {
     "low-resolution": {"dpi": Range(75, 150), "motion_px": Range(0, 0)},
     "blurred": {
@@ -160,18 +174,8 @@ EFFECTS: Mapping[str, Ranges] = {
     "broken-ink": {"gaps": Range(0.02, 0.08), "fray": Range(0.08, 0.2)},
     "fat-ink": {"ink_gain_px": Range(0.3, 1)},
     "compressed": {"jpeg_quality": Range(20, 50)},
-    "binarised": {
-        "edge": Range(0.36, 0.44),
-        "ink_blur_px": Range(0.45, 0.6),
-        "fade": Range(0, 0.2),
-        "ink": Range(0.02, 0.2),
-        "blur_px": Range(0.3, 0.7),
-        "motion_px": Range(0, 0),
-        "noise": Range(0.5, 5),
-        "dpi": Range(200, 400, 0.5),
-        "threshold": Range(0.25, 0.35),
-        "jpeg_quality": Range(0, 0),
-    },
+    "binarised": _BINARISED,
+    "lost-lines": {**_BINARISED, "dpi": Range(130, 220), "threshold": Range(0.4, 0.52)},
     "rotated": {"rotation": Range(1, 3, signed=True)},
     "curled": {
         "pull": Range(0.002, 0.006),
@@ -198,7 +202,8 @@ GROUPS: Mapping[Capture, tuple[Mapping[str, float], ...]] = {
     "none": (),
     "scan": (
         {
-            "binarised": 0.25,
+            "binarised": 0.2,
+            "lost-lines": 0.07,
             "low-resolution": 0.12,
             "blurred": 0.08,
             "thin-ink": 0.08,
@@ -234,7 +239,7 @@ GROUPS: Mapping[Capture, tuple[Mapping[str, float], ...]] = {
         {"stamp": 0.05},
     ),
     "fax": (
-        {"fat-ink": 0.3},
+        {"fat-ink": 0.3, "lost-lines": 0.2},
         {"rotated": 0.1},
         {"black-edges": 0.15},
         {"handwriting": 0.1},
@@ -267,7 +272,8 @@ METHODS: Mapping[Capture, tuple[Binarisation, ...]] = {
     "fax": ("fixed", "otsu", "adaptive"),
     "worn": ("adaptive",),
 }
-"""Methods of binarisation; paper with large dark areas needs an adaptive one."""
+"""Methods of binarisation; paper with large dark areas needs an adaptive one. Lines are lost to a
+fixed threshold."""
 OTSU_EDGE = 0.06
 """Lowering of the edge for ``otsu``, whose threshold is above the level of blurred thin lines."""
 HIDING = {"gutter": 0.0, "shadow": 0.0, "stains": 0, "stain_depth": 0.0}
@@ -310,7 +316,8 @@ def _draw_effect(group: Mapping[str, float], rng: Random) -> str | None:
 
 def _binarised(degradation: Degradation, rng: Random) -> Degradation:
     """Draw a method of binarisation, and remove what it cannot show or would fill with black."""
-    method = rng.choice(METHODS[degradation.capture])
+    loses_lines = "lost-lines" in degradation.effects
+    method = "fixed" if loses_lines else rng.choice(METHODS[degradation.capture])
     removed: dict[str, Any] = {"warmth": 0.0}
     if method != "adaptive":
         removed |= HIDING

@@ -47,6 +47,12 @@ class CategoryEntry(msgspec.Struct):
     annotation_set: str
 
 
+class DegradationEntry(msgspec.Struct, gc=False):
+    """How an engraved page was degraded."""
+
+    capture: str = ""
+
+
 class ImageEntry(msgspec.Struct, gc=False):
     """One entry of ``images``; ``ann_ids`` is an undecoded list of ids."""
 
@@ -57,6 +63,8 @@ class ImageEntry(msgspec.Struct, gc=False):
     ann_ids: msgspec.Raw = msgspec.Raw(b"[]")
     staff_space: Annotated[float, msgspec.Meta(gt=0, lt=1e6)] | None = None
     """Staff space in pixels, which engraved pages contain."""
+    degradation: DegradationEntry | None = None
+    """Degradation, which engraved pages contain."""
 
 
 class _Annotation(msgspec.Struct, gc=False):

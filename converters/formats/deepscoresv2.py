@@ -186,7 +186,9 @@ class DeepScoresFile:
         if not clip:
             _check_inside(table, table_labels >= 0, limits, self.path)
         staves = _StaffSpaces(self._file.images, table, names)
-        yield from _grouped(self.images, table, table_labels, rows, staves)
+        pages = _grouped(self.images, table, table_labels, rows, staves)
+        for page, image in zip(pages, self._file.images, strict=True):
+            yield replace(page, capture=image.degradation.capture) if image.degradation else page
 
 
 def _grouped(

@@ -91,6 +91,7 @@ class _Shape(msgspec.Struct, gc=False):
     points: list[tuple[float, float]]
     shape_type: str | None = None
     group_id: int | str | None = None
+    description: str | None = None
 
 
 class _File(msgspec.Struct, rename="camel"):
@@ -188,7 +189,9 @@ class LabelmeFile:
         boxes = [_union([_bounds(shape, i, path) for i, shape in parts]) for parts in symbols]
         self._boxes_xyxy = np.array(boxes, np.float64).reshape(-1, 4)
         self._is_polygon = np.array([shape.shape_type != RECTANGLE for shape in firsts], bool)
-        self._numbers = [parts[0][0] for parts in symbols]
+        self.numbers = [parts[0][0] for parts in symbols]
+        """Index of each symbol's first shape."""
+        self._descriptions = [shape.description for shape in firsts]
         self._has_parts = np.array([len(parts) > 1 for parts in symbols], bool)
 
     def sha256(self) -> str:
@@ -199,6 +202,10 @@ class LabelmeFile:
         """Return the labels of the shapes, in the order of the file."""
         return self._names
 
+    def scores(self) -> list[float | None]:
+        """Return the score of each symbol, in the order of the page; None without one."""
+        return [_score(description) for description in self._descriptions]
+
     def pages(
         self,
         mapping: CategoryMapping,
@@ -208,7 +215,7 @@ class LabelmeFile:
         clip: bool = False,
         workers: int = 1,
     ) -> Iterator[Page]:
-        """Yield the page.
+        """Yield the page, without scores, because a corrected prediction is ground truth.
 
         Args:
             mapping: Class of each label of a shape.
@@ -248,12 +255,20 @@ class LabelmeFile:
     def _check_inside(self, boxes_xyxy: Boxes, width: int, height: int) -> None:
         outside = ((boxes_xyxy < 0) | (boxes_xyxy > [width, height, width, height])).any(axis=1)
         if outside.any():
-            names = [f"shapes[{self._numbers[i]}]" for i in np.flatnonzero(outside)]
+            names = [f"shapes[{self.numbers[i]}]" for i in np.flatnonzero(outside)]
             raise InputError(
                 f"extends beyond the image: {count_of(names, 'shape')}; use --clip to clip boxes "
                 "to the image",
                 path=self.path,
             )
+
+
+def _score(description: str | None) -> float | None:
+    """Read the score in the description of a shape; None without one."""
+    try:
+        return float(json.loads(description or "{}")["score"])
+    except (ValueError, TypeError, LookupError, RecursionError):  # a remark of the user
+        return None
 
 
 def _split_and_folder(path: Path, root: Path) -> tuple[str, PurePosixPath]:

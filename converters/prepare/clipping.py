@@ -1,4 +1,4 @@
-"""Clipping of oriented boxes to a tile.
+"""Clipping of boxes, upright and oriented, to a tile.
 
 A slanted line, such as a beam or a staff of a photographed page, fills only the diagonal of its
 upright box. Where a tile cuts it, the box of the visible part is smaller than the visible part of
@@ -20,16 +20,38 @@ MIN_SIDE_PX = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class VisibleParts:
-    """Parts of oriented boxes inside a tile."""
+    """Parts of boxes inside a tile."""
 
     boxes_xyxy: Boxes
-    """Upright boxes around the visible parts in pixels of the tile, shape ``(N, 4)``; NaN if
-    nothing is visible or the oriented box has no area."""
+    """Upright boxes around the visible parts in pixels of the tile, shape ``(N, 4)``."""
     sides: NDArray[np.float64]
-    """Lengths of the first and the second side of the oriented boxes in pixels, shape
-    ``(N, 2)``."""
+    """Lengths of the first and the second side of the boxes in pixels, shape ``(N, 2)``."""
     extents: NDArray[np.float64]
     """Lengths of the visible parts along these sides in pixels, shape ``(N, 2)``."""
+
+
+def clip(boxes_xyxy: Boxes, corners: Boxes | None, width: int, height: int) -> VisibleParts:
+    """Clip boxes to a tile: the oriented ones where these are known, otherwise the upright ones.
+
+    Args:
+        boxes_xyxy: Upright boxes in pixels of the tile, shape ``(N, 4)``.
+        corners: Corners of the oriented boxes, shape ``(N, 4, 2)``, in any scale and position
+            because they are fitted to the upright boxes; None if they are unknown.
+        width: Width of the tile in pixels.
+        height: Height of the tile in pixels.
+    """
+    inside = np.clip(boxes_xyxy, 0, [width, height, width, height])
+    sides, extents = _sides(boxes_xyxy), _sides(inside)
+    is_cut = (inside != boxes_xyxy).any(axis=1)
+    rows = np.flatnonzero(is_cut & (extents > 0).all(axis=1))
+    if corners is not None and len(rows):
+        parts = visible_parts(fitted(corners[rows], boxes_xyxy[rows]), width, height)
+        exact = _shared(parts.boxes_xyxy, inside[rows])
+        is_known = (_sides(exact) > 0).all(axis=1)
+        rows = rows[is_known]
+        inside[rows] = exact[is_known]
+        sides[rows], extents[rows] = parts.sides[is_known], parts.extents[is_known]
+    return VisibleParts(boxes_xyxy=inside, sides=sides, extents=extents)
 
 
 def fitted(corners: Boxes, boxes_xyxy: Boxes) -> Boxes:
@@ -56,6 +78,9 @@ def visible_parts(corners: Boxes, width: int, height: int) -> VisibleParts:
         corners: Corners in pixels of the tile, in order around the box, shape ``(N, 4, 2)``.
         width: Width of the tile in pixels.
         height: Height of the tile in pixels.
+
+    Returns:
+        Visible parts; NaN if nothing is visible or the oriented box has no area.
     """
     edges = np.roll(corners, -1, axis=1) - corners  # (N, 4, 2)
     sides = np.linalg.norm(edges[:, :2], axis=2)  # (N, 2)
@@ -97,6 +122,17 @@ def _tile_corners_inside(corners: Boxes, edges: Boxes, limits: NDArray[np.float6
     crossed = edges[:, None, :, 0] * to_corner[..., 1] - edges[:, None, :, 1] * to_corner[..., 0]
     is_inside: NDArray[np.bool_] = np.all(crossed >= 0, axis=2) | np.all(crossed <= 0, axis=2)
     return np.where(is_inside[..., None], of_tile, np.nan)
+
+
+def _sides(boxes_xyxy: Boxes) -> NDArray[np.float64]:
+    """Return the widths and heights of boxes, shape ``(N, 2)``."""
+    return boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+
+
+def _shared(a_xyxy: Boxes, b_xyxy: Boxes) -> Boxes:
+    """Intersect pairs of boxes, ``(N, 4)``; a negative side means that they do not overlap."""
+    low = np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
+    return np.concatenate([low, np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:])], axis=1)
 
 
 def _range(points: Boxes) -> tuple[Boxes, Boxes]:

@@ -6,8 +6,10 @@ Jobs and results can be pickled and contain everything that the worker and the m
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+import msgspec
 import numpy as np
 
 from class_maps import InputError
@@ -32,12 +34,25 @@ class PreparationOptions:
     """How to cut pages into tiles; None to keep whole pages."""
 
 
+class PageProperties(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Properties of a page by which an evaluation breaks scores down."""
+
+    staff_space: float | None = None
+    """Staff space of the source's page in pixels; None if it is unknown."""
+    source: str = ""
+    """Folder that the page comes from; empty if all pages of a split come from one."""
+    capture: str = ""
+    """How an engraved page was degraded, such as ``scan``; empty if this is unknown."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Job:
     """One page to prepare, with its settings and output folders."""
 
     page: Page
     split: str
+    source: str
+    """Folder that the page comes from; empty if all pages of a split come from one."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
@@ -65,12 +80,30 @@ class PreparedPage:
     n_empty: int
     """Number of outputs without symbols."""
     counts: Tally
+    properties: PageProperties
     sha256: str = ""
     """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
     is_measured: bool = False
     """Whether the page was scaled by a staff space that was measured in its image."""
     doubts: tuple[str, ...] = ()
     """Reasons to doubt the measured staff space."""
+
+
+class _SourceImage:
+    """Image file of a page, read and decoded at most once, when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def content(self) -> bytes:
+        """Bytes of the file."""
+        return self.path.read_bytes()
+
+    @cached_property
+    def pixels(self) -> images.Pixels:
+        """Pixels, see :func:`converters.images.read`."""
+        return images.from_bytes(self.content, self.path)
 
 
 def prepare(job: Job) -> PreparedPage:
@@ -83,8 +116,9 @@ def prepare(job: Job) -> PreparedPage:
     counts, options = Tally(), job.options
     doubts_of_page: tuple[str, ...] = ()
     page = clean(job.page, job.names, options.cleaning, counts)
+    source = _SourceImage(job.image_folder / page.image) if job.image_folder else None
     if options.staff_space:
-        page, doubts_of_page = _with_staff_space(page, job)
+        page, doubts_of_page = _with_staff_space(page, source)
         page = scale(page, options.staff_space, job.image_folder or Path())
     outputs = _tiles(page, job, counts)
     _count_labels(outputs, job.names, counts)
@@ -93,8 +127,7 @@ def prepare(job: Job) -> PreparedPage:
         for output in outputs:
             write_labels(output, job.label_out)
     page_hash = ""
-    if job.image_folder and job.image_out:
-        source = job.image_folder / job.page.image
+    if source and job.image_out:
         page_hash = _write_images(source, job.page, page, outputs, job.image_out)
     n_empty = sum(not len(output.labels) for output in outputs)
     if not job.return_symbols:
@@ -106,25 +139,28 @@ def prepare(job: Job) -> PreparedPage:
         outputs=outputs,
         n_empty=n_empty,
         counts=counts,
+        properties=PageProperties(
+            staff_space=job.page.staff_space, source=job.source, capture=job.page.capture
+        ),
         sha256=page_hash,
         is_measured=options.staff_space is not None and job.page.staff_space is None,
         doubts=doubts_of_page,
     )
 
 
-def _with_staff_space(page: Page, job: Job) -> tuple[Page, tuple[str, ...]]:
-    """Measure the staff space in the image if the source does not give it.
+def _with_staff_space(page: Page, source: _SourceImage | None) -> tuple[Page, tuple[str, ...]]:
+    """Measure the staff space in the image if the annotations do not give it.
 
     Returns:
         The page with its staff space, and reasons to doubt it.
     """
-    if page.staff_space is not None or job.image_folder is None:
+    if page.staff_space is not None or source is None:
         return page, ()
-    pixels = images.read(job.image_folder / page.image)
-    spaces = measure_staff_space(pixels)
+    spaces = measure_staff_space(source.pixels)
     if spaces is None:
         return page, ()
-    reasons = (ON_SIDE,) if lies_on_side(pixels) else tuple(doubts(spaces, pixels.shape[1]))
+    on_side = lies_on_side(source.pixels)
+    reasons = (ON_SIDE,) if on_side else tuple(doubts(spaces, source.pixels.shape[1]))
     return replace(page, staff_space=spaces.most), reasons
 
 
@@ -168,7 +204,7 @@ def _tiles(page: Page, job: Job, counts: Tally) -> list[Page]:
 
 
 def _write_images(
-    source: Path, original: Page, page: Page, outputs: list[Page], folder: Path
+    source: _SourceImage, original: Page, page: Page, outputs: list[Page], folder: Path
 ) -> str:
     """Write the images of a page, and check the size of the one that was read.
 
@@ -187,18 +223,17 @@ def _write_images(
     """
     if outputs and outputs[0].placement is None:
         copied = folder / outputs[0].image
-        images.copy(source, copied)
-        _check_size(images.size(copied), original, source)
+        images.copy(source.path, copied)
+        _check_size(images.size(copied), original, source.path)
         return ""
-    data = source.read_bytes()
-    pixels = images.from_bytes(data, source)
-    _check_size(pixels.shape[1::-1], original, source)
+    pixels = source.pixels
+    _check_size(pixels.shape[1::-1], original, source.path)
     if pixels.shape[:2] != (page.height, page.width):
         pixels = images.scaled(pixels, page.width, page.height)
     for output in outputs:
         x, y = (output.placement.x, output.placement.y) if output.placement else (0, 0)
         images.write(pixels[y : y + output.height, x : x + output.width], folder / output.image)
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(source.content).hexdigest()
 
 
 def _check_size(size: tuple[int, ...], page: Page, path: Path) -> None:

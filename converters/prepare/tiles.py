@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from class_maps import ConfigError
 from converters.boxes import Boxes, upright_corners
 from converters.page import Page, Placement
-from converters.prepare.clipping import fitted, visible_parts
+from converters.prepare.clipping import VisibleParts, clip
 
 LONG_SIDE_FRACTION = 0.25
 """Fraction of the tile's side. If tiles overlap by less, symbols longer than this fraction count as
@@ -132,19 +132,9 @@ def tile_name(image: PurePosixPath, x: int, y: int) -> PurePosixPath:
 def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
     width, height = min(options.size, page.width), min(options.size, page.height)
     shifted = page.boxes_xyxy - [x, y, x, y]
-    inside = np.clip(shifted, 0, [width, height, width, height])
-    is_cut: NDArray[np.bool_] = (inside != shifted).any(axis=1)
-    sides, visible = _sides(shifted), _sides(inside)
-    touched = np.flatnonzero(is_cut & (visible > 0).all(axis=1))
-    if page.corners is not None and len(touched):
-        corners = fitted(page.corners[touched], shifted[touched])
-        parts = visible_parts(corners, width, height)
-        exact = _shared(parts.boxes_xyxy, inside[touched])
-        is_known = (_sides(exact) > 0).all(axis=1)
-        touched = touched[is_known]
-        inside[touched] = exact[is_known]
-        sides[touched], visible[touched] = parts.sides[is_known], parts.extents[is_known]
-    rows = np.flatnonzero(_visible_fractions(sides, visible, options) >= options.min_visible)
+    parts = clip(shifted, page.corners, width, height)
+    is_cut: NDArray[np.bool_] = (parts.boxes_xyxy != shifted).any(axis=1)
+    rows = np.flatnonzero(_visible_fractions(parts, options) >= options.min_visible)
     part = page.only(rows)
     placement = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1, scale_y=1)
     part = replace(
@@ -152,8 +142,8 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
         image=tile_name(page.image, x, y),
         width=width,
         height=height,
-        boxes_xyxy=inside[rows],
-        corners=_corners(part.corners, (x, y), inside[rows], is_cut[rows]),
+        boxes_xyxy=parts.boxes_xyxy[rows],
+        corners=_corners(part.corners, (x, y), parts.boxes_xyxy[rows], is_cut[rows]),
         cut=is_cut[rows],
         placement=replace(placement, x=x, y=y),
     )
@@ -169,27 +159,8 @@ def _corners(
     return np.where(is_cut[:, None, None], upright_corners(boxes_xyxy), corners - np.array(origin))
 
 
-def _sides(boxes_xyxy: Boxes) -> NDArray[np.float64]:
-    """Return the widths and heights of boxes, shape ``(N, 2)``."""
-    return boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-
-
-def _shared(a_xyxy: Boxes, b_xyxy: Boxes) -> Boxes:
-    """Intersect pairs of boxes, ``(N, 4)``; a negative side means that they do not overlap."""
-    low = np.maximum(a_xyxy[:, :2], b_xyxy[:, :2])
-    return np.concatenate([low, np.minimum(a_xyxy[:, 2:], b_xyxy[:, 2:])], axis=1)
-
-
-def _visible_fractions(
-    sides: NDArray[np.float64], visible: NDArray[np.float64], options: TileOptions
-) -> NDArray[np.float64]:
-    """Compute the visible fraction of each box as in :class:`TileOptions`, 0 to 1, ``(N,)``.
-
-    Args:
-        sides: Lengths of two adjacent sides of each box in pixels, shape ``(N, 2)``.
-        visible: Lengths of the visible part along these sides in pixels, shape ``(N, 2)``.
-        options: Size and overlap of the tiles.
-    """
+def _visible_fractions(parts: VisibleParts, options: TileOptions) -> NDArray[np.float64]:
+    """Compute the visible fraction of each symbol as in :class:`TileOptions`, 0 to 1, ``(N,)``."""
     long = max(options.overlap, LONG_SIDE_FRACTION * options.size)
-    fractions: NDArray[np.float64] = np.minimum(visible / np.minimum(sides, long), 1)  # (N, 2)
+    fractions: NDArray[np.float64] = np.minimum(parts.extents / np.minimum(parts.sides, long), 1)
     return fractions[:, 0] * fractions[:, 1]

@@ -16,6 +16,7 @@ from eval.reports.comparison_text import (
     headline,
     mean_of,
     means_table,
+    pair_title,
     protocol_warning,
     ranking_table,
     scope,
@@ -134,7 +135,7 @@ def comparison_markdown(comparison: ModelComparison) -> str:
     parts.append(escaped(f"{method(comparison)} {scope(comparison)}"))
     for model, report in others:
         parts += [
-            f"## A and {model.letter}",
+            f"## {escaped(pair_title(comparison.models[0], model))}",
             markdown_table(means_table(report, model.letter)),
             escaped(by_chance(report, model.letter)),
             markdown_table(class_table(report, model.letter)),

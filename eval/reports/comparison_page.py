@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from eval.html.number_format import amount, counted
 from eval.html.page import Fact, Plot, PlotGroup, Table, render
 from eval.html.score_plots import Bar, BarRow, differences
-from eval.reports.comparison import ClassDifference, ComparisonReport, ModelComparison
+from eval.reports.comparison import (
+    ClassDifference,
+    ComparedModel,
+    ComparisonReport,
+    ModelComparison,
+)
 from eval.reports.comparison_text import (
     METRIC_NAMES,
     by_chance,
@@ -17,6 +22,7 @@ from eval.reports.comparison_text import (
     headline,
     is_shown,
     means_table,
+    pair_title,
     protocol_warning,
     ranking_table,
     scope,
@@ -24,6 +30,7 @@ from eval.reports.comparison_text import (
     settings_table,
     signed,
     signed_limits,
+    title,
 )
 from eval.reports.detection import FREQUENT
 
@@ -50,9 +57,11 @@ def comparison_page(comparison: ModelComparison) -> str:
     Args:
         comparison: Comparison to draw.
     """
-    others = zip(comparison.models[1:], comparison.reports, strict=True)
+    first, *models = comparison.models
+    others = zip(models, comparison.reports, strict=True)
     return render(
         "comparison.html.j2",
+        title=title(comparison),
         headline=headline(comparison),
         subtitle=subtitle(comparison),
         models=_model_facts(comparison),
@@ -62,17 +71,17 @@ def comparison_page(comparison: ModelComparison) -> str:
         notes=comparison.notes,
         ranking=ranking_table(comparison),
         frequent=FREQUENT,
-        sections=[_section(model.letter, model.name, report) for model, report in others],
+        sections=[_section(first, model, report) for model, report in others],
         settings=settings_table(comparison),
     )
 
 
 def subtitle(comparison: ModelComparison) -> str:
-    """Return what the models were compared on, in one line."""
+    """Return which models were compared, and on what, in one line."""
     n_pages = comparison.reports[0].n_pages
     metric = METRIC_NAMES[comparison.reports[0].metric]
     units = counted(n_pages, comparison.unit, f"{comparison.unit}s")
-    return f"{metric} on {units} of {comparison.data}"
+    return f"{title(comparison)}: {metric} on {units} of {comparison.data}"
 
 
 def method(comparison: ModelComparison) -> str:
@@ -99,10 +108,13 @@ def _model_facts(comparison: ModelComparison) -> list[Fact]:
     return facts
 
 
-def _section(letter: str, name: str, report: ComparisonReport) -> ComparisonSection:
+def _section(
+    first: ComparedModel, model: ComparedModel, report: ComparisonReport
+) -> ComparisonSection:
+    letter = model.letter
     return ComparisonSection(
         letter=letter,
-        title=f"A and {letter}: {name}",
+        title=pair_title(first, model),
         evidence=evidence(report, letter),
         chance=by_chance(report, letter),
         means=means_table(report, letter),

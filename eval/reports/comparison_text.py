@@ -6,6 +6,7 @@ from eval.html.number_format import NONE, amount, counted
 from eval.html.page import Table
 from eval.reports.comparison import (
     ClassDifference,
+    ComparedModel,
     ComparisonReport,
     Difference,
     ModelComparison,
@@ -61,6 +62,21 @@ def mean_of(report: ComparisonReport, key: str) -> Difference:
     """Return the difference of one of the means by its key in ``MEANS``."""
     difference: Difference = getattr(report, key)
     return difference
+
+
+def title(comparison: ModelComparison) -> str:
+    """Name what is compared: ``small (A, best.pt) compared with large (B, 3 runs)``."""
+    labels = []
+    for model in comparison.models:
+        n_runs = len(model.runs)
+        runs = model.runs[0] if n_runs == 1 else counted(n_runs, "run", "runs")
+        labels.append(f"{model.name} ({model.letter}, {runs})")
+    return f"{labels[0]} compared with {_joined(labels[1:])}"
+
+
+def pair_title(a: ComparedModel, b: ComparedModel) -> str:
+    """Name the folders of A and one other model."""
+    return f"{a.name} ({a.letter}) compared with {b.name} ({b.letter})"
 
 
 def headline(comparison: ModelComparison) -> str:

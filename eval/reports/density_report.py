@@ -37,21 +37,22 @@ class MemoryLines:
     ema_bytes: int
     """Moving average of the weights."""
     buffers_bytes: int
-    """Normalisation statistics."""
+    """Normalisation statistics, and the guard's copy of them."""
     inputs_bytes: int
-    """Images."""
+    """Images as bytes and as floats."""
     activations_bytes: int
-    """Activations saved for the backward pass."""
+    """Tensors of the forward pass that the backward pass needs."""
     loss_bytes: int
     assigner_bytes: int
     workspace_bytes: int
-    """Temporary tensors."""
+    """Temporary tensors within a pass."""
     guard_bytes: int
-    """Copies of good training states to recover from NaN and Inf; in main memory."""
+    """Good training states in main memory, to recover from NaN and Inf; part of the total on a CPU
+    only."""
     allocator_bytes: int
-    """Fragmentation of the CUDA allocator."""
+    """CUDA: gaps between tensors that torch's allocator cannot use, even if memory runs out."""
     library_bytes: int
-    """Workspace of the CUDA libraries."""
+    """CUDA: workspace of matrix products."""
 
     def by_purpose(self, purpose: str) -> int:
         """Return the bytes of one purpose, such as ``loss``."""
@@ -60,10 +61,11 @@ class MemoryLines:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StepMaxima(MemoryLines):
+class StepMemory(MemoryLines):
     """Memory of a training step, with each purpose at its own maximum.
 
-    The purposes do not peak at the same time, so they add up to more than ``total_bytes``.
+    The maxima do not add up to ``total_bytes``, because they are reached at different times:
+    gradients are allocated while activations are released.
     """
 
     batch: int
@@ -76,6 +78,11 @@ class StepMaxima(MemoryLines):
     """Phase in which the peak occurs: inputs, forward, loss, backward or optimizer."""
     at_peak: Mapping[str, int]
     """Bytes by purpose at the peak; they add up to ``total_bytes``."""
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Bytes of tensors at the peak, comparable with ``torch.cuda.max_memory_allocated``."""
+        return self.total_bytes - self.allocator_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,7 +194,7 @@ class DensityReport:
     """Competition for anchor points, with classes in the order of ``classes``; None without
     symbols."""
     priors: tuple[StartingBox, ...]
-    memory: StepMaxima
+    memory: StepMemory
     """Memory of the requested batch."""
     memory_over_batch: tuple[BatchMemory, ...]
     """Memory of several batches, ascending, including the requested and the recommended one."""

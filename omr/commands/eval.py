@@ -21,9 +21,9 @@ def evaluate(
     source: Annotated[
         Path,
         typer.Argument(
-            help=f"Weights: a file, or {DEFAULT_WEIGHTS}, which comes with omr. Predictions: the "
-            "output of `omr predict`, a JSON file of COCO results, or a folder of YOLO files with "
-            "confidences.",
+            help=f"Weights: a file of a training, an .onnx file, or {DEFAULT_WEIGHTS}, which comes "
+            "with omr. Predictions: the output of `omr predict` in any format, a JSON file of COCO "
+            "results, or a folder of YOLO files with confidences.",
             parser=weights_path,
             metavar="WEIGHTS|PREDICTIONS",
         ),
@@ -90,6 +90,13 @@ def evaluate(
             file_okay=False,
         ),
     ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write the metrics to as TensorBoard logs, such as that of the run.",
+            file_okay=False,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing report in --out.")
     ] = False,
@@ -102,11 +109,17 @@ def evaluate(
         omr eval run/weights/best.pt data --split train --unit tile --json
         omr eval results.json data
     """
-    from omr.scoring.foreign_predictions import are_predictions
+    from omr.scoring.prediction_formats import are_predictions
     from omr.scoring.report_files import FILES
+    from omr.scoring.report_scalars import write_scalars
     from omr.scoring.score import MetricOptions, score_model, score_predictions
 
     metrics = MetricOptions(threshold=threshold, backend=backend)
+    if tensorboard is not None:
+        with loading_torch(as_json=as_json):
+            from training.engine.tensorboard import check_tensorboard
+
+        check_tensorboard()
     if are_predictions(source):
         _check_unused(context)
         result = score_predictions(
@@ -143,6 +156,9 @@ def evaluate(
     print_summary(result, to=results(as_json=as_json))
     if out is not None:
         say_written(out, *FILES)
+    if tensorboard is not None:
+        write_scalars(tensorboard, result)
+        say_written(tensorboard, "TensorBoard logs")
     if as_json:
         print_json(result.to_json())
 

@@ -1,7 +1,7 @@
 """Ground truth of a split, per page or per tile, with the images that belong to it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -12,7 +12,8 @@ from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.images import Pixels
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
-from reading.page_tiles import PageTiles, is_cut, merge_tiles, page_tiles
+from omr.scoring.page_groups import page_groups, page_properties
+from reading.page_tiles import PageTiles, merge_tiles, page_tiles
 
 Unit: TypeAlias = Literal["page", "tile"]
 """Image whose predictions are compared with its ground truth."""
@@ -35,10 +36,25 @@ class EvaluationSet:
     """Whether the images are tiles."""
     preparation: Preparation | None
     """How the images were prepared; None if this is unknown."""
+    groups: Mapping[str, Mapping[str, str]]
+    """Value of each page or tile in each dimension in which scores are broken down."""
     n_duplicates: int
     """Duplicate rows of the label files, which were skipped."""
     remarks: tuple[str, ...]
     """Notes for the user about the ground truth."""
+
+    def with_staff_spaces(self, pages: Sequence[Page]) -> "EvaluationSet":
+        """Take the staff spaces that are unknown from predictions, in which they were measured.
+
+        Args:
+            pages: Predictions, in the order of ``truths``.
+        """
+        spaces = [
+            truth.staff_space or page.staff_space
+            for truth, page in zip(self.truths, pages, strict=True)
+        ]
+        pairs = zip(self.truths, spaces, strict=True)
+        return replace(self, truths=tuple(replace(t, staff_space=space) for t, space in pairs))
 
     @property
     def folder(self) -> Path:
@@ -91,16 +107,23 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
     labelled = [*dataset.labelled_images(split)]
     pages = [image.without_duplicates() for image in labelled]
     n_duplicates = sum(len(i.rows) - len(p.labels) for i, p in zip(labelled, pages, strict=True))
-    manifest, prepared, is_tiled, tiled = _preparation(dataset, split, pages)
+    manifest, prepared, tiled = _preparation(dataset, split, pages)
     reason = tiled if isinstance(tiled, str) else ""
-    tiled_pages = () if isinstance(tiled, str) else tuple(tiled)
-    chosen = _chosen_unit(unit, data, is_tiled=is_tiled, reason=reason)
+    tiled_pages = tuple(tiled) if isinstance(tiled, list) else ()
+    folder_name = dataset.folder_name(split)
+    chosen = _chosen_unit(unit, data, is_tiled=tiled is not None, reason=reason)
     remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
     if chosen == "page" and tiled_pages:
         truths = merge_tiles(tiled_pages, pages)
         remarks += _count_remarks(tiled_pages, truths, manifest)
     else:
         truths = pages
+    properties = page_properties(manifest, folder_name, [truth.image for truth in truths])
+    scaled_to = prepared.staff_space if prepared else None
+    truths = [
+        replace(truth, staff_space=scaled_to or one.staff_space)
+        for truth, one in zip(truths, properties, strict=True)
+    ]
     return EvaluationSet(
         dataset=dataset,
         split=split,
@@ -108,8 +131,9 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
         truths=tuple(truths),
         image_files=tuple(page.image for page in pages),
         tiled_pages=tiled_pages,
-        is_tiled=is_tiled,
+        is_tiled=tiled is not None,
         preparation=prepared,
+        groups=page_groups([truth.image for truth in truths], properties),
         n_duplicates=n_duplicates,
         remarks=tuple(remarks),
     )
@@ -117,23 +141,19 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
 
 def _preparation(
     dataset: YoloDataset, split: str, pages: Sequence[Page]
-) -> tuple[Manifest, Preparation | None, bool, list[PageTiles] | str]:
+) -> tuple[Manifest, Preparation | None, list[PageTiles] | str | None]:
     """Read from the manifest how images were prepared, and the pages of which they are tiles.
 
     Returns:
-        The manifest, the preparation, whether images are tiles, and their pages or the reason why
-        these cannot be put together.
+        The manifest, the preparation, and the result of :func:`page_tiles`.
     """
-    folder_name = dataset.folder_name(split)
+    sizes = {page.image: (page.width, page.height) for page in pages}
     try:
         manifest = read_manifest(dataset.root)
-        prepared = preparation(manifest)
-        if not is_cut(manifest, folder_name):
-            return manifest, prepared, False, []
-        sizes = {page.image: (page.width, page.height) for page in pages}
-        return manifest, prepared, True, page_tiles(manifest, folder_name, sizes)
+        tiled = page_tiles(manifest, dataset.folder_name(split), sizes)
+        return manifest, preparation(manifest), tiled
     except InputError:  # a file of another program
-        return Manifest(path=dataset.root / MANIFEST), None, False, []
+        return Manifest(path=dataset.root / MANIFEST), None, None
 
 
 def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) -> Unit:

@@ -1,22 +1,19 @@
-"""Predictions of any tool: read from files, and brought to the pages or tiles that are scored."""
+"""Predictions of any tool, brought to the pages or tiles that are scored."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from class_maps import ConfigError, InputError, short_list
+from class_maps import ConfigError, short_list
 from converters.page import Page
 from eval.metrics.coco import MAX_CONF
-from omr.prediction_files import COCO_FILE
 from omr.scoring.class_matching import check_names, match_classes
-from omr.scoring.coco_predictions import read_coco
 from omr.scoring.evaluation_set import EvaluationSet
 from omr.scoring.predicted_images import ImageNames, PredictedImage, PredictionSet
 from omr.scoring.protocol import LOWEST_SCORE, ScoringSettings
 from omr.scoring.scored_predictions import ScoredPredictions
-from omr.scoring.yolo_predictions import label_files, read_yolo
 from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
 from reading.page_tiles import merge_tiles
@@ -29,37 +26,6 @@ TRUNCATED = (
     f"{MAX_CONF:g}"
 )
 """Remark on predictions whose AP is not comparable."""
-
-
-def are_predictions(path: Path) -> bool:
-    """Return whether a path is a file or folder of predictions, rather than weights."""
-    return path.is_dir() or path.suffix.lower() == ".json"
-
-
-def read_predictions(
-    path: Path, evaluation: EvaluationSet, annotations: Path | None
-) -> PredictionSet:
-    """Read predictions.
-
-    Args:
-        path: JSON file in COCO's format, folder of YOLO files, or output of ``omr predict``.
-        evaluation: Ground truth.
-        annotations: COCO annotation file that the ids of the predictions refer to.
-
-    Raises:
-        InputError: The path contains no predictions, or a prediction is malformed.
-    """
-    names = evaluation.dataset.names
-    file = path / COCO_FILE if path.is_dir() else path
-    if file.is_file():
-        return read_coco(file, evaluation.dataset.root, evaluation.split, names, annotations)
-    if path.is_dir() and label_files(path)[1]:
-        return read_yolo(path, names)
-    raise InputError(
-        f"contains no predictions; expected {COCO_FILE} of omr predict --format coco, or "
-        "labels/*.txt with confidences",
-        path=path,
-    )
 
 
 def match_predictions(
@@ -86,7 +52,7 @@ def match_predictions(
         source=predictions.source,
         settings=settings,
         matched=match_classes(pages, len(pages), names, data_names, max_det=max_det, track=track),
-        remarks=(*remarks, *([TRUNCATED] if settings.is_truncated else [])),
+        remarks=(*predictions.remarks, *remarks, *([TRUNCATED] if settings.is_truncated else [])),
     )
 
 
@@ -136,7 +102,7 @@ def _by_image(
         elif image in by_image:
             raise ConfigError(
                 f"{predictions.path}: several sets of predictions for {image}: "
-                f"{by_image[image].name} and {predicted.name}; keep one"
+                f"{by_image[image].label} and {predicted.label}; keep one"
             )
         else:
             by_image[image] = predicted

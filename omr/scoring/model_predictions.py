@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from class_maps import ConfigError
 from converters import images
@@ -12,21 +13,22 @@ from converters.page import Page
 from converters.page_hashes import page_hashes
 from omr.scoring.class_matching import check_names, match_classes
 from omr.scoring.evaluation_set import EvaluationSet
+from omr.scoring.onnx_weights import OnnxWeights, open_onnx, predict_squares
+from omr.scoring.page_reading import read_pages
 from omr.scoring.protocol import ScoredSource, ScoringSettings, tile_settings
 from omr.scoring.result import UNKNOWN_OVERLAP, TrainingOverlap
 from omr.scoring.scored_predictions import ScoredPredictions
 from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
 from reading.network import Network, TrainingInput, training_input
-from reading.options import PAGES_AHEAD
-from reading.page_reader import PreparedPage, ReadingOptions, prepare, read_page
-from reading.read_ahead import read_ahead
+from reading.page_reader import ReadingOptions
 from settings.training import STRIDE
 from training.heads.grouped import GroupedDetect
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.predict.detector import predict
 from training.predict.tile_network import TorchNetwork
 
+AnyWeights: TypeAlias = Weights | OnnxWeights
 UNLIMITED = 10**6
 """Limit on detections per image that no image reaches."""
 
@@ -42,7 +44,7 @@ class ModelOptions:
     conf: float
     """Confidence above which predictions are kept."""
 
-    def side(self, weights: Weights) -> int:
+    def side(self, weights: AnyWeights) -> int:
         """Return the side of the network input in pixels."""
         return self.imgsz or weights.imgsz or DEFAULT_IMGSZ
 
@@ -53,18 +55,23 @@ def predict_evaluation_set(
     """Predict all pages or tiles of a split with a network.
 
     Args:
-        file: Weights file.
+        file: Weights of a training, or ``.onnx`` file.
         evaluation: Ground truth.
         options: Settings of the predictions.
         trust: Whether loading the weights may execute their code.
         track: Wrapper around the predicted pages that shows progress.
 
     Raises:
-        ConfigError: The weights lack a class that has ground truth, a class name is duplicated, or
-            the device does not exist.
+        ConfigError: The weights lack a class that has ground truth, a class name is duplicated,
+            the device does not exist, or an ONNX file has another input size.
         InputError: The weights or an image cannot be read.
+        MissingExtraError: onnxruntime is needed and not installed.
     """
-    weights = open_weights(file, trust=trust)
+    weights: AnyWeights
+    if file.suffix.lower() == ".onnx":
+        weights = open_onnx(file, imgsz=options.imgsz, device=options.device)
+    else:
+        weights = open_weights(file, trust=trust)
     names, data_names = weights.names, evaluation.dataset.names
     check_names(names, data_names, evaluation.truths, "weights")
     side, trained = options.side(weights), _page_input(weights, evaluation)
@@ -88,7 +95,7 @@ def predict_evaluation_set(
     )
 
 
-def _page_input(weights: Weights, evaluation: EvaluationSet) -> TrainingInput | None:
+def _page_input(weights: AnyWeights, evaluation: EvaluationSet) -> TrainingInput | None:
     """Return how to read whole pages; None if images are predicted as they are.
 
     Pages in tiles are always read as pages, and other pages if the weights were trained on tiles.
@@ -109,7 +116,7 @@ def _page_input(weights: Weights, evaluation: EvaluationSet) -> TrainingInput | 
 
 
 def _predicted_images(
-    weights: Weights, evaluation: EvaluationSet, options: ModelOptions, *, max_det: int
+    weights: AnyWeights, evaluation: EvaluationSet, options: ModelOptions, *, max_det: int
 ) -> Iterator[Page]:
     """Predict pages or tiles, each resized as a whole.
 
@@ -126,15 +133,25 @@ def _predicted_images(
         ConfigError: The device does not exist.
         InputError: An image cannot be read, or was replaced since its labels were read.
     """
-    pages = predict(
-        weights.model,
-        [(evaluation.folder / truth.image, truth.image) for truth in evaluation.truths],
-        imgsz=options.side(weights),
-        batch=options.batch,
-        device=options.device,
-        score_thresh=options.conf,
-        max_det=max_det,
-    )
+    files = [(evaluation.folder / truth.image, truth.image) for truth in evaluation.truths]
+    if isinstance(weights, OnnxWeights):
+        pages = predict_squares(
+            weights.network,
+            files,
+            batch=options.batch,
+            score_thresh=options.conf,
+            max_det=max_det,
+        )
+    else:
+        pages = predict(
+            weights.model,
+            files,
+            imgsz=options.side(weights),
+            batch=options.batch,
+            device=options.device,
+            score_thresh=options.conf,
+            max_det=max_det,
+        )
     for page, truth in zip(pages, evaluation.truths, strict=True):
         size, expected = (page.width, page.height), (truth.width, truth.height)
         images.check_unchanged(evaluation.folder / truth.image, size, expected)
@@ -142,9 +159,9 @@ def _predicted_images(
 
 
 def _read_pages(
-    weights: Weights, evaluation: EvaluationSet, options: ModelOptions, trained: TrainingInput
+    weights: AnyWeights, evaluation: EvaluationSet, options: ModelOptions, trained: TrainingInput
 ) -> Iterator[Page]:
-    """Read pages as ``omr predict`` does.
+    """Read pages with the settings of an evaluation.
 
     Args:
         weights: Weights of the network.
@@ -152,7 +169,7 @@ def _read_pages(
         options: Settings of the predictions.
         trained: How pages reached the network in training.
 
-    Yields:
+    Returns:
         Predictions in the order of the ground truth, highest score first.
 
     Raises:
@@ -163,23 +180,17 @@ def _read_pages(
     # The staff space is measured if it is unknown.
     staff_space = evaluation.preparation.staff_space if evaluation.preparation else None
     reading = ReadingOptions(training=trained, score_thresh=options.conf, staff_space=staff_space)
-
-    def prepared(truth: Page) -> PreparedPage:
-        image, path = evaluation.pixels(truth.image), evaluation.folder / truth.image
-        images.check_unchanged(path, image.shape[1::-1], (truth.width, truth.height))
-        return prepare(truth.image, image, network.imgsz, reading)
-
-    for chunk in read_ahead(evaluation.truths, prepared, PAGES_AHEAD):
-        for page in chunk:
-            yield read_page(page, network, reading, batch=options.batch)
+    return read_pages(evaluation, network, reading, batch=options.batch)
 
 
-def tile_network(weights: Weights, options: ModelOptions) -> Network:
+def tile_network(weights: AnyWeights, options: ModelOptions) -> Network:
     """Return the network that reads the tiles of pages.
 
     Raises:
         ConfigError: The device does not exist, or the input size is not a multiple of the stride.
     """
+    if isinstance(weights, OnnxWeights):
+        return weights.network
     side = options.side(weights)
     if side % STRIDE:
         raise ConfigError(f"expected a multiple of {STRIDE}", option="--imgsz", value=side)
@@ -200,7 +211,7 @@ def _settings(
 
 
 def _differences(
-    weights: Weights, side: int, preparation: Preparation | None, *, are_pages_read: bool
+    weights: AnyWeights, side: int, preparation: Preparation | None, *, are_pages_read: bool
 ) -> tuple[str, ...]:
     """List the settings and data preparation that differ from those in training.
 
@@ -220,8 +231,10 @@ def _differences(
     return (*listed, *weights.training.differences(preparation))
 
 
-def _heads(weights: Weights, data_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the classes of each head that the data set has; empty for a single head."""
+def _heads(weights: AnyWeights, data_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the classes of each head that the data set has; empty for one head, or with ONNX."""
+    if isinstance(weights, OnnxWeights):
+        return {}
     head = next(iter(weights.model.model[-1:]), None) if hasattr(weights.model, "model") else None
     if not isinstance(head, GroupedDetect):
         return {}
@@ -231,7 +244,7 @@ def _heads(weights: Weights, data_names: Sequence[str]) -> dict[str, tuple[str, 
     }
 
 
-def _training_overlap(weights: Weights, evaluation: EvaluationSet) -> TrainingOverlap:
+def _training_overlap(weights: AnyWeights, evaluation: EvaluationSet) -> TrainingOverlap:
     """Compare the pages or tiles of a split with those that a model was trained on."""
     if weights.training is None:
         return UNKNOWN_OVERLAP

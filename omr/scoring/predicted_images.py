@@ -32,6 +32,13 @@ class PredictedImage:
     size: tuple[int, int] | None
     """Width and height that the boxes refer to, in pixels; None if the file does not contain
     them."""
+    origin: str = ""
+    """File of these predictions, for messages; empty if they do not have one of their own."""
+
+    @property
+    def label(self) -> str:
+        """Name of the image for messages, after its file."""
+        return f"{self.origin}: {self.name}" if self.origin else self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -47,6 +54,8 @@ class PredictionSet:
     """Whether images without predictions are listed too."""
     hint: str = ""
     """Remedy for names that are not found, such as another file with ids."""
+    remarks: tuple[str, ...] = ()
+    """Limits of the format."""
 
 
 class ImageNames:

@@ -17,7 +17,7 @@ from omr.scoring.truths_hash import hash_of_pages
 from reading import merging, pieces, windows
 from reading.page_reader import OVERLAP, PIECE_SCORE
 
-SourceKind: TypeAlias = Literal["weights", "coco", "yolo"]
+SourceKind: TypeAlias = Literal["weights", "coco", "yolo", "mung", "labelme", "parquet"]
 METRICS = "COCO AP, 101 recalls, IoU .5:.05:.95, every area, predictions limited per image"
 """Definition of the metrics; changes whenever a new version would compute other numbers."""
 LOWEST_SCORE = 0.01
@@ -25,6 +25,7 @@ LOWEST_SCORE = 0.01
 HASH_DIGITS = 16
 EVALUATION_PACKAGES = (TOOLKIT, "numpy", "pycocotools", "hotcoco")
 NETWORK_PACKAGES = ("torch", "ultralytics")
+ONNX_PACKAGES = ("onnxruntime",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +154,6 @@ def protocol_of(
         weights: Weights or predictions.
         settings: Settings that determine which predictions are scored.
     """
-    used_network = NETWORK_PACKAGES if weights.kind == "weights" else ()
     return Protocol(
         weights=weights,
         data=_scored_data(evaluation),
@@ -162,8 +162,15 @@ def protocol_of(
         unit=evaluation.unit,
         settings=settings,
         merging=merging_constants() if evaluation.is_assembled or settings.tiles else None,
-        versions=installed_versions(*EVALUATION_PACKAGES, *used_network),
+        versions=installed_versions(*EVALUATION_PACKAGES, *_network_packages(weights)),
     )
+
+
+def _network_packages(weights: ScoredSource) -> tuple[str, ...]:
+    """Return the packages that ran the network; none for predictions."""
+    if weights.kind != "weights":
+        return ()
+    return ONNX_PACKAGES if weights.name.lower().endswith(".onnx") else NETWORK_PACKAGES
 
 
 def _scored_data(evaluation: EvaluationSet) -> ScoredData:

@@ -12,8 +12,8 @@ from eval.metrics.backends import Backend
 from eval.metrics.coco import MAX_CONF
 from eval.metrics.evaluation import evaluate_in_depth
 from omr.scoring.evaluation_set import EvaluationSet, Unit, read_evaluation_set
-from omr.scoring.foreign_predictions import match_predictions, read_predictions
-from omr.scoring.page_groups import page_groups
+from omr.scoring.foreign_predictions import match_predictions
+from omr.scoring.prediction_formats import read_predictions
 from omr.scoring.protocol import protocol_of
 from omr.scoring.report_files import FILES, write_files
 from omr.scoring.result import ScoringResult
@@ -57,7 +57,8 @@ def score_model(
     those of the classes with ground truth, which must exist in the weights.
 
     Args:
-        weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``.
+        weights: Checkpoint of a detection model, such as a run's ``weights/best.pt``, or its
+            ``.onnx`` file.
         data: YOLO folder as :func:`converters.conversion.convert` writes it.
         unit: Score pages or tiles; None for pages, unless the tiles of the data set cannot be put
             together. Pages in tiles are composed, and read as by :func:`omr.predict`, as are whole
@@ -109,8 +110,7 @@ def score_predictions(
     """Score the predictions of any tool as :func:`score_model` scores those of a model.
 
     Args:
-        predictions: Output of ``omr predict``, a file of COCO results, or a folder of YOLO files
-            with confidences.
+        predictions: Output of ``omr predict``, or a file or folder in one of its formats.
         data: YOLO folder as :func:`converters.conversion.convert` writes it.
         unit: Score pages or tiles; None for pages, unless the tiles of the data set cannot be put
             together. Predictions for tiles are merged if pages are scored.
@@ -148,16 +148,24 @@ def _score(
 ) -> ScoringResult:
     """Score predictions, and write the files of a report."""
     if out is None:
-        evaluation = read_set()
-        return _result(evaluation, predict(evaluation), metrics)
+        return _result(*_predicted(read_set, predict), metrics)
     files = [out / name for name in FILES]
     check_files(*files, force=force)
     with output_files(*files, force=force) as parts:
-        evaluation = read_set()
-        predicted = predict(evaluation)
+        evaluation, predicted = _predicted(read_set, predict)
         result = _result(evaluation, predicted, metrics)
         write_files(parts, result, evaluation, predicted.matched.pages)
     return result
+
+
+def _predicted(
+    read_set: Callable[[], EvaluationSet],
+    predict: Callable[[EvaluationSet], ScoredPredictions],
+) -> tuple[EvaluationSet, ScoredPredictions]:
+    """Read the ground truth and its predictions."""
+    evaluation = read_set()
+    predicted = predict(evaluation)
+    return evaluation.with_staff_spaces(predicted.matched.pages), predicted
 
 
 def _result(
@@ -185,7 +193,7 @@ def _result(
             evaluation.dataset.names,
             unit=evaluation.unit,
             chosen_threshold=metrics.threshold,
-            page_groups=page_groups(truth.image for truth in evaluation.truths),
+            page_groups=evaluation.groups,
             heads=predicted.heads,
             backend=metrics.backend,
         ),

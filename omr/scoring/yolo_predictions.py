@@ -1,7 +1,9 @@
-"""Reader of predictions in YOLO files, written by ``yolo predict save_txt=True save_conf=True``.
+"""Reader of predictions in YOLO files.
 
 A file ``labels/NAME.txt`` has a line ``label x_centre y_centre width height confidence`` for every
-prediction, with coordinates as fractions of the image. An image without predictions has no file.
+prediction, with coordinates as fractions of the image, as ``yolo predict save_txt=True
+save_conf=True`` writes it. ``omr predict --format yolo`` writes the confidences to
+``scores/NAME.txt``, one per line. An image without predictions may have no file.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from class_maps import InputError, shortened
 from class_maps.text_files import decoded
 from converters.boxes import cxcywh_to_xyxy
 from converters.names import LABELS
-from omr.prediction_files import CLASSES_FILE
+from omr.prediction_files import CLASSES_FILE, SCORES
 from omr.scoring.predicted_images import PredictedImage, PredictionSet, check_boxes
 from omr.scoring.protocol import ScoredSource, hash_of_files
 
@@ -51,7 +53,8 @@ def read_yolo(folder: Path, names: Sequence[str]) -> PredictionSet:
     images = tuple(_predicted_image(file, root, len(names)) for file in files)
     if not any(len(image.scores) for image in images):
         raise InputError("contains no predictions", path=folder)
-    digest = hash_of_files(files, root)
+    scores = [file for label_file in files if (file := _scores_file(label_file, root)).is_file()]
+    digest = hash_of_files([*files, *scores], root.parent if scores else root)
     return PredictionSet(
         path=folder,
         source=ScoredSource(kind="yolo", name=folder.resolve().name, sha256=digest),
@@ -65,7 +68,7 @@ def _class_names(folder: Path, root: Path) -> list[str]:
     """Read the names in ``classes.txt``; empty without such a file."""
     for file in (folder / CLASSES_FILE, root / CLASSES_FILE, root.parent / CLASSES_FILE):
         if file.is_file():
-            return decoded(file.read_bytes(), file).split("\n")[:-1]
+            return decoded(file.read_bytes(), file).removesuffix("\n").split("\n")
     return []
 
 
@@ -75,7 +78,7 @@ def _predicted_image(file: Path, root: Path, n_names: int) -> PredictedImage:
     Raises:
         InputError: A line is malformed.
     """
-    lines = [line.split() for line in decoded(file.read_bytes(), file).splitlines()]
+    lines = _lines(file, _scores_file(file, root))
     rows = [(i + 1, _numbers(words, file, i + 1)) for i, words in enumerate(lines) if words]
     table = np.array([row for _, row in rows], np.float64).reshape(-1, 6)
     where = [f"line {i}" for i, _ in rows]
@@ -96,6 +99,28 @@ def _predicted_image(file: Path, root: Path, n_names: int) -> PredictedImage:
         scores=table[:, 5],
         size=(1, 1),
     )
+
+
+def _scores_file(label_file: Path, root: Path) -> Path:
+    return root.parent / SCORES / label_file.relative_to(root)
+
+
+def _lines(file: Path, scores_file: Path) -> list[list[str]]:
+    """Split the lines of a label file, with the scores of their own file if it exists.
+
+    Raises:
+        InputError: There are more or fewer scores than labels.
+    """
+    lines = [line.split() for line in decoded(file.read_bytes(), file).splitlines()]
+    if not scores_file.is_file():
+        return lines
+    scores = decoded(scores_file.read_bytes(), scores_file).split()
+    n_labels = sum(map(bool, lines))
+    if len(scores) != n_labels:
+        reason = f"{len(scores)} scores for the {n_labels} labels of {file}; predict again"
+        raise InputError(reason, path=scores_file)
+    rest = iter(scores)
+    return [[*fields, next(rest)] if fields else fields for fields in lines]
 
 
 def _numbers(fields: Sequence[str], file: Path, line: int) -> list[float]:

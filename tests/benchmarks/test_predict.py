@@ -21,7 +21,7 @@ HALF = PreparedPage(
     width=400,
     height=600,
     factors=(0.5, 0.5),
-    rotation=None,
+    dewarping=None,
     pixels=np.full((300, 200, 3), 255, np.uint8),
     grid=TileGrid.of(np.ones((300, 200), np.bool_), TileOptions(size=64, overlap=19)),
     staff_space=None,

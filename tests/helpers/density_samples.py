@@ -25,7 +25,7 @@ from eval.reports.density_report import (
     BatchMemory,
     DensityReport,
     Recommendation,
-    StepMaxima,
+    StepMemory,
     TargetGpu,
 )
 
@@ -315,11 +315,11 @@ def _memory(batch: int) -> BatchMemory:
     )
 
 
-def _maxima(batch: int) -> StepMaxima:
+def _maxima(batch: int) -> StepMemory:
     """Return the maximum of each line; at the peak the loss is already freed."""
     lines = _lines(batch)
     at_peak = lines | {"loss": 0}
-    return StepMaxima(
+    return StepMemory(
         batch=batch,
         n_anchors=8400,
         total_bytes=sum(at_peak.values()),

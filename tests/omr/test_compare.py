@@ -110,8 +110,11 @@ def test_groups_of_runs() -> None:
     assert [len(model["macro"]) for model in report["models"]] == [3, 3]
     assert report["verdict"] == "B is better"
     text = re.sub(r"\s+", " ", run("small", "large").stdout)
-    assert "B: large (3 runs: " in text
-    assert "; spread 0.0" in text
+    assert text.startswith(
+        "small (A, 3 runs) compared with large (B, 3 runs): AP50-95 on 12 pages of "
+    )
+    assert "small (A) compared with large (B) mean A B" in re.sub(r"[\s│┃━┏┓┳]+", " ", text)
+    assert re.search(r"runs of B: 0\.\d{3}, 0\.\d{3}, 0\.\d{3} \(spread 0\.0\d\d\)", text)
     assert "the verdict is on the recipes" in text
     Path("small/notes").mkdir()
     Path("small/.hidden").mkdir()
@@ -367,7 +370,14 @@ def test_report_files() -> None:
         "comparison.md",
     ]
     markdown = Path("out/comparison.md").read_text()
-    assert markdown.startswith("# A is better than B\n\nAP50-95 on 12 pages of data, split val\n")
+    assert markdown.startswith(
+        "# A is better than B\n\n"
+        "a (A, best.pt) compared with b (B, best.pt): AP50-95 on 12 pages of data, split val\n"
+    )
+    assert "\n## a (A) compared with b (B)\n" in markdown
+    html = Path("out/comparison.html").read_text()
+    assert "<title>a (A, best.pt) compared with b (B, best.pt)</title>" in html
+    assert "<h2>a (A) compared with b (B)</h2>" in html
     before = Path("out/comparison.html").read_bytes()
     assert error(b, a, "--out", "out") == (
         "out: already contains comparison.json, comparison.md and comparison.html; choose "

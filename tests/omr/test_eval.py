@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import re
 import shutil
@@ -10,10 +11,11 @@ import pytest
 import torch
 from fake_scoring import NAMES, Predictor, fake_predictor, make_data, record, run
 from second_run import during
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import Result
 from ultralytics.nn.tasks import DetectionModel
 
-from class_maps import ConfigError, InputError
+from class_maps import ConfigError, InputError, MissingExtraError
 from converters import images
 from converters.manifest import Preparation
 from converters.page import Page
@@ -171,6 +173,56 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     )
     assert_error(run(data, "--out", str(out)), ConfigError(message))
     assert run(data, "--out", str(out), "--force").exit_code == 0
+
+
+def test_tensorboard_contains_the_scalars_of_the_report(
+    data: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    result = run(data, "--tensorboard", str(logs), "--json")
+    assert result.exit_code == 0, result.output
+    assert f"TensorBoard logs -> {logs}" in result.stderr
+    report = json.loads(result.stdout)
+    expected = {
+        f"{part}/{key}": value
+        for part in (
+            "macro", "frequent_macro", "instance_weighted", "voc2007", "voc2010", "ultralytics",
+        )
+        for key, value in report[part].items()
+    }  # fmt: skip
+    expected |= {f"tide/delta_ap/{name}": v for name, v in report["tide"]["delta_ap"].items()}
+    expected |= {f"ap50/{row['name']}": row["ap50"] for row in report["classes"]}
+    expected["calibration/ece"] = report["calibration"]["ece"]
+    unknown = {name for name, value in expected.items() if value is None}
+    assert "ap50/clef" in unknown
+    assert {
+        "macro/ap",
+        "voc2010/map50",
+        "ap50/stem",
+        "calibration/ece",
+    } <= expected.keys() - unknown
+    events = EventAccumulator(str(logs))
+    events.Reload()
+    written = {name: events.Scalars(name) for name in events.Tags()["scalars"]}
+    assert {
+        name: [(event.step, event.value) for event in values] for name, values in written.items()
+    } == {
+        f"val_page/{name}": [(0, pytest.approx(value))]
+        for name, value in expected.items()
+        if name not in unknown
+    }
+
+
+def test_tensorboard_is_checked_before_anything_is_predicted(
+    data: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name)
+    )
+    message = "--tensorboard needs tensorboard: pip install 'omr-toolkit[log]'"
+    assert_error(run(data, "--tensorboard", str(tmp_path)), MissingExtraError(message))
+    assert not predictor.calls
 
 
 def test_a_second_run_is_refused_before_it_predicts(

@@ -102,8 +102,14 @@ CASES = [
     ),
     Case(
         command="omr eval",
-        arguments="run/weights/best.pt data --split train --out metrics --device cpu",
-        paths={"SOURCE": "run/weights/best.pt", "DATA": "data", "OUT": "metrics"},
+        arguments="run/weights/best.pt data --split train --out metrics --tensorboard logs "
+        "--device cpu",
+        paths={
+            "SOURCE": "run/weights/best.pt",
+            "DATA": "data",
+            "OUT": "metrics",
+            "TENSORBOARD": "logs",
+        },
     ),
     Case(
         command="omr compare",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from ink_network import InkNetwork
@@ -88,7 +89,10 @@ def test_the_json_result_and_the_manifest(tmp_path: Path) -> None:
     content = json.loads(result.stdout)
     [page] = content["pages"]
     assert page.pop("seconds") >= 0
-    assert page == {"image": "a.png", "symbols": 2, "staff_space": None, "tiles": 5, "error": None}
+    assert page == {
+        "image": "a.png", "symbols": 2, "staff_space": None, "angle_degrees": 0.0, "tiles": 5,
+        "error": None,
+    }  # fmt: skip
     assert content["classes"] == ["black", "grey"]
     assert content["seconds"] >= 0
     assert content["conf"] == 0.25
@@ -206,11 +210,12 @@ def test_every_format(tmp_path: Path) -> None:
     assert read(tmp_path, "--overlay", "none", "--format", formats).exit_code == 0
     files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
     assert {
-        "labels/s/a.txt", "classes.txt", "mung/pages/s/a.xml", "labelme/pages/s/a.json",
+        "labels/s/a.txt", "scores/s/a.txt", "classes.txt", "mung/pages/s/a.xml", "labelme/pages/s/a.json",
     } <= files  # fmt: skip
     assert "predictions.json" not in files
     assert (tmp_path / "out/classes.txt").read_text() == "black\ngrey\n"
-    assert (tmp_path / "out/labels/s/a.txt").read_text().count("\n") == 2
+    for folder in ("labels", "scores"):
+        assert (tmp_path / f"out/{folder}/s/a.txt").read_text().count("\n") == 2
 
 
 def test_an_overlay_shows_the_boxes(tmp_path: Path) -> None:
@@ -310,6 +315,26 @@ def test_other_data_than_music_does_not_matter(network: InkNetwork, tmp_path: Pa
     write_page(tmp_path / "in/a.png", *BOXES)
     result = read(tmp_path, "--staff-space", "24")
     assert result.exit_code == 0, result.output
+
+
+def test_the_angle_of_each_page_is_reported(network: InkNetwork, tmp_path: Path) -> None:
+    network.preparations = (preparation(),)
+    (tmp_path / "in").mkdir()
+    for name, degrees in ("down.png", 2.0), ("level.png", 0.0), ("up.png", -1.5):
+        page = np.full((400, 700), 255, np.uint8)
+        slope = int(np.tan(np.radians(degrees)) * 640)
+        for y in range(120, 180, 12):
+            cv2.line(page, (30, y), (670, y + slope), 0, 2)
+        Image.fromarray(page).save(tmp_path / "in" / name)
+    (tmp_path / "in/broken.png").write_bytes(b"")
+    result = read(tmp_path, "--staff-space", "12", "--overlay", "none", "--json")
+    angles = {page["image"]: page["angle_degrees"] for page in json.loads(result.stdout)["pages"]}
+    assert angles == {
+        "down.png": pytest.approx(2, abs=0.15),
+        "level.png": 0,
+        "up.png": pytest.approx(-1.5, abs=0.15),
+        "broken.png": None,
+    }
 
 
 def test_pages_without_staves_are_noted(network: InkNetwork, tmp_path: Path) -> None:

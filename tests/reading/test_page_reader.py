@@ -197,8 +197,7 @@ def test_a_skewed_page_is_read_upright(degrees: float) -> None:
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 1.0)
     image = cv2.warpAffine(upright, turn, (width, height), borderValue=255)
     prepared = prepare(NAME, np.asarray(image, np.uint8), 64, SCALED)
-    turned_by = prepared.rotation.degrees if prepared.rotation else 0.0
-    assert turned_by == pytest.approx(degrees, abs=0.06)
+    assert prepared.angle_degrees == pytest.approx(degrees, abs=0.06)
     ends = np.array([[652, 260], [652, 460]]) @ turn[:, :2].T + turn[:, 2]
     middle, (dx, dy) = ends.mean(axis=0), np.abs(ends[1] - ends[0])
     half = np.array([dx / 2 + 4, dy / 2])
@@ -212,7 +211,7 @@ def test_a_page_that_is_read_in_its_own_size_is_not_turned() -> None:
     image = staves(12)
     turn = cv2.getRotationMatrix2D((200, 200), 3, 1.0)
     turned = cv2.warpAffine(image, turn, image.shape[::-1], borderValue=255)
-    assert prepare(NAME, np.asarray(turned, np.uint8), 64, NATIVE).rotation is None
+    assert prepare(NAME, np.asarray(turned, np.uint8), 64, NATIVE).dewarping is None
 
 
 @pytest.mark.parametrize("options", [SCALED, NATIVE, replace(SCALED, staff_space=20.0)])

@@ -26,7 +26,7 @@ from eval.reports.density_report import (
     BatchMemory,
     DensityReport,
     Recommendation,
-    StepMaxima,
+    StepMemory,
     TargetGpu,
 )
 from settings import head_config
@@ -41,7 +41,7 @@ from training.density.recommendation import recommend
 from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
 from training.memory.dense_assigner import dense_assigner_bytes
 from training.memory.gpus import Gpu
-from training.memory.step import KINDS, KINDS_OF_CUDA, StepMemory, memory_over_batch
+from training.memory.step import KINDS, KINDS_OF_CUDA, memory_over_batch
 from training.memory.step_spec import StepPrecision, StepSpec
 from training.runtime.multiples import check_multiple
 
@@ -97,7 +97,7 @@ class DensityAnalysis:
             classes=tuple(_class_density(labels, label) for label in order),
             anchor_competition=_reordered(labels.competition, order) if labels.n_symbols else None,
             priors=labels.initial_weights.priors,
-            memory=StepMaxima(**self.memory.to_json()),
+            memory=self.memory,
             memory_over_batch=tuple(
                 _batch_memory(row, dense)
                 for row, dense in zip(self.memory_over_batch, self.dense_bytes, strict=True)

@@ -3,18 +3,22 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
+from class_maps import InputError
 from converters.files.hashes import short_hashes
+from converters.manifest import read_manifest
 from converters.overlaps import same_box_classes
 from converters.page_hashes import PageHashes, page_hashes
+from reading.page_tiles import PageTiles, page_tiles
 from training.data.class_balance import ClassDraws, class_draws
 from training.data.label_files import ImageLabels, LabelCounts, SplitLabels, read_labels, total
-from training.data.multi_dataset import MultiDataset, join
+from training.data.multi_dataset import MultiDataset, TrainingSource, join
 from training.engine.run_options import RunOptions
 from training.models.checkpoints import Weights, open_weights
 from training.models.training_record import TrainingRecord
@@ -22,7 +26,7 @@ from training.models.training_record import TrainingRecord
 SPLITS = "train", "val"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingInputs:
     """Everything that is read before the first training step, apart from pixels."""
 
@@ -49,6 +53,12 @@ class TrainingInputs:
             str(folder): {split: labels[split].counts for split in SPLITS}
             for folder, labels in zip(self.data.options.folders, self.labels, strict=True)
         }
+
+    @cached_property
+    def val_pages(self) -> tuple[list[PageTiles] | str, ...]:
+        """Pages whose tiles the images of ``val`` of each data set are; a reason if unknown."""
+        pairs = zip(self.data.sources, self.labels, strict=True)
+        return tuple(_tiled_pages(source, labels["val"]) for source, labels in pairs)
 
     def image_labels(self, split: str) -> dict[str, ImageLabels]:
         """Return the labels of every image of ``train`` or ``val``, by its absolute path."""
@@ -146,6 +156,29 @@ class TrainingInputs:
             pages=np.setdiff1d(page_set, images),
             knows_pages=knows_pages,
         )
+
+
+def _tiled_pages(source: TrainingSource, labels: SplitLabels) -> list[PageTiles] | str:
+    """List the pages whose tiles the validation images of a source are.
+
+    Args:
+        source: Data set.
+        labels: Labels of ``val``.
+
+    Returns:
+        Pages in the order of the manifest; a reason if they are unknown.
+    """
+    dataset = source.dataset
+    folder = dataset.splits["val"].absolute()
+    sizes = {
+        PurePosixPath(Path(file).relative_to(folder)): (image.width, image.height)
+        for file, image in labels.images.items()
+    }
+    try:
+        pages = page_tiles(read_manifest(dataset.root), dataset.folder_name("val"), sizes)
+    except InputError as error:
+        return str(error)
+    return f"the val images of {dataset.root} are not tiles" if pages is None else pages
 
 
 def open_inputs(options: RunOptions) -> TrainingInputs:

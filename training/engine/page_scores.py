@@ -6,7 +6,7 @@ Shapes: N symbols of an image.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from ultralytics.utils.ops import scale_boxes
 
-from class_maps import ConfigError, InputError
+from class_maps import ConfigError
 from converters.boxes import cxcywh_to_xyxy
-from converters.manifest import read_manifest
 from converters.page import Page
 from eval.metrics.coco import evaluate
-from reading.page_tiles import PageTiles, is_cut, merge_tiles, page_tiles
+from reading.page_tiles import PageTiles, merge_tiles
 from settings.run_files import PAGE_MAP, PAGE_MAP50
 from settings.training import Selection
 from training.data.label_files import ImageLabels, SplitLabels
@@ -43,22 +42,23 @@ class ScoredImages:
     """Ground truth of every page or image."""
 
     @classmethod
-    def of(cls, source: TrainingSource, labels: SplitLabels) -> "ScoredImages":
+    def of(
+        cls, source: TrainingSource, labels: SplitLabels, pages: Sequence[PageTiles]
+    ) -> "ScoredImages":
         """Return the ground truth of a source.
 
         Args:
             source: Data set, and the mapping of its labels.
             labels: Labels of ``val``.
+            pages: Pages whose tiles the images are; empty to score every image as it is.
         """
         folder = PurePosixPath(source.dataset.splits["val"].absolute())
-        pages = tiled_pages(source, labels)
-        known = () if isinstance(pages, str) else tuple(pages)
         images = [
             _truth(PurePosixPath(file).relative_to(folder), image, source)
             for file, image in labels.images.items()
         ]
-        truths = tuple(merge_tiles(known, images)) if known else tuple(images)
-        return cls(folder=folder, tiled_pages=known, truths=truths)
+        truths = tuple(merge_tiles(pages, images)) if pages else tuple(images)
+        return cls(folder=folder, tiled_pages=tuple(pages), truths=truths)
 
     def pairs(self, predictions: Mapping[str, Page]) -> tuple[list[Page], list[Page]]:
         """Return ground truth and predictions, with images named by their absolute paths.
@@ -93,8 +93,11 @@ class PageScores:
 
     def __init__(self, inputs: TrainingInputs, source_names: Iterable[str]) -> None:
         self._class_names = inputs.data.names
-        pairs = zip(inputs.data.sources, inputs.labels, strict=True)
-        images = [ScoredImages.of(source, labels["val"]) for source, labels in pairs]
+        sources = zip(inputs.data.sources, inputs.labels, inputs.val_pages, strict=True)
+        images = [
+            ScoredImages.of(source, labels["val"], [] if isinstance(pages, str) else pages)
+            for source, labels, pages in sources
+        ]
         self._images = dict(zip(source_names, images, strict=True))
 
     def metrics(self, predictions: Mapping[str, Page]) -> dict[str, float]:
@@ -154,31 +157,6 @@ def image_predictions(
     return pages
 
 
-def tiled_pages(source: TrainingSource, labels: SplitLabels) -> list[PageTiles] | str:
-    """List the pages whose tiles the validation images of a source are.
-
-    Args:
-        source: Data set.
-        labels: Labels of ``val``.
-
-    Returns:
-        Pages in the order of the manifest; a reason if they are unknown.
-    """
-    dataset = source.dataset
-    folder = dataset.splits["val"].absolute()
-    sizes = {
-        PurePosixPath(Path(file).relative_to(folder)): (image.width, image.height)
-        for file, image in labels.images.items()
-    }
-    try:
-        manifest, folder_name = read_manifest(dataset.root), dataset.folder_name("val")
-        if not is_cut(manifest, folder_name):
-            return f"the val images of {dataset.root} are not tiles"
-        return page_tiles(manifest, folder_name, sizes)
-    except InputError as error:
-        return str(error)
-
-
 def resolved_selection(select: Selection, inputs: TrainingInputs) -> Selection:
     """Return ``page`` or ``tile`` for ``auto``, and check that pages can be scored if requested.
 
@@ -191,10 +169,8 @@ def resolved_selection(select: Selection, inputs: TrainingInputs) -> Selection:
     """
     if select == "tile":
         return select
-    pairs = zip(inputs.data.sources, inputs.labels, strict=True)
-    pages = [tiled_pages(source, labels["val"]) for source, labels in pairs]
-    reasons = [reason for reason in pages if isinstance(reason, str)]
-    if len(reasons) < len(pages):
+    reasons = [reason for reason in inputs.val_pages if isinstance(reason, str)]
+    if len(reasons) < len(inputs.val_pages):
         return "page"
     if select == "page":
         raise ConfigError(

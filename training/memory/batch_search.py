@@ -13,10 +13,11 @@ from math import ceil, sqrt
 import torch
 
 from class_maps import ConfigError
+from eval.reports.density_report import StepMemory
 from settings.training import STRIDE
 from training.memory.gpus import GIB, MIB, Gpu, present_gpu
 from training.memory.host import host_memory
-from training.memory.step import StepMemory, memory_over_batch, predict_step
+from training.memory.step import memory_over_batch, predict_step
 from training.memory.step_spec import StepSpec
 from training.runtime.devices import devices_of
 

@@ -5,10 +5,10 @@ optimiser that Ultralytics builds. :mod:`training.memory.fake_step` runs it once
 allocations. The peak is the moment with the most allocated bytes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
+from eval.reports.density_report import StepMemory
 from training.assigners.predictions import PARTS
 from training.memory import cuda
 from training.memory.fake_step import recorded_step
@@ -25,56 +25,6 @@ KINDS_OF_CUDA = "allocator", "library"
 PAIRS_PER_BOX = 8
 """Assumed number of candidate pairs per box where the actual number is not known. The dense scenes
 of benchmarks/results/assigner.md have 7.7: 38,163 for 5,000 boxes, 307,561 for 40,000."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepMemory:
-    """Memory of a step in bytes, by kind: the maximum of each kind, and all kinds at the peak.
-
-    The maxima do not add up to the total, because they are reached at different times: gradients
-    are allocated while activations are released. ``at_peak`` adds up to it.
-    """
-
-    batch: int
-    n_anchors: int
-    """Anchor points per image."""
-    parameters_bytes: int
-    gradients_bytes: int
-    optimizer_bytes: int
-    """State of the optimiser."""
-    ema_bytes: int
-    """Moving average of the weights."""
-    buffers_bytes: int
-    """Statistics of normalisation layers, and the guard's copy of them."""
-    inputs_bytes: int
-    """Images as bytes and as floats."""
-    activations_bytes: int
-    """Tensors of the forward pass that the backward pass needs."""
-    loss_bytes: int
-    assigner_bytes: int
-    workspace_bytes: int
-    """Temporary tensors within a pass."""
-    guard_bytes: int
-    """Good states in main memory, which are part of the total on a CPU only."""
-    allocator_bytes: int
-    """CUDA: gaps between tensors that torch's allocator cannot use, even if memory runs out."""
-    library_bytes: int
-    """CUDA: workspace of matrix products."""
-    total_bytes: int
-    """Peak memory."""
-    peak_phase: str
-    """Phase of the peak: ``inputs``, ``forward``, ``loss``, ``backward`` or ``optimizer``."""
-    at_peak: Mapping[str, int]
-    """Bytes of each kind at the peak, adding up to the total."""
-
-    @property
-    def allocated_bytes(self) -> int:
-        """Bytes of tensors at the peak, comparable with ``torch.cuda.max_memory_allocated``."""
-        return self.total_bytes - self.allocator_bytes
-
-    def to_json(self) -> dict[str, Any]:
-        """Convert to a dictionary for JSON."""
-        return asdict(self) | {"at_peak": dict(self.at_peak)}
 
 
 def predict_step(spec: StepSpec) -> StepMemory:

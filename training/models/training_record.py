@@ -152,6 +152,24 @@ def from_dict(content: Mapping[str, Any]) -> TrainingRecord | None:
     )
 
 
+def from_json(text: str) -> TrainingRecord | None:
+    """Convert the result of :meth:`TrainingRecord.to_json` back.
+
+    Raises:
+        ValueError: The record is malformed.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("expected an object")
+    for key in TENSORS:
+        if key in content:
+            hashes = np.frombuffer(base64.b64decode(content[key], validate=True), ">u8").astype(
+                np.uint64
+            )
+            content[key] = torch.from_numpy(hashes.view(np.int64))
+    return from_dict(content)
+
+
 class _Fields(msgspec.Struct, kw_only=True):
     """Fields of a record that are stored as plain data."""
 

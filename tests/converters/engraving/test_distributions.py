@@ -113,7 +113,15 @@ def test_legibility_limits(option: DegradeOption, seed: int) -> None:
     """Only one effect removes detail, and the extremes are those of the documentation."""
     degradation = draw_degradation(option, Random(seed))
     assert degradation == draw_degradation(option, Random(seed))
-    losses = {"low-resolution", "blurred", "thin-ink", "broken-ink", "compressed", "binarised"}
+    losses = {
+        "low-resolution",
+        "blurred",
+        "thin-ink",
+        "broken-ink",
+        "compressed",
+        "binarised",
+        "lost-lines",
+    }
     assert len(losses & set(degradation.effects)) <= 1
     assert abs(degradation.rotation) <= 3
     assert degradation.blur_px <= 4

@@ -1,35 +1,14 @@
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from blank_pages import CAPTION, GAP, NAMES, has_colour, page, white
 
 from converters.images import Pixels
-from converters.page import Page
 from eval.pictures.annotated_page import annotated_page
 from eval.pictures.drawing import class_colour, draw_legend
 
-NAMES = ("notehead", "stem")
-CAPTION, GAP = 26, 8
 MARGIN = 40
-
-
-def page(boxes: list[list[float]], label: int = 0, image: str = "a.png") -> Page:
-    return Page(
-        image=PurePosixPath(image),
-        width=100,
-        height=50,
-        boxes_xyxy=np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        labels=np.full(len(boxes), label, dtype=np.int64),
-    )
-
-
-def white(side: tuple[int, ...] = (50, 100)) -> Pixels:
-    return np.full(side, 255, dtype=np.uint8)
-
-
-def has_colour(sheet: Pixels, label: int) -> bool:
-    return bool((sheet == class_colour(label)).all(axis=-1).any())
 
 
 def annotated(boxes: list[list[float]], scale: float = 1, label: int = 0) -> Pixels:

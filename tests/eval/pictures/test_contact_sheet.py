@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 import pytest
+from blank_pages import CAPTION, GAP, NAMES, has_colour, page, white
 
 from class_maps import InputError
 from converters import images
@@ -14,26 +15,7 @@ from converters.page import Page
 from eval.pictures.contact_sheet import compare, contact_sheet
 from eval.pictures.drawing import class_colour
 
-NAMES = ("notehead", "stem")
-CAPTION, GAP, PANEL = 26, 8, 200
-
-
-def page(boxes: list[list[float]], label: int = 0, image: str = "a.png") -> Page:
-    return Page(
-        image=PurePosixPath(image),
-        width=100,
-        height=50,
-        boxes_xyxy=np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        labels=np.full(len(boxes), label, dtype=np.int64),
-    )
-
-
-def white(side: tuple[int, ...] = (50, 100)) -> Pixels:
-    return np.full(side, 255, dtype=np.uint8)
-
-
-def has_colour(sheet: Pixels, label: int) -> bool:
-    return bool((sheet == class_colour(label)).all(axis=-1).any())
+PANEL = 200
 
 
 def panels(sheet: Pixels, n_rows: int) -> Pixels:

@@ -125,7 +125,7 @@ def test_classes_are_sorted_by_what_they_show() -> None:
 def test_the_verdict_is_first() -> None:
     text = read(comparison_page(FULL).partition("<main>")[2])
     verdict = (
-        "B is better than A AP50-95 on 12 tiles of ds2, split val Macro AP50-95: A 0.500, B 0.600, "
+        "B is better than A runs/<a> (A, best.pt) compared with runs/B (B, 2 runs): AP50-95 on 12 tiles of ds2, split val Macro AP50-95: A 0.500, B 0.600, "
         "difference A - B -0.100, 95% interval -0.120 to -0.080."
     )
     assert text.startswith(verdict)

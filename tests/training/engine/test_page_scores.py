@@ -135,8 +135,7 @@ def perfect(inputs: TrainingInputs) -> dict[str, Page]:
     """Return the ground truth of every validation image as its prediction."""
     pages = {}
     for source, labels in zip(inputs.data.sources, inputs.labels, strict=True):
-        plain = replace(source, dataset=replace(source.dataset, root=Path("no manifest")))
-        images = ScoredImages.of(plain, labels["val"])
+        images = ScoredImages.of(source, labels["val"], pages=[])
         for truth in images.truths:
             pages[str(images.folder / truth.image)] = replace(
                 truth, scores=np.full(len(truth.labels), 0.9)

@@ -9,6 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from class_maps import ConfigError
+from eval.reports.density_report import StepMemory
 from settings.head_config import Group, HeadConfig
 from settings.training import AssignerName, OptimizerName
 from training.losses.loss_options import LossOptions
@@ -16,7 +17,7 @@ from training.memory import fake_step
 from training.memory.fake_step import optimizer_of, recorded_step
 from training.memory.meta_model import replace_tensors, trained_model
 from training.memory.profile import profile_step
-from training.memory.step import PAIRS_PER_BOX, StepMemory, memory_over_batch, predict_step
+from training.memory.step import PAIRS_PER_BOX, memory_over_batch, predict_step
 from training.memory.step_spec import StepSpec
 from training.memory.timeline import Recorder
 from training.models.checkpoints import save_weights

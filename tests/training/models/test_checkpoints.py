@@ -283,6 +283,9 @@ def test_bins_must_rise(tmp_path: Path) -> None:
         load_weights(tmp_path / "best.pt")
 
 
+NO_MODEL = "contains no Ultralytics detection model; give the weights/best.pt of a run"
+
+
 def not_there(folder: Path) -> Path:
     return folder / "gone.pt"
 
@@ -290,6 +293,16 @@ def not_there(folder: Path) -> Path:
 def empty(folder: Path) -> Path:
     (folder / "empty.pt").write_bytes(b"")
     return folder / "empty.pt"
+
+
+def text(folder: Path) -> Path:
+    (folder / "notes.pt").write_text("not a model")
+    return folder / "notes.pt"
+
+
+def other_suffix(folder: Path) -> Path:
+    (folder / "model.onnx").write_bytes(b"\0")
+    return folder / "model.onnx"
 
 
 def tensors_only(folder: Path) -> Path:
@@ -344,15 +357,11 @@ def fetching(folder: Path) -> Path:
     ("make", "message"),
     [
         (not_there, "no such weights; give a run's weights/best.pt"),
-        (empty, "contains no Ultralytics detection model; give the weights/best.pt of a run"),
-        (
-            tensors_only,
-            "contains no Ultralytics detection model; give the weights/best.pt of a run",
-        ),
-        (
-            foreign_safetensors,
-            "contains no Ultralytics detection model; give the weights/best.pt of a run",
-        ),
+        (empty, NO_MODEL),
+        (text, NO_MODEL),
+        (other_suffix, NO_MODEL),
+        (tensors_only, NO_MODEL),
+        (foreign_safetensors, NO_MODEL),
         (cut_safetensors, "damaged: "),
         (newer, "version 2 of the format is not supported, expected 1; update omr"),
         (

@@ -166,47 +166,6 @@ def test_a_model_learns_a_drawing_by_heart(draw: Callable[..., Path], tmp_path: 
     assert hits >= 10, "of 12 symbols"
 
 
-def not_there(_tmp: Path) -> Path:
-    return Path("gone.pt")
-
-
-def text(tmp: Path) -> Path:
-    (tmp / "notes.pt").write_text("not a model")
-    return tmp / "notes.pt"
-
-
-def nothing(tmp: Path) -> Path:
-    (tmp / "empty.pt").write_bytes(b"")
-    return tmp / "empty.pt"
-
-
-def tensors(tmp: Path) -> Path:
-    torch.save({"weight": torch.ones(1)}, tmp / "state.pt")
-    return tmp / "state.pt"
-
-
-def other_suffix(tmp: Path) -> Path:
-    (tmp / "model.onnx").write_bytes(b"\0")
-    return tmp / "model.onnx"
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (not_there, "no such weights; give a run's weights/best.pt"),
-        (text, "contains no Ultralytics detection model"),
-        (nothing, "contains no Ultralytics detection model"),
-        (tensors, "contains no Ultralytics detection model"),
-        (other_suffix, "contains no Ultralytics detection model"),
-    ],
-)
-def test_foreign_weights(make: Callable[[Path], Path], reason: str, tmp_path: Path) -> None:
-    weights = make(tmp_path)
-    with pytest.raises(InputError) as error:
-        list(predict(weights, [], imgsz=96, device="cpu"))
-    assert str(error.value).startswith(f"{weights}: {reason}")
-
-
 def test_errors(trained: TrainResult, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
     for name, problem in (
@@ -219,3 +178,7 @@ def test_errors(trained: TrainResult, tmp_path: Path) -> None:
         list(predict(trained.last, [], imgsz=0, batch=-1))
     with pytest.raises(ConfigError, match="--device tpu: expected cpu"):
         list(predict(trained.last, [], imgsz=96, device="tpu"))
+    with pytest.raises(
+        InputError, match=r"gone\.pt: no such weights; give a run's weights/best\.pt"
+    ):
+        list(predict(tmp_path / "gone.pt", [], imgsz=96, device="cpu"))

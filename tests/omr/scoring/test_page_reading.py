@@ -8,8 +8,8 @@ from ink_network import InkNetwork
 from PIL import Image
 
 from class_maps import ConfigError, InputError
-from omr.page_scoring import read_set
 from omr.prediction import PredictOptions
+from omr.scoring.page_reading import read_set
 
 BOXES = {"train": [(40, 40, 52, 50), (100, 20, 250, 24)], "val": [(10, 100, 30, 120)]}
 OPTIONS = PredictOptions(weights=Path("ink.pt"), staff_space="none", conf=0.5)

@@ -68,8 +68,8 @@ def warn_of_validation(metrics: Mapping[str, float] | None, epoch: int) -> None:
     names = [name for name in metrics or {} if name.startswith("val/")]
     if metrics and not all(math.isfinite(metrics[name]) for name in names):
         LOGGER.warning(
-            f"epoch {epoch}: validation losses not finite: the output of the network is NaN or Inf, "
-            "and its metrics are too low"
+            f"epoch {epoch}: validation losses not finite: the output of the network is NaN or "
+            "Inf, and its metrics are too low"
         )
 
 

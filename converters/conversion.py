@@ -27,8 +27,17 @@ from converters.manifest import (
 )
 from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, source_names, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
-from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
+from converters.prepare.splits import (
+    SplitBy,
+    described_twice,
+    group_of,
+    held_out,
+    shared_works,
+)
 from converters.prepare.tiles import tile_name
+
+MOST_DOUBTS = 3
+"""Maximum number of pages whose measured staff space is reported as doubtful."""
 
 
 class Track(Protocol):
@@ -315,6 +324,9 @@ def _add_warnings(
             f"staff space of {n} of {manifest.pages.total()} pages measured in their images, "
             "because it is not labelled"
         )
+    warnings += manifest.doubts[:MOST_DOUBTS]
+    if (n := len(manifest.doubts)) > MOST_DOUBTS:
+        warnings.append(f"doubtful staff spaces, of which the first are listed: {n}")
     if options.val and _has_val(files):
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
@@ -326,6 +338,9 @@ def _add_warnings(
     ]
     if shared := _shared_works(files, val, options):
         warnings.append(shared)
+    warnings += described_twice(
+        (file.path, file.image_folder / image) for file in files for image in file.images
+    )
     if len(manifest.pages) == 1 and "yolo" in options.formats:
         [split] = manifest.pages
         warnings.append(

@@ -33,6 +33,7 @@ from converters.prepare.splits import (
     group_of,
     held_out,
     shared_works,
+    split_advice,
 )
 from converters.prepare.tiles import tile_name
 
@@ -345,7 +346,7 @@ def _add_warnings(
         [split] = manifest.pages
         warnings.append(
             f"no page is held out: data.yaml trains and validates on the {split} pages; "
-            + _advice(split, [_work(image, file) for file in files for image in file.images])
+            + split_advice(split, [_work(image, file) for file in files for image in file.images])
         )
 
 
@@ -385,18 +386,6 @@ def _variant(digest: str, known: list[str]) -> str:
 
 def _work(image: PurePosixPath, file: AnnotationSource) -> str | None:
     return file.works.get(image) or work_of(image)
-
-
-def _advice(split: str, works_of_pages: Sequence[str | None]) -> str:
-    """Suggest what to do when there is only one split, given the work of each page."""
-    works = set(works_of_pages)
-    if split != "train":
-        return "convert training pages as well"
-    if None not in works and len(works) > 1:
-        return "use --val 0.1 to hold out works"
-    if None in works and len(works_of_pages) > 1:
-        return "use --val 0.1 --split-by page to hold out pages, if each is of another work"
-    return "convert pages of other works as well"
 
 
 def _conversion_entry(

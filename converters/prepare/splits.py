@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -122,6 +122,23 @@ def described_twice(images: Iterable[tuple[Path, Path]]) -> Iterator[str]:
             "they mean different images of one name, labels are wrong: export each split with its "
             "own images"
         )
+
+
+def split_advice(split: str, works_of_pages: Sequence[str | None]) -> str:
+    """Suggest what to do when there is only one split.
+
+    Args:
+        split: Name of the split.
+        works_of_pages: Work of each page; None if it is unknown.
+    """
+    works = set(works_of_pages)
+    if split != "train":
+        return "convert training pages as well"
+    if None not in works and len(works) > 1:
+        return "use --val 0.1 to hold out works"
+    if None in works and len(works_of_pages) > 1:
+        return "use --val 0.1 --split-by page to hold out pages, if each is of another work"
+    return "convert pages of other works as well"
 
 
 def _hash(name: str, seed: int) -> bytes:

@@ -75,7 +75,8 @@ class TrainingRecord:
         trained_on = np.union1d(self.images, self.pages)
         shows_page = np.isin(pages.hashes, trained_on)
         has_other_page = (pages.hashes != images) & self.knows_pages
-        return shows_page | (np.isin(images, trained_on) & ~has_other_page)
+        are_seen: NDArray[np.bool_] = shows_page | (np.isin(images, trained_on) & ~has_other_page)
+        return are_seen
 
     def differences(self, own: Preparation) -> list[str]:
         """List differences between the preparation of images and that of the training images.

@@ -1,6 +1,7 @@
 """Symbols of formats that list them one by one, each with the name of its category."""
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def boxes_inside(
     moved = onto_border(boxes_xyxy, np.array(size, np.float64))
     outside = ((moved < 0) | (moved > [*size, *size])).any(axis=1)
     if outside.any() and not clip:
-        symbols = [place for place, is_outside in zip(places, outside, strict=True) if is_outside]
+        symbols = list(compress(places, outside.tolist()))
         raise InputError(
             f"extends beyond the image of {size[0]} x {size[1]} px: {count_of(symbols, 'symbol')}; "
             "use --clip to clip boxes to the image",

@@ -5,8 +5,7 @@
     omr convert engraved deepscores --classes deepscores
     python -m recipes.symbol_sizes harmony deepscores --out eval/lint/symbol_sizes.json
 
-Classes of the same name in several data sets are merged; the pages are not counted twice if the
-data sets show the same symbols.
+If several data sets have a class of the same name, the sizes of the last one are taken.
 """
 
 import argparse
@@ -34,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes: dict[str, NDArray[np.float64]] = {}
     for folder in options.data:
         sizes |= _sizes(folder)
-    table = {name: _entry(sizes[name]) for name in sorted(sizes)}
+    lines = [f"{json.dumps(name)}: {json.dumps(_entry(sizes[name]))}" for name in sorted(sizes)]
     with output_files(options.out, force=True) as (part,):
-        part.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def _sizes(folder: Path) -> dict[str, NDArray[np.float64]]:

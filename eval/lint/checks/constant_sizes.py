@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
 from eval.lint.pages import LintPage
@@ -25,6 +26,8 @@ class _Size:
     """Boxes of one size."""
 
     count: int = 0
+    n_unusual: int = 0
+    """Boxes whose sides differ from the medians of their class on their page."""
     smallest_space: float = np.inf
     """Smallest staff space on the pages of these boxes, in pixels or as a fraction of the image."""
     largest_space: float = 0.0
@@ -45,23 +48,25 @@ class ConstantSizes:
         if not len(rows) or (space := page.staff_space) is None:
             return
         labels = page.page.labels[rows]
+        is_unusual = _is_unusual(labels, page.sides[rows], self._thresholds["unusual"])
         fractions = np.round(page.rows[rows, 3:], DIGITS)
         pixels = np.round(page.sides[rows], 1)
         units = (("px", pixels, space), ("of the image", fractions, space / page.page.width))
         for unit, sizes, unit_space in units:
             keys = np.column_stack((labels, sizes))
             unique, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
-            for (label, width, height), row, n in zip(
-                unique.tolist(), rows[first].tolist(), counts.tolist(), strict=True
+            for (label, width, height), i, n in zip(
+                unique.tolist(), first.tolist(), counts.tolist(), strict=True
             ):
                 group = int(label), page.source, unit
                 entry = self._sizes.setdefault(group, {}).setdefault((width, height), _Size())
                 self._totals[group] = self._totals.get(group, 0) + n
                 entry.count += n
+                entry.n_unusual += n * bool(is_unusual[i])
                 entry.smallest_space = min(entry.smallest_space, unit_space)
                 entry.largest_space = max(entry.largest_space, unit_space)
                 if len(entry.examples) < N_EXAMPLES:
-                    entry.examples.append(box_example(page, row))
+                    entry.examples.append(box_example(page, int(rows[i])))
         self._drop_rare_sizes()
 
     def _drop_rare_sizes(self) -> None:
@@ -91,17 +96,29 @@ class ConstantSizes:
                 )
 
     def _is_constant(self, name: str, entry: _Size, total: int) -> bool:
-        """Return whether too many boxes have a size on pages with too different staff spaces."""
+        """Return whether too many boxes have a size on pages with too different staff spaces.
+
+        Boxes of the usual size count only if they are a large part of all, because the glyphs of
+        two fonts may have the same size in pixels on two pages.
+        """
         limits, size = self._thresholds, symbol_sizes().get(name)
-        spread = _spread(size) if size else np.inf
-        is_glyph = spread <= limits["glyph_spread"]
-        min_share = limits["min_share"] if is_glyph else limits["min_share_of_others"]
-        min_range = limits["min_range"] * (spread if is_glyph else 1.0)
-        return (
-            entry.count >= limits["min_count"]
-            and entry.count >= min_share * total
-            and entry.largest_space >= min_range * entry.smallest_space
-        )
+        is_glyph = size is not None and _spread(size) <= limits["glyph_spread"]
+        has_range = entry.largest_space >= limits["min_range"] * entry.smallest_space
+        is_frequent = entry.count >= max(limits["min_share_if_usual"] * total, limits["min_count"])
+        is_unusual = entry.n_unusual >= max(limits["min_share"] * total, limits["min_count"])
+        return has_range and (is_frequent or (is_glyph and is_unusual))
+
+
+def _is_unusual(
+    labels: NDArray[np.int64], sides: NDArray[np.float64], tolerance: float
+) -> NDArray[np.bool_]:
+    """Return which boxes of a page differ in a side from the median of their class, ``(N,)``."""
+    result = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        of_class = labels == label
+        ratios = sides[of_class] / np.maximum(np.median(sides[of_class], axis=0), 1e-9)
+        result[of_class] = ((ratios > 1 + tolerance) | (ratios < 1 / (1 + tolerance))).any(axis=1)
+    return result
 
 
 def _spread(size: SymbolSize) -> float:

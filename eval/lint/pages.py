@@ -19,6 +19,7 @@ from converters.manifest import Manifest, TiledPage, read_manifest
 from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from converters.prepare.staff_lines import measure_staff_space
+from eval.lint.ink import Ink, find_ink
 
 EDGE_PX = 1.0
 """Distance to the border of an image at which a box touches it."""
@@ -52,6 +53,12 @@ class LintPage:
             return self.recorded_space
         spaces = measure_staff_space(images.read(self.path))
         return spaces.most if spaces else None
+
+    @cached_property
+    def ink(self) -> Ink | None:
+        """Ink of the image; None without staves."""
+        space = self.staff_space
+        return None if space is None else find_ink(images.read(self.path), space)
 
     @property
     def sides(self) -> NDArray[np.float64]:

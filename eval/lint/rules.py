@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from eval.lint.checks.boxes_without_ink import BoxesWithoutInk
 from eval.lint.checks.constant_sizes import ConstantSizes
 from eval.lint.checks.corners_as_sizes import CornersAsSizes
 from eval.lint.checks.edge_excess import EdgeExcess
 from eval.lint.checks.exact_duplicates import ExactDuplicates
 from eval.lint.checks.leaks import LeakedImages, LeakedWorks
+from eval.lint.checks.missing_labels import MissingLabels
 from eval.lint.checks.near_duplicates import NearDuplicates
 from eval.lint.checks.one_box_two_classes import OneBoxTwoClasses
 from eval.lint.checks.rare_classes import RareClasses
 from eval.lint.checks.self_suppressed import SelfSuppressed
+from eval.lint.checks.shifted_boxes import ShiftedBoxes
 from eval.lint.checks.size_differences import SizeDifferences
 from eval.lint.checks.too_small import TooSmall
 from eval.lint.checks.unlikely_sizes import UnlikelySizes
@@ -137,6 +140,36 @@ RULES = (
         },
         meaning="the class id or the class map is wrong, or the boxes are not around the symbols",
         remedy="look at the examples with omr show, and correct the names or the boxes",
+    ),
+    Rule(
+        id="shifted-boxes",
+        level="error",
+        check=ShiftedBoxes,
+        thresholds={
+            "min_shift": 0.15,
+            "max_ink": 0.85,
+            "min_share": 0.006,
+            "min_share_of_others": 0.5,
+            "min_count": 3,
+        },
+        meaning="the image was cropped, padded, rotated or scaled without its labels",
+        remedy="look at the examples with omr show, and correct the labels of these pages",
+    ),
+    Rule(
+        id="missing-labels",
+        level="warning",
+        check=MissingLabels,
+        thresholds={"min_similarity": 0.6, "min_share": 0.008, "min_count": 3},
+        meaning="pages were labelled in part; training takes unlabelled symbols for background",
+        remedy="label the rest, or remove these pages",
+    ),
+    Rule(
+        id="box-without-ink",
+        level="error",
+        check=BoxesWithoutInk,
+        thresholds={"max_ink": 0.05, "min_share": 0.002, "min_count": 3},
+        meaning="boxes were guessed, or belong to another image or another version of it",
+        remedy="look at the examples with omr show, and remove or correct the boxes",
     ),
     Rule(
         id="self-suppressed",

@@ -62,6 +62,22 @@ def corners_as_sizes(rows: Rows, _names: Sequence[str]) -> Rows:
     return np.column_stack((rows[:, 0], xyxy_to_cxcywh(boxes.clip(0, 1))))
 
 
+def moved_by_5_px(rows: Rows, _names: Sequence[str]) -> Rows:
+    """Move boxes to the left by 5 px on a page that is 1300 px wide."""
+    return np.subtract(rows, [0, 5 / 1300, 0, 0, 0])
+
+
+def at_random(rows: Rows, _names: Sequence[str]) -> Rows:
+    """Move boxes anywhere on the page."""
+    moved = rows.copy()
+    moved[:, 1:3] = 0.05 + 0.9 * np.random.default_rng(1).random((len(rows), 2))
+    return moved
+
+
+def removed(rows: Rows, _names: Sequence[str]) -> Rows:
+    return rows[:0]
+
+
 def identity(rows: Rows, _names: Sequence[str]) -> Rows:
     return rows.copy()
 

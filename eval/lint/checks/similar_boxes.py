@@ -11,8 +11,8 @@ from converters.overlaps import n_candidates, overlapping_pairs
 
 MAX_CANDIDATES = 5_000_000
 """Maximum number of pairs to compare, about a second."""
-COARSEST_PX = 16.0
-"""Largest grid that boxes are rounded to."""
+GRIDS_PX = (1 / 64, 1 / 8, 1.0)
+"""Grids that boxes are rounded to, one after the other, until there are few enough."""
 
 
 def similar_pairs(
@@ -31,17 +31,17 @@ def similar_pairs(
     Returns:
         Pairs of row indices, the lower one first, sorted, shape ``(P, 2)``.
     """
-    grid, rows = 0.0, np.arange(len(boxes_xyxy))
+    rows = np.arange(len(boxes_xyxy))
     blocks: list[NDArray[np.int64]] = []
-    while len(rows) and n_candidates(boxes_xyxy[rows], min_iou) > MAX_CANDIDATES:
-        grid = 2 * grid or 0.5
-        if grid > COARSEST_PX:
-            return _sorted_pairs(blocks)
+    for grid in GRIDS_PX:
+        if n_candidates(boxes_xyxy[rows], min_iou) <= MAX_CANDIDATES:
+            break
         rows, pairs = _merged(boxes_xyxy, rows, grid, labels)
         blocks.append(pairs)
     chosen = labels[rows] if labels is not None else None
     blocks.append(rows[overlapping_pairs(boxes_xyxy[rows], min_iou, labels=chosen)])
-    return _sorted_pairs(blocks)
+    pairs = np.concatenate(blocks)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def _merged(
@@ -57,8 +57,3 @@ def _merged(
     firsts = order[is_first]  # (R,)
     pairs = np.stack((rows[firsts[np.cumsum(is_first) - 1]], rows[order]), axis=1)
     return np.sort(rows[firsts]), pairs[~is_first]
-
-
-def _sorted_pairs(blocks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    pairs = np.concatenate(blocks) if blocks else np.empty((0, 2), np.int64)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

@@ -23,6 +23,9 @@ PLANTED: list[tuple[str, Bug, bool, tuple[float, ...]]] = [
     ("edge-excess", bugs.at_the_edge, False, (0.01, 0.05, 0.5)),
     ("constant-size", bugs.of_one_size, False, (0.01, 0.05, 0.5)),
     ("unlikely-size", bugs.enlarged, False, (0.01, 0.05, 0.5)),
+    ("shifted-boxes", bugs.moved_by_5_px, False, (0.01, 0.05, 0.5, 1.0)),
+    ("missing-labels", bugs.removed, False, (0.01, 0.05, 0.5)),
+    ("box-without-ink", bugs.at_random, False, (0.01, 0.05, 0.5)),
     ("self-suppressed", bugs.overlapping, True, (0.05, 0.5)),
     ("too-small", bugs.flattened, False, (0.01, 0.05, 0.5)),
 ]
@@ -53,7 +56,9 @@ def test_correct_labels_are_clean(clean: list[LintPage], names: Sequence[str]) -
 def test_a_planted_bug_is_found_under_its_name(
     rule: str, bug: Bug, adds: bool, share: float, clean: list[LintPage], names: Sequence[str]
 ) -> None:
-    findings = found(lint(planted(clean, names, bug, share, adds=adds), names), rule)
+    off = RuleSettings(level="off", thresholds={})
+    settings = dict.fromkeys(default_settings(), off) | {rule: default_settings()[rule]}
+    findings = found(lint(planted(clean, names, bug, share, adds=adds), names, settings), rule)
     assert findings
     for finding in findings:
         occurrence = finding.occurrence
@@ -135,7 +140,7 @@ def test_rare_classes(share: float, clean: list[LintPage], names: Sequence[str])
         totals.update(page.page.labels.tolist())
     common = [label for label, n in totals.items() if n >= 100]
     rare = {names[label] for label in common[: max(1, round(share * len(common)))]}
-    pages = planted(clean, names, lambda rows, _: rows[:0], 0.99, only=list(rare))
+    pages = planted(clean, names, bugs.removed, 0.99, only=list(rare))
     classes = ", ".join(f.occurrence.class_name for f in found(lint(pages, names), "rare-class"))
     assert rare <= set(classes.split(", "))
 

@@ -10,6 +10,7 @@ from eval.lint.checks.corners_as_sizes import CornersAsSizes
 from eval.lint.checks.edge_excess import EdgeExcess
 from eval.lint.checks.exact_duplicates import ExactDuplicates
 from eval.lint.checks.leaks import LeakedImages, LeakedWorks
+from eval.lint.checks.mirrored_images import MirroredImages
 from eval.lint.checks.missing_labels import MissingLabels
 from eval.lint.checks.near_duplicates import NearDuplicates
 from eval.lint.checks.one_box_two_classes import OneBoxTwoClasses
@@ -17,6 +18,7 @@ from eval.lint.checks.rare_classes import RareClasses
 from eval.lint.checks.self_suppressed import SelfSuppressed
 from eval.lint.checks.shifted_boxes import ShiftedBoxes
 from eval.lint.checks.size_differences import SizeDifferences
+from eval.lint.checks.structure import Structure
 from eval.lint.checks.too_small import TooSmall
 from eval.lint.checks.unlikely_sizes import UnlikelySizes
 from eval.lint.findings import Finding, Level, LintReport, Occurrence
@@ -159,7 +161,7 @@ RULES = (
         id="missing-labels",
         level="warning",
         check=MissingLabels,
-        thresholds={"min_similarity": 0.6, "min_share": 0.008, "min_count": 3},
+        thresholds={"min_similarity": 0.6, "min_share": 0.005, "min_count": 3},
         meaning="pages were labelled in part; training takes unlabelled symbols for background",
         remedy="label the rest, or remove these pages",
     ),
@@ -170,6 +172,23 @@ RULES = (
         thresholds={"max_ink": 0.05, "min_share": 0.002, "min_count": 3},
         meaning="boxes were guessed, or belong to another image or another version of it",
         remedy="look at the examples with omr show, and remove or correct the boxes",
+    ),
+    Rule(
+        id="structure",
+        level="warning",
+        check=Structure,
+        thresholds={"min_share": 0.006, "min_count": 3},
+        needs_whole_pages=True,
+        meaning="symbols are not labelled, or their boxes are at the wrong place",
+        remedy="look at the examples with omr show, and complete the labels",
+    ),
+    Rule(
+        id="mirrored-image",
+        level="error",
+        check=MirroredImages,
+        thresholds={"min_stems": 10, "min_wrong": 0.6},
+        meaning="images were flipped, by an augmentation that does not suit music",
+        remedy="remove these images, and do not flip (fliplr=0, flipud=0)",
     ),
     Rule(
         id="self-suppressed",

@@ -74,6 +74,17 @@ def at_random(rows: Rows, _names: Sequence[str]) -> Rows:
     return moved
 
 
+def mirrored(page: LintPage) -> LintPage:
+    """Flip the boxes of a page, not its image."""
+    rows = page.rows * [1, -1, 1, 1, 1] + np.array([0, 1, 0, 0, 0])
+    return with_rows(page, rows)
+
+
+def upside_down(page: LintPage) -> LintPage:
+    rows = page.rows * [1, 1, -1, 1, 1] + np.array([0, 0, 1, 0, 0])
+    return with_rows(page, rows)
+
+
 def removed(rows: Rows, _names: Sequence[str]) -> Rows:
     return rows[:0]
 

@@ -15,12 +15,18 @@ from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
+from eval.lint.ink import ink_shares, integral
 from eval.lint.pages import LintPage
 
 HEAD = "noteheadBlack"
 """Start of the names of filled noteheads."""
 WIDTH, HEIGHT, DEGREES = 1.3, 0.9, -20.0
 """Axes of the ellipse in staff spaces, and its angle."""
+CORE_WIDTH, CORE_HEIGHT = 0.8, 0.6
+"""Size of the part of a notehead that is completely filled, in staff spaces."""
+MIN_FILLED = 0.8
+"""Least share of ink in this part: 0.95 for noteheads and at most 0.56 for letters on engraved
+pages."""
 MAX_SIDE = 20.0
 """Side of the largest boxes that explain ink, in staff spaces; staves are larger."""
 BORDER = 1.5
@@ -92,7 +98,10 @@ def find_heads(ink: NDArray[np.uint8], space: float, min_similarity: float) -> N
     side = max(3, round(1.05 * space))
     highest = cv2.dilate(similarity, np.ones((side, side), np.uint8))
     y, x = np.nonzero((similarity >= highest) & (similarity > min_similarity))
-    return np.column_stack((x + template.shape[1] / 2, y + template.shape[0] / 2))
+    centres = np.column_stack((x + template.shape[1] / 2, y + template.shape[0] / 2))
+    half = np.array([CORE_WIDTH, CORE_HEIGHT]) * space / 2
+    core = np.column_stack((centres - half, centres + half))
+    return centres[ink_shares(integral(ink), core) >= MIN_FILLED]
 
 
 def _ellipse(space: float) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -200,7 +200,10 @@ class ManifestBuilder:
             "versions": installed_versions(TOOLKIT, "numpy", *OPENCV, "polars"),
             **self.summary(),
             "annotations": self.annotations,
-            "properties": msgspec.to_builtins(self.properties),
+            "properties": {
+                split: {page: _known(properties) for page, properties in by_page.items()}
+                for split, by_page in self.properties.items()
+            },
             "tiles": msgspec.to_builtins(self.tiles),
         }
         text = json.dumps(data, indent=1, ensure_ascii=False)
@@ -343,6 +346,11 @@ def converted_pages(dataset: YoloDataset, split: str) -> ConvertedPages | None:
         symbols=tuple(page.symbols for page in tiled.values()) if tiled else None,
         are_cut=any(len(page.tiles) > 1 for page in tiled.values()) if tiled else False,
     )
+
+
+def _known(properties: PageProperties) -> dict[str, Any]:
+    """Return the properties that have a value."""
+    return {name: value for name, value in asdict(properties).items() if value}
 
 
 def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:

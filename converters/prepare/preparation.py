@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-import msgspec
 import numpy as np
 
 from class_maps import InputError
@@ -34,7 +33,8 @@ class PreparationOptions:
     """How to cut pages into tiles; None to keep whole pages."""
 
 
-class PageProperties(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageProperties:
     """Properties of a page by which an evaluation breaks scores down."""
 
     staff_space: float | None = None

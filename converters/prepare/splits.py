@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -13,7 +13,11 @@ SplitBy = Literal["work", "page"]
 
 
 def held_out(
-    images: Iterable[PurePosixPath], fraction: float, split_by: SplitBy, seed: int
+    images: Iterable[PurePosixPath],
+    fraction: float,
+    split_by: SplitBy,
+    seed: int,
+    works: Mapping[PurePosixPath, str] | None = None,
 ) -> frozenset[str]:
     """Choose the groups of pages that become the validation set.
 
@@ -26,6 +30,7 @@ def held_out(
             approximate it; at least one group is held out and at least one remains.
         split_by: Whether a group consists of the pages of a work or of a single page.
         seed: Seed of the choice.
+        works: Work of each image that has it not in its name, see :func:`group_of`.
 
     Returns:
         Names of the groups as returned by :func:`group_of`.
@@ -33,7 +38,7 @@ def held_out(
     Raises:
         ConfigError: There are fewer than two groups.
     """
-    sizes = Counter(group_of(image, split_by) for image in images)
+    sizes = Counter(group_of(image, split_by, works) for image in images)
     if len(sizes) < 2:
         raise ConfigError(
             f"needs at least two {split_by}s to hold one out, but the training set has "
@@ -55,19 +60,22 @@ def shuffled(names: Iterable[str], seed: int) -> list[str]:
     return sorted(names, key=lambda name: _hash(name, seed))
 
 
-def group_of(image: PurePosixPath, split_by: SplitBy) -> str:
+def group_of(
+    image: PurePosixPath, split_by: SplitBy, works: Mapping[PurePosixPath, str] | None = None
+) -> str:
     """Return the name of the group of pages that an image belongs to.
 
     Args:
         image: Image name of the page.
         split_by: Whether a group consists of the pages of a work or of a single page.
+        works: Work of each image that has it not in its name.
 
     Raises:
         ConfigError: Pages are grouped by work, but the image's name does not contain its work.
     """
     if split_by == "page":
         return page_of(image)
-    work = work_of(image)
+    work = (works or {}).get(image) or work_of(image)
     if work is None:
         raise ConfigError(
             f"{image}: the work is not in the name (expected lg-<work>-aug-<font>--page-<n>); use "

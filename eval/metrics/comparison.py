@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from class_maps import ConfigError
 from converters.page import Page
 from eval.metrics.backends import Backend
-from eval.metrics.bootstrap import MEANS, Resampling, mean_ap
+from eval.metrics.bootstrap import (
+    MEANS,
+    SampleSize,
+    class_sizes,
+    difference_interval,
+    mean_ap,
+    mean_sizes,
+    page_weights,
+)
 from eval.metrics.coco import evaluator_input
 from eval.metrics.hits import find_hits, weighted_ap
 from eval.metrics.matching import pair_pages
@@ -100,16 +108,16 @@ def compare_runs(
         if not runs:
             raise ConfigError(f"{letter}: no predictions to compare; expected at least one run")
     pages = list(truths)
-    samples = Resampling.of(len(pages), n_bootstrap, seed, leave_out=False)
+    weights = page_weights(len(pages), n_bootstrap, seed)
     every = [run for runs in groups for run in runs]
     scores = iter(
         [
-            _run_scores(pages, run, len(names), samples, metric, backend)
+            _run_scores(pages, run, len(names), weights, metric, backend)
             for run in track(every, len(every))
         ]
     )
     rng = np.random.default_rng([seed, 1])
-    compared = [_compared(list(islice(scores, len(runs))), samples, rng) for runs in groups]
+    compared = [_compared(list(islice(scores, len(runs))), rng) for runs in groups]
     return tuple(
         ComparisonReport(
             metric=metric,
@@ -118,8 +126,8 @@ def compare_runs(
             b=other.group,
             n_bootstrap=n_bootstrap,
             seed=seed,
-            classes=_class_differences(names, compared[0].mean, other.mean, samples),
-            **_mean_differences(compared[0].mean, other.mean, samples),
+            classes=_class_differences(names, compared[0].mean, other.mean),
+            **_mean_differences(compared[0].mean, other.mean),
         )
         for other in compared[1:]
     )
@@ -133,44 +141,42 @@ class _Compared:
     mean: _Scores
 
 
-def _compared(runs: Sequence[_Scores], samples: Resampling, rng: np.random.Generator) -> _Compared:
-    return _Compared(group=_group(runs), mean=_drawn_mean(runs, samples, rng))
+def _compared(runs: Sequence[_Scores], rng: np.random.Generator) -> _Compared:
+    return _Compared(group=_group(runs), mean=_drawn_mean(runs, rng))
 
 
-def _mean_differences(a: _Scores, b: _Scores, samples: Resampling) -> dict[str, Difference]:
+def _mean_differences(a: _Scores, b: _Scores) -> dict[str, Difference]:
     """Compare the means over classes, by name."""
-    return {name: _difference(getattr(a, name), getattr(b, name), samples) for name in MEANS}
+    sizes = mean_sizes(a.n_truths)
+    return {name: _difference(getattr(a, name), getattr(b, name), sizes[name]) for name in MEANS}
 
 
 def _run_scores(
     truths: Sequence[Page],
     predictions: Iterable[Page],
     n_classes: int,
-    samples: Resampling,
+    weights: NDArray[np.float64],
     metric: Metric,
     backend: Backend,
 ) -> _Scores:
     """Score one run on all samples of the pages."""
     data = evaluator_input(pair_pages(truths, predictions, n_classes), n_classes)
     hits = find_hits(data, backend, _IOUS[metric])
-    ap = weighted_ap(hits, samples.weights, None)  # (W, C)
-    return _Scores(
-        classes=ap, n_truths=hits.n_truths, **mean_ap(ap, hits.n_truths, samples.weights)
-    )
+    ap = weighted_ap(hits, weights, None)  # (W, C)
+    return _Scores(classes=ap, n_truths=hits.n_truths, **mean_ap(ap, hits.n_truths, weights))
 
 
-def _drawn_mean(runs: Sequence[_Scores], samples: Resampling, rng: np.random.Generator) -> _Scores:
+def _drawn_mean(runs: Sequence[_Scores], rng: np.random.Generator) -> _Scores:
     """Average over runs, which are drawn with replacement in the random samples of the pages.
 
     The mean of K drawn runs varies too little, by the factor ``(K - 1) / K`` of its variance, which
     is made up for.
     """
-    n_runs, n_fixed = len(runs), 1 + samples.n_groups
-    n_drawn = samples.weights.shape[1] - n_fixed
+    n_runs, n_drawn = len(runs), len(runs[0].macro) - 1
     drawn = rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), n_drawn).T / n_runs  # (K, S)
     widening = (n_runs / (n_runs - 1)) ** 0.5 if n_runs > 1 else 1.0
-    shares = np.full((n_runs, n_fixed + n_drawn), 1 / n_runs)  # (K, W)
-    shares[:, n_fixed:] += widening * (drawn - 1 / n_runs)
+    shares = np.full((n_runs, 1 + n_drawn), 1 / n_runs)  # (K, W)
+    shares[:, 1:] += widening * (drawn - 1 / n_runs)
 
     def mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         weighted = [(value.T * share).T for value, share in zip(values, shares, strict=True)]
@@ -196,35 +202,25 @@ def _group(runs: Sequence[_Scores]) -> RunGroup:
     )
 
 
-def _class_differences(
-    names: Sequence[str], a: _Scores, b: _Scores, samples: Resampling
-) -> tuple[ClassDifference, ...]:
-    n_pages = np.count_nonzero(a.n_truths, axis=0).tolist()
+def _class_differences(names: Sequence[str], a: _Scores, b: _Scores) -> tuple[ClassDifference, ...]:
+    rows = zip(names, class_sizes(a.n_truths), a.classes.T, b.classes.T, strict=True)
     return tuple(
         ClassDifference(
-            name=name,
-            n_truths=int(a.n_truths[:, i].sum()),
-            ap=_difference(a.classes[:, i], b.classes[:, i], samples, n_pages[i]),
+            name=name, n_truths=int(size.n_truths), ap=_difference(values_a, values_b, size)
         )
-        for i, name in enumerate(names)
+        for name, size, values_a, values_b in rows
     )
 
 
-def _difference(
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    samples: Resampling,
-    n_pages: int | None = None,
-) -> Difference:
+def _difference(a: NDArray[np.float64], b: NDArray[np.float64], size: SampleSize) -> Difference:
     """Compare two scores.
 
     Args:
         a: Score of A on each sample, shape ``(W,)``, that on all pages first.
         b: Score of B.
-        samples: Samples of the pages.
-        n_pages: Pages that contribute; None for all.
+        size: Ground truth of both.
     """
-    interval = samples.symmetric_interval(a - b, n_pages)
+    interval = difference_interval(a, b, size)
     verdict: Verdict = "no difference shown"
     if interval is not None and interval.low > 0:
         verdict = "A is better"

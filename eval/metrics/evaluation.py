@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from class_maps import ConfigError, with_nearest
 from converters.page import Page
 from eval.metrics.backends import Backend, EvaluatorInput, run
-from eval.metrics.bootstrap import Resampling, mean_ap
+from eval.metrics.bootstrap import class_sizes, interval, mean_ap, mean_sizes, page_weights
 from eval.metrics.calibration import calibration
 from eval.metrics.coco import evaluator_input, report
 from eval.metrics.errors import confusion, error_types
@@ -84,7 +85,7 @@ def evaluate_in_depth(
     hits = read_hits(evaluator, data)
     detection = report(data, names, backend)
     other, best = other_protocols(data, hits), best_points(hits)
-    class_intervals, intervals = _intervals(hits, Resampling.of(len(pairs), n_bootstrap, seed))
+    class_intervals, intervals = _intervals(hits, page_weights(len(pairs), n_bootstrap, seed))
     columns = {
         "name": names,
         "ap50_interval": class_intervals,
@@ -155,14 +156,19 @@ def _check(
 
 
 def _intervals(
-    hits: Hits, samples: Resampling
+    hits: Hits, weights: NDArray[np.float64]
 ) -> tuple[list[Interval | None], dict[str, Interval | None]]:
-    """Return the interval of the AP at IoU .5 of each class, and of each mean."""
-    ap = weighted_ap(hits, samples.weights)  # (W, C)
-    n_pages = np.count_nonzero(hits.n_truths, axis=0).tolist()
-    classes = [samples.interval(ap[:, label], n) for label, n in enumerate(n_pages)]
-    means = mean_ap(ap, hits.n_truths, samples.weights)
-    return classes, {name: samples.interval(values) for name, values in means.items()}
+    """Return the interval of the AP at IoU .5 of each class, and of each mean.
+
+    Args:
+        hits: Matched predictions.
+        weights: Samples of the pages, shape ``(P, W)``.
+    """
+    ap = weighted_ap(hits, weights)  # (W, C)
+    sizes = class_sizes(hits.n_truths)
+    classes = [interval(values, size) for values, size in zip(ap.T, sizes, strict=True)]
+    means, mean_size = mean_ap(ap, hits.n_truths, weights), mean_sizes(hits.n_truths)
+    return classes, {name: interval(values, mean_size[name]) for name, values in means.items()}
 
 
 def _precisions(evaluator: Any) -> list[tuple[float, ...] | None]:  # noqa: ANN401

@@ -44,8 +44,8 @@ def demo(
     """Run the whole pipeline on engraved pages or on your own pages, and report the scores.
 
     The demo takes minutes, so it is a quick check of an installation. It writes REPORT.md, with the
-    scores and the paths of all outputs, to --out. A useful model needs more pages, and hours of
-    training: see `omr train`.
+    scores, the classes to work on and the paths of all outputs, to --out. A useful model needs more
+    pages, and hours of training: see `omr train`.
 
     Examples:
         omr demo
@@ -73,6 +73,7 @@ def demo(
     )
     result = run_demo(options, run_command)
     heading(result.report.name)
-    say(result.text, to=results(as_json=as_json))
+    for line in result.lines:
+        say(line, to=results(as_json=as_json))
     if as_json:
         print_json(result.to_json())

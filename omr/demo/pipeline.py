@@ -28,8 +28,8 @@ class DemoResult:
 
     report: Path
     """Summary in Markdown."""
-    text: str
-    """Content of ``report``."""
+    lines: tuple[str, ...]
+    """Scores, the class to work on, and the files to open, to print at the end."""
     split: str
     """Split that was scored."""
     score: dict[str, Any]
@@ -94,13 +94,14 @@ def _run(options: DemoOptions, run_command: RunCommand) -> DemoResult:
     _train(commands, folder, options, epochs)
     _score(commands, folder, options, split)
 
-    from omr.demo.report import read_score, report_text  # loads torch, as training did before
+    from omr.demo.report import closing_lines, read_score, report_text  # loads torch
 
     score = read_score(folder.score)
     text = report_text(folder, source.interpretation, manifest, score, commands.lines)
     with output_files(folder.report, force=True) as (part,):
         part.write_text(text, encoding="utf-8")
-    return DemoResult(report=folder.report, text=text, split=split, score=score)
+    lines = closing_lines(folder, score)
+    return DemoResult(report=folder.report, lines=lines, split=split, score=score)
 
 
 def _class_map_files(classes: str) -> list[Path]:
@@ -132,8 +133,8 @@ def _convert(
     """Convert and analyse the pages, and return the manifest."""
     val = ["--val", VAL] if source.has_works and not source.has_val else []
     scale = ["--scale", f"staff-space:{defaults.STAFF_SPACE}"] if source.has_staves else []
-    preparation = ["--classes", classes, "--tile", defaults.TILE, *scale, *val]
-    commands.run("convert", source.path, folder.data, *preparation)
+    tiles = ["--tile", defaults.TILE, "--blank-tiles", defaults.BLANK_TILES]
+    commands.run("convert", source.path, folder.data, "--classes", classes, *tiles, *scale, *val)
     network = ["--model", MODEL, "--imgsz", defaults.TILE, "--batch", BATCH]
     commands.run("analyze-density", folder.data, *network)
     manifest: dict[str, Any] = json.loads((folder.data / MANIFEST).read_text(encoding="utf-8"))

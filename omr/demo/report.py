@@ -1,4 +1,4 @@
-"""Report of the demo in Markdown: scores, their interpretation, and paths of all outputs."""
+"""Report of the demo in Markdown: scores, the classes to work on, and paths of all outputs."""
 
 import csv
 import json
@@ -9,10 +9,18 @@ from typing import Any
 from converters.files.atomic_folder import MANIFEST
 from eval.html.number_format import counted
 from eval.reports.detection import FREQUENT
+from eval.reports.evaluation_priorities import MEASURE_NAMES
 from omr.demo.folder import DemoFolder
 from omr.scoring.evaluation_folders import REPORT_FILE
-from omr.scoring.report_files import CONTACT_SHEET_FILE, WEB_PAGE_FILE
+from omr.scoring.report_files import CONTACT_SHEET_FILE, MARKDOWN_FILE, WEB_PAGE_FILE
 from training.engine.validator import SOURCE_METRIC
+
+MEANS = {
+    "instance-weighted mean": "instance_weighted",
+    f"macro mean, {FREQUENT}+ symbols": "frequent_macro",
+    "macro mean": "macro",
+}
+"""Titles of the means, and their keys in the report of ``omr eval``."""
 
 
 def read_score(folder: Path) -> dict[str, Any]:
@@ -37,55 +45,105 @@ def report_text(
         score: JSON report of ``omr eval`` on the pages.
         command_lines: Commands that were run.
     """
+    web_page = f"{folder.score.name}/{WEB_PAGE_FILE}"
     lines = [
         "# omr demo",
         "",
-        interpretation,
+        f"**{score['work_next']['headline']}**",
         "",
-        "| | |",
-        "|---|---|",
-        *_count_rows(manifest),
-        *_score_rows(score),
+        f"Open [{web_page}]({web_page}) in a browser: it shows the scores of every class, what "
+        "errors cost, and the pages with the most errors.",
+        "",
+        *_mean_lines(score),
         *_shapes_score_rows(folder),
         "",
-        *_epoch_lines(folder),
-        "| output | path |",
-        "|---|---|",
-        f"| converted data, with counts of all symbols | {folder.data}, {folder.data}/{MANIFEST} |",
-        f"| training run, weights | {folder.run}, {folder.weights} |",
-        f"| scores, what costs most, and the worst pages | {folder.score}/{WEB_PAGE_FILE} |",
-        f"| the same for other programs | {folder.score}/{REPORT_FILE} |",
-        f"| pictures of ground truth and predictions | {folder.score}/{CONTACT_SHEET_FILE} |",
+        interpretation,
         "",
-        "Commands:",
+        *_priority_lines(score),
+        *_epoch_lines(folder),
+        *_output_lines(folder, manifest),
+        "## Commands",
         "",
         *(f"    {line}" for line in command_lines),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _count_rows(manifest: dict[str, Any]) -> list[str]:
-    symbols = manifest["symbols"]
-    return [
-        f"| pages | {manifest['pages']}, cut into {counted(manifest['images'], 'tile', 'tiles')} |",
-        f"| symbols | {symbols['read']} read, {symbols['written']} written, "
-        f"{symbols['dropped']} dropped |",
+def closing_lines(folder: DemoFolder, score: dict[str, Any]) -> tuple[str, ...]:
+    """Return what to print at the end: the scores, the class to work on, and the files to open.
+
+    Args:
+        folder: Folder of the demo.
+        score: JSON report of ``omr eval`` on the pages.
+    """
+    units = counted(score["pages"], score["unit"], f"{score['unit']}s")
+    means = ", ".join(f"{_ap50(score[key])} ({title})" for title, key in MEANS.items())
+    return (
+        f"AP50 on {units}: {means}",
+        score["work_next"]["headline"],
+        f"Next, open {folder.score / WEB_PAGE_FILE} in a browser; {folder.report} lists the other "
+        "outputs and all commands",
+    )
+
+
+def _mean_lines(score: dict[str, Any]) -> list[str]:
+    """Return the table of the means."""
+    rows = [
+        f"| {title} | {_ap50(score[key])} | {_interval(score[key])} |"
+        for title, key in MEANS.items()
     ]
-
-
-def _score_rows(score: dict[str, Any]) -> list[str]:
-    means = {
-        "AP50, instance-weighted mean": "instance_weighted",
-        "AP50, macro mean": "macro",
-        f"AP50, macro mean of classes with {FREQUENT} or more ground-truth symbols": (
-            "frequent_macro"
-        ),
-    }
-    return [f"| {title} | {_ap50(score[key])} |" for title, key in means.items()]
+    units = counted(score["pages"], score["unit"], f"{score['unit']}s")
+    return [f"| AP50 on {units} | | 95% interval |", "|---|---|---|", *rows]
 
 
 def _ap50(mean: dict[str, Any]) -> str:
     return "no symbols to score" if mean["ap50"] is None else f"{mean['ap50']:.3f}"
+
+
+def _interval(mean: dict[str, Any]) -> str:
+    low, high = mean["ap50_low"], mean["ap50_high"]
+    return "-" if low is None else f"{low:.3f} to {high:.3f}"
+
+
+def _priority_lines(score: dict[str, Any]) -> list[str]:
+    """Return the table of the classes to work on; none if no class stands out."""
+    priorities = score["work_next"]["priorities"]
+    measure = MEASURE_NAMES[score["work_next"]["measure"]]
+    truths = {row["name"]: row["truths"] for row in score["classes"]}
+    if not priorities:
+        return []
+    return [
+        "## Classes to work on",
+        "",
+        f"| class | ground-truth symbols | {measure} | cause |",
+        "|---|---|---|---|",
+        *(
+            f"| {one['name']} | {truths[one['name']]} | {one['value']:.3f} | {one['cause']} |"
+            for one in priorities
+        ),
+        "",
+    ]
+
+
+def _output_lines(folder: DemoFolder, manifest: dict[str, Any]) -> list[str]:
+    """Return the table of the outputs."""
+    symbols = manifest["symbols"]
+    return [
+        "## Outputs",
+        "",
+        "| path | content |",
+        "|---|---|",
+        f"| {folder.data} | {counted(manifest['pages'], 'converted page', 'converted pages')}, cut "
+        f"into {counted(manifest['images'], 'tile', 'tiles')}; {symbols['read']} symbols read, "
+        f"{symbols['written']} written, {symbols['dropped']} dropped, as {MANIFEST} explains |",
+        f"| {folder.run} | training run |",
+        f"| {folder.weights} | weights, for `omr predict PAGE OUT --weights WEIGHTS` |",
+        f"| {folder.score}/{WEB_PAGE_FILE} | scores as a web page |",
+        f"| {folder.score}/{MARKDOWN_FILE} | its tables |",
+        f"| {folder.score}/{REPORT_FILE} | the same for other programs |",
+        f"| {folder.score}/{CONTACT_SHEET_FILE} | pictures of ground truth and predictions |",
+        "",
+    ]
 
 
 def _shapes_score_rows(folder: DemoFolder) -> list[str]:
@@ -93,7 +151,7 @@ def _shapes_score_rows(folder: DemoFolder) -> list[str]:
     if not folder.coco_score.is_dir():
         return []
     macro = read_score(folder.coco_score)["macro"]
-    return [f"| AP50 on the drawn shapes, macro mean | {_ap50(macro)} |"]
+    return [f"| drawn shapes, macro mean | {_ap50(macro)} | {_interval(macro)} |"]
 
 
 def _epoch_lines(folder: DemoFolder) -> list[str]:
@@ -104,6 +162,8 @@ def _epoch_lines(folder: DemoFolder) -> list[str]:
         rows = list(csv.DictReader(file))
     columns = [SOURCE_METRIC.format(data.name) for data in (folder.data, folder.coco)]
     return [
+        "## Epochs",
+        "",
         "Validation after each epoch, mean AP50 of the classes of each data set:",
         "",
         "| epoch | music | shapes |",

@@ -6,6 +6,7 @@ https://cocodataset.org/#format-results. Its ids are those of an annotation file
 Ultralytics and omr write them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from class_maps import InputError
+from class_maps import InputError, listed
 from converters.boxes import xywh_to_xyxy
 from converters.files.hashes import sha256
 from converters.formats.coco_annotations import Id, key_of
@@ -152,6 +153,10 @@ def _ids(file: _Ids, path: Path) -> CocoIds:
     ):
         if len(unique) < len(entries):
             raise InputError("duplicate id", path=path, where=where)
+    counts = Counter(name for name, _ in images.values())
+    if duplicates := [name for name, n in counts.items() if n > 1]:
+        reason = f"duplicate file_name: {listed(duplicates)}; keep one entry per image"
+        raise InputError(reason, path=path, where="images")
     return CocoIds(
         names=tuple(categories.values()),
         labels={category: label for label, category in enumerate(categories)},

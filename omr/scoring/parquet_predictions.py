@@ -74,7 +74,8 @@ def _table(file: Path) -> "pl.DataFrame":
     try:
         table = pl.read_parquet(file, glob=False)
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", path=file) from error
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"cannot be read: {reason}", path=file) from error
     except pl.exceptions.PolarsError as error:
         reason = shortened(str(error).partition("\n")[0])
         raise InputError(f"is not a valid Parquet file: {reason}", path=file) from error

@@ -19,8 +19,8 @@ from omr.scoring.predicted_images import PredictionSet
 from omr.scoring.protocol import SourceKind
 from omr.scoring.yolo_predictions import read_yolo
 
-SUFFIXES = ".json", ".parquet", ".xml"
-"""Suffixes of files of predictions; YOLO's are in a folder."""
+SUFFIXES = ".json", ".parquet", ".xml", ".txt"
+"""Suffixes of files of predictions."""
 LOOKED_FOR = (
     f"{COCO_FILE} or another COCO file, Parquet tables, labelme JSON, labels/*.txt of YOLO, and "
     "MuNG XML"
@@ -63,11 +63,12 @@ def _format_of(path: Path) -> tuple[SourceKind, list[Path]]:
         The format, and its files.
 
     Raises:
-        InputError: The path contains no predictions, or damaged JSON.
+        InputError: The path does not exist, or contains no predictions, or damaged JSON.
     """
-    if path.suffix.lower() in SUFFIXES and not path.is_dir():
-        of_suffix: dict[str, SourceKind] = {".parquet": "parquet", ".xml": "mung"}
-        return of_suffix.get(path.suffix.lower()) or _json_kind(path) or "coco", [path]
+    if not path.exists():
+        raise InputError("no such file or folder", path=path)
+    if path.is_file():
+        return _format_of_file(path), [path]
     if (path / COCO_FILE).is_file():
         return "coco", [path / COCO_FILE]
     files: defaultdict[str, list[Path]] = defaultdict(list)
@@ -87,6 +88,27 @@ def _format_of(path: Path) -> tuple[SourceKind, list[Path]]:
     if chosen and not (damage and chosen[0] in {"labelme", "coco"}):
         return chosen
     raise damage or InputError(f"contains no predictions; looked for {LOOKED_FOR}", path=path)
+
+
+def _format_of_file(file: Path) -> SourceKind:
+    """Return the format of a file.
+
+    Raises:
+        InputError: The file is JSON in another format, or a label file of YOLO.
+    """
+    suffix = file.suffix.lower()
+    if suffix == ".txt":
+        reason = "label files of YOLO are read together; name the folder that contains them"
+        raise InputError(reason, path=file)
+    if suffix != ".json":
+        return "parquet" if suffix == ".parquet" else "mung"
+    if kind := _json_kind(file):
+        return kind
+    raise InputError(
+        "is neither COCO nor labelme; expected results with an image_id, or the keys images, "
+        "annotations and categories, or shapes and imagePath",
+        path=file,
+    )
 
 
 def _json_kinds(
@@ -115,7 +137,7 @@ def _json_kind(file: Path) -> SourceKind | None:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=file) from error
     if head.startswith(b"["):
-        return "coco" if b'"image_id"' in head else None
+        return "coco" if b'"image_id"' in head or head[1:].strip() == b"]" else None
     keys = root_keys(file).names
     if keys >= {"shapes", "imagePath"}:
         return "labelme"

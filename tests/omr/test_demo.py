@@ -73,16 +73,27 @@ def test_without_data_pages_are_engraved_and_some_held_out(
 ) -> None:
     shrink_demo(monkeypatch)
     out = tmp_path / "demo"
-    run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1)
+    result = run("--out", out, "--pages", demo.FEWEST_PAGES, "--steps", 1)
     report = (out / "REPORT.md").read_text()
     assert "in a font (Petaluma) that no training page uses" in report
     assert f"omr engrave {out}/pages --pages 9 --size 800x500 --val 0.12" in report
-    assert "| AP50, macro mean of classes with 30 or more ground-truth symbols |" in report
+    assert "| macro mean, 30+ symbols | 0.0" in report
     engraved = json.loads((out / "pages" / "manifest.json").read_text())
     assert engraved["splits"]["val"]["fonts"] == {"Petaluma": 1}
     converted = json.loads((out / "data" / "manifest.json").read_text())
     assert converted["splits"]["val"]["pages"] == 1
-    assert json.loads((out / "score" / "report.json").read_text())["split"] == "val"
+    score = json.loads((out / "score" / "report.json").read_text())
+    assert score["split"] == "val"
+    headline = score["work_next"]["headline"]
+    assert headline.startswith("Work on ")
+    assert report.startswith(f"# omr demo\n\n**{headline}**\n")
+    assert result.stdout.splitlines()[-2:] == [
+        headline,
+        f"Next, open {out}/score/report.html in a browser; {out}/REPORT.md lists the other outputs "
+        "and all commands",
+    ]
+    first = score["work_next"]["priorities"][0]
+    assert f"\n| {first['name']} | " in report
 
 
 def test_joint_training_on_music_and_shapes(
@@ -94,7 +105,7 @@ def test_joint_training_on_music_and_shapes(
     assert result.exit_code == 0, result.exception
     report = (out / "REPORT.md").read_text()
     assert f"omr train {out}/data {out}/coco --sampling-weights 2:1 --true-negatives" in report
-    assert "| AP50 on the drawn shapes, macro mean | " in report
+    assert "| drawn shapes, macro mean | " in report
     [row] = [line for line in report.splitlines() if line.startswith("| 1 |")]
     assert row.count("|") == 4
     assert json.loads((out / "coco_score" / "report.json").read_text())["truths"] == 8

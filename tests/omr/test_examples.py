@@ -92,4 +92,4 @@ def test_example(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     if example.startswith("omr demo"):
         report = (folder / "demo" / "REPORT.md").read_text()
         assert "Scored on the TRAINING pages" in report
-        assert "| pages | 1, cut into" in report
+        assert " | 1 converted page, cut into " in report

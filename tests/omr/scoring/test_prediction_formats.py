@@ -18,6 +18,7 @@ from converters.page import Page
 from omr.prediction_files import PredictionWriter
 from omr.scoring import parquet_predictions
 from omr.scoring.evaluation_set import read_evaluation_set
+from omr.scoring.prediction_formats import are_predictions
 from omr.scoring.result import ScoringResult
 from omr.scoring.score import score_predictions
 from reading.page_images import PageFile
@@ -277,6 +278,39 @@ def test_scores_of_other_labels(data: Path, tmp_path: Path) -> None:
         OmrError, match=r"line 1: expected label, x_centre, .*; predict with save_conf"
     ):
         score_predictions(source, data)
+
+
+def test_files_that_are_not_predictions(data: Path, tmp_path: Path) -> None:
+    expected = (
+        "is neither COCO nor labelme; expected results with an image_id, or the keys images, "
+        "annotations and categories, or shapes and imagePath"
+    )
+    messages = {
+        "no.json": (None, "no such file or folder"),
+        "report.json": ('{"images": 2, "split": "val"}', expected),
+        "numbers.json": ("[1, 2]", expected),
+        "empty.json": ("[]", "contains no predictions"),
+        "page.txt": ("0 .5 .5 .1 .1 .9", "label files of YOLO are read together; name the folder that contains them"),
+    }  # fmt: skip
+    for name, (content, message) in messages.items():
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        assert are_predictions(tmp_path / name)
+        with pytest.raises(OmrError) as raised:
+            score_predictions(tmp_path / name, data)
+        assert str(raised.value) == f"{tmp_path / name}: {message}"
+
+
+def test_an_image_that_a_coco_file_lists_twice(data: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "out", data, "coco", inexact_pages(data)) / "predictions.json"
+    content = json.loads(file.read_text())
+    content["images"][1]["file_name"] = content["images"][0]["file_name"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(OmrError) as raised:
+        score_predictions(file, data)
+    assert str(raised.value) == (
+        f"{file}: images: duplicate file_name: {IMAGE}.png; keep one entry per image"
+    )
 
 
 def test_folders_are_recognised_by_their_files(data: Path, tmp_path: Path) -> None:

@@ -338,3 +338,50 @@ def test_numbers_find_images_with_leading_zeros() -> None:
     assert names.find("8") is None
     with pytest.raises(ConfigError, match=r"predictions for x: could be for a/x.png and b/x.png"):
         names.find("x")
+
+
+KEYS = [
+    "unit",
+    "split",
+    "pages",
+    "macro.ap",
+    "macro.ap50",
+    "macro.ap75",
+    "frequent_macro.ap",
+    "frequent_macro.ap50",
+    "frequent_macro.ap75",
+    "instance_weighted.ap",
+    "instance_weighted.ap50",
+    "instance_weighted.ap75",
+    "voc2007.map50",
+    "voc2010.map50",
+    "ultralytics.map50",
+    "tide.delta_ap",
+    "calibration.ece",
+    "classes.0.name",
+    "classes.0.truths",
+    "classes.0.ap50",
+    "classes.0.ap50_low",
+    "classes.0.ap50_high",
+    "classes.0.best_threshold",
+    "classes.0.best_f1",
+    "protocol.weights",
+    "protocol.data",
+    "protocol.class_map",
+    "protocol.settings",
+    "protocol.hash",
+    "trained_on.share",
+    "trained_on.known",
+]
+
+
+def test_the_json_of_predictions_has_every_key(whole: Path, tmp_path: Path) -> None:
+    pages, names = predictions_of(whole, "page")
+    report = score_predictions(write_coco(tmp_path / "p.json", pages, names), whole).to_json()
+    values: dict[str, Any] = {}
+    for key in KEYS:
+        values[key] = report
+        for part in key.split("."):
+            values[key] = values[key][int(part) if part.isdecimal() else part]
+    unknown = {key for key, value in values.items() if value is None}
+    assert unknown - {"trained_on.share"} == {key for key in KEYS if key.startswith("frequent_")}

@@ -51,8 +51,8 @@ def boxes_inside(
         InputError: A box extends beyond the image.
     """
     moved = onto_border(boxes_xyxy, np.array(size, np.float64))
-    outside = ((moved < 0) | (moved > [*size, *size])).any(axis=1)
-    if outside.any() and not clip:
+    outside = np.any((moved < 0) | (moved > [*size, *size]), axis=1).tolist()
+    if any(outside) and not clip:
         symbols = list(compress(places, outside.tolist()))
         raise InputError(
             f"extends beyond the image of {size[0]} x {size[1]} px: {count_of(symbols, 'symbol')}; "

@@ -131,7 +131,7 @@ REWRITE = "if they are x1, y1, x2, y2, write them as x, y, width, height"
 
 
 def read(
-    boxes: list[list[float]], folder: Path, *, clip: bool, ignore: Sequence[object] = ()
+    boxes: Sequence[Sequence[float]], folder: Path, *, clip: bool, ignore: Sequence[object] = ()
 ) -> list[str]:
     """Read a file with these boxes, the first of which have ``ignore``; return the warnings."""
     rows = [coco_json.annotation(id=i + 1, bbox=box) for i, box in enumerate(boxes)]

@@ -361,7 +361,7 @@ def test_a_validation_that_is_not_finite_is_reported(
     metrics: dict[str, float] | None, is_reported: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages: list[str] = []
-    monkeypatch.setattr(nan_guard.LOGGER, "warning", messages.append)
+    monkeypatch.setattr("training.runtime.nan_guard.LOGGER.warning", messages.append)
     nan_guard.warn_of_validation(metrics, 3)
     expected = (
         "epoch 3: validation losses not finite: the output of the network is NaN or Inf, and its "

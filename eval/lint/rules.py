@@ -19,6 +19,7 @@ from eval.lint.checks.self_suppressed import SelfSuppressed
 from eval.lint.checks.shifted_boxes import ShiftedBoxes
 from eval.lint.checks.size_differences import SizeDifferences
 from eval.lint.checks.structure import Structure
+from eval.lint.checks.swapped_classes import SwappedClasses
 from eval.lint.checks.too_small import TooSmall
 from eval.lint.checks.unlikely_sizes import UnlikelySizes
 from eval.lint.findings import Finding, Level, LintReport, Occurrence
@@ -172,6 +173,14 @@ RULES = (
         thresholds={"max_ink": 0.05, "min_share": 0.002, "min_count": 3},
         meaning="boxes were guessed, or belong to another image or another version of it",
         remedy="look at the examples with omr show, and remove or correct the boxes",
+    ),
+    Rule(
+        id="swapped-classes",
+        level="error",
+        check=SwappedClasses,
+        thresholds={"factor": 1.1, "min_share": 0.005, "min_count": 3},
+        meaning="ids or names of classes were typed in the wrong order, or mapped wrongly",
+        remedy="look at the examples with omr show, and correct data.yaml or the class map",
     ),
     Rule(
         id="structure",

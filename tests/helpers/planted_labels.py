@@ -85,6 +85,13 @@ def upside_down(page: LintPage) -> LintPage:
     return with_rows(page, rows)
 
 
+def as_other_accidental(rows: Rows, names: Sequence[str]) -> Rows:
+    """Swap sharps and flats of key signatures."""
+    sharp, flat = names.index("keySharp"), names.index("keyFlat")
+    labels = np.where(rows[:, 0] == sharp, flat, sharp)
+    return np.column_stack((labels, rows[:, 1:]))
+
+
 def removed(rows: Rows, _names: Sequence[str]) -> Rows:
     return rows[:0]
 

@@ -156,6 +156,16 @@ def test_parts_of_notes_without_their_partners(
     assert alone <= classes or share < 0.1
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_swapped_accidentals(share: float, clean: list[LintPage], names: Sequence[str]) -> None:
+    swapped = ["keySharp", "keyFlat"]
+    pages = planted(clean, names, bugs.as_other_accidental, share, only=swapped)
+    findings = found(lint(pages, names, only("swapped-classes")), "swapped-classes")
+    assert {f.occurrence.class_name for f in findings} <= set(swapped)
+    details = {f.occurrence.detail for f in findings}
+    assert details & {"look like keyFlat", "look like accidentalFlat", "look like keySharp"}
+
+
 def test_dots_need_a_note(clean: list[LintPage], names: Sequence[str]) -> None:
     notes = [name for name in names if name.startswith(("notehead", "rest"))]
     pages = planted(clean, names, bugs.removed, 0.8, only=notes)

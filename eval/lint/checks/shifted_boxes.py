@@ -1,7 +1,8 @@
 """Rule ``shifted-boxes``: boxes that would contain more ink a few pixels away.
 
-A tight box contains most ink where it is. Ink nearby attracts the boxes of some classes, such as
-flags; noteheads are hardly ever attracted, so that a few shifted ones can be told apart.
+A tight box contains most ink where it is. Ink nearby attracts the boxes of some classes; noteheads
+are hardly ever attracted, so that a few shifted ones can be told apart. Flags are not checked: a
+box that moves towards the stem always contains more ink.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ MIN_SIDE, MAX_SIDE = 0.4, 4.0
 """Sides of the boxes that are checked, in staff spaces; others may slide along their own ink."""
 NOTEHEAD = "notehead"
 """Start of the names of classes that other ink does not attract."""
+FLAG = "flag"
+"""Start of the names of classes that their stems always attract."""
 
 
 class ShiftedBoxes:
@@ -28,6 +31,7 @@ class ShiftedBoxes:
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._tally, self._thresholds = BoxTally(names=names), thresholds
+        self._is_flag = np.array([name.startswith(FLAG) for name in names], bool)
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""
@@ -35,6 +39,7 @@ class ShiftedBoxes:
             return
         sides = page.sides / space
         compact = ((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(1) & page.is_complete
+        compact &= ~self._is_flag[page.page.labels]
         flagged = np.zeros(len(page.rows), bool)
         flagged[compact] = self._is_shifted(
             integral(ink.without_lines), page.page.boxes_xyxy[compact], space

@@ -39,8 +39,9 @@ MEANS = (
 )
 """Key, title and weighting of each mean."""
 WHY_MEANS_DIFFER = (
-    "The means differ because a few classes, such as noteheads and stems, make up most symbols: "
-    "they decide the instance-weighted mean, but are only a few of the classes in the macro mean."
+    "The means can differ much, because a few classes, such as noteheads and stems, make up most "
+    "symbols: they decide the instance-weighted mean, but are only a few of the classes in the "
+    "macro mean."
 )
 PROTOCOLS = (
     ("coco", "COCO", "interpolated precision at 101 recalls"),

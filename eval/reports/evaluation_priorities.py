@@ -138,21 +138,22 @@ def _reason(
     row: ClassMetrics, detail: ClassEvaluation, confusion: Confusion
 ) -> tuple[str, tuple[str, ...]]:
     """Return the kind of error that costs most, and sentences with its figures."""
-    if not row.n_predictions:
-        symbols = counted(row.n_truths, "symbol", "symbols")
-        return "never predicted", (f"There is not a single prediction for {symbols}.",)
     taken_for, taken_from = _other_classes(row.name, confusion)
     confused = sum(n for n, _ in taken_for) / row.n_truths
+    confusions = []
+    if confused >= _LEAST_LOSS:
+        others = _listed(taken_for)
+        confusions = [f"{share(confused)} of the symbols are predicted as other classes: {others}."]
+    if not row.n_predictions:
+        symbols = counted(row.n_truths, "symbol", "symbols")
+        sentence = f"There is not a single prediction of this class for {symbols}."
+        return "never predicted", (sentence, *confusions)
     losses = _losses(row, detail, confused)
     kind = max(losses, key=lambda key: losses[key])
     evidence = []
     if losses["imprecise"] >= _NOTABLE_LOSS:
         evidence.append(_centre_evidence(row, detail))
-    if confused >= _LEAST_LOSS:
-        others = _listed(taken_for)
-        evidence.append(
-            f"{share(confused)} of the symbols are predicted as other classes: {others}."
-        )
+    evidence += confusions
     evidence.append(_operating_evidence(row, detail))
     if kind == "missed":
         evidence.append(_low_confidence_evidence(row, detail, losses["missed"]))

@@ -89,7 +89,13 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
         (
             one_bad(metrics={"ap50": 0.0, "n_predictions": 0}),
             "never predicted",
-            "There is not a single prediction for 100 symbols.",
+            "There is not a single prediction of this class for 100 symbols.",
+        ),
+        (
+            one_bad(metrics={"ap50": 0.0, "n_predictions": 0}, confused={("stem", "clef"): 40}),
+            "never predicted",
+            "There is not a single prediction of this class for 100 symbols. 40% of the symbols "
+            "are predicted as other classes: clef (40).",
         ),
         (
             one_bad(metrics={"ap50": 0.995, "ap75": 0.6, "ap": 0.58}),

@@ -1,7 +1,7 @@
 """Catalogues of the categories of each data set, which class maps may refer to."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
@@ -28,9 +28,15 @@ class Catalogue:
     """The categories of one data set; a catalogue without categories allows any name."""
 
     categories: tuple[Category, ...] = ()
+    """Categories of data sets with annotation sets."""
+    plain_names: tuple[str, ...] = ()
+    """Names of the categories of data sets without annotation sets."""
     aliases: dict[str, dict[str, str]]
     """Canonical name of each alternative spelling, such as the spelling of a pre-release, by
-    annotation set."""
+    annotation set; the annotation set is empty for data sets without any."""
+    relations: dict[str, str] = field(default_factory=dict)
+    """Categories whose boxes enclose a ``group`` of symbols, or a ``part`` of one, where other data
+    sets label every symbol."""
 
     @property
     def annotation_sets(self) -> tuple[str, ...]:
@@ -38,17 +44,31 @@ class Catalogue:
         return tuple(dict.fromkeys(category.annotation_set for category in self.categories))
 
     def names(self, annotation_set: str | None) -> tuple[str, ...]:
-        """Return the category names of one annotation set in the order of their ids."""
+        """Return the category names of one annotation set in the order of their ids.
+
+        Args:
+            annotation_set: The annotation set; None for data sets without any.
+        """
+        if annotation_set is None:
+            return self.plain_names
         return tuple(c.name for c in self.categories if c.annotation_set == annotation_set)
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Category names of all annotation sets."""
+        return (*(category.name for category in self.categories), *self.plain_names)
 
     def canonical(self, name: str, annotation_set: str | None) -> str:
         """Return the spelling of ``name`` in the released data set."""
         return self.aliases.get(annotation_set or "", {}).get(name, name)
 
 
-SOURCES = ("deepscoresv2", "engraved", "coco", "yolo", "labelme")
+SOURCES = (
+    *("deepscoresv2", "engraved", "coco", "yolo", "labelme"),
+    *("muscima", "doremi", "mung", "voc"),
+)
 """Data sets and formats that class maps may have entries for."""
-ANY_NAME = ("coco", "yolo", "labelme")
+ANY_NAME = ("coco", "yolo", "labelme", "mung", "voc")
 """Formats whose files define the categories themselves."""
 ENGRAVED = "engraved"
 """Pages engraved by omr: name of the data set and of its only annotation set."""
@@ -58,9 +78,9 @@ ENGRAVED = "engraved"
 def catalogue(source: str) -> Catalogue:
     """Return the catalogue of a data set.
 
-    COCO, YOLO and labelme are formats of many data sets, so their catalogues are empty and any
-    category name is allowed. Engraved pages have the categories of DeepScoresV2's own annotation
-    set and a few more.
+    COCO, YOLO, labelme, MuNG and Pascal VOC are formats of many data sets, so their catalogues are
+    empty and any category name is allowed. MUSCIMA++ and DoReMi have no annotation sets. Engraved
+    pages have the categories of DeepScoresV2's own annotation set and a few more.
 
     Args:
         source: Name of the data set, one of :data:`SOURCES`.
@@ -82,5 +102,9 @@ def catalogue(source: str) -> Catalogue:
 def _read_catalogue(source: str) -> Catalogue:
     """Read the JSON file of a data set's categories."""
     table = json.loads((files("class_maps") / f"{source}.json").read_text(encoding="utf-8"))
-    categories = tuple(Category(**row) for row in table["categories"])
-    return Catalogue(categories=categories, aliases=table["aliases"])
+    return Catalogue(
+        categories=tuple(Category(**row) for row in table.get("categories", ())),
+        plain_names=tuple(table.get("names", ())),
+        aliases=table["aliases"],
+        relations=table.get("relations", {}),
+    )

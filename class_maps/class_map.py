@@ -1,12 +1,16 @@
 """The class map: the classes of a model, and the categories of each data set that map to them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from class_maps.catalogues import ANY_NAME, catalogue
 from class_maps.errors import ConfigError, InputError, with_nearest
+
+RELATIONS = ("exact", "coarser", "finer", "group", "part")
+"""Relations of a category to its class: the same symbols, more symbols than those of the class,
+some of them, one box around several symbols, one box around a part of a symbol."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +25,9 @@ class CategoryMapping:
     unlabelled: tuple[str, ...] = ()
     """Classes that occur in this data set but are never annotated. Its images are not negative
     examples of these classes."""
+    relations: Mapping[str, str] = field(default_factory=dict)
+    """How the symbols of a category relate to those of its class, one of :data:`RELATIONS`;
+    categories that are not listed are exact or finer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +101,9 @@ def check_categories(source: CategoryMapping, path: Path) -> None:
     """
     known = catalogue(source.name).names(source.annotation_set)
     if known and (unknown := set(source.class_of) - set(known)):
+        group = f"annotation set {source.annotation_set} of " if source.annotation_set else ""
         raise InputError(
-            f"not in annotation set {source.annotation_set} of {source.name}: "
-            f"{with_nearest(unknown, known)}",
+            f"not in {group}{source.name}: {with_nearest(unknown, known)}",
             path=path,
             where=f"sources.{source.name}.map",
         )

@@ -16,17 +16,21 @@ A class map is a file such as::
         like: deepscoresv2                    # uses that map, extended by this one if there is one
         map: {barlineSingle: barlineSingle}
 
+``relations: {beam: group}`` describes categories whose symbols differ from those of their class,
+see :data:`~class_maps.class_map.RELATIONS`. Groups of symbols share a class with single symbols
+only if their relation is listed.
+
 ``map: same names`` maps every class except the unlabelled ones to the category of the same name;
 ``also: {tie: necktie}`` adds categories with other names to it.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from class_maps import yaml_files
 from class_maps.catalogues import SOURCES, catalogue
-from class_maps.class_map import CategoryMapping, ClassMap, check_categories
+from class_maps.class_map import RELATIONS, CategoryMapping, ClassMap, check_categories
 from class_maps.errors import listed, with_nearest
 from class_maps.yaml_files import Checked, read
 
@@ -68,6 +72,7 @@ def from_yaml(path: Path) -> ClassMap:
     sources = data.mapping("sources")
     sources.only_keys(*SOURCES)
     filled = {name: _source(sources, name, names) for name in sources.value}
+    _check_extents(filled, sources)
     mentioned = {c for s in filled.values() for c in (*s.class_of.values(), *s.unlabelled)}
     if orphans := [name for name in names if name not in mentioned]:
         raise data.error(
@@ -87,7 +92,7 @@ def _check_unique(names: Iterable[str], data: Checked, key: str) -> None:
 
 def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> CategoryMapping:
     data = sources.mapping(name)
-    data.only_keys("annotation_set", "like", "map", "also", "unlabelled")
+    data.only_keys("annotation_set", "like", "map", "also", "relations", "unlabelled")
     sets = catalogue(name).annotation_sets
     if not sets and "annotation_set" in data.value:
         raise data.error(f"{name} data have no annotation sets; remove it", "annotation_set")
@@ -108,7 +113,11 @@ def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> CategoryMa
     if both := sorted(set(unlabelled) & set(class_of.values())):
         raise data.error(f"also mapped: {listed(both)}", "unlabelled")
     source = CategoryMapping(
-        name=name, annotation_set=annotation_set, class_of=class_of, unlabelled=unlabelled
+        name=name,
+        annotation_set=annotation_set,
+        class_of=class_of,
+        unlabelled=unlabelled,
+        relations=_relations(data, class_of),
     )
     check_categories(source, data.path)
     return source
@@ -118,6 +127,46 @@ def _unlabelled(data: Checked) -> tuple[str, ...]:
     names = tuple(data.strings("unlabelled")) if "unlabelled" in data.value else ()
     _check_unique(names, data, "unlabelled")
     return names
+
+
+def _relations(data: Checked, class_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the relation of each category that has one in the class map."""
+    if "relations" not in data.value:
+        return {}
+    relations = _entries(data, "relations")
+    if unmapped := sorted(relations.keys() - class_of.keys()):
+        raise data.error(f"not in map: {with_nearest(unmapped, class_of)}", "relations")
+    for category, relation in relations.items():
+        if relation not in RELATIONS:
+            reason = f"unknown relation: {with_nearest([relation], RELATIONS)}"
+            expected = f"expected one of {', '.join(RELATIONS)}"
+            raise data.error(f"{reason}; {expected}", f"relations.{category}")
+    return relations
+
+
+def _check_extents(filled: Mapping[str, CategoryMapping], sources: Checked) -> None:
+    """Reject classes with boxes of whole groups, or of parts, from one data set only.
+
+    Raises:
+        InputError: A data set labels groups or parts of symbols where another one labels symbols,
+            without a relation in the class map.
+    """
+    extents = defaultdict[str, set[str]](set)
+    for source in filled.values():
+        known = catalogue(source.name).relations
+        for category, class_name in source.class_of.items():
+            extents[class_name].add(known.get(category, ""))
+    for source in filled.values():
+        for category, relation in catalogue(source.name).relations.items():
+            class_name = source.class_of.get(category, "")
+            if len(extents[class_name]) > 1 and source.relations.get(category) != relation:
+                box = {"group": "a group of symbols", "part": "a part of a symbol"}[relation]
+                raise sources.mapping(source.name).error(
+                    f"{category}: each box encloses {box}, unlike those of other sources of class "
+                    f"{class_name}; omit it and list the class under unlabelled, or add "
+                    f"relations: {{{category}: {relation}}} to mix them",
+                    "map",
+                )
 
 
 def _class_of(data: Checked, classes: tuple[str, ...]) -> dict[str, str]:

@@ -27,8 +27,18 @@ from converters.manifest import (
 )
 from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, source_names, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
-from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
+from converters.prepare.splits import (
+    SplitBy,
+    described_twice,
+    group_of,
+    held_out,
+    shared_works,
+    split_advice,
+)
 from converters.prepare.tiles import tile_name
+
+MOST_DOUBTS = 3
+"""Maximum number of pages whose measured staff space is reported as doubtful."""
 
 
 class Track(Protocol):
@@ -175,7 +185,7 @@ def _check_images(
     outputs: dict[tuple[str, PurePosixPath], tuple[AnnotationSource, PurePosixPath]] = {}
     for file in files:
         for image, (width, height) in file.images.items():
-            split = _split(image, file.split, val, options)
+            split = _split(image, file, val, options)
             output = split, image.with_suffix("")
             _check_output_name(image, file, options)
             other_file, other = outputs.setdefault(output, (file, image))
@@ -211,8 +221,10 @@ def _check_output_name(
 def _held_out(files: Sequence[AnnotationSource], options: ConversionOptions) -> frozenset[str]:
     if not options.val or _has_val(files):
         return frozenset()
-    train = [image for file in files if file.split == "train" for image in file.images]
-    return held_out(train, options.val, options.split_by, options.seed)
+    training = [file for file in files if file.split == "train"]
+    images = [image for file in training for image in file.images]
+    works = {image: work for file in training for image, work in file.works.items()}
+    return held_out(images, options.val, options.split_by, options.seed, works)
 
 
 def _has_val(files: Sequence[AnnotationSource]) -> bool:
@@ -221,10 +233,11 @@ def _has_val(files: Sequence[AnnotationSource]) -> bool:
 
 
 def _split(
-    image: PurePosixPath, split: str, val: frozenset[str], options: ConversionOptions
+    image: PurePosixPath, file: AnnotationSource, val: frozenset[str], options: ConversionOptions
 ) -> str:
-    is_held_out = split == "train" and val and group_of(image, options.split_by) in val
-    return "val" if is_held_out else split
+    if file.split == "train" and val and group_of(image, options.split_by, file.works) in val:
+        return "val"
+    return file.split
 
 
 def _jobs(
@@ -241,7 +254,7 @@ def _jobs(
     sources = source_names((file.split, file.image_folder) for file in files)
     for file in files:
         for page in file.pages(mapping, labels, manifest.counts, clip=clip, workers=workers):
-            split = _split(page.image, file.split, val, options)
+            split = _split(page.image, file, val, options)
             if split not in folders:
                 folders[split] = _folders(folder, split, options)
             image_out, label_out = folders[split]
@@ -312,6 +325,9 @@ def _add_warnings(
             f"staff space of {n} of {manifest.pages.total()} pages measured in their images, "
             "because it is not labelled"
         )
+    warnings += manifest.doubts[:MOST_DOUBTS]
+    if (n := len(manifest.doubts)) > MOST_DOUBTS:
+        warnings.append(f"doubtful staff spaces, of which the first are listed: {n}")
     if options.val and _has_val(files):
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
@@ -323,11 +339,14 @@ def _add_warnings(
     ]
     if shared := _shared_works(files, val, options):
         warnings.append(shared)
+    warnings += described_twice(
+        (file.path, file.image_folder / image) for file in files for image in file.images
+    )
     if len(manifest.pages) == 1 and "yolo" in options.formats:
         [split] = manifest.pages
         warnings.append(
             f"no page is held out: data.yaml trains and validates on the {split} pages; "
-            + _advice(split, [image for file in files for image in file.images])
+            + split_advice(split, [_work(image, file) for file in files for image in file.images])
         )
 
 
@@ -345,10 +364,11 @@ def _shared_works(
     contents = defaultdict[PurePosixPath, list[str]](list)
     for file in files:
         for image in file.images:
-            split = _split(image, file.split, val, options)
+            split = _split(image, file, val, options)
             path = file.image_folder / image
-            work = work_of(image) or page_of(image)
-            if n_images[image] > 1 and not work_of(image) and not options.labels_only:
+            known_work = _work(image, file)
+            work = known_work or page_of(image)
+            if n_images[image] > 1 and not known_work and not options.labels_only:
                 work += _variant(sha256(path), contents[image])
             works[split].add(work)
             real = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
@@ -364,16 +384,8 @@ def _variant(digest: str, known: list[str]) -> str:
     return f" ({number + 1})" if number else ""
 
 
-def _advice(split: str, pages: Sequence[PurePosixPath]) -> str:
-    """Suggest what to do when there is only one split."""
-    works = {work_of(page) for page in pages}
-    if split != "train":
-        return "convert training pages as well"
-    if None not in works and len(works) > 1:
-        return "use --val 0.1 to hold out works"
-    if None in works and len(pages) > 1:
-        return "use --val 0.1 --split-by page to hold out pages, if each is of another work"
-    return "convert pages of other works as well"
+def _work(image: PurePosixPath, file: AnnotationSource) -> str | None:
+    return file.works.get(image) or work_of(image)
 
 
 def _conversion_entry(

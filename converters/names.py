@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -33,6 +34,12 @@ LABELS = "labels"
 
 _WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
 """Names of pages of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""
+
+NO_WORKS: Mapping[PurePosixPath, str] = MappingProxyType({})
+"""Works of the images of a source whose works are in the names of its images, if anywhere."""
+
+_WRITER = re.compile(r"CVC-MUSCIMA_(?P<writer>W-\d+)_N-\d+_")
+"""Names of pages of MUSCIMA++, whose works are those of one writer: handwriting repeats itself."""
 
 _COPY = re.compile(r"(?<=.)(\.rf\.[0-9A-Za-z]{16,})?(__x\d{5,}_y\d{5,})?$")
 """End of an image name that differs between the augmented copies of a page in exports of Roboflow,
@@ -221,9 +228,13 @@ def page_of(image: PurePosixPath) -> str:
 
 
 def work_of(image: PurePosixPath) -> str | None:
-    """Return the work that a page belongs to, or None if the image's name does not contain it."""
-    match = _WORK.match(PurePosixPath(page_of(image)).stem)
-    return match["work"] if match else None
+    """Return the work that a page belongs to, or None if the image's name does not contain it.
+
+    Pages of MUSCIMA++ are grouped by writer instead.
+    """
+    stem = PurePosixPath(page_of(image)).stem
+    match = _WORK.match(stem) or _WRITER.match(stem)
+    return match[1] if match else None
 
 
 def source_names(folders: Iterable[tuple[str, Path]]) -> dict[tuple[str, Path], str]:

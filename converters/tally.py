@@ -38,6 +38,7 @@ CLIPPED = "clipped to the page"
 ROTATED = "rotated by the angle in its attributes"
 POLYGON = "box around a polygon"
 PARTS = "box around several parts"
+RENAMED = "category of another release"
 
 
 @dataclass(kw_only=True)
@@ -51,7 +52,7 @@ class Tally:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Dropped symbols by reason and category or class."""
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Symbols with a changed box, by change and class."""
+    """Symbols with a changed box or category, by change and class."""
     two_classes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Pairs of symbols with the same box, by their two classes; they are reported, never merged."""
     written: Counter[str] = field(default_factory=Counter)

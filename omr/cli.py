@@ -22,6 +22,7 @@ from omr.commands.engrave import engrave
 from omr.commands.eval import evaluate
 from omr.commands.export import export
 from omr.commands.heads import app as heads
+from omr.commands.lint import lint
 from omr.commands.predict import predict
 from omr.commands.runs import runs
 from omr.commands.show import show
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "engrave": engrave,
     "convert": convert,
     "show": show,
+    "lint": lint,
     "analyze-density": analyze_density,
     "train": train,
     "predict": predict,

@@ -12,7 +12,8 @@ from omr.options import CLASS_MAP, FORMATS
 SourceData: TypeAlias = Annotated[
     Path,
     typer.Argument(
-        help="Data set: a DeepScoresV2, engraved, YOLO or labelme folder, or a JSON file."
+        help="Data set: a DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++ or DoReMi folder, or a "
+        "JSON or XML file."
     ),
 ]
 Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]
@@ -28,8 +29,8 @@ SourceFormat: TypeAlias = Annotated[
 Images: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the images that the JSON files refer to.",
-        show_default="looked for next to the JSON files",
+        help="Folder of the images that the JSON or XML files refer to.",
+        show_default="looked for next to these files",
     ),
 ]
 AnnotationSet: TypeAlias = Annotated[

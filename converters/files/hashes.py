@@ -43,10 +43,15 @@ def short_hashes(paths: Sequence[Path]) -> NDArray[np.uint64]:
         InputError: A file cannot be read.
     """
     with ThreadPool(os.cpu_count()) as pool:
-        return np.array(pool.map(_short_hash, paths), dtype=np.uint64)
+        return np.array(pool.map(short_hash, paths), dtype=np.uint64)
 
 
-def _short_hash(path: Path) -> int:
+def short_hash(path: Path) -> int:
+    """Return the first ``SHORT_BYTES`` bytes of a file's SHA-256 as an integer.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     try:
         digest = hashlib.sha256(path.read_bytes()).digest()
     except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from class_maps import CategoryMapping, ConfigError, with_nearest
-from converters.formats import coco, deepscoresv2, labelme, yolo
+from converters.formats import coco, deepscoresv2, labelme, mung_source, voc, yolo
 from converters.formats.mung import MungWriter
 from converters.formats.parquet import ParquetWriter
 from converters.page import Page
@@ -46,6 +46,10 @@ class AnnotationSource(Protocol):
     @property
     def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
         """Width and height of each image in pixels."""
+
+    @property
+    def works(self) -> Mapping[PurePosixPath, str]:
+        """Work of each image, for data sets that have it not in the names of images."""
 
     def categories(self, mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names of the categories in the order of their ids.
@@ -107,6 +111,10 @@ READERS: dict[str, Format] = {
     "coco": Format("coco", coco.recognises, coco.open_files),
     "yolo": Format("yolo", yolo.recognises, yolo.open_splits),
     "labelme": Format("labelme", labelme.recognises, labelme.open_files),
+    "muscima": Format("muscima", mung_source.recognises_muscima, mung_source.open_files),
+    "doremi": Format("doremi", mung_source.recognises_doremi, mung_source.open_files),
+    "mung": Format("mung", mung_source.recognises_mung, mung_source.open_files),
+    "voc": Format("voc", voc.recognises, voc.open_files),
 }
 """Formats that can be read, by name, in the order in which they are tried."""
 

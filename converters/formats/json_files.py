@@ -130,7 +130,7 @@ def json_files(path: Path) -> list[Path]:
         The files, sorted by name; shard 10 comes after shard 9.
     """
     if path.is_file():
-        return [path] if path.suffix not in {".yaml", ".yml"} else []
+        return [path] if path.suffix.lower() not in {".yaml", ".yml", ".xml"} else []
     files = _json_files_in(path)
     if not files and not (path / DATA_YAML).is_file():
         folders = sorted(p for p in path.glob("*") if p.is_dir())

@@ -27,7 +27,13 @@ from converters.formats.json_text import check_unique_keys, decode
 from converters.formats.page_files import write_page
 from converters.images import IMAGE_SUFFIXES
 from converters.images import size as image_size
-from converters.names import IMAGE_FOLDER, check_image_size, checked_name, count_of
+from converters.names import (
+    IMAGE_FOLDER,
+    NO_WORKS,
+    check_image_size,
+    checked_name,
+    count_of,
+)
 from converters.page import SCORE_DIGITS, Page
 from converters.tally import Tally
 
@@ -162,6 +168,8 @@ class LabelmeFile:
     Raises:
         InputError: The file is malformed or cannot be read.
     """
+
+    works = NO_WORKS
 
     def __init__(self, path: Path, root: Path, images: Path | None = None) -> None:
         self.path, self.state = path, state(path)

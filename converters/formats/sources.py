@@ -11,16 +11,20 @@ from class_maps import (
     InputError,
     catalogue,
     listed,
+    shown,
     with_nearest,
 )
 from converters.formats import READERS, AnnotationSource, Format
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_files import json_files, root_keys
+from converters.formats.mung_documents import PAGE, PAGES, V1, V2
+from converters.formats.voc import ROOT as VOC
+from converters.formats.xml_files import elements, xml_files
 from converters.names import IMAGE_FOLDER, LABELS
 
 CLASSES = "classes.txt"
 """File with one class name per line, which labelling tools write beside a YOLO folder's labels."""
-OTHER_SUFFIXES = frozenset({".csv", ".parquet", ".tfrecord", ".txt", ".xml"})
+OTHER_SUFFIXES = frozenset({".csv", ".parquet", ".tfrecord", ".txt"})
 """Suffixes of annotations in formats that are not read; a JSON file may have one of them too."""
 
 
@@ -31,9 +35,9 @@ def open_source(
 
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
-            annotation files, or a COCO or labelme file or folder.
+            annotation files, or a COCO, labelme, MuNG or Pascal VOC file or folder.
         format_name: Format of the data set, one of :data:`READERS`; None to detect it.
-        images: Folder of the images that JSON files name; None to find it.
+        images: Folder of the images that JSON and XML files name; None to find it.
 
     Returns:
         Name of the format, and its annotation files or splits in the order of their names.
@@ -73,6 +77,8 @@ def format_of(path: Path) -> Format:
     if (path / IMAGE_FOLDER).is_dir() and (path / LABELS).is_dir():
         raise _no_data_yaml(path)
     files = json_files(path)
+    if not files and (unknown := xml_files(path)):
+        raise _other_xml(unknown[0])
     if not files:
         raise _no_annotations(path)
     keys = listed(sorted(root_keys(files[0]).names)) or "none"
@@ -112,17 +118,31 @@ def _check_readable(path: Path) -> None:
 
 
 def _check_suffix(path: Path) -> None:
-    """Reject label files of other formats, such as Pascal VOC, and single label files of YOLO."""
+    """Reject label files of other formats, such as CSV, and single label files of YOLO."""
     if path.suffix.lower() not in OTHER_SUFFIXES or not path.is_file():
         return
     with path.open("rb") as file:
         is_json = file.read(64).lstrip().startswith(b"{")
     if not is_json:
         raise InputError(
-            "not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, or a "
-            "YOLO folder with a data.yaml; export the data set in one of these formats",
+            "not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, MuNG or "
+            "Pascal VOC XML, or a YOLO folder with a data.yaml; export the data set in one of "
+            "these formats",
             path=path,
         )
+
+
+def _other_xml(file: Path) -> InputError:
+    """Describe an XML file that is damaged or of another format."""
+    try:
+        root = next(elements(file, (), ()))
+    except InputError as error:
+        return error
+    return InputError(
+        f"its root element is {shown(root.tag)}; expected {V1} or {V2} of MuNG, {PAGE} or "
+        f"{PAGES} of DoReMi, or {VOC} of Pascal VOC",
+        path=file,
+    )
 
 
 def _no_data_yaml(path: Path) -> InputError:
@@ -151,6 +171,6 @@ def _no_annotations(path: Path) -> InputError:
         )
     return InputError(
         "no annotations; expected deepscores_train.json or another .json file in this folder or in "
-        "annotations/, or a YOLO data.yaml",
+        "annotations/, .xml files of MuNG or Pascal VOC, or a YOLO data.yaml",
         path=path,
     )

@@ -24,7 +24,7 @@ from converters.formats.yolo_dataset import (
     open_dataset,
 )
 from converters.formats.yolo_labels import label_path
-from converters.names import IMAGE_FOLDER, check_file_name, count_of
+from converters.names import IMAGE_FOLDER, NO_WORKS, check_file_name, count_of
 from converters.page import Page
 from converters.tally import Tally
 
@@ -170,6 +170,8 @@ class YoloSplit:
     Raises:
         InputError: The split does not exist or has no images.
     """
+
+    works = NO_WORKS
 
     def __init__(
         self,

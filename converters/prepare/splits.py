@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from class_maps import ConfigError
@@ -13,7 +13,11 @@ SplitBy = Literal["work", "page"]
 
 
 def held_out(
-    images: Iterable[PurePosixPath], fraction: float, split_by: SplitBy, seed: int
+    images: Iterable[PurePosixPath],
+    fraction: float,
+    split_by: SplitBy,
+    seed: int,
+    works: Mapping[PurePosixPath, str] | None = None,
 ) -> frozenset[str]:
     """Choose the groups of pages that become the validation set.
 
@@ -26,6 +30,7 @@ def held_out(
             approximate it; at least one group is held out and at least one remains.
         split_by: Whether a group consists of the pages of a work or of a single page.
         seed: Seed of the choice.
+        works: Work of each image that has it not in its name, see :func:`group_of`.
 
     Returns:
         Names of the groups as returned by :func:`group_of`.
@@ -33,7 +38,7 @@ def held_out(
     Raises:
         ConfigError: There are fewer than two groups.
     """
-    sizes = Counter(group_of(image, split_by) for image in images)
+    sizes = Counter(group_of(image, split_by, works) for image in images)
     if len(sizes) < 2:
         raise ConfigError(
             f"needs at least two {split_by}s to hold one out, but the training set has "
@@ -55,19 +60,22 @@ def shuffled(names: Iterable[str], seed: int) -> list[str]:
     return sorted(names, key=lambda name: _hash(name, seed))
 
 
-def group_of(image: PurePosixPath, split_by: SplitBy) -> str:
+def group_of(
+    image: PurePosixPath, split_by: SplitBy, works: Mapping[PurePosixPath, str] | None = None
+) -> str:
     """Return the name of the group of pages that an image belongs to.
 
     Args:
         image: Image name of the page.
         split_by: Whether a group consists of the pages of a work or of a single page.
+        works: Work of each image that has it not in its name.
 
     Raises:
         ConfigError: Pages are grouped by work, but the image's name does not contain its work.
     """
     if split_by == "page":
         return page_of(image)
-    work = work_of(image)
+    work = (works or {}).get(image) or work_of(image)
     if work is None:
         raise ConfigError(
             f"{image}: the work is not in the name (expected lg-<work>-aug-<font>--page-<n>); use "
@@ -91,6 +99,46 @@ def shared_works(works_of: dict[str, set[str]]) -> str | None:
             f"in more than one split: {count_of(repeated, 'work')}; scores will be too optimistic"
         )
     return None
+
+
+def described_twice(images: Iterable[tuple[Path, Path]]) -> Iterator[str]:
+    """Warn about images that two annotation files describe.
+
+    Some programs export each split with images of the same names, and then overwrite the images of
+    one split with those of the other.
+
+    Args:
+        images: Annotation file and image file of each image.
+    """
+    first: dict[Path, Path] = {}
+    names: dict[tuple[str, str], list[str]] = {}
+    for file, image in images:
+        other = first.setdefault(image, file)
+        if other != file:
+            names.setdefault((other.name, file.name), []).append(image.name)
+    for (one, other_name), repeated in names.items():
+        yield (
+            f"described in both {one} and {other_name}: {count_of(sorted(repeated), 'image')}; if "
+            "they mean different images of one name, labels are wrong: export each split with its "
+            "own images"
+        )
+
+
+def split_advice(split: str, works_of_pages: Sequence[str | None]) -> str:
+    """Suggest what to do when there is only one split.
+
+    Args:
+        split: Name of the split.
+        works_of_pages: Work of each page; None if it is unknown.
+    """
+    works = set(works_of_pages)
+    if split != "train":
+        return "convert training pages as well"
+    if None not in works and len(works) > 1:
+        return "use --val 0.1 to hold out works"
+    if None in works and len(works_of_pages) > 1:
+        return "use --val 0.1 --split-by page to hold out pages, if each is of another work"
+    return "convert pages of other works as well"
 
 
 def _hash(name: str, seed: int) -> bytes:

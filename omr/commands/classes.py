@@ -65,7 +65,13 @@ def show(
 def _categories(source: class_maps.CategoryMapping, name: str) -> str:
     if name in source.unlabelled:
         return "never labelled"
-    return ", ".join(c for c, class_name in source.class_of.items() if class_name == name) or "-"
+    categories = [category for category, other in source.class_of.items() if other == name]
+    return ", ".join(_with_relation(category, source) for category in categories) or "-"
+
+
+def _with_relation(category: str, source: class_maps.CategoryMapping) -> str:
+    relation = source.relations.get(category)
+    return f"{category} ({relation})" if relation else category
 
 
 @app.command()

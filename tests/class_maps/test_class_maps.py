@@ -51,7 +51,7 @@ def test_words_that_yaml_1_1_reads_as_booleans_are_names(tmp_path: Path) -> None
         pytest.param("[note, bar]", "note", "classes: expected a list of names, got str 'note'", id="str"),
         pytest.param("name: demo", "nam: demo", "unknown: nam (did you mean name?); expected: name, classes, sources", id="key"),
         pytest.param("name: demo\n", "", "name: missing", id="no name"),
-        pytest.param("deepscoresv2:", "deepscores2:", "sources: unknown: deepscores2 (did you mean deepscoresv2?); expected: deepscoresv2, engraved, coco, yolo, labelme", id="source"),
+        pytest.param("deepscoresv2:", "deepscores2:", "sources: unknown: deepscores2 (did you mean deepscoresv2?); expected: deepscoresv2, engraved, coco, yolo, labelme, muscima, doremi, mung, voc", id="source"),
         pytest.param("annotation_set: deepscores", "annotation_set: muscima", "sources.deepscoresv2.annotation_set: unknown: muscima (did you mean muscima++?); expected one of deepscores, muscima++", id="set"),
         pytest.param("noteheadBlackOnLine", "noteheadBlakOnLine", "sources.deepscoresv2.map: not in annotation set deepscores of deepscoresv2: noteheadBlakOnLine (did you mean noteheadBlackOnLine?)", id="category"),
         pytest.param("InSpace: note", "InSpace: notes", "sources.deepscoresv2.map: not in classes: notes (did you mean note?)", id="target"),
@@ -301,6 +301,82 @@ def test_harmony_fills_everything_from_engraved_pages() -> None:
 def test_engraved_pages_fill_what_the_release_fills(name: str) -> None:
     class_map = class_maps.load(name)
     assert class_map.source("engraved").class_of == class_map.source("deepscoresv2").class_of
+
+
+@pytest.mark.parametrize("name", ["harmony", "harmony-core"])
+@pytest.mark.parametrize("source", ["muscima", "doremi"])
+def test_other_data_sets_label_or_lack_every_class(name: str, source: str) -> None:
+    class_map = class_maps.load(name)
+    mapping = class_map.source(source)
+    assert {*mapping.class_of.values(), *mapping.unlabelled} == set(class_map.names)
+    assert set(mapping.class_of) <= set(catalogue(source).names(None))
+    relations = catalogue(source).relations
+    assert relations.keys().isdisjoint(mapping.class_of)
+
+
+def test_relations_of_harmony() -> None:
+    harmony = class_maps.load("harmony")
+    muscima, doremi = harmony.source("muscima"), harmony.source("doremi")
+    assert (muscima.class_of["beam"], "beam" in doremi.class_of) == ("beam", False)
+    assert {"beam", "fermata", "keySharp"} <= set(doremi.unlabelled)
+    assert muscima.relations["accidentalSharp"] == doremi.relations["accidentalSharp"] == "coarser"
+    assert muscima.relations["fermataAbove"] == "finer"
+    assert "noteheadFull" not in muscima.relations
+
+
+def test_catalogues_of_other_data_sets() -> None:
+    muscima, doremi = catalogue("muscima"), catalogue("doremi")
+    aliases = muscima.aliases[""]
+    for table in (muscima, doremi):
+        names = table.names(None)
+        assert len(names) == len(set(names)) == len(table.all_names)
+        assert table.relations.keys() <= set(names)
+        assert table.annotation_sets == ()
+    assert len(doremi.names(None)) == 94
+    assert set(aliases.values()) <= set(muscima.names(None))
+    assert aliases.keys().isdisjoint(muscima.names(None))
+    for name in ("g-clef", "clefG", "gClef"):
+        assert muscima.canonical(name, None) == "gClef"
+
+
+MIXED = """
+name: demo
+classes: [beam, line]
+sources:
+  deepscoresv2: {annotation_set: deepscores, map: {beam: beam, staff: line}}
+  doremi: {map: {beam: beam}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{map: {beam: beam}}", "{map: {beam: beam}}", "map: beam: each box encloses a group of symbols, unlike those of other sources of class beam; omit it and list the class under unlabelled, or add relations: {beam: group} to mix them"),
+        ("{map: {beam: beam}}", "{map: {beam: beam}, relations: {beam: exact}}", "map: beam: each box encloses a group of symbols, unlike those of other sources of class beam; omit it and list the class under unlabelled, or add relations: {beam: group} to mix them"),
+        ("{map: {beam: beam}}", "{map: {kStaffLine: line}}", "map: kStaffLine: each box encloses a part of a symbol, unlike those of other sources of class line; omit it and list the class under unlabelled, or add relations: {kStaffLine: part} to mix them"),
+        ("{map: {beam: beam}}", "{map: {beam: beam}, relations: {bean: group}}", "relations: not in map: bean (did you mean beam?)"),
+        ("{map: {beam: beam}}", "{map: {beam: beam}, relations: {beam: grup}}", "relations.beam: unknown relation: grup (did you mean group?); expected one of exact, coarser, finer, group, part"),
+        ("{map: {beam: beam}}", "{map: {bem: beam}}", "map: not in doremi: bem (did you mean beam?)"),
+    ],
+)  # fmt: skip
+def test_groups_do_not_share_a_class_with_symbols(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, MIXED.replace(old, new))
+    with pytest.raises(InputError) as raised:
+        class_maps.load(str(path))
+    assert str(raised.value) == f"{path}: sources.doremi.{message}"
+
+
+def test_groups_share_a_class_if_the_class_map_says_so(tmp_path: Path) -> None:
+    text = MIXED.replace("{map: {beam: beam}}", "{map: {beam: beam}, relations: {beam: group}}")
+    mapping = class_maps.load(str(written(tmp_path, text))).source("doremi")
+    assert mapping.relations == {"beam": "group"}
+
+
+def test_groups_have_a_class_of_their_own(tmp_path: Path) -> None:
+    text = "name: demo\nclasses: [beams]\nsources: {doremi: {map: {beam: beams}}}\n"
+    assert class_maps.load(str(written(tmp_path, text))).source("doremi").relations == {}
 
 
 def test_the_prerelease_spelling_is_an_alias() -> None:

@@ -204,7 +204,6 @@ def test_files_that_are_not_json(content: bytes, message: str, tmp_path: Path) -
     [
         ("a.txt", b""),
         ("a.txt", b"0 0.5 0.5 0.1 0.1\n"),
-        ("a.XML", b"<annotation/>"),
         ("a.csv", b"image,x,y\n"),
     ],
 )
@@ -217,8 +216,8 @@ def test_annotations_in_other_formats(
     with pytest.raises(InputError) as raised:
         open_source(path, source_format)
     assert str(raised.value) == (
-        f"{path}: not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, or a YOLO folder "
-        "with a data.yaml; export the data set in one of these formats"
+        f"{path}: not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, MuNG or Pascal VOC XML, or a YOLO "
+        "folder with a data.yaml; export the data set in one of these formats"
     )
     path.write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(InputError, match="contains no images"):

@@ -30,8 +30,12 @@ def test_show() -> None:
     assert classes[9] == {
         "label": 9,
         "name": "keySignature",
-        "sources": dict.fromkeys(("deepscoresv2", "engraved"), "keySharp, keyFlat, keyNatural"),
+        "sources": {
+            **dict.fromkeys(("deepscoresv2", "engraved"), "keySharp, keyFlat, keyNatural"),
+            **dict.fromkeys(("muscima", "doremi"), "never labelled"),
+        },
     }
+    assert classes[4]["sources"]["muscima"] == "accidentalSharp (coarser)"
 
 
 def test_check(tmp_path: Path) -> None:

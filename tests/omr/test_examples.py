@@ -18,6 +18,7 @@ ORDER = [
     "engrave",
     "convert",
     "show",
+    "lint",
     "analyze-density",
     "heads",
     "train",

@@ -79,6 +79,11 @@ CASES = [
     ),
     Case(command="omr show", arguments="data", paths={"DATA": "data"}),
     Case(
+        command="omr lint",
+        arguments="data --config lint.toml",
+        paths={"DATA": "data", "CONFIG": "lint.toml"},
+    ),
+    Case(
         command="omr analyze-density",  # the first to load torch
         arguments=f"data {SMALL} --report density.html",
         paths={"DATA": "data", "REPORT": "density.html"},
@@ -161,6 +166,7 @@ def traces(folder: Path) -> list[Trace]:
     class_map = (ROOT / "class_maps" / "maps" / "harmony.yaml").read_text("utf-8")
     others = "  coco: {map: same names}\n  yolo: {map: same names}\n"
     (work / "own.yaml").write_text(class_map + others, "utf-8")
+    (work / "lint.toml").write_text('rare-class = "off"\n', "utf-8")
     Image.new("L", (60, 80), 255).save(work / "score.pdf")
     write_scored(work / "scored")
     for name in ("json.py", "pickle.py"):  # would be imported by a worker process

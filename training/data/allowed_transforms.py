@@ -82,9 +82,7 @@ def is_music(source: TrainingSource) -> bool:
 def music_names() -> frozenset[str]:
     """Return the class names of the shipped class maps and data sets of music."""
     maps = (class_maps.load(name) for name in class_maps.shipped() if name != PHOTOGRAPHS)
-    categories = (
-        category.name for name in SOURCES for category in class_maps.catalogue(name).categories
-    )
+    categories = (name for source in SOURCES for name in class_maps.catalogue(source).all_names)
     return frozenset(categories).union(*(class_map.names for class_map in maps))
 
 

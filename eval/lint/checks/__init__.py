@@ -1,0 +1,1 @@
+"""One check per module, as classes with ``add`` and ``occurrences``; see :class:`rules.Check`."""

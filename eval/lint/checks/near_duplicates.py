@@ -1,0 +1,34 @@
+"""Rule ``near-duplicate``: two boxes of a class that are nearly, but not exactly, the same."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from eval.lint.checks.similar_boxes import similar_pairs
+from eval.lint.findings import Occurrence
+from eval.lint.pages import LintPage
+from eval.lint.tally import BoxTally
+
+
+class NearDuplicates:
+    """Counts boxes that nearly equal an earlier box of the image and of their class."""
+
+    def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
+        self._tally, self._thresholds = BoxTally(names=names), thresholds
+
+    def add(self, page: LintPage) -> None:
+        """Add the boxes of an image, without those that the border of a tile may have cut."""
+        distinct = np.unique(page.rows.astype(np.float32), axis=0, return_index=True)[1]
+        rows = np.sort(distinct[page.is_complete[distinct]])
+        boxes, labels = page.page.boxes_xyxy[rows], page.page.labels[rows]
+        pairs = similar_pairs(boxes, self._thresholds["min_iou"], labels)
+        flagged = np.zeros(len(page.rows), bool)
+        flagged[rows[pairs[:, 1]]] = True
+        self._tally.add(page, flagged, page.is_complete)
+
+    def occurrences(self) -> Iterator[Occurrence]:
+        """Yield the classes with near duplicates."""
+        limits = self._thresholds
+        yield from self._tally.occurrences(
+            min_share=limits["min_share"], min_count=limits["min_count"]
+        )

@@ -1,0 +1,43 @@
+"""Rule ``self-suppressed``: ground truth that non-maximum suppression (NMS) would remove."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.lint.checks.similar_boxes import similar_pairs
+from eval.lint.findings import Occurrence
+from eval.lint.pages import LintPage
+from eval.lint.tally import BoxTally
+
+
+class SelfSuppressed:
+    """Counts the boxes that greedy NMS per class removes if all scores are equal."""
+
+    def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
+        self._tally, self._thresholds = BoxTally(names=names), thresholds
+
+    def add(self, page: LintPage) -> None:
+        """Add the boxes of an image, without those that the border of a tile may have cut."""
+        rows = np.flatnonzero(page.is_complete)
+        boxes, labels = page.page.boxes_xyxy[rows], page.page.labels[rows]
+        flagged = np.zeros(len(page.rows), bool)
+        pairs = similar_pairs(boxes, self._thresholds["nms_iou"], labels)
+        flagged[rows] = _suppressed(pairs, len(rows))
+        self._tally.add(page, flagged, page.is_complete)
+
+    def occurrences(self) -> Iterator[Occurrence]:
+        """Yield the classes of which NMS keeps too few boxes."""
+        limits = self._thresholds
+        yield from self._tally.occurrences(
+            min_share=1 - limits["min_kept"] + 1e-9, min_count=limits["min_count"]
+        )
+
+
+def _suppressed(pairs: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+    """Return which of ``n`` boxes NMS removes, given sorted pairs ``(P, 2)`` that overlap."""
+    removed = bytearray(n)
+    for first, second in pairs.tolist():
+        if not removed[first]:
+            removed[second] = 1
+    return np.frombuffer(removed, np.uint8).astype(bool)

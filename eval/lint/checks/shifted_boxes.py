@@ -1,0 +1,67 @@
+"""Rule ``shifted-boxes``: boxes that would contain more ink a few pixels away.
+
+A tight box contains most ink where it is. Ink nearby attracts the boxes of some classes, such as
+flags; noteheads are hardly ever attracted, so that a few shifted ones can be told apart.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.boxes import Boxes
+from eval.lint.findings import Occurrence
+from eval.lint.ink import ink_shares, integral
+from eval.lint.pages import LintPage
+from eval.lint.tally import BoxTally
+
+REACH = 0.6
+"""Largest shift that is tried, in staff spaces."""
+MIN_SIDE, MAX_SIDE = 0.4, 4.0
+"""Sides of the boxes that are checked, in staff spaces; others may slide along their own ink."""
+NOTEHEAD = "notehead"
+"""Start of the names of classes that other ink does not attract."""
+
+
+class ShiftedBoxes:
+    """Counts the boxes that contain clearly more ink elsewhere."""
+
+    def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
+        self._tally, self._thresholds = BoxTally(names=names), thresholds
+
+    def add(self, page: LintPage) -> None:
+        """Add the boxes of an image with staves."""
+        if not len(page.rows) or (ink := page.ink) is None or (space := page.staff_space) is None:
+            return
+        sides = page.sides / space
+        compact = ((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(1) & page.is_complete
+        flagged = np.zeros(len(page.rows), bool)
+        flagged[compact] = self._is_shifted(
+            integral(ink.without_lines), page.page.boxes_xyxy[compact], space
+        )
+        self._tally.add(page, flagged, compact)
+
+    def _is_shifted(
+        self, ink: NDArray[np.int32], boxes_xyxy: Boxes, space: float
+    ) -> NDArray[np.bool_]:
+        """Return which boxes contain clearly more ink a certain distance away, shape ``(N,)``."""
+        reach = max(3, round(REACH * space))
+        here = ink_shares(ink, boxes_xyxy)
+        most, distance = here.copy(), np.zeros(len(here))
+        for dx in range(-reach, reach + 1):
+            for dy in range(-reach, reach + 1):
+                shares = ink_shares(ink, boxes_xyxy, (dx, dy))
+                is_more = shares > most
+                most[is_more], distance[is_more] = shares[is_more], np.hypot(dx, dy)
+        is_far = distance >= self._thresholds["min_shift"] * space
+        return np.asarray(is_far & (here < self._thresholds["max_ink"] * most))
+
+    def occurrences(self) -> Iterator[Occurrence]:
+        """Yield the classes with enough shifted boxes."""
+        limits = self._thresholds
+        for occurrence in self._tally.occurrences(
+            min_share=limits["min_share"], min_count=limits["min_count"]
+        ):
+            is_notehead = occurrence.class_name.startswith(NOTEHEAD)
+            if is_notehead or occurrence.share >= limits["min_share_of_others"]:
+                yield occurrence

@@ -1,0 +1,145 @@
+"""Labelled images of a data set as the checks see them, read one at a time.
+
+Shapes: N boxes of an image.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters import images
+from converters.files.hashes import SHORT_BYTES, short_hash
+from converters.formats.yolo_dataset import LabelledImage, YoloDataset
+from converters.manifest import Manifest, TiledPage, read_manifest
+from converters.page import Page
+from converters.prepare.preparation import PageProperties
+from converters.prepare.staff_lines import measure_staff_space
+from eval.lint.ink import Ink, find_ink
+
+EDGE_PX = 1.0
+"""Distance to the border of an image at which a box touches it."""
+_TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
+"""End of a tile's name, see :func:`converters.prepare.tiles.tile_name`."""
+_FOLDERS = frozenset({"images", "train", "val", "valid", "test"})
+"""Names of folders that do not describe a source."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LintPage:
+    """One labelled image, a page or a tile; duplicate boxes are kept."""
+
+    split: str
+    source: str
+    """Source of the page according to the manifest, or its folder; empty if there is only one."""
+    path: Path
+    page: Page
+    rows: NDArray[np.float64]
+    """Label, then centre, width and height as fractions of the image, shape ``(N, 5)``."""
+    is_tile: bool
+    recorded_space: float | None
+    """Staff space in pixels according to the manifest; None if it is not recorded."""
+    recorded_hash: str
+    """Hash of the page that the image shows, according to the manifest; empty if unknown."""
+
+    @cached_property
+    def staff_space(self) -> float | None:
+        """Staff space in pixels, recorded or measured in the image; None without staves."""
+        if self.recorded_space is not None:
+            return self.recorded_space
+        spaces = measure_staff_space(images.read(self.path))
+        return spaces.most if spaces else None
+
+    @cached_property
+    def ink(self) -> Ink | None:
+        """Ink of the image; None without staves."""
+        space = self.staff_space
+        return None if space is None else find_ink(images.read(self.path), space)
+
+    @property
+    def sides(self) -> NDArray[np.float64]:
+        """Width and height of the boxes in pixels, shape ``(N, 2)``."""
+        boxes = self.page.boxes_xyxy
+        return np.asarray(boxes[:, 2:] - boxes[:, :2])
+
+    @property
+    def on_edge(self) -> NDArray[np.bool_]:
+        """True for boxes that touch the border of the image, shape ``(N,)``."""
+        boxes, page = self.page.boxes_xyxy, self.page
+        limits = [page.width - EDGE_PX, page.height - EDGE_PX]
+        return np.asarray((boxes[:, :2] <= EDGE_PX).any(1) | (boxes[:, 2:] >= limits).any(1))
+
+    @property
+    def is_complete(self) -> NDArray[np.bool_]:
+        """True for boxes that no border of a tile can have cut, shape ``(N,)``."""
+        return ~self.on_edge if self.is_tile else np.ones(len(self.rows), bool)
+
+    def page_hash(self) -> int:
+        """Return the short hash of the page that the image shows, or of the image itself."""
+        recorded = self.recorded_hash
+        return int(recorded[: 2 * SHORT_BYTES], 16) if recorded else short_hash(self.path)
+
+
+def splits_of(dataset: YoloDataset) -> list[str]:
+    """List the splits that have images of their own."""
+    return [
+        split
+        for i, split in enumerate(dataset.splits)
+        if not any(dataset.share_images(split, other) for other in list(dataset.splits)[:i])
+    ]
+
+
+def lint_pages(dataset: YoloDataset) -> Iterator[LintPage]:
+    """Yield the images of all splits with their boxes.
+
+    Raises:
+        InputError: A label file or ``manifest.json`` is malformed, or an image is damaged.
+    """
+    manifest = read_manifest(dataset.root)
+    for split in splits_of(dataset):
+        recorded = _RecordedPages(manifest, dataset.folder_name(split))
+        for image in dataset.labelled_images(split):
+            yield recorded.lint_page(image, split)
+
+
+class _RecordedPages:
+    """Facts about the images of one split that the manifest records.
+
+    Args:
+        manifest: Manifest of the data set.
+        folder: Name of the image folder of the split.
+    """
+
+    def __init__(self, manifest: Manifest, folder: str) -> None:
+        self._properties = manifest.properties.get(folder, {})
+        pages = manifest.tiles.get(folder, {})
+        self._page_of: dict[str, tuple[str, TiledPage]] = {
+            tile: (name, page) for name, page in pages.items() for tile in page.tiles
+        }
+        options = manifest.options
+        self._are_tiles = bool(options and options.tiles)
+
+    def lint_page(self, image: LabelledImage, split: str) -> LintPage:
+        """Combine a labelled image with the facts about its page."""
+        name = image.page.image
+        original, tiled = self._page_of.get(name.as_posix(), (name.as_posix(), None))
+        properties = self._properties.get(original, PageProperties())
+        space, scale = properties.staff_space, tiled.scale_x if tiled else 1.0
+        return LintPage(
+            split=split,
+            source=properties.source or _folder_source(name),
+            path=image.path,
+            page=image.page,
+            rows=image.rows,
+            is_tile=self._are_tiles or _TILE.search(name.stem) is not None,
+            recorded_space=None if space is None else space * scale,
+            recorded_hash=tiled.sha256 if tiled else "",
+        )
+
+
+def _folder_source(image: PurePosixPath) -> str:
+    return "/".join(part for part in image.parent.parts if part not in _FOLDERS)

@@ -1,0 +1,75 @@
+"""``omr lint``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from class_maps import InputError
+from omr.console import note, print_json, progress, results
+from omr.options import AsJson
+
+if TYPE_CHECKING:
+    from eval.lint.findings import LintReport
+
+
+def lint(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Data set that `omr convert` wrote, or another YOLO folder or data.yaml."
+        ),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with the level (error, warning or off) and the thresholds of rules.",
+            dir_okay=False,
+            show_default="all rules with their defaults",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the labels of a data set for bugs that training would not notice.
+
+    Exits with status 1 if a rule with level error finds something.
+
+    Examples:
+        omr lint data
+        omr lint data --json
+    """
+    from omr.lint_summary import print_report
+
+    report = _report(data, config)
+    print_report(report, to=results(as_json=as_json))
+    if as_json:
+        print_json(report.to_json())
+    if report.n_errors:
+        raise typer.Exit(1)
+
+
+def _report(data: Path, config: Path | None) -> "LintReport":
+    """Check a data set, and show the progress.
+
+    Raises:
+        InputError: The data set or the configuration is malformed, or no image has a label.
+    """
+    from converters.formats.yolo_dataset import open_dataset
+    from eval.lint.config_file import read_config
+    from eval.lint.pages import lint_pages, splits_of
+    from eval.lint.rules import lint as lint_labels
+
+    settings = read_config(config) if config else None
+    dataset = open_dataset(data)
+    for warning in dataset.warnings:
+        note(warning)
+    n_images = sum(len(dataset.image_paths(split)) for split in splits_of(dataset))
+    pages = progress(lint_pages(dataset), "Checking labels", n_images)
+    report = lint_labels(pages, dataset.names, settings)
+    if not report.n_boxes:
+        raise InputError(
+            f"none of the {n_images:,} images has a label; expected label files in labels/ beside "
+            "images/",
+            path=data,
+        )
+    return report

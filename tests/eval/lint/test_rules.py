@@ -1,0 +1,240 @@
+"""Every planted bug is found under its name, and correct labels are clean."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+import planted_labels as bugs
+import pytest
+from planted_labels import Bug, planted, with_rows
+
+from eval.lint.findings import Finding, LintReport
+from eval.lint.pages import LintPage
+from eval.lint.rules import RULES, RuleSettings, default_settings, lint
+
+PLANTED: list[tuple[str, Bug, bool, tuple[float, ...]]] = [
+    # rule, bug, whether it adds boxes, shares of the boxes at which it is found
+    ("exact-duplicate", bugs.identity, True, (0.01, 0.05, 0.5)),
+    ("near-duplicate", bugs.jittered, True, (0.01, 0.05, 0.5)),
+    ("one-box-two-classes", bugs.as_next_class, True, (0.01, 0.05, 0.5)),
+    ("corners-as-sizes", bugs.corners_as_sizes, False, (0.01, 0.05, 0.5)),
+    ("edge-excess", bugs.at_the_edge, False, (0.01, 0.05, 0.5)),
+    ("constant-size", bugs.of_one_size, False, (0.01, 0.05, 0.5)),
+    ("unlikely-size", bugs.enlarged, False, (0.01, 0.05, 0.5)),
+    ("shifted-boxes", bugs.moved_by_5_px, False, (0.01, 0.05, 0.5, 1.0)),
+    ("missing-labels", bugs.removed, False, (0.01, 0.05, 0.5)),
+    ("box-without-ink", bugs.at_random, False, (0.01, 0.05, 0.5)),
+    ("self-suppressed", bugs.overlapping, True, (0.05, 0.5)),
+    ("too-small", bugs.flattened, False, (0.01, 0.05, 0.5)),
+]
+
+
+def only(rule: str) -> dict[str, RuleSettings]:
+    """Return settings with which only one rule is checked."""
+    off = RuleSettings(level="off", thresholds={})
+    return dict.fromkeys(default_settings(), off) | {rule: default_settings()[rule]}
+
+
+def found(report: LintReport, rule: str) -> list[Finding]:
+    return [finding for finding in report.findings if finding.rule == rule]
+
+
+def test_no_pages() -> None:
+    report = lint([], ["stem"])
+    assert [finding.rule for finding in report.findings] == ["rare-class"]
+    assert (report.n_images, report.n_boxes, report.skipped) == (0, 0, [])
+
+
+def test_correct_labels_are_clean(clean: list[LintPage], names: Sequence[str]) -> None:
+    report = lint(clean, names)
+    assert {finding.rule for finding in report.findings} <= {"rare-class", "too-small"}
+    assert report.n_errors == 0
+    thin = {f.occurrence.class_name for f in found(report, "too-small")}
+    assert thin <= {"stem", "barlineSingle"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "bug", "adds", "share"),
+    [(rule, bug, adds, share) for rule, bug, adds, shares in PLANTED for share in shares],
+)
+def test_a_planted_bug_is_found_under_its_name(
+    rule: str, bug: Bug, adds: bool, share: float, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = planted(clean, names, bug, share, adds=adds)
+    findings = found(lint(pages, names, only(rule)), rule)
+    assert findings
+    for finding in findings:
+        occurrence = finding.occurrence
+        assert finding.level == next(r.level for r in RULES if r.id == rule)
+        assert 0 < occurrence.share <= 1
+        assert 1 <= len(occurrence.examples) <= 3
+        assert all(example.box_xyxy for example in occurrence.examples)
+
+
+def test_counts_and_examples_of_duplicates(clean: list[LintPage], names: Sequence[str]) -> None:
+    page = clean[0]
+    label = int(page.page.labels[0])
+    n = int((page.page.labels == label).sum())
+    repeated = with_rows(page, np.concatenate((page.rows, page.rows[:1], page.rows[:1])))
+    (finding,) = found(lint([repeated], names, only("exact-duplicate")), "exact-duplicate")
+    occurrence = finding.occurrence
+    assert (occurrence.class_name, occurrence.count) == (names[label], 2)
+    assert occurrence.share == pytest.approx(2 / (n + 2))
+    (first, second) = occurrence.examples
+    assert first == second
+    assert first.page == page.page.image
+    assert first.box_xyxy == pytest.approx(page.page.boxes_xyxy[0].tolist())
+
+
+def test_duplicates_with_another_class_name_both_classes(
+    clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = planted(clean, names, bugs.as_next_class, 1.0, only=["clefG"], adds=True)
+    (finding,) = found(lint(pages, names, only("one-box-two-classes")), "one-box-two-classes")
+    assert finding.occurrence.class_name == "clefG + clefF"
+    assert finding.occurrence.share == 1.0
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
+def test_copies_of_images_in_another_split(
+    share: float, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    n = max(1, round(share * len(clean)))
+    name = PurePosixPath("copy.png")
+    copies = [replace(p, split="val", page=replace(p.page, image=name)) for p in clean[:n]]
+    (finding,) = found(lint([*clean, *copies], names, only("leak-image")), "leak-image")
+    assert (finding.occurrence.count, finding.occurrence.detail) == (
+        n,
+        "equal images in train and val",
+    )
+    assert finding.occurrence.examples[0].page == clean[0].page.image
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "is_leak"),
+    [
+        ("lg-12-aug-bravura-1--page-1", "lg-12-aug-petaluma-2--page-3", True),
+        ("lg-12-aug-bravura-1--page-1", "lg-13-aug-bravura-1--page-1", False),
+        ("CVC-MUSCIMA_W-01_N-10_D-ideal", "CVC-MUSCIMA_W-01_N-11_D-ideal", True),
+        ("CVC-MUSCIMA_W-01_N-10_D-ideal", "CVC-MUSCIMA_W-02_N-10_D-ideal", False),
+        ("sonata_page_1", "sonata_page_2", True),
+        ("scan__x00000_y00000", "scan__x00512_y00000", True),
+        ("0001", "0001", False),
+        ("page-1", "page-1", False),
+    ],
+)
+def test_works_in_two_splits(
+    train: str, val: str, is_leak: bool, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = [
+        replace(
+            clean[i], split=split, page=replace(clean[i].page, image=PurePosixPath(f"{name}.png"))
+        )
+        for i, (split, name) in enumerate((("train", train), ("val", val)))
+    ]
+    assert bool(found(lint(pages, names, only("leak-work")), "leak-work")) == is_leak
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
+@pytest.mark.parametrize(
+    ("removed", "alone"),
+    [
+        ("stem", {"noteheadBlack", "flag8th"}),
+        ("noteheadBlack", {"stem"}),
+        ("augmentationDot", set()),
+    ],
+)
+def test_parts_of_notes_without_their_partners(
+    removed: str, alone: set[str], share: float, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = planted(clean, names, bugs.removed, share, only=[removed])
+    findings = found(lint(pages, names, only("structure")), "structure")
+    classes = {finding.occurrence.class_name for finding in findings}
+    assert bool(classes) == bool(alone)
+    assert alone <= classes or share < 0.1
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_swapped_accidentals(share: float, clean: list[LintPage], names: Sequence[str]) -> None:
+    swapped = ["keySharp", "keyFlat"]
+    pages = planted(clean, names, bugs.as_other_accidental, share, only=swapped)
+    findings = found(lint(pages, names, only("swapped-classes")), "swapped-classes")
+    assert {f.occurrence.class_name for f in findings} <= set(swapped)
+    details = {f.occurrence.detail for f in findings}
+    assert details & {"look like keyFlat", "look like accidentalFlat", "look like keySharp"}
+
+
+def test_dots_need_a_note(clean: list[LintPage], names: Sequence[str]) -> None:
+    notes = [name for name in names if name.startswith(("notehead", "rest"))]
+    pages = planted(clean, names, bugs.removed, 0.8, only=notes)
+    findings = found(lint(pages, names, only("structure")), "structure")
+    details = {f.occurrence.class_name: f.occurrence.detail for f in findings}
+    assert details["augmentationDot"] == "no note or rest to the left"
+
+
+def test_parts_of_notes_in_data_without_their_partners(
+    clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = planted(clean, names, bugs.removed, 1.0, only=["stem"])
+    assert found(lint(pages, names, only("structure")), "structure") == []
+
+
+@pytest.mark.parametrize("n_flipped", [0, 1, 6])
+@pytest.mark.parametrize("flip", [bugs.mirrored, bugs.upside_down])
+def test_flipped_pages(
+    flip: Callable[[LintPage], LintPage],
+    n_flipped: int,
+    clean: list[LintPage],
+    names: Sequence[str],
+) -> None:
+    pages = [*map(flip, clean[:n_flipped]), *clean[n_flipped:]]
+    findings = found(lint(pages, names, only("mirrored-image")), "mirrored-image")
+    assert [f.occurrence.count for f in findings] == [n_flipped] * bool(n_flipped)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
+def test_rare_classes(share: float, clean: list[LintPage], names: Sequence[str]) -> None:
+    """A class that is nearly missing is found whatever the share of the others."""
+    totals: Counter[int] = Counter()
+    for page in clean:
+        totals.update(page.page.labels.tolist())
+    common = [label for label, n in totals.items() if n >= 100]
+    rare = {names[label] for label in common[: max(1, round(share * len(common)))]}
+    pages = planted(clean, names, bugs.removed, 0.99, only=list(rare))
+    classes = ", ".join(
+        f.occurrence.class_name for f in found(lint(pages, names, only("rare-class")), "rare-class")
+    )
+    assert rare <= set(classes.split(", "))
+
+
+@pytest.mark.parametrize(("share", "is_found"), [(0.05, False), (1.0, True)])
+def test_sizes_of_another_source(
+    share: float, is_found: bool, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    half = len(clean) // 2
+    other = planted(clean[half:], names, bugs.enlarged, share, only=["noteheadBlack"])
+    pages = [*clean[:half], *(replace(page, source="scans") for page in other)]
+    findings = found(
+        lint(pages, names, only("size-differs-between-sources")), "size-differs-between-sources"
+    )
+    assert [f.occurrence.class_name for f in findings] == ["noteheadBlack"] * is_found
+
+
+def test_boxes_cut_by_a_tile_are_no_bug(clean: list[LintPage], names: Sequence[str]) -> None:
+    pages = planted(clean, names, bugs.at_the_edge, 0.5)
+    report = lint([replace(page, is_tile=True) for page in pages], names)
+    cut = {"corners-as-sizes", "edge-excess", "near-duplicate", "self-suppressed", "unlikely-size"}
+    assert not cut & {finding.rule for finding in report.findings}
+    assert report.skipped == [
+        "corners-as-sizes: needs whole pages, not tiles",
+        "edge-excess: needs whole pages, not tiles",
+        "structure: needs whole pages, not tiles",
+    ]
+
+
+def test_rules_that_are_off_are_not_checked(clean: list[LintPage], names: Sequence[str]) -> None:
+    settings = {rule: RuleSettings(level="off", thresholds={}) for rule in default_settings()}
+    pages = planted(clean, names, bugs.identity, 0.5, adds=True)
+    assert lint(pages, names, settings).findings == []

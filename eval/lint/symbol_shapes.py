@@ -72,9 +72,9 @@ def _interpolated(
     return np.asarray(above * (1 - dy) + below * dy)
 
 
-def distances(found: NDArray[np.float64], shapes: NDArray[np.float64]) -> NDArray[np.float64]:
+def distances(described: NDArray[np.float64], shapes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distance of features ``(N, F)`` from the nearest of shapes ``(K, F)``, ``(N,)``."""
-    difference = found[:, None, :] - shapes[None]  # (N, K, F)
+    difference = described[:, None, :] - shapes[None]  # (N, K, F)
     cells = np.sqrt((difference[..., :-2] ** 2).mean(axis=2))
     sizes = np.abs(difference[..., -2:]).sum(axis=2)
     return np.asarray((cells + SIZE_WEIGHT * sizes).min(axis=1))

@@ -1,7 +1,7 @@
 """Rule ``shifted-boxes``: boxes that would contain more ink a few pixels away.
 
 A tight box contains most ink where it is. Ink nearby attracts the boxes of some classes, such as
-flags; noteheads are hardly ever attracted, so that a few shifted ones can be told apart.
+flags; noteheads hardly ever are, so that even a few shifted ones stand out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
+from eval.lint.checks.note_parts import starts_with
 from eval.lint.findings import Occurrence
 from eval.lint.ink import ink_shares, integral
 from eval.lint.pages import LintPage
@@ -21,6 +22,8 @@ MIN_SIDE, MAX_SIDE = 0.4, 4.0
 """Sides of the boxes that are checked, in staff spaces; others may slide along their own ink."""
 NOTEHEAD = "notehead"
 """Start of the names of classes that other ink does not attract."""
+ATTRACTED = "flag"
+"""Start of the names of classes that are not checked, because stems and noteheads attract most."""
 
 
 class ShiftedBoxes:
@@ -28,6 +31,7 @@ class ShiftedBoxes:
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._tally, self._thresholds = BoxTally(names=names), thresholds
+        self._is_checked = ~starts_with(names, ATTRACTED)
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""
@@ -35,6 +39,7 @@ class ShiftedBoxes:
             return
         sides = page.sides / space
         compact = ((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(1) & page.is_complete
+        compact &= self._is_checked[page.page.labels]
         flagged = np.zeros(len(page.rows), bool)
         flagged[compact] = self._is_shifted(
             integral(ink.without_lines), page.page.boxes_xyxy[compact], space

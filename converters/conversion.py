@@ -27,8 +27,18 @@ from converters.manifest import (
 )
 from converters.names import IMAGE_FOLDER, LABELS, MAX_NAME_BYTES, page_of, source_names, work_of
 from converters.prepare.preparation import Job, PreparationOptions, PreparedPage, prepare
-from converters.prepare.splits import SplitBy, group_of, held_out, shared_works
+from converters.prepare.splits import (
+    SplitBy,
+    described_twice,
+    group_of,
+    held_out,
+    shared_works,
+    split_advice,
+)
 from converters.prepare.tiles import tile_name
+
+MOST_DOUBTS = 3
+"""Maximum number of pages whose measured staff space is reported as doubtful."""
 
 
 class Track(Protocol):
@@ -315,6 +325,9 @@ def _add_warnings(
             f"staff space of {n} of {manifest.pages.total()} pages measured in their images, "
             "because it is not labelled"
         )
+    warnings += manifest.doubts[:MOST_DOUBTS]
+    if (n := len(manifest.doubts)) > MOST_DOUBTS:
+        warnings.append(f"doubtful staff spaces, of which the first are listed: {n}")
     if options.val and _has_val(files):
         warnings.append(
             f"--val {options.val:g} was not applied: the source has a val split, which was kept"
@@ -326,11 +339,14 @@ def _add_warnings(
     ]
     if shared := _shared_works(files, val, options):
         warnings.append(shared)
+    warnings += described_twice(
+        (file.path, file.image_folder / image) for file in files for image in file.images
+    )
     if len(manifest.pages) == 1 and "yolo" in options.formats:
         [split] = manifest.pages
         warnings.append(
             f"no page is held out: data.yaml trains and validates on the {split} pages; "
-            + _advice(split, [_work(image, file) for file in files for image in file.images])
+            + split_advice(split, [_work(image, file) for file in files for image in file.images])
         )
 
 
@@ -370,18 +386,6 @@ def _variant(digest: str, known: list[str]) -> str:
 
 def _work(image: PurePosixPath, file: AnnotationSource) -> str | None:
     return file.works.get(image) or work_of(image)
-
-
-def _advice(split: str, works_of_pages: Sequence[str | None]) -> str:
-    """Suggest what to do when there is only one split, given the work of each page."""
-    works = set(works_of_pages)
-    if split != "train":
-        return "convert training pages as well"
-    if None not in works and len(works) > 1:
-        return "use --val 0.1 to hold out works"
-    if None in works and len(works_of_pages) > 1:
-        return "use --val 0.1 --split-by page to hold out pages, if each is of another work"
-    return "convert pages of other works as well"
 
 
 def _conversion_entry(

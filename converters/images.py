@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode, decode_page
+from converters.tiff_files import full_pages
 from converters.upright import is_turned, orientation, upright_on_white
 from converters.wide_samples import has_wide_samples
 
@@ -61,7 +62,8 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
         remedy: Remedy if the image is missing.
 
     Returns:
-        Number of pages or frames, of which all functions read the first.
+        Number of pages or frames, of which all functions read the first; pages of a TIFF file that
+        repeat another one in small do not count.
 
     Raises:
         InputError: The image is missing, damaged, or has another size.
@@ -82,8 +84,18 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
     return n
 
 
+def pages(path: Path) -> list[int]:
+    """List the pages of a TIFF file by their positions, without those that repeat another in small.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    with _opened(path, path) as image:
+        return full_pages(image)
+
+
 def n_frames(path: Path) -> int:
-    """Read the number of pages or frames of an image from its headers.
+    """Read the number of pages or frames of an image from its headers, see :func:`check_size`.
 
     Raises:
         InputError: The image is missing or damaged.
@@ -309,7 +321,9 @@ def _damaged(data: bytes, path: Path, damage: str) -> InputError:
 
 
 def _n_frames(image: Image.Image) -> int:
-    return int(getattr(image, "n_frames", 1))
+    """Count the pages or frames; a first page that repeats another one in small counts as well."""
+    pages = full_pages(image)
+    return len(pages) if pages[0] == 0 else len(pages) + 1
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

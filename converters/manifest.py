@@ -124,6 +124,8 @@ class ManifestBuilder:
     """Number of images without symbols, by split."""
     n_measured: int = 0
     """Number of pages whose staff space was measured in the image."""
+    doubts: list[str] = field(default_factory=list)
+    """Reasons to doubt these staff spaces, at most one per page, each of which names its page."""
     tiles: dict[str, dict[str, TiledPage]] = field(default_factory=dict)
     """Scaled or cut pages, by split and page."""
     annotations: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -138,6 +140,7 @@ class ManifestBuilder:
         self.images[split] += len(prepared.outputs)
         self.empty_images[split] += prepared.n_empty
         self.n_measured += prepared.is_measured
+        self.doubts += [f"{prepared.page}: {doubt}" for doubt in prepared.doubts[:1]]
         self.counts.update(counts)
         if prepared.n_annotations is not None:
             by_page = self.annotations.setdefault(split, {})

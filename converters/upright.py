@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from converters.tiff_files import without_alpha
 from converters.wide_samples import eight_bits, full_scale_of, is_inverted
 
 _ORIENTATION = 0x0112
@@ -27,6 +28,8 @@ def upright_on_white(
         data: Bytes of the file, which matter only for a PNG.
         path: The file, for error messages.
     """
+    if header.format == "TIFF":
+        decoded = without_alpha(decoded, header)
     if decoded.dtype == np.uint16:
         wide = np.asarray(decoded, np.uint16)
         full_scale = full_scale_of(header, data)

@@ -1,6 +1,7 @@
 """Prediction on pages of any size: what ``omr predict`` does, and :func:`omr.predict`."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_STAFF_SPACE_PX, parse_scale
 from converters.versions import TOOLKIT, installed_versions
+from eval.html.number_format import counted
 from omr.prediction_files import SPLIT, Overlay, PredictionWriter
 from reading.network import Network, TrainingInput, training_input
 from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
@@ -182,7 +184,7 @@ def _result(
     entries: Sequence[dict[str, Any]],
     remarks: Sequence[str],
 ) -> PredictionResult:
-    skipped = f"skipped {listed.n_skipped} images in unsupported formats"
+    skipped = f"skipped {counted(listed.n_skipped, 'image', 'images')} in unsupported formats"
     return PredictionResult(
         names=network.names,
         conf=reading.score_thresh,
@@ -297,7 +299,8 @@ def predict(
 ) -> Page:
     """Find the symbols of one page.
 
-    The weights of the last calls stay loaded.
+    The weights of the last calls stay loaded. Reasons to doubt the result, such as staff lines too
+    close to be told apart, are Python warnings.
 
     Args:
         image: Image file, or pixels of shape ``(height, width)`` or, in BGR order,
@@ -326,7 +329,10 @@ def predict(
         pixels, name = images.read(path), PurePosixPath(path.name)
     else:
         pixels, name = image, PurePosixPath("page")
-    return read_page(prepare(name, pixels, network.imgsz, reading), network, reading)
+    prepared = prepare(name, pixels, network.imgsz, reading)
+    for remark in prepared.remarks:
+        warnings.warn(f"{name}: {remark}", stacklevel=2)
+    return read_page(prepared, network, reading)
 
 
 @lru_cache(maxsize=2)

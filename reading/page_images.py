@@ -113,14 +113,16 @@ def _pages_of(path: Path, name: PurePosixPath) -> list[PageFile]:
             document.close()
         if not n:
             raise InputError("contains no pages", path=path)
-    elif path.suffix.lower() in {".tif", ".tiff"} and (n := images.n_frames(path)) > 1:
-        pass
+        indices = list(range(n))
     else:
-        return [PageFile(name=name, path=path)]
-    digits = len(str(n))
+        is_tiff = path.suffix.lower() in {".tif", ".tiff"}
+        indices = images.pages(path) if is_tiff else [0]
+        if indices == [0]:
+            return [PageFile(name=name, path=path)]
+    digits = len(str(len(indices)))
     return [
-        PageFile(name=name.with_name(f"{name.stem}-{i + 1:0{digits}}.png"), path=path, index=i)
-        for i in range(n)
+        PageFile(name=name.with_name(f"{name.stem}-{i + 1:0{digits}}.png"), path=path, index=index)
+        for i, index in enumerate(indices)
     ]
 
 
@@ -183,7 +185,9 @@ def _open_pdf(path: Path) -> Any:  # noqa: ANN401
             "'omr-toolkit[pdf]'"
         ) from error
     try:
-        return pypdfium2.PdfDocument(path)
+        document = pypdfium2.PdfDocument(path)
+        document.init_forms()  # otherwise, the content of form fields would not be drawn
+        return document
     except (pypdfium2.PdfiumError, OSError) as error:
         text = str(error)
         if "password" in text.lower():

@@ -3,7 +3,6 @@
 Shapes: T tiles of a page.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +16,7 @@ from converters.boxes import Boxes
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_SIDE_PX
-from converters.prepare.staff_lines import StaffSpaces, measure_staff_space
+from converters.prepare.staff_lines import ON_SIDE, doubts, lies_on_side, measure_staff_space
 from converters.prepare.tiles import TileOptions
 from reading.dewarping import Dewarping
 from reading.line_slopes import measure_slopes
@@ -30,13 +29,6 @@ OVERLAP = 0.3
 """Overlap of adjacent tiles as a fraction of their side."""
 DIGITS = 3
 """Decimal places of boxes: more are noise, which differs between machines."""
-CLOSE_LINES_PX = 4.0
-"""Staff space below which a page is reported; below 3.5 px, lines merge and 2.6 px is taken for
-3.7 px."""
-NARROW_PAGE = 25
-"""Width in staff spaces below which a page is reported: on whole pages, which are 110 and more
-wide, merged lines make whole staves look like the lines of staves 4 to 18 times larger."""
-LARGER = "use a scan of a higher resolution, or a higher --dpi for a PDF"
 PIECE_SCORE = 0.1
 """Score above which parts of symbols are merged; a symbol counts if one of its parts reaches the
 threshold of the page. Weaker parts are merged among themselves."""
@@ -120,6 +112,8 @@ def prepare(
     """
     height, width = image.shape[:2]
     staff_space, factor, remarks = _factor(image, imgsz, options)
+    if lies_on_side(image):
+        remarks = (f"{ON_SIDE}, and symbols on their side are not found; turn it upright",)
     scaled_width, scaled_height = (max(1, round(side * factor)) for side in (width, height))
     if max(scaled_width, scaled_height) > MAX_SIDE_PX:
         raise InputError(
@@ -166,23 +160,8 @@ def _factor(
     spaces = measure_staff_space(image)
     if spaces is None:
         return None, 1.0, ("no staves found, read in its own size",)
-    remarks = tuple(_doubts(spaces, image.shape[1]))
+    remarks = tuple(doubts(spaces, image.shape[1]))
     return spaces.most, training.staff_space / spaces.most, remarks
-
-
-def _doubts(spaces: StaffSpaces, width: int) -> Iterator[str]:
-    """Yield reasons to doubt the measured staff space of a page of ``width`` pixels."""
-    if spaces.others:
-        others = " and ".join(f"{space:.1f}" for space in spaces.others)
-        yield f"staves of {spaces.most:.1f} px a space, and others of {others} px"
-    if spaces.most < CLOSE_LINES_PX:
-        apart = f"staff lines only {spaces.most:.1f} px apart"
-        yield f"{apart}, too close to be read reliably; {LARGER}"
-    if width < NARROW_PAGE * spaces.most:
-        yield (
-            f"only {width / spaces.most:.0f} staff spaces wide at the measured {spaces.most:.1f} "
-            f"px; if it shows longer staves, their lines have merged: {LARGER}"
-        )
 
 
 def read_page(

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from class_maps import InputError
+from class_maps import InputError, OmrError
 from converters.images import Pixels
 from converters.page import Page
 from reading.network import Network
@@ -100,7 +100,11 @@ def _read(decoded: _Decoded, network: Network, options: ReadingOptions, batch: i
     if decoded.prepared is None:
         return PageReading(file=decoded.file, error=decoded.error, seconds=decoded.seconds)
     start = time.perf_counter()
-    page = read_page(decoded.prepared, network, options, batch=batch)
+    try:
+        page = read_page(decoded.prepared, network, options, batch=batch)
+    except OmrError as error:
+        seconds = decoded.seconds + time.perf_counter() - start
+        return PageReading(file=decoded.file, error=str(error), seconds=seconds)
     return PageReading(
         file=decoded.file,
         page=page,

@@ -6,10 +6,13 @@ Shapes: A anchor points, C classes, P candidates (a box with one of its classes)
 import numpy as np
 from numpy.typing import NDArray
 
+from class_maps import OmrError
 from converters.boxes import Boxes
 from converters.overlaps import overlapping_pairs
 from reading.network import MOST_SYMBOLS, TileSymbols
 
+NON_FINITE = "the output of the network is NaN or Inf; use the weights of another epoch"
+"""Error about a network whose values overflow, although its weights are finite."""
 NMS_IOU_THRESH = 0.7
 """Maximum IoU at which two boxes of a class are both kept, as in validation."""
 
@@ -21,7 +24,12 @@ def symbols_of(output: NDArray[np.float32], *, score_thresh: float) -> TileSymbo
         output: Centre, width and height in pixels and C scores of every anchor point, shape
             ``(4 + C, A)``.
         score_thresh: Lower limit of scores (exclusive), 0 to 1.
+
+    Raises:
+        OmrError: The output is not finite.
     """
+    if not np.isfinite(output).all():
+        raise OmrError(NON_FINITE)
     scores = output[4:].T  # (A, C)
     anchors, labels = np.nonzero(scores > score_thresh)
     candidates = scores[anchors, labels].astype(np.float64)

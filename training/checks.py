@@ -156,9 +156,13 @@ def _notes_of_shared_pages(inputs: TrainingInputs, image_hashes: Mapping[str, in
     if not shared:
         return []
     is_same = train.issuperset(image_hashes[file] for file in shared)
-    relation = "are also in train" if is_same else "show pages that are also in train"
+    is_one = len(shared) == 1
+    relation = "is also" if is_one else "are also"
+    if not is_same:
+        relation = "shows a page that is also" if is_one else "show pages that are also"
+    images = counted(len(val), "image", "images")
     return [
-        f"{len(shared)} of {len(val)} images of val {relation}, the first is {shared[0]}: "
+        f"{len(shared)} of {images} of val {relation} in train, the first is {shared[0]}: "
         "validation overestimates how well the model generalises"
     ]
 

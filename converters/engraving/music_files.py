@@ -17,6 +17,9 @@ ROOTS = {"mei", "music", "score-partwise"}
 _PITCH = re.compile(r'<(?:step|octave)>\w+|(?:pname|oct)="\w+"')
 _EXCLUSIVE = re.compile(r"^\*\*", re.MULTILINE)
 """Exclusive interpretation, which names the contents of a spine of Humdrum."""
+_SEGMENT = re.compile(r"^!!!!SEGMENT.*\n?", re.MULTILINE)
+"""Record with the name of a file of which the following lines are a copy. verovio discards what
+comes after the second one, and crashes if there are no notes before it."""
 _DECLARATION = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
 
 
@@ -92,7 +95,7 @@ def _is_xml(music: str) -> bool:
 
 
 def read(path: Path) -> str:
-    """Read a music file as text.
+    """Read a music file as text, without the records of Humdrum that divide it into segments.
 
     Raises:
         InputError: The file or archive is damaged, contains no music, or is too large.
@@ -111,9 +114,10 @@ def read(path: Path) -> str:
     text = _decoded(data, path)
     if _is_xml(text):
         _check_xml(text, path)
-    elif not _EXCLUSIVE.search(text):
+        return text
+    if not _EXCLUSIVE.search(text):
         raise InputError("neither XML nor Humdrum, whose spines begin with **", path=path)
-    return text
+    return _SEGMENT.sub("", text)
 
 
 def _check_xml(text: str, path: Path) -> None:

@@ -48,6 +48,7 @@ class _Annotation(msgspec.Struct, gc=False):
     id: Id | UnsetType | None = UNSET
     bbox: list[float | str] | UnsetType | None = UNSET
     iscrowd: bool | int | UnsetType | None = UNSET
+    ignore: bool | int | UnsetType | None = UNSET
 
 
 class _Shape(msgspec.Struct, gc=False):
@@ -83,6 +84,8 @@ class CocoTable:
     """True for a box with an angle, shape ``(N,)``."""
     is_polygon: NDArray[np.bool_]
     """True for the box around a polygon, shape ``(N,)``."""
+    n_ignored: int
+    """Number of annotations with ``ignore``, which some programs set for difficult symbols."""
 
     @property
     def has_box(self) -> NDArray[np.bool_]:
@@ -103,6 +106,9 @@ class CocoTable:
         Raises:
             InputError: A box extends beyond its image, or all are fractions of the image.
         """
+        if self.n_ignored:
+            n, kind = self.n_ignored, "annotation" if self.n_ignored == 1 else "annotations"
+            counts.warnings.append(f"{path.name}: {n} {kind} with ignore: read like the others")
         limits = sizes[self.images] if len(sizes) else np.empty((len(self.images), 2))
         self._check_unit(path)
         boxes_xyxy = onto_border(self.boxes_xyxy, limits)
@@ -194,7 +200,7 @@ def read_table(
             if around_polygon is not _NO_BOX:
                 boxes_xyxy[i], is_polygon[i] = around_polygon, True
         angles = np.array([_angle(shape, i, path) for i, shape in enumerate(shapes)])
-    is_crowd = [bool(row.iscrowd) and row.iscrowd is not UNSET for row in rows]
+    is_crowd = [_is_set(row.iscrowd) for row in rows]
     table = CocoTable(
         boxes_xyxy=boxes_xyxy,
         corners=rotated_corners(boxes_xyxy, angles) if angles.any() else None,
@@ -205,6 +211,7 @@ def read_table(
         is_crowd=np.array(is_crowd, bool),
         is_rotated=angles != 0,
         is_polygon=is_polygon,
+        n_ignored=sum(_is_set(row.ignore) for row in rows),
     )
     _check(table, path)
     if table.corners is None:
@@ -316,6 +323,10 @@ def _angle(shape: _Shape, i: int, path: Path) -> float:
             where=f"{where}.rotation",
         )
     return angle % 360
+
+
+def _is_set(flag: bool | int | UnsetType | None) -> bool:
+    return flag is not UNSET and bool(flag)
 
 
 def _position(image_id: Id | None, images: Mapping[Id, int]) -> int:

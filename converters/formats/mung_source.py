@@ -175,10 +175,7 @@ class MungFile:
             names = _names(document, mapping)
             page_labels = mapped_labels(names, mapping, labels, counts)
             is_mapped = page_labels >= 0
-            is_renamed = np.array(
-                [a != b for a, b in zip(names, document.names, strict=True)], bool
-            )
-            _count_renamed(page_labels[is_renamed & is_mapped], list(labels), counts)
+            _count_renamed(document, names, page_labels, list(labels), counts)
             yield Page(
                 image=image,
                 width=width,
@@ -197,6 +194,14 @@ def _names(document: Document, mapping: CategoryMapping) -> list[str]:
     return [known.canonical(name, mapping.annotation_set) for name in document.names_of_release_2()]
 
 
-def _count_renamed(labels: NDArray[np.int64], names: Sequence[str], counts: Tally) -> None:
-    renamed = tally.count(labels, names)
+def _count_renamed(
+    document: Document,
+    names: Sequence[str],
+    page_labels: NDArray[np.int64],
+    classes: Sequence[str],
+    counts: Tally,
+) -> None:
+    """Count the nodes with a class whose category is not spelt as in the file."""
+    is_renamed = np.array([a != b for a, b in zip(names, document.names, strict=True)], bool)
+    renamed = tally.count(page_labels[is_renamed & (page_labels >= 0)], classes)
     counts.changed.update({(tally.RENAMED, name): n for name, n in renamed.items()})

@@ -52,7 +52,7 @@ def boxes_inside(
     moved = onto_border(boxes_xyxy, np.array(size, np.float64))
     outside = ((moved < 0) | (moved > [*size, *size])).any(axis=1)
     if outside.any() and not clip:
-        symbols = [place for place, is_outside in zip(places, outside, strict=True) if is_outside]
+        symbols = [places[int(i)] for i in np.flatnonzero(outside)]
         raise InputError(
             f"extends beyond the image of {size[0]} x {size[1]} px: {count_of(symbols, 'symbol')}; "
             "use --clip to clip boxes to the image",

@@ -96,11 +96,7 @@ def elements(
     """
     parser = _Parser(file, symbols, fields, starts, header)
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise InputError(
-                f"is larger than {MAX_BYTES >> 20} MB; expected the annotations of a page or piece",
-                path=file,
-            )
+        _check_bytes(file)
         with file.open("rb") as content:
             while chunk := content.read(_CHUNK):
                 parser.expat.Parse(chunk)
@@ -114,6 +110,14 @@ def elements(
     except (LookupError, ValueError) as error:  # the declared encoding
         raise InputError(f"{shortened(str(error))}; save it as UTF-8", path=file) from error
     yield from parser.take()
+
+
+def _check_bytes(file: Path) -> None:
+    if file.stat().st_size > MAX_BYTES:
+        raise InputError(
+            f"is larger than {MAX_BYTES >> 20} MB; expected the annotations of a page or piece",
+            path=file,
+        )
 
 
 class _Parser:

@@ -16,6 +16,9 @@ from class_maps.text_files import decoded
 from converters.boxes import NOISE
 from converters.names import IMAGE_FOLDER, LABELS
 
+TRACKED = 7
+"""Numbers in a line of a tracked box, which ends with a confidence and an integer; as many as of a
+triangle, whose last coordinate is a fraction of the image."""
 EXPECTED = "expected label, x_centre, y_centre, width, height"
 
 
@@ -101,12 +104,15 @@ def _numbers(row: Sequence[str]) -> list[float]:
 def _problem(row: Sequence[str], numbers: Sequence[float], n_names: int) -> str | None:
     """Describe the problem with a line; None if it is valid."""
     line = shortened(" ".join(row))
-    if len(numbers) != 5 and (len(numbers) < 7 or len(numbers) % 2 == 0):
+    is_tracked = len(row) == TRACKED and row[-1].isdecimal()
+    if len(numbers) != 5 and (len(numbers) < 7 or len(numbers) % 2 == 0 or is_tracked):
         remedy = ""
         if "," in line:
             remedy = "; separate the numbers by spaces"
         if len(numbers) == 6:
             remedy = "; remove the sixth number, if it is a confidence"
+        if is_tracked:
+            remedy = "; remove the last two numbers, if they are a confidence and a track id"
         return f"{EXPECTED}, got: {line}{remedy}"
     label = shortened(row[0])
     if numbers[0] % 1:

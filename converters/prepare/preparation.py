@@ -17,7 +17,7 @@ from converters.formats.yolo import write_labels
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
 from converters.prepare.scaling import scale
-from converters.prepare.staff_lines import measure_staff_space
+from converters.prepare.staff_lines import ON_SIDE, doubts, lies_on_side, measure_staff_space
 from converters.prepare.tiles import TileOptions, cut
 from converters.tally import Tally
 
@@ -85,6 +85,8 @@ class PreparedPage:
     """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
     is_measured: bool = False
     """Whether the page was scaled by a staff space that was measured in its image."""
+    doubts: tuple[str, ...] = ()
+    """Reasons to doubt the measured staff space."""
 
 
 class _SourceImage:
@@ -112,10 +114,11 @@ def prepare(job: Job) -> PreparedPage:
         OSError: An image or label file cannot be written.
     """
     counts, options = Tally(), job.options
+    doubts_of_page: tuple[str, ...] = ()
     page = clean(job.page, job.names, options.cleaning, counts)
     source = _SourceImage(job.image_folder / page.image) if job.image_folder else None
     if options.staff_space:
-        page = _with_staff_space(page, source)
+        page, doubts_of_page = _with_staff_space(page, source)
         page = scale(page, options.staff_space, job.image_folder or Path())
     outputs = _tiles(page, job, counts)
     _count_labels(outputs, job.names, counts)
@@ -141,15 +144,24 @@ def prepare(job: Job) -> PreparedPage:
         ),
         sha256=page_hash,
         is_measured=options.staff_space is not None and job.page.staff_space is None,
+        doubts=doubts_of_page,
     )
 
 
-def _with_staff_space(page: Page, source: _SourceImage | None) -> Page:
-    """Measure the staff space in the image if the annotations do not give it."""
+def _with_staff_space(page: Page, source: _SourceImage | None) -> tuple[Page, tuple[str, ...]]:
+    """Measure the staff space in the image if the annotations do not give it.
+
+    Returns:
+        The page with its staff space, and reasons to doubt it.
+    """
     if page.staff_space is not None or source is None:
-        return page
+        return page, ()
     spaces = measure_staff_space(source.pixels)
-    return replace(page, staff_space=spaces.most if spaces else None)
+    if spaces is None:
+        return page, ()
+    on_side = lies_on_side(source.pixels)
+    reasons = (ON_SIDE,) if on_side else tuple(doubts(spaces, source.pixels.shape[1]))
+    return replace(page, staff_space=spaces.most), reasons
 
 
 def _make_folders(job: Job) -> None:

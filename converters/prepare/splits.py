@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from class_maps import ConfigError
@@ -99,6 +99,46 @@ def shared_works(works_of: dict[str, set[str]]) -> str | None:
             f"in more than one split: {count_of(repeated, 'work')}; scores will be too optimistic"
         )
     return None
+
+
+def described_twice(images: Iterable[tuple[Path, Path]]) -> Iterator[str]:
+    """Warn about images that two annotation files describe.
+
+    Some programs export each split with images of the same names, and then overwrite the images of
+    one split with those of the other.
+
+    Args:
+        images: Annotation file and image file of each image.
+    """
+    first: dict[Path, Path] = {}
+    names: dict[tuple[str, str], list[str]] = {}
+    for file, image in images:
+        other = first.setdefault(image, file)
+        if other != file:
+            names.setdefault((other.name, file.name), []).append(image.name)
+    for (one, other_name), repeated in names.items():
+        yield (
+            f"described in both {one} and {other_name}: {count_of(sorted(repeated), 'image')}; if "
+            "they mean different images of one name, labels are wrong: export each split with its "
+            "own images"
+        )
+
+
+def split_advice(split: str, works_of_pages: Sequence[str | None]) -> str:
+    """Suggest what to do when there is only one split.
+
+    Args:
+        split: Name of the split.
+        works_of_pages: Work of each page; None if it is unknown.
+    """
+    works = set(works_of_pages)
+    if split != "train":
+        return "convert training pages as well"
+    if None not in works and len(works) > 1:
+        return "use --val 0.1 to hold out works"
+    if None in works and len(works_of_pages) > 1:
+        return "use --val 0.1 --split-by page to hold out pages, if each is of another work"
+    return "convert pages of other works as well"
 
 
 def _hash(name: str, seed: int) -> bytes:

@@ -8,6 +8,7 @@ are tried: the right ones find the same distance again and again, the others fin
 Shapes: H rows and W sampled columns of a page, R dark runs in all columns, D distances.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -37,6 +38,18 @@ OTHER_SHARE = 0.15
 """Fraction of the most frequent size from which another size of staves is reported."""
 MAX_SPREAD = 0.06
 """Largest relative standard deviation of the distances of staves; that of noise is .07."""
+CLEAR_SCORE, SIDE_SCORE, SIDE_FACTOR = 0.3, 0.05, 2.0
+"""Score per column above which a page is surely upright, and below which there are no staves; and
+the least ratio of the scores of the two directions that tells a page that lies on its side."""
+CLOSE_LINES_PX = 4.0
+"""Staff space below which a page is reported; below 3.5 px, lines merge and 2.6 px is taken for
+3.7 px."""
+NARROW_PAGE = 25
+"""Width in staff spaces below which a page is reported: on whole pages, which are 110 and more
+wide, merged lines make whole staves look like the lines of staves 4 to 18 times larger."""
+LARGER = "use a scan of a higher resolution, or a higher --dpi for a PDF"
+ON_SIDE = "its staff lines are vertical"
+"""Remark on a page that lies on its side."""
 TEXT_REPEATS, TEXT_CONTRAST, TEXT_SHARE = 5, 0.2, 0.7
 """Lines of text repeat more than five times at their distance, unlike lines of staves: the contrast
 at five times the distance is at least this share of the contrast at the distance itself, which is
@@ -79,30 +92,80 @@ def measure_staff_space(page: NDArray[np.uint8]) -> StaffSpaces | None:
     Returns:
         The staff spaces; None if no staves are found.
     """
-    grey = page if page.ndim == 2 else np.asarray(cv2.cvtColor(page, cv2.COLOR_BGR2GRAY))
-    n_rows, n_columns = min(MAX_ROWS, grey.shape[0]), min(N_COLUMNS, grey.shape[1])
-    sampled = cv2.resize(grey, (n_columns, n_rows), interpolation=cv2.INTER_AREA)
-    columns = np.ascontiguousarray(np.asarray(sampled).T).astype(np.float32)  # (W, H)
-    columns = np.asarray(cv2.GaussianBlur(columns, (3, 1), 0))
-    least = MIN_SHARE * n_columns
-    candidates = [
-        candidate
-        for window in WINDOWS_PX
-        if window < n_rows
-        for candidate in _candidates(columns, window)
-        if len(candidate.spaces) >= least
-    ]
-    if not candidates:
+    grey = _grey(page)
+    columns = _columns(grey)
+    best = _best(columns)
+    if best is None:
         return None
-    spaces = max(candidates, key=lambda candidate: candidate.score).spaces
-    sizes, counts = _sizes(spaces, least)
+    sizes, counts = _sizes(best.spaces, MIN_SHARE * len(columns))
     if not sizes or _is_text(columns, sizes[0]):
         return None
-    factor = grey.shape[0] / n_rows
+    factor = grey.shape[0] / columns.shape[1]
     frequent = [
         s * factor for s, n in zip(sizes, counts, strict=True) if n >= OTHER_SHARE * counts[0]
     ]
     return StaffSpaces(most=frequent[0], others=tuple(frequent[1:]))
+
+
+def doubts(spaces: StaffSpaces, width: int) -> Iterator[str]:
+    """Yield reasons to doubt the measured staff space of a page of ``width`` pixels."""
+    if spaces.others:
+        others = " and ".join(f"{space:.1f}" for space in spaces.others)
+        yield f"staves of {spaces.most:.1f} px a space, and others of {others} px"
+    if spaces.most < CLOSE_LINES_PX:
+        apart = f"staff lines only {spaces.most:.1f} px apart"
+        yield f"{apart}, too close to be read reliably; {LARGER}"
+    if width < NARROW_PAGE * spaces.most:
+        yield (
+            f"only {width / spaces.most:.0f} staff spaces wide at the measured {spaces.most:.1f} "
+            f"px; if it shows longer staves, their lines have merged: {LARGER}"
+        )
+
+
+def lies_on_side(page: NDArray[np.uint8]) -> bool:
+    """Return whether the staff lines of a page are vertical: it is rotated by 90 or 270 degrees.
+
+    Args:
+        page: Page as for :func:`measure_staff_space`.
+    """
+    grey = _grey(page)
+    upright = _score(grey)
+    if upright > CLEAR_SCORE:
+        return False
+    turned = _score(np.ascontiguousarray(grey.T))
+    return turned > max(SIDE_SCORE, SIDE_FACTOR * upright)
+
+
+def _score(grey: NDArray[np.uint8]) -> float:
+    """Return the score of the best candidate per column; 0 without candidates."""
+    columns = _columns(grey)
+    best = _best(columns)
+    return best.score / len(columns) if best else 0.0
+
+
+def _grey(page: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a page as greyscale, shape ``(height, width)``."""
+    return page if page.ndim == 2 else np.asarray(cv2.cvtColor(page, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def _columns(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Sample columns of a page, shape ``(W, H)``."""
+    n_rows, n_columns = min(MAX_ROWS, grey.shape[0]), min(N_COLUMNS, grey.shape[1])
+    sampled = cv2.resize(grey, (n_columns, n_rows), interpolation=cv2.INTER_AREA)
+    columns = np.ascontiguousarray(np.asarray(sampled).T).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(columns, (3, 1), 0), np.float32)
+
+
+def _best(columns: NDArray[np.float32]) -> _Candidate | None:
+    """Return the candidate with the highest score; None if all have too few distances."""
+    candidates = [
+        candidate
+        for window in WINDOWS_PX
+        if window < columns.shape[1]
+        for candidate in _candidates(columns, window)
+        if len(candidate.spaces) >= MIN_SHARE * len(columns)
+    ]
+    return max(candidates, key=lambda candidate: candidate.score, default=None)
 
 
 def _sizes(spaces: NDArray[np.float64], least: float) -> tuple[list[float], list[int]]:

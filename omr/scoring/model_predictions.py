@@ -252,7 +252,7 @@ def _training_overlap(weights: AnyWeights, evaluation: EvaluationSet) -> Trainin
     hashes = short_hashes([evaluation.folder / name for name in files])
     pages = page_hashes(evaluation.dataset, evaluation.split, files, hashes)
     are_seen = weights.training.contains_pages(hashes, pages)
-    are_same = weights.training.contains(hashes)
+    are_same = are_seen & weights.training.contains(hashes)
     unit_of = dict(zip(files, files, strict=True))
     if evaluation.is_assembled:
         unit_of = {str(t): str(page.page) for page in evaluation.tiled_pages for t in page.tiles}

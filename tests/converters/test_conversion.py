@@ -353,6 +353,37 @@ def test_a_staff_space_that_is_not_labelled_is_measured_in_the_image(tmp_path: P
     assert data["annotations"][0]["bbox"] == pytest.approx([7.5, 15, 15, 12])
 
 
+NARROW = "only 10 staff spaces wide at the measured 16.0 px; if it shows longer staves, "
+
+
+@pytest.mark.parametrize(
+    ("n", "is_on_side", "remark"),
+    [(1, True, "its staff lines are "), (1, False, NARROW), (4, False, NARROW)],
+)
+def test_doubts_about_the_staff_space_of_an_image_are_reported(
+    n: int, is_on_side: bool, remark: str, tmp_path: Path
+) -> None:
+    names = [f"lg-{i}-aug-gonville--page-1.png" for i in range(n)]
+    data = several_pages(names, NOTE)
+    for image in data["images"]:
+        image |= {"width": 160, "height": 400}
+    path = write(tmp_path / "in", data)
+    pixels = np.full((400, 160), 255, np.uint8)
+    if is_on_side:
+        pixels[:, 40:120:16] = 0
+        pixels[80:150:12, :10] = 0  # also at equal distances
+    else:
+        for line in range(5):
+            pixels[60 + 16 * line : 62 + 16 * line] = 0
+    for name in names:
+        cv2.imwrite(str(path.parent / "images" / name), pixels)
+    scaled = PreparationOptions(staff_space=12)
+    warnings = convert(path, tmp_path / "out", options(preparation=scaled))["warnings"]
+    reported = [warning.partition(remark) for warning in warnings if remark in warning]
+    assert [before for before, *_ in reported] == [f"{name}: " for name in names[:3]]
+    assert ("doubtful staff spaces, of which the first are listed: 4" in warnings) == (n == 4)
+
+
 def test_dense_folder_and_held_out_works(tmp_path: Path) -> None:
     names = [f"{w}-aug-gonville--page-{n}.png" for w in (1, 2, 3) for n in (1, 2)]
     write(tmp_path / "in", several_pages([f"lg-{name}" for name in names], NOTE))

@@ -373,3 +373,19 @@ def test_the_python_function(network: InkNetwork, tmp_path: Path) -> None:
         assert str(page.image) == "a.png"
     pixels = np.full((100, 100), 255, np.uint8)
     assert len(prediction.predict(pixels, weights="w.onnx", staff_space="none").labels) == 0
+
+
+def test_remarks_on_a_page_are_python_warnings(tmp_path: Path) -> None:
+    page = np.full((400, 300), 255, np.uint8)
+    page[:, 60:150:18] = 0
+    with pytest.warns(UserWarning, match=r"^page: its staff lines are vertical, "):
+        prediction.predict(page, weights=tmp_path / "w.onnx", staff_space="none")
+
+
+@pytest.mark.parametrize(("n", "images"), [(1, "1 image"), (2, "2 images")])
+def test_images_in_other_formats_are_counted(n: int, images: str, tmp_path: Path) -> None:
+    write_page(tmp_path / "in/a.png", *BOXES)
+    for i in range(n):
+        (tmp_path / f"in/{i}.jp2").touch()
+    result = read(tmp_path, "--json")
+    assert json.loads(result.stdout)["notes"] == [f"skipped {images} in unsupported formats"]

@@ -112,6 +112,19 @@ def record_of_training(data: Path) -> TrainingRecord:
     return inputs.record(inputs.image_hashes())
 
 
+def test_equal_white_tiles_of_different_pages_are_no_overlap(
+    conversions: dict[str, Path], predictor: Predictor
+) -> None:
+    data = conversions["tiles"]
+    white = np.full((64, 64), 255, np.uint8)
+    for split in ("train", "val"):
+        images.write(white, sorted((data / "images" / split).glob("*.png"))[0])
+    predictor.names = open_dataset(data).names
+    predictor.training = record_of_training(data)
+    report = json.loads(run(data, "--unit", "tile", "--split", "val", "--json").stdout)
+    assert report["trained_on"]["n"] == 0
+
+
 NO_PAGES = "the model was not trained on these {unit}s, nor on other parts of their pages"
 
 

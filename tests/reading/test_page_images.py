@@ -212,3 +212,26 @@ def test_a_damaged_page_of_a_pdf_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:  # PDFium fails as for a page that is damaged
         read_image(replace(pages[-1], index=7), AT_72_DPI)
     assert str(raised.value) == f"{tmp_path}/a.pdf: page 8: is damaged"
+
+
+def test_the_content_of_form_fields_is_drawn(tmp_path: Path) -> None:
+    """A page of 30 x 20 points whose only ink, of 30 x 10, is the appearance of a button."""
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R]>>>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 30 20]/Annots[4 0 R]>>",
+        "<</Type/Annot/Subtype/Widget/FT/Btn/Ff 65536/T(a)/F 4/Rect[0 0 30 10]/AP<</N 5 0 R>>>>",
+        "<</Type/XObject/Subtype/Form/BBox[0 0 30 10]/Length 23>>stream\n"
+        "0 0 0 rg 0 0 30 10 re f\nendstream",
+    ]
+    text, offsets = "%PDF-1.7\n", []
+    for i, content in enumerate(objects):
+        offsets.append(f"{len(text):010} 00000 n \n")
+        text += f"{i + 1} 0 obj\n{content}\nendobj\n"
+    table = f"xref\n0 6\n0000000000 65535 f \n{''.join(offsets)}trailer\n<</Root 1 0 R/Size 6>>\n"
+    (tmp_path / "a.pdf").write_text(f"{text}{table}startxref\n{len(text)}\n%%EOF\n")
+    [listed] = list_pages([tmp_path / "a.pdf"]).pages
+    pixels = read_image(listed, AT_72_DPI)
+    assert pixels.shape == (20, 30)
+    assert pixels[:9].min() == 255
+    assert pixels[11:].max() == 0

@@ -212,3 +212,13 @@ def test_a_page_that_is_read_in_its_own_size_is_not_turned() -> None:
     turn = cv2.getRotationMatrix2D((200, 200), 3, 1.0)
     turned = cv2.warpAffine(image, turn, image.shape[::-1], borderValue=255)
     assert prepare(NAME, np.asarray(turned, np.uint8), 64, NATIVE).dewarping is None
+
+
+@pytest.mark.parametrize("options", [SCALED, NATIVE, replace(SCALED, staff_space=20.0)])
+def test_a_page_on_its_side_is_reported(options: ReadingOptions) -> None:
+    image = staves(20, n=5, width=2200)
+    assert prepare(NAME, image, 64, options).remarks == ()
+    on_side = np.ascontiguousarray(np.rot90(image))
+    assert prepare(NAME, on_side, 64, options).remarks == (
+        "its staff lines are vertical, and symbols on their side are not found; turn it upright",
+    )

@@ -134,7 +134,7 @@ def test_other_parts_of_shared_pages_are_noted(data: Path, tmp_path: Path) -> No
     page["sha256"] = sha256(data / "images/val/1.png")
     (data / "manifest.json").write_text(json.dumps({"tiles": {"train": {"page.png": page}}}))
     assert notes(config_of(data, tmp_path / "run")) == [
-        "1 of 2 images of val show pages that are also in train, the first is "
+        "1 of 2 images of val shows a page that is also in train, the first is "
         f"{data}/images/val/1.png: validation overestimates how well the model generalises"
     ]
 

@@ -54,7 +54,7 @@ from training.runs.run_state import EarlierRun, RunState
 from training.runtime import distributed
 from training.runtime.devices import exact_fp32, memory_format_of
 from training.runtime.library_loggers import quiet
-from training.runtime.nan_guard import NanGuard, on_host
+from training.runtime.nan_guard import NanGuard, on_host, warn_of_validation
 from training.runtime.offline import process_launch
 from training.runtime.precision import amp_argument
 
@@ -275,6 +275,7 @@ class OmrTrainer(DetectionTrainer):
             return self.metrics, None
         with fp32_after_bf16(self), exact_fp32():
             metrics, fitness = super().validate()
+        warn_of_validation(metrics, self.epoch + 1)
         self.state.conf = self.validator.best_conf
         return metrics, fitness
 

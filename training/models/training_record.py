@@ -62,6 +62,9 @@ class TrainingRecord:
     def contains_pages(self, images: NDArray[np.uint64], pages: PageHashes) -> NDArray[np.bool_]:
         """Return whether a training image shows the same page as each of N images.
 
+        Tiles of different pages may have equal pixels, such as white ones. An image therefore only
+        counts because it equals a training image if the page of one of them is unknown.
+
         Args:
             images: Short hash of each image, shape ``(N,)``.
             pages: Pages of the images.
@@ -70,7 +73,10 @@ class TrainingRecord:
             True for training images as well, shape ``(N,)``.
         """
         trained_on = np.union1d(self.images, self.pages)
-        return np.isin(images, trained_on) | np.isin(pages.hashes, trained_on)
+        shows_page = np.isin(pages.hashes, trained_on)
+        has_other_page = (pages.hashes != images) & self.knows_pages
+        are_seen: NDArray[np.bool_] = shows_page | (np.isin(images, trained_on) & ~has_other_page)
+        return are_seen
 
     def differences(self, own: Preparation) -> list[str]:
         """List differences between the preparation of images and that of the training images.

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from reading.suppression import NMS_IOU_THRESH
+from class_maps import OmrError
+from reading.suppression import NMS_IOU_THRESH, NON_FINITE
 
 MAX_CANDIDATES = 30_000
 """Maximum number of candidates of an image, best first, that non-maximum suppression on a device
@@ -51,6 +52,9 @@ def detections(output: Tensor, *, score_thresh: float, max_det: int) -> list[Det
     Returns:
         Detections of each image, on the host. Equal scores are in the order of anchor points, then
         of labels.
+
+    Raises:
+        OmrError: The output is not finite.
     """
     candidates, n_candidates = _candidates(output.float(), score_thresh)
     rows = [image_rows[_kept(image_rows, max_det)] for image_rows in candidates.split(n_candidates)]
@@ -68,12 +72,18 @@ def _candidates(output: Tensor, score_thresh: float) -> tuple[Tensor, list[int]]
     Returns:
         Box, score and label as float32, shape ``(P, 6)``, ordered by image, anchor point and label,
         and the number of candidates of each image.
+
+    Raises:
+        OmrError: The output is not finite.
     """
     centre, size, scores = output.transpose(1, 2).split([2, 2, output.shape[1] - 4], dim=2)
     size = size.abs()  # where distances may be below 0, the sides of a thin box can be swapped
     boxes_xyxy = torch.cat([centre - size / 2, centre + size / 2], dim=2)  # (B, A, 4)
     above = scores > score_thresh  # (B, A, C)
-    n_candidates: list[int] = above.sum(dim=(1, 2)).tolist()
+    is_finite = output.isfinite().all()[None]
+    *n_candidates, finite = torch.cat([above.sum(dim=(1, 2)), is_finite]).tolist()
+    if not finite:
+        raise OmrError(NON_FINITE)
     image, anchor, label = above.nonzero(as_tuple=True)
     columns = scores[image, anchor, label], label.float()
     return torch.cat([boxes_xyxy[image, anchor], torch.stack(columns, dim=1)], 1), n_candidates

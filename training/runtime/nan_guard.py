@@ -13,6 +13,7 @@ The verdict and the losses for the progress display are copied to the host toget
 the only host synchronisation per step.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,21 @@ def on_host(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {}
     together = torch.stack([number.detach().float() for number in numbers.values()])
     return dict(zip(numbers, together.cpu().unbind(), strict=True))
+
+
+def warn_of_validation(metrics: Mapping[str, float] | None, epoch: int) -> None:
+    """Warn if the losses of a validation are not finite: its predictions are missing, not wrong.
+
+    Args:
+        metrics: Values by column of ``results.csv``; None in processes other than the first.
+        epoch: Epoch, from 1.
+    """
+    names = [name for name in metrics or {} if name.startswith("val/")]
+    if metrics and not all(math.isfinite(metrics[name]) for name in names):
+        LOGGER.warning(
+            f"epoch {epoch}: validation losses not finite: the output of the network is NaN or "
+            "Inf, and its metrics are too low"
+        )
 
 
 class _Batches(Protocol):

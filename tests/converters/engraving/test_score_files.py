@@ -55,6 +55,12 @@ PART = (
             "**kern\n*clefG2\n4c\n*-\n**kern\n*clefG2\n4d\n*-\n",
             ("only the first of its 2 pieces is drawn",),
         ),
+        (
+            "a.krn",
+            "!!!!SEGMENT: b\n**kern\n*clefG2\n4c\n*-\n!!!!SEGMENT: c\n**kern\n*clefG2\n4d\n*-\n",
+            ("only the first of its 2 pieces is drawn",),
+        ),
+        ("a.krn", "!!!!SEGMENT: b\n!!!!SEGMENT: c\n**kern\n*clefG2\n4c\n4d\n*-\n", ()),
         ("a.mei", MOVEMENT.sub(r"\g<0>\g<0>", score([NOTES])), ()),
         (
             "a.musicxml",
@@ -70,6 +76,17 @@ def test_music_that_verovio_skips_is_reported(
     (tmp_path / name).write_text(music)
     examined = child.examine(tmp_path / name)
     assert (examined.error, examined.warnings) == ("", warnings)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_music_after_a_second_segment_record_is_drawn(
+    line_end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typeset_in_process(monkeypatch)
+    lines = ["!!!!SEGMENT: b", "**kern", "*clefG2", "4c", "!!!!SEGMENT: c", "4d", "*-", ""]
+    (tmp_path / "a.krn").write_bytes(line_end.join(lines).encode())
+    [page] = typesetting.plain_pages(music_files.read(tmp_path / "a.krn"))
+    assert len(re.findall('class="note[ "]', page)) == 2
 
 
 def test_a_first_piece_of_rests(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Values of COCO annotations that rounding, another type or a missing number would change."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import coco_json
@@ -129,9 +130,13 @@ BEYOND = [[90, 10, 20, 5], [95, 10, 20, 5], [10, 10, 5, 5]]
 REWRITE = "if they are x1, y1, x2, y2, write them as x, y, width, height"
 
 
-def read(boxes: list[list[float]], folder: Path, *, clip: bool) -> list[str]:
-    """Read a file with these boxes; return the warnings."""
+def read(
+    boxes: Sequence[Sequence[float]], folder: Path, *, clip: bool, ignore: Sequence[object] = ()
+) -> list[str]:
+    """Read a file with these boxes, the first of which have ``ignore``; return the warnings."""
     rows = [coco_json.annotation(id=i + 1, bbox=box) for i, box in enumerate(boxes)]
+    for row, value in zip(rows, ignore, strict=False):
+        row["ignore"] = value
     file = coco_json.write(folder / "a.json", annotations=rows)
     content = json.loads(file.read_text())
     content["images"][0] |= {"width": 100, "height": 100}
@@ -173,3 +178,14 @@ def test_clipping_most_boxes_is_reported(
         f"{REWRITE}"
     )
     assert read(boxes, tmp_path, clip=True) == ([note] if n_clipped else [])
+
+
+@pytest.mark.parametrize(
+    ("ignore", "n"),
+    [((), ""), ((0, False, None), ""), ((0, 1), "1 annotation"), ((1, True), "2 annotations")],
+)
+def test_annotations_to_ignore_are_reported(
+    ignore: Sequence[object], n: str, tmp_path: Path
+) -> None:
+    note = f"a.json: {n} with ignore: read like the others"
+    assert read(BEYOND[2:] * 3, tmp_path, clip=False, ignore=ignore) == ([note] if n else [])

@@ -1,4 +1,4 @@
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from class_maps import ConfigError
 from converters.names import count_of
-from converters.prepare.splits import group_of, held_out, shared_works
+from converters.prepare.splits import described_twice, group_of, held_out, shared_works
 
 
 def pages_of(*sizes: int) -> list[PurePosixPath]:
@@ -77,6 +77,17 @@ def test_works_in_several_splits_are_a_warning() -> None:
     assert shared_works({"train": {"1", "2"}, "test": {"2"}}) == (
         "in more than one split: 1 work (2); scores will be too optimistic"
     )
+
+
+def test_images_that_two_files_describe_are_a_warning() -> None:
+    train, val = Path("a/train.json"), Path("a/val.json")
+    images = [(train, Path("i/2.png")), (train, Path("i/1.png")), (train, Path("i/3.png"))]
+    assert [*described_twice([])] == []
+    assert [*described_twice([*images, (train, Path("i/2.png")), (val, Path("j/2.png"))])] == []
+    assert [*described_twice([*images, (val, Path("i/2.png")), (val, Path("i/1.png"))])] == [
+        "described in both train.json and val.json: 2 images (1.png, 2.png); if they mean different "
+        "images of one name, labels are wrong: export each split with its own images"
+    ]
 
 
 def test_count_of() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.prepare.staff_lines import measure_staff_space
+from converters.prepare.staff_lines import lies_on_side, measure_staff_space
 
 Grey = NDArray[np.uint8]
 RNG = np.random.default_rng(1)
@@ -101,3 +101,21 @@ def text(size: float) -> Grey:
 )
 def test_pages_without_staves(image: Grey) -> None:
     assert measure_staff_space(image) is None
+    assert not lies_on_side(image)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("space", [8, 20.7, 33])
+def test_a_page_on_its_side(space: float, damage: str) -> None:
+    page = DAMAGES[damage](music(space))
+    assert not lies_on_side(page)
+    assert lies_on_side(np.ascontiguousarray(np.rot90(page)))
+    in_colour = cv2.cvtColor(np.rot90(page, 3), cv2.COLOR_GRAY2BGR)
+    assert lies_on_side(np.asarray(in_colour, np.uint8))
+
+
+@pytest.mark.parametrize("space", [8, 20])
+def test_pages_without_staves_do_not_lie_on_their_side(space: float) -> None:
+    for page in (music(space, lines=0), music(space, staves=0), np.full((9, 9), 255, np.uint8)):
+        assert not lies_on_side(page)
+        assert not lies_on_side(np.ascontiguousarray(page.T))

@@ -6,7 +6,8 @@ from host_syncs import HostSyncs
 from torch import Tensor
 from torchvision.ops import nms
 
-from reading.suppression import NMS_IOU_THRESH
+from class_maps import OmrError
+from reading.suppression import NMS_IOU_THRESH, NON_FINITE, symbols_of
 from training.predict import detections as module
 from training.predict.detections import (
     Detections,
@@ -151,3 +152,15 @@ def test_the_host_waits_a_known_number_of_times(monkeypatch: pytest.MonkeyPatch)
     with HostSyncs() as syncs:
         detections(output, score_thresh=0.1, max_det=50)
     assert sorted(syncs.names()) == ["cpu", *["nms"] * 4, "nonzero", "tolist"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("row", [0, 2, 4])
+def test_an_output_that_is_not_finite_is_an_error(row: int, value: float) -> None:
+    """A comparison with NaN is false, so that there would be no detections."""
+    output = random_output(2, 5, 3)
+    output[1, row, 4] = value
+    with pytest.raises(OmrError, match=NON_FINITE):
+        detections(output, score_thresh=0.1, max_det=50)
+    with pytest.raises(OmrError, match=NON_FINITE):
+        symbols_of(output[1].numpy(), score_thresh=0.1)

@@ -345,3 +345,26 @@ def test_what_was_halved_stays_halved_in_a_run_that_goes_on(
     for _ in range(3):  # there is a good state from the start
         go(trainer, bad=True)
     assert resumed.restores == 2
+
+
+@pytest.mark.parametrize(
+    ("metrics", "is_reported"),
+    [
+        (None, False),
+        ({}, False),
+        ({"metrics/mAP50(B)": 0.0, "val/box_loss": 1.5, "train/box_loss": math.nan}, False),
+        ({"metrics/mAP50(B)": 0.0, "val/box_loss": math.nan}, True),
+        ({"val/box_loss": 0.0, "val/cls_loss": math.inf}, True),
+    ],
+)
+def test_a_validation_that_is_not_finite_is_reported(
+    metrics: dict[str, float] | None, is_reported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
+    monkeypatch.setattr("training.runtime.nan_guard.LOGGER.warning", messages.append)
+    nan_guard.warn_of_validation(metrics, 3)
+    expected = (
+        "epoch 3: validation losses not finite: the output of the network is NaN or Inf, and its "
+        "metrics are too low"
+    )
+    assert messages == ([expected] if is_reported else [])

@@ -52,15 +52,15 @@ def _print_rule(findings: list["Finding"], *, to: Console) -> None:
 
 
 def _row(finding: "Finding", *, has_sources: bool) -> tuple[object, ...]:
-    found = finding.occurrence
-    names = short_list(found.class_name.split(", "), MOST_NAMES) or "-"
+    occurrence = finding.occurrence
+    names = short_list(occurrence.class_name.split(", "), MOST_NAMES) or "-"
     return (
         names,
-        *([found.source or "-"] if has_sources else []),
-        found.count,
-        share(found.share),
-        _example(found.examples),
-        found.detail or "-",
+        *([occurrence.source or "-"] if has_sources else []),
+        occurrence.count,
+        share(occurrence.share),
+        _example(occurrence.examples),
+        occurrence.detail or "-",
     )
 
 

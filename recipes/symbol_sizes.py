@@ -43,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     symbols: dict[str, NDArray[np.float64]] = {}
     for folder in options.data:
         symbols |= _features(folder)
-    sizes = {name: _size(2.0 ** found[:, -2:]) for name, found in symbols.items()}
-    shapes = {name: _shape(found) for name, found in symbols.items() if _is_glyph(found)}
+    sizes = {name: _size(2.0 ** described[:, -2:]) for name, described in symbols.items()}
+    shapes = {
+        name: _shape(described) for name, described in symbols.items() if _is_glyph(described)
+    }
     files = [options.out / module.FILE.name for module in (symbol_sizes, symbol_shapes)]
     with output_files(*files, force=True) as parts:
         for part, table in zip(parts, (sizes, shapes), strict=True):
@@ -58,9 +60,9 @@ def _features(folder: Path) -> dict[str, NDArray[np.float64]]:
     for page in lint_pages(dataset):
         if page.ink and page.staff_space:
             ink, boxes = integral(page.ink.without_lines), page.page.boxes_xyxy
-            found = symbol_shapes.features(ink, boxes, page.staff_space)
+            described = symbol_shapes.features(ink, boxes, page.staff_space)
             for label in np.unique(page.page.labels).tolist():
-                symbols[dataset.names[label]].append(found[page.page.labels == label])
+                symbols[dataset.names[label]].append(described[page.page.labels == label])
     return {name: np.concatenate(parts) for name, parts in symbols.items()}
 
 
@@ -75,19 +77,21 @@ def _size(sides: NDArray[np.float64]) -> dict[str, Any]:
     return {"n": len(sides), **quantiles}
 
 
-def _is_glyph(found: NDArray[np.float64]) -> bool:
-    low, high = np.quantile(found[:, -2:], (0.01, 0.99), axis=0)
-    return len(found) >= MIN_SYMBOLS and float((high - low).max()) <= np.log2(MAX_SPREAD)
+def _is_glyph(described: NDArray[np.float64]) -> bool:
+    low, high = np.quantile(described[:, -2:], (0.01, 0.99), axis=0)
+    return len(described) >= MIN_SYMBOLS and float((high - low).max()) <= np.log2(MAX_SPREAD)
 
 
-def _shape(found: NDArray[np.float64]) -> dict[str, Any]:
+def _shape(described: NDArray[np.float64]) -> dict[str, Any]:
     """Return the typical shapes of features ``(N, F)``, and how far symbols are from them."""
     cv2.setRNGSeed(0)
-    trained = found[:: max(1, len(found) // N_TRAINED)].astype(np.float32)
+    trained = described[:: max(1, len(described) // N_TRAINED)].astype(np.float32)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-4)
     _, _, centres = cv2.kmeans(trained, N_SHAPES, np.empty(0), stop, 5, cv2.KMEANS_PP_CENTERS)
     shapes = centres.astype(np.float64).round(2)
-    near, far = np.quantile(symbol_shapes.distances(found, shapes), (0.9, 0.995)).round(3).tolist()
+    near, far = (
+        np.quantile(symbol_shapes.distances(described, shapes), (0.9, 0.995)).round(3).tolist()
+    )
     return {"shapes": sorted(shapes.tolist()), "near": near, "far": far}
 
 

@@ -30,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Occurrence:
-    """What a check found in the boxes of one class and source."""
+    """Result of a check for one class and source."""
 
     class_name: str
     """Class; two classes as ``a + b``; empty if the finding is about images."""
@@ -55,7 +55,7 @@ class Finding:
     meaning: str
     """Usual cause."""
     remedy: str
-    """What to do."""
+    """Recommended action."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as in ``omr lint --json``."""

@@ -33,7 +33,7 @@ class Check(Protocol):
         """Add an image."""
 
     def occurrences(self) -> Iterator[Occurrence]:
-        """Yield what was found in all images."""
+        """Yield the results for all images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ class Rule:
     meaning: str
     """Usual cause of the findings."""
     remedy: str
-    """What to do about them."""
+    """Recommended action."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -63,7 +63,7 @@ def features(ink: NDArray[np.int32], boxes_xyxy: Boxes, space: float) -> NDArray
 def _interpolated(
     ink: NDArray[np.int32], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the integral image where columns and rows cross, ``(N, CELLS + 1, CELLS + 1)``."""
+    """Return the integral image where columns and rows cross, one grid per box."""
     x, y = x.clip(0, ink.shape[1] - 1.001), y.clip(0, ink.shape[0] - 1.001)
     column, row = x.astype(np.int64)[:, None, :], y.astype(np.int64)[:, :, None]
     dx, dy = x[:, None, :] - column, y[:, :, None] - row
@@ -72,9 +72,9 @@ def _interpolated(
     return np.asarray(above * (1 - dy) + below * dy)
 
 
-def distances(found: NDArray[np.float64], shapes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance of features ``(N, F)`` from the nearest of shapes ``(K, F)``, ``(N,)``."""
-    difference = found[:, None, :] - shapes[None]  # (N, K, F)
+def distances(described: NDArray[np.float64], shapes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances of features ``(N, F)`` from the nearest of the shapes ``(K, F)``."""
+    difference = described[:, None, :] - shapes[None]  # (N, K, F)
     cells = np.sqrt((difference[..., :-2] ** 2).mean(axis=2))
     sizes = np.abs(difference[..., -2:]).sum(axis=2)
     return np.asarray((cells + SIZE_WEIGHT * sizes).min(axis=1))

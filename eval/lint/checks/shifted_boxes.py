@@ -1,8 +1,7 @@
 """Rule ``shifted-boxes``: boxes that would contain more ink a few pixels away.
 
-A tight box contains most ink where it is. Ink nearby attracts the boxes of some classes; noteheads
-are hardly ever attracted, so that a few shifted ones can be told apart. Flags are not checked: a
-box that moves towards the stem always contains more ink.
+A tight box contains most ink where it is. Ink nearby attracts the boxes of some classes, such as
+flags; noteheads hardly ever are, so that even a few shifted ones stand out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
+from eval.lint.checks.note_parts import starts_with
 from eval.lint.findings import Occurrence
 from eval.lint.ink import ink_shares, integral
 from eval.lint.pages import LintPage
@@ -22,8 +22,8 @@ MIN_SIDE, MAX_SIDE = 0.4, 4.0
 """Sides of the boxes that are checked, in staff spaces; others may slide along their own ink."""
 NOTEHEAD = "notehead"
 """Start of the names of classes that other ink does not attract."""
-FLAG = "flag"
-"""Start of the names of classes that their stems always attract."""
+ATTRACTED = "flag"
+"""Start of the names of classes that are not checked, because stems and noteheads attract most."""
 
 
 class ShiftedBoxes:
@@ -31,7 +31,7 @@ class ShiftedBoxes:
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._tally, self._thresholds = BoxTally(names=names), thresholds
-        self._is_flag = np.array([name.startswith(FLAG) for name in names], bool)
+        self._is_checked = ~starts_with(names, ATTRACTED)
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""
@@ -39,7 +39,7 @@ class ShiftedBoxes:
             return
         sides = page.sides / space
         compact = ((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(1) & page.is_complete
-        compact &= ~self._is_flag[page.page.labels]
+        compact &= self._is_checked[page.page.labels]
         flagged = np.zeros(len(page.rows), bool)
         flagged[compact] = self._is_shifted(
             integral(ink.without_lines), page.page.boxes_xyxy[compact], space

@@ -13,7 +13,7 @@ from eval.lint.tally import box_example
 BINS_PER_OCTAVE = 16
 _OCTAVES = 24
 _LOWEST = -10
-"""Binary logarithm of the smallest size that is told apart, in staff spaces."""
+"""Binary logarithm of the smallest size that is counted separately, in staff spaces."""
 
 
 class SizeDifferences:

@@ -1,4 +1,4 @@
-"""Rule ``swapped-classes``: symbols that look like another class than their own.
+"""Rule ``swapped-classes``: symbols that look like another class than their distance.
 
 Shapes: N boxes of a page.
 """
@@ -35,24 +35,24 @@ class SwappedClasses:
             return
         rows = np.flatnonzero(is_known)
         labels = page.page.labels[rows]
-        found = features(integral(ink.without_lines), page.page.boxes_xyxy[rows], space)
+        described = features(integral(ink.without_lines), page.page.boxes_xyxy[rows], space)
         for label in np.unique(labels).tolist():
             of_class = np.flatnonzero(labels == label)
             self._n_boxes[page.source, label] += len(of_class)
-            own = distances(found[of_class], self._shapes[label])
-            unlike = of_class[own > self._thresholds["factor"] * self._known[label].far]
+            distance = distances(described[of_class], self._shapes[label])
+            unlike = of_class[distance > self._thresholds["factor"] * self._known[label].far]
             for row in unlike.tolist():
-                other = self._most_similar(found[row : row + 1])
+                other = self._most_similar(described[row : row + 1])
                 if other is not None and other != label:
                     key = page.source, label, other
                     self._n_swapped[key] += 1
                     if len(self._examples[key]) < N_EXAMPLES:
                         self._examples[key].append(box_example(page, int(rows[row])))
 
-    def _most_similar(self, found: NDArray[np.float64]) -> int | None:
+    def _most_similar(self, described: NDArray[np.float64]) -> int | None:
         """Return the class that features ``(1, F)`` are typical of; None if there is none."""
         ratios = {
-            label: float(distances(found, self._shapes[label])[0]) / known.near
+            label: float(distances(described, self._shapes[label])[0]) / known.near
             for label, known in self._known.items()
         }
         best = min(ratios, key=lambda label: ratios[label])

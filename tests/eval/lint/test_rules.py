@@ -156,6 +156,14 @@ def test_parts_of_notes_without_their_partners(
     assert alone <= classes or share < 0.1
 
 
+def test_flags_are_not_checked_for_shifts(clean: list[LintPage], names: Sequence[str]) -> None:
+    pages = planted(clean, names, bugs.moved_by_5_px, 1.0)
+    findings = found(lint(pages, names, only("shifted-boxes")), "shifted-boxes")
+    classes = {finding.occurrence.class_name for finding in findings}
+    assert "noteheadBlack" in classes
+    assert not {name for name in classes if name.startswith("flag")}
+
+
 @pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
 def test_swapped_accidentals(share: float, clean: list[LintPage], names: Sequence[str]) -> None:
     swapped = ["keySharp", "keyFlat"]

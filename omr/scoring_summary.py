@@ -1,5 +1,6 @@
 """Summary of a model's metrics, printed by ``omr eval``."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,17 +25,19 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
         to: Console for the results; notes go to stderr.
     """
     from eval.reports.detection import FREQUENT
+    from eval.reports.evaluation_priorities import work_next
 
     report = result.report
     present = [row for row in report.classes if row.n_truths or row.n_predictions]
-    totals = report.n_truths, report.n_predictions
+    totals, frequent_macro = _totals(present), report.frequent_macro
+    frequent = [row for row in report.classes if row.n_truths >= FREQUENT]
     table(
         f"{result.split}: {_counted_units(result)}",
         ("class", "ground truth", "predictions", "AP50", "AP50-95", "recall50"),
         [(row.name, row.n_truths, row.n_predictions, *_metrics(row)) for row in present],
         [
             ("macro mean", *totals, *_metrics(report.macro)),
-            (f"macro mean, {FREQUENT}+ symbols", *totals, *_metrics(report.frequent_macro)),
+            (f"macro mean, {FREQUENT}+ symbols", *_totals(frequent), *_metrics(frequent_macro)),
             ("instance-weighted mean", *totals, *_metrics(report.instance_weighted)),
         ],
         to=to,
@@ -44,6 +47,7 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
         "is weighted by its number of ground-truth symbols.",
         to=to,
     )
+    paragraph(work_next(result.evaluation).headline, to=to)
     absent = [row.name for row in report.classes if row not in present]
     say_names("neither ground truth nor predictions", absent, to=to)
     if classes := result.ignored_classes:
@@ -116,6 +120,11 @@ def _missing_record(result: "ScoringResult") -> str:
     if result.protocol.weights.kind == "weights":
         return "its weights do not record all training images"
     return "predictions do not record training images"
+
+
+def _totals(classes: "Sequence[ClassMetrics]") -> tuple[int, int]:
+    """Count the ground-truth symbols and predictions of classes."""
+    return sum(row.n_truths for row in classes), sum(row.n_predictions for row in classes)
 
 
 def _metrics(score: "ClassMetrics | MeanMetrics") -> list[str]:

@@ -151,7 +151,7 @@ RULES = (
         thresholds={
             "min_shift": 0.15,
             "max_ink": 0.85,
-            "min_share": 0.006,
+            "min_share": 0.02,
             "min_share_of_others": 0.5,
             "min_count": 3,
         },

@@ -7,9 +7,15 @@ from numpy.typing import NDArray
 
 from eval.metrics.symbol_table import SymbolTable
 
+MOST_PAIRS = 1 << 20
+"""Maximum number of pairs of a truth and a prediction, unless a single prediction has more."""
+
 
 def shared_cells(truths: SymbolTable, predictions: SymbolTable) -> Iterator[tuple[slice, slice]]:
     """Yield the truths and predictions of each class on each page that has both.
+
+    Many predictions are yielded in several parts, each with all truths, so that an array of all
+    pairs fits in memory.
 
     Yields:
         Ranges of rows in both tables, which are sorted by page and class.
@@ -21,7 +27,9 @@ def shared_cells(truths: SymbolTable, predictions: SymbolTable) -> Iterator[tupl
     cells = np.intersect1d(keys[0], keys[1])
     bounds = [_bounds(of_table, cells) for of_table in keys]
     for (truth_first, truth_end), (first, end) in zip(*bounds, strict=True):
-        yield slice(truth_first, truth_end), slice(first, end)
+        step = max(1, MOST_PAIRS // (truth_end - truth_first))
+        for start in range(first, end, step):
+            yield slice(truth_first, truth_end), slice(start, min(start + step, end))
 
 
 def _bounds(keys: NDArray[np.int64], cells: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -30,12 +30,27 @@ _CONFUSED = 15
 """Maximum number of rows in the table of confusions."""
 ERROR_TYPES = {
     "class": "right place, wrong class",
-    "place": "right class, box too far off",
+    "place": "right class, box too far off (IoU 0.1 to 0.5)",
     "both": "wrong class and box too far off",
     "duplicate": "symbol already found by a better prediction",
     "background": "no symbol there",
     "missed": "symbol without any prediction",
 }
+"""Meaning of each type."""
+ERROR_NOTE = (
+    "Gain in macro AP50 if all errors of one type were repaired (TIDE). The gains do not add up, "
+    "because repairing one error can reveal another. Predictions of any confidence are counted, "
+    "most of which have a low one."
+)
+"""Explanation of the types of errors."""
+CLASS_NOTE = (
+    "P, R and F1 are precision, recall and F1 at IoU 0.5: at the best threshold of each class, and "
+    "at the chosen threshold, {threshold:g}. Centre recall is the share of symbols with a "
+    "prediction of their class at their centre, whatever its size. Extended boxes, for thin "
+    "classes only, are larger on all sides."
+)
+"""Explanation of the table of classes."""
+ABSENT_NOTE = "Classes without truths, which have no AP, with their number of predictions:"
 _SLICE_TITLES = {"size": "symbol size", "density": "number of symbols"}
 """Titles of dimensions whose name is not clear on its own."""
 

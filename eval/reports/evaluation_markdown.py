@@ -8,6 +8,9 @@ from eval.html.page import Table
 from eval.reports.confusion_matrix import confusions
 from eval.reports.evaluation import EvaluationReport
 from eval.reports.evaluation_figures import (
+    ABSENT_NOTE,
+    CLASS_NOTE,
+    ERROR_NOTE,
     class_rows,
     class_table,
     confusion_table,
@@ -63,7 +66,7 @@ def evaluation_markdown(report: EvaluationReport, subject: EvaluationSubject) ->
         escaped(WHY_PROTOCOLS_DIFFER),
         "## Classes",
         *_classes(report),
-        *_section("## Errors and what they cost", error_table(report)),
+        *_section("## Errors and what they cost", error_table(report), ERROR_NOTE),
         *_section("## Confused classes", confusion_table(confusions(report.confusion))),
         *_calibration(report),
         *_slices(report),
@@ -81,8 +84,10 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *texts: int) -
     return markdown_table(Table(label="", columns=columns, rows=rows, texts=texts))
 
 
-def _section(title: str, table: Table) -> list[str]:
-    return [title, markdown_table(table)] if table.rows else []
+def _section(title: str, table: Table, note: str = "") -> list[str]:
+    if not table.rows:
+        return []
+    return [part for part in (title, escaped(note), markdown_table(table)) if part]
 
 
 def _means(report: EvaluationReport) -> str:
@@ -116,10 +121,11 @@ def _protocols(report: EvaluationReport) -> str:
 
 def _classes(report: EvaluationReport) -> list[str]:
     table, absent = class_table(class_rows(report)), absent_classes(report)
-    parts = [markdown_table(table)] if table.rows else ["No class has truths."]
+    note = escaped(CLASS_NOTE.format(threshold=report.chosen_threshold))
+    parts = [note, markdown_table(table)] if table.rows else ["No class has truths."]
     if absent:
         names = short_list(absent, _NAMED)
-        parts.append(escaped(f"Classes without truths, which have no AP: {names}."))
+        parts.append(escaped(f"{ABSENT_NOTE} {names}."))
     return parts
 
 

@@ -14,6 +14,9 @@ from eval.reports.confusion_matrix import confusions, full_matrix, reduced_matri
 from eval.reports.detection import FREQUENT, MeanMetrics
 from eval.reports.evaluation import EvaluationReport
 from eval.reports.evaluation_figures import (
+    ABSENT_NOTE,
+    CLASS_NOTE,
+    ERROR_NOTE,
     class_bars,
     class_rows,
     class_table,
@@ -36,8 +39,9 @@ MEANS = (
 )
 """Key, title and weighting of each mean."""
 WHY_MEANS_DIFFER = (
-    "The means differ because a few classes, such as noteheads and stems, make up most symbols: "
-    "they decide the instance-weighted mean, but are only a few of the classes in the macro mean."
+    "The means can differ much, because a few classes, such as noteheads and stems, make up most "
+    "symbols: they decide the instance-weighted mean, but are only a few of the classes in the "
+    "macro mean."
 )
 PROTOCOLS = (
     ("coco", "COCO", "interpolated precision at 101 recalls"),
@@ -128,7 +132,10 @@ def _sections(report: EvaluationReport) -> dict[str, object]:
         "frequent": FREQUENT,
         "class_bars": class_bars(rows),
         "class_table": class_table(rows),
+        "class_note": CLASS_NOTE.format(threshold=report.chosen_threshold),
+        "absent_note": ABSENT_NOTE,
         "absent": absent_classes(report),
+        "error_note": ERROR_NOTE,
         "error_bars": error_bars(report),
         "error_table": error_table(report),
         "confused": confusion_table(pairs),
@@ -223,14 +230,9 @@ def _protocol_facts(report: EvaluationReport) -> list[Fact]:
 
 
 def absent_classes(report: EvaluationReport) -> list[str]:
-    """Return the classes without truths, each with its number of predictions, if any."""
+    """Return the classes without truths, each with its number of predictions."""
     return [
-        row.name
-        + (
-            f" ({counted(row.n_predictions, 'prediction', 'predictions')})"
-            if row.n_predictions
-            else ""
-        )
+        f"{row.name} ({amount(row.n_predictions)})"
         for row in report.detection.classes
         if not row.n_truths
     ]

@@ -40,11 +40,15 @@ def runs(
         omr runs . --where status=finished --sort seconds
         omr runs . --json
     """
-    listed = in_order(filtered(find_runs(folder), where or []), sort)
+    found = find_runs(folder)
+    listed = in_order(filtered(found, where or []), sort)
     to = results(as_json=as_json)
     title = counted(len(listed), "run", "runs")
     columns = ("run", "status", "model", "recipe", "seed", "data", "epochs", "s", "AP50-95", "AP50")
-    table(title, columns, map(_row, listed), to=to)
+    if listed:
+        table(title, columns, map(_row, listed), to=to)
+    else:
+        note(f"no run matches --where ({counted(len(found), 'run', 'runs')} found)")
     for run in listed:
         if run.problems:
             note(f"{run.path}: {'; '.join(run.problems)}")

@@ -80,8 +80,8 @@ def _protocol_rows(protocol: Protocol) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a protocol that a reader may want to compare."""
     yield "hash of the protocol", protocol.hash
     for part in ("weights", "data", "class_map"):
-        yield part, " ".join(str(value) for value in asdict(getattr(protocol, part)).values())
-    yield "unit", protocol.unit
+        fields = asdict(getattr(protocol, part))
+        yield part, {name: value for name, value in fields.items() if value}
     for name, value in asdict(protocol.settings).items():
         if value is not None:
             yield name, value

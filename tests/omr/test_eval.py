@@ -66,7 +66,9 @@ def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     assert "notehead 2 2 1.000 1.000 1.000" in table
     assert "neither ground truth nor predictions: clef" in table
     assert "macro mean 3 3 1.000 1.000 1.000" in table
+    assert "macro mean, 30+ symbols 0 0 - - -" in table
     assert "instance-weighted mean 3 3 1.000" in table
+    assert "No class stands out: AP50-95 is at least 0.99 for all classes." in table
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,10 @@ def test_report_and_pictures(data: Path, predictor: Predictor, tmp_path: Path) -
     assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
     assert images.read(out / "contact_sheet.png").ndim == 3
     assert "<h1>Macro AP50 1.000" in (out / "report.html").read_text()
-    assert (out / "report.md").read_text().startswith("# Macro AP50 1.000")
+    markdown = (out / "report.md").read_text()
+    assert markdown.startswith("# Macro AP50 1.000")
+    assert markdown.count("| unit |") == 1
+    assert "| weights | kind weights, name best.pt, sha256 " in markdown
     message = (
         f"{out}: already contains report.json, report.md, report.html, contact_sheet.png and "
         "symbols.npz; choose another folder, or use --force to replace them"

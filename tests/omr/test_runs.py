@@ -183,6 +183,8 @@ def test_runs_are_filtered(tmp_path: Path) -> None:
     assert names("model=omr-tiny") == ["b"]
     assert names("status=finished") == names("unfreeze_at=3,6") == names("validate=true") == ["a"]
     assert names("status=finished", "model=omr-tiny") == []
+    result = run(tmp_path, "--where", "model=x")
+    assert (result.stdout, result.stderr) == ("", "note: no run matches --where (2 runs found)\n")
     result = run(tmp_path, "--where", "modl=x")
     assert str(result.exception) == "--where modl=x: unknown name: modl (did you mean model?)"
     result = run(tmp_path, "--where", "model")

@@ -23,7 +23,7 @@ PLANTED: list[tuple[str, Bug, bool, tuple[float, ...]]] = [
     ("edge-excess", bugs.at_the_edge, False, (0.01, 0.05, 0.5)),
     ("constant-size", bugs.of_one_size, False, (0.01, 0.05, 0.5)),
     ("unlikely-size", bugs.enlarged, False, (0.01, 0.05, 0.5)),
-    ("shifted-boxes", bugs.moved_by_5_px, False, (0.01, 0.05, 0.5, 1.0)),
+    ("shifted-boxes", bugs.moved_by_5_px, False, (0.05, 0.5, 1.0)),
     ("missing-labels", bugs.removed, False, (0.01, 0.05, 0.5)),
     ("box-without-ink", bugs.at_random, False, (0.01, 0.05, 0.5)),
     ("self-suppressed", bugs.overlapping, True, (0.05, 0.5)),

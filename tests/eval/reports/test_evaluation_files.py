@@ -119,6 +119,12 @@ def test_markdown_starts_with_the_scores_and_the_class_to_work_on() -> None:
     ]
 
 
+def test_markdown_explains_its_columns() -> None:
+    text = evaluation_markdown(FULL, SUBJECT)
+    assert "at the chosen threshold, 0.25." in text
+    assert "Predictions of any confidence are counted" in text
+
+
 def test_markdown_contains_the_figures() -> None:
     text = evaluation_markdown(FULL, SUBJECT)
     assert cells(text, "Macro mean")[1:5] == ["0.738", "0.500 to 0.750", "0.591", "0.517"]

@@ -154,12 +154,12 @@ def test_scores_are_those_of_the_report() -> None:
     )
     assert "accidentalQuarterToneSharpStein 0 7 - - - - - - -" in classes
     no_ap = (
-        "Classes without truths, which have no AP: accidentalQuarterToneSharpStein (7 predictions)."
+        "Classes without truths, which have no AP, with their number of predictions: "
+        "accidentalQuarterToneSharpStein (7)."
     )
     assert no_ap in classes
-    assert "place 900 0.0712 right class, box too far off missed 120 0.0210" in section(
-        page, "errors"
-    )
+    errors = "place 900 0.0712 right class, box too far off (IoU 0.1 to 0.5) missed 120 0.0210"
+    assert errors in section(page, "errors")
     assert "stem beam 31 1.7% beam stem 5 2.1%" in section(page, "confusion")
     assert "thin: ECE 0.031" in section(page, "calibration")
     assert "Bravura 2 100 0.500 0.600 <Leland> 2 101 0.510 0.610" in section(page, "slices")

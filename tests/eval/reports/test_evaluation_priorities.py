@@ -76,14 +76,26 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
             "are symbols of other classes: clef (12).",
         ),
         (
-            one_bad(metrics={"ap50": 0.8, "recall50": 0.99}, best=point(0.5, 0.99, 0.99)),
-            "false alarms are as confident as right predictions",
-            "At its best threshold, 0.50, recall is 0.990 and precision 0.990.",
+            one_bad(metrics={"ap50": 0.97, "recall50": 0.985}, best=point(0.5, 0.99, 0.985)),
+            "most errors are missed symbols",
+            "At its best threshold, 0.50, recall is 0.985 and precision 0.990. At any confidence, "
+            "recall is 0.985: a lower threshold hardly helps.",
+        ),
+        (
+            one_bad(metrics={"ap50": 0.97, "recall50": 0.995}, best=point(0.5, 0.982, 0.994)),
+            "most errors are false alarms",
+            "At its best threshold, 0.50, recall is 0.994 and precision 0.982.",
         ),
         (
             one_bad(metrics={"ap50": 0.0, "n_predictions": 0}),
             "never predicted",
-            "There is not a single prediction for 100 symbols.",
+            "There is not a single prediction of this class for 100 symbols.",
+        ),
+        (
+            one_bad(metrics={"ap50": 0.0, "n_predictions": 0}, confused={("stem", "clef"): 40}),
+            "never predicted",
+            "There is not a single prediction of this class for 100 symbols. 40% of the symbols "
+            "are predicted as other classes: clef (40).",
         ),
         (
             one_bad(metrics={"ap50": 0.995, "ap75": 0.6, "ap": 0.58}),
@@ -164,6 +176,13 @@ def test_perfect_classes_need_no_work(n: int, headline: str) -> None:
     work = work_next(report_of([(row, evaluation(row))]))
     assert work.priorities == ()
     assert work.headline == headline
+
+
+def test_a_class_with_hardly_any_errors_needs_no_work_at_low_overlap() -> None:
+    stem, beam = metrics("stem", 5000, 0.989), metrics("beam", 100, 0.96)
+    details = [evaluation(stem, best=point(0.5, 0.999, 0.999)), evaluation(beam)]
+    work = work_next(report_of(list(zip((stem, beam), details, strict=True))))
+    assert [one.name for one in work.priorities] == ["beam"]
 
 
 def test_the_costliest_error_is_named() -> None:

@@ -18,6 +18,8 @@ from eval.lint.tally import BoxTally
 
 REACH = 0.6
 """Largest shift that is tried, in staff spaces."""
+MIN_SPACE_PX = 8.0
+"""Smallest staff space of the images that are checked; in smaller ones, symbols nearly touch."""
 MIN_SIDE, MAX_SIDE = 0.4, 4.0
 """Sides of the boxes that are checked, in staff spaces; others may slide along their own ink."""
 NOTEHEAD = "notehead"
@@ -36,6 +38,8 @@ class ShiftedBoxes:
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""
         if not len(page.rows) or (ink := page.ink) is None or (space := page.staff_space) is None:
+            return
+        if space < MIN_SPACE_PX:
             return
         sides = page.sides / space
         compact = ((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(1) & page.is_complete

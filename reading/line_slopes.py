@@ -61,8 +61,7 @@ def measure_slopes(ink: NDArray[np.bool_], staff_space: float) -> Slopes | None:
     """
     height, width = ink.shape
     across, across_change, bend = _slopes_across(ink).tolist()
-    measured = _slopes_down(ink, staff_space)
-    down, down_change = (-across, 0.0) if measured is None else measured.tolist()
+    down, down_change = _slopes_down(ink, staff_space, -across).tolist()
     slopes = Slopes(
         across=across, across_change=across_change, bend=bend, down=down, down_change=down_change
     )
@@ -84,18 +83,33 @@ def _slopes_across(ink: NDArray[np.bool_]) -> NDArray[np.float64]:
     return slopes
 
 
-def _slopes_down(ink: NDArray[np.bool_], staff_space: float) -> NDArray[np.float64] | None:
-    """Measure the slope of upright lines at the centre, and its change to the right."""
+def _slopes_down(
+    ink: NDArray[np.bool_], staff_space: float, expected: float
+) -> NDArray[np.float64]:
+    """Measure the slope of upright lines at the centre, and its change to the right.
+
+    Args:
+        ink: Pixels of the page that are ink, shape ``(H, W)``.
+        staff_space: Distance between adjacent staff lines in pixels.
+        expected: Slope of upright lines that are perpendicular to the staff lines, which is the
+            result unless another one is clearly sharper.
+    """
     height, width = ink.shape
     kernel = np.ones((max(round(STROKE * staff_space), 1), 1), np.uint8)
     strokes = np.asarray(cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_OPEN, kernel), np.uint8)
-    first = _mean_slopes(strokes, staff_space)
-    if first is None:
-        return None
+    best = np.array([expected, 0.0])
+    mean = _mean_slopes(strokes, staff_space)
+    if mean is None:
+        return best
     points = _Points.of(strokes.astype(np.bool_))
     x, y = points.x / (width / 2), points.y / (height / 2)
     lines = _Lines(along=np.stack([y, x * y]), position=points.x)
-    slopes: NDArray[np.float64] = lines.sharpest_near(first * (height / 2)) / (height / 2)
+    best *= height / 2
+    for start in (best, mean * (height / 2)):
+        trial = lines.sharpest_near(start)
+        if lines.sharpness(trial, 1.0) > MIN_GAIN * lines.sharpness(best, 1.0):
+            best = trial
+    slopes: NDArray[np.float64] = best / (height / 2)
     return slopes
 
 

@@ -1,5 +1,6 @@
 """Tests of the measurement of slopes, with drawn staves whose slopes are known."""
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -87,6 +88,16 @@ def test_pages_without_staves_stay(kind: str) -> None:
 @pytest.mark.parametrize("space", [0.5, 12.0, 500.0])
 def test_pages_of_any_size(size: tuple[int, int], space: float) -> None:
     assert measure_slopes(np.ones(size, np.bool_), space) is None
+
+
+def test_an_upright_page_with_thick_lines_and_leaning_symbols_stays() -> None:
+    """On blurred pages, clefs and accidentals become strokes that lean; their mean is no slope."""
+    ink = cv2.dilate(upright_ink(range(150, 350, 90)).astype(np.uint8), np.ones((5, 5), np.uint8))
+    for top in range(80, 600, 110):
+        for x in range(380, 830, 40):
+            for y in range(60):
+                ink[top + y, x + y // 16 : x + y // 16 + 5] = 1
+    assert measure_slopes(ink.astype(np.bool_), SPACE) is None
 
 
 def test_outliers_among_upright_lines_do_not_count() -> None:

@@ -241,7 +241,7 @@ def test_invalid_options(arguments: list[str], message: str, data: Path) -> None
 def test_options_that_do_not_apply_to_a_converted_folder(data: Path) -> None:
     tiles = data / "tiles"
     assert refused(tiles, "--classes", "harmony").startswith(
-        "class map harmony has no entry for yolo data (available: deepscoresv2, engraved); add "
+        "class map harmony has no entry for yolo data (available: deepscoresv2, engraved, "
     )
     assert refused(tiles, "--annotation-set", "deepscores") == (
         "--annotation-set deepscores: yolo data have no annotation sets; omit the option"

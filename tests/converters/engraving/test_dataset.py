@@ -175,7 +175,7 @@ def test_other_seeds_give_other_pages(made: Path, tmp_path: Path) -> None:
     assert next(iter(labels(tmp_path / "out").values())) not in labels(made).values()
 
 
-GOLDEN = "189468cc7013f4ae7c2402858d2a445bc8c19ae51c81f0e7706ec00148216d59"
+GOLDEN = "0059b7efe628bf57eaf3e2c1f78c1bb1d9470058762c2ed5ef8b9e31feae698d"
 GOLDEN_VEROVIO = "6.4.1"
 
 

@@ -73,6 +73,7 @@ def test_validation_is_in_exact_fp32(trainer: OmrTrainer, monkeypatch: pytest.Mo
         return {}, 0.0
 
     monkeypatch.setattr(DetectionTrainer, "validate", validate)
+    trainer.epoch = 0
     trainer.validate()
     assert seen == [False]
     assert tf32_is_on()

@@ -97,14 +97,13 @@ def _slopes_down(
     height, width = ink.shape
     kernel = np.ones((max(round(STROKE * staff_space), 1), 1), np.uint8)
     strokes = np.asarray(cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_OPEN, kernel), np.uint8)
-    best = np.array([expected, 0.0])
     mean = _mean_slopes(strokes, staff_space)
     if mean is None:
-        return best
+        return np.array([expected, 0.0])
     points = _Points.of(strokes.astype(np.bool_))
     x, y = points.x / (width / 2), points.y / (height / 2)
     lines = _Lines(along=np.stack([y, x * y]), position=points.x)
-    best *= height / 2
+    best = np.array([expected, 0.0]) * (height / 2)  # displacements at the edges in pixels
     for start in (best, mean * (height / 2)):
         trial = lines.sharpest_near(start)
         if lines.sharpness(trial, 1.0) > MIN_GAIN * lines.sharpness(best, 1.0):
@@ -141,12 +140,12 @@ def _mean_slopes(strokes: NDArray[np.uint8], staff_space: float) -> NDArray[np.f
     order = np.argsort(slopes)
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     half_width = strokes.shape[1] / 2
-    place = np.stack([np.ones(len(slopes)), centres[is_line, 0] / half_width - 1])
+    basis = np.stack([np.ones(len(slopes)), centres[is_line, 0] / half_width - 1])
     result = np.array([slopes[order][middle], 0.0])
     for _ in range(8):
-        near = weights / (1 + ((slopes - result @ place) / NEAR) ** 2)
+        near = weights / (1 + ((slopes - result @ basis) / NEAR) ** 2)
         stiff = np.diag([0.0, STIFFNESS * weights.sum()])
-        result = np.linalg.solve((place * near) @ place.T + stiff, (place * near) @ slopes)
+        result = np.linalg.solve((basis * near) @ basis.T + stiff, (basis * near) @ slopes)
     return result
 
 

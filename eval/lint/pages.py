@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converters import images
 from converters.files.hashes import SHORT_BYTES, short_hash
 from converters.formats.yolo_dataset import LabelledImage, YoloDataset
+from converters.images import Pixels
 from converters.manifest import Manifest, TiledPage, read_manifest
 from converters.page import Page
 from converters.prepare.preparation import PageProperties
@@ -47,18 +48,23 @@ class LintPage:
     """Hash of the page that the image shows, according to the manifest; empty if unknown."""
 
     @cached_property
+    def pixels(self) -> Pixels:
+        """The image, decoded once for all checks."""
+        return images.read(self.path)
+
+    @cached_property
     def staff_space(self) -> float | None:
         """Staff space in pixels, recorded or measured in the image; None without staves."""
         if self.recorded_space is not None:
             return self.recorded_space
-        spaces = measure_staff_space(images.read(self.path))
+        spaces = measure_staff_space(self.pixels)
         return spaces.most if spaces else None
 
     @cached_property
     def ink(self) -> Ink | None:
         """Ink of the image; None without staves."""
         space = self.staff_space
-        return None if space is None else find_ink(images.read(self.path), space)
+        return None if space is None else find_ink(self.pixels, space)
 
     @property
     def sides(self) -> NDArray[np.float64]:

@@ -18,8 +18,8 @@ _PITCH = re.compile(r'<(?:step|octave)>\w+|(?:pname|oct)="\w+"')
 _EXCLUSIVE = re.compile(r"^\*\*", re.MULTILINE)
 """Exclusive interpretation, which names the contents of a spine of Humdrum."""
 _SEGMENT = re.compile(r"^!!!!SEGMENT.*\n?", re.MULTILINE)
-"""Record with the name of a file of which the following lines are a copy. verovio discards what
-comes after the second one, and crashes if there are no notes before it."""
+"""Record with the name of the file that the following lines were copied from. verovio discards what
+comes after the second record, and crashes if no notes precede it."""
 _DECLARATION = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
 
 

@@ -50,7 +50,7 @@ class SwappedClasses:
                         self._examples[key].append(box_example(page, int(rows[row])))
 
     def _most_similar(self, described: NDArray[np.float64]) -> int | None:
-        """Return the class that features ``(1, F)`` are typical of; None if there is none."""
+        """Return the class that features ``(1, F)`` are typical of; None if they fit no class."""
         ratios = {
             label: float(distances(described, self._shapes[label])[0]) / known.near
             for label, known in self._known.items()

@@ -7,6 +7,7 @@ that steps can start while later parts are still being created:
 
 * ``whole``: full pages with all 136 classes, the longer side 640 px, for throughput;
 * ``coco_like``: photograph-like JPEG images with 7 objects of 80 classes on average;
+* ``sheets``: full pages in their own size with their labels, for prediction;
 * ``pages``: engraved pages; pieces and music font of the validation pages do not occur
   elsewhere;
 * ``tiles``: the same pages in tiles of 320 px, for learning.
@@ -35,7 +36,7 @@ from omr.options import n_processes
 
 RESULTS_FILE = "data.json"
 IMAGE_SUFFIXES = ".png", ".jpg"
-PARTS = "whole", "coco_like", "pages", "tiles"
+PARTS = "whole", "coco_like", "sheets", "pages", "tiles"
 IMGSZ = 640
 """Longer side of whole pages and COCO-like images in pixels."""
 TILE = demo.TILE
@@ -58,6 +59,8 @@ class Amounts:
     """Files per whole page, so that an epoch has enough batches for every loader process."""
     coco_like: int
     """COCO-like training images."""
+    sheets: int
+    """Full pages in their own size."""
     val: int
     """Validation images of ``whole`` and ``coco_like``."""
 
@@ -69,10 +72,11 @@ FULL = Amounts(
     whole=64,
     whole_copies=16,
     coco_like=1024,
+    sheets=24,
     val=8,
 )
 SMALL = Amounts(
-    pages=4, held_out=0.25, staff_space=6, whole=1, whole_copies=16, coco_like=16, val=1
+    pages=4, held_out=0.25, staff_space=6, whole=1, whole_copies=16, coco_like=16, sheets=1, val=1
 )
 
 
@@ -97,6 +101,7 @@ def prepare(work: Path, amounts: Amounts, workers: int) -> None:
     makers: dict[str, Callable[[Path, Amounts, int], None]] = {
         "whole": make_whole,
         "coco_like": make_coco_like,
+        "sheets": make_sheets,
         "pages": make_pages,
         "tiles": make_tiles,
     }
@@ -111,6 +116,13 @@ def prepare(work: Path, amounts: Amounts, workers: int) -> None:
         seconds = round(time.monotonic() - begin, 1)
         files = (work / name).rglob("*.*")
         results.row(name, sum(file.suffix in IMAGE_SUFFIXES for file in files), seconds)
+
+
+def make_sheets(work: Path, amounts: Amounts, workers: int) -> None:
+    """Engrave full pages, and convert them in their own size."""
+    engrave(work / ".sheets", amounts.sheets, workers)
+    how = ["--classes", "harmony", "--workers", workers]
+    run_omr("convert", work / ".sheets", work / "sheets", *how)
 
 
 def make_pages(work: Path, amounts: Amounts, workers: int) -> None:

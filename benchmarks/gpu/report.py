@@ -15,6 +15,7 @@ STEP_TITLES = {
     "assigner": "Assigners and losses",
     "memory": "Memory",
     "throughput": "Throughput",
+    "prediction": "Prediction",
     "learning": "Learning",
 }
 """Steps that a report shows, in order."""

@@ -22,8 +22,8 @@ from benchmarks.gpu import report
 from benchmarks.gpu.machine import machine
 from benchmarks.gpu.results import read_results
 
-TOTAL_S = 530
-SMALL_TOTAL_S = 240
+TOTAL_S = 540
+SMALL_TOTAL_S = 270
 MARGIN_S = 10
 """Seconds reserved for the end of the run."""
 GRACE_S = 5
@@ -52,6 +52,7 @@ STEPS = (
     Step(name="assigner", limit_s=75, small_limit_s=30),
     Step(name="memory", limit_s=75, small_limit_s=60),
     Step(name="throughput", limit_s=75, small_limit_s=75, needs_data=True),
+    Step(name="prediction", limit_s=30, small_limit_s=30, needs_data=True),
     Step(name="learning", limit_s=240, small_limit_s=60, needs_data=True),
 )
 MODULES = {"tests": "device_tests"}

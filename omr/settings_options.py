@@ -35,6 +35,10 @@ def add_options(names: Collection[str]) -> Callable[[Callable[..., None]], Calla
 
         @wraps(command)
         def run(**arguments: Any) -> None:  # noqa: ANN401
+            # Older versions of typer convert the arguments only, and leave text in the context.
+            arguments[context.name].params.update(
+                (name, value) for name, value in arguments.items() if name != context.name
+            )
             command(**{name: value for name, value in arguments.items() if name in further})
 
         context, *others = (p.replace(kind=p.KEYWORD_ONLY) for p in further.values())

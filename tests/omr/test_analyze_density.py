@@ -324,7 +324,8 @@ def test_settings_of_a_file(data: Path, tmp_path: Path) -> None:
     result = run("--config", file, "--gpu", "t4", "--batch", 2, "--json")
     assert result.exit_code == 0, result.output
     command = accepted(json.loads(result.stdout)["recommendation"]["command"])
-    assert (command["data"], command["model"], command["batch"]) == ([data], "omr-tiny", "2")
+    assert [Path(folder) for folder in command["data"]] == [data]
+    assert (command["model"], command["batch"]) == ("omr-tiny", "2")
     assert f"note: add --config {file} to the recommended command" in result.stderr
     file.write_text("batch: auto\n")
     error = run(data, "--config", file).exception

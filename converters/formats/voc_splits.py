@@ -53,7 +53,7 @@ class ListedSplits:
 
 def _data_set(file: Path, root: Path) -> Path | None:
     """Return the folder that contains the lists and a file; None without lists."""
-    last = root.absolute().parents[:_N_ABOVE][-1]
+    last = [root.absolute(), *root.absolute().parents][: _N_ABOVE + 1][-1]
     for folder in file.absolute().parents:
         if (folder / LISTS).is_dir():
             return folder

@@ -48,7 +48,8 @@ class ListedSplits:
     def remarks(self) -> Iterator[str]:
         """Yield a remark on the files that are in no list."""
         for folder, names in self._unlisted.items():
-            yield f"not in the lists of {folder}, and read as train: {count_of(names, 'XML file')}"
+            listed = count_of(names, "XML file")
+            yield f"not in the lists of {folder}, and split by folder, otherwise train: {listed}"
 
 
 def _data_set(file: Path, root: Path) -> Path | None:

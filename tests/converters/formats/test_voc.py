@@ -177,7 +177,7 @@ def test_splits_in_lists_of_images(tmp_path: Path) -> None:
         splits = {file.path.stem: file.split for file in files}
         assert splits == {"a": "train", "b": "val", "c": "train", "d": "train", "e": "test"}
         assert files[0].warnings == (
-            f"not in the lists of {lists}, and read as train: 1 XML file (d.xml)",
+            f"not in the lists of {lists}, and split by folder, otherwise train: 1 XML file (d.xml)",
         )
     assert opened(tmp_path / "Annotations" / "b.xml").split == "val"
     (lists / "test.txt").write_text("e\na\n")

@@ -176,20 +176,20 @@ def _other_sizes(candidates: Sequence[_Candidate], most: float, least: float) ->
     The best candidate may miss them: the lines of small staves are thin and pale. So a size counts
     if half of the candidates that agree on the most frequent size find it.
     """
-    n_agreeing, found = 0, list[tuple[float, float]]()
+    n_agreeing, pairs = 0, list[tuple[float, float]]()
     for candidate in candidates:
         sizes, counts = _sizes(candidate.spaces, least)
         if sizes and abs(sizes[0] / most - 1) <= SAME:
             n_agreeing += 1
             shares = zip(counts[1:], sizes[1:], strict=True)
-            found += [(n / counts[0], size) for n, size in shares if n >= OTHER_SHARE * counts[0]]
+            pairs += [(n / counts[0], size) for n, size in shares if n >= OTHER_SHARE * counts[0]]
     others: list[float] = []
-    while found:
-        size = max(found)[1]
-        same = [other for _, other in found if abs(other / size - 1) <= SAME]
+    while pairs:
+        size = max(pairs)[1]
+        same = [other for _, other in pairs if abs(other / size - 1) <= SAME]
         if 2 * len(same) >= n_agreeing:
             others.append(float(np.mean(same)))
-        found = [(share, other) for share, other in found if other not in same]
+        pairs = [(share, other) for share, other in pairs if other not in same]
     return others
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from class_maps import ConfigError, with_nearest
 from converters.files.output_lock import check_unlocked
+from converters.names import count_of
 from settings.run_files import (
     CONFIG_FILE,
     LAST_WEIGHTS,
@@ -127,7 +128,7 @@ def read_run(path: Path) -> RunEntry:
     elif has_state and not problems:
         status = "interrupted"
     elif planned_epochs and epochs < planned_epochs:
-        problems.append(f"{WEIGHTS_FOLDER}/{STATE_FILE}: missing, cannot be resumed")
+        problems.append(_unfinished(epochs, planned_epochs))
     return RunEntry(
         path=path,
         status="broken" if problems else status,
@@ -142,6 +143,17 @@ def read_run(path: Path) -> RunEntry:
         planned_epochs=planned_epochs,
         seconds=max((row["time"] for row in rows if "time" in row), default=None),
         score=_score(rows),
+    )
+
+
+def _unfinished(epochs: int, planned: int) -> str:
+    """Describe a run with too few epochs, which removed its resume state, or never wrote it."""
+    missing = f"{WEIGHTS_FOLDER}/{STATE_FILE}: missing"
+    if not epochs:
+        return f"{missing}, cannot be resumed"
+    return (
+        f"{RESULTS_FILE}: {epochs} of {planned} epochs, and {missing}; the run finished and lost "
+        "rows, or it cannot be resumed"
     )
 
 
@@ -172,12 +184,16 @@ def _rows(file: Path, problems: list[str]) -> list[dict[str, float]]:
         return []
     lines = _content(file, lambda text: [*csv.DictReader(text.splitlines())], problems)
     try:
-        return [
+        rows = [
             {name.strip(): float(value) for name, value in line.items()} for line in lines or []
         ]
-    except (AttributeError, TypeError, ValueError):
+        epochs = {int(row["epoch"]) for row in rows}
+    except (AttributeError, KeyError, TypeError, ValueError):
         problems.append(f"{file.name}: damaged")
         return []
+    if lost := sorted({*range(1, max(epochs, default=0))} - epochs):
+        problems.append(f"{file.name}: no rows of {count_of(lost, 'epoch')}")
+    return rows
 
 
 def _content(file: Path, parse: Any, problems: list[str]) -> Any:  # noqa: ANN401

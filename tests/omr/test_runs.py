@@ -159,6 +159,18 @@ def test_a_run_that_was_killed_in_its_first_epoch(tmp_path: Path) -> None:
     assert entry.problems == ("weights/state.pt: missing, cannot be resumed",)
 
 
+def test_lost_rows_of_results(tmp_path: Path) -> None:
+    path = write_run(tmp_path, 0.1, 0.2, 0.3)
+    head, *rows = (path / "results.csv").read_text().splitlines(keepends=True)
+    (path / "results.csv").write_text("".join([head, *rows[:2]]))
+    assert read_run(path).problems == (
+        "results.csv: 2 of 3 epochs, and weights/state.pt: missing; the run finished and lost rows, "
+        "or it cannot be resumed",
+    )
+    (path / "results.csv").write_text("".join([head, rows[0], rows[2]]))
+    assert read_run(path).problems == ("results.csv: no rows of 1 epoch (2)",)
+
+
 def test_runs_are_sorted(tmp_path: Path) -> None:
     for name, aps in {"a": [0.2], "b": [0.1, 0.3], "c": []}.items():
         write_run(tmp_path / name, *aps)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiled_data import write_data
 
-from class_maps import ConfigError, OmrError
+from class_maps import ConfigError, InputError, OmrError
 from converters.formats.coco import CocoFileWriter
 from converters.formats.yolo import label_lines
 from converters.page import Page
@@ -205,8 +205,14 @@ def test_classes_are_matched_by_name(whole: Path, tmp_path: Path) -> None:
     check_perfect(result, "page")
     assert result.ignored_classes == ("dog",)
     folder = write_yolo(tmp_path / "yolo", turned)
-    (folder / "classes.txt").write_text("".join(f"{names[i]}\n" for i in order))
-    check_perfect(score_predictions(folder, whole), "page")
+    lines = [names[i] for i in order]
+    for text in ("\n".join(lines), "\r\n".join([*lines, "", ""])):
+        (folder / "classes.txt").write_bytes(text.encode())
+        check_perfect(score_predictions(folder, whole), "page")
+    (folder / "classes.txt").write_text("\n".join([lines[0], "", *lines[1:]]))
+    with pytest.raises(InputError) as raised:
+        score_predictions(folder, whole)
+    assert str(raised.value) == f"{folder}/classes.txt: line 2: missing class name"
 
 
 def test_a_confidence_threshold_is_reported(whole: Path, tmp_path: Path) -> None:

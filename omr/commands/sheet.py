@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omr.console import note, print_json, progress, results, say
-from omr.options import AsJson
+from omr.options import AsJson, LintConfig
 
 if TYPE_CHECKING:
     from omr.sheets import SheetsResult
@@ -27,14 +27,7 @@ def sheet(
         bool,
         typer.Option("--lint/--no-lint", help="Check the labels, and show what is found first."),
     ] = True,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="TOML file with the level (error, warning or off) and the thresholds of rules.",
-            dir_okay=False,
-            show_default="all rules with their defaults",
-        ),
-    ] = None,
+    config: LintConfig = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace OUT if omr wrote all files in it.")
     ] = False,

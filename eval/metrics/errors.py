@@ -5,7 +5,7 @@ Both are computed by hotcoco, whatever the evaluator of the AP.
 Sources: D. Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors, 2020,
 https://arxiv.org/abs/2008.08115; its package tidecv.
 
-Shapes: C classes.
+Shapes: C classes, N predictions, T truths.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from converters.boxes import xyxy_to_xywh
 from eval.metrics.backends import EvaluatorInput
-from eval.reports.evaluation import Confusion, ErrorType
+from eval.metrics.cells import shared_cells
+from eval.reports.evaluation import Confusion, ErrorType, LocalisationErrors
 
 FOUND_IOU, BACKGROUND_IOU = 0.5, 0.1
-"""Least IoU of a prediction at the right place, and of one that has to do with a symbol."""
+"""IoU from which a prediction finds a symbol, and from which it overlaps one at all."""
 BACKGROUND = "background"
 """Last row and column of a confusion matrix."""
 _NAMES = {
     "Cls": "class",
-    "Loc": "place",
+    "Loc": "localisation",
     "Both": "both",
     "Dupe": "duplicate",
     "Bkg": "background",
@@ -38,9 +39,9 @@ def error_types(evaluator: COCOeval, data: EvaluatorInput) -> tuple[ErrorType, .
     """Count errors by type, and compute what each type costs.
 
     The cost is the gain in macro AP at IoU .5 if the type is repaired alone: predictions of a wrong
-    class or place become right, unless the symbol is found by another one; other false predictions
-    are removed; missed symbols are removed from the data, so that the mean excludes a class without
-    any predicted symbol.
+    class or with an imprecise box become right, unless the symbol is found by another one; other
+    false predictions are removed; missed symbols are removed from the data, so that the mean
+    excludes a class without any predicted symbol.
 
     Args:
         evaluator: hotcoco's evaluator at IoU .5, after ``evaluate``.
@@ -73,7 +74,7 @@ def _gain_without_unseen(data: EvaluatorInput, mean: float) -> float:
 
 
 def _unseen_classes(data: EvaluatorInput) -> list[int]:
-    """List the classes with truths, but without predictions at the place of any or of their own."""
+    """List the classes without predictions of their own, or of others on one of their truths."""
     truths, predictions = data.truths, data.predictions
     without = np.setdiff1d(truths.labels, predictions.labels)
     return [
@@ -90,8 +91,49 @@ def _unseen_classes(data: EvaluatorInput) -> list[int]:
 
 
 def _any_overlap(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    ious = bbox_iou(xyxy_to_xywh(boxes), xyxy_to_xywh(others), np.zeros(len(others), np.bool_))
-    return bool((ious >= FOUND_IOU).any())
+    return bool((_ious(boxes, others) >= FOUND_IOU).any())
+
+
+def _ious(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the IoU of each box with each other one, ``(N, T)``."""
+    is_crowd = np.zeros(len(others), np.bool_)
+    ious: NDArray[np.float64] = bbox_iou(xyxy_to_xywh(boxes), xyxy_to_xywh(others), is_crowd)
+    return ious
+
+
+def localisation_errors(
+    data: EvaluatorInput, thresholds: NDArray[np.float64]
+) -> tuple[LocalisationErrors, ...]:
+    """Count the localisation errors of each class at a threshold, as TIDE defines them.
+
+    Args:
+        data: Symbols to compare.
+        thresholds: Confidence from which predictions count, shape ``(C,)``.
+
+    Returns:
+        Counts of each class, length C.
+    """
+    truths, predictions = data.truths, data.predictions
+    kept = predictions
+    if predictions.scores is not None:  # None without pages
+        kept = predictions.only(predictions.scores >= thresholds[predictions.labels])
+    best_of_truth, best_of_kept = (np.zeros(len(table.labels)) for table in (truths, kept))
+    for truth_rows, rows in shared_cells(truths, kept):
+        ious = _ious(kept.boxes_xyxy[rows], truths.boxes_xyxy[truth_rows])  # (N, T)
+        best_of_kept[rows] = ious.max(axis=1)
+        best_of_truth[truth_rows] = np.maximum(best_of_truth[truth_rows], ious.max(axis=0))
+    n_symbols, n_predictions = (
+        np.bincount(table.labels[_is_imprecise(ious)], minlength=data.n_classes).tolist()
+        for table, ious in ((truths, best_of_truth), (kept, best_of_kept))
+    )
+    return tuple(
+        LocalisationErrors(n_symbols=n, n_predictions=m)
+        for n, m in zip(n_symbols, n_predictions, strict=True)
+    )
+
+
+def _is_imprecise(best_ious: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (best_ious >= BACKGROUND_IOU) & (best_ious < FOUND_IOU)
 
 
 def confusion(

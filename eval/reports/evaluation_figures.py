@@ -29,9 +29,9 @@ _CURVES = 12
 _CONFUSED = 15
 """Maximum number of rows in the table of confusions."""
 ERROR_TYPES = {
-    "class": "right place, wrong class",
-    "place": "right class, box too far off (IoU 0.1 to 0.5)",
-    "both": "wrong class and box too far off",
+    "class": "wrong class (IoU 0.5 or more)",
+    "localisation": "right class, imprecise box (IoU 0.1 to 0.5)",
+    "both": "wrong class and imprecise box (IoU 0.1 to 0.5)",
     "duplicate": "symbol already found by a better prediction",
     "background": "no symbol there",
     "missed": "symbol without any prediction",

@@ -20,9 +20,9 @@ _GOOD = 0.99
 _MOST = 3
 """Maximum number of classes to work on."""
 _LEAST_LOSS = 0.02
-"""Share of symbols from which confusions with other classes are mentioned."""
+"""Share of symbols from which confusions and localisation errors are mentioned."""
 _NOTABLE_LOSS = 0.1
-"""Share of symbols from which imprecise boxes are mentioned."""
+"""Share of symbols from which predictions at the centre of symbols are mentioned."""
 _CAUSES = {
     "imprecise": "found, but the boxes are too imprecise",
     "confused": "found, but taken for other classes",
@@ -151,10 +151,12 @@ def _reason(
     losses = _losses(row, detail, confused)
     kind = max(losses, key=lambda key: losses[key])
     evidence = []
-    if losses["imprecise"] >= _NOTABLE_LOSS:
+    if _centre_gap(row, detail) >= _NOTABLE_LOSS:
         evidence.append(_centre_evidence(row, detail))
     evidence += confusions
     evidence.append(_operating_evidence(row, detail))
+    if kind == "imprecise" or losses["imprecise"] >= _LEAST_LOSS:
+        evidence += _localisation_evidence(row, detail)
     if kind == "missed":
         evidence.append(_low_confidence_evidence(row, detail, losses["missed"]))
     if kind == "false" and taken_from:
@@ -164,16 +166,32 @@ def _reason(
 
 def _losses(row: ClassMetrics, detail: ClassEvaluation, confused: float) -> dict[str, float]:
     """Estimate how many errors of each kind there are per symbol of the class."""
-    recall, precision = _best_recall(detail), detail.best.precision if detail.best else 0.0
-    centre = detail.centre_recall
-    imprecise = 0.0 if centre is None else max(0.0, centre - (row.recall50 or 0.0))
-    n_false = recall * (1 - precision) / precision if precision else 0.0
+    # An imprecise box is both a missed symbol and a false prediction, but a single error.
+    imprecise_symbols, imprecise_predictions = (
+        max(_centre_gap(row, detail), n / row.n_truths)
+        for n in (detail.localisation.n_symbols, detail.localisation.n_predictions)
+    )
+    n_missed, n_false = _miscounts(row, detail)
     return {
-        "imprecise": imprecise,
+        "imprecise": max(imprecise_symbols, imprecise_predictions),
         "confused": confused,
-        "missed": max(0.0, 1 - recall - imprecise - confused),
-        "false": max(0.0, n_false - imprecise),  # an imprecise box is a false alarm as well
+        "missed": max(0.0, n_missed / row.n_truths - imprecise_symbols - confused),
+        "false": max(0.0, n_false / row.n_truths - imprecise_predictions),
     }
+
+
+def _centre_gap(row: ClassMetrics, detail: ClassEvaluation) -> float:
+    """Return the share of symbols with a prediction at their centre, but none that finds them."""
+    return max(0.0, (detail.centre_recall or 0.0) - (row.recall50 or 0.0))
+
+
+def _miscounts(row: ClassMetrics, detail: ClassEvaluation) -> tuple[int, int]:
+    """Return the numbers of missed symbols and false predictions at the best threshold."""
+    if detail.best is None:
+        return row.n_truths, 0
+    n_found = round(detail.best.recall * row.n_truths)
+    precision = detail.best.precision
+    return row.n_truths - n_found, round(n_found / precision) - n_found if precision else 0
 
 
 def _best_recall(detail: ClassEvaluation) -> float:
@@ -224,6 +242,22 @@ def _operating_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
         f"At its best threshold, {best.threshold:.2f}, recall is {best.recall:.3f} and precision "
         f"{best.precision:.3f}."
     )
+
+
+def _localisation_evidence(row: ClassMetrics, detail: ClassEvaluation) -> list[str]:
+    n_missed, n_false = _miscounts(row, detail)
+    localisation = detail.localisation
+    parts = [
+        f"{amount(n)} of {counted(total, *nouns)}"
+        for n, total, nouns in (
+            (localisation.n_predictions, n_false, ("false prediction", "false predictions")),
+            (localisation.n_symbols, n_missed, ("missed symbol", "missed symbols")),
+        )
+        if n
+    ]
+    if not parts:
+        return []
+    return [f"Imprecise boxes, with an IoU of 0.1 to 0.5, account for {' and '.join(parts)}."]
 
 
 def _low_confidence_evidence(row: ClassMetrics, detail: ClassEvaluation, missed: float) -> str:
@@ -287,8 +321,8 @@ def _notes(report: EvaluationReport, candidates: Sequence[ClassMetrics]) -> tupl
 
 _ERROR_PHRASES = {
     "class": "predictions of the wrong class",
-    "place": "boxes that are too far off",
-    "both": "predictions of the wrong class with boxes that are too far off",
+    "localisation": "imprecise boxes",
+    "both": "predictions of the wrong class with imprecise boxes",
     "duplicate": "duplicate predictions",
     "background": "predictions without any symbol nearby",
     "missed": "missed symbols",

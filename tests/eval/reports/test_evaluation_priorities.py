@@ -75,17 +75,17 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
             "At its best threshold, 0.50, recall is 0.900 and precision 0.500. Some false alarms "
             "are symbols of other classes: clef (12).",
         ),
-        (  # .54 false predictions and .3 misses per symbol, which are mostly the same boxes
+        (  # .8 false predictions and .3 misses per symbol, which are mostly the same boxes
             one_bad(
                 metrics={"ap50": 0.7, "recall50": 0.76},
-                best=point(0.3, 0.565, 0.7),
+                best=point(0.3, 70 / 150, 0.7),
                 centre_recall=0.98,
                 imprecise=(25, 45),
             ),
             "found, but the boxes are too imprecise",
             "A prediction meets the centre of 98% of the symbols, but only 76% have one with an "
             "IoU of at least 0.5. At its best threshold, 0.30, recall is 0.700 and precision "
-            "0.565. Imprecise boxes, with an IoU of 0.1 to 0.5, account for 45 of 54 false "
+            "0.467. Imprecise boxes, with an IoU of 0.1 to 0.5, account for 45 of 80 false "
             "predictions and 25 of 30 missed symbols.",
         ),
         (  # imprecise boxes, but more false alarms

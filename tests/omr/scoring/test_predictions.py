@@ -246,6 +246,17 @@ def test_equal_scores_are_reported(score: float, whole: Path, tmp_path: Path) ->
     assert EQUAL.format(score=score) not in score_predictions(source, whole).remarks
 
 
+def test_notes_are_part_of_the_report(whole: Path, tmp_path: Path) -> None:
+    pages, _ = predictions_of(whole, "page")
+    source = write_results(tmp_path / "r.json", pages)
+    score_predictions(source, whole, out=tmp_path / "out")
+    text = (tmp_path / "out/report.md").read_text("utf-8")
+    assert (
+        "* Intervals from 2 pages are unreliable; score at least 10.\n* Unknown whether the model was "
+        "trained on these pages: predictions do not record training images."
+    ) in text
+
+
 def test_images_without_predictions_are_reported(whole: Path, tmp_path: Path) -> None:
     pages, names = predictions_of(whole, "page")
     result = score_predictions(write_results(tmp_path / "r.json", pages[1:]), whole)

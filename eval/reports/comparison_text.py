@@ -87,12 +87,14 @@ def headline(comparison: ModelComparison) -> str:
     if all(report.macro.difference is None for report in comparison.reports):
         return "No difference shown: nothing can be compared without ground truth"
     if len(comparison.reports) == 1:
-        [[verdict, [letter]]] = by_verdict.items()
+        a, b = (f"{model.name} ({model.letter})" for model in comparison.models)
         verdicts = {
-            "A is better": f"A is better than {letter}",
-            "B is better": "B is better than A",
+            "A is better": f"{a} is better than {b}",
+            "B is better": f"{b} is better than {a}",
         }
-        return verdicts.get(verdict, f"No difference shown between A and {letter}")
+        return verdicts.get(
+            comparison.reports[0].verdict, f"No difference shown between {a} and {b}"
+        )
     parts = []
     for verdict, phrase in (("B is better", "better than A"), ("A is better", "worse than A")):
         if letters := by_verdict.get(verdict):

@@ -100,9 +100,9 @@ def read(page: str) -> str:
     [
         ([NONE], "No difference shown: nothing can be compared without ground truth"),
         ([NONE, NONE], "No difference shown: nothing can be compared without ground truth"),
-        ([BETTER], "B is better than A"),
-        ([WORSE], "A is better than B"),
-        ([difference(0.5, 0.51)], "No difference shown between A and B"),
+        ([BETTER], "runs/B (B) is better than runs/<a> (A)"),
+        ([WORSE], "runs/<a> (A) is better than runs/B (B)"),
+        ([difference(0.5, 0.51)], "No difference shown between runs/<a> (A) and runs/B (B)"),
         ([BETTER, BETTER, WORSE], "B and C are better than A; D is worse than A"),
         ([BETTER, BETTER, BETTER], "B, C and D are better than A"),
         ([difference(0.5, 0.5, None)] * 2, "No difference shown between A and B or C"),
@@ -125,7 +125,7 @@ def test_classes_are_sorted_by_what_they_show() -> None:
 def test_the_verdict_is_first() -> None:
     text = read(comparison_page(FULL).partition("<main>")[2])
     verdict = (
-        "B is better than A runs/<a> (A, best.pt) compared with runs/B (B, 2 runs): AP50-95 on 12 tiles of ds2, split val Macro AP50-95: A 0.500, B 0.600, "
+        "runs/B (B) is better than runs/<a> (A) runs/<a> (A, best.pt) compared with runs/B (B, 2 runs): AP50-95 on 12 tiles of ds2, split val Macro AP50-95: A 0.500, B 0.600, "
         "difference A - B -0.100, 95% interval -0.120 to -0.080."
     )
     assert text.startswith(verdict)

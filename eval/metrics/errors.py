@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from converters.boxes import xyxy_to_xywh
 from eval.metrics.backends import EvaluatorInput
-from eval.metrics.cells import shared_cells
-from eval.reports.evaluation import Confusion, ErrorType, LocalisationErrors
+from eval.metrics.symbol_table import SymbolTable
+from eval.reports.evaluation import ClassErrors, Confusion, ErrorType
 
 FOUND_IOU, BACKGROUND_IOU = 0.5, 0.1
 """IoU from which a prediction finds a symbol, and from which it overlaps one at all."""
@@ -101,39 +101,62 @@ def _ious(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np
     return ious
 
 
-def localisation_errors(
-    data: EvaluatorInput, thresholds: NDArray[np.float64]
-) -> tuple[LocalisationErrors, ...]:
-    """Count the localisation errors of each class at a threshold, as TIDE defines them.
+def class_errors(
+    data: EvaluatorInput, thresholds: NDArray[np.float64], names: Sequence[str]
+) -> tuple[ClassErrors, ...]:
+    """Count the localisation and classification errors of each class at a threshold, as in TIDE.
 
     Args:
         data: Symbols to compare.
         thresholds: Confidence from which predictions count, shape ``(C,)``.
+        names: Class names, length C.
 
     Returns:
         Counts of each class, length C.
     """
-    truths, predictions = data.truths, data.predictions
-    kept = predictions
-    if predictions.scores is not None:  # None without pages
-        kept = predictions.only(predictions.scores >= thresholds[predictions.labels])
-    best_of_truth, best_of_kept = (np.zeros(len(table.labels)) for table in (truths, kept))
-    for truth_rows, rows in shared_cells(truths, kept):
-        ious = _ious(kept.boxes_xyxy[rows], truths.boxes_xyxy[truth_rows])  # (N, T)
-        best_of_kept[rows] = ious.max(axis=1)
-        best_of_truth[truth_rows] = np.maximum(best_of_truth[truth_rows], ious.max(axis=0))
-    n_symbols, n_predictions = (
-        np.bincount(table.labels[_is_imprecise(ious)], minlength=data.n_classes).tolist()
-        for table, ious in ((truths, best_of_truth), (kept, best_of_kept))
+    truths, kept = data.truths, data.predictions
+    if kept.scores is not None:  # None without pages
+        kept = kept.only(kept.scores >= thresholds[kept.labels])
+    own_of_truths, own, other_labels = _best_overlaps(truths, kept)
+    imprecise_symbols, imprecise_predictions = (
+        np.bincount(
+            table.labels[(ious >= BACKGROUND_IOU) & (ious < FOUND_IOU)], minlength=len(names)
+        )
+        for table, ious in ((truths, own_of_truths), (kept, own))
     )
+    is_mistaken = (own < BACKGROUND_IOU) & (other_labels >= 0)
+    mistaken = np.zeros((len(names), len(names)), np.int64)  # by predicted and true class
+    np.add.at(mistaken, (kept.labels[is_mistaken], other_labels[is_mistaken]), 1)
+    counts = (imprecise_symbols.tolist(), imprecise_predictions.tolist(), mistaken.tolist())
     return tuple(
-        LocalisationErrors(n_symbols=n, n_predictions=m)
-        for n, m in zip(n_symbols, n_predictions, strict=True)
+        ClassErrors(
+            n_imprecise_symbols=n_symbols,
+            n_imprecise_predictions=n_predictions,
+            mistaken=tuple((name, n) for name, n in zip(names, row, strict=True) if n),
+        )
+        for n_symbols, n_predictions, row in zip(*counts, strict=True)
     )
 
 
-def _is_imprecise(best_ious: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (best_ious >= BACKGROUND_IOU) & (best_ious < FOUND_IOU)
+def _best_overlaps(
+    truths: SymbolTable, predictions: SymbolTable
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return the highest IoU of each truth, and of each prediction, within its class.
+
+    Returns:
+        IoUs of the truths and of the predictions, and for each prediction the label of the truth
+        of any class with the highest IoU, if that is at least ``FOUND_IOU``, otherwise -1.
+    """
+    own_of_truths, own = np.zeros(len(truths.labels)), np.zeros(len(predictions.labels))
+    best_labels = np.full(len(own), -1)
+    for page in np.intersect1d(truths.pages, predictions.pages):
+        truth_rows, rows = truths.page_rows(page), predictions.page_rows(page)
+        labels = truths.labels[truth_rows]
+        ious = _ious(predictions.boxes_xyxy[rows], truths.boxes_xyxy[truth_rows])  # (N, T)
+        best_labels[rows] = np.where(ious.max(axis=1) >= FOUND_IOU, labels[ious.argmax(axis=1)], -1)
+        within = np.where(predictions.labels[rows, None] == labels, ious, 0.0)
+        own_of_truths[truth_rows], own[rows] = within.max(axis=0), within.max(axis=1)
+    return own_of_truths, own, best_labels
 
 
 def confusion(

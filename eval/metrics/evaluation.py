@@ -20,7 +20,7 @@ from eval.metrics.backends import Backend, EvaluatorInput, run
 from eval.metrics.bootstrap import class_sizes, interval, mean_ap, mean_sizes, page_weights
 from eval.metrics.calibration import calibration
 from eval.metrics.coco import evaluator_input, report
-from eval.metrics.errors import confusion, error_types, localisation_errors
+from eval.metrics.errors import class_errors, confusion, error_types
 from eval.metrics.hits import Hits, read_hits, weighted_ap
 from eval.metrics.matching import pair_pages
 from eval.metrics.operating_points import (
@@ -93,7 +93,7 @@ def evaluate_in_depth(
         ap50_interval=class_intervals,
         best=best,
         chosen=chosen_points(hits, chosen_threshold),
-        localisation=localisation_errors(data, thresholds),
+        errors=class_errors(data, thresholds, names),
     )
     return EvaluationReport(
         unit=unit,

@@ -46,13 +46,16 @@ class OtherProtocols:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LocalisationErrors:
-    """Symbols and predictions of one class that only overlap imprecisely (IoU .1 to .5)."""
+class ClassErrors:
+    """Localisation and classification errors of one class at its threshold, as in TIDE."""
 
-    n_symbols: int
-    """Symbols whose best prediction overlaps them imprecisely, so that they count as missed."""
-    n_predictions: int
-    """Predictions that overlap their best symbol imprecisely, so that they count as false."""
+    n_imprecise_symbols: int
+    """Missed symbols whose best prediction of the class has an IoU of .1 to .5."""
+    n_imprecise_predictions: int
+    """False predictions whose best symbol of the class has an IoU of .1 to .5."""
+    mistaken: tuple[tuple[str, int], ...]
+    """Other classes whose symbols false predictions lie on, with an IoU of .5 or more, and the
+    number of these predictions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +72,7 @@ class ClassEvaluation:
     other: OtherProtocols
     centre_recall: float | None
     """Fraction of the symbols whose centre a prediction of the class meets, whatever its size."""
-    localisation: LocalisationErrors
+    errors: ClassErrors
     """At the threshold of the class in :attr:`EvaluationReport.thresholds`."""
     dilated_ap50: float | None
     """AP at IoU .5 after all boxes have been extended; only for thin classes, otherwise None."""

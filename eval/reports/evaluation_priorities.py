@@ -27,6 +27,7 @@ _CAUSES = {
     "imprecise": "found, but the boxes are too imprecise",
     "confused": "found, but taken for other classes",
     "missed": "most errors are missed symbols",
+    "mistaken": "most errors are false predictions on symbols of other classes",
     "false": "most errors are false alarms",
 }
 
@@ -138,8 +139,8 @@ def _reason(
     row: ClassMetrics, detail: ClassEvaluation, confusion: Confusion
 ) -> tuple[str, tuple[str, ...]]:
     """Return the kind of error that costs most, and sentences with its figures."""
-    taken_for, taken_from = _other_classes(row.name, confusion)
-    confused = sum(n for n, _ in taken_for) / row.n_truths
+    taken_for = _other_classes(row.name, confusion)
+    confused = sum(n for _, n in taken_for) / row.n_truths
     confusions = []
     if confused >= _LEAST_LOSS:
         others = _listed(taken_for)
@@ -159,8 +160,8 @@ def _reason(
         evidence += _localisation_evidence(row, detail)
     if kind == "missed":
         evidence.append(_low_confidence_evidence(row, detail, losses["missed"]))
-    if kind == "false" and taken_from:
-        evidence.append(f"Some false alarms are symbols of other classes: {_listed(taken_from)}.")
+    if losses["mistaken"] >= _LEAST_LOSS:
+        evidence.append(_mistaken_evidence(row, detail))
     return _CAUSES[kind], tuple(evidence)
 
 
@@ -169,14 +170,16 @@ def _losses(row: ClassMetrics, detail: ClassEvaluation, confused: float) -> dict
     # An imprecise box is both a missed symbol and a false prediction, but a single error.
     imprecise_symbols, imprecise_predictions = (
         max(_centre_gap(row, detail), n / row.n_truths)
-        for n in (detail.localisation.n_symbols, detail.localisation.n_predictions)
+        for n in (detail.errors.n_imprecise_symbols, detail.errors.n_imprecise_predictions)
     )
     n_missed, n_false = _miscounts(row, detail)
+    mistaken = sum(n for _, n in detail.errors.mistaken) / row.n_truths
     return {
         "imprecise": max(imprecise_symbols, imprecise_predictions),
         "confused": confused,
         "missed": max(0.0, n_missed / row.n_truths - imprecise_symbols - confused),
-        "false": max(0.0, n_false / row.n_truths - imprecise_predictions),
+        "mistaken": mistaken,
+        "false": max(0.0, n_false / row.n_truths - imprecise_predictions - mistaken),
     }
 
 
@@ -198,30 +201,18 @@ def _best_recall(detail: ClassEvaluation) -> float:
     return detail.best.recall if detail.best else 0.0
 
 
-def _other_classes(
-    name: str, confusion: Confusion
-) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """Return the classes that a class is predicted as, and those predicted as it, with counts."""
+def _other_classes(name: str, confusion: Confusion) -> list[tuple[str, int]]:
+    """Return the classes that a class is predicted as, with counts."""
     if name not in confusion.names[:-1]:
-        return [], []
-    at = confusion.names.index(name)
-    lines = confusion.counts[at], [row[at] for row in confusion.counts]
-    taken_for, taken_from = (
-        sorted(
-            (
-                (n, other)
-                for n, other in zip(line[:-1], confusion.names[:-1], strict=True)
-                if n and other != name
-            ),
-            key=lambda entry: (-entry[0], entry[1]),
-        )
-        for line in lines
-    )
-    return taken_for, taken_from
+        return []
+    line = confusion.counts[confusion.names.index(name)][:-1]
+    counts = zip(confusion.names[:-1], line, strict=True)
+    return [(other, n) for other, n in counts if n and other != name]
 
 
-def _listed(counts: Sequence[tuple[int, str]]) -> str:
-    return short_list([f"{name} ({amount(n)})" for n, name in counts], _MOST)
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    ordered = sorted(counts, key=lambda entry: (-entry[1], entry[0]))
+    return short_list([f"{name} ({amount(n)})" for name, n in ordered], _MOST)
 
 
 def _centre_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
@@ -246,18 +237,32 @@ def _operating_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
 
 def _localisation_evidence(row: ClassMetrics, detail: ClassEvaluation) -> list[str]:
     n_missed, n_false = _miscounts(row, detail)
-    localisation = detail.localisation
     parts = [
         f"{amount(n)} of {counted(total, *nouns)}"
         for n, total, nouns in (
-            (localisation.n_predictions, n_false, ("false prediction", "false predictions")),
-            (localisation.n_symbols, n_missed, ("missed symbol", "missed symbols")),
+            (
+                detail.errors.n_imprecise_predictions,
+                n_false,
+                ("false prediction", "false predictions"),
+            ),
+            (detail.errors.n_imprecise_symbols, n_missed, ("missed symbol", "missed symbols")),
         )
         if n
     ]
     if not parts:
         return []
     return [f"Imprecise boxes, with an IoU of 0.1 to 0.5, account for {' and '.join(parts)}."]
+
+
+def _mistaken_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
+    _, n_false = _miscounts(row, detail)
+    n_mistaken = sum(n for _, n in detail.errors.mistaken)
+    predictions = counted(n_false, "false prediction", "false predictions")
+    verb = "is" if n_mistaken == 1 else "are"
+    return (
+        f"{amount(n_mistaken)} of {predictions} {verb} on symbols of other classes: "
+        f"{_listed(detail.errors.mistaken)}."
+    )
 
 
 def _low_confidence_evidence(row: ClassMetrics, detail: ClassEvaluation, missed: float) -> str:

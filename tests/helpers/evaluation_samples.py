@@ -11,12 +11,12 @@ from eval.reports.detection import FREQUENT, ClassMetrics, DetectionReport, Mean
 from eval.reports.evaluation import (
     Calibration,
     CalibrationBin,
+    ClassErrors,
     ClassEvaluation,
     Confusion,
     ErrorType,
     EvaluationReport,
     Interval,
-    LocalisationErrors,
     OperatingPoint,
     OtherProtocols,
     PageErrors,
@@ -69,6 +69,7 @@ def evaluation(
     centre_recall: float | None = None,
     dilated_ap50: float | None = None,
     imprecise: tuple[int, int] = (0, 0),
+    mistaken: tuple[tuple[str, int], ...] = (),
 ) -> ClassEvaluation:
     """Return the other measures of a class, derived from its AP50.
 
@@ -79,12 +80,15 @@ def evaluation(
         centre_recall: Share of symbols with a prediction at their centre.
         dilated_ap50: AP50 of extended boxes.
         imprecise: Numbers of imprecisely located symbols and predictions.
+        mistaken: Numbers of predictions on symbols of other classes.
     """
-    localisation = LocalisationErrors(n_symbols=imprecise[0], n_predictions=imprecise[1])
+    errors = ClassErrors(
+        n_imprecise_symbols=imprecise[0], n_imprecise_predictions=imprecise[1], mistaken=mistaken
+    )
     if row.ap50 is None:
         return ClassEvaluation(
             name=row.name, ap50_interval=None, best=None, chosen=None, other=NONE,
-            centre_recall=None, localisation=localisation, dilated_ap50=None, precisions=None,
+            centre_recall=None, errors=errors, dilated_ap50=None, precisions=None,
         )  # fmt: skip
     ap50 = row.ap50
     low, high = interval or (max(0.0, ap50 - 0.05), min(1.0, ap50 + 0.05))
@@ -95,7 +99,7 @@ def evaluation(
         chosen=point(0.25, ap50 * 0.9, ap50),
         other=OtherProtocols(voc2007=ap50 * 0.9, voc2010=ap50 * 0.98, ultralytics=ap50 * 0.99),
         centre_recall=row.recall50 if centre_recall is None else centre_recall,
-        localisation=localisation,
+        errors=errors,
         dilated_ap50=dilated_ap50,
         precisions=tuple(float(i <= 100 * ap50) for i in range(101)),
     )

@@ -9,7 +9,7 @@ from converters.page import Page
 from eval.metrics.backends import EvaluatorInput, run
 from eval.metrics.calibration import calibration
 from eval.metrics.coco import evaluator_input
-from eval.metrics.errors import confusion, error_types, localisation_errors
+from eval.metrics.errors import class_errors, confusion, error_types
 from eval.metrics.hits import Hits
 from eval.metrics.matching import pair_pages
 from eval.reports.evaluation import Calibration, CalibrationBin, Confusion
@@ -123,9 +123,33 @@ def test_hand_worked_error_types(
 def test_localisation_errors(
     truths: list[tuple[Box, int]], found: list[tuple[Box, int, float]], expected: tuple[int, int]
 ) -> None:
-    first, *others = localisation_errors(compared(truths, found), np.array([0.5, 0.5, 0.5]))
-    assert astuple(first) == expected
-    assert {astuple(one) for one in others} == {(0, 0)}
+    first, *others = class_errors(compared(truths, found), np.full(3, 0.5), NAMES)
+    assert (first.n_imprecise_symbols, first.n_imprecise_predictions) == expected
+    assert {astuple(one) for one in others} == {(0, 0, ())}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param([], (), id="nothing"),
+        pytest.param([(A, 0, 0.9)], (), id="right"),
+        pytest.param([(B, 0, 0.9), (B, 0, 0.8)], (("stem", 2),), id="twice on another class"),
+        pytest.param([(B, 0, 0.4)], (), id="below the threshold"),
+        pytest.param([((50, 0, 60, 5), 0, 0.9)], (("stem", 1),), id="IoU of .5"),
+        pytest.param([((50, 0, 60, 4.9), 0, 0.9)], (), id="IoU of .49"),
+        pytest.param([((0, 50, 10, 58), 0, 0.9)], (), id="its own class overlaps as well"),
+        pytest.param(
+            [(B, 0, 0.9), ((0, 60, 10, 70), 0, 0.9)], (("stem", 1), ("clef", 1)), id="two"
+        ),
+    ],
+)
+def test_predictions_on_symbols_of_other_classes(
+    found: list[tuple[Box, int, float]], expected: tuple[tuple[str, int], ...]
+) -> None:
+    truths = [(A, 0), (B, 1), (C, 1), ((0.0, 48.0, 10.0, 53.0), 0), ((0.0, 60.0, 10.0, 70.0), 2)]
+    first, *others = class_errors(compared(truths, found), np.full(3, 0.5), NAMES)
+    assert first.mistaken == expected
+    assert not any(one.mistaken for one in others)
 
 
 def test_localisation_errors_are_those_of_tide() -> None:
@@ -134,8 +158,10 @@ def test_localisation_errors_are_those_of_tide() -> None:
         n_pages=3, n_truths=60, n_predictions=90, n_classes=7, seed=4
     )
     data = evaluator_input(pair_pages(truths, predictions, 7), 7)
-    counts = localisation_errors(data, np.zeros(7))
-    assert sum(one.n_predictions for one in counts) == errors(data)["localisation"][0] > 0
+    counts = class_errors(data, np.zeros(7), "abcdefg")
+    types = errors(data)
+    assert sum(one.n_imprecise_predictions for one in counts) == types["localisation"][0] > 0
+    assert sum(n for one in counts for _, n in one.mistaken) == types["class"][0] > 0
 
 
 # Counts and gains of tidecv 1.0.1 (MIT; `TIDERun`, with `max_dets` beyond the predictions).

@@ -314,3 +314,11 @@ def test_a_page_fits_its_screen(seen: Measurements, name: str) -> None:
     assert measured["overlaps"] == []
     assert measured["words_px"] >= 16
     assert measured["labels_px"] is None or measured["labels_px"] >= 14
+
+
+def test_curves_are_those_of_classes_that_are_found() -> None:
+    rows = [metrics("never", 40, 0.0), metrics("often", 40, 0.9)]
+    page = evaluation_page(report_of([(row, evaluation(row)) for row in rows]), SUBJECT)
+    assert re.findall('<svg id="(plot-curve-[^"]+)', page) == ["plot-curve-mean", "plot-curve-0"]
+    assert "<h3>often: 0.900</h3>" in page
+    assert "<h3>never: 0.000</h3>" not in page

@@ -69,11 +69,21 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
             one_bad(
                 metrics={"ap50": 0.5, "recall50": 0.95},
                 best=point(0.5, 0.5, 0.9),
-                confused={("clef", "stem"): 12},
+                mistaken=(("clef", 12), ("tie", 30)),
             ),
             "most errors are false alarms",
-            "At its best threshold, 0.50, recall is 0.900 and precision 0.500. Some false alarms "
-            "are symbols of other classes: clef (12).",
+            "At its best threshold, 0.50, recall is 0.900 and precision 0.500. 42 of 90 false "
+            "predictions are on symbols of other classes: tie (30), clef (12).",
+        ),
+        (
+            one_bad(
+                metrics={"ap50": 0.5, "recall50": 0.95},
+                best=point(0.5, 0.5, 0.9),
+                mistaken=(("clef", 50),),
+            ),
+            "most errors are false predictions on symbols of other classes",
+            "At its best threshold, 0.50, recall is 0.900 and precision 0.500. 50 of 90 false "
+            "predictions are on symbols of other classes: clef (50).",
         ),
         (  # .8 false predictions and .3 misses per symbol, which are mostly the same boxes
             one_bad(

@@ -117,14 +117,14 @@ def class_errors(
     truths, kept = data.truths, data.predictions
     if kept.scores is not None:  # None without pages
         kept = kept.only(kept.scores >= thresholds[kept.labels])
-    own_of_truths, own, other_labels = _best_overlaps(truths, kept)
+    truth_ious, best_ious, other_labels = _best_overlaps(truths, kept)
     imprecise_symbols, imprecise_predictions = (
         np.bincount(
             table.labels[(ious >= BACKGROUND_IOU) & (ious < FOUND_IOU)], minlength=len(names)
         )
-        for table, ious in ((truths, own_of_truths), (kept, own))
+        for table, ious in ((truths, truth_ious), (kept, best_ious))
     )
-    is_mistaken = (own < BACKGROUND_IOU) & (other_labels >= 0)
+    is_mistaken = (best_ious < BACKGROUND_IOU) & (other_labels >= 0)
     mistaken = np.zeros((len(names), len(names)), np.int64)  # by predicted and true class
     np.add.at(mistaken, (kept.labels[is_mistaken], other_labels[is_mistaken]), 1)
     counts = (imprecise_symbols.tolist(), imprecise_predictions.tolist(), mistaken.tolist())
@@ -147,16 +147,16 @@ def _best_overlaps(
         IoUs of the truths and of the predictions, and for each prediction the label of the truth
         of any class with the highest IoU, if that is at least ``FOUND_IOU``, otherwise -1.
     """
-    own_of_truths, own = np.zeros(len(truths.labels)), np.zeros(len(predictions.labels))
-    best_labels = np.full(len(own), -1)
+    truth_ious, best_ious = np.zeros(len(truths.labels)), np.zeros(len(predictions.labels))
+    best_labels = np.full(len(best_ious), -1)
     for page in np.intersect1d(truths.pages, predictions.pages):
         truth_rows, rows = truths.page_rows(page), predictions.page_rows(page)
         labels = truths.labels[truth_rows]
         ious = _ious(predictions.boxes_xyxy[rows], truths.boxes_xyxy[truth_rows])  # (N, T)
         best_labels[rows] = np.where(ious.max(axis=1) >= FOUND_IOU, labels[ious.argmax(axis=1)], -1)
         within = np.where(predictions.labels[rows, None] == labels, ious, 0.0)
-        own_of_truths[truth_rows], own[rows] = within.max(axis=0), within.max(axis=1)
-    return own_of_truths, own, best_labels
+        truth_ious[truth_rows], best_ious[rows] = within.max(axis=0), within.max(axis=1)
+    return truth_ious, best_ious, best_labels
 
 
 def confusion(

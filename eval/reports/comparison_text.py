@@ -23,18 +23,22 @@ MEANS = (
     ("instance_weighted", "instance-weighted"),
 )
 """Key and title of each mean."""
+_ROUNDING = 1e-9
+"""Largest difference of equal scores, by rounding."""
 CHANCE = 0.05
 """Share of the classes without a real difference that show one by chance."""
 
 
 def signed(value: float | None) -> str:
-    """Format a difference between two scores."""
-    return NONE if value is None else f"{value:+.3f}"
+    """Format a difference between two scores; one that is not 0 never looks like 0."""
+    if value is None:
+        return NONE
+    return f"{value:+.1g}" if _ROUNDING < abs(value) < 0.0005 else f"{value + 0.0:+.3f}"
 
 
 def signed_limits(interval: Interval | None) -> str:
     """Format the interval of a difference."""
-    return NONE if interval is None else f"{interval.low:+.3f} to {interval.high:+.3f}"
+    return NONE if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def score(value: float | None) -> str:

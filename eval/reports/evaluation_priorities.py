@@ -229,8 +229,9 @@ def _operating_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
     best = detail.best
     if best is None:
         return f"AP50 is {_score(row.ap50)}."
+    threshold = f"{best.threshold:.{2 if best.threshold >= 0.01 else 3}f}"
     return (
-        f"At its best threshold, {best.threshold:.2f}, recall is {best.recall:.3f} and precision "
+        f"At its best threshold, {threshold}, recall is {best.recall:.3f} and precision "
         f"{best.precision:.3f}."
     )
 

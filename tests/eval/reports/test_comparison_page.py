@@ -18,7 +18,7 @@ from eval.reports.comparison import (
 )
 from eval.reports.comparison_files import comparison_json, comparison_markdown
 from eval.reports.comparison_page import comparison_page
-from eval.reports.comparison_text import by_chance, by_size, headline
+from eval.reports.comparison_text import by_chance, by_size, headline, signed, signed_limits
 from eval.reports.evaluation import Interval
 
 NONE = Difference(a=None, b=None, difference=None, interval=None, verdict="no difference shown")
@@ -110,6 +110,25 @@ def read(page: str) -> str:
 )
 def test_headline(reports: list[Difference], expected: str) -> None:
     assert headline(comparison_of(*[report_of(one, CLASSES) for one in reports])) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "-"),
+        (0.0, "+0.000"),
+        (-0.0, "+0.000"),
+        (1e-16, "+0.000"),
+        (-0.0004, "-0.0004"),
+        (-0.00004, "-4e-05"),
+        (0.0005, "+0.001"),
+        (-0.1184, "-0.118"),
+    ],
+)
+def test_differences_have_a_sign(value: float | None, expected: str) -> None:
+    assert signed(value) == expected
+    if value is not None:
+        assert signed_limits(Interval(low=value, high=value)) == f"{expected} to {expected}"
 
 
 def test_classes_are_sorted_by_what_they_show() -> None:

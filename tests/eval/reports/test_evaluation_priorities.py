@@ -115,9 +115,9 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
             "recall is 0.985: a lower threshold hardly helps.",
         ),
         (
-            one_bad(metrics={"ap50": 0.97, "recall50": 0.995}, best=point(0.5, 0.982, 0.994)),
+            one_bad(metrics={"ap50": 0.97, "recall50": 0.995}, best=point(0.002, 0.982, 0.994)),
             "most errors are false alarms",
-            "At its best threshold, 0.50, recall is 0.994 and precision 0.982.",
+            "At its best threshold, 0.002, recall is 0.994 and precision 0.982.",
         ),
         (
             one_bad(metrics={"ap50": 0.0, "n_predictions": 0}),

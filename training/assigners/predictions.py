@@ -13,9 +13,11 @@ from torch import Tensor
 
 PARTS = 8
 """Number of parts in which a large table is processed; reduces the peak memory to an eighth."""
-MAX_SLOTS = 2**17
-"""Maximum number of slots processed in one part if duplicates are not removed: a table of 64 floats
-per slot has 32 MB, and fewer parts would not be faster."""
+PARTS_ON_GPU = 4
+"""Number of parts if duplicates are not removed. Starting the operations of more parts would take
+longer than the operations. The number is fixed, so that memory grows with the number of slots."""
+MAX_SLOTS = 2**16
+"""Maximum number of slots processed in one part if duplicates are not removed."""
 MAX_COST = 100.0
 """Cross-entropy for a probability of 0, as in torch's ``binary_cross_entropy``."""
 
@@ -116,7 +118,8 @@ def per_distinct_slot(
     n_images, n_points = shape[:2]
     slots = images * n_points + points
     if not waits:
-        return torch.cat([compute(part) for part in slots.split(MAX_SLOTS)])
+        n_parts = PARTS_ON_GPU if len(slots) > MAX_SLOTS else 1
+        return torch.cat([compute(part) for part in slots.chunk(n_parts)])
     is_used = torch.zeros(n_images * n_points, dtype=torch.bool, device=slots.device)
     is_used[slots] = True
     distinct = is_used.nonzero().squeeze(1)  # (N,)

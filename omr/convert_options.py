@@ -10,10 +10,10 @@ from converters.prepare.splits import SplitBy
 from omr.options import CLASS_MAP, FORMATS
 
 SourceData: TypeAlias = Annotated[
-    Path,
+    list[Path],
     typer.Argument(
-        help="Data set: a DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++ or DoReMi folder, or a "
-        "JSON or XML file."
+        help="Data sets: DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++ or DoReMi folders, or "
+        "JSON or XML files. Several are merged.",
     ),
 ]
 Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]

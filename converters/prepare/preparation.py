@@ -40,7 +40,7 @@ class PageProperties:
     staff_space: float | None = None
     """Staff space of the source's page in pixels; None if it is unknown."""
     source: str = ""
-    """Folder that the page comes from; empty if all pages of a split come from one."""
+    """Data set or folder that the page comes from; empty if all pages of a split come from one."""
     capture: str = ""
     """How an engraved page was degraded, such as ``scan``; empty if this is unknown."""
 
@@ -50,9 +50,12 @@ class Job:
     """One page to prepare, with its settings and output folders."""
 
     page: Page
+    """The page, under its name in the output."""
+    image: PurePosixPath
+    """Image file of the page in ``image_folder``."""
     split: str
     source: str
-    """Folder that the page comes from; empty if all pages of a split come from one."""
+    """Data set or folder that the page comes from; empty if all pages of a split come from one."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
@@ -116,10 +119,10 @@ def prepare(job: Job) -> PreparedPage:
     counts, options = Tally(), job.options
     doubts_of_page: tuple[str, ...] = ()
     page = clean(job.page, job.names, options.cleaning, counts)
-    source = _SourceImage(job.image_folder / page.image) if job.image_folder else None
+    source = _SourceImage(job.image_folder / job.image) if job.image_folder else None
     if options.staff_space:
         page, doubts_of_page = _with_staff_space(page, source)
-        page = scale(page, options.staff_space, job.image_folder or Path())
+        page = scale(page, options.staff_space, (job.image_folder or Path()) / job.image)
     outputs = _tiles(page, job, counts)
     _count_labels(outputs, job.names, counts)
     _make_folders(job)

@@ -29,14 +29,15 @@ def convert(
     force: given.Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a data set to images and labels for training.
+    """Convert data sets to images and labels for training.
 
     OUT contains images, labels, data.yaml (which plain `yolo train` reads) and
     manifest.json, which records the options, hashes of the source, and the numbers
-    of symbols written and dropped.
+    of symbols written and dropped. Several data sets are merged to one.
 
     Examples:
         omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+        omr convert ds2_dense pages data --val 0.1
         omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps

@@ -1,0 +1,38 @@
+"""Options of a conversion."""
+
+from dataclasses import dataclass, field
+
+from class_maps import ClassMap, ConfigError
+from converters.formats import check_formats
+from converters.prepare.preparation import PreparationOptions
+from converters.prepare.splits import SplitBy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConversionOptions:
+    """Everything that determines the output; the number of workers does not."""
+
+    class_map: ClassMap
+    formats: tuple[str, ...] = ("yolo",)
+    """Output formats, see :data:`converters.formats.WRITERS`."""
+    annotation_set: str | None = None
+    """Annotation set to read; None to use the class map's."""
+    preparation: PreparationOptions = field(default_factory=PreparationOptions)
+    val: float = 0.0
+    """Fraction of the training pages to hold out."""
+    split_by: SplitBy = "work"
+    """Unit that is never divided between train and val: a work or a page."""
+    seed: int = 0
+    """Seed for choosing the pages to hold out."""
+    labels_only: bool = False
+    """Whether to write labels only, without reading or writing images."""
+
+    def __post_init__(self) -> None:
+        """Reject unknown formats and invalid fractions."""
+        check_formats(self.formats)
+        if not 0 <= self.val < 1:
+            raise ConfigError(
+                "expected a fraction of at least 0 and below 1",
+                option="--val",
+                value=f"{self.val:g}",
+            )

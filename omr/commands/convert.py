@@ -37,7 +37,7 @@ def convert(
 
     Examples:
         omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
-        omr convert ds2_dense pages data --val 0.1
+        omr convert ds2_dense pages merged --val 0.1
         omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps

@@ -144,6 +144,7 @@ def _jobs(
                     image=page.image,
                     split=split,
                     source=source.name or names.get((file.split, file.image_folder), ""),
+                    work=file.works.get(page.image, ""),
                     image_folder=None if options.labels_only else file.image_folder.absolute(),
                     image_out=image_out,
                     label_out=label_out,

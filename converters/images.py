@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ from converters.wide_samples import has_wide_samples
 Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes of the images that readers of YOLO folders look for."""
+
+ImageMode = Literal["copy", "link", "reference"]
+"""How the images of a data set get into another: as copies, as links, or by their path only."""
 
 NAME_FOLDER = (
     "name the folder of the images with --images, or use --labels-only to convert without images"

@@ -8,8 +8,8 @@ Shapes: P pages of all data sets.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from converters.conversion_options import ConversionOptions
@@ -17,11 +17,8 @@ from converters.files.hashes import short_hashes
 from converters.formats import AnnotationSource
 from converters.names import count_of, page_of
 from converters.opened_sources import OpenedSource
-from converters.page_groups import work_key
-from converters.prepare.splits import group_of, held_out, held_out_groups, unknown_work
-
-_STRICTNESS = ("train", "val", "test")
-"""Splits; a group with pages in several gets the last of them."""
+from converters.page_groups import DisjointGroups, work_key
+from converters.prepare.splits import group_of, held_out, held_out_groups, strictest, unknown_work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,29 +93,6 @@ class _PageOfSource:
         return self.source.output_name(self.image).as_posix()
 
 
-@dataclass(kw_only=True, slots=True)
-class _Groups:
-    """Disjoint sets of keys: two keys of one page are in the same set."""
-
-    parents: dict[str, str] = field(default_factory=dict)
-
-    def find(self, key: str) -> str:
-        """Return the key that stands for the set of a key."""
-        root = key
-        while (parent := self.parents.setdefault(root, root)) != root:
-            root = parent
-        while (parent := self.parents[key]) != root:
-            self.parents[key], key = root, parent
-        return root
-
-    def join(self, keys: Iterable[str]) -> str:
-        """Join the sets of some keys, and return the key that stands for them."""
-        first, *others = sorted(map(self.find, keys))
-        for other in others:
-            self.parents[other] = first
-        return first
-
-
 def _assign_groups(
     sources: Sequence[OpenedSource], options: ConversionOptions, skipped: tuple[str, ...]
 ) -> SplitAssignment:
@@ -165,7 +139,7 @@ def _image_hashes(pages: Sequence[_PageOfSource]) -> list[int]:
 
 def _group(pages: Sequence[_PageOfSource], hashes: Sequence[int]) -> None:
     """Set the group of each page: pages of a work, and copies of an image, are in one."""
-    groups = _Groups()
+    groups = DisjointGroups()
     keys = [
         f"work {page.work}" if page.work else f"page {page_of(PurePosixPath(page.name))}"
         for page in pages
@@ -181,7 +155,7 @@ def _splits_of_groups(pages: Sequence[_PageOfSource], options: ConversionOptions
     split_of: dict[str, str] = {}
     for page in pages:
         known = split_of.get(page.group, page.file.split)
-        split_of[page.group] = max(known, page.file.split, key=_STRICTNESS.index)
+        split_of[page.group] = strictest((known, page.file.split))
     if not options.val:
         return split_of
     sizes = Counter(

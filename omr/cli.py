@@ -26,6 +26,7 @@ from omr.commands.lint import lint
 from omr.commands.predict import predict
 from omr.commands.runs import runs
 from omr.commands.show import show
+from omr.commands.split import split
 from omr.commands.train import train
 from omr.console import err, out
 from omr.failures import CommandGroup, prepare_streams, reported_failures
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "convert": convert,
     "show": show,
     "lint": lint,
+    "split": split,
     "analyze-density": analyze_density,
     "train": train,
     "predict": predict,

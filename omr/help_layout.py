@@ -19,6 +19,10 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),
         "Held-out pages": ("val", "split_by", "seed"),
     },
+    "split": {
+        "Splits": ("by", "val", "test", "seed"),
+        "Output": ("images", "force", "as_json"),
+    },
     "analyze-density": {
         "Memory": ("gpu", "measure"),
         "Report": ("wanted", "report"),

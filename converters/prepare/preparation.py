@@ -43,6 +43,8 @@ class PageProperties:
     """Data set or folder that the page comes from; empty if all pages of a split come from one."""
     capture: str = ""
     """How an engraved page was degraded, such as ``scan``; empty if this is unknown."""
+    work: str = ""
+    """Work of the page, if the name of its image does not contain it; empty if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -56,6 +58,8 @@ class Job:
     split: str
     source: str
     """Data set or folder that the page comes from; empty if all pages of a split come from one."""
+    work: str
+    """Work of the page, if the name of its image does not contain it; empty if it is unknown."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
@@ -143,7 +147,10 @@ def prepare(job: Job) -> PreparedPage:
         n_empty=n_empty,
         counts=counts,
         properties=PageProperties(
-            staff_space=job.page.staff_space, source=job.source, capture=job.page.capture
+            staff_space=job.page.staff_space,
+            source=job.source,
+            capture=job.page.capture,
+            work=job.work,
         ),
         sha256=page_hash,
         is_measured=options.staff_space is not None and job.page.staff_space is None,

@@ -10,6 +10,13 @@ from class_maps import ConfigError
 from converters.names import count_of, page_of, work_of
 
 SplitBy = Literal["work", "page"]
+_STRICTNESS = ("train", "val", "test")
+"""Splits; a group with pages in several of them belongs to the last."""
+
+
+def strictest(splits: Iterable[str]) -> str:
+    """Return the split of a group with pages in several: test, otherwise val, otherwise train."""
+    return max(splits, key=_STRICTNESS.index)
 
 
 def held_out(

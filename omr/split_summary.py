@@ -42,7 +42,7 @@ def print_result(result: "SplitResult", out: Path, by: str, *, to: Console) -> N
                 _n_symbols(result)[split],
                 share(_n_symbols(result)[split] / max(1, n_symbols)),
             )
-            for split, n in sorted(counts.images.items())
+            for split, n in counts.images.items()
         ],
         to=to,
     )

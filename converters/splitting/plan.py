@@ -1,6 +1,6 @@
 """New split of each image of a data set."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -134,14 +134,15 @@ def count_splits(
         names: Names of the classes.
         by: Unit of the groups.
     """
-    totals = {split: np.zeros(len(names), np.int64) for split in sorted(set(splits))}
+    used = [split for split in ("train", "val", "test") if split in splits]
+    totals = {split: np.zeros(len(names), np.int64) for split in used}
     members = defaultdict[str, set[str]](set)
     for image, split, group in zip(images, splits, group_names(images, by), strict=True):
         totals[split] += np.bincount(image.labels, minlength=len(names))
         members[split].add(group)
     return SplitCounts(
-        images=Counter(splits),
-        groups={split: len(groups) for split, groups in members.items()},
+        images={split: splits.count(split) for split in used},
+        groups={split: len(members[split]) for split in used},
         symbols={
             split: dict(zip(names, row.tolist(), strict=True)) for split, row in totals.items()
         },

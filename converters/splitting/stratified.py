@@ -55,9 +55,7 @@ def _rarest(left: NDArray[np.float64]) -> int:
     return int(np.argmin(symbols)) + 1 if np.isfinite(symbols).any() else 0
 
 
-def _neediest(
-    wanted: NDArray[np.float64], column: int, used: Container[int], n_free: int
-) -> int:
+def _neediest(wanted: NDArray[np.float64], column: int, used: Container[int], n_free: int) -> int:
     """Return the split that lacks most symbols of a class, and of these the most images.
 
     A split with all its images gets no more, so that rare classes do not enlarge it.

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from class_maps import InputError
 from converters.conversion_checks import (
     add_warnings,
     check_counts,
@@ -16,7 +17,7 @@ from converters.conversion_options import ConversionOptions
 from converters.files.atomic_folder import atomic_folder
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
-from converters.formats import WRITERS, AnnotationSource
+from converters.formats import REFERRING_WRITERS, WRITERS, AnnotationSource, AnnotationWriter
 from converters.images import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
     ClassMapEntry,
@@ -94,7 +95,7 @@ def convert(
         check_inputs(target, _inputs(files))
         manifest = ManifestBuilder(names=class_map.names)
         manifest.counts.warnings += remarks
-        writers = [WRITERS[name](folder, class_map.names) for name in options.formats]
+        writers = _writers(folder, sources, options)
         jobs = _jobs(sources, splits, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
         with closing(in_order(prepare, jobs, workers)) as prepared_pages:
@@ -111,6 +112,31 @@ def convert(
         check_unchanged(files)
         manifest.write(folder, _conversion_entry(entries, options))
     return manifest.summary()
+
+
+def _writers(
+    folder: Path, sources: Sequence[OpenedSource], options: ConversionOptions
+) -> list[AnnotationWriter]:
+    """Create the writers of all formats.
+
+    Raises:
+        InputError: Images are referred to, and two of different splits have the same name.
+    """
+    names = options.class_map.names
+    if options.image_mode != "reference":
+        return [WRITERS[name](folder, names) for name in options.formats]
+    files: dict[PurePosixPath, Path] = {}
+    for source in sources:
+        for file in source.files:
+            for image in file.images:
+                path = file.image_folder.absolute() / image
+                other = files.setdefault(source.output_name(image), path)
+                if other != path:
+                    reason = (
+                        f"has the same name as {other}; use --images link, or rename one of them"
+                    )
+                    raise InputError(reason, path=path)
+    return [REFERRING_WRITERS[name](folder, names, files) for name in options.formats]
 
 
 def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
@@ -147,6 +173,7 @@ def _jobs(
                     work=file.works.get(page.image, ""),
                     image_folder=None if options.labels_only else file.image_folder.absolute(),
                     image_out=image_out,
+                    image_mode=options.image_mode,
                     label_out=label_out,
                     return_symbols=set(options.formats) != {"yolo"},
                     names=options.class_map.names,
@@ -159,7 +186,8 @@ def _folders(
 ) -> tuple[Path | None, Path | None]:
     """Create the output folders of a split's images and label files; None if not needed."""
     root = folder.absolute()  # a worker may have a different working directory
-    image_out = None if options.labels_only else root / IMAGE_FOLDER / split
+    has_images = not options.labels_only and options.image_mode != "reference"
+    image_out = root / IMAGE_FOLDER / split if has_images else None
     label_out = root / LABELS / split if "yolo" in options.formats else None
     for out in filter(None, (image_out, label_out)):
         out.mkdir(parents=True)
@@ -210,6 +238,7 @@ def _conversion_entry(
             split_by=options.split_by,
             seed=options.seed,
             labels_only=options.labels_only,
+            images=options.image_mode,
         ),
         data_sets=tuple(data_sets) if len(data_sets) > 1 else (),
     )

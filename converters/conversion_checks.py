@@ -13,7 +13,7 @@ from converters.formats import AnnotationSource
 from converters.formats.image_folders import several_frames
 from converters.images import check_size
 from converters.manifest import ManifestBuilder
-from converters.names import MAX_NAME_BYTES, page_of, work_of
+from converters.names import MAX_NAME_BYTES, count_of, page_of, work_of
 from converters.opened_sources import OpenedSource, differing_class_maps
 from converters.prepare.splits import described_twice, shared_works, split_advice
 from converters.prepare.tiles import tile_name
@@ -154,6 +154,11 @@ def add_warnings(
         for file in source.files:
             warnings += file.warnings
     warnings += [*differing_class_maps(sources), *_staff_spaces(manifest), *splits.warnings]
+    if manifest.reencoded:
+        images = count_of(manifest.reencoded, "image")
+        warnings.append(
+            f"copied instead of linked: {images}; not all readers would read the same pixels"
+        )
     warnings += [
         f"no symbols on any {split} page; check its annotations and the location of its label files"
         for split, n in manifest.images.items()

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from class_maps import ClassMap, ConfigError
-from converters.formats import check_formats
+from converters.formats import REFERRING_WRITERS, check_formats
+from converters.names import ImageMode
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.splits import SplitBy
 
@@ -26,9 +27,11 @@ class ConversionOptions:
     """Seed for choosing the pages to hold out."""
     labels_only: bool = False
     """Whether to write labels only, without reading or writing images."""
+    image_mode: ImageMode = "copy"
+    """How images get into the output. Links and references need whole pages in their own size."""
 
     def __post_init__(self) -> None:
-        """Reject unknown formats and invalid fractions."""
+        """Reject unknown formats, invalid fractions, and links to images that are made anew."""
         check_formats(self.formats)
         if not 0 <= self.val < 1:
             raise ConfigError(
@@ -36,3 +39,20 @@ class ConversionOptions:
                 option="--val",
                 value=f"{self.val:g}",
             )
+        if self.image_mode != "copy":
+            self._check_image_mode()
+
+    def _check_image_mode(self) -> None:
+        others = [name for name in self.formats if name not in REFERRING_WRITERS]
+        problem = ""
+        if self.labels_only:
+            problem = "there are no images with --labels-only; omit one of the two options"
+        elif self.preparation.tiles or self.preparation.staff_space:
+            problem = "tiles and scaled pages are new images; omit --tile and --scale"
+        elif self.image_mode == "reference" and others:
+            problem = (
+                f"readers of {' and '.join(others)} expect the images in OUT; use --images link, "
+                f"or --format {', '.join(REFERRING_WRITERS)}"
+            )
+        if problem:
+            raise ConfigError(problem, option="--images", value=self.image_mode)

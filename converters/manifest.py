@@ -15,6 +15,7 @@ import msgspec
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.yolo_dataset import YoloDataset
+from converters.names import ImageMode
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PageProperties, PreparedPage
 from converters.prepare.splits import SplitBy
@@ -70,6 +71,8 @@ class OptionsEntry(msgspec.Struct, frozen=True, kw_only=True):
     split_by: SplitBy
     seed: int
     labels_only: bool = False
+    images: ImageMode = "copy"
+    """How images got into the data set."""
 
 
 class ConversionEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +145,8 @@ class ManifestBuilder:
     """Number of pages whose staff space was measured in the image."""
     doubts: list[str] = field(default_factory=list)
     """Reasons to doubt these staff spaces, at most one per page, each of which names its page."""
+    reencoded: list[str] = field(default_factory=list)
+    """Pages whose image had to be re-encoded instead of linked."""
     tiles: dict[str, dict[str, TiledPage]] = field(default_factory=dict)
     """Scaled or cut pages, by split and page."""
     annotations: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -156,6 +161,7 @@ class ManifestBuilder:
         self.images[split] += len(prepared.outputs)
         self.empty_images[split] += prepared.n_empty
         self.n_measured += prepared.is_measured
+        self.reencoded += [str(prepared.page)] if prepared.is_reencoded else []
         self.doubts += [f"{prepared.page}: {doubt}" for doubt in prepared.doubts[:1]]
         self.counts.update(counts)
         self.written_of_source[prepared.properties.source] += counts.written.total()

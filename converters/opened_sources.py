@@ -66,7 +66,7 @@ def open_all(
         raise ConfigError(
             f"for a single SOURCE, but there are {len(paths)}; convert this one separately, and "
             "merge the results",
-            option="--images",
+            option="--image-folder",
             value=images,
         )
     _check_distinct(paths)

@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from class_maps.catalogues import SOURCES
+from converters.names import ImageMode
 from converters.prepare.splits import SplitBy
 from omr.options import CLASS_MAP, FORMATS
 
@@ -26,11 +27,18 @@ SourceFormat: TypeAlias = Annotated[
         show_default="detected",
     ),
 ]
-Images: TypeAlias = Annotated[
+ImageFolder: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         help="Folder of the images that the JSON or XML files refer to.",
         show_default="looked for next to these files",
+    ),
+]
+Images: TypeAlias = Annotated[
+    ImageMode,
+    typer.Option(
+        help="How the images get into OUT: as copies, as links, or not at all (labels refer to "
+        "the images of SOURCE)."
     ),
 ]
 AnnotationSet: TypeAlias = Annotated[

@@ -49,8 +49,7 @@ class LabelmeWriter:
     Args:
         folder: Output folder.
         names: Names of the classes.
-        images: Image file of each page; those of other pages are in ``images/<split>`` of the
-            output folder.
+        images: Image file of each page that is not in ``images/<split>`` of the output folder.
     """
 
     def __init__(

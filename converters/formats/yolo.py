@@ -125,7 +125,7 @@ def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
     if images is not None:
         raise ConfigError(
             f"not for YOLO data, whose {DATA_YAML} names the image folders; correct it instead",
-            option="--images",
+            option="--image-folder",
             value=images,
         )
     dataset = open_dataset(path)

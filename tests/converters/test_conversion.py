@@ -686,7 +686,7 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{image}: no such image; name the folder of the images with --images, or use "
+        f"{image}: no such image; name the folder of the images with --image-folder, or use "
         "--labels-only to convert without images"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]

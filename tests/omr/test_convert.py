@@ -85,6 +85,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
         "split_by": "work",
         "seed": 3,
         "labels_only": False,
+        "images": "copy",
     }
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         ".omr-files", "annotations", "data.yaml", "images", "labels", "manifest.json", "parquet",
@@ -123,8 +124,8 @@ def test_a_list_of_formats(formats: list[str], source: Path, tmp_path: Path) -> 
 def test_the_folder_of_the_images(source: Path, tmp_path: Path) -> None:
     (source.parent / "images").rename(tmp_path / "scans")
     error = run(source, tmp_path / "out").exception
-    assert "name the folder of the images with --images, or use --labels-only" in str(error)
-    assert run(source, tmp_path / "out", "--images", tmp_path / "scans").exit_code == 0
+    assert "name the folder of the images with --image-folder, or use --labels-only" in str(error)
+    assert run(source, tmp_path / "out", "--image-folder", tmp_path / "scans").exit_code == 0
 
 
 def test_out_is_replaced_only_with_force(source: Path, tmp_path: Path) -> None:

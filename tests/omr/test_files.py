@@ -64,12 +64,12 @@ CASES = [
     ),
     Case(
         command="omr convert",
-        arguments="data/annotations coco --classes own.yaml --images data/images",
+        arguments="data/annotations coco --classes own.yaml --image-folder data/images",
         paths={
             "SOURCE": "data/annotations",
             "OUT": "coco",
             "CLASSES": "own.yaml",
-            "IMAGES": "data/images",
+            "FOLDER": "data/images",
         },
     ),
     Case(

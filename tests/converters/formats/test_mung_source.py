@@ -254,7 +254,7 @@ def test_staff_lines_of_doremi_are_stored_twice(tmp_path: Path) -> None:
         (nodes(node(box=(1, 2, -3, 4))), "line 2, node 0: Width -3; expected at least 0"),
         (nodes(node(box=(1, 2, 3, -1))), "line 2, node 0: Height -1; expected at least 0"),
         (nodes(node(5), node(5, "beam")), "line 4, node 5: duplicate id, first in line 2; give one of the nodes another id"),
-        (nodes(node(), document="../../etc/a"), "document: points outside the image folder: '../../etc/a'; use --images DIR to find the file in DIR by the end of its path"),
+        (nodes(node(), document="../../etc/a"), "document: points outside the image folder: '../../etc/a'; use --image-folder DIR to find the file in DIR by the end of its path"),
         (f"<Pages>{doremi(node(), index='x')}</Pages>", "line 1: pageIndex: expected a whole number, got 'x'"),
         (f"<Pages>{doremi(node(), index=1)}{doremi(node(), index=1)}</Pages>", "line 2: duplicate page: x-002.png"),
         ("<Pages><Node/></Pages>", "line 1: node outside of a page"),
@@ -276,7 +276,7 @@ def test_a_document_without_image(tmp_path: Path) -> None:
         open_source(file, images=tmp_path / "pages")
     assert str(raised.value) == (
         f"{file}: document: no image {W1}.png or with another image suffix in {tmp_path}/pages, "
-        f"{tmp_path}/pages/images and 3 more folders; name the folder of the images with --images"
+        f"{tmp_path}/pages/images and 3 more folders; name the folder of the images with --image-folder"
     )
 
 

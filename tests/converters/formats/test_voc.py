@@ -208,3 +208,55 @@ def test_objects_beyond_the_image(tmp_path: Path) -> None:
         f"{file}: extends beyond the image of 40 x 30 px: 1 symbol (line 2, 'note'); use --clip to "
         "clip boxes to the image"
     )
+
+
+def voc2007(folder: Path, *names: str, **lists: str) -> Path:
+    """Write a data set with one note per page, and lists of its pages."""
+    for name in names:
+        draw(folder / "JPEGImages" / f"{name}.png")
+        write(folder / "Annotations" / f"{name}.xml", thing())
+    for split, content in lists.items():
+        file = folder / "ImageSets" / "Main" / f"{split}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("lists", "splits"),
+    [
+        ({}, ["train", "train", "train"]),
+        ({"train": "a\n", "val": "b\n", "test": "c\n"}, ["train", "val", "test"]),
+        ({"train": "a\nb\n", "val": "c", "trainval": "a\nb\nc\n"}, ["train", "train", "val"]),
+        ({"trainval": "a\nb\n", "test": "c\n"}, ["train", "train", "test"]),
+        ({"train": "a\n", "val": "b\n", "dog_val": "a -1\nb  1\n", "test": "c\n"}, ["train", "val", "test"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("opened_folder", ["", "Annotations"])
+def test_lists_of_splits(
+    lists: dict[str, str], splits: list[str], opened_folder: str, tmp_path: Path
+) -> None:
+    folder = voc2007(tmp_path / "VOC2007", "a", "b", "c", **lists)
+    files = open_files(folder / opened_folder)
+    assert [file.split for file in files] == splits
+    assert files[0].warnings == ()
+
+
+def test_images_in_no_list_and_listed_ones_without_a_file(tmp_path: Path) -> None:
+    folder = voc2007(tmp_path / "VOC2007", "a", "b", train="a\n", val="z\n")
+    files = open_files(folder)
+    assert [file.split for file in files] == ["train", "train"]
+    assert list(files[0].warnings) == [
+        f"in none of the lists in {folder}/ImageSets/Main: 1 image (b)",
+        f"listed in {folder}/ImageSets/Main without an XML file: 1 image (z)",
+    ]
+
+
+def test_an_image_in_two_lists(tmp_path: Path) -> None:
+    folder = voc2007(tmp_path / "VOC2007", "a", "b", train="a\nb\n", val="b\n")
+    with pytest.raises(InputError) as raised:
+        open_files(folder)
+    assert str(raised.value) == (
+        f"{folder}/ImageSets/Main/val.txt: also in train.txt: 1 image (b); remove each from one of "
+        "the lists"
+    )

@@ -76,7 +76,7 @@ def open_all(
         format_name, files = open_source(path, source_format, images)
         has_sets = len(paths) == 1 or bool(catalogue(format_name).annotation_sets)
         mapping = class_map.source(format_name, annotation_set if has_sets else None)
-        recorded = _recorded_class_map(files[0].path)
+        recorded = _recorded_class_map(path, files[0].path)
         opened.append(
             OpenedSource(
                 path=path,
@@ -155,9 +155,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
             lengths[i] += 1
 
 
-def _recorded_class_map(file: Path) -> ClassMapEntry:
-    """Return the class map in the manifest of a data set that omr converted."""
-    for folder in (file.parent, file.parent.parent):
+def _recorded_class_map(source: Path, file: Path) -> ClassMapEntry:
+    """Return the class map in the manifest of a data set that omr converted.
+
+    Args:
+        source: Folder or file of annotations.
+        file: Annotation file in it, possibly in a subfolder such as ``annotations``.
+    """
+    root = source if source.is_dir() else source.parent
+    for folder in (file.parent, root):
         with suppress(InputError):  # a file of another program
             if (class_map := read_manifest(folder).class_map).name:
                 return class_map

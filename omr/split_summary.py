@@ -50,7 +50,8 @@ def print_result(result: "SplitResult", out: Path, by: str, *, to: Console) -> N
     for split, symbols in counts.symbols.items():
         say_names(f"classes missing in {split}", [c for c in totals if not symbols[c]], to=to)
     for kind, n in Counter(leak.kind for leak in result.leaks).items():
-        note(f"{n} {kind}s in several splits, which --by {by} does not keep together")
+        number = counted(n, kind, f"{kind}s")
+        note(f"{number} in several splits, which --by {by} does not keep together")
     if result.left_out:
         note(f"not in {out}: {', '.join(result.left_out)}; to write other formats, convert {out}")
 
@@ -91,5 +92,7 @@ def print_leaks(
     names = ", ".join(splits)
     if leaks:
         say(f"{counted(len(leaks), 'leak', 'leaks')} in {images} of {names}", to=to)
+    elif len(splits) == 1:
+        say(f"no leak, because there is a single split: {images} of {names}", to=to)
     else:
-        say(f"no leak between {names} in {images}", to=to)
+        say(f"no leak in {images} of {names}", to=to)

@@ -37,6 +37,6 @@ def write_yolo(
         lines = (f"{label} 0.5 {(i + 1) / 100} 0.1 0.015\n" for i, label in enumerate(of_image))
         file.write_text("".join(lines))
     splits = dict.fromkeys(image.split("/")[0] for image in labels)
-    lines = [f"{split}: images/{split}\n" for split in splits]
-    (folder / "data.yaml").write_text(f"{''.join(lines)}names: [{', '.join(names)}]\n")
+    folders = "".join(f"{split}: images/{split}\n" for split in splits)
+    (folder / "data.yaml").write_text(f"{folders}names: [{', '.join(names)}]\n")
     return folder

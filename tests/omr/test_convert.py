@@ -57,6 +57,21 @@ def test_images_without_symbols_are_counted(tmp_path: Path) -> None:
     assert "pages 3 images 3 without symbols 2 symbols read 1" in " ".join(result.stdout.split())
 
 
+def test_several_sources(source: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", content(NOTE))
+    result = run(source, other, tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["symbols"]["written"] == 3
+    folders = sorted(path.name for path in (tmp_path / "out/images/train").iterdir())
+    assert folders == ["in-deepscores_train", "other-deepscores_train"]
+
+
+def test_links(source: Path, tmp_path: Path) -> None:
+    assert run(source, tmp_path / "out", "--images", "link").exit_code == 0
+    [image] = (tmp_path / "out" / "images" / "train").iterdir()
+    assert image.samefile(tmp_path / "in" / "images" / image.name)
+
+
 def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
     formats = ("--format", "yolo", "--format", "coco", "--format", "parquet")
     tiles = (

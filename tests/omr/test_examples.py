@@ -18,6 +18,7 @@ ORDER = [
     "engrave",
     "convert",
     "show",
+    "split",
     "lint",
     "analyze-density",
     "heads",

@@ -221,7 +221,11 @@ def _conversion_entry(
     preparation, class_map = options.preparation, options.class_map
     formats = sorted({data_set.format for data_set in data_sets})
     annotation_sets = {data_set.annotation_set for data_set in data_sets}
-    unlabelled = dict.fromkeys(name for data_set in data_sets for name in data_set.unlabelled)
+    unlabelled = [
+        name
+        for name in data_sets[0].unlabelled
+        if all(name in data_set.unlabelled for data_set in data_sets)
+    ]
     return ConversionEntry(
         source="+".join(formats),
         annotation_set=annotation_sets.pop() if len(annotation_sets) == 1 else None,

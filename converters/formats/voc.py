@@ -15,7 +15,6 @@ from class_maps import CategoryMapping, InputError, shown
 from converters import tally
 from converters.boxes import Boxes
 from converters.files.hashes import sha256, state
-from converters.formats.image_sets import read_image_sets
 from converters.formats.json_files import on_disk
 from converters.formats.named_images import (
     find_named,
@@ -72,11 +71,7 @@ def open_files(path: Path, images: Path | None = None) -> list["VocFile"]:
     if opened and path.is_dir():
         read = [file.image_folder / image for file in opened for image in file.images]
         others = [file for file in files if not _is_voc(file)]
-        image_sets = read_image_sets(root)
-        for file in opened:
-            file.split = image_sets.split_of.get(file.path.stem, file.split)
         opened[0].warnings = (
-            *image_sets.remarks([file.path.stem for file in opened]),
             *skipped(others, root, "XML file", "of another format"),
             *images_without("VOC file", read, (file.image_folder for file in opened)),
             *_marked(opened),

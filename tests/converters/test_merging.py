@@ -78,7 +78,7 @@ def test_equal_names_are_kept_apart_and_each_page_records_its_source(
         ("three", "yolo", ("stem",)),
     ]
     assert [file.name for file in manifest.data_sets[0].files] == ["a.json"]
-    assert manifest.class_map.unlabelled == ("stem",)
+    assert manifest.class_map.unlabelled == ()
     for name, other in (("one", one), ("two", two)):
         copied = tmp_path / "out" / "images" / "train" / name / "x.png"
         assert copied.read_bytes() == (other / "images" / "x.png").read_bytes()
@@ -203,6 +203,12 @@ def test_classes_that_a_converted_source_does_not_label_stay_unlabelled(
     convert([tmp_path / "one", two], tmp_path / "out", options(both))
     manifest = read_manifest(tmp_path / "out")
     assert [data_set.unlabelled for data_set in manifest.data_sets] == [("stem",), ()]
+
+
+def test_classes_that_no_source_labels(class_map: class_maps.ClassMap, tmp_path: Path) -> None:
+    sources = [yolo(tmp_path / name, "train/x.png", grey=i) for i, name in enumerate("ab")]
+    convert(sources, tmp_path / "out", options(class_map))
+    assert read_manifest(tmp_path / "out").class_map.unlabelled == ("stem",)
 
 
 def test_data_sets_that_were_converted_with_different_class_maps(

@@ -57,8 +57,8 @@ class ClassMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     """Hash of the class map's file."""
     unlabelled: tuple[str, ...] = ()
-    """Classes that occur in the images but are never labelled; of several data sets, those that none
-    of them labels, see :class:`DataSetEntry`."""
+    """Classes that occur in the images but are never labelled; of merged data sets, those that none
+    labels, see :class:`DataSetEntry`."""
 
 
 class OptionsEntry(msgspec.Struct, frozen=True, kw_only=True):

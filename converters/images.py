@@ -279,6 +279,14 @@ def check_complete(path: Path) -> tuple[int, int]:
     return upright_size
 
 
+def size_or_problem(path: Path) -> tuple[int, int] | InputError:
+    """Return the result of :func:`check_complete`, or its error."""
+    try:
+        return check_complete(path)
+    except InputError as error:
+        return error
+
+
 def _decoded(data: bytes, path: Path) -> Pixels:
     """Decode the bytes of an image on a white background, upright."""
     decoded, damage = decode(data, cv2.IMREAD_UNCHANGED)

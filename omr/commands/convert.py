@@ -38,7 +38,7 @@ def convert(
 
     Examples:
         omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
-        omr convert ds2_dense pages merged --val 0.1
+        omr convert ds2_dense engraved merged --val 0.1
         omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps

@@ -31,7 +31,7 @@ class ConversionOptions:
     """How images get into the output. Links and references need whole pages in their own size."""
 
     def __post_init__(self) -> None:
-        """Reject unknown formats, invalid fractions, and links to images that are made anew."""
+        """Reject unknown formats, invalid fractions, and links to tiles or scaled pages."""
         check_formats(self.formats)
         if not 0 <= self.val < 1:
             raise ConfigError(
@@ -46,7 +46,7 @@ class ConversionOptions:
         others = [name for name in self.formats if name not in REFERRING_WRITERS]
         problem = ""
         if self.labels_only:
-            problem = "there are no images with --labels-only; omit one of the two options"
+            problem = "--labels-only omits images; use one of the two options"
         elif self.preparation.tiles or self.preparation.staff_space:
             problem = "tiles and scaled pages are new images; omit --tile and --scale"
         elif self.image_mode == "reference" and others:

@@ -144,7 +144,7 @@ def _group(pages: Sequence[_PageOfSource], hashes: Sequence[int]) -> None:
         f"work {page.work}" if page.work else f"page {page_of(PurePosixPath(page.name))}"
         for page in pages
     ]
-    for key, number in zip(keys, hashes, strict=False):  # without images, there are no hashes
+    for key, number in zip(keys, hashes, strict=False):  # labels only: no hashes
         groups.join([key, f"~{number:x}"])
     for page, key in zip(pages, keys, strict=True):
         page.group = groups.find(key)

@@ -75,8 +75,7 @@ def split_dataset(
         images = read_split_images(dataset)
         splits = plan(images, len(dataset.names), options)
         names = _new_names(images)
-        place = link_or_copy if out is None else _PLACE[image_mode]
-        _write(images, splits, names, folder, place)
+        _write(images, splits, names, folder, _PLACE[image_mode] if out else link_or_copy)
         write_data_yaml(folder, dataset.names, set(splits))
         manifest = _new_manifest(dataset, images, splits, names, options)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
@@ -189,7 +188,7 @@ def _new_manifest(
 
 
 def _own_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest of omr; empty if there is none, or one of another program."""
+    """Read a manifest of omr; empty if it is missing, or from another program."""
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         if TOOLKIT in manifest["versions"]:

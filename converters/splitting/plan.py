@@ -19,7 +19,7 @@ class SplitOptions:
     """How a data set is divided.
 
     Raises:
-        ConfigError: A fraction is invalid, or there is none.
+        ConfigError: A fraction is invalid, or both are missing.
     """
 
     by: GroupBy = "work"
@@ -99,7 +99,7 @@ def _kept(
     for image, group in zip(images, groups, strict=True):
         if image.split not in {"train", *options.fractions()}:
             splits[group].add(image.split)
-    return {group: strictest(found) for group, found in splits.items()}
+    return {group: strictest(of_group) for group, of_group in splits.items()}
 
 
 def _counts(

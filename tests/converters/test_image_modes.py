@@ -144,7 +144,7 @@ TILES = PreparationOptions(tiles=TileOptions(size=64, overlap=0))
     [
         ({"image_mode": "link", "preparation": TILES}, "--images link: tiles and scaled pages are new images; omit --tile and --scale"),
         ({"image_mode": "link", "preparation": PreparationOptions(staff_space=9)}, "--images link: tiles and scaled pages are new images; omit --tile and --scale"),
-        ({"image_mode": "link", "labels_only": True}, "--images link: there are no images with --labels-only; omit one of the two options"),
+        ({"image_mode": "link", "labels_only": True}, "--images link: --labels-only omits images; use one of the two options"),
         ({"image_mode": "reference", "formats": ("yolo", "coco", "mung")}, "--images reference: readers of yolo and mung expect the images in OUT; use --images link, or --format coco, parquet, labelme"),
     ],
 )  # fmt: skip

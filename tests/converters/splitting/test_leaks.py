@@ -17,6 +17,7 @@ from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
 from converters.splitting.images import read_split_images
 from converters.splitting.leaks import Leak, find_leaks
+from converters.splitting.perceptual_hash import perceptual_hashes, similar_pairs
 
 Pixels = NDArray[np.uint8]
 
@@ -93,6 +94,23 @@ def test_a_changed_copy_of_a_page(
     label = data / "labels" / "train" / f"{page.stem}.txt"
     shutil.copy(label, data / "labels" / "val" / "copy.txt")
     assert kinds(data) == [("similar image", page.name)]
+
+
+def test_lines_at_different_heights_have_similar_hashes_but_are_no_leak(tmp_path: Path) -> None:
+    data = write_yolo(tmp_path / "a", {"train/a.png": [0], "val/b.png": [0]})
+    paths = [data / "images" / name for name in ("train/a.png", "val/b.png")]
+    for path, y in zip(paths, (60, 70), strict=True):
+        page = np.full((200, 200), 255, np.uint8)
+        page[y : y + 2] = 0
+        images.write(page, path)
+    first, second = (perceptual_hashes([path]) for path in paths)
+    assert list(similar_pairs(first, second)) == [(0, 0)]
+    assert kinds(data) == []
+
+
+def test_no_hashes() -> None:
+    none = perceptual_hashes([])
+    assert list(similar_pairs(none, none)) == []
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,9 @@ def _assign_groups(
     sources: Sequence[OpenedSource], options: ConversionOptions, skipped: tuple[str, ...]
 ) -> SplitAssignment:
     pages = [
-        _PageOfSource(source=source, file=file, image=image, work=_work(file, image, options))
+        _PageOfSource(
+            source=source, file=file, image=image, work=_work(source, file, image, options)
+        )
         for source in sources
         for file in source.files
         for image in file.images
@@ -119,13 +121,15 @@ def _assign_groups(
     )
 
 
-def _work(file: AnnotationSource, image: PurePosixPath, options: ConversionOptions) -> str | None:
+def _work(
+    source: OpenedSource, file: AnnotationSource, image: PurePosixPath, options: ConversionOptions
+) -> str | None:
     """Return the work, piece or writer of a page; None if pages are grouped by image only."""
     if options.split_by == "page":
         return None
     work = file.works.get(image) or work_key(image)
     if work is None and options.val:
-        raise unknown_work(image)
+        raise unknown_work(source.output_name(image))
     return work
 
 

@@ -254,6 +254,12 @@ def test_a_source_twice(class_map: class_maps.ClassMap, tmp_path: Path) -> None:
     assert message == f"SOURCE: duplicate: {tmp_path}/link; give each data set once"
 
 
+def test_an_unknown_work(class_map: class_maps.ClassMap, tmp_path: Path) -> None:
+    sources = [coco(tmp_path / "one", "lg-1-aug-a--page-1.png"), coco(tmp_path / "two", "y.png")]
+    message = problem(ConfigError, sources, tmp_path / "out", options(class_map, val=0.5))
+    assert message.startswith("two/y.png: the work is not in the name (expected lg-<work>-aug-")
+
+
 def test_a_source_inside_another(class_map: class_maps.ClassMap, tmp_path: Path) -> None:
     one = coco(tmp_path / "one", "x.png")
     message = problem(InputError, [one, one / "a.json"], tmp_path / "out", options(class_map))

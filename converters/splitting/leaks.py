@@ -9,9 +9,18 @@ from typing import Any, Literal
 
 from converters.page_groups import piece_of, work_key, writer_of
 from converters.splitting.images import SplitImage
-from converters.splitting.perceptual_hash import are_copies, perceptual_hashes, similar_pairs
+from converters.splitting.perceptual_hash import (
+    Track,
+    are_copies,
+    perceptual_hashes,
+    similar_pairs,
+    untracked,
+)
 
 LeakKind = Literal["image", "similar image", "work", "piece", "writer", "page"]
+
+MIN_SYMBOLS_OF_TILE = 10
+"""Number of symbols from which a tile is compared: tiles with little but staff lines look alike."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +39,15 @@ class Leak:
         return {"kind": self.kind, "key": self.key, "images": images}
 
 
-def find_leaks(images: Sequence[SplitImage], *, similar: bool = True) -> list[Leak]:
+def find_leaks(
+    images: Sequence[SplitImage], *, similar: bool = True, track: Track = untracked
+) -> list[Leak]:
     """Find equal and similar images, works, pieces and writers in several splits.
 
     Args:
         images: Images of all splits.
         similar: Whether to compare the pixels of images, which decodes each of them.
+        track: Progress display of this comparison.
 
     Raises:
         InputError: An image is missing or damaged.
@@ -44,7 +56,7 @@ def find_leaks(images: Sequence[SplitImage], *, similar: bool = True) -> list[Le
     leaks = [*equal, *_named(images)]
     if similar:
         known = {(split, image) for leak in equal for split, image in leak.images.items()}
-        leaks += _similar_images(images, known)
+        leaks += _similar_images(images, known, track)
     return leaks
 
 
@@ -90,21 +102,22 @@ def _leak(kind: LeakKind, key: str, same: Sequence[SplitImage]) -> Iterator[Leak
 
 
 def _similar_images(
-    images: Sequence[SplitImage], known: set[tuple[str, PurePosixPath]]
+    images: Sequence[SplitImage], known: set[tuple[str, PurePosixPath]], track: Track
 ) -> Iterator[Leak]:
     """Yield pairs of images with symbols that show the same, apart from known equal images."""
-    by_split = defaultdict[str, list[SplitImage]](list)
-    for image in images:
-        if len(image.labels) and (image.split, image.name) not in known:
-            by_split[image.split].append(image)
-    if len(by_split) < 2:
+    compared = [
+        image
+        for image in images
+        if len(image.labels) >= (MIN_SYMBOLS_OF_TILE if image.page != image.name else 1)
+        and (image.split, image.name) not in known
+    ]
+    splits = list(dict.fromkeys(image.split for image in compared))
+    if len(splits) < 2:
         return
-    hashes = {
-        split: perceptual_hashes([image.path for image in members])
-        for split, members in by_split.items()
-    }
-    for one, two in combinations(by_split, 2):
-        for i, j in similar_pairs(hashes[one], hashes[two]):
-            pair = by_split[one][i], by_split[two][j]
+    hashes = perceptual_hashes([image.path for image in compared], track)
+    rows = {s: [i for i, image in enumerate(compared) if image.split == s] for s in splits}
+    for one, two in combinations(splits, 2):
+        for i, j in similar_pairs(hashes[rows[one]], hashes[rows[two]]):
+            pair = compared[rows[one][i]], compared[rows[two][j]]
             if are_copies(pair[0].path, pair[1].path):
                 yield from _leak("similar image", str(pair[0].name), pair)

@@ -7,7 +7,7 @@ import typer
 
 from class_maps import ConfigError
 from converters.page_groups import GroupBy
-from omr.console import note, print_json, results
+from omr.console import note, print_json, progress, results
 from omr.options import AsJson
 
 
@@ -98,7 +98,7 @@ def _check(data: Path, out: Path | None, given: dict[str, Any], *, as_json: bool
     for warning in dataset.warnings:
         note(warning)
     images = read_split_images(dataset)
-    leaks = find_leaks(images)
+    leaks = find_leaks(images, track=lambda hashes, n: progress(hashes, "Comparing images", n))
     splits = list(dict.fromkeys(image.split for image in images))
     print_leaks(leaks, splits, len(images), to=results(as_json=as_json))
     if as_json:

@@ -23,7 +23,7 @@ SourceFormat: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--source",
-        help=f"Format of SOURCE: {', '.join(SOURCES)}.",
+        help=f"Format of every SOURCE: {', '.join(SOURCES)}.",
         show_default="detected",
     ),
 ]

@@ -22,6 +22,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "split": {
         "Splits": ("by", "val", "test", "seed"),
         "Output": ("images", "force", "as_json"),
+        "Check": ("check",),
     },
     "analyze-density": {
         "Memory": ("gpu", "measure"),

@@ -368,7 +368,7 @@ def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.
     except FileNotFoundError:
         raise InputError("no such image", path=path) from None
     except UnidentifiedImageError:
-        raise InputError("is not an image in a supported format", path=path) from None
+        raise InputError("is damaged or not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"is damaged or truncated: {error}", path=path) from error
 

@@ -25,6 +25,7 @@ from omr.commands.heads import app as heads
 from omr.commands.lint import lint
 from omr.commands.predict import predict
 from omr.commands.runs import runs
+from omr.commands.sheet import sheet
 from omr.commands.show import show
 from omr.commands.split import split
 from omr.commands.train import train
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "lint": lint,
     "split": split,
+    "sheet": sheet,
     "analyze-density": analyze_density,
     "train": train,
     "predict": predict,

@@ -17,11 +17,9 @@ from converters.formats.yolo_dataset import LabelledImage, YoloDataset, labelled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class LabelledFile:
+class ImageLabels:
     """Size of one image and the rows of its label file."""
 
-    path: str
-    """Absolute path of the image."""
     height: int
     """Height in pixels."""
     width: int
@@ -29,6 +27,15 @@ class LabelledFile:
     rows: NDArray[np.float32]
     """Label, then centre, width and height as fractions of the image, without duplicates, shape
     ``(N, 5)``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LabelledFile:
+    """One image with its labels, and what is counted and hashed."""
+
+    path: str
+    """Absolute path of the image."""
+    labels: ImageLabels
     n_duplicates: int
     """Rows that repeat an earlier row."""
     fingerprint: bytes
@@ -51,9 +58,7 @@ def _read(path: Path, *, folder: Path, n_names: int) -> LabelledFile:
     rows = image.rows.astype(np.float32)[image.distinct()]
     return LabelledFile(
         path=str(path.absolute()),
-        height=image.page.height,
-        width=image.page.width,
-        rows=rows,
+        labels=ImageLabels(height=image.page.height, width=image.page.width, rows=rows),
         n_duplicates=len(image.rows) - len(rows),
         fingerprint=image.fingerprint(),
     )

@@ -20,6 +20,7 @@ ORDER = [
     "show",
     "split",
     "lint",
+    "sheet",
     "analyze-density",
     "heads",
     "train",

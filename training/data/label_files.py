@@ -3,19 +3,14 @@
 Ultralytics drops every image with an invalid row and every duplicate row, and only logs a message.
 Here an invalid row is an error, and duplicates are removed and counted. Training uses the rows that
 were read here; Ultralytics opens no label files itself.
-
-Shapes: N symbols of an image.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from class_maps import InputError
-from converters.formats.labelled_files import labelled_files
+from converters.formats.labelled_files import ImageLabels, labelled_files
 from converters.formats.yolo_dataset import YoloDataset
 from converters.formats.yolo_labels import label_path
 from eval.html.number_format import counted
@@ -34,19 +29,6 @@ class LabelCounts:
     """Images without symbols."""
     most: int
     """Symbols of the fullest image."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ImageLabels:
-    """Size of one image and the rows of its label file."""
-
-    height: int
-    """Height in pixels."""
-    width: int
-    """Width in pixels."""
-    rows: NDArray[np.float32]
-    """Label, then centre, width and height as fractions of the image, without duplicates, shape
-    ``(N, 5)``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -111,7 +93,7 @@ def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
     for file in labelled_files(dataset, split):
         digest.update(file.fingerprint)
         duplicates += file.n_duplicates
-        images[file.path] = ImageLabels(height=file.height, width=file.width, rows=file.rows)
+        images[file.path] = file.labels
     n_symbols = [len(labels.rows) for labels in images.values()]
     counts = LabelCounts(
         images=len(n_symbols),

@@ -14,25 +14,28 @@ from omr.console import note, say, say_names, table
 if TYPE_CHECKING:
     from converters.splitting.dataset import SplitResult
     from converters.splitting.leaks import Leak
+    from converters.splitting.plan import SplitOptions
 
 MOST_LEAKS = 10
 """Maximum number of leaks of each kind in a table."""
+MOST_DEVIATION = 0.05
+"""Largest difference between the fraction of a split and its share that is not reported."""
 
 
-def print_result(result: "SplitResult", out: Path, by: str, *, to: Console) -> None:
+def print_result(result: "SplitResult", out: Path, options: "SplitOptions", *, to: Console) -> None:
     """Print the sizes of the new splits, the classes that one of them lacks, and the leaks.
 
     Args:
         result: Counts of the new splits.
         out: Folder that was written.
-        by: Unit that was not divided.
+        options: How the data set was divided.
         to: Console of the tables; warnings go to stderr.
     """
     counts = result.counts
     n_images, n_symbols = sum(counts.images.values()), _n_symbols(result).total()
     table(
         f"Divided into {out}",
-        ("split", f"{by}s", "images", "share", "symbols", "share"),
+        ("split", f"{options.by}s", "images", "share", "symbols", "share"),
         [
             (
                 split,
@@ -49,11 +52,28 @@ def print_result(result: "SplitResult", out: Path, by: str, *, to: Console) -> N
     totals = sum((Counter(symbols) for symbols in counts.symbols.values()), Counter[str]())
     for split, symbols in counts.symbols.items():
         say_names(f"classes missing in {split}", [c for c in totals if not symbols[c]], to=to)
+    _note_deviations(result, options)
+    if result.left_out:
+        note(f"not in {out}: {', '.join(result.left_out)}; to write other formats, convert {out}")
+
+
+def _note_deviations(result: "SplitResult", options: "SplitOptions") -> None:
+    """Note fractions that whole units cannot reach, and leaks that the units allow."""
+    counts, by = result.counts, options.by
+    for split, fraction in options.fractions().items():
+        actual = counts.images.get(split, 0) / max(1, _n_divided(result, options))
+        if abs(actual - fraction) > MOST_DEVIATION:
+            reason = f"instead of {share(fraction)}, because no {by} is divided"
+            note(f"{split} has {share(actual)} of the images {reason}")
     for kind, n in Counter(leak.kind for leak in result.leaks).items():
         number = counted(n, kind, f"{kind}s")
         note(f"{number} in several splits, which --by {by} does not keep together")
-    if result.left_out:
-        note(f"not in {out}: {', '.join(result.left_out)}; to write other formats, convert {out}")
+
+
+def _n_divided(result: "SplitResult", options: "SplitOptions") -> int:
+    """Count the images in the splits that are not kept."""
+    divided = {"train", *options.fractions()}
+    return sum(n for split, n in result.counts.images.items() if split in divided)
 
 
 def to_json(result: "SplitResult") -> dict[str, Any]:

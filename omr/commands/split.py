@@ -77,7 +77,7 @@ def split(
 
     options = SplitOptions(by=by, val=val, test=test, seed=seed)
     result = split_dataset(data, out, options, image_mode=images, force=force)
-    print_result(result, out or data, by, to=results(as_json=as_json))
+    print_result(result, out or data, options, to=results(as_json=as_json))
     if as_json:
         print_json(to_json(result))
 

@@ -43,6 +43,15 @@ def test_works_that_a_split_by_font_divides(tmp_path: Path) -> None:
     assert result.stderr.strip() == expected
 
 
+def test_works_that_are_too_large_for_a_fraction(tmp_path: Path) -> None:
+    pages = [f"train/lg-1-aug-a--page-{i}.png" for i in range(8)]
+    labels = dict.fromkeys([*pages, "train/lg-2-aug-a--page-1.png"], (0,))
+    data = write_yolo(tmp_path / "data", labels | {"test/lg-3-aug-a--page-1.png": (0,)})
+    result = run(data, tmp_path / "out", "--val", 0.4)
+    expected = "note: val has 11.1% of the images instead of 40%, because no work is divided"
+    assert result.stderr.strip() == expected
+
+
 def test_json(data: Path, tmp_path: Path) -> None:
     result = json.loads(run(data, tmp_path / "out", "--val", 0.2, "--json").stdout)
     assert result["images"] == {"train": 8, "val": 2}

@@ -162,8 +162,11 @@ def _splits_of_groups(pages: Sequence[_PageOfSource], options: ConversionOptions
         split_of[page.group] = strictest((known, page.file.split))
     if not options.val:
         return split_of
+    with_val = {page.source.name for page in pages if page.file.split == "val"}
     sizes = Counter(
-        page.group for page in pages if split_of[page.group] == "train" and not has_val(page.source)
+        page.group
+        for page in pages
+        if split_of[page.group] == "train" and page.source.name not in with_val
     )
     if sizes:
         chosen = held_out_groups(sizes, options.val, options.split_by, options.seed)

@@ -15,7 +15,10 @@ from converters.conversion import ConversionOptions, convert
 from converters.formats.mung import MungWriter
 from converters.formats.mung_source import MungFile, open_files
 from converters.formats.sources import format_of, open_source
+from converters.manifest import read_manifest
 from converters.page import Page
+from converters.splitting.dataset import split_dataset
+from converters.splitting.plan import SplitOptions
 from converters.tally import Tally
 
 NAMES = ("note", "stem")
@@ -210,6 +213,11 @@ def test_pages_of_doremi(tmp_path: Path) -> None:
     ]
     val = sorted(f.name for f in (tmp_path / "out" / "labels" / "val").iterdir())
     assert val in (["B-001.txt"], ["A b-001.txt", "A b-002.txt"])
+    properties = read_manifest(tmp_path / "out").properties
+    works = {page: p.work for of_split in properties.values() for page, p in of_split.items()}
+    assert works == {"A b-001.png": "A b", "A b-002.png": "A b", "B-001.png": "B"}
+    divided = split_dataset(tmp_path / "out", tmp_path / "divided", SplitOptions(val=0.3))
+    assert divided.counts.groups == {"train": 1, "val": 1}
     assert [w for w in summary["warnings"] if "XML" in w] == [
         f"skipped in {tmp_path}: 1 XML file (OMR_XML/A b-layout-0-muscima.xml) of another format or with pages of other files"
     ]

@@ -1,5 +1,6 @@
 """MuNG files of MUSCIMA++, DoReMi and omr itself."""
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -202,10 +203,11 @@ def test_pages_of_doremi(tmp_path: Path) -> None:
         name = f"Parsed_A b-layout-0-muscima_Page_{page}.xml"
         text = doremi(node(page, "noteheadBlack", (page, 2, 3, 4)), index=page - 1)
         write(tmp_path / "Parsed_by_page_omr_xml" / name, text)
-    draw(tmp_path / "Images" / "B-001.png")
+    draw(tmp_path / "Images" / "B-001.png", 80, 90)
     write(tmp_path / "Parsed_by_page_omr_xml/Parsed_B-layout-0-muscima_Page_1.xml", doremi(node()))
     write(tmp_path / "OMR_XML" / "A b-layout-0-muscima.xml", f"<Pages>{doremi(node())}</Pages>")
-    summary = convert(tmp_path, tmp_path / "out", options(val=0.3))
+    chosen = replace(options(val=0.3), labels_only=False)
+    summary = convert(tmp_path, tmp_path / "out", chosen)
     assert sorted(f.name for f in (tmp_path / "out" / "labels").rglob("*.txt")) == [
         "A b-001.txt",
         "A b-002.txt",

@@ -9,13 +9,19 @@ from converters.formats.sources import open_source
 from converters.tally import Tally, count, most_frequent_first
 
 
-def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None) -> dict[str, Any]:
+def coverage(
+    class_map: ClassMap,
+    path: Path,
+    annotation_set: str | None = None,
+    images: Path | None = None,
+) -> dict[str, Any]:
     """Count the symbols of each class in a data set, and the symbols that the class map drops.
 
     Args:
         class_map: Class map to apply.
         path: Data set in any format that can be converted.
         annotation_set: Annotation set to read; None to use the class map's.
+        images: Folder of the images that JSON and XML files name; None to find it.
 
     Returns:
         ``classes``: name, categories and count of each class; ``dropped``: number of symbols by
@@ -26,7 +32,7 @@ def coverage(class_map: ClassMap, path: Path, annotation_set: str | None = None)
     Raises:
         OmrError: The data set cannot be read, or the class map has no entry for its format.
     """
-    format_name, files = open_source(path)
+    format_name, files = open_source(path, images=images)
     source = class_map.source(format_name, annotation_set)
     counts, symbols = Tally(), Counter[str]()
     for file in files:

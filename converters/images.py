@@ -24,12 +24,13 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 """Suffixes of the images that readers of YOLO folders look for."""
 
 NAME_FOLDER = (
-    "name the folder of the images with --images, or use --labels-only to convert without images"
+    "name the folder of the images with --image-folder, or use --labels-only to convert without "
+    "images"
 )
 """Remedy for a missing image."""
 CORRECT_FOLDER = (
-    "correct the folder given with --images or the name of the image, or use --labels-only to "
-    "convert without images"
+    "correct the folder given with --image-folder or the name of the image, or use --labels-only "
+    "to convert without images"
 )
 """Remedy for a missing image if the folder of the images was given."""
 
@@ -142,13 +143,26 @@ def copy(path: Path, target: Path) -> None:
         InputError: The image is missing, damaged or truncated.
     """
     with _opened(path, path) as image:
-        is_jpeg = image.format in _JPEG
-        is_ambiguous = image.has_transparency_data or is_turned(image) or has_wide_samples(image)
-    if is_ambiguous or path.suffix != target.suffix:
+        is_jpeg, needs_encoding = image.format in _JPEG, _is_ambiguous(image)
+    if needs_encoding or path.suffix != target.suffix:
         encode = _write_jpeg if is_jpeg and target.suffix != ".png" else write
         encode(read(path), target)
     else:
         target.write_bytes(_complete_bytes(path))
+
+
+def is_ambiguous(path: Path) -> bool:
+    """Check whether readers may show different pixels of an image, see :func:`copy`.
+
+    Raises:
+        InputError: The image is missing or damaged.
+    """
+    with _opened(path, path) as image:
+        return _is_ambiguous(image)
+
+
+def _is_ambiguous(image: Image.Image) -> bool:
+    return image.has_transparency_data or is_turned(image) or has_wide_samples(image)
 
 
 def read(path: Path) -> Pixels:

@@ -15,6 +15,7 @@ import msgspec
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.yolo_dataset import YoloDataset
+from converters.names import ImageMode
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PageProperties, PreparedPage
 from converters.prepare.splits import SplitBy
@@ -37,6 +38,18 @@ class SourceEntry(msgspec.Struct, frozen=True, kw_only=True):
     pages: int
 
 
+class DataSetEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several data sets that were converted together."""
+
+    name: str
+    """Folder of its images inside that of each split, and ``source`` of their properties."""
+    format: str
+    annotation_set: str | None
+    files: tuple[SourceEntry, ...]
+    unlabelled: tuple[str, ...] = ()
+    """Classes that occur in its images but are never labelled there."""
+
+
 class ClassMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The class map that was used."""
 
@@ -44,7 +57,8 @@ class ClassMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     """Hash of the class map's file."""
     unlabelled: tuple[str, ...] = ()
-    """Classes that occur in the source but are never labelled there."""
+    """Classes that occur in the images but are never labelled; of merged data sets, those that none
+    labels, see :class:`DataSetEntry`."""
 
 
 class OptionsEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,18 +72,22 @@ class OptionsEntry(msgspec.Struct, frozen=True, kw_only=True):
     split_by: SplitBy
     seed: int
     labels_only: bool = False
+    images: ImageMode = "copy"
+    """How images got into the data set."""
 
 
 class ConversionEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs and options of a conversion: everything in the manifest that is not a count."""
 
     source: str
-    """Format of the source, such as ``deepscoresv2``."""
+    """Format of the source, such as ``deepscoresv2``; ``coco+yolo`` for several formats."""
     annotation_set: str | None
     """Annotation set that was read; None for formats with a single one."""
     files: tuple[SourceEntry, ...]
     class_map: ClassMapEntry
     options: OptionsEntry
+    data_sets: tuple[DataSetEntry, ...] = ()
+    """The data sets that were merged; empty for a single one."""
 
 
 class SplitEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +134,8 @@ class ManifestBuilder:
     names: Sequence[str]
     """Names of the classes."""
     counts: Tally = field(default_factory=Tally)
+    written_of_source: Counter[str] = field(default_factory=Counter)
+    """Number of symbols written, by the source of their page."""
     pages: Counter[str] = field(default_factory=Counter)
     """Number of pages by split."""
     images: Counter[str] = field(default_factory=Counter)
@@ -126,6 +146,8 @@ class ManifestBuilder:
     """Number of pages whose staff space was measured in the image."""
     doubts: list[str] = field(default_factory=list)
     """Reasons to doubt these staff spaces, at most one per page, each of which names its page."""
+    reencoded: list[str] = field(default_factory=list)
+    """Pages whose image had to be re-encoded instead of linked."""
     tiles: dict[str, dict[str, TiledPage]] = field(default_factory=dict)
     """Scaled or cut pages, by split and page."""
     annotations: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -140,8 +162,10 @@ class ManifestBuilder:
         self.images[split] += len(prepared.outputs)
         self.empty_images[split] += prepared.n_empty
         self.n_measured += prepared.is_measured
+        self.reencoded += [str(prepared.page)] if prepared.is_reencoded else []
         self.doubts += [f"{prepared.page}: {doubt}" for doubt in prepared.doubts[:1]]
         self.counts.update(counts)
+        self.written_of_source[prepared.properties.source] += counts.written.total()
         if prepared.n_annotations is not None:
             by_page = self.annotations.setdefault(split, {})
             by_page[prepared.page.as_posix()] = prepared.n_annotations
@@ -198,8 +222,11 @@ class ManifestBuilder:
 
     def write(self, folder: Path, conversion: ConversionEntry) -> None:
         """Write ``manifest.json`` into ``folder``: the inputs and options, then all counts."""
+        entry = msgspec.to_builtins(conversion)
+        if not conversion.data_sets:
+            del entry["data_sets"]
         data = {
-            **msgspec.to_builtins(conversion),
+            **entry,
             "versions": installed_versions(TOOLKIT, "numpy", *OPENCV, "polars"),
             **self.summary(),
             "annotations": self.annotations,
@@ -239,6 +266,11 @@ class Manifest:
     def source(self) -> str:
         """Format of the source, such as ``deepscoresv2``."""
         return self._part("source", str, "")
+
+    @property
+    def data_sets(self) -> tuple[DataSetEntry, ...]:
+        """Data sets that were merged; empty for a single one."""
+        return self._part("data_sets", tuple[DataSetEntry, ...], ())
 
     @property
     def class_map(self) -> ClassMapEntry:

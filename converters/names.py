@@ -7,7 +7,7 @@ from contextlib import suppress
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import unquote
 
 from class_maps import InputError, shortened, shown
@@ -15,6 +15,9 @@ from class_maps import InputError, shortened, shown
 IMAGE_FOLDER = "images"
 """Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
 of this name in a path, so no folder inside the image folder may have this name."""
+
+ImageMode = Literal["copy", "link", "reference"]
+"""How the images of a data set get into another: as copies, as links, or by their path only."""
 
 MAX_SIDE_PX = 1_000_000
 """Maximum side of a page; a longer side is an error in the annotations, and would fill the disk."""
@@ -130,8 +133,8 @@ def checked_name(name: str, path: Path, where: str, images: Path | None = None) 
         is_outside = _points_outside(image)
     if is_outside:
         raise InputError(
-            f"points outside the image folder: {shown(name)}; use --images DIR to find the file in "
-            "DIR by the end of its path",
+            f"points outside the image folder: {shown(name)}; use --image-folder DIR to find the "
+            "file in DIR by the end of its path",
             path=path,
             where=where,
         )

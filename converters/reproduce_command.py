@@ -34,7 +34,8 @@ def reproduce_command(manifest: Manifest, out: Path, tile: int) -> str | None:
         or sha256((class_map := load(recorded.name)).path) != recorded.sha256
     ):
         return None
-    arguments: list[object] = ["omr", "convert", SOURCE, out]
+    n_sources = max(1, len(manifest.data_sets))
+    arguments: list[object] = ["omr", "convert", *[SOURCE] * n_sources, out]
     arguments += ["--classes", recorded.name, "--tile", tile]
     if tiles := options.tiles:
         if tiles.overlap != default_overlap(tiles.size):

@@ -27,6 +27,7 @@ from omr.commands.predict import predict
 from omr.commands.runs import runs
 from omr.commands.sheet import sheet
 from omr.commands.show import show
+from omr.commands.split import split
 from omr.commands.train import train
 from omr.console import err, out
 from omr.failures import CommandGroup, prepare_streams, reported_failures
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "convert": convert,
     "show": show,
     "lint": lint,
+    "split": split,
     "sheet": sheet,
     "analyze-density": analyze_density,
     "train": train,

@@ -6,14 +6,15 @@ from typing import Annotated, TypeAlias
 import typer
 
 from class_maps.catalogues import SOURCES
+from converters.names import ImageMode
 from converters.prepare.splits import SplitBy
 from omr.options import CLASS_MAP, FORMATS
 
 SourceData: TypeAlias = Annotated[
-    Path,
+    list[Path],
     typer.Argument(
-        help="Data set: a DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++ or DoReMi folder, or a "
-        "JSON or XML file."
+        help="Data sets: DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++ or DoReMi folders, or "
+        "JSON or XML files. Several are merged.",
     ),
 ]
 Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]
@@ -22,15 +23,22 @@ SourceFormat: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--source",
-        help=f"Format of SOURCE: {', '.join(SOURCES)}.",
+        help=f"Format of every SOURCE: {', '.join(SOURCES)}.",
         show_default="detected",
     ),
 ]
-Images: TypeAlias = Annotated[
+ImageFolder: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         help="Folder of the images that the JSON or XML files refer to.",
         show_default="looked for next to these files",
+    ),
+]
+Images: TypeAlias = Annotated[
+    ImageMode,
+    typer.Option(
+        help="How the images get into OUT: as copies, as links, or not at all (labels refer to "
+        "the images of SOURCE)."
     ),
 ]
 AnnotationSet: TypeAlias = Annotated[

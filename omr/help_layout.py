@@ -13,11 +13,16 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Held-out pieces": ("val", "holdout_font"),
     },
     "convert": {
-        "Source": ("classes", "source_format", "images", "annotation_set"),
-        "Output": ("formats", "labels_only"),
+        "Source": ("classes", "source_format", "image_folder", "annotation_set"),
+        "Output": ("formats", "images", "labels_only"),
         "Scale and tiles": ("tile", "overlap", "min_visible", "blank_tiles", "scale"),
         "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),
         "Held-out pages": ("val", "split_by", "seed"),
+    },
+    "split": {
+        "Splits": ("by", "val", "test", "seed"),
+        "Output": ("images", "force", "as_json"),
+        "Check": ("check",),
     },
     "analyze-density": {
         "Memory": ("gpu", "measure"),

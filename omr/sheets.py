@@ -12,7 +12,7 @@ from converters.formats.yolo_dataset import open_dataset
 from converters.versions import TOOLKIT, installed_versions
 from eval.lint.config_file import read_config
 from eval.lint.findings import Finding
-from eval.lint.pages import LintPage, lint_pages, splits_of
+from eval.lint.pages import LintPage, lint_pages
 from eval.lint.rules import lint
 from eval.sheets.crops import cut_crops
 from eval.sheets.selection import Selector
@@ -82,7 +82,7 @@ def draw_sheets(
     settings = read_config(options.config) if options.config else None
     with atomic_folder(out, force=force, inputs=(data,)) as folder:
         selector = Selector(dataset.names, options.n_random)
-        n_images = sum(len(dataset.image_paths(split)) for split in splits_of(dataset))
+        n_images = sum(len(dataset.image_paths(split)) for split in dataset.own_splits())
 
         def watched() -> Iterator[LintPage]:
             for page in track(lint_pages(dataset), "Reading labels", n_images):

@@ -89,14 +89,15 @@ def check_only(folder: Path, is_written: Callable[[str], bool]) -> None:
         ConfigError: The folder contains another file that is not :data:`WORTHLESS`.
     """
     files = (name for name, inode, _ in contents(folder) if inode)
-    if others := sorted(name for name in files if not (is_written(name) or _is_worthless(name))):
+    if others := sorted(name for name in files if not (is_written(name) or is_worthless(name))):
         raise ConfigError(
             f"{folder}: contains files that omr did not write ({short_list(others, MOST_NAMES)}), "
             "so it was not replaced; move them, or choose another folder"
         )
 
 
-def _is_worthless(path: str) -> bool:
+def is_worthless(path: str) -> bool:
+    """Check whether a file is a lock, or one that other programs create again."""
     return any(fnmatchcase(Path(path).name, pattern) for pattern in (*WORTHLESS, LOCK))
 
 

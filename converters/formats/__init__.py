@@ -127,6 +127,16 @@ WRITERS: dict[str, Callable[[Path, Sequence[str]], AnnotationWriter]] = {
 }
 """Writers by format; each is created with the output folder and the names of the classes."""
 
+REFERRING_WRITERS: dict[
+    str, Callable[[Path, Sequence[str], Mapping[PurePosixPath, Path]], AnnotationWriter]
+] = {
+    "coco": coco.CocoWriter,
+    "parquet": ParquetWriter,
+    "labelme": labelme.LabelmeWriter,
+}
+"""Writers of the formats that can refer to images elsewhere; the last argument is the image file of
+each page, for pages whose image is not in the output folder."""
+
 
 def check_formats(formats: Iterable[str]) -> None:
     """Check that all output formats exist.

@@ -31,10 +31,22 @@ ANNOTATION_FOLDER = "annotations"
 
 
 class CocoWriter:
-    """Writes ``annotations/instances_<split>.json``, one annotation at a time."""
+    """Writes ``annotations/instances_<split>.json``, one annotation at a time.
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    Args:
+        folder: Output folder.
+        names: Names of the classes.
+        images: Image file of each page that is not in the output folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        images: Mapping[PurePosixPath, Path] | None = None,
+    ) -> None:
         self._folder, self._names = folder / ANNOTATION_FOLDER, names
+        self._images = images or {}
         self._files: dict[str, CocoFileWriter] = {}
 
     def add(self, split: str, page: Page) -> None:
@@ -42,7 +54,7 @@ class CocoWriter:
         if split not in self._files:
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"instances_{split}.json"
-            self._files[split] = CocoFileWriter(path, self._names)
+            self._files[split] = CocoFileWriter(path, self._names, self._images)
         self._files[split].add(page)
 
     def close(self) -> None:
@@ -52,10 +64,18 @@ class CocoWriter:
 
 
 class CocoFileWriter:
-    """Writes one file, which is reopened for each page, so that an error leaves no file open."""
+    """Writes one file, which is reopened for each page, so that an error leaves no file open.
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self._path, self._names = path, names
+    Args:
+        path: File to write.
+        names: Names of the classes.
+        files: Image file of each page that is not in the output folder.
+    """
+
+    def __init__(
+        self, path: Path, names: Sequence[str], files: Mapping[PurePosixPath, Path] | None = None
+    ) -> None:
+        self._path, self._names, self._image_files = path, names, files or {}
         self._images: list[dict[str, Any]] = []
         self._n = 0
         self._header: dict[str, Any] = {}
@@ -63,7 +83,8 @@ class CocoFileWriter:
 
     def add(self, page: Page) -> None:
         """Write the annotations of one page."""
-        name, size = page.image.as_posix(), {"width": page.width, "height": page.height}
+        name = self._image_files.get(page.image, page.image).as_posix()
+        size = {"width": page.width, "height": page.height}
         self._images.append({"id": len(self._images) + 1, "file_name": name, **size})
         if page.scores is not None:
             self._header = {"info": {}, "licenses": []}

@@ -41,6 +41,10 @@ MIN_POLYGON = 6
 _NULL = msgspec.Raw(b"null")
 _NO_BOX = (np.nan, np.nan, np.nan, np.nan)
 
+CORNERS_PX = 1.5
+"""Largest distance by which a box is wider than the box around its corners, in pixels: thin boxes
+are widened."""
+
 
 class _Annotation(msgspec.Struct, gc=False):
     image_id: Id | None
@@ -56,6 +60,13 @@ class _Shape(msgspec.Struct, gc=False):
     attributes: msgspec.Raw = _NULL
 
 
+class _Oriented(msgspec.Struct, gc=False):
+    """An annotation of omr with an oriented box: one polygon of four corners."""
+
+    symbol_id: int
+    segmentation: tuple[tuple[float, float, float, float, float, float, float, float]]
+
+
 class _Attributes(msgspec.Struct):
     rotation: float | str | None = None
 
@@ -67,7 +78,8 @@ class CocoTable:
     boxes_xyxy: Boxes
     """Boxes in pixels, shape ``(N, 4)``; NaN for annotations without a box."""
     corners: Boxes | None
-    """Corners in pixels, shape ``(N, 4, 2)``; None if no box of the file is rotated."""
+    """Corners in pixels, shape ``(N, 4, 2)``; None if no box of the file is rotated, unless omr
+    wrote corners."""
     categories: NDArray[np.int64]
     """Positions in the list of categories, shape ``(N,)``."""
     images: NDArray[np.int64]
@@ -203,7 +215,9 @@ def read_table(
     is_crowd = [_is_set(row.iscrowd) for row in rows]
     table = CocoTable(
         boxes_xyxy=boxes_xyxy,
-        corners=rotated_corners(boxes_xyxy, angles) if angles.any() else None,
+        corners=rotated_corners(boxes_xyxy, angles)
+        if angles.any()
+        else _written_corners(data, annotations, boxes_xyxy),
         categories=np.array([categories.get(key_of(row.category_id), -1) for row in rows], int),
         images=np.array([_position(row.image_id, images) for row in rows], int),
         ids=_ids(rows, path),
@@ -218,6 +232,26 @@ def read_table(
         return table
     around_corners = np.where(table.is_rotated[:, None], corner_bounds(table.corners), boxes_xyxy)
     return replace(table, boxes_xyxy=around_corners)
+
+
+def _written_corners(data: bytes, annotations: msgspec.Raw, boxes_xyxy: Boxes) -> Boxes | None:
+    """Return the corners that omr wrote, shape ``(N, 4, 2)``; None for other files.
+
+    Args:
+        data: Bytes of the file.
+        annotations: Undecoded list of annotations, a part of ``data``.
+        boxes_xyxy: Boxes in pixels, shape ``(N, 4)``, which are inside those around their corners
+            unless another program has changed them.
+    """
+    if b'"symbol_id"' not in data:
+        return None
+    try:
+        rows = msgspec.json.decode(annotations, type=list[_Oriented])
+    except msgspec.DecodeError:  # a field of another program, or boxes without corners
+        return None
+    corners = np.array([row.segmentation[0] for row in rows], np.float64).reshape(-1, 4, 2)
+    outside = (corner_bounds(corners) - boxes_xyxy) * [1, 1, -1, -1]
+    return corners if (outside <= CORNERS_PX).all() else None
 
 
 def _check_unique_fields(

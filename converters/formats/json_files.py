@@ -291,7 +291,7 @@ def _ambiguities(path: Path, folder: Path, matches: Mapping[Path, Sequence[Path]
         return []
     return [
         f"{path.name}: {folder} and {others[0]} contain images of the same names; read the first "
-        "folder, use --images for the other one"
+        "folder, use --image-folder for the other one"
     ]
 
 

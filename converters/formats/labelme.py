@@ -18,13 +18,14 @@ import numpy as np
 
 from class_maps import CategoryMapping, InputError
 from converters import tally
-from converters.boxes import Boxes, onto_border
 from converters.files.atomic_folder import MANIFEST
 from converters.files.hashes import state
 from converters.formats.image_folders import files_in
 from converters.formats.json_files import on_disk, root_keys, split_of_folder
 from converters.formats.json_text import check_unique_keys, decode
+from converters.formats.named_images import skipped
 from converters.formats.page_files import write_page
+from converters.formats.symbol_lists import boxes_inside, mapped_labels
 from converters.images import IMAGE_SUFFIXES
 from converters.images import size as image_size
 from converters.names import (
@@ -32,7 +33,6 @@ from converters.names import (
     NO_WORKS,
     check_image_size,
     checked_name,
-    count_of,
 )
 from converters.page import SCORE_DIGITS, Page
 from converters.tally import Tally
@@ -49,8 +49,7 @@ class LabelmeWriter:
     Args:
         folder: Output folder.
         names: Names of the classes.
-        images: Image file of each page; those of other pages are in ``images/<split>`` of the
-            output folder.
+        images: Image file of each page that is not in ``images/<split>`` of the output folder.
     """
 
     def __init__(
@@ -135,8 +134,8 @@ def open_files(path: Path, images: Path | None = None) -> list["LabelmeFile"]:
         ]
         others = [file for file, is_read in files.items() if not is_read]
         opened[0].warnings = (
-            *_skipped(others, root, "file", "of another format"),
-            *_skipped(without, root, "image", "without a JSON file"),
+            *skipped(others, root, "file", "of another format"),
+            *skipped(without, root, "image", "without a JSON file"),
         )
     return opened
 
@@ -149,12 +148,6 @@ def _json_files(path: Path) -> list[Path]:
 
 def _is_labelme(file: Path) -> bool:
     return {"shapes", "imagePath"} <= root_keys(file).names
-
-
-def _skipped(files: Sequence[Path], root: Path, noun: str, reason: str) -> Iterator[str]:
-    if files:
-        names = sorted(file.relative_to(root).as_posix() for file in files)
-        yield f"skipped in {root}: {count_of(names, noun)} {reason}"
 
 
 class LabelmeFile:
@@ -192,8 +185,7 @@ class LabelmeFile:
         symbols = _symbols(file.shapes)
         firsts = [symbol[0][1] for symbol in symbols]
         self._names = tuple(dict.fromkeys(shape.label for shape in file.shapes))
-        positions = {name: i for i, name in enumerate(self._names)}
-        self._categories = np.array([positions[shape.label] for shape in firsts], np.int64)
+        self._categories = [shape.label for shape in firsts]
         boxes = [_union([_bounds(shape, i, path) for i, shape in parts]) for parts in symbols]
         self._boxes_xyxy = np.array(boxes, np.float64).reshape(-1, 4)
         self._is_polygon = np.array([shape.shape_type != RECTANGLE for shape in firsts], bool)
@@ -236,15 +228,11 @@ class LabelmeFile:
         Raises:
             InputError: A shape extends beyond the image.
         """
-        [(image, (width, height))] = self.images.items()
-        boxes_xyxy = onto_border(self._boxes_xyxy, np.array([width, height], np.float64))
-        if not clip:
-            self._check_inside(boxes_xyxy, width, height)
-        label_of = [labels.get(mapping.class_of.get(name, ""), -1) for name in self._names]
-        page_labels = np.array(label_of, np.int64)[self._categories]
+        [(image, size)] = self.images.items()
+        places = [f"shapes[{number}]" for number in self.numbers]
+        boxes_xyxy = boxes_inside(self._boxes_xyxy, size, places, self.path, clip=clip)
+        page_labels = mapped_labels(self._categories, mapping, labels, counts)
         is_mapped = page_labels >= 0
-        counts.read += len(page_labels)
-        counts.drop(tally.NOT_IN_CLASS_MAP, self._categories[~is_mapped], self._names)
         for change, is_changed in (
             (tally.POLYGON, self._is_polygon & ~self._has_parts),
             (tally.PARTS, self._has_parts),
@@ -253,22 +241,12 @@ class LabelmeFile:
             counts.changed.update({(change, name): n for name, n in changed.items()})
         yield Page(
             image=image,
-            width=width,
-            height=height,
+            width=size[0],
+            height=size[1],
             boxes_xyxy=boxes_xyxy[is_mapped],
             labels=page_labels[is_mapped],
             n_annotations=len(page_labels),
         )
-
-    def _check_inside(self, boxes_xyxy: Boxes, width: int, height: int) -> None:
-        outside = ((boxes_xyxy < 0) | (boxes_xyxy > [width, height, width, height])).any(axis=1)
-        if outside.any():
-            names = [f"shapes[{self.numbers[i]}]" for i in np.flatnonzero(outside)]
-            raise InputError(
-                f"extends beyond the image: {count_of(names, 'shape')}; use --clip to clip boxes "
-                "to the image",
-                path=self.path,
-            )
 
 
 def _score(description: str | None) -> float | None:

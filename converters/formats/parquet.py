@@ -4,10 +4,11 @@ Tables are ``parquet/symbols_<split>/*.parquet`` and ``parquet/images_<split>/*.
 written in parts, so that a data set need not fit in memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,24 +26,36 @@ ROWS_PER_PART = 1_000_000
 class ParquetWriter:
     """Collects pages and writes them in parts of about a million symbols.
 
+    Args:
+        folder: Output folder.
+        names: Names of the classes.
+        images: Image file of each page that is not in the output folder.
+
     Raises:
         MissingExtraError: polars is not installed.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        images: Mapping[PurePosixPath, Path] | None = None,
+    ) -> None:
         if find_spec("polars") is None:
             raise MissingExtraError(
                 "--format parquet: needs polars, which is not installed; pip install polars, or "
                 "choose another format"
             )
         self._folder, self._names = folder / PARQUET_FOLDER, list(names)
+        self._images = images or {}
         self._pending: dict[str, list[Page]] = {}
         self._rows: dict[str, int] = {}
         self._parts: dict[str, int] = {}
 
     def add(self, split: str, page: Page) -> None:
         """Add one page, and write a part if enough symbols have been collected."""
-        self._pending.setdefault(split, []).append(page)
+        image = PurePosixPath(self._images.get(page.image, page.image))
+        self._pending.setdefault(split, []).append(replace(page, image=image))
         self._rows[split] = self._rows.get(split, 0) + len(page.labels)
         if self._rows[split] >= ROWS_PER_PART:
             self._write(split)

@@ -55,7 +55,7 @@ def open_source(
     _check_readable(path)
     _check_suffix(path)
     if images and not images.is_dir():
-        raise ConfigError("no such folder", option="--images", value=images)
+        raise ConfigError("no such folder", option="--image-folder", value=images)
     chosen = READERS[format_name] if format_name else format_of(path)
     files = chosen.open(path, images)
     if not files:

@@ -6,7 +6,7 @@ normalised to the image size, https://docs.ultralytics.com/datasets/detect/. No 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -55,17 +55,27 @@ class YoloWriter:
         self._splits.add(split)
 
     def close(self) -> None:
-        """Write ``data.yaml`` with paths relative to itself, so that the folder can be moved."""
-        val = next(split for split in ("val", "test", "train") if split in self._splits)
-        lines = [f"train: {IMAGE_FOLDER}/{'train' if 'train' in self._splits else val}"]
-        if len(self._splits) == 1:
-            lines.append("# no page is held out: scores on val are scores on the training pages")
-        lines.append(f"val: {IMAGE_FOLDER}/{val}")
-        if "test" in self._splits:
-            lines.append(f"test: {IMAGE_FOLDER}/test")
-        names = yaml.safe_dump({"names": dict(enumerate(self._names))}, sort_keys=False)
-        text = "\n".join(lines) + "\n" + names
-        (self._folder / DATA_YAML).write_text(text, encoding="utf-8")
+        """Write ``data.yaml``."""
+        write_data_yaml(self._folder, self._names, self._splits)
+
+
+def write_data_yaml(folder: Path, names: Sequence[str], splits: Collection[str]) -> None:
+    """Write ``data.yaml`` with paths relative to itself, so that the folder can be moved.
+
+    Args:
+        folder: Folder of the data set.
+        names: Names of the classes.
+        splits: Splits with images, at least one.
+    """
+    val = next(split for split in ("val", "test", "train") if split in splits)
+    lines = [f"train: {IMAGE_FOLDER}/{'train' if 'train' in splits else val}"]
+    if len(splits) == 1:
+        lines.append("# no page is held out: scores on val are scores on the training pages")
+    lines.append(f"val: {IMAGE_FOLDER}/{val}")
+    if "test" in splits:
+        lines.append(f"test: {IMAGE_FOLDER}/test")
+    text = yaml.safe_dump({"names": dict(enumerate(names))}, sort_keys=False)
+    (folder / DATA_YAML).write_text("\n".join(lines) + "\n" + text, encoding="utf-8")
 
 
 def label_lines(page: Page) -> str:
@@ -115,7 +125,7 @@ def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
     if images is not None:
         raise ConfigError(
             f"not for YOLO data, whose {DATA_YAML} names the image folders; correct it instead",
-            option="--images",
+            option="--image-folder",
             value=images,
         )
     dataset = open_dataset(path)

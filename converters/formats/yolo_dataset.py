@@ -68,6 +68,15 @@ class YoloDataset:
             return False
         return self.sources_of(first) == self.sources_of(second)
 
+    def own_splits(self) -> list[str]:
+        """List the splits that do not have the images of an earlier one."""
+        names = list(self.splits)
+        return [
+            split
+            for i, split in enumerate(names)
+            if not any(self.share_images(split, other) for other in names[:i])
+        ]
+
     def pages(self, split: str) -> Iterator[Page]:
         """Yield the pages of a split, sorted by name, without duplicate symbols, as in training.
 

@@ -13,7 +13,9 @@ import numpy as np
 
 from class_maps import InputError
 from converters import images, tally
+from converters.files.placing import link
 from converters.formats.yolo import write_labels
+from converters.names import ImageMode
 from converters.page import Page
 from converters.prepare.cleaning import CleaningOptions, clean
 from converters.prepare.scaling import scale
@@ -40,9 +42,11 @@ class PageProperties:
     staff_space: float | None = None
     """Staff space of the source's page in pixels; None if it is unknown."""
     source: str = ""
-    """Folder that the page comes from; empty if all pages of a split come from one."""
+    """Data set or folder that the page comes from; empty if all pages of a split come from one."""
     capture: str = ""
     """How an engraved page was degraded, such as ``scan``; empty if this is unknown."""
+    work: str = ""
+    """Work of the page, if the name of its image does not contain it; empty if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -50,13 +54,20 @@ class Job:
     """One page to prepare, with its settings and output folders."""
 
     page: Page
+    """The page, under its name in the output."""
+    image: PurePosixPath
+    """Image file of the page in ``image_folder``."""
     split: str
     source: str
-    """Folder that the page comes from; empty if all pages of a split come from one."""
+    """Data set or folder that the page comes from; empty if all pages of a split come from one."""
+    work: str
+    """Work of the page, if the name of its image does not contain it; empty if it is unknown."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
-    """Output folder of images; None to prepare labels only."""
+    """Output folder of images; None to write none."""
+    image_mode: ImageMode
+    """How the image of a whole page gets there."""
     label_out: Path | None
     """Output folder of label files; None unless the YOLO format is written."""
     return_symbols: bool
@@ -83,6 +94,8 @@ class PreparedPage:
     properties: PageProperties
     sha256: str = ""
     """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
+    is_reencoded: bool = False
+    """Whether the image had to be re-encoded instead of linked."""
     is_measured: bool = False
     """Whether the page was scaled by a staff space that was measured in its image."""
     doubts: tuple[str, ...] = ()
@@ -116,18 +129,20 @@ def prepare(job: Job) -> PreparedPage:
     counts, options = Tally(), job.options
     doubts_of_page: tuple[str, ...] = ()
     page = clean(job.page, job.names, options.cleaning, counts)
-    source = _SourceImage(job.image_folder / page.image) if job.image_folder else None
+    source = _SourceImage(job.image_folder / job.image) if job.image_folder else None
     if options.staff_space:
         page, doubts_of_page = _with_staff_space(page, source)
-        page = scale(page, options.staff_space, job.image_folder or Path())
+        page = scale(page, options.staff_space, (job.image_folder or Path()) / job.image)
     outputs = _tiles(page, job, counts)
     _count_labels(outputs, job.names, counts)
     _make_folders(job)
     if job.label_out:
         for output in outputs:
             write_labels(output, job.label_out)
-    page_hash = ""
-    if source and job.image_out:
+    page_hash, is_reencoded = "", False
+    if source and job.image_mode != "copy":
+        is_reencoded = _link_image(source, job, outputs)
+    elif source and job.image_out:
         page_hash = _write_images(source, job.page, page, outputs, job.image_out)
     n_empty = sum(not len(output.labels) for output in outputs)
     if not job.return_symbols:
@@ -140,9 +155,13 @@ def prepare(job: Job) -> PreparedPage:
         n_empty=n_empty,
         counts=counts,
         properties=PageProperties(
-            staff_space=job.page.staff_space, source=job.source, capture=job.page.capture
+            staff_space=job.page.staff_space,
+            source=job.source,
+            capture=job.page.capture,
+            work=job.work,
         ),
         sha256=page_hash,
+        is_reencoded=is_reencoded,
         is_measured=options.staff_space is not None and job.page.staff_space is None,
         doubts=doubts_of_page,
     )
@@ -234,6 +253,32 @@ def _write_images(
         x, y = (output.placement.x, output.placement.y) if output.placement else (0, 0)
         images.write(pixels[y : y + output.height, x : x + output.width], folder / output.image)
     return hashlib.sha256(source.content).hexdigest()
+
+
+def _link_image(source: _SourceImage, job: Job, outputs: Sequence[Page]) -> bool:
+    """Link the image of a whole page, or check that it can be referred to.
+
+    Returns:
+        Whether the image was re-encoded, because not all readers would read the same pixels.
+
+    Raises:
+        InputError: The image is damaged, has another size than its labels assume, or would have to
+            be re-encoded but is referred to.
+    """
+    [output] = outputs
+    is_plain = not images.is_ambiguous(source.path) and source.path.suffix == output.image.suffix
+    _check_size(images.check_complete(source.path), job.page, source.path)
+    if job.image_out and is_plain:
+        link(source.path, job.image_out / output.image)
+    elif job.image_out:
+        images.copy(source.path, job.image_out / output.image)
+    elif not is_plain:
+        raise InputError(
+            "is rotated, transparent or of 16 bits, so that not all readers would read the same "
+            "pixels; use --images copy",
+            path=source.path,
+        )
+    return not is_plain
 
 
 def _check_size(size: tuple[int, ...], page: Page, path: Path) -> None:

@@ -39,7 +39,7 @@ def parse_scale(text: str) -> float | None:
     return staff_space
 
 
-def scale(page: Page, staff_space: float, image_folder: Path) -> Page:
+def scale(page: Page, staff_space: float, path: Path) -> Page:
     """Scale the labels of a page; its image is scaled when it is written.
 
     The scaled image has whole pixels, so x and y have slightly different factors.
@@ -47,7 +47,7 @@ def scale(page: Page, staff_space: float, image_folder: Path) -> Page:
     Args:
         page: Page in its original size.
         staff_space: Distance between adjacent staff lines after scaling, in pixels.
-        image_folder: Folder of the page's image, for the error message.
+        path: Image of the page, for error messages.
 
     Raises:
         InputError: The staff space of the page is unknown, or the scaled page is too large.
@@ -56,7 +56,7 @@ def scale(page: Page, staff_space: float, image_folder: Path) -> Page:
         raise InputError(
             "no staff of five lines is labelled or found on this page, so its staff space is "
             "unknown; convert such pages separately with --scale native",
-            path=image_folder / page.image,
+            path=path,
         )
     factor = staff_space / page.staff_space
     width, height = max(1, round(page.width * factor)), max(1, round(page.height * factor))
@@ -64,7 +64,7 @@ def scale(page: Page, staff_space: float, image_folder: Path) -> Page:
         raise InputError(
             f"scaling its staff space from {page.staff_space:.3g} to {staff_space:.4g} px would "
             f"make an image of {width} x {height} px; expected at most {MAX_SIDE_PX} px a side",
-            path=image_folder / page.image,
+            path=path,
         )
     factors = np.array([width / page.width, height / page.height])
     return replace(

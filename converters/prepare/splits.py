@@ -10,6 +10,13 @@ from class_maps import ConfigError
 from converters.names import count_of, page_of, work_of
 
 SplitBy = Literal["work", "page"]
+_STRICTNESS = ("train", "val", "test")
+"""Splits; a group with pages in several of them belongs to the last."""
+
+
+def strictest(splits: Iterable[str]) -> str:
+    """Return the split of a group with pages in several: test, otherwise val, otherwise train."""
+    return max(splits, key=_STRICTNESS.index)
 
 
 def held_out(
@@ -38,14 +45,22 @@ def held_out(
     Raises:
         ConfigError: There are fewer than two groups.
     """
-    sizes = Counter(group_of(image, split_by, works) for image in images)
+    return held_out_groups(
+        Counter(group_of(image, split_by, works) for image in images), fraction, split_by, seed
+    )
+
+
+def held_out_groups(
+    sizes: Mapping[str, int], fraction: float, split_by: SplitBy, seed: int
+) -> frozenset[str]:
+    """Choose groups by their numbers of images, see :func:`held_out`."""
     if len(sizes) < 2:
         raise ConfigError(
             f"needs at least two {split_by}s to hold one out, but the training set has "
             f"{len(sizes)}",
             option="--val",
         )
-    target, taken = fraction * sizes.total(), 0
+    target, taken = fraction * sum(sizes.values()), 0
     chosen: list[str] = []
     for group in shuffled(sizes, seed)[: len(sizes) - 1]:
         if chosen and taken + sizes[group] / 2 > target:
@@ -77,11 +92,16 @@ def group_of(
         return page_of(image)
     work = (works or {}).get(image) or work_of(image)
     if work is None:
-        raise ConfigError(
-            f"{image}: the work is not in the name (expected lg-<work>-aug-<font>--page-<n>); use "
-            "--split-by page if no two pages are of the same work"
-        )
+        raise unknown_work(image)
     return work
+
+
+def unknown_work(image: PurePosixPath) -> ConfigError:
+    """Describe an image whose work is unknown, although pages are grouped by work."""
+    return ConfigError(
+        f"{image}: the work is not in the name (expected lg-<work>-aug-<font>--page-<n>); use "
+        "--split-by page if no two pages are of the same work"
+    )
 
 
 def shared_works(works_of: dict[str, set[str]]) -> str | None:

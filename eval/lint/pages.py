@@ -90,15 +90,6 @@ class LintPage:
         return int(recorded[: 2 * SHORT_BYTES], 16) if recorded else short_hash(self.path)
 
 
-def splits_of(dataset: YoloDataset) -> list[str]:
-    """List the splits that have images of their own."""
-    return [
-        split
-        for i, split in enumerate(dataset.splits)
-        if not any(dataset.share_images(split, other) for other in list(dataset.splits)[:i])
-    ]
-
-
 def lint_pages(dataset: YoloDataset) -> Iterator[LintPage]:
     """Yield the images of all splits with their boxes.
 
@@ -106,7 +97,7 @@ def lint_pages(dataset: YoloDataset) -> Iterator[LintPage]:
         InputError: A label file or ``manifest.json`` is malformed, or an image is damaged.
     """
     manifest = read_manifest(dataset.root)
-    for split in splits_of(dataset):
+    for split in dataset.own_splits():
         recorded = _RecordedPages(manifest, dataset.folder_name(split))
         for image in dataset.labelled_images(split):
             yield recorded.lint_page(image, split)

@@ -7,6 +7,7 @@ import typer
 
 import class_maps
 from omr.console import note, out, print_json, say, table
+from omr.convert_options import ImageFolder
 from omr.options import CLASS_MAP, AsJson
 
 app = typer.Typer(no_args_is_help=True, help="List, show and check class maps.")
@@ -82,6 +83,7 @@ def check(
         str | None,
         typer.Option(help="Annotation set to read.", show_default="as in the class map"),
     ] = None,
+    image_folder: ImageFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the symbols of a data set that map to each class, and those that would be dropped.
@@ -93,7 +95,7 @@ def check(
     from converters.class_coverage import coverage
 
     class_map = class_maps.load(name)
-    result = coverage(class_map, dataset, annotation_set)
+    result = coverage(class_map, dataset, annotation_set, image_folder)
     for warning in result["warnings"]:
         note(warning)
     if as_json:

@@ -10,9 +10,10 @@ def convert(
     out: given.Out,
     classes: given.Classes = "harmony",
     source_format: given.SourceFormat = None,
-    images: given.Images = None,
+    image_folder: given.ImageFolder = None,
     annotation_set: given.AnnotationSet = None,
     formats: given.Formats = None,
+    images: given.Images = "copy",
     tile: given.Tile = None,
     overlap: given.Overlap = None,
     min_visible: given.MinVisible = 0.5,
@@ -29,14 +30,15 @@ def convert(
     force: given.Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a data set to images and labels for training.
+    """Convert data sets to images and labels for training.
 
     OUT contains images, labels, data.yaml (which plain `yolo train` reads) and
     manifest.json, which records the options, hashes of the source, and the numbers
-    of symbols written and dropped.
+    of symbols written and dropped. Several data sets are merged into one.
 
     Examples:
         omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
+        omr convert ds2_dense engraved merged --val 0.1
         omr convert ds2_dense labels --format coco --labels-only
     """
     import class_maps
@@ -61,13 +63,14 @@ def convert(
         split_by=split_by,
         seed=seed,
         labels_only=labels_only,
+        image_mode=images,
     )
     summary = conversion.convert(
         source,
         out,
         options,
         source_format=source_format,
-        images=images,
+        images=image_folder,
         workers=n_processes(workers),
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),

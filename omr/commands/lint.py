@@ -49,14 +49,14 @@ def _report(data: Path, config: Path | None) -> "LintReport":
     """
     from converters.formats.yolo_dataset import open_dataset
     from eval.lint.config_file import read_config
-    from eval.lint.pages import lint_pages, splits_of
+    from eval.lint.pages import lint_pages
     from eval.lint.rules import lint as lint_labels
 
     settings = read_config(config) if config else None
     dataset = open_dataset(data)
     for warning in dataset.warnings:
         note(warning)
-    n_images = sum(len(dataset.image_paths(split)) for split in splits_of(dataset))
+    n_images = sum(len(dataset.image_paths(split)) for split in dataset.own_splits())
     pages = progress(lint_pages(dataset), "Checking labels", n_images)
     report = lint_labels(pages, dataset.names, settings)
     if not report.n_boxes:

@@ -113,7 +113,7 @@ def test_deepscores_variants(name: str, tmp_path: Path) -> None:
         ("labels-commas", "line 1: expected label, x_centre, y_centre, width, height, got: 0,0.135,0.3,0.07,0.1; separate the numbers by spaces"),
         ("labels-conf-column", "line 1: expected label, x_centre, y_centre, width, height, got: 0 0.135 0.3 0.07 0.1 0.93; remove the sixth number, if it is a confidence"),
         ("labels-eps2", "extends beyond the image: 1 label ([-7.0, 30.0, 7.0, 42.0]); use --clip to clip boxes to the image"),
-        ("labelstudio-backslash/result-dotdot", r"images[0].file_name: points outside the image folder: '..\\..\\label-studio\\media\\upload\\4\\90fb-a.png'; use --images DIR to find the file in DIR by the end of its path"),
+        ("labelstudio-backslash/result-dotdot", r"images[0].file_name: points outside the image folder: '..\\..\\label-studio\\media\\upload\\4\\90fb-a.png'; use --image-folder DIR to find the file in DIR by the end of its path"),
         ("no-annotations/none.json", "no symbols left with class map mini: 0 read"),
         ("not-coco/lines.json", "contains more than one JSON value (the second begins at byte 9), as JSON Lines do; expected one object"),
         ("not-coco/results.json", "expected a JSON object with images and annotations at the root"),
@@ -272,7 +272,9 @@ def test_image_names_that_are_urls_or_paths(
     data["images"][0]["file_name"] = name
     source.write_text(json.dumps(data))
     if needs_folder:
-        with pytest.raises(InputError, match=r"points outside the image folder: .*; use --images"):
+        with pytest.raises(
+            InputError, match=r"points outside the image folder: .*; use --image-folder"
+        ):
             convert(source, tmp_path / "out", options())
     summary = convert(source, tmp_path / "out", options(), images=moved if needs_folder else None)
     assert (summary["images"], summary["symbols"]["written"]) == (1, 3)
@@ -301,12 +303,14 @@ def test_a_folder_of_images_that_does_not_help(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(source, tmp_path / "out", options(), images=tmp_path)
     assert str(raised.value) == (
-        f"{tmp_path}/90fb-a.png: no such image; correct the folder given with --images or the name "
+        f"{tmp_path}/90fb-a.png: no such image; correct the folder given with --image-folder or the name "
         "of the image, or use --labels-only to convert without images"
     )
-    with pytest.raises(ConfigError, match=f"^--images {tmp_path}/gone: no such folder$"):
+    with pytest.raises(ConfigError, match=f"^--image-folder {tmp_path}/gone: no such folder$"):
         convert(source, tmp_path / "out", options(), images=tmp_path / "gone")
-    with pytest.raises(ConfigError, match=f"^--images {tmp_path}: not for YOLO data, whose data"):
+    with pytest.raises(
+        ConfigError, match=f"^--image-folder {tmp_path}: not for YOLO data, whose data"
+    ):
         convert(FOLDER / "labels-eps", tmp_path / "out", options(), images=tmp_path)
 
 

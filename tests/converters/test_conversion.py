@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
-from converters import conversion, images
+from converters import images, opened_sources
 from converters.conversion import ConversionOptions, convert
 from converters.files.hashes import sha256
 from converters.formats.sources import open_source
@@ -514,7 +514,7 @@ def test_annotations_that_change_while_they_are_opened(
         source.write_text(source.read_text() + "\n")
         return opened
 
-    monkeypatch.setattr(conversion, "open_source", open_and_edit)
+    monkeypatch.setattr(opened_sources, "open_source", open_and_edit)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "x.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     mini = tmp_path / "mini.yaml"
@@ -686,7 +686,7 @@ def test_an_image_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         convert(path, tmp_path / "out", options())
     assert str(raised.value) == (
-        f"{image}: no such image; name the folder of the images with --images, or use "
+        f"{image}: no such image; name the folder of the images with --image-folder, or use "
         "--labels-only to convert without images"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]

@@ -93,7 +93,7 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
     assert str(raised.value) == (
-        f"{path}: no such image; name the folder of the images with --images, or use "
+        f"{path}: no such image; name the folder of the images with --image-folder, or use "
         "--labels-only to convert without images"
     )
     (tmp_path / "A.PNG").touch()

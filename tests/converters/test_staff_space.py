@@ -141,7 +141,7 @@ def test_a_scaled_page_has_a_limited_size() -> None:
         staff_space=0.325,
     )
     with pytest.raises(InputError) as error:
-        scaling.scale(page, 12, Path("in"))
+        scaling.scale(page, 12, Path("in/a.png"))
     assert str(error.value) == (
         "in/a.png: scaling its staff space from 0.325 to 12 px would make an image of 44308 x "
         "33231 px; expected at most 20000 px a side"

@@ -93,3 +93,18 @@ def test_check_of_engraved_pages(tmp_path: Path) -> None:
         "barlineSingle": 1,
     }
     assert (result["dropped"], result["unlabelled"]) == ({"lyrics": 1}, [])
+
+
+def test_check_of_images_elsewhere(tmp_path: Path) -> None:
+    coco_json.draw(tmp_path / "scans" / "x.png")
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nclasses: [note]\nsources: {voc: {map: same names}}\n"
+    )
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x.xml").write_text(
+        f"<annotation><object><name>note</name><bndbox>{box}</bndbox></object></annotation>"
+    )
+    folder = ("--image-folder", tmp_path / "scans")
+    checked = run("check", tmp_path / "own.yaml", tmp_path / "in", *folder, "--json")
+    assert json.loads(checked.stdout)["classes"][0]["count"] == 1

@@ -58,7 +58,7 @@ def test_help_shows_no_types_of_python(name: str, monkeypatch: pytest.MonkeyPatc
 def test_arguments_are_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     shown = CliRunner().invoke(app, ["convert", "--help"]).output
-    assert "convert [OPTIONS] SOURCE OUT" in shown
+    assert "convert [OPTIONS] SOURCE... OUT" in shown
     assert re.search(r"\* +OUT +<path>", shown)
     missing = CliRunner().invoke(app, ["convert"]).output
     assert "Missing argument 'SOURCE'." in missing

@@ -57,6 +57,21 @@ def test_images_without_symbols_are_counted(tmp_path: Path) -> None:
     assert "pages 3 images 3 without symbols 2 symbols read 1" in " ".join(result.stdout.split())
 
 
+def test_several_sources(source: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", content(NOTE))
+    result = run(source, other, tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["symbols"]["written"] == 3
+    folders = sorted(path.name for path in (tmp_path / "out/images/train").iterdir())
+    assert folders == ["in-deepscores_train", "other-deepscores_train"]
+
+
+def test_links(source: Path, tmp_path: Path) -> None:
+    assert run(source, tmp_path / "out", "--images", "link").exit_code == 0
+    [image] = (tmp_path / "out" / "images" / "train").iterdir()
+    assert image.samefile(tmp_path / "in" / "images" / image.name)
+
+
 def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
     formats = ("--format", "yolo", "--format", "coco", "--format", "parquet")
     tiles = (
@@ -85,6 +100,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
         "split_by": "work",
         "seed": 3,
         "labels_only": False,
+        "images": "copy",
     }
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         ".omr-files", "annotations", "data.yaml", "images", "labels", "manifest.json", "parquet",
@@ -123,8 +139,8 @@ def test_a_list_of_formats(formats: list[str], source: Path, tmp_path: Path) -> 
 def test_the_folder_of_the_images(source: Path, tmp_path: Path) -> None:
     (source.parent / "images").rename(tmp_path / "scans")
     error = run(source, tmp_path / "out").exception
-    assert "name the folder of the images with --images, or use --labels-only" in str(error)
-    assert run(source, tmp_path / "out", "--images", tmp_path / "scans").exit_code == 0
+    assert "name the folder of the images with --image-folder, or use --labels-only" in str(error)
+    assert run(source, tmp_path / "out", "--image-folder", tmp_path / "scans").exit_code == 0
 
 
 def test_out_is_replaced_only_with_force(source: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ ORDER = [
     "engrave",
     "convert",
     "show",
+    "split",
     "lint",
     "sheet",
     "analyze-density",

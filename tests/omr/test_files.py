@@ -13,6 +13,7 @@ from file_tables import Access, documented, matches
 from PIL import Image
 from scored_folders import write_scored
 from traced_commands import ROOT, Trace, run_traced
+from yolo_folders import write_yolo
 
 SCORE = ROOT / "tests" / "converters" / "engraving" / "scores" / "plain.mxl"
 INSTALLED = (
@@ -64,12 +65,12 @@ CASES = [
     ),
     Case(
         command="omr convert",
-        arguments="data/annotations coco --classes own.yaml --images data/images",
+        arguments="data/annotations coco --classes own.yaml --image-folder data/images",
         paths={
             "SOURCE": "data/annotations",
             "OUT": "coco",
             "CLASSES": "own.yaml",
-            "IMAGES": "data/images",
+            "FOLDER": "data/images",
         },
     ),
     Case(
@@ -77,6 +78,17 @@ CASES = [
         arguments="data yolo --classes own.yaml --format coco",
         paths={"SOURCE": "data", "OUT": "yolo", "CLASSES": "own.yaml"},
     ),
+    Case(
+        command="omr split",
+        arguments="works divided --by work --val 0.5",
+        paths={"DATA": "works", "OUT": "divided"},
+    ),
+    Case(
+        command="omr split",
+        arguments="divided --by font --val 0.5",
+        paths={"DATA": "divided", "OUT": "divided"},
+    ),
+    Case(command="omr split", arguments="divided --check", paths={"DATA": "divided"}),
     Case(command="omr show", arguments="data", paths={"DATA": "data"}),
     Case(
         command="omr lint",
@@ -174,6 +186,7 @@ def traces(folder: Path) -> list[Trace]:
     (work / "lint.toml").write_text('rare-class = "off"\n', "utf-8")
     Image.new("L", (60, 80), 255).save(work / "score.pdf")
     write_scored(work / "scored")
+    write_yolo(work / "works", {f"train/lg-{i}-aug-{i}--page-1.png": [0] for i in range(2)})
     for name in ("json.py", "pickle.py"):  # would be imported by a worker process
         (work / name).write_text("raise SystemExit('imported from the current folder')")
     words = [[*case.command.split()[1:], *case.arguments.split()] for case in CASES]

@@ -3,7 +3,7 @@
 A mirrored symbol has another meaning or none: stems change sides, an eighth rest becomes
 unreadable, a crescendo becomes a decrescendo. Rotation changes symbols too, because slope is part
 of the shape of beams and ties. Photographs have no such constraints. A mosaic takes its four images
-from one source, because classes that its first image does not label are masked in the whole mosaic.
+from one origin, because classes that its first image does not label are masked in the whole mosaic.
 
 Shapes: N symbols of an image, S sources.
 """
@@ -155,7 +155,7 @@ class SourcePerspective(VisiblePerspective):
 
 
 class SourceMosaic(Mosaic):
-    """Ultralytics' mosaic of four images of one source, but without loss of thin symbols.
+    """Ultralytics' mosaic of four images of one origin, but without loss of thin symbols.
 
     Args:
         counter: Counter of the symbols outside the canvas of four images; the perspective transform
@@ -170,26 +170,24 @@ class SourceMosaic(Mosaic):
         super().__init__(**options)
         self.counter = counter
         files = self.dataset.im_files
-        self.source_at = np.array([multi_dataset.source_of[file] for file in files], dtype=np.int64)
-        self.members = [
-            np.flatnonzero(self.source_at == i) for i in range(len(multi_dataset.sources))
-        ]
-        self.source_of = multi_dataset.source_of
-        self.source = 0
+        self.origin_of = multi_dataset.origin_of
+        origins = np.array([self.origin_of[file] for file in files], dtype=np.int64)
+        self.members = [np.flatnonzero(origins == i) for i in range(len(multi_dataset.labelled))]
+        self.origin = 0
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
-        """Draw three images of the same source, and the point where all four images meet.
+        """Draw three images of the same origin, and the point where all four images meet.
 
         Args:
             labels: Labels of one image, including ``im_file``.
         """
-        self.source = self.source_of[labels["im_file"]]
+        self.origin = self.origin_of[labels["im_file"]]
         params: dict[str, Any] = super().get_params(labels)
         return params
 
     def get_indexes(self) -> list[int]:
-        """Draw images of the source independently; an image may recur."""
-        members = self.members[self.source]
+        """Draw images of the origin independently; an image may recur."""
+        members = self.members[self.origin]
         return [int(members[random.randrange(len(members))]) for _ in range(self.n - 1)]
 
     def _cat_labels(self, mosaic_labels: list[dict[str, Any]]) -> dict[str, Any]:

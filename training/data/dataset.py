@@ -191,19 +191,19 @@ class ClassMasks:
     """
 
     def __init__(self, multi_dataset: MultiDataset, device: torch.device) -> None:
-        self._source_of = multi_dataset.source_of
-        self._labelled = torch.from_numpy(multi_dataset.labelled).to(device)  # (S, C)
+        self._origin_of = multi_dataset.origin_of
+        self._labelled = torch.from_numpy(multi_dataset.labelled).to(device)  # (O, C)
         self._is_needed = not multi_dataset.labelled.all()
 
     def added(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Add ``class_mask``, bool, shape ``(B, C)``, unless every source labels all classes."""
+        """Add ``class_mask``, bool, shape ``(B, C)``, unless every origin labels all classes."""
         if self._is_needed:
-            sources = torch.tensor([self._source_of[file] for file in batch["im_file"]])
+            origins = torch.tensor([self._origin_of[file] for file in batch["im_file"]])
             device = batch["img"].device  # with several devices, the device of this process
             # On a GPU the host would wait for an index from main memory.
-            sources = sources.to(device, non_blocking=True)
+            origins = origins.to(device, non_blocking=True)
             self._labelled = self._labelled.to(device)
-            batch["class_mask"] = self._labelled[sources]
+            batch["class_mask"] = self._labelled[origins]
         return batch
 
 

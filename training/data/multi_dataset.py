@@ -3,7 +3,10 @@
 A data set that does not label a class gives no evidence about it: predictions of the class on its
 images count neither as true nor as false. A single data set is treated as one source.
 
-Shapes: S sources, C classes of all sources.
+A data set that ``omr convert`` merged from several has an origin for each of them, and one for
+images of none of them; any other data set has one origin.
+
+Shapes: S sources, O origins, C classes of all sources.
 """
 
 import math
@@ -19,6 +22,7 @@ from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
+from converters.names import IMAGE_FOLDER
 from training.data.class_balance import repeat_counts, repeat_factors
 
 EVERY_NAME = "all"
@@ -79,6 +83,9 @@ class TrainingSource:
     """Label among all classes for each label of the data set."""
     labelled: NDArray[np.bool_]
     """Whether each class is labelled in the data set, shape ``(C,)``."""
+    labelled_by_origin: Mapping[str, NDArray[np.bool_]]
+    """Whether each class is labelled in the images of each origin, by the folder of these images,
+    shape ``(C,)``; the folder of all other images is empty."""
     source_format: str = ""
     """Format that it was converted from, according to its manifest; empty without a manifest."""
     preparation: Preparation | None = None
@@ -94,10 +101,21 @@ class MultiDataset:
     sources: tuple[TrainingSource, ...]
     options: DatasetOptions
 
-    @property
+    @cached_property
     def labelled(self) -> NDArray[np.bool_]:
-        """Whether each class is labelled in each source, shape ``(S, C)``."""
-        return np.stack([source.labelled for source in self.sources])
+        """Whether each class is labelled in each origin, shape ``(O, C)``."""
+        return np.stack([mask for s in self.sources for mask in s.labelled_by_origin.values()])
+
+    @cached_property
+    def origin_of(self) -> Mapping[str, int]:
+        """Index of the origin of each image in ``train`` and ``val``, by image file."""
+        origins = [(i, name) for i, s in enumerate(self.sources) for name in s.labelled_by_origin]
+        index_of = {origin: index for index, origin in enumerate(origins)}
+        names = [source.labelled_by_origin.keys() for source in self.sources]
+        return {
+            file: index_of[i, next((part for part in _folders(file) if part in names[i]), "")]
+            for file, i in self.source_of.items()
+        }
 
     def unlabelled(self) -> dict[str, tuple[str, ...]]:
         """Return the classes that each data set does not label, by its folder."""
@@ -178,6 +196,13 @@ class MultiDataset:
         )
 
 
+def _folders(file: str) -> Iterator[str]:
+    """Yield the folders of an image below the last folder ``images``."""
+    parts = Path(file).parent.parts
+    start = len(parts) - parts[::-1].index(IMAGE_FOLDER) if IMAGE_FOLDER in parts else len(parts)
+    yield from parts[start:]
+
+
 def join(options: DatasetOptions) -> MultiDataset:
     """Open data sets and merge their classes by name, in order of first appearance.
 
@@ -206,7 +231,12 @@ def _source(
     dataset: YoloDataset, manifest: Manifest, names: Sequence[str], options: DatasetOptions
 ) -> TrainingSource:
     candidates = set(names if options.true_negatives else dataset.names)
-    labelled = candidates - set(manifest.class_map.unlabelled)
+    unlabelled = {data_set.name: set(data_set.unlabelled) for data_set in manifest.data_sets}
+    unlabelled[""] = set(manifest.class_map.unlabelled).union(*unlabelled.values())
+    masks = {
+        origin: np.array([name in candidates - missing for name in names])
+        for origin, missing in unlabelled.items()
+    }
     label_of = {name: label for label, name in enumerate(names)}
     # A single data set may have duplicate names.
     is_alone = tuple(names) == dataset.names
@@ -214,7 +244,8 @@ def _source(
     return TrainingSource(
         dataset=dataset,
         labels=np.array(labels, dtype=np.int64),
-        labelled=np.array([name in labelled for name in names]),
+        labelled=np.logical_or.reduce([*masks.values()]),
+        labelled_by_origin=masks,
         source_format=manifest.source,
         preparation=preparation(manifest),
     )

@@ -1,17 +1,10 @@
 """Rules ``leak-image`` and ``leak-work``: images or works that occur in several splits."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 
-from converters.names import page_of, work_of
+from converters.page_groups import work_key
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
 from eval.lint.pages import LintPage
-
-_PIECE = re.compile(r"(?P<piece>.+?)[-_. ]+(page|pg|p)[-_. ]?\d+$", re.IGNORECASE)
-"""Name of a page with the number of the page behind a marker: ``sonata-page-3``."""
-_WRITER = re.compile(r"(^|[-_])(?P<writer>W-?\d+)([-_]|$)")
-"""Writer in names such as ``CVC-MUSCIMA_W-01_N-10_D-ideal``."""
 
 
 class _Leaks:
@@ -70,18 +63,3 @@ class LeakedWorks(_Leaks):
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the works that occur in several splits."""
         yield from self._occurrences("works")
-
-
-def work_key(image: PurePosixPath) -> str | None:
-    """Return the work, writer or piece in the name of an image; None if it contains none.
-
-    Without them, the tiles and augmented copies of a page count as a piece.
-    """
-    if work := work_of(image):
-        return f"lg-{work}"
-    page = PurePosixPath(page_of(image))
-    if match := _WRITER.search(page.stem):
-        return match["writer"]
-    if match := _PIECE.match(page.stem):
-        return match["piece"]
-    return page.stem if page.name != image.name else None

@@ -189,3 +189,28 @@ def test_annotations_to_ignore_are_reported(
 ) -> None:
     note = f"a.json: {n} with ignore: read like the others"
     assert read(BEYOND[2:] * 3, tmp_path, clip=False, ignore=ignore) == ([note] if n else [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_read"),
+    [
+        ({}, True),
+        ({"bbox": [9, 10, 11, 10]}, True),  # a thin box was widened
+        ({"bbox": [5, 10, 15, 10]}, False),  # moved in another program
+        ({"segmentation": []}, False),
+        ({"segmentation": [[10, 10, 20, 10, 20, 20]]}, False),
+        ({"symbol_id": "a"}, False),
+        ({"symbol_id": None}, False),
+    ],
+)
+def test_corners_that_omr_wrote(fields: dict[str, object], is_read: bool, tmp_path: Path) -> None:
+    polygon = [10, 12, 18, 10, 20, 18, 12, 20]
+    rows = [
+        coco_json.annotation(**{"id": i, "segmentation": [polygon], "symbol_id": i} | changed)
+        for i, changed in enumerate(({}, fields), 1)
+    ]
+    files = open_files(coco_json.write(tmp_path / "a.json", annotations=rows))
+    class_map = identity_map("coco", files)
+    [page] = files[0].pages(class_map.source("coco"), class_map.labels, Tally())
+    expected = [np.reshape(polygon, (4, 2)).tolist()] * 2 if is_read else None
+    assert (None if page.corners is None else page.corners.tolist()) == expected

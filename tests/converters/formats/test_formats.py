@@ -313,7 +313,7 @@ def test_inconsistent_coco_annotations(
         (
             [("../a.png", 1)],
             [1],
-            "images[0].file_name: points outside the image folder: '../a.png'; use --images DIR to "
+            "images[0].file_name: points outside the image folder: '../a.png'; use --image-folder DIR to "
             "find the file in DIR by the end of its path",
         ),
         ([("a.png", 1)], [1, 1], "categories: duplicate id"),

@@ -65,7 +65,7 @@ def test_images_of_one_name_are_those_of_the_split(
     assert located.folder == tmp_path / specific
     assert located.warnings == [
         f"{Path(file).name}: {tmp_path / specific} and {tmp_path / general} contain images of the "
-        "same names; read the first folder, use --images for the other one"
+        "same names; read the first folder, use --image-folder for the other one"
     ]
 
 

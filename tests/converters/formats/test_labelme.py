@@ -274,7 +274,7 @@ def test_a_conversion_and_back(tmp_path: Path) -> None:
         ({"shapes": [NOTE | {"points": []}]}, "shapes[0].points: expected points"),
         ({"shapes": [NOTE | {"points": [[1]]}]}, "shapes[0].points[0]: expected `array` of length 2"),
         ({"shapes": [{"points": []}]}, "shapes[0]: object missing required field `label`"),
-        ({"shapes": [NOTE, NOTE | {"points": [[1, 2], [21, 6]]}]}, "extends beyond the image: 1 shape (shapes[1]); use --clip to clip boxes to the image"),
+        ({"shapes": [NOTE, NOTE | {"points": [[1, 2], [21, 6]]}]}, "extends beyond the image of 20 x 10 px: 1 symbol (shapes[1]); use --clip to clip boxes to the image"),
         ({"imageWidth": 0}, "invalid image size: 0 x 10 px"),
         ({"imageWidth": 20.5}, "imageWidth: expected `int | null`, got `float`"),
         ({"imagePath": ".a.png"}, "imagePath: is a hidden file or in a hidden folder, which YOLO readers skip: '.a.png'; rename it"),

@@ -1,5 +1,6 @@
 """MuNG files of MUSCIMA++, DoReMi and omr itself."""
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +16,10 @@ from converters.conversion import ConversionOptions, convert
 from converters.formats.mung import MungWriter
 from converters.formats.mung_source import MungFile, open_files
 from converters.formats.sources import format_of, open_source
+from converters.manifest import read_manifest
 from converters.page import Page
+from converters.splitting.dataset import split_dataset
+from converters.splitting.plan import SplitOptions
 from converters.tally import Tally
 
 NAMES = ("note", "stem")
@@ -199,10 +203,11 @@ def test_pages_of_doremi(tmp_path: Path) -> None:
         name = f"Parsed_A b-layout-0-muscima_Page_{page}.xml"
         text = doremi(node(page, "noteheadBlack", (page, 2, 3, 4)), index=page - 1)
         write(tmp_path / "Parsed_by_page_omr_xml" / name, text)
-    draw(tmp_path / "Images" / "B-001.png")
+    draw(tmp_path / "Images" / "B-001.png", 80, 90)
     write(tmp_path / "Parsed_by_page_omr_xml/Parsed_B-layout-0-muscima_Page_1.xml", doremi(node()))
     write(tmp_path / "OMR_XML" / "A b-layout-0-muscima.xml", f"<Pages>{doremi(node())}</Pages>")
-    summary = convert(tmp_path, tmp_path / "out", options(val=0.3))
+    chosen = replace(options(val=0.3), labels_only=False)
+    summary = convert(tmp_path, tmp_path / "out", chosen)
     assert sorted(f.name for f in (tmp_path / "out" / "labels").rglob("*.txt")) == [
         "A b-001.txt",
         "A b-002.txt",
@@ -210,6 +215,11 @@ def test_pages_of_doremi(tmp_path: Path) -> None:
     ]
     val = sorted(f.name for f in (tmp_path / "out" / "labels" / "val").iterdir())
     assert val in (["B-001.txt"], ["A b-001.txt", "A b-002.txt"])
+    properties = read_manifest(tmp_path / "out").properties
+    works = {page: p.work for of_split in properties.values() for page, p in of_split.items()}
+    assert works == {"A b-001.png": "A b", "A b-002.png": "A b", "B-001.png": "B"}
+    divided = split_dataset(tmp_path / "out", tmp_path / "divided", SplitOptions(val=0.3))
+    assert divided.counts.groups == {"train": 1, "val": 1}
     assert [w for w in summary["warnings"] if "XML" in w] == [
         f"skipped in {tmp_path}: 1 XML file (OMR_XML/A b-layout-0-muscima.xml) of another format or with pages of other files"
     ]
@@ -254,7 +264,7 @@ def test_staff_lines_of_doremi_are_stored_twice(tmp_path: Path) -> None:
         (nodes(node(box=(1, 2, -3, 4))), "line 2, node 0: Width -3; expected at least 0"),
         (nodes(node(box=(1, 2, 3, -1))), "line 2, node 0: Height -1; expected at least 0"),
         (nodes(node(5), node(5, "beam")), "line 4, node 5: duplicate id, first in line 2; give one of the nodes another id"),
-        (nodes(node(), document="../../etc/a"), "document: points outside the image folder: '../../etc/a'; use --images DIR to find the file in DIR by the end of its path"),
+        (nodes(node(), document="../../etc/a"), "document: points outside the image folder: '../../etc/a'; use --image-folder DIR to find the file in DIR by the end of its path"),
         (f"<Pages>{doremi(node(), index='x')}</Pages>", "line 1: pageIndex: expected a whole number, got 'x'"),
         (f"<Pages>{doremi(node(), index=1)}{doremi(node(), index=1)}</Pages>", "line 2: duplicate page: x-002.png"),
         ("<Pages><Node/></Pages>", "line 1: node outside of a page"),
@@ -276,7 +286,7 @@ def test_a_document_without_image(tmp_path: Path) -> None:
         open_source(file, images=tmp_path / "pages")
     assert str(raised.value) == (
         f"{file}: document: no image {W1}.png or with another image suffix in {tmp_path}/pages, "
-        f"{tmp_path}/pages/images and 3 more folders; name the folder of the images with --images"
+        f"{tmp_path}/pages/images and 3 more folders; name the folder of the images with --image-folder"
     )
 
 

@@ -221,7 +221,7 @@ def test_boxes_are_rotated_by_the_angle_in_the_attributes(tmp_path: Path) -> Non
         ([], {"size": ("x", 3)}, "size/width: expected a number, got 'x'"),
         ([], {"size": (-3, 3)}, "size: invalid image size: -3 x 3 px"),
         ([], {"size": (10**7, 3)}, "size: image size of 10000000 x 3 px; expected at most 1,000,000 px per side and 1,073,741,824 px in total"),
-        ([], {"head": "<filename>../../x.png</filename>"}, "filename: points outside the image folder: '../../x.png'; use --images DIR to find the file in DIR by the end of its path"),
+        ([], {"head": "<filename>../../x.png</filename>"}, "filename: points outside the image folder: '../../x.png'; use --image-folder DIR to find the file in DIR by the end of its path"),
         ([], {"head": "<filename>a.png</filename><filename>b.png</filename>"}, "line 1: duplicate filename"),
     ],
 )  # fmt: skip
@@ -242,7 +242,7 @@ def test_a_file_without_image(tmp_path: Path) -> None:
         open_source(file, images=tmp_path / "pages")
     assert str(raised.value) == (
         f"{file}: filename: no image a.png in {tmp_path}/pages, {tmp_path}/pages/images and 3 more "
-        "folders; name the folder of the images with --images"
+        "folders; name the folder of the images with --image-folder"
     )
 
 

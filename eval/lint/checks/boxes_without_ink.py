@@ -34,7 +34,4 @@ class BoxesWithoutInk:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough boxes without ink."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        )
+        yield from self._tally.occurrences(self._thresholds)

@@ -24,4 +24,4 @@ class ExactDuplicates:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with duplicates."""
-        yield from self._tally.occurrences(**self._thresholds)
+        yield from self._tally.occurrences(self._thresholds)

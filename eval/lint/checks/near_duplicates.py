@@ -28,7 +28,4 @@ class NearDuplicates:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with near duplicates."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        )
+        yield from self._tally.occurrences(self._thresholds)

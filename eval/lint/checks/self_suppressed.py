@@ -28,10 +28,8 @@ class SelfSuppressed:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes of which NMS keeps too few boxes."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=1 - limits["min_kept"] + 1e-9, min_count=limits["min_count"]
-        )
+        min_share = 1 - self._thresholds["min_kept"] + 1e-9
+        yield from self._tally.occurrences({**self._thresholds, "min_share": min_share})
 
 
 def _suppressed(pairs: NDArray[np.int64], n: int) -> NDArray[np.bool_]:

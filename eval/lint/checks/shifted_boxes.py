@@ -67,10 +67,7 @@ class ShiftedBoxes:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough shifted boxes."""
-        limits = self._thresholds
-        for occurrence in self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        ):
+        for occurrence in self._tally.occurrences(self._thresholds):
             is_notehead = occurrence.class_name.startswith(NOTEHEAD)
-            if is_notehead or occurrence.share >= limits["min_share_of_others"]:
+            if is_notehead or occurrence.share >= self._thresholds["min_share_of_others"]:
                 yield occurrence

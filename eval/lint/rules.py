@@ -50,7 +50,8 @@ class Rule:
     needs_whole_pages: bool = False
     """Whether tiles are skipped."""
     before_training: bool = False
-    """Whether ``omr train`` checks the rule: an error in the boxes that shows without pixels."""
+    """Whether ``omr train`` checks the rule: an error that shows in boxes alone, whatever part of a
+    page the images show."""
     meaning: str
     """Usual cause of the findings."""
     remedy: str
@@ -78,7 +79,7 @@ RULES = (
         id="near-duplicate",
         level="error",
         check=NearDuplicates,
-        thresholds={"min_iou": 0.95, "min_share": 0.0, "min_count": 1},
+        thresholds={"min_iou": 0.95, "min_share": 0.002, "min_count": 1},
         before_training=True,
         meaning="symbols were annotated in two sets with small differences; training keeps both",
         remedy="keep one annotation set, or convert with --dedup-iou",
@@ -96,7 +97,7 @@ RULES = (
         id="corners-as-sizes",
         level="error",
         check=CornersAsSizes,
-        thresholds={"min_side": 0.02, "max_side": 0.75, "min_share": 0.002, "min_count": 3},
+        thresholds={"min_side": 0.1, "max_side": 0.75, "min_share": 0.002, "min_count": 3},
         needs_whole_pages=True,
         before_training=True,
         meaning="corners x1 y1 x2 y2 were read as x y width height, and clamped to the page",
@@ -108,7 +109,6 @@ RULES = (
         check=EdgeExcess,
         thresholds={"min_share": 0.002, "min_count": 3},
         needs_whole_pages=True,
-        before_training=True,
         meaning="boxes were clamped to the page, because their coordinates were wrong",
         remedy="compare the boxes with the source before clamping",
     ),

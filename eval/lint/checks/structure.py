@@ -66,8 +66,7 @@ class Structure:
             alone = np.zeros(len(labels), bool)
             if parts.any():
                 margins = [space * margin for margin in relation.margins]
-                size = page.page.width, page.page.height
-                alone[parts] = ~touches_any(boxes[parts], boxes[partners], margins, size)
+                alone[parts] = ~touches_any(boxes[parts], boxes[partners], margins)
             self._tally.add(page, alone, parts, relation.detail)
 
     def occurrences(self) -> Iterator[Occurrence]:

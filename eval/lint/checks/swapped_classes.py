@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.lint.findings import Occurrence
-from eval.lint.ink import integral
 from eval.lint.pages import LintPage
 from eval.lint.symbol_shapes import distances, features, symbol_shapes
 from eval.lint.tally import BoxTally
@@ -32,7 +31,7 @@ class SwappedClasses:
             return
         rows = np.flatnonzero(is_known)
         labels = page.page.labels[rows]
-        described = features(integral(ink.without_lines), page.page.boxes_xyxy[rows], space)
+        described = features(ink.sums, page.page.boxes_xyxy[rows], space)
         looks_like = page.page.labels.copy()
         for label in np.unique(labels).tolist():
             of_class = np.flatnonzero(labels == label)

@@ -68,20 +68,26 @@ class LintPage:
         space = self.staff_space
         return None if space is None else find_ink(self.pixels, space)
 
-    @property
+    @cached_property
+    def distinct(self) -> NDArray[np.intp]:
+        """Indices of the first of equal rows, in the order of the rows."""
+        rows = self.rows.astype(np.float32)
+        return np.sort(np.unique(rows, axis=0, return_index=True)[1])
+
+    @cached_property
     def sides(self) -> NDArray[np.float64]:
         """Width and height of the boxes in pixels, shape ``(N, 2)``."""
         boxes = self.page.boxes_xyxy
         return np.asarray(boxes[:, 2:] - boxes[:, :2])
 
-    @property
+    @cached_property
     def on_edge(self) -> NDArray[np.bool_]:
         """True for boxes that touch the border of the image, shape ``(N,)``."""
         boxes, page = self.page.boxes_xyxy, self.page
         limits = [page.width - EDGE_PX, page.height - EDGE_PX]
         return np.asarray((boxes[:, :2] <= EDGE_PX).any(1) | (boxes[:, 2:] >= limits).any(1))
 
-    @property
+    @cached_property
     def is_complete(self) -> NDArray[np.bool_]:
         """True for boxes that no border of a tile can have cut, shape ``(N,)``."""
         return ~self.on_edge if self.is_tile else np.ones(len(self.rows), bool)

@@ -27,7 +27,7 @@ CORE_WIDTH, CORE_HEIGHT = 0.8, 0.6
 MIN_FILLED = 0.8
 """Least share of ink in this part: 0.95 for noteheads and at most 0.56 for letters on engraved
 pages."""
-SEARCH_SPACE_PX = 7.0
+SEARCH_SPACE_PX = 6.0
 """Least staff space of the reduced image in which noteheads are searched."""
 MAX_SIDE = 20.0
 """Side of the largest boxes that explain ink, in staff spaces; staves are larger."""

@@ -18,8 +18,7 @@ class NearDuplicates:
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image, without those that the border of a tile may have cut."""
-        distinct = np.unique(page.rows.astype(np.float32), axis=0, return_index=True)[1]
-        rows = np.sort(distinct[page.is_complete[distinct]])
+        rows = page.distinct[page.is_complete[page.distinct]]
         boxes, labels = page.page.boxes_xyxy[rows], page.page.labels[rows]
         pairs = similar_pairs(boxes, self._thresholds["min_iou"], labels)
         flagged = np.zeros(len(page.rows), bool)

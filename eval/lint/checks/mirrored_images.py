@@ -14,7 +14,6 @@ from converters.overlaps import n_candidates, overlapping_pairs
 from eval.lint.checks.note_parts import (
     MARGIN,
     MAX_CANDIDATES,
-    NO_OVERLAP,
     starts_with,
     stemmed_heads,
 )
@@ -65,7 +64,7 @@ class MirroredImages:
 def _stem_sides(heads_xyxy: Boxes, stems_xyxy: Boxes, margin: float) -> tuple[int, int]:
     """Count the noteheads at one end of a stem, and those on the wrong side of it."""
     boxes = np.concatenate((heads_xyxy, stems_xyxy)) + margin * np.array([-1, -1, 1, 1])
-    if not len(boxes) or n_candidates(boxes, NO_OVERLAP) > MAX_CANDIDATES:
+    if not len(boxes) or n_candidates(boxes, 1e-9) > MAX_CANDIDATES:
         return 0, 0
     pairs = overlapping_pairs(boxes)
     first, second = pairs[(pairs[:, 0] < len(heads_xyxy)) & (pairs[:, 1] >= len(heads_xyxy))].T

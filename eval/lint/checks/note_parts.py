@@ -1,6 +1,6 @@
 """Classes of the parts of notes, by their names in class maps, and their boxes on a page.
 
-Shapes: N boxes of a page, C classes.
+Shapes: N boxes of a page, C classes, P candidate pairs.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
-from converters.overlaps import n_candidates, overlapping_pairs
 
 WITHOUT_STEM = ("noteheadWhole", "noteheadDoubleWhole")
 MARGIN = 0.3
 """Distance at which the parts of a note still touch, in staff spaces."""
 MAX_CANDIDATES = 20_000_000
 """Maximum number of pairs of boxes to compare on a page."""
-NO_OVERLAP = 1e-9
-"""IoU of boxes that hardly overlap."""
 
 
 def starts_with(names: Sequence[str], *prefixes: str) -> NDArray[np.bool_]:
@@ -40,13 +37,18 @@ def touches_any(
         others_xyxy: Other boxes, shape ``(M, 4)``; lines without width or height count as 1 px.
         margins: Pixels by which the boxes are extended to the left, top, right and bottom.
     """
-    far_corners = np.maximum(others_xyxy[:, 2:], others_xyxy[:, :2] + 1)
-    extended = boxes_xyxy + np.multiply(margins, [-1, -1, 1, 1])
-    others = np.concatenate((others_xyxy[:, :2], far_corners), axis=1)
-    both, n = np.concatenate((extended, others)), len(boxes_xyxy)
-    if n_candidates(both, NO_OVERLAP) > MAX_CANDIDATES:
-        return np.ones(n, bool)
-    first, second = overlapping_pairs(both).T
-    result = np.zeros(n, bool)
-    result[first[(first < n) & (second >= n)]] = True
+    others = others_xyxy[np.argsort(others_xyxy[:, 0])]
+    x_max, y_max = np.maximum(others[:, 2:], others[:, :2] + 1).T
+    left, top, right, bottom = (boxes_xyxy + np.multiply(margins, [-1, -1, 1, 1])).T
+    widest = (x_max - others[:, 0]).max(initial=0)
+    first = np.searchsorted(others[:, 0], left - widest)
+    counts = np.searchsorted(others[:, 0], right) - first
+    if counts.sum() > MAX_CANDIDATES:
+        return np.ones(len(boxes_xyxy), bool)
+    box = np.repeat(np.arange(len(boxes_xyxy)), counts)  # (P,)
+    other = np.arange(len(box)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    touches = (x_max[other] > left[box]) & (others[other, 1] < bottom[box])
+    touches &= y_max[other] > top[box]
+    result = np.zeros(len(boxes_xyxy), bool)
+    result[box[touches]] = True
     return result

@@ -60,6 +60,8 @@ def test_parts_that_touch(other: list[float] | None, expected: bool) -> None:
 
 
 def test_too_many_parts_are_not_compared() -> None:
-    n = round((2 * MAX_CANDIDATES) ** 0.5) + 2
-    boxes = np.array([[0.0, 0, 2, 2]]).repeat(n, axis=0)
-    assert touches_any(boxes, boxes[:0], (0.0,) * 4).all()
+    boxes = np.array([[0.0, 0, 2, 2]]).repeat(5000, axis=0)
+    others = boxes + np.array([0, 9, 0, 9])
+    assert len(boxes) ** 2 > MAX_CANDIDATES
+    assert touches_any(boxes, others, (0.0,) * 4).all()
+    assert not touches_any(boxes[:2], others, (0.0,) * 4).any()

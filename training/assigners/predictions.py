@@ -13,8 +13,9 @@ from torch import Tensor
 
 PARTS = 8
 """Number of parts in which a large table is processed; reduces the peak memory to an eighth."""
-MAX_SLOTS = 2**16
-"""Maximum number of slots processed in one part if duplicates are not removed."""
+MAX_SLOTS = 2**17
+"""Maximum number of slots processed in one part if duplicates are not removed: a table of 64 floats
+per slot has 32 MB, and fewer parts would not be faster."""
 MAX_COST = 100.0
 """Cross-entropy for a probability of 0, as in torch's ``binary_cross_entropy``."""
 
@@ -115,8 +116,7 @@ def per_distinct_slot(
     n_images, n_points = shape[:2]
     slots = images * n_points + points
     if not waits:
-        n_parts = PARTS if len(slots) > MAX_SLOTS else 1
-        return torch.cat([compute(part) for part in slots.chunk(n_parts)])
+        return torch.cat([compute(part) for part in slots.split(MAX_SLOTS)])
     is_used = torch.zeros(n_images * n_points, dtype=torch.bool, device=slots.device)
     is_used[slots] = True
     distinct = is_used.nonzero().squeeze(1)  # (N,)

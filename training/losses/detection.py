@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils.loss import DFLoss, E2ELoss
-from ultralytics.utils.metrics import bbox_iou
+from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.tal import bbox2dist
 
 from training.assigners.assigner import Assigner
@@ -33,11 +32,13 @@ from training.assigners.assignment import (
     Targets,
     on_device,
 )
+from training.assigners.similarity import complete_iou
 from training.heads.distance_bins import bin_values
 from training.losses.assigner_factory import boxes_in_pixels, make_assigner
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.head_outputs import HeadOutputs
 from training.losses.loss_options import STOCK, LossOptions
+from training.losses.side_terms import distances_and_losses
 from training.runtime.distributed import total_a_rank
 
 BRANCHES = "one2many", "one2one"
@@ -79,9 +80,8 @@ class DetectionLoss:
         self.gains = getattr(head, "gains", torch.ones(head.nc)).to(self.device)
         weights = getattr(model, "class_weights", None)
         self.class_weights = None if weights is None else weights.float().to(self.device)
-        self.dfl = DFLoss(head.reg_max) if head.reg_max > 1 else None
         self._anchors: Anchors | None = None
-        self.loss_names = "box_loss", "cls_loss", "dfl_loss" if self.dfl else "l1_loss"
+        self.loss_names = "box_loss", "cls_loss", "dfl_loss" if len(self.bins) > 1 else "l1_loss"
 
     def __call__(
         self, preds: dict[str, Any] | tuple[Tensor, dict[str, Any]], batch: Mapping[str, Tensor]
@@ -198,18 +198,17 @@ class DetectionLoss:
         gt_boxes = targets.boxes_xyxy[gts] / strides  # (M, 4)
         if not outputs.waits:  # weight 0 times the NaN of an empty box would be NaN
             gt_boxes = torch.where(assignment.weights[:, None] > 0, gt_boxes, 0.0)
-        pred_boxes = outputs.decoded(sides, points)
-        iou = bbox_iou(pred_boxes, gt_boxes, xywh=False, CIoU=True).squeeze(1)  # (M,)
-        distances = bbox2dist(outputs.centres(points), gt_boxes)  # (M, 4) in strides
-        if self.dfl:
-            side_losses = self.dfl(sides.flatten(0, 1), distances - self.bins[0])  # (M, 1)
+        wanted = bbox2dist(outputs.centres(points), gt_boxes)  # (M, 4) in strides
+        if len(self.bins) > 1:
+            distances, side_losses = distances_and_losses(sides, self.bins, wanted)
         else:
             # Without bins Ultralytics compares fractions of the image.
             scale = strides / on_device([*outputs.anchors.size] * 2, strides)
-            fractions = sides[..., 0] * scale  # (M, 4)
-            side_losses = functional.l1_loss(fractions, distances * scale, reduction="none")
+            distances = outputs.distances(sides)
+            side_losses = functional.l1_loss(distances * scale, wanted * scale, reduction="none")
+        fit = complete_iou(outputs.boxes(distances, points), gt_boxes)  # (M,)
         weights = assignment.weights * self.gains[targets.labels[gts]]
-        return ((1 - iou) * weights).sum(), (side_losses.mean(dim=1) * weights).sum()
+        return ((1 - fit) * weights).sum(), (side_losses.mean(dim=1) * weights).sum()
 
 
 def detection_criterion(

@@ -81,12 +81,12 @@ class HeadOutputs:
     def boxes_xyxy(self, images: Tensor, points: Tensor) -> Tensor:
         """Return the predicted box of each pair in pixels, float32, shape ``(P, 4)``."""
 
-        def decoded(slots: Tensor) -> Tensor:
-            points = slots % len(self.anchors)
-            boxes = self.decoded(self.sides_at(slots // len(self.anchors), points), points)
-            return boxes * self.anchors.strides[points, None]
+        def distances(slots: Tensor) -> Tensor:
+            sides = self.sides_at(slots // len(self.anchors), slots % len(self.anchors))
+            return self.distances(sides)
 
-        return per_distinct_slot(decoded, images, points, self.shape, waits=self.waits)
+        decoded = per_distinct_slot(distances, images, points, self.shape, waits=self.waits)
+        return self.boxes(decoded, points) * self.anchors.strides[points, None]
 
     def images_of(self, images: Tensor) -> Tensor:
         """Map each index b * G + g back to its image b, shape ``(P,)``."""
@@ -102,17 +102,24 @@ class HeadOutputs:
         sides: Tensor = rows.float().view(len(images), 4, len(self.bins))
         return sides
 
-    def decoded(self, sides: Tensor, points: Tensor) -> Tensor:
-        """Decode distributions to boxes.
+    def distances(self, sides: Tensor) -> Tensor:
+        """Decode distributions to distances.
 
         Args:
             sides: Logits (or distances) of the sides, shape ``(N, 4, R)``.
-            points: Anchor point of each row, shape ``(N,)``.
 
         Returns:
-            Boxes xyxy in strides of each point's level, shape ``(N, 4)``.
+            Distances of the sides from the anchor point in strides, shape ``(N, 4)``.
         """
-        distances = sides[..., 0] if len(self.bins) == 1 else sides.softmax(dim=2) @ self.bins
+        return sides[..., 0] if len(self.bins) == 1 else sides.softmax(dim=2) @ self.bins
+
+    def boxes(self, distances: Tensor, points: Tensor) -> Tensor:
+        """Return boxes xyxy in strides of each point's level, shape ``(N, 4)``.
+
+        Args:
+            distances: Distances of the sides in strides, shape ``(N, 4)``.
+            points: Anchor point of each row, shape ``(N,)``.
+        """
         boxes: Tensor = dist2bbox(distances, self.centres(points), xywh=False)
         return boxes
 

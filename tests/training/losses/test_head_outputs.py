@@ -184,7 +184,7 @@ def test_sides_have_gradients_at_their_slots_only() -> None:
     sides = outputs.sides.clone().requires_grad_()
     outputs = replace(outputs, sides=sides)
     images, points = torch.tensor([0, 1, 1]), torch.tensor([5, 5, 60])
-    found = outputs.decoded(outputs.sides_at(images, points), points)
+    found = outputs.boxes(outputs.distances(outputs.sides_at(images, points)), points)
     expected = dense_boxes(outputs)[images, points] / outputs.anchors.strides[points, None]
     torch.testing.assert_close(found, expected)
     weights = torch.arange(12.0).view(3, 4)

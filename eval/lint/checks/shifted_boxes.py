@@ -26,8 +26,9 @@ NOTEHEAD = "notehead"
 """Start of the names of classes that other ink does not attract."""
 BLOCK = 1000
 """Boxes that are moved at once, which limits memory."""
-ATTRACTED = "flag"
-"""Start of the names of classes that are not checked, because stems and noteheads attract most."""
+ATTRACTED = "flag", "timeSig1"
+"""Start of the names of classes that are not checked, because stems, noteheads or the next digit
+attract most of their boxes."""
 
 
 class ShiftedBoxes:
@@ -35,7 +36,7 @@ class ShiftedBoxes:
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._tally, self._thresholds = BoxTally(names=names), thresholds
-        self._is_checked = ~starts_with(names, ATTRACTED)
+        self._is_checked = ~starts_with(names, *ATTRACTED)
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""

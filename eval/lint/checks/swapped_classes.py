@@ -13,6 +13,13 @@ from eval.lint.pages import LintPage
 from eval.lint.symbol_shapes import distances, features, symbol_shapes
 from eval.lint.tally import BoxTally
 
+MIN_FAR = 0.15
+"""Distance from the shapes of its class at which a symbol may be typical of the class, whatever the
+pages show from which the shapes were learnt."""
+ALIKE = 0.5
+"""Distance between the shapes of two classes with the same glyph, as a fraction of the larger
+distance within them."""
+
 
 class SwappedClasses:
     """Counts the boxes whose ink has the shape of another class, by pair of classes."""
@@ -22,6 +29,7 @@ class SwappedClasses:
         table = symbol_shapes()
         self._known = {i: table[name] for i, name in enumerate(names) if name in table}
         self._shapes = {i: np.array(known.shapes) for i, known in self._known.items()}
+        self._is_alike = {(a, b) for a in self._known for b in self._known if self._alike(a, b)}
         self._tally = BoxTally(names=names)
 
     def add(self, page: LintPage) -> None:
@@ -36,15 +44,21 @@ class SwappedClasses:
         for label in np.unique(labels).tolist():
             of_class = np.flatnonzero(labels == label)
             distance = distances(described[of_class], self._shapes[label])
-            unlike = of_class[distance > self._thresholds["factor"] * self._known[label].far]
-            for row in unlike.tolist():
+            far = max(self._known[label].far, MIN_FAR)
+            for row in of_class[distance > self._thresholds["factor"] * far].tolist():
                 other = self._most_similar(described[row : row + 1])
-                looks_like[rows[row]] = label if other is None else other
+                if other is not None and (label, other) not in self._is_alike:
+                    looks_like[rows[row]] = other
         self._tally.check(page, is_known)
         is_swapped = looks_like != page.page.labels
         for other in np.unique(looks_like[is_swapped]).tolist():
             detail = f"look like {self._names[other]}"
             self._tally.flag(page, is_swapped & (looks_like == other), detail)
+
+    def _alike(self, first: int, second: int) -> bool:
+        """Return whether two classes have the same glyph, such as accidentals by their role."""
+        least = float(distances(self._shapes[first], self._shapes[second]).min())
+        return least <= ALIKE * max(self._known[first].far, self._known[second].far)
 
     def _most_similar(self, described: NDArray[np.float64]) -> int | None:
         """Return the class that features ``(1, F)`` are typical of; None if they fit no class."""

@@ -51,7 +51,7 @@ def test_pairs_of_a_page_are_those_of_its_complete_boxes(
         monkeypatch.setattr(similar_boxes, "MAX_CANDIDATES", 10)
     rng = np.random.default_rng(0)
     rows = clean[0].rows[rng.integers(0, len(clean[0].rows), 300)]
-    rows[:, 1:3] += rng.normal(0, 1e-3, (300, 2))
+    rows[:, 1:3] += rng.normal(0, 2e-4, (300, 2))
     rows[:30, 1] = rows[:30, 3] / 2  # at the border
     page = replace(with_rows(clean[0], rows), is_tile=True)
     complete = np.flatnonzero(page.is_complete)

@@ -109,7 +109,7 @@ def main() -> None:
     """Write the data, and time the rules on it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=PAGES, help="pages for rules about boxes")
-    parser.add_argument("--ink-pages", type=int, default=24, help="pages for rules about ink")
+    parser.add_argument("--ink-pages", type=int, default=60, help="pages for rules about ink")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     command = " ".join(["python -m benchmarks.lint", *sys.argv[1:]])

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.boxes import Boxes
+from eval.lint.checks.note_parts import touches_any
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
 from eval.lint.ink import Ink, ink_shares
 from eval.lint.pages import LintPage
@@ -28,7 +28,7 @@ MIN_FILLED = 0.8
 """Least share of ink in this part: 0.95 for noteheads and at most 0.56 for letters on engraved
 pages."""
 SEARCH_SPACE_PX = 6.0
-"""Least staff space of the reduced image in which noteheads are searched."""
+"""Staff space of the reduced image in which noteheads are searched."""
 MAX_SIDE = 20.0
 """Side of the largest boxes that explain ink, in staff spaces; staves are larger."""
 BORDER = 1.5
@@ -55,7 +55,8 @@ class MissingLabels:
             margin = BORDER * space
             heads = heads[((heads > margin) & (heads < size - margin)).all(axis=1)]
         small = (page.sides <= MAX_SIDE * space).all(axis=1)
-        missing = heads[~_covered(heads, page.page.boxes_xyxy[small])]
+        points = np.concatenate((heads, heads), axis=1)
+        missing = heads[~touches_any(points, page.page.boxes_xyxy[small], (0.0,) * 4)]
         self._n_heads[page.source] += len(heads)
         self._n_missing[page.source] += len(missing)
         examples = self._examples[page.source]
@@ -93,15 +94,8 @@ def find_heads(ink: Ink, space: float, min_similarity: float) -> NDArray[np.floa
     """
     slit = np.ones((max(2, round(0.3 * space)), 1), np.uint8)  # left by the staff lines
     closed = cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit) * np.uint8(255)
-    factor = max(1, int(space / SEARCH_SPACE_PX))
-    height, width = closed.shape
-    reduced = cv2.resize(
-        closed[: height - height % factor, : width - width % factor],
-        None,
-        fx=1 / factor,
-        fy=1 / factor,
-        interpolation=cv2.INTER_AREA,
-    )
+    factor = max(1.0, space / SEARCH_SPACE_PX)
+    reduced = cv2.resize(closed, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
     template = _ellipse(space / factor)
     if min(reduced.shape) <= max(template.shape):
         return np.empty((0, 2))
@@ -124,15 +118,3 @@ def _ellipse(space: float) -> NDArray[np.uint8]:
     axes = (WIDTH * space, HEIGHT * space)
     cv2.ellipse(image, (centre, axes, DEGREES), (255,), -1, cv2.LINE_AA)
     return image
-
-
-def _covered(points: NDArray[np.float64], boxes_xyxy: Boxes) -> NDArray[np.bool_]:
-    """Return which points are inside of a box, shape ``(K,)``."""
-    result = np.zeros(len(points), bool)
-    order = np.argsort(points[:, 0])
-    x = points[order, 0]
-    first, last = np.searchsorted(x, boxes_xyxy[:, 0]), np.searchsorted(x, boxes_xyxy[:, 2])
-    for box, start, stop in zip(boxes_xyxy, first.tolist(), last.tolist(), strict=True):
-        rows = order[start:stop]
-        result[rows] |= (points[rows, 1] >= box[1]) & (points[rows, 1] <= box[3])
-    return result

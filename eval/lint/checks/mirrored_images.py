@@ -71,5 +71,5 @@ def _stem_sides(heads_xyxy: Boxes, stems_xyxy: Boxes, margin: float) -> tuple[in
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     dx, dy = (centres[second] - centres[first]).T  # from the notehead to the stem
     height = boxes[first, 3] - boxes[first, 1]
-    at_end = np.abs(dy) > height  # not a notehead in the middle of a chord
+    at_end = np.abs(dy) > height / 2  # not a notehead in the middle of a chord
     return int(at_end.sum()), int((at_end & (dx * dy > 0)).sum())
